@@ -1,0 +1,83 @@
+# One command each. Every target makes its own virtual environment first, so any of them is the right first command
+# after a clone: it needs Python 3.11 and pip, nothing else.
+#
+#   make setup   the virtual environment, from the lock     make proto   regenerate memdb/v1 from proto/
+#   make fmt     format, and fix what can be fixed          make lock    resolve requirements/lock.txt again
+#   make check   everything that needs no running           make bench   workloads and their ratios
+#   make test    the suite                                  make crash   kill -9 a server under load, over and over
+#   make demo    the whole system on real video and speech
+#
+# Options: PYTHON=python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
+#          ARGS="..." (for pytest, demo, lock)  CYCLES=n (crash)  SEED=n (bench)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+TORCH_ARGS ?=
+WORKERS ?= 0
+CYCLES ?= 100
+SEED ?= 7
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RELEASED := proto/released.binpb
+UNASYNC := clients/python/tools/unasync.py
+export PYTHON TORCH_ARGS
+
+.PHONY: help setup fmt check test demo proto bench crash lock release-proto
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV)
+	@touch $@
+
+fmt: $(STAMP)
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/buf format --write proto
+
+check: $(STAMP)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/buf lint proto
+	$(BIN)/buf format --diff --exit-code proto
+	$(BIN)/buf breaking proto --against $(RELEASED)
+	$(BIN)/python scripts/protos.py --check
+	$(BIN)/python $(UNASYNC) --check
+	$(BIN)/mypy
+
+test: $(STAMP)
+	$(BIN)/pytest tests -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
+
+demo: $(STAMP)
+	@$(BIN)/python -m reasoner.demo $(ARGS)
+
+proto: $(STAMP)
+	$(BIN)/buf format --write proto
+	$(BIN)/python scripts/protos.py
+
+# The baseline of the breaking-change check is the schema of the last release: refresh it when a release is cut, in the
+# commit that cuts it, and at no other time.
+release-proto: $(STAMP)
+	$(BIN)/buf build proto --output $(RELEASED)
+
+bench: $(STAMP)
+	@for workload in ingest ground snapshot restart; do \
+	    $(BIN)/python -m bench $$workload --seed $(SEED) $(ARGS); \
+	done
+
+crash: $(STAMP)
+	MEMDB_CRASH_CYCLES=$(CYCLES) $(BIN)/pytest tests/crash $(ARGS)
+
+lock:
+	@scripts/lock.sh $(ARGS)

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes the virtual environment that every make target runs in: setup.sh VENV_DIRECTORY
+#
+# Three steps, so that nothing can pull another torch, CUDA or triton than the one meant:
+#   1. requirements/lock.txt, hash-checked, without dependency resolution;
+#   2. torch, by its exact version only: the same version is a CPU or a CUDA wheel depending on where pip looks, so its
+#      hash cannot be locked. Its pure-Python needs came with step 1. TORCH_ARGS is handed to pip, for instance to name
+#      a CPU-only index;
+#   3. this project, editable.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=${1:?usage: setup.sh VENV_DIRECTORY}
+python=${PYTHON:-python3.11}
+torch_args=${TORCH_ARGS:-}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+say() { printf 'setup: %s\n' "$*"; }
+
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
+    say "$python is not Python 3.11, which requirements/lock.txt is made for; set PYTHON=..." >&2
+    exit 1
+}
+if [[ ! -x $venv/bin/pip ]]; then
+    say "virtual environment in $venv"
+    "$python" -m venv "$venv"
+fi
+# --quiet three times: pip's warnings about the machine's own pip configuration are not ours to show; errors still are.
+say "$(grep -c '==' requirements/lock.txt) locked packages"
+"$venv/bin/pip" install -qqq --no-deps --require-hashes --only-binary :all: -r requirements/lock.txt
+say "$(cat requirements/torch.txt)"
+# shellcheck disable=SC2086  # TORCH_ARGS is a list of options
+"$venv/bin/pip" install -qqq $torch_args -r requirements/torch.txt
+say "memdb itself, editable"
+"$venv/bin/pip" install -qqq --no-deps --no-build-isolation -e .
+say "done"
