@@ -1,0 +1,89 @@
+"""memdb: a persistent memory database for agents that watch and listen.
+
+``memdb.open(path)`` is the embedded database; ``memdb_client.connect(address)`` the same interface over gRPC.
+Importing this package loads neither LMDB, FAISS nor gRPC.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from memdb.errors import (
+    AlreadyExists,
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    MemdbError,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
+from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
+from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
+from memdb.types.grounding import Grounding, Hit, Span
+from memdb.types.snapshot import Snapshot
+from memdb.types.space import Space
+from memdb.types.stream import Gap, Ledger, StreamInfo
+
+if TYPE_CHECKING:
+    from memdb.engine.database import EmbeddedDatabase
+
+__version__ = "0.1.0"
+
+
+def open(path: str | os.PathLike[str]) -> EmbeddedDatabase:  # noqa: A001 - the verb users know
+    """Open (or create) the database in directory ``path`` in this process.
+
+    Raises `FailedPrecondition` (``DIRECTORY_LOCKED``) when another process has it open, (``FORMAT_NEWER``) when a newer
+    memdb wrote it.  Needs the extra ``memdb[server]``.
+    """
+    # Imported here so that `import memdb` stays light for clients.
+    from memdb.engine.database import EmbeddedDatabase  # noqa: PLC0415
+
+    return EmbeddedDatabase(path)
+
+
+__all__ = [
+    "Ack",
+    "AlreadyExists",
+    "Change",
+    "Clip",
+    "DataLoss",
+    "DeadlineExceeded",
+    "Discrepancy",
+    "ErasureReport",
+    "Fact",
+    "FailedPrecondition",
+    "Gap",
+    "Grounding",
+    "Hit",
+    "Internal",
+    "InvalidArgument",
+    "Keyframe",
+    "Ledger",
+    "LongTermMemory",
+    "MemdbError",
+    "MemorySpan",
+    "NotFound",
+    "PermissionDenied",
+    "Recall",
+    "RecallHit",
+    "ResourceExhausted",
+    "Snapshot",
+    "SoundEvent",
+    "Space",
+    "Span",
+    "StoredClip",
+    "StreamInfo",
+    "Unauthenticated",
+    "Unavailable",
+    "Utterance",
+    "Verification",
+    "open",
+]

@@ -1,0 +1,1 @@
+"""Frozen values shared by the engine, the wire and every client."""

@@ -1,0 +1,65 @@
+"""What a watcher sees, what an erasure reports, what a verification finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memdb.types.clip import StoredClip
+from memdb.types.fact import Fact
+from memdb.types.snapshot import Snapshot
+from memdb.types.stream import StreamInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One operation of one commit.  Exactly the field that ``kind`` names is set."""
+
+    revision: int
+    index: int
+    """Place of the operation within its commit."""
+    time_ns: int
+    """Commit time."""
+    kind: str
+    """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release`` or ``settings``."""
+    clip: StoredClip | None = None
+    fact: Fact | None = None
+    stream: StreamInfo | None = None
+    snapshot: Snapshot | None = None
+    key: str | None = None
+    """Key of a changed value, id of a forgotten fact, name of a released snapshot, or name of the text space."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureReport:
+    """What an erasure removed."""
+
+    user: str
+    clips: int
+    facts: int
+    values: int
+    bytes_removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """One thing that `verify` found wrong."""
+
+    user: str
+    where: str
+    """Table and key, or file."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result of a verification; healthy when there is no discrepancy."""
+
+    users: int
+    clips: int
+    values_checked: int
+    discrepancies: tuple[Discrepancy, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.discrepancies

@@ -1,0 +1,271 @@
+"""The one interface of memdb, kept by the embedded database and by the sync client; the async client has the same
+methods, awaited.
+
+Every option is keyword-only.  Times are UTC nanoseconds or aware datetimes.  Every method raises the classes of
+`memdb.errors`; reads of a user that never wrote raise `NotFound` (``USER_NOT_FOUND``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from typing_extensions import Self
+
+from memdb.types.arrays import Array
+from memdb.types.change import Change, ErasureReport, Verification
+from memdb.types.clip import Ack, Clip, StoredClip
+from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.grounding import AsOf, Grounding
+from memdb.types.snapshot import Snapshot
+from memdb.types.space import Space
+from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.times import Time
+
+
+class IngestWriter(Protocol):
+    """Pipelined writing of one epoch of a stream: `send` returns before the acknowledgement, `flush` after the last."""
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next clip that the ledger wants: where to (re)start."""
+        ...
+
+    @property
+    def acks(self) -> int:
+        """Clips acknowledged so far through this writer."""
+        ...
+
+    def send(self, clip: Clip) -> None:
+        """Queue a clip; blocks while the window is full.  Raises the first error of an earlier clip."""
+        ...
+
+    def flush(self) -> list[Ack]:
+        """Wait until every clip sent is acknowledged; the acknowledgements since the last flush, in order."""
+        ...
+
+    def close(self) -> None:
+        """Flush and end."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class Stream(Protocol):
+    """A handle on one stream of a user."""
+
+    @property
+    def name(self) -> str: ...
+
+    def create(self) -> StreamInfo:
+        """Create the stream now (idempotent); writing creates it too.
+
+        Raises `FailedPrecondition` (``SPACE_MISMATCH``) when it exists in another space, `InvalidArgument`
+        (``SPACE_REQUIRED``) when it does not exist and the handle names no space.
+        """
+        ...
+
+    def write(self, clip: Clip) -> Ack:
+        """Store one clip; returns when it is durable and searchable."""
+        ...
+
+    def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
+        """Store clips in as few commits as the limits allow; stops at the first refused clip and raises its error."""
+        ...
+
+    def ingest(self, *, epoch: int = 0, window: int = 32) -> IngestWriter:
+        """A pipelined writer with at most ``window`` clips in flight."""
+        ...
+
+    def ledger(self, *, epoch: int = 0) -> Ledger:
+        """What was received of ``epoch``; of a stream or user that does not exist yet, nothing (next_seq 0)."""
+        ...
+
+    def gaps(self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None) -> list[Gap]:
+        """The missing numbers of every epoch, within the time range."""
+        ...
+
+
+class User(Protocol):
+    """A handle on one user; created by its first write."""
+
+    @property
+    def id(self) -> str: ...
+
+    def revision(self) -> int:
+        """The user's newest commit number."""
+        ...
+
+    def configure(self, *, text_space: str) -> None:
+        """Name the space in which the user's facts, utterances and questions are embedded."""
+        ...
+
+    def text_space(self) -> Space | None:
+        """The user's text space, None when not configured."""
+        ...
+
+    def stream(self, name: str, *, space: str | None = None) -> Stream: ...
+
+    def streams(self) -> list[StreamInfo]: ...
+
+    def ground(
+        self,
+        question_feature: Array,
+        *,
+        limit: int = 4,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        min_score: float | None = None,
+        policy: str = "top",
+        question_tokens: Array | None = None,
+        rerank: int = 0,
+        with_short_memory: bool = False,
+        fallback: str = "none",
+        space: str | None = None,
+        min_revision: int | None = None,
+    ) -> Grounding:
+        """The clips that answer a question.
+
+        question_feature: (dim,) in the space of the searched streams.  A clip is within the time range when it
+        overlaps ``[start_ns, end_ns)``.  space is needed only when the user's streams (or the named ones) span
+        several spaces.  question_tokens: (n, dim); with ``rerank`` = N the N best clips are re-ordered by late
+        interaction against their short-term memory.
+
+        Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable` (``min_revision`` not
+        reached).
+        """
+        ...
+
+    def clips(
+        self,
+        *,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        after: str | None = None,
+        min_revision: int | None = None,
+    ) -> list[StoredClip]:
+        """Clips overlapping the range, by start time; ``after`` is the id of the last clip of the page before."""
+        ...
+
+    def clip(self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False) -> StoredClip: ...
+
+    def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
+        """The (tokens, dim) float16 short-term memory of each clip, in the order asked.
+
+        Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without one).
+        """
+        ...
+
+    def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
+        """Name and lease the newest revision.  A live snapshot of that name is moved."""
+        ...
+
+    def snapshots(self) -> list[Snapshot]: ...
+
+    def release(self, name: str) -> None:
+        """End a snapshot's lease."""
+        ...
+
+    def long_term(self, *, stream: str | None = None, as_of: AsOf | None = None, max_tokens: int = 512, space: str | None = None) -> LongTermMemory:
+        """Hour and day vectors of the sealed clips, oldest first, at most ``max_tokens``."""
+        ...
+
+    def remember(
+        self,
+        text: str,
+        *,
+        about: Iterable[str] = (),
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        evidence: Iterable[str] = (),
+        key: str | None = None,
+        feature: Array | None = None,
+    ) -> Fact:
+        """Store a fact; with ``key``, replace the current fact of that key.
+
+        feature: (dim,) of the text in the user's text space; made by the installed text encoder when None.
+        """
+        ...
+
+    def revise(
+        self,
+        fact_id: str,
+        *,
+        text: str | None = None,
+        about: Iterable[str] | None = None,
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        evidence: Iterable[str] | None = None,
+        feature: Array | None = None,
+    ) -> Fact:
+        """Write a new version of a fact; what is None stays."""
+        ...
+
+    def forget(self, fact_id: str) -> None:
+        """Remove every version of a fact."""
+        ...
+
+    def history(self, fact_id: str) -> list[Fact]:
+        """Every version of a fact, oldest first."""
+        ...
+
+    def facts(self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000) -> list[Fact]:
+        """Current facts in the order they were first written."""
+        ...
+
+    def recall(
+        self,
+        question: str,
+        *,
+        limit: int = 5,
+        as_of: AsOf | None = None,
+        feature: Array | None = None,
+        min_revision: int | None = None,
+    ) -> Recall:
+        """Facts and utterances that answer a question, fused over the lexical and (with a feature) semantic arms."""
+        ...
+
+    def put(self, key: str, value: Any) -> int:
+        """Store a JSON value under ``key``; returns the revision."""
+        ...
+
+    def get(self, key: str, default: Any = None, *, as_of: AsOf | None = None) -> Any: ...
+
+    def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
+        """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones."""
+        ...
+
+    def erase(self) -> ErasureReport:
+        """Remove the user and every byte of its memory."""
+        ...
+
+
+class Database(Protocol):
+    """A memdb, in this process or behind an address."""
+
+    def create_space(self, name: str, *, dim: int, metric: str = "cosine", model: str = "") -> Space:
+        """Create a space; the same definition again is no error, another raises `AlreadyExists` (``SPACE_EXISTS``)."""
+        ...
+
+    def space(self, name: str) -> Space: ...
+
+    def spaces(self) -> list[Space]: ...
+
+    def user(self, user_id: str) -> User: ...
+
+    def users(self) -> list[str]: ...
+
+    def verify(self) -> Verification:
+        """Check every stored value of every user and that the indexes equal the store."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc_info: object) -> None: ...

@@ -1,0 +1,93 @@
+"""Long-term memory of a user: facts with validity and evidence, and the vectors above single clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memdb.types.arrays import Array
+from memdb.types.clip import StoredClip, Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One version of a statement.  ``history`` lists all versions, oldest first."""
+
+    id: str
+    user: str
+    text: str
+    about: tuple[str, ...]
+    """The things it speaks of."""
+    key: str | None
+    """A name under which a later statement replaces this one; None when it stands alone."""
+    valid_from_ns: int
+    valid_to_ns: int | None
+    """End of validity in the world, exclusive; None while it holds."""
+    evidence: tuple[str, ...]
+    """Ids of the clips that support it."""
+    revision: int
+    """The commit that wrote this version."""
+    written_ns: int
+    superseded_revision: int | None = None
+    """The commit that replaced this version; None for the current one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallHit:
+    """One remembered thing: a fact, or an utterance with the clip it was said in, or a clip."""
+
+    kind: str
+    """``fact``, ``utterance`` or ``clip``."""
+    score: float
+    """Fused score, higher is better; comparable within one answer only."""
+    arms: dict[str, float]
+    """The score of each arm that found it: ``semantic`` (cosine), ``lexical`` (BM25)."""
+    fact: Fact | None = None
+    utterance: Utterance | None = None
+    clip: StoredClip | None = None
+
+    @property
+    def text(self) -> str:
+        """What was remembered, as text."""
+        if self.fact is not None:
+            return self.fact.text
+        return self.utterance.text if self.utterance is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """The answer to a recall: hits, best first, and which arms searched."""
+
+    hits: tuple[RecallHit, ...]
+    revision: int
+    arms: tuple[str, ...]
+    """``("lexical",)`` when the question carried no feature in the user's text space, else with ``semantic``."""
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, index: int) -> RecallHit:
+        return self.hits[index]
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySpan:
+    """What one token of long-term memory stands for."""
+
+    stream: str
+    level: str
+    """``hour`` or ``day`` (UTC)."""
+    start_ns: int
+    end_ns: int
+    clips: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LongTermMemory:
+    """The memory above single clips, oldest first, within a token budget."""
+
+    tokens: Array
+    """(k, dim) float32, each row of unit length in a cosine space; k is 0 when nothing is sealed yet."""
+    spans: tuple[MemorySpan, ...]
+    """One per token."""
+    space: str
+    revision: int

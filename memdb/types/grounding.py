@@ -1,0 +1,67 @@
+"""From a question to the clips that answer it: the request's options and the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from memdb.types.clip import StoredClip
+from memdb.types.snapshot import Snapshot
+from memdb.types.stream import Gap
+
+POLICIES: Final = ("top", "ixc-live", "ixc-gradio", "ixc-offline", "ixc-train")
+"""Selection policies: ours, and the four published with IXC2.5-OmniLive (arXiv 2412.09596 and its code).
+
+``top``
+    best score first, at most ``limit``.
+``ixc-live``
+    the earliest clip with cosine > 0.3, one hit.
+``ixc-gradio``
+    the earliest clip with cosine > 0.25, one hit.
+``ixc-offline``
+    every clip with softmax(cosine / 0.1) > 0.2, in time order.
+``ixc-train``
+    the min(4, clips) best by softmax(cosine / 0.1), in time order.
+"""
+
+FALLBACKS: Final = ("none", "recent")
+"""``recent``: the newest clip, open or sealed, when nothing passes."""
+
+AsOf = int | datetime | str | Snapshot
+"""A past moment: a revision, an aware datetime (commit time), a snapshot or a snapshot's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a clip that matched, in event time, and how well."""
+
+    start_ns: int
+    end_ns: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One clip of an answer."""
+
+    clip: StoredClip
+    score: float
+    """Similarity in the stream's space (cosine or inner product); re-ranked hits carry the late-interaction score."""
+    relevance: float | None = None
+    """Calibrated probability-like relevance in [0, 1]; None while the user's scores are not calibrated."""
+    spans: tuple[Span, ...] = ()
+    """Which parts of the clip matched; filled when the question came with tokens and ``rerank`` > 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """The answer to a question."""
+
+    hits: tuple[Hit, ...]
+    revision: int
+    """The user's commit the answer was taken at; asking again ``as_of`` it gives the same answer."""
+    fallback: str = "none"
+    """``recent`` when nothing passed and the newest clip was given instead."""
+    gaps: tuple[Gap, ...] = field(default=())
+    """Clip numbers missing within the searched streams and time: what the answer cannot know."""

@@ -1,0 +1,50 @@
+"""Every maximum of memdb, in one place.  The server enforces them on input; the engine asserts them again."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+ID_PATTERN: Final = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+"""Ids of users, streams, spaces and snapshots."""
+
+MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Largest gRPC message, either way."""
+
+DIM_MAX: Final = 8192
+TOKENS_MAX: Final = 65_536
+"""Rows of one clip's short-term memory, or of a question's tokens."""
+SHORT_MEMORY_BYTES_MAX: Final = 12 * 1024 * 1024
+"""Decoded bytes of one clip's short-term memory; leaves room in a message for the rest of the clip."""
+TRANSCRIPT_MAX: Final = 1024
+"""Utterances of one clip."""
+EVENTS_MAX: Final = 1024
+"""Sound events of one clip."""
+TEXT_CHARS_MAX: Final = 16_384
+"""Characters of one utterance, fact or question."""
+KEYFRAMES_MAX: Final = 64
+KEYFRAME_BYTES_MAX: Final = 1024 * 1024
+LABELS_MAX: Final = 64
+LABEL_KEY_CHARS_MAX: Final = 64
+LABEL_VALUE_CHARS_MAX: Final = 1024
+ABOUT_MAX: Final = 64
+"""Things one fact is about."""
+EVIDENCE_MAX: Final = 256
+"""Clip ids one fact cites."""
+VALUE_BYTES_MAX: Final = 1024 * 1024
+"""One value of the user's key-value store, as UTF-8 JSON."""
+KEY_CHARS_MAX: Final = 256
+BATCH_OPERATIONS_MAX: Final = 256
+"""Operations of one commit."""
+BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Payload bytes of one commit; a batch is closed when either maximum is reached."""
+LIMIT_MAX: Final = 1000
+"""Hits of one answer."""
+STREAMS_FILTER_MAX: Final = 1000
+"""Streams named in one filter."""
+SEQ_MAX: Final = 2**63 - 1
+EPOCH_MAX: Final = 2**32 - 1
+TIME_NS_MIN: Final = -(2**62)
+TIME_NS_MAX: Final = 2**62
+"""Event times lie in ±146 years around 1970; the sentinels beyond are ours."""
+SNAPSHOT_TTL_S_MAX: Final = 30 * 24 * 3600

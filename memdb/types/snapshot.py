@@ -1,0 +1,16 @@
+"""A snapshot: a named, leased revision of one user's memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The memory as it stood at ``revision``; costs O(1), copies nothing."""
+
+    name: str
+    revision: int
+    created_ns: int
+    expires_ns: int
+    """When the lease ends; until then nothing that the revision needs is collected."""

@@ -1,0 +1,47 @@
+"""Streams of a user, their ledgers and gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream that exists."""
+
+    name: str
+    space: str
+    """The feature space of its clips."""
+    revision: int
+    """The commit that created it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Clip numbers ``first_seq..last_seq`` (inclusive) of an epoch that were skipped and have not arrived."""
+
+    stream: str
+    epoch: int
+    first_seq: int
+    last_seq: int
+    start_ns: int | None = None
+    """End of the clip before the gap; None when the gap begins the epoch."""
+    end_ns: int | None = None
+    """Start of the clip after the gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What was received of one epoch of a stream."""
+
+    stream: str
+    epoch: int
+    next_seq: int
+    """One more than the highest sealed number: where an agent goes on."""
+    clips: int
+    """Distinct clips received."""
+    first_start_ns: int | None
+    """Start of the earliest clip, None when there is none."""
+    last_end_ns: int | None
+    """End of the clip ``next_seq - 1``, None when there is none."""
+    gaps: tuple[Gap, ...]

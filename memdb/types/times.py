@@ -1,0 +1,46 @@
+"""Times as integers: UTC nanoseconds since the epoch; aware datetimes are accepted wherever a time is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from memdb.errors import InvalidArgument
+from memdb.types.limits import TIME_NS_MAX, TIME_NS_MIN
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Time = int | datetime
+"""What callers may pass as a time."""
+
+
+def as_ns(value: Time, field: str) -> int:
+    """``value`` in UTC nanoseconds.
+
+    Raises `InvalidArgument` (``TIME_RANGE``) for a naive datetime, a non-integer or a time outside ±146 years.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidArgument(
+                "a datetime must be aware (have a time zone)", reason="TIME_RANGE", field=field, value=value.isoformat()
+            )
+        # timedelta integer arithmetic: datetime.timestamp() would round through a double.
+        return (value - _EPOCH) // timedelta(microseconds=1) * 1000
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InvalidArgument("a time must be integer nanoseconds or an aware datetime", reason="TIME_RANGE", field=field, value=value)
+    ns = int(value)
+    if not TIME_NS_MIN <= ns <= TIME_NS_MAX:
+        raise InvalidArgument("time is out of range", reason="TIME_RANGE", field=field, value=ns)
+    return ns
+
+
+def optional_ns(value: Time | None, field: str) -> int | None:
+    """`as_ns`, letting None through."""
+    return None if value is None else as_ns(value, field)
+
+
+def as_text(ns: int) -> str:
+    """``ns`` as RFC 3339 text in UTC with milliseconds, for people and logs."""
+    moment = _EPOCH + timedelta(microseconds=ns // 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
