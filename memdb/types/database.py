@@ -8,9 +8,7 @@ Every option is keyword-only.  Times are UTC nanoseconds or aware datetimes.  Ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
-
-from typing_extensions import Self
+from typing import Any, Protocol, Self
 
 from memdb.types.arrays import Array
 from memdb.types.change import Change, ErasureReport, Verification
