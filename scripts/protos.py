@@ -1,12 +1,13 @@
-"""Generates memdb/v1 from proto/memdb/v1, or checks that what is checked in is what would be generated.
+"""Generates memdb/v1 from proto/memdb/v1, or checks that what is checked in is current.
 
     python scripts/protos.py            write the stubs
     python scripts/protos.py --check    write nothing; list what differs and exit 1
 
-The stubs are checked in, so that a fresh clone imports without a build step. For each `.proto` there are five files:
-messages (`_pb2.py`, `_pb2.pyi`), services (`_pb2_grpc.py`, `_pb2_grpc.pyi`), the latter only where a service is
-declared. Hand-written files of memdb/v1 (its `__init__.py`) are left alone. The generator is pinned in pyproject.toml:
-its version is part of its output, and that output refuses to import on older grpcio and protobuf.
+The stubs are checked in, so that a fresh clone imports without a build step. Each `.proto` has
+its messages (`_pb2.py`, `_pb2.pyi`) and, where it declares a service, its services
+(`_pb2_grpc.py`, `_pb2_grpc.pyi`). Hand-written files of memdb/v1 (its `__init__.py`) are left
+alone. The generator is pinned in pyproject.toml: its version is part of its output, and that
+output refuses to import on older grpcio and protobuf.
 """
 
 import argparse
@@ -32,6 +33,7 @@ def main() -> int:
     if not check:
         for path in present.keys() - fresh.keys():
             (ROOT / path).unlink()
+        (ROOT / PACKAGE).mkdir(exist_ok=True)
         for path, content in fresh.items():
             (ROOT / path).write_bytes(content)
         print(f"protos: {len(fresh)} files in {PACKAGE}")
@@ -58,14 +60,14 @@ def generate(out: Path) -> dict[Path, bytes]:
             f"--plugin=protoc-gen-mypy_grpc={scripts / 'protoc-gen-mypy_grpc'}",
             f"--python_out={out}",
             f"--grpc_python_out={out}",
-            f"--mypy_out={out}",
-            f"--mypy_grpc_out={out}",
+            f"--mypy_out=quiet:{out}",
+            f"--mypy_grpc_out=quiet:{out}",
             *sources,
         ],
         check=True,
     )
     files = stubs(out)
-    # protoc writes a service file for every source; one without services is an empty import that nobody needs.
+    # protoc writes a service file for every source; without a service in it nobody needs it.
     without = {Path(s) for s in sources if "\nservice " not in (PROTO_ROOT / s).read_text("utf-8")}
     return {p: c for p, c in files.items() if not (_is_service(p) and _source(p) in without)}
 
