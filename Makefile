@@ -46,7 +46,7 @@ fmt: $(STAMP)
 	$(BIN)/buf format --write proto
 
 check: $(STAMP)
-	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff format --check --output-format concise .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint proto
