@@ -69,7 +69,7 @@ proto: $(STAMP)
 # The baseline of the breaking-change check is the schema of the last release: refresh it when a release is cut, in the
 # commit that cuts it, and at no other time.
 release-proto: $(STAMP)
-	$(BIN)/buf build proto --output $(RELEASED)
+	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
 
 bench: $(STAMP)
 	@for workload in ingest ground snapshot restart; do \
