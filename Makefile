@@ -5,7 +5,7 @@
 #   make fmt     format, and fix what can be fixed          make lock    resolve requirements/lock.txt again
 #   make check   everything that needs no running           make bench   workloads and their ratios
 #   make test    the suite                                  make crash   kill -9 a server under load, over and over
-#   make demo    the whole system on real video and speech
+#   make demo    the whole system on real video and speech  make release-proto   new baseline of the contract
 #
 # Options: PYTHON=python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
 #          ARGS="..." (for pytest, demo, lock)  CYCLES=n (crash)  SEED=n (bench)
@@ -66,8 +66,8 @@ proto: $(STAMP)
 	$(BIN)/buf format --write proto
 	$(BIN)/python scripts/protos.py
 
-# The baseline of the breaking-change check is the schema of the last release: refresh it when a release is cut, in the
-# commit that cuts it, and at no other time.
+# The baseline of the breaking-change check is the schema of the last release: refresh it in the commit that cuts a
+# release and at no other time. Before the first release it may follow a change of the schema, in the same commit.
 release-proto: $(STAMP)
 	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
 
