@@ -28,6 +28,8 @@ STAMP := $(VENV)/.installed
 RELEASED := proto/released.binpb
 UNASYNC := clients/python/tools/unasync.py
 export PYTHON TORCH_ARGS
+# Without a HOME, buf would keep its cache in the working tree.
+export BUF_CACHE_DIR := $(CURDIR)/$(VENV)/cache/buf
 
 .PHONY: help setup fmt check test demo proto bench crash lock release-proto
 
