@@ -7,7 +7,7 @@
 #   make test    the suite                                  make crash   kill -9 a server under load, over and over
 #   make demo    the whole system on real video and speech  make release-proto   new baseline of the contract
 #
-# Options: PYTHON=python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
+# Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
 #          ARGS="..." (for pytest, demo, lock)  CYCLES=n (crash)  SEED=n (bench)
 
 SHELL := /bin/bash
@@ -15,7 +15,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3.11
+PYTHON ?=
 TORCH_ARGS ?=
 WORKERS ?= 0
 CYCLES ?= 100

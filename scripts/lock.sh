@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"${PYTHON:-python3.11}" -m venv "$work/venv"
+"${PYTHON:-$(command -v python3.11 || echo python3)}" -m venv "$work/venv"
 "$work/venv/bin/pip" install -qqq 'uv>=0.9'
 
 lock=requirements/lock.txt

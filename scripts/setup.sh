@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=${1:?usage: setup.sh VENV_DIRECTORY}
-python=${PYTHON:-python3.11}
+python=${PYTHON:-$(command -v python3.11 || echo python3)}
 torch_args=${TORCH_ARGS:-}
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
