@@ -1,0 +1,126 @@
+"""Vectors, matrices and coded tensors.
+
+A `Vector` keeps its dtype (float32 or float16); a `Matrix` is float32; a `Tensor` travels as it
+was coded and is checked, not decoded, so that the server passes short-term memory through without
+touching its elements twice. Elements are little-endian in C order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memdb.codecs.tensors import check_tensor, decode_tensor, encode_tensor
+from memdb.errors import DataLoss, InvalidArgument
+from memdb.types.arrays import Array, as_tokens, as_vector
+from memdb.types.tensor import Codec, EncodedTensor
+from memdb.v1 import types_pb2 as pb
+
+_CODECS = {int(codec): codec for codec in Codec}
+
+
+def vector_to_proto(vector: Array) -> pb.Vector:
+    """A (dim,) float32 or float16 array as a message."""
+    if vector.dtype == np.float16:
+        return pb.Vector(f16=np.ascontiguousarray(vector, "<f2").tobytes())
+    return pb.Vector(f32=np.ascontiguousarray(vector, "<f4").tobytes())
+
+
+def vector_from_proto(message: pb.Vector, field: str) -> Array:
+    """The (dim,) array of a message, read-only, without a copy.
+
+    Raises `InvalidArgument` (``EMPTY``, ``BAD_SHAPE``, ``NOT_FINITE``) naming ``field``.
+    """
+    which = message.WhichOneof("elements")
+    if which is None:
+        raise InvalidArgument("vector has no elements", reason="EMPTY", field=field)
+    if which == "f32":
+        return as_vector(_elements(message.f32, "<f4", field), field)
+    return as_vector(_elements(message.f16, "<f2", field), field)
+
+
+def optional_vector(message: pb.Vector, present: bool, field: str) -> Array | None:
+    """`vector_from_proto` of a field that may be left out."""
+    return vector_from_proto(message, field) if present else None
+
+
+def matrix_to_proto(matrix: Array) -> pb.Matrix:
+    """A (rows, dim) array as a float32 message."""
+    rows, dim = matrix.shape
+    return pb.Matrix(rows=rows, dim=dim, f32=np.ascontiguousarray(matrix, "<f4").tobytes())
+
+
+def matrix_from_proto(message: pb.Matrix, field: str) -> Array:
+    """The (rows, dim) float32 array of a message, read-only; at least one row.
+
+    Raises `InvalidArgument` (``EMPTY``, ``BAD_SHAPE``, ``TOO_LARGE``, ``NOT_FINITE``) naming
+    ``field``.
+    """
+    return as_tokens(_matrix(message, field), field)
+
+
+def matrix_from_answer(message: pb.Matrix, field: str) -> Array:
+    """`matrix_from_proto` of an answer, which may have no rows."""
+    return _matrix(message, field)
+
+
+def tensor_to_proto(tensor: EncodedTensor | Array) -> pb.Tensor:
+    """A coded tensor as a message; an array is coded as float16 first."""
+    if not isinstance(tensor, EncodedTensor):
+        tensor = encode_tensor(tensor)
+    return pb.Tensor(
+        codec=int(tensor.codec),  # type: ignore[arg-type] # the numbers are the same by contract
+        shape=tensor.shape,
+        payload=tensor.payload,
+        checksum=tensor.checksum,
+    )
+
+
+def tensor_from_proto(message: pb.Tensor, field: str) -> EncodedTensor:
+    """The coded tensor of a message, checked against its payload but not decoded.
+
+    Raises `InvalidArgument` (``BAD_CODEC`` and what `check_tensor` finds) naming ``field``.
+    """
+    codec = _CODECS.get(message.codec)
+    if codec is None:
+        raise InvalidArgument("unknown codec", reason="BAD_CODEC", field=field, value=message.codec)
+    tensor = EncodedTensor(codec, tuple(message.shape), message.payload, message.checksum)
+    check_tensor(tensor, field)
+    return tensor
+
+
+def array_from_tensor(message: pb.Tensor) -> Array:
+    """The (tokens, dim) float16 array of a tensor in an answer.
+
+    The server checked the tensor when it was written, so whatever is wrong now is damage: raises
+    `DataLoss`.
+    """
+    codec = _CODECS.get(message.codec)
+    if codec is None:
+        raise DataLoss("unknown codec", reason="BAD_CODEC", value=message.codec)
+    return decode_tensor(
+        EncodedTensor(codec, tuple(message.shape), message.payload, message.checksum)
+    )
+
+
+def _elements(data: bytes, dtype: str, field: str) -> Array:
+    size = np.dtype(dtype).itemsize
+    if len(data) % size:
+        raise InvalidArgument(
+            f"not a whole number of {size}-byte elements",
+            reason="BAD_SHAPE",
+            field=field,
+            value=len(data),
+        )
+    return np.frombuffer(data, dtype)
+
+
+def _matrix(message: pb.Matrix, field: str) -> Array:
+    rows, dim, data = message.rows, message.dim, message.f32
+    if rows * dim * 4 != len(data):
+        raise InvalidArgument(
+            f"{rows} x {dim} float32 elements take {rows * dim * 4} bytes",
+            reason="BAD_SHAPE",
+            field=field,
+            value=len(data),
+        )
+    return np.frombuffer(data, "<f4").reshape(rows, dim)

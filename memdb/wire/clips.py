@@ -1,0 +1,207 @@
+"""Clips and what they carry, as written and as read back."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from memdb.errors import InvalidArgument
+from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance, check_int
+from memdb.types.grounding import AsOf
+from memdb.types.ids import check_id
+from memdb.types.limits import LIMIT_MAX
+from memdb.types.times import Time
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import types_pb2 as pb
+from memdb.wire.arrays import (
+    array_from_tensor,
+    matrix_from_proto,
+    matrix_to_proto,
+    tensor_from_proto,
+    tensor_to_proto,
+    vector_from_proto,
+    vector_to_proto,
+)
+from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
+
+LIST_LIMIT_DEFAULT = 1000
+
+
+def clip_to_proto(clip: Clip) -> pb.Clip:
+    """A clip as a message; short-term memory that is still an array is coded as float16."""
+    features = clip.transcript_features
+    return pb.Clip(
+        seq=clip.seq,
+        epoch=clip.epoch,
+        start_ns=clip.start_ns,
+        end_ns=clip.end_ns,
+        global_memory=vector_to_proto(clip.global_memory),
+        short_memory=None if clip.short_memory is None else tensor_to_proto(clip.short_memory),
+        frames_per_token_row=clip.frames_per_token_row,
+        transcript=[utterance_to_proto(item) for item in clip.transcript],
+        transcript_features=None if features is None else matrix_to_proto(features),
+        events=[
+            pb.SoundEvent(
+                start_ns=item.start_ns, end_ns=item.end_ns, label=item.label, score=item.score
+            )
+            for item in clip.events
+        ],
+        keyframes=[pb.Keyframe(time_ns=item.time_ns, jpeg=item.jpeg) for item in clip.keyframes],
+        labels=clip.labels,
+        sealed=clip.sealed,
+    )
+
+
+def clip_from_proto(message: pb.Clip) -> Clip:
+    """The clip of a message; its short-term memory is checked and stays coded.
+
+    Raises `InvalidArgument` naming the field that is wrong, ``clip.…``.
+    """
+    content = _content(message)
+    if message.HasField("short_memory"):
+        content["short_memory"] = tensor_from_proto(message.short_memory, "clip.short_memory")
+    return Clip(**content)
+
+
+def stored_clip_to_proto(clip: StoredClip) -> pb.StoredClip:
+    """A clip that was read, as a message."""
+    return pb.StoredClip(
+        clip=clip_to_proto(clip),
+        id=clip.id,
+        user=clip.user,
+        stream=clip.stream,
+        space=clip.space,
+        revision=clip.revision,
+    )
+
+
+def stored_clip_from_proto(message: pb.StoredClip) -> StoredClip:
+    """The clip of an answer; short-term memory, when present, as a (tokens, dim) float16 array."""
+    content = _content(message.clip)
+    if message.clip.HasField("short_memory"):
+        content["short_memory"] = array_from_tensor(message.clip.short_memory)
+    return StoredClip(
+        **content,
+        id=message.id,
+        user=message.user,
+        stream=message.stream,
+        space=message.space,
+        revision=message.revision,
+    )
+
+
+def utterance_to_proto(utterance: Utterance) -> pb.Utterance:
+    """An utterance as a message."""
+    return pb.Utterance(
+        start_ns=utterance.start_ns,
+        end_ns=utterance.end_ns,
+        text=utterance.text,
+        speaker=utterance.speaker,
+        language=utterance.language,
+    )
+
+
+def utterance_from_proto(message: pb.Utterance) -> Utterance:
+    """The utterance of a message; raises `InvalidArgument` as `Utterance` does."""
+    return Utterance(
+        message.start_ns,
+        message.end_ns,
+        message.text,
+        message.speaker if message.HasField("speaker") else None,
+        message.language if message.HasField("language") else None,
+    )
+
+
+def ack_to_proto(ack: Ack) -> clip_pb.ClipAck:
+    """An acknowledgement as a message."""
+    return clip_pb.ClipAck(clip_id=ack.clip_id, revision=ack.revision, duplicate=ack.duplicate)
+
+
+def ack_from_proto(message: clip_pb.ClipAck) -> Ack:
+    """The acknowledgement of a message."""
+    return Ack(message.clip_id, message.revision, message.duplicate)
+
+
+class ListClipsArguments(TypedDict):
+    """Options of `User.clips`."""
+
+    stream: str | None
+    start_ns: Time | None
+    end_ns: Time | None
+    as_of: AsOf | None
+    limit: int
+    after: str | None
+    min_revision: int | None
+
+
+def list_clips_request(
+    user: str,
+    *,
+    stream: str | None = None,
+    start_ns: Time | None = None,
+    end_ns: Time | None = None,
+    as_of: AsOf | None = None,
+    limit: int = LIST_LIMIT_DEFAULT,
+    after: str | None = None,
+    min_revision: int | None = None,
+) -> clip_pb.ListClipsRequest:
+    """The request for `User.clips`; raises `InvalidArgument` as the call would."""
+    return clip_pb.ListClipsRequest(
+        user=check_id(user, "user"),
+        stream=None if stream is None else check_id(stream, "stream"),
+        start_ns=time_argument(start_ns, "start_ns"),
+        end_ns=time_argument(end_ns, "end_ns"),
+        as_of=as_of_to_proto(as_of),
+        limit=check_int(limit, "limit", 1, LIMIT_MAX),
+        after=None if after is None else check_hex_id(after, "after"),
+        min_revision=revision_argument(min_revision),
+    )
+
+
+def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArguments:
+    """The options of `User.clips` that a request carries."""
+    return ListClipsArguments(
+        stream=request.stream if request.HasField("stream") else None,
+        start_ns=request.start_ns if request.HasField("start_ns") else None,
+        end_ns=request.end_ns if request.HasField("end_ns") else None,
+        as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+        limit=request.limit or LIST_LIMIT_DEFAULT,
+        after=request.after if request.HasField("after") else None,
+        min_revision=request.min_revision if request.HasField("min_revision") else None,
+    )
+
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def check_hex_id(value: object, field: str) -> str:
+    """``value`` if it is 32 hexadecimal digits (a clip's or fact's id), else `InvalidArgument`."""
+    if not isinstance(value, str) or len(value) != 32 or not _HEX.issuperset(value):
+        raise InvalidArgument(
+            "an id is 32 hexadecimal digits", reason="BAD_ID", field=field, value=value
+        )
+    return value
+
+
+def _content(message: pb.Clip) -> dict[str, Any]:
+    """The fields of `Clip` that a message carries, but the short-term memory."""
+    features = None
+    if message.HasField("transcript_features"):
+        features = matrix_from_proto(message.transcript_features, "clip.transcript_features")
+    ratio = message.frames_per_token_row if message.HasField("frames_per_token_row") else None
+    return {
+        "seq": message.seq,
+        "epoch": message.epoch,
+        "start_ns": message.start_ns,
+        "end_ns": message.end_ns,
+        "global_memory": vector_from_proto(message.global_memory, "clip.global_memory"),
+        "frames_per_token_row": ratio,
+        "transcript": tuple(utterance_from_proto(item) for item in message.transcript),
+        "transcript_features": features,
+        "events": tuple(
+            SoundEvent(item.start_ns, item.end_ns, item.label, item.score)
+            for item in message.events
+        ),
+        "keyframes": tuple(Keyframe(item.time_ns, item.jpeg) for item in message.keyframes),
+        "labels": dict(message.labels),
+        "sealed": message.sealed,
+    }

@@ -1,0 +1,335 @@
+"""Long-term memory: facts, recall, values, and the vectors above single clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from memdb.errors import InvalidArgument
+from memdb.types.arrays import Array, as_vector
+from memdb.types.clip import check_int, check_many, check_text
+from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
+from memdb.types.grounding import AsOf
+from memdb.types.ids import check_id
+from memdb.types.limits import (
+    ABOUT_MAX,
+    EVIDENCE_MAX,
+    KEY_CHARS_MAX,
+    LABEL_VALUE_CHARS_MAX,
+    LIMIT_MAX,
+    VALUE_BYTES_MAX,
+)
+from memdb.types.times import Time
+from memdb.v1 import memory_service_pb2 as memory_pb
+from memdb.v1 import types_pb2 as pb
+from memdb.wire.arrays import matrix_from_answer, matrix_to_proto, optional_vector, vector_to_proto
+from memdb.wire.clips import (
+    check_hex_id,
+    stored_clip_from_proto,
+    stored_clip_to_proto,
+    utterance_from_proto,
+    utterance_to_proto,
+)
+from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
+
+RECALL_LIMIT_DEFAULT = 5
+FACTS_LIMIT_DEFAULT = 1000
+LONG_TERM_TOKENS_DEFAULT = 512
+
+
+def fact_to_proto(fact: Fact) -> pb.Fact:
+    """A fact as a message."""
+    return pb.Fact(
+        id=fact.id,
+        user=fact.user,
+        text=fact.text,
+        about=fact.about,
+        key=fact.key,
+        valid_from_ns=fact.valid_from_ns,
+        valid_to_ns=fact.valid_to_ns,
+        evidence=fact.evidence,
+        revision=fact.revision,
+        written_ns=fact.written_ns,
+        superseded_revision=fact.superseded_revision,
+    )
+
+
+def fact_from_proto(message: pb.Fact) -> Fact:
+    """The fact of a message."""
+    superseded = message.HasField("superseded_revision")
+    return Fact(
+        id=message.id,
+        user=message.user,
+        text=message.text,
+        about=tuple(message.about),
+        key=message.key if message.HasField("key") else None,
+        valid_from_ns=message.valid_from_ns,
+        valid_to_ns=message.valid_to_ns if message.HasField("valid_to_ns") else None,
+        evidence=tuple(message.evidence),
+        revision=message.revision,
+        written_ns=message.written_ns,
+        superseded_revision=message.superseded_revision if superseded else None,
+    )
+
+
+class RememberArguments(TypedDict):
+    """Options of `User.remember`."""
+
+    about: Iterable[str]
+    valid_from: Time | None
+    valid_to: Time | None
+    evidence: Iterable[str]
+    key: str | None
+    feature: Array | None
+
+
+def remember_request(
+    user: str,
+    text: str,
+    *,
+    about: Iterable[str] = (),
+    valid_from: Time | None = None,
+    valid_to: Time | None = None,
+    evidence: Iterable[str] = (),
+    key: str | None = None,
+    feature: Array | None = None,
+) -> memory_pb.RememberRequest:
+    """The request for `User.remember`; raises `InvalidArgument` as the call would."""
+    return memory_pb.RememberRequest(
+        user=check_id(user, "user"),
+        text=check_text(text, "text"),
+        about=_checked_about(about),
+        valid_from_ns=time_argument(valid_from, "valid_from"),
+        valid_to_ns=time_argument(valid_to, "valid_to"),
+        evidence=_checked_evidence(evidence),
+        key=None if key is None else check_text(key, "key", KEY_CHARS_MAX),
+        feature=_feature_to_proto(feature),
+    )
+
+
+def remember_arguments(request: memory_pb.RememberRequest) -> RememberArguments:
+    """The options of `User.remember` that a request carries."""
+    return RememberArguments(
+        about=list(request.about),
+        valid_from=request.valid_from_ns if request.HasField("valid_from_ns") else None,
+        valid_to=request.valid_to_ns if request.HasField("valid_to_ns") else None,
+        evidence=list(request.evidence),
+        key=request.key if request.HasField("key") else None,
+        feature=optional_vector(request.feature, request.HasField("feature"), "feature"),
+    )
+
+
+class ReviseArguments(TypedDict):
+    """Options of `User.revise`."""
+
+    text: str | None
+    about: Iterable[str] | None
+    valid_from: Time | None
+    valid_to: Time | None
+    evidence: Iterable[str] | None
+    feature: Array | None
+
+
+def revise_request(
+    user: str,
+    fact_id: str,
+    *,
+    text: str | None = None,
+    about: Iterable[str] | None = None,
+    valid_from: Time | None = None,
+    valid_to: Time | None = None,
+    evidence: Iterable[str] | None = None,
+    feature: Array | None = None,
+) -> memory_pb.ReviseRequest:
+    """The request for `User.revise`; raises `InvalidArgument` as the call would."""
+    text_list = memory_pb.TextList
+    return memory_pb.ReviseRequest(
+        user=check_id(user, "user"),
+        fact_id=check_hex_id(fact_id, "fact_id"),
+        text=None if text is None else check_text(text, "text"),
+        about=None if about is None else text_list(items=_checked_about(about)),
+        valid_from_ns=time_argument(valid_from, "valid_from"),
+        valid_to_ns=time_argument(valid_to, "valid_to"),
+        evidence=None if evidence is None else text_list(items=_checked_evidence(evidence)),
+        feature=_feature_to_proto(feature),
+    )
+
+
+def revise_arguments(request: memory_pb.ReviseRequest) -> ReviseArguments:
+    """The options of `User.revise` that a request carries."""
+    return ReviseArguments(
+        text=request.text if request.HasField("text") else None,
+        about=list(request.about.items) if request.HasField("about") else None,
+        valid_from=request.valid_from_ns if request.HasField("valid_from_ns") else None,
+        valid_to=request.valid_to_ns if request.HasField("valid_to_ns") else None,
+        evidence=list(request.evidence.items) if request.HasField("evidence") else None,
+        feature=optional_vector(request.feature, request.HasField("feature"), "feature"),
+    )
+
+
+class RecallArguments(TypedDict):
+    """Options of `User.recall`."""
+
+    limit: int
+    as_of: AsOf | None
+    feature: Array | None
+    min_revision: int | None
+
+
+def recall_request(
+    user: str,
+    question: str,
+    *,
+    limit: int = RECALL_LIMIT_DEFAULT,
+    as_of: AsOf | None = None,
+    feature: Array | None = None,
+    min_revision: int | None = None,
+) -> memory_pb.RecallRequest:
+    """The request for `User.recall`; raises `InvalidArgument` as the call would."""
+    return memory_pb.RecallRequest(
+        user=check_id(user, "user"),
+        question=check_text(question, "question"),
+        limit=check_int(limit, "limit", 1, LIMIT_MAX),
+        as_of=as_of_to_proto(as_of),
+        feature=_feature_to_proto(feature),
+        min_revision=revision_argument(min_revision),
+    )
+
+
+def recall_arguments(request: memory_pb.RecallRequest) -> RecallArguments:
+    """The options of `User.recall` that a request carries."""
+    return RecallArguments(
+        limit=request.limit or RECALL_LIMIT_DEFAULT,
+        as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+        feature=optional_vector(request.feature, request.HasField("feature"), "feature"),
+        min_revision=request.min_revision if request.HasField("min_revision") else None,
+    )
+
+
+def recall_to_proto(recall: Recall) -> memory_pb.RecallResponse:
+    """The answer to a recall as a message."""
+    return memory_pb.RecallResponse(
+        hits=[
+            memory_pb.RecallHit(
+                kind=hit.kind,
+                score=hit.score,
+                arms=hit.arms,
+                fact=None if hit.fact is None else fact_to_proto(hit.fact),
+                utterance=None if hit.utterance is None else utterance_to_proto(hit.utterance),
+                clip=None if hit.clip is None else stored_clip_to_proto(hit.clip),
+            )
+            for hit in recall.hits
+        ],
+        revision=recall.revision,
+        arms=recall.arms,
+    )
+
+
+def recall_from_proto(message: memory_pb.RecallResponse) -> Recall:
+    """The answer to a recall."""
+    return Recall(
+        tuple(
+            RecallHit(
+                hit.kind,
+                hit.score,
+                dict(hit.arms),
+                fact_from_proto(hit.fact) if hit.HasField("fact") else None,
+                utterance_from_proto(hit.utterance) if hit.HasField("utterance") else None,
+                stored_clip_from_proto(hit.clip) if hit.HasField("clip") else None,
+            )
+            for hit in message.hits
+        ),
+        message.revision,
+        tuple(message.arms),
+    )
+
+
+def long_term_to_proto(memory: LongTermMemory) -> memory_pb.GetLongTermMemoryResponse:
+    """Long-term memory as a message."""
+    return memory_pb.GetLongTermMemoryResponse(
+        tokens=matrix_to_proto(memory.tokens),
+        spans=[
+            memory_pb.MemorySpan(
+                stream=span.stream,
+                level=span.level,
+                start_ns=span.start_ns,
+                end_ns=span.end_ns,
+                clips=span.clips,
+            )
+            for span in memory.spans
+        ],
+        space=memory.space,
+        revision=memory.revision,
+    )
+
+
+def long_term_from_proto(message: memory_pb.GetLongTermMemoryResponse) -> LongTermMemory:
+    """The long-term memory of a message; ``tokens`` is (0, dim) when nothing is sealed."""
+    return LongTermMemory(
+        matrix_from_answer(message.tokens, "tokens"),
+        tuple(
+            MemorySpan(span.stream, span.level, span.start_ns, span.end_ns, span.clips)
+            for span in message.spans
+        ),
+        message.space,
+        message.revision,
+    )
+
+
+def value_to_json(value: object) -> str:
+    """A value of the key-value store as JSON text; raises `InvalidArgument` (``BAD_JSON``,
+    ``TOO_LARGE``).
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(
+            "not a JSON value", reason="BAD_JSON", field="value", value=type(value).__name__
+        ) from error
+    _check_size(size)
+    return text
+
+
+def value_from_json(text: str) -> Any:
+    """The value of JSON text; raises `InvalidArgument` (``BAD_JSON``, ``TOO_LARGE``)."""
+    _check_size(len(text.encode()))
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(
+            "not JSON text", reason="BAD_JSON", field="value", value=text
+        ) from error
+
+
+def _check_size(size: int) -> None:
+    if size > VALUE_BYTES_MAX:
+        raise InvalidArgument(
+            f"a value has at most {VALUE_BYTES_MAX} bytes as JSON",
+            reason="TOO_LARGE",
+            field="value",
+            value=size,
+        )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _feature_to_proto(feature: Array | None) -> pb.Vector | None:
+    return None if feature is None else vector_to_proto(as_vector(feature, "feature"))
+
+
+def _checked_about(about: Iterable[str]) -> tuple[str, ...]:
+    items = check_many(about, str, "about", ABOUT_MAX)
+    for index, item in enumerate(items):
+        check_text(item, f"about[{index}]", LABEL_VALUE_CHARS_MAX)
+    return items
+
+
+def _checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
+    items = check_many(evidence, str, "evidence", EVIDENCE_MAX)
+    for index, item in enumerate(items):
+        check_hex_id(item, f"evidence[{index}]")
+    return items

@@ -1,0 +1,191 @@
+"""Questions and their answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from memdb.errors import InvalidArgument
+from memdb.types.arrays import Array, as_tokens, as_vector
+from memdb.types.clip import check_int, check_many
+from memdb.types.grounding import FALLBACKS, POLICIES, AsOf, Grounding, Hit, Span
+from memdb.types.ids import check_id
+from memdb.types.limits import LIMIT_MAX, STREAMS_FILTER_MAX
+from memdb.types.times import Time
+from memdb.v1 import grounding_service_pb2 as grounding_pb
+from memdb.wire.arrays import (
+    matrix_from_proto,
+    matrix_to_proto,
+    vector_from_proto,
+    vector_to_proto,
+)
+from memdb.wire.clips import stored_clip_from_proto, stored_clip_to_proto
+from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
+from memdb.wire.streams import gap_from_proto, gap_to_proto
+
+LIMIT_DEFAULT = 4
+
+
+class GroundArguments(TypedDict):
+    """Options of `User.ground`."""
+
+    limit: int
+    streams: Sequence[str] | None
+    start_ns: Time | None
+    end_ns: Time | None
+    as_of: AsOf | None
+    min_score: float | None
+    policy: str
+    question_tokens: Array | None
+    rerank: int
+    with_short_memory: bool
+    fallback: str
+    space: str | None
+    min_revision: int | None
+
+
+def ground_request(
+    user: str,
+    question_feature: Array,
+    *,
+    limit: int = LIMIT_DEFAULT,
+    streams: Sequence[str] | None = None,
+    start_ns: Time | None = None,
+    end_ns: Time | None = None,
+    as_of: AsOf | None = None,
+    min_score: float | None = None,
+    policy: str = "top",
+    question_tokens: Array | None = None,
+    rerank: int = 0,
+    with_short_memory: bool = False,
+    fallback: str = "none",
+    space: str | None = None,
+    min_revision: int | None = None,
+) -> grounding_pb.GroundRequest:
+    """The request for `User.ground`; raises `InvalidArgument` as the call would."""
+    tokens = question_tokens
+    return grounding_pb.GroundRequest(
+        user=check_id(user, "user"),
+        question_feature=vector_to_proto(as_vector(question_feature, "question_feature")),
+        limit=check_int(limit, "limit", 1, LIMIT_MAX),
+        streams=_checked_streams(streams),
+        start_ns=time_argument(start_ns, "start_ns"),
+        end_ns=time_argument(end_ns, "end_ns"),
+        as_of=as_of_to_proto(as_of),
+        min_score=_checked_score(min_score),
+        policy=_checked_choice(policy, POLICIES, "policy", "BAD_POLICY"),
+        question_tokens=(
+            None if tokens is None else matrix_to_proto(as_tokens(tokens, "question_tokens"))
+        ),
+        rerank=check_int(rerank, "rerank", 0, LIMIT_MAX),
+        with_short_memory=bool(with_short_memory),
+        fallback=_checked_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
+        space=None if space is None else check_id(space, "space"),
+        min_revision=revision_argument(min_revision),
+    )
+
+
+def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, GroundArguments]:
+    """The question feature and the options of `User.ground` that a request carries."""
+    tokens = None
+    if request.HasField("question_tokens"):
+        tokens = matrix_from_proto(request.question_tokens, "question_tokens")
+    feature = vector_from_proto(request.question_feature, "question_feature")
+    min_score = request.min_score if request.HasField("min_score") else None
+    return feature, GroundArguments(
+        limit=request.limit or LIMIT_DEFAULT,
+        streams=list(request.streams) or None,
+        start_ns=request.start_ns if request.HasField("start_ns") else None,
+        end_ns=request.end_ns if request.HasField("end_ns") else None,
+        as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+        min_score=_checked_score(min_score),
+        policy=_checked_choice(request.policy or "top", POLICIES, "policy", "BAD_POLICY"),
+        question_tokens=tokens,
+        rerank=request.rerank,
+        with_short_memory=request.with_short_memory,
+        fallback=_checked_choice(request.fallback or "none", FALLBACKS, "fallback", "BAD_FALLBACK"),
+        space=request.space if request.HasField("space") else None,
+        min_revision=request.min_revision if request.HasField("min_revision") else None,
+    )
+
+
+def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
+    """An answer as a message."""
+    return grounding_pb.GroundResponse(
+        hits=[
+            grounding_pb.Hit(
+                clip=stored_clip_to_proto(hit.clip),
+                score=hit.score,
+                relevance=hit.relevance,
+                spans=[
+                    grounding_pb.Span(start_ns=span.start_ns, end_ns=span.end_ns, score=span.score)
+                    for span in hit.spans
+                ],
+            )
+            for hit in grounding.hits
+        ],
+        revision=grounding.revision,
+        fallback=grounding.fallback,
+        gaps=[gap_to_proto(gap) for gap in grounding.gaps],
+    )
+
+
+def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
+    """The answer of a message."""
+    return Grounding(
+        tuple(
+            Hit(
+                stored_clip_from_proto(hit.clip),
+                hit.score,
+                hit.relevance if hit.HasField("relevance") else None,
+                tuple(Span(span.start_ns, span.end_ns, span.score) for span in hit.spans),
+            )
+            for hit in message.hits
+        ),
+        message.revision,
+        message.fallback or "none",
+        tuple(gap_from_proto(gap) for gap in message.gaps),
+    )
+
+
+def _checked_streams(streams: Sequence[str] | None) -> list[str]:
+    if streams is None:
+        return []
+    if isinstance(streams, str) or not isinstance(streams, Sequence) or not streams:
+        # An empty list means "no stream" in Python and would mean "every stream" on the wire.
+        raise InvalidArgument(
+            "a non-empty list of stream names, or None for all",
+            reason="EMPTY",
+            field="streams",
+            value=streams,
+        )
+    check_many(streams, str, "streams", STREAMS_FILTER_MAX)
+    return [check_id(name, f"streams[{index}]") for index, name in enumerate(streams)]
+
+
+def _checked_score(score: float | None) -> float | None:
+    if score is None:
+        return None
+    if isinstance(score, bool) or not isinstance(score, (int, float, np.floating)):
+        raise InvalidArgument(
+            "a score is a number", reason="BAD_TYPE", field="min_score", value=score
+        )
+    if not math.isfinite(score):
+        raise InvalidArgument(
+            "a score is finite", reason="NOT_FINITE", field="min_score", value=score
+        )
+    return float(score)
+
+
+def _checked_choice(value: object, choices: tuple[str, ...], field: str, reason: str) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidArgument(
+            f"{field} must be one of {', '.join(choices)}",
+            reason=reason,
+            field=field,
+            value=value,
+        )
+    return value

@@ -1,0 +1,67 @@
+"""Streams, their ledgers and gaps."""
+
+from __future__ import annotations
+
+from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import types_pb2 as pb
+
+
+def stream_to_proto(stream: StreamInfo) -> pb.StreamInfo:
+    """A stream as a message."""
+    return pb.StreamInfo(name=stream.name, space=stream.space, revision=stream.revision)
+
+
+def stream_from_proto(message: pb.StreamInfo) -> StreamInfo:
+    """The stream of a message."""
+    return StreamInfo(message.name, message.space, message.revision)
+
+
+def gap_to_proto(gap: Gap) -> pb.Gap:
+    """A gap as a message."""
+    return pb.Gap(
+        stream=gap.stream,
+        epoch=gap.epoch,
+        first_seq=gap.first_seq,
+        last_seq=gap.last_seq,
+        start_ns=gap.start_ns,
+        end_ns=gap.end_ns,
+    )
+
+
+def gap_from_proto(message: pb.Gap) -> Gap:
+    """The gap of a message."""
+    return Gap(
+        message.stream,
+        message.epoch,
+        message.first_seq,
+        message.last_seq,
+        message.start_ns if message.HasField("start_ns") else None,
+        message.end_ns if message.HasField("end_ns") else None,
+    )
+
+
+def ledger_to_proto(ledger: Ledger) -> clip_pb.Ledger:
+    """A ledger as a message."""
+    return clip_pb.Ledger(
+        stream=ledger.stream,
+        epoch=ledger.epoch,
+        next_seq=ledger.next_seq,
+        clips=ledger.clips,
+        first_start_ns=ledger.first_start_ns,
+        last_end_ns=ledger.last_end_ns,
+        gaps=[gap_to_proto(gap) for gap in ledger.gaps],
+    )
+
+
+def ledger_from_proto(message: clip_pb.Ledger) -> Ledger:
+    """The ledger of a message."""
+    return Ledger(
+        message.stream,
+        message.epoch,
+        message.next_seq,
+        message.clips,
+        message.first_start_ns if message.HasField("first_start_ns") else None,
+        message.last_end_ns if message.HasField("last_end_ns") else None,
+        tuple(gap_from_proto(gap) for gap in message.gaps),
+    )

@@ -1,0 +1,73 @@
+"""Users: snapshots, the change feed, erasure."""
+
+from __future__ import annotations
+
+from memdb.types.change import Change, ErasureReport
+from memdb.types.snapshot import Snapshot
+from memdb.v1 import types_pb2 as pb
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.clips import stored_clip_from_proto, stored_clip_to_proto
+from memdb.wire.facts import fact_from_proto, fact_to_proto
+from memdb.wire.streams import stream_from_proto, stream_to_proto
+
+SNAPSHOT_TTL_S_DEFAULT = 600.0
+
+
+def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
+    """A snapshot as a message."""
+    return pb.Snapshot(
+        name=snapshot.name,
+        revision=snapshot.revision,
+        created_ns=snapshot.created_ns,
+        expires_ns=snapshot.expires_ns,
+    )
+
+
+def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
+    """The snapshot of a message."""
+    return Snapshot(message.name, message.revision, message.created_ns, message.expires_ns)
+
+
+def change_to_proto(change: Change) -> user_pb.Change:
+    """A change as a message."""
+    return user_pb.Change(
+        revision=change.revision,
+        index=change.index,
+        time_ns=change.time_ns,
+        kind=change.kind,
+        clip=None if change.clip is None else stored_clip_to_proto(change.clip),
+        fact=None if change.fact is None else fact_to_proto(change.fact),
+        stream=None if change.stream is None else stream_to_proto(change.stream),
+        snapshot=None if change.snapshot is None else snapshot_to_proto(change.snapshot),
+        key=change.key,
+    )
+
+
+def change_from_proto(message: user_pb.Change) -> Change:
+    """The change of a message."""
+    return Change(
+        message.revision,
+        message.index,
+        message.time_ns,
+        message.kind,
+        stored_clip_from_proto(message.clip) if message.HasField("clip") else None,
+        fact_from_proto(message.fact) if message.HasField("fact") else None,
+        stream_from_proto(message.stream) if message.HasField("stream") else None,
+        snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        message.key if message.HasField("key") else None,
+    )
+
+
+def erasure_to_proto(report: ErasureReport) -> user_pb.EraseUserResponse:
+    """An erasure report as a message."""
+    return user_pb.EraseUserResponse(
+        clips=report.clips,
+        facts=report.facts,
+        values=report.values,
+        bytes_removed=report.bytes_removed,
+    )
+
+
+def erasure_from_proto(user: str, message: user_pb.EraseUserResponse) -> ErasureReport:
+    """The erasure report of a message."""
+    return ErasureReport(user, message.clips, message.facts, message.values, message.bytes_removed)
