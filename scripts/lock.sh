@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-$(command -v python3.11 || echo python3)}" -m venv "$work/venv"
-"$work/venv/bin/pip" install -qqq 'uv>=0.9'
+"$work/venv/bin/pip" install -qq 'uv>=0.9'
 
 lock=requirements/lock.txt
 if [[ -f $lock ]]; then cp "$lock" "$work/lock.txt"; fi

@@ -25,13 +25,13 @@ if [[ ! -x $venv/bin/pip ]]; then
     say "virtual environment in $venv"
     "$python" -m venv "$venv"
 fi
-# --quiet three times: pip's warnings about the machine's own pip configuration are not ours to show; errors still are.
+# -qq: pip's warnings about the machine's own pip configuration are not ours to show; errors still are.
 # --no-compile: Python compiles what is imported when it is imported; compiling everything is a third of the set-up time.
 say "$(grep -c '==' requirements/lock.txt) locked packages"
-"$venv/bin/pip" install -qqq --no-compile --no-deps --require-hashes --only-binary :all: -r requirements/lock.txt
+"$venv/bin/pip" install -qq --no-compile --no-deps --require-hashes --only-binary :all: -r requirements/lock.txt
 say "$(cat requirements/torch.txt)"
 # shellcheck disable=SC2086  # TORCH_ARGS is a list of options
-"$venv/bin/pip" install -qqq --no-compile $torch_args -r requirements/torch.txt
+"$venv/bin/pip" install -qq --no-compile $torch_args -r requirements/torch.txt
 say "memdb itself, editable"
-"$venv/bin/pip" install -qqq --no-compile --no-deps --no-build-isolation -e .
+"$venv/bin/pip" install -qq --no-compile --no-deps --no-build-isolation -e .
 say "done"
