@@ -129,7 +129,7 @@ def error_from_status(status: status_pb2.Status) -> MemdbError:
             detail.Unpack(bad_request)
     if info.domain != DOMAIN:
         return _foreign(code, status.message)
-    metadata = dict(info.metadata)
+    metadata: dict[str, str] = dict(info.metadata)
     value = metadata.get("value")
     inherited = value or ""
     violations = tuple(
