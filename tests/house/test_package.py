@@ -1,9 +1,11 @@
 """What pyproject.toml promises is there: commands, entry points, and a lock that agrees."""
 
+import ast
 import importlib
 import re
+import sys
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,38 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT: dict[str, Any] = PYPROJECT["project"]
 COMMANDS: dict[str, str] = PROJECT["scripts"]
+OURS = {"memdb", "memdb_client", "perception", "reasoner", "bench", "tests"}
+EXTRAS_OF = {
+    "memdb": ["server"],
+    "clients/python/memdb_client": [],
+    "perception": ["perception", "openclip"],
+    "reasoner": ["reasoner", "perception", "openclip"],
+}
+"""The extras whose dependencies a package may import, besides the base install."""
 
 
-def requirements() -> list[Requirement]:
-    extras: dict[str, list[str]] = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)]
+def requirements(extras: list[str] | None = None) -> list[Requirement]:
+    """The base dependencies and those of `extras` (all of them when not given)."""
+    optional: dict[str, list[str]] = PROJECT["optional-dependencies"]
+    names = optional if extras is None else extras
+    lines = [*PROJECT["dependencies"], *(line for name in names for line in optional[name])]
     return [r for r in map(Requirement, lines) if canonicalize_name(r.name) != PROJECT["name"]]
+
+
+def imported_by(folder: str) -> dict[str, str]:
+    """One importing file by each third-party top-level module that `folder` imports."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            for name in names:
+                found.setdefault(name.partition(".")[0], str(path.relative_to(ROOT)))
+    return {n: where for n, where in found.items() if n not in OURS | sys.stdlib_module_names}
 
 
 def locked() -> dict[str, str]:
@@ -53,6 +81,19 @@ def test_every_requirement_is_locked_within_its_bounds() -> None:
         )
     ]
     assert unmet == []
+
+
+@pytest.mark.parametrize("folder", EXTRAS_OF)
+def test_every_import_is_declared(folder: str) -> None:
+    """Nothing works only because another extra happened to bring it."""
+    declared = {canonicalize_name(r.name) for r in requirements(EXTRAS_OF[folder])}
+    owners = packages_distributions()
+    undeclared = {
+        module: where
+        for module, where in imported_by(folder).items()
+        if not declared & {canonicalize_name(owner) for owner in owners.get(module, [])}
+    }
+    assert undeclared == {}
 
 
 def test_floors_are_those_of_the_generated_code() -> None:
