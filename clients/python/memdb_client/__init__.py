@@ -1,0 +1,115 @@
+"""The client of memdb: the interface of ``memdb.open``, over gRPC, for threads and for asyncio.
+
+::
+
+    import time
+    import numpy as np
+    from memdb_client import Clip, connect
+
+    with connect("localhost:7700") as db:
+        db.create_space("bundled", dim=384) user = db.user("alice") camera =
+        user.stream("front-door", space="bundled") now_ns = time.time_ns() vector = np.ones(384,
+        np.float32) camera.write(Clip(seq=0, start_ns=now_ns, end_ns=now_ns + 4_000_000_000,
+        global_memory=vector)) for hit in user.ground(vector).hits: print(hit.clip.stream,
+        hit.clip.start_ns, hit.score)
+
+``connect_async`` gives the same methods, awaited.  Values and errors are the classes of `memdb`.
+Neither LMDB, FAISS nor torch is loaded.
+"""
+
+from __future__ import annotations
+
+from memdb import (
+    Ack,
+    AlreadyExists,
+    Change,
+    Clip,
+    DataLoss,
+    DeadlineExceeded,
+    Discrepancy,
+    ErasureReport,
+    Fact,
+    FailedPrecondition,
+    Gap,
+    Grounding,
+    Hit,
+    Internal,
+    InvalidArgument,
+    Keyframe,
+    Ledger,
+    LongTermMemory,
+    MemdbError,
+    MemorySpan,
+    NotFound,
+    PermissionDenied,
+    Recall,
+    RecallHit,
+    ResourceExhausted,
+    Snapshot,
+    SoundEvent,
+    Space,
+    Span,
+    StoredClip,
+    StreamInfo,
+    Unauthenticated,
+    Unavailable,
+    Utterance,
+    Verification,
+)
+from memdb_client._async_database import AsyncDatabase
+from memdb_client._async_ingest import AsyncIngestWriter
+from memdb_client._async_stream import AsyncStream
+from memdb_client._async_user import AsyncUser
+from memdb_client._connect import connect, connect_async
+from memdb_client._database import Database
+from memdb_client._ingest import IngestWriter
+from memdb_client._stream import Stream
+from memdb_client._user import User
+
+__all__ = [
+    "Ack",
+    "AlreadyExists",
+    "AsyncDatabase",
+    "AsyncIngestWriter",
+    "AsyncStream",
+    "AsyncUser",
+    "Change",
+    "Clip",
+    "DataLoss",
+    "Database",
+    "DeadlineExceeded",
+    "Discrepancy",
+    "ErasureReport",
+    "Fact",
+    "FailedPrecondition",
+    "Gap",
+    "Grounding",
+    "Hit",
+    "IngestWriter",
+    "Internal",
+    "InvalidArgument",
+    "Keyframe",
+    "Ledger",
+    "LongTermMemory",
+    "MemdbError",
+    "MemorySpan",
+    "NotFound",
+    "PermissionDenied",
+    "Recall",
+    "RecallHit",
+    "ResourceExhausted",
+    "Snapshot",
+    "SoundEvent",
+    "Space",
+    "Span",
+    "StoredClip",
+    "Stream",
+    "StreamInfo",
+    "Unauthenticated",
+    "Unavailable",
+    "User",
+    "Utterance",
+    "Verification",
+    "connect",
+    "connect_async",
+]

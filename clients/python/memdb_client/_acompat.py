@@ -1,0 +1,94 @@
+"""What really differs between the asyncio client and its sync twin; `_compat` has the same names
+for threads.
+
+Written by hand, as a pair: a change here wants the same change there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+
+from memdb_client._options import CHANNEL_OPTIONS, Target
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+Channel = grpc.aio.Channel
+Task = asyncio.Task[None]
+Answers: TypeAlias = AsyncGenerator[_T, None]
+
+CANCELLED: tuple[type[BaseException], ...] = (asyncio.CancelledError,)
+"""What a call raises when it was cancelled: the same as when the task that awaits it was."""
+
+
+def is_cancelling() -> bool:
+    """Whether somebody asked this very task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def open_channel(target: Target) -> Channel:
+    """A channel to ``target``; it connects with the first call."""
+    if target.credentials is None:
+        return grpc.aio.insecure_channel(target.address, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(target.address, target.credentials, options=CHANNEL_OPTIONS)
+
+
+async def close_channel(channel: Channel) -> None:
+    """Close; calls in flight are cancelled."""
+    await channel.close()
+
+
+async def sleep(seconds: float) -> None:
+    """Wait without stopping anything else."""
+    await asyncio.sleep(seconds)
+
+
+async def run_blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run what computes for long where it stops nothing else."""
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def spawn(function: Callable[[], Coroutine[Any, Any, None]], name: str) -> Task:
+    """Run ``function`` in the background."""
+    return asyncio.create_task(function(), name=name)
+
+
+async def join(task: Task) -> None:
+    """Wait until a background task has ended."""
+    await task
+
+
+class Condition:
+    """A lock and the news that what it guards has changed."""
+
+    def __init__(self) -> None:
+        self._condition = asyncio.Condition()
+
+    async def __aenter__(self) -> Self:
+        await self._condition.acquire()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._condition.release()
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait, with the lock let go, for `notify_all`; False when ``timeout_s`` passed first."""
+        if timeout_s is None:
+            await self._condition.wait()
+            return True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._condition.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def notify_all(self) -> None:
+        """Wake everyone who waits; the lock must be held."""
+        self._condition.notify_all()

@@ -1,0 +1,76 @@
+"""A database behind an address."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from memdb.types.change import Verification
+from memdb.types.ids import check_id
+from memdb.types.space import Space
+from memdb.v1 import database_service_pb2 as db_pb
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.spaces import space_from_proto, space_to_proto, verification_from_proto
+from memdb_client._async_rpc import AsyncRpc
+from memdb_client._async_user import AsyncUser
+from memdb_client._options import WHOLE_TIMEOUT_S, Target
+
+
+class AsyncDatabase:
+    """A memdb behind an address; as `memdb.types.database.Database`.
+
+    Every method may also raise `Unavailable` (not reachable within the deadline; ``CLOSED`` after
+    `close`), `DeadlineExceeded`, `Unauthenticated` and `PermissionDenied`.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._rpc = AsyncRpc(target)
+
+    async def create_space(
+        self, name: str, *, dim: int, metric: str = "cosine", model: str = ""
+    ) -> Space:
+        """Create a space; the same definition again is no error, another raises `AlreadyExists`
+        (``SPACE_EXISTS``).
+        """
+        space = Space(name, dim, metric, model)
+        answer = await self._rpc.call(
+            self._rpc.databases.CreateSpace, db_pb.CreateSpaceRequest(space=space_to_proto(space))
+        )
+        return space_from_proto(answer.space)
+
+    async def space(self, name: str) -> Space:
+        """The space called ``name``; raises `NotFound` (``SPACE_NOT_FOUND``)."""
+        answer = await self._rpc.call(
+            self._rpc.databases.GetSpace, db_pb.GetSpaceRequest(name=check_id(name, "space"))
+        )
+        return space_from_proto(answer.space)
+
+    async def spaces(self) -> list[Space]:
+        """Every space, by name."""
+        answer = await self._rpc.call(self._rpc.databases.ListSpaces, db_pb.ListSpacesRequest())
+        return [space_from_proto(space) for space in answer.spaces]
+
+    def user(self, user_id: str) -> AsyncUser:
+        """A handle on a user; asks nobody."""
+        return AsyncUser(self._rpc, user_id)
+
+    async def users(self) -> list[str]:
+        """Every user's id, sorted."""
+        answer = await self._rpc.call(self._rpc.users.ListUsers, user_pb.ListUsersRequest())
+        return list(answer.users)
+
+    async def verify(self) -> Verification:
+        """Check every stored value of every user and that the indexes equal the store."""
+        answer = await self._rpc.call(
+            self._rpc.databases.Verify, db_pb.VerifyRequest(), timeout_s=WHOLE_TIMEOUT_S
+        )
+        return verification_from_proto(answer)
+
+    async def close(self) -> None:
+        """End every call and the connection; afterwards calls raise `Unavailable` (``CLOSED``)."""
+        await self._rpc.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()

@@ -1,0 +1,143 @@
+"""One channel to a server, and the one place where calls are made, tried again and turned into
+our errors.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from memdb.errors import MemdbError, Unavailable
+from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
+from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
+from memdb.v1.grounding_service_pb2_grpc import GroundingServiceStub
+from memdb.v1.memory_service_pb2_grpc import MemoryServiceStub
+from memdb.v1.user_service_pb2_grpc import UserServiceStub
+from memdb.wire.status import error_from_call
+from memdb_client import _acompat as compat
+from memdb_client._options import Repeat, Target, may_repeat, pauses_s
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+
+class AsyncRpc:
+    """The stubs of every service over one channel."""
+
+    def __init__(self, target: Target) -> None:
+        self.metadata = target.metadata
+        self.timeout_s = target.timeout_s
+        self._channel = compat.open_channel(target)
+        self._is_closed = False
+        self.clips = ClipServiceStub(self._channel)
+        self.databases = DatabaseServiceStub(self._channel)
+        self.groundings = GroundingServiceStub(self._channel)
+        self.memories = MemoryServiceStub(self._channel)
+        self.users = UserServiceStub(self._channel)
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer],
+        request: _Request,
+        *,
+        repeat: Repeat = Repeat.ALWAYS,
+        timeout_s: float | None = None,
+    ) -> _Answer:
+        """The answer to a unary call, tried again as `_options` says until its deadline."""
+        deadline_s = time.monotonic() + (timeout_s or self.timeout_s)
+        pauses = pauses_s()
+        while True:
+            self.check_open()
+            try:
+                return await method(
+                    request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
+                )
+            except grpc.RpcError as error:
+                await self.pause_or_raise(error, repeat, deadline_s, next(pauses))
+            except compat.CANCELLED:
+                self.raise_if_closed()
+                raise
+
+    async def collect(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[_Request, _Answer],
+        request: _Request,
+    ) -> list[_Answer]:
+        """Every message of an answer that ends by itself; from the beginning again where a call
+        may be repeated.
+        """
+        deadline_s = time.monotonic() + self.timeout_s
+        pauses = pauses_s()
+        while True:
+            self.check_open()
+            call = method(request, timeout=deadline_s - time.monotonic(), metadata=self.metadata)
+            try:
+                return [answer async for answer in call]
+            except grpc.RpcError as error:
+                await self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses))
+            except compat.CANCELLED:
+                self.raise_if_closed()
+                raise
+            finally:
+                # An abandoned call of grpcio is never collected.
+                call.cancel()
+
+    async def stream(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[_Request, _Answer],
+        request: _Request,
+    ) -> compat.Answers[_Answer]:
+        """The messages of an answer as they come, without a deadline; never tried again here."""
+        self.check_open()
+        call = method(request, metadata=self.metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.RpcError as error:
+            raise self.failure(error) from None
+        except compat.CANCELLED:
+            self.raise_if_closed()
+            raise
+        finally:
+            call.cancel()
+
+    async def pause_or_raise(
+        self, error: grpc.RpcError, repeat: Repeat, deadline_s: float, pause_s: float
+    ) -> None:
+        """Wait before the next try, or raise our error where there shall be none."""
+        failure = self.failure(error)
+        if (
+            not may_repeat(failure, error.details() or "", repeat)
+            or time.monotonic() + pause_s >= deadline_s
+        ):
+            raise failure from None
+        await compat.sleep(pause_s)
+
+    def failure(self, error: grpc.RpcError) -> MemdbError:
+        """Our error for a failed call."""
+        if self._is_closed:
+            return self.closed()
+        trailers: Any = error.trailing_metadata() or ()  # the stubs miss that entries are pairs
+        return error_from_call(error.code(), error.details(), trailers)
+
+    def closed(self) -> Unavailable:
+        """The error of every call after `close`."""
+        return Unavailable("the client is closed", reason="CLOSED")
+
+    def check_open(self) -> None:
+        """Raise `Unavailable` (``CLOSED``) after `close`."""
+        if self._is_closed:
+            raise self.closed()
+
+    def raise_if_closed(self) -> None:
+        """Tell a call cancelled by `close` from one whose task was cancelled."""
+        if self._is_closed and not compat.is_cancelling():
+            raise self.closed() from None
+
+    async def close(self) -> None:
+        """End every call and the connection."""
+        self._is_closed = True
+        await compat.close_channel(self._channel)

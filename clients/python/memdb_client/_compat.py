@@ -1,0 +1,89 @@
+"""What really differs between the sync client and the asyncio client; `_acompat` has the same
+names for asyncio.
+
+Written by hand, as a pair: a change here wants the same change there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import ParamSpec, Self, TypeAlias, TypeVar
+
+import grpc
+
+from memdb_client._options import CHANNEL_OPTIONS, Target
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+Channel = grpc.Channel
+Task = threading.Thread
+Answers: TypeAlias = Generator[_T, None, None]
+
+CANCELLED: tuple[type[BaseException], ...] = ()
+"""Nothing: threads are not cancelled, and a cancelled call raises the `grpc.RpcError` of its
+status.
+"""
+
+
+def is_cancelling() -> bool:
+    """Whether somebody asked this thread to end: never."""
+    return False
+
+
+def open_channel(target: Target) -> Channel:
+    """A channel to ``target``; it connects with the first call."""
+    if target.credentials is None:
+        return grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS)
+    return grpc.secure_channel(target.address, target.credentials, options=CHANNEL_OPTIONS)
+
+
+def close_channel(channel: Channel) -> None:
+    """Close; calls in flight are cancelled."""
+    channel.close()
+
+
+def sleep(seconds: float) -> None:
+    """Wait without stopping anything else."""
+    time.sleep(seconds)
+
+
+def run_blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run what computes for long; here there is nothing else to stop."""
+    return function(*args, **kwargs)
+
+
+def spawn(function: Callable[[], None], name: str) -> Task:
+    """Run ``function`` in the background."""
+    thread = threading.Thread(target=function, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def join(task: Task) -> None:
+    """Wait until a background task has ended."""
+    task.join()
+
+
+class Condition:
+    """A lock and the news that what it guards has changed."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+
+    def __enter__(self) -> Self:
+        self._condition.acquire()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._condition.release()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait, with the lock let go, for `notify_all`; False when ``timeout_s`` passed first."""
+        return self._condition.wait(timeout_s)
+
+    def notify_all(self) -> None:
+        """Wake everyone who waits; the lock must be held."""
+        self._condition.notify_all()

@@ -1,0 +1,68 @@
+"""`connect` and `connect_async`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import grpc
+
+from memdb_client._async_database import AsyncDatabase
+from memdb_client._database import Database
+from memdb_client._options import TIMEOUT_S, Target, target
+
+
+def connect(
+    address: str,
+    *,
+    token: str | None = None,
+    tls: bool | str | Path | grpc.ChannelCredentials | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Database:
+    """The database at ``address`` (``HOST:PORT``); the connection is made with the first call.
+
+    token: sent as ``authorization: Bearer``; without ``tls`` it travels in the clear.
+    tls: True for the system's authorities, the path of a CA file (PEM), or channel credentials.
+    timeout_s: deadline of a call, its retries included.
+
+    Raises `InvalidArgument` for an argument that is wrong.
+    """
+    return Database(target(address, token=token, tls=tls, timeout_s=timeout_s))
+
+
+def connect_async(
+    address: str,
+    *,
+    token: str | None = None,
+    tls: bool | str | Path | grpc.ChannelCredentials | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Connecting:
+    """`connect` for asyncio: ``db = await connect_async(...)`` or ``async with connect_async(...)
+    as db``.
+
+    The database belongs to the running event loop.
+    """
+    return Connecting(target(address, token=token, tls=tls, timeout_s=timeout_s))
+
+
+class Connecting:
+    """What `connect_async` gives: awaited or entered it becomes an `AsyncDatabase`."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._database: AsyncDatabase | None = None
+
+    def __await__(self) -> Generator[None, None, AsyncDatabase]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncDatabase:
+        self._database = await self._open()
+        return self._database
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._database is not None:
+            await self._database.close()
+
+    async def _open(self) -> AsyncDatabase:
+        # A coroutine, because a channel binds to the loop that runs when it is made.
+        return AsyncDatabase(self._target)

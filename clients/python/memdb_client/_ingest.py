@@ -1,0 +1,272 @@
+# Generated from _async_ingest.py by clients/python/tools/unasync.py: do not edit.
+# ruff: noqa: C416, RUF100, UP028 - written as asyncio needs it
+"""Pipelined writing of one epoch of a stream, over any number of connections.
+
+One background task holds the call: it sends what the `Window` hands out and settles what the
+server acknowledges.  When the server goes away it connects again, until ``reconnect_timeout_s``
+has passed without an answer, and sends everything unacknowledged once more, oldest first; the
+server knows by number and hash what it has and answers ``duplicate``.  So a clip that was
+acknowledged is never lost, one that was not is never forgotten, and none is stored twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, Self
+
+import grpc
+
+from memdb.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    MemdbError,
+    Unavailable,
+)
+from memdb.types.clip import Ack, Clip
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.wire.clips import ack_from_proto
+from memdb_client import _compat as compat
+from memdb_client._clips import clip_message
+from memdb_client._options import Repeat, may_repeat, pauses_s
+from memdb_client._rpc import Rpc
+from memdb_client._window import Window
+
+
+class _Call(Protocol):
+    """What both kinds of call can do."""
+
+    def cancel(self) -> object: ...
+
+
+class IngestWriter:
+    """Writes clips without waiting for each acknowledgement; use it as a context manager.
+
+    Not to be shared by several tasks or threads; several writers are.  After an error of the
+    server every further call raises that error: open another writer, whose ``next_seq`` says
+    where to go on.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        start: clip_pb.IngestStart,
+        *,
+        window: int,
+        reconnect_timeout_s: float,
+    ) -> None:
+        self._rpc = rpc
+        self._start = start
+        self._window = Window(window)
+        self._reconnect_timeout_s = reconnect_timeout_s
+        self._changed = compat.Condition()
+        self._task: compat.Task | None = None
+        self._call: _Call | None = None
+        self._attempt = 0
+        self._is_started = False
+        self._is_closing = False
+        self._is_aborted = False
+        self._error: MemdbError | None = None
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next clip that the ledger wants: where to (re)start."""
+        return self._window.next_seq
+
+    @property
+    def acks(self) -> int:
+        """Clips acknowledged so far through this writer."""
+        return self._window.acks
+
+    def open(self) -> None:
+        """Connect and read the ledger.  Entering the context does this."""
+        if self._task is not None:
+            return
+        self._task = compat.spawn(self._run, f"memdb-ingest-{self._start.stream}")
+        try:
+            with self._changed:
+                self._wait_until(lambda: self._is_started)
+        except BaseException:
+            self._abort()
+            raise
+
+    def send(self, clip: Clip) -> None:
+        """Queue a clip; waits while the window is full.
+
+        Raises the first error of an earlier clip; `InvalidArgument` when the clip is of another
+        epoch, `ResourceExhausted` (``MESSAGE_TOO_LARGE``) when it fits no message.
+        """
+        if clip.epoch != self._start.epoch:
+            raise InvalidArgument(
+                f"this writer writes epoch {self._start.epoch}",
+                reason="EPOCH_MISMATCH",
+                field="clip.epoch",
+                value=clip.epoch,
+            )
+        message = clip_pb.IngestClipsRequest(clip=clip_message(clip))
+        size = message.ByteSize()
+        self.open()
+        with self._changed:
+            self._check_open()
+            self._wait_until(lambda: self._window.has_room(size))
+            self._window.add(message)
+            self._changed.notify_all()
+
+    def flush(self) -> list[Ack]:
+        """Wait until every clip sent is acknowledged; the acknowledgements since the last flush,
+        in order.
+        """
+        self.open()
+        with self._changed:
+            self._wait_until(lambda: self._window.is_empty)
+            return self._window.take_answers()
+
+    def close(self) -> None:
+        """Flush and end."""
+        if self._task is None or self._is_closing or self._is_aborted:
+            self._is_closing = True
+            return
+        try:
+            with self._changed:
+                self._wait_until(lambda: self._window.is_empty)
+                self._is_closing = True
+                self._changed.notify_all()
+            compat.join(self._task)
+        finally:
+            self._abort()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        if exc_type is None:
+            self.close()
+        else:
+            # What the caller was told is settled; the rest it has to send again anyway.
+            self._abort()
+
+    def _check_open(self) -> None:
+        if self._is_closing or self._is_aborted:
+            raise FailedPrecondition("the writer is closed", reason="CLOSED")
+
+    def _wait_until(self, is_true: Callable[[], bool]) -> None:
+        """Wait, with the condition held; raises the writer's error as soon as there is one."""
+        # Reconnecting gives up by itself; beyond that, a peer that keeps the connection alive and
+        # settles nothing.
+        silence_max_s = self._reconnect_timeout_s + self._rpc.timeout_s
+        while True:
+            if self._error is not None:
+                raise self._error
+            if is_true():
+                return
+            if self._is_aborted:
+                raise FailedPrecondition("the writer is closed", reason="CLOSED")
+            if not self._changed.wait(silence_max_s):
+                raise DeadlineExceeded(
+                    f"no acknowledgement for {silence_max_s:g} s", reason="NO_ACKNOWLEDGEMENT"
+                )
+
+    def _run(self) -> None:
+        """The background task: one call after another until the end, an error, or too long
+        without an answer.
+        """
+        give_up_s = time.monotonic() + self._rpc.timeout_s
+        pauses = pauses_s()
+        while True:
+            acks_before = self._window.acks
+            error, details, was_started = self._hold_one_call()
+            if was_started or self._window.acks > acks_before:
+                give_up_s = time.monotonic() + self._reconnect_timeout_s
+                pauses = pauses_s()
+            pause_s = next(pauses)
+            with self._changed:
+                if error is None or self._is_aborted:
+                    self._changed.notify_all()
+                    return
+                if (
+                    not may_repeat(error, details, Repeat.ALWAYS)
+                    or time.monotonic() + pause_s > give_up_s
+                ):
+                    self._error = error
+                    self._changed.notify_all()
+                    return
+                self._pause(pause_s)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, with the condition held, that long or until the writer is aborted."""
+        until_s = time.monotonic() + seconds
+        while not self._is_aborted and (left_s := until_s - time.monotonic()) > 0:
+            self._changed.wait(left_s)
+
+    def _hold_one_call(self) -> tuple[MemdbError | None, str, bool]:
+        """Send and settle until the call ends: its error with gRPC's words, and whether the
+        server answered.
+        """
+        was_started = False
+        with self._changed:
+            if self._is_aborted:
+                return None, "", False
+            self._attempt += 1
+            self._window.restart()
+            call = self._rpc.clips.IngestClips(
+                self._requests(self._attempt), metadata=self._rpc.metadata
+            )
+            self._call = call
+        try:
+            for answer in call:
+                with self._changed:
+                    if answer.HasField("started"):
+                        was_started = self._is_started = True
+                        self._window.started(answer.started.next_seq)
+                    else:
+                        self._window.settle([ack_from_proto(ack) for ack in answer.acks.acks])
+                    self._changed.notify_all()
+            if self._is_closing:
+                return None, "", was_started
+            return Unavailable("the server ended the ingest"), "", was_started
+        except grpc.RpcError as error:
+            return self._rpc.failure(error), error.details() or "", was_started
+        except compat.CANCELLED:
+            # asyncio's way to say that the call was cancelled, by `_abort` or by closing the
+            # channel.
+            if compat.is_cancelling():
+                raise
+            return self._rpc.closed(), "", was_started
+        except MemdbError as error:
+            return error, "", was_started
+        finally:
+            call.cancel()
+            with self._changed:
+                # Lets the call's sender go, which may be waiting for a clip.
+                self._attempt += 1
+                self._changed.notify_all()
+
+    def _requests(self, attempt: int) -> compat.Answers[clip_pb.IngestClipsRequest]:
+        """What one call sends: the start, then clips as they come, until the writer or the call
+        ends.
+        """
+        yield clip_pb.IngestClipsRequest(start=self._start)
+        while True:
+            with self._changed:
+                message = None
+                while message is None:
+                    if self._attempt != attempt:
+                        return
+                    message = self._window.next_to_send()
+                    if message is None:
+                        if self._is_closing:
+                            return
+                        self._changed.wait()
+            yield message
+
+    def _abort(self) -> None:
+        """End now; what is not acknowledged is not sent any more."""
+        with self._changed:
+            self._is_aborted = True
+            if self._call is not None:
+                self._call.cancel()
+            self._changed.notify_all()
+        if self._task is not None:
+            compat.join(self._task)

@@ -1,0 +1,158 @@
+"""How the client talks to a server: channel options, credentials, and when a call is tried again.
+No waiting here.
+
+What is tried again ------------------- Only ``UNAVAILABLE``, and only within the call's own
+deadline.  Reads and every write that the server recognises when it comes twice (clips by number
+and hash, spaces, streams, settings, values) are `Repeat.ALWAYS`.  `remember`, `revise` and
+`snapshot` would take effect twice, so they are `Repeat.UNSENT`: tried again only when the failure
+proves that no server saw the request, which is when no connection could be made.  gRPC says so
+only in words (`NOT_CONNECTED`); should the words change, such a call is no longer tried again,
+which is the safe side.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from memdb.errors import InvalidArgument, MemdbError
+from memdb.types.limits import MESSAGE_BYTES_MAX
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+TIMEOUT_S: Final = 30.0
+"""Deadline of a call, retries included, unless `connect` is told another."""
+WHOLE_TIMEOUT_S: Final = 3600.0
+"""Deadline of `verify` and of an erasure, which read or remove everything there is."""
+
+RECONNECT_TIMEOUT_S: Final = 60.0
+"""How long an ingest looks for a server that went away."""
+WINDOW_CLIPS_MAX: Final = 1024
+"""Clips that an ingest may have in flight."""
+
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", 16 * 1024),
+    # A dead peer is noticed within 40 s even by a watch that waits for nothing but changes.  The
+    # server takes pings every 10 s; a client that sends them more often is sent away.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A restarted server is found again in well under a second; gRPC's own pauses grow to two
+    # minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # One loop decides what is tried again; gRPC's would multiply with it.
+    ("grpc.enable_retries", 0),
+)
+
+NOT_CONNECTED: Final = "failed to connect to all addresses"
+"""How gRPC describes a call that found no connection, and so was never sent."""
+
+PAUSE_FIRST_S: Final = 0.05
+PAUSE_MAX_S: Final = 2.0
+
+NOT_REPEATED: Final = frozenset({"REVISION_NOT_REACHED"})
+"""Reasons of `Unavailable` that are answers of a healthy server, and that only the caller can
+wait out.
+"""
+
+
+class Repeat(Enum):
+    """Which failures of a call may be tried again."""
+
+    ALWAYS = "always"
+    """The server recognises the call when it comes twice."""
+    UNSENT = "unsent"
+    """Only when no server can have seen it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the server is and how to be let in."""
+
+    address: str
+    credentials: grpc.ChannelCredentials | None
+    metadata: Metadata
+    timeout_s: float
+
+
+def target(
+    address: str,
+    *,
+    token: str | None,
+    tls: bool | str | Path | grpc.ChannelCredentials | None,
+    timeout_s: float,
+) -> Target:
+    """Check the arguments of `connect`.
+
+    Raises `InvalidArgument` naming the argument; a CA file that cannot be read raises its
+    `OSError`.
+    """
+    if not isinstance(address, str) or not address:
+        raise InvalidArgument(
+            "expected HOST:PORT", reason="BAD_ADDRESS", field="address", value=address
+        )
+    metadata: Metadata = ()
+    if token is not None:
+        if (
+            not isinstance(token, str)
+            or not token
+            or not token.isascii()
+            or not token.isprintable()
+        ):
+            # The token itself is never quoted.
+            raise InvalidArgument(
+                "a token is printable ASCII text", reason="BAD_TOKEN", field="token"
+            )
+        metadata = (("authorization", f"Bearer {token}"),)
+    return Target(address, _credentials(tls), metadata, check_seconds(timeout_s, "timeout_s"))
+
+
+def check_seconds(value: object, field: str) -> float:
+    """``value`` if it is a finite number of seconds above 0, else `InvalidArgument`
+    (``OUT_OF_RANGE``).
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise InvalidArgument(
+            "expected seconds above 0", reason="OUT_OF_RANGE", field=field, value=value
+        )
+    return float(value)
+
+
+def _credentials(
+    tls: bool | str | Path | grpc.ChannelCredentials | None,
+) -> grpc.ChannelCredentials | None:
+    if tls is None or tls is False:
+        return None
+    if tls is True:
+        return grpc.ssl_channel_credentials()
+    if isinstance(tls, (str, Path)):
+        return grpc.ssl_channel_credentials(Path(tls).read_bytes())
+    return tls
+
+
+def may_repeat(error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:
+    """Whether a failed call may be tried again."""
+    if not error.retryable or error.reason in NOT_REPEATED:
+        return False
+    return repeat is Repeat.ALWAYS or rpc_details.startswith(NOT_CONNECTED)
+
+
+def pauses_s() -> Iterator[float]:
+    """Seconds to wait before each further try: doubling, each drawn from its upper half so that
+    clients spread.
+    """
+    pause = PAUSE_FIRST_S
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, protects nothing
+        pause = min(pause * 2, PAUSE_MAX_S)

@@ -1,0 +1,122 @@
+# Generated from _async_stream.py by clients/python/tools/unasync.py: do not edit.
+# ruff: noqa: C416, RUF100, UP028 - written as asyncio needs it
+"""A handle on one stream of a user behind an address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memdb.types.clip import Ack, Clip, check_int
+from memdb.types.grounding import AsOf
+from memdb.types.ids import check_id
+from memdb.types.limits import EPOCH_MAX
+from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.times import Time
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.clips import ack_from_proto
+from memdb.wire.moments import as_of_to_proto, time_argument
+from memdb.wire.streams import gap_from_proto, ledger_from_proto, stream_from_proto
+from memdb_client._clips import batches
+from memdb_client._ingest import IngestWriter
+from memdb_client._options import RECONNECT_TIMEOUT_S, WINDOW_CLIPS_MAX, check_seconds
+from memdb_client._rpc import Rpc
+
+
+class Stream:
+    """One stream of a user; as `memdb.types.database.Stream`."""
+
+    def __init__(self, rpc: Rpc, user: str, name: str, space: str | None) -> None:
+        self._rpc = rpc
+        self._user = user
+        self._name = check_id(name, "stream")
+        self._space = None if space is None else check_id(space, "space")
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self._name
+
+    def create(self) -> StreamInfo:
+        """Create the stream now (idempotent); writing creates it too.
+
+        Raises `FailedPrecondition` (``SPACE_MISMATCH``) when it exists in another space,
+        `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle names no
+        space.
+        """
+        answer = self._rpc.call(
+            self._rpc.users.CreateStream,
+            user_pb.CreateStreamRequest(user=self._user, stream=self._name, space=self._space),
+        )
+        return stream_from_proto(answer.stream)
+
+    def write(self, clip: Clip) -> Ack:
+        """Store one clip; returns when it is durable and searchable."""
+        return (self.write_many([clip]))[0]
+
+    def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
+        """Store clips in as few commits as the limits allow; stops at the first refused clip and
+        raises its error.
+
+        A clip whose acknowledgement got lost on the way is sent again and then answered with
+        ``duplicate``.
+        """
+        acks: list[Ack] = []
+        for batch in batches(clips):
+            answer = self._rpc.call(
+                self._rpc.clips.WriteClips,
+                clip_pb.WriteClipsRequest(
+                    user=self._user, stream=self._name, space=self._space, clips=batch
+                ),
+            )
+            acks.extend(ack_from_proto(ack) for ack in answer.acks)
+        return acks
+
+    def ingest(
+        self, *, epoch: int = 0, window: int = 32, reconnect_timeout_s: float = RECONNECT_TIMEOUT_S
+    ) -> IngestWriter:
+        """A pipelined writer with at most ``window`` clips in flight.
+
+        When the server goes away, connecting again is given up after ``reconnect_timeout_s``.
+        """
+        writer = IngestWriter(
+            self._rpc,
+            clip_pb.IngestStart(
+                user=self._user,
+                stream=self._name,
+                space=self._space,
+                epoch=check_int(epoch, "epoch", 0, EPOCH_MAX),
+            ),
+            window=check_int(window, "window", 1, WINDOW_CLIPS_MAX),
+            reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
+        )
+        writer.open()
+        return writer  # noqa: RET504 - the sync twin opens it first
+
+    def ledger(self, *, epoch: int = 0) -> Ledger:
+        """What was received of ``epoch``; of a stream or user that does not exist yet, nothing
+        (next_seq 0).
+        """
+        answer = self._rpc.call(
+            self._rpc.clips.GetLedger,
+            clip_pb.GetLedgerRequest(
+                user=self._user, stream=self._name, epoch=check_int(epoch, "epoch", 0, EPOCH_MAX)
+            ),
+        )
+        return ledger_from_proto(answer.ledger)
+
+    def gaps(
+        self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
+    ) -> list[Gap]:
+        """The missing numbers of every epoch, within the time range."""
+        answer = self._rpc.call(
+            self._rpc.clips.ListGaps,
+            clip_pb.ListGapsRequest(
+                user=self._user,
+                stream=self._name,
+                start_ns=time_argument(start_ns, "start_ns"),
+                end_ns=time_argument(end_ns, "end_ns"),
+                as_of=as_of_to_proto(as_of),
+            ),
+        )
+        return [gap_from_proto(gap) for gap in answer.gaps]

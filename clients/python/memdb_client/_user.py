@@ -1,0 +1,443 @@
+# Generated from _async_user.py by clients/python/tools/unasync.py: do not edit.
+# ruff: noqa: C416, RUF100, UP028 - written as asyncio needs it
+"""A handle on one user behind an address."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from memdb.codecs.tensors import decode_tensor
+from memdb.errors import NotFound, Unavailable
+from memdb.text_encoder import find_text_encoder
+from memdb.types.arrays import Array
+from memdb.types.change import Change, ErasureReport
+from memdb.types.clip import StoredClip, check_int, check_text
+from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.grounding import AsOf, Grounding
+from memdb.types.ids import check_id
+from memdb.types.limits import KEY_CHARS_MAX, LABEL_VALUE_CHARS_MAX, LIMIT_MAX, TOKENS_MAX
+from memdb.types.snapshot import Snapshot
+from memdb.types.space import Space
+from memdb.types.stream import StreamInfo
+from memdb.types.times import Time
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import memory_service_pb2 as memory_pb
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.arrays import tensor_from_proto
+from memdb.wire.clips import check_hex_id, list_clips_request, stored_clip_from_proto
+from memdb.wire.facts import (
+    fact_from_proto,
+    long_term_from_proto,
+    recall_from_proto,
+    recall_request,
+    remember_request,
+    revise_request,
+    value_from_json,
+    value_to_json,
+)
+from memdb.wire.grounding import ground_request, grounding_from_proto
+from memdb.wire.moments import REVISION_MAX, as_of_to_proto
+from memdb.wire.spaces import space_from_proto
+from memdb.wire.streams import stream_from_proto
+from memdb.wire.users import change_from_proto, erasure_from_proto, snapshot_from_proto
+from memdb_client import _compat as compat
+from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, check_seconds, may_repeat, pauses_s
+from memdb_client._rpc import Rpc
+from memdb_client._stream import Stream
+
+CHANGE_INDEX_MAX: Final = 2**32 - 1
+"""Above the place of any change in its commit."""
+
+
+class User:
+    """One user; as `memdb.types.database.User`."""
+
+    def __init__(self, rpc: Rpc, user_id: str) -> None:
+        self._rpc = rpc
+        self._id = check_id(user_id, "user")
+        self._text_space: Space | None = None
+
+    @property
+    def id(self) -> str:
+        """The user's id."""
+        return self._id
+
+    def revision(self) -> int:
+        """The user's newest commit number."""
+        return (
+            self._rpc.call(self._rpc.users.GetUser, user_pb.GetUserRequest(user=self._id))
+        ).revision
+
+    def configure(self, *, text_space: str) -> None:
+        """Name the space in which the user's facts, utterances and questions are embedded."""
+        self._text_space = None
+        self._rpc.call(
+            self._rpc.users.ConfigureUser,
+            user_pb.ConfigureUserRequest(
+                user=self._id, text_space=check_id(text_space, "text_space")
+            ),
+            repeat=Repeat.UNSENT,
+        )
+
+    def text_space(self) -> Space | None:
+        """The user's text space, None when not configured."""
+        answer = self._rpc.call(self._rpc.users.GetUser, user_pb.GetUserRequest(user=self._id))
+        return space_from_proto(answer.text_space) if answer.HasField("text_space") else None
+
+    def stream(self, name: str, *, space: str | None = None) -> Stream:
+        """A handle on a stream; ``space`` is needed when it does not exist yet."""
+        return Stream(self._rpc, self._id, name, space)
+
+    def streams(self) -> list[StreamInfo]:
+        """Every stream of the user, by name."""
+        answer = self._rpc.call(
+            self._rpc.users.ListStreams, user_pb.ListStreamsRequest(user=self._id)
+        )
+        return [stream_from_proto(stream) for stream in answer.streams]
+
+    def ground(
+        self,
+        question_feature: Array,
+        *,
+        limit: int = 4,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        min_score: float | None = None,
+        policy: str = "top",
+        question_tokens: Array | None = None,
+        rerank: int = 0,
+        with_short_memory: bool = False,
+        fallback: str = "none",
+        space: str | None = None,
+        min_revision: int | None = None,
+    ) -> Grounding:
+        """The clips that answer a question: `memdb.types.database.User.ground` tells every
+        option.
+        """
+        request = ground_request(
+            self._id,
+            question_feature,
+            limit=limit,
+            streams=streams,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            as_of=as_of,
+            min_score=min_score,
+            policy=policy,
+            question_tokens=question_tokens,
+            rerank=rerank,
+            with_short_memory=with_short_memory,
+            fallback=fallback,
+            space=space,
+            min_revision=min_revision,
+        )
+        return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
+
+    def clips(
+        self,
+        *,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        after: str | None = None,
+        min_revision: int | None = None,
+    ) -> list[StoredClip]:
+        """Clips overlapping the range, by start time; ``after`` is the id of the last clip of the
+        page before.
+        """
+        request = list_clips_request(
+            self._id,
+            stream=stream,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            as_of=as_of,
+            limit=limit,
+            after=after,
+            min_revision=min_revision,
+        )
+        answers = self._rpc.collect(self._rpc.clips.ListClips, request)
+        return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
+
+    def clip(
+        self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False
+    ) -> StoredClip:
+        """One clip; raises `NotFound` (``CLIP_NOT_FOUND``)."""
+        answer = self._rpc.call(
+            self._rpc.clips.GetClip,
+            clip_pb.GetClipRequest(
+                user=self._id,
+                clip_id=check_hex_id(clip_id, "clip_id"),
+                as_of=as_of_to_proto(as_of),
+                with_short_memory=with_short_memory,
+            ),
+        )
+        return stored_clip_from_proto(answer.clip)
+
+    def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
+        """The (tokens, dim) float16 short-term memory of each clip, in the order asked.
+
+        Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
+        one).
+        """
+        answers = self._rpc.collect(
+            self._rpc.clips.GetShortMemory,
+            clip_pb.GetShortMemoryRequest(
+                user=self._id,
+                clip_ids=[
+                    check_hex_id(clip_id, f"clip_ids[{i}]") for i, clip_id in enumerate(clip_ids)
+                ],
+                as_of=as_of_to_proto(as_of),
+            ),
+        )
+        return [
+            decode_tensor(tensor_from_proto(answer.short_memory, "short_memory"))
+            for answer in answers
+        ]
+
+    def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
+        """Name and lease the newest revision.  A live snapshot of that name is moved."""
+        answer = self._rpc.call(
+            self._rpc.users.CreateSnapshot,
+            user_pb.CreateSnapshotRequest(
+                user=self._id, name=check_id(name, "name"), ttl_s=check_seconds(ttl_s, "ttl_s")
+            ),
+            repeat=Repeat.UNSENT,
+        )
+        return snapshot_from_proto(answer.snapshot)
+
+    def snapshots(self) -> list[Snapshot]:
+        """Live snapshots, by name."""
+        answer = self._rpc.call(
+            self._rpc.users.ListSnapshots, user_pb.ListSnapshotsRequest(user=self._id)
+        )
+        return [snapshot_from_proto(snapshot) for snapshot in answer.snapshots]
+
+    def release(self, name: str) -> None:
+        """End a snapshot's lease."""
+        self._rpc.call(
+            self._rpc.users.ReleaseSnapshot,
+            user_pb.ReleaseSnapshotRequest(user=self._id, name=check_id(name, "name")),
+            repeat=Repeat.UNSENT,
+        )
+
+    def long_term(
+        self,
+        *,
+        stream: str | None = None,
+        as_of: AsOf | None = None,
+        max_tokens: int = 512,
+        space: str | None = None,
+    ) -> LongTermMemory:
+        """Hour and day vectors of the sealed clips, oldest first, at most ``max_tokens``."""
+        answer = self._rpc.call(
+            self._rpc.memories.GetLongTermMemory,
+            memory_pb.GetLongTermMemoryRequest(
+                user=self._id,
+                stream=None if stream is None else check_id(stream, "stream"),
+                as_of=as_of_to_proto(as_of),
+                max_tokens=check_int(max_tokens, "max_tokens", 1, TOKENS_MAX),
+                space=None if space is None else check_id(space, "space"),
+            ),
+        )
+        return long_term_from_proto(answer)
+
+    def remember(
+        self,
+        text: str,
+        *,
+        about: Iterable[str] = (),
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        evidence: Iterable[str] = (),
+        key: str | None = None,
+        feature: Array | None = None,
+    ) -> Fact:
+        """Store a fact; with ``key``, replace the current fact of that key.
+
+        feature: (dim,) of the text in the user's text space; made by the installed text encoder
+        when None.
+        """
+        request = remember_request(
+            self._id,
+            text,
+            about=about,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            evidence=evidence,
+            key=key,
+            feature=self._feature(text, feature),
+        )
+        answer = self._rpc.call(self._rpc.memories.Remember, request, repeat=Repeat.UNSENT)
+        return fact_from_proto(answer.fact)
+
+    def revise(
+        self,
+        fact_id: str,
+        *,
+        text: str | None = None,
+        about: Iterable[str] | None = None,
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        evidence: Iterable[str] | None = None,
+        feature: Array | None = None,
+    ) -> Fact:
+        """Write a new version of a fact; what is None stays."""
+        request = revise_request(
+            self._id,
+            fact_id,
+            text=text,
+            about=about,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            evidence=evidence,
+            feature=self._feature(text, feature),
+        )
+        answer = self._rpc.call(self._rpc.memories.Revise, request, repeat=Repeat.UNSENT)
+        return fact_from_proto(answer.fact)
+
+    def forget(self, fact_id: str) -> None:
+        """Remove every version of a fact."""
+        self._rpc.call(
+            self._rpc.memories.Forget,
+            memory_pb.ForgetRequest(user=self._id, fact_id=check_hex_id(fact_id, "fact_id")),
+            repeat=Repeat.UNSENT,
+        )
+
+    def history(self, fact_id: str) -> list[Fact]:
+        """Every version of a fact, oldest first."""
+        answer = self._rpc.call(
+            self._rpc.memories.GetHistory,
+            memory_pb.GetHistoryRequest(user=self._id, fact_id=check_hex_id(fact_id, "fact_id")),
+        )
+        return [fact_from_proto(fact) for fact in answer.facts]
+
+    def facts(
+        self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000
+    ) -> list[Fact]:
+        """Current facts in the order they were first written."""
+        answer = self._rpc.call(
+            self._rpc.memories.ListFacts,
+            memory_pb.ListFactsRequest(
+                user=self._id,
+                about=None if about is None else check_text(about, "about", LABEL_VALUE_CHARS_MAX),
+                as_of=as_of_to_proto(as_of),
+                limit=check_int(limit, "limit", 1, LIMIT_MAX),
+            ),
+        )
+        return [fact_from_proto(fact) for fact in answer.facts]
+
+    def recall(
+        self,
+        question: str,
+        *,
+        limit: int = 5,
+        as_of: AsOf | None = None,
+        feature: Array | None = None,
+        min_revision: int | None = None,
+    ) -> Recall:
+        """Facts and utterances that answer a question, fused over the lexical and (with a
+        feature) semantic arms.
+        """
+        request = recall_request(
+            self._id,
+            question,
+            limit=limit,
+            as_of=as_of,
+            feature=self._feature(question, feature),
+            min_revision=min_revision,
+        )
+        return recall_from_proto(self._rpc.call(self._rpc.memories.Recall, request))
+
+    def put(self, key: str, value: Any) -> int:
+        """Store a JSON value under ``key``; returns the revision."""
+        answer = self._rpc.call(
+            self._rpc.memories.PutValue,
+            memory_pb.PutValueRequest(
+                user=self._id, key=check_text(key, "key", KEY_CHARS_MAX), json=value_to_json(value)
+            ),
+            repeat=Repeat.UNSENT,
+        )
+        return answer.revision
+
+    def get(self, key: str, default: Any = None, *, as_of: AsOf | None = None) -> Any:
+        """The value under ``key``, ``default`` when there is none."""
+        answer = self._rpc.call(
+            self._rpc.memories.GetValue,
+            memory_pb.GetValueRequest(
+                user=self._id,
+                key=check_text(key, "key", KEY_CHARS_MAX),
+                as_of=as_of_to_proto(as_of),
+            ),
+        )
+        return value_from_json(answer.json) if answer.HasField("json") else default
+
+    def watch(self, *, from_revision: int = 0, follow: bool = True) -> compat.Answers[Change]:
+        """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones.
+
+        When the server goes away it goes on where it stopped, without a repetition, and raises
+        `Unavailable` when nobody answered for the client's ``timeout_s``.  Ends (and lets its
+        call go) when the iterator is closed.
+        """
+        # The last change that was given; a call that goes on begins with its whole commit again.
+        seen = (check_int(from_revision, "from_revision", 0, REVISION_MAX), CHANGE_INDEX_MAX)
+        request = user_pb.WatchUserRequest(user=self._id, from_revision=seen[0], follow=follow)
+        pauses = pauses_s()
+        give_up_s = time.monotonic() + self._rpc.timeout_s
+        while True:
+            try:
+                with closing(self._rpc.stream(self._rpc.users.WatchUser, request)) as answers:
+                    for answer in answers:
+                        for message in answer.changes:
+                            if (message.revision, message.index) > seen:
+                                seen = (message.revision, message.index)
+                                yield change_from_proto(message)
+                        pauses = pauses_s()
+                        give_up_s = 0.0
+                return
+            except Unavailable as error:
+                pause_s = next(pauses)
+                # An idle watch may have stood for hours: the time to give up counts from the
+                # first failure.
+                give_up_s = give_up_s or time.monotonic() + self._rpc.timeout_s
+                if (
+                    not may_repeat(error, "", Repeat.ALWAYS)
+                    or time.monotonic() + pause_s > give_up_s
+                ):
+                    raise
+                request.from_revision = max(seen[0] - 1, 0)
+                compat.sleep(pause_s)
+
+    def erase(self) -> ErasureReport:
+        """Remove the user and every byte of its memory."""
+        self._text_space = None
+        answer = self._rpc.call(
+            self._rpc.users.EraseUser,
+            user_pb.EraseUserRequest(user=self._id),
+            repeat=Repeat.UNSENT,
+            timeout_s=WHOLE_TIMEOUT_S,
+        )
+        return erasure_from_proto(self._id, answer)
+
+    def _feature(self, text: str | None, feature: Array | None) -> Array | None:
+        """``feature``, or that of ``text`` when an encoder of the text space is installed."""
+        if feature is not None or not isinstance(text, str) or not text:
+            return feature
+        if self._text_space is None:
+            try:
+                self._text_space = self.text_space()
+            except NotFound:
+                # A user that its first fact will create has no settings yet.
+                return None
+        encoder = find_text_encoder(self._text_space)
+        if encoder is None:
+            return None
+        rows: Array = compat.run_blocking(encoder.encode, [text])
+        row: Array = rows[0]
+        return row

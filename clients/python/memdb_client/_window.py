@@ -1,0 +1,100 @@
+"""The clips of an ingest that are sent and not acknowledged yet: which to send next, which an
+answer settles.
+
+No waiting and no locks: `_async_ingest` holds its condition around every call.  Invariant:
+``pending`` is in the order of `add`; its first ``_sent`` clips were handed to the current call,
+so an acknowledgement always settles ``pending[0]``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from memdb.errors import Internal
+from memdb.types.clip import Ack
+from memdb.v1 import clip_service_pb2 as clip_pb
+
+WINDOW_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of unacknowledged clips that a writer holds; one clip always fits."""
+ACKS_KEPT_MAX: Final = 65_536
+"""Acknowledgements kept for the next `flush`; a writer that never flushes forgets the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    message: clip_pb.IngestClipsRequest
+    size: int
+
+
+class Window:
+    """At most ``clips_max`` clips in flight, and what became of them."""
+
+    def __init__(self, clips_max: int, bytes_max: int = WINDOW_BYTES_MAX) -> None:
+        self._clips_max = clips_max
+        self._bytes_max = bytes_max
+        self._pending: deque[_Pending] = deque()
+        self._bytes = 0
+        self._sent = 0
+        self._answers: deque[Ack] = deque(maxlen=ACKS_KEPT_MAX)
+        self.next_seq = 0
+        """One more than the highest sealed number that the ledger is known to hold."""
+        self.acks = 0
+        """Clips acknowledged so far."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every clip added is acknowledged."""
+        return not self._pending
+
+    def has_room(self, size: int) -> bool:
+        """Whether a clip of ``size`` bytes may be added now."""
+        if not self._pending:
+            return True
+        return len(self._pending) < self._clips_max and self._bytes + size <= self._bytes_max
+
+    def add(self, message: clip_pb.IngestClipsRequest) -> None:
+        """Queue a clip behind the others."""
+        size = message.ByteSize()
+        self._pending.append(_Pending(message, size))
+        self._bytes += size
+
+    def next_to_send(self) -> clip_pb.IngestClipsRequest | None:
+        """The first clip that the current call has not been given, marked as given; None when
+        there is none.
+        """
+        if self._sent == len(self._pending):
+            return None
+        message = self._pending[self._sent].message
+        self._sent += 1
+        return message
+
+    def restart(self) -> None:
+        """A new call begins: everything unacknowledged goes again, from the oldest."""
+        self._sent = 0
+
+    def started(self, next_seq: int) -> None:
+        """The server told where its ledger stands."""
+        self.next_seq = max(self.next_seq, next_seq)
+
+    def settle(self, acks: list[Ack]) -> None:
+        """The oldest clips are durable."""
+        for ack in acks:
+            if self._sent == 0:
+                raise Internal(
+                    "the server acknowledged a clip that was not sent", reason="PROTOCOL"
+                )
+            done = self._pending.popleft()
+            self._sent -= 1
+            self._bytes -= done.size
+            self._answers.append(ack)
+            self.acks += 1
+            if done.message.clip.sealed:
+                self.next_seq = max(self.next_seq, done.message.clip.seq + 1)
+
+    def take_answers(self) -> list[Ack]:
+        """The acknowledgements since the last call, in the order sent."""
+        answers = list(self._answers)
+        self._answers.clear()
+        return answers
