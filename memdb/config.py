@@ -1,8 +1,29 @@
-"""Configuration as frozen values with defaults."""
+"""Configuration as frozen values: defaults, then a TOML file, then the environment, then flags.
+
+A key is ``section.name``: ``[server]`` and ``listen = "..."`` in the file, ``MEMDB_SERVER__LISTEN``
+in the environment, ``server.listen`` as an override.  A key that nobody declared is an error, in
+whichever of them it stands: a misspelt limit must not silently be no limit.
+
+The text under a field is its documentation and, in `to_toml`, its comment.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ast
+import inspect
+import json
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from memdb.errors import InvalidArgument, NotFound
+from memdb.types.limits import MESSAGE_BYTES_MAX
+
+ENVIRONMENT_PREFIX: Final = "MEMDB_"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,10 +31,219 @@ class EngineConfig:
     """How the engine uses memory and disk."""
 
     open_users_max: int = 512
-    """Users whose environment and indexes are held open; the least recently used is closed above it."""
+    """Users whose environment and indexes are held open; the least recently used is closed above
+    it."""
     map_bytes_initial: int = 1 << 30
     """Address space reserved for a user's LMDB map; sparse, grown by doubling."""
     map_bytes_max: int = 1 << 40
     """A user's quota of map; beyond it writes fail with ``QUOTA``."""
     disk_free_bytes_min: int = 256 << 20
     """Free space of the file system under which writes are refused with ``DISK_FULL``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where and how `memdb serve` listens.  Every queue, message and wait has its maximum here."""
+
+    data: str = ""
+    """Directory of the database."""
+    listen: str = "127.0.0.1:7700"
+    """HOST:PORT (port 0: any free one) or unix:PATH.  An address that is not loopback needs TLS."""
+    port_file: str = ""
+    """File that receives the bound address once the server answers."""
+    tls_cert: str = ""
+    """PEM file with the certificate chain."""
+    tls_key: str = ""
+    """PEM file with the private key of tls_cert."""
+    grace_s: float = 10.0
+    """How long calls may go on after SIGTERM; five seconds later the process ends anyhow."""
+    read_threads: int = 8
+    """Threads for calls that only read."""
+    write_threads: int = 16
+    """Threads for calls that commit; they mostly wait, and share commits by waiting together."""
+    queue_max: int = 256
+    """Calls that may wait for a thread of one kind; beyond it they fail with ``OVERLOADED``."""
+    calls_max: int = 2048
+    """Calls open at once, streams included; beyond it RESOURCE_EXHAUSTED."""
+    connection_streams_max: int = 128
+    """Calls open at once on one connection; beyond it the client waits."""
+    message_bytes_max: int = MESSAGE_BYTES_MAX
+    """Largest message either way."""
+    metadata_bytes_max: int = 16 * 1024
+    """Largest metadata of a call."""
+    handshake_timeout_ms: int = 3000
+    """A connection that does not complete its handshake in time is closed."""
+    connection_idle_ms: int = 30_000
+    """A connection without calls is closed; streams are calls."""
+    keepalive_time_ms: int = 10_000
+    """Silence after which a peer is asked whether it is there."""
+    keepalive_timeout_ms: int = 3000
+    """How long the answer to that may take."""
+    ping_interval_ms_min: int = 10_000
+    """A client that pings more often without data is disconnected."""
+    reflection: bool = False
+    """Whether the server describes its services to anyone who asks."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidArgument` naming ``server.<field>``."""
+        for name in (
+            "read_threads",
+            "write_threads",
+            "queue_max",
+            "calls_max",
+            "connection_streams_max",
+            "message_bytes_max",
+            "metadata_bytes_max",
+            "handshake_timeout_ms",
+            "connection_idle_ms",
+            "keepalive_time_ms",
+            "keepalive_timeout_ms",
+            "ping_interval_ms_min",
+        ):
+            value = getattr(self, name)
+            if not 1 <= value <= 2**31 - 1:
+                raise _refused(f"server.{name}", value, "expected 1 to 2147483647")
+        if not 0 <= self.grace_s <= 3600:
+            raise _refused("server.grace_s", self.grace_s, "expected 0 to 3600 seconds")
+        if self.log_level not in LOG_LEVELS:
+            raise _refused("server.log_level", self.log_level, f"one of {', '.join(LOG_LEVELS)}")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            missing = "tls_key" if self.tls_cert else "tls_cert"
+            raise _refused(f"server.{missing}", "", "tls_cert and tls_key go together")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be configured, by section."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+
+SECTIONS: Final[dict[str, type[ServerConfig | EngineConfig]]] = {
+    "server": ServerConfig,
+    "engine": EngineConfig,
+}
+
+
+def load_config(
+    file: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Config:
+    """The configuration of a TOML file, an environment and overrides by ``section.name``.
+
+    Raises `NotFound` when there is no such file, `InvalidArgument` (``BAD_CONFIG``,
+    ``UNKNOWN_KEY``) naming the key.
+    """
+    values: dict[str, object] = {}
+    if file is not None:
+        values |= _from_file(Path(file))
+    values |= _from_environment(environment or {})
+    values |= overrides or {}
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections[section][name] = _typed(key, value)
+    return Config(
+        server=ServerConfig(**sections["server"]), engine=EngineConfig(**sections["engine"])
+    )
+
+
+def to_toml(config: Config) -> str:
+    """The configuration as a TOML file that says what each key means."""
+    lines: list[str] = []
+    for section, kind in SECTIONS.items():
+        docs = _field_docs(kind)
+        lines += [f"# {(kind.__doc__ or '').splitlines()[0]}", f"[{section}]"]
+        for item in fields(kind):
+            lines += [f"# {line}" for line in textwrap.wrap(docs[item.name], 96)]
+            lines.append(
+                f"{item.name} = {_toml_value(getattr(getattr(config, section), item.name))}"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise NotFound(
+            "no such configuration file", reason="FILE_NOT_FOUND", field="config", value=str(path)
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise _refused("config", str(path), f"cannot be read as TOML: {error}") from error
+    values: dict[str, object] = {}
+    for section, table in document.items():
+        if section not in SECTIONS or not isinstance(table, dict):
+            raise _unknown(section)
+        for name, value in table.items():
+            values[_checked_key(f"{section}.{name}")] = value
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """Variables ``MEMDB_SECTION__NAME``; others with the prefix alone (failpoints) are not ours."""
+    values: dict[str, object] = {}
+    for variable, value in environment.items():
+        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
+            section, _, name = variable.removeprefix(ENVIRONMENT_PREFIX).partition("__")
+            values[_checked_key(f"{section.lower()}.{name.lower()}", shown=variable)] = value
+    return values
+
+
+def _checked_key(key: str, *, shown: str | None = None) -> str:
+    section, _, name = key.partition(".")
+    if section not in SECTIONS or name not in {item.name for item in fields(SECTIONS[section])}:
+        raise _unknown(shown or key)
+    return key
+
+
+def _typed(key: str, value: object) -> object:
+    """``value`` in the type of the key's default; text (from the environment) is read as that."""
+    section, _, name = _checked_key(key).partition(".")
+    wanted = type(getattr(SECTIONS[section](), name))
+    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+        return value
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and wanted is bool and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if isinstance(value, str) and wanted in (int, float):
+        try:
+            return wanted(value)
+        except ValueError:
+            pass  # refused below, with the key
+    raise _refused(key, value, f"expected {wanted.__name__}")
+
+
+def _field_docs(kind: type) -> dict[str, str]:
+    """The string under each field, on one line: the one place where a key is described."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(definition, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for statement, following in zip(definition.body, definition.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            docs[statement.target.id] = " ".join(str(following.value.value).split())
+    return docs
+
+
+def _toml_value(value: object) -> str:
+    # JSON's spelling of text, numbers and booleans is TOML's as well.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _refused(key: str, value: object, why: str) -> InvalidArgument:
+    return InvalidArgument(why, reason="BAD_CONFIG", field=key, value=value)
+
+
+def _unknown(key: str) -> InvalidArgument:
+    return InvalidArgument("no such configuration key", reason="UNKNOWN_KEY", field=key)
