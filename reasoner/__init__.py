@@ -1,0 +1,3 @@
+"""The reasoner: from a question in words to the moments in memory that answer it, and an answer
+that cites them.
+"""

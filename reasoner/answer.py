@@ -1,0 +1,192 @@
+"""From a question to an answer that cites its moments.
+
+`Reasoner.ask` embeds the question, grounds it, recalls it at the same revision, fuses the evidence
+(`reasoner.evidence`) and answers: with a language model in its words, without one *extractively* —
+the best evidence quoted with its camera and time — and the answer says which.  Either way it cites
+evidence by index, and evidence is always real: a moment that memory returned, never one that a
+model made up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from memdb.types.limits import LIMIT_MAX
+from reasoner.evidence import (
+    EVERYWHERE,
+    Evidence,
+    Scope,
+    fuse,
+    said_evidence,
+    seen_evidence,
+    time_range,
+)
+from reasoner.prompts import citations, messages
+from reasoner.questions import SAID, SEEN, Question, QuestionEncoder, parse_question
+
+if TYPE_CHECKING:
+    from memdb.types.database import User
+    from memdb.types.grounding import AsOf, Grounding
+    from memdb.types.space import Space
+
+EXTRACTIVE: Final = "extractive"
+"""`Answer.answered_by` when no language model was asked."""
+
+RECALLED_MIN: Final = 20
+"""Utterances recalled at least: several clips may carry the same one."""
+
+
+class LanguageModel(Protocol):
+    """Turns a chat into text."""
+
+    @property
+    def name(self) -> str: ...
+
+    def complete(self, messages: Sequence[dict[str, str]]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and what it rests on."""
+
+    question: Question
+    text: str
+    evidence: tuple[Evidence, ...]
+    """The arm that the question means first, each arm best first."""
+    cited: tuple[int, ...]
+    """Indices into ``evidence`` that the text rests on; empty when it found no answer there."""
+    answered_by: str
+    """``extractive``, or the name of the language model."""
+    revision: int
+    """The user's commit at which memory was read; asking ``as_of`` it finds the same evidence."""
+    recall_arms: tuple[str, ...]
+    """How speech and facts were searched: ``lexical``, and ``semantic`` when the user has a text
+    space.
+    """
+    durations_ms: Mapping[str, float]
+    """``encode``, ``ground``, ``recall``, ``llm`` (where asked) and ``total``."""
+
+    @property
+    def moment(self) -> Evidence | None:
+        """The first moment cited."""
+        return self.evidence[self.cited[0]] if self.cited else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as JSON values."""
+        return {
+            "question": self.question.text,
+            "subject": self.question.subject,
+            "cue": self.question.cue,
+            "answer": self.text,
+            "answered_by": self.answered_by,
+            "cited": list(self.cited),
+            "evidence": [item.as_json() for item in self.evidence],
+            "revision": self.revision,
+            "recall_arms": list(self.recall_arms),
+            "durations_ms": {name: round(value, 2) for name, value in self.durations_ms.items()},
+        }
+
+
+class Reasoner:
+    """Answers questions from one user's memory."""
+
+    def __init__(
+        self,
+        user: User,
+        space: Space,
+        encoder: QuestionEncoder,
+        *,
+        model: LanguageModel | None = None,
+    ) -> None:
+        """``encoder`` embeds into ``space``, the space of the streams to be searched."""
+        self._user = user
+        self._space = space
+        self._encoder = encoder
+        self._model = model
+        text_space = user.text_space()
+        # Where pictures and speech share a space (the bundled profile), one feature serves both
+        # arms.
+        self._shares_space = text_space is not None and text_space.name == space.name
+
+    def ask(
+        self, text: str, *, limit: int = 4, scope: Scope = EVERYWHERE, as_of: AsOf | None = None
+    ) -> Answer:
+        """Answer one question.
+
+        Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a user,
+        stream or moment that does not exist, and what the database and the language model raise.
+        """
+        started_s = time.perf_counter()
+        question = parse_question(text)
+        feature = self._encoder.encode([question.subject])[0]
+        encoded_s = time.perf_counter()
+        grounding = self._user.ground(
+            feature,
+            limit=limit,
+            streams=scope.cameras,
+            start_ns=scope.start_ns,
+            end_ns=scope.end_ns,
+            as_of=as_of,
+            space=self._space.name,
+        )
+        grounded_s = time.perf_counter()
+        # Both arms read one revision, so that an answer is of one moment and can be asked again.
+        recall = self._user.recall(
+            question.subject,
+            # Recall does not filter by camera and time; what lies outside is dropped here.
+            limit=max(RECALLED_MIN, 4 * limit) if scope.is_whole else LIMIT_MAX,
+            as_of=grounding.revision if as_of is None else as_of,
+            feature=feature if self._shares_space else None,
+        )
+        said = said_evidence(question, recall.hits, scope, self._user)
+        recalled_s = time.perf_counter()
+        evidence = fuse(question, seen_evidence(grounding.hits), said, limit)
+        durations_ms = {
+            "encode": (encoded_s - started_s) * 1e3,
+            "ground": (grounded_s - encoded_s) * 1e3,
+            "recall": (recalled_s - grounded_s) * 1e3,
+        }
+        cited: tuple[int, ...]
+        if self._model is None:
+            answered_by, cited = EXTRACTIVE, (0,) if evidence else ()
+            answer = extract(evidence[0] if evidence else None, grounding)
+        else:
+            answered_by = self._model.name
+            answer = self._model.complete(messages(question.text, evidence))
+            cited = citations(answer, len(evidence))
+            durations_ms["llm"] = (time.perf_counter() - recalled_s) * 1e3
+        durations_ms["total"] = (time.perf_counter() - started_s) * 1e3
+        return Answer(
+            question,
+            answer,
+            evidence,
+            cited,
+            answered_by,
+            grounding.revision,
+            recall.arms,
+            durations_ms,
+        )
+
+
+def extract(best: Evidence | None, grounding: Grounding) -> str:
+    """The best evidence as a sentence, quoting and nothing more."""
+    if best is None:
+        return "Nothing in memory answers this." + _gaps(grounding)
+    where = f"on camera {best.camera}, " if best.camera else ""
+    when = time_range(best.start_ns, best.end_ns) + " UTC"
+    quoted = " ".join(f'"{text}"' for text in best.said)
+    if best.arm == SAID:
+        return f"Said {where}{when}: {quoted}"
+    if best.arm == SEEN:
+        named = f"; labelled {', '.join(best.labels)}" if best.labels else ""
+        said = f"; said meanwhile: {quoted}" if quoted else ""
+        return f"Seen {where}{when}{named}{said}." + _gaps(grounding)
+    return f"Remembered ({where}{when}): {quoted}"
+
+
+def _gaps(grounding: Grounding) -> str:
+    missing = sum(gap.last_seq - gap.first_seq + 1 for gap in grounding.gaps)
+    return f" ({missing} clips of this time are missing from memory.)" if missing else ""

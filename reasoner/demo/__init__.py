@@ -1,0 +1,3 @@
+"""`python -m reasoner.demo`: the whole system on real video and speech, with a crash in the
+middle.
+"""

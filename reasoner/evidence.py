@@ -1,0 +1,242 @@
+"""What memory brings forward for a question, from two arms, and which of them speaks first.
+
+Two arms search.  *Seen*: `ground` compares the question feature with the clips' global memory; its
+score is a cosine. *Said*: `recall` finds utterances (and facts) by words and by meaning; its
+strength is
+
+    strength = (semantic cosine + coverage) / 2     (coverage alone where recall was lexical)
+
+where coverage is the share of the question's meaningful words that occur in the text.  Both lie in
+[0, 1], but they measure different things and are never compared with each other.  `fuse` instead
+decides which arm goes first:
+
+    the question has a word of speech   said first, if its strength reaches `SAID_MIN`
+    the question has a word of seeing   seen first
+    neither                             said first, if its strength reaches `SAID_STRONG`
+
+and the other arm's evidence follows.  An utterance counts once, however many clips carry it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from memdb.errors import NotFound
+from memdb.types.times import as_text
+from reasoner.questions import SAID, SEEN, Question, terms
+
+if TYPE_CHECKING:
+    from memdb.types.clip import StoredClip, Utterance
+    from memdb.types.database import User
+    from memdb.types.fact import RecallHit
+    from memdb.types.grounding import Hit
+
+SAID_MIN: Final = 0.25
+"""A question about speech is answered from speech at least this strong."""
+
+SAID_STRONG: Final = 0.6
+"""A question that does not tell is answered from speech this strong: nearly its words, or
+plainly its meaning.
+"""
+
+FACT: Final = "fact"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One remembered moment that speaks to a question."""
+
+    arm: str
+    """``seen``, ``said`` or ``fact``."""
+    camera: str
+    """The stream; empty for a fact that names no clip."""
+    start_ns: int
+    end_ns: int
+    score: float
+    """Cosine of ``seen``, strength of ``said`` and ``fact``; comparable within one arm only."""
+    clip_id: str | None
+    said: tuple[str, ...] = ()
+    """What was said then; for ``said`` and ``fact`` the matching text alone."""
+    labels: tuple[str, ...] = ()
+    """What the encoder and the sound tagger named."""
+    arms: dict[str, float] = field(default_factory=dict)
+    """How it was found: ``cosine``, or ``semantic``, ``lexical`` (as recalled) and ``coverage``."""
+
+    def line(self) -> str:
+        """The evidence as one line of text."""
+        where = f"{self.camera} {time_range(self.start_ns, self.end_ns)}" if self.camera else "fact"
+        parts = [f"{where} {self.arm} {self.score:.2f}"]
+        if self.labels:
+            parts.append(f"labels: {', '.join(self.labels)}")
+        if self.said:
+            parts.append("said: " + " ".join(f'"{text}"' for text in self.said))
+        return "; ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """The evidence as JSON values."""
+        return {
+            "arm": self.arm,
+            "camera": self.camera,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "start": as_text(self.start_ns),
+            "end": as_text(self.end_ns),
+            "score": round(self.score, 4),
+            "clip_id": self.clip_id,
+            "said": list(self.said),
+            "labels": list(self.labels),
+            "arms": {name: round(score, 4) for name, score in self.arms.items()},
+        }
+
+
+def fuse(
+    question: Question, seen: Sequence[Evidence], said: Sequence[Evidence], limit: int
+) -> tuple[Evidence, ...]:
+    """At most ``limit`` pieces of evidence: the arm that the question means first, each arm best
+    first.
+    """
+    strength = max((item.score for item in said), default=0.0)
+    enough = {SAID: SAID_MIN, SEEN: float("inf"), None: SAID_STRONG}[question.cue]
+    first, second = (said, seen) if strength >= enough else (seen, said)
+    # What the other arm found still belongs to the evidence: half of the places, more where the
+    # first leaves them.
+    kept = max(limit - len(second), (limit + 1) // 2)
+    head = _ranked(first)[:kept]
+    return (*head, *_ranked(second)[: limit - len(head)])
+
+
+def seen_evidence(hits: Iterable[Hit]) -> list[Evidence]:
+    """One piece per grounded clip."""
+    return [
+        Evidence(
+            SEEN,
+            hit.clip.stream,
+            hit.clip.start_ns,
+            hit.clip.end_ns,
+            hit.score,
+            hit.clip.id,
+            tuple(utterance.text for utterance in hit.clip.transcript),
+            labels_of(hit.clip),
+            {"cosine": hit.score},
+        )
+        for hit in hits
+    ]
+
+
+def said_evidence(
+    question: Question, hits: Iterable[RecallHit], scope: Scope, user: User
+) -> list[Evidence]:
+    """One piece per utterance and fact within ``scope``."""
+    wanted = terms(question.subject)
+    found: dict[tuple[object, ...], Evidence] = {}
+    for hit in hits:
+        strength, arms = _strength(hit, wanted)
+        clip, utterance = hit.clip, hit.utterance
+        if (
+            utterance is not None
+            and clip is not None
+            and scope.holds(clip.stream, utterance.start_ns, utterance.end_ns)
+        ):
+            found.setdefault(
+                (clip.stream, utterance.start_ns, utterance.text),
+                _utterance(clip, utterance, strength, arms),
+            )
+        elif hit.fact is not None:
+            item = _fact(hit, strength, arms, user)
+            if scope.holds(item.camera, item.start_ns, item.end_ns):
+                found[(hit.fact.id,)] = item
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The cameras and the time that a question is about; None where it is about all."""
+
+    cameras: tuple[str, ...] | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+    def holds(self, camera: str, start_ns: int, end_ns: int) -> bool:
+        """Whether a moment lies in it; one that overlaps its time does."""
+        return (
+            (self.cameras is None or camera in self.cameras)
+            and (self.start_ns is None or end_ns > self.start_ns)
+            and (self.end_ns is None or start_ns < self.end_ns)
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self == EVERYWHERE
+
+
+EVERYWHERE: Final = Scope()
+
+
+def labels_of(clip: StoredClip) -> tuple[str, ...]:
+    """What was named in a clip: the values of its labels, split at semicolons, and its sounds."""
+    names = [name.strip() for value in clip.labels.values() for name in value.split(";")]
+    return tuple(
+        dict.fromkeys(name for name in (*names, *(event.label for event in clip.events)) if name)
+    )
+
+
+def time_range(start_ns: int, end_ns: int) -> str:
+    """``2026-01-05 09:00:10.0–09:00:18.0`` in UTC; the second date only where it is another."""
+    start, end = as_text(start_ns), as_text(end_ns)
+    until = end[11:21] if start[:10] == end[:10] else f"{end[:10]} {end[11:21]}"
+    return f"{start[:10]} {start[11:21]}–{until}"
+
+
+def _ranked(items: Sequence[Evidence]) -> list[Evidence]:
+    return sorted(items, key=lambda item: (-item.score, item.start_ns, item.camera))
+
+
+def _strength(hit: RecallHit, wanted: frozenset[str]) -> tuple[float, dict[str, float]]:
+    coverage = len(wanted & terms(hit.text)) / len(wanted) if wanted else 0.0
+    arms = {**hit.arms, "coverage": coverage}
+    if "semantic" not in hit.arms:
+        return coverage, arms
+    return (min(max(hit.arms["semantic"], 0.0), 1.0) + coverage) / 2, arms
+
+
+def _utterance(
+    clip: StoredClip, utterance: Utterance, strength: float, arms: dict[str, float]
+) -> Evidence:
+    return Evidence(
+        SAID,
+        clip.stream,
+        utterance.start_ns,
+        utterance.end_ns,
+        strength,
+        clip.id,
+        (utterance.text,),
+        labels_of(clip),
+        arms,
+    )
+
+
+def _fact(hit: RecallHit, strength: float, arms: dict[str, float], user: User) -> Evidence:
+    """A fact at the moment of its first clip that still exists, else at its validity."""
+    fact = hit.fact
+    assert fact is not None
+    for clip_id in fact.evidence:
+        try:
+            clip = user.clip(clip_id)
+        except NotFound:
+            continue
+        return Evidence(
+            FACT,
+            clip.stream,
+            clip.start_ns,
+            clip.end_ns,
+            strength,
+            clip.id,
+            (fact.text,),
+            labels_of(clip),
+            arms,
+        )
+    end_ns = fact.valid_from_ns if fact.valid_to_ns is None else fact.valid_to_ns
+    return Evidence(FACT, "", fact.valid_from_ns, end_ns, strength, None, (fact.text,), (), arms)

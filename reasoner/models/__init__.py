@@ -1,0 +1,1 @@
+"""Language models that turn evidence into sentences."""

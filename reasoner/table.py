@@ -1,0 +1,77 @@
+"""Answers as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from reasoner.answer import EXTRACTIVE
+from reasoner.evidence import time_range
+
+if TYPE_CHECKING:
+    from reasoner.answer import Answer
+
+HEADINGS: Final = ("question", "camera", "from–to (UTC)", "arm", "score", "support", "ms")
+_WIDTHS_MAX: Final = (48, 16, 43, 4, 5, 60, 7)
+_RIGHT: Final = frozenset({"score", "ms"})
+
+
+def answer_row(answer: Answer) -> tuple[str, ...]:
+    """One row: what was asked, the moment, and what supports it."""
+    moment = answer.moment
+    total = f"{answer.durations_ms['total']:.1f}"
+    if moment is None:
+        return (answer.question.text, "–", "–", "–", "–", answer.text, total)
+    support = [f'"{text}"' for text in moment.said]
+    if moment.labels:
+        support.append(f"[{', '.join(moment.labels)}]")
+    when = time_range(moment.start_ns, moment.end_ns)
+    # What was seen is supported by its labels first, what was said by its words.
+    ordered = support if moment.arm != "seen" else support[::-1]
+    return (
+        answer.question.text,
+        moment.camera or "–",
+        when,
+        moment.arm,
+        f"{moment.score:.2f}",
+        " ".join(ordered),
+        total,
+    )
+
+
+def render(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], widths_max: Sequence[int]
+) -> str:
+    """Aligned columns; what is wider than its maximum ends in an ellipsis."""
+    cut = [[_cut(cell, width) for cell, width in zip(row, widths_max, strict=True)] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cut, strict=True)]
+    lines = [headings, ["─" * width for width in widths], *cut]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
+            for cell, width, heading in zip(line, widths, headings, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def answers_table(answers: Sequence[Answer]) -> str:
+    """The table, and below it who answered; a language model's own words follow as lines."""
+    parts = [render(HEADINGS, [answer_row(answer) for answer in answers], _WIDTHS_MAX)]
+    by_model = [answer for answer in answers if answer.answered_by != EXTRACTIVE]
+    parts.extend(
+        f"{answer.question.text}\n  {answer.answered_by}: {answer.text}" for answer in by_model
+    )
+    if len(by_model) < len(answers):
+        parts.append(
+            "Extractive answers: quoted from transcripts, labels and times; "
+            "no language model was asked (--llm URL)."
+        )
+    if any("semantic" not in answer.recall_arms for answer in answers):
+        parts.append("Speech was searched by words alone: the user has no text space.")
+    return "\n\n".join(parts)
+
+
+def _cut(cell: str, width: int) -> str:
+    cell = " ".join(cell.split())
+    return cell if len(cell) <= width else cell[: width - 1] + "…"

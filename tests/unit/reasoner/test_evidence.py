@@ -1,0 +1,192 @@
+"""Evidence: one moment from two arms, and which arm goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import memdb
+from memdb import Clip, Fact, RecallHit, SoundEvent, StoredClip, Utterance
+from memdb.types.grounding import Hit
+from reasoner.evidence import (
+    EVERYWHERE,
+    Evidence,
+    Scope,
+    fuse,
+    labels_of,
+    said_evidence,
+    seen_evidence,
+    time_range,
+)
+from reasoner.questions import parse_question
+
+SECOND_NS = 1_000_000_000
+
+
+def moment(arm: str, score: float, start_s: int = 0) -> Evidence:
+    return Evidence(
+        arm, "yard", start_s * SECOND_NS, (start_s + 4) * SECOND_NS, score, f"{start_s}"
+    )
+
+
+def clip(
+    start_s: int = 0, transcript: tuple[Utterance, ...] = (), camera: str = "yard"
+) -> StoredClip:
+    return StoredClip(
+        seq=0,
+        start_ns=start_s * SECOND_NS,
+        end_ns=(start_s + 8) * SECOND_NS,
+        global_memory=np.ones(4, np.float32),
+        transcript=transcript,
+        events=(SoundEvent(0, 1, "bark", 0.9),),
+        labels={"scene": "dog; lawn", "zone": "dog"},
+        id=f"{start_s:032x}",
+        user="alice",
+        stream=camera,
+        space="s",
+        revision=1,
+    )
+
+
+def said(text: str, arms: dict[str, float], start_s: int = 1, camera: str = "yard") -> RecallHit:
+    utterance = Utterance(start_s * SECOND_NS, (start_s + 2) * SECOND_NS, text)
+    return RecallHit("utterance", 1.0, arms, utterance=utterance, clip=clip(camera=camera))
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[memdb.types.database.User]:
+    with memdb.open(tmp_path / "data") as db:
+        yield db.user("alice")
+
+
+def arms_in_order(text: str, seen: list[Evidence], spoken: list[Evidence], limit: int = 4) -> str:
+    return " ".join(item.arm for item in fuse(parse_question(text), seen, spoken, limit))
+
+
+class TestFuse:
+    def test_a_word_of_speech_puts_speech_first(self) -> None:
+        order = arms_in_order("Who said dog?", [moment("seen", 0.9)], [moment("said", 0.3)])
+        assert order == "said seen"
+
+    def test_but_not_speech_that_has_nothing_to_do_with_it(self) -> None:
+        order = arms_in_order("Who said dog?", [moment("seen", 0.1)], [moment("said", 0.2)])
+        assert order == "seen said"
+
+    def test_a_word_of_seeing_puts_pictures_first(self) -> None:
+        order = arms_in_order("Who saw a dog?", [moment("seen", 0.1)], [moment("said", 1.0)])
+        assert order == "seen said"
+
+    @pytest.mark.parametrize(("strength", "order"), [(0.6, "said seen"), (0.59, "seen said")])
+    def test_without_either_strong_speech_goes_first(self, strength: float, order: str) -> None:
+        found = arms_in_order("A dog?", [moment("seen", 0.9)], [moment("said", strength)])
+        assert found == order
+
+    def test_each_arm_is_best_first_and_the_other_keeps_half_of_the_places(self) -> None:
+        seen = [
+            moment("seen", score, start_s) for start_s, score in enumerate((0.1, 0.4, 0.3, 0.2))
+        ]
+        spoken = [moment("said", score, start_s) for start_s, score in enumerate((0.7, 0.9, 0.8))]
+        found = fuse(parse_question("A dog?"), seen, spoken, 4)
+        assert [item.score for item in found] == [0.9, 0.8, 0.4, 0.3]
+
+    def test_one_arm_alone_fills_all_places(self) -> None:
+        seen = [moment("seen", 0.1, start_s) for start_s in range(6)]
+        assert len(fuse(parse_question("A dog?"), seen, [], 4)) == 4
+        assert [item.start_ns for item in fuse(parse_question("A dog?"), seen, [], 2)] == [
+            0,
+            SECOND_NS,
+        ]
+
+    def test_one_place_goes_to_the_first_arm(self) -> None:
+        assert arms_in_order("A dog?", [moment("seen", 0.9)], [moment("said", 0.7)], 1) == "said"
+
+    def test_nothing_found_is_nothing(self) -> None:
+        assert fuse(parse_question("A dog?"), [], [], 4) == ()
+
+
+class TestSaid:
+    def test_strength_is_the_mean_of_meaning_and_words(
+        self, user: memdb.types.database.User
+    ) -> None:
+        hit = said("We fail better.", {"semantic": 0.5, "lexical": 7.0})
+        question = parse_question("Who said to fail again?")
+        (found,) = said_evidence(question, [hit], EVERYWHERE, user)
+        assert found.arms == {"semantic": 0.5, "lexical": 7.0, "coverage": 0.5}
+        assert found.score == 0.5
+
+    def test_without_the_semantic_arm_the_words_decide(
+        self, user: memdb.types.database.User
+    ) -> None:
+        hit = said("We fail better.", {"lexical": 7.0})
+        (found,) = said_evidence(parse_question("Fail better?"), [hit], EVERYWHERE, user)
+        assert found.score == 1.0
+
+    def test_a_negative_cosine_is_no_strength(self, user: memdb.types.database.User) -> None:
+        hit = said("We fail better.", {"semantic": -0.3})
+        (found,) = said_evidence(parse_question("A dog?"), [hit], EVERYWHERE, user)
+        assert found.score == 0.0
+
+    def test_an_utterance_counts_once(self, user: memdb.types.database.User) -> None:
+        hit = said("Fail better.", {"semantic": 0.5})
+        assert len(said_evidence(parse_question("Fail?"), [hit, hit], EVERYWHERE, user)) == 1
+
+    def test_the_moment_is_the_utterance_and_the_clip_is_cited(
+        self, user: memdb.types.database.User
+    ) -> None:
+        hit = said("Fail better.", {"semantic": 0.5}, start_s=3)
+        (found,) = said_evidence(parse_question("Fail?"), [hit], EVERYWHERE, user)
+        assert (found.start_ns, found.end_ns) == (3 * SECOND_NS, 5 * SECOND_NS)
+        assert hit.clip is not None
+        assert found.clip_id == hit.clip.id
+
+    def test_what_lies_outside_the_scope_is_left_out(self, user: memdb.types.database.User) -> None:
+        hits = [
+            said("fail", {"semantic": 0.9}, start_s=1, camera="yard"),
+            said("fail", {"semantic": 0.9}, start_s=10, camera="yard"),
+            said("fail", {"semantic": 0.9}, start_s=10, camera="porch"),
+        ]
+        scope = Scope(cameras=("yard",), start_ns=5 * SECOND_NS)
+        (found,) = said_evidence(parse_question("Fail?"), hits, scope, user)
+        assert (found.camera, found.start_ns) == ("yard", 10 * SECOND_NS)
+
+
+class TestFacts:
+    def fact(self, *evidence: str) -> RecallHit:
+        fact = Fact("f1", "alice", "The mug is blue", (), None, 5, None, evidence, 1, 1)
+        return RecallHit("fact", 1.0, {"semantic": 0.8}, fact=fact)
+
+    def test_a_fact_stands_at_its_clip(self, user: memdb.types.database.User) -> None:
+        with_space = user.stream("yard", space="s")
+        ack = with_space.write(Clip(seq=0, start_ns=7, end_ns=9, global_memory=np.ones(4, "f")))
+        hits = [self.fact("0" * 32, ack.clip_id)]
+        (found,) = said_evidence(parse_question("Mug?"), hits, EVERYWHERE, user)
+        assert (found.camera, found.start_ns, found.clip_id) == ("yard", 7, ack.clip_id)
+        assert found.said == ("The mug is blue",)
+
+    def test_a_fact_without_a_clip_stands_at_its_validity(
+        self, user: memdb.types.database.User
+    ) -> None:
+        (found,) = said_evidence(parse_question("Mug?"), [self.fact()], EVERYWHERE, user)
+        assert (found.arm, found.camera, found.start_ns) == ("fact", "", 5)
+        assert not said_evidence(parse_question("Mug?"), [self.fact()], Scope(("yard",)), user)
+
+
+def test_a_grounded_clip_brings_its_labels_and_what_was_said() -> None:
+    (found,) = seen_evidence([Hit(clip(0, (Utterance(1, 2, "good boy"),)), 0.5)])
+    assert found.labels == ("dog", "lawn", "bark")
+    assert found.said == ("good boy",)
+    assert found.line() == (
+        'yard 1970-01-01 00:00:00.0–00:00:08.0 seen 0.50; labels: dog, lawn, bark; said: "good boy"'
+    )
+
+
+def test_labels_are_named_once() -> None:
+    assert labels_of(clip()) == ("dog", "lawn", "bark")
+
+
+def test_a_range_over_midnight_names_both_days() -> None:
+    day_ns = 86_400 * SECOND_NS
+    assert time_range(day_ns - SECOND_NS, day_ns) == "1970-01-01 23:59:59.0–1970-01-02 00:00:00.0"
