@@ -1,0 +1,191 @@
+"""From question to answer over a real embedded database.
+
+The encoder here gives each known word an axis: a second implementation of `QuestionEncoder` whose
+cosines can be worked out by hand.  Meaning is the end-to-end tests' business, with the bundled
+weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import memdb
+from memdb import Clip, InvalidArgument, NotFound, Space, Utterance
+from memdb.types.arrays import Array
+from memdb.types.database import User
+from reasoner.answer import EXTRACTIVE, Reasoner
+from reasoner.evidence import Scope
+from reasoner.models.openai import OpenAIModel
+from tests.unit.reasoner.chat_peer import ChatPeer
+
+SECOND_NS = 1_000_000_000
+AXES = ("cat", "dog", "hope", "despair", "rain")
+SPACE = Space("axes", len(AXES) + 1, model="tests:axes@1")
+
+
+class AxisEncoder:
+    """The mean of the axes of the known words; the last axis for a text without any."""
+
+    def encode(self, texts: Sequence[str]) -> Array:
+        rows = np.zeros((len(texts), SPACE.dim), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for axis, word in enumerate(AXES):
+                row[axis] = word in text.lower()
+            row[-1] = not row.any()
+            row /= np.linalg.norm(row)
+        return rows
+
+
+def clip(seq: int, shows: str, *spoken: str, start_s: int | None = None) -> Clip:
+    start_ns = (10 * seq if start_s is None else start_s) * SECOND_NS
+    encoder = AxisEncoder()
+    utterances = tuple(
+        Utterance(start_ns + index * SECOND_NS, start_ns + (index + 1) * SECOND_NS, text)
+        for index, text in enumerate(spoken)
+    )
+    return Clip(
+        seq=seq,
+        start_ns=start_ns,
+        end_ns=start_ns + 8 * SECOND_NS,
+        global_memory=encoder.encode([shows])[0],
+        transcript=utterances,
+        transcript_features=encoder.encode(spoken) if spoken else None,
+        labels={"scene": shows},
+    )
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[User]:
+    with memdb.open(tmp_path / "data") as db:
+        db.create_space(SPACE.name, dim=SPACE.dim, model=SPACE.model)
+        user = db.user("alice")
+        user.stream("yard", space=SPACE.name).create()
+        user.configure(text_space=SPACE.name)
+        user.stream("yard").write_many([clip(0, "cat"), clip(1, "dog", "the spring of hope")])
+        user.stream("porch", space=SPACE.name).write_many(
+            [clip(0, "rain", "the winter of despair"), clip(1, "nothing", "no dog here")]
+        )
+        yield user
+
+
+@pytest.fixture
+def reasoner(user: User) -> Reasoner:
+    return Reasoner(user, SPACE, AxisEncoder())
+
+
+def test_what_was_seen(reasoner: Reasoner) -> None:
+    answer = reasoner.ask("When was the cat on screen?")
+    assert answer.moment is not None
+    assert (answer.moment.arm, answer.moment.camera, answer.moment.start_ns) == ("seen", "yard", 0)
+    assert answer.moment.score == pytest.approx(1.0, abs=1e-3)
+    assert answer.answered_by == EXTRACTIVE
+    assert answer.text == (
+        "Seen on camera yard, 1970-01-01 00:00:00.0–00:00:08.0 UTC; labelled cat."
+    )
+
+
+def test_what_was_said(reasoner: Reasoner) -> None:
+    answer = reasoner.ask("Who spoke of despair?")
+    assert answer.moment is not None
+    assert (answer.moment.arm, answer.moment.camera) == ("said", "porch")
+    assert answer.text.endswith('UTC: "the winter of despair"')
+    assert "semantic" in answer.recall_arms
+
+
+def test_seen_and_said_of_one_thing_are_told_apart(reasoner: Reasoner) -> None:
+    seen = reasoner.ask("Which camera saw a dog?").moment
+    said = reasoner.ask("Which camera heard of a dog?").moment
+    assert seen is not None
+    assert said is not None
+    assert (seen.camera, said.camera) == ("yard", "porch")
+
+
+def test_what_was_said_meanwhile_is_quoted(reasoner: Reasoner) -> None:
+    answer = reasoner.ask("What was said while the dog was on screen?")
+    assert answer.text.endswith('said meanwhile: "the spring of hope".')
+
+
+def test_the_scope_bounds_both_arms(reasoner: Reasoner) -> None:
+    porch = reasoner.ask("dog", scope=Scope(cameras=("porch",)))
+    assert {item.camera for item in porch.evidence} == {"porch"}
+    early = reasoner.ask("dog", scope=Scope(end_ns=9 * SECOND_NS))
+    assert all(item.start_ns < 9 * SECOND_NS for item in early.evidence)
+    assert reasoner.ask("dog", scope=Scope(start_ns=10**15)).text.startswith("Nothing in memory")
+
+
+def test_the_limit_bounds_the_evidence(reasoner: Reasoner) -> None:
+    assert len(reasoner.ask("dog", limit=1).evidence) == 1
+    with pytest.raises(InvalidArgument):
+        reasoner.ask("dog", limit=0)
+
+
+def test_an_answer_can_be_asked_again_at_its_revision(user: User, reasoner: Reasoner) -> None:
+    before = reasoner.ask("cat and rain")
+    user.stream("yard").write(clip(2, "cat rain", "cat and rain"))
+    after = reasoner.ask("cat and rain")
+    again = reasoner.ask("cat and rain", as_of=before.revision)
+    assert after.evidence != before.evidence
+    assert again.evidence == before.evidence
+    assert again.revision == before.revision
+
+
+def test_gaps_are_told(user: User, reasoner: Reasoner) -> None:
+    user.stream("yard").write(clip(5, "cat", start_s=50))
+    assert "(3 clips of this time are missing from memory.)" in reasoner.ask("cat on screen").text
+
+
+def test_a_user_without_a_text_space_is_searched_by_words(tmp_path: Path) -> None:
+    with memdb.open(tmp_path / "bare") as db:
+        db.create_space(SPACE.name, dim=SPACE.dim, model=SPACE.model)
+        user = db.user("bob")
+        spoken = (Utterance(0, 1, "the winter of despair"),)
+        shown = AxisEncoder().encode(["rain"])[0]
+        user.stream("yard", space=SPACE.name).write(
+            Clip(seq=0, start_ns=0, end_ns=9, global_memory=shown, transcript=spoken)
+        )
+        answer = Reasoner(user, SPACE, AxisEncoder()).ask("Who spoke of despair?")
+        assert answer.recall_arms == ("lexical",)
+        assert answer.moment is not None
+        assert (answer.moment.arm, answer.moment.score) == ("said", 1.0)
+
+
+def test_an_unknown_camera_is_an_error(reasoner: Reasoner) -> None:
+    with pytest.raises(NotFound):
+        reasoner.ask("dog", scope=Scope(cameras=("cellar",)))
+
+
+def test_an_answer_is_json(reasoner: Reasoner) -> None:
+    told = json.loads(json.dumps(reasoner.ask("Who spoke of despair?").as_json()))
+    assert told["cited"] == [0]
+    assert told["evidence"][0]["said"] == ["the winter of despair"]
+    assert set(told["durations_ms"]) == {"encode", "ground", "recall", "total"}
+
+
+def test_a_language_model_words_the_answer_and_its_citation_is_the_moment(user: User) -> None:
+    with (
+        ChatPeer(reply="Rain was seen on the porch [2].") as peer,
+        OpenAIModel(peer.url, "small") as model,
+    ):
+        answer = Reasoner(user, SPACE, AxisEncoder(), model=model).ask("Who spoke of despair?")
+    assert (answer.text, answer.answered_by) == ("Rain was seen on the porch [2].", "small")
+    assert answer.cited == (1,)
+    assert answer.moment == answer.evidence[1]
+    assert answer.durations_ms["llm"] > 0
+    sent = peer.requests[0]["messages"][1]["content"]
+    assert '"the winter of despair"' in sent
+    assert sent.endswith("Question: Who spoke of despair?")
+
+
+def test_a_model_that_cites_nothing_grounds_nothing(user: User) -> None:
+    with (
+        ChatPeer(reply="The evidence does not say.") as peer,
+        OpenAIModel(peer.url, "small") as model,
+    ):
+        answer = Reasoner(user, SPACE, AxisEncoder(), model=model).ask("Who spoke of despair?")
+    assert answer.moment is None
+    assert answer.evidence

@@ -1,0 +1,60 @@
+"""The table: one row per question, and who answered."""
+
+from __future__ import annotations
+
+from reasoner.answer import EXTRACTIVE, Answer
+from reasoner.evidence import Evidence
+from reasoner.questions import parse_question
+from reasoner.table import answer_row, answers_table, render
+
+
+def answer(*evidence: Evidence, by: str = EXTRACTIVE, arms: tuple[str, ...] = ()) -> Answer:
+    cited = (0,) if evidence else ()
+    durations_ms = {"total": 12.34}
+    question = parse_question("When was a cat on screen?")
+    return Answer(question, "Words [1].", evidence, cited, by, 3, arms, durations_ms)
+
+
+SEEN = Evidence("seen", "yard", 0, 8 * 10**9, 0.513, "c", ("good boy",), ("cat", "lynx"))
+SAID = Evidence("said", "porch", 10**9, 2 * 10**9, 0.8, "c", ("fail better",), ("desk",))
+SEMANTIC = ("lexical", "semantic")
+
+
+def test_a_row_names_the_moment_and_its_support() -> None:
+    assert answer_row(answer(SEEN)) == (
+        "When was a cat on screen?",
+        "yard",
+        "1970-01-01 00:00:00.0–00:00:08.0",
+        "seen",
+        "0.51",
+        '[cat, lynx] "good boy"',
+        "12.3",
+    )
+    assert answer_row(answer(SAID))[5] == '"fail better" [desk]'
+
+
+def test_no_moment_is_a_row_too() -> None:
+    assert answer_row(answer()) == (
+        "When was a cat on screen?", "–", "–", "–", "–", "Words [1].", "12.3",
+    )  # fmt: skip
+
+
+def test_the_table_says_that_answers_are_extractive() -> None:
+    text = answers_table([answer(SEEN, arms=SEMANTIC)])
+    assert "no language model was asked" in text
+    assert "words alone" not in text
+
+
+def test_the_table_says_when_speech_was_searched_by_words_alone() -> None:
+    assert "words alone" in answers_table([answer(SEEN, arms=("lexical",))])
+
+
+def test_a_models_words_follow_the_table() -> None:
+    text = answers_table([answer(SEEN, by="small", arms=SEMANTIC)])
+    assert "small: Words [1]." in text
+    assert "no language model" not in text
+
+
+def test_columns_align_and_long_cells_are_cut() -> None:
+    text = render(("a", "ms"), [("x" * 9, "1"), ("y\nz", "22")], (5, 4))
+    assert text.splitlines() == ["a      ms", "─────  ──", "xxxx…   1", "y z    22"]
