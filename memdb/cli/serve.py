@@ -1,0 +1,72 @@
+"""``memdb serve``: a database directory behind an address."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from memdb.config import LOG_LEVELS, load_config
+
+EXAMPLE = """\
+example:
+  memdb serve --data ./data --listen 127.0.0.1:7700
+  memdb serve --data ./data --listen unix:/run/memdb/socket
+  memdb serve --config memdb.toml --listen 0.0.0.0:7700 --tls-cert cert.pem --tls-key key.pem
+
+Prints one JSON line {"event": "listening", "address": ...} on stdout once it answers; logs are JSON
+lines on stderr.  SIGTERM stops it gracefully.
+"""
+
+_FLAGS = {
+    "data": ("DIR", "directory of the database; made when there is none"),
+    "listen": ("ADDRESS", "HOST:PORT (port 0: any free one) or unix:PATH"),
+    "port_file": ("FILE", "write the bound address here once the server answers"),
+    "tls_cert": ("FILE", "PEM certificate chain; needed beyond loopback"),
+    "tls_key": ("FILE", "PEM private key"),
+    "grace_s": ("SECONDS", "how long calls may go on after SIGTERM"),
+}
+
+
+def add_to(verbs: Any) -> None:
+    """Add the command to the parser."""
+    parser = verbs.add_parser(
+        "serve",
+        help="serve a database over gRPC",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Flags that override the configuration; what is not given stays."""
+    parser.add_argument("--config", metavar="FILE", help="TOML file; see `memdb config print`")
+    for name, (metavar, text) in _FLAGS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=metavar, help=text)
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default=None, help="default: info")
+    parser.add_argument(
+        "--reflection", action="store_true", default=None, help="describe the services to anyone"
+    )
+
+
+def overrides(options: argparse.Namespace) -> dict[str, object]:
+    """The flags that were given, by configuration key."""
+    return {
+        f"server.{name}": value
+        for name in (*_FLAGS, "log_level", "reflection")
+        if (value := getattr(options, name)) is not None
+    }
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal; returns the exit status."""
+    config = load_config(options.config, os.environ, overrides(options))
+    # The engine and gRPC are loaded only now: `memdb --help` stays quick.
+    from memdb.server.app import serve
+    from memdb.server.logs import configure_logging
+
+    configure_logging(config.server.log_level)
+    serve(config)
+    return 0

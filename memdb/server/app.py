@@ -1,0 +1,151 @@
+"""The server put together, from start to stop.
+
+::
+
+    open the database ─▶ bind ─▶ serve ─▶ SIGTERM: health NOT_SERVING, streams told, no new calls
+                                       ─▶ calls finish, at most grace_s ─▶ close the database
+
+Durability never rests on this order: an acknowledged clip is on disk.  Should a call hang, the
+process ends at grace_s + 5 s all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection
+
+from memdb.config import Config, ServerConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.errors import InvalidArgument
+from memdb.server.calls import Calls
+from memdb.server.clip_service import ClipService
+from memdb.server.database_service import DatabaseService
+from memdb.server.drain import Drain
+from memdb.server.executors import Pools
+from memdb.server.grounding_service import GroundingService
+from memdb.server.health import HealthService
+from memdb.server.listener import bind, channel_options, check_listen
+from memdb.server.memory_service import MemoryService
+from memdb.server.user_service import UserService
+from memdb.v1 import (
+    clip_service_pb2,
+    database_service_pb2,
+    grounding_service_pb2,
+    memory_service_pb2,
+    user_service_pb2,
+)
+
+HARD_EXIT_S: Final = 5.0
+"""How long after the grace period the process ends without further ado."""
+HARD_EXIT_STATUS: Final = 70
+
+log = logging.getLogger("memdb.server")
+
+
+class Server:
+    """A database behind an address; lives on one event loop."""
+
+    def __init__(self, database: EmbeddedDatabase, config: ServerConfig) -> None:
+        check_listen(config)
+        self._config = config
+        self._pools = Pools(config)
+        self._drain = Drain()
+        self._server = grpc.aio.server(
+            options=channel_options(config), maximum_concurrent_rpcs=config.calls_max
+        )
+        self._add_services(database)
+
+    async def start(self) -> str:
+        """Bind and serve; returns the address, with the port that was taken.
+
+        Raises `FailedPrecondition` (``ADDRESS_IN_USE``), `InvalidArgument` (``BAD_CERTIFICATE``).
+        """
+        address = bind(self._server, self._config)
+        await self._server.start()
+        return address
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Refuse new calls, let those that run end within the grace period, end the others."""
+        self._drain.begin()
+        await self._server.stop(self._config.grace_s if grace_s is None else grace_s)
+        # A commit that was cut off from its caller still ends before the database closes.
+        await asyncio.to_thread(self._pools.shutdown)
+
+    def _add_services(self, database: EmbeddedDatabase) -> None:
+        pools, drain = self._pools, self._drain
+        calls = Calls(pools, self._config.message_bytes_max)
+        services: list[tuple[Any, str, object]] = [
+            (clip_service_pb2, "ClipService", ClipService(database, pools, drain)),
+            (grounding_service_pb2, "GroundingService", GroundingService(database)),
+            (memory_service_pb2, "MemoryService", MemoryService(database)),
+            (user_service_pb2, "UserService", UserService(database, pools, drain)),
+            (database_service_pb2, "DatabaseService", DatabaseService(database)),
+        ]
+        names = [f"{module.DESCRIPTOR.package}.{name}" for module, name, _ in services]
+        services.append((health_pb2, "Health", HealthService(names, drain)))
+        for module, name, implementation in services:
+            descriptor = module.DESCRIPTOR.services_by_name[name]
+            handlers = calls.handlers(descriptor, implementation)
+            handler = grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
+            self._server.add_generic_rpc_handlers((handler,))
+        if self._config.reflection:
+            reflection.enable_server_reflection(
+                [*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], self._server
+            )
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Prints one JSON line with the bound address on stdout, and writes the address to
+    ``server.port_file``, once the server answers.  Raises `InvalidArgument`, `FailedPrecondition`
+    (``DIRECTORY_LOCKED``, ``FORMAT_NEWER``, ``ADDRESS_IN_USE``) when it cannot start.
+    """
+    if not config.server.data:
+        raise InvalidArgument("no data directory given", reason="BAD_CONFIG", field="server.data")
+    # Checked again by Server; here because opening a large database takes a while.
+    check_listen(config.server)
+    with EmbeddedDatabase(config.server.data, config=config.engine) as database:
+        asyncio.run(_serve(database, config.server))
+    log.info("stopped")
+
+
+async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server = Server(database, config)
+    address = await server.start()
+    ready = {"event": "listening", "address": address, "pid": os.getpid()}
+    print(json.dumps(ready), flush=True)
+    log.info("listening", extra={"fields": {"address": address, "data": config.data}})
+    if config.port_file:
+        await asyncio.to_thread(_write_port_file, Path(config.port_file), address)
+    await stopping.wait()
+    log.info("stopping", extra={"fields": {"grace_s": config.grace_s}})
+    threading.Thread(target=_hard_exit, args=(config.grace_s,), daemon=True).start()
+    await server.stop()
+
+
+def _write_port_file(path: Path, address: str) -> None:
+    # Renamed into place: whoever waits for the file never reads half of it.
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(address + "\n", "utf-8")
+    temporary.rename(path)
+
+
+def _hard_exit(grace_s: float) -> None:
+    threading.Event().wait(grace_s + HARD_EXIT_S)
+    log.error("did not stop in time")
+    os._exit(HARD_EXIT_STATUS)

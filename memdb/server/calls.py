@@ -1,0 +1,275 @@
+"""The wrapper around every call: request id, parsing, the executor hop, errors, logs.
+
+Requests arrive as bytes and are parsed here, so that a bad message is `InvalidArgument`
+(``BAD_MESSAGE``) and not gRPC's own ``UNKNOWN``.  No exception leaves as text: errors of memdb go
+by the table of `memdb.wire.status`; anything else is logged with its traceback and answered
+``INTERNAL`` with the request id alone.
+
+How a service method is written decides how it runs::
+
+    def get_clip(self, request) -> response                  in the read pool
+    @commits def write_clips(self, request) -> response      in the write pool
+    def list_clips(self, request) -> Iterator[response]      in the read pool, message by message
+    async def check(self, request) -> response               on the loop (must not block)
+    async def watch_user(self, request, send) -> None        on the loop, a stream of answers
+    async def ingest_clips(self, receive, send) -> None      on the loop, streams both ways
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from inspect import iscoroutinefunction
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from memdb.errors import (
+    DataLoss,
+    Internal,
+    InvalidArgument,
+    MemdbError,
+    ResourceExhausted,
+    Unavailable,
+)
+from memdb.server.executors import Pool, Pools
+from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
+
+REQUEST_ID_CHARS_MAX: Final = 64
+_REQUEST_ID_CHARS: Final = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+)
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Receive = Callable[[], Awaitable[bytes | None]]
+"""The next message of the client as bytes, None after the last."""
+Send = Callable[[bytes], Awaitable[None]]
+"""Sends one message; returns when gRPC took it, which is where a slow reader is felt."""
+
+_M = TypeVar("_M", bound=Message)
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+log = logging.getLogger("memdb.server")
+
+
+def commits(method: _F) -> _F:
+    """Marks a service method that writes: it runs in the write pool."""
+    method.__dict__["commits"] = True
+    return method
+
+
+def parse(kind: type[_M], data: bytes) -> _M:
+    """The message of the bytes; raises `InvalidArgument` (``BAD_MESSAGE``)."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgument(
+            f"not a {kind.DESCRIPTOR.full_name} message", reason="BAD_MESSAGE", field="message"
+        ) from error
+
+
+class Calls:
+    """Makes gRPC handlers of service objects."""
+
+    def __init__(self, pools: Pools, message_bytes_max: int) -> None:
+        self._pools = pools
+        self._message_bytes_max = message_bytes_max
+
+    def handlers(self, service: ServiceDescriptor, implementation: object) -> dict[str, Any]:
+        """A handler for every method of a service, by method name."""
+        return {
+            method.name: self._handler(method, getattr(implementation, _snake(method.name)))
+            for method in service.methods
+        }
+
+    def _handler(
+        self, method: MethodDescriptor, function: Callable[..., Any]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        name = f"{method.containing_service.full_name}/{method.name}"
+        kind: type[Message] = GetMessageClass(method.input_type)
+        pool = self._pools.write if hasattr(function, "commits") else self._pools.read
+        behaviour: Any
+        if method.client_streaming:
+            behaviour = self._both_ways(name, function)
+            return grpc.stream_stream_rpc_method_handler(behaviour)
+        if method.server_streaming:
+            if iscoroutinefunction(function):
+                behaviour = self._live_stream(name, kind, function)
+            else:
+                behaviour = self._paged_stream(name, kind, function, pool)
+            return grpc.unary_stream_rpc_method_handler(behaviour)
+        if iscoroutinefunction(function):
+            behaviour = self._light(name, kind, function)
+        else:
+            behaviour = self._unary(name, kind, function, pool)
+        return grpc.unary_unary_rpc_method_handler(behaviour)
+
+    def _unary(
+        self, name: str, kind: type[Message], function: Callable[[Any], Message], pool: Pool
+    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        def work(data: bytes) -> bytes:
+            return self._packed(function(parse(kind, data)))
+
+        async def behaviour(data: bytes, context: Context) -> bytes:
+            request_id = begin(context)
+            try:
+                return await pool.run(work, data)
+            except Exception as error:
+                await end(context, name, request_id, error)
+
+        return behaviour
+
+    def _light(
+        self, name: str, kind: type[Message], function: Callable[[Any], Awaitable[Message]]
+    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def behaviour(data: bytes, context: Context) -> bytes:
+            request_id = begin(context)
+            try:
+                return self._packed(await function(parse(kind, data)))
+            except Exception as error:
+                await end(context, name, request_id, error)
+
+        return behaviour
+
+    def _paged_stream(
+        self,
+        name: str,
+        kind: type[Message],
+        function: Callable[[Any], Iterator[Message]],
+        pool: Pool,
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
+        def pages(data: bytes) -> Iterator[bytes]:
+            for message in function(parse(kind, data)):
+                yield self._packed(message)
+
+        async def behaviour(data: bytes, context: Context) -> None:
+            request_id = begin(context)
+            try:
+                # Nothing runs before the first step; every step runs on some thread of the pool.
+                remaining = pages(data)
+                while (page := await pool.run(next, remaining, None)) is not None:
+                    await context.write(page)
+            except Exception as error:
+                await end(context, name, request_id, error)
+
+        return behaviour
+
+    def _live_stream(
+        self,
+        name: str,
+        kind: type[Message],
+        function: Callable[[Any, Send], Awaitable[None]],
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
+        async def behaviour(data: bytes, context: Context) -> None:
+            request_id = begin(context)
+            try:
+                await function(parse(kind, data), self._sender(context))
+            except Exception as error:
+                await end(context, name, request_id, error)
+
+        return behaviour
+
+    def _both_ways(
+        self, name: str, function: Callable[[Receive, Send], Awaitable[None]]
+    ) -> Callable[[Any, Context], Awaitable[None]]:
+        async def behaviour(_: Any, context: Context) -> None:
+            request_id = begin(context)
+
+            async def receive() -> bytes | None:
+                data: object = await context.read()
+                return data if isinstance(data, bytes) else None  # else grpc.aio.EOF
+
+            try:
+                await function(receive, self._sender(context))
+            except Exception as error:
+                await end(context, name, request_id, error)
+
+        return behaviour
+
+    def _sender(self, context: Context) -> Send:
+        async def send(data: bytes) -> None:
+            self._check_size(len(data))
+            await context.write(data)
+
+        return send
+
+    def _packed(self, message: Message) -> bytes:
+        data = message.SerializeToString()
+        self._check_size(len(data))
+        return data
+
+    def _check_size(self, size: int) -> None:
+        if size > self._message_bytes_max:
+            raise ResourceExhausted(
+                f"the answer has more than {self._message_bytes_max} bytes; ask for less at once",
+                reason="MESSAGE_TOO_LARGE",
+                field="message",
+                value=size,
+            )
+
+
+def begin(context: Context) -> str:
+    """The call's request id: the caller's if it is sane, else a new one; it is answered either
+    way."""
+    request_id = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str):
+            request_id = value
+    if not 0 < len(request_id) <= REQUEST_ID_CHARS_MAX or not _REQUEST_ID_CHARS.issuperset(
+        request_id
+    ):
+        request_id = secrets.token_hex(8)
+    context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+    return request_id
+
+
+async def end(context: Context, name: str, request_id: str, error: Exception) -> NoReturn:
+    """End a call with an error.  Cancellation never comes here: it is no `Exception`."""
+    if not isinstance(error, MemdbError):
+        log.error(
+            "unexpected error",
+            exc_info=error,
+            extra={"fields": {"method": name, "request_id": request_id}},
+        )
+        error = Internal("internal error; the server's log has it under the request id")
+    else:
+        log.log(
+            _level(error),
+            "call failed",
+            extra={
+                "fields": {
+                    "method": name,
+                    "request_id": request_id,
+                    "code": code_of(error).name,
+                    "reason": error.reason,
+                    "field": error.field,
+                    "message": error.message,
+                }
+            },
+        )
+    await context.abort(code_of(error), error.message[:512], error_to_trailers(error, request_id))
+
+
+def _level(error: MemdbError) -> int:
+    """What the caller did wrong is the caller's to know; what is wrong with us is ours."""
+    if isinstance(error, (DataLoss, Internal)):
+        return logging.ERROR
+    if isinstance(error, (ResourceExhausted, Unavailable)):
+        return logging.WARNING
+    return logging.DEBUG
+
+
+def _snake(name: str) -> str:
+    """``WriteClips`` as ``write_clips``."""
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")
+
+
+async def settle(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended, whatever it ended with."""
+    task.cancel()
+    await asyncio.wait([task])

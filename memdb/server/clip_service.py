@@ -1,0 +1,145 @@
+"""ClipService: writing and reading clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.user import EmbeddedUser
+from memdb.errors import InvalidArgument, MemdbError
+from memdb.server.calls import Receive, Send, commits
+from memdb.server.drain import Drain
+from memdb.server.executors import Pools
+from memdb.server.ingest import Ingest
+from memdb.types.clip import StoredClip, check_many
+from memdb.types.limits import BATCH_OPERATIONS_MAX, LIMIT_MAX
+from memdb.v1 import clip_service_pb2 as pb
+from memdb.wire.arrays import tensor_to_proto
+from memdb.wire.clips import (
+    ack_to_proto,
+    clip_from_proto,
+    list_clips_arguments,
+    stored_clip_to_proto,
+)
+from memdb.wire.moments import as_of_from_proto
+from memdb.wire.streams import gap_to_proto, ledger_to_proto
+
+CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
+"""Clips of one answer message; below the 4 MiB that a client accepts by default, unless a single
+clip is larger."""
+PAGE_CLIPS: Final = 64
+"""Clips read from the engine at once."""
+
+
+class ClipService:
+    """Clips of the users of a database."""
+
+    def __init__(self, database: EmbeddedDatabase, pools: Pools, drain: Drain) -> None:
+        self._database = database
+        self._pools = pools
+        self._drain = drain
+
+    @commits
+    def write_clips(self, request: pb.WriteClipsRequest) -> pb.WriteClipsResponse:
+        """Store clips in as few commits as the limits allow."""
+        if not request.clips:
+            raise InvalidArgument("no clips", reason="EMPTY", field="clips")
+        if len(request.clips) > BATCH_OPERATIONS_MAX:
+            raise InvalidArgument(
+                f"more than {BATCH_OPERATIONS_MAX} clips",
+                reason="TOO_LARGE",
+                field="clips",
+                value=len(request.clips),
+            )
+        clips = [clip_from_proto(item) for item in request.clips]
+        space = request.space if request.HasField("space") else None
+        outcomes = self._user(request.user).write_batch(request.stream, clips, space=space)
+        response = pb.WriteClipsResponse()
+        for outcome in outcomes:
+            if isinstance(outcome, MemdbError):
+                raise outcome
+            response.acks.append(ack_to_proto(outcome))
+        return response
+
+    async def ingest_clips(self, receive: Receive, send: Send) -> None:
+        """Store a stream of clips; see `memdb.server.ingest`."""
+        await Ingest(self._database, self._pools, self._drain).run(receive, send)
+
+    def get_clip(self, request: pb.GetClipRequest) -> pb.GetClipResponse:
+        """One clip."""
+        clip = self._user(request.user).clip(
+            request.clip_id,
+            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+            with_short_memory=request.with_short_memory,
+            raw_short_memory=True,
+        )
+        return pb.GetClipResponse(clip=stored_clip_to_proto(clip))
+
+    def list_clips(self, request: pb.ListClipsRequest) -> Iterator[pb.ListClipsResponse]:
+        """Clips of a range, all as of one moment."""
+        user = self._user(request.user)
+        arguments = list_clips_arguments(request)
+        remaining = arguments["limit"]
+        if remaining > PAGE_CLIPS and arguments["as_of"] is None and remaining <= LIMIT_MAX:
+            # Pages are read one by one; a commit between two of them must not show.
+            arguments["as_of"] = max(user.revision(), arguments["min_revision"] or 0)
+        while remaining > 0:
+            # A limit beyond the maximum goes through as it is: the engine refuses it.
+            arguments["limit"] = min(remaining, PAGE_CLIPS) if remaining <= LIMIT_MAX else remaining
+            page = user.clips(**arguments)
+            yield from _chunks(page)
+            if len(page) < arguments["limit"]:
+                return
+            remaining -= len(page)
+            arguments["after"] = page[-1].id
+
+    def get_short_memory(
+        self, request: pb.GetShortMemoryRequest
+    ) -> Iterator[pb.GetShortMemoryResponse]:
+        """Short-term memory of clips, one message each, all as of one moment."""
+        user = self._user(request.user)
+        clip_ids = check_many(request.clip_ids, str, "clip_ids", LIMIT_MAX)
+        if not clip_ids:
+            raise InvalidArgument("no clip ids", reason="EMPTY", field="clip_ids")
+        as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
+        if as_of is None and len(clip_ids) > 1:
+            as_of = user.revision()
+        for clip_id in clip_ids:
+            (tensor,) = user.encoded_short_memory([clip_id], as_of=as_of)
+            yield pb.GetShortMemoryResponse(clip_id=clip_id, short_memory=tensor_to_proto(tensor))
+
+    def get_ledger(self, request: pb.GetLedgerRequest) -> pb.GetLedgerResponse:
+        """What was received of an epoch."""
+        ledger = self._user(request.user).stream(request.stream).ledger(epoch=request.epoch)
+        return pb.GetLedgerResponse(ledger=ledger_to_proto(ledger))
+
+    def list_gaps(self, request: pb.ListGapsRequest) -> pb.ListGapsResponse:
+        """Missing clip numbers of a stream."""
+        gaps = (
+            self._user(request.user)
+            .stream(request.stream)
+            .gaps(
+                start_ns=request.start_ns if request.HasField("start_ns") else None,
+                end_ns=request.end_ns if request.HasField("end_ns") else None,
+                as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+            )
+        )
+        return pb.ListGapsResponse(gaps=[gap_to_proto(gap) for gap in gaps])
+
+    def _user(self, user_id: str) -> EmbeddedUser:
+        return self._database.user(user_id)
+
+
+def _chunks(clips: Sequence[StoredClip]) -> Iterator[pb.ListClipsResponse]:
+    chunk, size = pb.ListClipsResponse(), 0
+    for clip in clips:
+        message = stored_clip_to_proto(clip)
+        bytes_of_clip = message.ByteSize()
+        if chunk.clips and size + bytes_of_clip > CHUNK_BYTES_MAX:
+            yield chunk
+            chunk, size = pb.ListClipsResponse(), 0
+        chunk.clips.append(message)
+        size += bytes_of_clip
+    if chunk.clips:
+        yield chunk

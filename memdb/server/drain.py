@@ -1,0 +1,47 @@
+"""The moment a server begins to stop, as seen by its long streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from memdb.errors import Unavailable
+
+
+class Drain:
+    """Wakes streams when the server begins to stop, so that they end by themselves in time."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._events: set[asyncio.Event] = set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the server is stopping."""
+        return self._begun
+
+    def begin(self) -> None:
+        """Wake every stream that listens."""
+        self._begun = True
+        for event in self._events:
+            event.set()
+
+    @contextmanager
+    def waking(self, event: asyncio.Event) -> Iterator[None]:
+        """Within, ``event`` is set when the server begins to stop."""
+        self._events.add(event)
+        try:
+            yield
+        finally:
+            self._events.discard(event)
+
+    def check(self) -> None:
+        """Raise `Unavailable` (``SHUTTING_DOWN``) once the server is stopping."""
+        if self._begun:
+            raise shutting_down()
+
+
+def shutting_down() -> Unavailable:
+    """What a stream ends with when the server stops."""
+    return Unavailable("the server is shutting down", reason="SHUTTING_DOWN")

@@ -1,0 +1,46 @@
+"""One JSON object a line on stderr: time, level, logger, event, and the fields of the event.
+
+Every character beyond printable ASCII is escaped, so no value can forge a line or move a terminal's
+cursor.  Fields are ids, counts and reasons; tensors and credentials are never logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any, TextIO
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON; ``extra={"fields": {...}}`` adds the event's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, dict):
+            line |= fields
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        text = json.dumps(line, default=repr)
+        # json leaves DEL as it is; it is the one control character above the space.
+        return text.replace("\x7f", "\\u007f")
+
+
+def configure_logging(level: str, stream: TextIO | None = None) -> None:
+    """Send every record of ``level`` and above to ``stream`` (stderr when None) as JSON."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # asyncio reports every slow callback and connection at debug; nobody asked for that.
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

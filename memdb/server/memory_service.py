@@ -1,0 +1,100 @@
+"""MemoryService: facts, values and long-term memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.user import EmbeddedUser
+from memdb.server.calls import commits
+from memdb.v1 import memory_service_pb2 as pb
+from memdb.wire.facts import (
+    FACTS_LIMIT_DEFAULT,
+    LONG_TERM_TOKENS_DEFAULT,
+    fact_to_proto,
+    long_term_to_proto,
+    recall_arguments,
+    recall_to_proto,
+    remember_arguments,
+    revise_arguments,
+    value_from_json,
+    value_to_json,
+)
+from memdb.wire.moments import as_of_from_proto
+
+_NONE: Final = object()
+
+
+class MemoryService:
+    """Long-term memory of the users of a database."""
+
+    def __init__(self, database: EmbeddedDatabase) -> None:
+        self._database = database
+
+    @commits
+    def remember(self, request: pb.RememberRequest) -> pb.RememberResponse:
+        """Store a fact."""
+        fact = self._user(request.user).remember(request.text, **remember_arguments(request))
+        return pb.RememberResponse(fact=fact_to_proto(fact))
+
+    @commits
+    def revise(self, request: pb.ReviseRequest) -> pb.ReviseResponse:
+        """Write a new version of a fact."""
+        fact = self._user(request.user).revise(request.fact_id, **revise_arguments(request))
+        return pb.ReviseResponse(fact=fact_to_proto(fact))
+
+    @commits
+    def forget(self, request: pb.ForgetRequest) -> pb.ForgetResponse:
+        """Remove every version of a fact."""
+        user = self._user(request.user)
+        user.forget(request.fact_id)
+        return pb.ForgetResponse(revision=user.revision())
+
+    def get_history(self, request: pb.GetHistoryRequest) -> pb.GetHistoryResponse:
+        """Every version of a fact."""
+        facts = self._user(request.user).history(request.fact_id)
+        return pb.GetHistoryResponse(facts=[fact_to_proto(fact) for fact in facts])
+
+    def list_facts(self, request: pb.ListFactsRequest) -> pb.ListFactsResponse:
+        """Current facts."""
+        facts = self._user(request.user).facts(
+            about=request.about if request.HasField("about") else None,
+            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+            limit=request.limit or FACTS_LIMIT_DEFAULT,
+        )
+        return pb.ListFactsResponse(facts=[fact_to_proto(fact) for fact in facts])
+
+    def recall(self, request: pb.RecallRequest) -> pb.RecallResponse:
+        """Facts and utterances that answer a question."""
+        user = self._user(request.user)
+        return recall_to_proto(user.recall(request.question, **recall_arguments(request)))
+
+    @commits
+    def put_value(self, request: pb.PutValueRequest) -> pb.PutValueResponse:
+        """Store a value."""
+        revision = self._user(request.user).put(request.key, value_from_json(request.json))
+        return pb.PutValueResponse(revision=revision)
+
+    def get_value(self, request: pb.GetValueRequest) -> pb.GetValueResponse:
+        """The value under a key."""
+        value = self._user(request.user).get(
+            request.key,
+            _NONE,
+            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+        )
+        return pb.GetValueResponse(json=None if value is _NONE else value_to_json(value))
+
+    def get_long_term_memory(
+        self, request: pb.GetLongTermMemoryRequest
+    ) -> pb.GetLongTermMemoryResponse:
+        """Hour and day vectors of the sealed clips."""
+        memory = self._user(request.user).long_term(
+            stream=request.stream if request.HasField("stream") else None,
+            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+            max_tokens=request.max_tokens or LONG_TERM_TOKENS_DEFAULT,
+            space=request.space if request.HasField("space") else None,
+        )
+        return long_term_to_proto(memory)
+
+    def _user(self, user_id: str) -> EmbeddedUser:
+        return self._database.user(user_id)

@@ -1,0 +1,93 @@
+"""One WatchUser stream: the change feed of a user, from a revision on.
+
+Pages of the stored log until its end; then, when following, sleep until the user's next commit.
+Nothing is buffered for a watcher: one that reads slowly is sent to slowly, and reads the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.user import EmbeddedUser
+from memdb.server.calls import Send
+from memdb.server.drain import Drain
+from memdb.server.executors import Pools
+from memdb.v1 import user_service_pb2 as pb
+from memdb.wire.moments import REVISION_MAX
+from memdb.wire.users import change_to_proto
+
+PAGE_CHANGES: Final = 64
+CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
+"""Changes of one message, below the 4 MiB that a client accepts by default."""
+RECHECK_S: Final = 5.0
+"""An idle watcher looks again this often: a user that was erased wakes nobody."""
+
+
+async def watch(
+    database: EmbeddedDatabase, pools: Pools, drain: Drain, request: pb.WatchUserRequest, send: Send
+) -> None:
+    """Send the changes after ``from_revision``; with ``follow``, until the client goes.
+
+    Raises `NotFound` (also when the user is erased meanwhile), `Unavailable` (``SHUTTING_DOWN``).
+    """
+    user = database.user(request.user)
+    revision = min(request.from_revision, REVISION_MAX)
+    wake = asyncio.Event()
+    unsubscribe = await pools.read.run(user.subscribe, _waker(wake)) if request.follow else None
+    try:
+        with drain.waking(wake):
+            while True:
+                drain.check()
+                wake.clear()
+                messages, revision = await pools.read.run(_page, user, revision)
+                for message in messages:
+                    await send(message)
+                if messages:
+                    continue
+                if not request.follow:
+                    return
+                drain.check()
+                await _wait(wake)
+    finally:
+        if unsubscribe is not None:
+            unsubscribe()
+
+
+def _waker(wake: asyncio.Event) -> Callable[[int], None]:
+    """A callback for a thread of the engine that sets an event of this loop."""
+    loop = asyncio.get_running_loop()
+
+    def callback(_revision: int) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(wake.set)
+
+    return callback
+
+
+async def _wait(wake: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(RECHECK_S):
+            await wake.wait()
+    except TimeoutError:
+        pass  # look again
+
+
+def _page(user: EmbeddedUser, revision: int) -> tuple[list[bytes], int]:
+    """The next changes as messages, and the revision they end at."""
+    changes = user.changes(revision, limit=PAGE_CHANGES)
+    messages: list[bytes] = []
+    chunk, size = pb.WatchUserResponse(), 0
+    for change in changes:
+        message = change_to_proto(change)
+        bytes_of_change = message.ByteSize()
+        if chunk.changes and size + bytes_of_change > CHUNK_BYTES_MAX:
+            messages.append(chunk.SerializeToString())
+            chunk, size = pb.WatchUserResponse(), 0
+        chunk.changes.append(message)
+        size += bytes_of_change
+    if chunk.changes:
+        messages.append(chunk.SerializeToString())
+    return messages, changes[-1].revision if changes else revision
