@@ -1,0 +1,56 @@
+"""Speech to text: Whisper through faster-whisper, from a local CTranslate2 directory."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+from faster_whisper import WhisperModel
+
+from perception.sources.base import Samples
+
+NO_SPEECH_MAX: Final = 0.6
+LOG_PROBABILITY_MIN: Final = -1.0
+"""A passage that Whisper itself holds for silence, and words it with little faith, is left out: the
+published rule against words that nobody said."""
+
+
+class Recogniser:
+    """Writes down what is said in short stretches of sound; safe to call from several threads.
+
+    folder: a CTranslate2 directory.  language: a code such as ``en``, or None to find out, which
+    English-only models cannot.
+    """
+
+    def __init__(self, folder: Path, *, language: str | None = "en", threads: int = 2) -> None:
+        self.language = language
+        self._model: Any = WhisperModel(
+            str(folder),
+            device="cpu",
+            compute_type="int8",
+            cpu_threads=threads,
+            local_files_only=True,
+        )
+        self._lock = threading.Lock()
+
+    def transcribe(self, samples: Samples) -> str:
+        """The words, or empty text when there are none.  The same sound gives the same words."""
+        with self._lock:
+            segments, _ = self._model.transcribe(
+                samples,
+                language=self.language,
+                beam_size=1,
+                # One temperature: the usual fall-back to higher ones draws random numbers.
+                temperature=0.0,
+                condition_on_previous_text=False,
+                without_timestamps=True,
+                vad_filter=False,
+            )
+            kept = [
+                segment.text.strip()
+                for segment in segments
+                if segment.no_speech_prob <= NO_SPEECH_MAX
+                or segment.avg_logprob >= LOG_PROBABILITY_MIN
+            ]
+        return " ".join(text for text in kept if text)

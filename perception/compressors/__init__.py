@@ -1,0 +1,1 @@
+"""From a clip's features to its short-term and global memory."""

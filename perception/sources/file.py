@@ -1,0 +1,247 @@
+"""Files and URLs through FFmpeg (PyAV): frames on a grid and 16 kHz mono sound from one pass over
+the packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from av.container import InputContainer
+from av.packet import Packet
+
+from memdb.errors import InvalidArgument
+from perception.encoders.base import Frame
+from perception.errors import SourceNotFound, SourceUnreadable
+from perception.sources.base import (
+    AUDIO_RATE_HZ,
+    NS_PER_S,
+    AudioChunk,
+    MediaItem,
+    Samples,
+    VideoFrame,
+)
+
+if TYPE_CHECKING:
+    # PyAV's packets are generic to type checkers only.
+    _VideoPacket = Packet[av.VideoStream]
+    _AudioPacket = Packet[av.AudioStream]
+
+FRAME_WIDTH_MAX: Final = 1280
+"""Wider pictures are scaled down when they are decoded; no encoder looks closer."""
+
+RATE_HZ_MAX: Final = 30.0
+
+_LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp"})
+_OPEN_TIMEOUT_S: Final = 10.0
+_READ_TIMEOUT_S: Final = 30.0
+_DRIFT_SAMPLES: Final = AUDIO_RATE_HZ // 5
+"""Where sound and its time stamps part by more than this, silence is put in or sound left out."""
+_GROUPS_KEPT: Final = 2
+"""Keyframe groups decoded before the first frame wanted: pictures may lean on the group before."""
+
+_ABSENT: Final = (FileNotFoundError, ConnectionError, TimeoutError, av.HTTPError)
+
+
+class FileSource:
+    """A media file, or a URL that FFmpeg opens (``rtsp``, ``rtmp``, ``http``, ...).
+
+    Raises `SourceNotFound` when there is nothing there, `SourceUnreadable` when it is no media or
+    has no video stream.
+    """
+
+    def __init__(self, address: str, *, rate_hz: float = 1.0, with_audio: bool = True) -> None:
+        if not 0.0 < rate_hz <= RATE_HZ_MAX:
+            raise InvalidArgument(
+                f"rate lies in (0, {RATE_HZ_MAX:g}]",
+                reason="OUT_OF_RANGE",
+                field="rate",
+                value=rate_hz,
+            )
+        self.address = address
+        self.period_ns = round(NS_PER_S / rate_hz)
+        self._container = _open(address)
+        if not self._container.streams.video:
+            self._container.close()
+            raise SourceUnreadable(
+                "no video stream", reason="NO_VIDEO", field="source", value=address
+            )
+        self._video = self._container.streams.video[0]
+        self._video.thread_type = "AUTO"
+        audio = self._container.streams.audio
+        self._audio = audio[0] if with_audio and audio else None
+        self._closed = False
+
+    @property
+    def is_live(self) -> bool:
+        """By its scheme, or because it has no length."""
+        return _scheme(self.address) in _LIVE_SCHEMES or self._container.duration is None
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether it has an audio stream, and sound was asked for."""
+        return self._audio is not None
+
+    def items(self, *, frames_from_ns: int = 0) -> Iterator[MediaItem]:
+        """See `Source.items`; may be called once."""
+        frames = _FrameGrid(self._video, self.period_ns, frames_from_ns)
+        sound = _Sound(self._audio) if self._audio is not None else None
+        streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        try:
+            for packet in self._container.demux(streams):
+                if self._closed:
+                    return
+                if packet.stream is self._video:
+                    yield from frames.decode(cast("_VideoPacket", packet))
+                    zero_s = frames.zero_s
+                    if sound is not None and zero_s is not None and sound.zero_s is None:
+                        yield from sound.begin(zero_s)
+                elif sound is not None:
+                    yield from sound.decode(cast("_AudioPacket", packet))
+        except av.FFmpegError as error:
+            if self._closed:
+                return
+            raise SourceUnreadable(
+                f"reading broke off: {error.strerror}", field="source", value=self.address
+            ) from error
+        if sound is not None:
+            yield from sound.finish()
+
+    def close(self) -> None:
+        """End the iteration at its next packet; the container is closed with it."""
+        self._closed = True
+
+
+class _FrameGrid:
+    """The first picture of each period."""
+
+    def __init__(self, stream: av.VideoStream, period_ns: int, from_ns: int) -> None:
+        self._stream = stream
+        self._period_ns = period_ns
+        self._next_slot = -(-from_ns // period_ns)
+        self._skipped: list[list[_VideoPacket]] | None = [] if from_ns > 0 else None
+        self.zero_s: float | None = None
+        """Time stamp of the first picture, in seconds."""
+        if stream.start_time is not None and stream.time_base is not None:
+            self.zero_s = float(stream.start_time * stream.time_base)
+
+    def decode(self, packet: _VideoPacket) -> Iterator[VideoFrame]:
+        if self._skipped is not None:
+            yield from self._skip(packet)
+            return
+        yield from self._frames(packet)
+
+    def _skip(self, packet: _VideoPacket) -> Iterator[VideoFrame]:
+        """Keep undecoded packets of the newest keyframe groups until the first one that is
+        wanted.
+        """
+        assert self._skipped is not None
+        if packet.is_keyframe or not self._skipped:
+            self._skipped = [*self._skipped[-(_GROUPS_KEPT - 1) :], []]
+        self._skipped[-1].append(packet)
+        is_end = packet.dts is None
+        if is_end or self._slot(packet.pts, packet.time_base) >= self._next_slot:
+            groups, self._skipped = self._skipped, None
+            for group in groups:
+                for held in group:
+                    yield from self._frames(held)
+
+    def _frames(self, packet: _VideoPacket) -> Iterator[VideoFrame]:
+        for frame in packet.decode():
+            assert isinstance(frame, av.VideoFrame)
+            if self.zero_s is None:
+                self.zero_s = frame.time or 0.0
+            slot = self._slot(frame.pts, frame.time_base)
+            if slot < self._next_slot:
+                continue
+            self._next_slot = slot + 1
+            scale = min(1.0, FRAME_WIDTH_MAX / frame.width)
+            small = frame.reformat(
+                width=max(2, round(frame.width * scale)),
+                height=max(2, round(frame.height * scale)),
+                format="rgb24",
+            )
+            yield VideoFrame(slot * self._period_ns, cast(Frame, small.to_ndarray()))
+
+    def _slot(self, pts: int | None, time_base: object) -> int:
+        """The period that a time stamp lies in; a picture without one is the next wanted."""
+        if pts is None or time_base is None:
+            return -1
+        # In nanoseconds, rounded: n/30 s must not fall short of the period that it begins.
+        time_ns = round((pts * float(time_base) - (self.zero_s or 0.0)) * NS_PER_S)  # type: ignore[arg-type]
+        return (time_ns + 1000) // self._period_ns
+
+
+class _Sound:
+    """The audio stream on the 16 kHz grid of media time, without holes."""
+
+    def __init__(self, stream: av.AudioStream) -> None:
+        self._stream = stream
+        self._resampler = AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE_HZ)
+        self._early: list[_AudioPacket] = []
+        self._next_sample: int | None = None
+        self.zero_s: float | None = None
+
+    def begin(self, zero_s: float) -> Iterator[AudioChunk]:
+        """Fix media time 0, and give what came before it was known."""
+        self.zero_s = zero_s
+        early, self._early = self._early, []
+        for packet in early:
+            yield from self.decode(packet)
+
+    def decode(self, packet: _AudioPacket) -> Iterator[AudioChunk]:
+        if self.zero_s is None:
+            self._early.append(packet)
+            return
+        for frame in packet.decode():
+            assert isinstance(frame, av.AudioFrame)
+            time_s = frame.time
+            expected = None if time_s is None else round((time_s - self.zero_s) * AUDIO_RATE_HZ)
+            for resampled in self._resampler.resample(frame):
+                yield from self._placed(_samples(resampled), expected)
+                expected = None
+
+    def finish(self) -> Iterator[AudioChunk]:
+        if self._next_sample is not None:
+            for resampled in self._resampler.resample(None):
+                yield from self._placed(_samples(resampled), None)
+
+    def _placed(self, samples: Samples, expected: int | None) -> Iterator[AudioChunk]:
+        if self._next_sample is None:
+            self._next_sample = expected or 0
+        drift = 0 if expected is None else expected - self._next_sample
+        if drift > _DRIFT_SAMPLES:
+            # A hole in the recording: silence keeps what follows at its time.
+            yield AudioChunk(self._next_sample, np.zeros(drift, np.float32))
+            self._next_sample += drift
+        elif drift < -_DRIFT_SAMPLES:
+            samples = samples[min(-drift, len(samples)) :]
+        if len(samples):
+            yield AudioChunk(self._next_sample, np.ascontiguousarray(samples, np.float32))
+            self._next_sample += len(samples)
+
+
+def _samples(frame: av.AudioFrame) -> Samples:
+    return cast(Samples, frame.to_ndarray().reshape(-1))
+
+
+def _open(address: str) -> InputContainer:
+    scheme = _scheme(address)
+    if not scheme and not Path(address).exists():
+        raise SourceNotFound("no such file", field="source", value=address)
+    options = {"rtsp_transport": "tcp"} if scheme in {"rtsp", "rtsps"} else {}
+    try:
+        return av.open(address, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S))
+    except (av.HTTPError, OSError, av.FFmpegError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        kind = SourceNotFound if isinstance(error, _ABSENT) else SourceUnreadable
+        raise kind(f"cannot be opened: {reason}", field="source", value=address) from error
+
+
+def _scheme(address: str) -> str:
+    head, separator, _ = address.partition("://")
+    return head.lower() if separator else ""
