@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from memdb.config import ServerConfig
 from memdb.errors import ResourceExhausted
@@ -35,7 +35,7 @@ class Pool:
         if self._open >= self._open_max:
             raise ResourceExhausted(f"too many {self._name} calls are waiting", reason="OVERLOADED")
         self._open += 1
-        future = self._executor.submit(function, *args, **kwargs)
+        future = self._executor.submit(_guarded, function, args, kwargs)
         try:
             return await asyncio.wrap_future(future)
         finally:
@@ -60,6 +60,14 @@ class Pool:
                 loop.call_soon_threadsafe(count_down)
 
         future.add_done_callback(ended)
+
+
+def _guarded(function: Callable[..., _T], args: Any, kwargs: Any) -> _T:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        # A future cannot carry it, and whoever waited would wait for ever.
+        raise RuntimeError("StopIteration out of a call") from error
 
 
 class Pools:

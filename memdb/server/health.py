@@ -35,12 +35,9 @@ class HealthService:
             )
         return self._state(request.service)
 
-    async def list(
-        self,
-        request: health_pb2.HealthListRequest,  # type: ignore[name-defined] # newer than its stubs
-    ) -> Message:
+    async def list(self, request: health_pb2.HealthListRequest) -> Message:
         """The state of every service."""
-        answer: Message = health_pb2.HealthListResponse(  # type: ignore[attr-defined] # as above
+        answer: Message = health_pb2.HealthListResponse(
             statuses={name: self._state(name) for name in sorted(self._services)}
         )
         return answer

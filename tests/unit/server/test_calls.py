@@ -1,0 +1,186 @@
+"""The wrapper around every call, with services that fail in every way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from memdb.config import ServerConfig
+from memdb.errors import InvalidArgument, MemdbError, NotFound
+from memdb.server.calls import Calls, commits
+from memdb.server.executors import Pools
+from memdb.v1 import database_service_pb2 as db_pb
+from memdb.v1 import types_pb2, user_service_pb2
+from memdb.v1.user_service_pb2_grpc import UserServiceStub
+from memdb.wire.status import error_from_call
+
+SECRET = "secret-path"
+
+
+class Everything:
+    """Stands in for UserService; every way of writing a method occurs."""
+
+    async def get_user(self, request: Any) -> Any:
+        return user_service_pb2.GetUserResponse(revision=7)
+
+    def list_users(self, request: Any) -> Any:
+        raise RuntimeError(SECRET)
+
+    async def configure_user(self, request: Any) -> Any:
+        raise RuntimeError(SECRET)
+
+    @commits
+    def erase_user(self, request: Any) -> Any:
+        raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=request.user)
+
+    def create_stream(self, request: Any) -> Any:
+        stream = types_pb2.StreamInfo(name="x" * 2000)
+        return user_service_pb2.CreateStreamResponse(stream=stream)
+
+    def list_streams(self, request: Any) -> Any:
+        return object()
+
+    def create_snapshot(self, request: Any) -> Any:
+        raise MemoryError
+
+    def list_snapshots(self, request: Any) -> Iterator[Any]:
+        raise StopIteration
+
+    def release_snapshot(self, request: Any) -> Any:
+        raise SystemError("\n" * 10_000)
+
+    def watch_user(self, request: Any) -> Iterator[Any]:
+        yield user_service_pb2.WatchUserResponse()
+        yield user_service_pb2.WatchUserResponse(changes=[user_service_pb2.Change(revision=1)])
+        if request.user:
+            raise RuntimeError(SECRET)
+
+
+@pytest.fixture
+async def channel() -> AsyncIterator[grpc.aio.Channel]:
+    pools = Pools(ServerConfig(read_threads=2, write_threads=2))
+    calls = Calls(pools, 1000)
+    server = grpc.aio.server()
+    service = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                service.full_name, calls.handlers(service, Everything())
+            ),
+        )
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
+        yield opened
+    await server.stop(None)
+    pools.shutdown()
+
+
+async def failure(call: Any) -> tuple[MemdbError, grpc.aio.AioRpcError]:
+    """The error that a call ends with, and what carried it."""
+
+    async def finish() -> None:
+        if hasattr(call, "__aiter__"):
+            async for _ in call:
+                pass
+        else:
+            await call
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await finish()
+    error = caught.value
+    return error_from_call(error.code(), error.details(), error.trailing_metadata() or ()), error
+
+
+async def test_unexpected_errors_show_nothing_but_the_request_id(
+    channel: grpc.aio.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub: Any = UserServiceStub(channel)
+    calls: dict[str, Any] = {
+        "ListUsers": user_service_pb2.ListUsersRequest(),
+        "ConfigureUser": user_service_pb2.ConfigureUserRequest(),
+        "ListStreams": user_service_pb2.ListStreamsRequest(),
+        "CreateSnapshot": user_service_pb2.CreateSnapshotRequest(),
+        "ListSnapshots": user_service_pb2.ListSnapshotsRequest(),
+        "ReleaseSnapshot": user_service_pb2.ReleaseSnapshotRequest(),
+        "WatchUser": user_service_pb2.WatchUserRequest(user="u"),
+    }
+    for method, request in calls.items():
+        with caplog.at_level(logging.ERROR, "memdb.server"):
+            caplog.clear()
+            error, raw = await failure(getattr(stub, method)(request))
+        assert raw.code() is grpc.StatusCode.INTERNAL
+        assert SECRET not in f"{raw.details()}{raw.trailing_metadata()}"
+        (record,) = caplog.records
+        assert record.__dict__["fields"]["request_id"] == error.request_id
+        assert record.exc_info is not None
+
+
+async def test_our_errors_arrive_whole(channel: grpc.aio.Channel) -> None:
+    stub: Any = UserServiceStub(channel)
+    error, _ = await failure(
+        stub.EraseUser(
+            user_service_pb2.EraseUserRequest(user="nobody"),
+            metadata=(("x-request-id", "my-id.1"),),
+        )
+    )
+    assert isinstance(error, NotFound)
+    assert (error.reason, error.field, error.value, error.request_id) == (
+        "USER_NOT_FOUND",
+        "user",
+        "nobody",
+        "my-id.1",
+    )
+
+
+@pytest.mark.parametrize("method", ["GetUser", "EraseUser", "WatchUser"])
+async def test_garbage_is_an_invalid_argument(channel: grpc.aio.Channel, method: str) -> None:
+    path = f"/memdb.v1.UserService/{method}"
+    opened: Any = channel
+    make = opened.unary_stream if method == "WatchUser" else opened.unary_unary
+    error, _ = await failure(make(path)(b"\xff\xff"))
+    assert isinstance(error, InvalidArgument)
+    assert error.reason == "BAD_MESSAGE"
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 65, "a b", "-ok-", None])
+async def test_request_ids_are_answered_and_only_sane_ones_kept(
+    channel: grpc.aio.Channel, sent: str | None
+) -> None:
+    stub: Any = UserServiceStub(channel)
+    call = stub.GetUser(
+        user_service_pb2.GetUserRequest(),
+        metadata=() if sent is None else (("x-request-id", sent),),
+    )
+    assert (await call).revision == 7
+    answered = dict(await call.trailing_metadata())["x-request-id"]
+    assert (answered == sent) == (sent == "-ok-")
+    assert 0 < len(answered) <= 64
+
+
+async def test_an_answer_that_is_too_large_is_refused(channel: grpc.aio.Channel) -> None:
+    stub: Any = UserServiceStub(channel)
+    error, raw = await failure(stub.CreateStream(user_service_pb2.CreateStreamRequest()))
+    assert (raw.code(), error.reason) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "MESSAGE_TOO_LARGE",
+    )
+
+
+async def test_pages_arrive_even_when_empty(channel: grpc.aio.Channel) -> None:
+    stub: Any = UserServiceStub(channel)
+    pages = [page async for page in stub.WatchUser(user_service_pb2.WatchUserRequest())]
+    assert [len(page.changes) for page in pages] == [0, 1]
+
+
+async def test_a_service_must_have_every_method() -> None:
+    pools = Pools(ServerConfig(read_threads=1, write_threads=1))
+    service = db_pb.DESCRIPTOR.services_by_name["DatabaseService"]
+    with pytest.raises(AttributeError):
+        Calls(pools, 1).handlers(service, Everything())
+    pools.shutdown()

@@ -1,0 +1,124 @@
+"""Defaults, file, environment, flags: the later wins, and nothing unknown passes."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memdb.cli.main import main
+from memdb.config import Config, ServerConfig, load_config, to_toml
+from memdb.errors import InvalidArgument, NotFound
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "memdb.toml"
+    path.write_text(text, "utf-8")
+    return str(path)
+
+
+def test_defaults() -> None:
+    assert load_config() == Config()
+
+
+def test_the_later_source_wins(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, '[server]\nlisten = "a:1"\ndata = "f"\ngrace_s = 1\n[engine]\nopen_users_max = 3'
+    )
+    environment = {
+        "MEMDB_SERVER__LISTEN": "b:2",
+        "MEMDB_SERVER__REFLECTION": "true",
+        "MEMDB_SERVER__GRACE_S": "2.5",
+        "MEMDB_ENGINE__MAP_BYTES_MAX": "99",
+        "MEMDB_FAILPOINTS": "not.ours=exit",
+        "OTHER__KEY": "x",
+    }
+    config = load_config(file, environment, {"server.listen": "c:3"})
+    assert config.server.listen == "c:3"
+    assert config.server.data == "f"
+    assert config.server.grace_s == 2.5
+    assert config.server.reflection is True
+    assert (config.engine.open_users_max, config.engine.map_bytes_max) == (3, 99)
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "key"),
+    [
+        ("[server]\nlistne = 1", {}, "server.listne"),
+        ("[sever]\nlisten = 1", {}, "sever"),
+        ("listen = 1", {}, "listen"),
+        ("", {"MEMDB_SERVER__LISTNE": "x"}, "MEMDB_SERVER__LISTNE"),
+        ("", {"MEMDB_NOWHERE__X": "x"}, "MEMDB_NOWHERE__X"),
+    ],
+)
+def test_unknown_keys_are_errors(
+    tmp_path: Path, text: str, environment: dict[str, str], key: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        load_config(written(tmp_path, text), environment)
+    assert (caught.value.reason, caught.value.field) == ("UNKNOWN_KEY", key)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("server.grace_s", "soon"),
+        ("server.grace_s", -1.0),
+        ("server.grace_s", float("nan")),
+        ("server.read_threads", 0),
+        ("server.read_threads", True),
+        ("server.read_threads", 1.5),
+        ("server.reflection", "maybe"),
+        ("server.listen", 7700),
+        ("server.log_level", "loud"),
+        ("engine.open_users_max", "many"),
+    ],
+)
+def test_bad_values_name_their_key(key: str, value: object) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        load_config(overrides={key: value})
+    assert (caught.value.reason, caught.value.field) == ("BAD_CONFIG", key)
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(InvalidArgument, match=r"server\.tls_key"):
+        ServerConfig(tls_cert="cert.pem")
+
+
+def test_missing_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        load_config(str(tmp_path / "none.toml"))
+    with pytest.raises(InvalidArgument):
+        load_config(written(tmp_path, "[server"))
+
+
+def test_printed_configuration_reads_back_and_explains_every_key(tmp_path: Path) -> None:
+    config = load_config(overrides={"server.data": 'a "b"\\c é', "server.grace_s": 3.0})
+    text = to_toml(config)
+    assert load_config(written(tmp_path, text)) == config
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if " = " in line and not line.startswith("#"):
+            assert lines[number - 1].startswith("# "), line
+    assert tomllib.loads(text) == asdict(config)
+
+
+def test_config_print(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("MEMDB_SERVER__LISTEN", "127.0.0.1:9")
+    assert main(["config", "print", "--data", "d"]) == 0
+    shown = tomllib.loads(capsys.readouterr().out)
+    assert (shown["server"]["listen"], shown["server"]["data"]) == ("127.0.0.1:9", "d")
+
+
+def test_a_refused_configuration_is_one_line_and_exit_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("MEMDB_SERVER__LISTNE", "x")
+    assert main(["config", "print"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("memdb: UNKNOWN_KEY")
+    assert captured.err.count("\n") == 1
