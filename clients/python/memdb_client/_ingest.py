@@ -64,7 +64,7 @@ class IngestWriter:
         self._task: compat.Task | None = None
         self._call: _Call | None = None
         self._attempt = 0
-        self._is_started = False
+        self._started_attempt = 0
         self._is_closing = False
         self._is_aborted = False
         self._error: MemdbError | None = None
@@ -86,7 +86,7 @@ class IngestWriter:
         self._task = compat.spawn(self._run, f"memdb-ingest-{self._start.stream}")
         try:
             with self._changed:
-                self._wait_until(lambda: self._is_started)
+                self._wait_until(lambda: self._started_attempt > 0)
         except BaseException:
             self._abort()
             raise
@@ -124,7 +124,7 @@ class IngestWriter:
 
     def close(self) -> None:
         """Flush and end."""
-        if self._task is None or self._is_closing or self._is_aborted:
+        if self._task is None or self._is_over:
             self._is_closing = True
             return
         try:
@@ -140,15 +140,20 @@ class IngestWriter:
         self.open()
         return self
 
-    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
-        if exc_type is None:
+    def __exit__(self, *exc_info: object) -> None:
+        if not any(exc_info):
             self.close()
         else:
             # What the caller was told is settled; the rest it has to send again anyway.
             self._abort()
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing is left to do: closed (then everything is acknowledged) or aborted."""
+        return self._is_closing or self._is_aborted
+
     def _check_open(self) -> None:
-        if self._is_closing or self._is_aborted:
+        if self._is_over:
             raise FailedPrecondition("the writer is closed", reason="CLOSED")
 
     def _wait_until(self, is_true: Callable[[], bool]) -> None:
@@ -174,15 +179,18 @@ class IngestWriter:
         """
         give_up_s = time.monotonic() + self._rpc.timeout_s
         pauses = pauses_s()
+        # Nothing is being sent when the server refuses a clip, so its reason gets through.
+        one_by_one = False
         while True:
             acks_before = self._window.acks
-            error, details, was_started = self._hold_one_call()
+            error, details, was_started = self._hold_one_call(one_by_one)
+            one_by_one = error is not None and error.reason == "STATUS_LOST"
             if was_started or self._window.acks > acks_before:
                 give_up_s = time.monotonic() + self._reconnect_timeout_s
                 pauses = pauses_s()
             pause_s = next(pauses)
             with self._changed:
-                if error is None or self._is_aborted:
+                if error is None or self._is_over:
                     self._changed.notify_all()
                     return
                 if (
@@ -195,21 +203,21 @@ class IngestWriter:
                 self._pause(pause_s)
 
     def _pause(self, seconds: float) -> None:
-        """Wait, with the condition held, that long or until the writer is aborted."""
+        """Wait, with the condition held, that long or until the writer is over."""
         until_s = time.monotonic() + seconds
-        while not self._is_aborted and (left_s := until_s - time.monotonic()) > 0:
+        while not self._is_over and (left_s := until_s - time.monotonic()) > 0:
             self._changed.wait(left_s)
 
-    def _hold_one_call(self) -> tuple[MemdbError | None, str, bool]:
+    def _hold_one_call(self, one_by_one: bool) -> tuple[MemdbError | None, str, bool]:
         """Send and settle until the call ends: its error with gRPC's words, and whether the
         server answered.
         """
         was_started = False
         with self._changed:
-            if self._is_aborted:
+            if self._is_over:
                 return None, "", False
             self._attempt += 1
-            self._window.restart()
+            self._window.restart(one_by_one)
             call = self._rpc.clips.IngestClips(
                 self._requests(self._attempt), metadata=self._rpc.metadata
             )
@@ -218,13 +226,12 @@ class IngestWriter:
             for answer in call:
                 with self._changed:
                     if answer.HasField("started"):
-                        was_started = self._is_started = True
+                        was_started = True
+                        self._started_attempt = self._attempt
                         self._window.started(answer.started.next_seq)
                     else:
                         self._window.settle([ack_from_proto(ack) for ack in answer.acks.acks])
                     self._changed.notify_all()
-            if self._is_closing:
-                return None, "", was_started
             return Unavailable("the server ended the ingest"), "", was_started
         except grpc.RpcError as error:
             return self._rpc.failure(error), error.details() or "", was_started
@@ -254,7 +261,9 @@ class IngestWriter:
                 while message is None:
                     if self._attempt != attempt:
                         return
-                    message = self._window.next_to_send()
+                    # Not before the start is taken: its refusal must not meet a clip (STATUS_LOST).
+                    if self._started_attempt == attempt:
+                        message = self._window.next_to_send()
                     if message is None:
                         if self._is_closing:
                             return

@@ -58,6 +58,10 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 NOT_CONNECTED: Final = "failed to connect to all addresses"
 """How gRPC describes a call that found no connection, and so was never sent."""
 
+STATUS_LOST: Final = "Internal error from Core"
+"""What grpc.aio says, with the code INTERNAL, when a call ended while a message was being sent: it
+overwrites the status that the server gave (grpc/grpc#36066).  The peer has to be asked again."""
+
 PAUSE_FIRST_S: Final = 0.05
 PAUSE_MAX_S: Final = 2.0
 

@@ -19,7 +19,7 @@ from memdb.v1.memory_service_pb2_grpc import MemoryServiceStub
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.status import error_from_call
 from memdb_client import _compat as compat
-from memdb_client._options import Repeat, Target, may_repeat, pauses_s
+from memdb_client._options import STATUS_LOST, Repeat, Target, may_repeat, pauses_s
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -121,6 +121,8 @@ class Rpc:
         """Our error for a failed call."""
         if self._is_closed:
             return self.closed()
+        if error.code() is grpc.StatusCode.INTERNAL and error.details() == STATUS_LOST:
+            return Unavailable("the call ended while sending", reason="STATUS_LOST")
         trailers: Any = error.trailing_metadata() or ()  # the stubs miss that entries are pairs
         return error_from_call(error.code(), error.details(), trailers)
 

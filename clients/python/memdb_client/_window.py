@@ -37,6 +37,7 @@ class Window:
         self._pending: deque[_Pending] = deque()
         self._bytes = 0
         self._sent = 0
+        self._one_by_one = 0
         self._answers: deque[Ack] = deque(maxlen=ACKS_KEPT_MAX)
         self.next_seq = 0
         """One more than the highest sealed number that the ledger is known to hold."""
@@ -64,15 +65,19 @@ class Window:
         """The first clip that the current call has not been given, marked as given; None when
         there is none.
         """
-        if self._sent == len(self._pending):
+        if self._sent == len(self._pending) or (self._one_by_one and self._sent):
             return None
         message = self._pending[self._sent].message
         self._sent += 1
         return message
 
-    def restart(self) -> None:
-        """A new call begins: everything unacknowledged goes again, from the oldest."""
+    def restart(self, one_by_one: bool = False) -> None:
+        """A new call begins: everything unacknowledged goes again, from the oldest.
+
+        With ``one_by_one`` each of these clips waits for the acknowledgement of the one before.
+        """
         self._sent = 0
+        self._one_by_one = len(self._pending) if one_by_one else 0
 
     def started(self, next_seq: int) -> None:
         """The server told where its ledger stands."""
@@ -87,6 +92,7 @@ class Window:
                 )
             done = self._pending.popleft()
             self._sent -= 1
+            self._one_by_one = max(0, self._one_by_one - 1)
             self._bytes -= done.size
             self._answers.append(ack)
             self.acks += 1

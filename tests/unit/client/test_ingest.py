@@ -1,0 +1,210 @@
+"""Pipelined writing against a peer that breaks: nothing lost, nothing twice, errors where they
+belong.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memdb.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
+from memdb.types.clip import Clip
+from memdb.types.database import Database
+from tests.unit.client.conftest import Connect
+from tests.unit.client.peer import Peer, Script
+
+SECOND_NS = 1_000_000_000
+
+
+def clip(seq: int, **fields: Any) -> Clip:
+    start_ns = seq * 4 * SECOND_NS
+    memory = np.full(4, seq + 1, np.float32)
+    fields = {"start_ns": start_ns, "end_ns": start_ns + 4 * SECOND_NS, **fields}
+    return Clip(seq=seq, global_memory=memory, **fields)
+
+
+@pytest.fixture
+def stream(db: Database) -> Any:
+    return db.user("alice").stream("door", space="clip")
+
+
+def send_all(writer: Any, count: int) -> None:
+    for seq in range(count):
+        writer.send(clip(seq))
+    writer.flush()
+
+
+def fail_after_a_clip(writer: Any) -> None:
+    writer.send(clip(0))
+    raise ZeroDivisionError
+
+
+def test_acknowledgements_come_in_order_once_each(stream: Any, script: Script) -> None:
+    with stream.ingest(window=4) as writer:
+        for seq in range(20):
+            writer.send(clip(seq))
+        acks = writer.flush()
+        assert writer.flush() == []
+        assert (writer.acks, writer.next_seq) == (20, 20)
+
+    assert [ack.revision for ack in acks] == list(range(1, 21))
+    assert script.received == list(range(20))
+    assert script.calls == 1
+
+
+def test_a_broken_call_is_made_again_and_what_was_not_acknowledged_goes_again(
+    stream: Any, script: Script
+) -> None:
+    script.drop_after = [3, 1, 5]
+
+    with stream.ingest(window=4) as writer:
+        for seq in range(20):
+            writer.send(clip(seq))
+        acks = writer.flush()
+
+    assert [ack.clip_id for ack in acks] == [f"{seq:032x}" for seq in range(20)]
+    assert sorted(script.stored) == list(range(20))
+    assert script.calls == 4
+    # The third clip was stored by the first call and came again by the second, both unanswered.
+    assert [ack.duplicate for ack in acks][2] is True
+    assert sum(ack.duplicate for ack in acks) == 2
+
+
+def test_a_restarted_server_is_found_again(connect_to: Connect, script: Script) -> None:
+    first = Peer(script)
+    with connect_to(first.address, timeout_s=5.0) as db:
+        stream: Any = db.user("alice").stream("door", space="clip")
+        with stream.ingest(window=8) as writer:
+            for seq in range(4):
+                writer.send(clip(seq))
+            early = writer.flush()
+            first.stop()
+            for seq in range(4, 8):
+                writer.send(clip(seq))  # nobody is there; the window takes it
+            with Peer(script, first.port):
+                late = writer.flush()
+
+    assert [ack.revision for ack in early + late] == list(range(1, 9))
+    assert sorted(script.stored) == list(range(8))
+
+
+def test_a_server_that_stays_away_ends_the_writer(connect_to: Connect, script: Script) -> None:
+    peer = Peer(script)
+    with connect_to(peer.address, timeout_s=5.0) as db:
+        stream: Any = db.user("alice").stream("door", space="clip")
+        writer = stream.ingest(reconnect_timeout_s=0.5)
+        writer.send(clip(0))
+        assert len(writer.flush()) == 1
+        peer.stop()
+        writer.send(clip(1))
+        with pytest.raises(Unavailable):
+            writer.flush()
+        with pytest.raises(Unavailable):
+            writer.send(clip(2))
+        with pytest.raises(Unavailable):
+            writer.close()
+
+
+def test_a_full_window_makes_send_wait(stream: Any, script: Script) -> None:
+    script.hold.set()
+    with stream.ingest(window=3) as writer:
+        for seq in range(3):
+            writer.send(clip(seq))
+        sender = threading.Thread(target=lambda: writer.send(clip(3)))
+        sender.start()
+        sender.join(0.3)
+        assert sender.is_alive()
+        script.hold.clear()
+        sender.join(5)
+        assert not sender.is_alive()
+        assert len(writer.flush()) == 4
+
+
+def test_the_error_of_an_earlier_clip_reaches_the_next_call(stream: Any, script: Script) -> None:
+    script.refuse_seq = 2
+
+    writer = stream.ingest(window=4)
+
+    with pytest.raises(InvalidArgument) as caught:
+        send_all(writer, 20)
+
+    assert (caught.value.reason, caught.value.field) == ("DIM_MISMATCH", "clip")
+    assert sorted(script.stored) == [0, 1]
+    assert script.calls == 1
+    with pytest.raises(InvalidArgument):
+        writer.send(clip(3))
+
+
+def test_next_seq_tells_where_to_go_on(stream: Any) -> None:
+    with stream.ingest() as writer:
+        for seq in range(5):
+            writer.send(clip(seq))
+
+    with stream.ingest() as again:
+        assert again.next_seq == 5
+
+
+def test_an_open_clip_does_not_move_next_seq(stream: Any) -> None:
+    with stream.ingest() as writer:
+        writer.send(clip(0, sealed=False))
+        writer.flush()
+        assert writer.next_seq == 0
+
+
+def test_an_exception_of_the_caller_ends_the_writer_at_once(stream: Any, script: Script) -> None:
+    script.hold.set()
+    began_s = time.monotonic()
+
+    writer = stream.ingest()
+
+    with pytest.raises(ZeroDivisionError), writer:
+        fail_after_a_clip(writer)
+
+    assert time.monotonic() - began_s < 3
+    with pytest.raises(FailedPrecondition):
+        writer.send(clip(1))
+    script.hold.clear()
+
+
+def test_a_closed_writer_takes_nothing(stream: Any) -> None:
+    writer = stream.ingest()
+    writer.send(clip(0))
+    writer.close()
+    writer.close()
+
+    with pytest.raises(FailedPrecondition) as caught:
+        writer.send(clip(1))
+    assert caught.value.reason == "CLOSED"
+
+
+def test_what_cannot_be_sent_is_refused_before_it_is_queued(stream: Any, script: Script) -> None:
+    with stream.ingest() as writer:
+        with pytest.raises(InvalidArgument) as caught:
+            writer.send(clip(0, epoch=3))
+        assert caught.value.field == "clip.epoch"
+        with pytest.raises(ResourceExhausted) as large:
+            writer.send(clip(0, keyframes=[bytes(1 << 20)] * 17))
+        assert (large.value.reason, large.value.field) == ("MESSAGE_TOO_LARGE", "clip")
+        writer.send(clip(0))
+
+    assert sorted(script.stored) == [0]
+
+
+def test_no_server_at_all(connect_to: Connect, script: Script) -> None:
+    peer = Peer(script)
+    peer.stop()
+    with connect_to(peer.address, timeout_s=0.5) as db:
+        writer: Any = db.user("alice").stream("door").ingest  # the async one opens when entered
+        with pytest.raises(Unavailable):
+            writer().flush()
+
+
+@pytest.mark.parametrize("window", [0, -1, 1.5, 100_000])
+def test_the_window_is_bounded(stream: Any, window: float) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        stream.ingest(window=window)
+    assert caught.value.field == "window"

@@ -1,0 +1,58 @@
+"""Following changes over a connection that breaks, and letting go of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from memdb.errors import InvalidArgument, Unavailable
+from memdb.types.database import Database
+from tests.unit.client.conftest import Connect
+from tests.unit.client.peer import Peer, Script
+
+ALL = [f"{revision}.{index}" for revision in range(1, 6) for index in (0, 1)]
+
+
+def test_a_broken_watch_goes_on_where_it_stopped(db: Database, script: Script) -> None:
+    script.watch_breaks = 2
+
+    keys = [change.key for change in db.user("alice").watch(follow=False)]
+
+    assert keys == ALL
+    assert script.calls == 3
+
+
+def test_it_begins_after_the_revision_asked(db: Database) -> None:
+    changes = list(db.user("alice").watch(from_revision=3, follow=False))
+
+    assert [change.key for change in changes] == ALL[6:]
+
+
+def test_a_closed_iterator_lets_its_call_go(db: Database, script: Script) -> None:
+    changes = db.user("alice").watch()
+    assert next(iter(changes)).key == "1.0"
+    assert script.live_watches == 1
+
+    changes.close()  # type: ignore[attr-defined] # a generator
+
+    deadline_s = time.monotonic() + 5
+    while script.live_watches and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert script.live_watches == 0
+
+
+def test_it_gives_up_after_the_timeout(connect_to: Connect, script: Script) -> None:
+    with connect_to(f"127.0.0.1:{_gone(script)}", timeout_s=0.5) as db, pytest.raises(Unavailable):
+        list(db.user("alice").watch())
+
+
+def test_a_negative_revision_is_refused(db: Database) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        list(db.user("alice").watch(from_revision=-1))
+    assert caught.value.field == "from_revision"
+
+
+def _gone(script: Script) -> int:
+    with Peer(script) as peer:
+        return peer.port
