@@ -1,0 +1,112 @@
+"""What arrived of each epoch, and what is missing, at any revision.
+
+A gap is an interval of missing clip numbers with the revisions between which it was missing: it is born when a later
+number arrives first, and dies (or splits) when one of its numbers arrives.  The first version of a clip counts as its
+arrival.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from memdb.types.stream import Gap
+
+_NEVER = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A gap while it lasted: alive in revisions [birth, death)."""
+
+    first_seq: int
+    last_seq: int
+    start_ns: int | None
+    end_ns: int | None
+    birth: int
+    death: int = _NEVER
+
+    def touches(self, start_ns: int | None, end_ns: int | None) -> bool:
+        """Whether it may hide something within [start_ns, end_ns)."""
+        before = end_ns is not None and self.start_ns is not None and self.start_ns >= end_ns
+        after = start_ns is not None and self.end_ns is not None and self.end_ns <= start_ns
+        return not before and not after
+
+
+@dataclass(slots=True)
+class EpochCoverage:
+    """One epoch of one stream."""
+
+    clips: int = 0
+    newest_seq: int = -1
+    newest_end_ns: int | None = None
+    sealed_seq: int = -1
+    sealed_end_ns: int | None = None
+    first_start_ns: int | None = None
+    open_gaps: list[Missing] = field(default_factory=list)
+    """Now missing, by number."""
+    closed_gaps: list[Missing] = field(default_factory=list)
+
+    def arrive(self, seq: int, start_ns: int, end_ns: int, birth: int) -> None:
+        """Note the first version of a clip."""
+        self.clips += 1
+        if self.first_start_ns is None or start_ns < self.first_start_ns:
+            self.first_start_ns = start_ns
+        if seq > self.newest_seq:
+            if seq > self.newest_seq + 1:
+                self.open_gaps.append(Missing(self.newest_seq + 1, seq - 1, self.newest_end_ns, start_ns, birth))
+            self.newest_seq, self.newest_end_ns = seq, end_ns
+            return
+        place = bisect_right(self.open_gaps, seq, key=attrgetter("first_seq")) - 1
+        gap = self.open_gaps.pop(place)
+        assert gap.first_seq <= seq <= gap.last_seq, "a clip arrives once"
+        if gap.birth < birth:
+            self.closed_gaps.append(replace(gap, death=birth))
+        parts = []
+        if gap.first_seq < seq:
+            parts.append(Missing(gap.first_seq, seq - 1, gap.start_ns, start_ns, birth))
+        if seq < gap.last_seq:
+            parts.append(Missing(seq + 1, gap.last_seq, end_ns, gap.end_ns, birth))
+        self.open_gaps[place:place] = parts
+
+    def seal(self, seq: int, end_ns: int) -> None:
+        """Note that a clip is finished."""
+        if seq > self.sealed_seq:
+            self.sealed_seq, self.sealed_end_ns = seq, end_ns
+
+    def missing_at(self, revision: int) -> list[Missing]:
+        """Gaps alive at ``revision``, by number."""
+        alive = [gap for gap in (*self.open_gaps, *self.closed_gaps) if gap.birth <= revision < gap.death]
+        return sorted(alive, key=attrgetter("first_seq"))
+
+
+class Coverage:
+    """Every epoch of every stream of a user; one writer, readers ask by revision."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[tuple[int, int], EpochCoverage] = {}
+
+    def epoch(self, stream_no: int, epoch: int) -> EpochCoverage:
+        """The epoch's coverage, made when it is new (writer only)."""
+        return self._epochs.setdefault((stream_no, epoch), EpochCoverage())
+
+    def find(self, stream_no: int, epoch: int) -> EpochCoverage | None:
+        """The epoch's coverage, None when nothing arrived."""
+        return self._epochs.get((stream_no, epoch))
+
+    def gaps(
+        self, streams: dict[int, str], revision: int, start_ns: int | None = None, end_ns: int | None = None
+    ) -> list[Gap]:
+        """Gaps of the given streams (number -> name) at ``revision`` that touch [start_ns, end_ns)."""
+        found: list[Gap] = []
+        for (stream_no, epoch), coverage in sorted(tuple(self._epochs.items())):
+            name = streams.get(stream_no)
+            if name is None:
+                continue
+            found.extend(
+                Gap(name, epoch, gap.first_seq, gap.last_seq, gap.start_ns, gap.end_ns)
+                for gap in coverage.missing_at(revision)
+                if gap.touches(start_ns, end_ns)
+            )
+        return sorted(found, key=lambda gap: (gap.stream, gap.epoch, gap.first_seq))

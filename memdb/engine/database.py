@@ -1,0 +1,95 @@
+"""The embedded database: `memdb.types.database.Database` on a directory, in this process."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from memdb.clock import Clock, SystemClock
+from memdb.config import EngineConfig
+from memdb.engine.erasure import erase_user
+from memdb.engine.user import EmbeddedUser
+from memdb.engine.users import Users
+from memdb.engine.verify import verify_user
+from memdb.errors import MemdbError, Unavailable
+from memdb.store.catalog import Catalog
+from memdb.store.directory import DataDirectory
+from memdb.types.change import Discrepancy, ErasureReport, Verification
+from memdb.types.space import Space
+
+
+class EmbeddedDatabase:
+    """An open data directory; thread-safe, one process at a time."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, config: EngineConfig | None = None, clock: Clock | None = None, create: bool = True
+    ) -> None:
+        """Open or create the directory.  Raises `FailedPrecondition` (see `memdb.store.directory`) and `DataLoss`."""
+        self._config = config or EngineConfig()
+        self._clock = clock or SystemClock()
+        self._directory = DataDirectory(path, create=create)
+        try:
+            self._catalog = Catalog(self._directory, self._config)
+        except BaseException:
+            self._directory.close()
+            raise
+        self._users = Users(self._directory, self._catalog, self._config, self._clock)
+        self._closed = False
+
+    def create_space(self, name: str, *, dim: int, metric: str = "cosine", model: str = "") -> Space:
+        self._check_open()
+        return self._catalog.create_space(Space(name, dim, metric, model))
+
+    def space(self, name: str) -> Space:
+        self._check_open()
+        return self._catalog.space(name)
+
+    def spaces(self) -> list[Space]:
+        self._check_open()
+        return self._catalog.spaces()
+
+    def user(self, user_id: str) -> EmbeddedUser:
+        return EmbeddedUser(user_id, self._users, self._catalog, self._clock, self._erase)
+
+    def users(self) -> list[str]:
+        self._check_open()
+        return self._catalog.users()
+
+    def verify(self) -> Verification:
+        self._check_open()
+        found = [Discrepancy("", "catalog", what) for what in self._catalog.check()]
+        clips = values = 0
+        users = self._catalog.users()
+        for user in users:
+            try:
+                with self._users.use(user) as memory:
+                    user_clips, user_values, wrong = verify_user(memory.environment, memory.view)
+            except MemdbError as error:
+                found.append(Discrepancy(user, "environment", str(error)))
+                continue
+            clips, values = clips + user_clips, values + user_values
+            found.extend(wrong)
+        return Verification(len(users), clips, values, tuple(found))
+
+    def close(self) -> None:
+        """Finish commits in flight and give the directory back; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._users.close()
+        self._catalog.close()
+        self._directory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _erase(self, user: str) -> ErasureReport:
+        self._check_open()
+        return erase_user(user, self._users, self._catalog, self._directory)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the database is closed", reason="CLOSED")

@@ -1,0 +1,39 @@
+"""What a commit changed, for the indexes: collected while operations apply, used after the commit returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memdb.index.text import Document
+from memdb.store.rows import Row
+from memdb.types.arrays import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewClip:
+    """A version of a clip that came into being."""
+
+    space_no: int
+    clip_no: int
+    row: Row
+    vector: Array
+    first_version: bool
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewFact:
+    """A version of a fact that came into being."""
+
+    fact_no: int
+    document: Document
+
+
+@dataclass(slots=True)
+class Effects:
+    """All of one commit, in the order of its operations."""
+
+    clips: list[NewClip] = field(default_factory=list)
+    facts: list[NewFact] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+    """Fact numbers."""

@@ -1,0 +1,54 @@
+"""From clip numbers to the clips that callers see."""
+
+from __future__ import annotations
+
+from memdb.codecs.tensors import decode_tensor
+from memdb.engine.state import UserState
+from memdb.errors import DataLoss, NotFound
+from memdb.store import clips
+from memdb.store.environment import Transaction
+from memdb.store.idents import IdKind, make_id, parse_id
+from memdb.types.clip import StoredClip
+
+
+def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:
+    """The number behind an id; raises `NotFound` (``CLIP_NOT_FOUND``) for any id that is not this user's."""
+    no = parse_id(state.id_key, IdKind.CLIP, clip_id)
+    if no is None:
+        raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id)
+    return no
+
+
+def load_clip(
+    txn: Transaction, state: UserState, clip_no: int, birth: int, *, short_memory: bool = False, raw: bool = False
+) -> StoredClip:
+    """One version of a clip.
+
+    short_memory: also its short-term memory, decoded to (tokens, dim) float16, or as it is stored with ``raw``.
+    Raises `DataLoss` when a part is damaged or missing.
+    """
+    record = clips.get_record(txn, clip_no, birth)
+    if record is None:
+        raise DataLoss("an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no)
+    tensor = clips.get_short_memory(txn, clip_no, birth) if short_memory else None
+    if short_memory and record.has_short_memory and tensor is None:
+        raise DataLoss("the clip's short-term memory is missing", reason="MISSING", field="short_memory", value=clip_no)
+    return StoredClip(
+        seq=record.seq,
+        epoch=record.epoch,
+        start_ns=record.start_ns,
+        end_ns=record.end_ns,
+        global_memory=clips.get_global_memory(txn, record.space_no, clip_no, birth),
+        short_memory=tensor if tensor is None or raw else decode_tensor(tensor),
+        frames_per_token_row=record.frames_per_token_row,
+        transcript=tuple(clips.as_utterance(utterance) for utterance in record.transcript),
+        events=tuple(clips.as_event(event) for event in record.events),
+        keyframes=clips.get_keyframes(txn, clip_no, birth, record.keyframes),
+        labels=record.labels,
+        sealed=record.sealed,
+        id=make_id(state.id_key, IdKind.CLIP, clip_no),
+        user=state.user,
+        stream=state.stream_names[record.stream_no],
+        space=state.spaces[record.space_no].name,
+        revision=birth,
+    )

@@ -1,0 +1,187 @@
+"""One open user: its environment, its indexes, and the commit that moves both forward.
+
+Order of a commit: LMDB transaction, then indexes, then the new view, then acknowledgements.  A crash between the first
+two is healed by the next open, which rebuilds the indexes from LMDB; an error there closes the user, so that it is
+rebuilt before anything is served again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from memdb import failpoints
+from memdb.clock import Clock
+from memdb.config import EngineConfig
+from memdb.engine.apply import Applied, Outcome, apply
+from memdb.engine.coverage import Coverage
+from memdb.engine.effects import Effects, NewClip
+from memdb.engine.rebuild import load_partitions, load_state, load_texts
+from memdb.engine.state import Draft, UserState
+from memdb.engine.view import View
+from memdb.engine.writer import Writer
+from memdb.errors import Unavailable
+from memdb.index.columns import ALIVE
+from memdb.index.partition import ClipRows, Partition
+from memdb.index.text import TextIndex
+from memdb.store import schema
+from memdb.store.environment import Environment, Transaction
+from memdb.store.records import CountersRecord, UserRecord, pack
+from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
+from memdb.types.operation import Operation, payload_bytes
+
+
+class UserMemory:
+    """An open user.  Reads take `view`; writes go through `write`."""
+
+    def __init__(self, environment: Environment, user: str, clock: Clock) -> None:
+        """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
+        self.environment = environment
+        self._clock = clock
+        self._broken: str | None = None
+        self._listeners: dict[int, Callable[[int], None]] = {}
+        self._changed = threading.Condition()
+        with environment.read() as txn:
+            state = load_state(txn, user)
+            self._partitions, self._coverage = load_partitions(txn, state)
+            self._texts = load_texts(txn)
+        self.view = self._published(state, texts=True)
+        self._writer = Writer(self._commit)
+
+    @classmethod
+    def create(cls, path: Path, user: str, config: EngineConfig, clock: Clock) -> UserMemory:
+        """Make a new user's directory; after a crash it is whole or absent."""
+        record = UserRecord(user, secrets.token_bytes(32), clock.now_ns(), FORMAT)
+        counters = CountersRecord(0, record.created_ns, 0, 0, 0, 0, None)
+
+        def fill(txn: Transaction) -> None:
+            txn.put(Table.META, META_USER, pack(META_USER, record))
+            txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
+
+        return cls(Environment.create(path, USER_TABLES, config, fill), user, clock)
+
+    @classmethod
+    def open(cls, path: Path, user: str, config: EngineConfig, clock: Clock) -> UserMemory:
+        """Open an existing user.  Raises `DataLoss`."""
+        environment = Environment(path, USER_TABLES, config)
+        try:
+            return cls(environment, user, clock)
+        except BaseException:
+            environment.close()
+            raise
+
+    def write(self, operations: list[Operation]) -> list[Outcome]:
+        """Commit operations, sharing commits with other callers; an outcome for each, in order.
+
+        Raises what refused the commit as a whole: `ResourceExhausted`, `Unavailable`.
+        """
+        return self._writer.write(operations)
+
+    def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
+        """Call ``listener(revision)`` after each commit; the returned function ends it."""
+        token = object()
+        with self._changed:
+            self._listeners[id(token)] = listener
+
+        def unsubscribe() -> None:
+            with self._changed:
+                self._listeners.pop(id(token), None)
+
+        return unsubscribe
+
+    def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
+        """Wait until a commit after ``revision`` is published."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.view.revision > revision, timeout_s)
+
+    def close(self) -> None:
+        """Finish commits in flight and close."""
+        self._writer.close()
+        self.environment.close()
+
+    def _commit(self, operations: list[Operation]) -> list[Outcome]:
+        """One commit; called by one thread at a time."""
+        if self._broken is not None:
+            raise Unavailable(f"the user must be opened again after: {self._broken}", reason="INDEX_BROKEN")
+        state = self.view.state
+        now_ns = self._clock.now_ns()
+
+        def change(txn: Transaction) -> tuple[bool, Applied]:
+            # A fresh draft each time: the transaction may be run again after the map has grown.
+            applied = apply(txn, Draft(state, now_ns), operations)
+            return applied.changed, applied
+
+        applied = self.environment.write(change, sum(payload_bytes(operation) for operation in operations))
+        if applied.changed:
+            failpoints.hit("index.before")
+            try:
+                self._index(applied.effects, applied.draft.state())
+                self.view = self._published(applied.draft.state(), texts=_touches_texts(applied.effects))
+            except BaseException as error:
+                self._broken = repr(error)
+                raise
+            failpoints.hit("index.after")
+            with self._changed:
+                self._changed.notify_all()
+                listeners = tuple(self._listeners.values())
+            for listener in listeners:
+                listener(applied.draft.revision)
+        return applied.outcomes
+
+    def _index(self, effects: Effects, state: UserState) -> None:
+        revision = state.revision
+        by_space: dict[int, list[NewClip]] = {}
+        for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
+            by_space.setdefault(clip.space_no, []).append(clip)
+            epoch = self._coverage.epoch(clip.row.stream_no, clip.row.epoch)
+            if clip.first_version:
+                epoch.arrive(clip.row.seq, clip.row.start_ns, clip.row.end_ns, revision)
+            if clip.row.sealed:
+                epoch.seal(clip.row.seq, clip.row.end_ns)
+            if not clip.first_version:
+                self._texts.end(schema.UTTERANCE, clip.clip_no, revision)
+            for document in clip.documents:
+                self._texts.add(document)
+        for space_no, clips in by_space.items():
+            partition = self._partitions.get(space_no)
+            if partition is None:
+                space = state.spaces[space_no]
+                partition = self._partitions[space_no] = Partition(space.dim, space.metric)
+            partition.extend(_rows(clips, revision))
+        for fact in effects.facts:
+            self._texts.end(schema.FACT, fact.fact_no, revision)
+            self._texts.add(fact.document)
+        for fact_no in effects.forgotten:
+            self._texts.drop(schema.FACT, fact_no)
+
+    def _published(self, state: UserState, *, texts: bool) -> View:
+        return View(
+            state,
+            {no: partition.view() for no, partition in self._partitions.items()},
+            self._texts.view() if texts else self.view.texts,
+            self._coverage,
+        )
+
+
+def _touches_texts(effects: Effects) -> bool:
+    return bool(effects.facts or effects.forgotten) or any(clip.documents or not clip.first_version for clip in effects.clips)
+
+
+def _rows(clips: list[NewClip], revision: int) -> ClipRows:
+    count = len(clips)
+    return ClipRows(
+        clip_no=np.fromiter((clip.clip_no for clip in clips), np.uint64, count),
+        stream_no=np.fromiter((clip.row.stream_no for clip in clips), np.uint32, count),
+        epoch=np.fromiter((clip.row.epoch for clip in clips), np.uint32, count),
+        seq=np.fromiter((clip.row.seq for clip in clips), np.uint64, count),
+        start_ns=np.fromiter((clip.row.start_ns for clip in clips), np.int64, count),
+        end_ns=np.fromiter((clip.row.end_ns for clip in clips), np.int64, count),
+        sealed=np.fromiter((clip.row.sealed for clip in clips), np.bool_, count),
+        birth=np.full(count, revision, np.uint64),
+        death=np.full(count, ALIVE, np.uint64),
+        vectors=np.stack([clip.vector for clip in clips]),
+    )

@@ -1,0 +1,93 @@
+"""Hour and day sums of sealed clips' global memories, kept current by the commit that seals a clip.
+
+A bucket holds the number of clips and the float64 sum of their global memories (of unit length in a cosine space) whose
+start lies in the hour or day (UTC).  Its vector is the direction of the sum (cosine) or the mean (dot): a mean over
+clips as in the global slot of IXC2.5-OmniLive's compressor (arXiv 2412.09596, section 3.2), one level up.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from memdb.errors import DataLoss
+from memdb.store import schema
+from memdb.store.environment import Transaction
+from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.schema import DAY, HOUR, Table
+from memdb.types.arrays import Array
+
+HOUR_NS: Final = 3600 * 10**9
+DAY_NS: Final = 24 * HOUR_NS
+LENGTHS_NS: Final = {HOUR: HOUR_NS, DAY: DAY_NS}
+LEVEL_NAMES: Final = {HOUR: "hour", DAY: "day"}
+
+_CLIPS: Final = struct.Struct("<Q")
+
+
+@dataclass(slots=True, eq=False)
+class Bucket:
+    """One hour or day of one stream."""
+
+    clips: int
+    total: Array
+    """(dim,) float64."""
+
+    def token(self, *, cosine: bool) -> Array:
+        """(dim,) float32: the direction of the sum, or the mean."""
+        length = float(np.linalg.norm(self.total)) if cosine else float(self.clips)
+        return (self.total / (length or 1.0)).astype(np.float32)
+
+
+def bucket_start(start_ns: int, level: int) -> int:
+    """Start of the hour or day that holds ``start_ns``."""
+    return start_ns - start_ns % LENGTHS_NS[level]
+
+
+def contribution(vector: Array, *, cosine: bool) -> Array:
+    """(dim,) float64 that a clip adds: computed from the float32 vector exactly as the index holds it."""
+    row = np.asarray(vector, np.float32)
+    if cosine:
+        row = row / np.linalg.norm(row[None], axis=1)[0]
+    return row.astype(np.float64)
+
+
+def read_bucket(key: bytes, stored: bytes | memoryview) -> Bucket:
+    """The bucket stored under ``key``; raises `DataLoss`."""
+    value = unseal(Table.PYRAMID.value, key, stored, Kind.SUMS)
+    if len(value.payload) != _CLIPS.size + 8 * value.dim:
+        raise DataLoss("sums have another size than they state", reason="BAD_RECORD", field=f"pyramid/{key.hex()}")
+    return Bucket(_CLIPS.unpack_from(value.payload)[0], np.frombuffer(value.payload, "<f8", offset=_CLIPS.size).copy())
+
+
+class PyramidDraft:
+    """The buckets that a commit changes."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[bytes, Bucket] = {}
+
+    def load(self, txn: Transaction, stream_no: int, start_ns: int, dim: int) -> None:
+        """Read the buckets of a clip; raises `DataLoss`."""
+        for level in (HOUR, DAY):
+            key = schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
+            if key not in self._buckets:
+                stored = txn.get(Table.PYRAMID, key)
+                self._buckets[key] = Bucket(0, np.zeros(dim)) if stored is None else read_bucket(key, stored)
+
+    def add(self, stream_no: int, start_ns: int, vector: Array, *, cosine: bool) -> None:
+        """Add a sealed clip to its loaded buckets."""
+        row = contribution(vector, cosine=cosine)
+        for level in (HOUR, DAY):
+            bucket = self._buckets[schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))]
+            bucket.clips += 1
+            bucket.total += row
+
+    def store(self, txn: Transaction) -> None:
+        """Write what changed."""
+        for key, bucket in self._buckets.items():
+            if bucket.clips:
+                payload = _CLIPS.pack(bucket.clips) + bucket.total.tobytes()
+                txn.put(Table.PYRAMID, key, seal(key, payload, Kind.SUMS, Coding.F64, 1, len(bucket.total)))

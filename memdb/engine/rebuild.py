@@ -1,0 +1,170 @@
+"""Making the in-memory side of a user from its environment: state, partitions, coverage, texts.
+
+One scan per table, every checksum verified; the result equals what the running engine had.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memdb.engine.coverage import Coverage
+from memdb.engine.state import StreamState, UserState
+from memdb.errors import DataLoss, FailedPrecondition
+from memdb.index.columns import ALIVE
+from memdb.index.partition import ClipRows, Partition
+from memdb.index.text import Document, TextIndex
+from memdb.store import schema
+from memdb.store.environment import Transaction
+from memdb.store.records import ClipRecord, CountersRecord, FactRecord, SpaceRecord, StreamRecord, UserRecord, unpack
+from memdb.store.rows import NO_STREAM, Row, unpack_row
+from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, Table
+from memdb.types.arrays import Array
+from memdb.types.space import Space
+
+_END = int(ALIVE)
+
+
+def load_state(txn: Transaction, user: str) -> UserState:
+    """The user's counters, spaces and streams.
+
+    Raises `DataLoss` (``MISSING``, ``WRONG_USER``) and `FailedPrecondition` (``FORMAT_NEWER``).
+    """
+    stored = txn.get(Table.META, META_USER)
+    stored_counters = txn.get(Table.META, META_COUNTERS)
+    if stored is None or stored_counters is None:
+        raise DataLoss("the user's own record is missing", reason="MISSING", field="meta")
+    record = unpack(Table.META, META_USER, stored, UserRecord)
+    if record.user != user:
+        raise DataLoss("the directory belongs to another user", reason="WRONG_USER", field="meta/user", value=record.user)
+    if record.format > FORMAT:
+        raise FailedPrecondition("the user was written by a newer memdb", reason="FORMAT_NEWER", field="format", value=record.format)
+    spaces = {
+        int.from_bytes(key, "big"): Space(space.name, space.dim, space.metric, space.model)
+        for key, value in txn.scan(Table.SPACES)
+        for space in (unpack(Table.SPACES, key, value, SpaceRecord),)
+    }
+    streams = {
+        stream.name: StreamState(int.from_bytes(key, "big"), stream.name, stream.space_no, stream.revision)
+        for key, value in txn.scan(Table.STREAMS)
+        for stream in (unpack(Table.STREAMS, key, value, StreamRecord),)
+    }
+    counters = unpack(Table.META, META_COUNTERS, stored_counters, CountersRecord)
+    return UserState(user, record.id_key, counters, spaces, streams)
+
+
+def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Partition], Coverage]:
+    """Every clip version of every space, and what arrived when."""
+    partitions: dict[int, Partition] = {}
+    arrivals: list[tuple[int, int, bool, Row]] = []
+    for space_no, space in state.spaces.items():
+        numbers: list[tuple[int, int]] = []
+        rows: list[Row] = []
+        capacity = max(1024, txn.count(Table.VECTORS))
+        vectors: Array = np.empty((capacity, space.dim), np.float32)
+        for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
+            _, clip_no, birth = schema.split_vector_key(key)
+            row, vector = unpack_row(Table.VECTORS, key, stored)
+            if vector.shape[0] != space.dim:
+                raise DataLoss(f"vector is not of dim {space.dim}", reason="BAD_RECORD", field=f"vectors/{key.hex()}")
+            vectors[len(rows)] = vector
+            numbers.append((clip_no, birth))
+            rows.append(row)
+        if not rows:
+            continue
+        added = _clip_rows(numbers, rows, vectors[: len(rows)])
+        partitions[space_no] = Partition(space.dim, space.metric)
+        partitions[space_no].extend(added)
+        arrivals.extend(
+            (birth, clip_no, index == 0 or numbers[index - 1][0] != clip_no, rows[index])
+            for index, (clip_no, birth) in enumerate(numbers)
+        )
+    coverage = Coverage()
+    for birth, _, first, row in sorted(arrivals, key=lambda arrival: arrival[:2]):
+        epoch = coverage.epoch(row.stream_no, row.epoch)
+        if first:
+            epoch.arrive(row.seq, row.start_ns, row.end_ns, birth)
+        if row.sealed:
+            epoch.seal(row.seq, row.end_ns)
+    return partitions, coverage
+
+
+def _clip_rows(numbers: list[tuple[int, int]], rows: list[Row], vectors: Array) -> ClipRows:
+    """Columns in (birth, clip number) order from rows in (clip number, birth) order."""
+    count = len(rows)
+    clip_no, birth = np.array(numbers, np.uint64).T
+    death = np.full(count, ALIVE, np.uint64)
+    superseded = np.flatnonzero(clip_no[1:] == clip_no[:-1])
+    death[superseded] = birth[superseded + 1]
+    order = np.lexsort((clip_no, birth))
+    if not (order == np.arange(count)).all():
+        vectors = vectors[order]
+    return ClipRows(
+        clip_no=clip_no[order],
+        stream_no=np.fromiter((row.stream_no for row in rows), np.uint32, count)[order],
+        epoch=np.fromiter((row.epoch for row in rows), np.uint32, count)[order],
+        seq=np.fromiter((row.seq for row in rows), np.uint64, count)[order],
+        start_ns=np.fromiter((row.start_ns for row in rows), np.int64, count)[order],
+        end_ns=np.fromiter((row.end_ns for row in rows), np.int64, count)[order],
+        sealed=np.fromiter((row.sealed for row in rows), np.bool_, count)[order],
+        birth=birth[order],
+        death=death[order],
+        vectors=vectors,
+    )
+
+
+def load_texts(txn: Transaction) -> TextIndex:
+    """Every utterance and fact version, with the features they came with."""
+    documents = sorted([*_utterances(txn), *_facts(txn)], key=lambda document: (document.birth, document.kind, document.no))
+    index = TextIndex()
+    for document in documents:
+        index.add(document)
+    return index
+
+
+def _feature(txn: Transaction, space_no: int | None, kind: int, no: int, index: int, birth: int) -> Array | None:
+    if space_no is None:
+        return None
+    key = schema.text_key(space_no, kind, no, index, birth)
+    stored = txn.get(Table.TEXTS, key)
+    return None if stored is None else unpack_row(Table.TEXTS, key, stored)[1].astype(np.float32)
+
+
+def _utterances(txn: Transaction) -> list[Document]:
+    documents: list[Document] = []
+    previous: tuple[int, int] | None = None
+    begin = 0
+    for key, stored in txn.scan(Table.CLIPS):
+        clip_no, birth = schema.split_version_key(key)
+        if previous is not None and previous[0] == clip_no:
+            documents[begin:] = [_ended(document, birth) for document in documents[begin:]]
+        previous, begin = (clip_no, birth), len(documents)
+        record = unpack(Table.CLIPS, key, stored, ClipRecord)
+        documents.extend(
+            Document(
+                schema.UTTERANCE, clip_no, index, birth, _END, utterance.start_ns, record.stream_no, utterance.text,
+                record.text_space_no, _feature(txn, record.text_space_no, schema.UTTERANCE, clip_no, index, birth),
+            )
+            for index, utterance in enumerate(record.transcript)
+        )  # fmt: skip
+    return documents
+
+
+def _facts(txn: Transaction) -> list[Document]:
+    documents: list[Document] = []
+    for key, stored in txn.scan(Table.FACTS):
+        fact_no, birth = schema.split_version_key(key)
+        if documents and documents[-1].no == fact_no:
+            documents[-1] = _ended(documents[-1], birth)
+        record = unpack(Table.FACTS, key, stored, FactRecord)
+        feature = _feature(txn, record.text_space_no, schema.FACT, fact_no, 0, birth)
+        documents.append(
+            Document(schema.FACT, fact_no, 0, birth, _END, record.valid_from_ns, NO_STREAM, record.text, record.text_space_no, feature)
+        )
+    return documents
+
+
+def _ended(document: Document, death: int) -> Document:
+    return Document(
+        document.kind, document.no, document.index, document.birth, death, document.start_ns, document.stream_no, document.text,
+        document.space_no, document.feature,
+    )  # fmt: skip

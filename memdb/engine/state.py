@@ -1,0 +1,89 @@
+"""The small state of a user that decides how operations apply: counters, spaces and streams.
+
+Writers work on a `Draft`, a copy that becomes the state only after its commit returned, so a failed commit leaves no
+trace in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from memdb.store.records import CountersRecord
+from memdb.types.space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """A stream as the engine knows it."""
+
+    no: int
+    name: str
+    space_no: int
+    revision: int
+
+
+@dataclass(frozen=True)
+class UserState:
+    """Who the user is and what was handed out, as of one commit."""
+
+    user: str
+    id_key: bytes
+    counters: CountersRecord
+    spaces: dict[int, Space] = field(default_factory=dict)
+    streams: dict[str, StreamState] = field(default_factory=dict)
+
+    @property
+    def revision(self) -> int:
+        """The newest commit."""
+        return self.counters.revision
+
+    @property
+    def text_space(self) -> Space | None:
+        """The user's text space."""
+        no = self.counters.text_space_no
+        return None if no is None else self.spaces[no]
+
+    def space_no(self, name: str) -> int | None:
+        """Number of the user's space of that name."""
+        return next((no for no, space in self.spaces.items() if space.name == name), None)
+
+    @cached_property
+    def stream_names(self) -> dict[int, str]:
+        """Number -> name of every stream."""
+        return {stream.no: stream.name for stream in self.streams.values()}
+
+
+class Draft:
+    """The state that a commit would leave."""
+
+    def __init__(self, state: UserState, time_ns: int) -> None:
+        self.user = state.user
+        self.id_key = state.id_key
+        self.revision = state.counters.revision + 1
+        # Commit times never go back, so that a time names one revision.
+        self.time_ns = max(time_ns, state.counters.time_ns)
+        self.spaces = dict(state.spaces)
+        self.streams = dict(state.streams)
+        self._counters = state.counters
+        self.next_space_no = state.counters.next_space_no
+        self.next_stream_no = state.counters.next_stream_no
+        self.next_clip_no = state.counters.next_clip_no
+        self.next_fact_no = state.counters.next_fact_no
+        self.text_space_no = state.counters.text_space_no
+
+    def counters(self) -> CountersRecord:
+        """What the commit writes under `meta/counters`."""
+        return CountersRecord(
+            self.revision,
+            self.time_ns,
+            self.next_space_no,
+            self.next_stream_no,
+            self.next_clip_no,
+            self.next_fact_no,
+            self.text_space_no,
+        )
+
+    def state(self) -> UserState:
+        """The state after the commit."""
+        return UserState(self.user, self.id_key, self.counters(), self.spaces, self.streams)

@@ -1,0 +1,84 @@
+"""The embedded handle on one stream: `memdb.types.database.Stream`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memdb.engine import moments
+from memdb.engine.ingest import EmbeddedIngestWriter
+from memdb.engine.grounding import checked_times
+from memdb.errors import InvalidArgument, MemdbError, NotFound
+from memdb.types import limits
+from memdb.types.clip import Ack, Clip, check_int
+from memdb.types.grounding import AsOf
+from memdb.types.ids import check_id
+from memdb.types.operation import CreateStream
+from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.times import Time
+
+if TYPE_CHECKING:
+    from memdb.engine.user import EmbeddedUser
+
+
+class EmbeddedStream:
+    """A handle; cheap, thread-safe."""
+
+    def __init__(self, user: EmbeddedUser, name: str, space: str | None) -> None:
+        self._user = user
+        self._name = check_id(name, "stream")
+        self._space = None if space is None else check_id(space, "space")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def create(self) -> StreamInfo:
+        space = None if self._space is None else self._user.catalog_space(self._space)
+        try:
+            return self._user.commit(CreateStream(self._name, space), create=space is not None)  # type: ignore[return-value]
+        except NotFound as error:
+            if error.reason in ("STREAM_NOT_FOUND", "USER_NOT_FOUND"):
+                raise InvalidArgument("a new stream needs a space", reason="SPACE_REQUIRED", field="space") from error
+            raise
+
+    def write(self, clip: Clip) -> Ack:
+        (ack,) = self.write_many([clip])
+        return ack
+
+    def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
+        acks: list[Ack] = []
+        for outcome in self._user.write_batch(self._name, clips, space=self._space):
+            if isinstance(outcome, MemdbError):
+                raise outcome
+            acks.append(outcome)
+        return acks
+
+    def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
+        check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX)
+        return EmbeddedIngestWriter(self, check_int(epoch, "epoch", 0, limits.EPOCH_MAX), window)
+
+    def ledger(self, *, epoch: int = 0) -> Ledger:
+        check_int(epoch, "epoch", 0, limits.EPOCH_MAX)
+        try:
+            with self._user.memory() as memory:
+                view = memory.view
+        except NotFound:
+            return Ledger(self._name, epoch, 0, 0, None, None, ())
+        stream = view.state.streams.get(self._name)
+        coverage = None if stream is None else view.coverage.find(stream.no, epoch)
+        if stream is None or coverage is None:
+            return Ledger(self._name, epoch, 0, 0, None, None, ())
+        gaps = view.coverage.gaps({stream.no: self._name}, view.revision)
+        return Ledger(
+            self._name, epoch, coverage.sealed_seq + 1, coverage.clips, coverage.first_start_ns, coverage.sealed_end_ns,
+            tuple(gap for gap in gaps if gap.epoch == epoch),
+        )  # fmt: skip
+
+    def gaps(self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None) -> list[Gap]:
+        start, end = checked_times(start_ns, end_ns)
+        with self._user.memory() as memory:
+            view = memory.view
+            revision = moments.resolve(memory.environment, view, as_of)
+            (stream_no,) = view.stream_nos((self._name,)) or ()
+            return list(view.coverage.gaps({stream_no: self._name}, view.revision if revision is None else revision, start, end))

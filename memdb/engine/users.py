@@ -1,0 +1,130 @@
+"""The users of a database: found, created, held open in an LRU, erased."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from memdb.clock import Clock
+from memdb.config import EngineConfig
+from memdb.engine.memory import UserMemory
+from memdb.errors import NotFound, Unavailable
+from memdb.store.catalog import Catalog
+from memdb.store.directory import DataDirectory
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One user: opened at most once, used by any number of calls."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    memory: UserMemory | None = None
+    users: int = 0
+    """Calls that work with `memory` now; such a slot is not evicted."""
+
+
+class Users:
+    """Open users, at most ``open_users_max`` beside those in use."""
+
+    def __init__(self, directory: DataDirectory, catalog: Catalog, config: EngineConfig, clock: Clock) -> None:
+        self._directory = directory
+        self._catalog = catalog
+        self._config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._closed = False
+
+    @contextmanager
+    def use(self, user: str, *, create: bool = False) -> Iterator[UserMemory]:
+        """The user's memory for the length of a call.
+
+        Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true.
+        """
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the database is closed", reason="CLOSED")
+            slot = self._slots.setdefault(user, _Slot())
+            slot.users += 1
+            self._slots.move_to_end(user)
+        try:
+            with slot.lock:
+                if slot.memory is None:
+                    slot.memory = self._open(user, create=create)
+            yield slot.memory
+        finally:
+            with self._lock:
+                slot.users -= 1
+            self._drop_if_unused(user, slot)
+            self._evict()
+
+    def open_memories(self) -> list[tuple[str, UserMemory]]:
+        """The users that are open now."""
+        with self._lock:
+            return [(user, slot.memory) for user, slot in self._slots.items() if slot.memory is not None]
+
+    @contextmanager
+    def exclusively(self, user: str) -> Iterator[None]:
+        """Close the user and keep it closed for the length of the block, while calls on it wait."""
+        with self._lock:
+            slot = self._slots.setdefault(user, _Slot())
+            slot.users += 1
+        try:
+            with slot.lock:
+                if slot.memory is not None:
+                    slot.memory.close()
+                    slot.memory = None
+                yield
+        finally:
+            with self._lock:
+                slot.users -= 1
+            self._drop_if_unused(user, slot)
+
+    def close(self) -> None:
+        """Finish commits in flight and close every user."""
+        with self._lock:
+            self._closed = True
+            slots = list(self._slots.values())
+            self._slots.clear()
+        for slot in slots:
+            with slot.lock:
+                if slot.memory is not None:
+                    slot.memory.close()
+
+    def _open(self, user: str, *, create: bool) -> UserMemory:
+        path = self._directory.user_path(user)
+        if path.exists():
+            memory = UserMemory.open(path, user, self._config, self._clock)
+        elif create:
+            memory = UserMemory.create(path, user, self._config, self._clock)
+        else:
+            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
+        # A crash may have come between the two; a user is listed once it could have been acknowledged.
+        self._catalog.add_user(user)
+        return memory
+
+    def _evict(self) -> None:
+        """Close the least recently used users above the limit."""
+        with self._lock:
+            excess = len(self._slots) - self._config.open_users_max
+            if excess <= 0:
+                return
+            victims = [(user, slot) for user, slot in self._slots.items() if slot.users == 0][:excess]
+        for user, slot in victims:
+            with slot.lock:
+                with self._lock:
+                    if slot.users:
+                        continue
+                # A call that comes now waits for the slot's lock and opens the user again.
+                if slot.memory is not None:
+                    slot.memory.close()
+                    slot.memory = None
+            self._drop_if_unused(user, slot)
+
+    def _drop_if_unused(self, user: str, slot: _Slot) -> None:
+        with self._lock:
+            if slot.users == 0 and slot.memory is None and self._slots.get(user) is slot:
+                del self._slots[user]

@@ -1,0 +1,60 @@
+"""A user's memory as of one commit: what every read works on.
+
+Immutable, replaced as a whole after each commit, so a read sees the state of exactly one revision without a lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memdb.engine.coverage import Coverage
+from memdb.engine.state import UserState
+from memdb.errors import InvalidArgument, NotFound
+from memdb.index.partition import PartitionView
+from memdb.index.text import TextView
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """State and indexes at one revision."""
+
+    state: UserState
+    partitions: dict[int, PartitionView]
+    """By space number."""
+    texts: TextView
+    coverage: Coverage
+
+    @property
+    def revision(self) -> int:
+        """The commit this view shows."""
+        return self.state.revision
+
+    def stream_nos(self, names: tuple[str, ...] | None) -> tuple[int, ...] | None:
+        """Numbers of the named streams, None for all; raises `NotFound` (``STREAM_NOT_FOUND``)."""
+        if names is None:
+            return None
+        numbers: list[int] = []
+        for name in names:
+            stream = self.state.streams.get(name)
+            if stream is None:
+                raise NotFound("no such stream", reason="STREAM_NOT_FOUND", field="streams", value=name)
+            numbers.append(stream.no)
+        return tuple(numbers)
+
+    def searched_space(self, stream_nos: tuple[int, ...] | None, space: str | None) -> int | None:
+        """Number of the one space to search; None when the user has no stream yet.
+
+        Raises `NotFound` (``SPACE_NOT_FOUND``) and `InvalidArgument` (``SPACE_REQUIRED``) when the streams span several.
+        """
+        if space is not None:
+            no = self.state.space_no(space)
+            if no is None:
+                raise NotFound("the user has no stream in this space", reason="SPACE_NOT_FOUND", field="space", value=space)
+            return no
+        wanted = {
+            stream.space_no for stream in self.state.streams.values() if stream_nos is None or stream.no in stream_nos
+        }
+        if len(wanted) > 1:
+            names = ", ".join(sorted(self.state.spaces[no].name for no in wanted))
+            raise InvalidArgument(f"the streams span several spaces: {names}", reason="SPACE_REQUIRED", field="space")
+        return next(iter(wanted), None)

@@ -1,0 +1,52 @@
+"""The change feed: log records, with what they refer to."""
+
+from __future__ import annotations
+
+from memdb.engine.hydrate import load_clip
+from memdb.engine.recall import load_fact
+from memdb.engine.view import View
+from memdb.errors import DataLoss
+from memdb.store import schema
+from memdb.store.environment import Environment, Transaction
+from memdb.store.records import LogEntry, LogRecord, unpack
+from memdb.store.schema import Table
+from memdb.types.change import Change
+from memdb.types.snapshot import Snapshot
+from memdb.types.stream import StreamInfo
+
+
+def changes(environment: Environment, view: View, from_revision: int, limit: int) -> list[Change]:
+    """Changes of whole commits after ``from_revision``, until ``limit`` is reached or the view's revision."""
+    found: list[Change] = []
+    with environment.read() as txn:
+        for revision in range(from_revision + 1, view.revision + 1):
+            key = schema.revision_key(revision)
+            stored = txn.get(Table.LOG, key)
+            if stored is None:
+                raise DataLoss("a log record is missing", reason="MISSING", field=f"log/{revision}")
+            record = unpack(Table.LOG, key, stored, LogRecord)
+            found.extend(
+                _change(txn, view, revision, index, record.time_ns, entry) for index, entry in enumerate(record.entries)
+            )
+            if len(found) >= limit:
+                break
+    return found
+
+
+def _change(txn: Transaction, view: View, revision: int, index: int, time_ns: int, entry: LogEntry) -> Change:
+    state = view.state
+    match entry.kind:
+        case "clip":
+            return Change(revision, index, time_ns, "clip", clip=load_clip(txn, state, entry.no, revision))
+        case "fact":
+            # None when the fact was forgotten since.
+            return Change(revision, index, time_ns, "fact", fact=load_fact(txn, view, entry.no, revision))
+        case "stream":
+            stream = state.streams[state.stream_names[entry.no]]
+            info = StreamInfo(stream.name, state.spaces[stream.space_no].name, stream.revision)
+            return Change(revision, index, time_ns, "stream", stream=info)
+        case "snapshot":
+            snapshot = Snapshot(entry.name, entry.no, entry.created_ns, entry.expires_ns)
+            return Change(revision, index, time_ns, "snapshot", snapshot=snapshot)
+        case kind:
+            return Change(revision, index, time_ns, kind, key=entry.name)

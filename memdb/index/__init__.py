@@ -1,0 +1,1 @@
+"""Derived, disposable indexes over the vectors and texts of one user."""

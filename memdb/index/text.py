@@ -1,0 +1,200 @@
+"""Words and text features of a user's facts and utterances: BM25 and exact cosine, fused, at any revision.
+
+BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.4, with
+k1 = 1.2, b = 0.75 and the idf ln(1 + (N - n + 0.5) / (n + 0.5)).  N, n and the mean length count the documents alive at
+the asked revision, so an answer as of a revision does not depend on what came later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from memdb.index import flat
+from memdb.index.columns import ALIVE, Columns
+from memdb.index.matrix import Matrix
+from memdb.types.arrays import Array
+
+_K1: Final = 1.2
+_B: Final = 0.75
+_SEMANTIC_WEIGHT: Final = 0.6
+
+
+def words(text: str) -> list[str]:
+    """Lower-case runs of letters and digits; the possessive ``'s`` is dropped."""
+    text = text.lower().replace("'s", " ").replace("\u2019s", " ")
+    return "".join(char if char.isalnum() else " " for char in text).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One version of a text to be added."""
+
+    kind: int
+    no: int
+    """Number of the clip or the fact."""
+    index: int
+    birth: int
+    death: int
+    start_ns: int
+    stream_no: int
+    text: str
+    space_no: int | None
+    feature: Array | None
+    """(dim,) in space ``space_no``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One document of an answer."""
+
+    kind: int
+    no: int
+    index: int
+    birth: int
+    score: float
+    arms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TextView:
+    """The texts as of one commit."""
+
+    documents: int
+    columns: dict[str, Array]
+    features: dict[int, tuple[Matrix, int, Array]]
+    """space_no -> matrix, its rows, and the document of each row."""
+    postings: dict[str, list[tuple[int, int]]]
+    """word -> (document, occurrences); readers stop at ``documents``."""
+
+    def search(self, question: str, feature: Array | None, space_no: int | None, limit: int, as_of: int) -> list[Match]:
+        """The ``limit`` best documents alive at ``as_of``.
+
+        score = 0.6 * max(cosine, 0) + 0.4 * bm25 / (largest bm25 of the answer), or the second term alone without a
+        feature.  Documents that neither arm finds are left out.
+        """
+        count = self.documents
+        if count == 0:
+            return []
+        column = self.columns
+        alive = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
+        lexical = self._bm25(question, alive)
+        semantic = np.full(count, np.nan, np.float32)
+        if feature is not None and space_no in self.features:
+            matrix, rows, documents = self.features[space_no]
+            query = np.ascontiguousarray(feature, np.float32)
+            norm = float(np.linalg.norm(query))
+            if norm > 0.0:
+                semantic[documents] = flat.all_scores(matrix, rows, np.ascontiguousarray(query / np.float32(norm)))
+        top_lexical = float(lexical.max(initial=0.0))
+        fused = lexical / top_lexical if top_lexical > 0.0 else np.zeros(count)
+        if feature is not None:
+            fused = _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0)) + (1.0 - _SEMANTIC_WEIGHT) * fused
+        fused = np.where(alive, fused, 0.0)
+        found = np.flatnonzero(fused > 0.0)
+        order = found[np.lexsort((found, -fused[found]))][:limit]
+        return [self._match(int(row), float(fused[row]), float(lexical[row]), float(semantic[row])) for row in order]
+
+    def _match(self, row: int, score: float, lexical: float, semantic: float) -> Match:
+        arms: dict[str, float] = {}
+        if lexical > 0.0:
+            arms["lexical"] = lexical
+        if not math.isnan(semantic):
+            arms["semantic"] = semantic
+        column = self.columns
+        return Match(
+            int(column["kind"][row]), int(column["no"][row]), int(column["index"][row]), int(column["birth"][row]), score, arms
+        )
+
+    def _bm25(self, question: str, alive: Array) -> Array:
+        scores = np.zeros(self.documents, np.float64)
+        total = int(np.count_nonzero(alive))
+        if total == 0:
+            return scores
+        lengths = self.columns["length"]
+        mean = float(lengths[alive].mean()) or 1.0
+        for word in dict.fromkeys(words(question)):
+            posted = self.postings.get(word)
+            if not posted:
+                continue
+            pairs = np.array(posted, np.int64)
+            pairs = pairs[pairs[:, 0] < self.documents]
+            pairs = pairs[alive[pairs[:, 0]]]
+            if len(pairs) == 0:
+                continue
+            documents, occurrences = pairs[:, 0], pairs[:, 1].astype(np.float64)
+            idf = math.log(1.0 + (total - len(documents) + 0.5) / (len(documents) + 0.5))
+            saturation = _K1 * (1.0 - _B + _B * lengths[documents] / mean)
+            scores[documents] += idf * occurrences * (_K1 + 1.0) / (occurrences + saturation)
+        return scores
+
+
+class TextIndex:
+    """The growing side; one writer."""
+
+    def __init__(self) -> None:
+        self._columns = Columns(
+            kind=np.uint8, no=np.uint64, index=np.uint32, birth=np.uint64, death=np.uint64, start_ns=np.int64,
+            stream_no=np.uint32, length=np.uint32,
+        )  # fmt: skip
+        self._postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._features: dict[int, tuple[Matrix, list[int]]] = {}
+        self._current: dict[tuple[int, int], list[int]] = {}
+
+    def add(self, document: Document) -> None:
+        """Add one version of a text."""
+        row = self._columns.rows
+        counted = Counter(words(document.text))
+        self._columns.append(
+            kind=document.kind, no=document.no, index=document.index, birth=document.birth, death=document.death,
+            start_ns=document.start_ns, stream_no=document.stream_no, length=sum(counted.values()),
+        )  # fmt: skip
+        for word, occurrences in counted.items():
+            self._postings[word].append((row, occurrences))
+        if document.feature is not None and document.space_no is not None:
+            feature = np.asarray(document.feature, np.float32)
+            matrix, documents = self._features.setdefault(document.space_no, (Matrix(feature.shape[0]), []))
+            norm = float(np.linalg.norm(feature))
+            matrix.append((feature / np.float32(norm) if norm > 0.0 else feature)[None])
+            documents.append(row)
+        if document.death == int(ALIVE):
+            self._current.setdefault((document.kind, document.no), []).append(row)
+
+    def end(self, kind: int, no: int, death: int) -> None:
+        """End the current versions of the texts of a clip or fact."""
+        for row in self._current.pop((kind, no), []):
+            self._columns.set("death", row, death)
+
+    def drop(self, kind: int, no: int) -> None:
+        """Make every version of a text unfindable at any revision, and lose its words and feature.
+
+        What the words say must not stay behind, so the postings and features are rebuilt without it.
+        """
+        columns = self._columns.views()
+        gone = set(np.flatnonzero((columns["kind"] == kind) & (columns["no"] == no)).tolist())
+        for row in gone:
+            self._columns.set("death", row, 0)
+            self._columns.set("birth", row, int(ALIVE))
+        self._current.pop((kind, no), None)
+        kept = ((word, [pair for pair in posted if pair[0] not in gone]) for word, posted in self._postings.items())
+        self._postings = defaultdict(list, {word: posted for word, posted in kept if posted})
+        for space_no, (matrix, documents) in list(self._features.items()):
+            if gone.isdisjoint(documents):
+                continue
+            rows = np.array([row for row, document in enumerate(documents) if document not in gone], np.int64)
+            smaller = Matrix(matrix.dim)
+            smaller.append(matrix.take(rows))
+            self._features[space_no] = (smaller, [documents[row] for row in rows.tolist()])
+
+    def view(self) -> TextView:
+        """What readers may use from now on."""
+        return TextView(
+            self._columns.rows,
+            self._columns.views(),
+            {space_no: (matrix, matrix.rows, np.array(documents, np.int64)) for space_no, (matrix, documents) in self._features.items()},
+            self._postings,
+        )

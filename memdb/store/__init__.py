@@ -1,0 +1,1 @@
+"""The truth: LMDB environments, their tables and the bytes of every value."""

@@ -1,0 +1,137 @@
+"""Versions of clips in a transaction: writing one, reading one."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import xxhash
+
+from memdb.errors import DataLoss
+from memdb.store import schema
+from memdb.store.environment import Transaction
+from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.records import ClipRecord, EventRecord, UtteranceRecord, pack, unpack
+from memdb.store.rows import NO_STREAM, Row, pack_row, unpack_row
+from memdb.store.schema import Table
+from memdb.types.arrays import Array
+from memdb.types.clip import Clip, Keyframe, SoundEvent, Utterance
+from memdb.types.tensor import Codec, EncodedTensor
+
+_TIME: Final = struct.Struct("<q")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a version of a clip goes."""
+
+    stream_no: int
+    space_no: int
+    clip_no: int
+    birth: int
+    text_space_no: int | None
+
+
+def put_clip(txn: Transaction, place: Placement, clip: Clip, short_memory: EncodedTensor | None, content: bytes) -> Row:
+    """Write every part of one version of a clip but its ledger row; returns the row of its global memory."""
+    row = Row(place.stream_no, clip.epoch, clip.seq, clip.start_ns, clip.end_ns, clip.sealed)
+    key = schema.version_key(place.clip_no, place.birth)
+    record = ClipRecord(
+        stream_no=place.stream_no,
+        space_no=place.space_no,
+        epoch=clip.epoch,
+        seq=clip.seq,
+        start_ns=clip.start_ns,
+        end_ns=clip.end_ns,
+        sealed=clip.sealed,
+        frames_per_token_row=clip.frames_per_token_row,
+        transcript=tuple(UtteranceRecord(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript),
+        events=tuple(EventRecord(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events),
+        labels=dict(clip.labels),
+        keyframes=len(clip.keyframes),
+        has_short_memory=short_memory is not None,
+        text_space_no=place.text_space_no if clip.transcript_features is not None else None,
+        content=content,
+    )
+    txn.put(Table.CLIPS, key, pack(key, record))
+    vector_key = schema.vector_key(place.space_no, place.clip_no, place.birth)
+    txn.put(Table.VECTORS, vector_key, pack_row(vector_key, row, clip.global_memory))
+    if short_memory is not None:
+        rows, dim = short_memory.shape
+        txn.put(Table.SHORT_MEMORY, key, seal(key, short_memory.payload, Kind.TENSOR, int(short_memory.codec), rows, dim))
+    for index, keyframe in enumerate(clip.keyframes):
+        frame_key = schema.keyframe_key(place.clip_no, place.birth, index)
+        txn.put(Table.KEYFRAMES, frame_key, seal(frame_key, _TIME.pack(keyframe.time_ns) + keyframe.jpeg, Kind.BLOB))
+    if record.text_space_no is not None and clip.transcript_features is not None:
+        for index, feature in enumerate(clip.transcript_features):
+            text_key = schema.text_key(record.text_space_no, schema.UTTERANCE, place.clip_no, index, place.birth)
+            txn.put(Table.TEXTS, text_key, pack_row(text_key, row, feature))
+    return row
+
+
+def put_fact_feature(txn: Transaction, space_no: int, fact_no: int, birth: int, feature: Array) -> None:
+    """Write the text feature of one version of a fact."""
+    key = schema.text_key(space_no, schema.FACT, fact_no, 0, birth)
+    txn.put(Table.TEXTS, key, pack_row(key, Row(NO_STREAM, 0, 0, 0, 0, True), feature))
+
+
+def get_record(txn: Transaction, clip_no: int, birth: int) -> ClipRecord | None:
+    """What a version says, None when there is no such version."""
+    key = schema.version_key(clip_no, birth)
+    stored = txn.get(Table.CLIPS, key)
+    return None if stored is None else unpack(Table.CLIPS, key, stored, ClipRecord)
+
+
+def version_at(txn: Transaction, clip_no: int, revision: int) -> int | None:
+    """Birth of the version of a clip that was current at ``revision``, None when it did not exist yet."""
+    prefix = schema.revision_key(clip_no)
+    found = txn.last_at_or_before(Table.CLIPS, schema.version_key(clip_no, revision), prefix)
+    return None if found is None else schema.split_version_key(found[0])[1]
+
+
+def get_global_memory(txn: Transaction, space_no: int, clip_no: int, birth: int) -> Array:
+    """(dim,) in the dtype it was written in, a copy; raises `DataLoss`."""
+    key = schema.vector_key(space_no, clip_no, birth)
+    stored = txn.get(Table.VECTORS, key)
+    if stored is None:
+        raise DataLoss("clip has no global memory", reason="MISSING", field=f"vectors/{key.hex()}")
+    vector = unpack_row(Table.VECTORS, key, stored)[1].copy()
+    vector.flags.writeable = False
+    return vector
+
+
+def get_short_memory(txn: Transaction, clip_no: int, birth: int) -> EncodedTensor | None:
+    """The tensor as the client coded it, None when the clip was written without; raises `DataLoss`."""
+    key = schema.version_key(clip_no, birth)
+    stored = txn.get(Table.SHORT_MEMORY, key)
+    if stored is None:
+        return None
+    value = unseal(Table.SHORT_MEMORY.value, key, stored, Kind.TENSOR)
+    if value.coding not in (Coding.F16, Coding.F16_ZSTD):
+        raise DataLoss("tensor has an unknown codec", reason="BAD_RECORD", field=f"short_memory/{key.hex()}", value=value.coding)
+    payload = bytes(value.payload)
+    return EncodedTensor(Codec(value.coding), (value.rows, value.dim), payload, xxhash.xxh3_64_intdigest(payload))
+
+
+def get_keyframes(txn: Transaction, clip_no: int, birth: int, count: int) -> tuple[Keyframe, ...]:
+    """The keyframes of a version; raises `DataLoss`."""
+    frames: list[Keyframe] = []
+    for index in range(count):
+        key = schema.keyframe_key(clip_no, birth, index)
+        stored = txn.get(Table.KEYFRAMES, key)
+        if stored is None:
+            raise DataLoss("keyframe is missing", reason="MISSING", field=f"keyframes/{key.hex()}")
+        payload = unseal(Table.KEYFRAMES.value, key, stored, Kind.BLOB).payload
+        frames.append(Keyframe(_TIME.unpack_from(payload)[0], bytes(payload[_TIME.size :])))
+    return tuple(frames)
+
+
+def as_utterance(record: UtteranceRecord) -> Utterance:
+    """The value behind the record."""
+    return Utterance(record.start_ns, record.end_ns, record.text, record.speaker, record.language)
+
+
+def as_event(record: EventRecord) -> SoundEvent:
+    """The value behind the record."""
+    return SoundEvent(record.start_ns, record.end_ns, record.label, record.score)

@@ -1,0 +1,36 @@
+"""The content hash of a clip: what tells a clip sent again from another clip under the same number.
+
+xxh3_128 over the msgpack of everything the sender chose, with the tensors by their bytes.  Transcript features are left
+out: they are derived from the transcript, and a re-computation may differ in the last bit.
+"""
+
+from __future__ import annotations
+
+import xxhash
+
+from memdb.store.records import encode_record
+from memdb.types.clip import Clip
+from memdb.types.tensor import EncodedTensor
+
+
+def content_hash(clip: Clip, short_memory: EncodedTensor | None) -> bytes:
+    """16 bytes; equal for equal clips on every transport."""
+    short = None if short_memory is None else (int(short_memory.codec), short_memory.shape, short_memory.checksum)
+    hasher = xxhash.xxh3_128(
+        encode_record(
+            (
+                clip.start_ns,
+                clip.end_ns,
+                clip.sealed,
+                clip.frames_per_token_row,
+                [(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript],
+                [(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events],
+                dict(clip.labels),
+                [(k.time_ns, k.jpeg) for k in clip.keyframes],
+                str(clip.global_memory.dtype),
+                short,
+            )
+        )
+    )
+    hasher.update(clip.global_memory.tobytes())
+    return hasher.digest()

@@ -1,0 +1,136 @@
+"""The data directory: who has it open, which format it is, and where things lie.
+
+::
+
+    DIR/LOCK          flock'ed while open; holds the pid of the opener
+    DIR/FORMAT        "memdb 1\\n": format number; a higher one is refused
+    DIR/SECRET        32 random bytes: the key of directory names
+    DIR/catalog/      LMDB environment: spaces, users
+    DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never the id's text
+    DIR/trash/        what is being erased; emptied at every open
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from memdb.errors import DataLoss, FailedPrecondition
+from memdb.store.files import sync_directory, write_file
+from memdb.store.schema import FORMAT
+
+_SECRET_BYTES: Final = 32
+_OURS: Final = ("LOCK", "SECRET")
+"""What may lie in a directory whose creation was cut short."""
+
+
+class DataDirectory:
+    """An opened, locked data directory."""
+
+    def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
+        """Lock the directory, creating it if need be.
+
+        Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``, ``NOT_A_DATABASE`` (other
+        files are there, or ``create`` is false and nothing is).
+        """
+        self.path = Path(path)
+        if not create and not (self.path / "FORMAT").exists():
+            raise FailedPrecondition("no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path))
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_fd = self._lock()
+        try:
+            self._check_format()
+            self.users = self._folder("users")
+            self.trash = self._folder("trash")
+            self.catalog = self.path / "catalog"
+            self._secret = self._read_secret()
+            self._sweep()
+        except BaseException:
+            os.close(self._lock_fd)
+            raise
+
+    def user_path(self, user: str) -> Path:
+        """Where the user's environment lies, or would."""
+        return self.users / blake2b(user.encode(), key=self._secret, digest_size=16).hexdigest()
+
+    def discard(self, path: Path) -> None:
+        """Move a directory out of sight, durably; `empty_trash` then removes its bytes."""
+        path.rename(self.trash / f"{path.name}-{secrets.token_hex(4)}")
+        sync_directory(path.parent)
+        sync_directory(self.trash)
+
+    def empty_trash(self) -> None:
+        """Remove what was discarded."""
+        for entry in self.trash.iterdir():
+            shutil.rmtree(entry)
+        sync_directory(self.trash)
+
+    def close(self) -> None:
+        """Give the lock back."""
+        os.close(self._lock_fd)
+
+    def _lock(self) -> int:
+        fd = os.open(self.path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(fd, 32).decode("ascii", "replace").strip()
+            os.close(fd)
+            raise FailedPrecondition(
+                f"directory is open in process {owner or 'unknown'}", reason="DIRECTORY_LOCKED", field="path", value=str(self.path)
+            ) from error
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        return fd
+
+    def _check_format(self) -> None:
+        marker = self.path / "FORMAT"
+        if not marker.exists():
+            strangers = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS and not entry.name.startswith(".new-"))
+            if strangers:
+                raise FailedPrecondition(
+                    f"directory holds other files, for example {strangers[0]}", reason="NOT_A_DATABASE", field="path", value=str(self.path)
+                )
+            # The secret goes first: a directory with a format always has one.
+            write_file(self.path / "SECRET", secrets.token_bytes(_SECRET_BYTES))
+            write_file(marker, f"memdb {FORMAT}\n".encode())
+            return
+        name, _, number = marker.read_text("ascii", "replace").strip().partition(" ")
+        if name != "memdb" or not number.isdigit():
+            raise FailedPrecondition("FORMAT is not memdb's", reason="NOT_A_DATABASE", field="path", value=str(self.path))
+        if int(number) > FORMAT:
+            raise FailedPrecondition(
+                f"written by a newer memdb (format {number}, this one reads up to {FORMAT})",
+                reason="FORMAT_NEWER",
+                field="format",
+                value=int(number),
+            )
+
+    def _read_secret(self) -> bytes:
+        path = self.path / "SECRET"
+        secret = path.read_bytes() if path.exists() else b""
+        if len(secret) != _SECRET_BYTES:
+            raise DataLoss("the key of directory names is missing or short", reason="BAD_SECRET", field="SECRET", value=len(secret))
+        return secret
+
+    def _folder(self, name: str) -> Path:
+        folder = self.path / name
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            sync_directory(self.path)
+        return folder
+
+    def _sweep(self) -> None:
+        """Remove what a crash left half-made or half-removed."""
+        for folder in (self.path, self.users):
+            for entry in folder.glob(".new-*"):
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        self.empty_trash()

@@ -1,0 +1,269 @@
+"""One LMDB environment: creation that survives a crash, growth, transactions.
+
+Invariants:
+
+- Default sync mode, no WRITEMAP: when `write` returns, the transaction is on disk.
+- An environment comes into being whole: it is made in a temporary directory, synced and renamed, because a crash while
+  LMDB writes its first two meta pages leaves a file it refuses to open.
+- The map grows under an exclusive gate: LMDB forbids changing its size while a transaction is open.
+- After an I/O error on write the kernel may have dropped dirty pages, so the environment refuses further writes until it
+  is opened anew; reads go on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import lmdb
+
+from memdb import failpoints
+from memdb.config import EngineConfig
+from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
+from memdb.store.files import sync_directory, sync_file
+from memdb.store.schema import Table
+
+T = TypeVar("T")
+
+READERS_MAX: Final = 256
+DATA_FILE: Final = "data.mdb"
+_MAP_BYTES_MIN: Final = 1 << 20
+
+
+class Transaction:
+    """One LMDB transaction with the tables of its environment."""
+
+    __slots__ = ("_handles", "_txn")
+
+    def __init__(self, txn: lmdb.Transaction, handles: dict[Table, object]) -> None:
+        self._txn = txn
+        self._handles = handles
+
+    def get(self, table: Table, key: bytes) -> memoryview | None:
+        """The stored bytes, valid until the transaction ends."""
+        return self._txn.get(key, db=self._handles[table])  # type: ignore[no-any-return]
+
+    def put(self, table: Table, key: bytes, value: bytes, *, append: bool = False) -> None:
+        """Store; ``append`` is for keys greater than every other of the table."""
+        self._txn.put(key, value, db=self._handles[table], append=append)
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove; whether there was something."""
+        return bool(self._txn.delete(key, db=self._handles[table]))
+
+    def count(self, table: Table) -> int:
+        """Entries of the table."""
+        return int(self._txn.stat(self._handles[table])["entries"])
+
+    def scan(self, table: Table, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        """Entries whose key begins with ``prefix``, in key order; keys are copies, values views."""
+        with self._txn.cursor(self._handles[table]) as cursor:
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            if not found:
+                return
+            for key, value in cursor.iternext(keys=True, values=True):
+                copied = bytes(key)
+                if not copied.startswith(prefix):
+                    return
+                yield copied, value
+
+    def last_at_or_before(self, table: Table, key: bytes, prefix: bytes) -> tuple[bytes, memoryview] | None:
+        """The entry with the greatest key <= ``key`` that begins with ``prefix``."""
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if cursor.set_range(key):
+                if bytes(cursor.key()) != key and not cursor.prev():
+                    return None
+            elif not cursor.last():
+                return None
+            found = bytes(cursor.key())
+            return (found, cursor.value()) if found.startswith(prefix) else None
+
+
+class _Gate:
+    """Many passers or one owner."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._owned = False
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        with self._changed:
+            while self._owned:
+                self._changed.wait()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._changed.notify_all()
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        with self._changed:
+            while self._owned:
+                self._changed.wait()
+            self._owned = True
+            while self._inside:
+                self._changed.wait()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._owned = False
+                self._changed.notify_all()
+
+
+class Environment:
+    """An open LMDB environment.  Threads may share it; writers are serialised by LMDB and meant to be one."""
+
+    def __init__(self, path: Path, tables: Sequence[Table], config: EngineConfig) -> None:
+        """Open the environment in directory ``path``.
+
+        Raises `DataLoss` (``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be what was committed,
+        `FailedPrecondition` (``ALREADY_OPEN``) when this process has it open.
+        """
+        self.path = path
+        self._config = config
+        self._gate = _Gate()
+        self._failed: str | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        size = (path / DATA_FILE).stat().st_size
+        try:
+            self._env = lmdb.open(
+                str(path),
+                map_size=max(config.map_bytes_initial, _MAP_BYTES_MIN, size),
+                max_dbs=len(Table) + 1,
+                max_readers=READERS_MAX,
+                readahead=True,
+                create=False,
+            )
+        except lmdb.InvalidError as error:
+            raise DataLoss("not an LMDB environment", reason="BAD_ENVIRONMENT", field=path.name) from error
+        except lmdb.Error as error:
+            raise FailedPrecondition("environment cannot be opened", reason="ALREADY_OPEN", field=path.name) from error
+        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        if size < needed:
+            # Reading past the end of a truncated file would be SIGBUS.
+            self._env.close()
+            raise DataLoss(f"data file needs {needed} bytes", reason="TRUNCATED", field=path.name, value=size)
+        self._env.reader_check()
+        with self._env.begin(write=True) as txn:
+            self._handles: dict[Table, object] = {
+                table: self._env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
+            }
+
+    @classmethod
+    def create(
+        cls, path: Path, tables: Sequence[Table], config: EngineConfig, fill: Callable[[Transaction], None]
+    ) -> Environment:
+        """Make an environment that holds what ``fill`` writes; after a crash it is whole or absent."""
+        parent = path.parent
+        temporary = parent / f".new-{path.name}-{os.getpid()}-{threading.get_ident()}"
+        temporary.mkdir(mode=0o700)
+        env = lmdb.open(str(temporary), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600)
+        with env.begin(write=True) as txn:
+            handles: dict[Table, object] = {
+                table: env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
+            }
+            fill(Transaction(txn, handles))
+        env.close()
+        sync_file(temporary / DATA_FILE)
+        sync_directory(temporary)
+        failpoints.hit("create.before_rename")
+        temporary.rename(path)
+        failpoints.hit("create.after_rename")
+        sync_directory(parent)
+        return cls(path, tables, config)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A read transaction; what it lends is valid inside the block only."""
+        with self._gate.passing():
+            self._check_usable()
+            with self._env.begin(buffers=True) as txn:
+                yield Transaction(txn, self._handles)
+
+    def write(self, change: Callable[[Transaction], tuple[bool, T]], bytes_hint: int = 0) -> T:
+        """Run ``change`` in a write transaction; commit when it returns (True, result), roll back for (False, result).
+
+        ``change`` may be run again after the map has grown, so it must not touch anything but the transaction.
+
+        Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``) and `Unavailable` (``READ_ONLY``, ``CLOSED``); nothing is
+        written then.
+        """
+        if self._failed is not None:
+            raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
+        self._check_disk(bytes_hint)
+        self._grow_ahead(bytes_hint)
+        while True:
+            try:
+                with self._gate.passing():
+                    self._check_usable()
+                    return self._write_once(change)
+            except lmdb.MapFullError:
+                self._grow(self._env.info()["map_size"] + bytes_hint)
+            except lmdb.Error as error:
+                # A full disk shows as an I/O error too, and passes when space returns.
+                self._check_disk(bytes_hint)
+                # LMDB would accept the next commit; we must not, see the module's invariants.
+                self._failed = str(error)
+                raise Unavailable(f"write failed: {error}", reason="READ_ONLY") from error
+
+    def _write_once(self, change: Callable[[Transaction], tuple[bool, T]]) -> T:
+        txn = self._env.begin(write=True, buffers=True)
+        try:
+            keep, result = change(Transaction(txn, self._handles))
+            if keep:
+                failpoints.hit("commit.before")
+                txn.commit()
+                failpoints.hit("commit.after")
+        finally:
+            txn.abort()  # no effect after a commit
+        return result
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise Unavailable("the environment is closed", reason="CLOSED")
+        if os.getpid() != self._pid:
+            raise FailedPrecondition("an environment cannot be used after fork", reason="FORKED", value=os.getpid())
+
+    def _check_disk(self, bytes_hint: int) -> None:
+        fs = os.statvfs(self.path)
+        free = fs.f_bavail * fs.f_frsize
+        if free < self._config.disk_free_bytes_min + bytes_hint:
+            raise ResourceExhausted("the file system is full", reason="DISK_FULL", field="free_bytes", value=free)
+
+    def _grow_ahead(self, bytes_hint: int) -> None:
+        info = self._env.info()
+        used = (info["last_pgno"] + 1) * 4096
+        if used + 2 * bytes_hint > info["map_size"]:
+            self._grow(used + 2 * bytes_hint)
+
+    def _grow(self, needed: int) -> None:
+        with self._gate.owned():
+            size = int(self._env.info()["map_size"])
+            if size >= self._config.map_bytes_max:
+                raise ResourceExhausted("the user's map is full", reason="QUOTA", field="map_bytes", value=size)
+            while size <= needed:
+                size *= 2
+            self._env.set_mapsize(min(size, self._config.map_bytes_max))
+
+    def data_bytes(self) -> int:
+        """Size of the data file."""
+        return (self.path / DATA_FILE).stat().st_size
+
+    def close(self) -> None:
+        """Wait for transactions in flight and close."""
+        with self._gate.owned():
+            if not self._closed:
+                self._closed = True
+                self._env.close()

@@ -1,0 +1,77 @@
+"""Versions of facts in a transaction."""
+
+from __future__ import annotations
+
+from memdb.store import schema
+from memdb.store.environment import Transaction
+from memdb.store.idents import IdKind, make_id
+from memdb.store.records import FactRecord, NumberRecord, unpack
+from memdb.store.rows import unpack_row
+from memdb.store.schema import Table
+from memdb.types.arrays import Array
+from memdb.types.fact import Fact
+
+
+def holder(txn: Transaction, name: str) -> int | None:
+    """Number of the fact that holds the key ``name``."""
+    key = name.encode()
+    stored = txn.get(Table.FACT_KEYS, key)
+    return None if stored is None else unpack(Table.FACT_KEYS, key, stored, NumberRecord).no
+
+
+def versions(txn: Transaction, fact_no: int) -> list[tuple[int, FactRecord]]:
+    """(birth, record) of every version, oldest first."""
+    return [
+        (schema.split_version_key(key)[1], unpack(Table.FACTS, key, stored, FactRecord))
+        for key, stored in txn.scan(Table.FACTS, schema.revision_key(fact_no))
+    ]
+
+
+def at(txn: Transaction, fact_no: int, revision: int) -> tuple[int, FactRecord] | None:
+    """(birth, record) of the version current at ``revision``."""
+    found = txn.last_at_or_before(Table.FACTS, schema.version_key(fact_no, revision), schema.revision_key(fact_no))
+    if found is None:
+        return None
+    key, stored = found
+    return schema.split_version_key(key)[1], unpack(Table.FACTS, key, stored, FactRecord)
+
+
+def newest(txn: Transaction, fact_no: int) -> tuple[int, FactRecord] | None:
+    """(birth, record) of the newest version."""
+    return at(txn, fact_no, (1 << 64) - 1)
+
+
+def feature(txn: Transaction, space_no: int, fact_no: int, birth: int) -> Array | None:
+    """(dim,) text feature of a version, a copy; None when it came without."""
+    key = schema.text_key(space_no, schema.FACT, fact_no, 0, birth)
+    stored = txn.get(Table.TEXTS, key)
+    return None if stored is None else unpack_row(Table.TEXTS, key, stored)[1].copy()
+
+
+def remove(txn: Transaction, fact_no: int) -> bool:
+    """Remove every version, its feature and its key; whether there was one."""
+    found = versions(txn, fact_no)
+    for birth, record in found:
+        txn.delete(Table.FACTS, schema.version_key(fact_no, birth))
+        if record.text_space_no is not None:
+            txn.delete(Table.TEXTS, schema.text_key(record.text_space_no, schema.FACT, fact_no, 0, birth))
+        if record.key is not None:
+            txn.delete(Table.FACT_KEYS, record.key.encode())
+    return bool(found)
+
+
+def as_fact(record: FactRecord, user: str, id_key: bytes, fact_no: int, birth: int, superseded: int | None) -> Fact:
+    """The value behind a record."""
+    return Fact(
+        id=make_id(id_key, IdKind.FACT, fact_no),
+        user=user,
+        text=record.text,
+        about=record.about,
+        key=record.key,
+        valid_from_ns=record.valid_from_ns,
+        valid_to_ns=record.valid_to_ns,
+        evidence=tuple(make_id(id_key, IdKind.CLIP, no) for no in record.evidence),
+        revision=birth,
+        written_ns=record.written_ns,
+        superseded_revision=superseded,
+    )

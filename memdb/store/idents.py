@@ -1,0 +1,45 @@
+"""Ids that the database hands out: a number and a check that only this user's key can make.
+
+::
+
+    32 hexadecimal digits = kind u8 (1 clip, 2 fact) | number u56 | first 8 bytes of BLAKE2b(key, kind | number)
+
+An id of another user, or a guessed one, fails the check exactly as a missing one does, and needs no table.
+"""
+
+from __future__ import annotations
+
+import hmac
+from enum import IntEnum
+from hashlib import blake2b
+from typing import Final
+
+_DIGITS: Final = 32
+_CHECK_BYTES: Final = 8
+
+
+class IdKind(IntEnum):
+    """What an id names."""
+
+    CLIP = 1
+    FACT = 2
+
+
+def make_id(key: bytes, kind: IdKind, no: int) -> str:
+    """The id of thing ``no``."""
+    body = ((kind << 56) | no).to_bytes(8, "big")
+    return (body + blake2b(body, key=key, digest_size=_CHECK_BYTES).digest()).hex()
+
+
+def parse_id(key: bytes, kind: IdKind, text: str) -> int | None:
+    """The number behind an id, None unless this user's key made it for this kind."""
+    if not isinstance(text, str) or len(text) != _DIGITS or not text.isascii() or not text.isalnum() or text != text.lower():
+        return None
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    body, check = raw[:8], raw[8:]
+    if not hmac.compare_digest(check, blake2b(body, key=key, digest_size=_CHECK_BYTES).digest()) or body[0] != kind:
+        return None
+    return int.from_bytes(body[1:], "big")

@@ -1,0 +1,206 @@
+"""The msgpack records of the tables.  Fields are positional on disk: append with a default, never reorder or reuse."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from memdb.errors import DataLoss
+from memdb.store.envelope import Kind, seal, unseal
+from memdb.store.schema import Table
+
+RecordT = TypeVar("RecordT")
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True):
+    """Base of all records."""
+
+
+class UserRecord(Record, frozen=True):
+    """Who the directory belongs to."""
+
+    user: str
+    id_key: bytes
+    """32 random bytes: the key of the checks inside this user's ids."""
+    created_ns: int
+    format: int
+
+
+class CountersRecord(Record, frozen=True):
+    """The user's newest commit and the next free numbers; written by every commit."""
+
+    revision: int
+    time_ns: int
+    next_space_no: int
+    next_stream_no: int
+    next_clip_no: int
+    next_fact_no: int
+    text_space_no: int | None
+
+
+class SpaceRecord(Record, frozen=True):
+    """A feature space."""
+
+    name: str
+    dim: int
+    metric: str
+    model: str
+
+
+class StreamRecord(Record, frozen=True):
+    """A stream."""
+
+    name: str
+    space_no: int
+    revision: int
+
+
+class LedgerRecord(Record, frozen=True):
+    """The newest version of a received clip."""
+
+    clip_no: int
+    birth: int
+    sealed: bool
+    content: bytes
+    """xxh3_128 of the content, see `memdb.store.content`."""
+
+
+class UtteranceRecord(Record, frozen=True):
+    """One utterance."""
+
+    start_ns: int
+    end_ns: int
+    text: str
+    speaker: str | None
+    language: str | None
+
+
+class EventRecord(Record, frozen=True):
+    """One sound event."""
+
+    start_ns: int
+    end_ns: int
+    label: str
+    score: float
+
+
+class ClipRecord(Record, frozen=True):
+    """What a version of a clip says, beside its vectors."""
+
+    stream_no: int
+    space_no: int
+    epoch: int
+    seq: int
+    start_ns: int
+    end_ns: int
+    sealed: bool
+    frames_per_token_row: float | None
+    transcript: tuple[UtteranceRecord, ...]
+    events: tuple[EventRecord, ...]
+    labels: dict[str, str]
+    keyframes: int
+    has_short_memory: bool
+    text_space_no: int | None
+    """Space of the transcript's features, None when it came without."""
+    content: bytes
+
+
+class FactRecord(Record, frozen=True):
+    """One version of a fact."""
+
+    text: str
+    about: tuple[str, ...]
+    key: str | None
+    valid_from_ns: int
+    valid_to_ns: int | None
+    evidence: tuple[int, ...]
+    """Clip numbers."""
+    written_ns: int
+    text_space_no: int | None
+    """Space of the text's feature, None when it came without."""
+
+
+class SnapshotRecord(Record, frozen=True):
+    """A leased revision."""
+
+    revision: int
+    created_ns: int
+    expires_ns: int
+
+
+class LogEntry(Record, frozen=True):
+    """One operation, by reference; `memdb.types.change.Change` says what each kind refers to."""
+
+    kind: str
+    no: int = 0
+    """Stream, clip or fact number; revision of a snapshot; number of the text space."""
+    name: str = ""
+    """Key of a value, name of a snapshot, id of a forgotten fact."""
+    created_ns: int = 0
+    expires_ns: int = 0
+
+
+class LogRecord(Record, frozen=True):
+    """One commit."""
+
+    time_ns: int
+    entries: tuple[LogEntry, ...]
+
+
+class ValueRecord(Record, frozen=True):
+    """One version of a key-value pair."""
+
+    json: str
+
+
+class NumberRecord(Record, frozen=True):
+    """A bare number."""
+
+    no: int
+
+
+class NameRecord(Record, frozen=True):
+    """A bare name."""
+
+    name: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoders: dict[type, msgspec.msgpack.Decoder] = {  # type: ignore[type-arg]
+    kind: msgspec.msgpack.Decoder(kind)
+    for kind in (
+        UserRecord,
+        CountersRecord,
+        SpaceRecord,
+        StreamRecord,
+        LedgerRecord,
+        ClipRecord,
+        FactRecord,
+        SnapshotRecord,
+        LogRecord,
+        ValueRecord,
+        NumberRecord,
+        NameRecord,
+    )
+}
+
+
+def encode_record(value: object) -> bytes:
+    """msgpack bytes of a record (or of a tuple of records); equal values give equal bytes."""
+    return _encoder.encode(value)
+
+
+def pack(key: bytes, record: Record) -> bytes:
+    """The stored bytes of ``record`` under ``key``."""
+    return seal(key, _encoder.encode(record), Kind.RECORD)
+
+
+def unpack(table: Table, key: bytes, stored: bytes | memoryview, kind: type[RecordT]) -> RecordT:
+    """The record stored under ``key``; raises `DataLoss` when the bytes are not one of ``kind``."""
+    payload = unseal(table.value, key, stored, Kind.RECORD).payload
+    try:
+        record: RecordT = _decoders[kind].decode(payload)
+    except msgspec.DecodeError as error:
+        raise DataLoss("value is not a record of its table", reason="BAD_RECORD", field=f"{table.value}/{key.hex()}") from error
+    return record

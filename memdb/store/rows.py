@@ -1,0 +1,62 @@
+"""Vectors with the facts that filters need, so that an index is rebuilt by one scan of one table.
+
+Payload of tables ``vectors`` and ``texts`` (little-endian)::
+
+    offset  size  field
+         0     4  stream_no  u32; of a fact 0xFFFFFFFF
+         4     4  epoch      u32
+         8     8  seq        u64
+        16     8  start_ns   i64
+        24     8  end_ns     i64
+        32     1  sealed     u8
+        33     7  reserved   0
+        40     -  dim elements, float16 or float32 as the envelope's codec says
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from memdb.errors import DataLoss
+from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.schema import Table
+from memdb.types.arrays import Array
+
+_ROW: Final = struct.Struct("<IIQqqB7x")
+_DTYPES: Final = {Coding.F16: np.dtype("<f2"), Coding.F32: np.dtype("<f4")}
+_CODINGS: Final = {dtype: coding for coding, dtype in _DTYPES.items()}
+
+NO_STREAM: Final = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a filter may ask of a vector."""
+
+    stream_no: int
+    epoch: int
+    seq: int
+    start_ns: int
+    end_ns: int
+    sealed: bool
+
+
+def pack_row(key: bytes, row: Row, vector: Array) -> bytes:
+    """The stored bytes of a (dim,) float16 or float32 vector and its row."""
+    head = _ROW.pack(row.stream_no, row.epoch, row.seq, row.start_ns, row.end_ns, row.sealed)
+    return seal(key, head + vector.tobytes(), Kind.ROW, _CODINGS[vector.dtype], 1, vector.shape[0])
+
+
+def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Row, Array]:
+    """The row and its (dim,) vector, a view of ``stored``; raises `DataLoss`."""
+    value = unseal(table.value, key, stored, Kind.ROW)
+    dtype = _DTYPES.get(Coding(value.coding)) if value.coding in _DTYPES else None
+    if dtype is None or len(value.payload) != _ROW.size + value.dim * dtype.itemsize:
+        raise DataLoss("row has another size than it states", reason="BAD_RECORD", field=f"{table.value}/{key.hex()}")
+    stream_no, epoch, seq, start_ns, end_ns, sealed = _ROW.unpack_from(value.payload)
+    vector = np.frombuffer(value.payload, dtype=dtype, offset=_ROW.size)
+    return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed)), vector

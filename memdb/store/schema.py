@@ -1,0 +1,164 @@
+"""Every table of a user's environment and of the catalog, declared once, with its keys and values.
+
+Integers in keys are big-endian so that LMDB's byte order is their order; event times are stored with the sign bit
+flipped for the same reason (``t``).  ``no`` are numbers that the user's own commits hand out, from 0.  A *version* of a
+thing is keyed by the commit that wrote it (``birth``); the next version's birth is its death.  Every value stands in the
+envelope of `memdb.store.envelope`.
+
+User environment::
+
+    table         key                                         value
+    meta          name                                        record UserRecord, CountersRecord
+    spaces        space_no u32                                record SpaceRecord
+    streams       stream_no u32                               record StreamRecord
+    ledger        stream_no u32, epoch u32, seq u64           record LedgerRecord: the newest version of the clip
+    clips         clip_no u64, birth u64                      record ClipRecord
+    vectors       space_no u32, clip_no u64, birth u64        row (see `memdb.store.rows`) + global memory
+    short_memory  clip_no u64, birth u64                      tensor, as the client coded it
+    keyframes     clip_no u64, birth u64, index u32           blob: time_ns i64 + JPEG
+    texts         space_no u32, kind u8, no u64,              row + text feature; kind 0: utterance `index` of
+                  index u32, birth u64                        clip no, kind 1: fact no
+    facts         fact_no u64, birth u64                      record FactRecord
+    fact_keys     key                                         record: fact_no
+    values        length u16, key, birth u64                  record: JSON text
+    snapshots     name                                        record SnapshotRecord
+    pyramid       stream_no u32, level u8, start t            sums: clips u64 + float64 sum of unit global memories
+    log           revision u64                                record LogRecord
+
+Catalog environment::
+
+    meta          name                                        record: format
+    spaces        name                                        record SpaceRecord
+    users         user id                                     record: directory name
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import Enum
+from typing import Final
+
+FORMAT: Final = 1
+"""Format of the data directory; a reader refuses a higher one."""
+
+
+class Table(str, Enum):
+    """The named databases; names are on disk, never reused."""
+
+    META = "meta"
+    SPACES = "spaces"
+    STREAMS = "streams"
+    LEDGER = "ledger"
+    CLIPS = "clips"
+    VECTORS = "vectors"
+    SHORT_MEMORY = "short_memory"
+    KEYFRAMES = "keyframes"
+    TEXTS = "texts"
+    FACTS = "facts"
+    FACT_KEYS = "fact_keys"
+    VALUES = "values"
+    SNAPSHOTS = "snapshots"
+    PYRAMID = "pyramid"
+    LOG = "log"
+    USERS = "users"
+
+
+USER_TABLES: Final = tuple(table for table in Table if table is not Table.USERS)
+CATALOG_TABLES: Final = (Table.META, Table.SPACES, Table.USERS)
+
+META_USER: Final = b"user"
+META_COUNTERS: Final = b"counters"
+META_FORMAT: Final = b"format"
+
+_U32: Final = struct.Struct(">I")
+_U64: Final = struct.Struct(">Q")
+_VERSION: Final = struct.Struct(">QQ")
+_LEDGER: Final = struct.Struct(">IIQ")
+_VECTOR: Final = struct.Struct(">IQQ")
+_KEYFRAME: Final = struct.Struct(">QQI")
+_TEXT: Final = struct.Struct(">IBQIQ")
+_PYRAMID: Final = struct.Struct(">IBQ")
+_LENGTH: Final = struct.Struct(">H")
+_SIGN: Final = 1 << 63
+
+UTTERANCE: Final = 0
+FACT: Final = 1
+
+HOUR: Final = 0
+DAY: Final = 1
+
+
+def number_key(no: int) -> bytes:
+    """Key of tables ``spaces`` and ``streams``."""
+    return _U32.pack(no)
+
+
+def revision_key(revision: int) -> bytes:
+    """Key of table ``log``."""
+    return _U64.pack(revision)
+
+
+def version_key(no: int, birth: int) -> bytes:
+    """Key of tables ``clips``, ``short_memory`` and ``facts``."""
+    return _VERSION.pack(no, birth)
+
+
+def split_version_key(key: bytes) -> tuple[int, int]:
+    """(no, birth) of a `version_key`."""
+    no, birth = _VERSION.unpack(key)
+    return no, birth
+
+
+def ledger_key(stream_no: int, epoch: int, seq: int) -> bytes:
+    """Key of table ``ledger``."""
+    return _LEDGER.pack(stream_no, epoch, seq)
+
+
+def split_ledger_key(key: bytes) -> tuple[int, int, int]:
+    """(stream_no, epoch, seq) of a `ledger_key`."""
+    stream_no, epoch, seq = _LEDGER.unpack(key)
+    return stream_no, epoch, seq
+
+
+def vector_key(space_no: int, clip_no: int, birth: int) -> bytes:
+    """Key of table ``vectors``."""
+    return _VECTOR.pack(space_no, clip_no, birth)
+
+
+def split_vector_key(key: bytes) -> tuple[int, int, int]:
+    """(space_no, clip_no, birth) of a `vector_key`."""
+    space_no, clip_no, birth = _VECTOR.unpack(key)
+    return space_no, clip_no, birth
+
+
+def keyframe_key(clip_no: int, birth: int, index: int) -> bytes:
+    """Key of table ``keyframes``."""
+    return _KEYFRAME.pack(clip_no, birth, index)
+
+
+def text_key(space_no: int, kind: int, no: int, index: int, birth: int) -> bytes:
+    """Key of table ``texts``."""
+    return _TEXT.pack(space_no, kind, no, index, birth)
+
+
+def split_text_key(key: bytes) -> tuple[int, int, int, int, int]:
+    """(space_no, kind, no, index, birth) of a `text_key`."""
+    space_no, kind, no, index, birth = _TEXT.unpack(key)
+    return space_no, kind, no, index, birth
+
+
+def value_key(key: str, birth: int) -> bytes:
+    """Key of table ``values``; the length keeps one key from being the prefix of another."""
+    raw = key.encode()
+    return _LENGTH.pack(len(raw)) + raw + _U64.pack(birth)
+
+
+def pyramid_key(stream_no: int, level: int, start_ns: int) -> bytes:
+    """Key of table ``pyramid``."""
+    return _PYRAMID.pack(stream_no, level, (start_ns + _SIGN) % (1 << 64))
+
+
+def split_pyramid_key(key: bytes) -> tuple[int, int, int]:
+    """(stream_no, level, start_ns) of a `pyramid_key`."""
+    stream_no, level, start = _PYRAMID.unpack(key)
+    return stream_no, level, start - _SIGN

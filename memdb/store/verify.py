@@ -1,0 +1,121 @@
+"""Checking a user's tables: every envelope, and that the tables agree with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memdb.errors import DataLoss
+from memdb.store import schema
+from memdb.store.environment import Transaction
+from memdb.store.envelope import Kind, unseal
+from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRecord, unpack
+from memdb.store.schema import META_COUNTERS, USER_TABLES, Table
+from memdb.types.change import Discrepancy
+
+_KINDS = {
+    Table.VECTORS: Kind.ROW,
+    Table.TEXTS: Kind.ROW,
+    Table.SHORT_MEMORY: Kind.TENSOR,
+    Table.KEYFRAMES: Kind.BLOB,
+    Table.PYRAMID: Kind.SUMS,
+}
+
+
+@dataclass(slots=True)
+class TableReport:
+    """What a check of one user's tables found."""
+
+    user: str
+    clips: int = 0
+    values: int = 0
+    discrepancies: list[Discrepancy] = field(default_factory=list)
+
+    def note(self, where: str, what: str) -> None:
+        """Add a discrepancy."""
+        self.discrepancies.append(Discrepancy(self.user, where, what))
+
+
+def check_tables(txn: Transaction, user: str) -> TableReport:
+    """Check every value and every reference; one read transaction, so one moment."""
+    report = TableReport(user)
+    for table in USER_TABLES:
+        for key, stored in txn.scan(table):
+            report.values += 1
+            try:
+                unseal(table.value, key, stored, _KINDS.get(table, Kind.RECORD))
+            except DataLoss as error:
+                report.note(f"{table.value}/{key.hex()}", str(error))
+    if not report.discrepancies:
+        _check_clips(txn, report)
+        _check_ledger(txn, report)
+        _check_log(txn, report)
+    return report
+
+
+def _check_clips(txn: Transaction, report: TableReport) -> None:
+    """Every version of a clip has all its parts, and no part stands alone."""
+    versions = 0
+    with_short = 0
+    keyframes = 0
+    for key, stored in txn.scan(Table.CLIPS):
+        versions += 1
+        where = f"clips/{key.hex()}"
+        clip_no, birth = schema.split_version_key(key)
+        record = unpack(Table.CLIPS, key, stored, ClipRecord)
+        if txn.get(Table.VECTORS, schema.vector_key(record.space_no, clip_no, birth)) is None:
+            report.note(where, "has no global memory")
+        if (txn.get(Table.SHORT_MEMORY, key) is not None) != record.has_short_memory:
+            report.note(where, "short-term memory is missing or not its own")
+        with_short += record.has_short_memory
+        keyframes += record.keyframes
+        for index in range(record.keyframes):
+            if txn.get(Table.KEYFRAMES, schema.keyframe_key(clip_no, birth, index)) is None:
+                report.note(where, f"keyframe {index} is missing")
+    for table, expected in ((Table.VECTORS, versions), (Table.SHORT_MEMORY, with_short), (Table.KEYFRAMES, keyframes)):
+        if txn.count(table) != expected:
+            report.note(table.value, f"has {txn.count(table)} entries, the clips need {expected}")
+
+
+def _check_ledger(txn: Transaction, report: TableReport) -> None:
+    """Every ledger row names the newest version of one clip, and no number stands twice."""
+    seen: set[int] = set()
+    for key, stored in txn.scan(Table.LEDGER):
+        report.clips += 1
+        where = f"ledger/{key.hex()}"
+        ledger = unpack(Table.LEDGER, key, stored, LedgerRecord)
+        clip_key = schema.version_key(ledger.clip_no, ledger.birth)
+        found = txn.get(Table.CLIPS, clip_key)
+        if found is None:
+            report.note(where, "names a clip that is not there")
+            continue
+        record = unpack(Table.CLIPS, clip_key, found, ClipRecord)
+        if (record.stream_no, record.epoch, record.seq) != schema.split_ledger_key(key):
+            report.note(where, "names a clip of another number")
+        if record.content != ledger.content or record.sealed != ledger.sealed:
+            report.note(where, "disagrees with its clip")
+        if ledger.clip_no in seen:
+            report.note(where, "names a clip that another number names too")
+        seen.add(ledger.clip_no)
+    clips = {schema.split_version_key(key)[0] for key, _ in txn.scan(Table.CLIPS)}
+    if clips != seen:
+        report.note("ledger", f"{len(clips - seen)} clips have no ledger row")
+
+
+def _check_log(txn: Transaction, report: TableReport) -> None:
+    """The log has every commit up to the newest, once, in order of time."""
+    stored = txn.get(Table.META, META_COUNTERS)
+    if stored is None:
+        report.note("meta", "counters are missing")
+        return
+    newest = unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
+    expected, time_ns = 1, None
+    for key, value in txn.scan(Table.LOG):
+        record = unpack(Table.LOG, key, value, LogRecord)
+        if int.from_bytes(key, "big") != expected:
+            report.note("log", f"revision {expected} is missing")
+            return
+        if time_ns is not None and record.time_ns < time_ns:
+            report.note("log", f"time goes back at revision {expected}")
+        expected, time_ns = expected + 1, record.time_ns
+    if expected != newest + 1:
+        report.note("log", f"ends at {expected - 1}, the newest commit is {newest}")

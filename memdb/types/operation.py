@@ -1,0 +1,139 @@
+"""Every mutation of a user's memory, as plain data.
+
+An operation carries all that its effect depends on, times included: applying the same operations in the same order to
+the same state gives the same bytes, on this machine or another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memdb.types.arrays import Array
+from memdb.types.clip import Clip
+from memdb.types.space import Space
+from memdb.types.tensor import EncodedTensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WriteClip:
+    """Store one version of a clip."""
+
+    stream: str
+    space: Space | None
+    """The stream's space; creates the stream when it does not exist."""
+    clip: Clip
+    """``clip.short_memory`` is not looked at."""
+    short_memory: EncodedTensor | None
+    content: bytes
+    """xxh3_128 of the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateStream:
+    """Create a stream, or find it."""
+
+    stream: str
+    space: Space | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PutFact:
+    """Store a new fact, or a new version of the fact that holds ``key``."""
+
+    text: str
+    about: tuple[str, ...]
+    key: str | None
+    valid_from_ns: int | None
+    valid_to_ns: int | None
+    evidence: tuple[str, ...]
+    feature: Array | None
+    written_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReviseFact:
+    """Store a new version of a fact; what is None stays."""
+
+    fact_id: str
+    text: str | None
+    about: tuple[str, ...] | None
+    valid_from_ns: int | None
+    valid_to_ns: int | None
+    evidence: tuple[str, ...] | None
+    feature: Array | None
+    written_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetFact:
+    """Remove every version of a fact."""
+
+    fact_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutValue:
+    """Store a JSON text under a key."""
+
+    key: str
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutSnapshot:
+    """Name and lease the commit that this operation is part of."""
+
+    name: str
+    created_ns: int
+    expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSnapshot:
+    """End a lease."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureUser:
+    """Set the user's text space."""
+
+    text_space: Space
+
+
+Operation = (
+    WriteClip | CreateStream | PutFact | ReviseFact | ForgetFact | PutValue | PutSnapshot | ReleaseSnapshot | ConfigureUser
+)
+
+
+def payload_bytes(operation: Operation) -> int:
+    """Roughly what the operation adds to the store; bounds a commit."""
+    match operation:
+        case WriteClip(clip=clip, short_memory=short):
+            frames = sum(len(frame.jpeg) for frame in clip.keyframes)
+            return clip.global_memory.nbytes + frames + (0 if short is None else len(short.payload)) + 1024
+        case PutFact(text=text) | ReviseFact(text=str(text)):
+            return 4 * len(text) + 4096
+        case PutValue(json=json):
+            return 4 * len(json)
+        case _:
+            return 1024
+
+
+def subject(operation: Operation) -> tuple[object, ...] | None:
+    """What the operation writes a version of; one commit holds at most one version of a subject."""
+    match operation:
+        case WriteClip(stream=stream, clip=clip):
+            return ("clip", stream, clip.epoch, clip.seq)
+        case PutFact(key=str()) | ReviseFact() | ForgetFact():
+            # Which fact holds a key is known to the store only, so one commit changes at most one existing fact.
+            return ("fact",)
+        case PutValue(key=key):
+            return ("value", key)
+        case PutSnapshot(name=name) | ReleaseSnapshot(name=name):
+            return ("snapshot", name)
+        case ConfigureUser():
+            return ("settings",)
+        case _:
+            return None
