@@ -75,6 +75,7 @@ class FileSource:
         audio = self._container.streams.audio
         self._audio = audio[0] if with_audio and audio else None
         self._closed = False
+        self._is_reading = False
 
     @property
     def is_live(self) -> bool:
@@ -88,6 +89,19 @@ class FileSource:
 
     def items(self, *, frames_from_ns: int = 0) -> Iterator[MediaItem]:
         """See `Source.items`; may be called once."""
+        self._is_reading = True
+        try:
+            yield from self._items(frames_from_ns)
+        finally:
+            self._container.close()
+
+    def close(self) -> None:
+        """End the iteration at its next packet; the medium is let go of then."""
+        self._closed = True
+        if not self._is_reading:
+            self._container.close()
+
+    def _items(self, frames_from_ns: int) -> Iterator[MediaItem]:
         frames = _FrameGrid(self._video, self.period_ns, frames_from_ns)
         sound = _Sound(self._audio) if self._audio is not None else None
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
@@ -110,10 +124,6 @@ class FileSource:
             ) from error
         if sound is not None:
             yield from sound.finish()
-
-    def close(self) -> None:
-        """End the iteration at its next packet; the container is closed with it."""
-        self._closed = True
 
 
 class _FrameGrid:

@@ -1,0 +1,325 @@
+"""Several cameras at once: a pipeline each, sharing the encoder and the recogniser, resumed where
+the ledger says.
+
+Event time of a recorded medium is ``start + media time``; ``start`` is given, or the moment of the
+first ingest.  A stream that has clips of the epoch goes on after them: its first clip tells the
+start, the end of the last sealed clip tells where in the medium to go on, the ledger the next
+number.  What is made then is exactly what an ingest without interruption makes (see
+`perception.assembler`).  A live source cannot be resumed: each run of it is an epoch of its own,
+numbered by the second it began.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound
+from memdb.text_encoder import TextEncoder, find_text_encoder
+from memdb.types.database import Database, User
+from memdb.types.ids import check_id
+from memdb.types.space import Space
+from memdb.types.times import as_text
+from perception.assembler import REVISE_EVERY, ClipAssembler
+from perception.audio.listener import Listener
+from perception.audio.vad import VoiceActivity
+from perception.compressors.pooled import PooledCompressor
+from perception.draft import ClipContext
+from perception.encoders.base import Encoder
+from perception.pipeline import Pipeline, Progress
+from perception.sources.base import NS_PER_S, Samples
+from perception.sources.file import FileSource
+
+PROGRESS_EVERY_S: Final = 2.0
+WINDOW_CLIPS: Final = 32
+"""Clips in flight per camera."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A stream and where its pictures come from."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What is needed to hear; shared by every camera."""
+
+    network: VoiceActivity
+    transcribe: Callable[[Samples], str]
+    language: str | None = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """What all cameras of an agent have in common."""
+
+    start_ns: int | None = None
+    """Event time of media time 0; None for now."""
+    epoch: int | None = None
+    """None for 0, and for the second of the start where a source is live."""
+    space_name: str | None = None
+    """None for the encoder's own name of its space."""
+    rate_hz: float = 1.0
+    is_paced: bool = False
+    """Read recorded media no faster than they play."""
+    revise_every: int = REVISE_EVERY
+
+
+@dataclass(slots=True)
+class CameraReport:
+    """What became of one camera."""
+
+    camera: str
+    epoch: int
+    resumed_from_seq: int
+    start_ns: int
+    """Event time of media time 0."""
+    progress: Progress = field(default_factory=Progress)
+    wall_s: float = 0.0
+    error: BaseException | None = None
+
+
+class IngestAgent:
+    """Writes the clips of several cameras into one user's memory."""
+
+    def __init__(
+        self,
+        database: Database,
+        user_id: str,
+        cameras: Sequence[Camera],
+        encoder: Encoder,
+        hearing: Hearing | None,
+        options: IngestOptions | None = None,
+        *,
+        report_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """Opens every source.
+
+        report_line: takes the progress lines; by default they go to stderr.  Raises
+        `InvalidArgument` for a bad or doubled name, `SourceNotFound` and `SourceUnreadable`.
+        """
+        self._database = database
+        self._user = database.user(check_id(user_id, "user"))
+        self._encoder = encoder
+        self._hearing = hearing
+        self._options = options or IngestOptions()
+        self._report_line = report_line or _to_stderr
+        self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
+        self._pipelines: list[Pipeline] = []
+        self._lock = threading.Lock()
+        self._is_stopping = False
+
+    def run(self) -> list[CameraReport]:
+        """Ingest until every medium ends or `stop` is called; one report per camera.
+
+        An error of one camera is in its report and does not end the others.  Errors of the set-up
+        (spaces, the ledger's answer) are raised.
+        """
+        space = self._prepare_space()
+        text_encoder = self._prepare_text_space(space)
+        jobs = [
+            self._prepare(camera, source, space, text_encoder)
+            for camera, source in self._sources.items()
+        ]
+        threads = [
+            threading.Thread(target=self._run_camera, args=job, name=f"camera-{job[0].camera}")
+            for job in jobs
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [report for report, *_ in jobs]
+
+    def stop(self) -> None:
+        """End soon; from any thread or a signal handler."""
+        self._is_stopping = True
+        for pipeline in list(self._pipelines):
+            pipeline.stop()
+
+    def _prepare_space(self) -> Space:
+        made = self._encoder.space
+        name = self._options.space_name or made.name
+        return self._database.create_space(name, dim=made.dim, metric=made.metric, model=made.model)
+
+    def _prepare_text_space(self, space: Space) -> TextEncoder | None:
+        """Name the user's text space if there is none; the encoder for its utterances."""
+        text_space = _text_space(self._user)
+        if text_space is None:
+            if find_text_encoder(space) is None:
+                space = self._bundled_space()
+            self._user.configure(text_space=space.name)
+            text_space = space
+        return find_text_encoder(text_space)
+
+    def _bundled_space(self) -> Space:
+        # Imported here: an agent with another encoder loads this one's module only when it must.
+        from perception.encoders.conse import BUNDLED_SPACE as bundled  # noqa: PLC0415
+
+        return self._database.create_space(
+            bundled.name, dim=bundled.dim, metric=bundled.metric, model=bundled.model
+        )
+
+    def _prepare(
+        self,
+        camera: Camera,
+        source: FileSource,
+        space: Space,
+        text_encoder: TextEncoder | None,
+    ) -> tuple[CameraReport, FileSource, Space, ClipContext, int]:
+        options = self._options
+        epoch = options.epoch
+        if epoch is None:
+            epoch = int(time.time()) if source.is_live else 0
+        stream = self._user.stream(camera.name, space=space.name)
+        ledger = stream.ledger(epoch=epoch)
+        if source.is_live and ledger.clips:
+            raise FailedPrecondition(
+                "a live source cannot go on with an epoch; leave it out, or give a new one",
+                reason="EPOCH_REUSED",
+                field="epoch",
+                value=epoch,
+            )
+        start_ns = options.start_ns if options.start_ns is not None else time.time_ns()
+        from_ns = 0
+        if ledger.first_start_ns is not None:
+            if options.start_ns not in (None, ledger.first_start_ns):
+                raise InvalidArgument(
+                    f"{camera.name} began epoch {epoch} at {as_text(ledger.first_start_ns)}: "
+                    "give that start or none, or another epoch",
+                    reason="START_MISMATCH",
+                    field="start",
+                    value=as_text(start_ns),
+                )
+            start_ns = ledger.first_start_ns
+            if ledger.next_seq > 0 and ledger.last_end_ns is not None:
+                from_ns = ledger.last_end_ns - start_ns
+        report = CameraReport(camera.name, epoch, ledger.next_seq, start_ns)
+        context = ClipContext(start_ns, source.period_ns, epoch, PooledCompressor(), text_encoder)
+        return report, source, space, context, from_ns
+
+    def _run_camera(
+        self,
+        report: CameraReport,
+        source: FileSource,
+        space: Space,
+        context: ClipContext,
+        from_ns: int,
+    ) -> None:
+        started_s = time.monotonic()
+        listener = None
+        if self._hearing is not None and source.has_audio:
+            listener = Listener(
+                self._hearing.network,
+                self._hearing.transcribe,
+                language=self._hearing.language,
+                from_ns=from_ns,
+            )
+        assembler = ClipAssembler(
+            context,
+            self._encoder,
+            listener,
+            first_seq=report.resumed_from_seq,
+            revise_every=self._options.revise_every,
+        )
+        meter = _Meter(report, from_ns, started_s, self._report_line)
+        try:
+            stream = self._user.stream(report.camera, space=space.name)
+            with stream.ingest(epoch=report.epoch, window=WINDOW_CLIPS) as writer:
+                pipeline = Pipeline(
+                    source,
+                    assembler,
+                    writer,
+                    frames_from_ns=from_ns,
+                    is_paced=self._options.is_paced,
+                    on_progress=meter.show_sometimes,
+                )
+                report.progress = pipeline.progress
+                self._pipelines.append(pipeline)
+                if self._is_stopping:
+                    pipeline.stop()
+                pipeline.run()
+        except MemdbError as error:
+            report.error = error
+        except Exception as error:
+            report.error = error
+        finally:
+            source.close()
+            report.wall_s = time.monotonic() - started_s
+            meter.show()
+
+
+def open_sources(
+    cameras: Sequence[Camera], rate_hz: float, *, with_audio: bool
+) -> dict[Camera, FileSource]:
+    """Every camera's source, open.  Raises as `IngestAgent`; then none stays open."""
+    names = [check_id(camera.name, "camera") for camera in cameras]
+    doubled = [name for index, name in enumerate(names) if name in names[:index]]
+    if not names or doubled:
+        raise InvalidArgument(
+            "every camera needs a name of its own", field="camera", value=", ".join(doubled)
+        )
+    sources: dict[Camera, FileSource] = {}
+    try:
+        for camera in cameras:
+            sources[camera] = FileSource(camera.address, rate_hz=rate_hz, with_audio=with_audio)
+    except MemdbError:
+        for source in sources.values():
+            source.close()
+        raise
+    return sources
+
+
+class _Meter:
+    """The progress line of one camera."""
+
+    def __init__(
+        self,
+        report: CameraReport,
+        from_ns: int,
+        started_s: float,
+        report_line: Callable[[str], None],
+    ) -> None:
+        self._report = report
+        self._from_ns = from_ns
+        self._started_s = started_s
+        self._report_line = report_line
+        self._shown_s = started_s
+
+    def show_sometimes(self, _: Progress) -> None:
+        if time.monotonic() - self._shown_s >= PROGRESS_EVERY_S:
+            self.show()
+
+    def show(self) -> None:
+        self._shown_s = time.monotonic()
+        report, progress = self._report, self._report.progress
+        wall_s = max(self._shown_s - self._started_s, 1e-6)
+        media_s = progress.media_ns / NS_PER_S
+        played_s = max(0.0, (progress.media_ns - self._from_ns) / NS_PER_S)
+        line = (
+            f"{report.camera:16} clips {progress.clips:4}  acked {progress.acks:4}  "
+            f"media {media_s:7.1f} s  {played_s / wall_s:5.1f}x  "
+            f"{progress.frames / wall_s:5.1f} frames/s  utterances {progress.utterances:3}"
+        )
+        if report.error is not None:
+            line += f"  FAILED {report.error}"
+        self._report_line(line)
+
+
+def _text_space(user: User) -> Space | None:
+    try:
+        return user.text_space()
+    except NotFound:
+        # The user is created by the first write.
+        return None
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,155 @@
+"""One camera from source to memdb: reading, assembling and writing in a thread each, with bounded
+queues between.
+
+::
+
+    source --items--> assembler (encoder, listener, compressor) --clips--> writer --> memdb
+
+A slow server fills the queue of clips, then that of items, and then the reading waits: nothing is
+dropped and memory stays bounded.  An error in any stage ends all three and is raised by
+`Pipeline.run`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from memdb.types.clip import Clip
+from memdb.types.database import IngestWriter
+from perception.assembler import ClipAssembler
+from perception.channel import Channel, ChannelClosed
+from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
+
+ITEMS_MAX: Final = 64
+"""Frames and chunks of sound read ahead; a frame of 1280x720 takes 2.8 MB."""
+CLIPS_MAX: Final = 8
+"""Clips that wait to be sent, besides the window of the writer."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one camera has come; written by its threads, read by whoever shows it."""
+
+    clips: int = 0
+    """Sealed clips given to the writer."""
+    acks: int = 0
+    """Writes acknowledged, revisions of open clips included."""
+    frames: int = 0
+    utterances: int = 0
+    media_ns: int = 0
+    """Media time of the newest frame."""
+
+
+class Pipeline:
+    """Runs one source through one assembler into one writer."""
+
+    def __init__(
+        self,
+        source: Source,
+        assembler: ClipAssembler,
+        writer: IngestWriter,
+        *,
+        frames_from_ns: int = 0,
+        is_paced: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """is_paced: read no faster than the medium plays."""
+        self._source = source
+        self._assembler = assembler
+        self._writer = writer
+        self._frames_from_ns = frames_from_ns
+        self._is_paced = is_paced
+        self._on_progress = on_progress
+        self._items: Channel[MediaItem] = Channel(ITEMS_MAX)
+        self._clips: Channel[Clip] = Channel(CLIPS_MAX)
+        self._stop = threading.Event()
+        self.progress = Progress()
+
+    def run(self) -> Progress:
+        """Until the medium ends, `stop` is called, or a stage fails, whose error is raised.
+
+        At the end everything sent is acknowledged.  After a stop a live source's last clip is
+        sealed; a recorded one's is left open, for the ingest that resumes it.
+        """
+        threads = [
+            threading.Thread(target=self._guarded, args=(stage, channel), name=name, daemon=True)
+            for stage, channel, name in (
+                (self._read, self._items, "perception-read"),
+                (self._assemble, self._clips, "perception-assemble"),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for clip in self._clips:
+                self._writer.send(clip)
+                self.progress.clips += clip.sealed
+                self._tell()
+            self._writer.flush()
+        finally:
+            self._stop.set()
+            self._source.close()
+            self._clips.close()
+            self._items.close()
+            for thread in threads:
+                thread.join()
+            self._tell()
+        return self.progress
+
+    def stop(self) -> None:
+        """End soon; from any thread."""
+        self._stop.set()
+
+    def _tell(self) -> None:
+        self.progress.acks = self._writer.acks
+        if self._on_progress is not None:
+            self._on_progress(self.progress)
+
+    def _guarded(self, stage: Callable[[], None], channel: Channel[object]) -> None:
+        try:
+            stage()
+        except ChannelClosed:
+            channel.end()
+        except BaseException as error:
+            channel.end(error)
+        else:
+            channel.end()
+
+    def _read(self) -> None:
+        started_s = time.monotonic()
+        for item in self._source.items(frames_from_ns=self._frames_from_ns):
+            if self._is_paced:
+                ahead_s = (_time_ns(item) - self._frames_from_ns) / NS_PER_S
+                self._stop.wait(max(0.0, started_s + ahead_s - time.monotonic()))
+            if self._stop.is_set():
+                return
+            self._items.put(item)
+
+    def _assemble(self) -> None:
+        try:
+            for item in self._items:
+                if self._stop.is_set() and not self._source.is_live:
+                    return
+                for clip in self._assembler.take(item):
+                    self._clips.put(clip)
+                self.progress.frames = self._assembler.frames
+                self.progress.utterances = self._assembler.utterances
+                if isinstance(item, VideoFrame):
+                    self.progress.media_ns = item.time_ns
+            if self._stop.is_set() and not self._source.is_live:
+                return
+            for clip in self._assembler.finish():
+                self._clips.put(clip)
+            self.progress.utterances = self._assembler.utterances
+        finally:
+            self._items.close()
+
+
+def _time_ns(item: MediaItem) -> int:
+    if isinstance(item, VideoFrame):
+        return item.time_ns
+    return item.first_sample * NS_PER_S // AUDIO_RATE_HZ
