@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -46,13 +47,18 @@ def build_films(films: tuple[Film, ...]) -> dict[str, Path]:
         for film in missing
         for artefact in (*(s.artefact for s in film.scenes), *(s.artefact for s in film.speech))
     )
-    for film in missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch:
-            fresh = Path(scratch) / "film.mp4"
-            write_film(film, fresh)
-            fresh.rename(paths[film.camera])
+    # Drawing and encoding release the interpreter lock: the films are made side by side.
+    with ThreadPoolExecutor(max(1, len(missing)), thread_name_prefix="film") as pool:
+        list(pool.map(lambda film: _build(film, paths[film.camera]), missing))
     return paths
+
+
+def _build(film: Film, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent) as scratch:
+        fresh = Path(scratch) / "film.mp4"
+        write_film(film, fresh)
+        fresh.rename(path)
 
 
 def write_film(film: Film, path: Path) -> None:

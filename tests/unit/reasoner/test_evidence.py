@@ -59,6 +59,7 @@ def said(text: str, arms: dict[str, float], start_s: int = 1, camera: str = "yar
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[memdb.types.database.User]:
     with memdb.open(tmp_path / "data") as db:
+        db.create_space("s", dim=4)
         yield db.user("alice")
 
 
