@@ -1,7 +1,7 @@
 """memdb: a persistent memory database for agents that watch and listen.
 
-``memdb.open(path)`` is the embedded database; ``memdb_client.connect(address)`` the same interface over gRPC.
-Importing this package loads neither LMDB, FAISS nor gRPC.
+``memdb.open(path)`` is the embedded database; ``memdb_client.connect(address)`` the same interface
+over gRPC. Importing this package loads neither LMDB, FAISS nor gRPC.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ __version__ = "0.1.0"
 def open(path: str | os.PathLike[str]) -> EmbeddedDatabase:  # noqa: A001 - the verb users know
     """Open (or create) the database in directory ``path`` in this process.
 
-    Raises `FailedPrecondition` (``DIRECTORY_LOCKED``) when another process has it open, (``FORMAT_NEWER``) when a newer
-    memdb wrote it.  Needs the extra ``memdb[server]``.
+    Raises `FailedPrecondition` (``DIRECTORY_LOCKED``) when another process has it open,
+    (``FORMAT_NEWER``) when a newer memdb wrote it.  Needs the extra ``memdb[server]``.
     """
     # Imported here so that `import memdb` stays light for clients.
     from memdb.engine.database import EmbeddedDatabase  # noqa: PLC0415

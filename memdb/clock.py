@@ -1,4 +1,7 @@
-"""Wall time as an argument, so that tests own it.  All times are UTC nanoseconds since the Unix epoch."""
+"""Wall time as an argument, so that tests own it.
+
+All times are UTC nanoseconds since the Unix epoch.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where `memdb` takes the time from; operations carry the result, so replay never reads a clock."""
+    """Where `memdb` takes the time from; operations carry the result, so replay never reads a
+    clock.
+    """
 
     def now_ns(self) -> int:
         """Current UTC time in nanoseconds since the epoch."""

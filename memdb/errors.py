@@ -1,12 +1,15 @@
-"""The one exception tree of memdb; the same classes are raised embedded, by the sync and by the async client.
+"""The one exception tree of memdb; the same classes are raised embedded, by the sync and by the
+async client.
 
 ::
 
     MemdbError
     ├── InvalidArgument      the call itself is wrong: field and value say where
-    ├── NotFound             the named thing does not exist (or is another user's: the answers are identical)
+    ├── NotFound             the named thing does not exist (or is another user's: the answers are
+                             identical)
     ├── AlreadyExists        the name or number is taken by other content
-    ├── FailedPrecondition   right call, wrong state: another space, a locked directory, a newer format
+    ├── FailedPrecondition   right call, wrong state: another space, a locked directory, a newer
+                             format
     ├── ResourceExhausted    a quota, a limit, a full disk or a full map
     ├── Unavailable          closing, restarting, overloaded; the only family a client retries
     ├── PermissionDenied     the caller may not do this
@@ -15,8 +18,9 @@
     ├── DataLoss             stored bytes failed their checksum; they are never served
     └── Internal             a bug of ours; carries a request id, never a traceback
 
-Every error carries a stable upper-case ``reason`` (programs branch on it; text may change), and where one argument is at
-fault its ``field`` (dotted path) and ``value``.  ``violations`` lists all faults of a request when several were found.
+Every error carries a stable upper-case ``reason`` (programs branch on it; text may change), and
+where one argument is at fault its ``field`` (dotted path) and ``value``.  ``violations`` lists all
+faults of a request when several were found.
 """
 
 from __future__ import annotations
@@ -100,13 +104,17 @@ class AlreadyExists(MemdbError):
 
 
 class FailedPrecondition(MemdbError):
-    """The call is right but the state is not (``SPACE_MISMATCH``, ``DIRECTORY_LOCKED``, ``FORMAT_NEWER``)."""
+    """The call is right but the state is not (``SPACE_MISMATCH``, ``DIRECTORY_LOCKED``,
+    ``FORMAT_NEWER``).
+    """
 
     default_reason = "FAILED_PRECONDITION"
 
 
 class ResourceExhausted(MemdbError):
-    """A limit, quota, disk or map is full (``DISK_FULL``, ``QUOTA``, ``MESSAGE_TOO_LARGE``, ``OVERLOADED``)."""
+    """A limit, quota, disk or map is full (``DISK_FULL``, ``QUOTA``, ``MESSAGE_TOO_LARGE``,
+    ``OVERLOADED``).
+    """
 
     default_reason = "RESOURCE_EXHAUSTED"
 
@@ -131,13 +139,17 @@ class Unauthenticated(MemdbError):
 
 
 class DeadlineExceeded(MemdbError):
-    """The caller's deadline passed; a write may still have been committed (resend it: it is idempotent)."""
+    """The caller's deadline passed; a write may still have been committed (resend it: it is
+    idempotent).
+    """
 
     default_reason = "DEADLINE_EXCEEDED"
 
 
 class DataLoss(MemdbError):
-    """Stored bytes failed their check; the damaged value is never served (``CHECKSUM``, ``TRUNCATED``)."""
+    """Stored bytes failed their check; the damaged value is never served (``CHECKSUM``,
+    ``TRUNCATED``).
+    """
 
     default_reason = "DATA_LOSS"
 

@@ -1,9 +1,11 @@
-"""Named places where a test may kill, stop or fail the process; free of cost and effect unless switched on.
+"""Named places where a test may kill, stop or fail the process; free of cost and effect unless
+switched on.
 
-Switched on by the environment variable ``MEMDB_FAILPOINTS``, read once at import: a comma-separated list of
-``name=action[@n]`` with ``action`` one of ``exit`` (``os._exit(137)``, as kill -9 would), ``error`` (raise
-`FailpointError`) and ``stall`` (wait for ever; the test kills from outside); ``@n`` acts at the n-th hit (default the
-first).  Names say which side of a durability step they stand on: ``commit.before``, ``commit.after``.
+Switched on by the environment variable ``MEMDB_FAILPOINTS``, read once at import: a comma-separated
+list of ``name=action[@n]`` with ``action`` one of ``exit`` (``os._exit(137)``, as kill -9 would),
+``error`` (raise `FailpointError`) and ``stall`` (wait for ever; the test kills from outside);
+``@n`` acts at the n-th hit (default the first).  Names say which side of a durability step they
+stand on: ``commit.before``, ``commit.after``.
 """
 
 from __future__ import annotations

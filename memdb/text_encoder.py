@@ -1,8 +1,9 @@
 """Finding the encoder of a text space, when one is installed.
 
-A space's ``model`` reads ``provider:model@hash``.  A distribution that can embed text registers a class under the entry
-point group ``memdb.text_encoders`` with the provider as its name; it is imported only when a space asks for it, so a
-client without the extra stays light and recall stays lexical.
+A space's ``model`` reads ``provider:model@hash``.  A distribution that can embed text registers a
+class under the entry point group ``memdb.text_encoders`` with the provider as its name; it is
+imported only when a space asks for it, so a client without the extra stays light and recall stays
+lexical.
 """
 
 from __future__ import annotations
@@ -38,14 +39,17 @@ def _provider(name: str) -> TextEncoder | None:
         try:
             encoder: TextEncoder = entry.load()()
         except ImportError:
-            # The extra that the provider needs is not installed: recall stays lexical, and its answer says so.
+            # The extra that the provider needs is not installed: recall stays lexical, and its
+            # answer says so.
             return None
         return encoder
     return None
 
 
 def find_text_encoder(space: Space | None) -> TextEncoder | None:
-    """The installed encoder that makes vectors of ``space``, or None (not installed, or other weights)."""
+    """The installed encoder that makes vectors of ``space``, or None (not installed, or other
+    weights).
+    """
     if space is None or ":" not in space.model:
         return None
     encoder = _provider(space.model.partition(":")[0])

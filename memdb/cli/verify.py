@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
-
-from memdb.errors import NotFound
 
 EXAMPLE = """\
 example:
@@ -33,14 +30,10 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify and report; returns the exit status."""
-    if not Path(options.data).is_dir():
-        # Opening would make an empty database, and an empty database is healthy.
-        raise NotFound(
-            "no such directory", reason="FILE_NOT_FOUND", field="data", value=options.data
-        )
-    import memdb
+    from memdb.engine.database import EmbeddedDatabase
 
-    with memdb.open(options.data) as database:
+    # Made anew it would be empty, and healthy.
+    with EmbeddedDatabase(options.data, create=False) as database:
         found = database.verify()
     report = {
         "ok": found.ok,

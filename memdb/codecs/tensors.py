@@ -1,14 +1,16 @@
 """Encoding, checking and decoding of short-term memory.
 
-The sender encodes; the receiver checks every claim before it allocates for it; the store keeps the payload as it came.
+The sender encodes; the receiver checks every claim before it allocates for it; the store keeps the
+payload as it came.
 
 Codecs (numbers in `memdb.types.tensor.Codec`)::
 
     F16       rows * dim little-endian float16, C order
-    F16_ZSTD  one zstd frame of F16; content size in the frame header, window <= 8 MiB, no dictionary, nothing after it
+    F16_ZSTD  one zstd frame of F16; content size in the frame header, window <= 8 MiB, no
+              dictionary, nothing after it
 
-A zstd frame that does not state its size, or states another than rows * dim * 2, is refused unread: the decompressor
-would otherwise allocate whatever the header claims, whatever limit it was given.
+A zstd frame that does not state its size, or states another than rows * dim * 2, is refused unread:
+the decompressor would otherwise allocate whatever the header claims, whatever limit it was given.
 """
 
 from __future__ import annotations
@@ -32,41 +34,62 @@ _WINDOW_BYTES_MAX: Final = 8 << 20
 def encode_tensor(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
     """Code a finite (tokens, dim) float32 or float16 array.
 
-    Raises `InvalidArgument`: ``BAD_DTYPE``, ``BAD_SHAPE``, ``EMPTY``, ``NOT_FINITE`` (also where a float32 element does
-    not fit float16), ``TOO_LARGE``, ``BAD_CODEC``.
+    Raises `InvalidArgument`: ``BAD_DTYPE``, ``BAD_SHAPE``, ``EMPTY``, ``NOT_FINITE`` (also where a
+    float32 element does not fit float16), ``TOO_LARGE``, ``BAD_CODEC``.
     """
     array = as_tokens(array, "clip.short_memory")
     if array.dtype != _F16:
         with np.errstate(over="ignore"):
             array = array.astype(_F16)
         if not is_finite(array):
-            raise InvalidArgument("an element is outside float16", reason="NOT_FINITE", field="clip.short_memory")
+            raise InvalidArgument(
+                "an element is outside float16", reason="NOT_FINITE", field="clip.short_memory"
+            )
     payload = array.tobytes()
     if codec == Codec.F16_ZSTD:
         payload = zstandard.ZstdCompressor(level=1).compress(payload)
     elif codec != Codec.F16:
-        raise InvalidArgument("unknown codec", reason="BAD_CODEC", field="clip.short_memory", value=codec)
-    return EncodedTensor(codec, (int(array.shape[0]), int(array.shape[1])), payload, xxhash.xxh3_64_intdigest(payload))
+        raise InvalidArgument(
+            "unknown codec", reason="BAD_CODEC", field="clip.short_memory", value=codec
+        )
+    return EncodedTensor(
+        codec,
+        (int(array.shape[0]), int(array.shape[1])),
+        payload,
+        xxhash.xxh3_64_intdigest(payload),
+    )
 
 
 def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> None:
     """Refuse a tensor whose description, length, checksum or content is wrong.
 
-    Raises `InvalidArgument`: ``BAD_CODEC``, ``BAD_SHAPE``, ``EMPTY``, ``TOO_LARGE``, ``LENGTH_MISMATCH``, ``CHECKSUM``,
-    ``BAD_FRAME``, ``NOT_FINITE``.
+    Raises `InvalidArgument`: ``BAD_CODEC``, ``BAD_SHAPE``, ``EMPTY``, ``TOO_LARGE``,
+    ``LENGTH_MISMATCH``, ``CHECKSUM``, ``BAD_FRAME``, ``NOT_FINITE``.
     """
     if tensor.codec not in (Codec.F16, Codec.F16_ZSTD):
-        raise InvalidArgument("unknown codec", reason="BAD_CODEC", field=field, value=int(tensor.codec))
+        raise InvalidArgument(
+            "unknown codec", reason="BAD_CODEC", field=field, value=int(tensor.codec)
+        )
     if len(tensor.shape) != 2:
-        raise InvalidArgument("expected 2 dimensions", reason="BAD_SHAPE", field=field, value=tensor.shape)
+        raise InvalidArgument(
+            "expected 2 dimensions", reason="BAD_SHAPE", field=field, value=tensor.shape
+        )
     if 0 in tensor.shape:
         raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=tensor.shape)
     rows, dim = tensor.shape
     if rows > TOKENS_MAX or dim > DIM_MAX:
-        raise InvalidArgument(f"at most {TOKENS_MAX} tokens of dim {DIM_MAX}", reason="BAD_SHAPE", field=field, value=tensor.shape)
+        raise InvalidArgument(
+            f"at most {TOKENS_MAX} tokens of dim {DIM_MAX}",
+            reason="BAD_SHAPE",
+            field=field,
+            value=tensor.shape,
+        )
     if rows * dim * _F16.itemsize > SHORT_MEMORY_BYTES_MAX:
         raise InvalidArgument(
-            f"more than {SHORT_MEMORY_BYTES_MAX} bytes as float16", reason="TOO_LARGE", field=field, value=tensor.shape
+            f"more than {SHORT_MEMORY_BYTES_MAX} bytes as float16",
+            reason="TOO_LARGE",
+            field=field,
+            value=tensor.shape,
         )
     if tensor.codec == Codec.F16 and len(tensor.payload) != rows * dim * _F16.itemsize:
         raise InvalidArgument(
@@ -78,13 +101,16 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)
     if not is_finite(_elements(tensor, field)):
-        raise InvalidArgument("array has NaN or infinite elements", reason="NOT_FINITE", field=field)
+        raise InvalidArgument(
+            "array has NaN or infinite elements", reason="NOT_FINITE", field=field
+        )
 
 
 def decode_tensor(tensor: EncodedTensor) -> Array:
     """The (tokens, dim) float16 array, read-only.
 
-    The tensor was checked when it was written, so whatever is wrong now is damage: raises `DataLoss`.
+    The tensor was checked when it was written, so whatever is wrong now is damage: raises
+    `DataLoss`.
     """
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise DataLoss("short-term memory does not match its checksum", reason="CHECKSUM")
@@ -107,16 +133,30 @@ def _inflate(frame: bytes, size: int, field: str) -> bytes:
         raise InvalidArgument("not a zstd frame", reason="BAD_FRAME", field=field) from error
     # content_size is 2**64 - 1 when the frame does not say.
     if header.content_size != size:
-        raise InvalidArgument(f"zstd frame must state {size} bytes", reason="BAD_FRAME", field=field, value=header.content_size)
+        raise InvalidArgument(
+            f"zstd frame must state {size} bytes",
+            reason="BAD_FRAME",
+            field=field,
+            value=header.content_size,
+        )
     if header.window_size > _WINDOW_BYTES_MAX and header.window_size > size:
-        raise InvalidArgument("zstd window is too large", reason="BAD_FRAME", field=field, value=header.window_size)
+        raise InvalidArgument(
+            "zstd window is too large", reason="BAD_FRAME", field=field, value=header.window_size
+        )
     if header.dict_id != 0:
-        raise InvalidArgument("zstd frame needs a dictionary", reason="BAD_FRAME", field=field, value=header.dict_id)
+        raise InvalidArgument(
+            "zstd frame needs a dictionary", reason="BAD_FRAME", field=field, value=header.dict_id
+        )
     inflater = zstandard.ZstdDecompressor().decompressobj()
     try:
         raw = inflater.decompress(frame)
     except zstandard.ZstdError as error:
         raise InvalidArgument("zstd frame is damaged", reason="BAD_FRAME", field=field) from error
     if len(raw) != size or not inflater.eof or inflater.unused_data:
-        raise InvalidArgument("zstd frame has another size than it states", reason="BAD_FRAME", field=field, value=len(raw))
+        raise InvalidArgument(
+            "zstd frame has another size than it states",
+            reason="BAD_FRAME",
+            field=field,
+            value=len(raw),
+        )
     return raw

@@ -1,8 +1,8 @@
 """Applying operations to a user's store, inside one write transaction.
 
-Deterministic: reads no clock, draws no random number, makes no id that is not derived from the state.  Each operation is
-first decided (validated against the draft and the stored state) and only then written, so one that is refused leaves
-nothing behind and the others of its commit go on.
+Deterministic: reads no clock, draws no random number, makes no id that is not derived from the
+state.  Each operation is first decided (validated against the draft and the stored state) and only
+then written, so one that is refused leaves nothing behind and the others of its commit go on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from memdb.store import clips, facts, schema
 from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id, parse_id
 from memdb.store.records import (
+    ClipRecord,
     FactRecord,
     LedgerRecord,
     LogEntry,
@@ -87,7 +88,9 @@ def apply(txn: Transaction, draft: Draft, operations: list[Operation]) -> Applie
     if applied.changed:
         pyramid.store(txn)
         key = schema.revision_key(draft.revision)
-        txn.put(Table.LOG, key, pack(key, LogRecord(draft.time_ns, tuple(applied.entries))), append=True)
+        txn.put(
+            Table.LOG, key, pack(key, LogRecord(draft.time_ns, tuple(applied.entries))), append=True
+        )
         txn.put(Table.META, schema.META_COUNTERS, pack(schema.META_COUNTERS, draft.counters()))
     return applied
 
@@ -98,21 +101,30 @@ def check_clip(space: Space, text_space: Space | None, operation: WriteClip) -> 
     check_dim(clip.global_memory, space.dim, "clip.global_memory")
     if operation.short_memory is not None and operation.short_memory.shape[-1] != space.dim:
         raise InvalidArgument(
-            f"expected dim {space.dim}", reason="DIM_MISMATCH", field="clip.short_memory", value=operation.short_memory.shape[-1]
+            f"expected dim {space.dim}",
+            reason="DIM_MISMATCH",
+            field="clip.short_memory",
+            value=operation.short_memory.shape[-1],
         )
     if space.metric == "cosine" and not clip.global_memory.any():
-        raise InvalidArgument("a zero vector has no direction", reason="ZERO_VECTOR", field="clip.global_memory")
+        raise InvalidArgument(
+            "a zero vector has no direction", reason="ZERO_VECTOR", field="clip.global_memory"
+        )
     if clip.transcript_features is not None:
         _check_feature(text_space, clip.transcript_features, "clip.transcript_features")
 
 
 def _check_feature(text_space: Space | None, feature: Array, field_name: str) -> None:
     if text_space is None:
-        raise FailedPrecondition("the user has no text space", reason="NO_TEXT_SPACE", field=field_name)
+        raise FailedPrecondition(
+            "the user has no text space", reason="NO_TEXT_SPACE", field=field_name
+        )
     check_dim(feature, text_space.dim, field_name)
 
 
-def _apply_one(txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: Operation) -> Outcome:
+def _apply_one(
+    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: Operation
+) -> Outcome:
     match operation:
         case WriteClip():
             return _write_clip(txn, applied, pyramid, operation)
@@ -134,7 +146,9 @@ def _apply_one(txn: Transaction, applied: Applied, pyramid: PyramidDraft, operat
             return _put_snapshot(txn, applied, operation)
         case ReleaseSnapshot(name=name):
             if not txn.delete(Table.SNAPSHOTS, name.encode()):
-                raise NotFound("no such snapshot", reason="SNAPSHOT_NOT_FOUND", field="snapshot", value=name)
+                raise NotFound(
+                    "no such snapshot", reason="SNAPSHOT_NOT_FOUND", field="snapshot", value=name
+                )
             applied.entries.append(LogEntry("release", name=name))
             return applied.draft.revision
         case ConfigureUser(text_space=space):
@@ -153,7 +167,9 @@ def _space_no(txn: Transaction, draft: Draft, space: Space) -> int:
     no = draft.next_space_no
     draft.next_space_no += 1
     key = schema.number_key(no)
-    txn.put(Table.SPACES, key, pack(key, SpaceRecord(space.name, space.dim, space.metric, space.model)))
+    txn.put(
+        Table.SPACES, key, pack(key, SpaceRecord(space.name, space.dim, space.metric, space.model))
+    )
     draft.spaces[no] = space
     return no
 
@@ -166,11 +182,19 @@ def _stream(txn: Transaction, applied: Applied, name: str, space: Space | None) 
         actual = draft.spaces[stream.space_no]
         if space is not None and space != actual:
             raise FailedPrecondition(
-                f"stream {name} is in space {actual.name}", reason="SPACE_MISMATCH", field="space", value=space.name
+                f"stream {name} is in space {actual.name}",
+                reason="SPACE_MISMATCH",
+                field="space",
+                value=space.name,
             )
         return stream
     if space is None:
-        raise NotFound("no such stream; name its space to create it", reason="STREAM_NOT_FOUND", field="stream", value=name)
+        raise NotFound(
+            "no such stream; name its space to create it",
+            reason="STREAM_NOT_FOUND",
+            field="stream",
+            value=name,
+        )
     stream = StreamState(draft.next_stream_no, name, _space_no(txn, draft, space), draft.revision)
     draft.next_stream_no += 1
     key = schema.number_key(stream.no)
@@ -180,7 +204,9 @@ def _stream(txn: Transaction, applied: Applied, name: str, space: Space | None) 
     return stream
 
 
-def _write_clip(txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: WriteClip) -> Ack:
+def _write_clip(
+    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: WriteClip
+) -> Ack:
     draft, clip = applied.draft, operation.clip
     known = draft.streams.get(operation.stream)
     space = draft.spaces[known.space_no] if known is not None else operation.space
@@ -198,7 +224,10 @@ def _write_clip(txn: Transaction, applied: Applied, pyramid: PyramidDraft, opera
             return Ack(make_id(draft.id_key, IdKind.CLIP, ledger.clip_no), earlier, duplicate=True)
         if ledger.sealed:
             raise AlreadyExists(
-                "this number holds a sealed clip with other content", reason="SEQ_REUSED", field="clip.seq", value=clip.seq
+                "this number holds a sealed clip with other content",
+                reason="SEQ_REUSED",
+                field="clip.seq",
+                value=clip.seq,
             )
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
     if ledger is None:
@@ -206,31 +235,55 @@ def _write_clip(txn: Transaction, applied: Applied, pyramid: PyramidDraft, opera
     if clip.sealed:
         # Read before anything is written: damage here must refuse the clip whole.
         pyramid.load(txn, stream.no, clip.start_ns, len(clip.global_memory))
-    place = clips.Placement(stream.no, stream.space_no, clip_no, draft.revision, draft.text_space_no)
+    place = clips.Placement(
+        stream.no, stream.space_no, clip_no, draft.revision, draft.text_space_no
+    )
     row = clips.put_clip(txn, place, clip, operation.short_memory, operation.content)
-    txn.put(Table.LEDGER, ledger_key, pack(ledger_key, LedgerRecord(clip_no, draft.revision, clip.sealed, operation.content)))
+    txn.put(
+        Table.LEDGER,
+        ledger_key,
+        pack(ledger_key, LedgerRecord(clip_no, draft.revision, clip.sealed, operation.content)),
+    )
     if clip.sealed:
-        pyramid.add(stream.no, clip.start_ns, clip.global_memory, cosine=draft.spaces[stream.space_no].metric == "cosine")
+        pyramid.add(
+            stream.no,
+            clip.start_ns,
+            clip.global_memory,
+            cosine=draft.spaces[stream.space_no].metric == "cosine",
+        )
     features = clip.transcript_features
     documents = tuple(
         Document(
-            schema.UTTERANCE, clip_no, index, draft.revision, _END, utterance.start_ns, stream.no, utterance.text,
-            None if features is None else draft.text_space_no, None if features is None else features[index],
+            schema.UTTERANCE,
+            clip_no,
+            index,
+            draft.revision,
+            _END,
+            utterance.start_ns,
+            stream.no,
+            utterance.text,
+            None if features is None else draft.text_space_no,
+            None if features is None else features[index],
         )
         for index, utterance in enumerate(clip.transcript)
-    )  # fmt: skip
+    )
     vector = np.asarray(clip.global_memory, np.float32)
-    applied.effects.clips.append(NewClip(stream.space_no, clip_no, row, vector, ledger is None, documents))
+    applied.effects.clips.append(
+        NewClip(stream.space_no, clip_no, row, vector, ledger is None, documents)
+    )
     applied.entries.append(LogEntry("clip", no=clip_no))
     return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), draft.revision, duplicate=False)
 
 
 def _same_content(txn: Transaction, ledger: LedgerRecord, content: bytes) -> int | None:
-    """Birth of the version with this content.  An earlier version counts: it is a late copy of what was stored."""
+    """Birth of the version with this content.
+
+    An earlier version counts: it is a late copy of what was stored.
+    """
     if ledger.content == content:
         return ledger.birth
     for key, stored in txn.scan(Table.CLIPS, schema.revision_key(ledger.clip_no)):
-        if unpack(Table.CLIPS, key, stored, clips.ClipRecord).content == content:
+        if unpack(Table.CLIPS, key, stored, ClipRecord).content == content:
             return schema.split_version_key(key)[1]
     return None
 
@@ -240,7 +293,9 @@ def _evidence(txn: Transaction, draft: Draft, clip_ids: tuple[str, ...]) -> tupl
     for index, clip_id in enumerate(clip_ids):
         no = parse_id(draft.id_key, IdKind.CLIP, clip_id)
         if no is None or clips.version_at(txn, no, draft.revision) is None:
-            raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field=f"evidence[{index}]", value=clip_id)
+            raise NotFound(
+                "no such clip", reason="CLIP_NOT_FOUND", field=f"evidence[{index}]", value=clip_id
+            )
         numbers.append(no)
     return tuple(numbers)
 
@@ -254,9 +309,15 @@ def _put_fact(txn: Transaction, applied: Applied, operation: PutFact) -> Fact:
     held = None if operation.key is None else facts.holder(txn, operation.key)
     fact_no = draft.next_fact_no if held is None else held
     record = FactRecord(
-        operation.text, operation.about, operation.key, valid_from_ns, operation.valid_to_ns, evidence, operation.written_ns,
+        operation.text,
+        operation.about,
+        operation.key,
+        valid_from_ns,
+        operation.valid_to_ns,
+        evidence,
+        operation.written_ns,
         None if operation.feature is None else draft.text_space_no,
-    )  # fmt: skip
+    )
     fact = _store_fact(txn, applied, fact_no, record, operation.feature)
     if held is None:
         draft.next_fact_no += 1
@@ -271,25 +332,41 @@ def _revise_fact(txn: Transaction, applied: Applied, operation: ReviseFact) -> F
     fact_no = parse_id(draft.id_key, IdKind.FACT, operation.fact_id)
     current = None if fact_no is None else facts.newest(txn, fact_no)
     if fact_no is None or current is None:
-        raise NotFound("no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=operation.fact_id)
+        raise NotFound(
+            "no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=operation.fact_id
+        )
     old = current[1]
     text = old.text if operation.text is None else operation.text
     feature = operation.feature
-    if feature is None and text == old.text and old.text_space_no is not None and old.text_space_no == draft.text_space_no:
+    if (
+        feature is None
+        and text == old.text
+        and old.text_space_no is not None
+        and old.text_space_no == draft.text_space_no
+    ):
         feature = facts.feature(txn, old.text_space_no, fact_no, current[0])
-    valid_from_ns = old.valid_from_ns if operation.valid_from_ns is None else operation.valid_from_ns
+    valid_from_ns = (
+        old.valid_from_ns if operation.valid_from_ns is None else operation.valid_from_ns
+    )
     valid_to_ns = old.valid_to_ns if operation.valid_to_ns is None else operation.valid_to_ns
     if valid_to_ns is not None:
         check_range(valid_from_ns, valid_to_ns, "valid_to")
     record = FactRecord(
-        text, old.about if operation.about is None else operation.about, old.key, valid_from_ns, valid_to_ns,
-        old.evidence if operation.evidence is None else _evidence(txn, draft, operation.evidence), operation.written_ns,
+        text,
+        old.about if operation.about is None else operation.about,
+        old.key,
+        valid_from_ns,
+        valid_to_ns,
+        old.evidence if operation.evidence is None else _evidence(txn, draft, operation.evidence),
+        operation.written_ns,
         None if feature is None else draft.text_space_no,
-    )  # fmt: skip
+    )
     return _store_fact(txn, applied, fact_no, record, feature)
 
 
-def _store_fact(txn: Transaction, applied: Applied, fact_no: int, record: FactRecord, feature: Array | None) -> Fact:
+def _store_fact(
+    txn: Transaction, applied: Applied, fact_no: int, record: FactRecord, feature: Array | None
+) -> Fact:
     draft = applied.draft
     if feature is not None:
         text_space = None if draft.text_space_no is None else draft.spaces[draft.text_space_no]
@@ -299,7 +376,16 @@ def _store_fact(txn: Transaction, applied: Applied, fact_no: int, record: FactRe
     if feature is not None and record.text_space_no is not None:
         clips.put_fact_feature(txn, record.text_space_no, fact_no, draft.revision, feature)
     document = Document(
-        schema.FACT, fact_no, 0, draft.revision, _END, record.valid_from_ns, NO_STREAM, record.text, record.text_space_no, feature
+        schema.FACT,
+        fact_no,
+        0,
+        draft.revision,
+        _END,
+        record.valid_from_ns,
+        NO_STREAM,
+        record.text,
+        record.text_space_no,
+        feature,
     )
     applied.effects.facts.append(NewFact(fact_no, document))
     applied.entries.append(LogEntry("fact", no=fact_no))
@@ -322,6 +408,12 @@ def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) ->
     record = SnapshotRecord(revision, operation.created_ns, operation.expires_ns)
     txn.put(Table.SNAPSHOTS, key, pack(key, record))
     applied.entries.append(
-        LogEntry("snapshot", no=revision, name=operation.name, created_ns=operation.created_ns, expires_ns=operation.expires_ns)
+        LogEntry(
+            "snapshot",
+            no=revision,
+            name=operation.name,
+            created_ns=operation.created_ns,
+            expires_ns=operation.expires_ns,
+        )
     )
     return Snapshot(operation.name, revision, operation.created_ns, operation.expires_ns)

@@ -1,8 +1,8 @@
 """What arrived of each epoch, and what is missing, at any revision.
 
-A gap is an interval of missing clip numbers with the revisions between which it was missing: it is born when a later
-number arrives first, and dies (or splits) when one of its numbers arrives.  The first version of a clip counts as its
-arrival.
+A gap is an interval of missing clip numbers with the revisions between which it was missing: it is
+born when a later number arrives first, and dies (or splits) when one of its numbers arrives.  The
+first version of a clip counts as its arrival.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class EpochCoverage:
             self.first_start_ns = start_ns
         if seq > self.newest_seq:
             if seq > self.newest_seq + 1:
-                self.open_gaps.append(Missing(self.newest_seq + 1, seq - 1, self.newest_end_ns, start_ns, birth))
+                self.open_gaps.append(
+                    Missing(self.newest_seq + 1, seq - 1, self.newest_end_ns, start_ns, birth)
+                )
             self.newest_seq, self.newest_end_ns = seq, end_ns
             return
         place = bisect_right(self.open_gaps, seq, key=attrgetter("first_seq")) - 1
@@ -77,7 +79,9 @@ class EpochCoverage:
 
     def missing_at(self, revision: int) -> list[Missing]:
         """Gaps alive at ``revision``, by number."""
-        alive = [gap for gap in (*self.open_gaps, *self.closed_gaps) if gap.birth <= revision < gap.death]
+        alive = [
+            gap for gap in (*self.open_gaps, *self.closed_gaps) if gap.birth <= revision < gap.death
+        ]
         return sorted(alive, key=attrgetter("first_seq"))
 
 
@@ -96,11 +100,16 @@ class Coverage:
         return self._epochs.get((stream_no, epoch))
 
     def gaps(
-        self, streams: dict[int, str], revision: int, start_ns: int | None = None, end_ns: int | None = None
+        self,
+        streams: dict[int, str],
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
     ) -> list[Gap]:
         """Gaps of the given streams (number -> name) at ``revision`` that touch [start_ns, end_ns)."""
         found: list[Gap] = []
-        for (stream_no, epoch), coverage in sorted(tuple(self._epochs.items())):
+        # A copy first: the writer may add an epoch meanwhile.
+        for (stream_no, epoch), coverage in sorted(self._epochs.copy().items()):
             name = streams.get(stream_no)
             if name is None:
                 continue

@@ -22,9 +22,17 @@ class EmbeddedDatabase:
     """An open data directory; thread-safe, one process at a time."""
 
     def __init__(
-        self, path: str | os.PathLike[str], *, config: EngineConfig | None = None, clock: Clock | None = None, create: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        config: EngineConfig | None = None,
+        clock: Clock | None = None,
+        create: bool = True,
     ) -> None:
-        """Open or create the directory.  Raises `FailedPrecondition` (see `memdb.store.directory`) and `DataLoss`."""
+        """Open or create the directory.
+
+        Raises `FailedPrecondition` (see `memdb.store.directory`) and `DataLoss`.
+        """
         self._config = config or EngineConfig()
         self._clock = clock or SystemClock()
         self._directory = DataDirectory(path, create=create)
@@ -36,7 +44,9 @@ class EmbeddedDatabase:
         self._users = Users(self._directory, self._catalog, self._config, self._clock)
         self._closed = False
 
-    def create_space(self, name: str, *, dim: int, metric: str = "cosine", model: str = "") -> Space:
+    def create_space(
+        self, name: str, *, dim: int, metric: str = "cosine", model: str = ""
+    ) -> Space:
         self._check_open()
         return self._catalog.create_space(Space(name, dim, metric, model))
 

@@ -1,4 +1,6 @@
-"""What a commit changed, for the indexes: collected while operations apply, used after the commit returned."""
+"""What a commit changed, for the indexes: collected while operations apply, used after the commit
+returned.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Erasing a user: its directory goes, and with it every byte that memdb wrote for it.
 
-The order makes a crash harmless: once the directory is out of `users/` the user does not exist; the catalog forgets the
-name next, at the latest when it is opened again; the bytes go last, at the latest at the next open.
+The order makes a crash harmless: once the directory is out of `users/` the user does not exist; the
+catalog forgets the name next, at the latest when it is opened again; the bytes go last, at the
+latest at the next open.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ from memdb.store.schema import Table
 from memdb.types.change import ErasureReport
 
 
-def erase_user(user: str, users: Users, catalog: Catalog, directory: DataDirectory) -> ErasureReport:
+def erase_user(
+    user: str, users: Users, catalog: Catalog, directory: DataDirectory
+) -> ErasureReport:
     """Remove ``user``; raises `NotFound` (``USER_NOT_FOUND``)."""
     path = directory.user_path(user)
     if not path.exists():
         raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
     with users.use(user) as memory, memory.environment.read() as txn:
-        clips, facts, values = txn.count(Table.LEDGER), _distinct(txn, Table.FACTS), _distinct(txn, Table.VALUES)
+        clips, facts, values = (
+            txn.count(Table.LEDGER),
+            _distinct(txn, Table.FACTS),
+            _distinct(txn, Table.VALUES),
+        )
     with users.exclusively(user):
         size = sum(entry.stat().st_size for entry in path.iterdir())
         failpoints.hit("erase.before_discard")

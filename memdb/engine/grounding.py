@@ -1,7 +1,8 @@
 """Grounding: from a question feature to the clips that answer it.
 
-view -> revision -> filter to rows -> exact search -> policy -> late interaction -> hydrate -> gaps.  Works on one
-immutable view, so it never waits for a writer, and an answer as of a revision is the same for ever.
+view -> revision -> filter to rows -> exact search -> policy -> late interaction -> hydrate -> gaps.
+Works on one immutable view, so it never waits for a writer, and an answer as of a revision is the
+same for ever.
 """
 
 from __future__ import annotations
@@ -53,7 +54,12 @@ def checked_streams(streams: Sequence[str] | None) -> tuple[str, ...] | None:
     if streams is None:
         return None
     if isinstance(streams, str) or len(streams) > STREAMS_FILTER_MAX:
-        raise InvalidArgument(f"a list of at most {STREAMS_FILTER_MAX} stream names", reason="TOO_LARGE", field="streams", value=streams)
+        raise InvalidArgument(
+            f"a list of at most {STREAMS_FILTER_MAX} stream names",
+            reason="TOO_LARGE",
+            field="streams",
+            value=streams,
+        )
     return tuple(check_id(name, "streams") for name in streams)
 
 
@@ -66,34 +72,82 @@ def checked_times(start_ns: Time | None, end_ns: Time | None) -> tuple[int | Non
 
 
 def checked_question(
-    feature: Array, *, limit: int, streams: Sequence[str] | None, start_ns: Time | None, end_ns: Time | None,
-    min_score: float | None, policy: str, question_tokens: Array | None, rerank: int, with_short_memory: bool,
-    raw_short_memory: bool, fallback: str, space: str | None,
-) -> Question:  # fmt: skip
+    feature: Array,
+    *,
+    limit: int,
+    streams: Sequence[str] | None,
+    start_ns: Time | None,
+    end_ns: Time | None,
+    min_score: float | None,
+    policy: str,
+    question_tokens: Array | None,
+    rerank: int,
+    with_short_memory: bool,
+    raw_short_memory: bool,
+    fallback: str,
+    space: str | None,
+) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     if policy not in POLICIES:
-        raise InvalidArgument(f"policy is one of {', '.join(POLICIES)}", reason="BAD_POLICY", field="policy", value=policy)
+        raise InvalidArgument(
+            f"policy is one of {', '.join(POLICIES)}",
+            reason="BAD_POLICY",
+            field="policy",
+            value=policy,
+        )
     if fallback not in FALLBACKS:
-        raise InvalidArgument(f"fallback is one of {', '.join(FALLBACKS)}", reason="BAD_FALLBACK", field="fallback", value=fallback)
-    if min_score is not None and (isinstance(min_score, bool) or not isinstance(min_score, (int, float, np.floating)) or not math.isfinite(min_score)):
-        raise InvalidArgument("min_score is a finite number", reason="OUT_OF_RANGE", field="min_score", value=min_score)
+        raise InvalidArgument(
+            f"fallback is one of {', '.join(FALLBACKS)}",
+            reason="BAD_FALLBACK",
+            field="fallback",
+            value=fallback,
+        )
+    if min_score is not None and (
+        isinstance(min_score, bool)
+        or not isinstance(min_score, (int, float, np.floating))
+        or not math.isfinite(min_score)
+    ):
+        raise InvalidArgument(
+            "min_score is a finite number",
+            reason="OUT_OF_RANGE",
+            field="min_score",
+            value=min_score,
+        )
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
     if check_int(rerank, "rerank", 0, LIMIT_MAX) and tokens is None:
-        raise InvalidArgument("rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank)
+        raise InvalidArgument(
+            "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
+        )
     start, end = checked_times(start_ns, end_ns)
     return Question(
-        as_vector(feature, "question_feature"), check_int(limit, "limit", 1, LIMIT_MAX), checked_streams(streams), start, end,
-        None if min_score is None else float(min_score), policy, tokens, rerank, with_short_memory, raw_short_memory, fallback,
+        as_vector(feature, "question_feature"),
+        check_int(limit, "limit", 1, LIMIT_MAX),
+        checked_streams(streams),
+        start,
+        end,
+        None if min_score is None else float(min_score),
+        policy,
+        tokens,
+        rerank,
+        with_short_memory,
+        raw_short_memory,
+        fallback,
         None if space is None else check_id(space, "space"),
-    )  # fmt: skip
+    )
 
 
-def ground(environment: Environment, view: View, question: Question, as_of: int | None) -> Grounding:
+def ground(
+    environment: Environment, view: View, question: Question, as_of: int | None
+) -> Grounding:
     """Answer ``question`` on ``view``, or as of an earlier revision."""
     revision = view.revision if as_of is None else as_of
     stream_nos = view.stream_nos(question.streams)
     space_no = view.searched_space(stream_nos, question.space)
-    names = {no: name for no, name in view.state.stream_names.items() if stream_nos is None or no in stream_nos}
+    names = {
+        no: name
+        for no, name in view.state.stream_names.items()
+        if stream_nos is None or no in stream_nos
+    }
     gaps = tuple(view.coverage.gaps(names, revision, question.start_ns, question.end_ns))
     if space_no is not None:
         check_dim(question.feature, view.state.spaces[space_no].dim, "question_feature")
@@ -105,7 +159,9 @@ def ground(environment: Environment, view: View, question: Question, as_of: int 
     allowed = partition.allowed(Filter(stream_nos, question.start_ns, question.end_ns), as_of)
     query = partition.unit(question.feature)
     if partition.cosine and not query.any():
-        raise InvalidArgument("a zero vector has no direction", reason="ZERO_VECTOR", field="question_feature")
+        raise InvalidArgument(
+            "a zero vector has no direction", reason="ZERO_VECTOR", field="question_feature"
+        )
     wanted = max(question.limit, question.rerank)
     rows, scores = select(question.policy, partition, query, allowed, wanted)
     if question.min_score is not None:
@@ -133,18 +189,31 @@ def _newest(partition: PartitionView, allowed: Array | None) -> Array:
     return rows[np.lexsort((rows, partition.columns["end_ns"][rows]))][-1:]
 
 
-def _load(txn: Transaction, view: View, partition: PartitionView, row: int, question: Question) -> StoredClip:
+def _load(
+    txn: Transaction, view: View, partition: PartitionView, row: int, question: Question
+) -> StoredClip:
     column = partition.columns
     return load_clip(
-        txn, view.state, int(column["clip_no"][row]), int(column["birth"][row]),
-        short_memory=question.with_short_memory, raw=question.raw_short_memory,
-    )  # fmt: skip
+        txn,
+        view.state,
+        int(column["clip_no"][row]),
+        int(column["birth"][row]),
+        short_memory=question.with_short_memory,
+        raw=question.raw_short_memory,
+    )
 
 
 def _reranked(
-    txn: Transaction, view: View, partition: PartitionView, question: Question, rows: Array, scores: Array
+    txn: Transaction,
+    view: View,
+    partition: PartitionView,
+    question: Question,
+    rows: Array,
+    scores: Array,
 ) -> list[Hit]:
-    """The candidates re-ordered by late interaction; a clip without short-term memory keeps its own score, last."""
+    """The candidates re-ordered by late interaction; a clip without short-term memory keeps its own
+    score, last.
+    """
     assert question.tokens is not None
     column = partition.columns
     ranked: list[tuple[bool, float, int, tuple[Span, ...]]] = []
@@ -154,7 +223,9 @@ def _reranked(
             ranked.append((True, -score, row, ()))
             continue
         matched, best = max_sim(question.tokens, decode_tensor(tensor))
-        span = _span(int(column["start_ns"][row]), int(column["end_ns"][row]), tensor.shape[0], best, matched)
+        span = _span(
+            int(column["start_ns"][row]), int(column["end_ns"][row]), tensor.shape[0], best, matched
+        )
         ranked.append((False, -matched, row, (span,)))
     ranked.sort(key=lambda entry: entry[:3])
     return [
@@ -167,4 +238,6 @@ def _span(start_ns: int, end_ns: int, token_rows: int, best: Array, score: float
     """The stretch of event time that the matched rows cover; rows are spread evenly over the clip."""
     length = end_ns - start_ns
     first, last = int(best.min()), int(best.max())
-    return Span(start_ns + length * first // token_rows, start_ns + length * (last + 1) // token_rows, score)
+    return Span(
+        start_ns + length * first // token_rows, start_ns + length * (last + 1) // token_rows, score
+    )

@@ -12,7 +12,9 @@ from memdb.types.clip import StoredClip
 
 
 def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:
-    """The number behind an id; raises `NotFound` (``CLIP_NOT_FOUND``) for any id that is not this user's."""
+    """The number behind an id; raises `NotFound` (``CLIP_NOT_FOUND``) for any id that is not this
+    user's.
+    """
     no = parse_id(state.id_key, IdKind.CLIP, clip_id)
     if no is None:
         raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id)
@@ -20,19 +22,32 @@ def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:
 
 
 def load_clip(
-    txn: Transaction, state: UserState, clip_no: int, birth: int, *, short_memory: bool = False, raw: bool = False
+    txn: Transaction,
+    state: UserState,
+    clip_no: int,
+    birth: int,
+    *,
+    short_memory: bool = False,
+    raw: bool = False,
 ) -> StoredClip:
     """One version of a clip.
 
-    short_memory: also its short-term memory, decoded to (tokens, dim) float16, or as it is stored with ``raw``.
-    Raises `DataLoss` when a part is damaged or missing.
+    short_memory: also its short-term memory, decoded to (tokens, dim) float16, or as it is stored
+    with ``raw``. Raises `DataLoss` when a part is damaged or missing.
     """
     record = clips.get_record(txn, clip_no, birth)
     if record is None:
-        raise DataLoss("an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no)
+        raise DataLoss(
+            "an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no
+        )
     tensor = clips.get_short_memory(txn, clip_no, birth) if short_memory else None
     if short_memory and record.has_short_memory and tensor is None:
-        raise DataLoss("the clip's short-term memory is missing", reason="MISSING", field="short_memory", value=clip_no)
+        raise DataLoss(
+            "the clip's short-term memory is missing",
+            reason="MISSING",
+            field="short_memory",
+            value=clip_no,
+        )
     return StoredClip(
         seq=record.seq,
         epoch=record.epoch,

@@ -1,6 +1,7 @@
 """Pipelined writing, embedded: clips are gathered into commits of several.
 
-An open clip is committed at once, together with what is waiting: it must be visible within one write.
+An open clip is committed at once, together with what is waiting: it must be visible within one
+write.
 """
 
 from __future__ import annotations
@@ -37,7 +38,12 @@ class EmbeddedIngestWriter:
 
     def send(self, clip: Clip) -> None:
         if clip.epoch != self._epoch:
-            raise InvalidArgument(f"this writer is for epoch {self._epoch}", reason="EPOCH_MISMATCH", field="clip.epoch", value=clip.epoch)
+            raise InvalidArgument(
+                f"this writer is for epoch {self._epoch}",
+                reason="EPOCH_MISMATCH",
+                field="clip.epoch",
+                value=clip.epoch,
+            )
         self._waiting.append(clip)
         if len(self._waiting) >= self._group or not clip.sealed:
             self._commit()

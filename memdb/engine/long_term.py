@@ -1,7 +1,9 @@
-"""The memory above single clips: day vectors for the past, hour vectors for the recent, within a token budget.
+"""The memory above single clips: day vectors for the past, hour vectors for the recent, within a
+token budget.
 
-At the newest revision the buckets come from the store, where the commit that seals a clip keeps them.  As of an earlier
-revision they are summed again from the rows alive then, in the same order and precision, so both ways agree.
+At the newest revision the buckets come from the store, where the commit that seals a clip keeps
+them.  As of an earlier revision they are summed again from the rows alive then, in the same order
+and precision, so both ways agree.
 """
 
 from __future__ import annotations
@@ -34,14 +36,20 @@ Buckets = dict[tuple[int, int, int], Bucket]
 
 
 def long_term(
-    environment: Environment, view: View, stream_nos: tuple[int, ...] | None, space_no: int, as_of: int | None, max_tokens: int
+    environment: Environment,
+    view: View,
+    stream_nos: tuple[int, ...] | None,
+    space_no: int,
+    as_of: int | None,
+    max_tokens: int,
 ) -> LongTermMemory:
     """At most ``max_tokens`` tokens of the space, oldest first."""
     space = view.state.spaces[space_no]
     wanted = {
-        stream.no for stream in view.state.streams.values()
+        stream.no
+        for stream in view.state.streams.values()
         if stream.space_no == space_no and (stream_nos is None or stream.no in stream_nos)
-    }  # fmt: skip
+    }
     revision = view.revision if as_of is None else as_of
     partition = view.partitions.get(space_no)
     if partition is None:
@@ -59,11 +67,14 @@ def long_term(
     matrix.flags.writeable = False
     spans = tuple(
         MemorySpan(
-            names[token.stream_no], LEVEL_NAMES[token.level], token.start_ns, token.start_ns + LENGTHS_NS[token.level],
+            names[token.stream_no],
+            LEVEL_NAMES[token.level],
+            token.start_ns,
+            token.start_ns + LENGTHS_NS[token.level],
             token.bucket.clips,
         )
         for token in tokens
-    )  # fmt: skip
+    )
     return LongTermMemory(matrix, spans, space.name, revision)
 
 
@@ -74,9 +85,9 @@ def _stored(environment: Environment, wanted: set[int]) -> tuple[Buckets, int]:
         for stream_no in sorted(wanted):
             for key, stored in txn.scan(Table.PYRAMID, schema.number_key(stream_no)):
                 buckets[schema.split_pyramid_key(key)] = read_bucket(key, stored)
-        stored = txn.get(Table.META, schema.META_COUNTERS)
-        assert stored is not None, "an open user has counters"
-        revision = unpack(Table.META, schema.META_COUNTERS, stored, CountersRecord).revision
+        counters = txn.get(Table.META, schema.META_COUNTERS)
+        assert counters is not None, "an open user has counters"
+        revision = unpack(Table.META, schema.META_COUNTERS, counters, CountersRecord).revision
     return buckets, revision
 
 
@@ -99,7 +110,9 @@ def _summed(partition: PartitionView, wanted: set[int], as_of: int) -> Buckets:
 
 
 def _within_budget(buckets: Buckets, max_tokens: int) -> list[_Token]:
-    """Hours of the newest days, whole days before them; when days alone are too many, the newest days."""
+    """Hours of the newest days, whole days before them; when days alone are too many, the newest
+    days.
+    """
     days: defaultdict[int, list[_Token]] = defaultdict(list)
     hours: defaultdict[int, list[_Token]] = defaultdict(list)
     for (stream_no, level, start_ns), bucket in buckets.items():

@@ -1,8 +1,8 @@
 """One open user: its environment, its indexes, and the commit that moves both forward.
 
-Order of a commit: LMDB transaction, then indexes, then the new view, then acknowledgements.  A crash between the first
-two is healed by the next open, which rebuilds the indexes from LMDB; an error there closes the user, so that it is
-rebuilt before anything is served again.
+Order of a commit: LMDB transaction, then indexes, then the new view, then acknowledgements.  A
+crash between the first two is healed by the next open, which rebuilds the indexes from LMDB; an
+error there closes the user, so that it is rebuilt before anything is served again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from memdb import failpoints
 from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine.apply import Applied, Outcome, apply
-from memdb.engine.coverage import Coverage
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.rebuild import load_partitions, load_state, load_texts
 from memdb.engine.state import Draft, UserState
@@ -27,7 +26,6 @@ from memdb.engine.writer import Writer
 from memdb.errors import Unavailable
 from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
-from memdb.index.text import TextIndex
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import CountersRecord, UserRecord, pack
@@ -106,7 +104,9 @@ class UserMemory:
     def _commit(self, operations: list[Operation]) -> list[Outcome]:
         """One commit; called by one thread at a time."""
         if self._broken is not None:
-            raise Unavailable(f"the user must be opened again after: {self._broken}", reason="INDEX_BROKEN")
+            raise Unavailable(
+                f"the user must be opened again after: {self._broken}", reason="INDEX_BROKEN"
+            )
         state = self.view.state
         now_ns = self._clock.now_ns()
 
@@ -115,12 +115,16 @@ class UserMemory:
             applied = apply(txn, Draft(state, now_ns), operations)
             return applied.changed, applied
 
-        applied = self.environment.write(change, sum(payload_bytes(operation) for operation in operations))
+        applied = self.environment.write(
+            change, sum(payload_bytes(operation) for operation in operations)
+        )
         if applied.changed:
             failpoints.hit("index.before")
             try:
                 self._index(applied.effects, applied.draft.state())
-                self.view = self._published(applied.draft.state(), texts=_touches_texts(applied.effects))
+                self.view = self._published(
+                    applied.draft.state(), texts=_touches_texts(applied.effects)
+                )
             except BaseException as error:
                 self._broken = repr(error)
                 raise
@@ -168,7 +172,9 @@ class UserMemory:
 
 
 def _touches_texts(effects: Effects) -> bool:
-    return bool(effects.facts or effects.forgotten) or any(clip.documents or not clip.first_version for clip in effects.clips)
+    return bool(effects.facts or effects.forgotten) or any(
+        clip.documents or not clip.first_version for clip in effects.clips
+    )
 
 
 def _rows(clips: list[NewClip], revision: int) -> ClipRows:

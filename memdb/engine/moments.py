@@ -17,15 +17,25 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.times import as_ns
 
 
-def resolve(environment: Environment, view: View, as_of: AsOf | None, min_revision: int | None = None) -> int | None:
+def resolve(
+    environment: Environment, view: View, as_of: AsOf | None, min_revision: int | None = None
+) -> int | None:
     """The revision that ``as_of`` names; None for the view's own.
 
-    A revision that is not reached yet is refused: an answer as of it could still change.  Raises `NotFound`
-    (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``), `InvalidArgument`, and `Unavailable` (``BEHIND``) when
-    ``min_revision`` is not reached.
+    A revision that is not reached yet is refused: an answer as of it could still change.  Raises
+    `NotFound` (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``), `InvalidArgument`, and
+    `Unavailable` (``BEHIND``) when ``min_revision`` is not reached.
     """
-    if min_revision is not None and check_int(min_revision, "min_revision", 0, 2**63) > view.revision:
-        raise Unavailable(f"at revision {view.revision}", reason="BEHIND", field="min_revision", value=min_revision)
+    if (
+        min_revision is not None
+        and check_int(min_revision, "min_revision", 0, 2**63) > view.revision
+    ):
+        raise Unavailable(
+            f"at revision {view.revision}",
+            reason="BEHIND",
+            field="min_revision",
+            value=min_revision,
+        )
     if as_of is None:
         return None
     if isinstance(as_of, Snapshot):
@@ -38,10 +48,18 @@ def resolve(environment: Environment, view: View, as_of: AsOf | None, min_revisi
         revision = as_of
     else:
         raise InvalidArgument(
-            "expected a revision, an aware datetime or a snapshot", reason="BAD_TYPE", field="as_of", value=type(as_of).__name__
+            "expected a revision, an aware datetime or a snapshot",
+            reason="BAD_TYPE",
+            field="as_of",
+            value=type(as_of).__name__,
         )
     if not 0 <= revision <= view.revision:
-        raise NotFound(f"revisions are 0 to {view.revision}", reason="REVISION_NOT_FOUND", field="as_of", value=revision)
+        raise NotFound(
+            f"revisions are 0 to {view.revision}",
+            reason="REVISION_NOT_FOUND",
+            field="as_of",
+            value=revision,
+        )
     return revision if revision < view.revision else None
 
 
@@ -50,12 +68,16 @@ def _snapshot_revision(environment: Environment, name: str) -> int:
     with environment.read() as txn:
         stored = txn.get(Table.SNAPSHOTS, key)
         if stored is None:
-            raise NotFound("no such snapshot", reason="SNAPSHOT_NOT_FOUND", field="as_of", value=name)
+            raise NotFound(
+                "no such snapshot", reason="SNAPSHOT_NOT_FOUND", field="as_of", value=name
+            )
         return unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).revision
 
 
 def _revision_at(environment: Environment, view: View, time_ns: int) -> int:
-    """The newest revision committed at or before ``time_ns``: a binary search, since commit times never go back."""
+    """The newest revision committed at or before ``time_ns``: a binary search, since commit times
+    never go back.
+    """
     with environment.read() as txn:
         low, high = 0, view.revision
         while low < high:
@@ -71,5 +93,10 @@ def _commit_time(txn: Transaction, revision: int) -> int:
     key = schema.revision_key(revision)
     stored = txn.get(Table.LOG, key)
     if stored is None:
-        raise NotFound("the log does not reach back so far", reason="REVISION_NOT_FOUND", field="as_of", value=revision)
+        raise NotFound(
+            "the log does not reach back so far",
+            reason="REVISION_NOT_FOUND",
+            field="as_of",
+            value=revision,
+        )
     return unpack(Table.LOG, key, stored, LogRecord).time_ns

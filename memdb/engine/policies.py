@@ -3,10 +3,11 @@
 ``ixc-live``     Backend/backend_ixc/vs_deploy/video_streaming.py: cosine > 0.3, first index only
 ``ixc-gradio``   online_demo_gradio/backend_vs.py: cosine > 0.25, first index only
 ``ixc-offline``  examples/infer_llm_with_memory.py: softmax(cosine / 0.1) > 0.2, all
-``ixc-train``    memory/modeling_qwen.py: the min(4, K) best of softmax(cosine / 0.1), sorted by time
+``ixc-train``    memory/modeling_qwen.py: the min(4, K) best of softmax(cosine / 0.1), sorted by
+                 time
 
-The softmax runs over all clips that the filters admit, as the published code runs over all clips it has.  "First" is
-the earliest start.  Scores stay the plain similarities under every rule.
+The softmax runs over all clips that the filters admit, as the published code runs over all clips it
+has.  "First" is the earliest start.  Scores stay the plain similarities under every rule.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Selected = tuple[Array, Array]
 """(rows int64, scores float32) in the order of the answer."""
 
 
-def select(policy: str, view: PartitionView, query: Array, allowed: Array | None, limit: int) -> Selected:
+def select(
+    policy: str, view: PartitionView, query: Array, allowed: Array | None, limit: int
+) -> Selected:
     """Apply the named policy; ``query`` from `PartitionView.unit`."""
     if policy == "top":
         return view.search(query, limit, allowed)
@@ -54,7 +57,7 @@ def _earliest_above(threshold: float) -> Callable[[Array, Array, Array], Array]:
 def _softmax(scores: Array) -> Array:
     scaled = scores.astype(np.float64) / _TEMPERATURE
     weights = np.exp(scaled - scaled.max())
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _offline(rows: Array, scores: Array, start_ns: Array) -> Array:

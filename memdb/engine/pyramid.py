@@ -1,8 +1,9 @@
 """Hour and day sums of sealed clips' global memories, kept current by the commit that seals a clip.
 
-A bucket holds the number of clips and the float64 sum of their global memories (of unit length in a cosine space) whose
-start lies in the hour or day (UTC).  Its vector is the direction of the sum (cosine) or the mean (dot): a mean over
-clips as in the global slot of IXC2.5-OmniLive's compressor (arXiv 2412.09596, section 3.2), one level up.
+A bucket holds the number of clips and the float64 sum of their global memories (of unit length in a
+cosine space) whose start lies in the hour or day (UTC).  Its vector is the direction of the sum
+(cosine) or the mean (dot): a mean over clips as in the global slot of IXC2.5-OmniLive's compressor
+(arXiv 2412.09596, section 3.2), one level up.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 
 from memdb.errors import DataLoss
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.environment import Transaction
 from memdb.store.schema import DAY, HOUR, Table
 from memdb.types.arrays import Array
 
@@ -48,7 +49,9 @@ def bucket_start(start_ns: int, level: int) -> int:
 
 
 def contribution(vector: Array, *, cosine: bool) -> Array:
-    """(dim,) float64 that a clip adds: computed from the float32 vector exactly as the index holds it."""
+    """(dim,) float64 that a clip adds: computed from the float32 vector exactly as the index holds
+    it.
+    """
     row = np.asarray(vector, np.float32)
     if cosine:
         row = row / np.linalg.norm(row[None], axis=1)[0]
@@ -59,8 +62,15 @@ def read_bucket(key: bytes, stored: bytes | memoryview) -> Bucket:
     """The bucket stored under ``key``; raises `DataLoss`."""
     value = unseal(Table.PYRAMID.value, key, stored, Kind.SUMS)
     if len(value.payload) != _CLIPS.size + 8 * value.dim:
-        raise DataLoss("sums have another size than they state", reason="BAD_RECORD", field=f"pyramid/{key.hex()}")
-    return Bucket(_CLIPS.unpack_from(value.payload)[0], np.frombuffer(value.payload, "<f8", offset=_CLIPS.size).copy())
+        raise DataLoss(
+            "sums have another size than they state",
+            reason="BAD_RECORD",
+            field=f"pyramid/{key.hex()}",
+        )
+    return Bucket(
+        _CLIPS.unpack_from(value.payload)[0],
+        np.frombuffer(value.payload, "<f8", offset=_CLIPS.size).copy(),
+    )
 
 
 class PyramidDraft:
@@ -75,13 +85,17 @@ class PyramidDraft:
             key = schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
             if key not in self._buckets:
                 stored = txn.get(Table.PYRAMID, key)
-                self._buckets[key] = Bucket(0, np.zeros(dim)) if stored is None else read_bucket(key, stored)
+                self._buckets[key] = (
+                    Bucket(0, np.zeros(dim)) if stored is None else read_bucket(key, stored)
+                )
 
     def add(self, stream_no: int, start_ns: int, vector: Array, *, cosine: bool) -> None:
         """Add a sealed clip to its loaded buckets."""
         row = contribution(vector, cosine=cosine)
         for level in (HOUR, DAY):
-            bucket = self._buckets[schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))]
+            bucket = self._buckets[
+                schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
+            ]
             bucket.clips += 1
             bucket.total += row
 
@@ -90,4 +104,8 @@ class PyramidDraft:
         for key, bucket in self._buckets.items():
             if bucket.clips:
                 payload = _CLIPS.pack(bucket.clips) + bucket.total.tobytes()
-                txn.put(Table.PYRAMID, key, seal(key, payload, Kind.SUMS, Coding.F64, 1, len(bucket.total)))
+                txn.put(
+                    Table.PYRAMID,
+                    key,
+                    seal(key, payload, Kind.SUMS, Coding.F64, 1, len(bucket.total)),
+                )

@@ -15,7 +15,15 @@ from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document, TextIndex
 from memdb.store import schema
 from memdb.store.environment import Transaction
-from memdb.store.records import ClipRecord, CountersRecord, FactRecord, SpaceRecord, StreamRecord, UserRecord, unpack
+from memdb.store.records import (
+    ClipRecord,
+    CountersRecord,
+    FactRecord,
+    SpaceRecord,
+    StreamRecord,
+    UserRecord,
+    unpack,
+)
 from memdb.store.rows import NO_STREAM, Row, unpack_row
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, Table
 from memdb.types.arrays import Array
@@ -35,16 +43,28 @@ def load_state(txn: Transaction, user: str) -> UserState:
         raise DataLoss("the user's own record is missing", reason="MISSING", field="meta")
     record = unpack(Table.META, META_USER, stored, UserRecord)
     if record.user != user:
-        raise DataLoss("the directory belongs to another user", reason="WRONG_USER", field="meta/user", value=record.user)
+        raise DataLoss(
+            "the directory belongs to another user",
+            reason="WRONG_USER",
+            field="meta/user",
+            value=record.user,
+        )
     if record.format > FORMAT:
-        raise FailedPrecondition("the user was written by a newer memdb", reason="FORMAT_NEWER", field="format", value=record.format)
+        raise FailedPrecondition(
+            "the user was written by a newer memdb",
+            reason="FORMAT_NEWER",
+            field="format",
+            value=record.format,
+        )
     spaces = {
         int.from_bytes(key, "big"): Space(space.name, space.dim, space.metric, space.model)
         for key, value in txn.scan(Table.SPACES)
         for space in (unpack(Table.SPACES, key, value, SpaceRecord),)
     }
     streams = {
-        stream.name: StreamState(int.from_bytes(key, "big"), stream.name, stream.space_no, stream.revision)
+        stream.name: StreamState(
+            int.from_bytes(key, "big"), stream.name, stream.space_no, stream.revision
+        )
         for key, value in txn.scan(Table.STREAMS)
         for stream in (unpack(Table.STREAMS, key, value, StreamRecord),)
     }
@@ -65,7 +85,11 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
             _, clip_no, birth = schema.split_vector_key(key)
             row, vector = unpack_row(Table.VECTORS, key, stored)
             if vector.shape[0] != space.dim:
-                raise DataLoss(f"vector is not of dim {space.dim}", reason="BAD_RECORD", field=f"vectors/{key.hex()}")
+                raise DataLoss(
+                    f"vector is not of dim {space.dim}",
+                    reason="BAD_RECORD",
+                    field=f"vectors/{key.hex()}",
+                )
             vectors[len(rows)] = vector
             numbers.append((clip_no, birth))
             rows.append(row)
@@ -114,14 +138,19 @@ def _clip_rows(numbers: list[tuple[int, int]], rows: list[Row], vectors: Array) 
 
 def load_texts(txn: Transaction) -> TextIndex:
     """Every utterance and fact version, with the features they came with."""
-    documents = sorted([*_utterances(txn), *_facts(txn)], key=lambda document: (document.birth, document.kind, document.no))
+    documents = sorted(
+        [*_utterances(txn), *_facts(txn)],
+        key=lambda document: (document.birth, document.kind, document.no),
+    )
     index = TextIndex()
     for document in documents:
         index.add(document)
     return index
 
 
-def _feature(txn: Transaction, space_no: int | None, kind: int, no: int, index: int, birth: int) -> Array | None:
+def _feature(
+    txn: Transaction, space_no: int | None, kind: int, no: int, index: int, birth: int
+) -> Array | None:
     if space_no is None:
         return None
     key = schema.text_key(space_no, kind, no, index, birth)
@@ -141,11 +170,19 @@ def _utterances(txn: Transaction) -> list[Document]:
         record = unpack(Table.CLIPS, key, stored, ClipRecord)
         documents.extend(
             Document(
-                schema.UTTERANCE, clip_no, index, birth, _END, utterance.start_ns, record.stream_no, utterance.text,
-                record.text_space_no, _feature(txn, record.text_space_no, schema.UTTERANCE, clip_no, index, birth),
+                schema.UTTERANCE,
+                clip_no,
+                index,
+                birth,
+                _END,
+                utterance.start_ns,
+                record.stream_no,
+                utterance.text,
+                record.text_space_no,
+                _feature(txn, record.text_space_no, schema.UTTERANCE, clip_no, index, birth),
             )
             for index, utterance in enumerate(record.transcript)
-        )  # fmt: skip
+        )
     return documents
 
 
@@ -158,13 +195,32 @@ def _facts(txn: Transaction) -> list[Document]:
         record = unpack(Table.FACTS, key, stored, FactRecord)
         feature = _feature(txn, record.text_space_no, schema.FACT, fact_no, 0, birth)
         documents.append(
-            Document(schema.FACT, fact_no, 0, birth, _END, record.valid_from_ns, NO_STREAM, record.text, record.text_space_no, feature)
+            Document(
+                schema.FACT,
+                fact_no,
+                0,
+                birth,
+                _END,
+                record.valid_from_ns,
+                NO_STREAM,
+                record.text,
+                record.text_space_no,
+                feature,
+            )
         )
     return documents
 
 
 def _ended(document: Document, death: int) -> Document:
     return Document(
-        document.kind, document.no, document.index, document.birth, death, document.start_ns, document.stream_no, document.text,
-        document.space_no, document.feature,
-    )  # fmt: skip
+        document.kind,
+        document.no,
+        document.index,
+        document.birth,
+        death,
+        document.start_ns,
+        document.stream_no,
+        document.text,
+        document.space_no,
+        document.feature,
+    )

@@ -12,13 +12,22 @@ from memdb.types.arrays import Array, check_dim
 from memdb.types.fact import Fact, Recall, RecallHit
 
 
-def recall(environment: Environment, view: View, question: str, feature: Array | None, limit: int, as_of: int | None) -> Recall:
+def recall(
+    environment: Environment,
+    view: View,
+    question: str,
+    feature: Array | None,
+    limit: int,
+    as_of: int | None,
+) -> Recall:
     """Answer on ``view``, or as of an earlier revision."""
     revision = view.revision if as_of is None else as_of
     space_no = view.state.counters.text_space_no
     if feature is not None:
         if space_no is None:
-            raise FailedPrecondition("the user has no text space", reason="NO_TEXT_SPACE", field="feature")
+            raise FailedPrecondition(
+                "the user has no text space", reason="NO_TEXT_SPACE", field="feature"
+            )
         check_dim(feature, view.state.spaces[space_no].dim, "feature")
     matches = view.texts.search(question, feature, space_no, limit, revision)
     with environment.read() as txn:
@@ -29,7 +38,9 @@ def recall(environment: Environment, view: View, question: str, feature: Array |
 def _hit(txn: Transaction, view: View, match: Match) -> RecallHit | None:
     if match.kind == schema.UTTERANCE:
         clip = load_clip(txn, view.state, match.no, match.birth)
-        return RecallHit("utterance", match.score, match.arms, utterance=clip.transcript[match.index], clip=clip)
+        return RecallHit(
+            "utterance", match.score, match.arms, utterance=clip.transcript[match.index], clip=clip
+        )
     fact = load_fact(txn, view, match.no, match.birth)
     # A fact that was forgotten between the search and here is gone, not an error.
     return None if fact is None else RecallHit("fact", match.score, match.arms, fact=fact)
@@ -42,7 +53,9 @@ def load_fact(txn: Transaction, view: View, fact_no: int, birth: int) -> Fact | 
         if version == birth:
             later = known[index + 1][0] if index + 1 < len(known) else None
             superseded = later if later is not None and later <= view.revision else None
-            return facts.as_fact(record, view.state.user, view.state.id_key, fact_no, birth, superseded)
+            return facts.as_fact(
+                record, view.state.user, view.state.id_key, fact_no, birth, superseded
+            )
     return None
 
 
@@ -51,13 +64,20 @@ def history(txn: Transaction, view: View, fact_no: int) -> list[Fact]:
     known = [entry for entry in facts.versions(txn, fact_no) if entry[0] <= view.revision]
     return [
         facts.as_fact(
-            record, view.state.user, view.state.id_key, fact_no, birth, known[index + 1][0] if index + 1 < len(known) else None
+            record,
+            view.state.user,
+            view.state.id_key,
+            fact_no,
+            birth,
+            known[index + 1][0] if index + 1 < len(known) else None,
         )
         for index, (birth, record) in enumerate(known)
     ]
 
 
-def current_facts(txn: Transaction, view: View, about: str | None, revision: int, limit: int) -> list[Fact]:
+def current_facts(
+    txn: Transaction, view: View, about: str | None, revision: int, limit: int
+) -> list[Fact]:
     """Facts current at ``revision``, in the order they were first written."""
     found: list[Fact] = []
     for fact_no in range(view.state.counters.next_fact_no):

@@ -1,7 +1,7 @@
 """The small state of a user that decides how operations apply: counters, spaces and streams.
 
-Writers work on a `Draft`, a copy that becomes the state only after its commit returned, so a failed commit leaves no
-trace in memory.
+Writers work on a `Draft`, a copy that becomes the state only after its commit returned, so a failed
+commit leaves no trace in memory.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from memdb.engine import moments
-from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.engine.grounding import checked_times
+from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.types import limits
 from memdb.types.clip import Ack, Clip, check_int
@@ -39,7 +39,9 @@ class EmbeddedStream:
             return self._user.commit(CreateStream(self._name, space), create=space is not None)  # type: ignore[return-value]
         except NotFound as error:
             if error.reason in ("STREAM_NOT_FOUND", "USER_NOT_FOUND"):
-                raise InvalidArgument("a new stream needs a space", reason="SPACE_REQUIRED", field="space") from error
+                raise InvalidArgument(
+                    "a new stream needs a space", reason="SPACE_REQUIRED", field="space"
+                ) from error
             raise
 
     def write(self, clip: Clip) -> Ack:
@@ -71,14 +73,29 @@ class EmbeddedStream:
             return Ledger(self._name, epoch, 0, 0, None, None, ())
         gaps = view.coverage.gaps({stream.no: self._name}, view.revision)
         return Ledger(
-            self._name, epoch, coverage.sealed_seq + 1, coverage.clips, coverage.first_start_ns, coverage.sealed_end_ns,
+            self._name,
+            epoch,
+            coverage.sealed_seq + 1,
+            coverage.clips,
+            coverage.first_start_ns,
+            coverage.sealed_end_ns,
             tuple(gap for gap in gaps if gap.epoch == epoch),
-        )  # fmt: skip
+        )
 
-    def gaps(self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None) -> list[Gap]:
+    def gaps(
+        self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
+    ) -> list[Gap]:
         start, end = checked_times(start_ns, end_ns)
         with self._user.memory() as memory:
             view = memory.view
             revision = moments.resolve(memory.environment, view, as_of)
-            (stream_no,) = view.stream_nos((self._name,)) or ()
-            return list(view.coverage.gaps({stream_no: self._name}, view.revision if revision is None else revision, start, end))
+            stream_nos = view.stream_nos((self._name,)) or ()
+            names = dict.fromkeys(stream_nos, self._name)
+            return list(
+                view.coverage.gaps(
+                    names,
+                    view.revision if revision is None else revision,
+                    start,
+                    end,
+                )
+            )

@@ -1,4 +1,6 @@
-"""The embedded handle on one user: `memdb.types.database.User`, and what the server needs beside it."""
+"""The embedded handle on one user: `memdb.types.database.User`, and what the server needs beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,14 @@ _WATCH_WAIT_S = 0.5
 class EmbeddedUser:
     """A handle; cheap, thread-safe, valid while the database is open."""
 
-    def __init__(self, user_id: str, users: Users, catalog: Catalog, clock: Clock, erase: Callable[[str], ErasureReport]) -> None:
+    def __init__(
+        self,
+        user_id: str,
+        users: Users,
+        catalog: Catalog,
+        clock: Clock,
+        erase: Callable[[str], ErasureReport],
+    ) -> None:
         self._id = check_id(user_id, "user")
         self._users = users
         self._catalog = catalog
@@ -74,7 +83,9 @@ class EmbeddedUser:
             return memory.view.revision
 
     def configure(self, *, text_space: str) -> None:
-        self._commit(ConfigureUser(self._catalog.space(check_id(text_space, "text_space"))), create=True)
+        self._commit(
+            ConfigureUser(self._catalog.space(check_id(text_space, "text_space"))), create=True
+        )
 
     def text_space(self) -> Space | None:
         with self._users.use(self._id) as memory:
@@ -86,16 +97,22 @@ class EmbeddedUser:
     def streams(self) -> list[StreamInfo]:
         with self._users.use(self._id) as memory:
             state = memory.view.state
-        infos = (StreamInfo(s.name, state.spaces[s.space_no].name, s.revision) for s in state.streams.values())
+        infos = (
+            StreamInfo(s.name, state.spaces[s.space_no].name, s.revision)
+            for s in state.streams.values()
+        )
         return sorted(infos, key=lambda info: info.name)
 
     # -- clips
 
-    def write_batch(self, stream: str, clips_: Sequence[Clip], *, space: str | None = None) -> list[Ack | MemdbError]:
-        """Store clips; blocks until they are durable and searchable.  An acknowledgement or error for each, in order.
+    def write_batch(
+        self, stream: str, clips_: Sequence[Clip], *, space: str | None = None
+    ) -> list[Ack | MemdbError]:
+        """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
+        for each, in order.
 
-        Raises what refuses the whole batch: `InvalidArgument` (stream or space name), `NotFound` (``SPACE_NOT_FOUND``),
-        `ResourceExhausted`, `Unavailable`.
+        Raises what refuses the whole batch: `InvalidArgument` (stream or space name), `NotFound`
+        (``SPACE_NOT_FOUND``), `ResourceExhausted`, `Unavailable`.
         """
         check_id(stream, "stream")
         wanted = None if space is None else self._catalog.space(check_id(space, "space"))
@@ -135,21 +152,35 @@ class EmbeddedUser:
                 column = partition.columns
                 rows = slice(None) if allowed is None else allowed
                 found.extend(
-                    zip(column["start_ns"][rows].tolist(), column["clip_no"][rows].tolist(), column["birth"][rows].tolist(), strict=True)
+                    zip(
+                        column["start_ns"][rows].tolist(),
+                        column["clip_no"][rows].tolist(),
+                        column["birth"][rows].tolist(),
+                        strict=True,
+                    )
                 )
             found.sort()
             with memory.environment.read() as txn:
                 if after is not None:
                     no = clip_no_of(view.state, after, "after")
-                    birth = clips.version_at(txn, no, view.revision if revision is None else revision)
+                    birth = clips.version_at(
+                        txn, no, view.revision if revision is None else revision
+                    )
                     record = None if birth is None else clips.get_record(txn, no, birth)
                     if record is None:
-                        raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field="after", value=after)
+                        raise NotFound(
+                            "no such clip", reason="CLIP_NOT_FOUND", field="after", value=after
+                        )
                     found = [entry for entry in found if entry[:2] > (record.start_ns, no)]
                 return [load_clip(txn, view.state, no, birth) for _, no, birth in found[:limit]]
 
     def clip(
-        self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False, raw_short_memory: bool = False
+        self,
+        clip_id: str,
+        *,
+        as_of: AsOf | None = None,
+        with_short_memory: bool = False,
+        raw_short_memory: bool = False,
     ) -> StoredClip:
         with self._users.use(self._id) as memory:
             view = memory.view
@@ -158,10 +189,16 @@ class EmbeddedUser:
             with memory.environment.read() as txn:
                 birth = clips.version_at(txn, no, view.revision if revision is None else revision)
                 if birth is None:
-                    raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field="clip_id", value=clip_id)
-                return load_clip(txn, view.state, no, birth, short_memory=with_short_memory, raw=raw_short_memory)
+                    raise NotFound(
+                        "no such clip", reason="CLIP_NOT_FOUND", field="clip_id", value=clip_id
+                    )
+                return load_clip(
+                    txn, view.state, no, birth, short_memory=with_short_memory, raw=raw_short_memory
+                )
 
-    def encoded_short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[EncodedTensor]:
+    def encoded_short_memory(
+        self, clip_ids: Sequence[str], *, as_of: AsOf | None = None
+    ) -> list[EncodedTensor]:
         """The short-term memory of each clip as it is stored; raises as `short_memory`."""
         check_many(clip_ids, str, "clip_ids", limits.LIMIT_MAX)
         with self._users.use(self._id) as memory:
@@ -172,17 +209,28 @@ class EmbeddedUser:
                 for index, clip_id in enumerate(clip_ids):
                     field = f"clip_ids[{index}]"
                     no = clip_no_of(view.state, clip_id, field)
-                    birth = clips.version_at(txn, no, view.revision if revision is None else revision)
+                    birth = clips.version_at(
+                        txn, no, view.revision if revision is None else revision
+                    )
                     if birth is None:
-                        raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id)
+                        raise NotFound(
+                            "no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id
+                        )
                     tensor = clips.get_short_memory(txn, no, birth)
                     if tensor is None:
-                        raise NotFound("the clip has no short-term memory", reason="NO_SHORT_MEMORY", field=field, value=clip_id)
+                        raise NotFound(
+                            "the clip has no short-term memory",
+                            reason="NO_SHORT_MEMORY",
+                            field=field,
+                            value=clip_id,
+                        )
                     tensors.append(tensor)
             return tensors
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
-        return [decode_tensor(tensor) for tensor in self.encoded_short_memory(clip_ids, as_of=as_of)]
+        return [
+            decode_tensor(tensor) for tensor in self.encoded_short_memory(clip_ids, as_of=as_of)
+        ]
 
     # -- grounding and long-term memory
 
@@ -206,24 +254,41 @@ class EmbeddedUser:
         raw_short_memory: bool = False,
     ) -> Grounding:
         question = checked_question(
-            question_feature, limit=limit, streams=streams, start_ns=start_ns, end_ns=end_ns, min_score=min_score, policy=policy,
-            question_tokens=question_tokens, rerank=rerank, with_short_memory=with_short_memory, raw_short_memory=raw_short_memory,
-            fallback=fallback, space=space,
-        )  # fmt: skip
+            question_feature,
+            limit=limit,
+            streams=streams,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            min_score=min_score,
+            policy=policy,
+            question_tokens=question_tokens,
+            rerank=rerank,
+            with_short_memory=with_short_memory,
+            raw_short_memory=raw_short_memory,
+            fallback=fallback,
+            space=space,
+        )
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = moments.resolve(memory.environment, view, as_of, min_revision)
             return ground(memory.environment, view, question, revision)
 
     def long_term(
-        self, *, stream: str | None = None, as_of: AsOf | None = None, max_tokens: int = 512, space: str | None = None
+        self,
+        *,
+        stream: str | None = None,
+        as_of: AsOf | None = None,
+        max_tokens: int = 512,
+        space: str | None = None,
     ) -> LongTermMemory:
         check_int(max_tokens, "max_tokens", 1, limits.TOKENS_MAX)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = moments.resolve(memory.environment, view, as_of)
             stream_nos = view.stream_nos(None if stream is None else (check_id(stream, "stream"),))
-            space_no = view.searched_space(stream_nos, None if space is None else check_id(space, "space"))
+            space_no = view.searched_space(
+                stream_nos, None if space is None else check_id(space, "space")
+            )
             if space_no is None:
                 raise NotFound("the user has no stream", reason="STREAM_NOT_FOUND", field="stream")
             return long_term(memory.environment, view, stream_nos, space_no, revision, max_tokens)
@@ -243,13 +308,22 @@ class EmbeddedUser:
     ) -> Fact:
         text = check_text(text, "text")
         operation = PutFact(
-            text, _checked_about(about), None if key is None else _checked_key(key), optional_ns(valid_from, "valid_from"),
-            optional_ns(valid_to, "valid_to"), _checked_evidence(evidence), self._feature(text, feature), self._clock.now_ns(),
-        )  # fmt: skip
+            text,
+            _checked_about(about),
+            None if key is None else _checked_key(key),
+            optional_ns(valid_from, "valid_from"),
+            optional_ns(valid_to, "valid_to"),
+            _checked_evidence(evidence),
+            self._feature(text, feature),
+            self._clock.now_ns(),
+        )
         if operation.valid_from_ns is not None and operation.valid_to_ns is not None:
             check_range(operation.valid_from_ns, operation.valid_to_ns, "valid_to")
-        if not self._catalog.has_user(self._id) and (operation.evidence or operation.feature is not None):
-            # Nothing that a new user does not have yet can be cited; refuse before the user is made.
+        if not self._catalog.has_user(self._id) and (
+            operation.evidence or operation.feature is not None
+        ):
+            # Nothing that a new user does not have yet can be cited; refuse before the user is
+            # made.
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=self._id)
         return self._commit(operation, create=True)  # type: ignore[return-value]
 
@@ -266,10 +340,15 @@ class EmbeddedUser:
     ) -> Fact:
         text = None if text is None else check_text(text, "text")
         operation = ReviseFact(
-            fact_id, text, None if about is None else _checked_about(about), optional_ns(valid_from, "valid_from"),
-            optional_ns(valid_to, "valid_to"), None if evidence is None else _checked_evidence(evidence),
-            self._feature(text, feature), self._clock.now_ns(),
-        )  # fmt: skip
+            fact_id,
+            text,
+            None if about is None else _checked_about(about),
+            optional_ns(valid_from, "valid_from"),
+            optional_ns(valid_to, "valid_to"),
+            None if evidence is None else _checked_evidence(evidence),
+            self._feature(text, feature),
+            self._clock.now_ns(),
+        )
         return self._commit(operation)  # type: ignore[return-value]
 
     def forget(self, fact_id: str) -> None:
@@ -284,13 +363,17 @@ class EmbeddedUser:
             raise NotFound("no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id)
         return known
 
-    def facts(self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000) -> list[Fact]:
+    def facts(
+        self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000
+    ) -> list[Fact]:
         check_int(limit, "limit", 1, limits.LIMIT_MAX)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = moments.resolve(memory.environment, view, as_of)
             with memory.environment.read() as txn:
-                return recall.current_facts(txn, view, about, view.revision if revision is None else revision, limit)
+                return recall.current_facts(
+                    txn, view, about, view.revision if revision is None else revision, limit
+                )
 
     def recall(
         self,
@@ -327,12 +410,25 @@ class EmbeddedUser:
             wanted = schema.value_key(key, view.revision if revision is None else revision)
             with memory.environment.read() as txn:
                 found = txn.last_at_or_before(Table.VALUES, wanted, wanted[:-8])
-                return None if found is None else unpack(Table.VALUES, found[0], found[1], ValueRecord).json
+                return (
+                    None
+                    if found is None
+                    else unpack(Table.VALUES, found[0], found[1], ValueRecord).json
+                )
 
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
         check_id(name, "snapshot")
-        if isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)) or not 0 < ttl_s <= limits.SNAPSHOT_TTL_S_MAX:
-            raise InvalidArgument(f"ttl_s is above 0 and at most {limits.SNAPSHOT_TTL_S_MAX}", reason="OUT_OF_RANGE", field="ttl_s", value=ttl_s)
+        if (
+            isinstance(ttl_s, bool)
+            or not isinstance(ttl_s, (int, float))
+            or not 0 < ttl_s <= limits.SNAPSHOT_TTL_S_MAX
+        ):
+            raise InvalidArgument(
+                f"ttl_s is above 0 and at most {limits.SNAPSHOT_TTL_S_MAX}",
+                reason="OUT_OF_RANGE",
+                field="ttl_s",
+                value=ttl_s,
+            )
         now_ns = self._clock.now_ns()
         return self._commit(PutSnapshot(name, now_ns, now_ns + int(ttl_s * 1e9)))  # type: ignore[return-value]
 
@@ -340,9 +436,14 @@ class EmbeddedUser:
         now_ns = self._clock.now_ns()
         with self._users.use(self._id) as memory, memory.environment.read() as txn:
             records = [
-                (key.decode(), unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord)) for key, stored in txn.scan(Table.SNAPSHOTS)
+                (key.decode(), unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord))
+                for key, stored in txn.scan(Table.SNAPSHOTS)
             ]
-        return [Snapshot(name, r.revision, r.created_ns, r.expires_ns) for name, r in records if r.expires_ns > now_ns]
+        return [
+            Snapshot(name, r.revision, r.created_ns, r.expires_ns)
+            for name, r in records
+            if r.expires_ns > now_ns
+        ]
 
     def release(self, name: str) -> None:
         self._commit(ReleaseSnapshot(check_id(name, "snapshot")))
@@ -350,7 +451,9 @@ class EmbeddedUser:
     # -- changes
 
     def changes(self, from_revision: int = 0, *, limit: int = _WATCH_PAGE) -> list[Change]:
-        """Changes of whole commits after ``from_revision``: at least one commit, then until ``limit`` is reached."""
+        """Changes of whole commits after ``from_revision``: at least one commit, then until
+        ``limit`` is reached.
+        """
         check_int(from_revision, "from_revision", 0, 2**63)
         with self._users.use(self._id) as memory:
             return watch.changes(memory.environment, memory.view, from_revision, limit)
@@ -361,7 +464,8 @@ class EmbeddedUser:
             return memory.wait_for_revision(revision, timeout_s)
 
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
-        """Call ``callback(revision)`` from the committing thread after each commit; the returned function ends it.
+        """Call ``callback(revision)`` from the committing thread after each commit; the returned
+        function ends it.
 
         The user is kept open meanwhile.
         """
@@ -417,13 +521,20 @@ class EmbeddedUser:
 
     def _write_clip(self, stream: str, space: Space | None, clip: Clip) -> WriteClip:
         short = clip.short_memory
-        tensor = short if short is None or isinstance(short, EncodedTensor) else encode_tensor(short)
+        tensor = (
+            short if short is None or isinstance(short, EncodedTensor) else encode_tensor(short)
+        )
         return WriteClip(stream, space, clip, tensor, content_hash(clip, tensor))
 
     def _check_first_write(self, operation: WriteClip) -> None:
         """A refused first write must not leave a user behind."""
         if operation.space is None:
-            raise NotFound("no such user; name the stream's space to create it", reason="USER_NOT_FOUND", field="user", value=self._id)
+            raise NotFound(
+                "no such user; name the stream's space to create it",
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=self._id,
+            )
         check_clip(operation.space, None, operation)
 
     def _feature(self, text: str | None, feature: Array | None) -> Array | None:
@@ -442,9 +553,16 @@ def encode_value(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument("the value is not JSON", reason="BAD_VALUE", field="value", value=type(value).__name__) from error
+        raise InvalidArgument(
+            "the value is not JSON", reason="BAD_VALUE", field="value", value=type(value).__name__
+        ) from error
     if size > limits.VALUE_BYTES_MAX:
-        raise InvalidArgument(f"the value has more than {limits.VALUE_BYTES_MAX} bytes", reason="TOO_LARGE", field="value", value=size)
+        raise InvalidArgument(
+            f"the value has more than {limits.VALUE_BYTES_MAX} bytes",
+            reason="TOO_LARGE",
+            field="value",
+            value=size,
+        )
     return text
 
 
@@ -452,20 +570,32 @@ def _checked_key(key: str) -> str:
     check_text(key, "key", limits.KEY_CHARS_MAX)
     if len(key.encode()) > limits.KEY_CHARS_MAX:
         # LMDB keys have at most 511 bytes.
-        raise InvalidArgument(f"a key has at most {limits.KEY_CHARS_MAX} bytes of UTF-8", reason="TOO_LARGE", field="key", value=key)
+        raise InvalidArgument(
+            f"a key has at most {limits.KEY_CHARS_MAX} bytes of UTF-8",
+            reason="TOO_LARGE",
+            field="key",
+            value=key,
+        )
     return key
 
 
 def _checked_about(about: Iterable[str]) -> tuple[str, ...]:
     if isinstance(about, str):
-        raise InvalidArgument("about is a list of texts", reason="BAD_TYPE", field="about", value=about)
+        raise InvalidArgument(
+            "about is a list of texts", reason="BAD_TYPE", field="about", value=about
+        )
     names = check_many(about, str, "about", limits.ABOUT_MAX)
-    return tuple(check_text(name, f"about[{index}]", limits.LABEL_VALUE_CHARS_MAX) for index, name in enumerate(names))
+    return tuple(
+        check_text(name, f"about[{index}]", limits.LABEL_VALUE_CHARS_MAX)
+        for index, name in enumerate(names)
+    )
 
 
 def _checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
     if isinstance(evidence, str):
-        raise InvalidArgument("evidence is a list of clip ids", reason="BAD_TYPE", field="evidence", value=evidence)
+        raise InvalidArgument(
+            "evidence is a list of clip ids", reason="BAD_TYPE", field="evidence", value=evidence
+        )
     return check_many(evidence, str, "evidence", limits.EVIDENCE_MAX)
 
 

@@ -29,7 +29,9 @@ class _Slot:
 class Users:
     """Open users, at most ``open_users_max`` beside those in use."""
 
-    def __init__(self, directory: DataDirectory, catalog: Catalog, config: EngineConfig, clock: Clock) -> None:
+    def __init__(
+        self, directory: DataDirectory, catalog: Catalog, config: EngineConfig, clock: Clock
+    ) -> None:
         self._directory = directory
         self._catalog = catalog
         self._config = config
@@ -64,7 +66,9 @@ class Users:
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""
         with self._lock:
-            return [(user, slot.memory) for user, slot in self._slots.items() if slot.memory is not None]
+            return [
+                (user, slot.memory) for user, slot in self._slots.items() if slot.memory is not None
+            ]
 
     @contextmanager
     def exclusively(self, user: str) -> Iterator[None]:
@@ -102,7 +106,8 @@ class Users:
             memory = UserMemory.create(path, user, self._config, self._clock)
         else:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
-        # A crash may have come between the two; a user is listed once it could have been acknowledged.
+        # A crash may have come between the two; a user is listed once it could have been
+        # acknowledged.
         self._catalog.add_user(user)
         return memory
 
@@ -112,7 +117,9 @@ class Users:
             excess = len(self._slots) - self._config.open_users_max
             if excess <= 0:
                 return
-            victims = [(user, slot) for user, slot in self._slots.items() if slot.users == 0][:excess]
+            victims = [(user, slot) for user, slot in self._slots.items() if slot.users == 0][
+                :excess
+            ]
         for user, slot in victims:
             with slot.lock:
                 with self._lock:

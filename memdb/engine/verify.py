@@ -1,4 +1,6 @@
-"""Verification: every stored value is whole, the tables agree, and the running indexes equal the store."""
+"""Verification: every stored value is whole, the tables agree, and the running indexes equal the
+store.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,17 @@ def _index_differences(txn: Transaction, view: View) -> Iterator[Discrepancy]:
         # The store may be commits ahead of the view: compare the rows that the view knows.
         born = expected.columns["birth"] <= np.uint64(view.revision)
         if int(np.count_nonzero(born)) != running.rows:
-            yield Discrepancy(user, where, f"has {running.rows} rows, the store {int(np.count_nonzero(born))}")
+            yield Discrepancy(
+                user, where, f"has {running.rows} rows, the store {int(np.count_nonzero(born))}"
+            )
             continue
         for name in ("clip_no", "birth", "start_ns", "end_ns", "stream_no", "seq", "sealed"):
             if not np.array_equal(running.columns[name], expected.columns[name][born]):
                 yield Discrepancy(user, where, f"column {name} differs from the store")
         rows = np.flatnonzero(born)
-        if not np.array_equal(running.matrix.take(np.arange(running.rows)), expected.matrix.take(rows)):
+        if not np.array_equal(
+            running.matrix.take(np.arange(running.rows)), expected.matrix.take(rows)
+        ):
             yield Discrepancy(user, where, "vectors differ from the store")
 
 

@@ -1,6 +1,7 @@
 """A user's memory as of one commit: what every read works on.
 
-Immutable, replaced as a whole after each commit, so a read sees the state of exactly one revision without a lock.
+Immutable, replaced as a whole after each commit, so a read sees the state of exactly one revision
+without a lock.
 """
 
 from __future__ import annotations
@@ -37,24 +38,36 @@ class View:
         for name in names:
             stream = self.state.streams.get(name)
             if stream is None:
-                raise NotFound("no such stream", reason="STREAM_NOT_FOUND", field="streams", value=name)
+                raise NotFound(
+                    "no such stream", reason="STREAM_NOT_FOUND", field="streams", value=name
+                )
             numbers.append(stream.no)
         return tuple(numbers)
 
     def searched_space(self, stream_nos: tuple[int, ...] | None, space: str | None) -> int | None:
         """Number of the one space to search; None when the user has no stream yet.
 
-        Raises `NotFound` (``SPACE_NOT_FOUND``) and `InvalidArgument` (``SPACE_REQUIRED``) when the streams span several.
+        Raises `NotFound` (``SPACE_NOT_FOUND``) and `InvalidArgument` (``SPACE_REQUIRED``) when the
+        streams span several.
         """
         if space is not None:
             no = self.state.space_no(space)
             if no is None:
-                raise NotFound("the user has no stream in this space", reason="SPACE_NOT_FOUND", field="space", value=space)
+                raise NotFound(
+                    "the user has no stream in this space",
+                    reason="SPACE_NOT_FOUND",
+                    field="space",
+                    value=space,
+                )
             return no
         wanted = {
-            stream.space_no for stream in self.state.streams.values() if stream_nos is None or stream.no in stream_nos
+            stream.space_no
+            for stream in self.state.streams.values()
+            if stream_nos is None or stream.no in stream_nos
         }
         if len(wanted) > 1:
             names = ", ".join(sorted(self.state.spaces[no].name for no in wanted))
-            raise InvalidArgument(f"the streams span several spaces: {names}", reason="SPACE_REQUIRED", field="space")
+            raise InvalidArgument(
+                f"the streams span several spaces: {names}", reason="SPACE_REQUIRED", field="space"
+            )
         return next(iter(wanted), None)

@@ -16,7 +16,9 @@ from memdb.types.stream import StreamInfo
 
 
 def changes(environment: Environment, view: View, from_revision: int, limit: int) -> list[Change]:
-    """Changes of whole commits after ``from_revision``, until ``limit`` is reached or the view's revision."""
+    """Changes of whole commits after ``from_revision``, until ``limit`` is reached or the view's
+    revision.
+    """
     found: list[Change] = []
     with environment.read() as txn:
         for revision in range(from_revision + 1, view.revision + 1):
@@ -26,21 +28,28 @@ def changes(environment: Environment, view: View, from_revision: int, limit: int
                 raise DataLoss("a log record is missing", reason="MISSING", field=f"log/{revision}")
             record = unpack(Table.LOG, key, stored, LogRecord)
             found.extend(
-                _change(txn, view, revision, index, record.time_ns, entry) for index, entry in enumerate(record.entries)
+                _change(txn, view, revision, index, record.time_ns, entry)
+                for index, entry in enumerate(record.entries)
             )
             if len(found) >= limit:
                 break
     return found
 
 
-def _change(txn: Transaction, view: View, revision: int, index: int, time_ns: int, entry: LogEntry) -> Change:
+def _change(
+    txn: Transaction, view: View, revision: int, index: int, time_ns: int, entry: LogEntry
+) -> Change:
     state = view.state
     match entry.kind:
         case "clip":
-            return Change(revision, index, time_ns, "clip", clip=load_clip(txn, state, entry.no, revision))
+            return Change(
+                revision, index, time_ns, "clip", clip=load_clip(txn, state, entry.no, revision)
+            )
         case "fact":
             # None when the fact was forgotten since.
-            return Change(revision, index, time_ns, "fact", fact=load_fact(txn, view, entry.no, revision))
+            return Change(
+                revision, index, time_ns, "fact", fact=load_fact(txn, view, entry.no, revision)
+            )
         case "stream":
             stream = state.streams[state.stream_names[entry.no]]
             info = StreamInfo(stream.name, state.spaces[stream.space_no].name, stream.revision)

@@ -1,11 +1,12 @@
 """Group commit: callers queue operations, one of them commits for all.
 
-There is no writer thread.  Whoever finds the writer idle becomes its leader, commits what is queued (its own operations
-and whatever has joined) until its own are done, and hands leadership to a waiting caller.  While a commit waits for the
-disk, the next group gathers; a lone caller pays for exactly one commit and no thread switch.
+There is no writer thread.  Whoever finds the writer idle becomes its leader, commits what is queued
+(its own operations and whatever has joined) until its own are done, and hands leadership to a
+waiting caller.  While a commit waits for the disk, the next group gathers; a lone caller pays for
+exactly one commit and no thread switch.
 
-A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, or before an operation on a subject that the group already
-changes, so that every version of a thing has a revision of its own.
+A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, or before an operation on a subject
+that the group already changes, so that every version of a thing has a revision of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.operation import Operation, payload_bytes, subject
 
 QUEUE_BYTES_MAX: Final = 256 << 20
-"""Payload bytes waiting for one user's commits; beyond it a write is refused with ``OVERLOADED``."""
+"""Payload bytes waiting for one user's commits; beyond it a write is refused with ``OVERLOADED``.
+"""
 
 
 class _Submission:
@@ -57,8 +59,8 @@ class Writer:
     def write(self, operations: list[Operation]) -> list[Outcome]:
         """Commit ``operations`` in order; blocks until they are durable and published.
 
-        Raises the error of a commit that failed as a whole, `ResourceExhausted` (``OVERLOADED``) when the queue is full
-        and `Unavailable` (``CLOSED``).
+        Raises the error of a commit that failed as a whole, `ResourceExhausted` (``OVERLOADED``)
+        when the queue is full and `Unavailable` (``CLOSED``).
         """
         if not operations:
             return []
@@ -68,7 +70,10 @@ class Writer:
                 raise Unavailable("the database is closed", reason="CLOSED")
             if self._queue and self._queued_bytes + submission.size > QUEUE_BYTES_MAX:
                 raise ResourceExhausted(
-                    "too many writes are waiting", reason="OVERLOADED", field="queued_bytes", value=self._queued_bytes
+                    "too many writes are waiting",
+                    reason="OVERLOADED",
+                    field="queued_bytes",
+                    value=self._queued_bytes,
                 )
             self._queue.append(submission)
             self._queued_bytes += submission.size
@@ -139,7 +144,10 @@ class Writer:
         return group
 
     def _settle(
-        self, group: list[tuple[_Submission, Operation]], outcomes: list[Outcome] | None, error: BaseException | None
+        self,
+        group: list[tuple[_Submission, Operation]],
+        outcomes: list[Outcome] | None,
+        error: BaseException | None,
     ) -> None:
         finished: list[_Submission] = []
         for index, (submission, _) in enumerate(group):

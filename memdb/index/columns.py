@@ -1,8 +1,8 @@
 """Columns beside a matrix: what filters ask of a row, as growing numpy arrays.
 
-Readers hold views of the first n entries; growth copies, so their views stay as they were.  The only entry ever changed
-in place is ``death``, and only from `ALIVE` to a revision later than any published one, so a reader at an earlier
-revision decides the same before and after.
+Readers hold views of the first n entries; growth copies, so their views stay as they were.  The
+only entry ever changed in place is ``death``, and only from `ALIVE` to a revision later than any
+published one, so a reader at an earlier revision decides the same before and after.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Columns:
     def __init__(self, **dtypes: Any) -> None:
         self.rows = 0
         self._capacity = 64
-        self._arrays: dict[str, Array] = {name: np.empty(self._capacity, dtype) for name, dtype in dtypes.items()}
+        self._arrays: dict[str, Array] = {
+            name: np.empty(self._capacity, dtype) for name, dtype in dtypes.items()
+        }
 
     def append(self, **values: Any) -> None:
         """Add one or more rows; every column must be given, as scalars or as arrays of one length."""

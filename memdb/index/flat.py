@@ -1,7 +1,8 @@
-"""Exact search of a matrix with FAISS's brute-force kernels; filters act inside the search, never after it.
+"""Exact search of a matrix with FAISS's brute-force kernels; filters act inside the search, never
+after it.
 
-The kernels are called on the matrix's own memory: a FAISS index object would hold a second copy and could not be
-searched while it grows.  They release the GIL.
+The kernels are called on the matrix's own memory: a FAISS index object would hold a second copy and
+could not be searched while it grows.  They release the GIL.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array
 
 _SPARSE_SHARE: Final = 0.25
-"""Below this share of allowed rows, scoring the listed rows is quicker than scanning all with a bitmap."""
+"""Below this share of allowed rows, scoring the listed rows is quicker than scanning all with a
+bitmap.
+"""
 
 
-def search(matrix: Matrix, rows: int, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
-    """The ``limit`` best of the first ``rows`` rows by inner product with the (dim,) float32 ``query``.
+def search(
+    matrix: Matrix, rows: int, query: Array, limit: int, allowed: Array | None
+) -> tuple[Array, Array]:
+    """The ``limit`` best of the first ``rows`` rows by inner product with the (dim,) float32
+    ``query``.
 
-    allowed: (rows,) bool, or None for all.  Returns (row numbers int64, scores float32), best first, equal scores by
-    row; fewer than ``limit`` when fewer are allowed.
+    allowed: (rows,) bool, or None for all.  Returns (row numbers int64, scores float32), best
+    first, equal scores by row; fewer than ``limit`` when fewer are allowed.
     """
     found_rows: list[Array] = []
     found_scores: list[Array] = []
@@ -39,7 +45,9 @@ def search(matrix: Matrix, rows: int, query: Array, limit: int, allowed: Array |
     return row_numbers[order], scores[order]
 
 
-def _search_chunk(chunk: Array, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
+def _search_chunk(
+    chunk: Array, query: Array, limit: int, allowed: Array | None
+) -> tuple[Array, Array]:
     count = len(chunk)
     selector = None
     if allowed is not None:
@@ -57,9 +65,16 @@ def _search_chunk(chunk: Array, query: Array, limit: int, allowed: Array | None)
     scores = np.empty((1, limit), np.float32)
     labels = np.empty((1, limit), np.int64)
     faiss.knn_inner_product(
-        faiss.swig_ptr(query), faiss.swig_ptr(chunk), chunk.shape[1], 1, count, limit,
-        faiss.swig_ptr(scores), faiss.swig_ptr(labels), selector,
-    )  # fmt: skip
+        faiss.swig_ptr(query),
+        faiss.swig_ptr(chunk),
+        chunk.shape[1],
+        1,
+        count,
+        limit,
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(labels),
+        selector,
+    )
     valid = labels[0] >= 0
     return labels[0][valid], scores[0][valid]
 
@@ -69,6 +84,10 @@ def all_scores(matrix: Matrix, rows: int, query: Array) -> Array:
     out = np.empty(rows, np.float32)
     for first, chunk in matrix.chunks(rows):
         faiss.fvec_inner_products_ny(
-            faiss.swig_ptr(out[first : first + len(chunk)]), faiss.swig_ptr(query), faiss.swig_ptr(chunk), chunk.shape[1], len(chunk)
+            faiss.swig_ptr(out[first : first + len(chunk)]),
+            faiss.swig_ptr(query),
+            faiss.swig_ptr(chunk),
+            chunk.shape[1],
+            len(chunk),
         )
     return out

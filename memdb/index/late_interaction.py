@@ -1,7 +1,8 @@
-"""Late interaction: how well a question's tokens match the rows of a clip's short-term memory, and where.
+"""Late interaction: how well a question's tokens match the rows of a clip's short-term memory, and
+where.
 
-MaxSim after Khattab and Zaharia, "ColBERT" (2020), section 3.2: the mean over question tokens of the best cosine among
-the clip's rows.
+MaxSim after Khattab and Zaharia, "ColBERT" (2020), section 3.2: the mean over question tokens of
+the best cosine among the clip's rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """An append-only float32 matrix that readers may search while it grows.
 
-Rows live in chunks that are never moved: a reader that was told `n` rows may read rows [0, n) for ever, without a lock,
-while the writer fills rows from n on.  The first chunk is small, each next one doubles up to `CHUNK_ROWS_MAX`; memory
-of a chunk that is not filled yet is reserved but not resident.
+Rows live in chunks that are never moved: a reader that was told `n` rows may read rows [0, n) for
+ever, without a lock, while the writer fills rows from n on.  The first chunk is small, each next
+one doubles up to `CHUNK_ROWS_MAX`; memory of a chunk that is not filled yet is reserved but not
+resident.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The clips of one user in one space: exact search under filters, at any revision.
 
-A row is one *version* of a clip, alive in revisions [birth, death).  Rows are only ever appended, in the order (birth,
-clip number), so that a rebuilt partition is equal to the one that grew.
+A row is one *version* of a clip, alive in revisions [birth, death).  Rows are only ever appended,
+in the order (birth, clip number), so that a rebuilt partition is equal to the one that grew.
 """
 
 from __future__ import annotations
@@ -45,7 +45,12 @@ class Filter:
     @property
     def empty(self) -> bool:
         """Whether it restricts nothing."""
-        return self.stream_nos is None and self.start_ns is None and self.end_ns is None and not self.sealed_only
+        return (
+            self.stream_nos is None
+            and self.start_ns is None
+            and self.end_ns is None
+            and not self.sealed_only
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,9 @@ class PartitionView:
     """(rows,) bool at the view's revision; None when every row is alive."""
 
     def allowed(self, which: Filter, as_of: int | None) -> Array | None:
-        """(rows,) bool of the rows that ``which`` admits at ``as_of`` (None: at the view's own revision)."""
+        """(rows,) bool of the rows that ``which`` admits at ``as_of`` (None: at the view's own
+        revision).
+        """
         column = self.columns
         mask: Array | None
         if as_of is None:
@@ -128,7 +135,9 @@ class Partition:
         first = self._columns.rows
         superseded: list[int] = []
         death = added.death.copy()
-        for offset, (clip_no, sealed) in enumerate(zip(added.clip_no.tolist(), added.sealed.tolist(), strict=True)):
+        for offset, (clip_no, sealed) in enumerate(
+            zip(added.clip_no.tolist(), added.sealed.tolist(), strict=True)
+        ):
             if clip_no in self._open_rows:
                 row = self._open_rows.pop(clip_no)
                 birth = int(added.birth[offset])
@@ -140,9 +149,16 @@ class Partition:
             if not sealed:
                 self._open_rows[clip_no] = first + offset
         self._columns.append(
-            clip_no=added.clip_no, stream_no=added.stream_no, epoch=added.epoch, seq=added.seq, start_ns=added.start_ns,
-            end_ns=added.end_ns, sealed=added.sealed, birth=added.birth, death=death,
-        )  # fmt: skip
+            clip_no=added.clip_no,
+            stream_no=added.stream_no,
+            epoch=added.epoch,
+            seq=added.seq,
+            start_ns=added.start_ns,
+            end_ns=added.end_ns,
+            sealed=added.sealed,
+            birth=added.birth,
+            death=death,
+        )
         self._matrix.append(self._prepared(added.vectors))
         if superseded or self._head_alive is not None:
             alive = np.ones(self._columns.rows, bool)
@@ -154,7 +170,12 @@ class Partition:
     def view(self) -> PartitionView:
         """What readers may use from now on."""
         return PartitionView(
-            self._matrix.dim, self._cosine, self._columns.rows, self._matrix, self._columns.views(), self._head_alive
+            self._matrix.dim,
+            self._cosine,
+            self._columns.rows,
+            self._matrix,
+            self._columns.views(),
+            self._head_alive,
         )
 
     def _prepared(self, vectors: Array) -> Array:

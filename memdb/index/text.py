@@ -1,8 +1,10 @@
-"""Words and text features of a user's facts and utterances: BM25 and exact cosine, fused, at any revision.
+"""Words and text features of a user's facts and utterances: BM25 and exact cosine, fused, at any
+revision.
 
-BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.4, with
-k1 = 1.2, b = 0.75 and the idf ln(1 + (N - n + 0.5) / (n + 0.5)).  N, n and the mean length count the documents alive at
-the asked revision, so an answer as of a revision does not depend on what came later.
+BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009),
+section 3.4, with k1 = 1.2, b = 0.75 and the idf ln(1 + (N - n + 0.5) / (n + 0.5)).  N, n and the
+mean length count the documents alive at the asked revision, so an answer as of a revision does not
+depend on what came later.
 """
 
 from __future__ import annotations
@@ -71,11 +73,13 @@ class TextView:
     postings: dict[str, list[tuple[int, int]]]
     """word -> (document, occurrences); readers stop at ``documents``."""
 
-    def search(self, question: str, feature: Array | None, space_no: int | None, limit: int, as_of: int) -> list[Match]:
+    def search(
+        self, question: str, feature: Array | None, space_no: int | None, limit: int, as_of: int
+    ) -> list[Match]:
         """The ``limit`` best documents alive at ``as_of``.
 
-        score = 0.6 * max(cosine, 0) + 0.4 * bm25 / (largest bm25 of the answer), or the second term alone without a
-        feature.  Documents that neither arm finds are left out.
+        score = 0.6 * max(cosine, 0) + 0.4 * bm25 / (largest bm25 of the answer), or the second term
+        alone without a feature.  Documents that neither arm finds are left out.
         """
         count = self.documents
         if count == 0:
@@ -89,15 +93,23 @@ class TextView:
             query = np.ascontiguousarray(feature, np.float32)
             norm = float(np.linalg.norm(query))
             if norm > 0.0:
-                semantic[documents] = flat.all_scores(matrix, rows, np.ascontiguousarray(query / np.float32(norm)))
+                semantic[documents] = flat.all_scores(
+                    matrix, rows, np.ascontiguousarray(query / np.float32(norm))
+                )
         top_lexical = float(lexical.max(initial=0.0))
         fused = lexical / top_lexical if top_lexical > 0.0 else np.zeros(count)
         if feature is not None:
-            fused = _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0)) + (1.0 - _SEMANTIC_WEIGHT) * fused
+            fused = (
+                _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0))
+                + (1.0 - _SEMANTIC_WEIGHT) * fused
+            )
         fused = np.where(alive, fused, 0.0)
         found = np.flatnonzero(fused > 0.0)
         order = found[np.lexsort((found, -fused[found]))][:limit]
-        return [self._match(int(row), float(fused[row]), float(lexical[row]), float(semantic[row])) for row in order]
+        return [
+            self._match(int(row), float(fused[row]), float(lexical[row]), float(semantic[row]))
+            for row in order
+        ]
 
     def _match(self, row: int, score: float, lexical: float, semantic: float) -> Match:
         arms: dict[str, float] = {}
@@ -107,7 +119,12 @@ class TextView:
             arms["semantic"] = semantic
         column = self.columns
         return Match(
-            int(column["kind"][row]), int(column["no"][row]), int(column["index"][row]), int(column["birth"][row]), score, arms
+            int(column["kind"][row]),
+            int(column["no"][row]),
+            int(column["index"][row]),
+            int(column["birth"][row]),
+            score,
+            arms,
         )
 
     def _bm25(self, question: str, alive: Array) -> Array:
@@ -138,9 +155,15 @@ class TextIndex:
 
     def __init__(self) -> None:
         self._columns = Columns(
-            kind=np.uint8, no=np.uint64, index=np.uint32, birth=np.uint64, death=np.uint64, start_ns=np.int64,
-            stream_no=np.uint32, length=np.uint32,
-        )  # fmt: skip
+            kind=np.uint8,
+            no=np.uint64,
+            index=np.uint32,
+            birth=np.uint64,
+            death=np.uint64,
+            start_ns=np.int64,
+            stream_no=np.uint32,
+            length=np.uint32,
+        )
         self._postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         self._features: dict[int, tuple[Matrix, list[int]]] = {}
         self._current: dict[tuple[int, int], list[int]] = {}
@@ -150,14 +173,22 @@ class TextIndex:
         row = self._columns.rows
         counted = Counter(words(document.text))
         self._columns.append(
-            kind=document.kind, no=document.no, index=document.index, birth=document.birth, death=document.death,
-            start_ns=document.start_ns, stream_no=document.stream_no, length=sum(counted.values()),
-        )  # fmt: skip
+            kind=document.kind,
+            no=document.no,
+            index=document.index,
+            birth=document.birth,
+            death=document.death,
+            start_ns=document.start_ns,
+            stream_no=document.stream_no,
+            length=sum(counted.values()),
+        )
         for word, occurrences in counted.items():
             self._postings[word].append((row, occurrences))
         if document.feature is not None and document.space_no is not None:
             feature = np.asarray(document.feature, np.float32)
-            matrix, documents = self._features.setdefault(document.space_no, (Matrix(feature.shape[0]), []))
+            matrix, documents = self._features.setdefault(
+                document.space_no, (Matrix(feature.shape[0]), [])
+            )
             norm = float(np.linalg.norm(feature))
             matrix.append((feature / np.float32(norm) if norm > 0.0 else feature)[None])
             documents.append(row)
@@ -172,7 +203,8 @@ class TextIndex:
     def drop(self, kind: int, no: int) -> None:
         """Make every version of a text unfindable at any revision, and lose its words and feature.
 
-        What the words say must not stay behind, so the postings and features are rebuilt without it.
+        What the words say must not stay behind, so the postings and features are rebuilt without
+        it.
         """
         columns = self._columns.views()
         gone = set(np.flatnonzero((columns["kind"] == kind) & (columns["no"] == no)).tolist())
@@ -180,12 +212,17 @@ class TextIndex:
             self._columns.set("death", row, 0)
             self._columns.set("birth", row, int(ALIVE))
         self._current.pop((kind, no), None)
-        kept = ((word, [pair for pair in posted if pair[0] not in gone]) for word, posted in self._postings.items())
+        kept = (
+            (word, [pair for pair in posted if pair[0] not in gone])
+            for word, posted in self._postings.items()
+        )
         self._postings = defaultdict(list, {word: posted for word, posted in kept if posted})
         for space_no, (matrix, documents) in list(self._features.items()):
             if gone.isdisjoint(documents):
                 continue
-            rows = np.array([row for row, document in enumerate(documents) if document not in gone], np.int64)
+            rows = np.array(
+                [row for row, document in enumerate(documents) if document not in gone], np.int64
+            )
             smaller = Matrix(matrix.dim)
             smaller.append(matrix.take(rows))
             self._features[space_no] = (smaller, [documents[row] for row in rows.tolist()])
@@ -195,6 +232,9 @@ class TextIndex:
         return TextView(
             self._columns.rows,
             self._columns.views(),
-            {space_no: (matrix, matrix.rows, np.array(documents, np.int64)) for space_no, (matrix, documents) in self._features.items()},
+            {
+                space_no: (matrix, matrix.rows, np.array(documents, np.int64))
+                for space_no, (matrix, documents) in self._features.items()
+            },
             self._postings,
         )

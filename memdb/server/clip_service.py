@@ -28,7 +28,7 @@ from memdb.wire.streams import gap_to_proto, ledger_to_proto
 CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
 """Clips of one answer message; below the 4 MiB that a client accepts by default, unless a single
 clip is larger."""
-PAGE_CLIPS: Final = 64
+PAGE_CLIPS: Final = 256
 """Clips read from the engine at once."""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.server.calls import commits
@@ -18,11 +16,8 @@ from memdb.wire.facts import (
     remember_arguments,
     revise_arguments,
     value_from_json,
-    value_to_json,
 )
 from memdb.wire.moments import as_of_from_proto
-
-_NONE: Final = object()
 
 
 class MemoryService:
@@ -77,12 +72,8 @@ class MemoryService:
 
     def get_value(self, request: pb.GetValueRequest) -> pb.GetValueResponse:
         """The value under a key."""
-        value = self._user(request.user).get(
-            request.key,
-            _NONE,
-            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
-        )
-        return pb.GetValueResponse(json=None if value is _NONE else value_to_json(value))
+        as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
+        return pb.GetValueResponse(json=self._user(request.user).get_json(request.key, as_of=as_of))
 
     def get_long_term_memory(
         self, request: pb.GetLongTermMemoryRequest

@@ -7,6 +7,7 @@ Nothing is buffered for a watcher: one that reads slowly is sent to slowly, and 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -16,7 +17,6 @@ from memdb.server.calls import Send
 from memdb.server.drain import Drain
 from memdb.server.executors import Pools
 from memdb.v1 import user_service_pb2 as pb
-from memdb.wire.moments import REVISION_MAX
 from memdb.wire.users import change_to_proto
 
 PAGE_CHANGES: Final = 64
@@ -34,10 +34,12 @@ async def watch(
     Raises `NotFound` (also when the user is erased meanwhile), `Unavailable` (``SHUTTING_DOWN``).
     """
     user = database.user(request.user)
-    revision = min(request.from_revision, REVISION_MAX)
+    revision = request.from_revision
     wake = asyncio.Event()
-    unsubscribe = await pools.read.run(user.subscribe, _waker(wake)) if request.follow else None
+    subscription = _Subscription()
     try:
+        if request.follow:
+            await pools.read.run(subscription.begin, user, _waker(wake))
         with drain.waking(wake):
             while True:
                 drain.check()
@@ -52,8 +54,30 @@ async def watch(
                 drain.check()
                 await _wait(wake)
     finally:
-        if unsubscribe is not None:
-            unsubscribe()
+        # On a thread: the last one to leave a user may have to close it.
+        asyncio.get_running_loop().run_in_executor(None, subscription.end)
+
+
+class _Subscription:
+    """A subscription that ends although its watcher may leave while it is being made."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = False
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def begin(self, user: EmbeddedUser, callback: Callable[[int], None]) -> None:
+        """Subscribe, unless it has ended; may block."""
+        with self._lock:
+            if not self._ended:
+                self._unsubscribe = user.subscribe(callback)
+
+    def end(self) -> None:
+        """Unsubscribe; may block."""
+        with self._lock:
+            self._ended = True
+            if self._unsubscribe is not None:
+                self._unsubscribe()
 
 
 def _waker(wake: asyncio.Event) -> Callable[[int], None]:

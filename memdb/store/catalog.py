@@ -23,14 +23,18 @@ class Catalog:
                 directory.catalog,
                 CATALOG_TABLES,
                 config,
-                lambda txn: txn.put(Table.META, META_FORMAT, pack(META_FORMAT, NumberRecord(FORMAT))),
+                lambda txn: txn.put(
+                    Table.META, META_FORMAT, pack(META_FORMAT, NumberRecord(FORMAT))
+                ),
             )
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
         with self._env.read() as txn:
             for key, stored in txn.scan(Table.SPACES):
                 record = unpack(Table.SPACES, key, stored, SpaceRecord)
-                self._spaces[record.name] = Space(record.name, record.dim, record.metric, record.model)
+                self._spaces[record.name] = Space(
+                    record.name, record.dim, record.metric, record.model
+                )
             for key, _ in txn.scan(Table.USERS):
                 self._users.add(key.decode())
         for user in [user for user in self._users if not directory.user_path(user).exists()]:
@@ -108,7 +112,8 @@ class Catalog:
             wrong.extend(
                 f"user {key!r} has directory {record.name}"
                 for key, stored in txn.scan(Table.USERS)
-                if (record := unpack(Table.USERS, key, stored, NameRecord)).name != self._directory.user_path(key.decode()).name
+                if (record := unpack(Table.USERS, key, stored, NameRecord)).name
+                != self._directory.user_path(key.decode()).name
             )
             for key, stored in txn.scan(Table.SPACES):
                 unpack(Table.SPACES, key, stored, SpaceRecord)

@@ -10,8 +10,8 @@ import xxhash
 
 from memdb.errors import DataLoss
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, EventRecord, UtteranceRecord, pack, unpack
 from memdb.store.rows import NO_STREAM, Row, pack_row, unpack_row
 from memdb.store.schema import Table
@@ -33,8 +33,16 @@ class Placement:
     text_space_no: int | None
 
 
-def put_clip(txn: Transaction, place: Placement, clip: Clip, short_memory: EncodedTensor | None, content: bytes) -> Row:
-    """Write every part of one version of a clip but its ledger row; returns the row of its global memory."""
+def put_clip(
+    txn: Transaction,
+    place: Placement,
+    clip: Clip,
+    short_memory: EncodedTensor | None,
+    content: bytes,
+) -> Row:
+    """Write every part of one version of a clip but its ledger row; returns the row of its global
+    memory.
+    """
     row = Row(place.stream_no, clip.epoch, clip.seq, clip.start_ns, clip.end_ns, clip.sealed)
     key = schema.version_key(place.clip_no, place.birth)
     record = ClipRecord(
@@ -46,7 +54,10 @@ def put_clip(txn: Transaction, place: Placement, clip: Clip, short_memory: Encod
         end_ns=clip.end_ns,
         sealed=clip.sealed,
         frames_per_token_row=clip.frames_per_token_row,
-        transcript=tuple(UtteranceRecord(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript),
+        transcript=tuple(
+            UtteranceRecord(u.start_ns, u.end_ns, u.text, u.speaker, u.language)
+            for u in clip.transcript
+        ),
         events=tuple(EventRecord(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events),
         labels=dict(clip.labels),
         keyframes=len(clip.keyframes),
@@ -59,18 +70,30 @@ def put_clip(txn: Transaction, place: Placement, clip: Clip, short_memory: Encod
     txn.put(Table.VECTORS, vector_key, pack_row(vector_key, row, clip.global_memory))
     if short_memory is not None:
         rows, dim = short_memory.shape
-        txn.put(Table.SHORT_MEMORY, key, seal(key, short_memory.payload, Kind.TENSOR, int(short_memory.codec), rows, dim))
+        txn.put(
+            Table.SHORT_MEMORY,
+            key,
+            seal(key, short_memory.payload, Kind.TENSOR, int(short_memory.codec), rows, dim),
+        )
     for index, keyframe in enumerate(clip.keyframes):
         frame_key = schema.keyframe_key(place.clip_no, place.birth, index)
-        txn.put(Table.KEYFRAMES, frame_key, seal(frame_key, _TIME.pack(keyframe.time_ns) + keyframe.jpeg, Kind.BLOB))
+        txn.put(
+            Table.KEYFRAMES,
+            frame_key,
+            seal(frame_key, _TIME.pack(keyframe.time_ns) + keyframe.jpeg, Kind.BLOB),
+        )
     if record.text_space_no is not None and clip.transcript_features is not None:
         for index, feature in enumerate(clip.transcript_features):
-            text_key = schema.text_key(record.text_space_no, schema.UTTERANCE, place.clip_no, index, place.birth)
+            text_key = schema.text_key(
+                record.text_space_no, schema.UTTERANCE, place.clip_no, index, place.birth
+            )
             txn.put(Table.TEXTS, text_key, pack_row(text_key, row, feature))
     return row
 
 
-def put_fact_feature(txn: Transaction, space_no: int, fact_no: int, birth: int, feature: Array) -> None:
+def put_fact_feature(
+    txn: Transaction, space_no: int, fact_no: int, birth: int, feature: Array
+) -> None:
     """Write the text feature of one version of a fact."""
     key = schema.text_key(space_no, schema.FACT, fact_no, 0, birth)
     txn.put(Table.TEXTS, key, pack_row(key, Row(NO_STREAM, 0, 0, 0, 0, True), feature))
@@ -84,7 +107,9 @@ def get_record(txn: Transaction, clip_no: int, birth: int) -> ClipRecord | None:
 
 
 def version_at(txn: Transaction, clip_no: int, revision: int) -> int | None:
-    """Birth of the version of a clip that was current at ``revision``, None when it did not exist yet."""
+    """Birth of the version of a clip that was current at ``revision``, None when it did not exist
+    yet.
+    """
     prefix = schema.revision_key(clip_no)
     found = txn.last_at_or_before(Table.CLIPS, schema.version_key(clip_no, revision), prefix)
     return None if found is None else schema.split_version_key(found[0])[1]
@@ -109,9 +134,16 @@ def get_short_memory(txn: Transaction, clip_no: int, birth: int) -> EncodedTenso
         return None
     value = unseal(Table.SHORT_MEMORY.value, key, stored, Kind.TENSOR)
     if value.coding not in (Coding.F16, Coding.F16_ZSTD):
-        raise DataLoss("tensor has an unknown codec", reason="BAD_RECORD", field=f"short_memory/{key.hex()}", value=value.coding)
+        raise DataLoss(
+            "tensor has an unknown codec",
+            reason="BAD_RECORD",
+            field=f"short_memory/{key.hex()}",
+            value=value.coding,
+        )
     payload = bytes(value.payload)
-    return EncodedTensor(Codec(value.coding), (value.rows, value.dim), payload, xxhash.xxh3_64_intdigest(payload))
+    return EncodedTensor(
+        Codec(value.coding), (value.rows, value.dim), payload, xxhash.xxh3_64_intdigest(payload)
+    )
 
 
 def get_keyframes(txn: Transaction, clip_no: int, birth: int, count: int) -> tuple[Keyframe, ...]:

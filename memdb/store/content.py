@@ -1,7 +1,8 @@
 """The content hash of a clip: what tells a clip sent again from another clip under the same number.
 
-xxh3_128 over the msgpack of everything the sender chose, with the tensors by their bytes.  Transcript features are left
-out: they are derived from the transcript, and a re-computation may differ in the last bit.
+xxh3_128 over the msgpack of everything the sender chose, with the tensors by their bytes.
+Transcript features are left out: they are derived from the transcript, and a re-computation may
+differ in the last bit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from memdb.types.tensor import EncodedTensor
 
 def content_hash(clip: Clip, short_memory: EncodedTensor | None) -> bytes:
     """16 bytes; equal for equal clips on every transport."""
-    short = None if short_memory is None else (int(short_memory.codec), short_memory.shape, short_memory.checksum)
+    short = (
+        None
+        if short_memory is None
+        else (int(short_memory.codec), short_memory.shape, short_memory.checksum)
+    )
     hasher = xxhash.xxh3_128(
         encode_record(
             (

@@ -6,7 +6,8 @@
     DIR/FORMAT        "memdb 1\\n": format number; a higher one is refused
     DIR/SECRET        32 random bytes: the key of directory names
     DIR/catalog/      LMDB environment: spaces, users
-    DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never the id's text
+    DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never
+                      the id's text
     DIR/trash/        what is being erased; emptied at every open
 """
 
@@ -35,12 +36,14 @@ class DataDirectory:
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
         """Lock the directory, creating it if need be.
 
-        Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``, ``NOT_A_DATABASE`` (other
-        files are there, or ``create`` is false and nothing is).
+        Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``,
+        ``NOT_A_DATABASE`` (other files are there, or ``create`` is false and nothing is).
         """
         self.path = Path(path)
         if not create and not (self.path / "FORMAT").exists():
-            raise FailedPrecondition("no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path))
+            raise FailedPrecondition(
+                "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
+            )
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_fd = self._lock()
         try:
@@ -82,7 +85,10 @@ class DataDirectory:
             owner = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
             raise FailedPrecondition(
-                f"directory is open in process {owner or 'unknown'}", reason="DIRECTORY_LOCKED", field="path", value=str(self.path)
+                f"directory is open in process {owner or 'unknown'}",
+                reason="DIRECTORY_LOCKED",
+                field="path",
+                value=str(self.path),
             ) from error
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
@@ -91,10 +97,17 @@ class DataDirectory:
     def _check_format(self) -> None:
         marker = self.path / "FORMAT"
         if not marker.exists():
-            strangers = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS and not entry.name.startswith(".new-"))
+            strangers = sorted(
+                entry.name
+                for entry in self.path.iterdir()
+                if entry.name not in _OURS and not entry.name.startswith(".new-")
+            )
             if strangers:
                 raise FailedPrecondition(
-                    f"directory holds other files, for example {strangers[0]}", reason="NOT_A_DATABASE", field="path", value=str(self.path)
+                    f"directory holds other files, for example {strangers[0]}",
+                    reason="NOT_A_DATABASE",
+                    field="path",
+                    value=str(self.path),
                 )
             # The secret goes first: a directory with a format always has one.
             write_file(self.path / "SECRET", secrets.token_bytes(_SECRET_BYTES))
@@ -102,7 +115,9 @@ class DataDirectory:
             return
         name, _, number = marker.read_text("ascii", "replace").strip().partition(" ")
         if name != "memdb" or not number.isdigit():
-            raise FailedPrecondition("FORMAT is not memdb's", reason="NOT_A_DATABASE", field="path", value=str(self.path))
+            raise FailedPrecondition(
+                "FORMAT is not memdb's", reason="NOT_A_DATABASE", field="path", value=str(self.path)
+            )
         if int(number) > FORMAT:
             raise FailedPrecondition(
                 f"written by a newer memdb (format {number}, this one reads up to {FORMAT})",
@@ -115,7 +130,12 @@ class DataDirectory:
         path = self.path / "SECRET"
         secret = path.read_bytes() if path.exists() else b""
         if len(secret) != _SECRET_BYTES:
-            raise DataLoss("the key of directory names is missing or short", reason="BAD_SECRET", field="SECRET", value=len(secret))
+            raise DataLoss(
+                "the key of directory names is missing or short",
+                reason="BAD_SECRET",
+                field="SECRET",
+                value=len(secret),
+            )
         return secret
 
     def _folder(self, name: str) -> Path:

@@ -3,11 +3,13 @@
 Invariants:
 
 - Default sync mode, no WRITEMAP: when `write` returns, the transaction is on disk.
-- An environment comes into being whole: it is made in a temporary directory, synced and renamed, because a crash while
+- An environment comes into being whole: it is made in a temporary directory, synced and renamed,
+  because a crash while
   LMDB writes its first two meta pages leaves a file it refuses to open.
 - The map grows under an exclusive gate: LMDB forbids changing its size while a transaction is open.
-- After an I/O error on write the kernel may have dropped dirty pages, so the environment refuses further writes until it
-  is opened anew; reads go on.
+- After an I/O error on write the kernel may have dropped dirty pages, so the environment refuses
+  further writes until
+  it is opened anew; reads go on.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import lmdb
 
@@ -34,18 +36,22 @@ DATA_FILE: Final = "data.mdb"
 _MAP_BYTES_MIN: Final = 1 << 20
 
 
+Handles = dict[Table, Any]
+"""The opened named databases; py-lmdb keeps their type private."""
+
+
 class Transaction:
     """One LMDB transaction with the tables of its environment."""
 
     __slots__ = ("_handles", "_txn")
 
-    def __init__(self, txn: lmdb.Transaction, handles: dict[Table, object]) -> None:
+    def __init__(self, txn: lmdb.Transaction, handles: Handles) -> None:
         self._txn = txn
         self._handles = handles
 
     def get(self, table: Table, key: bytes) -> memoryview | None:
         """The stored bytes, valid until the transaction ends."""
-        return self._txn.get(key, db=self._handles[table])  # type: ignore[no-any-return]
+        return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
 
     def put(self, table: Table, key: bytes, value: bytes, *, append: bool = False) -> None:
         """Store; ``append`` is for keys greater than every other of the table."""
@@ -69,9 +75,11 @@ class Transaction:
                 copied = bytes(key)
                 if not copied.startswith(prefix):
                     return
-                yield copied, value
+                yield copied, value  # type: ignore[misc]  # buffers=True
 
-    def last_at_or_before(self, table: Table, key: bytes, prefix: bytes) -> tuple[bytes, memoryview] | None:
+    def last_at_or_before(
+        self, table: Table, key: bytes, prefix: bytes
+    ) -> tuple[bytes, memoryview] | None:
         """The entry with the greatest key <= ``key`` that begins with ``prefix``."""
         with self._txn.cursor(self._handles[table]) as cursor:
             if cursor.set_range(key):
@@ -80,7 +88,7 @@ class Transaction:
             elif not cursor.last():
                 return None
             found = bytes(cursor.key())
-            return (found, cursor.value()) if found.startswith(prefix) else None
+            return (found, memoryview(cursor.value())) if found.startswith(prefix) else None
 
 
 class _Gate:
@@ -122,13 +130,16 @@ class _Gate:
 
 
 class Environment:
-    """An open LMDB environment.  Threads may share it; writers are serialised by LMDB and meant to be one."""
+    """An open LMDB environment.
+
+    Threads may share it; writers are serialised by LMDB and meant to be one.
+    """
 
     def __init__(self, path: Path, tables: Sequence[Table], config: EngineConfig) -> None:
         """Open the environment in directory ``path``.
 
-        Raises `DataLoss` (``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be what was committed,
-        `FailedPrecondition` (``ALREADY_OPEN``) when this process has it open.
+        Raises `DataLoss` (``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be what was
+        committed, `FailedPrecondition` (``ALREADY_OPEN``) when this process has it open.
         """
         self.path = path
         self._config = config
@@ -147,23 +158,34 @@ class Environment:
                 create=False,
             )
         except lmdb.InvalidError as error:
-            raise DataLoss("not an LMDB environment", reason="BAD_ENVIRONMENT", field=path.name) from error
+            raise DataLoss(
+                "not an LMDB environment", reason="BAD_ENVIRONMENT", field=path.name
+            ) from error
         except lmdb.Error as error:
-            raise FailedPrecondition("environment cannot be opened", reason="ALREADY_OPEN", field=path.name) from error
+            raise FailedPrecondition(
+                "environment cannot be opened", reason="ALREADY_OPEN", field=path.name
+            ) from error
         needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
         if size < needed:
             # Reading past the end of a truncated file would be SIGBUS.
             self._env.close()
-            raise DataLoss(f"data file needs {needed} bytes", reason="TRUNCATED", field=path.name, value=size)
+            raise DataLoss(
+                f"data file needs {needed} bytes", reason="TRUNCATED", field=path.name, value=size
+            )
         self._env.reader_check()
         with self._env.begin(write=True) as txn:
-            self._handles: dict[Table, object] = {
-                table: self._env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
+            self._handles: Handles = {
+                table: self._env.open_db(table.value.encode(), txn=txn, create=True)
+                for table in tables
             }
 
     @classmethod
     def create(
-        cls, path: Path, tables: Sequence[Table], config: EngineConfig, fill: Callable[[Transaction], None]
+        cls,
+        path: Path,
+        tables: Sequence[Table],
+        config: EngineConfig,
+        fill: Callable[[Transaction], None],
     ) -> Environment:
         """Make an environment that holds what ``fill`` writes; after a crash it is whole or absent."""
         parent = path.parent
@@ -171,7 +193,7 @@ class Environment:
         temporary.mkdir(mode=0o700)
         env = lmdb.open(str(temporary), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600)
         with env.begin(write=True) as txn:
-            handles: dict[Table, object] = {
+            handles: Handles = {
                 table: env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
             }
             fill(Transaction(txn, handles))
@@ -193,12 +215,14 @@ class Environment:
                 yield Transaction(txn, self._handles)
 
     def write(self, change: Callable[[Transaction], tuple[bool, T]], bytes_hint: int = 0) -> T:
-        """Run ``change`` in a write transaction; commit when it returns (True, result), roll back for (False, result).
+        """Run ``change`` in a write transaction; commit when it returns (True, result), roll back
+        for (False, result).
 
-        ``change`` may be run again after the map has grown, so it must not touch anything but the transaction.
+        ``change`` may be run again after the map has grown, so it must not touch anything but the
+        transaction.
 
-        Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``) and `Unavailable` (``READ_ONLY``, ``CLOSED``); nothing is
-        written then.
+        Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``) and `Unavailable` (``READ_ONLY``,
+        ``CLOSED``); nothing is written then.
         """
         if self._failed is not None:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
@@ -234,13 +258,17 @@ class Environment:
         if self._closed:
             raise Unavailable("the environment is closed", reason="CLOSED")
         if os.getpid() != self._pid:
-            raise FailedPrecondition("an environment cannot be used after fork", reason="FORKED", value=os.getpid())
+            raise FailedPrecondition(
+                "an environment cannot be used after fork", reason="FORKED", value=os.getpid()
+            )
 
     def _check_disk(self, bytes_hint: int) -> None:
         fs = os.statvfs(self.path)
         free = fs.f_bavail * fs.f_frsize
         if free < self._config.disk_free_bytes_min + bytes_hint:
-            raise ResourceExhausted("the file system is full", reason="DISK_FULL", field="free_bytes", value=free)
+            raise ResourceExhausted(
+                "the file system is full", reason="DISK_FULL", field="free_bytes", value=free
+            )
 
     def _grow_ahead(self, bytes_hint: int) -> None:
         info = self._env.info()
@@ -252,7 +280,9 @@ class Environment:
         with self._gate.owned():
             size = int(self._env.info()["map_size"])
             if size >= self._config.map_bytes_max:
-                raise ResourceExhausted("the user's map is full", reason="QUOTA", field="map_bytes", value=size)
+                raise ResourceExhausted(
+                    "the user's map is full", reason="QUOTA", field="map_bytes", value=size
+                )
             while size <= needed:
                 size *= 2
             self._env.set_mapsize(min(size, self._config.map_bytes_max))

@@ -29,7 +29,9 @@ def versions(txn: Transaction, fact_no: int) -> list[tuple[int, FactRecord]]:
 
 def at(txn: Transaction, fact_no: int, revision: int) -> tuple[int, FactRecord] | None:
     """(birth, record) of the version current at ``revision``."""
-    found = txn.last_at_or_before(Table.FACTS, schema.version_key(fact_no, revision), schema.revision_key(fact_no))
+    found = txn.last_at_or_before(
+        Table.FACTS, schema.version_key(fact_no, revision), schema.revision_key(fact_no)
+    )
     if found is None:
         return None
     key, stored = found
@@ -54,13 +56,17 @@ def remove(txn: Transaction, fact_no: int) -> bool:
     for birth, record in found:
         txn.delete(Table.FACTS, schema.version_key(fact_no, birth))
         if record.text_space_no is not None:
-            txn.delete(Table.TEXTS, schema.text_key(record.text_space_no, schema.FACT, fact_no, 0, birth))
+            txn.delete(
+                Table.TEXTS, schema.text_key(record.text_space_no, schema.FACT, fact_no, 0, birth)
+            )
         if record.key is not None:
             txn.delete(Table.FACT_KEYS, record.key.encode())
     return bool(found)
 
 
-def as_fact(record: FactRecord, user: str, id_key: bytes, fact_no: int, birth: int, superseded: int | None) -> Fact:
+def as_fact(
+    record: FactRecord, user: str, id_key: bytes, fact_no: int, birth: int, superseded: int | None
+) -> Fact:
     """The value behind a record."""
     return Fact(
         id=make_id(id_key, IdKind.FACT, fact_no),

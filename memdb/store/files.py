@@ -1,4 +1,6 @@
-"""Files that must be there, whole, after power comes back: temp file, fsync, rename, fsync of the directory."""
+"""Files that must be there, whole, after power comes back: temp file, fsync, rename, fsync of the
+directory.
+"""
 
 from __future__ import annotations
 

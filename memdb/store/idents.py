@@ -2,9 +2,11 @@
 
 ::
 
-    32 hexadecimal digits = kind u8 (1 clip, 2 fact) | number u56 | first 8 bytes of BLAKE2b(key, kind | number)
+    32 hexadecimal digits = kind u8 (1 clip, 2 fact) | number u56 | first 8 bytes of BLAKE2b(key,
+    kind | number)
 
-An id of another user, or a guessed one, fails the check exactly as a missing one does, and needs no table.
+An id of another user, or a guessed one, fails the check exactly as a missing one does, and needs no
+table.
 """
 
 from __future__ import annotations
@@ -33,13 +35,22 @@ def make_id(key: bytes, kind: IdKind, no: int) -> str:
 
 def parse_id(key: bytes, kind: IdKind, text: str) -> int | None:
     """The number behind an id, None unless this user's key made it for this kind."""
-    if not isinstance(text, str) or len(text) != _DIGITS or not text.isascii() or not text.isalnum() or text != text.lower():
+    if (
+        not isinstance(text, str)
+        or len(text) != _DIGITS
+        or not text.isascii()
+        or not text.isalnum()
+        or text != text.lower()
+    ):
         return None
     try:
         raw = bytes.fromhex(text)
     except ValueError:
         return None
     body, check = raw[:8], raw[8:]
-    if not hmac.compare_digest(check, blake2b(body, key=key, digest_size=_CHECK_BYTES).digest()) or body[0] != kind:
+    if (
+        not hmac.compare_digest(check, blake2b(body, key=key, digest_size=_CHECK_BYTES).digest())
+        or body[0] != kind
+    ):
         return None
     return int.from_bytes(body[1:], "big")

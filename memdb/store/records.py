@@ -1,4 +1,7 @@
-"""The msgpack records of the tables.  Fields are positional on disk: append with a default, never reorder or reuse."""
+"""The msgpack records of the tables.
+
+Fields are positional on disk: append with a default, never reorder or reuse.
+"""
 
 from __future__ import annotations
 
@@ -202,5 +205,9 @@ def unpack(table: Table, key: bytes, stored: bytes | memoryview, kind: type[Reco
     try:
         record: RecordT = _decoders[kind].decode(payload)
     except msgspec.DecodeError as error:
-        raise DataLoss("value is not a record of its table", reason="BAD_RECORD", field=f"{table.value}/{key.hex()}") from error
+        raise DataLoss(
+            "value is not a record of its table",
+            reason="BAD_RECORD",
+            field=f"{table.value}/{key.hex()}",
+        ) from error
     return record

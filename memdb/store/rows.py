@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,7 +27,10 @@ from memdb.store.schema import Table
 from memdb.types.arrays import Array
 
 _ROW: Final = struct.Struct("<IIQqqB7x")
-_DTYPES: Final = {Coding.F16: np.dtype("<f2"), Coding.F32: np.dtype("<f4")}
+_DTYPES: Final[dict[int, np.dtype[Any]]] = {
+    Coding.F16: np.dtype("<f2"),
+    Coding.F32: np.dtype("<f4"),
+}
 _CODINGS: Final = {dtype: coding for coding, dtype in _DTYPES.items()}
 
 NO_STREAM: Final = 0xFFFFFFFF
@@ -54,9 +57,13 @@ def pack_row(key: bytes, row: Row, vector: Array) -> bytes:
 def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Row, Array]:
     """The row and its (dim,) vector, a view of ``stored``; raises `DataLoss`."""
     value = unseal(table.value, key, stored, Kind.ROW)
-    dtype = _DTYPES.get(Coding(value.coding)) if value.coding in _DTYPES else None
+    dtype = _DTYPES.get(value.coding)
     if dtype is None or len(value.payload) != _ROW.size + value.dim * dtype.itemsize:
-        raise DataLoss("row has another size than it states", reason="BAD_RECORD", field=f"{table.value}/{key.hex()}")
+        raise DataLoss(
+            "row has another size than it states",
+            reason="BAD_RECORD",
+            field=f"{table.value}/{key.hex()}",
+        )
     stream_no, epoch, seq, start_ns, end_ns, sealed = _ROW.unpack_from(value.payload)
     vector = np.frombuffer(value.payload, dtype=dtype, offset=_ROW.size)
     return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed)), vector

@@ -1,9 +1,10 @@
 """Every table of a user's environment and of the catalog, declared once, with its keys and values.
 
-Integers in keys are big-endian so that LMDB's byte order is their order; event times are stored with the sign bit
-flipped for the same reason (``t``).  ``no`` are numbers that the user's own commits hand out, from 0.  A *version* of a
-thing is keyed by the commit that wrote it (``birth``); the next version's birth is its death.  Every value stands in the
-envelope of `memdb.store.envelope`.
+Integers in keys are big-endian so that LMDB's byte order is their order; event times are stored
+with the sign bit flipped for the same reason (``t``).  ``no`` are numbers that the user's own
+commits hand out, from 0.  A *version* of a thing is keyed by the commit that wrote it (``birth``);
+the next version's birth is its death.  Every value stands in the envelope of
+`memdb.store.envelope`.
 
 User environment::
 
@@ -11,18 +12,22 @@ User environment::
     meta          name                                        record UserRecord, CountersRecord
     spaces        space_no u32                                record SpaceRecord
     streams       stream_no u32                               record StreamRecord
-    ledger        stream_no u32, epoch u32, seq u64           record LedgerRecord: the newest version of the clip
+    ledger        stream_no u32, epoch u32, seq u64           record LedgerRecord: the newest
+                  version of the clip
     clips         clip_no u64, birth u64                      record ClipRecord
-    vectors       space_no u32, clip_no u64, birth u64        row (see `memdb.store.rows`) + global memory
+    vectors       space_no u32, clip_no u64, birth u64        row (see `memdb.store.rows`) + global
+                  memory
     short_memory  clip_no u64, birth u64                      tensor, as the client coded it
     keyframes     clip_no u64, birth u64, index u32           blob: time_ns i64 + JPEG
-    texts         space_no u32, kind u8, no u64,              row + text feature; kind 0: utterance `index` of
+    texts         space_no u32, kind u8, no u64,              row + text feature; kind 0: utterance
+                  `index` of
                   index u32, birth u64                        clip no, kind 1: fact no
     facts         fact_no u64, birth u64                      record FactRecord
     fact_keys     key                                         record: fact_no
     values        length u16, key, birth u64                  record: JSON text
     snapshots     name                                        record SnapshotRecord
-    pyramid       stream_no u32, level u8, start t            sums: clips u64 + float64 sum of unit global memories
+    pyramid       stream_no u32, level u8, start t            sums: clips u64 + float64 sum of unit
+                  global memories
     log           revision u64                                record LogRecord
 
 Catalog environment::
@@ -35,14 +40,14 @@ Catalog environment::
 from __future__ import annotations
 
 import struct
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 FORMAT: Final = 1
 """Format of the data directory; a reader refuses a higher one."""
 
 
-class Table(str, Enum):
+class Table(StrEnum):
     """The named databases; names are on disk, never reused."""
 
     META = "meta"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from memdb.errors import DataLoss
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.envelope import Kind, unseal
+from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRecord, unpack
 from memdb.store.schema import META_COUNTERS, USER_TABLES, Table
 from memdb.types.change import Discrepancy
@@ -71,7 +71,11 @@ def _check_clips(txn: Transaction, report: TableReport) -> None:
         for index in range(record.keyframes):
             if txn.get(Table.KEYFRAMES, schema.keyframe_key(clip_no, birth, index)) is None:
                 report.note(where, f"keyframe {index} is missing")
-    for table, expected in ((Table.VECTORS, versions), (Table.SHORT_MEMORY, with_short), (Table.KEYFRAMES, keyframes)):
+    for table, expected in (
+        (Table.VECTORS, versions),
+        (Table.SHORT_MEMORY, with_short),
+        (Table.KEYFRAMES, keyframes),
+    ):
         if txn.count(table) != expected:
             report.note(table.value, f"has {txn.count(table)} entries, the clips need {expected}")
 

@@ -19,7 +19,9 @@ _FLOATS = (np.dtype("<f4"), np.dtype("<f2"))
 
 
 def is_finite(array: Array) -> bool:
-    """Whether no element is NaN or infinite; float16 is tested on its exponent bits, 8x quicker than `numpy.isfinite`."""
+    """Whether no element is NaN or infinite; float16 is tested on its exponent bits, 8x quicker
+    than `numpy.isfinite`.
+    """
     if array.size == 0:
         return True
     if array.dtype == np.float16:
@@ -35,20 +37,38 @@ def _checked(value: object, field: str, ndim: int) -> Array:
         try:
             array = np.asarray(value, dtype=np.float32)
         except (TypeError, ValueError) as error:
-            raise InvalidArgument("not an array of numbers", reason="BAD_DTYPE", field=field, value=type(value).__name__) from error
+            raise InvalidArgument(
+                "not an array of numbers",
+                reason="BAD_DTYPE",
+                field=field,
+                value=type(value).__name__,
+            ) from error
     else:
-        raise InvalidArgument("expected a numpy array", reason="BAD_DTYPE", field=field, value=type(value).__name__)
+        raise InvalidArgument(
+            "expected a numpy array", reason="BAD_DTYPE", field=field, value=type(value).__name__
+        )
     if array.dtype not in _FLOATS:
-        raise InvalidArgument("dtype must be float32 or float16", reason="BAD_DTYPE", field=field, value=str(array.dtype))
+        raise InvalidArgument(
+            "dtype must be float32 or float16",
+            reason="BAD_DTYPE",
+            field=field,
+            value=str(array.dtype),
+        )
     if array.ndim != ndim:
-        raise InvalidArgument(f"expected {ndim} dimension(s)", reason="BAD_SHAPE", field=field, value=array.shape)
+        raise InvalidArgument(
+            f"expected {ndim} dimension(s)", reason="BAD_SHAPE", field=field, value=array.shape
+        )
     if array.size == 0:
         raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=array.shape)
     if array.shape[-1] > DIM_MAX:
-        raise InvalidArgument(f"dim exceeds {DIM_MAX}", reason="BAD_SHAPE", field=field, value=array.shape)
+        raise InvalidArgument(
+            f"dim exceeds {DIM_MAX}", reason="BAD_SHAPE", field=field, value=array.shape
+        )
     array = np.ascontiguousarray(array)
     if not is_finite(array):
-        raise InvalidArgument("array has NaN or infinite elements", reason="NOT_FINITE", field=field)
+        raise InvalidArgument(
+            "array has NaN or infinite elements", reason="NOT_FINITE", field=field
+        )
     if array.flags.writeable:
         array = array.view()
         array.flags.writeable = False
@@ -66,16 +86,29 @@ def as_vector(value: object, field: str) -> Array:
 
 
 def as_tokens(value: object, field: str) -> Array:
-    """A finite (tokens, dim) float32 or float16 array within the stated maxima; raises as `as_vector`."""
+    """A finite (tokens, dim) float32 or float16 array within the stated maxima; raises as
+    `as_vector`.
+    """
     array = _checked(value, field, 2)
     if array.shape[0] > TOKENS_MAX:
-        raise InvalidArgument(f"more than {TOKENS_MAX} tokens", reason="BAD_SHAPE", field=field, value=array.shape)
+        raise InvalidArgument(
+            f"more than {TOKENS_MAX} tokens", reason="BAD_SHAPE", field=field, value=array.shape
+        )
     if array.size * 2 > SHORT_MEMORY_BYTES_MAX:
-        raise InvalidArgument(f"more than {SHORT_MEMORY_BYTES_MAX} bytes as float16", reason="TOO_LARGE", field=field, value=array.shape)
+        raise InvalidArgument(
+            f"more than {SHORT_MEMORY_BYTES_MAX} bytes as float16",
+            reason="TOO_LARGE",
+            field=field,
+            value=array.shape,
+        )
     return array
 
 
 def check_dim(array: Array, dim: int, field: str) -> None:
-    """Raise `InvalidArgument` (``DIM_MISMATCH``) unless the last axis of ``array`` has ``dim`` elements."""
+    """Raise `InvalidArgument` (``DIM_MISMATCH``) unless the last axis of ``array`` has ``dim``
+    elements.
+    """
     if array.shape[-1] != dim:
-        raise InvalidArgument(f"expected dim {dim}", reason="DIM_MISMATCH", field=field, value=array.shape[-1])
+        raise InvalidArgument(
+            f"expected dim {dim}", reason="DIM_MISMATCH", field=field, value=array.shape[-1]
+        )

@@ -20,13 +20,17 @@ class Change:
     time_ns: int
     """Commit time."""
     kind: str
-    """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release`` or ``settings``."""
+    """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release`` or
+    ``settings``.
+    """
     clip: StoredClip | None = None
     fact: Fact | None = None
     stream: StreamInfo | None = None
     snapshot: Snapshot | None = None
     key: str | None = None
-    """Key of a changed value, id of a forgotten fact, name of a released snapshot, or name of the text space."""
+    """Key of a changed value, id of a forgotten fact, name of a released snapshot, or name of the
+    text space.
+    """
 
 
 @dataclass(frozen=True, slots=True)

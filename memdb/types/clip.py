@@ -1,7 +1,8 @@
 """Clips and what they carry.
 
-A `Clip` is what a perception client writes; a `StoredClip` is the same clip as read back, with its identity.  Values
-are checked when they are made (`InvalidArgument` names the field), so everything behind the API trusts them.
+A `Clip` is what a perception client writes; a `StoredClip` is the same clip as read back, with its
+identity.  Values are checked when they are made (`InvalidArgument` names the field), so everything
+behind the API trusts them.
 """
 
 from __future__ import annotations
@@ -23,39 +24,73 @@ _Item = TypeVar("_Item")
 
 
 def check_text(value: object, field_name: str, chars_max: int = limits.TEXT_CHARS_MAX) -> str:
-    """``value`` if it is text of 1 to ``chars_max`` characters that UTF-8 can carry, else `InvalidArgument`."""
+    """``value`` if it is text of 1 to ``chars_max`` characters that UTF-8 can carry, else
+    `InvalidArgument`.
+    """
     if not isinstance(value, str):
-        raise InvalidArgument("expected text", reason="BAD_TEXT", field=field_name, value=type(value).__name__)
+        raise InvalidArgument(
+            "expected text", reason="BAD_TEXT", field=field_name, value=type(value).__name__
+        )
     if not value:
         raise InvalidArgument("text is empty", reason="EMPTY", field=field_name)
     if len(value) > chars_max:
-        raise InvalidArgument(f"text has more than {chars_max} characters", reason="TOO_LARGE", field=field_name, value=len(value))
+        raise InvalidArgument(
+            f"text has more than {chars_max} characters",
+            reason="TOO_LARGE",
+            field=field_name,
+            value=len(value),
+        )
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise InvalidArgument("text has a lone surrogate", reason="BAD_TEXT", field=field_name, value=value)
+        raise InvalidArgument(
+            "text has a lone surrogate", reason="BAD_TEXT", field=field_name, value=value
+        )
     return value
 
 
 def check_int(value: object, field_name: str, minimum: int, maximum: int) -> int:
     """``value`` as int if it lies in [minimum, maximum], else `InvalidArgument` (``OUT_OF_RANGE``)."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not minimum <= int(value) <= maximum:
-        raise InvalidArgument(f"expected an integer from {minimum} to {maximum}", reason="OUT_OF_RANGE", field=field_name, value=value)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, np.integer))
+        or not minimum <= int(value) <= maximum
+    ):
+        raise InvalidArgument(
+            f"expected an integer from {minimum} to {maximum}",
+            reason="OUT_OF_RANGE",
+            field=field_name,
+            value=value,
+        )
     return int(value)
 
 
 def check_range(start_ns: int, end_ns: int, field_name: str) -> None:
     """Raise `InvalidArgument` (``TIME_RANGE``) when the end lies before the start."""
     if end_ns < start_ns:
-        raise InvalidArgument("end lies before start", reason="TIME_RANGE", field=field_name, value=f"[{start_ns}, {end_ns})")
+        raise InvalidArgument(
+            "end lies before start",
+            reason="TIME_RANGE",
+            field=field_name,
+            value=f"[{start_ns}, {end_ns})",
+        )
 
 
-def check_many(values: Iterable[_Item], kind: type[_Item], field_name: str, maximum: int) -> tuple[_Item, ...]:
+def check_many(
+    values: Iterable[_Item], kind: type[_Item], field_name: str, maximum: int
+) -> tuple[_Item, ...]:
     """``values`` as a tuple of at most ``maximum`` items of type ``kind``, else `InvalidArgument`."""
     items = tuple(values)
     if len(items) > maximum:
-        raise InvalidArgument(f"more than {maximum} items", reason="TOO_LARGE", field=field_name, value=len(items))
+        raise InvalidArgument(
+            f"more than {maximum} items", reason="TOO_LARGE", field=field_name, value=len(items)
+        )
     for index, item in enumerate(items):
         if not isinstance(item, kind):
-            raise InvalidArgument(f"expected {kind.__name__}", reason="BAD_TYPE", field=f"{field_name}[{index}]", value=type(item).__name__)
+            raise InvalidArgument(
+                f"expected {kind.__name__}",
+                reason="BAD_TYPE",
+                field=f"{field_name}[{index}]",
+                value=type(item).__name__,
+            )
     return items
 
 
@@ -95,8 +130,14 @@ class SoundEvent:
         object.__setattr__(self, "end_ns", as_ns(self.end_ns, "event.end_ns"))
         check_range(self.start_ns, self.end_ns, "event.end_ns")
         check_text(self.label, "event.label", limits.LABEL_VALUE_CHARS_MAX)
-        if isinstance(self.score, bool) or not isinstance(self.score, (int, float, np.floating)) or not 0.0 <= float(self.score) <= 1.0:
-            raise InvalidArgument("score lies in [0, 1]", reason="OUT_OF_RANGE", field="event.score", value=self.score)
+        if (
+            isinstance(self.score, bool)
+            or not isinstance(self.score, (int, float, np.floating))
+            or not 0.0 <= float(self.score) <= 1.0
+        ):
+            raise InvalidArgument(
+                "score lies in [0, 1]", reason="OUT_OF_RANGE", field="event.score", value=self.score
+            )
         object.__setattr__(self, "score", float(self.score))
 
 
@@ -111,18 +152,36 @@ class Keyframe:
         """Raises `InvalidArgument` for a bad time, an empty image or one above the limit."""
         object.__setattr__(self, "time_ns", as_ns(self.time_ns, "keyframe.time_ns"))
         if not isinstance(self.jpeg, bytes) or not self.jpeg:
-            raise InvalidArgument("a keyframe is non-empty JPEG bytes", reason="EMPTY", field="keyframe.jpeg", value=type(self.jpeg).__name__)
+            raise InvalidArgument(
+                "a keyframe is non-empty JPEG bytes",
+                reason="EMPTY",
+                field="keyframe.jpeg",
+                value=type(self.jpeg).__name__,
+            )
         if len(self.jpeg) > limits.KEYFRAME_BYTES_MAX:
             raise InvalidArgument(
-                f"a keyframe has at most {limits.KEYFRAME_BYTES_MAX} bytes", reason="TOO_LARGE", field="keyframe.jpeg", value=len(self.jpeg)
+                f"a keyframe has at most {limits.KEYFRAME_BYTES_MAX} bytes",
+                reason="TOO_LARGE",
+                field="keyframe.jpeg",
+                value=len(self.jpeg),
             )
 
 
 def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     if not isinstance(labels, Mapping):
-        raise InvalidArgument("labels are a mapping of text to text", reason="BAD_TYPE", field="clip.labels", value=type(labels).__name__)
+        raise InvalidArgument(
+            "labels are a mapping of text to text",
+            reason="BAD_TYPE",
+            field="clip.labels",
+            value=type(labels).__name__,
+        )
     if len(labels) > limits.LABELS_MAX:
-        raise InvalidArgument(f"more than {limits.LABELS_MAX} labels", reason="TOO_LARGE", field="clip.labels", value=len(labels))
+        raise InvalidArgument(
+            f"more than {limits.LABELS_MAX} labels",
+            reason="TOO_LARGE",
+            field="clip.labels",
+            value=len(labels),
+        )
     for key, value in labels.items():
         check_text(key, "clip.labels", limits.LABEL_KEY_CHARS_MAX)
         if value != "":
@@ -134,20 +193,26 @@ def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
 class Clip:
     """A contiguous piece ``[start_ns, end_ns)`` of a stream, numbered ``seq`` in its epoch.
 
-    Times are UTC nanoseconds or aware datetimes.  Raises `InvalidArgument` naming the field that is wrong.
+    Times are UTC nanoseconds or aware datetimes.  Raises `InvalidArgument` naming the field that is
+    wrong.
     """
 
     seq: int
-    """Number of the clip in its stream and epoch, from 0 without holes; a missing number is a gap."""
+    """Number of the clip in its stream and epoch, from 0 without holes; a missing number is a gap.
+    """
     start_ns: int
     end_ns: int
     global_memory: Array
     """(dim,) float32 or float16: what grounding searches."""
     short_memory: Array | EncodedTensor | None = None
-    """(tokens, dim) float32 or float16; stored as float16.  None when only the global memory is kept."""
+    """(tokens, dim) float32 or float16; stored as float16.
+
+    None when only the global memory is kept.
+    """
     frames_per_token_row: float | None = None
-    """Frames that one row of ``short_memory`` covers: 0.25 where a frame gives 4 rows; row r begins in frame
-    ``floor(r * frames_per_token_row)``.  None when unknown."""
+    """Frames that one row of ``short_memory`` covers: 0.25 where a frame gives 4 rows; row r begins
+    in frame ``floor(r * frames_per_token_row)``.  None when unknown.
+    """
     transcript: tuple[Utterance, ...] = ()
     transcript_features: Array | None = None
     """(utterances, dim) in the user's text space, one row per utterance, or None."""
@@ -156,7 +221,9 @@ class Clip:
     """Small JPEGs; bare bytes are taken as a keyframe at ``start_ns``."""
     labels: Mapping[str, str] = field(default_factory=dict)
     sealed: bool = True
-    """False while the clip is still growing; it is then revised in place by the next write of the same seq."""
+    """False while the clip is still growing; it is then revised in place by the next write of the
+    same seq.
+    """
     epoch: int = 0
     """The run of the ingest agent on this stream that numbered the clip."""
 
@@ -170,7 +237,10 @@ class Clip:
         put(self, "global_memory", as_vector(self.global_memory, "clip.global_memory"))
         if self.short_memory is not None and not isinstance(self.short_memory, EncodedTensor):
             put(self, "short_memory", as_tokens(self.short_memory, "clip.short_memory"))
-        if self.short_memory is not None and self.short_memory.shape[-1] != self.global_memory.shape[0]:
+        if (
+            self.short_memory is not None
+            and self.short_memory.shape[-1] != self.global_memory.shape[0]
+        ):
             raise InvalidArgument(
                 f"short_memory must have the dim of global_memory, {self.global_memory.shape[0]}",
                 reason="DIM_MISMATCH",
@@ -179,12 +249,29 @@ class Clip:
             )
         if self.frames_per_token_row is not None:
             ratio = self.frames_per_token_row
-            if isinstance(ratio, bool) or not isinstance(ratio, (int, float, np.floating)) or not 0.0 < float(ratio) <= 1e6:
-                raise InvalidArgument("a positive number of frames", reason="OUT_OF_RANGE", field="clip.frames_per_token_row", value=ratio)
+            if (
+                isinstance(ratio, bool)
+                or not isinstance(ratio, (int, float, np.floating))
+                or not 0.0 < float(ratio) <= 1e6
+            ):
+                raise InvalidArgument(
+                    "a positive number of frames",
+                    reason="OUT_OF_RANGE",
+                    field="clip.frames_per_token_row",
+                    value=ratio,
+                )
             put(self, "frames_per_token_row", float(ratio))
-        put(self, "transcript", check_many(self.transcript, Utterance, "clip.transcript", limits.TRANSCRIPT_MAX))
+        put(
+            self,
+            "transcript",
+            check_many(self.transcript, Utterance, "clip.transcript", limits.TRANSCRIPT_MAX),
+        )
         if self.transcript_features is not None:
-            put(self, "transcript_features", as_tokens(self.transcript_features, "clip.transcript_features"))
+            put(
+                self,
+                "transcript_features",
+                as_tokens(self.transcript_features, "clip.transcript_features"),
+            )
             if self.transcript_features.shape[0] != len(self.transcript):
                 raise InvalidArgument(
                     f"one row per utterance expected, {len(self.transcript)}",
@@ -194,11 +281,15 @@ class Clip:
                 )
         put(self, "events", check_many(self.events, SoundEvent, "clip.events", limits.EVENTS_MAX))
         frames: Iterable[Any] = self.keyframes
-        frames = (Keyframe(self.start_ns, item) if isinstance(item, bytes) else item for item in frames)
+        frames = (
+            Keyframe(self.start_ns, item) if isinstance(item, bytes) else item for item in frames
+        )
         put(self, "keyframes", check_many(frames, Keyframe, "clip.keyframes", limits.KEYFRAMES_MAX))
         put(self, "labels", _checked_labels(self.labels))
         if not isinstance(self.sealed, bool):
-            raise InvalidArgument("sealed is true or false", reason="BAD_TYPE", field="clip.sealed", value=self.sealed)
+            raise InvalidArgument(
+                "sealed is true or false", reason="BAD_TYPE", field="clip.sealed", value=self.sealed
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,8 +1,9 @@
-"""The one interface of memdb, kept by the embedded database and by the sync client; the async client has the same
-methods, awaited.
+"""The one interface of memdb, kept by the embedded database and by the sync client; the async
+client has the same methods, awaited.
 
-Every option is keyword-only.  Times are UTC nanoseconds or aware datetimes.  Every method raises the classes of
-`memdb.errors`; reads of a user that never wrote raise `NotFound` (``USER_NOT_FOUND``).
+Every option is keyword-only.  Times are UTC nanoseconds or aware datetimes.  Every method raises
+the classes of `memdb.errors`; reads of a user that never wrote raise `NotFound`
+(``USER_NOT_FOUND``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from memdb.types.times import Time
 
 
 class IngestWriter(Protocol):
-    """Pipelined writing of one epoch of a stream: `send` returns before the acknowledgement, `flush` after the last."""
+    """Pipelined writing of one epoch of a stream: `send` returns before the acknowledgement,
+    `flush` after the last.
+    """
 
     @property
     def next_seq(self) -> int:
@@ -35,11 +38,16 @@ class IngestWriter(Protocol):
         ...
 
     def send(self, clip: Clip) -> None:
-        """Queue a clip; blocks while the window is full.  Raises the first error of an earlier clip."""
+        """Queue a clip; blocks while the window is full.
+
+        Raises the first error of an earlier clip.
+        """
         ...
 
     def flush(self) -> list[Ack]:
-        """Wait until every clip sent is acknowledged; the acknowledgements since the last flush, in order."""
+        """Wait until every clip sent is acknowledged; the acknowledgements since the last flush, in
+        order.
+        """
         ...
 
     def close(self) -> None:
@@ -59,8 +67,8 @@ class Stream(Protocol):
     def create(self) -> StreamInfo:
         """Create the stream now (idempotent); writing creates it too.
 
-        Raises `FailedPrecondition` (``SPACE_MISMATCH``) when it exists in another space, `InvalidArgument`
-        (``SPACE_REQUIRED``) when it does not exist and the handle names no space.
+        Raises `FailedPrecondition` (``SPACE_MISMATCH``) when it exists in another space,
+        `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle names no space.
         """
         ...
 
@@ -69,7 +77,9 @@ class Stream(Protocol):
         ...
 
     def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
-        """Store clips in as few commits as the limits allow; stops at the first refused clip and raises its error."""
+        """Store clips in as few commits as the limits allow; stops at the first refused clip and
+        raises its error.
+        """
         ...
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> IngestWriter:
@@ -77,10 +87,14 @@ class Stream(Protocol):
         ...
 
     def ledger(self, *, epoch: int = 0) -> Ledger:
-        """What was received of ``epoch``; of a stream or user that does not exist yet, nothing (next_seq 0)."""
+        """What was received of ``epoch``; of a stream or user that does not exist yet, nothing
+        (next_seq 0).
+        """
         ...
 
-    def gaps(self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None) -> list[Gap]:
+    def gaps(
+        self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
+    ) -> list[Gap]:
         """The missing numbers of every epoch, within the time range."""
         ...
 
@@ -127,13 +141,13 @@ class User(Protocol):
     ) -> Grounding:
         """The clips that answer a question.
 
-        question_feature: (dim,) in the space of the searched streams.  A clip is within the time range when it
-        overlaps ``[start_ns, end_ns)``.  space is needed only when the user's streams (or the named ones) span
-        several spaces.  question_tokens: (n, dim); with ``rerank`` = N the N best clips are re-ordered by late
-        interaction against their short-term memory.
+        question_feature: (dim,) in the space of the searched streams.  A clip is within the time
+        range when it overlaps ``[start_ns, end_ns)``.  space is needed only when the user's streams
+        (or the named ones) span several spaces.  question_tokens: (n, dim); with ``rerank`` = N the
+        N best clips are re-ordered by late interaction against their short-term memory.
 
-        Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable` (``min_revision`` not
-        reached).
+        Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable`
+        (``min_revision`` not reached).
         """
         ...
 
@@ -148,15 +162,20 @@ class User(Protocol):
         after: str | None = None,
         min_revision: int | None = None,
     ) -> list[StoredClip]:
-        """Clips overlapping the range, by start time; ``after`` is the id of the last clip of the page before."""
+        """Clips overlapping the range, by start time; ``after`` is the id of the last clip of the
+        page before.
+        """
         ...
 
-    def clip(self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False) -> StoredClip: ...
+    def clip(
+        self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False
+    ) -> StoredClip: ...
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         """The (tokens, dim) float16 short-term memory of each clip, in the order asked.
 
-        Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without one).
+        Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
+        one).
         """
         ...
 
@@ -170,7 +189,14 @@ class User(Protocol):
         """End a snapshot's lease."""
         ...
 
-    def long_term(self, *, stream: str | None = None, as_of: AsOf | None = None, max_tokens: int = 512, space: str | None = None) -> LongTermMemory:
+    def long_term(
+        self,
+        *,
+        stream: str | None = None,
+        as_of: AsOf | None = None,
+        max_tokens: int = 512,
+        space: str | None = None,
+    ) -> LongTermMemory:
         """Hour and day vectors of the sealed clips, oldest first, at most ``max_tokens``."""
         ...
 
@@ -187,7 +213,8 @@ class User(Protocol):
     ) -> Fact:
         """Store a fact; with ``key``, replace the current fact of that key.
 
-        feature: (dim,) of the text in the user's text space; made by the installed text encoder when None.
+        feature: (dim,) of the text in the user's text space; made by the installed text encoder
+        when None.
         """
         ...
 
@@ -213,7 +240,9 @@ class User(Protocol):
         """Every version of a fact, oldest first."""
         ...
 
-    def facts(self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000) -> list[Fact]:
+    def facts(
+        self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000
+    ) -> list[Fact]:
         """Current facts in the order they were first written."""
         ...
 
@@ -226,7 +255,9 @@ class User(Protocol):
         feature: Array | None = None,
         min_revision: int | None = None,
     ) -> Recall:
-        """Facts and utterances that answer a question, fused over the lexical and (with a feature) semantic arms."""
+        """Facts and utterances that answer a question, fused over the lexical and (with a feature)
+        semantic arms.
+        """
         ...
 
     def put(self, key: str, value: Any) -> int:
@@ -247,8 +278,12 @@ class User(Protocol):
 class Database(Protocol):
     """A memdb, in this process or behind an address."""
 
-    def create_space(self, name: str, *, dim: int, metric: str = "cosine", model: str = "") -> Space:
-        """Create a space; the same definition again is no error, another raises `AlreadyExists` (``SPACE_EXISTS``)."""
+    def create_space(
+        self, name: str, *, dim: int, metric: str = "cosine", model: str = ""
+    ) -> Space:
+        """Create a space; the same definition again is no error, another raises `AlreadyExists`
+        (``SPACE_EXISTS``).
+        """
         ...
 
     def space(self, name: str) -> Space: ...

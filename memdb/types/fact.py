@@ -60,7 +60,9 @@ class Recall:
     hits: tuple[RecallHit, ...]
     revision: int
     arms: tuple[str, ...]
-    """``("lexical",)`` when the question carried no feature in the user's text space, else with ``semantic``."""
+    """``("lexical",)`` when the question carried no feature in the user's text space, else with
+    ``semantic``.
+    """
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -86,7 +88,9 @@ class LongTermMemory:
     """The memory above single clips, oldest first, within a token budget."""
 
     tokens: Array
-    """(k, dim) float32, each row of unit length in a cosine space; k is 0 when nothing is sealed yet."""
+    """(k, dim) float32, each row of unit length in a cosine space; k is 0 when nothing is sealed
+    yet.
+    """
     spans: tuple[MemorySpan, ...]
     """One per token."""
     space: str

@@ -11,7 +11,8 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.stream import Gap
 
 POLICIES: Final = ("top", "ixc-live", "ixc-gradio", "ixc-offline", "ixc-train")
-"""Selection policies: ours, and the four published with IXC2.5-OmniLive (arXiv 2412.09596 and its code).
+"""Selection policies: ours, and the four published with IXC2.5-OmniLive (arXiv 2412.09596 and its
+code).
 
 ``top``
     best score first, at most ``limit``.
@@ -47,11 +48,17 @@ class Hit:
 
     clip: StoredClip
     score: float
-    """Similarity in the stream's space (cosine or inner product); re-ranked hits carry the late-interaction score."""
+    """Similarity in the stream's space (cosine or inner product); re-ranked hits carry the
+    late-interaction score.
+    """
     relevance: float | None = None
-    """Calibrated probability-like relevance in [0, 1]; None while the user's scores are not calibrated."""
+    """Calibrated probability-like relevance in [0, 1]; None while the user's scores are not
+    calibrated.
+    """
     spans: tuple[Span, ...] = ()
-    """Which parts of the clip matched; filled when the question came with tokens and ``rerank`` > 0."""
+    """Which parts of the clip matched; filled when the question came with tokens and ``rerank`` >
+    0.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,8 @@ class Grounding:
 
     hits: tuple[Hit, ...]
     revision: int
-    """The user's commit the answer was taken at; asking again ``as_of`` it gives the same answer."""
+    """The user's commit the answer was taken at; asking again ``as_of`` it gives the same answer.
+    """
     fallback: str = "none"
     """``recent`` when nothing passed and the newest clip was given instead."""
     gaps: tuple[Gap, ...] = field(default=())

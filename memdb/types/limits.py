@@ -1,4 +1,7 @@
-"""Every maximum of memdb, in one place.  The server enforces them on input; the engine asserts them again."""
+"""Every maximum of memdb, in one place.
+
+The server enforces them on input; the engine asserts them again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ DIM_MAX: Final = 8192
 TOKENS_MAX: Final = 65_536
 """Rows of one clip's short-term memory, or of a question's tokens."""
 SHORT_MEMORY_BYTES_MAX: Final = 12 * 1024 * 1024
-"""Decoded bytes of one clip's short-term memory; leaves room in a message for the rest of the clip."""
+"""Decoded bytes of one clip's short-term memory; leaves room in a message for the rest of the clip.
+"""
 TRANSCRIPT_MAX: Final = 1024
 """Utterances of one clip."""
 EVENTS_MAX: Final = 1024

@@ -1,7 +1,7 @@
 """Every mutation of a user's memory, as plain data.
 
-An operation carries all that its effect depends on, times included: applying the same operations in the same order to
-the same state gives the same bytes, on this machine or another.
+An operation carries all that its effect depends on, times included: applying the same operations in
+the same order to the same state gives the same bytes, on this machine or another.
 """
 
 from __future__ import annotations
@@ -103,7 +103,15 @@ class ConfigureUser:
 
 
 Operation = (
-    WriteClip | CreateStream | PutFact | ReviseFact | ForgetFact | PutValue | PutSnapshot | ReleaseSnapshot | ConfigureUser
+    WriteClip
+    | CreateStream
+    | PutFact
+    | ReviseFact
+    | ForgetFact
+    | PutValue
+    | PutSnapshot
+    | ReleaseSnapshot
+    | ConfigureUser
 )
 
 
@@ -112,7 +120,12 @@ def payload_bytes(operation: Operation) -> int:
     match operation:
         case WriteClip(clip=clip, short_memory=short):
             frames = sum(len(frame.jpeg) for frame in clip.keyframes)
-            return clip.global_memory.nbytes + frames + (0 if short is None else len(short.payload)) + 1024
+            return (
+                clip.global_memory.nbytes
+                + frames
+                + (0 if short is None else len(short.payload))
+                + 1024
+            )
         case PutFact(text=text) | ReviseFact(text=str(text)):
             return 4 * len(text) + 4096
         case PutValue(json=json):
@@ -127,7 +140,8 @@ def subject(operation: Operation) -> tuple[object, ...] | None:
         case WriteClip(stream=stream, clip=clip):
             return ("clip", stream, clip.epoch, clip.seq)
         case PutFact(key=str()) | ReviseFact() | ForgetFact():
-            # Which fact holds a key is known to the store only, so one commit changes at most one existing fact.
+            # Which fact holds a key is known to the store only, so one commit changes at most one
+            # existing fact.
             return ("fact",)
         case PutValue(key=key):
             return ("value", key)

@@ -18,7 +18,9 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Clip numbers ``first_seq..last_seq`` (inclusive) of an epoch that were skipped and have not arrived."""
+    """Clip numbers ``first_seq..last_seq`` (inclusive) of an epoch that were skipped and have not
+    arrived.
+    """
 
     stream: str
     epoch: int

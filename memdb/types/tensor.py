@@ -1,7 +1,9 @@
-"""A tensor as it travels and rests: coded bytes with the facts needed to check them before they are decoded.
+"""A tensor as it travels and rests: coded bytes with the facts needed to check them before they are
+decoded.
 
-Short-term memory is encoded where it is made (the client) and stored as it came; the server checks the description
-and the checksum and never trusts a length that the payload claims about itself.  The codecs live in `memdb.codecs`.
+Short-term memory is encoded where it is made (the client) and stored as it came; the server checks
+the description and the checksum and never trusts a length that the payload claims about itself.
+The codecs live in `memdb.codecs`.
 """
 
 from __future__ import annotations

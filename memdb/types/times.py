@@ -1,4 +1,6 @@
-"""Times as integers: UTC nanoseconds since the epoch; aware datetimes are accepted wherever a time is."""
+"""Times as integers: UTC nanoseconds since the epoch; aware datetimes are accepted wherever a time
+is.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,26 @@ Time = int | datetime
 def as_ns(value: Time, field: str) -> int:
     """``value`` in UTC nanoseconds.
 
-    Raises `InvalidArgument` (``TIME_RANGE``) for a naive datetime, a non-integer or a time outside ±146 years.
+    Raises `InvalidArgument` (``TIME_RANGE``) for a naive datetime, a non-integer or a time outside
+    ±146 years.
     """
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise InvalidArgument(
-                "a datetime must be aware (have a time zone)", reason="TIME_RANGE", field=field, value=value.isoformat()
+                "a datetime must be aware (have a time zone)",
+                reason="TIME_RANGE",
+                field=field,
+                value=value.isoformat(),
             )
         # timedelta integer arithmetic: datetime.timestamp() would round through a double.
         return (value - _EPOCH) // timedelta(microseconds=1) * 1000
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InvalidArgument("a time must be integer nanoseconds or an aware datetime", reason="TIME_RANGE", field=field, value=value)
+        raise InvalidArgument(
+            "a time must be integer nanoseconds or an aware datetime",
+            reason="TIME_RANGE",
+            field=field,
+            value=value,
+        )
     ns = int(value)
     if not TIME_NS_MIN <= ns <= TIME_NS_MAX:
         raise InvalidArgument("time is out of range", reason="TIME_RANGE", field=field, value=ns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from memdb.errors import InvalidArgument
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance, check_int
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
@@ -152,7 +151,7 @@ def list_clips_request(
         end_ns=time_argument(end_ns, "end_ns"),
         as_of=as_of_to_proto(as_of),
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
-        after=None if after is None else check_hex_id(after, "after"),
+        after=None if after is None else reference(after),
         min_revision=revision_argument(min_revision),
     )
 
@@ -170,16 +169,13 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
     )
 
 
-_HEX = frozenset("0123456789abcdef")
+def reference(value: object) -> str:
+    """The id of a clip or fact as it is sent.
 
-
-def check_hex_id(value: object, field: str) -> str:
-    """``value`` if it is 32 hexadecimal digits (a clip's or fact's id), else `InvalidArgument`."""
-    if not isinstance(value, str) or len(value) != 32 or not _HEX.issuperset(value):
-        raise InvalidArgument(
-            "an id is 32 hexadecimal digits", reason="BAD_ID", field=field, value=value
-        )
-    return value
+    An id is opaque: one that is malformed is one that nothing has, and the server says so.
+    """
+    text = value if isinstance(value, str) else repr(value)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _content(message: pb.Clip) -> dict[str, Any]:

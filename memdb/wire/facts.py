@@ -25,7 +25,7 @@ from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import matrix_from_answer, matrix_to_proto, optional_vector, vector_to_proto
 from memdb.wire.clips import (
-    check_hex_id,
+    reference,
     stored_clip_from_proto,
     stored_clip_to_proto,
     utterance_from_proto,
@@ -103,7 +103,7 @@ def remember_request(
         valid_from_ns=time_argument(valid_from, "valid_from"),
         valid_to_ns=time_argument(valid_to, "valid_to"),
         evidence=_checked_evidence(evidence),
-        key=None if key is None else check_text(key, "key", KEY_CHARS_MAX),
+        key=None if key is None else check_key(key),
         feature=_feature_to_proto(feature),
     )
 
@@ -146,7 +146,7 @@ def revise_request(
     text_list = memory_pb.TextList
     return memory_pb.ReviseRequest(
         user=check_id(user, "user"),
-        fact_id=check_hex_id(fact_id, "fact_id"),
+        fact_id=reference(fact_id),
         text=None if text is None else check_text(text, "text"),
         about=None if about is None else text_list(items=_checked_about(about)),
         valid_from_ns=time_argument(valid_from, "valid_from"),
@@ -278,7 +278,7 @@ def long_term_from_proto(message: memory_pb.GetLongTermMemoryResponse) -> LongTe
 
 
 def value_to_json(value: object) -> str:
-    """A value of the key-value store as JSON text; raises `InvalidArgument` (``BAD_JSON``,
+    """A value of the key-value store as JSON text; raises `InvalidArgument` (``BAD_VALUE``,
     ``TOO_LARGE``).
     """
     try:
@@ -286,27 +286,27 @@ def value_to_json(value: object) -> str:
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
-            "not a JSON value", reason="BAD_JSON", field="value", value=type(value).__name__
+            "the value is not JSON", reason="BAD_VALUE", field="value", value=type(value).__name__
         ) from error
     _check_size(size)
     return text
 
 
 def value_from_json(text: str) -> Any:
-    """The value of JSON text; raises `InvalidArgument` (``BAD_JSON``, ``TOO_LARGE``)."""
+    """The value of JSON text; raises `InvalidArgument` (``BAD_VALUE``, ``TOO_LARGE``)."""
     _check_size(len(text.encode()))
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(
-            "not JSON text", reason="BAD_JSON", field="value", value=text
+            "the value is not JSON text", reason="BAD_VALUE", field="value", value=text
         ) from error
 
 
 def _check_size(size: int) -> None:
     if size > VALUE_BYTES_MAX:
         raise InvalidArgument(
-            f"a value has at most {VALUE_BYTES_MAX} bytes as JSON",
+            f"the value has more than {VALUE_BYTES_MAX} bytes",
             reason="TOO_LARGE",
             field="value",
             value=size,
@@ -321,7 +321,24 @@ def _feature_to_proto(feature: Array | None) -> pb.Vector | None:
     return None if feature is None else vector_to_proto(as_vector(feature, "feature"))
 
 
+def check_key(key: str) -> str:
+    """``key`` if it may name a value or a fact, else `InvalidArgument`."""
+    check_text(key, "key", KEY_CHARS_MAX)
+    if len(key.encode()) > KEY_CHARS_MAX:
+        raise InvalidArgument(
+            f"a key has at most {KEY_CHARS_MAX} bytes of UTF-8",
+            reason="TOO_LARGE",
+            field="key",
+            value=key,
+        )
+    return key
+
+
 def _checked_about(about: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(about, str):
+        raise InvalidArgument(
+            "about is a list of texts", reason="BAD_TYPE", field="about", value=about
+        )
     items = check_many(about, str, "about", ABOUT_MAX)
     for index, item in enumerate(items):
         check_text(item, f"about[{index}]", LABEL_VALUE_CHARS_MAX)
@@ -329,7 +346,9 @@ def _checked_about(about: Iterable[str]) -> tuple[str, ...]:
 
 
 def _checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(evidence, str):
+        raise InvalidArgument(
+            "evidence is a list of clip ids", reason="BAD_TYPE", field="evidence", value=evidence
+        )
     items = check_many(evidence, str, "evidence", EVIDENCE_MAX)
-    for index, item in enumerate(items):
-        check_hex_id(item, f"evidence[{index}]")
-    return items
+    return tuple(reference(item) for item in items)

@@ -10,7 +10,7 @@ import numpy as np
 
 from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array, as_tokens, as_vector
-from memdb.types.clip import check_int, check_many
+from memdb.types.clip import check_int
 from memdb.types.grounding import FALLBACKS, POLICIES, AsOf, Grounding, Hit, Span
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX, STREAMS_FILTER_MAX
@@ -94,19 +94,18 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
     if request.HasField("question_tokens"):
         tokens = matrix_from_proto(request.question_tokens, "question_tokens")
     feature = vector_from_proto(request.question_feature, "question_feature")
-    min_score = request.min_score if request.HasField("min_score") else None
     return feature, GroundArguments(
         limit=request.limit or LIMIT_DEFAULT,
         streams=list(request.streams) or None,
         start_ns=request.start_ns if request.HasField("start_ns") else None,
         end_ns=request.end_ns if request.HasField("end_ns") else None,
         as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
-        min_score=_checked_score(min_score),
-        policy=_checked_choice(request.policy or "top", POLICIES, "policy", "BAD_POLICY"),
+        min_score=request.min_score if request.HasField("min_score") else None,
+        policy=request.policy or "top",
         question_tokens=tokens,
         rerank=request.rerank,
         with_short_memory=request.with_short_memory,
-        fallback=_checked_choice(request.fallback or "none", FALLBACKS, "fallback", "BAD_FALLBACK"),
+        fallback=request.fallback or "none",
         space=request.space if request.HasField("space") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
     )
@@ -154,28 +153,28 @@ def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
 def _checked_streams(streams: Sequence[str] | None) -> list[str]:
     if streams is None:
         return []
-    if isinstance(streams, str) or not isinstance(streams, Sequence) or not streams:
-        # An empty list means "no stream" in Python and would mean "every stream" on the wire.
+    if isinstance(streams, str) or len(streams) > STREAMS_FILTER_MAX:
         raise InvalidArgument(
-            "a non-empty list of stream names, or None for all",
-            reason="EMPTY",
+            f"a list of at most {STREAMS_FILTER_MAX} stream names",
+            reason="TOO_LARGE",
             field="streams",
             value=streams,
         )
-    check_many(streams, str, "streams", STREAMS_FILTER_MAX)
-    return [check_id(name, f"streams[{index}]") for index, name in enumerate(streams)]
+    if not streams:
+        # No stream in Python would be every stream on the wire.
+        raise InvalidArgument(
+            "name at least one stream, or None for all", reason="EMPTY", field="streams"
+        )
+    return [check_id(name, "streams") for name in streams]
 
 
 def _checked_score(score: float | None) -> float | None:
     if score is None:
         return None
-    if isinstance(score, bool) or not isinstance(score, (int, float, np.floating)):
+    number = isinstance(score, (int, float, np.floating)) and not isinstance(score, bool)
+    if not number or not math.isfinite(score):
         raise InvalidArgument(
-            "a score is a number", reason="BAD_TYPE", field="min_score", value=score
-        )
-    if not math.isfinite(score):
-        raise InvalidArgument(
-            "a score is finite", reason="NOT_FINITE", field="min_score", value=score
+            "min_score is a finite number", reason="OUT_OF_RANGE", field="min_score", value=score
         )
     return float(score)
 
@@ -183,7 +182,7 @@ def _checked_score(score: float | None) -> float | None:
 def _checked_choice(value: object, choices: tuple[str, ...], field: str, reason: str) -> str:
     if not isinstance(value, str) or value not in choices:
         raise InvalidArgument(
-            f"{field} must be one of {', '.join(choices)}",
+            f"{field} is one of {', '.join(choices)}",
             reason=reason,
             field=field,
             value=value,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from memdb.errors import InvalidArgument
+from memdb.errors import InvalidArgument, NotFound
 from memdb.types.clip import check_int
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
@@ -29,9 +29,13 @@ def as_of_to_proto(as_of: AsOf | None) -> pb.AsOf | None:
     if isinstance(as_of, str):
         return pb.AsOf(snapshot=check_id(as_of, "as_of"))
     if isinstance(as_of, (int, np.integer)) and not isinstance(as_of, bool):
-        return pb.AsOf(revision=check_int(as_of, "as_of", 0, REVISION_MAX))
+        if not 0 <= as_of <= REVISION_MAX:
+            raise NotFound(
+                "no such revision", reason="REVISION_NOT_FOUND", field="as_of", value=int(as_of)
+            )
+        return pb.AsOf(revision=int(as_of))
     raise InvalidArgument(
-        "a moment is a revision, an aware datetime, a snapshot or its name",
+        "expected a revision, an aware datetime or a snapshot",
         reason="BAD_TYPE",
         field="as_of",
         value=type(as_of).__name__,
@@ -44,7 +48,7 @@ def as_of_from_proto(message: pb.AsOf, present: bool) -> AsOf | None:
         return None
     which = message.WhichOneof("moment")
     if which == "revision":
-        return check_int(message.revision, "as_of", 0, REVISION_MAX)
+        return message.revision
     if which == "snapshot":
         return check_id(message.snapshot, "as_of")
     if which == "time_ns":
