@@ -18,7 +18,7 @@ from memdb.wire.streams import gap_from_proto, ledger_from_proto, stream_from_pr
 from memdb_client._async_ingest import AsyncIngestWriter
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._clips import batches
-from memdb_client._options import RECONNECT_TIMEOUT_S, WINDOW_CLIPS_MAX, check_seconds
+from memdb_client._options import RECONNECT_TIMEOUT_S, check_seconds
 
 
 class AsyncStream:
@@ -85,7 +85,7 @@ class AsyncStream:
                 space=self._space,
                 epoch=check_int(epoch, "epoch", 0, EPOCH_MAX),
             ),
-            window=check_int(window, "window", 1, WINDOW_CLIPS_MAX),
+            window=check_int(window, "window", 1),
             reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
         )
         # sync: writer.open()

@@ -34,8 +34,6 @@ WHOLE_TIMEOUT_S: Final = 3600.0
 
 RECONNECT_TIMEOUT_S: Final = 60.0
 """How long an ingest looks for a server that went away."""
-WINDOW_CLIPS_MAX: Final = 1024
-"""Clips that an ingest may have in flight."""
 
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -65,7 +63,7 @@ overwrites the status that the server gave (grpc/grpc#36066).  The peer has to b
 PAUSE_FIRST_S: Final = 0.05
 PAUSE_MAX_S: Final = 2.0
 
-NOT_REPEATED: Final = frozenset({"REVISION_NOT_REACHED"})
+NOT_REPEATED: Final = frozenset({"BEHIND"})
 """Reasons of `Unavailable` that are answers of a healthy server, and that only the caller can
 wait out.
 """

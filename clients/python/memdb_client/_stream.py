@@ -19,7 +19,7 @@ from memdb.wire.moments import as_of_to_proto, time_argument
 from memdb.wire.streams import gap_from_proto, ledger_from_proto, stream_from_proto
 from memdb_client._clips import batches
 from memdb_client._ingest import IngestWriter
-from memdb_client._options import RECONNECT_TIMEOUT_S, WINDOW_CLIPS_MAX, check_seconds
+from memdb_client._options import RECONNECT_TIMEOUT_S, check_seconds
 from memdb_client._rpc import Rpc
 
 
@@ -87,7 +87,7 @@ class Stream:
                 space=self._space,
                 epoch=check_int(epoch, "epoch", 0, EPOCH_MAX),
             ),
-            window=check_int(window, "window", 1, WINDOW_CLIPS_MAX),
+            window=check_int(window, "window", 1),
             reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
         )
         writer.open()

@@ -27,7 +27,7 @@ from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.arrays import tensor_from_proto
-from memdb.wire.clips import check_hex_id, list_clips_request, stored_clip_from_proto
+from memdb.wire.clips import list_clips_request, stored_clip_from_proto
 from memdb.wire.facts import (
     fact_from_proto,
     long_term_from_proto,
@@ -173,7 +173,7 @@ class User:
             self._rpc.clips.GetClip,
             clip_pb.GetClipRequest(
                 user=self._id,
-                clip_id=check_hex_id(clip_id, "clip_id"),
+                clip_id=check_text(clip_id, "clip_id"),
                 as_of=as_of_to_proto(as_of),
                 with_short_memory=with_short_memory,
             ),
@@ -186,12 +186,14 @@ class User:
         Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
         one).
         """
+        if not clip_ids:
+            return []
         answers = self._rpc.collect(
             self._rpc.clips.GetShortMemory,
             clip_pb.GetShortMemoryRequest(
                 user=self._id,
                 clip_ids=[
-                    check_hex_id(clip_id, f"clip_ids[{i}]") for i, clip_id in enumerate(clip_ids)
+                    check_text(clip_id, f"clip_ids[{i}]") for i, clip_id in enumerate(clip_ids)
                 ],
                 as_of=as_of_to_proto(as_of),
             ),
@@ -306,7 +308,7 @@ class User:
         """Remove every version of a fact."""
         self._rpc.call(
             self._rpc.memories.Forget,
-            memory_pb.ForgetRequest(user=self._id, fact_id=check_hex_id(fact_id, "fact_id")),
+            memory_pb.ForgetRequest(user=self._id, fact_id=check_text(fact_id, "fact_id")),
             repeat=Repeat.UNSENT,
         )
 
@@ -314,7 +316,7 @@ class User:
         """Every version of a fact, oldest first."""
         answer = self._rpc.call(
             self._rpc.memories.GetHistory,
-            memory_pb.GetHistoryRequest(user=self._id, fact_id=check_hex_id(fact_id, "fact_id")),
+            memory_pb.GetHistoryRequest(user=self._id, fact_id=check_text(fact_id, "fact_id")),
         )
         return [fact_from_proto(fact) for fact in answer.facts]
 

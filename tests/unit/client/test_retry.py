@@ -41,7 +41,7 @@ def test_other_errors_are_not(db: Database, script: Script) -> None:
 
 
 def test_a_revision_not_reached_is_the_callers_to_wait_for(db: Database, script: Script) -> None:
-    script.error, script.failures = Unavailable("later", reason="REVISION_NOT_REACHED"), 1
+    script.error, script.failures = Unavailable("later", reason="BEHIND"), 1
 
     with pytest.raises(Unavailable):
         db.user("alice").stream("door").ledger()

@@ -1,0 +1,49 @@
+"""A real server on loopback, its database in a directory, its event loop in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.server.app import Server
+
+_T = TypeVar("_T")
+
+
+class ServerThread:
+    """Serves ``directory`` until it is closed."""
+
+    def __init__(self, directory: Path, listen: str = "127.0.0.1:0") -> None:
+        self._database = EmbeddedDatabase(directory)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="server-loop")
+        self._thread.start()
+        self._server, self.address = self._run(
+            self._start(ServerConfig(data=str(directory), listen=listen))
+        )
+
+    def close(self) -> None:
+        """Stop as `memdb serve` does."""
+        self._run(self._server.stop(5.0))
+        self._database.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def _start(self, config: ServerConfig) -> tuple[Server, str]:
+        server = Server(self._database, config)
+        return server, await server.start()
+
+    def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
