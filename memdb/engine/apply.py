@@ -403,6 +403,13 @@ def _forget_fact(txn: Transaction, applied: Applied, fact_id: str) -> int:
 
 
 def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) -> Snapshot:
+    expired = [
+        key
+        for key, stored in txn.scan(Table.SNAPSHOTS)
+        if unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).expires_ns <= operation.created_ns
+    ]
+    for key in expired:
+        txn.delete(Table.SNAPSHOTS, key)
     key = operation.name.encode()
     revision = applied.draft.revision
     record = SnapshotRecord(revision, operation.created_ns, operation.expires_ns)

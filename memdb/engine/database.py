@@ -28,8 +28,12 @@ class EmbeddedDatabase:
         config: EngineConfig | None = None,
         clock: Clock | None = None,
         create: bool = True,
+        embed_texts: bool = True,
     ) -> None:
         """Open or create the directory.
+
+        embed_texts: whether facts and questions that come without a feature are embedded in this
+        process when an encoder is installed; the server says no, since models never enter it.
 
         Raises `FailedPrecondition` (see `memdb.store.directory`) and `DataLoss`.
         """
@@ -43,6 +47,7 @@ class EmbeddedDatabase:
             raise
         self._users = Users(self._directory, self._catalog, self._config, self._clock)
         self._closed = False
+        self._embed_texts = embed_texts
 
     def create_space(
         self, name: str, *, dim: int, metric: str = "cosine", model: str = ""
@@ -59,7 +64,14 @@ class EmbeddedDatabase:
         return self._catalog.spaces()
 
     def user(self, user_id: str) -> EmbeddedUser:
-        return EmbeddedUser(user_id, self._users, self._catalog, self._clock, self._erase)
+        return EmbeddedUser(
+            user_id,
+            self._users,
+            self._catalog,
+            self._clock,
+            self._erase,
+            embed_texts=self._embed_texts,
+        )
 
     def users(self) -> list[str]:
         self._check_open()

@@ -59,8 +59,8 @@ class EmbeddedIngestWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, exc_type: object, *exc_info: object) -> None:
-        if exc_type is None:
+    def __exit__(self, *exc_info: object) -> None:
+        if not any(exc_info):
             self.close()
 
     def _commit(self) -> None:

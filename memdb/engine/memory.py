@@ -17,6 +17,7 @@ import numpy as np
 from memdb import failpoints
 from memdb.clock import Clock
 from memdb.config import EngineConfig
+from memdb.engine import moments
 from memdb.engine.apply import Applied, Outcome, apply
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.rebuild import load_partitions, load_state, load_texts
@@ -30,6 +31,7 @@ from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import CountersRecord, UserRecord, pack
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
+from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation, payload_bytes
 
 
@@ -79,8 +81,16 @@ class UserMemory:
         """
         return self._writer.write(operations)
 
+    def resolve(
+        self, view: View, as_of: AsOf | None, min_revision: int | None = None
+    ) -> int | None:
+        """The revision that ``as_of`` names, None for the view's own; see `memdb.engine.moments`."""
+        now_ns = self._clock.now_ns()
+        return moments.resolve(self.environment, view, as_of, min_revision, now_ns=now_ns)
+
     def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
-        """Call ``listener(revision)`` after each commit; the returned function ends it."""
+        """Call ``listener(revision)`` after each commit and when the user is closed; the returned
+        function ends it."""
         token = object()
         with self._changed:
             self._listeners[id(token)] = listener
@@ -99,6 +109,7 @@ class UserMemory:
     def close(self) -> None:
         """Finish commits in flight and close."""
         self._writer.close()
+        self._notify(self.view.revision)
         self.environment.close()
 
     def _commit(self, operations: list[Operation]) -> list[Outcome]:
@@ -129,12 +140,15 @@ class UserMemory:
                 self._broken = repr(error)
                 raise
             failpoints.hit("index.after")
-            with self._changed:
-                self._changed.notify_all()
-                listeners = tuple(self._listeners.values())
-            for listener in listeners:
-                listener(applied.draft.revision)
+            self._notify(applied.draft.revision)
         return applied.outcomes
+
+    def _notify(self, revision: int) -> None:
+        with self._changed:
+            self._changed.notify_all()
+            listeners = tuple(self._listeners.values())
+        for listener in listeners:
+            listener(revision)
 
     def _index(self, effects: Effects, state: UserState) -> None:
         revision = state.revision

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from memdb.engine.view import View
-from memdb.errors import InvalidArgument, NotFound, Unavailable
+from memdb.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import LogRecord, SnapshotRecord, unpack
@@ -18,12 +18,18 @@ from memdb.types.times import as_ns
 
 
 def resolve(
-    environment: Environment, view: View, as_of: AsOf | None, min_revision: int | None = None
+    environment: Environment,
+    view: View,
+    as_of: AsOf | None,
+    min_revision: int | None = None,
+    *,
+    now_ns: int,
 ) -> int | None:
     """The revision that ``as_of`` names; None for the view's own.
 
     A revision that is not reached yet is refused: an answer as of it could still change.  Raises
-    `NotFound` (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``), `InvalidArgument`, and
+    `NotFound` (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``), `FailedPrecondition` (``SNAPSHOT_EXPIRED``),
+    `InvalidArgument`, and
     `Unavailable` (``BEHIND``) when ``min_revision`` is not reached.
     """
     if (
@@ -41,7 +47,7 @@ def resolve(
     if isinstance(as_of, Snapshot):
         revision = as_of.revision
     elif isinstance(as_of, str):
-        revision = _snapshot_revision(environment, check_id(as_of, "as_of"))
+        revision = _snapshot_revision(environment, check_id(as_of, "as_of"), now_ns)
     elif isinstance(as_of, datetime):
         revision = _revision_at(environment, view, as_ns(as_of, "as_of"))
     elif isinstance(as_of, int) and not isinstance(as_of, bool):
@@ -63,7 +69,7 @@ def resolve(
     return revision if revision < view.revision else None
 
 
-def _snapshot_revision(environment: Environment, name: str) -> int:
+def _snapshot_revision(environment: Environment, name: str, now_ns: int) -> int:
     key = name.encode()
     with environment.read() as txn:
         stored = txn.get(Table.SNAPSHOTS, key)
@@ -71,7 +77,12 @@ def _snapshot_revision(environment: Environment, name: str) -> int:
             raise NotFound(
                 "no such snapshot", reason="SNAPSHOT_NOT_FOUND", field="as_of", value=name
             )
-        return unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).revision
+        record = unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord)
+    if record.expires_ns <= now_ns:
+        raise FailedPrecondition(
+            "the snapshot's lease has ended", reason="SNAPSHOT_EXPIRED", field="as_of", value=name
+        )
+    return record.revision
 
 
 def _revision_at(environment: Environment, view: View, time_ns: int) -> int:

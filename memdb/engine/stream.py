@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from memdb.engine import moments
 from memdb.engine.grounding import checked_times
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.errors import InvalidArgument, MemdbError, NotFound
@@ -88,7 +87,7 @@ class EmbeddedStream:
         start, end = checked_times(start_ns, end_ns)
         with self._user.memory() as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of)
+            revision = memory.resolve(view, as_of)
             stream_nos = view.stream_nos((self._name,)) or ()
             names = dict.fromkeys(stream_nos, self._name)
             return list(

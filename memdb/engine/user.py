@@ -10,7 +10,7 @@ from typing import Any
 
 from memdb.clock import Clock
 from memdb.codecs.tensors import decode_tensor, encode_tensor
-from memdb.engine import moments, recall, watch
+from memdb.engine import recall, watch
 from memdb.engine.apply import Outcome, check_clip
 from memdb.engine.grounding import checked_question, checked_times, ground
 from memdb.engine.hydrate import clip_no_of, load_clip
@@ -65,12 +65,15 @@ class EmbeddedUser:
         catalog: Catalog,
         clock: Clock,
         erase: Callable[[str], ErasureReport],
+        *,
+        embed_texts: bool,
     ) -> None:
         self._id = check_id(user_id, "user")
         self._users = users
         self._catalog = catalog
         self._clock = clock
         self._erase = erase
+        self._embed_texts = embed_texts
 
     @property
     def id(self) -> str:
@@ -144,7 +147,7 @@ class EmbeddedUser:
         start, end = checked_times(start_ns, end_ns)
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of, min_revision)
+            revision = memory.resolve(view, as_of, min_revision)
             stream_nos = view.stream_nos(None if stream is None else (check_id(stream, "stream"),))
             found: list[tuple[int, int, int]] = []
             for partition in view.partitions.values():
@@ -184,7 +187,7 @@ class EmbeddedUser:
     ) -> StoredClip:
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of)
+            revision = memory.resolve(view, as_of)
             no = clip_no_of(view.state, clip_id)
             with memory.environment.read() as txn:
                 birth = clips.version_at(txn, no, view.revision if revision is None else revision)
@@ -203,7 +206,7 @@ class EmbeddedUser:
         check_many(clip_ids, str, "clip_ids", limits.LIMIT_MAX)
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of)
+            revision = memory.resolve(view, as_of)
             tensors: list[EncodedTensor] = []
             with memory.environment.read() as txn:
                 for index, clip_id in enumerate(clip_ids):
@@ -270,7 +273,7 @@ class EmbeddedUser:
         )
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of, min_revision)
+            revision = memory.resolve(view, as_of, min_revision)
             return ground(memory.environment, view, question, revision)
 
     def long_term(
@@ -284,7 +287,7 @@ class EmbeddedUser:
         check_int(max_tokens, "max_tokens", 1, limits.TOKENS_MAX)
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of)
+            revision = memory.resolve(view, as_of)
             stream_nos = view.stream_nos(None if stream is None else (check_id(stream, "stream"),))
             space_no = view.searched_space(
                 stream_nos, None if space is None else check_id(space, "space")
@@ -369,7 +372,7 @@ class EmbeddedUser:
         check_int(limit, "limit", 1, limits.LIMIT_MAX)
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of)
+            revision = memory.resolve(view, as_of)
             with memory.environment.read() as txn:
                 return recall.current_facts(
                     txn, view, about, view.revision if revision is None else revision, limit
@@ -389,7 +392,7 @@ class EmbeddedUser:
         feature = self._feature(question, feature)
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of, min_revision)
+            revision = memory.resolve(view, as_of, min_revision)
             return recall.recall(memory.environment, view, question, feature, limit, revision)
 
     # -- values and snapshots
@@ -406,7 +409,7 @@ class EmbeddedUser:
         _checked_key(key)
         with self._users.use(self._id) as memory:
             view = memory.view
-            revision = moments.resolve(memory.environment, view, as_of)
+            revision = memory.resolve(view, as_of)
             wanted = schema.value_key(key, view.revision if revision is None else revision)
             with memory.environment.read() as txn:
                 found = txn.last_at_or_before(Table.VALUES, wanted, wanted[:-8])
@@ -541,7 +544,7 @@ class EmbeddedUser:
         """The given feature, or the text's from the installed encoder of the user's text space."""
         if feature is not None:
             return as_vector(feature, "feature")
-        if text is None or not self._catalog.has_user(self._id):
+        if text is None or not self._embed_texts or not self._catalog.has_user(self._id):
             return None
         encoder = find_text_encoder(self.text_space())
         return None if encoder is None else encoder.encode([text])[0]

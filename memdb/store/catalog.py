@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from memdb.config import EngineConfig
 from memdb.errors import AlreadyExists, NotFound
 from memdb.store.directory import DataDirectory
@@ -27,6 +29,7 @@ class Catalog:
                     Table.META, META_FORMAT, pack(META_FORMAT, NumberRecord(FORMAT))
                 ),
             )
+        self._lock = threading.Lock()
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
         with self._env.read() as txn:
@@ -43,26 +46,27 @@ class Catalog:
 
     def create_space(self, space: Space) -> Space:
         """Store ``space``; the same again is no error, another definition raises `AlreadyExists`."""
-        existing = self._spaces.get(space.name)
-        if existing is not None:
-            if existing != space:
-                raise AlreadyExists(
-                    f"space is dim {existing.dim}, {existing.metric}, model {existing.model!r}",
-                    reason="SPACE_EXISTS",
-                    field="space.name",
-                    value=space.name,
-                )
-            return existing
-        key = space.name.encode()
-        record = SpaceRecord(space.name, space.dim, space.metric, space.model)
+        with self._lock:
+            existing = self._spaces.get(space.name)
+            if existing is not None:
+                if existing != space:
+                    raise AlreadyExists(
+                        f"space is dim {existing.dim}, {existing.metric}, model {existing.model!r}",
+                        reason="SPACE_EXISTS",
+                        field="space.name",
+                        value=space.name,
+                    )
+                return existing
+            key = space.name.encode()
+            record = SpaceRecord(space.name, space.dim, space.metric, space.model)
 
-        def change(txn: Transaction) -> tuple[bool, None]:
-            txn.put(Table.SPACES, key, pack(key, record))
-            return True, None
+            def change(txn: Transaction) -> tuple[bool, None]:
+                txn.put(Table.SPACES, key, pack(key, record))
+                return True, None
 
-        self._env.write(change)
-        self._spaces[space.name] = space
-        return space
+            self._env.write(change)
+            self._spaces[space.name] = space
+            return space
 
     def space(self, name: str) -> Space:
         """The space; raises `NotFound` (``SPACE_NOT_FOUND``)."""
@@ -77,8 +81,11 @@ class Catalog:
 
     def add_user(self, user: str) -> None:
         """Note that the user's directory exists."""
-        if user in self._users:
-            return
+        with self._lock:
+            if user not in self._users:
+                self._add_user(user)
+
+    def _add_user(self, user: str) -> None:
         key = user.encode()
 
         def change(txn: Transaction) -> tuple[bool, None]:

@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -138,8 +139,8 @@ class Environment:
     def __init__(self, path: Path, tables: Sequence[Table], config: EngineConfig) -> None:
         """Open the environment in directory ``path``.
 
-        Raises `DataLoss` (``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be what was
-        committed, `FailedPrecondition` (``ALREADY_OPEN``) when this process has it open.
+        Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be
+        what was committed, `Unavailable` (``OPEN_FAILED``) when the system refuses to open it.
         """
         self.path = path
         self._config = config
@@ -147,7 +148,10 @@ class Environment:
         self._failed: str | None = None
         self._pid = os.getpid()
         self._closed = False
-        size = (path / DATA_FILE).stat().st_size
+        try:
+            size = (path / DATA_FILE).stat().st_size
+        except FileNotFoundError as error:
+            raise DataLoss("the data file is missing", reason="MISSING", field=path.name) from error
         try:
             self._env = lmdb.open(
                 str(path),
@@ -157,13 +161,13 @@ class Environment:
                 readahead=True,
                 create=False,
             )
-        except lmdb.InvalidError as error:
+        except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
             raise DataLoss(
                 "not an LMDB environment", reason="BAD_ENVIRONMENT", field=path.name
             ) from error
         except lmdb.Error as error:
-            raise FailedPrecondition(
-                "environment cannot be opened", reason="ALREADY_OPEN", field=path.name
+            raise Unavailable(
+                f"environment cannot be opened: {error}", reason="OPEN_FAILED", field=path.name
             ) from error
         needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
         if size < needed:
@@ -189,7 +193,7 @@ class Environment:
     ) -> Environment:
         """Make an environment that holds what ``fill`` writes; after a crash it is whole or absent."""
         parent = path.parent
-        temporary = parent / f".new-{path.name}-{os.getpid()}-{threading.get_ident()}"
+        temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"
         temporary.mkdir(mode=0o700)
         env = lmdb.open(str(temporary), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600)
         with env.begin(write=True) as txn:

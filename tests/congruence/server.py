@@ -19,7 +19,7 @@ class ServerThread:
     """Serves ``directory`` until it is closed."""
 
     def __init__(self, directory: Path, listen: str = "127.0.0.1:0") -> None:
-        self._database = EmbeddedDatabase(directory)
+        self._database = EmbeddedDatabase(directory, embed_texts=False)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="server-loop")
         self._thread.start()
