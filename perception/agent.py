@@ -16,10 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound
 from memdb.text_encoder import TextEncoder, find_text_encoder
+from memdb.types.clip import Clip
 from memdb.types.database import Database, User
 from memdb.types.ids import check_id
 from memdb.types.space import Space
@@ -99,10 +101,12 @@ class IngestAgent:
         options: IngestOptions | None = None,
         *,
         report_line: Callable[[str], None] | None = None,
+        on_ack: Callable[[str, Clip], None] | None = None,
     ) -> None:
         """Opens every source.
 
-        report_line: takes the progress lines; by default they go to stderr.  Raises
+        report_line: takes the progress lines; by default they go to stderr.  on_ack: takes the
+        camera and each clip that is acknowledged, from the camera's thread.  Raises
         `InvalidArgument` for a bad or doubled name, `SourceNotFound` and `SourceUnreadable`.
         """
         self._database = database
@@ -111,6 +115,7 @@ class IngestAgent:
         self._hearing = hearing
         self._options = options or IngestOptions()
         self._report_line = report_line or _to_stderr
+        self._on_ack = on_ack
         self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
         self._pipelines: list[Pipeline] = []
         self._lock = threading.Lock()
@@ -229,6 +234,7 @@ class IngestAgent:
             first_seq=report.resumed_from_seq,
             revise_every=self._options.revise_every,
         )
+        on_ack = None if self._on_ack is None else partial(self._on_ack, report.camera)
         meter = _Meter(report, from_ns, started_s, self._report_line)
         try:
             stream = self._user.stream(report.camera, space=space.name)
@@ -240,6 +246,7 @@ class IngestAgent:
                     frames_from_ns=from_ns,
                     is_paced=self._options.is_paced,
                     on_progress=meter.show_sometimes,
+                    on_ack=on_ack,
                 )
                 report.progress = pipeline.progress
                 self._pipelines.append(pipeline)

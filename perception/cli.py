@@ -12,6 +12,7 @@ import argparse
 import json
 import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,7 @@ from perception.errors import (
 )
 
 if TYPE_CHECKING:
+    from perception.ack_log import AckLog
     from perception.agent import Camera, CameraReport, Hearing
 
 EXIT_OTHER: Final = 1
@@ -104,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|DIR",
         help="whisper-tiny.en, whisper-base, or a CTranslate2 directory",
     )
+    add("--ack-log", metavar="FILE", help="append a line of JSON per acknowledged clip")
     add("--threads", type=int, default=0, help="threads of a network (default: the cores, up to 4)")
     return parser
 
@@ -127,14 +130,20 @@ def _ingest(options: argparse.Namespace) -> int:
 
     import memdb_client
 
-    with memdb_client.connect(options.server, token=options.token) as database:
+    with (
+        memdb_client.connect(options.server, token=options.token) as database,
+        _ack_log(options.ack_log) as ack_log,
+    ):
         database.spaces()
         _set_threads(options.threads)
         from perception.encoders import load_encoder
 
         encoder = load_encoder(options.encoder)
         hearing = None if options.no_audio else _hearing(options.whisper, options.language)
-        agent = IngestAgent(database, options.user, cameras, encoder, hearing, settings)
+        on_ack = None if ack_log is None else ack_log.record
+        agent = IngestAgent(
+            database, options.user, cameras, encoder, hearing, settings, on_ack=on_ack
+        )
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
         reports = agent.run()
@@ -143,6 +152,12 @@ def _ingest(options: argparse.Namespace) -> int:
     for error in errors:
         print(f"memdb-ingest: {error}", file=sys.stderr)
     return exit_code(errors[0]) if errors else 0
+
+
+def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
+    from perception.ack_log import AckLog
+
+    return nullcontext() if path is None else AckLog(Path(path))
 
 
 def _camera(text: str) -> Camera:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -56,14 +57,19 @@ class Pipeline:
         frames_from_ns: int = 0,
         is_paced: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ack: Callable[[Clip], None] | None = None,
     ) -> None:
-        """is_paced: read no faster than the medium plays."""
+        """writer: a fresh one.  is_paced: read no faster than the medium plays.  on_ack: takes
+        each clip after its acknowledgement, in order.
+        """
         self._source = source
         self._assembler = assembler
         self._writer = writer
         self._frames_from_ns = frames_from_ns
         self._is_paced = is_paced
         self._on_progress = on_progress
+        self._on_ack = on_ack
+        self._sent: deque[Clip] = deque()
         self._items: Channel[MediaItem] = Channel(ITEMS_MAX)
         self._clips: Channel[Clip] = Channel(CLIPS_MAX)
         self._stop = threading.Event()
@@ -86,6 +92,7 @@ class Pipeline:
             thread.start()
         try:
             for clip in self._clips:
+                self._sent.append(clip)
                 self._writer.send(clip)
                 self.progress.clips += clip.sealed
                 self._tell()
@@ -105,7 +112,13 @@ class Pipeline:
         self._stop.set()
 
     def _tell(self) -> None:
-        self.progress.acks = self._writer.acks
+        # Acknowledgements come in the order of sending: the oldest clips are the ones settled.
+        acks = self._writer.acks
+        settled, self.progress.acks = acks - self.progress.acks, acks
+        for _ in range(settled):
+            clip = self._sent.popleft()
+            if self._on_ack is not None:
+                self._on_ack(clip)
         if self._on_progress is not None:
             self._on_progress(self.progress)
 
