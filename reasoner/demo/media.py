@@ -130,7 +130,7 @@ def _clip_frames(scene: Scene, count: int) -> Iterator[Image.Image]:
         for index in range(count):
             while upcoming is not None and (upcoming.time or 0.0) <= index / FRAME_RATE:
                 current, upcoming = upcoming, next(decoded, None)
-            yield _fitted(current.to_image())
+            yield _fitted(Image.fromarray(current.to_ndarray(format="rgb24")))
 
 
 def _fitted(picture: Image.Image) -> Image.Image:
