@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from memdb.types.clip import Ack, Clip, check_int
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
-from memdb.types.limits import EPOCH_MAX
+from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
 from memdb.v1 import clip_service_pb2 as clip_pb
@@ -87,7 +87,7 @@ class Stream:
                 space=self._space,
                 epoch=check_int(epoch, "epoch", 0, EPOCH_MAX),
             ),
-            window=check_int(window, "window", 1),
+            window=check_int(window, "window", 1, BATCH_OPERATIONS_MAX),
             reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
         )
         writer.open()
