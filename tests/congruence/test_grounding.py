@@ -1,0 +1,160 @@
+"""Grounding: selection policies, filters, fallback, gaps, re-ranking."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from memdb import InvalidArgument, NotFound, Unavailable
+from memdb.types.database import Database, Stream, User
+from memdb.types.grounding import Grounding
+from tests.congruence.media import SECOND_NS, T0_NS, clip, vector
+
+pytestmark = pytest.mark.congruence
+
+QUESTION = vector(1)
+
+
+def at_angle(cosine: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """A vector with that cosine to the question."""
+    return vector(cosine, math.sqrt(1 - cosine * cosine)) * 3
+
+
+@pytest.fixture
+def seen(door: Stream) -> Stream:
+    """Five clips with cosines 0.2, 0.9, 0.28, 0.5 and -0.4 to the question, in this order."""
+    door.write_many([clip(seq, at_angle(c)) for seq, c in enumerate((0.2, 0.9, 0.28, 0.5, -0.4))])
+    return door
+
+
+def numbers(grounding: Grounding) -> list[int]:
+    return [hit.clip.seq for hit in grounding.hits]
+
+
+def test_the_best_come_first(user: User, seen: Stream) -> None:
+    found = user.ground(QUESTION)
+
+    assert numbers(found) == [1, 3, 2, 0]
+    assert [hit.score for hit in found.hits] == pytest.approx([0.9, 0.5, 0.28, 0.2], abs=1e-5)
+    assert (found.revision, found.fallback, found.gaps) == (user.revision(), "none", ())
+    assert all(hit.clip.short_memory is None and hit.spans == () for hit in found.hits)
+    assert numbers(user.ground(QUESTION, limit=2)) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("top", [1, 3, 2, 0]),
+        ("ixc-live", [1]),
+        ("ixc-gradio", [1]),
+        ("ixc-offline", [1]),
+        ("ixc-train", [0, 1, 2, 3]),
+    ],
+)
+def test_policy(user: User, seen: Stream, policy: str, expected: list[int]) -> None:
+    assert numbers(user.ground(QUESTION, policy=policy)) == expected
+
+
+def test_min_score_and_the_fallback(user: User, seen: Stream) -> None:
+    assert numbers(user.ground(QUESTION, min_score=0.4)) == [1, 3]
+    nothing = user.ground(QUESTION, min_score=0.95)
+    assert (nothing.hits, nothing.fallback) == ((), "none")
+
+    recent = user.ground(QUESTION, min_score=0.95, fallback="recent")
+
+    assert (numbers(recent), recent.fallback) == ([4], "recent")
+    assert recent.hits[0].score == pytest.approx(-0.4, abs=1e-5)
+
+
+def test_streams_and_times_are_filtered_before_the_search(user: User, seen: Stream) -> None:
+    user.stream("porch", space="clip").write(clip(1, at_angle(0.95)))
+
+    assert [hit.clip.stream for hit in user.ground(QUESTION, limit=1).hits] == ["porch"]
+    assert numbers(user.ground(QUESTION, limit=2, streams=["door"])) == [1, 3]
+    late = user.ground(QUESTION, start_ns=T0_NS + 8 * SECOND_NS, limit=2)
+    assert numbers(late) == [3, 2]
+    early = user.ground(QUESTION, end_ns=T0_NS + 4 * SECOND_NS)
+    assert numbers(early) == [0]
+
+
+def test_gaps_in_the_range_are_named(user: User, door: Stream) -> None:
+    door.write_many([clip(0), clip(4), clip(9)])
+
+    assert [(g.first_seq, g.last_seq) for g in user.ground(QUESTION).gaps] == [(1, 3), (5, 8)]
+    late = user.ground(QUESTION, start_ns=T0_NS + 20 * SECOND_NS)
+    assert [(g.first_seq, g.last_seq) for g in late.gaps] == [(5, 8)]
+
+
+def test_short_memory_comes_when_asked(user: User, door: Stream) -> None:
+    tokens = np.arange(8, dtype=np.float32).reshape(2, 4)
+    door.write(clip(0, short_memory=tokens))
+
+    (hit,) = user.ground(QUESTION, with_short_memory=True).hits
+
+    assert isinstance(hit.clip.short_memory, np.ndarray)
+    np.testing.assert_array_equal(hit.clip.short_memory, tokens.astype(np.float16))
+
+
+def test_reranking_orders_by_the_tokens_and_tells_where(user: User, door: Stream) -> None:
+    wanted = np.stack([vector(0, 0, 1), vector(0, 0, 0, 1)])
+    other = np.stack([vector(1), vector(0, 1)])
+    door.write(clip(0, vector(1, 0.1), short_memory=other, frames_per_token_row=1.0))
+    door.write(clip(1, vector(1, 0.2), short_memory=wanted, frames_per_token_row=1.0))
+    assert numbers(user.ground(QUESTION)) == [0, 1]
+
+    found = user.ground(QUESTION, question_tokens=np.stack([vector(0, 0, 1)]), rerank=2)
+
+    assert numbers(found) == [1, 0]
+    assert found.hits[0].score > found.hits[1].score
+    assert found.hits[0].spans
+
+
+def test_a_float16_question_is_as_good(user: User, seen: Stream) -> None:
+    assert numbers(user.ground(QUESTION.astype(np.float16))) == [1, 3, 2, 0]
+
+
+def test_streams_of_several_spaces_need_the_space(db: Database, user: User, seen: Stream) -> None:
+    db.create_space("sound", dim=3, metric="dot")
+    mic = user.stream("mic", space="sound")
+    mic.write(clip(0, np.array([2, 0, 0], np.float32)))
+    question = np.array([1.5, 0, 0], np.float32)
+
+    with pytest.raises(InvalidArgument) as caught:
+        user.ground(question)
+    assert (caught.value.reason, caught.value.field) == ("SPACE_REQUIRED", "space")
+    (hit,) = user.ground(question, space="sound").hits
+    assert (hit.clip.stream, hit.score) == ("mic", pytest.approx(3))
+    assert len(user.ground(question, streams=["mic"]).hits) == 1
+
+
+def test_unknown_names_are_not_found(db: Database, user: User, seen: Stream) -> None:
+    with pytest.raises(NotFound) as stream:
+        user.ground(QUESTION, streams=["door", "nope"])
+    assert (stream.value.reason, stream.value.value) == ("STREAM_NOT_FOUND", "nope")
+    with pytest.raises(NotFound) as space:
+        user.ground(QUESTION, space="nope")
+    assert space.value.reason == "SPACE_NOT_FOUND"
+    with pytest.raises(NotFound) as nobody:
+        db.user("nobody").ground(QUESTION)
+    assert nobody.value.reason == "USER_NOT_FOUND"
+
+
+def test_users_do_not_see_each_other(db: Database, user: User, seen: Stream) -> None:
+    bob = db.user("bob")
+    bob.stream("door", space="clip").write(clip(0, at_angle(0.99)))
+
+    assert numbers(user.ground(QUESTION)) == [1, 3, 2, 0]
+    (hit,) = bob.ground(QUESTION).hits
+    with pytest.raises(NotFound):
+        user.clip(hit.clip.id)
+
+
+def test_a_revision_that_is_not_reached_is_unavailable(user: User, seen: Stream) -> None:
+    newest = user.revision()
+    assert user.ground(QUESTION, min_revision=newest).revision == newest
+
+    with pytest.raises(Unavailable) as caught:
+        user.ground(QUESTION, min_revision=newest + 1)
+    assert (caught.value.reason, caught.value.field) == ("BEHIND", "min_revision")

@@ -1,0 +1,84 @@
+"""The change feed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from memdb import Change, NotFound
+from memdb.types.database import Database, Stream, User
+from tests.congruence.media import clip
+
+pytestmark = pytest.mark.congruence
+
+
+def closed(changes: Iterator[Change]) -> None:
+    """What leaving a loop does sooner or later."""
+    changes.close()  # type: ignore[attr-defined] # a generator
+
+
+def test_every_kind_of_change_is_told_in_order(db: Database, user: User, door: Stream) -> None:
+    db.create_space("text", dim=4)
+    ack = door.write(clip(0))
+    user.configure(text_space="text")
+    user.put("diet", 1)
+    fact = user.remember("the mug is blue")
+    snapshot = user.snapshot("s", ttl_s=60)
+    user.release("s")
+    user.forget(fact.id)
+
+    changes = list(user.watch(follow=False))
+
+    assert [change.kind for change in changes] == [
+        "stream", "clip", "settings", "value", "fact", "snapshot", "release", "forget",
+    ]  # fmt: skip
+    by_kind = {change.kind: change for change in changes}
+    assert by_kind["clip"].clip is not None
+    assert by_kind["clip"].clip.id == ack.clip_id
+    assert by_kind["stream"].stream == user.streams()[0]
+    assert by_kind["snapshot"].snapshot == snapshot
+    keys = {kind: by_kind[kind].key for kind in ("settings", "value", "release", "forget")}
+    assert keys == {"settings": "text", "value": "diet", "release": "s", "forget": fact.id}
+    places = [(change.revision, change.index) for change in changes]
+    assert places == sorted(set(places))
+    assert changes[-1].revision == user.revision()
+
+
+def test_it_begins_after_the_revision_asked(user: User) -> None:
+    first = user.put("a", 1)
+    second = user.put("b", 2)
+
+    assert [c.key for c in user.watch(from_revision=first, follow=False)] == ["b"]
+    assert list(user.watch(from_revision=second, follow=False)) == []
+
+
+def test_a_watcher_sees_what_comes(user: User) -> None:
+    user.put("a", 1)
+    seen: list[str | None] = []
+
+    def watch() -> None:
+        changes = user.watch()
+        for change in changes:
+            seen.append(change.key)
+            if change.key == "end":
+                break
+        closed(changes)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for key in ("b", "c", "end"):
+        time.sleep(0.02)
+        user.put(key, 1)
+    watcher.join(10)
+
+    assert not watcher.is_alive()
+    assert seen == ["a", "b", "c", "end"]
+
+
+def test_a_user_that_never_wrote_cannot_be_watched(db: Database) -> None:
+    with pytest.raises(NotFound) as caught:
+        next(iter(db.user("nobody").watch()))
+    assert caught.value.reason == "USER_NOT_FOUND"
