@@ -63,6 +63,9 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal; returns the exit status."""
     config = load_config(options.config, os.environ, overrides(options))
+    # gRPC's core writes lines of its own making to stderr, which is for our JSON lines; what it
+    # would say comes back as an error anyhow.  It reads this once, when it is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # The engine and gRPC are loaded only now: `memdb --help` stays quick.
     from memdb.server.app import serve
     from memdb.server.logs import configure_logging

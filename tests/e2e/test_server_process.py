@@ -1,0 +1,284 @@
+"""`memdb serve` as a process: how it starts, refuses to start, and stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from memdb.errors import MemdbError, Unavailable
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import database_service_pb2 as db_pb
+from memdb.v1 import types_pb2 as pb
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
+from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
+from memdb.v1.user_service_pb2_grpc import UserServiceStub
+from memdb.wire.clips import clip_to_proto
+from tests.e2e.serving import DIM, clip, error_of
+
+pytestmark = pytest.mark.e2e
+
+START_S = 30.0
+
+
+class Process:
+    """A running `memdb serve`."""
+
+    def __init__(self, process: subprocess.Popen[str], ready: dict[str, Any]) -> None:
+        self.process = process
+        self.address: str = ready["address"]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[dict[str, Any]]]:
+        """Signal it and wait; the exit status and its log lines."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, [json.loads(line) for line in errors.splitlines()]
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "memdb.cli.main", *map(str, arguments)]
+
+
+@contextmanager
+def serve(data: Path, *arguments: str | Path, listen: str = "127.0.0.1:0") -> Iterator[Process]:
+    process = subprocess.Popen(
+        command("serve", "--data", data, "--listen", listen, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate(timeout=30)[1]
+        yield Process(process, json.loads(line))
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=30)
+
+
+def refused(*arguments: str | Path) -> str:
+    """What `memdb serve` says when it does not start."""
+    done = subprocess.run(
+        command("serve", *arguments), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def create_space(channel: grpc.Channel) -> None:
+    stub: Any = DatabaseServiceStub(channel)
+    space = pb.Space(name="p", dim=DIM, metric="cosine")
+    stub.CreateSpace(db_pb.CreateSpaceRequest(space=space), timeout=30, wait_for_ready=True)
+
+
+def test_starts_says_where_and_stops_on_sigterm(tmp_path: Path) -> None:
+    port_file = tmp_path / "port"
+    with serve(tmp_path / "db", "--port-file", port_file) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            create_space(channel)
+        assert port_file.read_text() == server.address + "\n"
+        status, logs = server.stop()
+    assert status == 0
+    assert [line["event"] for line in logs] == ["listening", "stopping", "stopped"]
+    assert logs[0]["address"] == server.address
+
+
+def test_streams_end_and_acknowledged_clips_stay(tmp_path: Path) -> None:
+    """SIGTERM ends ingest, feed and health streams as UNAVAILABLE, well before the grace period."""
+    with serve(tmp_path / "db", "--grace-s", "20") as server:
+        with grpc.insecure_channel(server.address) as channel:
+            create_space(channel)
+            health: Any = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(), timeout=60
+            )
+            assert next(health).status == health_pb2.HealthCheckResponse.SERVING
+            acked = 0
+            answers = ClipServiceStub(channel).IngestClips(endless_clips(), timeout=60)
+            assert next(answers).WhichOneof("message") == "started"
+            acked += len(next(answers).acks.acks)
+            feed = UserServiceStub(channel).WatchUser(
+                user_pb.WatchUserRequest(user="u", follow=True), timeout=60
+            )
+            next(feed)
+            begun = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            errors = []
+            try:
+                for answer in answers:
+                    acked += len(answer.acks.acks)
+            except grpc.RpcError as error:
+                errors.append(error_of(error))
+            errors.append(end_of(feed))
+            assert next(health).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        server.process.communicate(timeout=30)
+        took_s = time.monotonic() - begun
+    assert [type(error) for error in errors] == [Unavailable, Unavailable]
+    assert [error.reason for error in errors] == ["SHUTTING_DOWN", "SHUTTING_DOWN"]
+    assert server.process.returncode == 0
+    assert took_s < 10
+
+    with serve(tmp_path / "db") as server, grpc.insecure_channel(server.address) as channel:
+        stub: Any = ClipServiceStub(channel)
+        ledger = stub.GetLedger(
+            clip_pb.GetLedgerRequest(user="u", stream="cam"), timeout=30, wait_for_ready=True
+        ).ledger
+    assert ledger.next_seq >= acked > 0
+    assert not ledger.gaps
+
+
+def endless_clips() -> Iterator[clip_pb.IngestClipsRequest]:
+    start = clip_pb.IngestStart(user="u", stream="cam", space="p")
+    yield clip_pb.IngestClipsRequest(start=start)
+    for seq in range(1_000_000):
+        yield clip_pb.IngestClipsRequest(clip=clip_to_proto(clip(seq)))
+        time.sleep(0.002)
+
+
+def end_of(answers: Any) -> MemdbError:
+    """What a stream ends with."""
+    try:
+        for _ in answers:
+            pass
+    except grpc.RpcError as error:
+        return error_of(error)
+    raise AssertionError("the stream ended well")
+
+
+def test_refuses_to_start(tmp_path: Path) -> None:
+    assert "TLS_REQUIRED" in refused("--data", tmp_path / "a", "--listen", "0.0.0.0:0")
+    assert not (tmp_path / "a").exists()
+    assert "BAD_ADDRESS" in refused("--data", tmp_path / "a", "--listen", "nowhere")
+    assert "server.data" in refused("--listen", "127.0.0.1:0")
+    assert "BAD_CERTIFICATE" in refused(
+        "--data",
+        tmp_path / "a",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-cert",
+        "no.pem",
+        "--tls-key",
+        "no.pem",
+    )
+    with serve(tmp_path / "b") as server:
+        assert "DIRECTORY_LOCKED" in refused("--data", tmp_path / "b", "--listen", "127.0.0.1:0")
+        assert "ADDRESS_IN_USE" in refused("--data", tmp_path / "c", "--listen", server.address)
+        assert server.stop(signal.SIGINT)[0] == 0
+
+
+def test_unix_socket(tmp_path: Path) -> None:
+    socket = tmp_path / "s"
+    with serve(tmp_path / "db", listen=f"unix:{socket}") as server:
+        assert server.address == f"unix:{socket}"
+        assert socket.stat().st_mode & 0o777 == 0o600
+        with grpc.insecure_channel(server.address) as channel:
+            create_space(channel)
+        assert server.stop()[0] == 0
+    # What a crash leaves behind does not stand in the way.
+    with serve(tmp_path / "db", listen=f"unix:{socket}") as server:
+        server.stop(signal.SIGKILL)
+    again = serve(tmp_path / "db", listen=f"unix:{socket}")
+    with again as server, grpc.insecure_channel(server.address) as channel:
+        create_space(channel)
+
+
+def test_tls(tmp_path: Path) -> None:
+    if ssl.OPENSSL_VERSION_INFO < (1, 1, 1) or not has_openssl():
+        pytest.skip("makes its certificate with the openssl command")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
+    make += " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make.split(), *files], check=True, capture_output=True)
+    with serve(tmp_path / "db", "--tls-cert", certificate, "--tls-key", key) as server:
+        port = server.address.rpartition(":")[2]
+        trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
+        with grpc.secure_channel(f"localhost:{port}", trusted) as channel:
+            create_space(channel)
+        with grpc.insecure_channel(server.address) as plain:
+            stub: Any = DatabaseServiceStub(plain)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.ListSpaces(db_pb.ListSpacesRequest(), timeout=10)
+            assert isinstance(error_of(caught.value), Unavailable)
+
+
+def has_openssl() -> bool:
+    try:
+        return (
+            subprocess.run(["openssl", "version"], capture_output=True, check=False).returncode == 0
+        )
+    except FileNotFoundError:
+        return False
+
+
+def test_reflection_only_when_asked(tmp_path: Path) -> None:
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    for arguments, known in (((), False), (("--reflection",), True)):
+        with (
+            serve(tmp_path / "db", *arguments) as server,
+            grpc.insecure_channel(server.address) as channel,
+        ):
+            opened: Any = channel
+            # Field 7 of the request: list the services.
+            answers = opened.stream_stream(path)(iter([b"\x3a\x01*"]), timeout=10)
+            if known:
+                assert b"memdb.v1.ClipService" in next(answers)
+            else:
+                assert end_of(answers).reason == "UNIMPLEMENTED"
+
+
+def test_verify_a_directory(tmp_path: Path) -> None:
+    with serve(tmp_path / "db") as server:
+        with grpc.insecure_channel(server.address) as channel:
+            create_space(channel)
+            stub: Any = ClipServiceStub(channel)
+            request = clip_pb.WriteClipsRequest(
+                user="u", stream="cam", space="p", clips=[clip_to_proto(clip(0))]
+            )
+            stub.WriteClips(request, timeout=30)
+        locked = subprocess.run(
+            command("verify", tmp_path / "db"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert locked.returncode == 1
+        assert "DIRECTORY_LOCKED" in locked.stderr
+        server.stop()
+    done = subprocess.run(
+        command("verify", tmp_path / "db"), capture_output=True, text=True, timeout=60, check=True
+    )
+    report = json.loads(done.stdout)
+    assert (report["ok"], report["users"], report["clips"]) == (True, 1, 1)
+    absent = subprocess.run(
+        command("verify", tmp_path / "none"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert absent.returncode == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_process_leaves_nothing_behind(tmp_path: Path) -> None:
+    with serve(tmp_path / "db") as server:
+        assert server.stop()[0] == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(server.process.pid, 0)
