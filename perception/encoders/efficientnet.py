@@ -71,9 +71,9 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """((n, 1000) class scores before softmax, (n, 1280) pooled features)."""
-        x = functional.relu6(self.stem(pictures))
+        x = functional.relu6(self.stem(pictures), inplace=True)
         x = self.blocks(x)
-        features = functional.relu6(self.head(x)).mean((2, 3))
+        features = functional.relu6(self.head(x), inplace=True).mean((2, 3))
         return self.classifier(features), features
 
 
@@ -126,8 +126,8 @@ class _Block(nn.Module):
         self.is_residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x if self.expand is None else functional.relu6(self.expand(x))
-        y = self.project(functional.relu6(self.depthwise(y)))
+        y: Tensor = x if self.expand is None else functional.relu6(self.expand(x), inplace=True)
+        y = self.project(functional.relu6(self.depthwise(y), inplace=True))
         return x + y if self.is_residual else y
 
 
