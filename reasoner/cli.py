@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memdb.types.database import Database, User
     from memdb.types.grounding import AsOf
     from memdb.types.space import Space
+    from reasoner.questions import QuestionEncoder
 
 _EXAMPLE = """example:
   memdb-ask --server localhost:7700 --user alice "When was a cat on screen?" "Who said fail better?"
@@ -70,8 +71,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
             user = db.user(options.user)
             space = _space(db, user, options.space, scope.cameras)
             encoder = question_encoder(space, options.encoder)
-            # The first text through an encoder pays for its warming up; no question should.
-            encoder.encode(["warm"])
+            _warm_up(encoder)
             reasoner = Reasoner(user, space, encoder, model=model)
             for question in questions:
                 answer = reasoner.ask(question, limit=options.limit, scope=scope, as_of=as_of)
@@ -84,6 +84,15 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     if not options.json:
         print(answers_table(answers))
     return 0
+
+
+def _warm_up(encoder: QuestionEncoder) -> None:
+    """Let no question pay for loading the weights."""
+    import torch
+
+    # A question is a handful of tokens: more threads wait for each other longer than they work.
+    torch.set_num_threads(1)
+    encoder.encode(["warm"])
 
 
 def _space(db: Database, user: User, name: str | None, cameras: Sequence[str] | None) -> Space:
