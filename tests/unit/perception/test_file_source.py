@@ -1,0 +1,125 @@
+"""Files: frames on a grid, sound without holes, reading on from any frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdb import InvalidArgument
+from perception.errors import SourceNotFound, SourceUnreadable
+from perception.sources.base import NS_PER_S, AudioChunk, MediaItem, VideoFrame
+from perception.sources.file import FileSource
+from tests.unit.perception.films import SOUND_RATE_HZ, flat, write_film
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine seconds that change colour each second, with a tone from 2 s to 4 s."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    times = np.arange(9 * SOUND_RATE_HZ) / SOUND_RATE_HZ
+    tone = np.sin(2 * np.pi * 440 * times) * ((times >= 2) & (times < 4)) * 0.5
+    scenes = [(flat(25 * second, 90, 255 - 25 * second), 1.0) for second in range(9)]
+    return write_film(path, scenes, tone.astype(np.float32))
+
+
+def frames(items: list[MediaItem]) -> list[VideoFrame]:
+    return [item for item in items if isinstance(item, VideoFrame)]
+
+
+def sound(items: list[MediaItem]) -> tuple[int, np.ndarray]:
+    """First sample, and all of them; fails where chunks leave a hole."""
+    chunks = [item for item in items if isinstance(item, AudioChunk)]
+    expected = chunks[0].first_sample
+    for chunk in chunks:
+        assert chunk.first_sample == expected
+        expected += len(chunk.samples)
+    return chunks[0].first_sample, np.concatenate([chunk.samples for chunk in chunks])
+
+
+def test_the_first_picture_of_each_second_stands_for_it(film: Path) -> None:
+    seen = frames(list(FileSource(str(film)).items()))
+    assert [frame.time_ns for frame in seen] == [second * NS_PER_S for second in range(9)]
+    for second, frame in enumerate(seen):
+        assert frame.pixels.shape == (180, 320, 3)
+        assert float(frame.pixels[..., 0].mean()) == pytest.approx(25 * second, abs=6)
+
+
+def test_other_rates(film: Path) -> None:
+    assert len(frames(list(FileSource(str(film), rate_hz=2.0).items()))) == 18
+    slow = frames(list(FileSource(str(film), rate_hz=0.25).items()))
+    assert [frame.time_ns // NS_PER_S for frame in slow] == [0, 4, 8]
+
+
+def test_sound_stands_at_its_time(film: Path) -> None:
+    first, samples = sound(list(FileSource(str(film)).items()))
+    loud = np.flatnonzero(np.abs(samples) > 0.2) + first
+    assert loud[0] / 16_000 == pytest.approx(2.0, abs=0.1)
+    assert loud[-1] / 16_000 == pytest.approx(4.0, abs=0.1)
+
+
+@pytest.mark.parametrize("from_s", [1, 3, 5, 8, 9])
+def test_reading_on_gives_the_same_frames_and_all_the_sound(film: Path, from_s: int) -> None:
+    whole = list(FileSource(str(film)).items())
+    later = list(FileSource(str(film)).items(frames_from_ns=from_s * NS_PER_S))
+    wanted = frames(whole)[from_s:]
+    assert [frame.time_ns for frame in frames(later)] == [frame.time_ns for frame in wanted]
+    for one, other in zip(frames(later), wanted, strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+    assert np.array_equal(sound(later)[1], sound(whole)[1])
+
+
+def test_a_film_without_sound(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "silent.mp4", [(flat(9, 9, 9), 2.0)])
+    source = FileSource(str(path))
+    assert not source.has_audio
+    assert not source.is_live
+    assert len(list(source.items())) == 2
+
+
+def test_no_such_file() -> None:
+    with pytest.raises(SourceNotFound) as caught:
+        FileSource("/nowhere/film.mp4")
+    assert (caught.value.field, caught.value.value) == ("source", "/nowhere/film.mp4")
+
+
+def test_nobody_answers_at_the_address() -> None:
+    with pytest.raises(SourceNotFound):
+        FileSource("rtsp://127.0.0.1:9/live")
+
+
+def test_a_file_that_is_no_medium(tmp_path: Path) -> None:
+    path = tmp_path / "notes.mp4"
+    path.write_text("no film at all")
+    with pytest.raises(SourceUnreadable) as caught:
+        FileSource(str(path))
+    assert caught.value.reason == "SOURCE_UNREADABLE"
+
+
+def test_a_truncated_film(film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.mp4"
+    path.write_bytes(film.read_bytes()[:2000])
+    with pytest.raises(SourceUnreadable):
+        list(FileSource(str(path)).items())
+
+
+def test_sound_alone_has_no_video_stream(tmp_path: Path) -> None:
+    import wave
+
+    path = tmp_path / "sound.wav"
+    with wave.open(str(path), "wb") as stream:
+        stream.setnchannels(1)
+        stream.setsampwidth(2)
+        stream.setframerate(16_000)
+        stream.writeframes(b"\0" * 32_000)
+    with pytest.raises(SourceUnreadable) as caught:
+        FileSource(str(path))
+    assert caught.value.reason == "NO_VIDEO"
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, -1.0, 31.0])
+def test_a_rate_out_of_range(film: Path, rate_hz: float) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        FileSource(str(film), rate_hz=rate_hz)
+    assert caught.value.field == "rate"
