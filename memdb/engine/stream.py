@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from memdb.codecs.tensors import check_tensor
 from memdb.engine.grounding import checked_times
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.errors import InvalidArgument, MemdbError, NotFound
@@ -14,6 +15,7 @@ from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.operation import CreateStream
 from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class EmbeddedStream:
         return ack
 
     def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
+        for clip in clips:
+            _check_clip(clip)
         acks: list[Ack] = []
         for outcome in self._user.write_batch(self._name, clips, space=self._space):
             if isinstance(outcome, MemdbError):
@@ -98,3 +102,13 @@ class EmbeddedStream:
                     end,
                 )
             )
+
+
+def _check_clip(clip: Clip) -> None:
+    """What the wire checks for the server: a tensor coded by the caller is not trusted either."""
+    if not isinstance(clip, Clip):
+        raise InvalidArgument(
+            "expected a Clip", reason="BAD_TYPE", field="clip", value=type(clip).__name__
+        )
+    if isinstance(clip.short_memory, EncodedTensor):
+        check_tensor(clip.short_memory, "clip.short_memory")

@@ -290,6 +290,32 @@ class Clip:
             raise InvalidArgument(
                 "sealed is true or false", reason="BAD_TYPE", field="clip.sealed", value=self.sealed
             )
+        size = _payload_bytes(self)
+        if size > limits.CLIP_BYTES_MAX:
+            # Refused here, so that a clip too large for a message is too large everywhere.
+            raise InvalidArgument(
+                f"a clip has at most {limits.CLIP_BYTES_MAX} bytes",
+                reason="TOO_LARGE",
+                field="clip",
+                value=size,
+            )
+
+
+def _payload_bytes(clip: Clip) -> int:
+    """Bytes of everything of variable length, as a message carries it."""
+    size = int(clip.global_memory.nbytes)
+    if isinstance(clip.short_memory, EncodedTensor):
+        size += len(clip.short_memory.payload)
+    elif clip.short_memory is not None:
+        size += 2 * int(clip.short_memory.size)  # float16
+    if clip.transcript_features is not None:
+        size += 4 * int(clip.transcript_features.size)  # float32
+    for utterance in clip.transcript:
+        texts = (utterance.text, utterance.speaker or "", utterance.language or "")
+        size += sum(len(text.encode()) for text in texts)
+    size += sum(len(event.label.encode()) for event in clip.events)
+    size += sum(len(frame.jpeg) for frame in clip.keyframes)
+    return size + sum(len(k.encode()) + len(v.encode()) for k, v in clip.labels.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

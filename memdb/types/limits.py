@@ -20,6 +20,8 @@ TOKENS_MAX: Final = 65_536
 SHORT_MEMORY_BYTES_MAX: Final = 12 * 1024 * 1024
 """Decoded bytes of one clip's short-term memory; leaves room in a message for the rest of the clip.
 """
+CLIP_BYTES_MAX: Final = 15 * 1024 * 1024
+"""Everything that one clip carries; with the fields around it, it fits a message."""
 TRANSCRIPT_MAX: Final = 1024
 """Utterances of one clip."""
 EVENTS_MAX: Final = 1024

@@ -105,20 +105,17 @@ class BlockingDatabase(Blocking):
             return await connect_async(address, **options)
 
         super().__init__(loop, loop.run(connect()))
-        self._is_closed = False
 
     def close(self) -> None:
-        """Close the client and its loop."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._loop.run(self._target.close())
-            self._loop.close()
+        """Close the client; its loop goes on, so that later calls can say so."""
+        self._loop.run(self._target.close())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+        self._loop.close()
 
 
 def connect_blocking(address: str, **options: Any) -> Database:

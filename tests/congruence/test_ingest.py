@@ -104,7 +104,8 @@ def test_open_clips_are_searchable_before_they_are_sealed(user: User, door: Stre
         writer.flush()
 
     (hit,) = user.ground(vector(0, 0, 1)).hits
-    assert (hit.clip.sealed, hit.score) == (True, pytest.approx(1))
+    assert hit.clip.sealed
+    assert hit.score == pytest.approx(1)
 
 
 def test_a_stream_needs_its_space_to_begin(user: User) -> None:

@@ -92,9 +92,10 @@ class AsyncIngestWriter:
     async def send(self, clip: Clip) -> None:
         """Queue a clip; waits while the window is full.
 
-        Raises the first error of an earlier clip; `InvalidArgument` when the clip is of another
-        epoch, `ResourceExhausted` (``MESSAGE_TOO_LARGE``) when it fits no message.
+        Raises the first error of an earlier clip, and `InvalidArgument` when this clip is of
+        another epoch.
         """
+        message = clip_pb.IngestClipsRequest(clip=clip_message(clip))
         if clip.epoch != self._start.epoch:
             raise InvalidArgument(
                 f"this writer writes epoch {self._start.epoch}",
@@ -102,7 +103,6 @@ class AsyncIngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        message = clip_pb.IngestClipsRequest(clip=clip_message(clip))
         size = message.ByteSize()
         await self.open()
         async with self._changed:

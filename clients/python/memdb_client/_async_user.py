@@ -16,7 +16,13 @@ from memdb.types.clip import StoredClip, check_int, check_text
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
-from memdb.types.limits import KEY_CHARS_MAX, LABEL_VALUE_CHARS_MAX, LIMIT_MAX, TOKENS_MAX
+from memdb.types.limits import (
+    KEY_CHARS_MAX,
+    LABEL_VALUE_CHARS_MAX,
+    LIMIT_MAX,
+    SNAPSHOT_TTL_S_MAX,
+    TOKENS_MAX,
+)
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
@@ -210,7 +216,9 @@ class AsyncUser:
         answer = await self._rpc.call(
             self._rpc.users.CreateSnapshot,
             user_pb.CreateSnapshotRequest(
-                user=self._id, name=check_id(name, "name"), ttl_s=check_seconds(ttl_s, "ttl_s")
+                user=self._id,
+                name=check_id(name, "snapshot"),
+                ttl_s=check_seconds(ttl_s, "ttl_s", SNAPSHOT_TTL_S_MAX),
             ),
             repeat=Repeat.UNSENT,
         )
@@ -227,7 +235,7 @@ class AsyncUser:
         """End a snapshot's lease."""
         await self._rpc.call(
             self._rpc.users.ReleaseSnapshot,
-            user_pb.ReleaseSnapshotRequest(user=self._id, name=check_id(name, "name")),
+            user_pb.ReleaseSnapshotRequest(user=self._id, name=check_id(name, "snapshot")),
             repeat=Repeat.UNSENT,
         )
 

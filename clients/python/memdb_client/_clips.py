@@ -5,37 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from memdb.errors import InvalidArgument, ResourceExhausted
+from memdb.errors import InvalidArgument
 from memdb.types.clip import Clip
 from memdb.types.limits import BATCH_OPERATIONS_MAX, MESSAGE_BYTES_MAX
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.clips import clip_to_proto
 
-ENVELOPE_BYTES: Final = 64 * 1024
-"""Room in a message for what stands around the clips."""
-CLIP_BYTES_MAX: Final = MESSAGE_BYTES_MAX - ENVELOPE_BYTES
+BATCH_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 64 * 1024
+"""Clips of one message; leaves room for what stands around them."""
 
 
 def clip_message(clip: Clip) -> pb.Clip:
-    """The clip as a message, its short-term memory coded.
+    """The clip as a message, its short-term memory coded; every `Clip` fits one.
 
-    Raises `InvalidArgument` for what is no clip or cannot be coded, `ResourceExhausted`
-    (``MESSAGE_TOO_LARGE``) for a clip that fits no message.
+    Raises `InvalidArgument` for what is no clip or cannot be coded.
     """
     if not isinstance(clip, Clip):
         raise InvalidArgument(
             "expected a Clip", reason="BAD_TYPE", field="clip", value=type(clip).__name__
         )
-    message = clip_to_proto(clip)
-    size = message.ByteSize()
-    if size > CLIP_BYTES_MAX:
-        raise ResourceExhausted(
-            f"a clip has at most {CLIP_BYTES_MAX} bytes",
-            reason="MESSAGE_TOO_LARGE",
-            field="clip",
-            value=size,
-        )
-    return message
+    return clip_to_proto(clip)
 
 
 def batches(clips: Sequence[Clip]) -> Iterator[list[pb.Clip]]:
@@ -46,7 +35,7 @@ def batches(clips: Sequence[Clip]) -> Iterator[list[pb.Clip]]:
         message = clip_message(clip)
         # Tag and length of one entry take at most 6 bytes more.
         needed = message.ByteSize() + 6
-        if batch and (len(batch) == BATCH_OPERATIONS_MAX or size + needed > CLIP_BYTES_MAX):
+        if batch and (len(batch) == BATCH_OPERATIONS_MAX or size + needed > BATCH_BYTES_MAX):
             yield batch
             batch, size = [], 0
         batch.append(message)

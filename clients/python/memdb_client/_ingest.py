@@ -94,9 +94,10 @@ class IngestWriter:
     def send(self, clip: Clip) -> None:
         """Queue a clip; waits while the window is full.
 
-        Raises the first error of an earlier clip; `InvalidArgument` when the clip is of another
-        epoch, `ResourceExhausted` (``MESSAGE_TOO_LARGE``) when it fits no message.
+        Raises the first error of an earlier clip, and `InvalidArgument` when this clip is of
+        another epoch.
         """
+        message = clip_pb.IngestClipsRequest(clip=clip_message(clip))
         if clip.epoch != self._start.epoch:
             raise InvalidArgument(
                 f"this writer writes epoch {self._start.epoch}",
@@ -104,7 +105,6 @@ class IngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        message = clip_pb.IngestClipsRequest(clip=clip_message(clip))
         size = message.ByteSize()
         self.open()
         with self._changed:

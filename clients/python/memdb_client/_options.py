@@ -12,7 +12,6 @@ which is the safe side.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +31,8 @@ TIMEOUT_S: Final = 30.0
 WHOLE_TIMEOUT_S: Final = 3600.0
 """Deadline of `verify` and of an erasure, which read or remove everything there is."""
 
+SECONDS_MAX: Final = 30.0 * 24 * 3600
+"""Longest time to wait that may be asked for."""
 RECONNECT_TIMEOUT_S: Final = 60.0
 """How long an ingest looks for a server that went away."""
 
@@ -120,13 +121,14 @@ def target(
     return Target(address, _credentials(tls), metadata, check_seconds(timeout_s, "timeout_s"))
 
 
-def check_seconds(value: object, field: str) -> float:
-    """``value`` if it is a finite number of seconds above 0, else `InvalidArgument`
-    (``OUT_OF_RANGE``).
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+def check_seconds(value: object, field: str, maximum: float = SECONDS_MAX) -> float:
+    """``value`` if it is a number of seconds above 0 and at most ``maximum``, else `InvalidArgument`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= maximum:
         raise InvalidArgument(
-            "expected seconds above 0", reason="OUT_OF_RANGE", field=field, value=value
+            f"{field} is above 0 and at most {maximum:g}",
+            reason="OUT_OF_RANGE",
+            field=field,
+            value=value,
         )
     return float(value)
 
