@@ -37,7 +37,11 @@ def encode_tensor(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
     Raises `InvalidArgument`: ``BAD_DTYPE``, ``BAD_SHAPE``, ``EMPTY``, ``NOT_FINITE`` (also where a
     float32 element does not fit float16), ``TOO_LARGE``, ``BAD_CODEC``.
     """
-    array = as_tokens(array, "clip.short_memory")
+    return encode_checked(as_tokens(array, "clip.short_memory"), codec)
+
+
+def encode_checked(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
+    """`encode_tensor` for an array that `memdb.types.arrays.as_tokens` passed, as in every `Clip`."""
     if array.dtype != _F16:
         with np.errstate(over="ignore"):
             array = array.astype(_F16)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from memdb.engine.effects import Effects, NewClip, NewFact
 from memdb.engine.pyramid import PyramidDraft
 from memdb.engine.state import Draft, StreamState
 from memdb.errors import AlreadyExists, FailedPrecondition, InvalidArgument, MemdbError, NotFound
 from memdb.index.columns import ALIVE
+from memdb.index.directions import prepared_rows
 from memdb.index.text import Document
 from memdb.store import clips, facts, schema
 from memdb.store.environment import Transaction
@@ -235,6 +234,8 @@ def _write_clip(
     if clip.sealed:
         # Read before anything is written: damage here must refuse the clip whole.
         pyramid.load(txn, stream.no, clip.start_ns, len(clip.global_memory))
+    cosine = draft.spaces[stream.space_no].metric == "cosine"
+    vector = prepared_rows(clip.global_memory[None], cosine=cosine)[0]
     place = clips.Placement(
         stream.no, stream.space_no, clip_no, draft.revision, draft.text_space_no
     )
@@ -245,12 +246,7 @@ def _write_clip(
         pack(ledger_key, LedgerRecord(clip_no, draft.revision, clip.sealed, operation.content)),
     )
     if clip.sealed:
-        pyramid.add(
-            stream.no,
-            clip.start_ns,
-            clip.global_memory,
-            cosine=draft.spaces[stream.space_no].metric == "cosine",
-        )
+        pyramid.add(stream.no, clip.start_ns, vector)
     features = clip.transcript_features
     documents = tuple(
         Document(
@@ -267,7 +263,6 @@ def _write_clip(
         )
         for index, utterance in enumerate(clip.transcript)
     )
-    vector = np.asarray(clip.global_memory, np.float32)
     applied.effects.clips.append(
         NewClip(stream.space_no, clip_no, row, vector, ledger is None, documents)
     )

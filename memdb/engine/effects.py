@@ -19,6 +19,7 @@ class NewClip:
     clip_no: int
     row: Row
     vector: Array
+    """(dim,) float32 as the partition holds it."""
     first_version: bool
     documents: tuple[Document, ...]
 

@@ -27,6 +27,7 @@ from memdb.engine.writer import Writer
 from memdb.errors import Unavailable
 from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
+from memdb.index.text import Document
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import CountersRecord, UserRecord, pack
@@ -153,6 +154,7 @@ class UserMemory:
     def _index(self, effects: Effects, state: UserState) -> None:
         revision = state.revision
         by_space: dict[int, list[NewClip]] = {}
+        documents: list[Document] = []
         for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
             by_space.setdefault(clip.space_no, []).append(clip)
             epoch = self._coverage.epoch(clip.row.stream_no, clip.row.epoch)
@@ -162,8 +164,7 @@ class UserMemory:
                 epoch.seal(clip.row.seq, clip.row.end_ns)
             if not clip.first_version:
                 self._texts.end(schema.UTTERANCE, clip.clip_no, revision)
-            for document in clip.documents:
-                self._texts.add(document)
+            documents.extend(clip.documents)
         for space_no, clips in by_space.items():
             partition = self._partitions.get(space_no)
             if partition is None:
@@ -172,7 +173,8 @@ class UserMemory:
             partition.extend(_rows(clips, revision))
         for fact in effects.facts:
             self._texts.end(schema.FACT, fact.fact_no, revision)
-            self._texts.add(fact.document)
+            documents.append(fact.document)
+        self._texts.add(documents)
         for fact_no in effects.forgotten:
             self._texts.drop(schema.FACT, fact_no)
 

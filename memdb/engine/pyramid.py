@@ -48,16 +48,6 @@ def bucket_start(start_ns: int, level: int) -> int:
     return start_ns - start_ns % LENGTHS_NS[level]
 
 
-def contribution(vector: Array, *, cosine: bool) -> Array:
-    """(dim,) float64 that a clip adds: computed from the float32 vector exactly as the index holds
-    it.
-    """
-    row = np.asarray(vector, np.float32)
-    if cosine:
-        row = row / np.linalg.norm(row[None], axis=1)[0]
-    return row.astype(np.float64)
-
-
 def read_bucket(key: bytes, stored: bytes | memoryview) -> Bucket:
     """The bucket stored under ``key``; raises `DataLoss`."""
     value = unseal(Table.PYRAMID.value, key, stored, Kind.SUMS)
@@ -89,13 +79,12 @@ class PyramidDraft:
                     Bucket(0, np.zeros(dim)) if stored is None else read_bucket(key, stored)
                 )
 
-    def add(self, stream_no: int, start_ns: int, vector: Array, *, cosine: bool) -> None:
-        """Add a sealed clip to its loaded buckets."""
-        row = contribution(vector, cosine=cosine)
+    def add(self, stream_no: int, start_ns: int, vector: Array) -> None:
+        """Add a sealed clip to its loaded buckets; ``vector`` as the partition holds it."""
+        row = vector.astype(np.float64)
         for level in (HOUR, DAY):
-            bucket = self._buckets[
-                schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
-            ]
+            key = schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
+            bucket = self._buckets[key]
             bucket.clips += 1
             bucket.total += row
 

@@ -11,6 +11,7 @@ from memdb.engine.coverage import Coverage
 from memdb.engine.state import StreamState, UserState
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.columns import ALIVE
+from memdb.index.directions import prepared_rows
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document, TextIndex
 from memdb.store import schema
@@ -95,7 +96,8 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
             rows.append(row)
         if not rows:
             continue
-        added = _clip_rows(numbers, rows, vectors[: len(rows)])
+        prepared = prepared_rows(vectors[: len(rows)], cosine=space.metric == "cosine")
+        added = _clip_rows(numbers, rows, prepared)
         partitions[space_no] = Partition(space.dim, space.metric)
         partitions[space_no].extend(added)
         arrivals.extend(
@@ -143,8 +145,7 @@ def load_texts(txn: Transaction) -> TextIndex:
         key=lambda document: (document.birth, document.kind, document.no),
     )
     index = TextIndex()
-    for document in documents:
-        index.add(document)
+    index.add(documents)
     return index
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from memdb.clock import Clock
-from memdb.codecs.tensors import decode_tensor, encode_tensor
+from memdb.codecs.tensors import decode_tensor, encode_checked
 from memdb.engine import recall, watch
 from memdb.engine.apply import Outcome, check_clip
 from memdb.engine.grounding import checked_question, checked_times, ground
@@ -525,7 +525,7 @@ class EmbeddedUser:
     def _write_clip(self, stream: str, space: Space | None, clip: Clip) -> WriteClip:
         short = clip.short_memory
         tensor = (
-            short if short is None or isinstance(short, EncodedTensor) else encode_tensor(short)
+            short if short is None or isinstance(short, EncodedTensor) else encode_checked(short)
         )
         return WriteClip(stream, space, clip, tensor, content_hash(clip, tensor))
 

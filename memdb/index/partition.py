@@ -12,6 +12,7 @@ import numpy as np
 
 from memdb.index import flat
 from memdb.index.columns import ALIVE, Columns
+from memdb.index.directions import prepared_rows
 from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array
 
@@ -30,7 +31,7 @@ class ClipRows:
     birth: Array
     death: Array
     vectors: Array
-    """(n, dim) float32 as written."""
+    """(n, dim) float32 from `memdb.index.directions.prepared_rows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,8 @@ class PartitionView:
 
     def unit(self, vector: Array) -> Array:
         """(dim,) float32 query, of unit length in a cosine space."""
-        query = np.ascontiguousarray(vector, np.float32)
-        if self.cosine:
-            norm = float(np.linalg.norm(query))
-            query = query / np.float32(norm) if norm > 0.0 else query
-        return np.ascontiguousarray(query, np.float32)
+        (query,) = prepared_rows(np.asarray(vector)[None], cosine=self.cosine)
+        return np.asarray(query)
 
     def search(self, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
         """(rows, scores) of the ``limit`` best allowed rows, best first; ``query`` from `unit`."""
@@ -159,7 +157,7 @@ class Partition:
             birth=added.birth,
             death=death,
         )
-        self._matrix.append(self._prepared(added.vectors))
+        self._matrix.append(added.vectors)
         if superseded or self._head_alive is not None:
             alive = np.ones(self._columns.rows, bool)
             if self._head_alive is not None:
@@ -177,13 +175,6 @@ class Partition:
             self._columns.views(),
             self._head_alive,
         )
-
-    def _prepared(self, vectors: Array) -> Array:
-        vectors = np.asarray(vectors, np.float32)
-        if not self._cosine:
-            return vectors
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(norms > 0.0, norms, np.float32(1.0))
 
 
 __all__ = ["ALIVE", "ClipRows", "Filter", "Partition", "PartitionView"]

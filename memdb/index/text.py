@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from memdb.index import flat
 from memdb.index.columns import ALIVE, Columns
+from memdb.index.directions import unit_rows
 from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array
 
@@ -90,12 +92,8 @@ class TextView:
         semantic = np.full(count, np.nan, np.float32)
         if feature is not None and space_no in self.features:
             matrix, rows, documents = self.features[space_no]
-            query = np.ascontiguousarray(feature, np.float32)
-            norm = float(np.linalg.norm(query))
-            if norm > 0.0:
-                semantic[documents] = flat.all_scores(
-                    matrix, rows, np.ascontiguousarray(query / np.float32(norm))
-                )
+            query = unit_rows(np.asarray(feature)[None])[0]
+            semantic[documents] = flat.all_scores(matrix, rows, query)
         top_lexical = float(lexical.max(initial=0.0))
         fused = lexical / top_lexical if top_lexical > 0.0 else np.zeros(count)
         if feature is not None:
@@ -165,35 +163,39 @@ class TextIndex:
             length=np.uint32,
         )
         self._postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-        self._features: dict[int, tuple[Matrix, list[int]]] = {}
+        self._features: dict[int, tuple[Matrix, Columns]] = {}
         self._current: dict[tuple[int, int], list[int]] = {}
 
-    def add(self, document: Document) -> None:
-        """Add one version of a text."""
-        row = self._columns.rows
-        counted = Counter(words(document.text))
+    def add(self, documents: Sequence[Document]) -> None:
+        """Add versions of texts, in order."""
+        if not documents:
+            return
+        first = self._columns.rows
+        counted = [Counter(words(document.text)) for document in documents]
         self._columns.append(
-            kind=document.kind,
-            no=document.no,
-            index=document.index,
-            birth=document.birth,
-            death=document.death,
-            start_ns=document.start_ns,
-            stream_no=document.stream_no,
-            length=sum(counted.values()),
+            kind=np.array([document.kind for document in documents]),
+            no=np.array([document.no for document in documents], np.uint64),
+            index=np.array([document.index for document in documents]),
+            birth=np.array([document.birth for document in documents], np.uint64),
+            death=np.array([document.death for document in documents], np.uint64),
+            start_ns=np.array([document.start_ns for document in documents]),
+            stream_no=np.array([document.stream_no for document in documents]),
+            length=np.array([count.total() for count in counted]),
         )
-        for word, occurrences in counted.items():
-            self._postings[word].append((row, occurrences))
-        if document.feature is not None and document.space_no is not None:
-            feature = np.asarray(document.feature, np.float32)
-            matrix, documents = self._features.setdefault(
-                document.space_no, (Matrix(feature.shape[0]), [])
-            )
-            norm = float(np.linalg.norm(feature))
-            matrix.append((feature / np.float32(norm) if norm > 0.0 else feature)[None])
-            documents.append(row)
-        if document.death == int(ALIVE):
-            self._current.setdefault((document.kind, document.no), []).append(row)
+        for row, (document, count) in enumerate(zip(documents, counted, strict=True), first):
+            for word, occurrences in count.items():
+                self._postings[word].append((row, occurrences))
+            if document.feature is not None and document.space_no is not None:
+                self._add_feature(row, document.space_no, document.feature)
+            if document.death == int(ALIVE):
+                self._current.setdefault((document.kind, document.no), []).append(row)
+
+    def _add_feature(self, row: int, space_no: int, feature: Array) -> None:
+        if space_no not in self._features:
+            self._features[space_no] = (Matrix(feature.shape[0]), Columns(document=np.int64))
+        matrix, documents = self._features[space_no]
+        matrix.append(unit_rows(feature[None]))
+        documents.append(document=row)
 
     def end(self, kind: int, no: int, death: int) -> None:
         """End the current versions of the texts of a clip or fact."""
@@ -218,14 +220,13 @@ class TextIndex:
         )
         self._postings = defaultdict(list, {word: posted for word, posted in kept if posted})
         for space_no, (matrix, documents) in list(self._features.items()):
-            if gone.isdisjoint(documents):
-                continue
-            rows = np.array(
-                [row for row, document in enumerate(documents) if document not in gone], np.int64
-            )
-            smaller = Matrix(matrix.dim)
-            smaller.append(matrix.take(rows))
-            self._features[space_no] = (smaller, [documents[row] for row in rows.tolist()])
+            held = documents.views()["document"]
+            kept_rows = np.flatnonzero(~np.isin(held, np.array(sorted(gone))))
+            if len(kept_rows) < len(held):
+                smaller, numbers = Matrix(matrix.dim), Columns(document=np.int64)
+                smaller.append(matrix.take(kept_rows))
+                numbers.append(document=held[kept_rows])
+                self._features[space_no] = (smaller, numbers)
 
     def view(self) -> TextView:
         """What readers may use from now on."""
@@ -233,7 +234,7 @@ class TextIndex:
             self._columns.rows,
             self._columns.views(),
             {
-                space_no: (matrix, matrix.rows, np.array(documents, np.int64))
+                space_no: (matrix, matrix.rows, documents.views()["document"])
                 for space_no, (matrix, documents) in self._features.items()
             },
             self._postings,
