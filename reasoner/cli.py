@@ -52,7 +52,6 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     import memdb_client
     from reasoner.answer import Answer, Reasoner
     from reasoner.evidence import Scope
-    from reasoner.models.openai import OpenAIModel
     from reasoner.questions import question_encoder
     from reasoner.table import answers_table
 
@@ -64,6 +63,8 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     as_of = _as_of(options.as_of)
     model = None
     if options.llm:
+        from reasoner.models.openai import OpenAIModel
+
         model = OpenAIModel(options.llm, options.model, timeout_s=options.llm_timeout)
     answers: list[Answer] = []
     try:

@@ -29,9 +29,9 @@ class MiniLM(nn.Module):
     def __init__(self, config: dict[str, int]) -> None:
         super().__init__()
         dim = config["hidden_size"]
-        self.words = nn.Embedding(config["vocab_size"], dim)
-        self.positions = nn.Embedding(config["max_position_embeddings"], dim)
-        self.segments = nn.Embedding(config["type_vocab_size"], dim)
+        self.words = _embedding(config["vocab_size"], dim)
+        self.positions = _embedding(config["max_position_embeddings"], dim)
+        self.segments = _embedding(config["type_vocab_size"], dim)
         self.norm = nn.LayerNorm(dim, eps=config["layer_norm_eps"])
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config["num_hidden_layers"]))
 
@@ -56,6 +56,12 @@ def load_minilm(folder: Path) -> tuple[Tokenizer, MiniLM]:
     network.load_state_dict(_renamed(load_file(folder / "model.safetensors")), assign=True)
     network.requires_grad_(False)
     return tokenizer, network.eval()
+
+
+def _embedding(rows: int, dim: int) -> nn.Embedding:
+    # Given weights are not initialised; drawing them, even without storage, loads torch's compiler,
+    # which takes a second.
+    return nn.Embedding(rows, dim, _weight=torch.empty(rows, dim))
 
 
 class _Layer(nn.Module):
