@@ -46,7 +46,7 @@ class OpenClipEncoder:
     def __init__(
         self, model_name: str, checkpoint: str | None = None, *, device: str = "cpu"
     ) -> None:
-        _declare_absent_operators()
+        declare_absent_operators()
         # Imported here: torchvision, which it imports, needs the declaration above on CPU.
         import open_clip  # noqa: PLC0415
 
@@ -140,7 +140,7 @@ def _weights_hash(network: Any, checkpoint: str | None) -> str:
     return ("random-" if checkpoint is None else "") + digest.hexdigest()[:16]
 
 
-def _declare_absent_operators() -> None:
+def declare_absent_operators() -> None:
     """Let torchvision be imported beside a CPU torch.
 
     Its wheels are linked against CUDA; on a CPU torch their C++ operators cannot be loaded, and
