@@ -1,0 +1,1 @@
+"""Workloads that print our figures and, beside them, what the machine and its libraries allow."""

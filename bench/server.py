@@ -1,0 +1,79 @@
+"""A real ``memdb serve`` as a child process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+_STOP_TIMEOUT_S = 20.0
+
+
+class Server:
+    """Serves directory ``data`` on loopback until it is left."""
+
+    def __init__(self, data: Path) -> None:
+        """Start the process; returns once it answers."""
+        self._log = data.with_suffix(".log").open("ab")
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "memdb.cli.main",
+                "serve",
+                "--data",
+                str(data),
+                "--listen",
+                "127.0.0.1:0",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self.kill()
+            raise RuntimeError(f"memdb serve did not start: {self._log.name}")
+        self.address: str = json.loads(line)["address"]
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def memory_mb(self) -> tuple[float, float]:
+        """(resident, of that anonymous) MB; the rest is the mapped store and the libraries' code."""
+        info = psutil.Process(self.pid).memory_info()
+        return info.rss / 1e6, (info.rss - info.shared) / 1e6
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is flushed, nothing says good-bye."""
+        self._end(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        try:
+            self._process.communicate(timeout=_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        self._log.close()
