@@ -1,8 +1,12 @@
-"""A real server on loopback, its database in a directory, its event loop in a thread."""
+"""Real servers on loopback: in a thread, to be quick, and as a process, to be killed."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -47,3 +51,37 @@ class ServerThread:
 
     def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+class ServerProcess:
+    """`memdb serve` on ``directory``, until it is killed."""
+
+    def __init__(self, directory: Path, listen: str = "127.0.0.1:0") -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "memdb.cli.main",
+            "serve",
+            "--data",
+            str(directory),
+            "--listen",
+            listen,
+        ]
+        # Logs go to the test's own stderr, which pytest shows when the test fails.
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the server did not start"
+        self.address: str = json.loads(line)["address"]
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is finished, nothing is said."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+        self._process.communicate(timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
