@@ -22,9 +22,10 @@ _FIRST_NS = 1_750_000_000_000_000_000
 _SCENES = 200
 _NOISE = 0.7
 _WORDS = (
-    "the parcel is on the porch and someone rings twice then a red car stops by the gate while "
-    "the dog barks at two people with a ladder who ask for water before the rain begins again"
-).split()
+    *("the", "parcel", "is", "on", "the", "porch", "and", "someone", "rings", "twice", "then"),
+    *("a", "red", "car", "stops", "by", "the", "gate", "while", "a", "dog", "barks", "at", "two"),
+    *("people", "with", "a", "ladder", "who", "ask", "for", "water", "before", "the", "rain"),
+)
 
 Vectors = npt.NDArray[np.float16]
 

@@ -15,6 +15,8 @@ import json
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 import memdb
 import memdb_client
 from bench import data
@@ -112,7 +114,7 @@ def run(setup: Setup) -> Result:
 
 def _values(clip: Clip) -> tuple[bytes, ...]:
     transcript = [(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript]
-    assert clip.short_memory is not None
+    assert isinstance(clip.short_memory, np.ndarray)
     return (
         clip.short_memory.tobytes(),
         clip.global_memory.tobytes(),
