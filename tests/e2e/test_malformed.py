@@ -362,7 +362,7 @@ BAD_CLIPS: list[tuple[str, dict[str, Any], str, str]] = [
     ("short payload", {"short_memory": tensor(GOOD[:-1], [2, DIM])}, "LENGTH_MISMATCH", TOKENS),
     ("no codec", {"short_memory": tensor(GOOD, [2, DIM], 0)}, "BAD_CODEC", TOKENS),
     ("codec of the future", {"short_memory": tensor(GOOD, [2, DIM], 99)}, "BAD_CODEC", TOKENS),
-    ("flipped bit", {"short_memory": pb.Tensor(codec=F16, shape=[2, DIM], payload=GOOD, checksum=1)}, "CHECKSUM", TOKENS),
+    ("flipped bit", {"short_memory": pb.Tensor(codec=F16, shape=[2, DIM], payload=GOOD)}, "CHECKSUM", TOKENS),
     ("NaN token", {"short_memory": tensor(HALF_NAN, [2, DIM])}, "NOT_FINITE", TOKENS),
     ("NaN token in zstd", {"short_memory": tensor(zstd(HALF_NAN), [2, DIM], 2)}, "NOT_FINITE", TOKENS),
     ("no zstd frame", {"short_memory": tensor(GOOD, [2, DIM], 2)}, "BAD_FRAME", TOKENS),

@@ -1,0 +1,140 @@
+"""Peers that are slow, silent, impatient or gone: each costs the server little and others nothing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from memdb.errors import DeadlineExceeded, ResourceExhausted
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.clips import clip_to_proto
+from memdb.wire.grounding import ground_request
+from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(
+        tmp_path / "db", handshake_timeout_ms=300, connection_idle_ms=500, calls_max=40
+    ) as running:
+        running.database.create_space("p", dim=DIM)
+        running.database.user("u").stream("cam", space="p").write(clip(0))
+        yield running
+
+
+def asks(served: Served) -> float:
+    """Seconds until a question is answered."""
+    begun = time.monotonic()
+    served.grounding.Ground(ground_request("u", vector(0)), timeout=10)
+    return time.monotonic() - begun
+
+
+def test_silent_connections_are_closed(served: Served) -> None:
+    host, _, port = served.address.rpartition(":")
+    silent = [socket.create_connection((host, int(port)), timeout=10) for _ in range(50)]
+    preface = [socket.create_connection((host, int(port)), timeout=10) for _ in range(50)]
+    for connection in preface:
+        # An HTTP/2 preface, empty settings, and then nothing.
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0")
+    assert asks(served) < 5
+    for connection in silent + preface:
+        while connection.recv(4096):
+            pass  # settings and pings, then the end
+        connection.close()
+
+
+def test_watchers_that_wait_or_leave_cost_others_nothing(served: Served) -> None:
+    request = user_pb.WatchUserRequest(user="u", follow=True)
+    watchers = [served.users.WatchUser(request) for _ in range(30)]
+    for watcher in watchers:
+        next(watcher)
+    assert asks(served) < 5
+    for watcher in watchers:
+        watcher.cancel()
+    # All their places are free again.
+    deadline = time.monotonic() + 20
+    while True:
+        again = [served.users.WatchUser(request) for _ in range(30)]
+        refused = [watcher for watcher in again if not begins(watcher)]
+        for watcher in again:
+            watcher.cancel()
+        if not refused:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def begins(watcher: Any) -> bool:
+    """Whether a stream was let in."""
+    try:
+        next(watcher)
+    except grpc.RpcError as error:
+        return not isinstance(error_of(error), ResourceExhausted)
+    return True
+
+
+def test_too_many_calls_are_refused_and_the_others_go_on(served: Served) -> None:
+    request = user_pb.WatchUserRequest(user="u", follow=True)
+    watchers = [served.users.WatchUser(request) for _ in range(60)]
+    let_in = [watcher for watcher in watchers if begins(watcher)]
+    assert 20 <= len(let_in) <= 40
+    for watcher in watchers:
+        watcher.cancel()
+
+
+def test_a_watcher_that_does_not_read_holds_nobody_up(served: Served) -> None:
+    feed = served.users.WatchUser(user_pb.WatchUserRequest(user="u", follow=True))
+    cam = served.database.user("u").stream("cam", space="p")
+    large = (b"x" * 1_000_000,) * 4
+    for seq in range(1, 13):
+        cam.write(clip(seq, keyframes=large))
+    assert asks(served) < 5
+    seqs = []
+    for answer in feed:
+        seqs += [item.clip.clip.seq for item in answer.changes if item.kind == "clip"]
+        if len(seqs) == 13:
+            break
+    assert seqs == list(range(13))
+    feed.cancel()
+
+
+def test_a_deadline_ends_the_call_and_the_server_goes_on(served: Served) -> None:
+    feed = served.users.WatchUser(user_pb.WatchUserRequest(user="u", follow=True), timeout=0.3)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(feed)
+    assert isinstance(error_of(caught.value), DeadlineExceeded)
+    assert asks(served) < 5
+
+
+def test_an_agent_that_vanishes_leaves_whole_clips(served: Served) -> None:
+    stop = threading.Event()
+
+    def endless() -> Iterator[clip_pb.IngestClipsRequest]:
+        start = clip_pb.IngestStart(user="u", stream="cam", space="p")
+        yield clip_pb.IngestClipsRequest(start=start)
+        seq = 1
+        while not stop.is_set():
+            yield clip_pb.IngestClipsRequest(clip=clip_to_proto(clip(seq)))
+            seq += 1
+
+    answers: Any = served.clips.IngestClips(endless())
+    acked = 0
+    while acked < 20:
+        acked += len(next(answers).acks.acks)
+    answers.cancel()
+    stop.set()
+    assert asks(served) < 5
+    ledger = served.clips.GetLedger(clip_pb.GetLedgerRequest(user="u", stream="cam")).ledger
+    assert ledger.next_seq > acked
+    assert not ledger.gaps
+    assert served.database.verify().ok
