@@ -45,7 +45,7 @@ from reasoner.demo.processes import (
     stop,
     wait_until,
 )
-from reasoner.demo.script import FILMS, HELD_OUT, QUESTIONS, Question
+from reasoner.demo.script import FILMS, HELD_OUT, QUESTIONS, Film, Question
 from reasoner.evidence import time_range
 from reasoner.table import render
 
@@ -58,8 +58,6 @@ START: Final = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 RIGHT_SHARE_MIN: Final = 7 / 8
 ACKS_BEFORE_KILL: Final = 3
-CRASH_CAMERA: Final = FILMS[0].camera
-"""What the second ingest reads; one camera, so that the demo stays short."""
 SERVER_START_TIMEOUT_S: Final = 30.0
 INGEST_TIMEOUT_S: Final = 300.0
 ASK_TIMEOUT_S: Final = 120.0
@@ -91,8 +89,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Demo:
     """One run: its programs, its findings and its times."""
 
-    def __init__(self, folder: Path, children: Children) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        children: Children,
+        *,
+        films: Sequence[Film] = FILMS,
+        questions: Sequence[Question] = QUESTIONS,
+        acks_before_kill: int = ACKS_BEFORE_KILL,
+    ) -> None:
+        """``folder``: where the data and the logs go."""
         self.failures: list[str] = []
+        self._script = tuple(films)
+        self._questions = tuple(questions)
+        self._acks_before_kill = acks_before_kill
+        # The second ingest reads one camera, so that the demo stays short.
+        self._crash_camera = films[0].camera
         self._folder = folder
         self._data = folder / "data"
         self._children = children
@@ -104,7 +116,7 @@ class Demo:
     def _address(self) -> str:
         return f"127.0.0.1:{self._port}"
 
-    def run(self, *, held_out: bool) -> None:
+    def run(self, *, held_out: bool = False) -> None:
         """Every phase in turn; what is wrong goes to ``failures``."""
         with self._phase("media and weights"):
             self._prepare()
@@ -113,7 +125,7 @@ class Demo:
         with self._phase("ingest"):
             self._ingest_all("alice", list(self._films))
         with self._phase("questions"):
-            before = self._ask("alice", QUESTIONS)
+            before = self._ask("alice", self._questions)
             print(_table(before))
             self._check_right(before)
         if held_out:
@@ -152,9 +164,9 @@ class Demo:
         weights = [name for name, artefact in ARTEFACTS.items() if artefact.kind == "weights"]
         with ThreadPoolExecutor(1) as pool:
             fetching = pool.submit(fetch_many, weights)
-            self._films = build_films(FILMS)
+            self._films = build_films(self._script)
             fetching.result()
-        for film in FILMS:
+        for film in self._script:
             path = self._films[film.camera]
             size_mb = path.stat().st_size / 1e6
             print(f"{film.camera}: {film.duration_s:.0f} s, {size_mb:.1f} MB, {path}")
@@ -191,7 +203,7 @@ class Demo:
         lines = self._children.run("memdb-ask", arguments, timeout_s=ASK_TIMEOUT_S).splitlines()
         start_ns = as_ns(START, "start")
         return [
-            Checked(question, expected_moment(question, FILMS, start_ns), json.loads(line))
+            Checked(question, expected_moment(question, self._script, start_ns), json.loads(line))
             for question, line in zip(questions, lines, strict=True)
         ]
 
@@ -210,9 +222,9 @@ class Demo:
 
     def _crash(self, server: Popen[bytes], before: Sequence[Checked]) -> Popen[bytes]:
         ack_log = self._folder / "bob-broken-off.acks"
-        ingest = self._start_ingest("bob", [CRASH_CAMERA], ack_log)
+        ingest = self._start_ingest("bob", [self._crash_camera], ack_log)
         wait_until(
-            lambda: len(_read_acks(ack_log)) >= ACKS_BEFORE_KILL or ingest.poll() is not None,
+            lambda: len(_read_acks(ack_log)) >= self._acks_before_kill or ingest.poll() is not None,
             INGEST_TIMEOUT_S,
         )
         was_running = ingest.poll() is None
@@ -227,12 +239,14 @@ class Demo:
         with memdb_client.connect(self._address) as db:
             bob = db.user("bob")
             self._check_acknowledged(bob, acks)
-            again = self._ask("alice", QUESTIONS)
+            again = self._ask("alice", self._questions)
             self._check_same("alice's answers after the crash", before, again, same_user=True)
-            next_seq = bob.stream(CRASH_CAMERA).ledger().next_seq
-            self._check_resumed(next_seq, self._ingest_all("bob", [CRASH_CAMERA]))
+            next_seq = bob.stream(self._crash_camera).ledger().next_seq
+            self._check_resumed(next_seq, self._ingest_all("bob", [self._crash_camera]))
             self._check_whole(bob, db.user("alice"))
-        shared = [item for item in before if item.is_right and item.expected.camera == CRASH_CAMERA]
+        shared = [
+            item for item in before if item.is_right and item.expected.camera == self._crash_camera
+        ]
         answers = self._ask("bob", [item.question for item in shared])
         self._check_same("bob's answers", shared, answers, same_user=False)
         return server
@@ -247,7 +261,7 @@ class Demo:
 
     def _check_acknowledged(self, user: User, acks: Sequence[dict[str, Any]]) -> None:
         """Every acknowledged clip is found by its number, with its times and all its bytes."""
-        clips = _clips(user, CRASH_CAMERA)
+        clips = _clips(user, self._crash_camera)
         stored = {(clip.stream, clip.epoch, clip.seq): clip for clip in clips}
         lost = []
         for ack in acks:
@@ -271,10 +285,10 @@ class Demo:
     def _check_whole(self, bob: User, alice: User) -> None:
         """Bob's interrupted memory holds what alice's uninterrupted one does, once each."""
         ours, theirs = (
-            [(c.epoch, c.seq, c.start_ns, c.end_ns) for c in _clips(user, CRASH_CAMERA)]
+            [(c.epoch, c.seq, c.start_ns, c.end_ns) for c in _clips(user, self._crash_camera)]
             for user in (bob, alice)
         )
-        ledger = bob.stream(CRASH_CAMERA).ledger()
+        ledger = bob.stream(self._crash_camera).ledger()
         print(f"{len(ours)} clips, {len(ledger.gaps)} gaps; without a crash {len(theirs)} clips")
         if len(set(ours)) != len(ours) or ledger.clips != len(ours):
             self.failures.append(f"clips are stored twice: {ours}")
