@@ -36,6 +36,8 @@ EXIT_SOURCE: Final = 3
 EXIT_UNAVAILABLE: Final = 4
 EXIT_WEIGHTS: Final = 5
 
+CONNECT_TIMEOUT_S: Final = 5.0
+
 _EXAMPLE: Final = """\
 example:
   memdb-ingest --server localhost:7700 --user alice \\
@@ -130,11 +132,16 @@ def _ingest(options: argparse.Namespace) -> int:
 
     import memdb_client
 
+    # A server that is not there is told now, not after the patience of a long ingest.
+    with memdb_client.connect(
+        options.server, token=options.token, timeout_s=CONNECT_TIMEOUT_S
+    ) as probe:
+        probe.spaces()
+
     with (
         memdb_client.connect(options.server, token=options.token) as database,
         _ack_log(options.ack_log) as ack_log,
     ):
-        database.spaces()
         _set_threads(options.threads)
         from perception.encoders import load_encoder
 

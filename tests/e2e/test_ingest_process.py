@@ -1,0 +1,171 @@
+"""`memdb-ingest` against `memdb serve`, as processes, with the bundled networks on real pictures and
+real speech."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import memdb_client
+from memdb_client import StoredClip
+from perception.artefacts import ARTEFACTS
+from perception.cli import EXIT_SOURCE, EXIT_UNAVAILABLE, EXIT_USAGE
+from perception.encoders.text import BUNDLED_MODEL, BundledTextEncoder
+from perception.errors import WeightsUnavailable
+from perception.weights import fetch_many
+from tests.e2e.test_server_process import serve
+from tests.unit.perception.films import SOUND_RATE_HZ, photo, speech, write_film
+
+pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(240)]
+
+START = "2026-03-01T09:00:00Z"
+SCENES = ("chelsea.png", "coffee.png", "camera.png")
+SCENE_S = 5
+QUESTIONS = ("a cat", "a cup of coffee", "a camera on a tripod")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cat, a cup of coffee and a photographer, five seconds each, with phrases under them."""
+    media = [f"scikit-image/{name}" for name in SCENES] + ["moonshine-voice/beckett.wav"]
+    try:
+        fetch_many([name for name, item in ARTEFACTS.items() if item.kind == "weights"] + media)
+    except WeightsUnavailable as error:
+        pytest.skip(str(error))
+    scenes = [(photo(name), float(SCENE_S)) for name in SCENES]
+    sound = speech("beckett.wav", SOUND_RATE_HZ)
+    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", scenes, sound)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("server") / "data") as process:
+        yield process.address
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "perception.cli", *arguments]
+
+
+def ingest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def wait_until(is_true: Callable[[], bool], timeout_s: float) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < until_s, "it does not come to pass"
+        time.sleep(0.1)
+
+
+def made(clips: list[StoredClip]) -> list[tuple[Any, ...]]:
+    """What the agent made of the film, whatever it was called."""
+    return [
+        (
+            clip.seq,
+            clip.start_ns,
+            clip.end_ns,
+            [utterance.text for utterance in clip.transcript],
+            dict(clip.labels),
+            clip.global_memory.tobytes(),
+        )
+        for clip in clips
+    ]
+
+
+def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film: Path) -> None:
+    common = ("--server", address, "--user", "alice", "--start", START)
+    done = ingest(*common, "--camera", f"porch={film}")
+    (camera,) = summary(done)["cameras"]
+    assert (camera["camera"], camera["clips"], camera["error"]) == ("porch", len(SCENES), None)
+    assert camera["utterances"] == 6
+    assert "porch" in done.stderr
+
+    with memdb_client.connect(address) as database:
+        user = database.user("alice")
+        assert database.space("bundled").model == BUNDLED_MODEL
+        text_space = user.text_space()
+        assert text_space is not None
+        assert text_space.model == BUNDLED_MODEL
+        clips = user.clips(stream="porch")
+        assert all(clip.sealed for clip in clips)
+        lengths_s = [(clip.end_ns - clip.start_ns) // 10**9 for clip in clips]
+        assert lengths_s == [SCENE_S] * len(SCENES)
+
+        # Things seen.
+        features = BundledTextEncoder().encode(QUESTIONS)
+        found = [user.ground(feature, limit=1).hits[0].clip.seq for feature in features]
+        assert found == list(range(len(SCENES)))
+        # Things said: at 8 s, in the second clip.
+        heard = user.recall("fail better", limit=1).hits[0]
+        assert heard.utterance is not None
+        assert heard.utterance.text.lower().startswith("fail better")
+        assert heard.clip is not None
+        assert heard.clip.seq == 1
+
+        # The same film by another name, killed in the middle.
+        arguments = [*common, "--camera", f"study={film}"]
+        child = subprocess.Popen(command(*arguments, "--realtime"), stderr=subprocess.DEVNULL)
+        try:
+            study = user.stream("study")
+            wait_until(lambda: study.ledger().next_seq > 0, 90)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait(30)
+        stopped_at = study.ledger().next_seq
+        assert 0 < stopped_at < len(SCENES)
+        (resumed,) = summary(ingest(*arguments))["cameras"]
+        assert resumed["resumed_from_seq"] == stopped_at
+        assert resumed["next_seq"] == len(SCENES)
+        again = user.clips(stream="study")
+        assert made(again) == made(clips)
+        assert study.gaps() == []
+        for one, other in zip(
+            user.short_memory([clip.id for clip in clips]),
+            user.short_memory([clip.id for clip in again]),
+            strict=True,
+        ):
+            assert np.array_equal(one, other)
+
+
+def test_a_missing_file_is_told_before_anything_is_loaded(address: str) -> None:
+    done = ingest("--server", address, "--user", "alice", "--camera", "porch=/nowhere/film.mp4")
+    assert done.returncode == EXIT_SOURCE
+    assert "/nowhere/film.mp4" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_is_not_there(film: Path) -> None:
+    done = ingest("--server", "127.0.0.1:9", "--user", "alice", "--camera", f"porch={film}")
+    assert done.returncode == EXIT_UNAVAILABLE
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--start", "yesterday"), ("--start", "2026-03-01T09:00:00"), ("--rate", "0")],
+)
+def test_wrong_options(film: Path, option: str, value: str) -> None:
+    done = ingest(
+        "--server", "127.0.0.1:9", "--user", "alice", "--camera", f"porch={film}", option, value
+    )
+    assert done.returncode == EXIT_USAGE
+    assert value in done.stderr
+    assert "Traceback" not in done.stderr
