@@ -1,0 +1,209 @@
+"""`memdb-ask` against a real server, with the bundled text encoder: questions to moments.
+
+What the cameras saw is written as sentence vectors of descriptions, because here the way from a
+question to an answer is under test; the way from pictures is `test_demo`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import memdb_client
+from memdb import Clip, Unavailable, Utterance
+from memdb.types.arrays import Array
+from perception.encoders.text import BUNDLED_DIM, BUNDLED_MODEL, BundledTextEncoder
+from reasoner.cli import main
+from reasoner.demo.processes import Children, free_port, listens, wait_until
+from tests.unit.reasoner.chat_peer import ChatPeer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.weights]
+
+START_NS = 1_767_603_600 * 10**9  # 2026-01-05T09:00:00Z
+SCENES: dict[str, list[tuple[str, tuple[str, ...]]]] = {
+    "yard": [
+        ("a red bicycle leaning on a wall", ()),
+        ("a brown dog running over the lawn", ("Good dog, come here.",)),
+        ("rain on the window", ("The train to Vienna leaves at seven.",)),
+    ],
+    "kitchen": [
+        ("a kettle boiling on the stove", ("I put the keys into the blue bowl.",)),
+        ("a cat asleep on a chair", ()),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that holds `SCENES` for user alice; each clip takes ten seconds."""
+    encoder = BundledTextEncoder()
+    try:
+        encoder.encode(["warm"])
+    except Unavailable as error:
+        pytest.skip(f"the bundled weights cannot be fetched: {error}")
+    folder, port = tmp_path_factory.mktemp("ask"), free_port()
+    address = f"127.0.0.1:{port}"
+    with Children(folder) as children:
+        arguments = ["serve", "--data", str(folder / "data"), "--listen", address]
+        children.start("memdb", arguments, log="server.log")
+        assert wait_until(lambda: listens(port), 30), children.log_tail("server.log")
+        with memdb_client.connect(address) as db:
+            db.create_space("bundled", dim=BUNDLED_DIM, model=BUNDLED_MODEL)
+            db.create_space("other", dim=4)
+            user = db.user("alice")
+            user.configure(text_space="bundled")
+            for camera, scenes in SCENES.items():
+                clips = [clip(seq, encoder, *scene) for seq, scene in enumerate(scenes)]
+                user.stream(camera, space="bundled").write_many(clips)
+            odd = Clip(seq=0, start_ns=0, end_ns=1, global_memory=encoder.encode(["x"])[0][:4])
+            db.user("mixed").stream("a", space="other").write(odd)
+            db.user("mixed").stream("b", space="bundled").create()
+        yield address
+
+
+def clip(seq: int, encoder: BundledTextEncoder, shows: str, spoken: tuple[str, ...]) -> Clip:
+    start_ns = START_NS + 10 * seq * 10**9
+    features: Array | None = encoder.encode(spoken) if spoken else None
+    return Clip(
+        seq=seq,
+        start_ns=start_ns,
+        end_ns=start_ns + 10 * 10**9,
+        global_memory=encoder.encode([shows])[0],
+        transcript=tuple(Utterance(start_ns, start_ns + 3 * 10**9, text) for text in spoken),
+        transcript_features=features,
+        labels={"scene": shows},
+    )
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert main([*arguments, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def moment(answer: dict[str, Any]) -> tuple[str, str, str]:
+    found = answer["evidence"][answer["cited"][0]]
+    return found["arm"], found["camera"], found["start"]
+
+
+def test_the_command_answers_what_was_seen_and_what_was_said(server: str) -> None:
+    questions = ["Which camera saw a dog?", "Where are the keys?", "Who spoke of Vienna?"]
+    program = Path(sys.executable).with_name("memdb-ask")
+    command = [str(program), "--server", server, "--user", "alice", "--json", *questions]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [moment(answer) for answer in answers] == [
+        ("seen", "yard", "2026-01-05T09:00:10.000Z"),
+        ("said", "kitchen", "2026-01-05T09:00:00.000Z"),
+        ("said", "yard", "2026-01-05T09:00:20.000Z"),
+    ]
+    assert {answer["answered_by"] for answer in answers} == {"extractive"}
+    assert all(answer["recall_arms"] == ["lexical", "semantic"] for answer in answers)
+
+
+def test_the_table_names_camera_time_and_support(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--server", server, "--user", "alice", "Was there a cat?"]) == 0
+    shown = capsys.readouterr().out
+    assert "kitchen  2026-01-05 09:00:10.0–09:00:20.0  seen" in shown
+    assert "[a cat asleep on a chair]" in shown
+    assert "no language model was asked" in shown
+
+
+def test_questions_from_a_file_and_a_scope(
+    server: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "questions.txt"
+    path.write_text("# two questions\n\na dog on screen\na cat on screen\n")
+    options = ["--camera", "kitchen", "--start", "2026-01-05T09:00:10Z", "--limit", "2"]
+    answers = ask(capsys, "--server", server, "--user", "alice", "--questions", str(path), *options)
+    assert [answer["question"] for answer in answers] == ["a dog on screen", "a cat on screen"]
+    found = {(item["camera"], item["start"]) for item in answers[0]["evidence"]}
+    assert found == {("kitchen", "2026-01-05T09:00:10.000Z")}
+
+
+def test_as_of_a_revision_and_a_time(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--server", server, "--user", "alice", "When was a tiger on screen?"]
+    (before,) = ask(capsys, *common)
+    with memdb_client.connect(server) as db:
+        late = clip(3, BundledTextEncoder(), "a tiger in the yard", ())
+        db.user("alice").stream("yard").write(late)
+    (after,) = ask(capsys, *common)
+    (again,) = ask(capsys, *common, "--as-of", str(before["revision"]))
+    assert after["evidence"][0]["labels"] == ["a tiger in the yard"]
+    assert (again["evidence"], again["revision"]) == (before["evidence"], before["revision"])
+    (future,) = ask(capsys, *common, "--as-of", "2100-01-01T00:00:00Z")
+    assert future["evidence"] == after["evidence"]
+
+
+def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with ChatPeer(reply="They lie in the blue bowl [1].") as peer:
+        options = ["--llm", peer.url, "--model", "small"]
+        (answer,) = ask(
+            capsys, "--server", server, "--user", "alice", "Where are the keys?", *options
+        )
+        assert (answer["answer"], answer["answered_by"]) == (peer.reply, "small")
+        assert "I put the keys into the blue bowl." in peer.requests[0]["messages"][1]["content"]
+        assert main(["--server", server, "--user", "alice", "Where are the keys?", *options]) == 0
+    assert "small: They lie in the blue bowl [1]." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--user", "nobody", "a cat"], "USER_NOT_FOUND"),
+        (["--user", "a/b", "a cat"], "BAD_ID"),
+        (["--user", "alice", "--camera", "cellar", "a cat"], "NO_STREAMS"),
+        (["--user", "alice", "--space", "nowhere", "a cat"], "SPACE_NOT_FOUND"),
+        (["--user", "alice", "--space", "other", "a cat"], "ENCODER_MISSING"),
+        (["--user", "mixed", "a cat"], "SPACE_REQUIRED"),
+        (["--user", "alice", "--start", "yesterday", "a cat"], "BAD_TIME"),
+        (["--user", "alice", "--as-of", "no-such-snapshot", "a cat"], "SNAPSHOT_NOT_FOUND"),
+        (["--user", "alice", "--limit", "0", "a cat"], "OUT_OF_RANGE"),
+        (["--user", "alice", "--questions", "/nowhere/at/all"], "BAD_FILE"),
+        (["--user", "alice", "?!"], "EMPTY"),
+        (["--user", "alice", "a cat", "--llm", "ftp://x", "--model", "m"], "BAD_URL"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_error_is_one_line_and_exit_code_1(
+    server: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert main(["--server", server, *arguments]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("memdb-ask: ")
+    assert told in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_a_language_model_that_fails_is_an_error(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ChatPeer(status=403) as peer:
+        options = ["--llm", peer.url, "--model", "small", "--user", "alice"]
+        assert main(["--server", server, "a cat", *options]) == 1
+    assert "LLM_PERMISSION_DENIED" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--user", "alice"], ["a cat"], ["--user", "alice", "a cat", "--llm", "http://x"]]
+)
+def test_wrong_usage_is_exit_code_2(server: str, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--server", server, *arguments])
+    assert caught.value.code == 2
+
+
+def test_help_is_quick_and_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "memdb-ask --server localhost:7700 --user alice" in capsys.readouterr().out
