@@ -30,12 +30,17 @@ def vector_from_proto(message: pb.Vector, field: str) -> Array:
 
     Raises `InvalidArgument` (``EMPTY``, ``BAD_SHAPE``, ``NOT_FINITE``) naming ``field``.
     """
+    return as_vector(vector_elements(message, field), field)
+
+
+def vector_elements(message: pb.Vector, field: str) -> Array:
+    """`vector_from_proto` of a vector that its owner (a clip) will check as it is made."""
     which = message.WhichOneof("elements")
     if which is None:
         raise InvalidArgument("vector has no elements", reason="EMPTY", field=field)
     if which == "f32":
-        return as_vector(_elements(message.f32, "<f4", field), field)
-    return as_vector(_elements(message.f16, "<f2", field), field)
+        return _elements(message.f32, "<f4", field)
+    return _elements(message.f16, "<f2", field)
 
 
 def optional_vector(message: pb.Vector, present: bool, field: str) -> Array | None:
@@ -55,12 +60,20 @@ def matrix_from_proto(message: pb.Matrix, field: str) -> Array:
     Raises `InvalidArgument` (``EMPTY``, ``BAD_SHAPE``, ``TOO_LARGE``, ``NOT_FINITE``) naming
     ``field``.
     """
-    return as_tokens(_matrix(message, field), field)
+    return as_tokens(matrix_elements(message, field), field)
 
 
-def matrix_from_answer(message: pb.Matrix, field: str) -> Array:
-    """`matrix_from_proto` of an answer, which may have no rows."""
-    return _matrix(message, field)
+def matrix_elements(message: pb.Matrix, field: str) -> Array:
+    """`matrix_from_proto` of a matrix that its owner will check, or of an answer without rows."""
+    rows, dim, data = message.rows, message.dim, message.f32
+    if rows * dim * 4 != len(data):
+        raise InvalidArgument(
+            f"{rows} x {dim} float32 elements take {rows * dim * 4} bytes",
+            reason="BAD_SHAPE",
+            field=field,
+            value=len(data),
+        )
+    return np.frombuffer(data, "<f4").reshape(rows, dim)
 
 
 def tensor_to_proto(tensor: EncodedTensor | Array) -> pb.Tensor:
@@ -112,15 +125,3 @@ def _elements(data: bytes, dtype: str, field: str) -> Array:
             value=len(data),
         )
     return np.frombuffer(data, dtype)
-
-
-def _matrix(message: pb.Matrix, field: str) -> Array:
-    rows, dim, data = message.rows, message.dim, message.f32
-    if rows * dim * 4 != len(data):
-        raise InvalidArgument(
-            f"{rows} x {dim} float32 elements take {rows * dim * 4} bytes",
-            reason="BAD_SHAPE",
-            field=field,
-            value=len(data),
-        )
-    return np.frombuffer(data, "<f4").reshape(rows, dim)

@@ -13,11 +13,11 @@ from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import (
     array_from_tensor,
-    matrix_from_proto,
+    matrix_elements,
     matrix_to_proto,
     tensor_from_proto,
     tensor_to_proto,
-    vector_from_proto,
+    vector_elements,
     vector_to_proto,
 )
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
@@ -182,14 +182,14 @@ def _content(message: pb.Clip) -> dict[str, Any]:
     """The fields of `Clip` that a message carries, but the short-term memory."""
     features = None
     if message.HasField("transcript_features"):
-        features = matrix_from_proto(message.transcript_features, "clip.transcript_features")
+        features = matrix_elements(message.transcript_features, "clip.transcript_features")
     ratio = message.frames_per_token_row if message.HasField("frames_per_token_row") else None
     return {
         "seq": message.seq,
         "epoch": message.epoch,
         "start_ns": message.start_ns,
         "end_ns": message.end_ns,
-        "global_memory": vector_from_proto(message.global_memory, "clip.global_memory"),
+        "global_memory": vector_elements(message.global_memory, "clip.global_memory"),
         "frames_per_token_row": ratio,
         "transcript": tuple(utterance_from_proto(item) for item in message.transcript),
         "transcript_features": features,

@@ -23,7 +23,7 @@ from memdb.types.limits import (
 from memdb.types.times import Time
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import types_pb2 as pb
-from memdb.wire.arrays import matrix_from_answer, matrix_to_proto, optional_vector, vector_to_proto
+from memdb.wire.arrays import matrix_elements, matrix_to_proto, optional_vector, vector_to_proto
 from memdb.wire.clips import (
     reference,
     stored_clip_from_proto,
@@ -267,7 +267,7 @@ def long_term_to_proto(memory: LongTermMemory) -> memory_pb.GetLongTermMemoryRes
 def long_term_from_proto(message: memory_pb.GetLongTermMemoryResponse) -> LongTermMemory:
     """The long-term memory of a message; ``tokens`` is (0, dim) when nothing is sealed."""
     return LongTermMemory(
-        matrix_from_answer(message.tokens, "tokens"),
+        matrix_elements(message.tokens, "tokens"),
         tuple(
             MemorySpan(span.stream, span.level, span.start_ns, span.end_ns, span.clips)
             for span in message.spans
