@@ -7,10 +7,11 @@ behind the API trusts them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from memdb.types.tensor import EncodedTensor
 from memdb.types.times import as_ns
 
 _Item = TypeVar("_Item")
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def check_text(value: object, field_name: str, chars_max: int = limits.TEXT_CHARS_MAX) -> str:
@@ -40,7 +43,7 @@ def check_text(value: object, field_name: str, chars_max: int = limits.TEXT_CHAR
             field=field_name,
             value=len(value),
         )
-    if any("\ud800" <= char <= "\udfff" for char in value):
+    if not value.isascii() and _SURROGATE.search(value):
         raise InvalidArgument(
             "text has a lone surrogate", reason="BAD_TEXT", field=field_name, value=value
         )
@@ -320,7 +323,10 @@ def _payload_bytes(clip: Clip) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredClip(Clip):
-    """A clip as read back.  ``short_memory`` is None unless it was asked for."""
+    """A clip as read back.  ``short_memory`` is None unless it was asked for.
+
+    Made of what was checked when it was written, so it is not checked again.
+    """
 
     id: str
     """32 hexadecimal digits; means nothing to another user."""
@@ -329,6 +335,9 @@ class StoredClip(Clip):
     space: str
     revision: int
     """The user's commit that wrote this version of the clip."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
 
 
 @dataclass(frozen=True, slots=True)
