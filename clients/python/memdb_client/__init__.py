@@ -7,11 +7,15 @@
     from memdb_client import Clip, connect
 
     with connect("localhost:7700") as db:
-        db.create_space("bundled", dim=384) user = db.user("alice") camera =
-        user.stream("front-door", space="bundled") now_ns = time.time_ns() vector = np.ones(384,
-        np.float32) camera.write(Clip(seq=0, start_ns=now_ns, end_ns=now_ns + 4_000_000_000,
-        global_memory=vector)) for hit in user.ground(vector).hits: print(hit.clip.stream,
-        hit.clip.start_ns, hit.score)
+        db.create_space("clip-l14", dim=768)
+        user = db.user("alice")
+        camera = user.stream("front-door", space="clip-l14")
+        start_ns = time.time_ns()
+        vector = np.ones(768, np.float32)
+        clip = Clip(seq=0, start_ns=start_ns, end_ns=start_ns + 4_000_000_000, global_memory=vector)
+        camera.write(clip)
+        for hit in user.ground(vector).hits:
+            print(hit.clip.stream, hit.clip.start_ns, hit.score)
 
 ``connect_async`` gives the same methods, awaited.  Values and errors are the classes of `memdb`.
 Neither LMDB, FAISS nor torch is loaded.

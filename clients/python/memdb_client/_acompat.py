@@ -22,8 +22,10 @@ Channel = grpc.aio.Channel
 Task = asyncio.Task[None]
 Answers: TypeAlias = AsyncGenerator[_T, None]
 
-CANCELLED: tuple[type[BaseException], ...] = (asyncio.CancelledError,)
-"""What a call raises when it was cancelled: the same as when the task that awaits it was."""
+CANCELLED: tuple[type[BaseException], ...] = (asyncio.CancelledError, grpc.aio.UsageError)
+"""What a call raises that was cancelled (the same as when the task that awaits it was), or that was
+made on a closed channel.
+"""
 
 
 def is_cancelling() -> bool:

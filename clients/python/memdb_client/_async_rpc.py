@@ -109,12 +109,14 @@ class AsyncRpc:
     ) -> None:
         """Wait before the next try, or raise our error where there shall be none."""
         failure = self.failure(error)
-        if (
-            not may_repeat(failure, error.details() or "", repeat)
-            or time.monotonic() + pause_s >= deadline_s
-        ):
+        may = self.may_repeat(failure, error.details() or "", repeat)
+        if not may or time.monotonic() + pause_s >= deadline_s:
             raise failure from None
         await compat.sleep(pause_s)
+
+    def may_repeat(self, error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:
+        """Whether a failed call may be tried again; never after `close`."""
+        return not self._is_closed and may_repeat(error, rpc_details, repeat)
 
     def failure(self, error: grpc.RpcError) -> MemdbError:
         """Our error for a failed call."""
@@ -128,6 +130,11 @@ class AsyncRpc:
     def closed(self) -> Unavailable:
         """The error of every call after `close`."""
         return Unavailable("the client is closed", reason="CLOSED")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
 
     def check_open(self) -> None:
         """Raise `Unavailable` (``CLOSED``) after `close`."""

@@ -50,7 +50,7 @@ from memdb.wire.users import change_from_proto, erasure_from_proto, snapshot_fro
 from memdb_client import _acompat as compat
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_stream import AsyncStream
-from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, check_seconds, may_repeat, pauses_s
+from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, check_seconds, pauses_s
 
 CHANGE_INDEX_MAX: Final = 2**32 - 1
 """Above the place of any change in its commit."""
@@ -421,7 +421,7 @@ class AsyncUser:
                 # first failure.
                 give_up_s = give_up_s or time.monotonic() + self._rpc.timeout_s
                 if (
-                    not may_repeat(error, "", Repeat.ALWAYS)
+                    not self._rpc.may_repeat(error, "", Repeat.ALWAYS)
                     or time.monotonic() + pause_s > give_up_s
                 ):
                     raise

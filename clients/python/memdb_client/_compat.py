@@ -22,9 +22,9 @@ Channel = grpc.Channel
 Task = threading.Thread
 Answers: TypeAlias = Generator[_T, None, None]
 
-CANCELLED: tuple[type[BaseException], ...] = ()
-"""Nothing: threads are not cancelled, and a cancelled call raises the `grpc.RpcError` of its
-status.
+CANCELLED: tuple[type[BaseException], ...] = (ValueError,)
+"""What a call raises that was made on a closed channel; one that was cancelled raises the
+`grpc.RpcError` of its status.
 """
 
 

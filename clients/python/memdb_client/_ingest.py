@@ -20,6 +20,7 @@ import grpc
 from memdb.errors import (
     DeadlineExceeded,
     FailedPrecondition,
+    Internal,
     InvalidArgument,
     MemdbError,
     Unavailable,
@@ -29,7 +30,7 @@ from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
 from memdb_client import _compat as compat
 from memdb_client._clips import clip_message
-from memdb_client._options import Repeat, may_repeat, pauses_s
+from memdb_client._options import Repeat, pauses_s
 from memdb_client._rpc import Rpc
 from memdb_client._window import Window
 
@@ -81,9 +82,9 @@ class IngestWriter:
 
     def open(self) -> None:
         """Connect and read the ledger.  Entering the context does this."""
-        if self._task is not None:
+        if self._task is not None or self._is_over:
             return
-        self._task = compat.spawn(self._run, f"memdb-ingest-{self._start.stream}")
+        self._task = compat.spawn(self._hold_calls, f"memdb-ingest-{self._start.stream}")
         try:
             with self._changed:
                 self._wait_until(lambda: self._started_attempt > 0)
@@ -173,8 +174,18 @@ class IngestWriter:
                     f"no acknowledgement for {silence_max_s:g} s", reason="NO_ACKNOWLEDGEMENT"
                 )
 
+    def _hold_calls(self) -> None:
+        """The background task."""
+        try:
+            self._run()
+        except Exception as error:
+            # Nobody looks at this task: the next call of the writer's user has to raise it.
+            with self._changed:
+                self._error = self._rpc.closed() if self._rpc.is_closed else Internal(repr(error))
+                self._changed.notify_all()
+
     def _run(self) -> None:
-        """The background task: one call after another until the end, an error, or too long
+        """One call after another until the end, an error, or too long
         without an answer.
         """
         give_up_s = time.monotonic() + self._rpc.timeout_s
@@ -194,7 +205,7 @@ class IngestWriter:
                     self._changed.notify_all()
                     return
                 if (
-                    not may_repeat(error, details, Repeat.ALWAYS)
+                    not self._rpc.may_repeat(error, details, Repeat.ALWAYS)
                     or time.monotonic() + pause_s > give_up_s
                 ):
                     self._error = error

@@ -1,13 +1,13 @@
 """How the client talks to a server: channel options, credentials, and when a call is tried again.
-No waiting here.
 
-What is tried again ------------------- Only ``UNAVAILABLE``, and only within the call's own
-deadline.  Reads and every write that the server recognises when it comes twice (clips by number
-and hash, spaces, streams, settings, values) are `Repeat.ALWAYS`.  `remember`, `revise` and
-`snapshot` would take effect twice, so they are `Repeat.UNSENT`: tried again only when the failure
-proves that no server saw the request, which is when no connection could be made.  gRPC says so
-only in words (`NOT_CONNECTED`); should the words change, such a call is no longer tried again,
-which is the safe side.
+No waiting here.  Only ``UNAVAILABLE`` is tried again, and only within the call's own deadline:
+
+- reads, and writes that the server recognises when they come twice (clips by number and hash,
+  spaces, streams), whatever happened: `Repeat.ALWAYS`;
+- what would take effect twice, or answer otherwise the second time (`remember`, `revise`, `forget`,
+  `put`, `configure`, `snapshot`, `release`, `erase`), only when no server can have seen the request,
+  which is when no connection could be made: `Repeat.UNSENT`.  gRPC says so only in words
+  (`NOT_CONNECTED`); should they change, such a call is no longer tried again, which is the safe side.
 """
 
 from __future__ import annotations

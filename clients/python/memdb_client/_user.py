@@ -50,7 +50,7 @@ from memdb.wire.spaces import space_from_proto
 from memdb.wire.streams import stream_from_proto
 from memdb.wire.users import change_from_proto, erasure_from_proto, snapshot_from_proto
 from memdb_client import _compat as compat
-from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, check_seconds, may_repeat, pauses_s
+from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, check_seconds, pauses_s
 from memdb_client._rpc import Rpc
 from memdb_client._stream import Stream
 
@@ -417,7 +417,7 @@ class User:
                 # first failure.
                 give_up_s = give_up_s or time.monotonic() + self._rpc.timeout_s
                 if (
-                    not may_repeat(error, "", Repeat.ALWAYS)
+                    not self._rpc.may_repeat(error, "", Repeat.ALWAYS)
                     or time.monotonic() + pause_s > give_up_s
                 ):
                     raise
