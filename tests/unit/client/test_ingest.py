@@ -14,6 +14,7 @@ import pytest
 from memdb.errors import FailedPrecondition, InvalidArgument, Unavailable
 from memdb.types.clip import Clip
 from memdb.types.database import Database
+from memdb_client import connect
 from tests.unit.client.conftest import Connect
 from tests.unit.client.peer import Peer, Script
 
@@ -209,3 +210,16 @@ def test_the_window_is_bounded(stream: Any, window: float) -> None:
     with pytest.raises(InvalidArgument) as caught:
         stream.ingest(window=window)
     assert caught.value.field == "window"
+
+
+def test_closing_the_database_ends_the_writer(peer: Peer, script: Script) -> None:
+    script.hold.set()
+    db = connect(peer.address, timeout_s=5.0)
+    writer = db.user("alice").stream("door").ingest()
+    writer.send(clip(0))
+    db.close()
+
+    with pytest.raises(Unavailable) as caught:
+        writer.flush()
+    assert caught.value.reason == "CLOSED"
+    script.hold.clear()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
 from memdb.errors import InvalidArgument, Unavailable
+from memdb.types.change import Change
 from memdb.types.database import Database
+from memdb_client import connect
 from tests.unit.client.conftest import Connect
 from tests.unit.client.peer import Peer, Script
 
@@ -56,3 +59,24 @@ def test_a_negative_revision_is_refused(db: Database) -> None:
 def _gone(script: Script) -> int:
     with Peer(script) as peer:
         return peer.port
+
+
+def test_closing_the_database_ends_a_watch_of_another_thread(peer: Peer) -> None:
+    db = connect(peer.address, timeout_s=5.0)
+    seen: list[Change] = []
+    errors: list[str] = []
+
+    def watch() -> None:
+        try:
+            seen.extend(db.user("alice").watch())
+        except Unavailable as error:
+            errors.append(error.reason)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    time.sleep(0.2)
+    db.close()
+    watcher.join(5)
+
+    assert not watcher.is_alive()
+    assert errors == ["CLOSED"]
