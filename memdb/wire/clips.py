@@ -27,27 +27,31 @@ LIST_LIMIT_DEFAULT = 1000
 
 def clip_to_proto(clip: Clip) -> pb.Clip:
     """A clip as a message; short-term memory that is still an array is coded as float16."""
-    features = clip.transcript_features
-    return pb.Clip(
+    message = pb.Clip(
         seq=clip.seq,
         epoch=clip.epoch,
         start_ns=clip.start_ns,
         end_ns=clip.end_ns,
         global_memory=vector_to_proto(clip.global_memory),
-        short_memory=None if clip.short_memory is None else tensor_to_proto(clip.short_memory),
         frames_per_token_row=clip.frames_per_token_row,
-        transcript=[utterance_to_proto(item) for item in clip.transcript],
-        transcript_features=None if features is None else matrix_to_proto(features),
-        events=[
-            pb.SoundEvent(
-                start_ns=item.start_ns, end_ns=item.end_ns, label=item.label, score=item.score
-            )
-            for item in clip.events
-        ],
-        keyframes=[pb.Keyframe(time_ns=item.time_ns, jpeg=item.jpeg) for item in clip.keyframes],
-        labels=clip.labels,
         sealed=clip.sealed,
     )
+    # Each only when there is one: most clips of an answer carry little, and answers are timed.
+    if clip.short_memory is not None:
+        message.short_memory.MergeFrom(tensor_to_proto(clip.short_memory))
+    if clip.transcript:
+        message.transcript.extend(map(utterance_to_proto, clip.transcript))
+    if clip.transcript_features is not None:
+        message.transcript_features.MergeFrom(matrix_to_proto(clip.transcript_features))
+    for event in clip.events:
+        message.events.add(
+            start_ns=event.start_ns, end_ns=event.end_ns, label=event.label, score=event.score
+        )
+    for keyframe in clip.keyframes:
+        message.keyframes.add(time_ns=keyframe.time_ns, jpeg=keyframe.jpeg)
+    if clip.labels:
+        message.labels.update(clip.labels)
+    return message
 
 
 def clip_from_proto(message: pb.Clip) -> Clip:
