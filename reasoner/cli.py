@@ -68,7 +68,9 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         model = OpenAIModel(options.llm, options.model, timeout_s=options.llm_timeout)
     answers: list[Answer] = []
     try:
-        with memdb_client.connect(options.server) as db:
+        with memdb_client.connect(
+            options.server, token=options.token, timeout_s=options.timeout
+        ) as db:
             user = db.user(options.user)
             space = _space(db, user, options.space, scope.cameras)
             encoder = question_encoder(space, options.encoder)
@@ -161,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     add("question", nargs="*", help="a question in words")
     add("--server", required=True, metavar="HOST:PORT", help="the memdb server")
     add("--user", required=True, metavar="USER", help="whose memory")
+    add("--token", help="token of the user, where the server asks for one")
+    add("--timeout", type=float, default=30.0, metavar="SECONDS", help="of a call; default 30")
     add("--camera", action="append", metavar="NAME", help="only this camera (may be repeated)")
     add("--start", metavar="TIME", help="only from this time, RFC 3339")
     add("--end", metavar="TIME", help="only before this time, RFC 3339")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from memdb.errors import Unavailable
 
@@ -40,25 +39,19 @@ class Children:
             if process.poll() is None:
                 process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
-    def start(
-        self, program: str, arguments: Sequence[str], *, log: str | None = None
-    ) -> subprocess.Popen[bytes]:
-        """Start ``program`` of this virtual environment; its output goes to file ``log``, or is
-        ours.
-        """
-        command = [str(Path(sys.executable).with_name(program)), *arguments]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if log is None:
-            sys.stdout.flush()
-            process = subprocess.Popen(command, env=environment, stderr=sys.stdout)
-        else:
-            with (self._log_folder / log).open("ab") as output:
-                process = subprocess.Popen(
-                    command, env=environment, stdout=output, stderr=subprocess.STDOUT
-                )
-        self._running.append(process)
-        return process
+    def start(self, program: str, arguments: Sequence[str], *, log: str) -> subprocess.Popen[bytes]:
+        """Start ``program`` of this virtual environment; its output and errors go to file ``log``."""
+        with (self._log_folder / log).open("ab") as output:
+            return self._start(program, arguments, stdout=output, stderr=subprocess.STDOUT)
+
+    def show(self, program: str, arguments: Sequence[str], *, log: str) -> subprocess.Popen[bytes]:
+        """`start`, with what it writes to its standard error shown as our output."""
+        sys.stdout.flush()
+        with (self._log_folder / log).open("ab") as output:
+            return self._start(program, arguments, stdout=output, stderr=sys.stdout)
 
     def run(self, program: str, arguments: Sequence[str], *, timeout_s: float) -> str:
         """Run ``program`` to its end; its standard output.
@@ -66,9 +59,7 @@ class Children:
         Raises `Unavailable` (``CHILD_FAILED``) for another exit code than 0 or when the time is up.
         """
         sys.stdout.flush()
-        command = [str(Path(sys.executable).with_name(program)), *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sys.stdout)
-        self._running.append(process)
+        process = self._start(program, arguments, stdout=subprocess.PIPE, stderr=sys.stdout)
         try:
             output, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -76,6 +67,19 @@ class Children:
         if process.returncode != 0:
             raise child_failed(program, f"ended with {process.returncode}")
         return output.decode()
+
+    def _start(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        *,
+        stdout: int | IO[bytes],
+        stderr: int | IO[str],
+    ) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).with_name(program)), *arguments]
+        process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
+        self._running.append(process)
+        return process
 
     def log_tail(self, log: str) -> str:
         """The last lines of a log."""

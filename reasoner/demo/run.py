@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--held-out", action="store_true", help="also ask the held-out questions (reported apart)"
     )
     options = parser.parse_args(arguments)
+    # Ended from outside, the demo still ends its children.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with (
         tempfile.TemporaryDirectory(prefix="memdb-demo-") as folder,
         Children(Path(folder)) as children,
@@ -186,7 +189,7 @@ class Demo:
         for camera in cameras:
             arguments += ["--camera", f"{camera}={self._films[camera]}"]
         arguments += ["--start", START.isoformat(), "--ack-log", str(ack_log)]
-        return self._children.start("memdb-ingest", arguments)
+        return self._children.show("memdb-ingest", arguments, log="ingest.log")
 
     def _ingest_all(self, user: str, cameras: Sequence[str]) -> list[dict[str, Any]]:
         """Ingest the cameras to the end; the acknowledgements of this run."""

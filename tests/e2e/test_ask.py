@@ -193,6 +193,12 @@ def test_a_language_model_that_fails_is_an_error(
     assert "LLM_PERMISSION_DENIED" in capsys.readouterr().err
 
 
+def test_no_server_is_an_error_in_the_time_given(capsys: pytest.CaptureFixture[str]) -> None:
+    server = f"127.0.0.1:{free_port()}"
+    assert main(["--server", server, "--user", "alice", "--timeout", "0.5", "a cat"]) == 1
+    assert "UNAVAILABLE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments", [["--user", "alice"], ["a cat"], ["--user", "alice", "a cat", "--llm", "http://x"]]
 )
