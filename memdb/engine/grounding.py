@@ -60,6 +60,11 @@ def checked_streams(streams: Sequence[str] | None) -> tuple[str, ...] | None:
             field="streams",
             value=streams,
         )
+    if not streams:
+        # On the wire an empty list is no filter; the same call must not mean two things.
+        raise InvalidArgument(
+            "name at least one stream, or None for all", reason="EMPTY", field="streams"
+        )
     return tuple(check_id(name, "streams") for name in streams)
 
 
