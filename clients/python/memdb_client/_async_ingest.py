@@ -109,7 +109,7 @@ class AsyncIngestWriter:
         async with self._changed:
             self._check_open()
             await self._wait_until(lambda: self._window.has_room(size))
-            self._window.add(message)
+            self._window.add(message, size)
             self._changed.notify_all()
 
     async def flush(self) -> list[Ack]:

@@ -111,7 +111,7 @@ class IngestWriter:
         with self._changed:
             self._check_open()
             self._wait_until(lambda: self._window.has_room(size))
-            self._window.add(message)
+            self._window.add(message, size)
             self._changed.notify_all()
 
     def flush(self) -> list[Ack]:

@@ -55,9 +55,8 @@ class Window:
             return True
         return len(self._pending) < self._clips_max and self._bytes + size <= self._bytes_max
 
-    def add(self, message: clip_pb.IngestClipsRequest) -> None:
-        """Queue a clip behind the others."""
-        size = message.ByteSize()
+    def add(self, message: clip_pb.IngestClipsRequest, size: int) -> None:
+        """Queue a clip of ``size`` bytes behind the others."""
         self._pending.append(_Pending(message, size))
         self._bytes += size
 

@@ -1,0 +1,111 @@
+"""The window of an ingest: how much fits, what goes next, what an acknowledgement settles."""
+
+from __future__ import annotations
+
+import pytest
+
+from memdb.errors import Internal
+from memdb.types.clip import Ack
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import types_pb2 as pb
+from memdb_client import _window
+from memdb_client._window import Window
+
+
+def message(seq: int, *, sealed: bool = True) -> clip_pb.IngestClipsRequest:
+    return clip_pb.IngestClipsRequest(clip=pb.Clip(seq=seq, sealed=sealed))
+
+
+def ack(seq: int) -> Ack:
+    return Ack(f"{seq:032x}", seq + 1, False)
+
+
+def sent(window: Window) -> list[int]:
+    numbers = []
+    while (request := window.next_to_send()) is not None:
+        numbers.append(request.clip.seq)
+    return numbers
+
+
+@pytest.fixture
+def window() -> Window:
+    window = Window(4)
+    for seq in range(4):
+        window.add(message(seq), 10)
+    return window
+
+
+def test_it_is_full_by_count_or_by_bytes_but_one_clip_always_fits(window: Window) -> None:
+    assert not window.has_room(1)
+    small = Window(4, bytes_max=25)
+    assert small.has_room(1_000)
+    small.add(message(0), 20)
+    assert small.has_room(5)
+    assert not small.has_room(6)
+
+
+def test_each_clip_goes_once_in_order(window: Window) -> None:
+    assert sent(window) == [0, 1, 2, 3]
+    assert sent(window) == []
+
+
+def test_an_acknowledgement_settles_the_oldest(window: Window) -> None:
+    sent(window)
+    window.settle([ack(0), ack(1)])
+
+    assert (window.acks, window.next_seq) == (2, 2)
+    assert window.has_room(10)
+    assert window.take_answers() == [ack(0), ack(1)]
+    assert window.take_answers() == []
+    assert not window.is_empty
+
+
+def test_after_a_restart_what_is_not_acknowledged_goes_again(window: Window) -> None:
+    sent(window)
+    window.settle([ack(0)])
+    window.restart()
+
+    assert sent(window) == [1, 2, 3]
+
+
+def test_one_by_one_each_waits_for_the_one_before_until_all_are_settled(window: Window) -> None:
+    window.restart(one_by_one=True)
+    for seq in range(4):
+        assert sent(window) == [seq]
+        window.settle([ack(seq)])
+    assert window.is_empty
+
+    window.add(message(4), 10)
+    window.add(message(5), 10)
+    assert sent(window) == [4, 5]
+
+
+def test_the_ledger_and_sealed_clips_move_next_seq() -> None:
+    window = Window(4)
+    window.started(7)
+    window.add(message(7, sealed=False), 1)
+    window.add(message(3), 1)
+    sent(window)
+    window.settle([ack(7), ack(3)])
+    assert window.next_seq == 7
+
+
+def test_an_acknowledgement_of_nothing_is_the_servers_fault() -> None:
+    window = Window(4)
+    window.add(message(0), 1)
+    with pytest.raises(Internal):
+        window.settle([ack(0)])
+
+
+def test_a_writer_that_never_flushes_keeps_a_bounded_number_of_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_window, "ACKS_KEPT_MAX", 3)
+    window = Window(8)
+    for seq in range(5):
+        window.add(message(seq), 1)
+    sent(window)
+    window.settle([ack(seq) for seq in range(5)])
+
+    assert window.acks == 5
+    assert window.take_answers() == [ack(2), ack(3), ack(4)]
