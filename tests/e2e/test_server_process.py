@@ -19,6 +19,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from memdb.errors import MemdbError, Unavailable
+from memdb.server.app import HARD_EXIT_STATUS
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import types_pb2 as pb
@@ -275,6 +276,30 @@ def test_verify_a_directory(tmp_path: Path) -> None:
     )
     assert absent.returncode == 1
     assert not (tmp_path / "none").exists()
+
+
+def test_a_commit_that_hangs_does_not_keep_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMDB_FAILPOINTS", "commit.before=stall")
+    with (
+        serve(tmp_path / "db", "--grace-s", "0.1") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub: Any = DatabaseServiceStub(channel)
+        space = pb.Space(name="p", dim=DIM)
+        call = stub.CreateSpace.future(db_pb.CreateSpaceRequest(space=space))
+        stub.ListSpaces(db_pb.ListSpacesRequest(), timeout=30)
+        write = ClipServiceStub(channel).WriteClips.future(
+            clip_pb.WriteClipsRequest(
+                user="u", stream="cam", space="p", clips=[clip_to_proto(clip(0))]
+            )
+        )
+        time.sleep(0.5)
+        assert not (call.done() and write.done())
+        status, logs = server.stop()
+    assert status == HARD_EXIT_STATUS
+    assert logs[-1]["event"] == "did not stop in time"
 
 
 def test_the_process_leaves_nothing_behind(tmp_path: Path) -> None:
