@@ -118,7 +118,6 @@ class IngestAgent:
         self._on_ack = on_ack
         self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
         self._pipelines: list[Pipeline] = []
-        self._lock = threading.Lock()
         self._is_stopping = False
 
     def run(self) -> list[CameraReport]:
@@ -225,7 +224,7 @@ class IngestAgent:
                 self._hearing.network,
                 self._hearing.transcribe,
                 language=self._hearing.language,
-                from_ns=from_ns,
+                from_ns=from_ns or None,
             )
         assembler = ClipAssembler(
             context,

@@ -34,13 +34,14 @@ class Listener:
         transcribe: Callable[[Samples], str],
         *,
         language: str | None = None,
-        from_ns: int = 0,
+        from_ns: int | None = None,
     ) -> None:
         """Utterances whose middle lies before ``from_ns`` are heard and not transcribed."""
         self._network = network
         self._transcribe = transcribe
         self._language = language
-        self._from_ns = from_ns
+        # None, not 0: sound may begin before the first picture.
+        self._from_ns = -END_OF_TIME_NS if from_ns is None else from_ns
         self._detector: SpeechDetector | None = None
         self._held: deque[AudioChunk] = deque()
         self._has_ended = False

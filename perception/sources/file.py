@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
+from av.error import HTTPClientError, HTTPServerError
 from av.packet import Packet
 
 from memdb.errors import InvalidArgument
@@ -44,7 +45,13 @@ _DRIFT_SAMPLES: Final = AUDIO_RATE_HZ // 5
 _GROUPS_KEPT: Final = 2
 """Keyframe groups decoded before the first frame wanted: pictures may lean on the group before."""
 
-_ABSENT: Final = (FileNotFoundError, ConnectionError, TimeoutError, av.HTTPError)
+_ABSENT: Final = (
+    FileNotFoundError,
+    ConnectionError,
+    TimeoutError,
+    HTTPClientError,
+    HTTPServerError,
+)
 
 
 class FileSource:
@@ -247,7 +254,7 @@ def _open(address: str) -> InputContainer:
     options = {"rtsp_transport": "tcp"} if scheme in {"rtsp", "rtsps"} else {}
     try:
         return av.open(address, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S))
-    except (av.HTTPError, OSError, av.FFmpegError) as error:
+    except (OSError, av.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         kind = SourceNotFound if isinstance(error, _ABSENT) else SourceUnreadable
         raise kind(f"cannot be opened: {reason}", field="source", value=address) from error

@@ -48,15 +48,16 @@ def write_film(
     sound: Sound | None = None,
     *,
     frame_rate: int = FRAME_RATE,
+    container: str = "mp4",
 ) -> Path:
-    """An MP4 of the scenes, (picture, seconds) each; ``sound`` is mono at `SOUND_RATE_HZ`."""
-    with av.open(str(path), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=frame_rate)
+    """A file of the scenes, (picture, seconds) each; ``sound`` is mono at `SOUND_RATE_HZ`."""
+    with av.open(str(path), "w", format=container) as output:
+        video = output.add_stream("libx264", rate=frame_rate)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         video.options = {"preset": "ultrafast", "g": "20"}
         audio = None
         if sound is not None:
-            audio = container.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
+            audio = output.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
         step = SOUND_RATE_HZ // frame_rate
         pictures = [
             np.asarray(picture.resize((WIDTH, HEIGHT)))
@@ -66,15 +67,15 @@ def write_film(
         for index, pixels in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.pict_type = index, PictureType.NONE
-            container.mux(video.encode(frame))
+            output.mux(video.encode(frame))
             if audio is not None and sound is not None:
                 piece = np.zeros(step, np.float32)
                 cut = sound[index * step : (index + 1) * step]
                 piece[: len(cut)] = cut
                 samples = av.AudioFrame.from_ndarray(piece[None], format="fltp", layout="mono")
                 samples.sample_rate, samples.pts = SOUND_RATE_HZ, index * step
-                container.mux(audio.encode(samples))
-        container.mux(video.encode(None))
+                output.mux(audio.encode(samples))
+        output.mux(video.encode(None))
         if audio is not None:
-            container.mux(audio.encode(None))
+            output.mux(audio.encode(None))
     return path

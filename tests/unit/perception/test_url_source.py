@@ -1,0 +1,88 @@
+"""URLs: a recording behind HTTP, and a stream that plays once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from perception.assembler import ClipAssembler
+from perception.compressors.pooled import PooledCompressor
+from perception.draft import ClipContext
+from perception.errors import SourceNotFound
+from perception.sources.base import NS_PER_S, VideoFrame
+from perception.sources.file import FileSource
+from tests.unit.perception.fakes import HashEncoder
+from tests.unit.perception.films import flat, write_film
+
+LIVE_S = 4
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A web server with a film of 7 s."""
+    folder = tmp_path_factory.mktemp("web")
+    write_film(folder / "film.mp4", [(flat(9, 99, 200), 4.0), (flat(200, 9, 9), 3.0)])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def frame_times_s(source: FileSource) -> list[int]:
+    return [item.time_ns // NS_PER_S for item in source.items() if isinstance(item, VideoFrame)]
+
+
+def test_a_recording_behind_http(folder_url: str) -> None:
+    source = FileSource(f"{folder_url}/film.mp4")
+    assert not source.is_live
+    assert frame_times_s(source) == list(range(7))
+    later = FileSource(f"{folder_url}/film.mp4").items(frames_from_ns=5 * NS_PER_S)
+    assert [item.time_ns // NS_PER_S for item in later if isinstance(item, VideoFrame)] == [5, 6]
+
+
+def test_a_recording_that_is_not_there(folder_url: str) -> None:
+    with pytest.raises(SourceNotFound):
+        FileSource(f"{folder_url}/none.mp4")
+
+
+@pytest.fixture
+def live_url(tmp_path: Path) -> Iterator[str]:
+    """Sends a transport stream, once, to whoever connects."""
+    film = write_film(tmp_path / "live.ts", [(flat(50, 90, 30), LIVE_S)], container="mpegts")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def play() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(film.read_bytes())
+
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(10)
+
+
+def test_a_stream_that_plays_once_is_live(live_url: str) -> None:
+    source = FileSource(live_url)
+    assert source.is_live
+    context = ClipContext(0, source.period_ns, 0, PooledCompressor(), None)
+    assembler = ClipAssembler(context, HashEncoder(), None, revise_every=0)
+    clips = [clip for item in source.items() for clip in assembler.take(item)]
+    clips += assembler.finish()
+    assert [(clip.start_ns, clip.end_ns) for clip in clips] == [(0, LIVE_S * NS_PER_S)]
