@@ -29,7 +29,9 @@ def literal_blocks(docstring: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "module", [schema, envelope, rows, directory, idents, tensors], ids=lambda module: module.__name__
+    "module",
+    [schema, envelope, rows, directory, idents, tensors],
+    ids=lambda module: module.__name__,
 )
 def test_every_layout_drawn_in_the_code_is_on_the_page(module: object) -> None:
     blocks = literal_blocks(module.__doc__ or "")
