@@ -209,6 +209,9 @@ def _write_clip(
     draft, clip = applied.draft, operation.clip
     known = draft.streams.get(operation.stream)
     space = draft.spaces[known.space_no] if known is not None else operation.space
+    if known is not None:
+        # A handle of another space is told so, not that its vectors have a wrong dim.
+        _stream(txn, applied, operation.stream, operation.space)
     if space is not None:
         # Before the stream is created: a refused clip must not leave a stream behind.
         text_space = None if draft.text_space_no is None else draft.spaces[draft.text_space_no]

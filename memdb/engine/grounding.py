@@ -146,8 +146,8 @@ def ground(
 ) -> Grounding:
     """Answer ``question`` on ``view``, or as of an earlier revision."""
     revision = view.revision if as_of is None else as_of
-    stream_nos = view.stream_nos(question.streams)
-    space_no = view.searched_space(stream_nos, question.space)
+    stream_nos = view.stream_nos(question.streams, as_of)
+    space_no = view.searched_space(stream_nos, question.space, as_of)
     names = {
         no: name
         for no, name in view.state.stream_names.items()

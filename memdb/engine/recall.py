@@ -31,28 +31,30 @@ def recall(
         check_dim(feature, view.state.spaces[space_no].dim, "feature")
     matches = view.texts.search(question, feature, space_no, limit, revision)
     with environment.read() as txn:
-        hits = tuple(hit for match in matches if (hit := _hit(txn, view, match)) is not None)
+        hits = tuple(
+            hit for match in matches if (hit := _hit(txn, view, match, revision)) is not None
+        )
     return Recall(hits, revision, ("lexical",) if feature is None else ("lexical", "semantic"))
 
 
-def _hit(txn: Transaction, view: View, match: Match) -> RecallHit | None:
+def _hit(txn: Transaction, view: View, match: Match, revision: int) -> RecallHit | None:
     if match.kind == schema.UTTERANCE:
         clip = load_clip(txn, view.state, match.no, match.birth)
         return RecallHit(
             "utterance", match.score, match.arms, utterance=clip.transcript[match.index], clip=clip
         )
-    fact = load_fact(txn, view, match.no, match.birth)
+    fact = load_fact(txn, view, match.no, match.birth, revision)
     # A fact that was forgotten between the search and here is gone, not an error.
     return None if fact is None else RecallHit("fact", match.score, match.arms, fact=fact)
 
 
-def load_fact(txn: Transaction, view: View, fact_no: int, birth: int) -> Fact | None:
-    """One version of a fact, with the commit that replaced it as far as the view knows."""
+def load_fact(txn: Transaction, view: View, fact_no: int, birth: int, revision: int) -> Fact | None:
+    """One version of a fact, with the commit that had replaced it by ``revision``."""
     known = facts.versions(txn, fact_no)
     for index, (version, record) in enumerate(known):
         if version == birth:
             later = known[index + 1][0] if index + 1 < len(known) else None
-            superseded = later if later is not None and later <= view.revision else None
+            superseded = later if later is not None and later <= revision else None
             return facts.as_fact(
                 record, view.state.user, view.state.id_key, fact_no, birth, superseded
             )
@@ -84,7 +86,7 @@ def current_facts(
         entry = facts.at(txn, fact_no, revision)
         if entry is None or (about is not None and about not in entry[1].about):
             continue
-        fact = load_fact(txn, view, fact_no, entry[0])
+        fact = load_fact(txn, view, fact_no, entry[0], revision)
         if fact is not None:
             found.append(fact)
         if len(found) == limit:

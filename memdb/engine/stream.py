@@ -92,7 +92,7 @@ class EmbeddedStream:
         with self._user.memory() as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
-            stream_nos = view.stream_nos((self._name,)) or ()
+            stream_nos = view.stream_nos((self._name,), revision) or ()
             names = dict.fromkeys(stream_nos, self._name)
             return list(
                 view.coverage.gaps(

@@ -148,7 +148,9 @@ class EmbeddedUser:
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of, min_revision)
-            stream_nos = view.stream_nos(None if stream is None else (check_id(stream, "stream"),))
+            stream_nos = view.stream_nos(
+                None if stream is None else (check_id(stream, "stream"),), revision
+            )
             found: list[tuple[int, int, int]] = []
             for partition in view.partitions.values():
                 allowed = partition.allowed(Filter(stream_nos, start, end), revision)
@@ -288,9 +290,11 @@ class EmbeddedUser:
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
-            stream_nos = view.stream_nos(None if stream is None else (check_id(stream, "stream"),))
+            stream_nos = view.stream_nos(
+                None if stream is None else (check_id(stream, "stream"),), revision
+            )
             space_no = view.searched_space(
-                stream_nos, None if space is None else check_id(space, "space")
+                stream_nos, None if space is None else check_id(space, "space"), revision
             )
             if space_no is None:
                 raise NotFound("the user has no stream", reason="STREAM_NOT_FOUND", field="stream")

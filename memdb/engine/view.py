@@ -30,29 +30,44 @@ class View:
         """The commit this view shows."""
         return self.state.revision
 
-    def stream_nos(self, names: tuple[str, ...] | None) -> tuple[int, ...] | None:
-        """Numbers of the named streams, None for all; raises `NotFound` (``STREAM_NOT_FOUND``)."""
+    def stream_nos(
+        self, names: tuple[str, ...] | None, as_of: int | None = None
+    ) -> tuple[int, ...] | None:
+        """Numbers of the named streams, None for all.
+
+        Raises `NotFound` (``STREAM_NOT_FOUND``) for one that does not exist, or did not ``as_of``.
+        """
         if names is None:
             return None
         numbers: list[int] = []
         for name in names:
             stream = self.state.streams.get(name)
-            if stream is None:
+            if stream is None or stream.revision > self._moment(as_of):
                 raise NotFound(
                     "no such stream", reason="STREAM_NOT_FOUND", field="streams", value=name
                 )
             numbers.append(stream.no)
         return tuple(numbers)
 
-    def searched_space(self, stream_nos: tuple[int, ...] | None, space: str | None) -> int | None:
-        """Number of the one space to search; None when the user has no stream yet.
+    def searched_space(
+        self, stream_nos: tuple[int, ...] | None, space: str | None, as_of: int | None = None
+    ) -> int | None:
+        """Number of the one space to search; None when the user had no stream yet.
+
+        Only streams that existed ``as_of`` count: one that is created later, in another space, must
+        not change what an earlier revision answers.
 
         Raises `NotFound` (``SPACE_NOT_FOUND``) and `InvalidArgument` (``SPACE_REQUIRED``) when the
         streams span several.
         """
+        there = [
+            stream
+            for stream in self.state.streams.values()
+            if stream.revision <= self._moment(as_of)
+        ]
         if space is not None:
             no = self.state.space_no(space)
-            if no is None:
+            if no is None or all(stream.space_no != no for stream in there):
                 raise NotFound(
                     "the user has no stream in this space",
                     reason="SPACE_NOT_FOUND",
@@ -61,9 +76,7 @@ class View:
                 )
             return no
         wanted = {
-            stream.space_no
-            for stream in self.state.streams.values()
-            if stream_nos is None or stream.no in stream_nos
+            stream.space_no for stream in there if stream_nos is None or stream.no in stream_nos
         }
         if len(wanted) > 1:
             names = ", ".join(sorted(self.state.spaces[no].name for no in wanted))
@@ -71,3 +84,6 @@ class View:
                 f"the streams span several spaces: {names}", reason="SPACE_REQUIRED", field="space"
             )
         return next(iter(wanted), None)
+
+    def _moment(self, as_of: int | None) -> int:
+        return self.revision if as_of is None else as_of

@@ -48,7 +48,11 @@ def _change(
         case "fact":
             # None when the fact was forgotten since.
             return Change(
-                revision, index, time_ns, "fact", fact=load_fact(txn, view, entry.no, revision)
+                revision,
+                index,
+                time_ns,
+                "fact",
+                fact=load_fact(txn, view, entry.no, revision, revision),
             )
         case "stream":
             stream = state.streams[state.stream_names[entry.no]]

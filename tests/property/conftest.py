@@ -1,0 +1,47 @@
+"""Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast or slow) and a directory in memory."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+COMMON = settings(
+    deadline=None,  # one core may be busy with another suite
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("fast", COMMON, max_examples=60, stateful_step_count=30)
+settings.register_profile("slow", COMMON, max_examples=2000, stateful_step_count=60)
+PROFILE = os.environ.get("MEMDB_HYPOTHESIS_PROFILE", "fast")
+settings.load_profile(PROFILE)
+
+MEMORY = Path("/dev/shm")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say how to draw the same cases again."""
+    seed = config.getoption("hypothesis_seed", None)
+    if seed is None:
+        seed = random.SystemRandom().randrange(2**32)
+        config.option.hypothesis_seed = str(seed)
+    return f"hypothesis: profile {PROFILE}, seed {seed} (again: --hypothesis-seed={seed})"
+
+
+def memory_folder() -> Path:
+    """A new folder on a memory file system where there is one: these tests wait for no disk."""
+    return Path(tempfile.mkdtemp(prefix="memdb-", dir=MEMORY if MEMORY.is_dir() else None))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder, removed at the end."""
+    made = memory_folder()
+    yield made
+    shutil.rmtree(made)

@@ -1,0 +1,382 @@
+"""The oracle: what a user's memory must answer, from dicts and brute-force numpy.
+
+Written from the promises, not from the engine: nothing here is imported from ``memdb.engine``,
+``memdb.store`` or ``memdb.index``, nothing is incremental, and every answer is computed anew from
+the list of all versions ever written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from memdb import Clip, Gap, Keyframe, Utterance
+
+HOUR_NS = 3600 * 10**9
+DAY_NS = 24 * HOUR_NS
+CLOSE = 1e-5
+"""Scores nearer than this are ties: float32 dot products against float64 ones."""
+
+Vector = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SpaceModel:
+    """A feature space."""
+
+    name: str
+    dim: int
+    metric: str
+
+    def similarity(self, question: Vector, vector: Vector) -> float:
+        """Cosine or inner product in double precision."""
+        a, b = question.astype(np.float64), vector.astype(np.float64)
+        if self.metric == "cosine":
+            a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+        return float(a @ b)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that a sender chooses for one version of a clip; equal contents are duplicates."""
+
+    start_ns: int
+    end_ns: int
+    sealed: bool
+    vector: int
+    """Seed of the global memory; negative: the opposite of it."""
+    half: bool
+    short_rows: int
+    text: str | None
+    keyframes: int
+    label: str | None
+
+    def clip(self, epoch: int, seq: int, space: SpaceModel) -> Clip:
+        """The clip to write."""
+        return Clip(
+            epoch=epoch,
+            seq=seq,
+            start_ns=self.start_ns,
+            end_ns=self.end_ns,
+            sealed=self.sealed,
+            global_memory=self.global_memory(space),
+            short_memory=self.short_memory(space),
+            transcript=()
+            if self.text is None
+            else (Utterance(self.start_ns, self.end_ns, self.text),),
+            keyframes=tuple(
+                Keyframe(self.start_ns, bytes([255, 216, number]))
+                for number in range(self.keyframes)
+            ),
+            labels={} if self.label is None else {"zone": self.label},
+        )
+
+    def global_memory(self, space: SpaceModel) -> Vector:
+        """The vector that the seed names."""
+        return named_vector(self.vector, space.dim).astype(np.float16 if self.half else np.float32)
+
+    def short_memory(self, space: SpaceModel) -> Vector | None:
+        """(short_rows, dim) float16, None for 0 rows."""
+        if self.short_rows == 0:
+            return None
+        made = np.random.default_rng(self.vector + 1000).standard_normal(
+            (self.short_rows, space.dim)
+        )
+        return made.astype(np.float16)
+
+
+def named_vector(seed: int, dim: int) -> Vector:
+    """A vector of a small family: some equal, some opposite, some short, some long."""
+    made = np.random.default_rng(abs(seed)).standard_normal(dim).astype(np.float32)
+    return np.float32(-0.25 if seed < 0 else 3.0 if seed % 2 else 1.0) * made
+
+
+@dataclass
+class Version:
+    """One version of a clip, alive in revisions [birth, death)."""
+
+    stream: str
+    space: SpaceModel
+    epoch: int
+    seq: int
+    content: Content
+    birth: int
+    order: int
+    """Rank of the clip among the user's clips, by arrival."""
+    clip_id: str
+    death: float = math.inf
+
+    def alive(self, revision: int) -> bool:
+        """Whether this is the clip's version as of ``revision``."""
+        return self.birth <= revision < self.death
+
+    def overlaps(self, start_ns: int | None, end_ns: int | None) -> bool:
+        """Whether the clip overlaps [start_ns, end_ns); one of no length is a point."""
+        if end_ns is not None and self.content.start_ns >= end_ns:
+            return False
+        if start_ns is None:
+            return True
+        point = self.content.start_ns == self.content.end_ns
+        return self.content.end_ns > start_ns or (point and self.content.start_ns == start_ns)
+
+
+@dataclass
+class FactVersion:
+    """One version of a fact."""
+
+    birth: int
+    text: str
+    about: tuple[str, ...]
+    key: str | None
+    evidence: tuple[str, ...]
+
+
+@dataclass
+class Refused:
+    """The model's word for: this operation is answered with an error of this reason."""
+
+    reason: str
+
+
+@dataclass
+class Stored:
+    """The model's word for: this operation is acknowledged."""
+
+    revision: int
+    duplicate: bool
+    version: Version
+
+
+@dataclass
+class UserModel:
+    """One user."""
+
+    name: str
+    spaces: dict[str, SpaceModel]
+    revision: int = 0
+    times: list[int] = field(default_factory=lambda: [0])
+    """Commit time by revision."""
+    versions: list[Version] = field(default_factory=list)
+    streams: dict[str, tuple[SpaceModel, int]] = field(default_factory=dict)
+    """name -> space, revision that created it."""
+    facts: dict[str, list[FactVersion]] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+    values: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
+    snapshots: dict[str, int] = field(default_factory=dict)
+    changes: list[tuple[int, str, object]] = field(default_factory=list)
+    """(revision, kind, subject) as a watcher sees them."""
+
+    # -- writing
+
+    def write(
+        self, stream: str, space: str, clips: list[tuple[int, int, Content]], now_ns: int
+    ) -> list[Stored | Refused]:
+        """Clips of one call, as (epoch, seq, content); one commit holds one version of a clip."""
+        outcomes: list[Stored | Refused] = []
+        rest = list(clips)
+        while rest:
+            taken: set[tuple[int, int]] = set()
+            group = []
+            while rest and rest[0][:2] not in taken:
+                taken.add(rest[0][:2])
+                group.append(rest.pop(0))
+            outcomes += self._commit(stream, space, group, now_ns)
+        return outcomes
+
+    def _commit(
+        self, stream: str, space: str, group: list[tuple[int, int, Content]], now_ns: int
+    ) -> list[Stored | Refused]:
+        revision = self.revision + 1
+        changes: list[tuple[int, str, object]] = []
+        outcomes: list[Stored | Refused] = []
+        for epoch, seq, content in group:
+            if stream in self.streams:
+                if self.streams[stream][0].name != space:
+                    outcomes.append(Refused("SPACE_MISMATCH"))
+                    continue
+            else:
+                self.streams[stream] = (self.spaces[space], revision)
+                changes.append((revision, "stream", stream))
+            known = self.history(stream, epoch, seq)
+            same = [version for version in known if version.content == content]
+            if same:
+                # The newest of equal content: a late copy names the version it is a copy of.
+                outcomes.append(Stored(same[-1].birth, True, same[-1]))
+                continue
+            if known and known[-1].content.sealed:
+                outcomes.append(Refused("SEQ_REUSED"))
+                continue
+            order = known[-1].order if known else self._clips()
+            version = Version(stream, self.spaces[space], epoch, seq, content, revision, order, "")
+            if known:
+                known[-1].death = revision
+                version.clip_id = known[-1].clip_id
+            self.versions.append(version)
+            changes.append((revision, "clip", version))
+            outcomes.append(Stored(revision, False, version))
+        if changes:
+            self.committed(changes, now_ns)
+        return outcomes
+
+    def committed(self, changes: list[tuple[int, str, object]], now_ns: int) -> None:
+        """Note a commit; commit times never go back."""
+        self.revision += 1
+        self.times.append(max(now_ns, self.times[-1]))
+        self.changes += changes
+
+    def history(self, stream: str, epoch: int, seq: int) -> list[Version]:
+        """Every version of a clip, oldest first."""
+        return [
+            version
+            for version in self.versions
+            if (version.stream, version.epoch, version.seq) == (stream, epoch, seq)
+        ]
+
+    def _clips(self) -> int:
+        return len({version.order for version in self.versions})
+
+    # -- moments
+
+    def revision_at(self, time_ns: int) -> int:
+        """The newest revision committed at or before a time."""
+        return max(r for r, committed in enumerate(self.times) if r == 0 or committed <= time_ns)
+
+    def streams_at(self, revision: int) -> dict[str, SpaceModel]:
+        """Streams that exist as of a revision."""
+        return {name: space for name, (space, born) in self.streams.items() if born <= revision}
+
+    # -- reading
+
+    def alive(
+        self,
+        revision: int,
+        streams: Iterable[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        space: str | None = None,
+    ) -> list[Version]:
+        """Versions that a filter admits, in the order they were written."""
+        wanted = None if streams is None else set(streams)
+        return [
+            version
+            for version in self.versions
+            if version.alive(revision)
+            and (wanted is None or version.stream in wanted)
+            and (space is None or version.space.name == space)
+            and version.overlaps(start_ns, end_ns)
+        ]
+
+    def scored(self, question: Vector, admitted: list[Version]) -> list[tuple[float, Version]]:
+        """Similarity of each."""
+        return [
+            (
+                version.space.similarity(question, version.content.global_memory(version.space)),
+                version,
+            )
+            for version in admitted
+        ]
+
+    def gaps(
+        self,
+        revision: int,
+        streams: Iterable[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> list[Gap]:
+        """Numbers below the highest received that had not arrived, as maximal runs that touch the
+        range.
+
+        A run's times are the end of its left neighbour and the start of its right one, as they were
+        first written.
+        """
+        wanted = None if streams is None else set(streams)
+        first: dict[tuple[str, int], dict[int, Version]] = defaultdict(dict)
+        for version in self.versions:
+            if version.birth <= revision:
+                first[version.stream, version.epoch].setdefault(version.seq, version)
+        found = []
+        for (stream, epoch), arrived in sorted(first.items()):
+            if wanted is not None and stream not in wanted:
+                continue
+            seq = 0
+            for present in sorted(arrived):
+                if present > seq:
+                    left = arrived.get(seq - 1)
+                    begin = None if left is None else left.content.end_ns
+                    end = arrived[present].content.start_ns
+                    hidden = not (
+                        (end_ns is not None and begin is not None and begin >= end_ns)
+                        or (start_ns is not None and end <= start_ns)
+                    )
+                    if hidden:
+                        found.append(Gap(stream, epoch, seq, present - 1, begin, end))
+                seq = present + 1
+        return found
+
+    def buckets(
+        self, revision: int, space: str, streams: Iterable[str] | None
+    ) -> dict[tuple[str, str, int], tuple[int, Vector | None]]:
+        """(stream, level, start) -> clips and token of every hour and day with sealed clips."""
+        members: dict[tuple[str, str, int], list[Vector]] = defaultdict(list)
+        for version in self.alive(revision, streams, space=space):
+            if not version.content.sealed:
+                continue
+            vector = version.content.global_memory(version.space).astype(np.float64)
+            if version.space.metric == "cosine":
+                vector = vector / np.linalg.norm(vector)
+            for level, length in (("hour", HOUR_NS), ("day", DAY_NS)):
+                start = version.content.start_ns // length * length
+                members[version.stream, level, start].append(vector)
+        tokens: dict[tuple[str, str, int], tuple[int, Vector | None]] = {}
+        for key, vectors in members.items():
+            total = np.sum(vectors, axis=0)
+            norm = np.linalg.norm(total) if self.spaces[space].metric == "cosine" else len(vectors)
+            # Opposite vectors leave no direction, only rounding.
+            tokens[key] = (len(vectors), None if norm < 1e-3 else total / norm)
+        return tokens
+
+    def value(self, key: str, revision: int) -> object:
+        """The value as of a revision, None when there was none."""
+        known = [value for birth, value in self.values.get(key, []) if birth <= revision]
+        return known[-1] if known else None
+
+    def facts_at(self, revision: int) -> dict[str, tuple[FactVersion, int | None]]:
+        """fact id -> its version as of a revision, and the commit that had replaced it by then."""
+        found: dict[str, tuple[FactVersion, int | None]] = {}
+        for fact_id, versions in self.facts.items():
+            known = [version for version in versions if version.birth <= revision]
+            if known:
+                found[fact_id] = (known[-1], None)
+        return found
+
+    def lexical(self, question: str, revision: int) -> dict[tuple[str, str], float]:
+        """BM25 of every text alive: ("fact", fact id) or ("utterance", clip id) -> score > 0."""
+        documents: dict[tuple[str, str], list[str]] = {}
+        for version in self.alive(revision):
+            if version.content.text is not None:
+                documents["utterance", version.clip_id] = _words(version.content.text)
+        for fact_id, (fact, _) in self.facts_at(revision).items():
+            documents["fact", fact_id] = _words(fact.text)
+        if not documents:
+            return {}
+        mean = sum(map(len, documents.values())) / len(documents) or 1.0
+        scores: dict[tuple[str, str], float] = defaultdict(float)
+        for word in set(_words(question)):
+            holding = {
+                name: Counter(text)[word] for name, text in documents.items() if word in text
+            }
+            idf = math.log(1 + (len(documents) - len(holding) + 0.5) / (len(holding) + 0.5))
+            for name, count in holding.items():
+                length = len(documents[name]) / mean
+                scores[name] += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length))
+        return scores
+
+
+def _words(text: str) -> list[str]:
+    return text.lower().split()
