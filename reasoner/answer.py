@@ -19,6 +19,7 @@ from reasoner.evidence import (
     EVERYWHERE,
     Evidence,
     Scope,
+    answers,
     fuse,
     said_evidence,
     seen_evidence,
@@ -112,9 +113,17 @@ class Reasoner:
         self._shares_space = text_space is not None and text_space.name == space.name
 
     def ask(
-        self, text: str, *, limit: int = 4, scope: Scope = EVERYWHERE, as_of: AsOf | None = None
+        self,
+        text: str,
+        *,
+        limit: int = 4,
+        scope: Scope = EVERYWHERE,
+        as_of: AsOf | None = None,
+        min_score: float | None = None,
     ) -> Answer:
         """Answer one question.
+
+        min_score: clips less similar than this are not seen.
 
         Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a user,
         stream or moment that does not exist, and what the database and the language model raise.
@@ -130,6 +139,7 @@ class Reasoner:
             start_ns=scope.start_ns,
             end_ns=scope.end_ns,
             as_of=as_of,
+            min_score=min_score,
             space=self._space.name,
         )
         grounded_s = time.perf_counter()
@@ -151,8 +161,8 @@ class Reasoner:
         }
         cited: tuple[int, ...]
         if self._model is None:
-            answered_by, cited = EXTRACTIVE, (0,) if evidence else ()
-            answer = extract(evidence[0] if evidence else None, grounding)
+            answered_by, cited = EXTRACTIVE, (0,) if answers(question, evidence) else ()
+            answer = extract(question, evidence[0] if cited else None, grounding)
         else:
             answered_by = self._model.name
             answer = self._model.complete(messages(question.text, evidence))
@@ -171,10 +181,11 @@ class Reasoner:
         )
 
 
-def extract(best: Evidence | None, grounding: Grounding) -> str:
+def extract(question: Question, best: Evidence | None, grounding: Grounding) -> str:
     """The best evidence as a sentence, quoting and nothing more."""
     if best is None:
-        return "Nothing in memory answers this." + _gaps(grounding)
+        known = "Nothing that was said" if question.cue == SAID else "Nothing in memory"
+        return f"{known} answers this." + _gaps(grounding)
     where = f"on camera {best.camera}, " if best.camera else ""
     when = time_range(best.start_ns, best.end_ns) + " UTC"
     quoted = " ".join(f'"{text}"' for text in best.said)
@@ -183,7 +194,7 @@ def extract(best: Evidence | None, grounding: Grounding) -> str:
     if best.arm == SEEN:
         named = f"; labelled {', '.join(best.labels)}" if best.labels else ""
         said = f"; said meanwhile: {quoted}" if quoted else ""
-        return f"Seen {where}{when}{named}{said}." + _gaps(grounding)
+        return f"Seen {where}{when} (similarity {best.score:.2f}){named}{said}." + _gaps(grounding)
     return f"Remembered ({where}{when}): {quoted}"
 
 

@@ -77,7 +77,13 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
             _warm_up(encoder)
             reasoner = Reasoner(user, space, encoder, model=model)
             for question in questions:
-                answer = reasoner.ask(question, limit=options.limit, scope=scope, as_of=as_of)
+                answer = reasoner.ask(
+                    question,
+                    limit=options.limit,
+                    scope=scope,
+                    as_of=as_of,
+                    min_score=options.min_score,
+                )
                 answers.append(answer)
                 if options.json:
                     print(json.dumps(answer.as_json(), ensure_ascii=False), flush=True)
@@ -169,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--start", metavar="TIME", help="only from this time, RFC 3339")
     add("--end", metavar="TIME", help="only before this time, RFC 3339")
     add("--limit", type=int, default=4, metavar="N", help="pieces of evidence at most (default 4)")
+    add("--min-score", type=float, metavar="S", help="clips at least this similar (default: any)")
     add("--space", metavar="NAME", help="feature space, where the cameras have several")
     add("--encoder", metavar="NAME", help="as of memdb-ingest (default: by the space's model)")
     add("--as-of", metavar="MOMENT", help="a revision, a time (RFC 3339) or a snapshot's name")

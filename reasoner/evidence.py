@@ -14,7 +14,8 @@ decides which arm goes first:
     the question has a word of seeing   seen first
     neither                             said first, if its strength reaches `SAID_STRONG`
 
-and the other arm's evidence follows.  An utterance counts once, however many clips carry it.
+and the other arm's evidence follows; `answers` then says whether the first piece answers at all.
+An utterance counts once, however many clips carry it.
 """
 
 from __future__ import annotations
@@ -107,6 +108,20 @@ def fuse(
     return (*head, *_ranked(second)[: limit - len(head)])
 
 
+def answers(question: Question, evidence: Sequence[Evidence]) -> bool:
+    """Whether the best evidence answers: speech and facts of some strength, and pictures unless the
+    question is about speech.
+
+    There is no bound for pictures: in the bundled space the best clip for a thing that was never
+    there is often as similar as the right one for a thing that was.
+    """
+    if not evidence:
+        return False
+    if evidence[0].arm == SEEN:
+        return question.cue != SAID
+    return evidence[0].score >= SAID_MIN
+
+
 def seen_evidence(hits: Iterable[Hit]) -> list[Evidence]:
     """One piece per grounded clip."""
     return [
@@ -176,8 +191,8 @@ EVERYWHERE: Final = Scope()
 
 
 def labels_of(clip: StoredClip) -> tuple[str, ...]:
-    """What was named in a clip: the values of its labels, split at semicolons, and its sounds."""
-    names = [name.strip() for value in clip.labels.values() for name in value.split(";")]
+    """What was named in a clip: the values of its labels, split at commas, and its sounds."""
+    names = [name.strip() for value in clip.labels.values() for name in value.split(",")]
     return tuple(
         dict.fromkeys(name for name in (*names, *(event.label for event in clip.events)) if name)
     )

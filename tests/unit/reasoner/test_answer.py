@@ -85,7 +85,7 @@ def test_what_was_seen(reasoner: Reasoner) -> None:
     assert answer.moment.score == pytest.approx(1.0, abs=1e-3)
     assert answer.answered_by == EXTRACTIVE
     assert answer.text == (
-        "Seen on camera yard, 1970-01-01 00:00:00.0–00:00:08.0 UTC; labelled cat."
+        "Seen on camera yard, 1970-01-01 00:00:00.0–00:00:08.0 UTC (similarity 1.00); labelled cat."
     )
 
 
@@ -108,6 +108,19 @@ def test_seen_and_said_of_one_thing_are_told_apart(reasoner: Reasoner) -> None:
 def test_what_was_said_meanwhile_is_quoted(reasoner: Reasoner) -> None:
     answer = reasoner.ask("What was said while the dog was on screen?")
     assert answer.text.endswith('said meanwhile: "the spring of hope".')
+
+
+def test_a_picture_never_answers_a_question_about_speech(reasoner: Reasoner) -> None:
+    answer = reasoner.ask("Who spoke of the cat?")
+    assert answer.text == "Nothing that was said answers this."
+    assert answer.moment is None
+    assert answer.evidence[0].arm == "seen"
+
+
+def test_a_least_score_bounds_what_is_seen(reasoner: Reasoner) -> None:
+    answer = reasoner.ask("When was the cat on screen?", min_score=0.9)
+    assert [item.arm for item in answer.evidence].count("seen") == 1
+    assert not reasoner.ask("the rain and the cat", min_score=0.9).cited
 
 
 def test_the_scope_bounds_both_arms(reasoner: Reasoner) -> None:

@@ -15,6 +15,7 @@ from reasoner.evidence import (
     EVERYWHERE,
     Evidence,
     Scope,
+    answers,
     fuse,
     labels_of,
     said_evidence,
@@ -42,7 +43,7 @@ def clip(
         global_memory=np.ones(4, np.float32),
         transcript=transcript,
         events=(SoundEvent(0, 1, "bark", 0.9),),
-        labels={"scene": "dog; lawn", "zone": "dog"},
+        labels={"scene": "dog, lawn", "zone": "dog"},
         id=f"{start_s:032x}",
         user="alice",
         stream=camera,
@@ -106,6 +107,21 @@ class TestFuse:
 
     def test_nothing_found_is_nothing(self) -> None:
         assert fuse(parse_question("A dog?"), [], [], 4) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "evidence", "answered"),
+    [
+        ("A dog?", [], False),
+        ("Who saw a dog?", [moment("seen", 0.1)], True),
+        ("Who said dog?", [moment("seen", 0.9)], False),
+        ("A dog?", [moment("said", 0.2)], False),
+        ("A dog?", [moment("said", 0.3)], True),
+        ("A dog?", [moment("fact", 0.3)], True),
+    ],
+)
+def test_what_answers(text: str, evidence: list[Evidence], answered: bool) -> None:
+    assert answers(parse_question(text), evidence) is answered
 
 
 class TestSaid:
