@@ -70,6 +70,17 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
     Raises `InvalidArgument`: ``BAD_CODEC``, ``BAD_SHAPE``, ``EMPTY``, ``TOO_LARGE``,
     ``LENGTH_MISMATCH``, ``CHECKSUM``, ``BAD_FRAME``, ``NOT_FINITE``.
     """
+    _check_description(tensor, field)
+    if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
+        raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)
+    if not is_finite(_elements(tensor, field)):
+        raise InvalidArgument(
+            "array has NaN or infinite elements", reason="NOT_FINITE", field=field
+        )
+
+
+def _check_description(tensor: EncodedTensor, field: str) -> None:
+    """What can be refused before the payload is read."""
     if tensor.codec not in (Codec.F16, Codec.F16_ZSTD):
         raise InvalidArgument(
             "unknown codec", reason="BAD_CODEC", field=field, value=int(tensor.codec)
@@ -78,7 +89,7 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
         raise InvalidArgument(
             "expected 2 dimensions", reason="BAD_SHAPE", field=field, value=tensor.shape
         )
-    if 0 in tensor.shape:
+    if min(tensor.shape) <= 0:
         raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=tensor.shape)
     rows, dim = tensor.shape
     if rows > TOKENS_MAX or dim > DIM_MAX:
@@ -102,12 +113,6 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
             field=field,
             value=len(tensor.payload),
         )
-    if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
-        raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)
-    if not is_finite(_elements(tensor, field)):
-        raise InvalidArgument(
-            "array has NaN or infinite elements", reason="NOT_FINITE", field=field
-        )
 
 
 def decode_tensor(tensor: EncodedTensor) -> Array:
@@ -119,6 +124,7 @@ def decode_tensor(tensor: EncodedTensor) -> Array:
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise DataLoss("short-term memory does not match its checksum", reason="CHECKSUM")
     try:
+        _check_description(tensor, "short_memory")
         return _elements(tensor, "short_memory")
     except InvalidArgument as error:
         raise DataLoss(error.message, reason=error.reason) from error
