@@ -1,0 +1,57 @@
+"""Every workload runs at its smallest size and prints the promised names."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import WORKLOADS
+
+FIGURES = {
+    "ingest": {"write_lmdb_clips_per_s", "write_embedded_clips_per_s", "write_grpc_clips_per_s"},
+    "ground": {"ground_p50_ms", "ground_p99_ms", "faiss_p50_ms", "echo_p50_ms", "agreement_share"},
+    "snapshot": {"snapshot_ms_10", "snapshot_p99_ms_10"},
+    "restart": {"restart_s"},
+    "memory": {"rss_mb", "vectors_mb", "overhead_mb"},
+}
+RATIOS = {
+    "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
+    "ground": {"ground_p50_vs_limit"},
+}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_quick_run_ends_with_one_json_object(workload: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "bench", workload, "--quick", "--json", "--seed", "3"),
+            *("--directory", str(tmp_path)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout.splitlines()[-1])
+    assert set(result) == {"workload", "seed", "machine", "config", "figures", "ratios"}
+    assert (result["workload"], result["seed"]) == (workload, 3)
+    assert FIGURES[workload] <= set(result["figures"])
+    assert RATIOS.get(workload, set()) <= set(result["ratios"])
+    numbers = [*result["figures"].values(), *result["ratios"].values()]
+    assert all(math.isfinite(number) and number > 0 for number in numbers)
+    assert not list(tmp_path.iterdir()), "a run leaves nothing behind"
+
+
+def test_an_unknown_workload_is_refused() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "bench", "nonsense"], capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 2
+    assert "invalid choice" in run.stderr
