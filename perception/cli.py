@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -109,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
         help="whisper-tiny.en, whisper-base, or a CTranslate2 directory",
     )
     add("--ack-log", metavar="FILE", help="append a line of JSON per acknowledged clip")
-    add("--threads", type=int, default=0, help="threads of a network (default: the cores, up to 4)")
+    # One: cameras encode side by side, and a network on many threads waits for the slowest at each
+    # of its layers, which on a busy machine makes it ten times slower.
+    add("--threads", type=int, default=1, help="threads of the encoder per camera (default: 1)")
     return parser
 
 
@@ -146,7 +149,9 @@ def _ingest(options: argparse.Namespace) -> int:
         from perception.encoders import load_encoder
 
         encoder = load_encoder(options.encoder)
-        hearing = None if options.no_audio else _hearing(options.whisper, options.language)
+        hearing = (
+            None if options.no_audio else _hearing(options.whisper, options.language, len(cameras))
+        )
         on_ack = None if ack_log is None else ack_log.record
         agent = IngestAgent(
             database, options.user, cameras, encoder, hearing, settings, on_ack=on_ack
@@ -193,14 +198,12 @@ def _at_least(value: int, least: int, name: str) -> int:
 
 
 def _set_threads(threads: int) -> None:
-    import os
-
     import torch
 
-    torch.set_num_threads(threads if threads > 0 else min(4, os.cpu_count() or 1))
+    torch.set_num_threads(_at_least(threads, 1, "threads"))
 
 
-def _hearing(whisper: str, language: str) -> Hearing:
+def _hearing(whisper: str, language: str, cameras: int) -> Hearing:
     from perception.agent import Hearing
     from perception.artefacts import ARTEFACTS
     from perception.audio.asr import Recogniser
@@ -215,7 +218,9 @@ def _hearing(whisper: str, language: str) -> Hearing:
         raise InvalidArgument(
             "neither a known model nor a directory", field="whisper", value=whisper
         )
-    recogniser = Recogniser(paths[whisper], language=language)
+    recogniser = Recogniser(
+        paths[whisper], language=language, workers=min(cameras, os.cpu_count() or 1)
+    )
     return Hearing(VoiceActivity(paths["silero-vad"]), recogniser.transcribe, language)
 
 

@@ -25,7 +25,7 @@ from perception.assembler import ClipAssembler
 from perception.channel import Channel, ChannelClosed
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
 
-ITEMS_MAX: Final = 64
+ITEMS_MAX: Final = 32
 """Frames and chunks of sound read ahead; a frame of 1280x720 takes 2.8 MB."""
 CLIPS_MAX: Final = 8
 """Clips that wait to be sent, besides the window of the writer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,34 +22,33 @@ class Recogniser:
     English-only models cannot.
     """
 
-    def __init__(self, folder: Path, *, language: str | None = "en", threads: int = 2) -> None:
+    def __init__(self, folder: Path, *, language: str | None = "en", workers: int = 1) -> None:
+        """workers: stretches that are transcribed at once, on a core each."""
         self.language = language
         self._model: Any = WhisperModel(
             str(folder),
             device="cpu",
             compute_type="int8",
-            cpu_threads=threads,
+            cpu_threads=1,
+            num_workers=workers,
             local_files_only=True,
         )
-        self._lock = threading.Lock()
 
     def transcribe(self, samples: Samples) -> str:
         """The words, or empty text when there are none.  The same sound gives the same words."""
-        with self._lock:
-            segments, _ = self._model.transcribe(
-                samples,
-                language=self.language,
-                beam_size=1,
-                # One temperature: the usual fall-back to higher ones draws random numbers.
-                temperature=0.0,
-                condition_on_previous_text=False,
-                without_timestamps=True,
-                vad_filter=False,
-            )
-            kept = [
-                segment.text.strip()
-                for segment in segments
-                if segment.no_speech_prob <= NO_SPEECH_MAX
-                or segment.avg_logprob >= LOG_PROBABILITY_MIN
-            ]
+        segments, _ = self._model.transcribe(
+            samples,
+            language=self.language,
+            beam_size=1,
+            # One temperature: the usual fall-back to higher ones draws random numbers.
+            temperature=0.0,
+            condition_on_previous_text=False,
+            without_timestamps=True,
+            vad_filter=False,
+        )
+        kept = [
+            segment.text.strip()
+            for segment in segments
+            if segment.no_speech_prob <= NO_SPEECH_MAX or segment.avg_logprob >= LOG_PROBABILITY_MIN
+        ]
         return " ".join(text for text in kept if text)

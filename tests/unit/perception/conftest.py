@@ -34,8 +34,12 @@ def recogniser() -> Recogniser:
 
 @pytest.fixture(scope="session")
 def encoder() -> ConseEncoder:
+    import torch
+
     from perception.encoders.conse import ConseEncoder
 
+    # As the agent does: on a busy machine several threads wait for each other at every layer.
+    torch.set_num_threads(1)
     try:
         return ConseEncoder()
     except WeightsUnavailable as error:
