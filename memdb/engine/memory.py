@@ -50,6 +50,7 @@ class UserMemory:
             state = load_state(txn, user)
             self._partitions, self._coverage = load_partitions(txn, state)
             self._texts = load_texts(txn)
+        environment.release_pages()
         self.view = self._published(state, texts=True)
         self._writer = Writer(self._commit)
 

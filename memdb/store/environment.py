@@ -291,6 +291,13 @@ class Environment:
                 size *= 2
             self._env.set_mapsize(min(size, self._config.map_bytes_max))
 
+    def release_pages(self) -> None:
+        """Map the file anew, so that what a scan of all of it brought in stops counting as this
+        process's memory; the page cache keeps it.
+        """
+        with self._gate.owned():
+            self._env.set_mapsize(int(self._env.info()["map_size"]))
+
     def data_bytes(self) -> int:
         """Size of the data file."""
         return (self.path / DATA_FILE).stat().st_size
