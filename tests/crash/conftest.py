@@ -1,0 +1,58 @@
+"""Seed, number of cycles, and the figures of the run at its end.
+
+``MEMDB_CRASH_CYCLES``: kills of the real server (default 12; `make crash`: 100).
+``MEMDB_CRASH_SEED``: which moments; a new one each time.
+A failing test keeps its directory and says how to go there again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+CYCLES = int(os.environ.get("MEMDB_CRASH_CYCLES", "12"))
+SEED = int(os.environ.get("MEMDB_CRASH_SEED") or random.SystemRandom().randrange(2**31))
+
+_figures: list[str] = []
+
+
+@pytest.fixture
+def report() -> Callable[[str], None]:
+    """Say a figure at the end of the run."""
+    return _figures.append
+
+
+@pytest.fixture
+def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A directory on disk: removed, since a hundred cycles leave much, or kept when the test failed."""
+    yield tmp_path
+    call = getattr(request.node, "crash_call", None)
+    if call is not None and call.failed:
+        _figures.append(
+            f"kept {tmp_path}; again: MEMDB_CRASH_SEED={SEED} MEMDB_CRASH_CYCLES={CYCLES} "
+            f"python -m pytest '{request.node.nodeid}'"
+        )
+    else:
+        shutil.rmtree(tmp_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Let fixtures know how the test ended."""
+    made: pytest.TestReport = yield  # type: ignore[assignment]
+    if made.when == "call":
+        item.crash_call = made  # type: ignore[attr-defined]
+    return made  # type: ignore[return-value]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures."""
+    if _figures:
+        terminalreporter.section(f"crash (seed {SEED})")
+        for line in _figures:
+            terminalreporter.write_line(line)

@@ -1,0 +1,82 @@
+"""Child processes of the crash tests: the real server, and a program with the embedded database."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60.0
+
+
+class Child:
+    """A process that prints JSON lines; killed at the end of the block, if not before."""
+
+    def __init__(self, command: list[str], **environment: str) -> None:
+        self.began_s = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def line(self, timeout_s: float = START_TIMEOUT_S) -> dict[str, Any]:
+        """The next line that it prints; raises `RuntimeError` when it ends or stays silent."""
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self.process.stdout, selectors.EVENT_READ)
+            if not waiting.select(timeout_s):
+                raise RuntimeError(f"silent for {timeout_s} s")
+        text = self.process.stdout.readline()
+        if not text:
+            raise RuntimeError(f"ended with {self.process.wait()}")
+        line: dict[str, Any] = json.loads(text)
+        return line
+
+    def kill(self) -> int:
+        """SIGKILL; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        return self.process.wait()
+
+    def rest(self) -> list[dict[str, Any]]:
+        """Every whole line that it had printed and nobody read."""
+        assert self.process.stdout is not None
+        return [json.loads(line) for line in self.process.stdout if line.endswith(b"\n")]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Server(Child):
+    """`memdb serve` on a unix socket, ready."""
+
+    def __init__(self, data: Path, socket: Path, **environment: str) -> None:
+        socket.unlink(missing_ok=True)
+        memdb = str(Path(sys.executable).with_name("memdb"))
+        command = [memdb, "serve", "--data", str(data), "--listen", f"unix:{socket}"]
+        super().__init__(command, **environment)
+        self.address = str(self.line()["address"])
+
+
+class Embedded(Child):
+    """`tests.crash.child` on a directory."""
+
+    def __init__(self, data: Path, user: str, **environment: str) -> None:
+        super().__init__(
+            [sys.executable, "-m", "tests.crash.child", str(data), user], **environment
+        )
