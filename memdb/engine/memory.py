@@ -30,7 +30,7 @@ from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
-from memdb.store.records import CountersRecord, UserRecord, pack
+from memdb.store.records import CountersRecord, UserRecord, pack, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation, payload_bytes
@@ -108,6 +108,11 @@ class UserMemory:
         with self._changed:
             return self._changed.wait_for(lambda: self.view.revision > revision, timeout_s)
 
+    @property
+    def broken(self) -> bool:
+        """Whether the indexes fell behind the store, so that the user must be opened again."""
+        return self._broken is not None
+
     def close(self) -> None:
         """Finish commits in flight and close."""
         self._writer.close()
@@ -124,6 +129,7 @@ class UserMemory:
         now_ns = self._clock.now_ns()
 
         def change(txn: Transaction) -> tuple[bool, Applied]:
+            self._check_current(txn, state)
             # A fresh draft each time: the transaction may be run again after the map has grown.
             applied = apply(txn, Draft(state, now_ns), operations)
             return applied.changed, applied
@@ -132,8 +138,8 @@ class UserMemory:
             change, sum(payload_bytes(operation) for operation in operations)
         )
         if applied.changed:
-            failpoints.hit("index.before")
             try:
+                failpoints.hit("index.before")
                 self._index(applied.effects, applied.draft.state())
                 self.view = self._published(
                     applied.draft.state(), texts=_touches_texts(applied.effects)
@@ -144,6 +150,22 @@ class UserMemory:
             failpoints.hit("index.after")
             self._notify(applied.draft.revision)
         return applied.outcomes
+
+    def _check_current(self, txn: Transaction, state: UserState) -> None:
+        """Refuse to build on a state that the store has left behind.
+
+        A thread may be interrupted between a commit and its publication (KeyboardInterrupt, no
+        memory).  The next commit would then hand out numbers a second time and write over what is
+        there.
+        """
+        stored = txn.get(Table.META, META_COUNTERS)
+        assert stored is not None, "an open user has counters"
+        newest = unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
+        if newest != state.revision:
+            self._broken = f"commit {newest} was not published"
+            raise Unavailable(
+                f"the user must be opened again after: {self._broken}", reason="INDEX_BROKEN"
+            )
 
     def _notify(self, revision: int) -> None:
         with self._changed:

@@ -54,9 +54,14 @@ class Users:
             self._slots.move_to_end(user)
         try:
             with slot.lock:
+                if slot.memory is not None and slot.memory.broken:
+                    slot.memory.close()
+                    slot.memory = None
                 if slot.memory is None:
                     slot.memory = self._open(user, create=create)
-            yield slot.memory
+                # Kept here: an erasure may empty the slot before the call is done.
+                memory = slot.memory
+            yield memory
         finally:
             with self._lock:
                 slot.users -= 1
@@ -108,7 +113,12 @@ class Users:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
         # A crash may have come between the two; a user is listed once it could have been
         # acknowledged.
-        self._catalog.add_user(user)
+        try:
+            self._catalog.add_user(user)
+        except BaseException:
+            # Else the environment stayed open and could not be opened a second time.
+            memory.close()
+            raise
         return memory
 
     def _evict(self) -> None:

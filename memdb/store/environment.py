@@ -26,7 +26,13 @@ import lmdb
 
 from memdb import failpoints
 from memdb.config import EngineConfig
-from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
+from memdb.errors import (
+    DataLoss,
+    FailedPrecondition,
+    Internal,
+    ResourceExhausted,
+    Unavailable,
+)
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
 
@@ -56,7 +62,9 @@ class Transaction:
 
     def put(self, table: Table, key: bytes, value: bytes, *, append: bool = False) -> None:
         """Store; ``append`` is for keys greater than every other of the table."""
-        self._txn.put(key, value, db=self._handles[table], append=append)
+        if not self._txn.put(key, value, db=self._handles[table], append=append):
+            # LMDB says so and goes on; the record would silently not be there.
+            raise Internal("a key is not after the last of its table", reason="KEY_ORDER")
 
     def delete(self, table: Table, key: bytes) -> bool:
         """Remove; whether there was something."""

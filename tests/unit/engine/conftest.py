@@ -1,0 +1,63 @@
+"""A database in memory-backed storage, and failpoints that do not outlive their test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdb import Clip, failpoints
+from memdb.clock import ManualClock
+from memdb.config import EngineConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.types.arrays import Array
+
+DIM = 8
+SECOND_NS = 10**9
+CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
+
+
+def vector(seed: int, dim: int = DIM) -> Array:
+    """A random direction."""
+    return np.random.default_rng(seed).standard_normal(dim).astype(np.float32)
+
+
+def clip(seq: int, **changes: object) -> Clip:
+    """A sealed clip of ten seconds."""
+    fields = {
+        "seq": seq,
+        "start_ns": seq * 10 * SECOND_NS,
+        "end_ns": (seq + 1) * 10 * SECOND_NS,
+        "global_memory": vector(seq),
+    }
+    return Clip(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    made = Path(tempfile.mkdtemp(prefix="memdb-", dir=memory if memory.is_dir() else None))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def db(folder: Path, clock: ManualClock) -> Iterator[EmbeddedDatabase]:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as opened:
+        opened.create_space("cam", dim=DIM)
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def no_failpoints() -> Iterator[None]:
+    yield
+    failpoints.arm("")
