@@ -10,6 +10,7 @@ depend on what came later.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ from memdb.types.arrays import Array
 _K1: Final = 1.2
 _B: Final = 0.75
 _SEMANTIC_WEIGHT: Final = 0.6
+_WORD: Final = re.compile(r"[^\W_]+")  # \w is `str.isalnum` and the underscore
 
 
 def words(text: str) -> list[str]:
     """Lower-case runs of letters and digits; the possessive ``'s`` is dropped."""
     text = text.lower().replace("'s", " ").replace("\u2019s", " ")
-    return "".join(char if char.isalnum() else " " for char in text).split()
+    return _WORD.findall(text)
 
 
 @dataclass(frozen=True, slots=True)

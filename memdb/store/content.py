@@ -7,11 +7,17 @@ differ in the last bit.
 
 from __future__ import annotations
 
+from typing import Final
+
+import numpy as np
 import xxhash
 
 from memdb.store.records import encode_record
 from memdb.types.clip import Clip
 from memdb.types.tensor import EncodedTensor
+
+_DTYPE_NAMES: Final = {np.dtype(name): name for name in ("float16", "float32")}
+"""Asking numpy for a name costs as much as hashing the vector."""
 
 
 def content_hash(clip: Clip, short_memory: EncodedTensor | None) -> bytes:
@@ -32,7 +38,7 @@ def content_hash(clip: Clip, short_memory: EncodedTensor | None) -> bytes:
                 [(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events],
                 dict(clip.labels),
                 [(k.time_ns, k.jpeg) for k in clip.keyframes],
-                str(clip.global_memory.dtype),
+                _DTYPE_NAMES[clip.global_memory.dtype],
                 short,
             )
         )
