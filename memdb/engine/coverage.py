@@ -61,7 +61,7 @@ class EpochCoverage:
             self.newest_seq, self.newest_end_ns = seq, end_ns
             return
         place = bisect_right(self.open_gaps, seq, key=attrgetter("first_seq")) - 1
-        gap = self.open_gaps.pop(place)
+        gap = self.open_gaps[place]
         assert gap.first_seq <= seq <= gap.last_seq, "a clip arrives once"
         if gap.birth < birth:
             self.closed_gaps.append(replace(gap, death=birth))
@@ -70,7 +70,9 @@ class EpochCoverage:
             parts.append(Missing(gap.first_seq, seq - 1, gap.start_ns, start_ns, birth))
         if seq < gap.last_seq:
             parts.append(Missing(seq + 1, gap.last_seq, end_ns, gap.end_ns, birth))
-        self.open_gaps[place:place] = parts
+        # A new list, after the gap is among the closed ones: a reader meanwhile finds it in one of
+        # the two, or in both, never in neither.
+        self.open_gaps = [*self.open_gaps[:place], *parts, *self.open_gaps[place + 1 :]]
 
     def seal(self, seq: int, end_ns: int) -> None:
         """Note that a clip is finished."""
@@ -82,7 +84,9 @@ class EpochCoverage:
         alive = [
             gap for gap in (*self.open_gaps, *self.closed_gaps) if gap.birth <= revision < gap.death
         ]
-        return sorted(alive, key=attrgetter("first_seq"))
+        # Gaps of one revision are disjoint, so a second of the same number is the same gap.
+        once = {gap.first_seq: gap for gap in alive}
+        return sorted(once.values(), key=attrgetter("first_seq"))
 
 
 class Coverage:

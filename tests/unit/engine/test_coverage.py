@@ -1,0 +1,85 @@
+"""Gaps: born when a number is skipped, split and closed as the missing arrive, at every revision."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+
+from memdb.engine.coverage import Coverage, EpochCoverage
+
+
+def numbers(epoch: EpochCoverage, revision: int) -> list[tuple[int, int]]:
+    return [(gap.first_seq, gap.last_seq) for gap in epoch.missing_at(revision)]
+
+
+def test_a_gap_is_born_split_and_closed() -> None:
+    epoch = EpochCoverage()
+    for birth, seq in enumerate((0, 9, 4, 1, 2, 3), 1):
+        epoch.arrive(seq, 10 * seq, 10 * seq + 10, birth)
+    assert [numbers(epoch, revision) for revision in range(7)] == [
+        [],
+        [],
+        [(1, 8)],
+        [(1, 3), (5, 8)],
+        [(2, 3), (5, 8)],
+        [(3, 3), (5, 8)],
+        [(5, 8)],
+    ]
+    (gap,) = epoch.missing_at(6)
+    assert (gap.start_ns, gap.end_ns) == (50, 90)
+
+
+def test_numbers_missing_before_the_first_that_came_are_a_gap_without_a_beginning() -> None:
+    epoch = EpochCoverage()
+    epoch.arrive(3, 30, 40, 1)
+    (gap,) = epoch.missing_at(1)
+    assert (gap.first_seq, gap.last_seq, gap.start_ns, gap.end_ns) == (0, 2, None, 30)
+    assert gap.touches(None, 1)
+    assert not gap.touches(30, None)
+
+
+def test_one_commit_may_skip_and_fill() -> None:
+    epoch = EpochCoverage()
+    for seq in (5, 0, 2, 1):
+        epoch.arrive(seq, seq, seq, 1)
+    assert numbers(epoch, 1) == [(3, 4)]
+    assert epoch.closed_gaps == []
+
+
+def test_a_past_revision_answers_alike_while_the_writer_fills_gaps() -> None:
+    coverage = Coverage()
+    epoch = coverage.epoch(0, 0)
+    for seq in range(0, 2000, 2):
+        epoch.arrive(seq, seq, seq + 1, 1)
+    wanted = coverage.gaps({0: "door"}, 1)
+    differing: list[int] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            if coverage.gaps({0: "door"}, 1) != wanted:
+                differing.append(1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader = threading.Thread(target=read)
+        reader.start()
+        for birth, seq in enumerate(range(1, 1999, 2), 2):
+            epoch.arrive(seq, seq, seq + 1, birth)
+        done.set()
+        reader.join(30)
+    finally:
+        sys.setswitchinterval(interval)
+    assert differing == []
+    assert coverage.gaps({0: "door"}, 1) == wanted
+    assert coverage.gaps({0: "door"}, 10**6) == []
+
+
+@pytest.mark.parametrize("known", [{}, {1: "other"}])
+def test_gaps_are_told_of_the_streams_asked_for(known: dict[int, str]) -> None:
+    coverage = Coverage()
+    coverage.epoch(0, 0).arrive(4, 0, 1, 1)
+    assert coverage.gaps(known, 1) == []
