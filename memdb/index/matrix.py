@@ -2,8 +2,9 @@
 
 Rows live in chunks that are never moved: a reader that was told `n` rows may read rows [0, n) for
 ever, without a lock, while the writer fills rows from n on.  The first chunk is small, each next
-one doubles up to `CHUNK_ROWS_MAX`; memory of a chunk that is not filled yet is reserved but not
-resident.
+one doubles up to `CHUNK_ROWS_MAX`, and rows that come together share a chunk: a matrix made of one
+scan is searched in as few calls as can be.  Memory of a chunk that is not filled yet is reserved
+but not resident.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Matrix:
         while done < len(vectors):
             free = self._capacity() - self.rows
             if free == 0:
-                size = min(CHUNK_ROWS_MIN << len(self._chunks), CHUNK_ROWS_MAX)
+                planned = max(CHUNK_ROWS_MIN << len(self._chunks), len(vectors) - done)
+                size = min(planned, CHUNK_ROWS_MAX)
                 self._chunks.append(np.empty((size, self.dim), dtype=np.float32))
                 free = size
             last = self._chunks[-1]
