@@ -11,16 +11,17 @@ from typing import Any
 from memdb.clock import Clock
 from memdb.codecs.tensors import decode_tensor, encode_checked
 from memdb.engine import recall, watch
-from memdb.engine.apply import Outcome, check_clip
+from memdb.engine.applied import Outcome
+from memdb.engine.apply_clip import check_clip
+from memdb.engine.checks import checked_about, checked_evidence, checked_key, encode_value
 from memdb.engine.grounding import checked_question, checked_times, ground
-from memdb.engine.hydrate import clip_no_of, load_clip
+from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
-from memdb.engine.memory import UserMemory
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.users import Users
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.index.partition import Filter
-from memdb.store import clips, facts, schema
+from memdb.store import schema
 from memdb.store.catalog import Catalog
 from memdb.store.content import content_hash
 from memdb.store.idents import IdKind, parse_id
@@ -151,33 +152,8 @@ class EmbeddedUser:
             stream_nos = view.stream_nos(
                 None if stream is None else (check_id(stream, "stream"),), revision
             )
-            found: list[tuple[int, int, int]] = []
-            for partition in view.partitions.values():
-                allowed = partition.allowed(Filter(stream_nos, start, end), revision)
-                column = partition.columns
-                rows = slice(None) if allowed is None else allowed
-                found.extend(
-                    zip(
-                        column["start_ns"][rows].tolist(),
-                        column["clip_no"][rows].tolist(),
-                        column["birth"][rows].tolist(),
-                        strict=True,
-                    )
-                )
-            found.sort()
             with memory.environment.read() as txn:
-                if after is not None:
-                    no = clip_no_of(view.state, after, "after")
-                    birth = clips.version_at(
-                        txn, no, view.revision if revision is None else revision
-                    )
-                    record = None if birth is None else clips.get_record(txn, no, birth)
-                    if record is None:
-                        raise NotFound(
-                            "no such clip", reason="CLIP_NOT_FOUND", field="after", value=after
-                        )
-                    found = [entry for entry in found if entry[:2] > (record.start_ns, no)]
-                return [load_clip(txn, view.state, no, birth) for _, no, birth in found[:limit]]
+                return list_clips(txn, view, Filter(stream_nos, start, end), revision, after, limit)
 
     def clip(
         self,
@@ -190,15 +166,14 @@ class EmbeddedUser:
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
-            no = clip_no_of(view.state, clip_id)
             with memory.environment.read() as txn:
-                birth = clips.version_at(txn, no, view.revision if revision is None else revision)
-                if birth is None:
-                    raise NotFound(
-                        "no such clip", reason="CLIP_NOT_FOUND", field="clip_id", value=clip_id
-                    )
-                return load_clip(
-                    txn, view.state, no, birth, short_memory=with_short_memory, raw=raw_short_memory
+                return get_clip(
+                    txn,
+                    view,
+                    clip_id,
+                    revision,
+                    short_memory=with_short_memory,
+                    raw=raw_short_memory,
                 )
 
     def encoded_short_memory(
@@ -209,28 +184,8 @@ class EmbeddedUser:
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
-            tensors: list[EncodedTensor] = []
             with memory.environment.read() as txn:
-                for index, clip_id in enumerate(clip_ids):
-                    field = f"clip_ids[{index}]"
-                    no = clip_no_of(view.state, clip_id, field)
-                    birth = clips.version_at(
-                        txn, no, view.revision if revision is None else revision
-                    )
-                    if birth is None:
-                        raise NotFound(
-                            "no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id
-                        )
-                    tensor = clips.get_short_memory(txn, no, birth)
-                    if tensor is None:
-                        raise NotFound(
-                            "the clip has no short-term memory",
-                            reason="NO_SHORT_MEMORY",
-                            field=field,
-                            value=clip_id,
-                        )
-                    tensors.append(tensor)
-            return tensors
+                return get_short_memory(txn, view, clip_ids, revision)
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         return [
@@ -316,11 +271,11 @@ class EmbeddedUser:
         text = check_text(text, "text")
         operation = PutFact(
             text,
-            _checked_about(about),
-            None if key is None else _checked_key(key),
+            checked_about(about),
+            None if key is None else checked_key(key),
             optional_ns(valid_from, "valid_from"),
             optional_ns(valid_to, "valid_to"),
-            _checked_evidence(evidence),
+            checked_evidence(evidence),
             self._feature(text, feature),
             self._clock.now_ns(),
         )
@@ -349,10 +304,10 @@ class EmbeddedUser:
         operation = ReviseFact(
             fact_id,
             text,
-            None if about is None else _checked_about(about),
+            None if about is None else checked_about(about),
             optional_ns(valid_from, "valid_from"),
             optional_ns(valid_to, "valid_to"),
-            None if evidence is None else _checked_evidence(evidence),
+            None if evidence is None else checked_evidence(evidence),
             self._feature(text, feature),
             self._clock.now_ns(),
         )
@@ -402,7 +357,7 @@ class EmbeddedUser:
     # -- values and snapshots
 
     def put(self, key: str, value: Any) -> int:
-        return self._commit(PutValue(_checked_key(key), encode_value(value)), create=True)  # type: ignore[return-value]
+        return self._commit(PutValue(checked_key(key), encode_value(value)), create=True)  # type: ignore[return-value]
 
     def get(self, key: str, default: Any = None, *, as_of: AsOf | None = None) -> Any:
         text = self.get_json(key, as_of=as_of)
@@ -410,7 +365,7 @@ class EmbeddedUser:
 
     def get_json(self, key: str, *, as_of: AsOf | None = None) -> str | None:
         """The value as JSON text, None when there is none."""
-        _checked_key(key)
+        checked_key(key)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
@@ -552,58 +507,3 @@ class EmbeddedUser:
             return None
         encoder = find_text_encoder(self.text_space())
         return None if encoder is None else encoder.encode([text])[0]
-
-
-def encode_value(value: Any) -> str:
-    """``value`` as JSON text; raises `InvalidArgument` (``BAD_VALUE``, ``TOO_LARGE``)."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(
-            "the value is not JSON", reason="BAD_VALUE", field="value", value=type(value).__name__
-        ) from error
-    if size > limits.VALUE_BYTES_MAX:
-        raise InvalidArgument(
-            f"the value has more than {limits.VALUE_BYTES_MAX} bytes",
-            reason="TOO_LARGE",
-            field="value",
-            value=size,
-        )
-    return text
-
-
-def _checked_key(key: str) -> str:
-    check_text(key, "key", limits.KEY_CHARS_MAX)
-    if len(key.encode()) > limits.KEY_CHARS_MAX:
-        # LMDB keys have at most 511 bytes.
-        raise InvalidArgument(
-            f"a key has at most {limits.KEY_CHARS_MAX} bytes of UTF-8",
-            reason="TOO_LARGE",
-            field="key",
-            value=key,
-        )
-    return key
-
-
-def _checked_about(about: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(about, str):
-        raise InvalidArgument(
-            "about is a list of texts", reason="BAD_TYPE", field="about", value=about
-        )
-    names = check_many(about, str, "about", limits.ABOUT_MAX)
-    return tuple(
-        check_text(name, f"about[{index}]", limits.LABEL_VALUE_CHARS_MAX)
-        for index, name in enumerate(names)
-    )
-
-
-def _checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(evidence, str):
-        raise InvalidArgument(
-            "evidence is a list of clip ids", reason="BAD_TYPE", field="evidence", value=evidence
-        )
-    return check_many(evidence, str, "evidence", limits.EVIDENCE_MAX)
-
-
-__all__ = ["EmbeddedUser", "UserMemory", "encode_value", "facts"]

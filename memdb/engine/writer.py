@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from memdb.engine.apply import Outcome
+from memdb.engine.applied import Outcome
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.operation import Operation, payload_bytes, subject

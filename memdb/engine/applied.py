@@ -1,0 +1,32 @@
+"""What a batch of operations gave: outcomes, effects, log entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memdb.engine.effects import Effects
+from memdb.engine.state import Draft
+from memdb.errors import MemdbError
+from memdb.store.records import LogEntry
+from memdb.types.clip import Ack
+from memdb.types.fact import Fact
+from memdb.types.snapshot import Snapshot
+from memdb.types.stream import StreamInfo
+
+Outcome = Ack | StreamInfo | Fact | Snapshot | int | MemdbError
+"""What one operation gave: its value, the commit's revision, or the error that refused it."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """The result of a batch of operations."""
+
+    draft: Draft
+    outcomes: list[Outcome] = field(default_factory=list)
+    effects: Effects = field(default_factory=Effects)
+    entries: list[LogEntry] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self.entries)

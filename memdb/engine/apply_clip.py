@@ -1,0 +1,140 @@
+"""Applying a clip: its place in the ledger decides whether it is new, a version or a duplicate."""
+
+from __future__ import annotations
+
+from memdb.engine.applied import Applied
+from memdb.engine.apply_stream import stream_of
+from memdb.engine.checks import check_feature
+from memdb.engine.effects import NewClip
+from memdb.engine.pyramid import PyramidDraft
+from memdb.errors import AlreadyExists, InvalidArgument
+from memdb.index.columns import ALIVE
+from memdb.index.directions import prepared_rows
+from memdb.index.text import Document
+from memdb.store import clips, schema
+from memdb.store.environment import Transaction
+from memdb.store.idents import IdKind, make_id
+from memdb.store.records import (
+    ClipRecord,
+    LedgerRecord,
+    LogEntry,
+    pack,
+    unpack,
+)
+from memdb.store.schema import Table
+from memdb.types.arrays import check_dim
+from memdb.types.clip import Ack
+from memdb.types.operation import (
+    WriteClip,
+)
+from memdb.types.space import Space
+
+_END = int(ALIVE)
+
+
+def check_clip(space: Space, text_space: Space | None, operation: WriteClip) -> None:
+    """Refuse a clip that does not fit the space of its stream."""
+    clip = operation.clip
+    check_dim(clip.global_memory, space.dim, "clip.global_memory")
+    if operation.short_memory is not None and operation.short_memory.shape[-1] != space.dim:
+        raise InvalidArgument(
+            f"expected dim {space.dim}",
+            reason="DIM_MISMATCH",
+            field="clip.short_memory",
+            value=operation.short_memory.shape[-1],
+        )
+    if space.metric == "cosine" and not clip.global_memory.any():
+        raise InvalidArgument(
+            "a zero vector has no direction", reason="ZERO_VECTOR", field="clip.global_memory"
+        )
+    if clip.transcript_features is not None:
+        check_feature(text_space, clip.transcript_features, "clip.transcript_features")
+
+
+def write_clip(
+    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: WriteClip
+) -> Ack:
+    """Store a version of a clip and create its stream if need be.
+
+    Raises `AlreadyExists` (``SEQ_REUSED``), `NotFound` (``STREAM_NOT_FOUND``),
+    `FailedPrecondition` (``SPACE_MISMATCH``, ``NO_TEXT_SPACE``), `InvalidArgument`
+    (``DIM_MISMATCH``, ``ZERO_VECTOR``) and `DataLoss`; nothing is written then.
+    """
+    draft, clip = applied.draft, operation.clip
+    known = draft.streams.get(operation.stream)
+    space = draft.spaces[known.space_no] if known is not None else operation.space
+    if known is not None:
+        # A handle of another space is told so, not that its vectors have a wrong dim.
+        stream_of(txn, applied, operation.stream, operation.space)
+    if space is not None:
+        # Before the stream is created: a refused clip must not leave a stream behind.
+        text_space = None if draft.text_space_no is None else draft.spaces[draft.text_space_no]
+        check_clip(space, text_space, operation)
+    stream = stream_of(txn, applied, operation.stream, operation.space)
+    ledger_key = schema.ledger_key(stream.no, clip.epoch, clip.seq)
+    stored = txn.get(Table.LEDGER, ledger_key)
+    ledger = None if stored is None else unpack(Table.LEDGER, ledger_key, stored, LedgerRecord)
+    if ledger is not None:
+        earlier = _same_content(txn, ledger, operation.content)
+        if earlier is not None:
+            return Ack(make_id(draft.id_key, IdKind.CLIP, ledger.clip_no), earlier, duplicate=True)
+        if ledger.sealed:
+            raise AlreadyExists(
+                "this number holds a sealed clip with other content",
+                reason="SEQ_REUSED",
+                field="clip.seq",
+                value=clip.seq,
+            )
+    clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
+    if ledger is None:
+        draft.next_clip_no += 1
+    if clip.sealed:
+        # Read before anything is written: damage here must refuse the clip whole.
+        pyramid.load(txn, stream.no, clip.start_ns, len(clip.global_memory))
+    cosine = draft.spaces[stream.space_no].metric == "cosine"
+    vector = prepared_rows(clip.global_memory[None], cosine=cosine)[0]
+    place = clips.Placement(
+        stream.no, stream.space_no, clip_no, draft.revision, draft.text_space_no
+    )
+    row = clips.put_clip(txn, place, clip, operation.short_memory, operation.content)
+    txn.put(
+        Table.LEDGER,
+        ledger_key,
+        pack(ledger_key, LedgerRecord(clip_no, draft.revision, clip.sealed, operation.content)),
+    )
+    if clip.sealed:
+        pyramid.add(stream.no, clip.start_ns, vector)
+    features = clip.transcript_features
+    documents = tuple(
+        Document(
+            schema.UTTERANCE,
+            clip_no,
+            index,
+            draft.revision,
+            _END,
+            utterance.start_ns,
+            stream.no,
+            utterance.text,
+            None if features is None else draft.text_space_no,
+            None if features is None else features[index],
+        )
+        for index, utterance in enumerate(clip.transcript)
+    )
+    applied.effects.clips.append(
+        NewClip(stream.space_no, clip_no, row, vector, ledger is None, documents)
+    )
+    applied.entries.append(LogEntry("clip", no=clip_no))
+    return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), draft.revision, duplicate=False)
+
+
+def _same_content(txn: Transaction, ledger: LedgerRecord, content: bytes) -> int | None:
+    """Birth of the version with this content.
+
+    An earlier version counts: it is a late copy of what was stored.
+    """
+    if ledger.content == content:
+        return ledger.birth
+    for key, stored in txn.scan(Table.CLIPS, schema.revision_key(ledger.clip_no)):
+        if unpack(Table.CLIPS, key, stored, ClipRecord).content == content:
+            return schema.split_version_key(key)[1]
+    return None

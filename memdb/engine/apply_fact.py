@@ -1,0 +1,152 @@
+"""Applying to facts: a new one, a new version of one, the end of one."""
+
+from __future__ import annotations
+
+from memdb.engine.applied import Applied
+from memdb.engine.checks import check_feature
+from memdb.engine.effects import NewFact
+from memdb.engine.state import Draft
+from memdb.errors import NotFound
+from memdb.index.columns import ALIVE
+from memdb.index.text import Document
+from memdb.store import clips, facts, schema
+from memdb.store.environment import Transaction
+from memdb.store.idents import IdKind, parse_id
+from memdb.store.records import (
+    FactRecord,
+    LogEntry,
+    NumberRecord,
+    pack,
+)
+from memdb.store.rows import NO_STREAM
+from memdb.store.schema import Table
+from memdb.types.arrays import Array
+from memdb.types.clip import check_range
+from memdb.types.fact import Fact
+from memdb.types.operation import (
+    PutFact,
+    ReviseFact,
+)
+
+_END = int(ALIVE)
+
+
+def _evidence(txn: Transaction, draft: Draft, clip_ids: tuple[str, ...]) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for index, clip_id in enumerate(clip_ids):
+        no = parse_id(draft.id_key, IdKind.CLIP, clip_id)
+        if no is None or clips.version_at(txn, no, draft.revision) is None:
+            raise NotFound(
+                "no such clip", reason="CLIP_NOT_FOUND", field=f"evidence[{index}]", value=clip_id
+            )
+        numbers.append(no)
+    return tuple(numbers)
+
+
+def put_fact(txn: Transaction, applied: Applied, operation: PutFact) -> Fact:
+    """Store a fact, or the next version of the one that holds its key.
+
+    Raises `NotFound` (``CLIP_NOT_FOUND``), `InvalidArgument` (``TIME_RANGE``, ``DIM_MISMATCH``),
+    `FailedPrecondition` (``NO_TEXT_SPACE``).
+    """
+    draft = applied.draft
+    evidence = _evidence(txn, draft, operation.evidence)
+    valid_from_ns = draft.time_ns if operation.valid_from_ns is None else operation.valid_from_ns
+    if operation.valid_to_ns is not None:
+        check_range(valid_from_ns, operation.valid_to_ns, "valid_to")
+    held = None if operation.key is None else facts.holder(txn, operation.key)
+    fact_no = draft.next_fact_no if held is None else held
+    record = FactRecord(
+        operation.text,
+        operation.about,
+        operation.key,
+        valid_from_ns,
+        operation.valid_to_ns,
+        evidence,
+        operation.written_ns,
+        None if operation.feature is None else draft.text_space_no,
+    )
+    fact = _store_fact(txn, applied, fact_no, record, operation.feature)
+    if held is None:
+        draft.next_fact_no += 1
+        if operation.key is not None:
+            key = operation.key.encode()
+            txn.put(Table.FACT_KEYS, key, pack(key, NumberRecord(fact_no)))
+    return fact
+
+
+def revise_fact(txn: Transaction, applied: Applied, operation: ReviseFact) -> Fact:
+    """Store the next version of a fact; raises as `put_fact`, and `NotFound` (``FACT_NOT_FOUND``)."""
+    draft = applied.draft
+    fact_no = parse_id(draft.id_key, IdKind.FACT, operation.fact_id)
+    current = None if fact_no is None else facts.newest(txn, fact_no)
+    if fact_no is None or current is None:
+        raise NotFound(
+            "no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=operation.fact_id
+        )
+    old = current[1]
+    text = old.text if operation.text is None else operation.text
+    feature = operation.feature
+    if (
+        feature is None
+        and text == old.text
+        and old.text_space_no is not None
+        and old.text_space_no == draft.text_space_no
+    ):
+        feature = facts.feature(txn, old.text_space_no, fact_no, current[0])
+    valid_from_ns = (
+        old.valid_from_ns if operation.valid_from_ns is None else operation.valid_from_ns
+    )
+    valid_to_ns = old.valid_to_ns if operation.valid_to_ns is None else operation.valid_to_ns
+    if valid_to_ns is not None:
+        check_range(valid_from_ns, valid_to_ns, "valid_to")
+    record = FactRecord(
+        text,
+        old.about if operation.about is None else operation.about,
+        old.key,
+        valid_from_ns,
+        valid_to_ns,
+        old.evidence if operation.evidence is None else _evidence(txn, draft, operation.evidence),
+        operation.written_ns,
+        None if feature is None else draft.text_space_no,
+    )
+    return _store_fact(txn, applied, fact_no, record, feature)
+
+
+def _store_fact(
+    txn: Transaction, applied: Applied, fact_no: int, record: FactRecord, feature: Array | None
+) -> Fact:
+    draft = applied.draft
+    if feature is not None:
+        text_space = None if draft.text_space_no is None else draft.spaces[draft.text_space_no]
+        check_feature(text_space, feature, "feature")
+    key = schema.version_key(fact_no, draft.revision)
+    txn.put(Table.FACTS, key, pack(key, record))
+    if feature is not None and record.text_space_no is not None:
+        clips.put_fact_feature(txn, record.text_space_no, fact_no, draft.revision, feature)
+    document = Document(
+        schema.FACT,
+        fact_no,
+        0,
+        draft.revision,
+        _END,
+        record.valid_from_ns,
+        NO_STREAM,
+        record.text,
+        record.text_space_no,
+        feature,
+    )
+    applied.effects.facts.append(NewFact(fact_no, document))
+    applied.entries.append(LogEntry("fact", no=fact_no))
+    return facts.as_fact(record, draft.user, draft.id_key, fact_no, draft.revision, None)
+
+
+def forget_fact(txn: Transaction, applied: Applied, fact_id: str) -> int:
+    """Remove every version of a fact; raises `NotFound` (``FACT_NOT_FOUND``)."""
+    draft = applied.draft
+    fact_no = parse_id(draft.id_key, IdKind.FACT, fact_id)
+    if fact_no is None or not facts.remove(txn, fact_no):
+        raise NotFound("no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id)
+    applied.effects.forgotten.append(fact_no)
+    applied.entries.append(LogEntry("forget", no=fact_no, name=fact_id))
+    return draft.revision

@@ -1,0 +1,65 @@
+"""Applying to spaces and streams: found, or made when they are new."""
+
+from __future__ import annotations
+
+from memdb.engine.applied import Applied
+from memdb.engine.state import Draft, StreamState
+from memdb.errors import FailedPrecondition, NotFound
+from memdb.store import schema
+from memdb.store.environment import Transaction
+from memdb.store.records import (
+    LogEntry,
+    SpaceRecord,
+    StreamRecord,
+    pack,
+)
+from memdb.store.schema import Table
+from memdb.types.space import Space
+
+
+def space_no_of(txn: Transaction, draft: Draft, space: Space) -> int:
+    """The user's number of a space, handed out when the user meets it first."""
+    for no, known in draft.spaces.items():
+        if known == space:
+            return no
+    no = draft.next_space_no
+    draft.next_space_no += 1
+    key = schema.number_key(no)
+    txn.put(
+        Table.SPACES, key, pack(key, SpaceRecord(space.name, space.dim, space.metric, space.model))
+    )
+    draft.spaces[no] = space
+    return no
+
+
+def stream_of(txn: Transaction, applied: Applied, name: str, space: Space | None) -> StreamState:
+    """The stream, created in ``space`` when it does not exist.
+
+    Raises `FailedPrecondition` (``SPACE_MISMATCH``), `NotFound` (``STREAM_NOT_FOUND``).
+    """
+    draft = applied.draft
+    stream = draft.streams.get(name)
+    if stream is not None:
+        actual = draft.spaces[stream.space_no]
+        if space is not None and space != actual:
+            raise FailedPrecondition(
+                f"stream {name} is in space {actual.name}",
+                reason="SPACE_MISMATCH",
+                field="space",
+                value=space.name,
+            )
+        return stream
+    if space is None:
+        raise NotFound(
+            "no such stream; name its space to create it",
+            reason="STREAM_NOT_FOUND",
+            field="stream",
+            value=name,
+        )
+    stream = StreamState(draft.next_stream_no, name, space_no_of(txn, draft, space), draft.revision)
+    draft.next_stream_no += 1
+    key = schema.number_key(stream.no)
+    txn.put(Table.STREAMS, key, pack(key, StreamRecord(name, stream.space_no, stream.revision)))
+    draft.streams[name] = stream
+    applied.entries.append(LogEntry("stream", no=stream.no))
+    return stream

@@ -1,0 +1,83 @@
+"""Reading clips by time and by id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from memdb.engine.hydrate import clip_no_of, load_clip
+from memdb.engine.view import View
+from memdb.errors import NotFound
+from memdb.index.partition import Filter
+from memdb.store import clips
+from memdb.store.environment import Transaction
+from memdb.types.clip import StoredClip
+from memdb.types.tensor import EncodedTensor
+
+
+def list_clips(
+    txn: Transaction, view: View, which: Filter, as_of: int | None, after: str | None, limit: int
+) -> list[StoredClip]:
+    """At most ``limit`` clips, by start time and number, after the clip with id ``after``.
+
+    Raises `NotFound` (``CLIP_NOT_FOUND``, field ``after``).
+    """
+    found = [
+        np.stack([partition.columns[name][rows] for name in ("start_ns", "clip_no", "birth")])
+        for partition in view.partitions.values()
+        for allowed in (partition.allowed(which, as_of),)
+        for rows in (slice(None) if allowed is None else allowed,)
+    ]
+    if not found:
+        return []
+    start_ns, clip_no, birth = np.concatenate(found, axis=1).astype(np.int64)
+    order = np.lexsort((clip_no, start_ns))
+    if after is not None:
+        no, version = _version(txn, view, after, as_of, "after")
+        record = clips.get_record(txn, no, version)
+        assert record is not None, "a version that was found has a record"
+        later = (start_ns > record.start_ns) | ((start_ns == record.start_ns) & (clip_no > no))
+        order = order[later[order]]
+    return [load_clip(txn, view.state, int(clip_no[row]), int(birth[row])) for row in order[:limit]]
+
+
+def get_clip(
+    txn: Transaction, view: View, clip_id: str, as_of: int | None, *, short_memory: bool, raw: bool
+) -> StoredClip:
+    """One clip by id; raises `NotFound` (``CLIP_NOT_FOUND``), `DataLoss`."""
+    no, birth = _version(txn, view, clip_id, as_of, "clip_id")
+    return load_clip(txn, view.state, no, birth, short_memory=short_memory, raw=raw)
+
+
+def get_short_memory(
+    txn: Transaction, view: View, clip_ids: Sequence[str], as_of: int | None
+) -> list[EncodedTensor]:
+    """The short-term memory of each clip, as it is stored.
+
+    Raises `NotFound` (``CLIP_NOT_FOUND``, ``NO_SHORT_MEMORY``) naming the id's place, `DataLoss`.
+    """
+    tensors: list[EncodedTensor] = []
+    for index, clip_id in enumerate(clip_ids):
+        field = f"clip_ids[{index}]"
+        tensor = clips.get_short_memory(txn, *_version(txn, view, clip_id, as_of, field))
+        if tensor is None:
+            raise NotFound(
+                "the clip has no short-term memory",
+                reason="NO_SHORT_MEMORY",
+                field=field,
+                value=clip_id,
+            )
+        tensors.append(tensor)
+    return tensors
+
+
+def _version(
+    txn: Transaction, view: View, clip_id: str, as_of: int | None, field: str
+) -> tuple[int, int]:
+    """(clip number, birth) of the version behind an id."""
+    no = clip_no_of(view.state, clip_id, field)
+    birth = clips.version_at(txn, no, view.revision if as_of is None else as_of)
+    if birth is None:
+        raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id)
+    return no, birth
