@@ -32,6 +32,7 @@ from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import CountersRecord, UserRecord, pack, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
+from memdb.store.verify import check_lookups
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation, payload_bytes
 
@@ -48,6 +49,7 @@ class UserMemory:
         self._changed = threading.Condition()
         with environment.read() as txn:
             state = load_state(txn, user)
+            check_lookups(txn, state.counters)
             self._partitions, self._coverage = load_partitions(txn, state)
             self._texts = load_texts(txn)
         environment.release_pages()

@@ -27,6 +27,7 @@ from memdb.store.records import (
 )
 from memdb.store.rows import NO_STREAM, Row, unpack_row
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, Table
+from memdb.store.verify import expect_entries
 from memdb.types.arrays import Array
 from memdb.types.space import Space
 
@@ -77,6 +78,7 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
     """Every clip version of every space, and what arrived when."""
     partitions: dict[int, Partition] = {}
     arrivals: list[tuple[int, int, bool, Row]] = []
+    found = 0
     for space_no, space in state.spaces.items():
         numbers: list[tuple[int, int]] = []
         rows: list[Row] = []
@@ -94,6 +96,7 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
             vectors[len(rows)] = vector
             numbers.append((clip_no, birth))
             rows.append(row)
+        found += len(rows)
         if not rows:
             continue
         prepared = prepared_rows(vectors[: len(rows)], cosine=space.metric == "cosine")
@@ -104,6 +107,7 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
             (birth, clip_no, index == 0 or numbers[index - 1][0] != clip_no, rows[index])
             for index, (clip_no, birth) in enumerate(numbers)
         )
+    expect_entries(txn, Table.VECTORS, found)
     coverage = Coverage()
     for birth, _, first, row in sorted(arrivals, key=lambda arrival: arrival[:2]):
         epoch = coverage.epoch(row.stream_no, row.epoch)
@@ -156,14 +160,17 @@ def _feature(
         return None
     key = schema.text_key(space_no, kind, no, index, birth)
     stored = txn.get(Table.TEXTS, key)
-    return None if stored is None else unpack_row(Table.TEXTS, key, stored)[1].astype(np.float32)
+    if stored is None:
+        raise DataLoss("a text's feature is missing", reason="MISSING", field=f"texts/{key.hex()}")
+    return unpack_row(Table.TEXTS, key, stored)[1].astype(np.float32)
 
 
 def _utterances(txn: Transaction) -> list[Document]:
     documents: list[Document] = []
     previous: tuple[int, int] | None = None
-    begin = 0
+    begin = found = 0
     for key, stored in txn.scan(Table.CLIPS):
+        found += 1
         clip_no, birth = schema.split_version_key(key)
         if previous is not None and previous[0] == clip_no:
             documents[begin:] = [_ended(document, birth) for document in documents[begin:]]
@@ -184,6 +191,7 @@ def _utterances(txn: Transaction) -> list[Document]:
             )
             for index, utterance in enumerate(record.transcript)
         )
+    expect_entries(txn, Table.CLIPS, found)
     return documents
 
 
@@ -209,6 +217,7 @@ def _facts(txn: Transaction) -> list[Document]:
                 feature,
             )
         )
+    expect_entries(txn, Table.FACTS, len(documents))
     return documents
 
 

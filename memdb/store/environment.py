@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,13 +76,23 @@ class Transaction:
         return int(self._txn.stat(self._handles[table])["entries"])
 
     def scan(self, table: Table, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        """Entries whose key begins with ``prefix``, in key order; keys are copies, values views."""
+        """Entries whose key begins with ``prefix``, in key order; keys are copies, values views.
+
+        Raises `DataLoss` (``KEY_ORDER``) when they come in another order: pages were mixed up, and
+        some entries are hidden behind others told twice.
+        """
         with self._txn.cursor(self._handles[table]) as cursor:
             found = cursor.set_range(prefix) if prefix else cursor.first()
             if not found:
                 return
+            last: bytes | None = None
             for key, value in cursor.iternext(keys=True, values=True):
                 copied = bytes(key)
+                if last is not None and copied <= last:
+                    raise DataLoss(
+                        "keys are out of order", reason="KEY_ORDER", field=table.value, value=copied
+                    )
+                last = copied
                 if not copied.startswith(prefix):
                     return
                 yield copied, value  # type: ignore[misc]  # buffers=True
@@ -98,6 +109,16 @@ class Transaction:
                 return None
             found = bytes(cursor.key())
             return (found, memoryview(cursor.value())) if found.startswith(prefix) else None
+
+
+def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
+    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve."""
+    fs = os.statvfs(folder)
+    free = fs.f_bavail * fs.f_frsize
+    if free < config.disk_free_bytes_min + bytes_hint:
+        raise ResourceExhausted(
+            "the file system is full", reason="DISK_FULL", field="free_bytes", value=free
+        )
 
 
 class _Gate:
@@ -169,14 +190,12 @@ class Environment:
                 readahead=True,
                 create=False,
             )
-        except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as error:
+        except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise DataLoss(
                 "not an LMDB environment", reason="BAD_ENVIRONMENT", field=path.name
             ) from error
         except lmdb.Error as error:
-            raise Unavailable(
-                f"environment cannot be opened: {error}", reason="OPEN_FAILED", field=path.name
-            ) from error
+            raise self._translated(error, "OPEN_FAILED") from error
         needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
         if size < needed:
             # Reading past the end of a truncated file would be SIGBUS.
@@ -184,12 +203,20 @@ class Environment:
             raise DataLoss(
                 f"data file needs {needed} bytes", reason="TRUNCATED", field=path.name, value=size
             )
-        self._env.reader_check()
-        with self._env.begin(write=True) as txn:
-            self._handles: Handles = {
-                table: self._env.open_db(table.value.encode(), txn=txn, create=True)
-                for table in tables
-            }
+        try:
+            self._env.reader_check()
+            # Not created here: a table whose name is damaged must not turn up empty.
+            with self._env.begin(write=True) as txn:
+                self._handles: Handles = {
+                    table: self._env.open_db(table.value.encode(), txn=txn, create=False)
+                    for table in tables
+                }
+        except lmdb.NotFoundError as error:
+            self._env.close()
+            raise DataLoss("a table is missing", reason="MISSING", field=path.name) from error
+        except lmdb.Error as error:
+            self._env.close()
+            raise self._translated(error, "OPEN_FAILED") from error
 
     @classmethod
     def create(
@@ -203,28 +230,55 @@ class Environment:
         parent = path.parent
         temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"
         temporary.mkdir(mode=0o700)
-        env = lmdb.open(str(temporary), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600)
-        with env.begin(write=True) as txn:
-            handles: Handles = {
-                table: env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
-            }
-            fill(Transaction(txn, handles))
-        env.close()
-        sync_file(temporary / DATA_FILE)
-        sync_directory(temporary)
-        failpoints.hit("create.before_rename")
-        temporary.rename(path)
+        try:
+            check_disk(parent, config)
+            cls._fill(temporary, tables, fill)
+            failpoints.hit("create.before_rename")
+            temporary.rename(path)
+        except lmdb.Error as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            check_disk(parent, config)
+            raise Unavailable(
+                f"environment cannot be made: {error}", reason="OPEN_FAILED", field=path.name
+            ) from error
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         failpoints.hit("create.after_rename")
         sync_directory(parent)
         return cls(path, tables, config)
 
+    @staticmethod
+    def _fill(folder: Path, tables: Sequence[Table], fill: Callable[[Transaction], None]) -> None:
+        with (
+            lmdb.open(str(folder), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600) as env,
+            env.begin(write=True) as txn,
+        ):
+            handles: Handles = {
+                table: env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
+            }
+            fill(Transaction(txn, handles))
+        sync_file(folder / DATA_FILE)
+        sync_directory(folder)
+
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """A read transaction; what it lends is valid inside the block only."""
+        """A read transaction; what it lends is valid inside the block only.
+
+        Raises `DataLoss` (``CORRUPTED``) when LMDB finds its own pages damaged, `Unavailable`
+        (``CLOSED``) and `ResourceExhausted` (``READERS``).
+        """
         with self._gate.passing():
             self._check_usable()
-            with self._env.begin(buffers=True) as txn:
-                yield Transaction(txn, self._handles)
+            try:
+                with self._env.begin(buffers=True) as txn:
+                    yield Transaction(txn, self._handles)
+            except lmdb.ReadersFullError as error:
+                raise ResourceExhausted(
+                    "too many reads at once", reason="READERS", value=READERS_MAX
+                ) from error
+            except lmdb.Error as error:
+                raise self._translated(error, "READ_FAILED") from error
 
     def write(self, change: Callable[[Transaction], tuple[bool, T]], bytes_hint: int = 0) -> T:
         """Run ``change`` in a write transaction; commit when it returns (True, result), roll back
@@ -233,12 +287,12 @@ class Environment:
         ``change`` may be run again after the map has grown, so it must not touch anything but the
         transaction.
 
-        Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``) and `Unavailable` (``READ_ONLY``,
-        ``CLOSED``); nothing is written then.
+        Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``), `Unavailable` (``READ_ONLY``,
+        ``CLOSED``) and `DataLoss` (``CORRUPTED``); nothing is written then.
         """
         if self._failed is not None:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
-        self._check_disk(bytes_hint)
+        check_disk(self.path, self._config, bytes_hint)
         self._grow_ahead(bytes_hint)
         while True:
             try:
@@ -249,10 +303,10 @@ class Environment:
                 self._grow(self._env.info()["map_size"] + bytes_hint)
             except lmdb.Error as error:
                 # A full disk shows as an I/O error too, and passes when space returns.
-                self._check_disk(bytes_hint)
+                check_disk(self.path, self._config, bytes_hint)
                 # LMDB would accept the next commit; we must not, see the module's invariants.
                 self._failed = str(error)
-                raise Unavailable(f"write failed: {error}", reason="READ_ONLY") from error
+                raise self._translated(error, "READ_ONLY") from error
 
     def _write_once(self, change: Callable[[Transaction], tuple[bool, T]]) -> T:
         txn = self._env.begin(write=True, buffers=True)
@@ -274,13 +328,11 @@ class Environment:
                 "an environment cannot be used after fork", reason="FORKED", value=os.getpid()
             )
 
-    def _check_disk(self, bytes_hint: int) -> None:
-        fs = os.statvfs(self.path)
-        free = fs.f_bavail * fs.f_frsize
-        if free < self._config.disk_free_bytes_min + bytes_hint:
-            raise ResourceExhausted(
-                "the file system is full", reason="DISK_FULL", field="free_bytes", value=free
-            )
+    def _translated(self, error: lmdb.Error, reason: str) -> DataLoss | Unavailable:
+        """What LMDB says, in our words: damage is not worth a retry, the rest may pass."""
+        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
+            return DataLoss(f"LMDB found damage: {error}", reason="CORRUPTED", field=self.path.name)
+        return Unavailable(f"LMDB failed: {error}", reason=reason, field=self.path.name)
 
     def _grow_ahead(self, bytes_hint: int) -> None:
         info = self._env.info()

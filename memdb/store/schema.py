@@ -41,7 +41,9 @@ from __future__ import annotations
 
 import struct
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+from memdb.errors import DataLoss
 
 FORMAT: Final = 1
 """Format of the data directory; a reader refuses a higher one."""
@@ -93,6 +95,15 @@ HOUR: Final = 0
 DAY: Final = 1
 
 
+def _split(layout: struct.Struct, key: bytes) -> tuple[Any, ...]:
+    """The parts of a key; raises `DataLoss` (``BAD_KEY``) when it has another length."""
+    if len(key) != layout.size:
+        raise DataLoss(
+            "a key has another length than its table's", reason="BAD_KEY", value=key.hex()
+        )
+    return layout.unpack(key)
+
+
 def number_key(no: int) -> bytes:
     """Key of tables ``spaces`` and ``streams``."""
     return _U32.pack(no)
@@ -110,7 +121,7 @@ def version_key(no: int, birth: int) -> bytes:
 
 def split_version_key(key: bytes) -> tuple[int, int]:
     """(no, birth) of a `version_key`."""
-    no, birth = _VERSION.unpack(key)
+    no, birth = _split(_VERSION, key)
     return no, birth
 
 
@@ -121,7 +132,7 @@ def ledger_key(stream_no: int, epoch: int, seq: int) -> bytes:
 
 def split_ledger_key(key: bytes) -> tuple[int, int, int]:
     """(stream_no, epoch, seq) of a `ledger_key`."""
-    stream_no, epoch, seq = _LEDGER.unpack(key)
+    stream_no, epoch, seq = _split(_LEDGER, key)
     return stream_no, epoch, seq
 
 
@@ -132,7 +143,7 @@ def vector_key(space_no: int, clip_no: int, birth: int) -> bytes:
 
 def split_vector_key(key: bytes) -> tuple[int, int, int]:
     """(space_no, clip_no, birth) of a `vector_key`."""
-    space_no, clip_no, birth = _VECTOR.unpack(key)
+    space_no, clip_no, birth = _split(_VECTOR, key)
     return space_no, clip_no, birth
 
 
@@ -148,7 +159,7 @@ def text_key(space_no: int, kind: int, no: int, index: int, birth: int) -> bytes
 
 def split_text_key(key: bytes) -> tuple[int, int, int, int, int]:
     """(space_no, kind, no, index, birth) of a `text_key`."""
-    space_no, kind, no, index, birth = _TEXT.unpack(key)
+    space_no, kind, no, index, birth = _split(_TEXT, key)
     return space_no, kind, no, index, birth
 
 
@@ -165,5 +176,5 @@ def pyramid_key(stream_no: int, level: int, start_ns: int) -> bytes:
 
 def split_pyramid_key(key: bytes) -> tuple[int, int, int]:
     """(stream_no, level, start_ns) of a `pyramid_key`."""
-    stream_no, level, start = _PYRAMID.unpack(key)
+    stream_no, level, start = _split(_PYRAMID, key)
     return stream_no, level, start - _SIGN

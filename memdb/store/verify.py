@@ -52,6 +52,43 @@ def check_tables(txn: Transaction, user: str) -> TableReport:
     return report
 
 
+_LOOKED_UP = (Table.LEDGER, Table.VALUES, Table.SNAPSHOTS, Table.FACT_KEYS, Table.PYRAMID)
+"""Tables that are asked for a key which may rightly be absent."""
+
+
+def check_lookups(txn: Transaction, counters: CountersRecord) -> None:
+    """What an open must know before "not there" may be taken as an answer.
+
+    A damaged key or page can hide an entry from a look-up: the clip would be stored twice, the value
+    would read as never put.  So every entry of such tables is unsealed (a checksum covers its key),
+    and tables have as many entries as the counters say.  Raises `DataLoss` (``MISSING``, or as
+    `unseal`).
+    """
+    for table in _LOOKED_UP:
+        found = 0
+        for key, stored in txn.scan(table):
+            unseal(table.value, key, stored, _KINDS.get(table, Kind.RECORD))
+            found += 1
+        expect_entries(txn, table, found)
+    for table, known in (
+        (Table.LEDGER, counters.next_clip_no),
+        (Table.STREAMS, counters.next_stream_no),
+        (Table.SPACES, counters.next_space_no),
+        (Table.LOG, counters.revision),
+        (Table.VECTORS, txn.count(Table.CLIPS)),
+    ):
+        expect_entries(txn, table, known)
+
+
+def expect_entries(txn: Transaction, table: Table, found: int) -> None:
+    """Raise `DataLoss` (``MISSING``) unless the table has ``found`` entries by LMDB's own count."""
+    counted = txn.count(table)
+    if found != counted:
+        raise DataLoss(
+            f"{counted} entries expected", reason="MISSING", field=table.value, value=found
+        )
+
+
 def _check_clips(txn: Transaction, report: TableReport) -> None:
     """Every version of a clip has all its parts, and no part stands alone."""
     versions = 0

@@ -1,0 +1,182 @@
+"""Damage to one user's file: a typed error or the right answer, never a wrong one; the others go on.
+
+LMDB 0.9 keeps no checksums, so what our envelopes and counts do not see, nobody sees.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memdb.config import EngineConfig
+from memdb.engine.database import EmbeddedDatabase
+from tests.crash.conftest import SEED
+from tests.crash.damage_child import told
+from tests.crash.load import DIM, SPACE, STREAMS, clip_of, versions_of
+from tests.crash.processes import ROOT
+
+pytestmark = pytest.mark.crash
+
+PAGE = 4096
+CASES = 120
+"""Of each kind."""
+KINDS = ("bit", "bytes", "zero page", "cut", "stale page")
+"""The last, an old page where a new one should be (a write that the disk lost), is counted and not
+judged: old pages are consistent with each other, and LMDB 0.9 pages do not say how old they are.
+"""
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with two users and something in every table."""
+    data = tmp_path_factory.mktemp("damage") / "whole"
+    config = EngineConfig(map_bytes_initial=1 << 20)
+    with EmbeddedDatabase(data, config=config, embed_texts=False) as db:
+        db.create_space(SPACE, dim=DIM)
+        for name in ("alice", "bob"):
+            user = db.user(name)
+            for stream in STREAMS[:2]:
+                for first in range(0, 24, 8):
+                    user.stream(stream, space=SPACE).write_many(
+                        [c for n in range(8) for c in versions_of(name, stream, first + n)]
+                    )
+            user.stream(STREAMS[2], space=SPACE).write(clip_of(name, STREAMS[2], 3))
+            (clip,) = user.clips(limit=1)
+            for number in range(6):
+                user.remember(f"{name} says {number}", key=f"k{number % 4}", evidence=[clip.id])
+            for number in range(4):
+                user.put("diet", {"n": number})
+            user.snapshot("now", ttl_s=30 * 86400)
+    return data
+
+
+class Looker:
+    """A child that looks at damaged copies, and its successors when it dies."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def look(self, data: Path) -> dict[str, str] | None:
+        """The answers; None when the process died."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.crash.damage_child"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(str(data)) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if line:
+            answers: dict[str, str] = json.loads(line)
+            return answers
+        self.close()
+        return None
+
+    def close(self) -> None:
+        """End the child."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def damage(path: Path, kind: str, chosen: random.Random) -> None:
+    """Damage a file."""
+    content = bytearray(path.read_bytes())
+    pages = len(content) // PAGE
+    page = chosen.randrange(pages) * PAGE
+    match kind:
+        case "bit":
+            content[chosen.randrange(len(content))] ^= 1 << chosen.randrange(8)
+        case "bytes":
+            for _ in range(16):
+                content[chosen.randrange(len(content))] = chosen.randrange(256)
+        case "zero page":
+            content[page : page + PAGE] = bytes(PAGE)
+        case "stale page":
+            other = chosen.randrange(pages) * PAGE
+            content[page : page + PAGE] = content[other : other + PAGE]
+        case "cut":
+            size = chosen.choice((0, 1, PAGE, 2 * PAGE, page, chosen.randrange(len(content))))
+            del content[size:]
+    path.write_bytes(content)
+
+
+def judge(
+    kind: str, answers: dict[str, str] | None, right: dict[str, str], seen: Counter[str]
+) -> list[str]:
+    """What must never be, in words."""
+    if answers is None:
+        seen[f"{kind}: process died"] += 1
+        return []
+    faults = []
+    damaged = False
+    for what, answer in answers.items():
+        if answer.startswith("UNTYPED"):
+            faults.append(f"{what}: {answer}")
+        elif answer.startswith("error"):
+            damaged = True
+            if what.startswith("bob"):
+                faults.append(f"{what}: {answer}")
+        elif what == "verify":
+            damaged = damaged or answer == told(False)
+        elif answer != right[what]:
+            faults.append(f"{what}: another answer")
+    seen[f"{kind}: {'reported' if damaged else 'harmless'}"] += 1
+    return faults
+
+
+@pytest.mark.timeout(600)
+def test_damage_to_a_user_is_reported_never_served(
+    whole: Path, report: Callable[[str], None]
+) -> None:
+    folder = (MEMORY if MEMORY.is_dir() else whole.parent) / f"memdb-damage-{SEED}"
+    looker = Looker()
+    seen: Counter[str] = Counter()
+    faults: list[str] = []
+    try:
+        shutil.copytree(whole, folder)
+        right = looker.look(folder)
+        assert right is not None
+        assert not any(answer.startswith(("UNTYPED", "error")) for answer in right.values()), right
+        users = sorted((whole / "users").iterdir(), key=lambda path: path.name)
+        with EmbeddedDatabase(whole) as db:
+            alice = db._directory.user_path("alice").name
+        assert alice in {path.name for path in users}
+        for kind in KINDS:
+            chosen = random.Random(f"{SEED} {kind}")
+            for case in range(CASES):
+                shutil.rmtree(folder)
+                shutil.copytree(whole, folder)
+                damage(folder / "users" / alice / "data.mdb", kind, chosen)
+                faults += [
+                    f"{kind} {case}: {fault}"
+                    for fault in judge(kind, looker.look(folder), right, seen)
+                ]
+    finally:
+        looker.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    unseen = [fault for fault in faults if fault.startswith("stale page")]
+    faults = [fault for fault in faults if not fault.startswith("stale page")]
+    seen["stale page: another answer"] = len(unseen)
+    report("damage: " + ", ".join(f"{what} {count}" for what, count in sorted(seen.items())))
+    assert not faults, "\n".join(faults[:40]) + f"\n{len(faults)} in all"
+    assert seen["cut: process died"] == 0
