@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine.memory import UserMemory
-from memdb.errors import NotFound, Unavailable
+from memdb.errors import FailedPrecondition, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
 
@@ -39,6 +40,7 @@ class Users:
         self._lock = threading.Lock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._closed = False
+        self._pid = os.getpid()
 
     @contextmanager
     def use(self, user: str, *, create: bool = False) -> Iterator[UserMemory]:
@@ -49,11 +51,19 @@ class Users:
         with self._lock:
             if self._closed:
                 raise Unavailable("the database is closed", reason="CLOSED")
+            if os.getpid() != self._pid:
+                # Nor may it open what the parent has not opened: there would be two writers.
+                raise FailedPrecondition(
+                    "a database cannot be used after fork", reason="FORKED", value=os.getpid()
+                )
             slot = self._slots.setdefault(user, _Slot())
             slot.users += 1
             self._slots.move_to_end(user)
         try:
             with slot.lock:
+                if self._closed:
+                    # Closed since the first look: opening now would outlive the directory's lock.
+                    raise Unavailable("the database is closed", reason="CLOSED")
                 if slot.memory is not None and slot.memory.broken:
                     slot.memory.close()
                     slot.memory = None
@@ -67,13 +77,6 @@ class Users:
                 slot.users -= 1
             self._drop_if_unused(user, slot)
             self._evict()
-
-    def open_memories(self) -> list[tuple[str, UserMemory]]:
-        """The users that are open now."""
-        with self._lock:
-            return [
-                (user, slot.memory) for user, slot in self._slots.items() if slot.memory is not None
-            ]
 
     @contextmanager
     def exclusively(self, user: str) -> Iterator[None]:
@@ -102,6 +105,7 @@ class Users:
             with slot.lock:
                 if slot.memory is not None:
                     slot.memory.close()
+                    slot.memory = None
 
     def _open(self, user: str, *, create: bool) -> UserMemory:
         path = self._directory.user_path(user)

@@ -10,6 +10,7 @@ from memdb.store.directory import DataDirectory
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import NameRecord, NumberRecord, SpaceRecord, pack, unpack
 from memdb.store.schema import CATALOG_TABLES, FORMAT, META_FORMAT, Table
+from memdb.store.verify import expect_entries
 from memdb.types.space import Space
 
 
@@ -38,8 +39,12 @@ class Catalog:
                 self._spaces[record.name] = Space(
                     record.name, record.dim, record.metric, record.model
                 )
-            for key, _ in txn.scan(Table.USERS):
+            for key, stored in txn.scan(Table.USERS):
+                unpack(Table.USERS, key, stored, NameRecord)
                 self._users.add(key.decode())
+            expect_entries(txn, Table.SPACES, len(self._spaces))
+            expect_entries(txn, Table.USERS, len(self._users))
+            expect_entries(txn, Table.META, 1)
         for user in [user for user in self._users if not directory.user_path(user).exists()]:
             # An erasure was cut short after the directory had gone.
             self.remove_user(user)

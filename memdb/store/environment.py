@@ -42,6 +42,7 @@ T = TypeVar("T")
 READERS_MAX: Final = 256
 DATA_FILE: Final = "data.mdb"
 _MAP_BYTES_MIN: Final = 1 << 20
+_META_BYTES: Final = 2 * 4096
 
 
 Handles = dict[Table, Any]
@@ -181,6 +182,9 @@ class Environment:
             size = (path / DATA_FILE).stat().st_size
         except FileNotFoundError as error:
             raise DataLoss("the data file is missing", reason="MISSING", field=path.name) from error
+        if size < _META_BYTES:
+            # LMDB would take an empty file for a new environment.
+            raise DataLoss("no meta pages", reason="TRUNCATED", field=path.name, value=size)
         try:
             self._env = lmdb.open(
                 str(path),

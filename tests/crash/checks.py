@@ -48,6 +48,13 @@ class Tally:
         setattr(self, kind, getattr(self, kind) + 1)
         self.faults.append(f"{kind}: {what}")
 
+    def add(self, other: Tally, *, acked: int) -> None:
+        """Take another run's figures in, as one cycle."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        self.cycles += 1
+        self.acked += acked
+
     def __str__(self) -> str:
         restart = sorted(self.restart_s) or [0.0]
         p99 = restart[min(len(restart) - 1, int(len(restart) * 0.99))]

@@ -1,5 +1,6 @@
 """A program with the embedded database: the load of `tests.crash.load`, every acknowledgement told on
-a pipe as soon as it is there.  Runs until it is killed, or for ``MEMDB_CRASH_OPERATIONS`` seconds.
+a pipe as soon as it is there.  Runs until it is killed, or for a minute; with ``MEMDB_CRASH_ERASE``
+= seconds it then erases its user.
 """
 
 from __future__ import annotations

@@ -21,6 +21,11 @@ SEED = int(os.environ.get("MEMDB_CRASH_SEED") or random.SystemRandom().randrange
 _figures: list[str] = []
 
 
+def figures() -> list[str]:
+    """Lines that the end of the run shows."""
+    return _figures
+
+
 @pytest.fixture
 def report() -> Callable[[str], None]:
     """Say a figure at the end of the run."""

@@ -18,7 +18,7 @@ import pytest
 
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
-from tests.crash.conftest import SEED
+from tests.crash.conftest import CYCLES, SEED
 from tests.crash.damage_child import told
 from tests.crash.load import DIM, SPACE, STREAMS, clip_of, versions_of
 from tests.crash.processes import ROOT
@@ -26,7 +26,7 @@ from tests.crash.processes import ROOT
 pytestmark = pytest.mark.crash
 
 PAGE = 4096
-CASES = 120
+CASES = max(40, CYCLES)
 """Of each kind."""
 KINDS = ("bit", "bytes", "zero page", "cut", "stale page")
 """The last, an old page where a new one should be (a write that the disk lost), is counted and not
@@ -180,3 +180,34 @@ def test_damage_to_a_user_is_reported_never_served(
     report("damage: " + ", ".join(f"{what} {count}" for what, count in sorted(seen.items())))
     assert not faults, "\n".join(faults[:40]) + f"\n{len(faults)} in all"
     assert seen["cut: process died"] == 0
+
+
+@pytest.mark.parametrize("kind", ["zero", "cut", "bit"])
+def test_damage_to_the_catalog_never_makes_users_disappear(
+    whole: Path, tmp_path: Path, kind: str
+) -> None:
+    looker = Looker()
+    chosen = random.Random(f"{SEED} catalog {kind}")
+    try:
+        for case in range(20):
+            copy = tmp_path / str(case)
+            shutil.copytree(whole, copy)
+            catalog = copy / "catalog" / "data.mdb"
+            content = bytearray(catalog.read_bytes())
+            match kind:
+                case "zero":
+                    content[:] = bytes(len(content))
+                case "cut":
+                    del content[chosen.choice((0, 1, PAGE, 2 * PAGE, 3 * PAGE)) :]
+                case "bit":
+                    content[chosen.randrange(len(content))] ^= 1 << chosen.randrange(8)
+            catalog.write_bytes(content)
+            answers = looker.look(copy)
+            assert answers is not None or kind == "bit"
+            if answers is not None and answers["open"] == "yes":
+                assert answers["users"] in (told(["alice", "bob"]), "error DataLoss CHECKSUM")
+            elif answers is not None:
+                assert answers["open"].startswith("error DataLoss"), answers
+            shutil.rmtree(copy)
+    finally:
+        looker.close()
