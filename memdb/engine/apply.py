@@ -13,7 +13,7 @@ from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.pyramid import PyramidDraft
 from memdb.engine.state import Draft
-from memdb.errors import MemdbError, NotFound
+from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
 from memdb.store import schema
 from memdb.store.environment import Transaction
 from memdb.store.records import (
@@ -25,6 +25,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import Table
+from memdb.types.limits import SNAPSHOTS_MAX
 from memdb.types.operation import (
     ConfigureUser,
     CreateStream,
@@ -38,6 +39,7 @@ from memdb.types.operation import (
     WriteClip,
 )
 from memdb.types.snapshot import Snapshot
+from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 
 
@@ -90,23 +92,38 @@ def _apply_one(
             applied.entries.append(LogEntry("release", name=name))
             return applied.draft.revision
         case ConfigureUser(text_space=space):
-            space_no = space_no_of(txn, applied.draft, space)
-            if applied.draft.text_space_no != space_no:
-                applied.draft.text_space_no = space_no
-                applied.entries.append(LogEntry("settings", no=space_no, name=space.name))
-                return applied.draft.revision
-            return applied.draft.revision - 1
+            return _configure(txn, applied, space)
+
+
+def _configure(txn: Transaction, applied: Applied, space: Space) -> int:
+    """Set the user's text space, once: features of two spaces must not meet, now or as of then."""
+    draft = applied.draft
+    if draft.text_space_no is not None:
+        current = draft.spaces[draft.text_space_no]
+        if current != space:
+            raise FailedPrecondition(
+                f"the user's texts are in space {current.name}",
+                reason="TEXT_SPACE_SET",
+                field="text_space",
+                value=space.name,
+            )
+        return draft.revision - 1
+    draft.text_space_no = space_no_of(txn, draft, space)
+    applied.entries.append(LogEntry("settings", no=draft.text_space_no, name=space.name))
+    return draft.revision
 
 
 def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) -> Snapshot:
-    expired = [
-        key
-        for key, stored in txn.scan(Table.SNAPSHOTS)
-        if unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).expires_ns <= operation.created_ns
-    ]
-    for key in expired:
-        txn.delete(Table.SNAPSHOTS, key)
+    if txn.count(Table.SNAPSHOTS) >= SNAPSHOTS_MAX:
+        _collect_expired(txn, operation.created_ns)
     key = operation.name.encode()
+    if txn.count(Table.SNAPSHOTS) >= SNAPSHOTS_MAX and txn.get(Table.SNAPSHOTS, key) is None:
+        raise ResourceExhausted(
+            f"the user has {SNAPSHOTS_MAX} live snapshots",
+            reason="QUOTA",
+            field="snapshot",
+            value=operation.name,
+        )
     revision = applied.draft.revision
     record = SnapshotRecord(revision, operation.created_ns, operation.expires_ns)
     txn.put(Table.SNAPSHOTS, key, pack(key, record))
@@ -120,6 +137,18 @@ def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) ->
         )
     )
     return Snapshot(operation.name, revision, operation.created_ns, operation.expires_ns)
+
+
+def _collect_expired(txn: Transaction, now_ns: int) -> None:
+    expired: list[bytes] = []
+    for key, stored in txn.scan(Table.SNAPSHOTS):
+        try:
+            if unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).expires_ns <= now_ns:
+                expired.append(key)
+        except DataLoss:
+            continue  # it must not stop the others; `verify` names it
+    for key in expired:
+        txn.delete(Table.SNAPSHOTS, key)
 
 
 __all__ = ["Applied", "Outcome", "apply"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memdb.engine.applied import Applied
 from memdb.engine.state import Draft, StreamState
-from memdb.errors import FailedPrecondition, NotFound
+from memdb.errors import FailedPrecondition, NotFound, ResourceExhausted
 from memdb.store import schema
 from memdb.store.environment import Transaction
 from memdb.store.records import (
@@ -14,6 +14,7 @@ from memdb.store.records import (
     pack,
 )
 from memdb.store.schema import Table
+from memdb.types.limits import STREAMS_MAX
 from memdb.types.space import Space
 
 
@@ -55,6 +56,10 @@ def stream_of(txn: Transaction, applied: Applied, name: str, space: Space | None
             reason="STREAM_NOT_FOUND",
             field="stream",
             value=name,
+        )
+    if len(draft.streams) >= STREAMS_MAX:
+        raise ResourceExhausted(
+            f"the user has {STREAMS_MAX} streams", reason="QUOTA", field="stream", value=name
         )
     stream = StreamState(draft.next_stream_no, name, space_no_of(txn, draft, space), draft.revision)
     draft.next_stream_no += 1

@@ -11,7 +11,7 @@ from memdb.engine.erasure import erase_user
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
-from memdb.errors import MemdbError, Unavailable
+from memdb.errors import MemdbError, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
 from memdb.types.change import Discrepancy, ErasureReport, Verification
@@ -86,6 +86,8 @@ class EmbeddedDatabase:
             try:
                 with self._users.use(user) as memory:
                     user_clips, user_values, wrong = verify_user(memory.environment, memory.view)
+            except NotFound:
+                continue  # erased meanwhile
             except MemdbError as error:
                 found.append(Discrepancy(user, "environment", str(error)))
                 continue

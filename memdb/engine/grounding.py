@@ -149,15 +149,23 @@ def ground(
     stream_nos = view.stream_nos(question.streams, as_of)
     space_no = view.searched_space(stream_nos, question.space, as_of)
     names = {
-        no: name
-        for no, name in view.state.stream_names.items()
-        if stream_nos is None or no in stream_nos
+        stream.no: stream.name
+        for stream in view.state.streams.values()
+        if stream.space_no == space_no and (stream_nos is None or stream.no in stream_nos)
     }
     gaps = tuple(view.coverage.gaps(names, revision, question.start_ns, question.end_ns))
     if space_no is not None:
-        check_dim(question.feature, view.state.spaces[space_no].dim, "question_feature")
+        space = view.state.spaces[space_no]
+        check_dim(question.feature, space.dim, "question_feature")
         if question.tokens is not None:
-            check_dim(question.tokens, view.state.spaces[space_no].dim, "question_tokens")
+            check_dim(question.tokens, space.dim, "question_tokens")
+        if question.policy != "top" and space.metric != "cosine":
+            raise InvalidArgument(
+                "the published policies compare cosines; this space is not one of cosine",
+                reason="BAD_POLICY",
+                field="policy",
+                value=question.policy,
+            )
     partition = None if space_no is None else view.partitions.get(space_no)
     if partition is None:
         return Grounding((), revision, "none", gaps)
@@ -178,13 +186,16 @@ def ground(
             rows = _newest(partition, allowed)
             scores = partition.matrix.take(rows) @ query
             fallback = "recent" if len(rows) else "none"
-        if question.rerank and len(rows):
-            hits = _reranked(txn, view, partition, question, rows, scores)
-        else:
-            hits = [
-                Hit(_load(txn, view, partition, int(row), question), float(score))
-                for row, score in zip(rows[: question.limit], scores, strict=False)
-            ]
+        first = question.rerank
+        hits: list[Hit] = []
+        if question.tokens is not None:
+            hits += _reranked(txn, view, partition, question, rows[:first], scores[:first])
+        hits += [
+            Hit(_load(txn, view, partition, int(row), question), float(score))
+            for row, score in zip(
+                rows[first : question.limit], scores[first : question.limit], strict=True
+            )
+        ]
     return Grounding(tuple(hits), revision, fallback, gaps)
 
 

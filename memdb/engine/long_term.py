@@ -17,9 +17,9 @@ from memdb.engine.pyramid import LENGTHS_NS, LEVEL_NAMES, Bucket, bucket_start, 
 from memdb.engine.view import View
 from memdb.index.partition import Filter, PartitionView
 from memdb.store import schema
-from memdb.store.environment import Environment
+from memdb.store.environment import Environment, Transaction
 from memdb.store.records import CountersRecord, unpack
-from memdb.store.schema import DAY, HOUR, Table
+from memdb.store.schema import DAY, HOUR, META_COUNTERS, Table
 from memdb.types.fact import LongTermMemory, MemorySpan
 
 
@@ -55,9 +55,12 @@ def long_term(
     if partition is None:
         buckets: Buckets = {}
     elif as_of is None:
-        buckets, revision = _stored(environment, wanted)
+        # Only when no commit came between the view and the transaction are the buckets the view's.
+        buckets = _stored(environment, wanted, revision) or summed_buckets(
+            partition, wanted, revision
+        )
     else:
-        buckets = _summed(partition, wanted, as_of)
+        buckets = summed_buckets(partition, wanted, as_of)
     tokens = _within_budget(buckets, max_tokens)
     names = view.state.stream_names
     cosine = space.metric == "cosine"
@@ -78,20 +81,27 @@ def long_term(
     return LongTermMemory(matrix, spans, space.name, revision)
 
 
-def _stored(environment: Environment, wanted: set[int]) -> tuple[Buckets, int]:
-    """The stored buckets and the revision they are of: one transaction, maybe later than the view."""
-    buckets: Buckets = {}
+def _stored(environment: Environment, wanted: set[int], revision: int) -> Buckets | None:
+    """The stored buckets, None when the store is past ``revision``."""
     with environment.read() as txn:
-        for stream_no in sorted(wanted):
-            for key, stored in txn.scan(Table.PYRAMID, schema.number_key(stream_no)):
-                buckets[schema.split_pyramid_key(key)] = read_bucket(key, stored)
-        counters = txn.get(Table.META, schema.META_COUNTERS)
+        buckets = stored_buckets(txn, wanted)
+        counters = txn.get(Table.META, META_COUNTERS)
         assert counters is not None, "an open user has counters"
-        revision = unpack(Table.META, schema.META_COUNTERS, counters, CountersRecord).revision
-    return buckets, revision
+        stored_revision = unpack(Table.META, META_COUNTERS, counters, CountersRecord).revision
+    return buckets if stored_revision == revision else None
 
 
-def _summed(partition: PartitionView, wanted: set[int], as_of: int) -> Buckets:
+def stored_buckets(txn: Transaction, wanted: set[int]) -> Buckets:
+    """The buckets of the streams ``wanted`` as they are stored; raises `DataLoss`."""
+    return {
+        schema.split_pyramid_key(key): read_bucket(key, stored)
+        for stream_no in sorted(wanted)
+        for key, stored in txn.scan(Table.PYRAMID, schema.number_key(stream_no))
+    }
+
+
+def summed_buckets(partition: PartitionView, wanted: set[int], as_of: int) -> Buckets:
+    """The buckets of the streams ``wanted``, summed from the sealed rows alive at ``as_of``."""
     allowed = partition.allowed(Filter(tuple(sorted(wanted)), sealed_only=True), as_of)
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
     column = partition.columns
@@ -125,8 +135,8 @@ def _within_budget(buckets: Buckets, max_tokens: int) -> list[_Token]:
         needed_by_days -= len(days[day])
         fine = hours[day]
         taken = fine if len(fine) + needed_by_days <= left else days[day]
-        if len(taken) > left:
-            break
-        chosen.extend(taken)
+        chosen.extend(sorted(taken, key=lambda token: -token.start_ns)[:left])
         left -= len(taken)
+        if left <= 0:
+            break
     return sorted(chosen, key=lambda token: (token.start_ns, token.stream_no, token.level))

@@ -60,7 +60,7 @@ class UserMemory:
     def create(cls, path: Path, user: str, config: EngineConfig, clock: Clock) -> UserMemory:
         """Make a new user's directory; after a crash it is whole or absent."""
         record = UserRecord(user, secrets.token_bytes(32), clock.now_ns(), FORMAT)
-        counters = CountersRecord(0, record.created_ns, 0, 0, 0, 0, None)
+        counters = CountersRecord(0, 0, 0, 0, 0, 0, None)
 
         def fill(txn: Transaction) -> None:
             txn.put(Table.META, META_USER, pack(META_USER, record))
@@ -196,7 +196,8 @@ class UserMemory:
                 space = state.spaces[space_no]
                 partition = self._partitions[space_no] = Partition(space.dim, space.metric)
             partition.extend(_rows(clips, revision))
-        for fact in effects.facts:
+        # In the order in which a rebuild meets them: it decides between equal scores.
+        for fact in sorted(effects.facts, key=lambda fact: fact.fact_no):
             self._texts.end(schema.FACT, fact.fact_no, revision)
             documents.append(fact.document)
         self._texts.add(documents)

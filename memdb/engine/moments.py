@@ -49,7 +49,15 @@ def resolve(
     elif isinstance(as_of, str):
         revision = _snapshot_revision(environment, check_id(as_of, "as_of"), now_ns)
     elif isinstance(as_of, datetime):
-        revision = _revision_at(environment, view, as_ns(as_of, "as_of"))
+        time_ns = as_ns(as_of, "as_of")
+        if time_ns > view.state.counters.time_ns and time_ns >= now_ns - now_ns % 1000:
+            raise NotFound(
+                "that moment has not come: a later commit could still belong to it",
+                reason="REVISION_NOT_FOUND",
+                field="as_of",
+                value=as_of.isoformat(),
+            )
+        revision = _revision_at(environment, view, time_ns)
     elif isinstance(as_of, int) and not isinstance(as_of, bool):
         revision = as_of
     else:

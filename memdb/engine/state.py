@@ -61,8 +61,9 @@ class Draft:
         self.user = state.user
         self.id_key = state.id_key
         self.revision = state.counters.revision + 1
-        # Commit times never go back, so that a time names one revision.
-        self.time_ns = max(time_ns, state.counters.time_ns)
+        # Commit times always go forward, also when the clock does not, in whole microseconds as
+        # datetimes have: a time names one revision.
+        self.time_ns = max(time_ns - time_ns % 1000, state.counters.time_ns + 1000)
         self.spaces = dict(state.spaces)
         self.streams = dict(state.streams)
         self._counters = state.counters

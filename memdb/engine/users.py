@@ -78,6 +78,13 @@ class Users:
             self._drop_if_unused(user, slot)
             self._evict()
 
+    def open_memories(self) -> list[tuple[str, UserMemory]]:
+        """The users that are open now."""
+        with self._lock:
+            return [
+                (user, slot.memory) for user, slot in self._slots.items() if slot.memory is not None
+            ]
+
     @contextmanager
     def exclusively(self, user: str) -> Iterator[None]:
         """Close the user and keep it closed for the length of the block, while calls on it wait."""

@@ -1,6 +1,5 @@
-"""Verification: every stored value is whole, the tables agree, and the running indexes equal the
-store.
-"""
+"""Verification: every stored value is whole, the tables agree, and the running indexes equal what a
+rebuild from the store gives."""
 
 from __future__ import annotations
 
@@ -8,11 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from memdb.engine.rebuild import load_partitions, load_state
+from memdb.engine.long_term import Buckets, stored_buckets, summed_buckets
+from memdb.engine.rebuild import load_partitions, load_state, load_texts
 from memdb.engine.view import View
 from memdb.errors import MemdbError
+from memdb.index.columns import ALIVE
+from memdb.index.partition import PartitionView
+from memdb.index.text import TextView
 from memdb.store.environment import Environment, Transaction
 from memdb.store.verify import check_tables
+from memdb.types.arrays import Array
 from memdb.types.change import Discrepancy
 
 
@@ -23,44 +27,96 @@ def verify_user(environment: Environment, view: View) -> tuple[int, int, list[Di
         report = check_tables(txn, user)
         found = list(report.discrepancies)
         if not found:
-            found.extend(_index_differences(txn, view))
+            found.extend(Discrepancy(user, *what) for what in _differences(txn, view))
     return report.clips, report.values, found
 
 
-def _index_differences(txn: Transaction, view: View) -> Iterator[Discrepancy]:
-    """Where the running partitions differ from partitions rebuilt from the store."""
-    user = view.state.user
+def _differences(txn: Transaction, view: View) -> Iterator[tuple[str, str]]:
+    """(where, what) the running memory differs from one made of the store.
+
+    The store may be commits ahead of the view, so rows are compared as they were at its revision.
+    """
     try:
-        rebuilt, _ = load_partitions(txn, load_state(txn, user))
+        state = load_state(txn, view.state.user)
+        rebuilt, coverage = load_partitions(txn, state)
+        texts = load_texts(txn).view()
     except MemdbError as error:
-        yield Discrepancy(user, "index", f"cannot be rebuilt: {error}")
+        yield "index", f"cannot be rebuilt: {error}"
         return
     for space_no in sorted(set(rebuilt) | set(view.partitions)):
-        where = f"index of space {space_no}"
-        running = view.partitions.get(space_no)
         expected = rebuilt[space_no].view() if space_no in rebuilt else None
-        if running is None or expected is None:
-            if (running or expected) is not None and txn_is_newer(txn, view):
-                continue
-            yield Discrepancy(user, where, "is in the index or in the store only")
-            continue
-        # The store may be commits ahead of the view: compare the rows that the view knows.
-        born = expected.columns["birth"] <= np.uint64(view.revision)
-        if int(np.count_nonzero(born)) != running.rows:
-            yield Discrepancy(
-                user, where, f"has {running.rows} rows, the store {int(np.count_nonzero(born))}"
-            )
-            continue
-        for name in ("clip_no", "birth", "start_ns", "end_ns", "stream_no", "seq", "sealed"):
-            if not np.array_equal(running.columns[name], expected.columns[name][born]):
-                yield Discrepancy(user, where, f"column {name} differs from the store")
-        rows = np.flatnonzero(born)
-        if not np.array_equal(
-            running.matrix.take(np.arange(running.rows)), expected.matrix.take(rows)
-        ):
-            yield Discrepancy(user, where, "vectors differ from the store")
+        where = f"index of space {space_no}"
+        yield from ((where, what) for what in _partition(view, space_no, expected))
+        if expected is not None and state.revision == view.revision:
+            yield from (("pyramid", what) for what in _pyramid(txn, view, space_no, expected))
+    yield from (("texts", what) for what in _texts(view.texts, texts, view.revision))
+    names = view.state.stream_names
+    if view.coverage.gaps(names, view.revision) != coverage.gaps(names, view.revision):
+        yield "coverage", "gaps differ from the store"
 
 
-def txn_is_newer(txn: Transaction, view: View) -> bool:
-    """Whether the transaction sees commits that the view does not."""
-    return load_state(txn, view.state.user).revision > view.revision
+def _at(columns: dict[str, Array], name: str, born: Array, revision: int) -> Array:
+    """A column of the rows born by ``revision``, with deaths after it undone."""
+    column = columns[name][born]
+    if name == "death":
+        column = np.where(column > np.uint64(revision), ALIVE, column)
+    return np.asarray(column)
+
+
+def _born(columns: dict[str, Array], revision: int) -> Array:
+    return np.asarray(columns["birth"] <= np.uint64(revision))
+
+
+def _partition(view: View, space_no: int, expected: PartitionView | None) -> Iterator[str]:
+    running = view.partitions.get(space_no)
+    if expected is None:
+        yield "is in the index and not in the store"
+        return
+    born = _born(expected.columns, view.revision)
+    rows = 0 if running is None else running.rows
+    if rows != int(np.count_nonzero(born)):
+        yield f"has {rows} rows, the store {int(np.count_nonzero(born))}"
+        return
+    if running is None:
+        return
+    everything = np.ones(rows, bool)
+    for name in running.columns:
+        mine = _at(running.columns, name, everything, view.revision)
+        if not np.array_equal(mine, _at(expected.columns, name, born, view.revision)):
+            yield f"column {name} differs from the store"
+    alive = _at(running.columns, "death", everything, view.revision) == ALIVE
+    if not np.array_equal(alive if running.head_alive is None else running.head_alive, alive):
+        yield "current versions differ from the store"
+    if running.head_alive is None and not alive.all():
+        yield "superseded versions are taken for current"
+    if not np.array_equal(
+        running.matrix.take(np.arange(rows)), expected.matrix.take(np.flatnonzero(born))
+    ):
+        yield "vectors differ from the store"
+
+
+def _texts(running: TextView, expected: TextView, revision: int) -> Iterator[str]:
+    def documents(texts: TextView) -> list[tuple[int, ...]]:
+        born = _born(texts.columns, revision)
+        names = ("kind", "no", "index", "birth", "death", "length")
+        columns = [_at(texts.columns, name, born, revision).tolist() for name in names]
+        return sorted(zip(*columns, strict=True))
+
+    if documents(running) != documents(expected):
+        yield "utterances or facts differ from the store"
+
+
+def _pyramid(
+    txn: Transaction, view: View, space_no: int, partition: PartitionView
+) -> Iterator[str]:
+    wanted = {s.no for s in view.state.streams.values() if s.space_no == space_no}
+    stored = stored_buckets(txn, wanted)
+    summed: Buckets = summed_buckets(partition, wanted, view.revision)
+    if stored.keys() != summed.keys():
+        yield "hours or days differ from the clips"
+        return
+    for key, bucket in stored.items():
+        # The order of addition within a commit may differ from that of rows.
+        close = np.allclose(bucket.total, summed[key].total, rtol=1e-9, atol=1e-9)
+        if bucket.clips != summed[key].clips or not close:
+            yield f"bucket {key} is not the sum of its clips"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from memdb.engine.hydrate import load_clip
 from memdb.engine.recall import load_fact
 from memdb.engine.view import View
-from memdb.errors import DataLoss
+from memdb.errors import DataLoss, NotFound
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import LogEntry, LogRecord, unpack
@@ -19,6 +19,14 @@ def changes(environment: Environment, view: View, from_revision: int, limit: int
     """Changes of whole commits after ``from_revision``, until ``limit`` is reached or the view's
     revision.
     """
+    if from_revision > view.revision:
+        # Of a user that was erased and made anew, say: going on would lose its changes silently.
+        raise NotFound(
+            f"revisions are 0 to {view.revision}",
+            reason="REVISION_NOT_FOUND",
+            field="from_revision",
+            value=from_revision,
+        )
     found: list[Change] = []
     with environment.read() as txn:
         for revision in range(from_revision + 1, view.revision + 1):

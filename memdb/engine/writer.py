@@ -26,16 +26,23 @@ QUEUE_BYTES_MAX: Final = 256 << 20
 """
 
 
+SHARE_OPERATIONS_MAX: Final = 64
+"""Operations that one caller puts into a group while others wait."""
+
+
 class _Submission:
     """One caller's operations."""
 
-    __slots__ = ("error", "next", "operations", "outcomes", "size", "woken")
+    __slots__ = ("abandoned", "error", "next", "operations", "outcomes", "size", "woken")
 
     def __init__(self, operations: list[Operation]) -> None:
         self.operations = operations
         self.next = 0
+        """Operations that a group has taken."""
         self.outcomes: list[Outcome] = []
         self.error: BaseException | None = None
+        self.abandoned = False
+        """Whether its caller was interrupted while it waited."""
         self.size = sum(payload_bytes(operation) for operation in operations)
         self.woken = threading.Event()
 
@@ -50,11 +57,12 @@ class Writer:
     def __init__(self, commit: Callable[[list[Operation]], list[Outcome]]) -> None:
         self._commit = commit
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._queue: deque[_Submission] = deque()
         self._queued_bytes = 0
-        self._led = False
+        self._leader: _Submission | None = None
+        """The submission whose caller commits for all."""
         self._closed = False
-        self._idle = threading.Condition(self._lock)
 
     def write(self, operations: list[Operation]) -> list[Outcome]:
         """Commit ``operations`` in order; blocks until they are durable and published.
@@ -65,6 +73,30 @@ class Writer:
         if not operations:
             return []
         submission = _Submission(operations)
+        self._enqueue(submission)
+        try:
+            while not submission.done:
+                if self._leader is submission:
+                    self._lead(submission)
+                else:
+                    submission.woken.wait()
+                    submission.woken.clear()
+        except BaseException:
+            # An interrupt, since errors of a commit are settled: nobody may wait for this caller.
+            self._abandon(submission)
+            raise
+        if submission.error is not None:
+            raise submission.error
+        return submission.outcomes
+
+    def close(self) -> None:
+        """Refuse new writes and wait for those in flight."""
+        with self._lock:
+            self._closed = True
+            while self._leader is not None:
+                self._idle.wait()
+
+    def _enqueue(self, submission: _Submission) -> None:
         with self._lock:
             if self._closed:
                 raise Unavailable("the database is closed", reason="CLOSED")
@@ -77,45 +109,44 @@ class Writer:
                 )
             self._queue.append(submission)
             self._queued_bytes += submission.size
-            lead = not self._led
-            self._led = True
-        while True:
-            if lead:
-                self._lead(submission)
-                break
-            submission.woken.wait()
-            submission.woken.clear()
-            if submission.done:
-                break
-            lead = True  # woken without being done: leadership was handed over
-        if submission.error is not None:
-            raise submission.error
-        return submission.outcomes
-
-    def close(self) -> None:
-        """Refuse new writes and wait for those in flight."""
-        with self._lock:
-            self._closed = True
-            while self._led:
-                self._idle.wait()
+            if self._leader is None:
+                self._leader = submission
 
     def _lead(self, own: _Submission) -> None:
         """Commit groups until ``own`` is done, then hand over."""
-        try:
-            while not own.done:
-                self._commit_group()
-        finally:
-            with self._lock:
-                if self._queue:
-                    self._queue[0].woken.set()
-                else:
-                    self._led = False
-                    self._idle.notify_all()
+        while not own.done:
+            self._commit_group()
+        with self._lock:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Make the next waiting caller the leader (under the lock)."""
+        self._leader = self._queue[0] if self._queue else None
+        if self._leader is not None:
+            self._leader.woken.set()
+        else:
+            self._idle.notify_all()
+
+    def _abandon(self, submission: _Submission) -> None:
+        """Forget a caller that was interrupted; what a group has taken of it may be committed."""
+        with self._lock:
+            leads = self._leader is submission
+            submission.abandoned = True
+            # While another leads, a group may hold some of it: `_settle` forgets it then.
+            if submission in self._queue and (leads or submission.next == 0):
+                self._remove(submission)
+            if leads:
+                self._hand_over()
+
+    def _remove(self, submission: _Submission) -> None:
+        self._queue.remove(submission)
+        self._queued_bytes -= submission.size
 
     def _commit_group(self) -> None:
-        with self._lock:
-            group = self._next_group()
+        group: list[tuple[_Submission, Operation]] = []
         try:
+            with self._lock:
+                self._take_group(group)
             outcomes = self._commit([operation for _, operation in group])
         except BaseException as error:
             self._settle(group, None, error)
@@ -124,24 +155,26 @@ class Writer:
             return
         self._settle(group, outcomes, None)
 
-    def _next_group(self) -> list[tuple[_Submission, Operation]]:
-        group: list[tuple[_Submission, Operation]] = []
+    def _take_group(self, group: list[tuple[_Submission, Operation]]) -> None:
+        """Move what the next commit does from the queue to ``group`` (under the lock)."""
         subjects: set[object] = set()
         size = 0
+        share = BATCH_OPERATIONS_MAX if len(self._queue) == 1 else SHARE_OPERATIONS_MAX
         for submission in self._queue:
-            while submission.next < len(submission.operations):
+            taken = 0
+            while submission.next < len(submission.operations) and taken < share:
                 operation = submission.operations[submission.next]
                 what = subject(operation)
                 grown = size + payload_bytes(operation)
                 full = len(group) >= BATCH_OPERATIONS_MAX or (group and grown > BATCH_BYTES_MAX)
                 if full or (what is not None and what in subjects):
-                    return group
+                    return
                 if what is not None:
                     subjects.add(what)
                 size = grown
                 group.append((submission, operation))
                 submission.next += 1
-        return group
+                taken += 1
 
     def _settle(
         self,
@@ -149,17 +182,16 @@ class Writer:
         outcomes: list[Outcome] | None,
         error: BaseException | None,
     ) -> None:
-        finished: list[_Submission] = []
+        """Give each operation its outcome and wake the callers that have all of theirs."""
         for index, (submission, _) in enumerate(group):
             if outcomes is not None:
                 submission.outcomes.append(outcomes[index])
             elif submission.error is None:
                 submission.error = error
-            if submission.done and submission not in finished:
-                finished.append(submission)
+        finished = list(dict.fromkeys(s for s, _ in group if s.done or s.abandoned))
         with self._lock:
             for submission in finished:
-                self._queue.remove(submission)
-                self._queued_bytes -= submission.size
+                if submission in self._queue:
+                    self._remove(submission)
         for submission in finished:
             submission.woken.set()

@@ -11,13 +11,17 @@ from memdb.types.arrays import Array
 def unit_rows(vectors: Array) -> Array:
     """(n, dim) float32 rows of unit length; a zero row stays zero.
 
-    The result of a row does not depend on the rows beside it: norms are summed along each
-    contiguous row on its own.
+    The result of a row does not depend on the rows beside it: every step works along each
+    contiguous row on its own.  Rows are scaled by their largest element first, so that squares
+    neither overflow nor vanish.
     """
     rows = np.ascontiguousarray(vectors, np.float32)
-    norms = np.sqrt(np.add.reduce(rows * rows, axis=1, keepdims=True))
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    largest[largest == 0.0] = 1.0
+    scaled = rows / largest
+    norms = np.sqrt(np.add.reduce(scaled * scaled, axis=1, keepdims=True))
     norms[norms == 0.0] = 1.0
-    return np.asarray(rows / norms)
+    return np.asarray(scaled / norms)
 
 
 def prepared_rows(vectors: Array, *, cosine: bool) -> Array:

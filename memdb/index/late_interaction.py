@@ -7,15 +7,8 @@ the best cosine among the clip's rows.
 
 from __future__ import annotations
 
-import numpy as np
-
+from memdb.index.directions import unit_rows
 from memdb.types.arrays import Array
-
-
-def _unit(rows: Array) -> Array:
-    rows = np.asarray(rows, np.float32)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0.0, norms, np.float32(1.0))
 
 
 def max_sim(question_tokens: Array, short_memory: Array) -> tuple[float, Array]:
@@ -23,6 +16,6 @@ def max_sim(question_tokens: Array, short_memory: Array) -> tuple[float, Array]:
 
     question_tokens: (n, dim); short_memory: (rows, dim).
     """
-    similarity = _unit(question_tokens) @ _unit(short_memory).T
+    similarity = unit_rows(question_tokens) @ unit_rows(short_memory).T
     best = similarity.argmax(axis=1)
     return float(similarity.max(axis=1).mean()), best

@@ -61,16 +61,17 @@ class DataDirectory:
         """Where the user's environment lies, or would."""
         return self.users / blake2b(user.encode(), key=self._secret, digest_size=16).hexdigest()
 
-    def discard(self, path: Path) -> None:
-        """Move a directory out of sight, durably; `empty_trash` then removes its bytes."""
-        path.rename(self.trash / f"{path.name}-{secrets.token_hex(4)}")
+    def discard(self, path: Path) -> Path:
+        """Move a directory out of sight, durably; where it lies now, for `remove`."""
+        discarded = self.trash / f"{path.name}-{secrets.token_hex(4)}"
+        path.rename(discarded)
         sync_directory(path.parent)
         sync_directory(self.trash)
+        return discarded
 
-    def empty_trash(self) -> None:
-        """Remove what was discarded."""
-        for entry in self.trash.iterdir():
-            shutil.rmtree(entry)
+    def remove(self, discarded: Path) -> None:
+        """Remove the bytes of what was discarded, durably."""
+        shutil.rmtree(discarded)
         sync_directory(self.trash)
 
     def close(self) -> None:
@@ -153,4 +154,5 @@ class DataDirectory:
                     shutil.rmtree(entry)
                 else:
                     entry.unlink()
-        self.empty_trash()
+        for discarded in self.trash.iterdir():
+            self.remove(discarded)

@@ -27,9 +27,13 @@ def sync_directory(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Create or replace ``path`` with ``content``; readers see the old or the new, never a part."""
+    """Create or replace ``path`` with ``content``; readers see the old or the new, never a part.
+
+    The owner alone may read it.
+    """
     temporary = path.with_name(f".new-{path.name}-{os.getpid()}")
-    with temporary.open("wb") as file:
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -12,7 +12,9 @@ from memdb.types.stream import StreamInfo
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One operation of one commit.  Exactly the field that ``kind`` names is set."""
+    """One operation of one commit.  The field that ``kind`` names is set, and no other; a fact that
+    was forgotten since is None.
+    """
 
     revision: int
     index: int

@@ -53,4 +53,8 @@ EPOCH_MAX: Final = 2**32 - 1
 TIME_NS_MIN: Final = -(2**62)
 TIME_NS_MAX: Final = 2**62
 """Event times lie in ±146 years around 1970; the sentinels beyond are ours."""
+SNAPSHOTS_MAX: Final = 1000
+"""Live snapshots of one user."""
+STREAMS_MAX: Final = 10_000
+"""Streams of one user."""
 SNAPSHOT_TTL_S_MAX: Final = 30 * 24 * 3600

@@ -52,10 +52,17 @@ def test_a_snapshot_names_a_revision(user: User, door: Stream) -> None:
 
 def test_a_time_names_the_newest_commit_before_it(user: User, door: Stream) -> None:
     door.write(clip(0))
-    later = datetime.now(UTC) + timedelta(hours=1)
+    later = datetime.now(UTC)
 
     assert len(user.ground(QUESTION, as_of=later).hits) == 1
     assert user.clips(as_of=datetime(2001, 1, 1, tzinfo=UTC)) == []
+
+
+def test_a_time_to_come_is_refused(user: User, door: Stream) -> None:
+    door.write(clip(0))
+    with pytest.raises(NotFound) as caught:
+        user.clips(as_of=datetime.now(UTC) + timedelta(hours=1))
+    assert (caught.value.reason, caught.value.field) == ("REVISION_NOT_FOUND", "as_of")
 
 
 def test_values_and_facts_are_read_as_of_too(user: User) -> None:

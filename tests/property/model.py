@@ -225,9 +225,9 @@ class UserModel:
         return outcomes
 
     def committed(self, changes: list[tuple[int, str, object]], now_ns: int) -> None:
-        """Note a commit; commit times never go back."""
+        """Note a commit; commit times always go forward, in whole microseconds."""
         self.revision += 1
-        self.times.append(max(now_ns, self.times[-1]))
+        self.times.append(max(now_ns - now_ns % 1000, self.times[-1] + 1000))
         self.changes += changes
 
     def history(self, stream: str, epoch: int, seq: int) -> list[Version]:

@@ -395,13 +395,24 @@ class EngineMachine(RuleBasedStateMachine):
                 ask(8)
             assert ambiguous.value.reason == "SPACE_REQUIRED"
             return
-        answer = ask(SPACES[next(iter(searched))].dim if searched else 8)
-        assert answer.revision == revision
-        assert list(answer.gaps) == model.gaps(revision, chosen, start, end)
         if not searched:
-            assert answer.hits == ()
+            answer = ask(8)
+            assert (answer.revision, answer.hits, answer.gaps) == (revision, (), ())
             return
         name = next(iter(searched))
+        if policy != "top" and SPACES[name].metric != "cosine":
+            with pytest.raises(MemdbError) as refused_policy:
+                ask(SPACES[name].dim)
+            assert refused_policy.value.reason == "BAD_POLICY"
+            return
+        answer = ask(SPACES[name].dim)
+        assert answer.revision == revision
+        within = [
+            stream
+            for stream, kept_in in there.items()
+            if kept_in.name == name and (chosen is None or stream in chosen)
+        ]
+        assert list(answer.gaps) == model.gaps(revision, within, start, end)
         admitted = model.alive(revision, chosen, start, end, name)
         scored = model.scored(named_vector(question, SPACES[name].dim), admitted)
         self._check_hits(model, answer.hits, scored, policy, limit, min_score, fallback)
