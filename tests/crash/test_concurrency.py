@@ -276,6 +276,7 @@ def test_a_forked_child_is_refused_and_harms_nothing(db: EmbeddedDatabase) -> No
     user = db.user("alice")
     user.stream(STREAM, space=SPACE).write(clip_of("alice", STREAM, 0))
     db.user("bob").stream(STREAM, space=SPACE).write(clip_of("bob", STREAM, 0))
+    folders = sorted((db._directory.path / "users").iterdir())
     calls: tuple[Callable[[], object], ...] = (
         lambda: user.clips(),
         lambda: user.stream(STREAM, space=SPACE).write(clip_of("alice", STREAM, 1)),
@@ -297,6 +298,7 @@ def test_a_forked_child_is_refused_and_harms_nothing(db: EmbeddedDatabase) -> No
         os._exit(refused)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == len(calls)
+    assert sorted((db._directory.path / "users").iterdir()) == folders
     user.stream(STREAM, space=SPACE).write(clip_of("alice", STREAM, 1))
     assert [clip.seq for clip in user.clips()] == [0, 1]
     assert db.users() == ["alice", "bob"]

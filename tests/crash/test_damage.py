@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.schema import USER_TABLES
 from tests.crash.conftest import CYCLES, SEED
 from tests.crash.damage_child import told
 from tests.crash.load import DIM, SPACE, STREAMS, clip_of, versions_of
@@ -26,9 +28,10 @@ from tests.crash.processes import ROOT
 pytestmark = pytest.mark.crash
 
 PAGE = 4096
+PAGE_HEADER = 16
 CASES = max(40, CYCLES)
 """Of each kind."""
-KINDS = ("bit", "bytes", "zero page", "cut", "stale page")
+KINDS = ("bit", "bytes", "hidden entry", "table name", "zero page", "cut", "stale page")
 """The last, an old page where a new one should be (a write that the disk lost), is counted and not
 judged: old pages are consistent with each other, and LMDB 0.9 pages do not say how old they are.
 """
@@ -109,6 +112,18 @@ def damage(path: Path, kind: str, chosen: random.Random) -> None:
         case "bytes":
             for _ in range(16):
                 content[chosen.randrange(len(content))] = chosen.randrange(256)
+        case "hidden entry":
+            # The page says that it holds one entry less: offset 10 flags, offset 12 end of pointers.
+            leaves = [
+                at
+                for at in range(2 * PAGE, len(content), PAGE)
+                if content[at + 10 : at + 12] == b"\x02\x00" and content[at + 12] > PAGE_HEADER + 2
+            ]
+            content[chosen.choice(leaves) + 12] -= 2
+        case "table name":
+            name = chosen.choice(list(USER_TABLES)).value.encode()
+            places = [found.start() for found in re.finditer(re.escape(name), bytes(content))]
+            content[chosen.choice(places)] ^= 1
         case "zero page":
             content[page : page + PAGE] = bytes(PAGE)
         case "stale page":

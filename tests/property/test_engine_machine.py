@@ -171,20 +171,23 @@ class EngineMachine(RuleBasedStateMachine):
             return  # it would simply create the stream there
         self._write(user, stream, space, clips)
 
-    @rule(user=users, mark=marks, copy=marks)
+    @rule(user=users, mark=marks)
     @precondition(lambda self: self._written())
-    def resend(self, user: str, mark: int, copy: int) -> None:
-        """Send again what was sent: the newest version, or a late copy of an earlier one."""
-        version = self._version(user, mark)
+    def resend(self, user: str, mark: int) -> None:
+        """Send again what was sent: the newest version, and late copies of all earlier ones."""
+        user, model = self._known(user)
+        several = [version for version in model.versions if version.death < float("inf")]
+        version = (
+            self._version(user, mark) if not several or mark % 2 else several[mark % len(several)]
+        )
         if version is None:
             return
-        earlier = self._model(user).history(version.stream, version.epoch, version.seq)
-        again = earlier[copy % len(earlier)]
-        outcomes = self._write(
-            user, again.stream, again.space.name, [(again.epoch, again.seq, again.content)]
-        )
-        assert isinstance(outcomes[0], Ack)
-        assert outcomes[0].duplicate
+        for again in model.history(version.stream, version.epoch, version.seq):
+            outcomes = self._write(
+                user, again.stream, again.space.name, [(again.epoch, again.seq, again.content)]
+            )
+            assert isinstance(outcomes[0], Ack)
+            assert outcomes[0].duplicate
 
     @rule(user=users, mark=marks, content=contents())
     @precondition(lambda self: self._written())

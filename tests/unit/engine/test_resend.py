@@ -1,0 +1,97 @@
+"""A number is written once: the same again is a duplicate, another content is refused once sealed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from memdb import AlreadyExists, Clip, Keyframe, SoundEvent, Utterance
+from memdb.engine.database import EmbeddedDatabase
+from tests.unit.engine.conftest import SECOND_NS, clip, vector
+
+
+def test_the_same_again_is_a_duplicate_of_the_same_commit(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    first = door.write(clip(0))
+    door.write(clip(1))
+    again = door.write(clip(0))
+    assert (again.clip_id, again.revision, again.duplicate) == (first.clip_id, first.revision, True)
+    assert db.user("alice").revision() == 2
+
+
+CHANGES = {
+    "start_ns": 1,
+    "end_ns": 11 * SECOND_NS,
+    "global_memory": vector(77),
+    "short_memory": np.zeros((1, 8), np.float16),
+    "frames_per_token_row": 0.25,
+    "transcript": (Utterance(0, 1, "hello"),),
+    "events": (SoundEvent(0, 1, "bark", 0.5),),
+    "keyframes": (Keyframe(0, b"jpeg"),),
+    "labels": {"zone": "porch"},
+    "sealed": False,
+}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_any_other_content_under_a_sealed_number_is_refused(
+    db: EmbeddedDatabase, field: str
+) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    ack = door.write(clip(0))
+    with pytest.raises(AlreadyExists) as refused:
+        door.write(clip(0, **{field: CHANGES[field]}))
+    assert (refused.value.reason, refused.value.field, refused.value.value) == (
+        "SEQ_REUSED",
+        "clip.seq",
+        "0",
+    )
+    assert user.revision() == ack.revision
+    assert [found.revision for found in user.clips()] == [ack.revision]
+
+
+def test_an_open_clip_is_revised_and_late_copies_of_it_are_duplicates(
+    db: EmbeddedDatabase,
+) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    drafts = [clip(0, end_ns=n * SECOND_NS, sealed=False) for n in (1, 2)]
+    acks = [door.write(draft) for draft in (*drafts, clip(0))]
+    assert [ack.revision for ack in acks] == [1, 2, 3]
+    assert len({ack.clip_id for ack in acks}) == 1
+    for draft, ack in zip((*drafts, clip(0)), acks, strict=True):
+        late = door.write(draft)
+        assert (late.duplicate, late.revision) == (True, ack.revision)
+    with pytest.raises(AlreadyExists):
+        door.write(clip(0, end_ns=3 * SECOND_NS, sealed=False))
+    (now,) = user.clips()
+    assert (now.end_ns, now.sealed, now.revision) == (10 * SECOND_NS, True, 3)
+    assert [c.end_ns // SECOND_NS for r in (1, 2, 3) for c in user.clips(as_of=r)] == [1, 2, 10]
+    assert user.clips(as_of=0) == []
+
+
+def test_epochs_number_on_their_own(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    acks = [door.write(clip(0, epoch=epoch, labels={"n": str(epoch)})) for epoch in (0, 1)]
+    assert len({ack.clip_id for ack in acks}) == 2
+    assert [door.ledger(epoch=epoch).next_seq for epoch in (0, 1, 2)] == [1, 1, 0]
+
+
+def test_several_versions_in_one_call_have_a_revision_each(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    batch: list[Clip] = [
+        clip(0, sealed=False, labels={"n": "1"}),
+        clip(1),
+        clip(0, sealed=False, labels={"n": "2"}),
+        clip(0),
+        clip(1),
+    ]
+    acks = door.write_many(batch)
+    assert [(ack.revision, ack.duplicate) for ack in acks] == [
+        (1, False),
+        (1, False),
+        (2, False),
+        (3, False),
+        (1, True),
+    ]
