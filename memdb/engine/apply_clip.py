@@ -86,11 +86,11 @@ def write_clip(
                 value=clip.seq,
             )
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
-    if ledger is None:
-        draft.next_clip_no += 1
     if clip.sealed:
         # Read before anything is written: damage here must refuse the clip whole.
         pyramid.load(txn, stream.no, clip.start_ns, len(clip.global_memory))
+    if ledger is None:
+        draft.next_clip_no += 1
     cosine = draft.spaces[stream.space_no].metric == "cosine"
     vector = prepared_rows(clip.global_memory[None], cosine=cosine)[0]
     place = clips.Placement(
