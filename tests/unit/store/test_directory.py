@@ -1,0 +1,93 @@
+"""The data directory: locked by one, of a known format, whole after a creation cut short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memdb import DataLoss, FailedPrecondition
+from memdb.store.directory import DataDirectory
+
+
+def reason(path: Path, **options: bool) -> str:
+    """Why a directory is not opened."""
+    with pytest.raises((FailedPrecondition, DataLoss)) as refused:
+        DataDirectory(path, **options)
+    return str(refused.value.reason)
+
+
+def test_a_directory_is_opened_once(tmp_path: Path) -> None:
+    opened = DataDirectory(tmp_path)
+    assert reason(tmp_path) == "DIRECTORY_LOCKED"
+    opened.close()
+    DataDirectory(tmp_path).close()
+
+
+def test_names_of_user_directories_tell_nothing_and_stay(tmp_path: Path) -> None:
+    opened = DataDirectory(tmp_path / "one")
+    path = opened.user_path("alice")
+    assert "alice" not in str(path)
+    assert path.parent == tmp_path / "one" / "users"
+    opened.close()
+    again = DataDirectory(tmp_path / "one")
+    assert again.user_path("alice") == path
+    again.close()
+    other = DataDirectory(tmp_path / "two")
+    assert other.user_path("alice").name != path.name
+    other.close()
+
+
+def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    DataDirectory(tmp_path).close()
+    (tmp_path / "FORMAT").write_text("memdb 999\n")
+    assert reason(tmp_path) == "FORMAT_NEWER"
+    assert (tmp_path / "FORMAT").read_text() == "memdb 999\n"
+
+
+@pytest.mark.parametrize("text", ["", "memdb", "other 1\n", "memdb x\n"])
+def test_a_format_that_is_not_ours_is_refused(tmp_path: Path, text: str) -> None:
+    DataDirectory(tmp_path).close()
+    (tmp_path / "FORMAT").write_text(text)
+    assert reason(tmp_path) == "NOT_A_DATABASE"
+
+
+def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert reason(tmp_path) == "NOT_A_DATABASE"
+    assert reason(tmp_path / "absent", create=False) == "NOT_A_DATABASE"
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("left", [(), ("LOCK",), ("LOCK", "SECRET"), ("LOCK", ".new-SECRET-1")])
+def test_a_creation_cut_short_is_done_again(tmp_path: Path, left: tuple[str, ...]) -> None:
+    for name in left:
+        (tmp_path / name).write_bytes(b"half")
+    opened = DataDirectory(tmp_path)
+    opened.user_path("alice")
+    opened.close()
+    DataDirectory(tmp_path).close()
+
+
+@pytest.mark.parametrize("secret", [None, b"", b"short"])
+def test_without_its_secret_nobody_is_found_so_it_is_damage(
+    tmp_path: Path, secret: bytes | None
+) -> None:
+    DataDirectory(tmp_path).close()
+    (tmp_path / "SECRET").unlink()
+    if secret is not None:
+        (tmp_path / "SECRET").write_bytes(secret)
+    assert reason(tmp_path) == "BAD_SECRET"
+    assert reason(tmp_path) == "BAD_SECRET"  # and the lock was given back
+
+
+def test_what_was_discarded_is_gone_at_the_latest_at_the_next_open(tmp_path: Path) -> None:
+    opened = DataDirectory(tmp_path)
+    folder = opened.user_path("alice")
+    folder.mkdir()
+    (folder / "data.mdb").write_bytes(b"memory")
+    opened.discard(folder)
+    assert not folder.exists()
+    opened.close()
+    DataDirectory(tmp_path).close()
+    assert list((tmp_path / "trash").iterdir()) == []

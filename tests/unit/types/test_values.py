@@ -1,0 +1,104 @@
+"""Values at the door: ids, times, arrays, each refused with its field and reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from memdb import InvalidArgument
+from memdb.types.arrays import as_tokens, as_vector, is_finite
+from memdb.types.ids import check_id
+from memdb.types.limits import DIM_MAX, TIME_NS_MAX, TOKENS_MAX
+from memdb.types.times import as_ns, as_text
+
+
+@pytest.mark.parametrize("text", ["a", "A9", "front-door", "x_y.z-0", "0", "a" * 63])
+def test_an_id(text: str) -> None:
+    assert check_id(text, "user") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " a",
+        "a ",
+        ".",
+        "..",
+        "-a",
+        "_a",
+        "a/b",
+        "a\\b",
+        "a\x00",
+        "a\n",
+        "ä",
+        "a" * 64,
+        "%2e",
+        None,
+        7,
+    ],
+)
+def test_no_id(text: object) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        check_id(text, "user")  # type: ignore[arg-type]
+    assert (refused.value.reason, refused.value.field) == ("BAD_ID", "user")
+
+
+def test_times_are_exact_to_what_a_datetime_holds() -> None:
+    moment = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=timezone(timedelta(hours=5)))
+    assert as_ns(moment, "t") == 1_795_417_200_123_457_000
+    assert as_ns(moment.astimezone(UTC), "t") == as_ns(moment, "t")
+    assert as_ns(np.int64(5), "t") == 5  # type: ignore[arg-type]  # taken all the same
+    assert as_text(1_795_417_200_123_457_000) == "2026-11-23T07:00:00.123Z"
+
+
+@pytest.mark.parametrize("time", [datetime(2026, 1, 1), 1.5, True, "now", None, TIME_NS_MAX + 1])  # noqa: DTZ001
+def test_no_time(time: object) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        as_ns(time, "start_ns")  # type: ignore[arg-type]
+    assert (refused.value.reason, refused.value.field) == ("TIME_RANGE", "start_ns")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.zeros((2, 3), np.float32), "BAD_SHAPE"),
+        (np.zeros(0, np.float32), "EMPTY"),
+        (np.zeros(DIM_MAX + 1, np.float32), "BAD_SHAPE"),
+        (np.zeros(3, np.float64), "BAD_DTYPE"),
+        (np.zeros(3, np.int8), "BAD_DTYPE"),
+        (np.array([None, 1], object), "BAD_DTYPE"),
+        (np.zeros(3, ">f4"), "BAD_DTYPE"),
+        (np.array([1, np.nan], np.float32), "NOT_FINITE"),
+        (np.array([1, np.inf], np.float16), "NOT_FINITE"),
+        (np.array([-np.inf, 1], np.float16), "NOT_FINITE"),
+        (np.array([np.nan, -1], np.float16), "NOT_FINITE"),
+        (["a"], "BAD_DTYPE"),
+        ("vector", "BAD_DTYPE"),
+        (None, "BAD_DTYPE"),
+    ],
+)
+def test_no_vector(value: object, reason: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        as_vector(value, "clip.global_memory")
+    assert (refused.value.reason, refused.value.field) == (reason, "clip.global_memory")
+
+
+def test_every_float16_is_judged_as_numpy_judges_it() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    assert [is_finite(every[i : i + 1]) for i in range(0, 1 << 16, 7)] == np.isfinite(
+        every[::7]
+    ).tolist()
+    assert is_finite(every[np.isfinite(every)])
+
+
+def test_accepted_arrays_are_read_only_and_contiguous() -> None:
+    vector = as_vector([1, 2, 3], "v")
+    assert (vector.dtype.name, vector.flags.writeable) == ("float32", False)
+    tokens = as_tokens(np.zeros((4, 8), np.float16)[:, ::2], "t")
+    assert (tokens.shape, tokens.flags.c_contiguous) == ((4, 4), True)
+    assert as_vector(np.zeros((1, 4), np.float32), "v").shape == (4,)
+    with pytest.raises(InvalidArgument):
+        as_tokens(np.zeros((TOKENS_MAX + 1, 1), np.float16), "t")
