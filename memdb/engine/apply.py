@@ -7,6 +7,8 @@ then written, so one that is refused leaves nothing behind and the others of its
 
 from __future__ import annotations
 
+import numpy as np
+
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply_clip import write_clip
 from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
@@ -14,6 +16,7 @@ from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.pyramid import PyramidDraft
 from memdb.engine.state import Draft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
+from memdb.index.directions import unit_rows
 from memdb.store import schema
 from memdb.store.environment import Transaction
 from memdb.store.records import (
@@ -25,6 +28,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import Table
+from memdb.types.arrays import Array
 from memdb.types.limits import SNAPSHOTS_MAX
 from memdb.types.operation import (
     ConfigureUser,
@@ -47,9 +51,15 @@ def apply(txn: Transaction, draft: Draft, operations: list[Operation]) -> Applie
     """Write the operations' effects, the log record and the counters into ``txn``."""
     applied = Applied(draft)
     pyramid = PyramidDraft()
-    for operation in operations:
+    directions = _directions(operations)
+    for index, operation in enumerate(operations):
         try:
-            applied.outcomes.append(_apply_one(txn, applied, pyramid, operation))
+            outcome = (
+                write_clip(txn, applied, pyramid, operation, directions[index])
+                if isinstance(operation, WriteClip)
+                else _apply_one(txn, applied, operation)
+            )
+            applied.outcomes.append(outcome)
         except MemdbError as error:
             applied.outcomes.append(error)
     if applied.changed:
@@ -62,12 +72,33 @@ def apply(txn: Transaction, draft: Draft, operations: list[Operation]) -> Applie
     return applied
 
 
+def _directions(operations: list[Operation]) -> dict[int, Array]:
+    """Global memories of the clips at unit length, by place; all of one dim in one go."""
+    by_dim: dict[int, list[int]] = {}
+    vectors: dict[int, Array] = {}
+    for index, operation in enumerate(operations):
+        if isinstance(operation, WriteClip):
+            vectors[index] = operation.clip.global_memory
+            by_dim.setdefault(len(vectors[index]), []).append(index)
+    for places in by_dim.values():
+        rows = unit_rows(np.array([vectors[place] for place in places], np.float32))
+        vectors.update(zip(places, rows, strict=True))
+    return vectors
+
+
 def _apply_one(
-    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: Operation
+    txn: Transaction,
+    applied: Applied,
+    operation: CreateStream
+    | PutFact
+    | ReviseFact
+    | ForgetFact
+    | PutValue
+    | PutSnapshot
+    | ReleaseSnapshot
+    | ConfigureUser,
 ) -> Outcome:
     match operation:
-        case WriteClip():
-            return write_clip(txn, applied, pyramid, operation)
         case CreateStream(stream=name, space=space):
             stream = stream_of(txn, applied, name, space)
             return StreamInfo(name, applied.draft.spaces[stream.space_no].name, stream.revision)

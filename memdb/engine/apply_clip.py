@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from memdb.engine.applied import Applied
 from memdb.engine.apply_stream import stream_of
 from memdb.engine.checks import check_feature
@@ -9,7 +11,6 @@ from memdb.engine.effects import NewClip
 from memdb.engine.pyramid import PyramidDraft
 from memdb.errors import AlreadyExists, InvalidArgument
 from memdb.index.columns import ALIVE
-from memdb.index.directions import prepared_rows
 from memdb.index.text import Document
 from memdb.store import clips, schema
 from memdb.store.environment import Transaction
@@ -22,7 +23,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import Table
-from memdb.types.arrays import check_dim
+from memdb.types.arrays import Array, check_dim
 from memdb.types.clip import Ack
 from memdb.types.operation import (
     WriteClip,
@@ -52,9 +53,15 @@ def check_clip(space: Space, text_space: Space | None, operation: WriteClip) -> 
 
 
 def write_clip(
-    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: WriteClip
+    txn: Transaction,
+    applied: Applied,
+    pyramid: PyramidDraft,
+    operation: WriteClip,
+    direction: Array,
 ) -> Ack:
     """Store a version of a clip and create its stream if need be.
+
+    direction: (dim,) float32, the clip's global memory at unit length.
 
     Raises `AlreadyExists` (``SEQ_REUSED``), `NotFound` (``STREAM_NOT_FOUND``),
     `FailedPrecondition` (``SPACE_MISMATCH``, ``NO_TEXT_SPACE``), `InvalidArgument`
@@ -86,13 +93,14 @@ def write_clip(
                 value=clip.seq,
             )
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
-    if clip.sealed:
-        # Read before anything is written: damage here must refuse the clip whole.
-        pyramid.load(txn, stream.no, clip.start_ns, len(clip.global_memory))
+    # Read before anything is written: damage here must refuse the clip whole.
+    buckets = (
+        pyramid.load(txn, stream.no, clip.start_ns, len(clip.global_memory)) if clip.sealed else ()
+    )
     if ledger is None:
         draft.next_clip_no += 1
     cosine = draft.spaces[stream.space_no].metric == "cosine"
-    vector = prepared_rows(clip.global_memory[None], cosine=cosine)[0]
+    vector = direction if cosine else np.asarray(clip.global_memory, np.float32)
     place = clips.Placement(
         stream.no, stream.space_no, clip_no, draft.revision, draft.text_space_no
     )
@@ -102,8 +110,7 @@ def write_clip(
         ledger_key,
         pack(ledger_key, LedgerRecord(clip_no, draft.revision, clip.sealed, operation.content)),
     )
-    if clip.sealed:
-        pyramid.add(stream.no, clip.start_ns, vector)
+    pyramid.add(buckets, vector)
     features = clip.transcript_features
     documents = tuple(
         Document(

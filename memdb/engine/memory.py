@@ -34,7 +34,7 @@ from memdb.store.records import CountersRecord, UserRecord, pack, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
 from memdb.store.verify import check_lookups
 from memdb.types.grounding import AsOf
-from memdb.types.operation import Operation, payload_bytes
+from memdb.types.operation import Operation
 
 
 class UserMemory:
@@ -121,7 +121,7 @@ class UserMemory:
         self._notify(self.view.revision)
         self.environment.close()
 
-    def _commit(self, operations: list[Operation]) -> list[Outcome]:
+    def _commit(self, operations: list[Operation], size: int) -> list[Outcome]:
         """One commit; called by one thread at a time."""
         if self._broken is not None:
             raise Unavailable(
@@ -136,9 +136,7 @@ class UserMemory:
             applied = apply(txn, Draft(state, now_ns), operations)
             return applied.changed, applied
 
-        applied = self.environment.write(
-            change, sum(payload_bytes(operation) for operation in operations)
-        )
+        applied = self.environment.write(change, size)
         if applied.changed:
             try:
                 failpoints.hit("index.before")

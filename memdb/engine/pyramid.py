@@ -9,6 +9,7 @@ cosine space) whose start lies in the hour or day (UTC).  Its vector is the dire
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,24 +70,30 @@ class PyramidDraft:
     def __init__(self) -> None:
         self._buckets: dict[bytes, Bucket] = {}
 
-    def load(self, txn: Transaction, stream_no: int, start_ns: int, dim: int) -> None:
-        """Read the buckets of a clip; raises `DataLoss`."""
-        for level in (HOUR, DAY):
-            key = schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
-            if key not in self._buckets:
-                stored = txn.get(Table.PYRAMID, key)
-                self._buckets[key] = (
-                    Bucket(0, np.zeros(dim)) if stored is None else read_bucket(key, stored)
-                )
+    def load(
+        self, txn: Transaction, stream_no: int, start_ns: int, dim: int
+    ) -> tuple[Bucket, Bucket]:
+        """The hour and the day of a clip; raises `DataLoss`."""
+        return self._load(txn, stream_no, HOUR, start_ns, dim), self._load(
+            txn, stream_no, DAY, start_ns, dim
+        )
 
-    def add(self, stream_no: int, start_ns: int, vector: Array) -> None:
+    def add(self, buckets: Sequence[Bucket], vector: Array) -> None:
         """Add a sealed clip to its loaded buckets; ``vector`` as the partition holds it."""
-        row = vector.astype(np.float64)
-        for level in (HOUR, DAY):
-            key = schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
-            bucket = self._buckets[key]
+        for bucket in buckets:
             bucket.clips += 1
-            bucket.total += row
+            bucket.total += vector
+
+    def _load(
+        self, txn: Transaction, stream_no: int, level: int, start_ns: int, dim: int
+    ) -> Bucket:
+        key = schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            stored = txn.get(Table.PYRAMID, key)
+            bucket = Bucket(0, np.zeros(dim)) if stored is None else read_bucket(key, stored)
+            self._buckets[key] = bucket
+        return bucket
 
     def store(self, txn: Transaction) -> None:
         """Write what changed."""

@@ -33,7 +33,7 @@ SHARE_OPERATIONS_MAX: Final = 64
 class _Submission:
     """One caller's operations."""
 
-    __slots__ = ("abandoned", "error", "next", "operations", "outcomes", "size", "woken")
+    __slots__ = ("abandoned", "error", "next", "operations", "outcomes", "size", "sizes", "woken")
 
     def __init__(self, operations: list[Operation]) -> None:
         self.operations = operations
@@ -43,7 +43,8 @@ class _Submission:
         self.error: BaseException | None = None
         self.abandoned = False
         """Whether its caller was interrupted while it waited."""
-        self.size = sum(payload_bytes(operation) for operation in operations)
+        self.sizes = [payload_bytes(operation) for operation in operations]
+        self.size = sum(self.sizes)
         self.woken = threading.Event()
 
     @property
@@ -54,7 +55,7 @@ class _Submission:
 class Writer:
     """The queue of one user."""
 
-    def __init__(self, commit: Callable[[list[Operation]], list[Outcome]]) -> None:
+    def __init__(self, commit: Callable[[list[Operation], int], list[Outcome]]) -> None:
         self._commit = commit
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
@@ -146,8 +147,8 @@ class Writer:
         group: list[tuple[_Submission, Operation]] = []
         try:
             with self._lock:
-                self._take_group(group)
-            outcomes = self._commit([operation for _, operation in group])
+                size = self._take_group(group)
+            outcomes = self._commit([operation for _, operation in group], size)
         except BaseException as error:
             self._settle(group, None, error)
             if not isinstance(error, MemdbError):
@@ -155,8 +156,10 @@ class Writer:
             return
         self._settle(group, outcomes, None)
 
-    def _take_group(self, group: list[tuple[_Submission, Operation]]) -> None:
-        """Move what the next commit does from the queue to ``group`` (under the lock)."""
+    def _take_group(self, group: list[tuple[_Submission, Operation]]) -> int:
+        """Move what the next commit does from the queue to ``group`` (under the lock); its payload
+        bytes.
+        """
         subjects: set[object] = set()
         size = 0
         share = BATCH_OPERATIONS_MAX if len(self._queue) == 1 else SHARE_OPERATIONS_MAX
@@ -165,16 +168,17 @@ class Writer:
             while submission.next < len(submission.operations) and taken < share:
                 operation = submission.operations[submission.next]
                 what = subject(operation)
-                grown = size + payload_bytes(operation)
+                grown = size + submission.sizes[submission.next]
                 full = len(group) >= BATCH_OPERATIONS_MAX or (group and grown > BATCH_BYTES_MAX)
                 if full or (what is not None and what in subjects):
-                    return
+                    return size
                 if what is not None:
                     subjects.add(what)
                 size = grown
                 group.append((submission, operation))
                 submission.next += 1
                 taken += 1
+        return size
 
     def _settle(
         self,

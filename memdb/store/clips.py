@@ -6,8 +6,6 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-import xxhash
-
 from memdb.errors import DataLoss
 from memdb.store import schema
 from memdb.store.envelope import Coding, Kind, seal, unseal
@@ -73,7 +71,15 @@ def put_clip(
         txn.put(
             Table.SHORT_MEMORY,
             key,
-            seal(key, short_memory.payload, Kind.TENSOR, int(short_memory.codec), rows, dim),
+            seal(
+                key,
+                short_memory.payload,
+                Kind.TENSOR,
+                int(short_memory.codec),
+                rows,
+                dim,
+                short_memory.checksum,
+            ),
         )
     for index, keyframe in enumerate(clip.keyframes):
         frame_key = schema.keyframe_key(place.clip_no, place.birth, index)
@@ -141,9 +147,7 @@ def get_short_memory(txn: Transaction, clip_no: int, birth: int) -> EncodedTenso
             value=value.coding,
         )
     payload = bytes(value.payload)
-    return EncodedTensor(
-        Codec(value.coding), (value.rows, value.dim), payload, xxhash.xxh3_64_intdigest(payload)
-    )
+    return EncodedTensor(Codec(value.coding), (value.rows, value.dim), payload, value.checksum)
 
 
 def get_keyframes(txn: Transaction, clip_no: int, birth: int, count: int) -> tuple[Keyframe, ...]:

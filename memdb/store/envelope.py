@@ -13,7 +13,7 @@ it.
          8     4  rows       u32, tensor or vector rows, else 0
         12     4  dim        u32, elements of a row, else 0
         16     8  length     u64, payload bytes
-        24     8  checksum   u64, xxh3_64 of the payload, seeded with xxh3_64(bytes 0..23 + key)
+        24     8  checksum   u64, xxh3_64 of bytes 0..23 + key + xxh3_64(payload) as u64
         32     -  payload
 
 All integers are little-endian.  The key is part of the checksum, so a value that turns up under
@@ -70,47 +70,64 @@ class Value:
     dim: int
     payload: memoryview
     checksum: int
+    """xxh3_64 of the payload."""
 
 
 def seal(
-    key: bytes, payload: bytes, kind: Kind, coding: int = Coding.PLAIN, rows: int = 0, dim: int = 0
+    key: bytes,
+    payload: bytes,
+    kind: Kind,
+    coding: int = Coding.PLAIN,
+    rows: int = 0,
+    dim: int = 0,
+    payload_checksum: int | None = None,
 ) -> bytes:
-    """The stored bytes of ``payload`` under ``key``."""
+    """The stored bytes of ``payload`` under ``key``.
+
+    payload_checksum: xxh3_64 of the payload where it is known already.
+    """
     prefix = HEADER.pack(MAGIC, VERSION, kind, coding, 0, rows, dim, len(payload), 0)[
         :_PREFIX_BYTES
     ]
-    seed = xxhash.xxh3_64_intdigest(prefix + key)
-    checksum = xxhash.xxh3_64_intdigest(payload, seed)
-    return b"".join((prefix, checksum.to_bytes(8, "little"), payload))
+    if payload_checksum is None:
+        payload_checksum = xxhash.xxh3_64_intdigest(payload)
+    return b"".join((prefix, _checksum(prefix, key, payload_checksum), payload))
 
 
 def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Value:
     """Check and open what was stored under ``key``.
 
     Raises `DataLoss` with reason ``TRUNCATED``, ``BAD_ENVELOPE``, ``CHECKSUM`` or ``WRONG_KIND``,
-    naming table and key. The payload is a view of ``stored``: copy it before the transaction that
+    naming table and key.  The payload is a view of ``stored``: copy it before the transaction that
     lent it ends.
     """
     view = memoryview(stored)
-    where = f"{table}/{key.hex()}"
     if len(view) < HEADER.size:
-        raise DataLoss(
-            "value is shorter than its envelope", reason="TRUNCATED", field=where, value=len(view)
-        )
-    magic, version, found, coding, _, rows, dim, length, checksum = HEADER.unpack_from(view)
+        raise _damage("value is shorter than its envelope", "TRUNCATED", table, key, len(view))
+    magic, version, found, coding, _, rows, dim, length, _ = HEADER.unpack_from(view)
     payload = view[HEADER.size :]
     if magic != MAGIC or version != VERSION:
-        raise DataLoss("not a value of this format", reason="BAD_ENVELOPE", field=where)
+        raise _damage("not a value of this format", "BAD_ENVELOPE", table, key)
     if length != len(payload):
-        raise DataLoss(
-            "value has another length than it states",
-            reason="TRUNCATED",
-            field=where,
-            value=len(payload),
+        raise _damage(
+            "value has another length than it states", "TRUNCATED", table, key, len(payload)
         )
-    seed = xxhash.xxh3_64_intdigest(bytes(view[:_PREFIX_BYTES]) + key)
-    if xxhash.xxh3_64_intdigest(payload, seed) != checksum:
-        raise DataLoss("value does not match its checksum", reason="CHECKSUM", field=where)
+    checksum = xxhash.xxh3_64_intdigest(payload)
+    head = bytes(view[: HEADER.size])
+    if _checksum(head[:_PREFIX_BYTES], key, checksum) != head[_PREFIX_BYTES:]:
+        raise _damage("value does not match its checksum", "CHECKSUM", table, key)
     if found != kind:
-        raise DataLoss("value is of another kind", reason="WRONG_KIND", field=where, value=found)
+        raise _damage("value is of another kind", "WRONG_KIND", table, key, found)
     return Value(found, coding, rows, dim, payload, checksum)
+
+
+def _checksum(prefix: bytes, key: bytes, payload_checksum: int) -> bytes:
+    return xxhash.xxh3_64_intdigest(prefix + key + payload_checksum.to_bytes(8, "little")).to_bytes(
+        8, "little"
+    )
+
+
+def _damage(
+    message: str, reason: str, table: str, key: bytes, value: int | None = None
+) -> DataLoss:
+    return DataLoss(message, reason=reason, field=f"{table}/{key.hex()}", value=value)
