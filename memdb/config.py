@@ -33,7 +33,7 @@ class EngineConfig:
     open_users_max: int = 512
     """Users whose environment and indexes are held open; the least recently used is closed above
     it."""
-    map_bytes_initial: int = 1 << 30
+    map_bytes_initial: int = 16 << 30
     """Address space reserved for a user's LMDB map; sparse, grown by doubling."""
     map_bytes_max: int = 1 << 40
     """A user's quota of map; beyond it writes fail with ``QUOTA``."""
