@@ -8,7 +8,9 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,8 +28,12 @@ class Child:
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
+        # Drained, so that a talkative child never waits for us; the end of it explains a death.
+        self._told: deque[bytes] = deque(maxlen=20)
+        self._drain = threading.Thread(target=self._listen, daemon=True)
+        self._drain.start()
 
     def line(self, timeout_s: float = START_TIMEOUT_S) -> dict[str, Any]:
         """The next line that it prints; raises `RuntimeError` when it ends or stays silent."""
@@ -38,9 +44,15 @@ class Child:
                 raise RuntimeError(f"silent for {timeout_s} s")
         text = self.process.stdout.readline()
         if not text:
-            raise RuntimeError(f"ended with {self.process.wait()}")
+            status = self.process.wait()
+            self._drain.join(5)
+            raise RuntimeError(f"ended with {status}: " + b"".join(self._told).decode())
         line: dict[str, Any] = json.loads(text)
         return line
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        self._told.extend(self.process.stderr)
 
     def kill(self) -> int:
         """SIGKILL; the exit status."""
@@ -57,9 +69,15 @@ class Child:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, and let go of its pipes."""
         self.kill()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._drain.join(5)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
 
 
 class Server(Child):
@@ -70,7 +88,11 @@ class Server(Child):
         memdb = str(Path(sys.executable).with_name("memdb"))
         command = [memdb, "serve", "--data", str(data), "--listen", f"unix:{socket}"]
         super().__init__(command, **environment)
-        self.address = str(self.line()["address"])
+        try:
+            self.address = str(self.line()["address"])
+        except BaseException:
+            self.close()
+            raise
 
 
 class Embedded(Child):

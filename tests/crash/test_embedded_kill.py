@@ -114,7 +114,7 @@ def test_a_failpoint(directory: Path, points: Tally, point: str) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("point", ["before_discard", "after_discard", "after_catalog"])
+@pytest.mark.parametrize("point", ["before_discard", "after_discard", "after_remove"])
 def test_an_erasure_cut_short_is_all_or_nothing(directory: Path, point: str) -> None:
     data = directory / "data"
     with memdb.open(data) as db:
