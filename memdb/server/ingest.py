@@ -103,14 +103,17 @@ class Ingest:
         try:
             while (data := await receive()) is not None:
                 if len(data) <= INLINE_BYTES_MAX:
-                    clip = _clip(data, epoch)
+                    clips, error = _clips(data, epoch)
                 else:
-                    clip = await self._pools.read.run(_clip, data, epoch)
-                self._ready.append(clip)
+                    clips, error = await self._pools.read.run(_clips, data, epoch)
+                self._ready += clips
                 self._ready_bytes += len(data)
-                self._in_flight += 1
+                self._in_flight += len(clips)
                 self._in_flight_bytes += len(data)
                 self._work.set()
+                if error is not None:
+                    self._refusal = error
+                    return
                 while self._in_flight >= CLIPS_MAX or self._in_flight_bytes >= BYTES_MAX:
                     self._room.clear()
                     await self._room.wait()
@@ -122,9 +125,9 @@ class Ingest:
 
     def _open(self, data: bytes) -> tuple[pb.IngestStart, bytes]:
         request = parse(pb.IngestClipsRequest, data)
-        if request.WhichOneof("message") != "start":
+        if not request.HasField("start") or request.clips:
             raise InvalidArgument(
-                "the first message is a start", reason="START_EXPECTED", field="start"
+                "the first message is a start alone", reason="START_EXPECTED", field="start"
             )
         start = request.start
         ledger = self._database.user(start.user).stream(start.stream).ledger(epoch=start.epoch)
@@ -132,21 +135,28 @@ class Ingest:
         return start, response.SerializeToString()
 
 
-def _clip(data: bytes, epoch: int) -> Clip:
+def _clips(data: bytes, epoch: int) -> tuple[list[Clip], MemdbError | None]:
+    """The clips of a message before the first bad one, and its error."""
     request = parse(pb.IngestClipsRequest, data)
-    if request.WhichOneof("message") != "clip":
+    if request.HasField("start") or not request.clips:
         raise InvalidArgument(
-            "every message after the first is a clip", reason="CLIP_EXPECTED", field="clip"
+            "every message after the first has clips", reason="CLIP_EXPECTED", field="clips"
         )
-    clip = clip_from_proto(request.clip)
-    if clip.epoch != epoch:
-        raise InvalidArgument(
-            f"this ingest is of epoch {epoch}",
-            reason="EPOCH_MISMATCH",
-            field="clip.epoch",
-            value=clip.epoch,
-        )
-    return clip
+    clips: list[Clip] = []
+    for message in request.clips:
+        try:
+            clip = clip_from_proto(message)
+            if clip.epoch != epoch:
+                raise InvalidArgument(
+                    f"this ingest is of epoch {epoch}",
+                    reason="EPOCH_MISMATCH",
+                    field="clip.epoch",
+                    value=clip.epoch,
+                )
+        except MemdbError as error:
+            return clips, error
+        clips.append(clip)
+    return clips, None
 
 
 def _commit(

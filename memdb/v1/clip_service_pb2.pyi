@@ -149,33 +149,31 @@ Global___IngestStart: _TypeAlias = IngestStart  # noqa: Y015
 
 @_typing.final
 class IngestClipsRequest(_message.Message):
-    """A message of an ingest: first a start, then clips."""
+    """A message of an ingest: first a start alone, then clips, as many as are at hand."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
-    CLIP_FIELD_NUMBER: _builtins.int
+    CLIPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start(self) -> Global___IngestStart:
         """The first message."""
 
     @_builtins.property
-    def clip(self) -> _types_pb2.Clip:
-        """Every other message."""
+    def clips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Clip]:
+        """Every other message: consecutive clips, at least one."""
 
     def __init__(
         self,
         *,
         start: Global___IngestStart | None = ...,
-        clip: _types_pb2.Clip | None = ...,
+        clips: _abc.Iterable[_types_pb2.Clip] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "message", b"message", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip", b"clip", "message", b"message", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clips", b"clips", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "clip"]  # noqa: Y015
-    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestClipsRequest: _TypeAlias = IngestClipsRequest  # noqa: Y015
 

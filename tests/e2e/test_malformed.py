@@ -417,7 +417,7 @@ def test_bad_clips(served: Served, changes: dict[str, Any], reason: str, field: 
     message = bad_clip(changes)
     write = clip_pb.WriteClipsRequest(user="u", stream="cam", clips=[message])
     start = clip_pb.IngestClipsRequest(start=clip_pb.IngestStart(user="u", stream="cam"))
-    sent = clip_pb.IngestClipsRequest(clip=message)
+    sent = clip_pb.IngestClipsRequest(clips=[message])
     unary = refusal(served, method_named("WriteClips"), write.SerializeToString())
     streamed = refusal(
         served, method_named("IngestClips"), start.SerializeToString(), sent.SerializeToString()

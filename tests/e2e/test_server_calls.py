@@ -263,7 +263,7 @@ def start(**changes: Any) -> clip_pb.IngestClipsRequest:
 
 
 def sent(item: Any) -> clip_pb.IngestClipsRequest:
-    return clip_pb.IngestClipsRequest(clip=clip_to_proto(item))
+    return clip_pb.IngestClipsRequest(clips=[clip_to_proto(item)])
 
 
 def test_ingest_acknowledges_in_order_and_resumes(served: Served) -> None:
@@ -279,16 +279,21 @@ def test_ingest_acknowledges_in_order_and_resumes(served: Served) -> None:
 
 def test_ingest_ends_at_the_first_refused_clip(served: Served) -> None:
     bad = clip_pb.IngestClipsRequest(
-        clip=clip_to_proto(clip(2, global_memory=vector(1, 5), short_memory=None))
+        clips=[
+            clip_to_proto(clip(2)),
+            clip_to_proto(clip(3, global_memory=vector(1, 5), short_memory=None)),
+            clip_to_proto(clip(4)),
+        ]
     )
     acks: list[Any] = []
-    answers = ingest(served, start(), sent(clip(0)), sent(clip(1)), bad, sent(clip(3)))
+    answers = ingest(served, start(), sent(clip(0)), sent(clip(1)), bad, sent(clip(5)))
     with pytest.raises(grpc.RpcError) as caught:
         collect(answers, acks)
     error = error_of(caught.value)
     assert isinstance(error, InvalidArgument)
     assert (error.reason, error.field) == ("DIM_MISMATCH", "clip.global_memory")
-    assert len(acks) == 2
+    # The good one before the bad in its message counts too.
+    assert len(acks) == 3
 
 
 @pytest.mark.parametrize(
@@ -298,6 +303,7 @@ def test_ingest_ends_at_the_first_refused_clip(served: Served) -> None:
         ([sent(clip(0))], "START_EXPECTED"),
         ([clip_pb.IngestClipsRequest()], "START_EXPECTED"),
         ([start(), start()], "CLIP_EXPECTED"),
+        ([start(), clip_pb.IngestClipsRequest()], "CLIP_EXPECTED"),
         ([start(epoch=3), sent(clip(0))], "EPOCH_MISMATCH"),
         ([start(user="../x")], "BAD_ID"),
         ([start(stream="")], "BAD_ID"),

@@ -124,7 +124,7 @@ def test_an_agent_that_vanishes_leaves_whole_clips(served: Served) -> None:
         yield clip_pb.IngestClipsRequest(start=start)
         seq = 1
         while not stop.is_set():
-            yield clip_pb.IngestClipsRequest(clip=clip_to_proto(clip(seq)))
+            yield clip_pb.IngestClipsRequest(clips=[clip_to_proto(clip(seq))])
             seq += 1
 
     answers: Any = served.clips.IngestClips(endless())

@@ -147,7 +147,7 @@ def endless_clips() -> Iterator[clip_pb.IngestClipsRequest]:
     start = clip_pb.IngestStart(user="u", stream="cam", space="p")
     yield clip_pb.IngestClipsRequest(start=start)
     for seq in range(1_000_000):
-        yield clip_pb.IngestClipsRequest(clip=clip_to_proto(clip(seq)))
+        yield clip_pb.IngestClipsRequest(clips=[clip_to_proto(clip(seq))])
         time.sleep(0.002)
 
 

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 import grpc
 import grpc.aio
 
+from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb_client._options import CHANNEL_OPTIONS, Target
 
 _P = ParamSpec("_P")
@@ -39,6 +40,16 @@ def open_channel(target: Target) -> Channel:
     if target.credentials is None:
         return grpc.aio.insecure_channel(target.address, options=CHANNEL_OPTIONS)
     return grpc.aio.secure_channel(target.address, target.credentials, options=CHANNEL_OPTIONS)
+
+
+def ingest_call(
+    channel: Channel,
+) -> grpc.aio.StreamStreamMultiCallable[bytes, clip_pb.IngestClipsResponse]:
+    """`ClipService.IngestClips` for requests that are serialised already."""
+    return channel.stream_stream(
+        "/memdb.v1.ClipService/IngestClips",
+        response_deserializer=clip_pb.IngestClipsResponse.FromString,
+    )
 
 
 async def close_channel(channel: Channel) -> None:

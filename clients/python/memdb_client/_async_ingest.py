@@ -96,7 +96,7 @@ class AsyncIngestWriter:
         Raises the first error of an earlier clip, and `InvalidArgument` when this clip is of
         another epoch.
         """
-        message = clip_pb.IngestClipsRequest(clip=clip_message(clip))
+        message = clip_message(clip)
         if clip.epoch != self._start.epoch:
             raise InvalidArgument(
                 f"this writer writes epoch {self._start.epoch}",
@@ -104,12 +104,12 @@ class AsyncIngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        size = message.ByteSize()
+        data = clip_pb.IngestClipsRequest(clips=[message]).SerializeToString()
         await self.open()
         async with self._changed:
             self._check_open()
-            await self._wait_until(lambda: self._window.has_room(size))
-            self._window.add(message, size)
+            await self._wait_until(lambda: self._window.has_room(len(data)))
+            self._window.add(data, clip.seq, sealed=clip.sealed)
             self._changed.notify_all()
 
     async def flush(self) -> list[Ack]:
@@ -227,9 +227,7 @@ class AsyncIngestWriter:
                 return None, "", False
             self._attempt += 1
             self._window.restart(one_by_one)
-            call = self._rpc.clips.IngestClips(
-                self._requests(self._attempt), metadata=self._rpc.metadata
-            )
+            call = self._rpc.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
             self._call = call
         try:
             async for answer in call:
@@ -259,21 +257,21 @@ class AsyncIngestWriter:
                 self._attempt += 1
                 self._changed.notify_all()
 
-    async def _requests(self, attempt: int) -> compat.Answers[clip_pb.IngestClipsRequest]:
+    async def _requests(self, attempt: int) -> compat.Answers[bytes]:
         """What one call sends: the start, then clips as they come, until the writer or the call
-        ends.
+        ends; as bytes, since a clip is serialised once however often it is sent.
         """
-        yield clip_pb.IngestClipsRequest(start=self._start)
+        yield clip_pb.IngestClipsRequest(start=self._start).SerializeToString()
         while True:
             async with self._changed:
-                message = None
-                while message is None:
+                message = b""
+                while not message:
                     if self._attempt != attempt:
                         return
                     # Not before the start is taken: its refusal must not meet a clip (STATUS_LOST).
                     if self._started_attempt == attempt:
                         message = self._window.next_to_send()
-                    if message is None:
+                    if not message:
                         if self._is_closing:
                             return
                         await self._changed.wait()

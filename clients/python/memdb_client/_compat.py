@@ -13,6 +13,7 @@ from typing import ParamSpec, Self, TypeAlias, TypeVar
 
 import grpc
 
+from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb_client._options import CHANNEL_OPTIONS, Target
 
 _P = ParamSpec("_P")
@@ -38,6 +39,16 @@ def open_channel(target: Target) -> Channel:
     if target.credentials is None:
         return grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS)
     return grpc.secure_channel(target.address, target.credentials, options=CHANNEL_OPTIONS)
+
+
+def ingest_call(
+    channel: Channel,
+) -> grpc.StreamStreamMultiCallable[bytes, clip_pb.IngestClipsResponse]:
+    """`ClipService.IngestClips` for requests that are serialised already."""
+    return channel.stream_stream(
+        "/memdb.v1.ClipService/IngestClips",
+        response_deserializer=clip_pb.IngestClipsResponse.FromString,
+    )
 
 
 def close_channel(channel: Channel) -> None:

@@ -34,6 +34,7 @@ class Rpc:
         self._channel = compat.open_channel(target)
         self._is_closed = False
         self.clips = ClipServiceStub(self._channel)
+        self.ingest = compat.ingest_call(self._channel)
         self.databases = DatabaseServiceStub(self._channel)
         self.groundings = GroundingServiceStub(self._channel)
         self.memories = MemoryServiceStub(self._channel)

@@ -14,18 +14,21 @@ from typing import Final
 
 from memdb.errors import Internal
 from memdb.types.clip import Ack
-from memdb.v1 import clip_service_pb2 as clip_pb
 
 WINDOW_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of unacknowledged clips that a writer holds; one clip always fits."""
+MESSAGE_BYTES: Final = 2 * 1024 * 1024
+"""Bytes that one message of several clips may have; bounded, so that acknowledgements keep coming."""
 ACKS_KEPT_MAX: Final = 65_536
 """Acknowledgements kept for the next `flush`; a writer that never flushes forgets the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    message: clip_pb.IngestClipsRequest
-    size: int
+    data: bytes
+    """An `IngestClipsRequest` with the one clip; several put together are one with all of them."""
+    seq: int
+    sealed: bool
 
 
 class Window:
@@ -55,20 +58,29 @@ class Window:
             return True
         return len(self._pending) < self._clips_max and self._bytes + size <= self._bytes_max
 
-    def add(self, message: clip_pb.IngestClipsRequest, size: int) -> None:
-        """Queue a clip of ``size`` bytes behind the others."""
-        self._pending.append(_Pending(message, size))
-        self._bytes += size
+    def add(self, data: bytes, seq: int, *, sealed: bool) -> None:
+        """Queue a clip, serialised as a request of its own, behind the others."""
+        self._pending.append(_Pending(data, seq, sealed))
+        self._bytes += len(data)
 
-    def next_to_send(self) -> clip_pb.IngestClipsRequest | None:
-        """The first clip that the current call has not been given, marked as given; None when
-        there is none.
+    def next_to_send(self) -> bytes:
+        """A request with the first clips that the current call has not been given, marked as given;
+        empty when there is none.
+
+        As many as wait and fit `MESSAGE_BYTES`: a lone clip goes at once, a crowd shares messages.
         """
-        if self._sent == len(self._pending) or (self._one_by_one and self._sent):
-            return None
-        message = self._pending[self._sent].message
-        self._sent += 1
-        return message
+        if self._one_by_one and self._sent:
+            return b""
+        parts: list[bytes] = []
+        size = 0
+        while self._sent < len(self._pending):
+            data = self._pending[self._sent].data
+            if parts and (size + len(data) > MESSAGE_BYTES or self._one_by_one):
+                break
+            parts.append(data)
+            size += len(data)
+            self._sent += 1
+        return b"".join(parts)
 
     def restart(self, one_by_one: bool = False) -> None:
         """A new call begins: everything unacknowledged goes again, from the oldest.
@@ -92,11 +104,11 @@ class Window:
             done = self._pending.popleft()
             self._sent -= 1
             self._one_by_one = max(0, self._one_by_one - 1)
-            self._bytes -= done.size
+            self._bytes -= len(done.data)
             self._answers.append(ack)
             self.acks += 1
-            if done.message.clip.sealed:
-                self.next_seq = max(self.next_seq, done.message.clip.seq + 1)
+            if done.sealed:
+                self.next_seq = max(self.next_seq, done.seq + 1)
 
     def take_answers(self) -> list[Ack]:
         """The acknowledgements since the last call, in the order sent."""

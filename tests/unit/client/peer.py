@@ -68,8 +68,8 @@ class _Clips(clip_service_pb2_grpc.ClipServiceServicer):
                 stream=start.stream, next_seq=max(script.stored, default=-1) + 1
             )
         )
-        for count, request in enumerate(request_iterator, 1):
-            clip = request.clip
+        clips = (clip for request in request_iterator for clip in request.clips)
+        for count, clip in enumerate(clips, 1):
             script.received.append(clip.seq)
             if clip.seq == script.refuse_seq:
                 _fail(context, InvalidArgument("refused", reason="DIM_MISMATCH", field="clip"))

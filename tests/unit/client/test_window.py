@@ -12,8 +12,12 @@ from memdb_client import _window
 from memdb_client._window import Window
 
 
-def message(seq: int, *, sealed: bool = True) -> clip_pb.IngestClipsRequest:
-    return clip_pb.IngestClipsRequest(clip=pb.Clip(seq=seq, sealed=sealed))
+def data(seq: int) -> bytes:
+    return clip_pb.IngestClipsRequest(clips=[pb.Clip(seq=seq, sealed=True)]).SerializeToString()
+
+
+def add(window: Window, seq: int, *, sealed: bool = True) -> None:
+    window.add(data(seq), seq, sealed=sealed)
 
 
 def ack(seq: int) -> Ack:
@@ -22,8 +26,8 @@ def ack(seq: int) -> Ack:
 
 def sent(window: Window) -> list[int]:
     numbers = []
-    while (request := window.next_to_send()) is not None:
-        numbers.append(request.clip.seq)
+    while request := window.next_to_send():
+        numbers += [clip.seq for clip in clip_pb.IngestClipsRequest.FromString(request).clips]
     return numbers
 
 
@@ -31,17 +35,28 @@ def sent(window: Window) -> list[int]:
 def window() -> Window:
     window = Window(4)
     for seq in range(4):
-        window.add(message(seq), 10)
+        add(window, seq)
     return window
 
 
 def test_it_is_full_by_count_or_by_bytes_but_one_clip_always_fits(window: Window) -> None:
     assert not window.has_room(1)
-    small = Window(4, bytes_max=25)
+    small = Window(4, bytes_max=len(data(0)) + 5)
     assert small.has_room(1_000)
-    small.add(message(0), 20)
+    add(small, 0)
     assert small.has_room(5)
     assert not small.has_room(6)
+
+
+def test_a_crowd_shares_messages_up_to_their_size(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_window, "MESSAGE_BYTES", 3 * len(data(1)))
+    first = clip_pb.IngestClipsRequest.FromString(window.next_to_send())
+    second = clip_pb.IngestClipsRequest.FromString(window.next_to_send())
+    assert [clip.seq for clip in first.clips] == [0, 1, 2]
+    assert [clip.seq for clip in second.clips] == [3]
+    assert window.next_to_send() == b""
 
 
 def test_each_clip_goes_once_in_order(window: Window) -> None:
@@ -75,16 +90,16 @@ def test_one_by_one_each_waits_for_the_one_before_until_all_are_settled(window: 
         window.settle([ack(seq)])
     assert window.is_empty
 
-    window.add(message(4), 10)
-    window.add(message(5), 10)
+    add(window, 4)
+    add(window, 5)
     assert sent(window) == [4, 5]
 
 
 def test_the_ledger_and_sealed_clips_move_next_seq() -> None:
     window = Window(4)
     window.started(7)
-    window.add(message(7, sealed=False), 1)
-    window.add(message(3), 1)
+    add(window, 7, sealed=False)
+    add(window, 3)
     sent(window)
     window.settle([ack(7), ack(3)])
     assert window.next_seq == 7
@@ -92,7 +107,7 @@ def test_the_ledger_and_sealed_clips_move_next_seq() -> None:
 
 def test_an_acknowledgement_of_nothing_is_the_servers_fault() -> None:
     window = Window(4)
-    window.add(message(0), 1)
+    add(window, 0)
     with pytest.raises(Internal):
         window.settle([ack(0)])
 
@@ -103,7 +118,7 @@ def test_a_writer_that_never_flushes_keeps_a_bounded_number_of_answers(
     monkeypatch.setattr(_window, "ACKS_KEPT_MAX", 3)
     window = Window(8)
     for seq in range(5):
-        window.add(message(seq), 1)
+        add(window, seq)
     sent(window)
     window.settle([ack(seq) for seq in range(5)])
 

@@ -50,7 +50,7 @@ class Line:
         clip = Clip(
             seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector, keyframes=keyframes
         )
-        message = pb.IngestClipsRequest(clip=clip_to_proto(clip))
+        message = pb.IngestClipsRequest(clips=[clip_to_proto(clip)])
         self.incoming.put_nowait(message.SerializeToString())
 
     def end(self) -> None:
