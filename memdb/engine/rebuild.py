@@ -70,6 +70,8 @@ def load_state(txn: Transaction, user: str) -> UserState:
         for key, value in txn.scan(Table.STREAMS)
         for stream in (unpack(Table.STREAMS, key, value, StreamRecord),)
     }
+    expect_entries(txn, Table.SPACES, len(spaces))
+    expect_entries(txn, Table.STREAMS, len(streams))
     counters = unpack(Table.META, META_COUNTERS, stored_counters, CountersRecord)
     return UserState(user, record.id_key, counters, spaces, streams)
 
