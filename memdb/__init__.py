@@ -43,9 +43,17 @@ def open(path: str | os.PathLike[str]) -> EmbeddedDatabase:  # noqa: A001 - the 
     Raises `FailedPrecondition` (``DIRECTORY_LOCKED``) when another process has it open,
     (``FORMAT_NEWER``) when a newer memdb wrote it.  Needs the extra ``memdb[server]``.
     """
-    # Imported here so that `import memdb` stays light for clients.
-    from memdb.engine.database import EmbeddedDatabase  # noqa: PLC0415
-
+    try:
+        # Imported here so that `import memdb` stays light for clients.
+        from memdb.engine.database import EmbeddedDatabase  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "memdb":
+            raise
+        raise FailedPrecondition(
+            f'{error.name} is not installed: memdb.open needs the extra "memdb[server]"',
+            reason="EXTRA_MISSING",
+            field="path",
+        ) from error
     return EmbeddedDatabase(path)
 
 

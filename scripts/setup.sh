@@ -31,7 +31,7 @@ say "$(grep -c '==' requirements/lock.txt) locked packages"
 "$venv/bin/pip" install -qq --no-compile --no-deps --require-hashes --only-binary :all: -r requirements/lock.txt
 say "$(cat requirements/torch.txt)"
 # shellcheck disable=SC2086  # TORCH_ARGS is a list of options
-"$venv/bin/pip" install -qq --no-compile $torch_args -r requirements/torch.txt
+"$venv/bin/pip" install -qq --no-compile --no-deps $torch_args -r requirements/torch.txt
 say "memdb itself, editable"
 "$venv/bin/pip" install -qq --no-compile --no-deps --no-build-isolation -e .
 say "done"

@@ -1,6 +1,6 @@
 """``memdb VERB``: serve a database, verify one, show the configuration.
 
-Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage.
+Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ import memdb
 from memdb.cli import config, serve, verify
 from memdb.errors import MemdbError
 
+INTERRUPTED = 130
+OURS = ("memdb", "memdb_client")
+"""Packages whose absence is a bug of ours, not an extra that was left out."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="memdb", description="A persistent memory database for agents that watch and listen."
+        prog="memdb",
+        description="A persistent memory database for agents that watch and listen.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"memdb {memdb.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
@@ -29,6 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemdbError as error:
         print(f"memdb: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        print(
+            f'memdb: {error.name} is not installed: the server needs the extra "memdb[server]"',
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        # While starting; once it serves, an interrupt is an orderly stop.
+        return INTERRUPTED
     return status
 
 

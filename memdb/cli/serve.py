@@ -32,6 +32,7 @@ def add_to(verbs: Any) -> None:
     """Add the command to the parser."""
     parser = verbs.add_parser(
         "serve",
+        allow_abbrev=False,
         help="serve a database over gRPC",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

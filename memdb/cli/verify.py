@@ -20,6 +20,7 @@ def add_to(verbs: Any) -> None:
     """Add the command to the parser."""
     parser = verbs.add_parser(
         "verify",
+        allow_abbrev=False,
         help="check every stored value and every index",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
