@@ -1,15 +1,19 @@
-"""Pipelined writing, embedded: clips are gathered into commits of several.
+"""Pipelined writing, embedded: while one group of clips is committed, the next is made ready.
 
-An open clip is committed at once, together with what is waiting: it must be visible within one
-write.
+`send` codes and hashes a clip in the caller's thread and queues it; a thread of the writer commits
+the groups one after the other.  A group goes when it has `GROUP_CLIPS` clips, and at once when a
+clip is open, which must be seen soon; `flush` and `close` send what is left.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
 
-from memdb.errors import InvalidArgument
+from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError
 from memdb.types.clip import Ack, Clip
+from memdb.types.operation import WriteClip
 
 if TYPE_CHECKING:
     from memdb.engine.stream import EmbeddedStream
@@ -18,15 +22,24 @@ GROUP_CLIPS: Final = 8
 
 
 class EmbeddedIngestWriter:
-    """`memdb.types.database.IngestWriter`; for one thread."""
+    """`memdb.types.database.IngestWriter`; for one thread.
+
+    After a refused clip every further call raises that error; open another writer, whose
+    ``next_seq`` says where to go on.
+    """
 
     def __init__(self, stream: EmbeddedStream, epoch: int, window: int) -> None:
         self._stream = stream
         self._epoch = epoch
         self._group = min(window, GROUP_CLIPS)
-        self._waiting: list[Clip] = []
+        self._groups_max = max(1, window // self._group)
+        self._waiting: list[WriteClip] = []
+        self._committing: deque[Future[list[Ack]]] = deque()
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix=f"memdb-ingest-{stream.name}")
         self._new_acks: list[Ack] = []
         self._acks = 0
+        self._error: MemdbError | None = None
+        self._closed = False
 
     @property
     def next_seq(self) -> int:
@@ -34,27 +47,42 @@ class EmbeddedIngestWriter:
 
     @property
     def acks(self) -> int:
+        self._settle_done()
         return self._acks
 
     def send(self, clip: Clip) -> None:
+        self._check_open()
+        operation = self._stream.prepare(clip)
         if clip.epoch != self._epoch:
             raise InvalidArgument(
-                f"this writer is for epoch {self._epoch}",
+                f"this writer writes epoch {self._epoch}",
                 reason="EPOCH_MISMATCH",
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        self._waiting.append(clip)
+        self._settle_done()
+        self._raise_error()
+        self._waiting.append(operation)
         if len(self._waiting) >= self._group or not clip.sealed:
             self._commit()
 
     def flush(self) -> list[Ack]:
+        self._check_open()
         self._commit()
+        while self._committing:
+            self._settle()
+        self._raise_error()
         acks, self._new_acks = self._new_acks, []
         return acks
 
     def close(self) -> None:
-        self._commit()
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._closed = True
+            self._committer.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -62,10 +90,41 @@ class EmbeddedIngestWriter:
     def __exit__(self, *exc_info: object) -> None:
         if not any(exc_info):
             self.close()
+        else:
+            # What is queued may be committed; what the caller was not told it sends again anyway.
+            self._closed = True
+            self._committer.shutdown(cancel_futures=True)
 
     def _commit(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            acks = self._stream.write_many(waiting)
+        """Hand the waiting clips to the committer, once there is room."""
+        while len(self._committing) >= self._groups_max:
+            self._settle()
+        self._raise_error()
+        if self._waiting:
+            self._committing.append(
+                self._committer.submit(self._stream.write_prepared, self._waiting)
+            )
+            self._waiting = []
+
+    def _settle_done(self) -> None:
+        while self._committing and self._committing[0].done():
+            self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the oldest group."""
+        try:
+            acks = self._committing.popleft().result()
+        except MemdbError as error:
+            self._error = self._error or error
+            return
+        if self._error is None:
             self._acks += len(acks)
             self._new_acks.extend(acks)
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FailedPrecondition("the writer is closed", reason="CLOSED")

@@ -13,7 +13,7 @@ from memdb.types import limits
 from memdb.types.clip import Ack, Clip, check_int
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
-from memdb.types.operation import CreateStream
+from memdb.types.operation import CreateStream, WriteClip
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time
@@ -52,12 +52,16 @@ class EmbeddedStream:
     def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
         for clip in clips:
             _check_clip(clip)
-        acks: list[Ack] = []
-        for outcome in self._user.write_batch(self._name, clips, space=self._space):
-            if isinstance(outcome, MemdbError):
-                raise outcome
-            acks.append(outcome)
-        return acks
+        return _acknowledged(self._user.write_batch(self._name, clips, space=self._space))
+
+    def prepare(self, clip: Clip) -> WriteClip:
+        """The operation that writes a clip here; raises as `write` does for a bad clip."""
+        _check_clip(clip)
+        return self._user.prepare(self._name, clip, space=self._space)
+
+    def write_prepared(self, operations: Sequence[WriteClip]) -> list[Ack]:
+        """`write_many` for clips that `prepare` made operations of."""
+        return _acknowledged(self._user.write_prepared(operations))
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
         check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX)
@@ -112,3 +116,13 @@ def _check_clip(clip: Clip) -> None:
         )
     if isinstance(clip.short_memory, EncodedTensor):
         check_tensor(clip.short_memory, "clip.short_memory")
+
+
+def _acknowledged(outcomes: Sequence[Ack | MemdbError]) -> list[Ack]:
+    """The acknowledgements; raises the first error."""
+    acks: list[Ack] = []
+    for outcome in outcomes:
+        if isinstance(outcome, MemdbError):
+            raise outcome
+        acks.append(outcome)
+    return acks

@@ -124,14 +124,29 @@ class EmbeddedUser:
         outcomes: list[Ack | MemdbError | None] = []
         for clip in clips_:
             try:
-                operations.append(self._write_clip(stream, wanted, clip))
+                operations.append(_write_clip(stream, wanted, clip))
                 outcomes.append(None)
             except MemdbError as error:
                 outcomes.append(error)
-        if operations and not self._catalog.has_user(self._id):
+        done = iter(self.write_prepared(operations))
+        return [next(done) if outcome is None else outcome for outcome in outcomes]
+
+    def prepare(self, stream: str, clip: Clip, *, space: str | None = None) -> WriteClip:
+        """The operation that writes a clip: its short-term memory coded, its content hashed.
+
+        Raises `InvalidArgument`, `NotFound` (``SPACE_NOT_FOUND``).
+        """
+        check_id(stream, "stream")
+        wanted = None if space is None else self._catalog.space(check_id(space, "space"))
+        return _write_clip(stream, wanted, clip)
+
+    def write_prepared(self, operations: Sequence[WriteClip]) -> list[Ack | MemdbError]:
+        """`write_batch` for clips that `prepare` made operations of."""
+        if not operations:
+            return []
+        if not self._catalog.has_user(self._id):
             self._check_first_write(operations[0])
-        done = iter(self._write(list(operations), create=True) if operations else ())
-        return [next(done) if outcome is None else outcome for outcome in outcomes]  # type: ignore[misc]
+        return self._write(list(operations), create=True)  # type: ignore[return-value]
 
     def clips(
         self,
@@ -481,13 +496,6 @@ class EmbeddedUser:
         with self._users.use(self._id, create=create) as memory:
             return memory.write(operations)
 
-    def _write_clip(self, stream: str, space: Space | None, clip: Clip) -> WriteClip:
-        short = clip.short_memory
-        tensor = (
-            short if short is None or isinstance(short, EncodedTensor) else encode_checked(short)
-        )
-        return WriteClip(stream, space, clip, tensor, content_hash(clip, tensor))
-
     def _check_first_write(self, operation: WriteClip) -> None:
         """A refused first write must not leave a user behind."""
         if operation.space is None:
@@ -507,3 +515,9 @@ class EmbeddedUser:
             return None
         encoder = find_text_encoder(self.text_space())
         return None if encoder is None else encoder.encode([text])[0]
+
+
+def _write_clip(stream: str, space: Space | None, clip: Clip) -> WriteClip:
+    short = clip.short_memory
+    tensor = short if short is None or isinstance(short, EncodedTensor) else encode_checked(short)
+    return WriteClip(stream, space, clip, tensor, content_hash(clip, tensor))
