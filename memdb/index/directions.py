@@ -24,6 +24,16 @@ def unit_rows(vectors: Array) -> Array:
     return np.asarray(scaled / norms)
 
 
+def unit_vector(vector: Array) -> Array:
+    """(dim,) float32: `unit_rows` of one vector, to the last bit, in half the calls."""
+    row = np.ascontiguousarray(vector, np.float32)
+    largest = np.abs(row).max()
+    if largest == 0.0:
+        return row
+    scaled = row / largest
+    return np.asarray(scaled / np.sqrt(np.add.reduce(scaled * scaled)))
+
+
 def prepared_rows(vectors: Array, *, cosine: bool) -> Array:
     """(n, dim) float32 rows as a partition holds them: `unit_rows` in a cosine space."""
     return unit_rows(vectors) if cosine else np.ascontiguousarray(vectors, np.float32)

@@ -40,7 +40,10 @@ def search(
             found_scores.append(best_scores)
     if not found_rows:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    row_numbers, scores = np.concatenate(found_rows), np.concatenate(found_scores)
+    if len(found_rows) == 1:
+        row_numbers, scores = found_rows[0], found_scores[0]
+    else:
+        row_numbers, scores = np.concatenate(found_rows), np.concatenate(found_scores)
     order = np.lexsort((row_numbers, -scores))[:limit]
     return row_numbers[order], scores[order]
 

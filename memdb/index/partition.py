@@ -12,7 +12,7 @@ import numpy as np
 
 from memdb.index import flat
 from memdb.index.columns import ALIVE, Columns
-from memdb.index.directions import prepared_rows
+from memdb.index.directions import unit_vector
 from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array
 
@@ -92,8 +92,7 @@ class PartitionView:
 
     def unit(self, vector: Array) -> Array:
         """(dim,) float32 query, of unit length in a cosine space."""
-        (query,) = prepared_rows(np.asarray(vector)[None], cosine=self.cosine)
-        return np.asarray(query)
+        return unit_vector(vector) if self.cosine else np.ascontiguousarray(vector, np.float32)
 
     def search(self, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
         """(rows, scores) of the ``limit`` best allowed rows, best first; ``query`` from `unit`."""

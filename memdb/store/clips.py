@@ -11,11 +11,12 @@ from memdb.store import schema
 from memdb.store.envelope import Coding, Kind, seal, unseal
 from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, EventRecord, UtteranceRecord, pack, unpack
-from memdb.store.rows import NO_STREAM, Row, pack_row, unpack_row
+from memdb.store.rows import NO_STREAM, Row, pack_row, unpack_vector
 from memdb.store.schema import Table
 from memdb.types.arrays import Array
 from memdb.types.clip import Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.tensor import Codec, EncodedTensor
+from memdb.types.unchecked import unchecked
 
 _TIME: Final = struct.Struct("<q")
 
@@ -127,9 +128,7 @@ def get_global_memory(txn: Transaction, space_no: int, clip_no: int, birth: int)
     stored = txn.get(Table.VECTORS, key)
     if stored is None:
         raise DataLoss("clip has no global memory", reason="MISSING", field=f"vectors/{key.hex()}")
-    vector = unpack_row(Table.VECTORS, key, stored)[1].copy()
-    vector.flags.writeable = False
-    return vector
+    return unpack_vector(Table.VECTORS, key, stored)
 
 
 def get_short_memory(txn: Transaction, clip_no: int, birth: int) -> EncodedTensor | None:
@@ -159,15 +158,18 @@ def get_keyframes(txn: Transaction, clip_no: int, birth: int, count: int) -> tup
         if stored is None:
             raise DataLoss("keyframe is missing", reason="MISSING", field=f"keyframes/{key.hex()}")
         payload = unseal(Table.KEYFRAMES.value, key, stored, Kind.BLOB).payload
-        frames.append(Keyframe(_TIME.unpack_from(payload)[0], bytes(payload[_TIME.size :])))
+        time_ns = _TIME.unpack_from(payload)[0]
+        frames.append(unchecked(Keyframe, time_ns, bytes(payload[_TIME.size :])))
     return tuple(frames)
 
 
 def as_utterance(record: UtteranceRecord) -> Utterance:
     """The value behind the record."""
-    return Utterance(record.start_ns, record.end_ns, record.text, record.speaker, record.language)
+    return unchecked(
+        Utterance, record.start_ns, record.end_ns, record.text, record.speaker, record.language
+    )
 
 
 def as_event(record: EventRecord) -> SoundEvent:
     """The value behind the record."""
-    return SoundEvent(record.start_ns, record.end_ns, record.label, record.score)
+    return unchecked(SoundEvent, record.start_ns, record.end_ns, record.label, record.score)

@@ -56,6 +56,22 @@ def pack_row(key: bytes, row: Row, vector: Array) -> bytes:
 
 def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Row, Array]:
     """The row and its (dim,) vector, a view of ``stored``; raises `DataLoss`."""
+    payload, dtype = _opened(table, key, stored)
+    stream_no, epoch, seq, start_ns, end_ns, sealed = _ROW.unpack_from(payload)
+    vector = np.frombuffer(payload, dtype=dtype, offset=_ROW.size)
+    return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed)), vector
+
+
+def unpack_vector(table: Table, key: bytes, stored: bytes | memoryview) -> Array:
+    """The (dim,) vector alone, a read-only copy; raises `DataLoss`."""
+    payload, dtype = _opened(table, key, stored)
+    return np.frombuffer(bytes(payload[_ROW.size :]), dtype=dtype)
+
+
+def _opened(
+    table: Table, key: bytes, stored: bytes | memoryview
+) -> tuple[memoryview, np.dtype[Any]]:
+    """The payload, of the size it states, and the dtype of its elements."""
     value = unseal(table.value, key, stored, Kind.ROW)
     dtype = _DTYPES.get(value.coding)
     if dtype is None or len(value.payload) != _ROW.size + value.dim * dtype.itemsize:
@@ -64,6 +80,4 @@ def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Ro
             reason="BAD_RECORD",
             field=f"{table.value}/{key.hex()}",
         )
-    stream_no, epoch, seq, start_ns, end_ns, sealed = _ROW.unpack_from(value.payload)
-    vector = np.frombuffer(value.payload, dtype=dtype, offset=_ROW.size)
-    return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed)), vector
+    return value.payload, dtype

@@ -7,6 +7,8 @@ touching its elements twice. Elements are little-endian in C order.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import numpy as np
 
 from memdb.codecs.tensors import check_tensor, decode_tensor, encode_tensor
@@ -15,14 +17,24 @@ from memdb.types.arrays import Array, as_tokens, as_vector
 from memdb.types.tensor import Codec, EncodedTensor
 from memdb.v1 import types_pb2 as pb
 
+_F16: Final = np.dtype("<f2")
+_F32: Final = np.dtype("<f4")
 _CODECS = {int(codec): codec for codec in Codec}
 
 
 def vector_to_proto(vector: Array) -> pb.Vector:
     """A (dim,) float32 or float16 array as a message."""
-    if vector.dtype == np.float16:
-        return pb.Vector(f16=np.ascontiguousarray(vector, "<f2").tobytes())
-    return pb.Vector(f32=np.ascontiguousarray(vector, "<f4").tobytes())
+    message = pb.Vector()
+    fill_vector(message, vector)
+    return message
+
+
+def fill_vector(message: pb.Vector, vector: Array) -> None:
+    """Write a (dim,) float32 or float16 array into a new message."""
+    if vector.dtype == _F16:
+        message.f16 = vector.tobytes()
+    else:
+        message.f32 = np.asarray(vector, _F32).tobytes()
 
 
 def vector_from_proto(message: pb.Vector, field: str) -> Array:
@@ -39,8 +51,8 @@ def vector_elements(message: pb.Vector, field: str) -> Array:
     if which is None:
         raise InvalidArgument("vector has no elements", reason="EMPTY", field=field)
     if which == "f32":
-        return _elements(message.f32, "<f4", field)
-    return _elements(message.f16, "<f2", field)
+        return _elements(message.f32, _F32, field)
+    return _elements(message.f16, _F16, field)
 
 
 def optional_vector(message: pb.Vector, present: bool, field: str) -> Array | None:
@@ -50,8 +62,15 @@ def optional_vector(message: pb.Vector, present: bool, field: str) -> Array | No
 
 def matrix_to_proto(matrix: Array) -> pb.Matrix:
     """A (rows, dim) array as a float32 message."""
-    rows, dim = matrix.shape
-    return pb.Matrix(rows=rows, dim=dim, f32=np.ascontiguousarray(matrix, "<f4").tobytes())
+    message = pb.Matrix()
+    fill_matrix(message, matrix)
+    return message
+
+
+def fill_matrix(message: pb.Matrix, matrix: Array) -> None:
+    """Write a (rows, dim) array, as float32, into a new message."""
+    message.rows, message.dim = matrix.shape
+    message.f32 = np.asarray(matrix, _F32).tobytes()
 
 
 def matrix_from_proto(message: pb.Matrix, field: str) -> Array:
@@ -78,14 +97,19 @@ def matrix_elements(message: pb.Matrix, field: str) -> Array:
 
 def tensor_to_proto(tensor: EncodedTensor | Array) -> pb.Tensor:
     """A coded tensor as a message; an array is coded as float16 first."""
+    message = pb.Tensor()
+    fill_tensor(message, tensor)
+    return message
+
+
+def fill_tensor(message: pb.Tensor, tensor: EncodedTensor | Array) -> None:
+    """Write a coded tensor into a new message; an array is coded as float16 first."""
     if not isinstance(tensor, EncodedTensor):
         tensor = encode_tensor(tensor)
-    return pb.Tensor(
-        codec=int(tensor.codec),  # type: ignore[arg-type] # the numbers are the same by contract
-        shape=tensor.shape,
-        payload=tensor.payload,
-        checksum=tensor.checksum,
-    )
+    message.codec = int(tensor.codec)  # type: ignore[assignment] # the same numbers by contract
+    message.shape.extend(tensor.shape)
+    message.payload = tensor.payload
+    message.checksum = tensor.checksum
 
 
 def tensor_from_proto(message: pb.Tensor, field: str) -> EncodedTensor:
@@ -115,8 +139,8 @@ def array_from_tensor(message: pb.Tensor) -> Array:
     )
 
 
-def _elements(data: bytes, dtype: str, field: str) -> Array:
-    size = np.dtype(dtype).itemsize
+def _elements(data: bytes, dtype: np.dtype[Any], field: str) -> Array:
+    size = dtype.itemsize
     if len(data) % size:
         raise InvalidArgument(
             f"not a whole number of {size}-byte elements",

@@ -9,16 +9,17 @@ from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
+from memdb.types.unchecked import unchecked
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import (
     array_from_tensor,
+    fill_matrix,
+    fill_tensor,
+    fill_vector,
     matrix_elements,
-    matrix_to_proto,
     tensor_from_proto,
-    tensor_to_proto,
     vector_elements,
-    vector_to_proto,
 )
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
 
@@ -27,22 +28,38 @@ LIST_LIMIT_DEFAULT = 1000
 
 def clip_to_proto(clip: Clip) -> pb.Clip:
     """A clip as a message; short-term memory that is still an array is coded as float16."""
-    message = pb.Clip(
-        seq=clip.seq,
-        epoch=clip.epoch,
-        start_ns=clip.start_ns,
-        end_ns=clip.end_ns,
-        global_memory=vector_to_proto(clip.global_memory),
-        frames_per_token_row=clip.frames_per_token_row,
-        sealed=clip.sealed,
-    )
-    # Each only when there is one: most clips of an answer carry little, and answers are timed.
+    message = pb.Clip()
+    _fill_clip(message, clip)
+    return message
+
+
+def _fill_clip(message: pb.Clip, clip: Clip) -> None:
+    """Write a clip into a new message.
+
+    In place and field by field: a message that is given to another's constructor is copied, with
+    its vectors, once for every level.  Fields only when they hold something: most clips of an
+    answer carry little, and answers are timed.
+    """
+    message.seq = clip.seq
+    message.epoch = clip.epoch
+    message.start_ns = clip.start_ns
+    message.end_ns = clip.end_ns
+    message.sealed = clip.sealed
+    fill_vector(message.global_memory, clip.global_memory)
+    if clip.frames_per_token_row is not None:
+        message.frames_per_token_row = clip.frames_per_token_row
     if clip.short_memory is not None:
-        message.short_memory.MergeFrom(tensor_to_proto(clip.short_memory))
-    if clip.transcript:
-        message.transcript.extend(map(utterance_to_proto, clip.transcript))
+        fill_tensor(message.short_memory, clip.short_memory)
+    for utterance in clip.transcript:
+        message.transcript.add(
+            start_ns=utterance.start_ns,
+            end_ns=utterance.end_ns,
+            text=utterance.text,
+            speaker=utterance.speaker,
+            language=utterance.language,
+        )
     if clip.transcript_features is not None:
-        message.transcript_features.MergeFrom(matrix_to_proto(clip.transcript_features))
+        fill_matrix(message.transcript_features, clip.transcript_features)
     for event in clip.events:
         message.events.add(
             start_ns=event.start_ns, end_ns=event.end_ns, label=event.label, score=event.score
@@ -51,7 +68,6 @@ def clip_to_proto(clip: Clip) -> pb.Clip:
         message.keyframes.add(time_ns=keyframe.time_ns, jpeg=keyframe.jpeg)
     if clip.labels:
         message.labels.update(clip.labels)
-    return message
 
 
 def clip_from_proto(message: pb.Clip) -> Clip:
@@ -67,28 +83,73 @@ def clip_from_proto(message: pb.Clip) -> Clip:
 
 def stored_clip_to_proto(clip: StoredClip) -> pb.StoredClip:
     """A clip that was read, as a message."""
-    return pb.StoredClip(
-        clip=clip_to_proto(clip),
-        id=clip.id,
-        user=clip.user,
-        stream=clip.stream,
-        space=clip.space,
-        revision=clip.revision,
-    )
+    message = pb.StoredClip()
+    fill_stored_clip(message, clip)
+    return message
+
+
+def fill_stored_clip(message: pb.StoredClip, clip: StoredClip) -> None:
+    """Write a clip that was read into a new message."""
+    _fill_clip(message.clip, clip)
+    message.id = clip.id
+    message.user = clip.user
+    message.stream = clip.stream
+    message.space = clip.space
+    message.revision = clip.revision
 
 
 def stored_clip_from_proto(message: pb.StoredClip) -> StoredClip:
-    """The clip of an answer; short-term memory, when present, as a (tokens, dim) float16 array."""
-    content = _content(message.clip)
-    if message.clip.HasField("short_memory"):
-        content["short_memory"] = array_from_tensor(message.clip.short_memory)
+    """The clip of an answer; short-term memory, when present, as a (tokens, dim) float16 array.
+
+    What it carries was checked when it was written, and is not checked again.
+    """
+    clip = message.clip
+    short_memory = features = ratio = None
+    if clip.HasField("short_memory"):
+        short_memory = array_from_tensor(clip.short_memory)
+    if clip.HasField("transcript_features"):
+        features = matrix_elements(clip.transcript_features, "clip.transcript_features")
+    if clip.HasField("frames_per_token_row"):
+        ratio = clip.frames_per_token_row
     return StoredClip(
-        **content,
+        seq=clip.seq,
+        epoch=clip.epoch,
+        start_ns=clip.start_ns,
+        end_ns=clip.end_ns,
+        global_memory=vector_elements(clip.global_memory, "clip.global_memory"),
+        short_memory=short_memory,
+        frames_per_token_row=ratio,
+        # Slices: to walk a repeated field itself costs more than to make a list of it.
+        transcript=tuple([stored_utterance_from_proto(item) for item in clip.transcript[:]]),
+        transcript_features=features,
+        events=tuple(
+            [
+                unchecked(SoundEvent, item.start_ns, item.end_ns, item.label, item.score)
+                for item in clip.events[:]
+            ]
+        ),
+        keyframes=tuple(
+            [unchecked(Keyframe, item.time_ns, item.jpeg) for item in clip.keyframes[:]]
+        ),
+        labels=clip.labels if len(clip.labels) else {},  # copied by the value
+        sealed=clip.sealed,
         id=message.id,
         user=message.user,
         stream=message.stream,
         space=message.space,
         revision=message.revision,
+    )
+
+
+def stored_utterance_from_proto(message: pb.Utterance) -> Utterance:
+    """The utterance of an answer, which was checked when it was written."""
+    return unchecked(
+        Utterance,
+        message.start_ns,
+        message.end_ns,
+        message.text,
+        message.speaker if message.HasField("speaker") else None,
+        message.language if message.HasField("language") else None,
     )
 
 

@@ -17,12 +17,12 @@ from memdb.types.limits import LIMIT_MAX, STREAMS_FILTER_MAX
 from memdb.types.times import Time
 from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.wire.arrays import (
-    matrix_from_proto,
+    fill_vector,
+    matrix_elements,
     matrix_to_proto,
-    vector_from_proto,
-    vector_to_proto,
+    vector_elements,
 )
-from memdb.wire.clips import stored_clip_from_proto, stored_clip_to_proto
+from memdb.wire.clips import fill_stored_clip, stored_clip_from_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
@@ -67,9 +67,8 @@ def ground_request(
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     tokens = question_tokens
-    return grounding_pb.GroundRequest(
+    request = grounding_pb.GroundRequest(
         user=check_id(user, "user"),
-        question_feature=vector_to_proto(as_vector(question_feature, "question_feature")),
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
         streams=_checked_streams(streams),
         start_ns=time_argument(start_ns, "start_ns"),
@@ -86,14 +85,19 @@ def ground_request(
         space=None if space is None else check_id(space, "space"),
         min_revision=revision_argument(min_revision),
     )
+    fill_vector(request.question_feature, as_vector(question_feature, "question_feature"))
+    return request
 
 
 def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, GroundArguments]:
-    """The question feature and the options of `User.ground` that a request carries."""
+    """The question feature and the options of `User.ground` that a request carries.
+
+    `User.ground` checks their elements.
+    """
     tokens = None
     if request.HasField("question_tokens"):
-        tokens = matrix_from_proto(request.question_tokens, "question_tokens")
-    feature = vector_from_proto(request.question_feature, "question_feature")
+        tokens = matrix_elements(request.question_tokens, "question_tokens")
+    feature = vector_elements(request.question_feature, "question_feature")
     return feature, GroundArguments(
         limit=request.limit or LIMIT_DEFAULT,
         streams=list(request.streams) or None,
@@ -113,40 +117,37 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
 
 def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
     """An answer as a message."""
-    return grounding_pb.GroundResponse(
-        hits=[
-            grounding_pb.Hit(
-                clip=stored_clip_to_proto(hit.clip),
-                score=hit.score,
-                relevance=hit.relevance,
-                spans=[
-                    grounding_pb.Span(start_ns=span.start_ns, end_ns=span.end_ns, score=span.score)
-                    for span in hit.spans
-                ],
-            )
-            for hit in grounding.hits
-        ],
-        revision=grounding.revision,
-        fallback=grounding.fallback,
-        gaps=[gap_to_proto(gap) for gap in grounding.gaps],
-    )
+    message = grounding_pb.GroundResponse(revision=grounding.revision, fallback=grounding.fallback)
+    for hit in grounding.hits:
+        # In place, for the reason that `memdb.wire.clips` tells.
+        part = message.hits.add(score=hit.score)
+        fill_stored_clip(part.clip, hit.clip)
+        if hit.relevance is not None:
+            part.relevance = hit.relevance
+        for span in hit.spans:
+            part.spans.add(start_ns=span.start_ns, end_ns=span.end_ns, score=span.score)
+    if grounding.gaps:
+        message.gaps.extend(map(gap_to_proto, grounding.gaps))
+    return message
 
 
 def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
     """The answer of a message."""
     return Grounding(
         tuple(
-            Hit(
-                stored_clip_from_proto(hit.clip),
-                hit.score,
-                hit.relevance if hit.HasField("relevance") else None,
-                tuple(Span(span.start_ns, span.end_ns, span.score) for span in hit.spans),
-            )
-            for hit in message.hits
+            [
+                Hit(
+                    stored_clip_from_proto(hit.clip),
+                    hit.score,
+                    hit.relevance if hit.HasField("relevance") else None,
+                    tuple([Span(span.start_ns, span.end_ns, span.score) for span in hit.spans[:]]),
+                )
+                for hit in message.hits[:]
+            ]
         ),
         message.revision,
         message.fallback or "none",
-        tuple(gap_from_proto(gap) for gap in message.gaps),
+        tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
     )
 
 
