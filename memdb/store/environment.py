@@ -19,8 +19,9 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import lmdb
@@ -130,19 +131,25 @@ class _Gate:
         self._inside = 0
         self._owned = False
 
-    @contextmanager
-    def passing(self) -> Iterator[None]:
+    def enter(self) -> None:
         with self._changed:
             while self._owned:
                 self._changed.wait()
             self._inside += 1
+
+    def leave(self) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._inside == 0:
+                self._changed.notify_all()
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        self.enter()
         try:
             yield
         finally:
-            with self._changed:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._changed.notify_all()
+            self.leave()
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -158,6 +165,31 @@ class _Gate:
             with self._changed:
                 self._owned = False
                 self._changed.notify_all()
+
+
+class _Reading:
+    """`Environment.read`, written out: every answer passes here, and generators cost it twice."""
+
+    __slots__ = ("_environment", "_txn")
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._txn: lmdb.Transaction | None = None
+
+    def __enter__(self) -> Transaction:
+        self._txn = self._environment._begin_read()
+        return Transaction(self._txn, self._environment._handles)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._txn is not None, "entered before"
+        self._environment._end_read(self._txn)
+        if isinstance(error, lmdb.Error):
+            raise self._environment._read_error(error) from error
 
 
 class Environment:
@@ -265,24 +297,37 @@ class Environment:
         sync_file(folder / DATA_FILE)
         sync_directory(folder)
 
-    @contextmanager
-    def read(self) -> Iterator[Transaction]:
+    def read(self) -> AbstractContextManager[Transaction]:
         """A read transaction; what it lends is valid inside the block only.
 
         Raises `DataLoss` (``CORRUPTED``) when LMDB finds its own pages damaged, `Unavailable`
         (``CLOSED``) and `ResourceExhausted` (``READERS``).
         """
-        with self._gate.passing():
+        return _Reading(self)
+
+    def _begin_read(self) -> lmdb.Transaction:
+        """A transaction inside the gate; `_end_read` must follow."""
+        self._gate.enter()
+        try:
             self._check_usable()
-            try:
-                with self._env.begin(buffers=True) as txn:
-                    yield Transaction(txn, self._handles)
-            except lmdb.ReadersFullError as error:
-                raise ResourceExhausted(
-                    "too many reads at once", reason="READERS", value=READERS_MAX
-                ) from error
-            except lmdb.Error as error:
-                raise self._translated(error, "READ_FAILED") from error
+            return self._env.begin(buffers=True)
+        except lmdb.Error as error:
+            self._gate.leave()
+            raise self._read_error(error) from error
+        except BaseException:
+            self._gate.leave()
+            raise
+
+    def _end_read(self, txn: lmdb.Transaction) -> None:
+        try:
+            txn.abort()
+        finally:
+            self._gate.leave()
+
+    def _read_error(self, error: lmdb.Error) -> ResourceExhausted | DataLoss | Unavailable:
+        if isinstance(error, lmdb.ReadersFullError):
+            return ResourceExhausted("too many reads at once", reason="READERS", value=READERS_MAX)
+        return self._translated(error, "READ_FAILED")
 
     def write(self, change: Callable[[Transaction], tuple[bool, T]], bytes_hint: int = 0) -> T:
         """Run ``change`` in a write transaction; commit when it returns (True, result), roll back
