@@ -35,8 +35,11 @@ from perception.encoders.base import Encoder
 from perception.pipeline import Pipeline, Progress
 from perception.sources.base import NS_PER_S, Samples
 from perception.sources.file import FileSource
+from perception.stall import StallWatch
 
 PROGRESS_EVERY_S: Final = 2.0
+LOOK_EVERY_S: Final = 0.5
+"""Between two looks for acknowledgements that stay away."""
 WINDOW_CLIPS: Final = 32
 """Clips in flight per camera."""
 
@@ -83,6 +86,10 @@ class CameraReport:
     resumed_from_seq: int
     start_ns: int
     """Event time of media time 0."""
+    held_until_ns: int | None = None
+    """Event time at which the clips end that the epoch held before; None where it held none."""
+    note: str | None = None
+    """What the caller should know although it is no error."""
     progress: Progress = field(default_factory=Progress)
     wall_s: float = 0.0
     error: BaseException | None = None
@@ -117,7 +124,7 @@ class IngestAgent:
         self._report_line = report_line or _to_stderr
         self._on_ack = on_ack
         self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
-        self._pipelines: list[Pipeline] = []
+        self._pipelines: dict[str, Pipeline] = {}
         self._is_stopping = False
 
     def run(self) -> list[CameraReport]:
@@ -138,14 +145,39 @@ class IngestAgent:
         ]
         for thread in threads:
             thread.start()
+        watches: dict[str, StallWatch] = {}
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(LOOK_EVERY_S)
+                for name, pipeline in list(self._pipelines.items()):
+                    watch = watches.setdefault(name, StallWatch(name, self._report_line))
+                    watch.look(*pipeline.waiting)
+        for (camera, *_), job in zip(self._sources.items(), jobs, strict=True):
+            self._note(camera, job[0])
         return [report for report, *_ in jobs]
+
+    def _note(self, camera: Camera, report: CameraReport) -> None:
+        """Tell of an ingest that had nothing to do: it may have been meant for other footage."""
+        progress = report.progress
+        if (
+            report.held_until_ns is None
+            or report.error is not None
+            or self._is_stopping
+            or progress.frames
+            or progress.clips
+        ):
+            return
+        report.note = (
+            f"{camera.name}: epoch {report.epoch} already holds {report.resumed_from_seq} clips "
+            f"up to {as_text(report.held_until_ns)}; nothing new in {camera.address}; "
+            "for other footage use --epoch N"
+        )
+        self._report_line(report.note)
 
     def stop(self) -> None:
         """End soon; from any thread or a signal handler."""
         self._is_stopping = True
-        for pipeline in list(self._pipelines):
+        for pipeline in list(self._pipelines.values()):
             pipeline.stop()
 
     def _prepare_space(self) -> Space:
@@ -205,7 +237,13 @@ class IngestAgent:
             start_ns = ledger.first_start_ns
             if ledger.next_seq > 0 and ledger.last_end_ns is not None:
                 from_ns = ledger.last_end_ns - start_ns
-        report = CameraReport(camera.name, epoch, ledger.next_seq, start_ns)
+        report = CameraReport(
+            camera.name,
+            epoch,
+            ledger.next_seq,
+            start_ns,
+            ledger.last_end_ns if ledger.next_seq > 0 else None,
+        )
         context = ClipContext(start_ns, source.period_ns, epoch, PooledCompressor(), text_encoder)
         return report, source, space, context, from_ns
 
@@ -248,7 +286,7 @@ class IngestAgent:
                     on_ack=on_ack,
                 )
                 report.progress = pipeline.progress
-                self._pipelines.append(pipeline)
+                self._pipelines[report.camera] = pipeline
                 if self._is_stopping:
                     pipeline.stop()
                 pipeline.run()
@@ -257,6 +295,8 @@ class IngestAgent:
         except Exception as error:
             report.error = error
         finally:
+            # What failed waits for nothing.
+            self._pipelines.pop(report.camera, None)
             source.close()
             report.wall_s = time.monotonic() - started_s
             meter.show()

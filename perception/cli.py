@@ -1,35 +1,27 @@
 """`memdb-ingest`: cameras to clips in memdb.
 
-Exit codes: 0 everything ingested (or stopped by a signal, everything seen so far acknowledged), 2 a
-wrong option, 3 a source that is absent or unreadable, 4 a server that cannot be reached or went
-away, 5 weights that cannot be had, 1 anything else.  Progress goes to stderr, one line of JSON at
-the end to stdout.
+Exit codes: 0 everything ingested, 2 a wrong option, 3 a source that is absent or unreadable, 4 a
+server that cannot be reached or went away, 5 weights that cannot be had, 130 stopped by SIGINT and
+143 by SIGTERM (everything sent so far is acknowledged), 1 anything else.  Progress goes to stderr,
+one line of JSON at the end to stdout.
 """
 
 from __future__ import annotations
 
+# Nothing of ours at the top: an interrupt while it is imported is caught in `main`.
 import argparse
 import json
 import os
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-from memdb.errors import InvalidArgument, MemdbError, Unavailable
-from memdb.types.times import as_ns, as_text
-from perception.errors import (
-    SourceNotFound,
-    SourceUnreadable,
-    WeightsDamaged,
-    WeightsUnavailable,
-)
 
 if TYPE_CHECKING:
     from perception.ack_log import AckLog
     from perception.agent import Camera, CameraReport, Hearing
+    from perception.encoders.base import Encoder
 
 EXIT_OTHER: Final = 1
 EXIT_USAGE: Final = 2
@@ -37,7 +29,11 @@ EXIT_SOURCE: Final = 3
 EXIT_UNAVAILABLE: Final = 4
 EXIT_WEIGHTS: Final = 5
 
-CONNECT_TIMEOUT_S: Final = 5.0
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
+
+_OURS: Final = ("memdb", "memdb_client", "perception")
+"""Packages whose absence is a bug of ours, not an extra that was left out."""
+_OPENCLIP: Final = ("open_clip", "torchvision", "timm")
 
 _EXAMPLE: Final = """\
 example:
@@ -48,7 +44,27 @@ example:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        # While starting; once cameras run, a signal is an orderly stop.
+        return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in _OURS:
+            raise
+        extra = "openclip" if name in _OPENCLIP else "perception"
+        print(
+            f'memdb-ingest: {name} is not installed: needs pip install "memdb[{extra}]"',
+            file=sys.stderr,
+        )
+        return EXIT_OTHER
+
+
+def _main(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
+    from memdb.errors import MemdbError
+
     try:
         return _ingest(options)
     except MemdbError as error:
@@ -58,6 +74,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def exit_code(error: BaseException) -> int:
     """The exit code that says what kind of error this is."""
+    from memdb.errors import InvalidArgument, Unavailable
+    from perception.errors import (
+        SourceNotFound,
+        SourceUnreadable,
+        WeightsDamaged,
+        WeightsUnavailable,
+    )
+
     if isinstance(error, (SourceNotFound, SourceUnreadable)):
         return EXIT_SOURCE
     if isinstance(error, (WeightsUnavailable, WeightsDamaged)):
@@ -75,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Turn cameras into clips of memory. An ingest that was broken off goes on "
         "where it stopped when the same command is given again.",
         epilog=_EXAMPLE,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -88,8 +113,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=SOURCE",
         help="a stream and its file or URL; may be given several times",
     )
-    add("--start", metavar="RFC3339", help="when recorded media began (default: now)")
-    add("--epoch", type=int, help="run of the agent (default: 0; live: the second it began)")
+    add(
+        "--start",
+        metavar="RFC3339",
+        help="when recorded media began, such as 2026-01-05T09:00:00Z (default: now)",
+    )
+    add(
+        "--epoch",
+        type=int,
+        metavar="N",
+        help="which footage of the camera this is (default: 0; live: the second it began). "
+        "The same epoch goes on where its last clip ended, so that a broken-off ingest can be "
+        "repeated; other footage of the same camera needs another number",
+    )
     add("--encoder", default="bundled", help="bundled, or open_clip:MODEL:CHECKPOINT")
     add("--space", help="name of the feature space (default: the encoder's)")
     add("--rate", type=float, default=1.0, help="frames a second (default: 1)")
@@ -118,17 +154,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _ingest(options: argparse.Namespace) -> int:
     # Imported here: `--help` and a wrong option need none of it.
+    from memdb.types.times import as_ns
     from perception.agent import IngestAgent, IngestOptions, open_sources
+    from perception.arguments import at_least, moment, server_address
+    from perception.reach import reach
 
     cameras = [_camera(text) for text in options.camera]
     settings = IngestOptions(
-        start_ns=_start_ns(options.start),
+        start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
         epoch=options.epoch,
         space_name=options.space,
         rate_hz=options.rate,
         is_paced=options.realtime,
-        revise_every=_at_least(options.revise_every, 0, "revise-every"),
+        revise_every=at_least(options.revise_every, 0, "revise-every"),
     )
+    threads = at_least(options.threads, 1, "threads")
+    server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.
     for source in open_sources(cameras, options.rate, with_audio=False).values():
         source.close()
@@ -136,34 +177,65 @@ def _ingest(options: argparse.Namespace) -> int:
     import memdb_client
 
     # A server that is not there is told now, not after the patience of a long ingest.
-    with memdb_client.connect(
-        options.server, token=options.token, timeout_s=CONNECT_TIMEOUT_S
-    ) as probe:
-        probe.spaces()
+    reach(options.server, options.token)
 
     with (
         memdb_client.connect(options.server, token=options.token) as database,
         _ack_log(options.ack_log) as ack_log,
     ):
-        _set_threads(options.threads)
-        from perception.encoders import load_encoder
-
-        encoder = load_encoder(options.encoder)
-        hearing = (
-            None if options.no_audio else _hearing(options.whisper, options.language, len(cameras))
-        )
+        encoder, hearing = _networks(options, threads, len(cameras))
         on_ack = None if ack_log is None else ack_log.record
         agent = IngestAgent(
             database, options.user, cameras, encoder, hearing, settings, on_ack=on_ack
         )
+        signals: list[int] = []
+
+        def stop(number: int, _: object) -> None:
+            signals.append(number)
+            agent.stop()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: agent.stop())
+            signal.signal(number, stop)
         reports = agent.run()
-    print(json.dumps({"user": options.user, "cameras": [_summary(item) for item in reports]}))
+    summary = {
+        "user": options.user,
+        "interrupted": bool(signals),
+        "cameras": [_summary(item) for item in reports],
+    }
+    print(json.dumps(summary))
     errors = [report.error for report in reports if report.error is not None]
     for error in errors:
         print(f"memdb-ingest: {error}", file=sys.stderr)
-    return exit_code(errors[0]) if errors else 0
+    if errors:
+        return exit_code(errors[0])
+    return 128 + signals[0] if signals else 0
+
+
+def _networks(
+    options: argparse.Namespace, threads: int, cameras: int
+) -> tuple[Encoder, Hearing | None]:
+    """What sees and what hears, told on stderr as it takes seconds, or minutes the first time."""
+    from perception.encoders import BUNDLED, load_encoder
+    from perception.encoders.needs import BUNDLED_ARTEFACTS
+    from perception.weights import announce, fetch_many
+
+    needed = list(BUNDLED_ARTEFACTS) if options.encoder == BUNDLED else []
+    if not options.no_audio:
+        needed += _whisper_artefacts(options.whisper)
+    announce(needed, _to_stderr)
+    fetch_many(needed)
+    _to_stderr("loading models")
+    import torch
+
+    torch.set_num_threads(threads)
+    encoder = load_encoder(options.encoder)
+    if options.no_audio:
+        return encoder, None
+    return encoder, _hearing(options.whisper, options.language, cameras)
+
+
+def _to_stderr(line: str) -> None:
+    print(f"memdb-ingest: {line}", file=sys.stderr, flush=True)
 
 
 def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
@@ -173,6 +245,7 @@ def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
 
 
 def _camera(text: str) -> Camera:
+    from memdb.errors import InvalidArgument
     from perception.agent import Camera
 
     name, separator, address = text.partition("=")
@@ -181,26 +254,16 @@ def _camera(text: str) -> Camera:
     return Camera(name, address)
 
 
-def _start_ns(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidArgument("not an RFC 3339 time", field="start", value=text) from error
-    return as_ns(moment, "start")
+def _whisper_artefacts(whisper: str) -> list[str]:
+    """What has to be fetched to hear."""
+    from memdb.errors import InvalidArgument
+    from perception.artefacts import ARTEFACTS
 
-
-def _at_least(value: int, least: int, name: str) -> int:
-    if value < least:
-        raise InvalidArgument(f"at least {least}", reason="OUT_OF_RANGE", field=name, value=value)
-    return value
-
-
-def _set_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(_at_least(threads, 1, "threads"))
+    if whisper in ARTEFACTS:
+        return [whisper, "silero-vad"]
+    if Path(whisper).is_dir():
+        return ["silero-vad"]
+    raise InvalidArgument("neither a known model nor a directory", field="whisper", value=whisper)
 
 
 def _hearing(whisper: str, language: str, cameras: int) -> Hearing:
@@ -208,23 +271,19 @@ def _hearing(whisper: str, language: str, cameras: int) -> Hearing:
     from perception.artefacts import ARTEFACTS
     from perception.audio.asr import Recogniser
     from perception.audio.vad import VoiceActivity
-    from perception.weights import fetch_many
+    from perception.weights import fetch
 
-    if whisper in ARTEFACTS:
-        paths = fetch_many([whisper, "silero-vad"])
-    elif Path(whisper).is_dir():
-        paths = {whisper: Path(whisper), **fetch_many(["silero-vad"])}
-    else:
-        raise InvalidArgument(
-            "neither a known model nor a directory", field="whisper", value=whisper
-        )
     recogniser = Recogniser(
-        paths[whisper], language=language, workers=min(cameras, os.cpu_count() or 1)
+        fetch(whisper) if whisper in ARTEFACTS else Path(whisper),
+        language=language,
+        workers=min(cameras, os.cpu_count() or 1),
     )
-    return Hearing(VoiceActivity(paths["silero-vad"]), recogniser.transcribe, language)
+    return Hearing(VoiceActivity(fetch("silero-vad")), recogniser.transcribe, language)
 
 
 def _summary(report: CameraReport) -> dict[str, object]:
+    from memdb.types.times import as_text
+
     progress = report.progress
     return {
         "camera": report.camera,
@@ -238,6 +297,7 @@ def _summary(report: CameraReport) -> dict[str, object]:
         "utterances": progress.utterances,
         "media_s": round(progress.media_ns / 1e9, 3),
         "wall_s": round(report.wall_s, 3),
+        "note": report.note,
         "error": None if report.error is None else str(report.error),
     }
 

@@ -38,7 +38,7 @@ class Progress:
     clips: int = 0
     """Sealed clips given to the writer."""
     acks: int = 0
-    """Writes acknowledged, revisions of open clips included."""
+    """Sealed clips acknowledged."""
     frames: int = 0
     utterances: int = 0
     media_ns: int = 0
@@ -70,6 +70,7 @@ class Pipeline:
         self._on_progress = on_progress
         self._on_ack = on_ack
         self._sent: deque[Clip] = deque()
+        self._writes_settled = 0
         self._items: Channel[MediaItem] = Channel(ITEMS_MAX)
         self._clips: Channel[Clip] = Channel(CLIPS_MAX)
         self._stop = threading.Event()
@@ -111,12 +112,22 @@ class Pipeline:
         """End soon; from any thread."""
         self._stop.set()
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many clips wait for their acknowledgement, and how many writes were acknowledged so
+        far; from any thread.
+        """
+        sent, settled = list(self._sent), self._writes_settled
+        writes = self._writer.acks
+        return len({clip.seq for clip in sent[max(0, writes - settled) :]}), writes
+
     def _tell(self) -> None:
         # Acknowledgements come in the order of sending: the oldest clips are the ones settled.
-        acks = self._writer.acks
-        settled, self.progress.acks = acks - self.progress.acks, acks
+        writes = self._writer.acks
+        settled, self._writes_settled = writes - self._writes_settled, writes
         for _ in range(settled):
             clip = self._sent.popleft()
+            self.progress.acks += clip.sealed
             if self._on_ack is not None:
                 self._on_ack(clip)
         if self._on_progress is not None:

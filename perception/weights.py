@@ -31,7 +31,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -85,13 +85,28 @@ def fetch_artefact(artefact: Artefact) -> Path:
         known = _ready.get(key)
     if known is not None and known.exists():
         return known
-    folder = cache / f"{artefact.name.replace('/', '--')}@{artefact_hash(artefact)[:16]}"
+    folder = _folder(cache, artefact)
     if not _is_whole(artefact, folder):
         _fill(artefact, folder, cache)
     path = folder if artefact.is_directory else folder / artefact.files[0].name
     with _ready_lock:
         _ready[key] = path
     return path
+
+
+def announce(names: Iterable[str], tell: Callable[[str], None]) -> None:
+    """Say what `fetch_many` will have to fetch; nothing where all is in the cache.  Looks only at
+    sizes, so it costs nothing.
+    """
+    cache = cache_dir()
+    absent = [
+        artefact
+        for artefact in (ARTEFACTS[name] for name in names)
+        if not all(_has_size(_folder(cache, artefact) / file.name, file) for file in artefact.files)
+    ]
+    if absent:
+        size_mb = sum(file.size_bytes for artefact in absent for file in artefact.files) / 1e6
+        tell(f"fetching weights ({size_mb:.0f} MB) to {cache}")
 
 
 def artefact_hash(artefact: Artefact) -> str:
@@ -102,11 +117,19 @@ def artefact_hash(artefact: Artefact) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
+def _folder(cache: Path, artefact: Artefact) -> Path:
+    return cache / f"{artefact.name.replace('/', '--')}@{artefact_hash(artefact)[:16]}"
+
+
+def _has_size(path: Path, file: File) -> bool:
+    return path.is_file() and path.stat().st_size == file.size_bytes
+
+
 def _is_whole(artefact: Artefact, folder: Path) -> bool:
     for file in artefact.files:
         path = folder / file.name
         # The size first: it is free, and tells a truncated file without reading it.
-        if not path.is_file() or path.stat().st_size != file.size_bytes:
+        if not _has_size(path, file):
             return False
         with path.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
@@ -262,6 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m perception.weights",
         description="Fetch the pinned weights of the bundled profile into the cache.",
+        allow_abbrev=False,
     )
     parser.add_argument("names", nargs="*", help="artefacts to fetch (default: by kind)")
     parser.add_argument("--media", action="store_true", help="also the media of demo and tests")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from faster_whisper import WhisperModel
 
+from memdb.errors import InvalidArgument
 from perception.sources.base import Samples
 
 NO_SPEECH_MAX: Final = 0.6
@@ -23,7 +24,10 @@ class Recogniser:
     """
 
     def __init__(self, folder: Path, *, language: str | None = "en", workers: int = 1) -> None:
-        """workers: stretches that are transcribed at once, on a core each."""
+        """workers: stretches that are transcribed at once, on a core each.
+
+        Raises `InvalidArgument` (``BAD_LANGUAGE``) for a code that the model does not know.
+        """
         self.language = language
         self._model: Any = WhisperModel(
             str(folder),
@@ -33,6 +37,16 @@ class Recogniser:
             num_workers=workers,
             local_files_only=True,
         )
+        known = self._model.supported_languages
+        if language is not None and language not in known:
+            raise InvalidArgument(
+                "the model hears English only"
+                if known == ["en"]
+                else "not a language code of the model, such as en, de or ja",
+                reason="BAD_LANGUAGE",
+                field="language",
+                value=language,
+            )
 
     def transcribe(self, samples: Samples) -> str:
         """The words, or empty text when there are none.  The same sound gives the same words."""

@@ -54,8 +54,17 @@ class OpenClipEncoder:
             raise InvalidArgument(
                 "open_clip has no such model", field="encoder.model", value=model_name
             )
-        if checkpoint is not None and "/" in checkpoint and not Path(checkpoint).is_file():
-            raise InvalidArgument("no such checkpoint", field="encoder", value=checkpoint)
+        if (
+            checkpoint is not None
+            and not Path(checkpoint).is_file()
+            and checkpoint not in open_clip.list_pretrained_tags_by_model(model_name)
+        ):
+            raise InvalidArgument(
+                f"neither a file nor a checkpoint that open_clip knows of {model_name}",
+                reason="NO_CHECKPOINT",
+                field="encoder.checkpoint",
+                value=checkpoint,
+            )
         try:
             network, _, transform = open_clip.create_model_and_transforms(
                 model_name, pretrained=checkpoint, device=device

@@ -114,13 +114,34 @@ def test_a_film_becomes_clips(database: Database, hearing: Hearing, film: Path) 
     assert clips[0].start_ns == START_NS
     assert all(clip.sealed for clip in clips)
     assert report.progress.clips == len(clips)
-    assert report.progress.acks >= len(clips)
+    assert report.progress.acks == len(clips)
     spoken = [utterance for clip in clips for utterance in clip.transcript]
     assert len(spoken) == report.progress.utterances >= 8
     for before, clip in pairwise(clips):
         assert before.end_ns == clip.start_ns
         for utterance in clip.transcript:
             assert utterance.start_ns + utterance.end_ns >= 2 * clip.start_ns
+
+
+def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Path) -> None:
+    one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
+    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 6.0)])
+    (first,) = ingest(database, None, Camera("porch", str(one)))
+    assert first.note is None
+    lines: list[str] = []
+    agent = PlainAgent(
+        database, "alice", [Camera("porch", str(two))], HashEncoder(), None,
+        IngestOptions(start_ns=START_NS), report_line=lines.append,
+    )  # fmt: skip
+    (second,) = agent.run()
+    assert (second.error, second.progress.clips) == (None, 0)
+    assert second.note == (
+        "porch: epoch 0 already holds 2 clips up to 2023-11-14T22:13:28.000Z; "
+        f"nothing new in {two}; for other footage use --epoch N"
+    )
+    assert lines.count(second.note) == 1
+    (third,) = ingest(database, None, Camera("porch", str(two)), epoch=1)
+    assert (third.note, third.progress.clips) == (None, 1)
 
 
 class Break(Exception):

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import memdb_client
-from memdb_client import StoredClip
+from memdb_client import NotFound, StoredClip
 from perception.artefacts import ARTEFACTS
-from perception.cli import EXIT_SOURCE, EXIT_UNAVAILABLE, EXIT_USAGE
+from perception.cli import EXIT_INTERRUPTED, EXIT_SOURCE, EXIT_UNAVAILABLE, EXIT_USAGE
 from perception.encoders.text import BUNDLED_MODEL, BundledTextEncoder
 from perception.errors import WeightsUnavailable
 from perception.weights import fetch_many
@@ -95,8 +95,9 @@ def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film
     done = ingest(*common, "--camera", f"porch={film}")
     (camera,) = summary(done)["cameras"]
     assert (camera["camera"], camera["clips"], camera["error"]) == ("porch", len(SCENES), None)
+    assert (camera["acks"], camera["note"]) == (len(SCENES), None)
     assert camera["utterances"] == 6
-    assert "porch" in done.stderr
+    assert "memdb-ingest: loading models" in done.stderr
 
     with memdb_client.connect(address) as database:
         user = database.user("alice")
@@ -145,6 +146,83 @@ def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film
             assert np.array_equal(one, other)
 
 
+def test_a_signal_is_told_and_other_footage_too(address: str, film: Path, tmp_path: Path) -> None:
+    arguments = ["--server", address, "--user", "carol", "--start", START, "--no-audio"]
+    child = subprocess.Popen(
+        command(*arguments, "--camera", f"porch={film}", "--realtime"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        with memdb_client.connect(address) as database:
+            porch = database.user("carol").stream("porch")
+            wait_until(lambda: _next_seq(porch) > 0, 90)
+        child.send_signal(signal.SIGINT)
+        shown, _ = child.communicate(timeout=30)
+    finally:
+        child.kill()
+        child.wait(30)
+    assert child.returncode == EXIT_INTERRUPTED
+    told = json.loads(shown)
+    assert told["interrupted"] is True
+    assert told["cameras"][0]["error"] is None
+
+    other = write_film(tmp_path / "other.mp4", [(photo(SCENES[0]), 2.0)])
+    done = ingest(*arguments, "--camera", f"porch={other}")
+    assert json.loads(done.stdout)["interrupted"] is False
+    (camera,) = summary(done)["cameras"]
+    assert camera["note"] in done.stderr
+    assert f"nothing new in {other}; for other footage use --epoch N" in camera["note"]
+
+
+def _next_seq(stream: Any) -> int:
+    try:
+        found: int = stream.ledger().next_seq
+    except NotFound:
+        return 0
+    return found
+
+
+@pytest.mark.parametrize("after_s", [0.02, 0.3, 1.0])
+def test_an_interrupt_while_starting_is_quiet(address: str, film: Path, after_s: float) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", SIGNALLED, "memdb-ingest", "--server", address, "--user", "dan",
+         "--camera", f"porch={film}", "--realtime"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "up\n"
+    time.sleep(after_s)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == EXIT_INTERRUPTED, told
+    assert "Traceback" not in told
+
+
+SIGNALLED = """
+import sys
+sys.argv = sys.argv[1:]
+from perception.cli import main
+print("up", flush=True)
+sys.exit(main())
+"""
+"""The command as its script starts it, which first says that Python itself is up."""
+
+
+def test_a_missing_extra_is_one_line(film: Path) -> None:
+    block = "import sys; sys.modules['av'] = None; from perception.cli import main"
+    block += "; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", block, "--server", "127.0.0.1:9", "--user", "a",
+         "--camera", f"a={film}"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = 'memdb-ingest: av is not installed: needs pip install "memdb[perception]"\n'
+    assert done.stderr == told
+
+
 def test_a_missing_file_is_told_before_anything_is_loaded(address: str) -> None:
     done = ingest("--server", address, "--user", "alice", "--camera", "porch=/nowhere/film.mp4")
     assert done.returncode == EXIT_SOURCE
@@ -155,12 +233,20 @@ def test_a_missing_file_is_told_before_anything_is_loaded(address: str) -> None:
 def test_a_server_that_is_not_there(film: Path) -> None:
     done = ingest("--server", "127.0.0.1:9", "--user", "alice", "--camera", f"porch={film}")
     assert done.returncode == EXIT_UNAVAILABLE
-    assert "Traceback" not in done.stderr
+    assert "is memdb serve running there?" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--start", "yesterday"), ("--start", "2026-03-01T09:00:00"), ("--rate", "0")],
+    [
+        ("--start", "yesterday"),
+        ("--start", "2026-03-01T09:00:00"),
+        ("--start", "2026-03-01"),
+        ("--rate", "0"),
+        ("--server", "localhost"),
+        ("--real", "--real"),
+    ],
 )
 def test_wrong_options(film: Path, option: str, value: str) -> None:
     done = ingest(
