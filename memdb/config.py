@@ -61,8 +61,14 @@ class ServerConfig:
     """Threads for calls that only read."""
     write_threads: int = 16
     """Threads for calls that commit; they mostly wait, and share commits by waiting together."""
-    queue_max: int = 256
-    """Calls that may wait for a thread of one kind; beyond it they fail with ``OVERLOADED``."""
+    open_threads: int = 4
+    """Threads that open users; calls for a user that is being opened wait without one."""
+    queue_max: int = 1024
+    """Calls that may wait for a thread of one kind; beyond it they fail with ``OVERLOADED``.
+    Ingest streams wait."""
+    bytes_in_flight_max: int = 512 * 1024 * 1024
+    """Bytes of requests held at once: half for calls, which beyond it fail with ``OVERLOADED``, half
+    for streams, which beyond it are not read.  At least twice message_bytes_max."""
     calls_max: int = 2048
     """Calls open at once, streams included; beyond it RESOURCE_EXHAUSTED."""
     connection_streams_max: int = 128
@@ -91,7 +97,9 @@ class ServerConfig:
         for name in (
             "read_threads",
             "write_threads",
+            "open_threads",
             "queue_max",
+            "bytes_in_flight_max",
             "calls_max",
             "connection_streams_max",
             "message_bytes_max",
@@ -105,6 +113,12 @@ class ServerConfig:
             value = getattr(self, name)
             if not 1 <= value <= 2**31 - 1:
                 raise _refused(f"server.{name}", value, "expected 1 to 2147483647")
+        if self.bytes_in_flight_max < 2 * self.message_bytes_max:
+            raise _refused(
+                "server.bytes_in_flight_max",
+                self.bytes_in_flight_max,
+                "expected at least twice server.message_bytes_max",
+            )
         if not 0 <= self.grace_s <= 3600:
             raise _refused("server.grace_s", self.grace_s, "expected 0 to 3600 seconds")
         if self.log_level not in LOG_LEVELS:

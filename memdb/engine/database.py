@@ -73,6 +73,10 @@ class EmbeddedDatabase:
             embed_texts=self._embed_texts,
         )
 
+    def is_open(self, user_id: str) -> bool:
+        """Whether a call for the user need not open it first, which may take long."""
+        return self._users.is_open(user_id)
+
     def users(self) -> list[str]:
         self._check_open()
         return self._catalog.users()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from memdb.codecs.tensors import decode_tensor
-from memdb.engine.hydrate import load_clip
+from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.policies import select
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument
@@ -47,6 +47,7 @@ class Question:
     raw_short_memory: bool
     fallback: str
     space: str | None
+    answer_bytes_max: int | None = None
 
 
 def checked_streams(streams: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -91,6 +92,7 @@ def checked_question(
     raw_short_memory: bool,
     fallback: str,
     space: str | None,
+    answer_bytes_max: int | None = None,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     if policy not in POLICIES:
@@ -138,6 +140,7 @@ def checked_question(
         raw_short_memory,
         fallback,
         None if space is None else check_id(space, "space"),
+        answer_bytes_max,
     )
 
 
@@ -187,11 +190,12 @@ def ground(
             scores = partition.matrix.take(rows) @ query
             fallback = "recent" if len(rows) else "none"
         first = question.rerank
+        size = AnswerSize(question.answer_bytes_max)
         hits: list[Hit] = []
         if question.tokens is not None:
-            hits += _reranked(txn, view, partition, question, rows[:first], scores[:first])
+            hits += _reranked(txn, view, partition, question, size, rows[:first], scores[:first])
         hits += [
-            Hit(_load(txn, view, partition, int(row), question), float(score))
+            Hit(size.add(_load(txn, view, partition, int(row), question)), float(score))
             for row, score in zip(
                 rows[first : question.limit], scores[first : question.limit], strict=True
             )
@@ -224,6 +228,7 @@ def _reranked(
     view: View,
     partition: PartitionView,
     question: Question,
+    size: AnswerSize,
     rows: Array,
     scores: Array,
 ) -> list[Hit]:
@@ -245,7 +250,7 @@ def _reranked(
         ranked.append((False, -matched, row, (span,)))
     ranked.sort(key=lambda entry: entry[:3])
     return [
-        Hit(_load(txn, view, partition, row, question), -negative, None, spans)
+        Hit(size.add(_load(txn, view, partition, row, question)), -negative, None, spans)
         for _, negative, row, spans in ranked[: question.limit]
     ]
 

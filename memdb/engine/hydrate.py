@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from memdb.codecs.tensors import decode_tensor
 from memdb.engine.state import UserState
-from memdb.errors import DataLoss, NotFound
+from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store import clips
 from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id, parse_id
 from memdb.types.clip import StoredClip
+from memdb.types.tensor import EncodedTensor
+
+UTTERANCE_BYTES = 32
+"""About what an utterance or sound takes beside its text."""
 
 
 def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:
@@ -67,3 +71,41 @@ def load_clip(
         space=state.spaces[record.space_no].name,
         revision=birth,
     )
+
+
+def clip_bytes(clip: StoredClip) -> int:
+    """About what a clip takes in memory and on the wire; never much less."""
+    short = clip.short_memory
+    tensor_bytes = 0
+    if short is not None:
+        tensor_bytes = len(short.payload) if isinstance(short, EncodedTensor) else short.nbytes
+    return (
+        clip.global_memory.nbytes
+        + tensor_bytes
+        + sum(len(frame.jpeg) for frame in clip.keyframes)
+        + sum(len(utterance.text) + UTTERANCE_BYTES for utterance in clip.transcript)
+        + sum(len(event.label) + UTTERANCE_BYTES for event in clip.events)
+        + sum(len(key) + len(value) for key, value in clip.labels.items())
+    )
+
+
+class AnswerSize:
+    """Bytes of an answer while it is collected, so that one that is too large is never whole."""
+
+    def __init__(self, bytes_max: int | None) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    def add(self, clip: StoredClip) -> StoredClip:
+        """The clip, counted; raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``)."""
+        if self._bytes_max is None:
+            return clip
+        self._bytes += clip_bytes(clip)
+        if self._bytes > self._bytes_max:
+            raise ResourceExhausted(
+                f"the answer has more than {self._bytes_max} bytes; ask for less at once",
+                reason="MESSAGE_TOO_LARGE",
+                field="message",
+                value=self._bytes,
+            )
+        return clip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memdb.engine.hydrate import clip_no_of, load_clip
+from memdb.engine.hydrate import clip_bytes, clip_no_of, load_clip
 from memdb.engine.view import View
 from memdb.errors import NotFound
 from memdb.index.partition import Filter
@@ -17,9 +17,16 @@ from memdb.types.tensor import EncodedTensor
 
 
 def list_clips(
-    txn: Transaction, view: View, which: Filter, as_of: int | None, after: str | None, limit: int
+    txn: Transaction,
+    view: View,
+    which: Filter,
+    as_of: int | None,
+    after: str | None,
+    limit: int,
+    page_bytes: int | None = None,
 ) -> list[StoredClip]:
-    """At most ``limit`` clips, by start time and number, after the clip with id ``after``.
+    """At most ``limit`` clips, by start time and number, after the clip with id ``after``; no more
+    once they have ``page_bytes``.
 
     Raises `NotFound` (``CLIP_NOT_FOUND``, field ``after``).
     """
@@ -39,7 +46,15 @@ def list_clips(
         assert record is not None, "a version that was found has a record"
         later = (start_ns > record.start_ns) | ((start_ns == record.start_ns) & (clip_no > no))
         order = order[later[order]]
-    return [load_clip(txn, view.state, int(clip_no[row]), int(birth[row])) for row in order[:limit]]
+    page: list[StoredClip] = []
+    size = 0
+    for row in order[:limit]:
+        page.append(load_clip(txn, view.state, int(clip_no[row]), int(birth[row])))
+        if page_bytes is not None:
+            size += clip_bytes(page[-1])
+            if size >= page_bytes:
+                break
+    return page
 
 
 def get_clip(

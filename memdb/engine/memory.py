@@ -7,6 +7,7 @@ error there closes the user, so that it is rebuilt before anything is served aga
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable
@@ -35,6 +36,8 @@ from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Ta
 from memdb.store.verify import check_lookups
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
+
+log = logging.getLogger("memdb.engine")
 
 
 class UserMemory:
@@ -172,7 +175,11 @@ class UserMemory:
             self._changed.notify_all()
             listeners = tuple(self._listeners.values())
         for listener in listeners:
-            listener(revision)
+            try:
+                listener(revision)
+            except Exception:
+                # The commit is durable: its writers must hear that, whatever ails a listener.
+                log.exception("a listener failed", extra={"fields": {"revision": revision}})
 
     def _index(self, effects: Effects, state: UserState) -> None:
         revision = state.revision

@@ -158,6 +158,7 @@ class EmbeddedUser:
         limit: int = 1000,
         after: str | None = None,
         min_revision: int | None = None,
+        page_bytes: int | None = None,
     ) -> list[StoredClip]:
         check_int(limit, "limit", 1, limits.LIMIT_MAX)
         start, end = checked_times(start_ns, end_ns)
@@ -168,7 +169,8 @@ class EmbeddedUser:
                 None if stream is None else (check_id(stream, "stream"),), revision
             )
             with memory.environment.read() as txn:
-                return list_clips(txn, view, Filter(stream_nos, start, end), revision, after, limit)
+                which = Filter(stream_nos, start, end)
+                return list_clips(txn, view, which, revision, after, limit, page_bytes)
 
     def clip(
         self,
@@ -227,6 +229,7 @@ class EmbeddedUser:
         space: str | None = None,
         min_revision: int | None = None,
         raw_short_memory: bool = False,
+        answer_bytes_max: int | None = None,
     ) -> Grounding:
         question = checked_question(
             question_feature,
@@ -240,6 +243,7 @@ class EmbeddedUser:
             rerank=rerank,
             with_short_memory=with_short_memory,
             raw_short_memory=raw_short_memory,
+            answer_bytes_max=answer_bytes_max,
             fallback=fallback,
             space=space,
         )
@@ -427,13 +431,15 @@ class EmbeddedUser:
 
     # -- changes
 
-    def changes(self, from_revision: int = 0, *, limit: int = _WATCH_PAGE) -> list[Change]:
+    def changes(
+        self, from_revision: int = 0, *, limit: int = _WATCH_PAGE, page_bytes: int | None = None
+    ) -> list[Change]:
         """Changes of whole commits after ``from_revision``: at least one commit, then until
-        ``limit`` is reached.
+        ``limit`` or ``page_bytes`` is reached.
         """
         check_int(from_revision, "from_revision", 0, 2**63)
         with self._users.use(self._id) as memory:
-            return watch.changes(memory.environment, memory.view, from_revision, limit)
+            return watch.changes(memory.environment, memory.view, from_revision, limit, page_bytes)
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""

@@ -78,6 +78,12 @@ class Users:
             self._drop_if_unused(user, slot)
             self._evict()
 
+    def is_open(self, user: str) -> bool:
+        """Whether `use` would give the user at once."""
+        with self._lock:
+            slot = self._slots.get(user)
+            return slot is not None and slot.memory is not None and not slot.memory.broken
+
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memdb.engine.hydrate import load_clip
+from memdb.engine.hydrate import clip_bytes, load_clip
 from memdb.engine.recall import load_fact
 from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
@@ -15,9 +15,15 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.stream import StreamInfo
 
 
-def changes(environment: Environment, view: View, from_revision: int, limit: int) -> list[Change]:
-    """Changes of whole commits after ``from_revision``, until ``limit`` is reached or the view's
-    revision.
+def changes(
+    environment: Environment,
+    view: View,
+    from_revision: int,
+    limit: int,
+    page_bytes: int | None = None,
+) -> list[Change]:
+    """Changes of whole commits after ``from_revision``, until ``limit``, ``page_bytes`` or the
+    view's revision is reached.
     """
     if from_revision > view.revision:
         # Of a user that was erased and made anew, say: going on would lose its changes silently.
@@ -28,6 +34,7 @@ def changes(environment: Environment, view: View, from_revision: int, limit: int
             value=from_revision,
         )
     found: list[Change] = []
+    size = 0
     with environment.read() as txn:
         for revision in range(from_revision + 1, view.revision + 1):
             key = schema.revision_key(revision)
@@ -35,11 +42,13 @@ def changes(environment: Environment, view: View, from_revision: int, limit: int
             if stored is None:
                 raise DataLoss("a log record is missing", reason="MISSING", field=f"log/{revision}")
             record = unpack(Table.LOG, key, stored, LogRecord)
-            found.extend(
+            commit = [
                 _change(txn, view, revision, index, record.time_ns, entry)
                 for index, entry in enumerate(record.entries)
-            )
-            if len(found) >= limit:
+            ]
+            found += commit
+            size += sum(clip_bytes(change.clip) for change in commit if change.clip is not None)
+            if len(found) >= limit or (page_bytes is not None and size >= page_bytes):
                 break
     return found
 

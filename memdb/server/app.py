@@ -30,12 +30,11 @@ from memdb.errors import InvalidArgument
 from memdb.server.calls import Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
-from memdb.server.drain import Drain
-from memdb.server.executors import Pools
 from memdb.server.grounding_service import GroundingService
 from memdb.server.health import HealthService
 from memdb.server.listener import bind, channel_options, check_listen
 from memdb.server.memory_service import MemoryService
+from memdb.server.resources import Resources
 from memdb.server.user_service import UserService
 from memdb.v1 import (
     clip_service_pb2,
@@ -58,12 +57,11 @@ class Server:
     def __init__(self, database: EmbeddedDatabase, config: ServerConfig) -> None:
         check_listen(config)
         self._config = config
-        self._pools = Pools(config)
-        self._drain = Drain()
+        self._resources = Resources.make(database, config)
         self._server = grpc.aio.server(
             options=channel_options(config), maximum_concurrent_rpcs=config.calls_max
         )
-        self._add_services(database)
+        self._add_services()
 
     async def start(self) -> str:
         """Bind and serve; returns the address, with the port that was taken.
@@ -76,23 +74,24 @@ class Server:
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Refuse new calls, let those that run end within the grace period, end the others."""
-        self._drain.begin()
+        self._resources.drain.begin()
         await self._server.stop(self._config.grace_s if grace_s is None else grace_s)
         # A commit that was cut off from its caller still ends before the database closes.
-        await asyncio.to_thread(self._pools.shutdown)
+        await asyncio.to_thread(self._resources.pools.shutdown)
 
-    def _add_services(self, database: EmbeddedDatabase) -> None:
-        pools, drain = self._pools, self._drain
-        calls = Calls(pools, self._config.message_bytes_max)
+    def _add_services(self) -> None:
+        resources = self._resources
+        database = resources.database
+        calls = Calls(resources)
         services: list[tuple[Any, str, object]] = [
-            (clip_service_pb2, "ClipService", ClipService(database, pools, drain)),
-            (grounding_service_pb2, "GroundingService", GroundingService(database)),
+            (clip_service_pb2, "ClipService", ClipService(resources)),
+            (grounding_service_pb2, "GroundingService", GroundingService(resources)),
             (memory_service_pb2, "MemoryService", MemoryService(database)),
-            (user_service_pb2, "UserService", UserService(database, pools, drain)),
+            (user_service_pb2, "UserService", UserService(resources)),
             (database_service_pb2, "DatabaseService", DatabaseService(database)),
         ]
         names = [f"{module.DESCRIPTOR.package}.{name}" for module, name, _ in services]
-        services.append((health_pb2, "Health", HealthService(names, drain)))
+        services.append((health_pb2, "Health", HealthService(names, resources.drain)))
         for module, name, implementation in services:
             descriptor = module.DESCRIPTOR.services_by_name[name]
             handlers = calls.handlers(descriptor, implementation)

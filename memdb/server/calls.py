@@ -7,8 +7,9 @@ by the table of `memdb.wire.status`; anything else is logged with its traceback 
 
 How a service method is written decides how it runs::
 
-    def get_clip(self, request) -> response                  in the read pool
-    @commits def write_clips(self, request) -> response      in the write pool
+    def get_clip(self, request) -> response                  in the read pool, its user open
+    @commits def write_clips(self, request) -> response      in the write pool, its user open
+    @closed_user ...                                         whether or not its user is open
     def list_clips(self, request) -> Iterator[response]      in the read pool, message by message
     async def check(self, request) -> response               on the loop (must not block)
     async def watch_user(self, request, send) -> None        on the loop, a stream of answers
@@ -37,9 +38,13 @@ from memdb.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from memdb.server.executors import Pool, Pools
+from memdb.server.executors import Pool
+from memdb.server.resources import Resources
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
+SMALL_BYTES: Final = 4096
+"""Requests up to this size may be parsed on the event loop: whatever they hold, it takes a fraction
+of a millisecond."""
 REQUEST_ID_CHARS_MAX: Final = 64
 _REQUEST_ID_CHARS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
@@ -63,6 +68,12 @@ def commits(method: _F) -> _F:
     return method
 
 
+def closed_user(method: _F) -> _F:
+    """Marks a service method that need not find its user open: it is not opened beforehand."""
+    method.__dict__["closed_user"] = True
+    return method
+
+
 def parse(kind: type[_M], data: bytes) -> _M:
     """The message of the bytes; raises `InvalidArgument` (``BAD_MESSAGE``)."""
     try:
@@ -73,12 +84,24 @@ def parse(kind: type[_M], data: bytes) -> _M:
         ) from error
 
 
+class _Cold:
+    """A request that was parsed, and whose user is not open."""
+
+    __slots__ = ("request", "user")
+
+    def __init__(self, request: Message, user: str) -> None:
+        self.request = request
+        self.user = user
+
+
 class Calls:
     """Makes gRPC handlers of service objects."""
 
-    def __init__(self, pools: Pools, message_bytes_max: int) -> None:
-        self._pools = pools
-        self._message_bytes_max = message_bytes_max
+    def __init__(self, resources: Resources) -> None:
+        self._pools = resources.pools
+        self._openings = resources.openings
+        self._budget = resources.budget
+        self._message_bytes_max = resources.message_bytes_max
 
     def handlers(self, service: ServiceDescriptor, implementation: object) -> dict[str, Any]:
         """A handler for every method of a service, by method name."""
@@ -93,32 +116,50 @@ class Calls:
         name = f"{method.containing_service.full_name}/{method.name}"
         kind: type[Message] = GetMessageClass(method.input_type)
         pool = self._pools.write if hasattr(function, "commits") else self._pools.read
+        opens = "user" in method.input_type.fields_by_name and not hasattr(function, "closed_user")
         behaviour: Any
         if method.client_streaming:
             behaviour = self._both_ways(name, function)
             return grpc.stream_stream_rpc_method_handler(behaviour)
         if method.server_streaming:
             if iscoroutinefunction(function):
-                behaviour = self._live_stream(name, kind, function)
+                behaviour = self._live_stream(name, kind, function, opens)
             else:
-                behaviour = self._paged_stream(name, kind, function, pool)
+                behaviour = self._paged_stream(name, kind, function, pool, opens)
             return grpc.unary_stream_rpc_method_handler(behaviour)
         if iscoroutinefunction(function):
             behaviour = self._light(name, kind, function)
         else:
-            behaviour = self._unary(name, kind, function, pool)
+            behaviour = self._unary(name, kind, function, pool, opens)
         return grpc.unary_unary_rpc_method_handler(behaviour)
 
     def _unary(
-        self, name: str, kind: type[Message], function: Callable[[Any], Message], pool: Pool
+        self,
+        name: str,
+        kind: type[Message],
+        function: Callable[[Any], Message],
+        pool: Pool,
+        opens: bool,
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        def work(data: bytes) -> bytes:
-            return self._packed(function(parse(kind, data)))
+        def answer(request: Message) -> bytes:
+            return self._packed(function(request))
+
+        def work(data: bytes) -> bytes | _Cold:
+            request: Any = parse(kind, data)
+            if opens and not self._openings.is_open(request.user):
+                return _Cold(request, request.user)
+            return answer(request)
 
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             try:
-                return await pool.run(work, data)
+                with self._budget.call(len(data)):
+                    done = await pool.run(work, data)
+                    if not isinstance(done, _Cold):
+                        return done
+                    # It waits without a thread, and then takes one again.
+                    await self._openings.wait(done.user)
+                    return await pool.run(answer, done.request)
             except Exception as error:
                 await end(context, name, request_id, error)
 
@@ -130,7 +171,9 @@ class Calls:
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             try:
-                return self._packed(await function(parse(kind, data)))
+                with self._budget.call(len(data)):
+                    request = await self._parsed(kind, data, opens=False)
+                    return self._packed(await function(request))
             except Exception as error:
                 await end(context, name, request_id, error)
 
@@ -142,18 +185,24 @@ class Calls:
         kind: type[Message],
         function: Callable[[Any], Iterator[Message]],
         pool: Pool,
+        opens: bool,
     ) -> Callable[[bytes, Context], Awaitable[None]]:
-        def pages(data: bytes) -> Iterator[bytes]:
-            for message in function(parse(kind, data)):
+        def pages(request: Message) -> Iterator[bytes]:
+            for message in function(request):
                 yield self._packed(message)
 
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
             try:
-                # Nothing runs before the first step; every step runs on some thread of the pool.
-                remaining = pages(data)
-                while (page := await pool.run(next, remaining, None)) is not None:
-                    await context.write(page)
+                with self._budget.call(len(data)):
+                    # Nothing runs before the first step; every step runs on some thread of the
+                    # pool.
+                    remaining = pages(await self._parsed(kind, data, opens=opens))
+                    page = await pool.run(next, remaining, None)
+                    while page is not None:
+                        await context.write(page)
+                        # An answer that has begun is not refused any more.
+                        page = await pool.run_in_turn(next, remaining, None)
             except Exception as error:
                 await end(context, name, request_id, error)
 
@@ -164,15 +213,27 @@ class Calls:
         name: str,
         kind: type[Message],
         function: Callable[[Any, Send], Awaitable[None]],
+        opens: bool,
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
             try:
-                await function(parse(kind, data), self._sender(context))
+                with self._budget.call(len(data)):
+                    request = await self._parsed(kind, data, opens=opens)
+                    await function(request, self._sender(context))
             except Exception as error:
                 await end(context, name, request_id, error)
 
         return behaviour
+
+    async def _parsed(self, kind: type[Message], data: bytes, *, opens: bool) -> Message:
+        """The request; with ``opens``, once its user is open."""
+        small = len(data) <= SMALL_BYTES
+        request: Any = parse(kind, data) if small else await self._pools.read.run(parse, kind, data)
+        if opens:
+            await self._openings.wait(request.user)
+        parsed: Message = request
+        return parsed
 
     def _both_ways(
         self, name: str, function: Callable[[Receive, Send], Awaitable[None]]

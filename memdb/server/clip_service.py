@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.hydrate import clip_bytes
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.calls import Receive, Send, commits
-from memdb.server.drain import Drain
-from memdb.server.executors import Pools
 from memdb.server.ingest import Ingest
+from memdb.server.resources import Resources
 from memdb.types.clip import StoredClip, check_many
 from memdb.types.limits import BATCH_OPERATIONS_MAX, LIMIT_MAX
 from memdb.v1 import clip_service_pb2 as pb
@@ -29,16 +28,16 @@ CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
 """Clips of one answer message; below the 4 MiB that a client accepts by default, unless a single
 clip is larger."""
 PAGE_CLIPS: Final = 256
-"""Clips read from the engine at once."""
+"""Clips read from the engine at once, unless they have `PAGE_BYTES` before."""
+PAGE_BYTES: Final = 16 * 1024 * 1024
 
 
 class ClipService:
     """Clips of the users of a database."""
 
-    def __init__(self, database: EmbeddedDatabase, pools: Pools, drain: Drain) -> None:
-        self._database = database
-        self._pools = pools
-        self._drain = drain
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._database = resources.database
 
     @commits
     def write_clips(self, request: pb.WriteClipsRequest) -> pb.WriteClipsResponse:
@@ -64,7 +63,7 @@ class ClipService:
 
     async def ingest_clips(self, receive: Receive, send: Send) -> None:
         """Store a stream of clips; see `memdb.server.ingest`."""
-        await Ingest(self._database, self._pools, self._drain).run(receive, send)
+        await Ingest(self._resources).run(receive, send)
 
     def get_clip(self, request: pb.GetClipRequest) -> pb.GetClipResponse:
         """One clip."""
@@ -81,15 +80,15 @@ class ClipService:
         user = self._user(request.user)
         arguments = list_clips_arguments(request)
         remaining = arguments["limit"]
-        if remaining > PAGE_CLIPS and arguments["as_of"] is None and remaining <= LIMIT_MAX:
+        if arguments["as_of"] is None and 1 < remaining <= LIMIT_MAX:
             # Pages are read one by one; a commit between two of them must not show.
             arguments["as_of"] = max(user.revision(), arguments["min_revision"] or 0)
         while remaining > 0:
             # A limit beyond the maximum goes through as it is: the engine refuses it.
             arguments["limit"] = min(remaining, PAGE_CLIPS) if remaining <= LIMIT_MAX else remaining
-            page = user.clips(**arguments)
+            page = user.clips(**arguments, page_bytes=PAGE_BYTES)
             yield from _chunks(page)
-            if len(page) < arguments["limit"]:
+            if len(page) < arguments["limit"] and sum(map(clip_bytes, page)) < PAGE_BYTES:
                 return
             remaining -= len(page)
             arguments["after"] = page[-1].id

@@ -1,17 +1,22 @@
 """Bounded threads for what may block, so that the event loop never does.
 
-Reads and commits have pools of their own: a disk that is slow to sync must not delay a question.
+Reads, commits and openings of users have pools of their own: neither a disk that is slow to sync nor
+a user that takes long to open may delay a question.
+
+A call that is one of many may be refused (`Pool.run`); a stream is never refused but waits for its
+turn (`Pool.run_in_turn`), which its client feels as back-pressure.  Streams are bounded by
+``calls_max``.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from memdb.config import ServerConfig
 from memdb.errors import ResourceExhausted
+from memdb.server.threads import Threads
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -22,9 +27,12 @@ class Pool:
 
     def __init__(self, name: str, threads: int, queue_max: int) -> None:
         self._name = name
+        self._queue_max = queue_max
         self._open_max = threads + queue_max
         self._open = 0  # touched by the event loop only
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"memdb-{name}")
+        # So many turns at once are in the executor's queue: calls and streams take threads alike.
+        self._turns = asyncio.Semaphore(threads)
+        self._threads = Threads(name, threads)
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """The result of a call on a thread of the pool.
@@ -33,33 +41,28 @@ class Pool:
         Raises `ResourceExhausted` (``OVERLOADED``) when the queue is full.
         """
         if self._open >= self._open_max:
-            raise ResourceExhausted(f"too many {self._name} calls are waiting", reason="OVERLOADED")
+            raise ResourceExhausted(
+                f"too many {self._name} calls are waiting",
+                reason="OVERLOADED",
+                field="server.queue_max",
+                value=self._queue_max,
+            )
         self._open += 1
-        future = self._executor.submit(_guarded, function, args, kwargs)
-        try:
-            return await asyncio.wrap_future(future)
-        finally:
-            if future.done():
-                self._open -= 1
-            else:
-                self._count_down_later(future)
+        return await self._threads.run(self._count_down, _guarded, (function, args, kwargs))
+
+    async def run_in_turn(
+        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """`run` for a stream: waits, first come first served, where `run` refuses."""
+        await self._turns.acquire()
+        return await self._threads.run(self._turns.release, _guarded, (function, args, kwargs))
 
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown()
 
-    def _count_down_later(self, future: Future[_T]) -> None:
-        """The waiter was cancelled but the thread is still taken: count it until it ends."""
-        loop = asyncio.get_running_loop()
-
-        def count_down() -> None:
-            self._open -= 1
-
-        def ended(_: Future[_T]) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(count_down)
-
-        future.add_done_callback(ended)
+    def _count_down(self) -> None:
+        self._open -= 1
 
 
 def _guarded(function: Callable[..., _T], args: Any, kwargs: Any) -> _T:
@@ -76,8 +79,10 @@ class Pools:
     def __init__(self, config: ServerConfig) -> None:
         self.read = Pool("read", config.read_threads, config.queue_max)
         self.write = Pool("write", config.write_threads, config.queue_max)
+        self.open = Pool("open", config.open_threads, config.queue_max)
 
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
+        self.open.shutdown()
         self.read.shutdown()
         self.write.shutdown()

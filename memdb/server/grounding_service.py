@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memdb.engine.database import EmbeddedDatabase
+from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_arguments, grounding_to_proto
 
@@ -10,11 +10,19 @@ from memdb.wire.grounding import ground_arguments, grounding_to_proto
 class GroundingService:
     """Questions to the users of a database."""
 
-    def __init__(self, database: EmbeddedDatabase) -> None:
-        self._database = database
+    def __init__(self, resources: Resources) -> None:
+        self._database = resources.database
+        self._message_bytes_max = resources.message_bytes_max
 
     def ground(self, request: pb.GroundRequest) -> pb.GroundResponse:
         """The clips that answer a question."""
         feature, arguments = ground_arguments(request)
         user = self._database.user(request.user)
-        return grounding_to_proto(user.ground(feature, **arguments, raw_short_memory=True))
+        grounding = user.ground(
+            feature,
+            **arguments,
+            raw_short_memory=True,
+            # Or a thousand large clips would be collected before the message is found too large.
+            answer_bytes_max=self._message_bytes_max,
+        )
+        return grounding_to_proto(grounding)

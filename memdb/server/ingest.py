@@ -4,15 +4,18 @@
 
     client ──▶ reader: parse, check ──▶ ready ──▶ committer: write_batch ──▶ acks ──▶ client
                        ▲                                    │
-                       └── stops while CLIPS_MAX or BYTES_MAX are in flight
+                       └── stops while CLIPS_MAX or BYTES_MAX are in flight,
+                           or the streams of the server hold all the bytes they may
 
 While a commit is in flight the reader goes on; the next commit takes everything that came
-meanwhile, so batches grow with the load and a lone clip waits for nobody.  A full window is felt by
-the client as HTTP/2 flow control: we stop reading.
+meanwhile, so batches grow with the load and a lone clip waits for nobody.  Whatever is full or busy
+(the window, the budget, the threads, a user that is still being opened) makes the stream wait, never
+fail: the client feels HTTP/2 flow control, because we stop reading.
 
 Clips are acknowledged in the order sent.  At the first refused clip the acknowledgements before it
 go out, then the stream ends with its error; later clips of that commit may be stored, and
-sending them again is harmless.
+sending them again is harmless.  When the server stops, what was read is committed and acknowledged,
+nothing more is read, and the stream ends as UNAVAILABLE.
 """
 
 from __future__ import annotations
@@ -20,12 +23,13 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
-from memdb.errors import InvalidArgument, MemdbError
-from memdb.server.calls import Receive, Send, parse, settle
-from memdb.server.drain import Drain, shutting_down
-from memdb.server.executors import Pools
+from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
+from memdb.server.budget import StreamBytes
+from memdb.server.calls import SMALL_BYTES, Receive, Send, parse, settle
+from memdb.server.drain import shutting_down
+from memdb.server.resources import Resources
+from memdb.server.weigh import is_light
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.clips import ack_to_proto, clip_from_proto
@@ -35,18 +39,19 @@ CLIPS_MAX: Final = 64
 """Clips of one stream received and not yet acknowledged."""
 BYTES_MAX: Final = 32 * 1024 * 1024
 """Their bytes on the wire; one message more may come on top."""
-INLINE_BYTES_MAX: Final = 512 * 1024
-"""Messages up to this size are parsed and checked on the event loop: that takes a fraction of a
-millisecond, less than a hop to a thread and back."""
+BUSY_PAUSE_S: Final = 0.05
+"""How long a commit waits when the user's queue of commits is full."""
 
 
 class Ingest:
     """The state of one stream."""
 
-    def __init__(self, database: EmbeddedDatabase, pools: Pools, drain: Drain) -> None:
-        self._database = database
-        self._pools = pools
-        self._drain = drain
+    def __init__(self, resources: Resources) -> None:
+        self._database = resources.database
+        self._pools = resources.pools
+        self._openings = resources.openings
+        self._budget = resources.budget
+        self._drain = resources.drain
         self._ready: list[Clip] = []
         self._ready_bytes = 0
         self._in_flight = 0
@@ -61,21 +66,37 @@ class Ingest:
         """Serve the stream to its end.
 
         Raises `InvalidArgument` (``BAD_MESSAGE``, ``START_EXPECTED``, ``CLIP_EXPECTED``,
-        ``EPOCH_MISMATCH``), `Unavailable` (``SHUTTING_DOWN``), and what refuses a clip.
+        ``EPOCH_MISMATCH``), `Unavailable` (``SHUTTING_DOWN``, ``OVERLOADED``), and what refuses a
+        clip.
         """
-        with self._drain.waking(self._work):
-            first = await receive()
+        with self._drain.waking(self._work), self._budget.stream() as held:
+            first = await self._first(receive)
             if first is None:
                 raise InvalidArgument("no start", reason="START_EXPECTED", field="start")
-            start, started = await self._pools.read.run(self._open, first)
-            await send(started)
-            reader = asyncio.create_task(self._read(receive, start.epoch))
+            start = await self._start(first)
+            await self._openings.wait(start.user)
+            await send(await self._pools.read.run_in_turn(self._open, start))
+            reader = asyncio.create_task(self._read(receive, start.epoch, held))
             try:
-                await self._commit_all(start, send)
+                await self._commit_all(start, send, held)
             finally:
                 await settle(reader)
 
-    async def _commit_all(self, start: pb.IngestStart, send: Send) -> None:
+    async def _first(self, receive: Receive) -> bytes | None:
+        """The first message, unless the server stops before it comes."""
+        self._drain.check()
+        reading = asyncio.ensure_future(receive())
+        stopping = asyncio.create_task(self._work.wait())
+        try:
+            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise shutting_down()
+            return reading.result()
+        finally:
+            reading.cancel()
+            stopping.cancel()
+
+    async def _commit_all(self, start: pb.IngestStart, send: Send, held: StreamBytes) -> None:
         user = self._database.user(start.user)
         space = start.space if start.HasField("space") else None
         while True:
@@ -90,22 +111,44 @@ class Ingest:
                 await self._work.wait()
             batch, size = self._ready, self._ready_bytes
             self._ready, self._ready_bytes = [], 0
-            acks, error = await self._pools.write.run(_commit, user, start.stream, batch, space)
+            acks, error = await self._commit(user, start.stream, batch, space)
             self._in_flight -= len(batch)
             self._in_flight_bytes -= size
+            held.release(size)
             self._room.set()
             if acks:
                 await send(acks)
             if error is not None:
                 raise error
 
-    async def _read(self, receive: Receive, epoch: int) -> None:
+    async def _commit(
+        self, user: EmbeddedUser, stream: str, batch: list[Clip], space: str | None
+    ) -> tuple[bytes, MemdbError | None]:
+        while True:
+            # It may have been closed since, for others.
+            await self._openings.wait(user.id)
+            try:
+                return await self._pools.write.run_in_turn(_commit, user, stream, batch, space)
+            except ResourceExhausted as error:
+                # Refused before any of it was written, since other writes of the user wait.
+                if error.reason != "OVERLOADED":
+                    raise
+            self._drain.check()
+            await asyncio.sleep(BUSY_PAUSE_S)
+
+    async def _read(self, receive: Receive, epoch: int, held: StreamBytes) -> None:
         try:
-            while (data := await receive()) is not None:
-                if len(data) <= INLINE_BYTES_MAX:
+            while True:
+                await held.expect()
+                data = await receive()
+                if data is None or self._drain.begun:
+                    return
+                held.hold(len(data))
+                # Counted with its clips; should it have none, the stream ends.
+                if is_light(data):
                     clips, error = _clips(data, epoch)
                 else:
-                    clips, error = await self._pools.read.run(_clips, data, epoch)
+                    clips, error = await self._pools.read.run_in_turn(_clips, data, epoch)
                 self._ready += clips
                 self._ready_bytes += len(data)
                 self._in_flight += len(clips)
@@ -123,16 +166,21 @@ class Ingest:
             self._ended = True
             self._work.set()
 
-    def _open(self, data: bytes) -> tuple[pb.IngestStart, bytes]:
-        request = parse(pb.IngestClipsRequest, data)
+    async def _start(self, data: bytes) -> pb.IngestStart:
+        request = (
+            parse(pb.IngestClipsRequest, data)
+            if len(data) <= SMALL_BYTES
+            else await self._pools.read.run_in_turn(parse, pb.IngestClipsRequest, data)
+        )
         if not request.HasField("start") or request.clips:
             raise InvalidArgument(
                 "the first message is a start alone", reason="START_EXPECTED", field="start"
             )
-        start = request.start
+        return request.start
+
+    def _open(self, start: pb.IngestStart) -> bytes:
         ledger = self._database.user(start.user).stream(start.stream).ledger(epoch=start.epoch)
-        response = pb.IngestClipsResponse(started=ledger_to_proto(ledger))
-        return start, response.SerializeToString()
+        return pb.IngestClipsResponse(started=ledger_to_proto(ledger)).SerializeToString()
 
 
 def _clips(data: bytes, epoch: int) -> tuple[list[Clip], MemdbError | None]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
-from memdb.server.calls import Send, commits
-from memdb.server.drain import Drain
-from memdb.server.executors import Pools
+from memdb.server.calls import Send, closed_user, commits
+from memdb.server.resources import Resources
 from memdb.server.watch import watch
 from memdb.v1 import user_service_pb2 as pb
 from memdb.wire.spaces import space_to_proto
@@ -17,10 +15,9 @@ from memdb.wire.users import SNAPSHOT_TTL_S_DEFAULT, erasure_to_proto, snapshot_
 class UserService:
     """The users of a database."""
 
-    def __init__(self, database: EmbeddedDatabase, pools: Pools, drain: Drain) -> None:
-        self._database = database
-        self._pools = pools
-        self._drain = drain
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._database = resources.database
 
     def get_user(self, request: pb.GetUserRequest) -> pb.GetUserResponse:
         """The newest commit and the settings."""
@@ -42,8 +39,9 @@ class UserService:
         return pb.ConfigureUserResponse(revision=user.revision())
 
     @commits
+    @closed_user
     def erase_user(self, request: pb.EraseUserRequest) -> pb.EraseUserResponse:
-        """Remove a user and its memory."""
+        """Remove a user and its memory, also one that is too damaged to open."""
         return erasure_to_proto(self._user(request.user).erase())
 
     @commits
@@ -79,7 +77,7 @@ class UserService:
 
     async def watch_user(self, request: pb.WatchUserRequest, send: Send) -> None:
         """The change feed; see `memdb.server.watch`."""
-        await watch(self._database, self._pools, self._drain, request, send)
+        await watch(self._resources, request, send)
 
     def _user(self, user_id: str) -> EmbeddedUser:
         return self._database.user(user_id)

@@ -9,42 +9,44 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.server.calls import Send
-from memdb.server.drain import Drain
-from memdb.server.executors import Pools
+from memdb.server.resources import Resources
 from memdb.v1 import user_service_pb2 as pb
 from memdb.wire.users import change_to_proto
 
 PAGE_CHANGES: Final = 64
+PAGE_BYTES: Final = 16 * 1024 * 1024
+"""A page ends with the commit that reaches either."""
 CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
 """Changes of one message, below the 4 MiB that a client accepts by default."""
 RECHECK_S: Final = 5.0
 """An idle watcher looks again this often: a user that was erased wakes nobody."""
 
 
-async def watch(
-    database: EmbeddedDatabase, pools: Pools, drain: Drain, request: pb.WatchUserRequest, send: Send
-) -> None:
+async def watch(resources: Resources, request: pb.WatchUserRequest, send: Send) -> None:
     """Send the changes after ``from_revision``; with ``follow``, until the client goes.
 
     Raises `NotFound` (also when the user is erased meanwhile), `Unavailable` (``SHUTTING_DOWN``).
     """
-    user = database.user(request.user)
+    pools, drain = resources.pools, resources.drain
+    user = resources.database.user(request.user)
     revision = request.from_revision
     wake = asyncio.Event()
     subscription = _Subscription()
     try:
         if request.follow:
-            await pools.read.run(subscription.begin, user, _waker(wake))
+            await pools.read.run_in_turn(subscription.begin, user, _waker(wake))
         with drain.waking(wake):
             while True:
                 drain.check()
                 wake.clear()
-                messages, revision = await pools.read.run(_page, user, revision)
+                # It is open already, unless nobody follows it or it broke.
+                await resources.openings.wait(request.user)
+                messages, revision = await pools.read.run_in_turn(_page, user, revision)
                 for message in messages:
                     await send(message)
                 if messages:
@@ -85,7 +87,8 @@ def _waker(wake: asyncio.Event) -> Callable[[int], None]:
     loop = asyncio.get_running_loop()
 
     def callback(_revision: int) -> None:
-        if not loop.is_closed():
+        # A closed loop has nobody waiting, and the commit is done all the same.
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(wake.set)
 
     return callback
@@ -101,7 +104,7 @@ async def _wait(wake: asyncio.Event) -> None:
 
 def _page(user: EmbeddedUser, revision: int) -> tuple[list[bytes], int]:
     """The next changes as messages, and the revision they end at."""
-    changes = user.changes(revision, limit=PAGE_CHANGES)
+    changes = user.changes(revision, limit=PAGE_CHANGES, page_bytes=PAGE_BYTES)
     messages: list[bytes] = []
     chunk, size = pb.WatchUserResponse(), 0
     for change in changes:

@@ -8,6 +8,7 @@
                metadata request_id      of the call that failed
                         field, value    the error's own, when it has them
                         value_<i>       the value of violation i, when it differs from ``value``
+    RetryInfo  retry_delay              when the same call may soon succeed: by RETRY_AFTER_MS
     BadRequest field_violations[i]      field and description of violation i
 
 The message travels in the trailer ``grpc-status-details-bin``.  `error_from_status` rebuilds the
@@ -60,6 +61,9 @@ CODES: Final[dict[type[MemdbError], grpc.StatusCode]] = {
 }
 """The whole mapping; its inverse reads answers."""
 
+RETRY_AFTER_MS: Final[dict[str, int]] = {"OVERLOADED": 500, "SHUTTING_DOWN": 1000}
+"""By reason: how long a caller had better wait before it tries again."""
+
 _CLASSES: Final = {code: family for family, code in CODES.items()}
 
 _FOREIGN: Final[dict[grpc.StatusCode, tuple[type[MemdbError], str]]] = {
@@ -103,6 +107,10 @@ def error_to_status(error: MemdbError, request_id: str) -> status_pb2.Status:
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     )
+    if error.reason in RETRY_AFTER_MS:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(RETRY_AFTER_MS[error.reason])
+        status.details.add().Pack(retry)
     if violations:
         status.details.add().Pack(
             error_details_pb2.BadRequest(

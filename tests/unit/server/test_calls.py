@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.server.calls import Calls, commits
-from memdb.server.executors import Pools
+from memdb.server.resources import Resources
 from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import types_pb2, user_service_pb2
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
@@ -61,9 +63,11 @@ class Everything:
 
 
 @pytest.fixture
-async def channel() -> AsyncIterator[grpc.aio.Channel]:
-    pools = Pools(ServerConfig(read_threads=2, write_threads=2))
-    calls = Calls(pools, 1000)
+async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
+    database = EmbeddedDatabase(tmp_path / "db")
+    config = ServerConfig(read_threads=2, write_threads=2, message_bytes_max=1000)
+    resources = Resources.make(database, config)
+    calls = Calls(resources)
     server = grpc.aio.server()
     service = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
     server.add_generic_rpc_handlers(
@@ -78,7 +82,8 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
         yield opened
     await server.stop(None)
-    pools.shutdown()
+    resources.pools.shutdown()
+    database.close()
 
 
 async def failure(call: Any) -> tuple[MemdbError, grpc.aio.AioRpcError]:
@@ -178,9 +183,11 @@ async def test_pages_arrive_even_when_empty(channel: grpc.aio.Channel) -> None:
     assert [len(page.changes) for page in pages] == [0, 1]
 
 
-async def test_a_service_must_have_every_method() -> None:
-    pools = Pools(ServerConfig(read_threads=1, write_threads=1))
+async def test_a_service_must_have_every_method(tmp_path: Path) -> None:
+    database = EmbeddedDatabase(tmp_path / "db")
+    resources = Resources.make(database, ServerConfig(read_threads=1, write_threads=1))
     service = db_pb.DESCRIPTOR.services_by_name["DatabaseService"]
     with pytest.raises(AttributeError):
-        Calls(pools, 1).handlers(service, Everything())
-    pools.shutdown()
+        Calls(resources).handlers(service, Everything())
+    resources.pools.shutdown()
+    database.close()

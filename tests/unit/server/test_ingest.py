@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 
 from memdb.config import ServerConfig
+from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
-from memdb.errors import InvalidArgument, Unavailable
+from memdb.errors import InvalidArgument, ResourceExhausted, Unavailable
 from memdb.server import ingest
-from memdb.server.drain import Drain
-from memdb.server.executors import Pools
+from memdb.server.budget import Budget
 from memdb.server.ingest import Ingest
+from memdb.server.resources import Resources
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.clips import clip_to_proto
@@ -41,8 +43,8 @@ class Line:
     async def send(self, data: bytes) -> None:
         self.answers.append(pb.IngestClipsResponse.FromString(data))
 
-    def start(self) -> None:
-        message = pb.IngestClipsRequest(start=pb.IngestStart(user="u", stream="s", space="p"))
+    def start(self, stream: str = "s") -> None:
+        message = pb.IngestClipsRequest(start=pb.IngestStart(user="u", stream=stream, space="p"))
         self.incoming.put_nowait(message.SerializeToString())
 
     def clip(self, seq: int, *, keyframes: tuple[Any, ...] = (), dim: int = DIM) -> None:
@@ -66,8 +68,12 @@ class Bench:
 
     def __init__(self, database: EmbeddedDatabase) -> None:
         self.database = database
-        self.pools = Pools(ServerConfig(read_threads=2, write_threads=1))
-        self.drain = Drain()
+        self.resources = Resources.make(
+            database, ServerConfig(read_threads=2, write_threads=1, queue_max=1)
+        )
+        self.pools = self.resources.pools
+        self.drain = self.resources.drain
+        self.budget = self.resources.budget
         self.line = Line()
         self.gate = threading.Event()
 
@@ -75,8 +81,10 @@ class Bench:
         return asyncio.create_task(self.pools.write.run(self.gate.wait))
 
     def run(self) -> asyncio.Task[None]:
-        session = Ingest(self.database, self.pools, self.drain)
-        return asyncio.create_task(session.run(self.line.receive, self.line.send))
+        return self.serve(self.line)
+
+    def serve(self, line: Line) -> asyncio.Task[None]:
+        return asyncio.create_task(Ingest(self.resources).run(line.receive, line.send))
 
 
 @pytest.fixture
@@ -195,3 +203,113 @@ async def test_a_client_that_leaves_takes_its_reader_along(bench: Bench) -> None
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [task for task in asyncio.all_tasks() if "Ingest._read" in repr(task.get_coro())] == []
+
+
+async def test_streams_wait_where_calls_are_refused(bench: Bench) -> None:
+    """One write thread, a queue of one: a hundred streams commit all the same."""
+    held = bench.hold()
+    waiting = bench.hold()
+    await asyncio.sleep(0.05)
+    with pytest.raises(ResourceExhausted):
+        await bench.pools.write.run(int)
+    lines = [Line() for _ in range(100)]
+    for number, line in enumerate(lines):
+        line.start(f"s{number}")
+        line.clip(0)
+        line.end()
+    running = [bench.serve(line) for line in lines]
+    await asyncio.sleep(0.2)
+    assert sum(line.acks for line in lines) == 0
+    bench.gate.set()
+    await asyncio.wait_for(asyncio.gather(*running), 60)
+    await asyncio.gather(held, waiting)
+    assert [line.acks for line in lines] == [1] * 100
+    assert bench.budget.used == 0
+
+
+async def test_a_commit_that_the_user_is_too_busy_for_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit on a user's queued bytes refuses a caller; a stream comes back."""
+    monkeypatch.setattr(writer, "QUEUE_BYTES_MAX", 0)
+    user = bench.database.user("u")
+    user.put("x", 1)
+    committing = threading.Event()
+    with user.memory() as memory:
+        commit = memory._writer._commit
+
+        def held_back(operations: Any, size: int) -> Any:
+            committing.set()
+            bench.gate.wait(30)
+            return commit(operations, size)
+
+        monkeypatch.setattr(memory._writer, "_commit", held_back)
+        other = asyncio.create_task(asyncio.to_thread(user.put, "x", 2))
+        await asyncio.to_thread(committing.wait, 30)
+        with pytest.raises(ResourceExhausted):
+            user.put("x", 3)
+        bench.line.start()
+        for seq in range(3):
+            bench.line.clip(seq)
+        bench.line.end()
+        running = bench.run()
+        await asyncio.sleep(3 * ingest.BUSY_PAUSE_S)
+        assert not running.done()
+        bench.gate.set()
+        await asyncio.wait_for(running, 30)
+        await other
+    assert bench.line.acks == 3
+
+
+async def test_a_full_pipe_ends_when_the_server_stops(bench: Bench) -> None:
+    """A client that never pauses must not keep the server from stopping."""
+
+    async def endless() -> bytes | None:
+        bench.line.read += 1
+        if bench.line.read > 1:
+            bench.line.clip(bench.line.read - 2)
+        else:
+            bench.line.start()
+        await asyncio.sleep(0)
+        return bench.line.incoming.get_nowait()
+
+    running = asyncio.create_task(Ingest(bench.resources).run(endless, bench.line.send))
+    while bench.line.acks < 10:
+        await asyncio.sleep(0.01)
+    bench.drain.begin()
+    with pytest.raises(Unavailable) as caught:
+        await asyncio.wait_for(running, 5)
+    assert caught.value.reason == "SHUTTING_DOWN"
+    # What was read and not refused is acknowledged.
+    assert bench.database.user("u").stream("s").ledger().next_seq == bench.line.acks
+
+
+async def test_a_stream_that_has_not_begun_ends_when_the_server_stops(bench: Bench) -> None:
+    running = bench.run()
+    await asyncio.sleep(0.02)
+    bench.drain.begin()
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(running, 5)
+
+
+async def test_streams_stop_reading_when_the_server_holds_enough(bench: Bench) -> None:
+    """Half of the budget for all streams together; then each gets its turn."""
+    budget = Budget(16 * 1024 * 1024)
+    resources = replace(bench.resources, budget=budget)
+    held = bench.hold()
+    lines = [Line() for _ in range(12)]
+    for number, line in enumerate(lines):
+        line.start(f"s{number}")
+        for seq in range(4):
+            line.clip(seq, keyframes=(b"x" * 900_000,))
+        line.end()
+    running = [
+        asyncio.create_task(Ingest(resources).run(line.receive, line.send)) for line in lines
+    ]
+    await asyncio.sleep(1)
+    assert 5_000_000 < budget.used <= 8 * 1024 * 1024
+    bench.gate.set()
+    await asyncio.wait_for(asyncio.gather(*running), 60)
+    await held
+    assert [line.acks for line in lines] == [4] * 12
+    assert budget.used == 0

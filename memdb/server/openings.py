@@ -1,0 +1,57 @@
+"""Opening users: each once, on a thread of its own pool, while the calls for it wait on the loop.
+
+Opening a large user rebuilds its indexes, which may take seconds.  A herd of calls for it (every
+camera reconnects when the server restarts) would otherwise sit in the read pool, a thread each, and
+the questions of other users would stand behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from memdb.engine.database import EmbeddedDatabase
+from memdb.errors import InvalidArgument, NotFound
+from memdb.server.executors import Pool
+from memdb.types.limits import ID_PATTERN
+
+
+class Openings:
+    """The users that are being opened; lives on one event loop."""
+
+    def __init__(self, database: EmbeddedDatabase, pool: Pool) -> None:
+        self._database = database
+        self._pool = pool
+        self._opening: dict[str, asyncio.Task[None]] = {}
+
+    def is_open(self, user: str) -> bool:
+        """Whether a call for the user need not wait for it to open; from any thread.
+
+        Also true for what is no id: the call itself says what is wrong with it.
+        """
+        return self._database.is_open(user) or not ID_PATTERN.match(user)
+
+    async def wait(self, user: str) -> None:
+        """Return when the user is open, or does not exist (a write may create it).
+
+        Raises what prevents its opening: `DataLoss`, `Unavailable`, `ResourceExhausted`.
+        """
+        if self.is_open(user):
+            return
+        task = self._opening.get(user)
+        if task is None:
+            task = asyncio.create_task(self._pool.run_in_turn(self._open, user))
+            self._opening[user] = task
+            task.add_done_callback(lambda done: self._ended(user, done))
+        # A caller that leaves does not end it for the others.
+        await asyncio.shield(task)
+
+    def _open(self, user: str) -> None:
+        # What these say is the call's own to say, or to mend.
+        with suppress(NotFound, InvalidArgument):
+            self._database.user(user).revision()
+
+    def _ended(self, user: str, task: asyncio.Task[None]) -> None:
+        del self._opening[user]
+        if not task.cancelled():
+            task.exception()  # seen, though every caller may have left

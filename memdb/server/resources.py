@@ -1,0 +1,38 @@
+"""What the calls of a server share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.server.budget import Budget
+from memdb.server.drain import Drain
+from memdb.server.executors import Pools
+from memdb.server.openings import Openings
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """A database, and the bounds within which calls use it."""
+
+    database: EmbeddedDatabase
+    pools: Pools
+    openings: Openings
+    budget: Budget
+    drain: Drain
+    message_bytes_max: int
+
+    @classmethod
+    def make(cls, database: EmbeddedDatabase, config: ServerConfig) -> Self:
+        """As much of everything as the configuration says."""
+        pools = Pools(config)
+        return cls(
+            database,
+            pools,
+            Openings(database, pools.open),
+            Budget(config.bytes_in_flight_max),
+            Drain(),
+            config.message_bytes_max,
+        )

@@ -1,0 +1,240 @@
+"""More than the server can do at once: streams wait, calls are told, nobody stands behind others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from memdb.engine import grounding, hydrate
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
+from memdb.errors import DataLoss, ResourceExhausted
+from memdb.types.clip import Keyframe
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
+from memdb.wire.clips import clip_to_proto, list_clips_request
+from memdb.wire.grounding import ground_request
+from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
+
+pytestmark = pytest.mark.e2e
+
+CAMERAS = 600
+CONNECTIONS = 8
+
+
+def fill(path: Path) -> None:
+    """Two users with a clip each, closed again."""
+    with serving(path) as served:
+        served.database.create_space("p", dim=DIM)
+        for user in "ab":
+            served.database.user(user).stream("cam", space="p").write(clip(0))
+
+
+class Held:
+    """Openings of user a wait for the gate, as those of a very large user do."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gate = threading.Event()
+        self.openings = 0
+        original = UserMemory.open.__func__  # type: ignore[attr-defined]
+
+        def opening(cls: Any, path: Path, user: str, *rest: Any) -> UserMemory:
+            if user == "a":
+                self.openings += 1
+                self.gate.wait(60)
+            memory: UserMemory = original(cls, path, user, *rest)
+            return memory
+
+        monkeypatch.setattr(UserMemory, "open", classmethod(opening))
+
+
+async def herd(address: str, begun: list[int]) -> Counter[str]:
+    """A stream for each camera, all at once; each writes one clip and waits for its
+    acknowledgement."""
+    channels = [
+        grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        for _ in range(CONNECTIONS)
+    ]
+
+    async def camera(number: int) -> str:
+        stub: Any = ClipServiceStub(channels[number % CONNECTIONS])
+        call = stub.IngestClips()
+        start = clip_pb.IngestStart(user="a", stream=f"cam{number}", space="p")
+        try:
+            await call.write(clip_pb.IngestClipsRequest(start=start))
+            begun.append(number)
+            answer = await call.read()
+            assert answer.WhichOneof("message") == "started"
+            await call.write(clip_pb.IngestClipsRequest(clips=[clip_to_proto(clip(0))]))
+            answer = await call.read()
+            await call.done_writing()
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name} {error.details()}"
+        return f"{len(answer.acks.acks)} ack"
+
+    try:
+        return Counter(await asyncio.gather(*(camera(number) for number in range(CAMERAS))))
+    finally:
+        for channel in channels:
+            await channel.close()
+
+
+def test_every_camera_comes_back_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While their user is being rebuilt, their streams wait; other users are answered at once."""
+    fill(tmp_path / "db")
+    held = Held(monkeypatch)
+    with serving(tmp_path / "db") as served, ThreadPoolExecutor(1) as executor:
+        begun: list[int] = []
+        cameras = executor.submit(asyncio.run, herd(served.address, begun))
+        questions = [
+            served.grounding.Ground.future(ground_request("a", vector(0)), timeout=60)
+            for _ in range(50)
+        ]
+        deadline = time.monotonic() + 30
+        while len(begun) < CAMERAS:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        begin = time.monotonic()
+        for _ in range(5):
+            answer = served.grounding.Ground(ground_request("b", vector(0)), timeout=10)
+            assert len(answer.hits) == 1
+        took_s = time.monotonic() - begin
+        feed = list(served.users.WatchUser(user_pb.WatchUserRequest(user="b"), timeout=10))
+        assert feed
+        assert not cameras.done()
+        assert not any(question.done() for question in questions)
+        held.gate.set()
+        assert cameras.result(60) == {"1 ack": CAMERAS}
+        assert all(len(question.result().hits) >= 1 for question in questions)
+        assert held.openings == 1
+        assert took_s < 2
+        assert len(served.database.user("a").streams()) == CAMERAS + 1
+
+
+def test_a_user_too_damaged_to_open_can_be_erased(tmp_path: Path) -> None:
+    fill(tmp_path / "db")
+    with EmbeddedDatabase(tmp_path / "db") as database, database.user("a").memory() as memory:
+        file = Path(memory.environment.path) / "data.mdb"
+    file.write_bytes(b"\xff" * file.stat().st_size)
+    with serving(tmp_path / "db") as served:
+        with pytest.raises(grpc.RpcError) as caught:
+            served.users.GetUser(user_pb.GetUserRequest(user="a"), timeout=30)
+        assert isinstance(error_of(caught.value), DataLoss)
+        assert served.grounding.Ground(ground_request("b", vector(0)), timeout=10).hits
+        served.users.EraseUser(user_pb.EraseUserRequest(user="a"), timeout=30)
+        assert list(served.users.ListUsers(user_pb.ListUsersRequest()).users) == ["b"]
+
+
+def test_calls_beyond_the_bytes_in_flight_are_told_when_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "db")
+    held = Held(monkeypatch)
+    options = {"message_bytes_max": 4 << 20, "bytes_in_flight_max": 8 << 20}
+    with serving(tmp_path / "db", **options) as served:
+        large = (Keyframe(0, b"x" * 900_000),)
+        writes = [
+            served.clips.WriteClips.future(
+                clip_pb.WriteClipsRequest(
+                    user="a",
+                    stream="cam",
+                    space="p",
+                    clips=[clip_to_proto(clip(seq, keyframes=large))],
+                ),
+                timeout=60,
+            )
+            for seq in range(1, 11)
+        ]
+        deadline = time.monotonic() + 30
+        while sum(write.done() for write in writes) < 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        # Questions are small, and go on.
+        assert served.grounding.Ground(ground_request("b", vector(0)), timeout=10).hits
+        held.gate.set()
+        refused = [write for write in writes if write.exception(timeout=30) is not None]
+        assert len(refused) == 6
+        for write in refused:
+            error = error_of(write)
+            assert isinstance(error, ResourceExhausted)
+            assert (error.reason, error.field) == ("OVERLOADED", "server.bytes_in_flight_max")
+            assert retry_after_s(write) > 0
+
+
+def retry_after_s(call: Any) -> float:
+    """What the answer says about trying again."""
+    packed = dict(call.trailing_metadata())["grpc-status-details-bin"]
+    for detail in status_pb2.Status.FromString(packed).details:
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToMilliseconds()) / 1000
+    return 0.0
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Forty clips of 1.6 MB each."""
+    with serving(tmp_path_factory.mktemp("large") / "db") as served:
+        served.database.create_space("p", dim=DIM)
+        camera = served.database.user("u").stream("cam", space="p")
+        for seq in range(40):
+            camera.write(
+                clip(
+                    seq,
+                    short_memory=np.ones((60_000, DIM), np.float16),
+                    keyframes=(Keyframe(0, b"x" * 700_000),),
+                )
+            )
+        yield served
+
+
+def test_an_answer_that_is_too_large_is_not_collected(
+    large: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    original = hydrate.load_clip
+
+    def counting(*args: Any, **options: Any) -> Any:
+        loaded.append(args)
+        return original(*args, **options)
+
+    monkeypatch.setattr(grounding, "load_clip", counting)
+    with pytest.raises(grpc.RpcError) as caught:
+        large.grounding.Ground(
+            ground_request("u", vector(0), limit=1000, with_short_memory=True), timeout=30
+        )
+    error = error_of(caught.value)
+    assert isinstance(error, ResourceExhausted)
+    assert error.reason == "MESSAGE_TOO_LARGE"
+    assert len(loaded) <= 11
+    few = large.grounding.Ground(
+        ground_request("u", vector(0), limit=5, with_short_memory=True), timeout=30
+    )
+    assert len(few.hits) == 5
+
+
+def test_large_clips_are_listed_and_fed_in_pages(large: Served) -> None:
+    answers = list(large.clips.ListClips(list_clips_request("u"), timeout=60))
+    assert [item.clip.seq for answer in answers for item in answer.clips] == list(range(40))
+    answers = list(large.clips.ListClips(list_clips_request("u", limit=39), timeout=60))
+    assert [item.clip.seq for answer in answers for item in answer.clips] == list(range(39))
+    changes = [
+        item.clip.clip.seq
+        for answer in large.users.WatchUser(user_pb.WatchUserRequest(user="u"), timeout=60)
+        for item in answer.changes
+        if item.kind == "clip"
+    ]
+    assert changes == list(range(40))

@@ -1,0 +1,91 @@
+"""A user is opened once, whoever asks; whoever waits holds no thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
+from memdb.errors import DataLoss
+from memdb.server.resources import Resources
+
+
+class Slow:
+    """Real openings, held back until the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.opened: list[str] = []
+        self.error: Exception | None = None
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    held = Slow()
+    original = UserMemory.open.__func__  # type: ignore[attr-defined]
+
+    def opening(cls: Any, path: Path, user: str, *rest: Any) -> UserMemory:
+        if user == "a":
+            held.opened.append(user)
+            held.gate.wait(30)
+            if held.error is not None:
+                raise held.error
+        memory: UserMemory = original(cls, path, user, *rest)
+        return memory
+
+    monkeypatch.setattr(UserMemory, "open", classmethod(opening))
+    return held
+
+
+@pytest.fixture
+async def resources(tmp_path: Path) -> AsyncIterator[Resources]:
+    with EmbeddedDatabase(tmp_path / "db") as database:
+        for user in "ab":
+            database.user(user).put("x", 1)
+    with EmbeddedDatabase(tmp_path / "db") as database:
+        made = Resources.make(database, ServerConfig(read_threads=1, open_threads=2))
+        yield made
+        await asyncio.to_thread(made.pools.shutdown)
+
+
+async def test_one_opening_for_all_and_others_go_on(resources: Resources, slow: Slow) -> None:
+    openings = resources.openings
+    assert not openings.is_open("a")
+    waiting = [asyncio.create_task(openings.wait("a")) for _ in range(500)]
+    await asyncio.sleep(0.05)
+    await asyncio.wait_for(openings.wait("b"), 5)
+    assert openings.is_open("b")
+    # The one read thread is free.
+    assert await asyncio.wait_for(resources.pools.read.run(int), 5) == 0
+    for task in waiting[:10]:
+        task.cancel()
+    slow.gate.set()
+    await asyncio.gather(*waiting[10:])
+    assert openings.is_open("a")
+    assert slow.opened == ["a"]
+
+
+async def test_what_prevents_an_opening_is_told_to_all(resources: Resources, slow: Slow) -> None:
+    slow.error = DataLoss("gone", reason="BAD_ENVIRONMENT")
+    waiting = [asyncio.create_task(resources.openings.wait("a")) for _ in range(5)]
+    await asyncio.sleep(0.02)
+    slow.gate.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [DataLoss] * 5
+    assert slow.opened == ["a"]
+    slow.error = None
+    await resources.openings.wait("a")
+    assert resources.openings.is_open("a")
+
+
+@pytest.mark.parametrize("user", ["nobody", "", "../x", "x" * 100_000])
+async def test_whom_there_is_not_is_left_to_the_call(resources: Resources, user: str) -> None:
+    await resources.openings.wait(user)
+    assert not resources.database.is_open(user)
