@@ -29,6 +29,7 @@ from reasoner.prompts import citations, messages
 from reasoner.questions import SAID, SEEN, Question, QuestionEncoder, parse_question
 
 if TYPE_CHECKING:
+    from memdb.errors import InvalidArgument
     from memdb.types.database import User
     from memdb.types.grounding import AsOf, Grounding
     from memdb.types.space import Space
@@ -89,6 +90,18 @@ class Answer:
             "recall_arms": list(self.recall_arms),
             "durations_ms": {name: round(value, 2) for name, value in self.durations_ms.items()},
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A question that is none, in the place of its answer."""
+
+    text: str
+    error: InvalidArgument
+
+    def as_json(self) -> dict[str, Any]:
+        """The question and why it was not asked."""
+        return {"question": self.text, "error": str(self.error)}
 
 
 class Reasoner:

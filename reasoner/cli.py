@@ -1,20 +1,19 @@
 """`memdb-ask`: questions to a memdb server, answered with camera and time.
 
 Exit codes: 0 every question was asked; 1 an error of memdb or of the language model, printed as one
-line on stderr; 2 wrong usage.
+line on stderr; 2 wrong usage; 130 interrupted.  A question that is none is answered with its error,
+the others are asked all the same, and the exit code is 1.
 """
 
 from __future__ import annotations
 
+# Nothing of ours at the top: an interrupt while it is imported is caught in `main`.
 import argparse
 import json
 import sys
-from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from memdb.errors import InvalidArgument, MemdbError
-from memdb.types.times import as_ns
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from memdb.types.database import Database, User
     from memdb.types.grounding import AsOf
     from memdb.types.space import Space
+    from reasoner.answer import Answer
     from reasoner.questions import QuestionEncoder
 
 _EXAMPLE = """example:
@@ -29,10 +29,33 @@ _EXAMPLE = """example:
 """
 
 
+_OURS: Final = ("memdb", "memdb_client", "perception", "reasoner")
+"""Packages whose absence is a bug of ours, not an extra that was left out."""
+_OPENCLIP: Final = ("open_clip", "torchvision", "timm")
+_NEEDED: Final = ("torch", "tokenizers", "safetensors")
+"""Without these no question can be embedded; looked for at once, not after the server's answer."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in _OURS:
+            raise
+        extra = "openclip" if name in _OPENCLIP else "reasoner"
+        _to_stderr(f'{name} is not installed: needs pip install "memdb[{extra}]"')
+        return 1
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
+    from memdb.errors import MemdbError
+
     try:
         questions = [*options.question, *_from_file(options.questions)]
         if not questions:
@@ -41,49 +64,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("--llm needs --model")
         return _ask(options, questions)
     except MemdbError as error:
-        print(f"memdb-ask: {error}", file=sys.stderr)
+        _to_stderr(str(error))
         return 1
-    except KeyboardInterrupt:
-        return 130
+
+
+def _to_stderr(line: str) -> None:
+    print(f"memdb-ask: {line}", file=sys.stderr, flush=True)
 
 
 def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
+    for name in _NEEDED:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(name=name)
     # Imported here: encoders and transports take seconds, and `--help` wants none of them.
     import memdb_client
-    from reasoner.answer import Answer, Reasoner
+    from memdb.errors import InvalidArgument
+    from memdb.types.times import as_ns
+    from perception.arguments import moment, within
+    from perception.reach import REACH_TIMEOUT_S, reach
+    from reasoner.answer import Reasoner, Refused
     from reasoner.evidence import Scope
-    from reasoner.questions import question_encoder
     from reasoner.table import answers_table
 
     scope = Scope(
         tuple(options.camera) if options.camera else None,
-        None if options.start is None else as_ns(_moment(options.start, "start"), "start"),
-        None if options.end is None else as_ns(_moment(options.end, "end"), "end"),
+        None if options.start is None else as_ns(moment(options.start, "start"), "start"),
+        None if options.end is None else as_ns(moment(options.end, "end"), "end"),
     )
     as_of = _as_of(options.as_of)
+    if options.min_score is not None:
+        within(options.min_score, -1.0, 1.0, "min-score")
     model = None
     if options.llm:
         from reasoner.models.openai import OpenAIModel
 
         model = OpenAIModel(options.llm, options.model, timeout_s=options.llm_timeout)
-    answers: list[Answer] = []
+    answers: list[Answer | Refused] = []
     try:
+        reach(options.server, options.token, min(REACH_TIMEOUT_S, options.timeout))
         with memdb_client.connect(
             options.server, token=options.token, timeout_s=options.timeout
         ) as db:
             user = db.user(options.user)
-            space = _space(db, user, options.space, scope.cameras)
-            encoder = question_encoder(space, options.encoder)
+            space, encoder = _space_and_encoder(
+                db, user, options.space, options.encoder, scope.cameras
+            )
             _warm_up(encoder)
             reasoner = Reasoner(user, space, encoder, model=model)
-            for question in questions:
-                answer = reasoner.ask(
-                    question,
-                    limit=options.limit,
-                    scope=scope,
-                    as_of=as_of,
-                    min_score=options.min_score,
-                )
+            for number, question in enumerate(questions, 1):
+                answer: Answer | Refused
+                try:
+                    answer = reasoner.ask(
+                        question,
+                        limit=options.limit,
+                        scope=scope,
+                        as_of=as_of,
+                        min_score=options.min_score,
+                    )
+                except InvalidArgument as error:
+                    if error.field != "question":
+                        raise
+                    answer = Refused(question, error)
+                    _to_stderr(f"question {number}: {error}")
                 answers.append(answer)
                 if options.json:
                     print(json.dumps(answer.as_json(), ensure_ascii=False), flush=True)
@@ -92,7 +134,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
             model.close()
     if not options.json:
         print(answers_table(answers))
-    return 0
+    return 1 if any(isinstance(answer, Refused) for answer in answers) else 0
 
 
 def _warm_up(encoder: QuestionEncoder) -> None:
@@ -104,26 +146,77 @@ def _warm_up(encoder: QuestionEncoder) -> None:
     encoder.encode(["warm"])
 
 
-def _space(db: Database, user: User, name: str | None, cameras: Sequence[str] | None) -> Space:
-    """The space to ask in: the named one, or the only one among the cameras."""
+def _space_and_encoder(
+    db: Database,
+    user: User,
+    name: str | None,
+    encoder: str | None,
+    cameras: Sequence[str] | None,
+) -> tuple[Space, QuestionEncoder]:
+    """The space to ask in and what embeds questions into it.
+
+    The named one, or the only one among the cameras, or the only one there is an encoder for.
+    """
+    from memdb.errors import FailedPrecondition, InvalidArgument
+    from reasoner.questions import question_encoder
+
+    _announce_weights(encoder)
     if name is not None:
-        return db.space(name)
+        named = db.space(name)
+        return named, question_encoder(named, encoder)
     streams = [info for info in user.streams() if cameras is None or info.name in cameras]
     names = sorted({info.space for info in streams})
-    if len(names) != 1:
+    if not names:
         raise InvalidArgument(
-            "the cameras have clips in several spaces; name one" if names else "no such cameras",
-            reason="SPACE_REQUIRED" if names else "NO_STREAMS",
-            field="space" if names else "camera",
-            value=", ".join(names or cameras or ()),
+            "no such cameras",
+            reason="NO_STREAMS",
+            field="camera",
+            value=", ".join(cameras or ()),
         )
-    return db.space(names[0])
+    found: list[tuple[Space, QuestionEncoder]] = []
+    missing: FailedPrecondition | None = None
+    for space in map(db.space, names):
+        try:
+            found.append((space, question_encoder(space, encoder)))
+        except FailedPrecondition as error:
+            missing = error
+    if missing is not None and not found:
+        raise missing
+    if len(found) > 1:
+        raise InvalidArgument(
+            "the cameras have clips in several spaces; name one with --space",
+            reason="SPACE_REQUIRED",
+            field="space",
+            value=", ".join(space.name for space, _ in found),
+        )
+    chosen = found[0]
+    left_out = sorted(info.name for info in streams if info.space != chosen[0].name)
+    if left_out:
+        _to_stderr(
+            f"asking in space {chosen[0].name}; no encoder for the pictures of "
+            + ", ".join(left_out)
+        )
+    return chosen
+
+
+def _announce_weights(encoder: str | None) -> None:
+    """Say what has to be fetched first, if anything."""
+    from perception.encoders import BUNDLED
+    from perception.encoders.needs import BUNDLED_ARTEFACTS, BUNDLED_TEXT_ARTEFACTS
+    from perception.weights import announce
+
+    if encoder is None:
+        announce(BUNDLED_TEXT_ARTEFACTS, _to_stderr)
+    elif encoder == BUNDLED:
+        announce(BUNDLED_ARTEFACTS, _to_stderr)
 
 
 def _from_file(path: str | None) -> list[str]:
     """One question per line; empty lines and lines that begin with # are none."""
     if path is None:
         return []
+    from memdb.errors import InvalidArgument
+
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -136,26 +229,12 @@ def _from_file(path: str | None) -> list[str]:
 
 def _as_of(text: str | None) -> AsOf | None:
     """A revision, a time, or the name of a snapshot."""
+    from perception.arguments import moment
+
     if text is None or text.isdecimal():
         return None if text is None else int(text)
-    try:
-        return _moment(text, "as_of")
-    except InvalidArgument:
-        return text
-
-
-def _moment(text: str, field: str) -> datetime:
-    """An RFC 3339 time; one without a zone is UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidArgument(
-            "expected a time such as 2026-01-05T09:00:00Z",
-            reason="BAD_TIME",
-            field=field,
-            value=text,
-        ) from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    # No name of a snapshot has a colon; a date may be one.
+    return moment(text, "as-of") if ":" in text else text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="memdb-ask",
         description="Ask what cameras saw and microphones heard.",
         epilog=_EXAMPLE,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -172,11 +252,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--token", help="token of the user, where the server asks for one")
     add("--timeout", type=float, default=30.0, metavar="SECONDS", help="of a call; default 30")
     add("--camera", action="append", metavar="NAME", help="only this camera (may be repeated)")
-    add("--start", metavar="TIME", help="only from this time, RFC 3339")
-    add("--end", metavar="TIME", help="only before this time, RFC 3339")
+    add("--start", metavar="TIME", help="only from then on: 2026-01-05T09:00:00Z")
+    add("--end", metavar="TIME", help="only before then")
     add("--limit", type=int, default=4, metavar="N", help="pieces of evidence at most (default 4)")
     add("--min-score", type=float, metavar="S", help="clips at least this similar (default: any)")
-    add("--space", metavar="NAME", help="feature space, where the cameras have several")
+    add("--space", metavar="NAME", help="feature space, where several have an encoder")
     add("--encoder", metavar="NAME", help="as of memdb-ingest (default: by the space's model)")
     add("--as-of", metavar="MOMENT", help="a revision, a time (RFC 3339) or a snapshot's name")
     add("--questions", metavar="FILE", help="questions, one per line; - is standard input")

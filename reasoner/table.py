@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from reasoner.answer import EXTRACTIVE
+from reasoner.answer import EXTRACTIVE, Refused
 from reasoner.evidence import time_range
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ _WIDTHS_MAX: Final = (48, 16, 43, 4, 5, 60, 7)
 _RIGHT: Final = frozenset({"score", "ms"})
 
 
-def answer_row(answer: Answer) -> tuple[str, ...]:
-    """One row: what was asked, the moment, and what supports it."""
+def answer_row(answer: Answer | Refused) -> tuple[str, ...]:
+    """One row: what was asked, the moment, and what supports it; or why it was not asked."""
+    if isinstance(answer, Refused):
+        return (answer.text, "–", "–", "–", "–", str(answer.error), "–")
     moment = answer.moment
     total = f"{answer.durations_ms['total']:.1f}"
     if moment is None:
@@ -55,9 +57,10 @@ def render(
     )
 
 
-def answers_table(answers: Sequence[Answer]) -> str:
+def answers_table(rows: Sequence[Answer | Refused]) -> str:
     """The table, and below it who answered; a language model's own words follow as lines."""
-    parts = [render(HEADINGS, [answer_row(answer) for answer in answers], _WIDTHS_MAX)]
+    parts = [render(HEADINGS, [answer_row(row) for row in rows], _WIDTHS_MAX)]
+    answers = [row for row in rows if not isinstance(row, Refused)]
     by_model = [answer for answer in answers if answer.answered_by != EXTRACTIVE]
     parts.extend(
         f"{answer.question.text}\n  {answer.answered_by}: {answer.text}" for answer in by_model

@@ -68,7 +68,9 @@ SERVER_LOG: Final = "server.log"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m reasoner.demo", description="The whole system on real video and speech."
+        prog="python -m reasoner.demo",
+        description="The whole system on real video and speech.",
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--held-out", action="store_true", help="also ask the held-out questions (reported apart)"

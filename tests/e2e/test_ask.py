@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 user.stream(camera, space="bundled").write_many(clips)
             odd = Clip(seq=0, start_ns=0, end_ns=1, global_memory=encoder.encode(["x"])[0][:4])
             db.user("mixed").stream("a", space="other").write(odd)
-            db.user("mixed").stream("b", space="bundled").create()
+            db.user("mixed").stream("b", space="bundled").write(
+                clip(0, encoder, "a cat asleep on a chair", ())
+            )
+            db.create_space("bundled-2", dim=BUNDLED_DIM, model=BUNDLED_MODEL)
+            db.user("torn").stream("a", space="bundled-2").create()
+            db.user("torn").stream("b", space="bundled").create()
         yield address
 
 
@@ -139,8 +146,8 @@ def test_as_of_a_revision_and_a_time(server: str, capsys: pytest.CaptureFixture[
     (again,) = ask(capsys, *common, "--as-of", str(before["revision"]))
     assert after["evidence"][0]["labels"] == ["a tiger in the yard"]
     assert (again["evidence"], again["revision"]) == (before["evidence"], before["revision"])
-    (future,) = ask(capsys, *common, "--as-of", "2100-01-01T00:00:00Z")
-    assert future["evidence"] == after["evidence"]
+    (now,) = ask(capsys, *common, "--as-of", datetime.now(UTC).isoformat())
+    assert now["evidence"] == after["evidence"]
 
 
 def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,15 +170,20 @@ def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFi
         (["--user", "alice", "--camera", "cellar", "a cat"], "NO_STREAMS"),
         (["--user", "alice", "--space", "nowhere", "a cat"], "SPACE_NOT_FOUND"),
         (["--user", "alice", "--space", "other", "a cat"], "ENCODER_MISSING"),
-        (["--user", "mixed", "a cat"], "SPACE_REQUIRED"),
+        (["--user", "mixed", "--camera", "a", "a cat"], "ENCODER_MISSING"),
+        (["--user", "torn", "a cat"], "SPACE_REQUIRED"),
         (["--user", "alice", "--start", "yesterday", "a cat"], "BAD_TIME"),
+        (["--user", "alice", "--start", "2026-01-05T09:00:00", "a cat"], "BAD_TIME"),
+        (["--user", "alice", "--end", "2026-01-05", "a cat"], "BAD_TIME"),
+        (["--user", "alice", "--as-of", "2026-01-05T09:00:00", "a cat"], "BAD_TIME"),
+        (["--user", "alice", "--min-score", "1.5", "a cat"], "OUT_OF_RANGE"),
+        (["--user", "alice", "--min-score", "nan", "a cat"], "OUT_OF_RANGE"),
         (["--user", "alice", "--as-of", "no-such-snapshot", "a cat"], "SNAPSHOT_NOT_FOUND"),
         (["--user", "alice", "--limit", "0", "a cat"], "OUT_OF_RANGE"),
         (["--user", "alice", "--questions", "/nowhere/at/all"], "BAD_FILE"),
-        (["--user", "alice", "?!"], "EMPTY"),
         (["--user", "alice", "a cat", "--llm", "ftp://x", "--model", "m"], "BAD_URL"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[1:]),
 )
 def test_an_error_is_one_line_and_exit_code_1(
     server: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
@@ -193,6 +205,60 @@ def test_a_language_model_that_fails_is_an_error(
     assert "LLM_PERMISSION_DENIED" in capsys.readouterr().err
 
 
+def test_a_bad_question_does_not_keep_the_others_from_being_asked(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = ["Was there a cat?", "", "?", "Where are the keys?"]
+    command = ["--server", server, "--user", "alice", *questions]
+    assert main([*command, "--json"]) == 1
+    shown = capsys.readouterr()
+    rows = [json.loads(line) for line in shown.out.splitlines()]
+    assert [row["question"] for row in rows] == questions
+    assert ["EMPTY" in row.get("error", "") for row in rows] == [False, True, True, False]
+    assert moment(rows[3]) == ("said", "kitchen", "2026-01-05T09:00:00.000Z")
+    told = shown.err.splitlines()
+    assert [line.partition(": EMPTY")[0] for line in told] == [
+        "memdb-ask: question 2",
+        "memdb-ask: question 3",
+    ]
+    assert main(command) == 1
+    assert "EMPTY: a question has words" in capsys.readouterr().out
+
+
+def test_the_only_space_with_an_encoder_is_asked(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--server", server, "--user", "mixed", "Was there a cat?", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert moment(json.loads(shown.out))[:2] == ("seen", "b")
+    told = "memdb-ask: asking in space bundled; no encoder for the pictures of a\n"
+    assert shown.err == told
+
+
+def test_a_missing_extra_is_one_line() -> None:
+    code = "import sys; sys.modules['tokenizers'] = None; from reasoner.cli import main"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; sys.exit(main())", "--server", "127.0.0.1:9",
+         "--user", "alice", "a cat"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = 'memdb-ask: tokenizers is not installed: needs pip install "memdb[reasoner]"\n'
+    assert done.stderr == told
+
+
+def test_a_server_without_a_port(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--server", "localhost", "--user", "alice", "a cat"]) == 1
+    assert "BAD_ADDRESS" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_told_soon(capsys: pytest.CaptureFixture[str]) -> None:
+    started_s = time.monotonic()
+    assert main(["--server", f"127.0.0.1:{free_port()}", "--user", "alice", "a cat"]) == 1
+    assert time.monotonic() - started_s < 15
+    assert "is memdb serve running there?" in capsys.readouterr().err
+
+
 def test_no_server_is_an_error_in_the_time_given(capsys: pytest.CaptureFixture[str]) -> None:
     server = f"127.0.0.1:{free_port()}"
     assert main(["--server", server, "--user", "alice", "--timeout", "0.5", "a cat"]) == 1
@@ -200,7 +266,13 @@ def test_no_server_is_an_error_in_the_time_given(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--user", "alice"], ["a cat"], ["--user", "alice", "a cat", "--llm", "http://x"]]
+    "arguments",
+    [
+        ["--user", "alice"],
+        ["--use", "alice", "a cat"],
+        ["a cat"],
+        ["--user", "alice", "a cat", "--llm", "http://x"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(server: str, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -71,3 +71,10 @@ def test_unknown_names_are_refused() -> None:
     for name in ("clip", "open_clip:", "open_clip:no-such-model", f"open_clip:{TINY}:/no/file"):
         with pytest.raises(InvalidArgument):
             load_encoder(name)
+
+
+def test_a_checkpoint_that_is_neither_file_nor_tag_is_refused_in_one_line() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        load_encoder("open_clip:ViT-B-32:nofile")
+    assert (caught.value.reason, caught.value.field) == ("NO_CHECKPOINT", "encoder.checkpoint")
+    assert len(str(caught.value)) < 150

@@ -137,3 +137,17 @@ def test_other_pins_are_another_place_in_the_cache(cache: Path) -> None:
     item = artefact("pkg/model.bin")
     other = replace(item.files[0], sha256="0" * 64)
     assert weights.artefact_hash(item) != weights.artefact_hash(replace(item, files=(other,)))
+
+
+def test_what_has_to_be_fetched_is_told_before(cache: Path) -> None:
+    lines: list[str] = []
+    weights.announce(["efficientnet-lite0"], lines.append)
+    assert lines == [f"fetching weights (19 MB) to {cache}"]
+    item = ARTEFACTS["efficientnet-lite0"]
+    folder = cache / f"{item.name}@{weights.artefact_hash(item)[:16]}"
+    folder.mkdir(parents=True)
+    for file in item.files:
+        with (folder / file.name).open("wb") as sparse:
+            sparse.truncate(file.size_bytes)
+    weights.announce(["efficientnet-lite0"], lines.append)
+    assert len(lines) == 1
