@@ -1,0 +1,155 @@
+"""Threads that make calls for the event loop, with as little between the two as can be.
+
+One queue there, `call_soon_threadsafe` back.  `concurrent.futures` does the same with three locks,
+two futures and a second thread that is woken for nothing, which a question of 2 ms can feel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+class _Call:
+    """A call on its way to a thread and its result on the way back."""
+
+    __slots__ = ("_ticket", "args", "function", "future", "give_back", "loop")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        give_back: Callable[[], None],
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> None:
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.give_back = give_back
+        self.function = function
+        self.args = args
+        self._ticket = [None]
+
+    def claim(self) -> bool:
+        """Whether the claimer may make or drop the call: true once, whoever asks."""
+        try:
+            self._ticket.pop()
+        except IndexError:
+            return False
+        return True
+
+    def make(self) -> None:
+        """Make it, on a thread, and tell the loop."""
+        result = error = None
+        try:
+            result = self.function(*self.args)
+        except BaseException as raised:  # whoever waits gets it
+            error = raised
+        self._tell(self._finish, result, error)
+        error = None  # whose traceback holds this frame
+
+    def drop(self) -> None:
+        """Never make it; whoever waits is cancelled."""
+        self._tell(self._cancel)
+
+    def _tell(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+            # Nobody is left to wait.
+
+    def _finish(self, result: object, error: BaseException | None) -> None:
+        self.give_back()
+        if self.future.done():  # cancelled meanwhile
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+    def _cancel(self) -> None:
+        self.give_back()
+        self.future.cancel()
+
+
+class Threads:
+    """At most ``threads_max`` threads, started as they are needed; used by one event loop."""
+
+    def __init__(self, name: str, threads_max: int) -> None:
+        self._name = name
+        self._threads_max = threads_max
+        self._threads: list[threading.Thread] = []
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._taken = 0  # calls that wait or run; touched by the event loop only
+        self._is_shut = False
+
+    async def run(
+        self, give_back: Callable[[], None], function: Callable[..., _T], args: tuple[Any, ...]
+    ) -> _T:
+        """The result of ``function(*args)`` on a thread.
+
+        A call that is cancelled before it has begun is never made; one that has begun goes on.
+        ``give_back`` is called on the loop, once, when the call takes no thread any more.
+        """
+
+        def ended() -> None:
+            self._taken -= 1
+            give_back()
+
+        call = _Call(asyncio.get_running_loop(), ended, function, args)
+        self._taken += 1
+        try:
+            self._start_if_needed()
+        except BaseException:
+            ended()
+            raise
+        self._calls.put(call)
+        if self._is_shut and call.claim():  # it came after the last look at the queue
+            ended()
+            raise asyncio.CancelledError
+        try:
+            result: _T = await call.future
+        except asyncio.CancelledError:
+            if call.claim():
+                ended()
+            raise
+        return result
+
+    def shutdown(self) -> None:
+        """Wait for the calls that run; those that wait are cancelled."""
+        self._is_shut = True
+        try:
+            while True:
+                call = self._calls.get_nowait()
+                if call is not None and call.claim():
+                    call.drop()
+        except Empty:
+            pass
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _start_if_needed(self) -> None:
+        if self._is_shut:
+            raise RuntimeError(f"the {self._name} threads have ended")
+        if len(self._threads) < min(self._taken, self._threads_max):
+            name = f"memdb-{self._name}-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            if call is None:
+                return
+            if call.claim():
+                call.make()
+            del call  # or what it holds stayed until the next

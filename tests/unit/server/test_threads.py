@@ -1,0 +1,99 @@
+"""Calls handed to threads: made once or never, and always given back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from memdb.server.threads import Threads
+
+
+def test_results_errors_and_places() -> None:
+    async def body() -> None:
+        given: list[int] = []
+        threads = Threads("test", 2)
+        assert await threads.run(lambda: given.append(1), divmod, (7, 3)) == (2, 1)
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(lambda: given.append(2), divmod, (1, 0))
+        assert given == [1, 2]
+        await asyncio.to_thread(threads.shutdown)
+
+    asyncio.run(body())
+
+
+def test_no_more_threads_than_stated() -> None:
+    async def body() -> None:
+        seen: set[int] = set()
+        threads = Threads("test", 3)
+
+        def work() -> None:
+            seen.add(threading.get_ident())
+            threading.Event().wait(0.01)
+
+        await asyncio.gather(*(threads.run(lambda: None, work, ()) for _ in range(20)))
+        assert 1 < len(seen) <= 3
+        await asyncio.to_thread(threads.shutdown)
+
+    asyncio.run(body())
+
+
+def test_cancelled_calls() -> None:
+    async def body() -> None:
+        begun, let_go = threading.Event(), threading.Event()
+        made: list[str] = []
+        given: list[str] = []
+        threads = Threads("test", 1)
+
+        def block() -> None:
+            begun.set()
+            let_go.wait(5)
+            made.append("first")
+
+        first = asyncio.create_task(threads.run(lambda: given.append("first"), block, ()))
+        second = asyncio.create_task(
+            threads.run(lambda: given.append("second"), made.append, ("second",))
+        )
+        assert await asyncio.to_thread(begun.wait, 5)
+        for task in (first, second):
+            task.cancel()
+        await asyncio.wait([first, second])
+        # What waits gives its place back at once; what has begun keeps it to its end.
+        assert given == ["second"]
+        let_go.set()
+        await threads.run(lambda: None, made.append, ("third",))
+        assert given == ["second", "first"]
+        assert made == ["first", "third"]
+        await asyncio.to_thread(threads.shutdown)
+
+    asyncio.run(body())
+
+
+def test_shutdown_waits_for_what_runs_and_cancels_what_waits() -> None:
+    async def body() -> None:
+        begun, let_go = threading.Event(), threading.Event()
+        given: list[str] = []
+        threads = Threads("test", 1)
+
+        def block() -> str:
+            begun.set()
+            let_go.wait(5)
+            return "done"
+
+        running = asyncio.create_task(threads.run(lambda: given.append("running"), block, ()))
+        waiting = asyncio.create_task(threads.run(lambda: given.append("waiting"), block, ()))
+        assert await asyncio.to_thread(begun.wait, 5)
+        ending = asyncio.create_task(asyncio.to_thread(threads.shutdown))
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        assert not ending.done()
+        let_go.set()
+        assert await running == "done"
+        await ending
+        assert given == ["waiting", "running"]
+        with pytest.raises(RuntimeError):
+            await threads.run(lambda: given.append("late"), block, ())
+        assert given[-1] == "late"
+
+    asyncio.run(body())
