@@ -40,4 +40,7 @@ def keep_memory() -> bool:
         # What one thread frees another one uses again.
         (_M_ARENA_MAX, 1),
     )
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    taken = [
+        mallopt(name, value) for name, value in settings
+    ]  # each of them, whatever became of one
+    return all(answer == 1 for answer in taken)
