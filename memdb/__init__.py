@@ -40,8 +40,10 @@ __version__ = "0.1.0"
 def open(path: str | os.PathLike[str]) -> EmbeddedDatabase:  # noqa: A001 - the verb users know
     """Open (or create) the database in directory ``path`` in this process.
 
-    Raises `FailedPrecondition` (``DIRECTORY_LOCKED``) when another process has it open,
-    (``FORMAT_NEWER``) when a newer memdb wrote it.  Needs the extra ``memdb[server]``.
+    Raises `InvalidArgument` (``BAD_PATH``); `FailedPrecondition`: ``DIRECTORY_LOCKED`` when another
+    process has it open, ``FORMAT_NEWER`` when a newer memdb wrote it, ``NOT_A_DATABASE`` when other
+    files lie there (nothing is touched then), ``NO_DIRECTORY`` when the system refuses it.  Needs
+    the extra ``memdb[server]``.
     """
     try:
         # Imported here so that `import memdb` stays light for clients.

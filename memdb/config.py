@@ -23,6 +23,10 @@ from memdb.errors import InvalidArgument, NotFound
 from memdb.types.limits import MESSAGE_BYTES_MAX
 
 ENVIRONMENT_PREFIX: Final = "MEMDB_"
+MAP_BYTES_MIN: Final = 1 << 20
+"""Room for a user's tables and a first clip."""
+MAP_BYTES_MAX: Final = 1 << 46
+"""64 TiB: what the address space of one process can hold of one map."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -39,6 +43,26 @@ class EngineConfig:
     """A user's quota of map; beyond it writes fail with ``QUOTA``."""
     disk_free_bytes_min: int = 256 << 20
     """Free space of the file system under which writes are refused with ``DISK_FULL``."""
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidArgument` naming ``engine.<field>``."""
+        for name, minimum, maximum in (
+            ("open_users_max", 1, 2**20),
+            ("map_bytes_initial", MAP_BYTES_MIN, MAP_BYTES_MAX),
+            ("map_bytes_max", MAP_BYTES_MIN, MAP_BYTES_MAX),
+            ("disk_free_bytes_min", 0, 2**62),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise _refused(f"engine.{name}", value, "expected int")
+            if not minimum <= value <= maximum:
+                raise _refused(f"engine.{name}", value, f"expected {minimum} to {maximum}")
+        if self.map_bytes_max < self.map_bytes_initial:
+            raise _refused(
+                "engine.map_bytes_max",
+                self.map_bytes_max,
+                "expected at least engine.map_bytes_initial",
+            )
 
 
 @dataclass(frozen=True, slots=True)

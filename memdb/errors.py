@@ -10,8 +10,8 @@ async client.
     ├── AlreadyExists        the name or number is taken by other content
     ├── FailedPrecondition   right call, wrong state: another space, a locked directory, a newer
                              format
-    ├── ResourceExhausted    a quota, a limit, a full disk or a full map
-    ├── Unavailable          closing, restarting, overloaded; the only family a client retries
+    ├── ResourceExhausted    a quota, a limit, a full disk or a full map; overloaded
+    ├── Unavailable          closing, restarting, not reachable; the only family a client retries
     ├── PermissionDenied     the caller may not do this
     ├── Unauthenticated      the caller did not say who it is
     ├── DeadlineExceeded     the caller's deadline passed
@@ -34,9 +34,17 @@ VALUE_TEXT_MAX = 120
 
 
 def quote(value: object) -> str:
-    """The offending value as bounded, printable text."""
-    text = value if isinstance(value, str) else repr(value)
-    text = text.encode("unicode_escape").decode("ascii")
+    """The offending value as bounded, printable text; never raises, whatever the value is."""
+    if isinstance(value, str):
+        text = value
+    else:
+        try:
+            text = repr(value)
+        except Exception:
+            # An error must not hide behind another: integers beyond 4300 digits and broken
+            # __repr__ have no text.
+            text = f"<{type(value).__name__}>"
+    text = text[: VALUE_TEXT_MAX + 1].encode("unicode_escape").decode("ascii")
     return text if len(text) <= VALUE_TEXT_MAX else text[: VALUE_TEXT_MAX - 1] + "…"
 
 
@@ -112,8 +120,9 @@ class FailedPrecondition(MemdbError):
 
 
 class ResourceExhausted(MemdbError):
-    """A limit, quota, disk or map is full (``DISK_FULL``, ``QUOTA``, ``MESSAGE_TOO_LARGE``,
-    ``OVERLOADED``).
+    """A limit, quota, disk or map is full (``DISK_FULL``, ``QUOTA``, ``MESSAGE_TOO_LARGE``), or too
+    much waits already (``OVERLOADED``): the caller has to slow down, so it is not tried again by
+    itself.
     """
 
     default_reason = "RESOURCE_EXHAUSTED"

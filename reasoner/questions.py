@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.text_encoder import find_text_encoder
-from memdb.types.clip import check_text
+from memdb.types.checks import check_text
 from memdb.types.space import Space
 from reasoner.vocabulary import (
     ASKING_WORDS,

@@ -24,8 +24,8 @@ import zstandard
 
 from memdb.errors import DataLoss, InvalidArgument
 from memdb.types.arrays import Array, as_tokens, is_finite
-from memdb.types.limits import DIM_MAX, SHORT_MEMORY_BYTES_MAX, TOKENS_MAX
-from memdb.types.tensor import Codec, EncodedTensor
+from memdb.types.clip import Clip, as_clip
+from memdb.types.tensor import Codec, EncodedTensor, check_description
 
 _F16: Final = np.dtype("<f2")
 _WINDOW_BYTES_MAX: Final = 8 << 20
@@ -67,10 +67,10 @@ def encode_checked(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
 def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> None:
     """Refuse a tensor whose description, length, checksum or content is wrong.
 
-    Raises `InvalidArgument`: ``BAD_CODEC``, ``BAD_SHAPE``, ``EMPTY``, ``TOO_LARGE``,
-    ``LENGTH_MISMATCH``, ``CHECKSUM``, ``BAD_FRAME``, ``NOT_FINITE``.
+    Raises `InvalidArgument`: what `check_description` finds, ``CHECKSUM``, ``BAD_FRAME``,
+    ``NOT_FINITE``.
     """
-    _check_description(tensor, field)
+    check_description(tensor, field)
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)
     if not is_finite(_elements(tensor, field)):
@@ -79,40 +79,16 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
         )
 
 
-def _check_description(tensor: EncodedTensor, field: str) -> None:
-    """What can be refused before the payload is read."""
-    if tensor.codec not in (Codec.F16, Codec.F16_ZSTD):
-        raise InvalidArgument(
-            "unknown codec", reason="BAD_CODEC", field=field, value=int(tensor.codec)
-        )
-    if len(tensor.shape) != 2:
-        raise InvalidArgument(
-            "expected 2 dimensions", reason="BAD_SHAPE", field=field, value=tensor.shape
-        )
-    if min(tensor.shape) <= 0:
-        raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=tensor.shape)
-    rows, dim = tensor.shape
-    if rows > TOKENS_MAX or dim > DIM_MAX:
-        raise InvalidArgument(
-            f"at most {TOKENS_MAX} tokens of dim {DIM_MAX}",
-            reason="BAD_SHAPE",
-            field=field,
-            value=tensor.shape,
-        )
-    if rows * dim * _F16.itemsize > SHORT_MEMORY_BYTES_MAX:
-        raise InvalidArgument(
-            f"more than {SHORT_MEMORY_BYTES_MAX} bytes as float16",
-            reason="TOO_LARGE",
-            field=field,
-            value=tensor.shape,
-        )
-    if tensor.codec == Codec.F16 and len(tensor.payload) != rows * dim * _F16.itemsize:
-        raise InvalidArgument(
-            f"{rows} x {dim} float16 take {rows * dim * _F16.itemsize} bytes",
-            reason="LENGTH_MISMATCH",
-            field=field,
-            value=len(tensor.payload),
-        )
+def checked_clip(clip: object) -> Clip:
+    """What a caller wants written, as a `Clip` of which everything is checked, a tensor that the
+    caller coded included.
+
+    Raises `InvalidArgument`.
+    """
+    checked = as_clip(clip)
+    if isinstance(checked.short_memory, EncodedTensor):
+        check_tensor(checked.short_memory)
+    return checked
 
 
 def decode_tensor(tensor: EncodedTensor) -> Array:
@@ -124,7 +100,7 @@ def decode_tensor(tensor: EncodedTensor) -> Array:
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise DataLoss("short-term memory does not match its checksum", reason="CHECKSUM")
     try:
-        _check_description(tensor, "short_memory")
+        check_description(tensor, "short_memory")
         return _elements(tensor, "short_memory")
     except InvalidArgument as error:
         raise DataLoss(error.message, reason=error.reason) from error

@@ -21,7 +21,7 @@ from memdb.store.records import (
 from memdb.store.rows import NO_STREAM
 from memdb.store.schema import Table
 from memdb.types.arrays import Array
-from memdb.types.clip import check_range
+from memdb.types.checks import check_range
 from memdb.types.fact import Fact
 from memdb.types.operation import (
     PutFact,

@@ -11,10 +11,11 @@ from memdb.engine.erasure import erase_user
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
-from memdb.errors import MemdbError, NotFound, Unavailable
+from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
 from memdb.types.change import Discrepancy, ErasureReport, Verification
+from memdb.types.ids import check_id
 from memdb.types.space import Space
 
 
@@ -35,11 +36,12 @@ class EmbeddedDatabase:
         embed_texts: whether facts and questions that come without a feature are embedded in this
         process when an encoder is installed; the server says no, since models never enter it.
 
-        Raises `FailedPrecondition` (see `memdb.store.directory`) and `DataLoss`.
+        Raises `InvalidArgument` (``BAD_PATH``), `FailedPrecondition` (``NO_DIRECTORY`` when the
+        system does not let one be there, and see `memdb.store.directory`) and `DataLoss`.
         """
         self._config = config or EngineConfig()
         self._clock = clock or SystemClock()
-        self._directory = DataDirectory(path, create=create)
+        self._directory = _open_directory(path, create=create)
         try:
             self._catalog = Catalog(self._directory, self._config)
         except BaseException:
@@ -57,7 +59,7 @@ class EmbeddedDatabase:
 
     def space(self, name: str) -> Space:
         self._check_open()
-        return self._catalog.space(name)
+        return self._catalog.space(check_id(name, "space"))
 
     def spaces(self) -> list[Space]:
         self._check_open()
@@ -121,3 +123,29 @@ class EmbeddedDatabase:
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("the database is closed", reason="CLOSED")
+
+
+def _open_directory(path: str | os.PathLike[str], *, create: bool) -> DataDirectory:
+    if not _is_path(path):
+        raise InvalidArgument(
+            "expected the path of a directory", reason="BAD_PATH", field="path", value=path
+        )
+    try:
+        return DataDirectory(path, create=create)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"the directory cannot be opened: {error.strerror}",
+            reason="NO_DIRECTORY",
+            field="path",
+            value=os.fspath(path),
+        ) from error
+
+
+def _is_path(path: object) -> bool:
+    if not isinstance(path, (str, os.PathLike)):
+        return False
+    text = os.fspath(path)
+    try:
+        return isinstance(text, str) and text != "" and b"\0" not in os.fsencode(text)
+    except UnicodeError:
+        return False

@@ -7,7 +7,6 @@ same for ever.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,12 +21,14 @@ from memdb.index.late_interaction import max_sim
 from memdb.index.partition import Filter, PartitionView
 from memdb.store import clips
 from memdb.store.environment import Environment, Transaction
+from memdb.types.arguments import checked_min_score, checked_streams, checked_times
 from memdb.types.arrays import Array, as_tokens, as_vector, check_dim
-from memdb.types.clip import StoredClip, check_int, check_range
+from memdb.types.checks import check_choice, check_flag, check_int
+from memdb.types.clip import StoredClip
 from memdb.types.grounding import FALLBACKS, POLICIES, Grounding, Hit, Span
 from memdb.types.ids import check_id
-from memdb.types.limits import LIMIT_MAX, STREAMS_FILTER_MAX
-from memdb.types.times import Time, optional_ns
+from memdb.types.limits import LIMIT_MAX
+from memdb.types.times import Time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,34 +48,7 @@ class Question:
     raw_short_memory: bool
     fallback: str
     space: str | None
-    answer_bytes_max: int | None = None
-
-
-def checked_streams(streams: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Stream names of a filter; raises `InvalidArgument`."""
-    if streams is None:
-        return None
-    if isinstance(streams, str) or len(streams) > STREAMS_FILTER_MAX:
-        raise InvalidArgument(
-            f"a list of at most {STREAMS_FILTER_MAX} stream names",
-            reason="TOO_LARGE",
-            field="streams",
-            value=streams,
-        )
-    if not streams:
-        # On the wire an empty list is no filter; the same call must not mean two things.
-        raise InvalidArgument(
-            "name at least one stream, or None for all", reason="EMPTY", field="streams"
-        )
-    return tuple(check_id(name, "streams") for name in streams)
-
-
-def checked_times(start_ns: Time | None, end_ns: Time | None) -> tuple[int | None, int | None]:
-    """A time range; raises `InvalidArgument` (``TIME_RANGE``)."""
-    start, end = optional_ns(start_ns, "start_ns"), optional_ns(end_ns, "end_ns")
-    if start is not None and end is not None:
-        check_range(start, end, "end_ns")
-    return start, end
+    answer_bytes_max: int | None
 
 
 def checked_question(
@@ -95,33 +69,11 @@ def checked_question(
     answer_bytes_max: int | None = None,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
-    if policy not in POLICIES:
-        raise InvalidArgument(
-            f"policy is one of {', '.join(POLICIES)}",
-            reason="BAD_POLICY",
-            field="policy",
-            value=policy,
-        )
-    if fallback not in FALLBACKS:
-        raise InvalidArgument(
-            f"fallback is one of {', '.join(FALLBACKS)}",
-            reason="BAD_FALLBACK",
-            field="fallback",
-            value=fallback,
-        )
-    if min_score is not None and (
-        isinstance(min_score, bool)
-        or not isinstance(min_score, (int, float, np.floating))
-        or not math.isfinite(min_score)
-    ):
-        raise InvalidArgument(
-            "min_score is a finite number",
-            reason="OUT_OF_RANGE",
-            field="min_score",
-            value=min_score,
-        )
+    check_choice(policy, POLICIES, "policy", "BAD_POLICY")
+    check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK")
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
-    if check_int(rerank, "rerank", 0, LIMIT_MAX) and tokens is None:
+    rerank = check_int(rerank, "rerank", 0, LIMIT_MAX)
+    if rerank and tokens is None:
         raise InvalidArgument(
             "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
         )
@@ -132,11 +84,11 @@ def checked_question(
         checked_streams(streams),
         start,
         end,
-        None if min_score is None else float(min_score),
+        checked_min_score(min_score),
         policy,
         tokens,
         rerank,
-        with_short_memory,
+        check_flag(with_short_memory, "with_short_memory"),
         raw_short_memory,
         fallback,
         None if space is None else check_id(space, "space"),

@@ -2,7 +2,8 @@
 
 `send` codes and hashes a clip in the caller's thread and queues it; a thread of the writer commits
 the groups one after the other.  A group goes when it has `GROUP_CLIPS` clips, and at once when a
-clip is open, which must be seen soon; `flush` and `close` send what is left.
+clip is open, which must be seen soon; `flush` and `close` send what is left.  Until then sealed
+clips are neither durable nor searchable, as over the wire before their acknowledgement.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
 
+from memdb.codecs.tensors import checked_clip
 from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError
 from memdb.types.clip import Ack, Clip
 from memdb.types.operation import WriteClip
@@ -34,11 +36,13 @@ class EmbeddedIngestWriter:
         self._group = min(window, GROUP_CLIPS)
         self._groups_max = max(1, window // self._group)
         self._waiting: list[WriteClip] = []
-        self._committing: deque[Future[list[Ack]]] = deque()
+        self._committing: deque[Future[list[Ack | MemdbError]]] = deque()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix=f"memdb-ingest-{stream.name}")
         self._new_acks: list[Ack] = []
         self._acks = 0
         self._error: MemdbError | None = None
+        self._refused = False
+        """Set by the committer: what is queued behind a refused clip is not written any more."""
         self._closed = False
 
     @property
@@ -51,8 +55,12 @@ class EmbeddedIngestWriter:
         return self._acks
 
     def send(self, clip: Clip) -> None:
-        self._check_open()
-        operation = self._stream.prepare(clip)
+        """Queue a clip; blocks while the window is full.
+
+        Raises `InvalidArgument` for a clip that is wrong in itself, which leaves the writer as it
+        was, the first error of an earlier clip, and `FailedPrecondition` (``CLOSED``).
+        """
+        clip = checked_clip(clip)
         if clip.epoch != self._epoch:
             raise InvalidArgument(
                 f"this writer writes epoch {self._epoch}",
@@ -60,18 +68,20 @@ class EmbeddedIngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
+        if self._closed:
+            raise _closed()
         self._settle_done()
         self._raise_error()
+        operation = self._stream.prepare(clip)
         self._waiting.append(operation)
         if len(self._waiting) >= self._group or not clip.sealed:
             self._commit()
 
     def flush(self) -> list[Ack]:
-        self._check_open()
-        self._commit()
-        while self._committing:
-            self._settle()
         self._raise_error()
+        if self._closed and (self._waiting or self._committing):
+            raise _closed()
+        self._finish()
         acks, self._new_acks = self._new_acks, []
         return acks
 
@@ -79,7 +89,7 @@ class EmbeddedIngestWriter:
         if self._closed:
             return
         try:
-            self.flush()
+            self._finish()
         finally:
             self._closed = True
             self._committer.shutdown()
@@ -95,36 +105,57 @@ class EmbeddedIngestWriter:
             self._closed = True
             self._committer.shutdown(cancel_futures=True)
 
+    def _finish(self) -> None:
+        """Commit what waits, and wait for it."""
+        self._commit()
+        while self._committing:
+            self._settle()
+        self._raise_error()
+
     def _commit(self) -> None:
         """Hand the waiting clips to the committer, once there is room."""
         while len(self._committing) >= self._groups_max:
             self._settle()
         self._raise_error()
         if self._waiting:
-            self._committing.append(
-                self._committer.submit(self._stream.write_prepared, self._waiting)
-            )
+            self._committing.append(self._committer.submit(self._write, self._waiting))
             self._waiting = []
+
+    def _write(self, group: list[WriteClip]) -> list[Ack | MemdbError]:
+        """In the committer's thread."""
+        if self._refused:
+            return []
+        try:
+            outcomes = self._stream.write_prepared(group)
+        except BaseException:
+            self._refused = True
+            raise
+        self._refused = any(isinstance(outcome, MemdbError) for outcome in outcomes)
+        return outcomes
 
     def _settle_done(self) -> None:
         while self._committing and self._committing[0].done():
             self._settle()
 
     def _settle(self) -> None:
-        """Wait for the oldest group."""
+        """Wait for the oldest group; its acknowledgements count up to the first refused clip."""
         try:
-            acks = self._committing.popleft().result()
+            outcomes = self._committing.popleft().result()
         except MemdbError as error:
-            self._error = self._error or error
-            return
-        if self._error is None:
-            self._acks += len(acks)
-            self._new_acks.extend(acks)
+            outcomes = [error]
+        for outcome in outcomes:
+            if self._error is not None:
+                return
+            if isinstance(outcome, MemdbError):
+                self._error = outcome
+            else:
+                self._acks += 1
+                self._new_acks.append(outcome)
 
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise FailedPrecondition("the writer is closed", reason="CLOSED")
+
+def _closed() -> FailedPrecondition:
+    return FailedPrecondition("the writer is closed", reason="CLOSED")

@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from memdb.engine.view import View
-from memdb.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from memdb.errors import FailedPrecondition, NotFound, Unavailable
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import LogRecord, SnapshotRecord, unpack
 from memdb.store.schema import Table
-from memdb.types.clip import check_int
+from memdb.types.arguments import checked_as_of, checked_revision
 from memdb.types.grounding import AsOf
-from memdb.types.ids import check_id
-from memdb.types.snapshot import Snapshot
 from memdb.types.times import as_ns
 
 
@@ -32,42 +30,32 @@ def resolve(
     `InvalidArgument`, and
     `Unavailable` (``BEHIND``) when ``min_revision`` is not reached.
     """
-    if (
-        min_revision is not None
-        and check_int(min_revision, "min_revision", 0, 2**63) > view.revision
-    ):
+    wanted = checked_revision(min_revision)
+    if wanted is not None and wanted > view.revision:
         raise Unavailable(
             f"at revision {view.revision}",
             reason="BEHIND",
             field="min_revision",
             value=min_revision,
         )
-    if as_of is None:
+    moment = checked_as_of(as_of)
+    if moment is None:
         return None
-    if isinstance(as_of, Snapshot):
-        revision = as_of.revision
-    elif isinstance(as_of, str):
-        revision = _snapshot_revision(environment, check_id(as_of, "as_of"), now_ns)
-    elif isinstance(as_of, datetime):
-        time_ns = as_ns(as_of, "as_of")
+    if isinstance(moment, str):
+        revision = _snapshot_revision(environment, moment, now_ns)
+    elif isinstance(moment, datetime):
+        time_ns = as_ns(moment, "as_of")
         if time_ns > view.state.counters.time_ns and time_ns >= now_ns - now_ns % 1000:
             raise NotFound(
                 "that moment has not come: a later commit could still belong to it",
                 reason="REVISION_NOT_FOUND",
                 field="as_of",
-                value=as_of.isoformat(),
+                value=moment.isoformat(),
             )
         revision = _revision_at(environment, view, time_ns)
-    elif isinstance(as_of, int) and not isinstance(as_of, bool):
-        revision = as_of
     else:
-        raise InvalidArgument(
-            "expected a revision, an aware datetime or a snapshot",
-            reason="BAD_TYPE",
-            field="as_of",
-            value=type(as_of).__name__,
-        )
-    if not 0 <= revision <= view.revision:
+        revision = moment
+    if revision > view.revision:
         raise NotFound(
             f"revisions are 0 to {view.revision}",
             reason="REVISION_NOT_FOUND",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from memdb.codecs.tensors import check_tensor
-from memdb.engine.grounding import checked_times
+from memdb.codecs.tensors import checked_clip
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.types import limits
-from memdb.types.clip import Ack, Clip, check_int
+from memdb.types.arguments import checked_as_of, checked_times
+from memdb.types.checks import check_int, check_iterable
+from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.operation import CreateStream, WriteClip
 from memdb.types.stream import Gap, Ledger, StreamInfo
-from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time
 
 if TYPE_CHECKING:
@@ -49,26 +49,34 @@ class EmbeddedStream:
         (ack,) = self.write_many([clip])
         return ack
 
-    def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
-        for clip in clips:
-            _check_clip(clip)
-        return _acknowledged(self._user.write_batch(self._name, clips, space=self._space))
+    def write_many(self, clips: Iterable[Clip]) -> list[Ack]:
+        checked = [checked_clip(clip) for clip in check_iterable(clips, "clips")]
+        if not checked:
+            return []
+        acks: list[Ack] = []
+        for outcome in self._user.write_batch(self._name, checked, space=self._space):
+            if isinstance(outcome, MemdbError):
+                raise outcome
+            acks.append(outcome)
+        return acks
 
     def prepare(self, clip: Clip) -> WriteClip:
-        """The operation that writes a clip here; raises as `write` does for a bad clip."""
-        _check_clip(clip)
+        """The operation that writes a clip that `checked_clip` passed; raises as `write` does."""
         return self._user.prepare(self._name, clip, space=self._space)
 
-    def write_prepared(self, operations: Sequence[WriteClip]) -> list[Ack]:
-        """`write_many` for clips that `prepare` made operations of."""
-        return _acknowledged(self._user.write_prepared(operations))
+    def write_prepared(self, operations: Sequence[WriteClip]) -> list[Ack | MemdbError]:
+        """Store clips that `prepare` made operations of: an acknowledgement or an error for each."""
+        return self._user.write_prepared(operations)
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
-        check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX)
-        return EmbeddedIngestWriter(self, check_int(epoch, "epoch", 0, limits.EPOCH_MAX), window)
+        return EmbeddedIngestWriter(
+            self,
+            check_int(epoch, "epoch", 0, limits.EPOCH_MAX),
+            check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX),
+        )
 
     def ledger(self, *, epoch: int = 0) -> Ledger:
-        check_int(epoch, "epoch", 0, limits.EPOCH_MAX)
+        epoch = check_int(epoch, "epoch", 0, limits.EPOCH_MAX)
         try:
             with self._user.memory() as memory:
                 view = memory.view
@@ -93,6 +101,7 @@ class EmbeddedStream:
         self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
     ) -> list[Gap]:
         start, end = checked_times(start_ns, end_ns)
+        as_of = checked_as_of(as_of)
         with self._user.memory() as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
@@ -106,23 +115,3 @@ class EmbeddedStream:
                     end,
                 )
             )
-
-
-def _check_clip(clip: Clip) -> None:
-    """What the wire checks for the server: a tensor coded by the caller is not trusted either."""
-    if not isinstance(clip, Clip):
-        raise InvalidArgument(
-            "expected a Clip", reason="BAD_TYPE", field="clip", value=type(clip).__name__
-        )
-    if isinstance(clip.short_memory, EncodedTensor):
-        check_tensor(clip.short_memory, "clip.short_memory")
-
-
-def _acknowledged(outcomes: Sequence[Ack | MemdbError]) -> list[Ack]:
-    """The acknowledgements; raises the first error."""
-    acks: list[Ack] = []
-    for outcome in outcomes:
-        if isinstance(outcome, MemdbError):
-            raise outcome
-        acks.append(outcome)
-    return acks

@@ -13,13 +13,12 @@ from memdb.codecs.tensors import decode_tensor, encode_checked
 from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.apply_clip import check_clip
-from memdb.engine.checks import checked_about, checked_evidence, checked_key, encode_value
-from memdb.engine.grounding import checked_question, checked_times, ground
+from memdb.engine.grounding import checked_question, ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.users import Users
-from memdb.errors import InvalidArgument, MemdbError, NotFound
+from memdb.errors import MemdbError, NotFound
 from memdb.index.partition import Filter
 from memdb.store import schema
 from memdb.store.catalog import Catalog
@@ -29,12 +28,27 @@ from memdb.store.records import SnapshotRecord, ValueRecord, unpack
 from memdb.store.schema import Table
 from memdb.text_encoder import find_text_encoder
 from memdb.types import limits
+from memdb.types.arguments import (
+    REVISION_MAX,
+    checked_about,
+    checked_as_of,
+    checked_clip_ids,
+    checked_evidence,
+    checked_key,
+    checked_reference,
+    checked_revision,
+    checked_thing,
+    checked_times,
+    checked_ttl_s,
+)
 from memdb.types.arrays import Array, as_vector
 from memdb.types.change import Change, ErasureReport
-from memdb.types.clip import Ack, Clip, StoredClip, check_int, check_many, check_range, check_text
+from memdb.types.checks import check_flag, check_int, check_range, check_text
+from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
+from memdb.types.json_value import value_to_json
 from memdb.types.operation import (
     ConfigureUser,
     ForgetFact,
@@ -160,14 +174,15 @@ class EmbeddedUser:
         min_revision: int | None = None,
         page_bytes: int | None = None,
     ) -> list[StoredClip]:
-        check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         start, end = checked_times(start_ns, end_ns)
+        streams = None if stream is None else (check_id(stream, "stream"),)
+        after = None if after is None else checked_reference(after, "after")
+        as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of, min_revision)
-            stream_nos = view.stream_nos(
-                None if stream is None else (check_id(stream, "stream"),), revision
-            )
+            stream_nos = view.stream_nos(streams, revision)
             with memory.environment.read() as txn:
                 which = Filter(stream_nos, start, end)
                 return list_clips(txn, view, which, revision, after, limit, page_bytes)
@@ -180,6 +195,9 @@ class EmbeddedUser:
         with_short_memory: bool = False,
         raw_short_memory: bool = False,
     ) -> StoredClip:
+        checked_reference(clip_id, "clip_id")
+        check_flag(with_short_memory, "with_short_memory")
+        as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
@@ -197,12 +215,13 @@ class EmbeddedUser:
         self, clip_ids: Sequence[str], *, as_of: AsOf | None = None
     ) -> list[EncodedTensor]:
         """The short-term memory of each clip as it is stored; raises as `short_memory`."""
-        check_many(clip_ids, str, "clip_ids", limits.LIMIT_MAX)
+        wanted = checked_clip_ids(clip_ids)
+        as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
             with memory.environment.read() as txn:
-                return get_short_memory(txn, view, clip_ids, revision)
+                return get_short_memory(txn, view, wanted, revision)
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         return [
@@ -247,6 +266,7 @@ class EmbeddedUser:
             fallback=fallback,
             space=space,
         )
+        as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of, min_revision)
@@ -260,16 +280,15 @@ class EmbeddedUser:
         max_tokens: int = 512,
         space: str | None = None,
     ) -> LongTermMemory:
-        check_int(max_tokens, "max_tokens", 1, limits.TOKENS_MAX)
+        max_tokens = check_int(max_tokens, "max_tokens", 1, limits.TOKENS_MAX)
+        streams = None if stream is None else (check_id(stream, "stream"),)
+        space = None if space is None else check_id(space, "space")
+        as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
-            stream_nos = view.stream_nos(
-                None if stream is None else (check_id(stream, "stream"),), revision
-            )
-            space_no = view.searched_space(
-                stream_nos, None if space is None else check_id(space, "space"), revision
-            )
+            stream_nos = view.stream_nos(streams, revision)
+            space_no = view.searched_space(stream_nos, space, revision)
             if space_no is None:
                 raise NotFound("the user has no stream", reason="STREAM_NOT_FOUND", field="stream")
             return long_term(memory.environment, view, stream_nos, space_no, revision, max_tokens)
@@ -321,7 +340,7 @@ class EmbeddedUser:
     ) -> Fact:
         text = None if text is None else check_text(text, "text")
         operation = ReviseFact(
-            fact_id,
+            checked_reference(fact_id, "fact_id"),
             text,
             None if about is None else checked_about(about),
             optional_ns(valid_from, "valid_from"),
@@ -333,9 +352,10 @@ class EmbeddedUser:
         return self._commit(operation)  # type: ignore[return-value]
 
     def forget(self, fact_id: str) -> None:
-        self._commit(ForgetFact(fact_id))
+        self._commit(ForgetFact(checked_reference(fact_id, "fact_id")))
 
     def history(self, fact_id: str) -> list[Fact]:
+        checked_reference(fact_id, "fact_id")
         with self._users.use(self._id) as memory:
             no = parse_id(memory.view.state.id_key, IdKind.FACT, fact_id)
             with memory.environment.read() as txn:
@@ -347,7 +367,9 @@ class EmbeddedUser:
     def facts(
         self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000
     ) -> list[Fact]:
-        check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        about = None if about is None else checked_thing(about)
+        as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
@@ -366,7 +388,8 @@ class EmbeddedUser:
         min_revision: int | None = None,
     ) -> Recall:
         check_text(question, "question")
-        check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         feature = self._feature(question, feature)
         with self._users.use(self._id) as memory:
             view = memory.view
@@ -376,7 +399,7 @@ class EmbeddedUser:
     # -- values and snapshots
 
     def put(self, key: str, value: Any) -> int:
-        return self._commit(PutValue(checked_key(key), encode_value(value)), create=True)  # type: ignore[return-value]
+        return self._commit(PutValue(checked_key(key), value_to_json(value)), create=True)  # type: ignore[return-value]
 
     def get(self, key: str, default: Any = None, *, as_of: AsOf | None = None) -> Any:
         text = self.get_json(key, as_of=as_of)
@@ -385,6 +408,7 @@ class EmbeddedUser:
     def get_json(self, key: str, *, as_of: AsOf | None = None) -> str | None:
         """The value as JSON text, None when there is none."""
         checked_key(key)
+        as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
@@ -399,17 +423,7 @@ class EmbeddedUser:
 
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
         check_id(name, "snapshot")
-        if (
-            isinstance(ttl_s, bool)
-            or not isinstance(ttl_s, (int, float))
-            or not 0 < ttl_s <= limits.SNAPSHOT_TTL_S_MAX
-        ):
-            raise InvalidArgument(
-                f"ttl_s is above 0 and at most {limits.SNAPSHOT_TTL_S_MAX}",
-                reason="OUT_OF_RANGE",
-                field="ttl_s",
-                value=ttl_s,
-            )
+        ttl_s = checked_ttl_s(ttl_s)
         now_ns = self._clock.now_ns()
         return self._commit(PutSnapshot(name, now_ns, now_ns + int(ttl_s * 1e9)))  # type: ignore[return-value]
 
@@ -437,7 +451,7 @@ class EmbeddedUser:
         """Changes of whole commits after ``from_revision``: at least one commit, then until
         ``limit`` or ``page_bytes`` is reached.
         """
-        check_int(from_revision, "from_revision", 0, 2**63)
+        check_int(from_revision, "from_revision", 0, REVISION_MAX)
         with self._users.use(self._id) as memory:
             return watch.changes(memory.environment, memory.view, from_revision, limit, page_bytes)
 
@@ -463,7 +477,8 @@ class EmbeddedUser:
         return end
 
     def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
-        revision = check_int(from_revision, "from_revision", 0, 2**63)
+        revision = check_int(from_revision, "from_revision", 0, REVISION_MAX)
+        check_flag(follow, "follow")
         while True:
             page = self.changes(revision)
             yield from page

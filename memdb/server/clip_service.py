@@ -11,7 +11,8 @@ from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.calls import Receive, Send, commits
 from memdb.server.ingest import Ingest
 from memdb.server.resources import Resources
-from memdb.types.clip import StoredClip, check_many
+from memdb.types.arguments import checked_clip_ids
+from memdb.types.clip import StoredClip
 from memdb.types.limits import BATCH_OPERATIONS_MAX, LIMIT_MAX
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.arrays import tensor_to_proto
@@ -98,12 +99,13 @@ class ClipService:
     ) -> Iterator[pb.GetShortMemoryResponse]:
         """Short-term memory of clips, one message each, all as of one moment."""
         user = self._user(request.user)
-        clip_ids = check_many(request.clip_ids, str, "clip_ids", LIMIT_MAX)
-        if not clip_ids:
-            raise InvalidArgument("no clip ids", reason="EMPTY", field="clip_ids")
+        clip_ids = checked_clip_ids(request.clip_ids)
         as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
         if as_of is None and len(clip_ids) > 1:
             as_of = user.revision()
+        if not clip_ids:
+            # Nothing to give; that there is such a user, and such a moment, is still checked.
+            user.encoded_short_memory((), as_of=as_of)
         for clip_id in clip_ids:
             (tensor,) = user.encoded_short_memory([clip_id], as_of=as_of)
             yield pb.GetShortMemoryResponse(clip_id=clip_id, short_memory=tensor_to_proto(tensor))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.server.calls import commits
+from memdb.types.json_value import value_from_json
 from memdb.v1 import memory_service_pb2 as pb
 from memdb.wire.facts import (
     FACTS_LIMIT_DEFAULT,
@@ -15,7 +16,6 @@ from memdb.wire.facts import (
     recall_to_proto,
     remember_arguments,
     revise_arguments,
-    value_from_json,
 )
 from memdb.wire.moments import as_of_from_proto
 

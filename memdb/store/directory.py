@@ -45,6 +45,8 @@ class DataDirectory:
                 "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
             )
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Looked at before the lock is made: nothing is left in a directory of somebody else.
+        self._check_ours()
         self._lock_fd = self._lock()
         try:
             self._check_format()
@@ -95,21 +97,28 @@ class DataDirectory:
         os.write(fd, f"{os.getpid()}\n".encode())
         return fd
 
+    def _check_ours(self) -> None:
+        """Refuse a directory without a format that holds what we did not put there."""
+        if (self.path / "FORMAT").exists():
+            return
+        strangers = sorted(
+            entry.name
+            for entry in self.path.iterdir()
+            if entry.name not in _OURS and not entry.name.startswith(".new-")
+        )
+        # Asked again last: whoever makes the database meanwhile puts the format first.
+        if strangers and not (self.path / "FORMAT").exists():
+            raise FailedPrecondition(
+                f"directory holds other files, for example {strangers[0]}",
+                reason="NOT_A_DATABASE",
+                field="path",
+                value=str(self.path),
+            )
+
     def _check_format(self) -> None:
         marker = self.path / "FORMAT"
         if not marker.exists():
-            strangers = sorted(
-                entry.name
-                for entry in self.path.iterdir()
-                if entry.name not in _OURS and not entry.name.startswith(".new-")
-            )
-            if strangers:
-                raise FailedPrecondition(
-                    f"directory holds other files, for example {strangers[0]}",
-                    reason="NOT_A_DATABASE",
-                    field="path",
-                    value=str(self.path),
-                )
+            self._check_ours()
             # The secret goes first: a directory with a format always has one.
             write_file(self.path / "SECRET", secrets.token_bytes(_SECRET_BYTES))
             write_file(marker, f"memdb {FORMAT}\n".encode())

@@ -1,6 +1,7 @@
 """Checks of the arrays that cross the boundary; everything inside trusts what passed here.
 
-Accepted dtypes are float32 and float16, little-endian; results are C-contiguous and read-only.
+Accepted dtypes are float32 and float16, little-endian; results are C-contiguous, read-only, and
+nobody else's to write: the elements of an array that its owner can still change are copied.
 """
 
 from __future__ import annotations
@@ -33,23 +34,46 @@ def is_finite(array: Array) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def _checked(value: object, field: str, ndim: int) -> Array:
+def _as_array(value: object, field: str) -> Array:
+    """An array, or a list of numbers as float32."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidArgument(
+            "a masked array would lose its mask",
+            reason="BAD_DTYPE",
+            field=field,
+            value=type(value).__name__,
+        )
     if isinstance(value, np.ndarray):
-        array = value
-    elif isinstance(value, (list, tuple)):
-        try:
-            array = np.asarray(value, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidArgument(
-                "not an array of numbers",
-                reason="BAD_DTYPE",
-                field=field,
-                value=type(value).__name__,
-            ) from error
-    else:
+        return value
+    if not isinstance(value, (list, tuple)):
         raise InvalidArgument(
             "expected a numpy array", reason="BAD_DTYPE", field=field, value=type(value).__name__
         )
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        array = np.asarray(None)  # ragged, or no numbers: refused below
+    if array.dtype.kind not in "iuf":
+        raise InvalidArgument(
+            "not an array of numbers", reason="BAD_DTYPE", field=field, value=type(value).__name__
+        )
+    with np.errstate(over="ignore"):
+        # What float32 cannot hold becomes infinite, and is refused as that.
+        return array.astype(np.float32)
+
+
+def _may_change(array: Array) -> bool:
+    """Whether somebody can write to the elements: through the array, or through what it views."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return True
+        base = base.base
+    return not (base is None or isinstance(base, bytes))
+
+
+def _checked(value: object, field: str, ndim: int) -> Array:
+    array = _as_array(value, field)
     if array.dtype not in _FLOATS:
         raise InvalidArgument(
             "dtype must be float32 or float16",
@@ -67,14 +91,17 @@ def _checked(value: object, field: str, ndim: int) -> Array:
         raise InvalidArgument(
             f"dim exceeds {DIM_MAX}", reason="BAD_SHAPE", field=field, value=array.shape
         )
-    array = np.ascontiguousarray(array)
+    if _may_change(array):
+        # Copied before it is looked at: what was checked is what is stored.
+        array = np.array(array, order="C", copy=True, subok=False)
+        array.flags.writeable = False
+    elif not array.flags.c_contiguous or type(array) is not np.ndarray:
+        array = np.ascontiguousarray(array)
+        array.flags.writeable = False
     if not is_finite(array):
         raise InvalidArgument(
             "array has NaN or infinite elements", reason="NOT_FINITE", field=field
         )
-    if array.flags.writeable:
-        array = array.view()
-        array.flags.writeable = False
     return array
 
 

@@ -7,94 +7,25 @@ behind the API trusts them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
-
-import numpy as np
+from typing import Any
 
 from memdb.errors import InvalidArgument
 from memdb.types import limits
 from memdb.types.arrays import Array, as_tokens, as_vector
-from memdb.types.tensor import EncodedTensor
+from memdb.types.checks import (
+    check_flag,
+    check_int,
+    check_iterable,
+    check_many,
+    check_number,
+    check_range,
+    check_text,
+)
+from memdb.types.tensor import EncodedTensor, check_description
 from memdb.types.times import as_ns
-
-_Item = TypeVar("_Item")
-
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-
-def check_text(value: object, field_name: str, chars_max: int = limits.TEXT_CHARS_MAX) -> str:
-    """``value`` if it is text of 1 to ``chars_max`` characters that UTF-8 can carry, else
-    `InvalidArgument`.
-    """
-    if not isinstance(value, str):
-        raise InvalidArgument(
-            "expected text", reason="BAD_TEXT", field=field_name, value=type(value).__name__
-        )
-    if not value:
-        raise InvalidArgument("text is empty", reason="EMPTY", field=field_name)
-    if len(value) > chars_max:
-        raise InvalidArgument(
-            f"text has more than {chars_max} characters",
-            reason="TOO_LARGE",
-            field=field_name,
-            value=len(value),
-        )
-    if not value.isascii() and _SURROGATE.search(value):
-        raise InvalidArgument(
-            "text has a lone surrogate", reason="BAD_TEXT", field=field_name, value=value
-        )
-    return value
-
-
-def check_int(value: object, field_name: str, minimum: int, maximum: int) -> int:
-    """``value`` as int if it lies in [minimum, maximum], else `InvalidArgument` (``OUT_OF_RANGE``)."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, np.integer))
-        or not minimum <= int(value) <= maximum
-    ):
-        raise InvalidArgument(
-            f"expected an integer from {minimum} to {maximum}",
-            reason="OUT_OF_RANGE",
-            field=field_name,
-            value=value,
-        )
-    return int(value)
-
-
-def check_range(start_ns: int, end_ns: int, field_name: str) -> None:
-    """Raise `InvalidArgument` (``TIME_RANGE``) when the end lies before the start."""
-    if end_ns < start_ns:
-        raise InvalidArgument(
-            "end lies before start",
-            reason="TIME_RANGE",
-            field=field_name,
-            value=f"[{start_ns}, {end_ns})",
-        )
-
-
-def check_many(
-    values: Iterable[_Item], kind: type[_Item], field_name: str, maximum: int
-) -> tuple[_Item, ...]:
-    """``values`` as a tuple of at most ``maximum`` items of type ``kind``, else `InvalidArgument`."""
-    items = tuple(values)
-    if len(items) > maximum:
-        raise InvalidArgument(
-            f"more than {maximum} items", reason="TOO_LARGE", field=field_name, value=len(items)
-        )
-    for index, item in enumerate(items):
-        if not isinstance(item, kind):
-            raise InvalidArgument(
-                f"expected {kind.__name__}",
-                reason="BAD_TYPE",
-                field=f"{field_name}[{index}]",
-                value=type(item).__name__,
-            )
-    return items
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +64,7 @@ class SoundEvent:
         object.__setattr__(self, "end_ns", as_ns(self.end_ns, "event.end_ns"))
         check_range(self.start_ns, self.end_ns, "event.end_ns")
         check_text(self.label, "event.label", limits.LABEL_VALUE_CHARS_MAX)
-        if (
-            isinstance(self.score, bool)
-            or not isinstance(self.score, (int, float, np.floating))
-            or not 0.0 <= float(self.score) <= 1.0
-        ):
-            raise InvalidArgument(
-                "score lies in [0, 1]", reason="OUT_OF_RANGE", field="event.score", value=self.score
-            )
-        object.__setattr__(self, "score", float(self.score))
+        object.__setattr__(self, "score", check_number(self.score, "event.score", 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +110,7 @@ def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
         )
     for key, value in labels.items():
         check_text(key, "clip.labels", limits.LABEL_KEY_CHARS_MAX)
-        if value != "":
-            check_text(value, f"clip.labels[{key}]", limits.LABEL_VALUE_CHARS_MAX)
+        check_text(value, f"clip.labels[{key}]", limits.LABEL_VALUE_CHARS_MAX, may_be_empty=True)
     return MappingProxyType(dict(sorted(labels.items())))
 
 
@@ -238,7 +160,10 @@ class Clip:
         put(self, "end_ns", as_ns(self.end_ns, "clip.end_ns"))
         check_range(self.start_ns, self.end_ns, "clip.end_ns")
         put(self, "global_memory", as_vector(self.global_memory, "clip.global_memory"))
-        if self.short_memory is not None and not isinstance(self.short_memory, EncodedTensor):
+        if isinstance(self.short_memory, EncodedTensor):
+            # Its payload is read where it is coded or stored: `memdb.codecs.tensors.check_tensor`.
+            check_description(self.short_memory, "clip.short_memory")
+        elif self.short_memory is not None:
             put(self, "short_memory", as_tokens(self.short_memory, "clip.short_memory"))
         if (
             self.short_memory is not None
@@ -251,19 +176,10 @@ class Clip:
                 value=self.short_memory.shape,
             )
         if self.frames_per_token_row is not None:
-            ratio = self.frames_per_token_row
-            if (
-                isinstance(ratio, bool)
-                or not isinstance(ratio, (int, float, np.floating))
-                or not 0.0 < float(ratio) <= 1e6
-            ):
-                raise InvalidArgument(
-                    "a positive number of frames",
-                    reason="OUT_OF_RANGE",
-                    field="clip.frames_per_token_row",
-                    value=ratio,
-                )
-            put(self, "frames_per_token_row", float(ratio))
+            ratio = check_number(
+                self.frames_per_token_row, "clip.frames_per_token_row", 0.0, 1e6, above=True
+            )
+            put(self, "frames_per_token_row", ratio)
         put(
             self,
             "transcript",
@@ -283,17 +199,14 @@ class Clip:
                     value=self.transcript_features.shape,
                 )
         put(self, "events", check_many(self.events, SoundEvent, "clip.events", limits.EVENTS_MAX))
-        frames: Iterable[Any] = self.keyframes
-        frames = (
-            Keyframe(self.start_ns, item) if isinstance(item, bytes) else item for item in frames
+        frames: Iterable[Any] = (
+            Keyframe(self.start_ns, item) if isinstance(item, bytes) else item
+            for item in check_iterable(self.keyframes, "clip.keyframes")
         )
         put(self, "keyframes", check_many(frames, Keyframe, "clip.keyframes", limits.KEYFRAMES_MAX))
         put(self, "labels", _checked_labels(self.labels))
-        if not isinstance(self.sealed, bool):
-            raise InvalidArgument(
-                "sealed is true or false", reason="BAD_TYPE", field="clip.sealed", value=self.sealed
-            )
-        size = _payload_bytes(self)
+        put(self, "sealed", check_flag(self.sealed, "clip.sealed"))
+        size = carried_bytes(self, self.short_memory)
         if size > limits.CLIP_BYTES_MAX:
             # Refused here, so that a clip too large for a message is too large everywhere.
             raise InvalidArgument(
@@ -304,13 +217,15 @@ class Clip:
             )
 
 
-def _payload_bytes(clip: Clip) -> int:
-    """Bytes of everything of variable length, as a message carries it."""
+def carried_bytes(clip: Clip, short_memory: Array | EncodedTensor | None) -> int:
+    """Bytes of everything of variable length that ``clip`` carries with ``short_memory``, as a
+    message or the store holds it.
+    """
     size = int(clip.global_memory.nbytes)
-    if isinstance(clip.short_memory, EncodedTensor):
-        size += len(clip.short_memory.payload)
-    elif clip.short_memory is not None:
-        size += 2 * int(clip.short_memory.size)  # float16
+    if isinstance(short_memory, EncodedTensor):
+        size += len(short_memory.payload)
+    elif short_memory is not None:
+        size += 2 * int(short_memory.size)  # float16
     if clip.transcript_features is not None:
         size += 4 * int(clip.transcript_features.size)  # float32
     for utterance in clip.transcript:
@@ -325,7 +240,8 @@ def _payload_bytes(clip: Clip) -> int:
 class StoredClip(Clip):
     """A clip as read back.  ``short_memory`` is None unless it was asked for.
 
-    Made of what was checked when it was written, so it is not checked again.
+    Made of what was checked when it was written, so it is not checked as it is made; `as_clip`
+    checks it when it is written again.
     """
 
     id: str
@@ -338,6 +254,23 @@ class StoredClip(Clip):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+
+
+_CLIP_FIELDS = tuple(item.name for item in fields(Clip))
+
+
+def as_clip(clip: object) -> Clip:
+    """What a caller wants written, as a checked `Clip`; raises `InvalidArgument`.
+
+    A `StoredClip` is made anew: nobody checked what `dataclasses.replace` put into it.
+    """
+    if type(clip) is Clip:
+        return clip
+    if not isinstance(clip, Clip):
+        raise InvalidArgument(
+            "expected a Clip", reason="BAD_TYPE", field="clip", value=type(clip).__name__
+        )
+    return Clip(**{name: getattr(clip, name) for name in _CLIP_FIELDS})
 
 
 @dataclass(frozen=True, slots=True)

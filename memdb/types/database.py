@@ -25,6 +25,13 @@ from memdb.types.times import Time
 class IngestWriter(Protocol):
     """Pipelined writing of one epoch of a stream: `send` returns before the acknowledgement,
     `flush` after the last.
+
+    A clip is durable and searchable once it is acknowledged.  An open clip goes at once; sealed
+    ones may wait for others to share a commit with (embedded: until 8 have come), at the longest
+    until `flush` or `close`.
+
+    After a clip was refused every later call raises its error: open another writer, whose
+    ``next_seq`` says where to go on.
     """
 
     @property
@@ -40,18 +47,21 @@ class IngestWriter(Protocol):
     def send(self, clip: Clip) -> None:
         """Queue a clip; blocks while the window is full.
 
-        Raises the first error of an earlier clip.
+        Raises the first error of an earlier clip, `InvalidArgument` for one that is wrong in itself
+        (which leaves the writer as it was), `FailedPrecondition` (``CLOSED``) after `close`.
         """
         ...
 
     def flush(self) -> list[Ack]:
-        """Wait until every clip sent is acknowledged; the acknowledgements since the last flush, in
-        order.
+        """Commit what waits, and wait until every clip sent is acknowledged; the acknowledgements
+        since the last flush, in order.
         """
         ...
 
     def close(self) -> None:
-        """Flush and end."""
+        """Flush and end.  Leaving the context by an exception ends without a flush: what is not
+        acknowledged then may or may not be stored.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -76,9 +86,11 @@ class Stream(Protocol):
         """Store one clip; returns when it is durable and searchable."""
         ...
 
-    def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
-        """Store clips in as few commits as the limits allow; stops at the first refused clip and
-        raises its error.
+    def write_many(self, clips: Iterable[Clip]) -> list[Ack]:
+        """Store clips in as few commits as the limits allow; an acknowledgement for each, in order.
+
+        Raises the error of the first clip that is refused.  Any of the others may be stored then,
+        later ones too; sending them again is harmless.
         """
         ...
 

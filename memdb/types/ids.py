@@ -6,7 +6,7 @@ from memdb.errors import InvalidArgument
 from memdb.types.limits import ID_PATTERN
 
 
-def check_id(value: str, field: str) -> str:
+def check_id(value: object, field: str) -> str:
     """``value`` if it is a well-formed id, else `InvalidArgument` (``BAD_ID``)."""
     if not isinstance(value, str) or ID_PATTERN.match(value) is None:
         raise InvalidArgument(

@@ -40,6 +40,8 @@ EVIDENCE_MAX: Final = 256
 VALUE_BYTES_MAX: Final = 1024 * 1024
 """One value of the user's key-value store, as UTF-8 JSON."""
 KEY_CHARS_MAX: Final = 256
+REFERENCE_CHARS_MAX: Final = 256
+"""Id of a clip or fact; ours have 32."""
 BATCH_OPERATIONS_MAX: Final = 256
 """Operations of one commit."""
 BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -57,4 +59,6 @@ SNAPSHOTS_MAX: Final = 1000
 """Live snapshots of one user."""
 STREAMS_MAX: Final = 10_000
 """Streams of one user."""
+SNAPSHOT_TTL_S_MIN: Final = 0.001
+"""A shorter lease would have ended before its name is known."""
 SNAPSHOT_TTL_S_MAX: Final = 30 * 24 * 3600

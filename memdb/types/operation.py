@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memdb.types.arrays import Array
-from memdb.types.clip import Clip
+from memdb.types.clip import Clip, carried_bytes
 from memdb.types.space import Space
 from memdb.types.tensor import EncodedTensor
 
@@ -119,13 +119,7 @@ def payload_bytes(operation: Operation) -> int:
     """Roughly what the operation adds to the store; bounds a commit."""
     match operation:
         case WriteClip(clip=clip, short_memory=short):
-            frames = sum(len(frame.jpeg) for frame in clip.keyframes)
-            return (
-                clip.global_memory.nbytes
-                + frames
-                + (0 if short is None else len(short.payload))
-                + 1024
-            )
+            return carried_bytes(clip, short) + 1024
         case PutFact(text=text) | ReviseFact(text=str(text)):
             return 4 * len(text) + 4096
         case PutValue(json=json):

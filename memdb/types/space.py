@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from memdb.errors import InvalidArgument
+from memdb.types.checks import check_choice, check_text
 from memdb.types.ids import check_id
 from memdb.types.limits import DIM_MAX
 
@@ -30,23 +33,12 @@ class Space:
         check_id(self.name, "space.name")
         if (
             isinstance(self.dim, bool)
-            or not isinstance(self.dim, int)
+            or not isinstance(self.dim, (int, np.integer))
             or not 1 <= self.dim <= DIM_MAX
         ):
             raise InvalidArgument(
                 f"dim must be 1 to {DIM_MAX}", reason="BAD_SHAPE", field="space.dim", value=self.dim
             )
-        if self.metric not in METRICS:
-            raise InvalidArgument(
-                f"metric must be one of {', '.join(METRICS)}",
-                reason="BAD_METRIC",
-                field="space.metric",
-                value=self.metric,
-            )
-        if not isinstance(self.model, str) or len(self.model) > MODEL_CHARS_MAX:
-            raise InvalidArgument(
-                f"model is text of at most {MODEL_CHARS_MAX} characters",
-                reason="TOO_LARGE",
-                field="space.model",
-                value=self.model,
-            )
+        object.__setattr__(self, "dim", int(self.dim))
+        check_choice(self.metric, METRICS, "space.metric", "BAD_METRIC")
+        check_text(self.model, "space.model", MODEL_CHARS_MAX, may_be_empty=True)

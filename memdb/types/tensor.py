@@ -10,6 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+from memdb.errors import InvalidArgument
+from memdb.types.limits import DIM_MAX, SHORT_MEMORY_BYTES_MAX, TOKENS_MAX
+
+_ELEMENT_BYTES: Final = 2
+"""Of a decoded element, float16."""
 
 
 class Codec(IntEnum):
@@ -21,6 +28,9 @@ class Codec(IntEnum):
     """One zstd frame of `F16`, its content size in the header."""
 
 
+_CODECS: Final = frozenset(Codec)
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedTensor:
     """A coded (rows, dim) tensor."""
@@ -30,3 +40,51 @@ class EncodedTensor:
     payload: bytes
     checksum: int
     """xxh3_64 of ``payload``."""
+
+
+def check_description(tensor: EncodedTensor, field: str) -> None:
+    """Refuse what can be refused before the payload is read.
+
+    Raises `InvalidArgument`: ``BAD_CODEC``, ``BAD_SHAPE``, ``EMPTY``, ``TOO_LARGE``, ``BAD_TYPE``,
+    ``LENGTH_MISMATCH``, ``CHECKSUM``.
+    """
+    codec, shape, payload = tensor.codec, tensor.shape, tensor.payload
+    if not isinstance(codec, int) or codec not in _CODECS:
+        raise InvalidArgument("unknown codec", reason="BAD_CODEC", field=field, value=codec)
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) != 2
+        or not all(isinstance(length, int) for length in shape)
+    ):
+        raise InvalidArgument("expected 2 dimensions", reason="BAD_SHAPE", field=field, value=shape)
+    if min(shape) <= 0:
+        raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=shape)
+    rows, dim = shape
+    if rows > TOKENS_MAX or dim > DIM_MAX:
+        raise InvalidArgument(
+            f"at most {TOKENS_MAX} tokens of dim {DIM_MAX}",
+            reason="BAD_SHAPE",
+            field=field,
+            value=shape,
+        )
+    size = rows * dim * _ELEMENT_BYTES
+    if size > SHORT_MEMORY_BYTES_MAX:
+        raise InvalidArgument(
+            f"more than {SHORT_MEMORY_BYTES_MAX} bytes as float16",
+            reason="TOO_LARGE",
+            field=field,
+            value=shape,
+        )
+    if not isinstance(payload, bytes):
+        raise InvalidArgument(
+            "a payload is bytes", reason="BAD_TYPE", field=field, value=type(payload).__name__
+        )
+    if codec == Codec.F16 and len(payload) != size:
+        raise InvalidArgument(
+            f"{rows} x {dim} float16 take {size} bytes",
+            reason="LENGTH_MISMATCH",
+            field=field,
+            value=len(payload),
+        )
+    if not isinstance(tensor.checksum, int) or not 0 <= tensor.checksum < 2**64:
+        raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)

@@ -24,7 +24,7 @@ def as_ns(value: Time, field: str) -> int:
     ±146 years.
     """
     if isinstance(value, datetime):
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise InvalidArgument(
                 "a datetime must be aware (have a time zone)",
                 reason="TIME_RANGE",
@@ -32,15 +32,16 @@ def as_ns(value: Time, field: str) -> int:
                 value=value.isoformat(),
             )
         # timedelta integer arithmetic: datetime.timestamp() would round through a double.
-        return (value - _EPOCH) // timedelta(microseconds=1) * 1000
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        ns = (value - _EPOCH) // timedelta(microseconds=1) * 1000
+    elif isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InvalidArgument(
             "a time must be integer nanoseconds or an aware datetime",
             reason="TIME_RANGE",
             field=field,
             value=value,
         )
-    ns = int(value)
+    else:
+        ns = int(value)
     if not TIME_NS_MIN <= ns <= TIME_NS_MAX:
         raise InvalidArgument("time is out of range", reason="TIME_RANGE", field=field, value=ns)
     return ns

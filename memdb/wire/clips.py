@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance, check_int
+from memdb.types.arguments import checked_reference, checked_revision, checked_times
+from memdb.types.checks import check_int
+from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
@@ -21,7 +23,7 @@ from memdb.wire.arrays import (
     tensor_from_proto,
     vector_elements,
 )
-from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
+from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 
 LIST_LIMIT_DEFAULT = 1000
 
@@ -209,15 +211,16 @@ def list_clips_request(
     min_revision: int | None = None,
 ) -> clip_pb.ListClipsRequest:
     """The request for `User.clips`; raises `InvalidArgument` as the call would."""
+    start, end = checked_times(start_ns, end_ns)
     return clip_pb.ListClipsRequest(
         user=check_id(user, "user"),
         stream=None if stream is None else check_id(stream, "stream"),
-        start_ns=time_argument(start_ns, "start_ns"),
-        end_ns=time_argument(end_ns, "end_ns"),
+        start_ns=start,
+        end_ns=end,
         as_of=as_of_to_proto(as_of),
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
-        after=None if after is None else reference(after),
-        min_revision=revision_argument(min_revision),
+        after=None if after is None else checked_reference(after, "after"),
+        min_revision=checked_revision(min_revision),
     )
 
 
@@ -232,15 +235,6 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
         after=request.after if request.HasField("after") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
     )
-
-
-def reference(value: object) -> str:
-    """The id of a clip or fact as it is sent.
-
-    An id is opaque: one that is malformed is one that nothing has, and the server says so.
-    """
-    text = value if isinstance(value, str) else repr(value)
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _content(message: pb.Clip) -> dict[str, Any]:

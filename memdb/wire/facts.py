@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from memdb.errors import InvalidArgument
+from memdb.types.arguments import (
+    checked_about,
+    checked_evidence,
+    checked_key,
+    checked_reference,
+    checked_revision,
+)
 from memdb.types.arrays import Array, as_vector
-from memdb.types.clip import check_int, check_many, check_text
+from memdb.types.checks import check_int, check_text
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
-from memdb.types.limits import (
-    ABOUT_MAX,
-    EVIDENCE_MAX,
-    KEY_CHARS_MAX,
-    LABEL_VALUE_CHARS_MAX,
-    LIMIT_MAX,
-    VALUE_BYTES_MAX,
-)
-from memdb.types.times import Time
+from memdb.types.limits import LIMIT_MAX
+from memdb.types.times import Time, optional_ns
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import matrix_elements, matrix_to_proto, optional_vector, vector_to_proto
 from memdb.wire.clips import (
-    reference,
     stored_clip_from_proto,
     stored_clip_to_proto,
     utterance_from_proto,
     utterance_to_proto,
 )
-from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
+from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 
 RECALL_LIMIT_DEFAULT = 5
 FACTS_LIMIT_DEFAULT = 1000
@@ -99,11 +96,11 @@ def remember_request(
     return memory_pb.RememberRequest(
         user=check_id(user, "user"),
         text=check_text(text, "text"),
-        about=_checked_about(about),
-        valid_from_ns=time_argument(valid_from, "valid_from"),
-        valid_to_ns=time_argument(valid_to, "valid_to"),
-        evidence=_checked_evidence(evidence),
-        key=None if key is None else check_key(key),
+        about=checked_about(about),
+        valid_from_ns=optional_ns(valid_from, "valid_from"),
+        valid_to_ns=optional_ns(valid_to, "valid_to"),
+        evidence=checked_evidence(evidence),
+        key=None if key is None else checked_key(key),
         feature=_feature_to_proto(feature),
     )
 
@@ -146,12 +143,12 @@ def revise_request(
     text_list = memory_pb.TextList
     return memory_pb.ReviseRequest(
         user=check_id(user, "user"),
-        fact_id=reference(fact_id),
+        fact_id=checked_reference(fact_id, "fact_id"),
         text=None if text is None else check_text(text, "text"),
-        about=None if about is None else text_list(items=_checked_about(about)),
-        valid_from_ns=time_argument(valid_from, "valid_from"),
-        valid_to_ns=time_argument(valid_to, "valid_to"),
-        evidence=None if evidence is None else text_list(items=_checked_evidence(evidence)),
+        about=None if about is None else text_list(items=checked_about(about)),
+        valid_from_ns=optional_ns(valid_from, "valid_from"),
+        valid_to_ns=optional_ns(valid_to, "valid_to"),
+        evidence=None if evidence is None else text_list(items=checked_evidence(evidence)),
         feature=_feature_to_proto(feature),
     )
 
@@ -193,7 +190,7 @@ def recall_request(
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
         as_of=as_of_to_proto(as_of),
         feature=_feature_to_proto(feature),
-        min_revision=revision_argument(min_revision),
+        min_revision=checked_revision(min_revision),
     )
 
 
@@ -277,78 +274,5 @@ def long_term_from_proto(message: memory_pb.GetLongTermMemoryResponse) -> LongTe
     )
 
 
-def value_to_json(value: object) -> str:
-    """A value of the key-value store as JSON text; raises `InvalidArgument` (``BAD_VALUE``,
-    ``TOO_LARGE``).
-    """
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(
-            "the value is not JSON", reason="BAD_VALUE", field="value", value=type(value).__name__
-        ) from error
-    _check_size(size)
-    return text
-
-
-def value_from_json(text: str) -> Any:
-    """The value of JSON text; raises `InvalidArgument` (``BAD_VALUE``, ``TOO_LARGE``)."""
-    _check_size(len(text.encode()))
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(
-            "the value is not JSON text", reason="BAD_VALUE", field="value", value=text
-        ) from error
-
-
-def _check_size(size: int) -> None:
-    if size > VALUE_BYTES_MAX:
-        raise InvalidArgument(
-            f"the value has more than {VALUE_BYTES_MAX} bytes",
-            reason="TOO_LARGE",
-            field="value",
-            value=size,
-        )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
 def _feature_to_proto(feature: Array | None) -> pb.Vector | None:
     return None if feature is None else vector_to_proto(as_vector(feature, "feature"))
-
-
-def check_key(key: str) -> str:
-    """``key`` if it may name a value or a fact, else `InvalidArgument`."""
-    check_text(key, "key", KEY_CHARS_MAX)
-    if len(key.encode()) > KEY_CHARS_MAX:
-        raise InvalidArgument(
-            f"a key has at most {KEY_CHARS_MAX} bytes of UTF-8",
-            reason="TOO_LARGE",
-            field="key",
-            value=key,
-        )
-    return key
-
-
-def _checked_about(about: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(about, str):
-        raise InvalidArgument(
-            "about is a list of texts", reason="BAD_TYPE", field="about", value=about
-        )
-    items = check_many(about, str, "about", ABOUT_MAX)
-    for index, item in enumerate(items):
-        check_text(item, f"about[{index}]", LABEL_VALUE_CHARS_MAX)
-    return items
-
-
-def _checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(evidence, str):
-        raise InvalidArgument(
-            "evidence is a list of clip ids", reason="BAD_TYPE", field="evidence", value=evidence
-        )
-    items = check_many(evidence, str, "evidence", EVIDENCE_MAX)
-    return tuple(reference(item) for item in items)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TypedDict
 
-import numpy as np
-
-from memdb.errors import InvalidArgument
+from memdb.types.arguments import (
+    checked_min_score,
+    checked_revision,
+    checked_streams,
+    checked_times,
+)
 from memdb.types.arrays import Array, as_tokens, as_vector
-from memdb.types.clip import check_int
+from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.grounding import FALLBACKS, POLICIES, AsOf, Grounding, Hit, Span
 from memdb.types.ids import check_id
-from memdb.types.limits import LIMIT_MAX, STREAMS_FILTER_MAX
+from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
 from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.wire.arrays import (
@@ -23,7 +25,7 @@ from memdb.wire.arrays import (
     vector_elements,
 )
 from memdb.wire.clips import fill_stored_clip, stored_clip_from_proto
-from memdb.wire.moments import as_of_from_proto, as_of_to_proto, revision_argument, time_argument
+from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
 LIMIT_DEFAULT = 4
@@ -67,23 +69,24 @@ def ground_request(
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     tokens = question_tokens
+    start, end = checked_times(start_ns, end_ns)
     request = grounding_pb.GroundRequest(
         user=check_id(user, "user"),
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
-        streams=_checked_streams(streams),
-        start_ns=time_argument(start_ns, "start_ns"),
-        end_ns=time_argument(end_ns, "end_ns"),
+        streams=checked_streams(streams),
+        start_ns=start,
+        end_ns=end,
         as_of=as_of_to_proto(as_of),
-        min_score=_checked_score(min_score),
-        policy=_checked_choice(policy, POLICIES, "policy", "BAD_POLICY"),
+        min_score=checked_min_score(min_score),
+        policy=check_choice(policy, POLICIES, "policy", "BAD_POLICY"),
         question_tokens=(
             None if tokens is None else matrix_to_proto(as_tokens(tokens, "question_tokens"))
         ),
         rerank=check_int(rerank, "rerank", 0, LIMIT_MAX),
-        with_short_memory=bool(with_short_memory),
-        fallback=_checked_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
+        with_short_memory=check_flag(with_short_memory, "with_short_memory"),
+        fallback=check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
         space=None if space is None else check_id(space, "space"),
-        min_revision=revision_argument(min_revision),
+        min_revision=checked_revision(min_revision),
     )
     fill_vector(request.question_feature, as_vector(question_feature, "question_feature"))
     return request
@@ -149,43 +152,3 @@ def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
         message.fallback or "none",
         tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
     )
-
-
-def _checked_streams(streams: Sequence[str] | None) -> list[str]:
-    if streams is None:
-        return []
-    if isinstance(streams, str) or len(streams) > STREAMS_FILTER_MAX:
-        raise InvalidArgument(
-            f"a list of at most {STREAMS_FILTER_MAX} stream names",
-            reason="TOO_LARGE",
-            field="streams",
-            value=streams,
-        )
-    if not streams:
-        # No stream in Python would be every stream on the wire.
-        raise InvalidArgument(
-            "name at least one stream, or None for all", reason="EMPTY", field="streams"
-        )
-    return [check_id(name, "streams") for name in streams]
-
-
-def _checked_score(score: float | None) -> float | None:
-    if score is None:
-        return None
-    number = isinstance(score, (int, float, np.floating)) and not isinstance(score, bool)
-    if not number or not math.isfinite(score):
-        raise InvalidArgument(
-            "min_score is a finite number", reason="OUT_OF_RANGE", field="min_score", value=score
-        )
-    return float(score)
-
-
-def _checked_choice(value: object, choices: tuple[str, ...], field: str, reason: str) -> str:
-    if not isinstance(value, str) or value not in choices:
-        raise InvalidArgument(
-            f"{field} is one of {', '.join(choices)}",
-            reason=reason,
-            field=field,
-            value=value,
-        )
-    return value

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from memdb.errors import InvalidArgument
+from memdb.types.arguments import checked_ttl_s
 from memdb.types.change import Change, ErasureReport
 from memdb.types.ids import check_id
-from memdb.types.limits import SNAPSHOT_TTL_S_MAX
 from memdb.types.snapshot import Snapshot
 from memdb.v1 import types_pb2 as pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -35,16 +34,8 @@ def snapshot_request(
     user: str, name: str, *, ttl_s: float = SNAPSHOT_TTL_S_DEFAULT
 ) -> user_pb.CreateSnapshotRequest:
     """The request for `User.snapshot`; raises `InvalidArgument` as the call would."""
-    number = isinstance(ttl_s, (int, float)) and not isinstance(ttl_s, bool)
-    if not number or not 0 < ttl_s <= SNAPSHOT_TTL_S_MAX:
-        raise InvalidArgument(
-            f"ttl_s is above 0 and at most {SNAPSHOT_TTL_S_MAX}",
-            reason="OUT_OF_RANGE",
-            field="ttl_s",
-            value=ttl_s,
-        )
     return user_pb.CreateSnapshotRequest(
-        user=check_id(user, "user"), name=check_id(name, "snapshot"), ttl_s=ttl_s
+        user=check_id(user, "user"), name=check_id(name, "snapshot"), ttl_s=checked_ttl_s(ttl_s)
     )
 
 

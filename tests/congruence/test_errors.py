@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import repeat
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from memdb import (
     Keyframe,
     MemdbError,
     NotFound,
+    Snapshot,
+    SoundEvent,
     Unavailable,
     Utterance,
 )
@@ -36,7 +40,8 @@ class Bad:
     """A call that must fail, and how."""
 
     name: str
-    call: Callable[[Database, User], Any]
+    call: Callable[[Any, Any], Any]
+    """Of a `Database` and a `User`; untyped, since most arguments are of a wrong type."""
     error: type[MemdbError]
     reason: str
     field: str | None
@@ -49,16 +54,29 @@ def write(**fields: Any) -> Callable[[Database, User], Any]:
 
 
 def tensor(
-    shape: tuple[int, ...], payload: bytes, codec: Codec = Codec.F16, **fields: Any
+    shape: tuple[int, ...], payload: Any, codec: Any = Codec.F16, **fields: Any
 ) -> EncodedTensor:
-    return EncodedTensor(
-        codec, shape, payload, fields.get("checksum", xxhash.xxh3_64_intdigest(payload))
-    )
+    checksum = fields["checksum"] if fields else xxhash.xxh3_64_intdigest(payload)
+    return EncodedTensor(codec, shape, payload, checksum)
 
 
 def ground(**options: Any) -> Callable[[Database, User], Any]:
     feature = options.pop("feature", vector(1))
     return lambda db, user: user.ground(feature, **options)
+
+
+def rewritten(**fields: Any) -> Callable[[Database, User], Any]:
+    """Write again what was read, with fields that nobody checked."""
+
+    def write_again(db: Database, user: User) -> Any:
+        return user.stream("door").write(replace(user.clips()[0], **fields))
+
+    return write_again
+
+
+def send(user: User, what: Any) -> None:
+    with user.stream("door").ingest() as writer:
+        writer.send(what)
 
 
 BAD_ID = "../etc/passwd"
@@ -753,7 +771,537 @@ MEMORY = [
     ),
 ]
 
-TABLES = {"ids": IDS, "unknown": UNKNOWN, "clips": CLIPS, "questions": QUESTIONS, "memory": MEMORY}
+HUGE = 10**5000
+"""Has no text: Python refuses to write more than 4300 digits."""
+BIG = 10**400
+"""Beyond every float."""
+LONE = "\ud800"
+FAR = datetime(9999, 1, 1, tzinfo=UTC)
+
+ODD_CLIPS = [
+    Bad(
+        "seq",
+        write(seq=HUGE, start_ns=0, end_ns=1),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "clip.seq",
+        "<int>",
+    ),
+    Bad("epoch", write(epoch=HUGE), InvalidArgument, "OUT_OF_RANGE", "clip.epoch", "<int>"),
+    Bad("time", write(start_ns=HUGE), InvalidArgument, "TIME_RANGE", "clip.start_ns", "<int>"),
+    Bad(
+        "datetime",
+        write(start_ns=FAR, end_ns=FAR),
+        InvalidArgument,
+        "TIME_RANGE",
+        "clip.start_ns",
+        "253370764800000000000",
+    ),
+    Bad(
+        "ratio",
+        write(frames_per_token_row=BIG),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "clip.frames_per_token_row",
+    ),
+    Bad(
+        "ratio.zero",
+        write(frames_per_token_row=0),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "clip.frames_per_token_row",
+        "0",
+    ),
+    Bad(
+        "score",
+        lambda db, user: SoundEvent(0, 1, "x", BIG),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "event.score",
+    ),
+    Bad(
+        "list", write(memory=[BIG] * 4), InvalidArgument, "BAD_DTYPE", "clip.global_memory", "list"
+    ),
+    Bad(
+        "list.text",
+        write(memory=["1"] * 4),
+        InvalidArgument,
+        "BAD_DTYPE",
+        "clip.global_memory",
+        "list",
+    ),
+    Bad(
+        "list.large", write(memory=[1e300] * 4), InvalidArgument, "NOT_FINITE", "clip.global_memory"
+    ),
+    Bad(
+        "list.ragged",
+        write(memory=[[1], [2, 3]]),
+        InvalidArgument,
+        "BAD_DTYPE",
+        "clip.global_memory",
+        "list",
+    ),
+    Bad(
+        "masked",
+        write(memory=np.ma.masked_array(vector(1), mask=[True, False, False, False])),
+        InvalidArgument,
+        "BAD_DTYPE",
+        "clip.global_memory",
+        "MaskedArray",
+    ),
+    Bad(
+        "transcript",
+        write(transcript=None),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clip.transcript",
+        "NoneType",
+    ),
+    Bad("events", write(events=5), InvalidArgument, "BAD_TYPE", "clip.events", "int"),
+    Bad(
+        "keyframes",
+        write(keyframes=None),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clip.keyframes",
+        "NoneType",
+    ),
+    Bad(
+        "keyframes.bytes",
+        write(keyframes=b"jpeg"),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clip.keyframes",
+        "bytes",
+    ),
+    Bad(
+        "keyframes.endless",
+        write(keyframes=repeat(b"jpeg")),
+        InvalidArgument,
+        "TOO_LARGE",
+        "clip.keyframes",
+        "65",
+    ),
+    Bad(
+        "labels",
+        write(labels={"a": np.ones(2)}),
+        InvalidArgument,
+        "BAD_TEXT",
+        "clip.labels[a]",
+        "ndarray",
+    ),
+    Bad("labels.key", write(labels={1: "a"}), InvalidArgument, "BAD_TEXT", "clip.labels", "int"),
+    Bad("sealed", write(sealed="yes"), InvalidArgument, "BAD_TYPE", "clip.sealed", "str"),
+    Bad(
+        "tensor.shape",
+        write(short_memory=tensor((), b"")),
+        InvalidArgument,
+        "BAD_SHAPE",
+        "clip.short_memory",
+        "()",
+    ),
+    Bad(
+        "tensor.shape.huge",
+        write(short_memory=tensor((HUGE, 4), b"")),
+        InvalidArgument,
+        "BAD_SHAPE",
+        "clip.short_memory",
+        "<tuple>",
+    ),
+    Bad(
+        "tensor.negative",
+        write(short_memory=tensor((-1, 4), bytes(8))),
+        InvalidArgument,
+        "EMPTY",
+        "clip.short_memory",
+        "(-1, 4)",
+    ),
+    Bad(
+        "tensor.payload",
+        write(short_memory=tensor((1, 4), None, checksum=0)),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clip.short_memory",
+        "NoneType",
+    ),
+    Bad(
+        "tensor.codec",
+        write(short_memory=tensor((1, 4), bytes(8), "x")),
+        InvalidArgument,
+        "BAD_CODEC",
+        "clip.short_memory",
+        "x",
+    ),
+    Bad(
+        "tensor.codec.number",
+        write(short_memory=tensor((1, 4), bytes(8), 9)),
+        InvalidArgument,
+        "BAD_CODEC",
+        "clip.short_memory",
+        "9",
+    ),
+    Bad(
+        "tensor.checksum",
+        write(short_memory=tensor((1, 4), bytes(8), checksum=-1)),
+        InvalidArgument,
+        "CHECKSUM",
+        "clip.short_memory",
+    ),
+    Bad(
+        "clip",
+        lambda db, user: user.stream("door").write("x"),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clip",
+        "str",
+    ),
+    Bad(
+        "many",
+        lambda db, user: user.stream("door").write_many(None),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clips",
+        "NoneType",
+    ),
+    Bad(
+        "many.number",
+        lambda db, user: user.stream("door").write_many(5),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clips",
+        "int",
+    ),
+    Bad(
+        "many.text",
+        lambda db, user: user.stream("door").write_many("x"),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clips",
+        "x",
+    ),
+    Bad("stored.seq", rewritten(seq=-1), InvalidArgument, "OUT_OF_RANGE", "clip.seq", "-1"),
+    Bad(
+        "stored.dtype",
+        rewritten(seq=5, global_memory=np.ones(4)),
+        InvalidArgument,
+        "BAD_DTYPE",
+        "clip.global_memory",
+        "float64",
+    ),
+    Bad(
+        "stored.nan",
+        rewritten(seq=5, global_memory=vector(float("nan"))),
+        InvalidArgument,
+        "NOT_FINITE",
+        "clip.global_memory",
+    ),
+]
+
+ODD_CALLS = [
+    Bad("space", lambda db, user: db.space([]), InvalidArgument, "BAD_ID", "space", "[]"),
+    Bad(
+        "space.id",
+        lambda db, user: db.space("bad id!"),
+        InvalidArgument,
+        "BAD_ID",
+        "space",
+        "bad id!",
+    ),
+    Bad(
+        "model",
+        lambda db, user: db.create_space("x", dim=4, model=LONE),
+        InvalidArgument,
+        "BAD_TEXT",
+        "space.model",
+        "\\ud800",
+    ),
+    Bad(
+        "metric",
+        lambda db, user: db.create_space("x", dim=4, metric=np.ones(2)),
+        InvalidArgument,
+        "BAD_METRIC",
+        "space.metric",
+    ),
+    Bad(
+        "dim",
+        lambda db, user: db.create_space("x", dim=HUGE),
+        InvalidArgument,
+        "BAD_SHAPE",
+        "space.dim",
+        "<int>",
+    ),
+    Bad("user", lambda db, user: db.user(None).revision(), InvalidArgument, "BAD_ID", "user"),
+    Bad("min_score", ground(min_score=BIG), InvalidArgument, "OUT_OF_RANGE", "min_score"),
+    Bad("limit", ground(limit=HUGE), InvalidArgument, "OUT_OF_RANGE", "limit", "<int>"),
+    Bad("streams", ground(streams=5), InvalidArgument, "BAD_TYPE", "streams", "int"),
+    Bad("streams.text", ground(streams="door"), InvalidArgument, "BAD_TYPE", "streams", "door"),
+    Bad("streams.empty", ground(streams=iter(())), InvalidArgument, "EMPTY", "streams"),
+    Bad(
+        "streams.endless",
+        ground(streams=repeat("door")),
+        InvalidArgument,
+        "TOO_LARGE",
+        "streams",
+        "1001",
+    ),
+    Bad(
+        "streams.array",
+        ground(streams=np.array(["door", "nope"])),
+        NotFound,
+        "STREAM_NOT_FOUND",
+        "streams",
+        "nope",
+    ),
+    Bad("policy", ground(policy=np.array(["top", "top"])), InvalidArgument, "BAD_POLICY", "policy"),
+    Bad("fallback", ground(fallback=None), InvalidArgument, "BAD_FALLBACK", "fallback"),
+    Bad(
+        "flag",
+        ground(with_short_memory=np.ones(2)),
+        InvalidArgument,
+        "BAD_TYPE",
+        "with_short_memory",
+        "ndarray",
+    ),
+    Bad(
+        "start",
+        ground(start_ns=datetime(1, 1, 1, tzinfo=UTC)),
+        InvalidArgument,
+        "TIME_RANGE",
+        "start_ns",
+    ),
+    Bad(
+        "end", ground(end_ns=FAR), InvalidArgument, "TIME_RANGE", "end_ns", "253370764800000000000"
+    ),
+    Bad("as_of.far", ground(as_of=FAR), InvalidArgument, "TIME_RANGE", "as_of"),
+    Bad("as_of.naive", ground(as_of=datetime(2026, 1, 1)), InvalidArgument, "TIME_RANGE", "as_of"),  # noqa: DTZ001
+    Bad("as_of.flag", ground(as_of=True), InvalidArgument, "BAD_TYPE", "as_of", "bool"),
+    Bad("as_of.negative", ground(as_of=-1), NotFound, "REVISION_NOT_FOUND", "as_of", "-1"),
+    Bad("as_of.huge", ground(as_of=HUGE), NotFound, "REVISION_NOT_FOUND", "as_of", "<int>"),
+    Bad(
+        "as_of.snapshot",
+        ground(as_of=Snapshot("x", cast(int, "y"), 0, 0)),
+        InvalidArgument,
+        "BAD_TYPE",
+        "as_of",
+        "str",
+    ),
+    Bad(
+        "as_of.nobody",
+        lambda db, user: db.user("nobody").clips(as_of=1.5),
+        InvalidArgument,
+        "BAD_TYPE",
+        "as_of",
+        "float",
+    ),
+    Bad(
+        "min_revision",
+        ground(min_revision=HUGE),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "min_revision",
+        "<int>",
+    ),
+    Bad("clip", lambda db, user: user.clip(""), InvalidArgument, "EMPTY", "clip_id"),
+    Bad(
+        "clip.none",
+        lambda db, user: user.clip(None),
+        InvalidArgument,
+        "BAD_TEXT",
+        "clip_id",
+        "NoneType",
+    ),
+    Bad(
+        "clip.lone",
+        lambda db, user: user.clip(LONE),
+        InvalidArgument,
+        "BAD_TEXT",
+        "clip_id",
+        "\\ud800",
+    ),
+    Bad(
+        "clip.nobody",
+        lambda db, user: db.user("nobody").clip(5),
+        InvalidArgument,
+        "BAD_TEXT",
+        "clip_id",
+        "int",
+    ),
+    Bad("after", lambda db, user: user.clips(after=5), InvalidArgument, "BAD_TEXT", "after", "int"),
+    Bad(
+        "clip_ids",
+        lambda db, user: user.short_memory(None),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clip_ids",
+        "NoneType",
+    ),
+    Bad(
+        "clip_ids.text",
+        lambda db, user: user.short_memory("abc"),
+        InvalidArgument,
+        "BAD_TYPE",
+        "clip_ids",
+        "abc",
+    ),
+    Bad(
+        "clip_ids.item",
+        lambda db, user: user.short_memory([5]),
+        InvalidArgument,
+        "BAD_TEXT",
+        "clip_ids[0]",
+        "int",
+    ),
+    Bad(
+        "clip_ids.nobody",
+        lambda db, user: db.user("nobody").short_memory([]),
+        NotFound,
+        "USER_NOT_FOUND",
+        "user",
+        "nobody",
+    ),
+    Bad("forget", lambda db, user: user.forget(""), InvalidArgument, "EMPTY", "fact_id"),
+    Bad("history", lambda db, user: user.history(5), InvalidArgument, "BAD_TEXT", "fact_id", "int"),
+    Bad(
+        "revise",
+        lambda db, user: user.revise(None, text="x"),
+        InvalidArgument,
+        "BAD_TEXT",
+        "fact_id",
+        "NoneType",
+    ),
+    Bad("facts", lambda db, user: user.facts(about=""), InvalidArgument, "EMPTY", "about"),
+    Bad("text", lambda db, user: user.remember(b"x"), InvalidArgument, "BAD_TEXT", "text", "bytes"),
+    Bad(
+        "question",
+        lambda db, user: user.recall(LONE),
+        InvalidArgument,
+        "BAD_TEXT",
+        "question",
+        "\\ud800",
+    ),
+    Bad(
+        "about",
+        lambda db, user: user.remember("x", about=None),
+        InvalidArgument,
+        "BAD_TYPE",
+        "about",
+        "NoneType",
+    ),
+    Bad(
+        "about.number",
+        lambda db, user: user.remember("x", about=5),
+        InvalidArgument,
+        "BAD_TYPE",
+        "about",
+        "int",
+    ),
+    Bad(
+        "evidence",
+        lambda db, user: user.remember("x", evidence=None),
+        InvalidArgument,
+        "BAD_TYPE",
+        "evidence",
+        "NoneType",
+    ),
+    Bad(
+        "evidence.lone",
+        lambda db, user: user.remember("x", evidence=[LONE]),
+        InvalidArgument,
+        "BAD_TEXT",
+        "evidence[0]",
+        "\\ud800",
+    ),
+    Bad(
+        "valid_from",
+        lambda db, user: user.remember("x", valid_from=FAR),
+        InvalidArgument,
+        "TIME_RANGE",
+        "valid_from",
+    ),
+    Bad("key.bytes", lambda db, user: user.get("é" * 200), InvalidArgument, "TOO_LARGE", "key"),
+    Bad(
+        "value.keys",
+        lambda db, user: user.put("k", {"a": [{1: 2}]}),
+        InvalidArgument,
+        "BAD_VALUE",
+        "value",
+        "int",
+    ),
+    Bad(
+        "value.huge",
+        lambda db, user: user.put("k", HUGE),
+        InvalidArgument,
+        "BAD_VALUE",
+        "value",
+        "int",
+    ),
+    Bad(
+        "value.lone",
+        lambda db, user: user.put("k", LONE),
+        InvalidArgument,
+        "BAD_VALUE",
+        "value",
+        "str",
+    ),
+    Bad(
+        "ttl",
+        lambda db, user: user.snapshot("s", ttl_s=1e-12),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "ttl_s",
+        "1e-12",
+    ),
+    Bad(
+        "ttl.nan",
+        lambda db, user: user.snapshot("s", ttl_s=float("nan")),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "ttl_s",
+        "nan",
+    ),
+    Bad(
+        "ttl.big",
+        lambda db, user: user.snapshot("s", ttl_s=BIG),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "ttl_s",
+    ),
+    Bad(
+        "watch",
+        lambda db, user: list(user.watch(from_revision=HUGE)),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "from_revision",
+        "<int>",
+    ),
+    Bad(
+        "follow",
+        lambda db, user: list(user.watch(follow="no")),
+        InvalidArgument,
+        "BAD_TYPE",
+        "follow",
+        "str",
+    ),
+    Bad("send", lambda db, user: send(user, "x"), InvalidArgument, "BAD_TYPE", "clip", "str"),
+    Bad(
+        "send.epoch",
+        lambda db, user: send(user, clip(5, epoch=7)),
+        InvalidArgument,
+        "EPOCH_MISMATCH",
+        "clip.epoch",
+        "7",
+    ),
+]
+
+TABLES = {
+    "ids": IDS,
+    "unknown": UNKNOWN,
+    "clips": CLIPS,
+    "questions": QUESTIONS,
+    "memory": MEMORY,
+    "odd clips": ODD_CLIPS,
+    "odd calls": ODD_CALLS,
+}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -803,3 +1351,48 @@ def test_a_closed_database_says_so(db: Database, user: User) -> None:
     with pytest.raises(Unavailable) as caught:
         user.put("diet", 2)
     assert caught.value.reason == "CLOSED"
+
+
+def test_what_is_odd_but_plain_is_taken_alike(db: Database, user: User) -> None:
+    """Integers of numpy, generators, and vectors in lists mean what they say."""
+    door = user.stream("door", space="clip")
+    acks = door.write_many(clip(seq) for seq in range(3))
+    assert [ack.revision for ack in acks] == [acks[0].revision] * 3
+    assert door.write_many([]) == door.write_many(iter(())) == []
+    assert db.user("nobody").stream("a").write_many([]) == []
+
+    found = user.ground(
+        [1.0, 0, 0, 0],  # type: ignore[arg-type]
+        as_of=np.int64(1),  # type: ignore[arg-type]
+        streams=(name for name in ["door"]),  # type: ignore[arg-type]
+        limit=np.int32(2),  # type: ignore[arg-type]
+        min_score=np.float32(-1),  # type: ignore[arg-type]
+    )
+    assert (found.revision, len(found.hits)) == (1, 2)
+    assert user.short_memory([]) == []
+    assert db.create_space("numpy", dim=np.int64(3)).dim == 3  # type: ignore[arg-type]
+    assert user.snapshot("soon", ttl_s=np.float32(3)).revision == user.revision()  # type: ignore[arg-type]
+
+
+def test_what_was_read_can_be_written_again(db: Database, user: User) -> None:
+    door = user.stream("door", space="clip")
+    door.write(clip(0, labels={"zone": "porch"}, keyframes=[b"jpeg"]))
+    (read,) = user.clips()
+
+    assert door.write(read).duplicate
+    assert not user.stream("copy", space="clip").write(read).duplicate
+    assert user.clips(stream="copy")[0].labels == {"zone": "porch"}
+
+
+def test_a_clip_holds_what_its_vector_held_when_it_was_made(db: Database, user: User) -> None:
+    """The encoder may use its buffer again while the clip waits."""
+    buffer = vector(1)
+    tokens = np.ones((2, 4), np.float16)
+    with user.stream("door", space="clip").ingest() as writer:
+        writer.send(clip(0, memory=buffer, short_memory=tokens))
+        buffer[:] = np.nan
+        tokens[:] = np.inf
+
+    (read,) = user.clips()
+    assert np.array_equal(read.global_memory, vector(1))
+    assert np.array_equal(user.short_memory([read.id])[0], np.ones((2, 4)))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from memdb import AlreadyExists, InvalidArgument, NotFound
+from memdb import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from memdb.types.database import IngestWriter, Stream, User
+from memdb.types.tensor import Codec, EncodedTensor
 from tests.congruence.media import clip, vector
 
 pytestmark = pytest.mark.congruence
@@ -93,6 +97,59 @@ def test_the_error_of_a_clip_reaches_a_later_call(user: User, door: Stream) -> N
         "2",
     )
     assert [c.seq for c in user.clips()] == [0, 1, 2]
+
+
+def test_after_a_refused_clip_the_writer_repeats_its_error(user: User, door: Stream) -> None:
+    """Another writer goes on; this one would leave a hole that nobody notices."""
+    door.write(clip(0, vector(0, 1)))
+    writer = door.ingest()
+    with pytest.raises(AlreadyExists):
+        send_all(writer, [0])
+
+    with pytest.raises(AlreadyExists):
+        writer.send(clip(1))
+    with pytest.raises(AlreadyExists):
+        writer.flush()
+    with pytest.raises(AlreadyExists):
+        writer.close()
+    assert [c.seq for c in user.clips()] == [0]
+    with door.ingest() as again:
+        again.send(clip(again.next_seq))
+    assert [c.seq for c in user.clips()] == [0, 1]
+
+
+def test_a_clip_that_is_wrong_in_itself_leaves_the_writer_as_it_was(
+    user: User, door: Stream
+) -> None:
+    payload = bytes(16)
+    wrong: list[Any] = [
+        "no clip",
+        clip(1, epoch=3),
+        replace(clip(1), short_memory=np.full((2, 4), 1e6, np.float32)),
+        clip(1, short_memory=EncodedTensor(Codec.F16, (2, 4), payload, 1)),
+    ]
+    with door.ingest() as writer:
+        writer.send(clip(0))
+        for what in wrong:
+            with pytest.raises(InvalidArgument):
+                writer.send(what)
+        writer.send(clip(1))
+
+    assert writer.acks == 2
+    assert [c.seq for c in user.clips()] == [0, 1]
+
+
+def test_a_closed_writer_takes_nothing_more(user: User, door: Stream) -> None:
+    writer = door.ingest()
+    writer.send(clip(0))
+    writer.close()
+    writer.close()
+
+    with pytest.raises(FailedPrecondition) as caught:
+        writer.send(clip(1))
+    assert caught.value.reason == "CLOSED"
+    assert [ack.duplicate for ack in writer.flush()] == [False]
+    assert [c.seq for c in user.clips()] == [0]
 
 
 def test_open_clips_are_searchable_before_they_are_sealed(user: User, door: Stream) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from memdb.errors import InvalidArgument
+from memdb.codecs.tensors import checked_clip
+from memdb.types.checks import check_iterable
 from memdb.types.clip import Clip
 from memdb.types.limits import BATCH_OPERATIONS_MAX, MESSAGE_BYTES_MAX
 from memdb.v1 import types_pb2 as pb
@@ -20,18 +21,14 @@ def clip_message(clip: Clip) -> pb.Clip:
 
     Raises `InvalidArgument` for what is no clip or cannot be coded.
     """
-    if not isinstance(clip, Clip):
-        raise InvalidArgument(
-            "expected a Clip", reason="BAD_TYPE", field="clip", value=type(clip).__name__
-        )
-    return clip_to_proto(clip)
+    return clip_to_proto(checked_clip(clip))
 
 
-def batches(clips: Sequence[Clip]) -> Iterator[list[pb.Clip]]:
+def batches(clips: Iterable[Clip]) -> Iterator[list[pb.Clip]]:
     """``clips`` in order, in as few messages as the limits allow."""
     batch: list[pb.Clip] = []
     size = 0
-    for clip in clips:
+    for clip in check_iterable(clips, "clips"):
         message = clip_message(clip)
         # Tag and length of one entry take at most 6 bytes more.
         needed = message.ByteSize() + 6

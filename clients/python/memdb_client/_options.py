@@ -22,6 +22,7 @@ from typing import Final
 import grpc
 
 from memdb.errors import InvalidArgument, MemdbError
+from memdb.types.checks import check_number
 from memdb.types.limits import MESSAGE_BYTES_MAX
 
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -98,8 +99,7 @@ def target(
 ) -> Target:
     """Check the arguments of `connect`.
 
-    Raises `InvalidArgument` naming the argument; a CA file that cannot be read raises its
-    `OSError`.
+    Raises `InvalidArgument` naming the argument, ``tls`` for a CA file that cannot be read.
     """
     if not isinstance(address, str) or not address:
         raise InvalidArgument(
@@ -121,16 +121,11 @@ def target(
     return Target(address, _credentials(tls), metadata, check_seconds(timeout_s, "timeout_s"))
 
 
-def check_seconds(value: object, field: str, maximum: float = SECONDS_MAX) -> float:
-    """``value`` if it is a number of seconds above 0 and at most ``maximum``, else `InvalidArgument`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= maximum:
-        raise InvalidArgument(
-            f"{field} is above 0 and at most {maximum:g}",
-            reason="OUT_OF_RANGE",
-            field=field,
-            value=value,
-        )
-    return float(value)
+def check_seconds(value: object, field: str) -> float:
+    """``value`` if it is a number of seconds above 0 and at most `SECONDS_MAX`, else
+    `InvalidArgument`.
+    """
+    return check_number(value, field, 0.0, SECONDS_MAX, above=True)
 
 
 def _credentials(
@@ -140,9 +135,18 @@ def _credentials(
         return None
     if tls is True:
         return grpc.ssl_channel_credentials()
-    if isinstance(tls, (str, Path)):
-        return grpc.ssl_channel_credentials(Path(tls).read_bytes())
-    return tls
+    if isinstance(tls, grpc.ChannelCredentials):
+        return tls
+    try:
+        authorities = Path(tls).read_bytes()
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidArgument(
+            "tls is true, a CA file that can be read, or channel credentials",
+            reason="BAD_TLS",
+            field="tls",
+            value=tls if isinstance(tls, (str, Path)) else type(tls).__name__,
+        ) from error
+    return grpc.ssl_channel_credentials(authorities)
 
 
 def may_repeat(error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:

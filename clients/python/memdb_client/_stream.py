@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from memdb.types.clip import Ack, Clip, check_int
+from memdb.types.arguments import checked_times
+from memdb.types.checks import check_int
+from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX
@@ -15,7 +17,7 @@ from memdb.types.times import Time
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.clips import ack_from_proto
-from memdb.wire.moments import as_of_to_proto, time_argument
+from memdb.wire.moments import as_of_to_proto
 from memdb.wire.streams import gap_from_proto, ledger_from_proto, stream_from_proto
 from memdb_client._clips import batches
 from memdb_client._ingest import IngestWriter
@@ -54,10 +56,11 @@ class Stream:
         """Store one clip; returns when it is durable and searchable."""
         return (self.write_many([clip]))[0]
 
-    def write_many(self, clips: Sequence[Clip]) -> list[Ack]:
-        """Store clips in as few commits as the limits allow; stops at the first refused clip and
-        raises its error.
+    def write_many(self, clips: Iterable[Clip]) -> list[Ack]:
+        """Store clips in as few commits as the limits allow; an acknowledgement for each, in order.
 
+        Raises the error of the first clip that is refused.  Any of the others may be stored then,
+        later ones too; sending them again is harmless.
         A clip whose acknowledgement got lost on the way is sent again and then answered with
         ``duplicate``.
         """
@@ -109,13 +112,14 @@ class Stream:
         self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
     ) -> list[Gap]:
         """The missing numbers of every epoch, within the time range."""
+        start, end = checked_times(start_ns, end_ns)
         answer = self._rpc.call(
             self._rpc.clips.ListGaps,
             clip_pb.ListGapsRequest(
                 user=self._user,
                 stream=self._name,
-                start_ns=time_argument(start_ns, "start_ns"),
-                end_ns=time_argument(end_ns, "end_ns"),
+                start_ns=start,
+                end_ns=end,
                 as_of=as_of_to_proto(as_of),
             ),
         )

@@ -12,19 +12,22 @@ from typing import Any, Final
 from memdb.codecs.tensors import decode_tensor
 from memdb.errors import NotFound, Unavailable
 from memdb.text_encoder import find_text_encoder
+from memdb.types.arguments import (
+    REVISION_MAX,
+    checked_clip_ids,
+    checked_key,
+    checked_reference,
+    checked_thing,
+)
 from memdb.types.arrays import Array
 from memdb.types.change import Change, ErasureReport
-from memdb.types.clip import StoredClip, check_int, check_text
+from memdb.types.checks import check_flag, check_int, check_text
+from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
-from memdb.types.limits import (
-    KEY_CHARS_MAX,
-    LABEL_VALUE_CHARS_MAX,
-    LIMIT_MAX,
-    SNAPSHOT_TTL_S_MAX,
-    TOKENS_MAX,
-)
+from memdb.types.json_value import value_from_json, value_to_json
+from memdb.types.limits import LIMIT_MAX, TOKENS_MAX
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
@@ -41,16 +44,19 @@ from memdb.wire.facts import (
     recall_request,
     remember_request,
     revise_request,
-    value_from_json,
-    value_to_json,
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
-from memdb.wire.moments import REVISION_MAX, as_of_to_proto
+from memdb.wire.moments import as_of_to_proto
 from memdb.wire.spaces import space_from_proto
 from memdb.wire.streams import stream_from_proto
-from memdb.wire.users import change_from_proto, erasure_from_proto, snapshot_from_proto
+from memdb.wire.users import (
+    change_from_proto,
+    erasure_from_proto,
+    snapshot_from_proto,
+    snapshot_request,
+)
 from memdb_client import _compat as compat
-from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, check_seconds, pauses_s
+from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, pauses_s
 from memdb_client._rpc import Rpc
 from memdb_client._stream import Stream
 
@@ -179,9 +185,9 @@ class User:
             self._rpc.clips.GetClip,
             clip_pb.GetClipRequest(
                 user=self._id,
-                clip_id=check_text(clip_id, "clip_id"),
+                clip_id=checked_reference(clip_id, "clip_id"),
                 as_of=as_of_to_proto(as_of),
-                with_short_memory=with_short_memory,
+                with_short_memory=check_flag(with_short_memory, "with_short_memory"),
             ),
         )
         return stored_clip_from_proto(answer.clip)
@@ -192,15 +198,11 @@ class User:
         Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
         one).
         """
-        if not clip_ids:
-            return []
         answers = self._rpc.collect(
             self._rpc.clips.GetShortMemory,
             clip_pb.GetShortMemoryRequest(
                 user=self._id,
-                clip_ids=[
-                    check_text(clip_id, f"clip_ids[{i}]") for i, clip_id in enumerate(clip_ids)
-                ],
+                clip_ids=checked_clip_ids(clip_ids),
                 as_of=as_of_to_proto(as_of),
             ),
         )
@@ -213,11 +215,7 @@ class User:
         """Name and lease the newest revision.  A live snapshot of that name is moved."""
         answer = self._rpc.call(
             self._rpc.users.CreateSnapshot,
-            user_pb.CreateSnapshotRequest(
-                user=self._id,
-                name=check_id(name, "snapshot"),
-                ttl_s=check_seconds(ttl_s, "ttl_s", SNAPSHOT_TTL_S_MAX),
-            ),
+            snapshot_request(self._id, name, ttl_s=ttl_s),
             repeat=Repeat.UNSENT,
         )
         return snapshot_from_proto(answer.snapshot)
@@ -282,7 +280,7 @@ class User:
             valid_to=valid_to,
             evidence=evidence,
             key=key,
-            feature=self._feature(text, feature),
+            feature=self._feature(text, "text", feature),
         )
         answer = self._rpc.call(self._rpc.memories.Remember, request, repeat=Repeat.UNSENT)
         return fact_from_proto(answer.fact)
@@ -307,7 +305,7 @@ class User:
             valid_from=valid_from,
             valid_to=valid_to,
             evidence=evidence,
-            feature=self._feature(text, feature),
+            feature=self._feature(text, "text", feature),
         )
         answer = self._rpc.call(self._rpc.memories.Revise, request, repeat=Repeat.UNSENT)
         return fact_from_proto(answer.fact)
@@ -316,7 +314,7 @@ class User:
         """Remove every version of a fact."""
         self._rpc.call(
             self._rpc.memories.Forget,
-            memory_pb.ForgetRequest(user=self._id, fact_id=check_text(fact_id, "fact_id")),
+            memory_pb.ForgetRequest(user=self._id, fact_id=checked_reference(fact_id, "fact_id")),
             repeat=Repeat.UNSENT,
         )
 
@@ -324,7 +322,9 @@ class User:
         """Every version of a fact, oldest first."""
         answer = self._rpc.call(
             self._rpc.memories.GetHistory,
-            memory_pb.GetHistoryRequest(user=self._id, fact_id=check_text(fact_id, "fact_id")),
+            memory_pb.GetHistoryRequest(
+                user=self._id, fact_id=checked_reference(fact_id, "fact_id")
+            ),
         )
         return [fact_from_proto(fact) for fact in answer.facts]
 
@@ -336,7 +336,7 @@ class User:
             self._rpc.memories.ListFacts,
             memory_pb.ListFactsRequest(
                 user=self._id,
-                about=None if about is None else check_text(about, "about", LABEL_VALUE_CHARS_MAX),
+                about=None if about is None else checked_thing(about),
                 as_of=as_of_to_proto(as_of),
                 limit=check_int(limit, "limit", 1, LIMIT_MAX),
             ),
@@ -360,7 +360,7 @@ class User:
             question,
             limit=limit,
             as_of=as_of,
-            feature=self._feature(question, feature),
+            feature=self._feature(question, "question", feature),
             min_revision=min_revision,
         )
         return recall_from_proto(self._rpc.call(self._rpc.memories.Recall, request))
@@ -370,7 +370,7 @@ class User:
         answer = self._rpc.call(
             self._rpc.memories.PutValue,
             memory_pb.PutValueRequest(
-                user=self._id, key=check_text(key, "key", KEY_CHARS_MAX), json=value_to_json(value)
+                user=self._id, key=checked_key(key), json=value_to_json(value)
             ),
             repeat=Repeat.UNSENT,
         )
@@ -382,7 +382,7 @@ class User:
             self._rpc.memories.GetValue,
             memory_pb.GetValueRequest(
                 user=self._id,
-                key=check_text(key, "key", KEY_CHARS_MAX),
+                key=checked_key(key),
                 as_of=as_of_to_proto(as_of),
             ),
         )
@@ -397,7 +397,9 @@ class User:
         """
         # The last change that was given; a call that goes on begins with its whole commit again.
         seen = (check_int(from_revision, "from_revision", 0, REVISION_MAX), CHANGE_INDEX_MAX)
-        request = user_pb.WatchUserRequest(user=self._id, from_revision=seen[0], follow=follow)
+        request = user_pb.WatchUserRequest(
+            user=self._id, from_revision=seen[0], follow=check_flag(follow, "follow")
+        )
         pauses = pauses_s()
         give_up_s = time.monotonic() + self._rpc.timeout_s
         while True:
@@ -435,10 +437,11 @@ class User:
         )
         return erasure_from_proto(self._id, answer)
 
-    def _feature(self, text: str | None, feature: Array | None) -> Array | None:
+    def _feature(self, text: str | None, field: str, feature: Array | None) -> Array | None:
         """``feature``, or that of ``text`` when an encoder of the text space is installed."""
-        if feature is not None or not isinstance(text, str) or not text:
+        if feature is not None or text is None:
             return feature
+        check_text(text, field)
         if self._text_space is None:
             try:
                 self._text_space = self.text_space()

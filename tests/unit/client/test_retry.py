@@ -136,5 +136,7 @@ def test_arguments_are_checked(options: dict[str, object], field: str) -> None:
 
 
 def test_tls_takes_a_ca_file_and_refuses_a_missing_one(tmp_path: object) -> None:
-    with pytest.raises(FileNotFoundError):
-        _options.target("localhost:1", token=None, tls=f"{tmp_path}/none.pem", timeout_s=1.0)
+    for none in (f"{tmp_path}/none.pem", str(tmp_path), "\0", 5):
+        with pytest.raises(InvalidArgument) as refused:
+            _options.target("localhost:1", token=None, tls=none, timeout_s=1.0)  # type: ignore[arg-type]
+        assert (refused.value.reason, refused.value.field) == ("BAD_TLS", "tls")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memdb.cli.main import main
-from memdb.config import Config, ServerConfig, load_config, to_toml
+from memdb.config import Config, EngineConfig, ServerConfig, load_config, to_toml
 from memdb.errors import InvalidArgument, NotFound
 
 
@@ -32,7 +32,7 @@ def test_the_later_source_wins(tmp_path: Path) -> None:
         "MEMDB_SERVER__LISTEN": "b:2",
         "MEMDB_SERVER__REFLECTION": "true",
         "MEMDB_SERVER__GRACE_S": "2.5",
-        "MEMDB_ENGINE__MAP_BYTES_MAX": "99",
+        "MEMDB_ENGINE__MAP_BYTES_MAX": str(1 << 35),
         "MEMDB_FAILPOINTS": "not.ours=exit",
         "OTHER__KEY": "x",
     }
@@ -41,7 +41,7 @@ def test_the_later_source_wins(tmp_path: Path) -> None:
     assert config.server.data == "f"
     assert config.server.grace_s == 2.5
     assert config.server.reflection is True
-    assert (config.engine.open_users_max, config.engine.map_bytes_max) == (3, 99)
+    assert (config.engine.open_users_max, config.engine.map_bytes_max) == (3, 1 << 35)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,24 @@ def test_unknown_keys_are_errors(
         ("server.listen", 7700),
         ("server.log_level", "loud"),
         ("engine.open_users_max", "many"),
+        ("engine.open_users_max", 0),
+        ("engine.map_bytes_initial", 0),
+        ("engine.map_bytes_initial", 2**63),
+        ("engine.map_bytes_max", 1 << 20),
+        ("engine.disk_free_bytes_min", -1),
     ],
 )
 def test_bad_values_name_their_key(key: str, value: object) -> None:
     with pytest.raises(InvalidArgument) as caught:
         load_config(overrides={key: value})
     assert (caught.value.reason, caught.value.field) == ("BAD_CONFIG", key)
+
+
+@pytest.mark.parametrize("value", [None, "many", True, 1.5])
+def test_an_engine_made_in_code_is_checked_as_well(value: Any) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        EngineConfig(map_bytes_initial=value)
+    assert (caught.value.reason, caught.value.field) == ("BAD_CONFIG", "engine.map_bytes_initial")
 
 
 def test_a_certificate_needs_its_key() -> None:

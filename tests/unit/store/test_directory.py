@@ -57,6 +57,7 @@ def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path) -> None:
     assert reason(tmp_path) == "NOT_A_DATABASE"
     assert reason(tmp_path / "absent", create=False) == "NOT_A_DATABASE"
     assert not (tmp_path / "absent").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize("left", [(), ("LOCK",), ("LOCK", "SECRET"), ("LOCK", ".new-SECRET-1")])

@@ -42,7 +42,7 @@ def test_an_id(text: str) -> None:
 )
 def test_no_id(text: object) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        check_id(text, "user")  # type: ignore[arg-type]
+        check_id(text, "user")
     assert (refused.value.reason, refused.value.field) == ("BAD_ID", "user")
 
 
@@ -54,7 +54,21 @@ def test_times_are_exact_to_what_a_datetime_holds() -> None:
     assert as_text(1_795_417_200_123_457_000) == "2026-11-23T07:00:00.123Z"
 
 
-@pytest.mark.parametrize("time", [datetime(2026, 1, 1), 1.5, True, "now", None, TIME_NS_MAX + 1])  # noqa: DTZ001
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime(2026, 1, 1),  # noqa: DTZ001
+        datetime(9999, 1, 1, tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=14))),
+        1.5,
+        True,
+        "now",
+        None,
+        TIME_NS_MAX + 1,
+        pytest.param(10**5000, id="huge"),
+    ],
+)
 def test_no_time(time: object) -> None:
     with pytest.raises(InvalidArgument) as refused:
         as_ns(time, "start_ns")  # type: ignore[arg-type]
@@ -76,6 +90,13 @@ def test_no_time(time: object) -> None:
         (np.array([-np.inf, 1], np.float16), "NOT_FINITE"),
         (np.array([np.nan, -1], np.float16), "NOT_FINITE"),
         (["a"], "BAD_DTYPE"),
+        (["1"], "BAD_DTYPE"),
+        ([True], "BAD_DTYPE"),
+        ([10**400], "BAD_DTYPE"),
+        ([[1], [2, 3]], "BAD_DTYPE"),
+        ([1e300], "NOT_FINITE"),
+        (np.ma.masked_array(np.zeros(3, np.float32), mask=[True, False, False]), "BAD_DTYPE"),
+        (np.float32(3), "BAD_DTYPE"),
         ("vector", "BAD_DTYPE"),
         (None, "BAD_DTYPE"),
     ],
@@ -102,3 +123,22 @@ def test_accepted_arrays_are_read_only_and_contiguous() -> None:
     assert as_vector(np.zeros((1, 4), np.float32), "v").shape == (4,)
     with pytest.raises(InvalidArgument):
         as_tokens(np.zeros((TOKENS_MAX + 1, 1), np.float16), "t")
+
+
+def test_what_the_owner_can_still_write_is_copied() -> None:
+    owned = np.ones(4, np.float32)
+    seen = owned.view()
+    seen.flags.writeable = False
+    shared = bytearray(np.ones(4, np.float32).tobytes())
+    for given in (owned, seen, np.frombuffer(shared, np.float32)):
+        taken = as_vector(given, "v")
+        assert not np.shares_memory(taken, given)
+        assert not taken.flags.writeable
+
+
+def test_what_nobody_can_write_is_not_copied() -> None:
+    frozen = np.ones(4, np.float32)
+    frozen.flags.writeable = False
+    received = np.frombuffer(bytes(16), np.float32)
+    for given in (frozen, frozen[:2], received, as_vector(np.ones(4, np.float32), "v")):
+        assert np.shares_memory(as_vector(given, "v"), given)

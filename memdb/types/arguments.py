@@ -1,0 +1,137 @@
+"""Arguments of the calls of `memdb.types.database`, checked in one place for every transport.
+
+The engine, the requests on the wire and the clients use the same functions, so the same call is
+refused with the same class, reason, field and value wherever it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from memdb.errors import InvalidArgument, NotFound
+from memdb.types import limits
+from memdb.types.checks import check_int, check_many, check_number, check_range, check_text
+from memdb.types.grounding import AsOf
+from memdb.types.ids import check_id
+from memdb.types.snapshot import Snapshot
+from memdb.types.times import Time, as_ns, optional_ns
+
+REVISION_MAX: Final = 2**63 - 1
+
+
+def checked_key(key: object) -> str:
+    """The key of a value or of a fact; raises `InvalidArgument`."""
+    text = check_text(key, "key", limits.KEY_CHARS_MAX)
+    if len(text.encode()) > limits.KEY_CHARS_MAX:
+        # LMDB keys have at most 511 bytes.
+        raise InvalidArgument(
+            f"a key has at most {limits.KEY_CHARS_MAX} bytes of UTF-8",
+            reason="TOO_LARGE",
+            field="key",
+            value=text,
+        )
+    return text
+
+
+def checked_reference(value: object, field: str) -> str:
+    """The id of a clip or fact, as text.
+
+    An id is opaque: whether anything has it only the store can say (`NotFound`).  What is no text
+    raises `InvalidArgument`.
+    """
+    return check_text(value, field, limits.REFERENCE_CHARS_MAX)
+
+
+def checked_references(values: Iterable[str], field: str, maximum: int) -> tuple[str, ...]:
+    """At most ``maximum`` ids of clips; raises `InvalidArgument`, naming the index of a bad one."""
+    items = check_many(values, object, field, maximum)
+    return tuple(checked_reference(item, f"{field}[{i}]") for i, item in enumerate(items))
+
+
+def checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
+    """The clips that support a fact; raises `InvalidArgument`."""
+    return checked_references(evidence, "evidence", limits.EVIDENCE_MAX)
+
+
+def checked_clip_ids(clip_ids: Iterable[str]) -> tuple[str, ...]:
+    """The clips whose short-term memory is asked for; raises `InvalidArgument`."""
+    return checked_references(clip_ids, "clip_ids", limits.LIMIT_MAX)
+
+
+def checked_about(about: Iterable[str]) -> tuple[str, ...]:
+    """The things that a fact is about; raises `InvalidArgument`."""
+    names = check_many(about, str, "about", limits.ABOUT_MAX)
+    return tuple(checked_thing(name, f"about[{index}]") for index, name in enumerate(names))
+
+
+def checked_thing(name: object, field: str = "about") -> str:
+    """One thing that facts are about; raises `InvalidArgument`."""
+    return check_text(name, field, limits.LABEL_VALUE_CHARS_MAX)
+
+
+def checked_streams(streams: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Stream names of a filter, None for all; raises `InvalidArgument`."""
+    if streams is None:
+        return None
+    names = check_many(streams, object, "streams", limits.STREAMS_FILTER_MAX)
+    if not names:
+        # No stream in Python would be every stream on the wire.
+        raise InvalidArgument(
+            "name at least one stream, or None for all", reason="EMPTY", field="streams"
+        )
+    return tuple(check_id(name, "streams") for name in names)
+
+
+def checked_times(start_ns: Time | None, end_ns: Time | None) -> tuple[int | None, int | None]:
+    """A time range; raises `InvalidArgument` (``TIME_RANGE``)."""
+    start, end = optional_ns(start_ns, "start_ns"), optional_ns(end_ns, "end_ns")
+    if start is not None and end is not None:
+        check_range(start, end, "end_ns")
+    return start, end
+
+
+def checked_as_of(as_of: AsOf | None) -> int | datetime | str | None:
+    """A past moment: a revision (a `Snapshot` stands for its own), a commit time, a snapshot's name.
+
+    Raises `InvalidArgument`, and `NotFound` (``REVISION_NOT_FOUND``) for a number that no revision
+    can have.
+    """
+    if as_of is None:
+        return None
+    if isinstance(as_of, str):
+        return check_id(as_of, "as_of")
+    if isinstance(as_of, datetime):
+        as_ns(as_of, "as_of")
+        return as_of
+    revision: object = as_of.revision if isinstance(as_of, Snapshot) else as_of
+    if isinstance(revision, bool) or not isinstance(revision, (int, np.integer)):
+        raise InvalidArgument(
+            "expected a revision, an aware datetime or a snapshot",
+            reason="BAD_TYPE",
+            field="as_of",
+            value=type(revision).__name__,
+        )
+    if not 0 <= revision <= REVISION_MAX:
+        raise NotFound(
+            "no such revision", reason="REVISION_NOT_FOUND", field="as_of", value=int(revision)
+        )
+    return int(revision)
+
+
+def checked_revision(revision: int | None, field: str = "min_revision") -> int | None:
+    """A revision that a caller may have given; raises `InvalidArgument`."""
+    return None if revision is None else check_int(revision, field, 0, REVISION_MAX)
+
+
+def checked_min_score(min_score: float | None) -> float | None:
+    """The score that a hit needs; raises `InvalidArgument`."""
+    return None if min_score is None else check_number(min_score, "min_score")
+
+
+def checked_ttl_s(ttl_s: float) -> float:
+    """How long a snapshot is leased; raises `InvalidArgument`."""
+    return check_number(ttl_s, "ttl_s", limits.SNAPSHOT_TTL_S_MIN, limits.SNAPSHOT_TTL_S_MAX)

@@ -1,0 +1,171 @@
+"""Checks of single values at the door: text, numbers, lists, choices.
+
+Each takes anything at all and gives the value back in its plain type, or raises `InvalidArgument`
+with the field and the value; none raises anything else.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sized
+from contextlib import suppress
+from itertools import islice
+from typing import Final, TypeVar
+
+import numpy as np
+
+from memdb.errors import InvalidArgument
+from memdb.types.limits import TEXT_CHARS_MAX
+
+_Item = TypeVar("_Item")
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def check_text(
+    value: object, field: str, chars_max: int = TEXT_CHARS_MAX, *, may_be_empty: bool = False
+) -> str:
+    """``value`` if it is text of 1 to ``chars_max`` characters that UTF-8 can carry.
+
+    Raises `InvalidArgument` (``BAD_TEXT``, ``EMPTY``, ``TOO_LARGE``).
+    """
+    if not isinstance(value, str):
+        raise InvalidArgument(
+            "expected text", reason="BAD_TEXT", field=field, value=type(value).__name__
+        )
+    if not value and not may_be_empty:
+        raise InvalidArgument("text is empty", reason="EMPTY", field=field)
+    if len(value) > chars_max:
+        raise InvalidArgument(
+            f"text has more than {chars_max} characters",
+            reason="TOO_LARGE",
+            field=field,
+            value=len(value),
+        )
+    if not value.isascii() and _SURROGATE.search(value):
+        raise InvalidArgument(
+            "text has a lone surrogate", reason="BAD_TEXT", field=field, value=value
+        )
+    return value
+
+
+def check_int(value: object, field: str, minimum: int, maximum: int) -> int:
+    """``value`` as int if it lies in [minimum, maximum], else `InvalidArgument` (``OUT_OF_RANGE``)."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, np.integer))
+        or not minimum <= int(value) <= maximum
+    ):
+        raise InvalidArgument(
+            f"expected an integer from {minimum} to {maximum}",
+            reason="OUT_OF_RANGE",
+            field=field,
+            value=value,
+        )
+    return int(value)
+
+
+def check_number(
+    value: object,
+    field: str,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    *,
+    above: bool = False,
+) -> float:
+    """``value`` as a finite float if it lies in [minimum, maximum], else `InvalidArgument`
+    (``OUT_OF_RANGE``).
+
+    above: the minimum itself is refused.
+    """
+    number = math.nan
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        # An integer beyond every float is refused below.
+        with suppress(OverflowError):
+            number = float(value)
+    within = minimum < number <= maximum if above else minimum <= number <= maximum
+    if not within or not math.isfinite(number):
+        raise InvalidArgument(
+            _number_wanted(minimum, maximum, above), reason="OUT_OF_RANGE", field=field, value=value
+        )
+    return number
+
+
+def _number_wanted(minimum: float, maximum: float, above: bool) -> str:
+    if minimum == -math.inf:
+        return "expected a finite number"
+    return f"expected a number {'above' if above else 'from'} {minimum:g} to {maximum:g}"
+
+
+def check_flag(value: object, field: str) -> bool:
+    """``value`` if it is true or false, else `InvalidArgument` (``BAD_TYPE``)."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidArgument(
+            "expected true or false", reason="BAD_TYPE", field=field, value=type(value).__name__
+        )
+    return bool(value)
+
+
+def check_choice(value: object, choices: tuple[str, ...], field: str, reason: str) -> str:
+    """``value`` if it is one of ``choices``, else `InvalidArgument` with ``reason``."""
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidArgument(
+            f"expected one of {', '.join(choices)}", reason=reason, field=field, value=value
+        )
+    return value
+
+
+def check_range(start_ns: int, end_ns: int, field: str) -> None:
+    """Raise `InvalidArgument` (``TIME_RANGE``) when the end lies before the start."""
+    if end_ns < start_ns:
+        raise InvalidArgument(
+            "end lies before start",
+            reason="TIME_RANGE",
+            field=field,
+            value=f"[{start_ns}, {end_ns})",
+        )
+
+
+def check_iterable(values: Iterable[_Item], field: str) -> Iterable[_Item]:
+    """``values`` if it can be gone through item by item, text and bytes excepted, else
+    `InvalidArgument` (``BAD_TYPE``).
+    """
+    if not isinstance(values, (str, bytes, bytearray)):
+        try:
+            return iter(values)
+        except TypeError:
+            pass  # refused below
+    raise InvalidArgument(
+        "expected a list",
+        reason="BAD_TYPE",
+        field=field,
+        value=values if isinstance(values, str) else type(values).__name__,
+    )
+
+
+def check_many(
+    values: Iterable[_Item], kind: type[_Item], field: str, maximum: int
+) -> tuple[_Item, ...]:
+    """``values`` as a tuple of at most ``maximum`` items of type ``kind``; no more than one item
+    beyond that is taken from it.
+
+    Raises `InvalidArgument` (``BAD_TYPE``, ``TOO_LARGE``).
+    """
+    items = tuple(islice(check_iterable(values, field), maximum + 1))
+    if len(items) > maximum:
+        raise InvalidArgument(
+            f"more than {maximum} items",
+            reason="TOO_LARGE",
+            field=field,
+            value=len(values) if isinstance(values, Sized) else len(items),
+        )
+    for index, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise InvalidArgument(
+                f"expected {kind.__name__}",
+                reason="BAD_TYPE",
+                field=f"{field}[{index}]",
+                value=type(item).__name__,
+            )
+    return items
