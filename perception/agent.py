@@ -145,16 +145,29 @@ class IngestAgent:
         ]
         for thread in threads:
             thread.start()
-        watches: dict[str, StallWatch] = {}
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(LOOK_EVERY_S)
-                for name, pipeline in list(self._pipelines.items()):
-                    watch = watches.setdefault(name, StallWatch(name, self._report_line))
-                    watch.look(*pipeline.waiting)
-        for (camera, *_), job in zip(self._sources.items(), jobs, strict=True):
-            self._note(camera, job[0])
-        return [report for report, *_ in jobs]
+        reports = [report for report, *_ in jobs]
+        watches = {
+            report.camera: StallWatch(report.camera, self._report_line) for report in reports
+        }
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(LOOK_EVERY_S / len(threads))
+            self._look(watches, reports)
+        self._look(watches, reports)
+        for camera, report in zip(self._sources, reports, strict=True):
+            self._note(camera, report)
+        return reports
+
+    def _look(self, watches: dict[str, StallWatch], reports: Sequence[CameraReport]) -> None:
+        """For acknowledgements that stay away.  What ended well was acknowledged whole; what
+        failed waits for nothing, and its error says why.
+        """
+        for report in reports:
+            pipeline = self._pipelines.get(report.camera)
+            if pipeline is not None:
+                watches[report.camera].look(*pipeline.waiting)
+            elif report.error is None:
+                watches[report.camera].look(0, 0)
 
     def _note(self, camera: Camera, report: CameraReport) -> None:
         """Tell of an ingest that had nothing to do: it may have been meant for other footage."""
@@ -295,7 +308,6 @@ class IngestAgent:
         except Exception as error:
             report.error = error
         finally:
-            # What failed waits for nothing.
             self._pipelines.pop(report.camera, None)
             source.close()
             report.wall_s = time.monotonic() - started_s

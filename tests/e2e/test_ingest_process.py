@@ -22,6 +22,7 @@ from perception.cli import EXIT_INTERRUPTED, EXIT_SOURCE, EXIT_UNAVAILABLE, EXIT
 from perception.encoders.text import BUNDLED_MODEL, BundledTextEncoder
 from perception.errors import WeightsUnavailable
 from perception.weights import fetch_many
+from reasoner.demo.processes import free_port
 from tests.e2e.test_server_process import serve
 from tests.unit.perception.films import SOUND_RATE_HZ, photo, speech, write_film
 
@@ -182,6 +183,30 @@ def _next_seq(stream: Any) -> int:
     except NotFound:
         return 0
     return found
+
+
+def test_a_server_that_goes_away_is_told_and_waited_for(film: Path, tmp_path: Path) -> None:
+    listen, told = f"127.0.0.1:{free_port()}", tmp_path / "told"
+    arguments = ["--server", listen, "--user", "erin", "--camera", f"porch={film}", "--realtime"]
+    with told.open("w") as stderr, serve(tmp_path / "data", listen=listen) as first:
+        child = subprocess.Popen(
+            command(*arguments, "--no-audio"), stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+        try:
+            with memdb_client.connect(listen) as database:
+                porch = database.user("erin").stream("porch")
+                wait_until(lambda: _next_seq(porch) > 0, 90)
+            first.process.kill()
+            wait_until(lambda: "porch: waiting for the server, " in told.read_text(), 60)
+            with serve(tmp_path / "data", listen=listen):
+                shown, _ = child.communicate(timeout=90)
+        finally:
+            child.kill()
+            child.wait(30)
+    assert child.returncode == 0, told.read_text()
+    assert "porch: the server acknowledges again" in told.read_text()
+    (camera,) = json.loads(shown)["cameras"]
+    assert (camera["clips"], camera["acks"]) == (len(SCENES), len(SCENES))
 
 
 @pytest.mark.parametrize("after_s", [0.02, 0.3, 1.0])
