@@ -130,7 +130,16 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     print(json.dumps(ready), flush=True)
     log.info("listening", extra={"fields": {"address": address, "data": config.data}})
     if config.port_file:
-        await asyncio.to_thread(_write_port_file, Path(config.port_file), address)
+        try:
+            await asyncio.to_thread(_write_port_file, Path(config.port_file), address)
+        except OSError as error:
+            await server.stop()
+            raise InvalidArgument(
+                f"cannot be written: {error.strerror}",
+                reason="BAD_CONFIG",
+                field="server.port_file",
+                value=config.port_file,
+            ) from error
     await stopping.wait()
     log.info("stopping", extra={"fields": {"grace_s": config.grace_s}})
     threading.Thread(target=_hard_exit, args=(config.grace_s,), daemon=True).start()

@@ -47,7 +47,14 @@ def check_text(
         raise InvalidArgument(
             "text has a lone surrogate", reason="BAD_TEXT", field=field, value=value
         )
-    return value
+    return plain(value)
+
+
+def plain(text: str) -> str:
+    """``text`` as `str` itself, and not as a subclass (of numpy, of an enumeration) that cannot be
+    stored.
+    """
+    return text if type(text) is str else str.__str__(text)
 
 
 def check_int(value: object, field: str, minimum: int, maximum: int) -> int:
@@ -113,7 +120,7 @@ def check_choice(value: object, choices: tuple[str, ...], field: str, reason: st
         raise InvalidArgument(
             f"expected one of {', '.join(choices)}", reason=reason, field=field, value=value
         )
-    return value
+    return plain(value)
 
 
 def check_range(start_ns: int, end_ns: int, field: str) -> None:

@@ -40,13 +40,15 @@ class Utterance:
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for times, text or names out of their limits."""
-        object.__setattr__(self, "start_ns", as_ns(self.start_ns, "utterance.start_ns"))
-        object.__setattr__(self, "end_ns", as_ns(self.end_ns, "utterance.end_ns"))
+        put = object.__setattr__
+        put(self, "start_ns", as_ns(self.start_ns, "utterance.start_ns"))
+        put(self, "end_ns", as_ns(self.end_ns, "utterance.end_ns"))
         check_range(self.start_ns, self.end_ns, "utterance.end_ns")
-        check_text(self.text, "utterance.text")
+        put(self, "text", check_text(self.text, "utterance.text"))
         for name in ("speaker", "language"):
-            if getattr(self, name) is not None:
-                check_text(getattr(self, name), f"utterance.{name}", limits.LABEL_VALUE_CHARS_MAX)
+            text = getattr(self, name)
+            if text is not None:
+                put(self, name, check_text(text, f"utterance.{name}", limits.LABEL_VALUE_CHARS_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,12 @@ class SoundEvent:
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for times, label or score out of their limits."""
-        object.__setattr__(self, "start_ns", as_ns(self.start_ns, "event.start_ns"))
-        object.__setattr__(self, "end_ns", as_ns(self.end_ns, "event.end_ns"))
+        put = object.__setattr__
+        put(self, "start_ns", as_ns(self.start_ns, "event.start_ns"))
+        put(self, "end_ns", as_ns(self.end_ns, "event.end_ns"))
         check_range(self.start_ns, self.end_ns, "event.end_ns")
-        check_text(self.label, "event.label", limits.LABEL_VALUE_CHARS_MAX)
-        object.__setattr__(self, "score", check_number(self.score, "event.score", 0.0, 1.0))
+        put(self, "label", check_text(self.label, "event.label", limits.LABEL_VALUE_CHARS_MAX))
+        put(self, "score", check_number(self.score, "event.score", 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,13 @@ def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
             field="clip.labels",
             value=len(labels),
         )
+    checked: dict[str, str] = {}
     for key, value in labels.items():
-        check_text(key, "clip.labels", limits.LABEL_KEY_CHARS_MAX)
-        check_text(value, f"clip.labels[{key}]", limits.LABEL_VALUE_CHARS_MAX, may_be_empty=True)
-    return MappingProxyType(dict(sorted(labels.items())))
+        name = check_text(key, "clip.labels", limits.LABEL_KEY_CHARS_MAX)
+        checked[name] = check_text(
+            value, f"clip.labels[{name}]", limits.LABEL_VALUE_CHARS_MAX, may_be_empty=True
+        )
+    return MappingProxyType(dict(sorted(checked.items())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

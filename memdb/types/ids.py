@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memdb.errors import InvalidArgument
+from memdb.types.checks import plain
 from memdb.types.limits import ID_PATTERN
 
 
@@ -15,4 +16,4 @@ def check_id(value: object, field: str) -> str:
             field=field,
             value=value,
         )
-    return value
+    return plain(value)

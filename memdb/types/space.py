@@ -30,7 +30,8 @@ class Space:
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for a bad name, dim, metric or model."""
-        check_id(self.name, "space.name")
+        put = object.__setattr__
+        put(self, "name", check_id(self.name, "space.name"))
         if (
             isinstance(self.dim, bool)
             or not isinstance(self.dim, (int, np.integer))
@@ -39,6 +40,7 @@ class Space:
             raise InvalidArgument(
                 f"dim must be 1 to {DIM_MAX}", reason="BAD_SHAPE", field="space.dim", value=self.dim
             )
-        object.__setattr__(self, "dim", int(self.dim))
-        check_choice(self.metric, METRICS, "space.metric", "BAD_METRIC")
-        check_text(self.model, "space.model", MODEL_CHARS_MAX, may_be_empty=True)
+        put(self, "dim", int(self.dim))
+        put(self, "metric", check_choice(self.metric, METRICS, "space.metric", "BAD_METRIC"))
+        model = check_text(self.model, "space.model", MODEL_CHARS_MAX, may_be_empty=True)
+        put(self, "model", model)

@@ -1370,6 +1370,11 @@ def test_what_is_odd_but_plain_is_taken_alike(db: Database, user: User) -> None:
     )
     assert (found.revision, len(found.hits)) == (1, 2)
     assert user.short_memory([]) == []
+    text = np.str_("said")
+    spoken = clip(3, transcript=[Utterance(0, 1, text)], labels={text: text})
+    door.write(spoken)
+    assert user.clips()[-1].labels == {"said": "said"}
+    assert user.remember(text, about=[text], key=text).key == "said"
     assert db.create_space("numpy", dim=np.int64(3)).dim == 3  # type: ignore[arg-type]
     assert user.snapshot("soon", ttl_s=np.float32(3)).revision == user.revision()  # type: ignore[arg-type]
 
