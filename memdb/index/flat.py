@@ -1,24 +1,40 @@
-"""Exact search of a matrix with FAISS's brute-force kernels; filters act inside the search, never
-after it.
+"""Exact search of a matrix with FAISS's kernels; filters act inside the search, never after it.
 
-The kernels are called on the matrix's own memory: a FAISS index object would hold a second copy and
+Two steps.  A scan of the heads (bfloat16, half of the bytes) gives more candidates than are asked
+for; the candidates are scored from the whole float32 rows.  What the scan left out cannot be
+better: for a row x with head h and a query q
+
+    |q.x - q.h|  <=  |q| |x - h|  <=  |q| * matrix.residual_max        (Cauchy-Schwarz)
+
+and the rounding of two sums of n products is at most 2 n 2^-24 |q| |x|.  If the last of the best
+rows is not ahead of the worst candidate by more than both, more candidates are taken; in the end,
+where rows are too much alike, every row is scored.  So the answer is that of a search of all rows,
+ties by row number included.
+
+The kernels work on the matrix's own memory: a FAISS index object would hold a second copy and
 could not be searched while it grows.  They release the GIL.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import faiss
 import numpy as np
 
 from memdb.index.matrix import Matrix
+from memdb.index.planes import block_rows, join
 from memdb.types.arrays import Array
 
-_SPARSE_SHARE: Final = 0.25
-"""Below this share of allowed rows, scoring the listed rows is quicker than scanning all with a
-bitmap.
-"""
+_CANDIDATES_EXTRA: Final = 28
+_CANDIDATES_PER_HIT: Final = 4
+_CANDIDATES_MORE: Final = 8
+"""By how much more are taken at the next try."""
+_CANDIDATES_MAX: Final = 4096
+"""Beyond, the scan's heap costs more than scoring all."""
+_UNIT_ROUNDOFF: Final = 2.0**-24
+
+_quantizers: dict[int, Any] = {}
 
 
 def search(
@@ -30,67 +46,130 @@ def search(
     allowed: (rows,) bool, or None for all.  Returns (row numbers int64, scores float32), best
     first, equal scores by row; fewer than ``limit`` when fewer are allowed.
     """
-    found_rows: list[Array] = []
-    found_scores: list[Array] = []
-    for first, chunk in matrix.chunks(rows):
-        inside = None if allowed is None else allowed[first : first + len(chunk)]
-        best_rows, best_scores = _search_chunk(chunk, query, limit, inside)
-        if len(best_rows):
-            found_rows.append(best_rows + first)
-            found_scores.append(best_scores)
-    if not found_rows:
+    count = rows if allowed is None else int(np.count_nonzero(allowed))
+    if count == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    if len(found_rows) == 1:
-        row_numbers, scores = found_rows[0], found_scores[0]
-    else:
-        row_numbers, scores = np.concatenate(found_rows), np.concatenate(found_scores)
-    order = np.lexsort((row_numbers, -scores))[:limit]
-    return row_numbers[order], scores[order]
+    query = _padded(query, matrix.width)
+    bound = _bound(matrix, query)
+    wanted = _CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA
+    while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
+        candidates, worst = _scan(matrix, rows, query, wanted, allowed)
+        candidates.sort()
+        scores = _scores(matrix.take_padded(candidates), query)
+        best = _best(candidates, scores, limit)
+        if best[1][-1] > worst + bound:
+            return best
+        wanted *= _CANDIDATES_MORE
+    numbers, scores = allowed_scores(matrix, rows, query, allowed)
+    # A sum that overflowed both ways is no number: last.
+    return _best(numbers, np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf), limit)
 
 
-def _search_chunk(
-    chunk: Array, query: Array, limit: int, allowed: Array | None
+def allowed_scores(
+    matrix: Matrix, rows: int, query: Array, allowed: Array | None
 ) -> tuple[Array, Array]:
-    count = len(chunk)
-    selector = None
-    if allowed is not None:
-        chosen = int(np.count_nonzero(allowed))
-        if chosen == 0:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        if chosen < count * _SPARSE_SHARE:
-            listed = np.flatnonzero(allowed)
-            selector = faiss.IDSelectorArray(chosen, faiss.swig_ptr(listed))
-            limit = min(limit, chosen)
-        elif chosen < count:
-            bits = np.packbits(allowed, bitorder="little")
-            selector = faiss.IDSelectorBitmap(count, faiss.swig_ptr(bits))
-    limit = min(limit, count)
-    scores = np.empty((1, limit), np.float32)
-    labels = np.empty((1, limit), np.int64)
-    faiss.knn_inner_product(
-        faiss.swig_ptr(query),
-        faiss.swig_ptr(chunk),
-        chunk.shape[1],
-        1,
-        count,
-        limit,
-        faiss.swig_ptr(scores),
-        faiss.swig_ptr(labels),
-        selector,
-    )
-    valid = labels[0] >= 0
-    return labels[0][valid], scores[0][valid]
+    """(row numbers int64, float32 inner products) of the allowed ones of the first ``rows`` rows."""
+    if allowed is None:
+        return np.arange(rows), all_scores(matrix, rows, query)
+    listed = np.flatnonzero(allowed)
+    query = _padded(query, matrix.width)
+    step = block_rows(matrix.width)
+    out = np.empty(len(listed), np.float32)
+    for begin in range(0, len(listed), step):
+        block = matrix.take_padded(listed[begin : begin + step])
+        out[begin : begin + step] = _scores(block, query)
+    return listed, out
 
 
 def all_scores(matrix: Matrix, rows: int, query: Array) -> Array:
     """(rows,) float32 inner products of the first ``rows`` rows with the (dim,) float32 ``query``."""
+    query = _padded(query, matrix.width)
+    step = block_rows(matrix.width)
+    joined = np.empty((step, matrix.width), np.float32)
     out = np.empty(rows, np.float32)
-    for first, chunk in matrix.chunks(rows):
-        faiss.fvec_inner_products_ny(
-            faiss.swig_ptr(out[first : first + len(chunk)]),
-            faiss.swig_ptr(query),
-            faiss.swig_ptr(chunk),
-            chunk.shape[1],
-            len(chunk),
-        )
+    done = 0
+    for chunk in matrix.chunks(rows):
+        for begin in range(0, len(chunk.numbers), step):
+            head, tail = chunk.head[begin : begin + step], chunk.tail[begin : begin + step]
+            block = join(head, tail, joined[: len(head)])
+            out[done : done + len(block)] = _scores(block, query)
+            done += len(block)
     return out
+
+
+def _scan(
+    matrix: Matrix, rows: int, query: Array, wanted: int, allowed: Array | None
+) -> tuple[Array, float]:
+    """The numbers of the ``wanted`` best allowed rows by their heads, unordered, and the score of
+    the worst of them; more rows than ``wanted`` are allowed.
+    """
+    numbers = np.full(wanted, -1, np.int64)
+    scores = np.full(wanted, -np.inf, np.float32)  # a heap, whose top is the worst
+    selector = None
+    if allowed is not None:
+        bits = np.packbits(allowed, bitorder="little")
+        selector = faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))
+    scanner = _quantizer(matrix.width).select_InvertedListScanner(
+        faiss.METRIC_INNER_PRODUCT, None, False, selector, False
+    )
+    scanner.set_query(faiss.swig_ptr(query))
+    scanner.set_list(0, 0.0)
+    for chunk in matrix.chunks(rows):
+        scanner.scan_codes(
+            len(chunk.numbers),
+            faiss.swig_ptr(chunk.head.reshape(-1).view(np.uint8)),
+            faiss.swig_ptr(chunk.numbers),
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(numbers),
+            wanted,
+        )
+    return numbers, float(scores[0])
+
+
+def _best(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
+    """The ``limit`` best, best first, equal scores by number."""
+    if len(scores) > limit:
+        passed = scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit]
+        numbers, scores = numbers[passed], scores[passed]
+    order = np.lexsort((numbers, -scores))[:limit]
+    return numbers[order], scores[order]
+
+
+def _bound(matrix: Matrix, query: Array) -> float:
+    """How far a score of a head may be from that of its row."""
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    rounding = 2 * matrix.width * _UNIT_ROUNDOFF * matrix.norm_max
+    tiny = matrix.width * float(np.finfo(np.float32).smallest_subnormal)  # products that vanish
+    bound = length * (matrix.residual_max + rounding) + 2 * tiny
+    # Where a sum may overflow, scores of heads say nothing.
+    return bound if length * matrix.norm_max < float(np.finfo(np.float32).max) / 4 else np.inf
+
+
+def _scores(block: Array, query: Array) -> Array:
+    """(n,) float32 inner products of an (n, width) float32 block."""
+    out = np.empty(len(block), np.float32)
+    faiss.fvec_inner_products_ny(
+        faiss.swig_ptr(out),
+        faiss.swig_ptr(query),
+        faiss.swig_ptr(block),
+        block.shape[1],
+        len(block),
+    )
+    return out
+
+
+def _padded(query: Array, width: int) -> Array:
+    if len(query) == width:
+        return query
+    wide = np.zeros(width, np.float32)
+    wide[: len(query)] = query
+    return wide
+
+
+def _quantizer(width: int) -> Any:
+    """FAISS's reader of bfloat16 rows; without state, so one serves all."""
+    quantizer = _quantizers.get(width)
+    if quantizer is None:
+        quantizer = faiss.ScalarQuantizer(width, faiss.ScalarQuantizer.QT_bf16)
+        _quantizers[width] = quantizer
+    return quantizer

@@ -2,70 +2,118 @@
 
 Rows live in chunks that are never moved: a reader that was told `n` rows may read rows [0, n) for
 ever, without a lock, while the writer fills rows from n on.  The first chunk is small, each next
-one doubles up to `CHUNK_ROWS_MAX`, and rows that come together share a chunk: a matrix made of one
-scan is searched in as few calls as can be.  Memory of a chunk that is not filled yet is reserved
-but not resident.
+one doubles up to `CHUNK_ROWS_MAX`, and rows that come together share a chunk.  Memory of a chunk
+that is not filled yet is reserved but not resident.
+
+A chunk keeps its rows as two planes (`memdb.index.planes`), padded to `width` elements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from memdb.index.planes import join, padded, split
 from memdb.types.arrays import Array
 
 CHUNK_ROWS_MIN: Final = 256
 CHUNK_ROWS_MAX: Final = 16_384
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Rows that lie together, those that are not filled yet included."""
+
+    head: Array
+    """(rows, width) u16."""
+    tail: Array
+    """(rows, width) i16."""
+    numbers: Array
+    """(rows,) int64, the number of each row in the matrix."""
+
+    def first(self, rows: int) -> Chunk:
+        """The first rows of the chunk, as views."""
+        return Chunk(self.head[:rows], self.tail[:rows], self.numbers[:rows])
+
+
 class Matrix:
     """(rows, dim) float32; one writer, any readers."""
 
-    __slots__ = ("_chunks", "dim", "rows")
+    __slots__ = ("_chunks", "dim", "norm_max", "residual_max", "rows", "width")
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
+        self.width = padded(dim)
         self.rows = 0
-        self._chunks: list[Array] = []
+        self.norm_max = 0.0
+        """No row is longer."""
+        self.residual_max = 0.0
+        """No row is farther from its head."""
+        self._chunks: list[Chunk] = []
 
     def append(self, vectors: Array) -> None:
         """Add (m, dim) rows at the end."""
+        vectors = np.ascontiguousarray(vectors, np.float32)
         done = 0
         while done < len(vectors):
             free = self._capacity() - self.rows
             if free == 0:
                 planned = max(CHUNK_ROWS_MIN << len(self._chunks), len(vectors) - done)
-                size = min(planned, CHUNK_ROWS_MAX)
-                self._chunks.append(np.empty((size, self.dim), dtype=np.float32))
-                free = size
+                free = min(planned, CHUNK_ROWS_MAX)
+                self._chunks.append(self._chunk(free))
             last = self._chunks[-1]
             take = min(free, len(vectors) - done)
-            begin = len(last) - free
-            last[begin : begin + take] = vectors[done : done + take]
+            begin = len(last.numbers) - free
+            residual, norm = split(
+                vectors[done : done + take],
+                last.head[begin : begin + take],
+                last.tail[begin : begin + take],
+            )
+            # Before the rows can be seen.
+            self.residual_max = max(self.residual_max, residual)
+            self.norm_max = max(self.norm_max, norm)
             done += take
             self.rows += take
 
-    def chunks(self, rows: int) -> Iterator[tuple[int, Array]]:
-        """(first row, (m, dim) view) of each chunk within the first ``rows`` rows."""
-        first = 0
+    def chunks(self, rows: int) -> Iterator[Chunk]:
+        """The chunks of the first ``rows`` rows."""
+        left = rows
         for chunk in self._chunks:
-            if first >= rows:
+            if left <= 0:
                 return
-            yield first, chunk[: rows - first]
-            first += len(chunk)
+            yield chunk if left >= len(chunk.numbers) else chunk.first(left)
+            left -= len(chunk.numbers)
 
     def take(self, rows: Array) -> Array:
-        """Copies of the given rows, in that order."""
-        out = np.empty((len(rows), self.dim), dtype=np.float32)
+        """Copies of the given rows, in that order: (n, dim) float32."""
+        return self.take_padded(rows)[:, : self.dim]
+
+    def take_padded(self, rows: Array) -> Array:
+        """Copies of the given rows, in that order: (n, width) float32."""
+        out = np.empty((len(rows), self.width), dtype=np.float32)
         first = 0
         for chunk in self._chunks:
-            inside = (rows >= first) & (rows < first + len(chunk))
+            end = first + len(chunk.numbers)
+            inside = (rows >= first) & (rows < end)
+            if inside.all():
+                place = rows - first
+                return join(chunk.head[place], chunk.tail[place], out)
             if inside.any():
-                out[inside] = chunk[rows[inside] - first]
-            first += len(chunk)
+                place = rows[inside] - first
+                found = np.empty((len(place), self.width), np.float32)
+                out[inside] = join(chunk.head[place], chunk.tail[place], found)
+            first = end
         return out
 
+    def _chunk(self, rows: int) -> Chunk:
+        return Chunk(
+            np.empty((rows, self.width), np.uint16),
+            np.empty((rows, self.width), np.int16),
+            np.arange(self.rows, self.rows + rows, dtype=np.int64),
+        )
+
     def _capacity(self) -> int:
-        return sum(len(chunk) for chunk in self._chunks)
+        return sum(len(chunk.numbers) for chunk in self._chunks)

@@ -100,11 +100,7 @@ class PartitionView:
 
     def scores(self, query: Array, allowed: Array | None) -> tuple[Array, Array]:
         """(rows, scores) of every allowed row, in row order."""
-        scores = flat.all_scores(self.matrix, self.rows, query)
-        if allowed is None:
-            return np.arange(self.rows), scores
-        rows = np.flatnonzero(allowed)
-        return rows, scores[rows]
+        return flat.allowed_scores(self.matrix, self.rows, query, allowed)
 
 
 class Partition:
