@@ -49,7 +49,8 @@ def encode_checked(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
             raise InvalidArgument(
                 "an element is outside float16", reason="NOT_FINITE", field="clip.short_memory"
             )
-    payload = array.tobytes()
+    # A view: the array is nobody's to change (`memdb.types.arrays`).
+    payload: bytes | memoryview = memoryview(array).cast("B")
     if codec == Codec.F16_ZSTD:
         payload = zstandard.ZstdCompressor(level=1).compress(payload)
     elif codec != Codec.F16:
@@ -112,7 +113,7 @@ def _elements(tensor: EncodedTensor, field: str) -> Array:
     return np.frombuffer(payload, dtype=_F16).reshape(tensor.shape)
 
 
-def _inflate(frame: bytes, size: int, field: str) -> bytes:
+def _inflate(frame: bytes | memoryview, size: int, field: str) -> bytes:
     try:
         header = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:

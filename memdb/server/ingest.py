@@ -32,7 +32,8 @@ from memdb.server.resources import Resources
 from memdb.server.weigh import is_light
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
-from memdb.wire.clips import ack_to_proto, clip_from_proto
+from memdb.wire.clips import ack_to_proto
+from memdb.wire.ingest import ingested_clips
 from memdb.wire.streams import ledger_to_proto
 
 CLIPS_MAX: Final = 64
@@ -185,15 +186,9 @@ class Ingest:
 
 def _clips(data: bytes, epoch: int) -> tuple[list[Clip], MemdbError | None]:
     """The clips of a message before the first bad one, and its error."""
-    request = parse(pb.IngestClipsRequest, data)
-    if request.HasField("start") or not request.clips:
-        raise InvalidArgument(
-            "every message after the first has clips", reason="CLIP_EXPECTED", field="clips"
-        )
     clips: list[Clip] = []
-    for message in request.clips:
-        try:
-            clip = clip_from_proto(message)
+    try:
+        for clip in ingested_clips(data):
             if clip.epoch != epoch:
                 raise InvalidArgument(
                     f"this ingest is of epoch {epoch}",
@@ -201,9 +196,9 @@ def _clips(data: bytes, epoch: int) -> tuple[list[Clip], MemdbError | None]:
                     field="clip.epoch",
                     value=clip.epoch,
                 )
-        except MemdbError as error:
-            return clips, error
-        clips.append(clip)
+            clips.append(clip)
+    except MemdbError as error:
+        return clips, error
     return clips, None
 
 

@@ -14,10 +14,10 @@ At most `FIELDS_MAX` fields are looked at, so the look itself is bounded too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from memdb.v1 import clip_service_pb2, types_pb2
+from memdb.wire.fields import BadFields, fields
 
 INLINE_BYTES_MAX: Final = 512 * 1024
 FIELDS_MAX: Final = 128
@@ -28,8 +28,8 @@ SHAPE_BYTES_MAX: Final = 16
 
 
 def _numbers(message: type, *names: str) -> frozenset[int]:
-    fields = message.DESCRIPTOR.fields_by_name  # type: ignore[attr-defined]
-    return frozenset(fields[name].number for name in names)
+    by_name = message.DESCRIPTOR.fields_by_name  # type: ignore[attr-defined]
+    return frozenset(by_name[name].number for name in names)
 
 
 (_CLIPS,) = _numbers(clip_service_pb2.IngestClipsRequest, "clips")
@@ -40,8 +40,6 @@ _ENTERED: Final = _numbers(
 _TEXTS: Final = _numbers(types_pb2.Clip, "transcript", "events", "labels")
 (_CODEC,) = _numbers(types_pb2.Tensor, "codec")
 (_SHAPE,) = _numbers(types_pb2.Tensor, "shape")
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class _Heavy(Exception):
@@ -54,31 +52,32 @@ def is_light(data: bytes) -> bool:
         return False
     try:
         _weigh(data)
-    except (_Heavy, IndexError):
+    except (_Heavy, BadFields):
         return False
     return True
 
 
 def _weigh(data: bytes) -> None:
-    fields = texts = 0
-    for number, begin, end in _fields(data, 0, len(data)):
-        if number != _CLIPS:
+    count = texts = 0
+    for tag, _, begin, end in fields(data, 0, len(data)):
+        if tag >> 3 != _CLIPS:
             raise _Heavy
-        for part, part_begin, part_end in _fields(data, begin, end):
-            fields += 1
+        for part_tag, _, part_begin, part_end in fields(data, begin, end):
+            part = part_tag >> 3
+            count += 1
             if part in _TEXTS:
                 texts += part_end - part_begin
             elif part in _ENTERED:
-                for inner, inner_begin, inner_end in _fields(data, part_begin, part_end):
-                    fields += 1
-                    if fields > FIELDS_MAX:
+                for inner, _, inner_begin, inner_end in fields(data, part_begin, part_end):
+                    count += 1
+                    if count > FIELDS_MAX:
                         raise _Heavy
                     if part == _SHORT_MEMORY:
-                        _check_tensor(data, inner, inner_begin, inner_end)
-            if fields > FIELDS_MAX or texts > TEXT_BYTES_MAX:
+                        _check_tensor(data, inner >> 3, inner_begin, inner_end)
+            if count > FIELDS_MAX or texts > TEXT_BYTES_MAX:
                 raise _Heavy
-        fields += 1
-        if fields > FIELDS_MAX:
+        count += 1
+        if count > FIELDS_MAX:
             raise _Heavy
 
 
@@ -88,39 +87,3 @@ def _check_tensor(data: bytes, number: int, begin: int, end: int) -> None:
         raise _Heavy
     if number == _SHAPE and end - begin > SHAPE_BYTES_MAX:
         raise _Heavy
-
-
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(number, begin, end) of each field's value between ``at`` and ``end``."""
-    while at < end:
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if kind == _BYTES:
-            size, at = _varint(data, at)
-            stop = at + size
-        elif kind == _VARINT:
-            _, stop = _varint(data, at)
-        elif kind == _FIXED64:
-            stop = at + 8
-        elif kind == _FIXED32:
-            stop = at + 4
-        else:
-            raise _Heavy
-        if stop > end:
-            raise _Heavy
-        yield tag >> 3, at, stop
-        at = stop
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = data[at]
-    if value < 0x80:
-        return value, at + 1
-    value &= 0x7F
-    for shift in range(7, 70, 7):
-        at += 1
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at + 1
-    raise _Heavy

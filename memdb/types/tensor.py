@@ -37,7 +37,8 @@ class EncodedTensor:
 
     codec: Codec
     shape: tuple[int, ...]
-    payload: bytes
+    payload: bytes | memoryview
+    """Bytes, or a view of bytes or of a read-only array."""
     checksum: int
     """xxh3_64 of ``payload``."""
 
@@ -75,7 +76,10 @@ def check_description(tensor: EncodedTensor, field: str) -> None:
             field=field,
             value=shape,
         )
-    if not isinstance(payload, bytes):
+    if not isinstance(payload, bytes) and not (
+        # Whose bytes cannot change.
+        isinstance(payload, memoryview) and isinstance(payload.obj, bytes) and payload.format == "B"
+    ):
         raise InvalidArgument(
             "a payload is bytes", reason="BAD_TYPE", field=field, value=type(payload).__name__
         )

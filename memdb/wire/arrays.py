@@ -7,6 +7,7 @@ touching its elements twice. Elements are little-endian in C order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -108,7 +109,7 @@ def fill_tensor(message: pb.Tensor, tensor: EncodedTensor | Array) -> None:
         tensor = encode_tensor(tensor)
     message.codec = int(tensor.codec)  # type: ignore[assignment] # the same numbers by contract
     message.shape.extend(tensor.shape)
-    message.payload = tensor.payload
+    message.payload = bytes(tensor.payload)  # no copy where it is bytes
     message.checksum = tensor.checksum
 
 
@@ -117,10 +118,17 @@ def tensor_from_proto(message: pb.Tensor, field: str) -> EncodedTensor:
 
     Raises `InvalidArgument` (``BAD_CODEC`` and what `check_tensor` finds) naming ``field``.
     """
-    codec = _CODECS.get(message.codec)
+    return tensor_from_parts(message.codec, message.shape, message.payload, message.checksum, field)
+
+
+def tensor_from_parts(
+    codec_no: int, shape: Iterable[int], payload: bytes | memoryview, checksum: int, field: str
+) -> EncodedTensor:
+    """`tensor_from_proto` of the fields of a message."""
+    codec = _CODECS.get(codec_no)
     if codec is None:
-        raise InvalidArgument("unknown codec", reason="BAD_CODEC", field=field, value=message.codec)
-    tensor = EncodedTensor(codec, tuple(message.shape), message.payload, message.checksum)
+        raise InvalidArgument("unknown codec", reason="BAD_CODEC", field=field, value=codec_no)
+    tensor = EncodedTensor(codec, tuple(shape), payload, checksum)
     check_tensor(tensor, field)
     return tensor
 

@@ -10,6 +10,7 @@ from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Uttera
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time
 from memdb.types.unchecked import unchecked
 from memdb.v1 import clip_service_pb2 as clip_pb
@@ -31,12 +32,12 @@ LIST_LIMIT_DEFAULT = 1000
 def clip_to_proto(clip: Clip) -> pb.Clip:
     """A clip as a message; short-term memory that is still an array is coded as float16."""
     message = pb.Clip()
-    _fill_clip(message, clip)
+    fill_clip(message, clip)
     return message
 
 
-def _fill_clip(message: pb.Clip, clip: Clip) -> None:
-    """Write a clip into a new message.
+def fill_clip(message: pb.Clip, clip: Clip, *, short_memory: bool = True) -> None:
+    """Write a clip into a new message, without its short-term memory if that goes another way.
 
     In place and field by field: a message that is given to another's constructor is copied, with
     its vectors, once for every level.  Fields only when they hold something: most clips of an
@@ -50,7 +51,7 @@ def _fill_clip(message: pb.Clip, clip: Clip) -> None:
     fill_vector(message.global_memory, clip.global_memory)
     if clip.frames_per_token_row is not None:
         message.frames_per_token_row = clip.frames_per_token_row
-    if clip.short_memory is not None:
+    if clip.short_memory is not None and short_memory:
         fill_tensor(message.short_memory, clip.short_memory)
     for utterance in clip.transcript:
         message.transcript.add(
@@ -72,15 +73,17 @@ def _fill_clip(message: pb.Clip, clip: Clip) -> None:
         message.labels.update(clip.labels)
 
 
-def clip_from_proto(message: pb.Clip) -> Clip:
+def clip_from_proto(message: pb.Clip, short_memory: EncodedTensor | None = None) -> Clip:
     """The clip of a message; its short-term memory is checked and stays coded.
+
+    short_memory: what came beside the message, checked already.
 
     Raises `InvalidArgument` naming the field that is wrong, ``clip.…``.
     """
     content = _content(message)
     if message.HasField("short_memory"):
-        content["short_memory"] = tensor_from_proto(message.short_memory, "clip.short_memory")
-    return Clip(**content)
+        short_memory = tensor_from_proto(message.short_memory, "clip.short_memory")
+    return Clip(short_memory=short_memory, **content)
 
 
 def stored_clip_to_proto(clip: StoredClip) -> pb.StoredClip:
@@ -92,7 +95,7 @@ def stored_clip_to_proto(clip: StoredClip) -> pb.StoredClip:
 
 def fill_stored_clip(message: pb.StoredClip, clip: StoredClip) -> None:
     """Write a clip that was read into a new message."""
-    _fill_clip(message.clip, clip)
+    fill_clip(message.clip, clip)
     message.id = clip.id
     message.user = clip.user
     message.stream = clip.stream

@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 import grpc
 
+from memdb.codecs.tensors import checked_clip
 from memdb.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -26,9 +27,9 @@ from memdb.errors import (
 from memdb.types.clip import Ack, Clip
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
+from memdb.wire.ingest import ingest_parts
 from memdb_client import _acompat as compat
 from memdb_client._async_rpc import AsyncRpc
-from memdb_client._clips import clip_message
 from memdb_client._options import Repeat, pauses_s
 from memdb_client._window import Window
 
@@ -96,7 +97,7 @@ class AsyncIngestWriter:
         Raises the first error of an earlier clip, and `InvalidArgument` when this clip is of
         another epoch.
         """
-        message = clip_message(clip)
+        clip = checked_clip(clip)
         if clip.epoch != self._start.epoch:
             raise InvalidArgument(
                 f"this writer writes epoch {self._start.epoch}",
@@ -104,12 +105,13 @@ class AsyncIngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        data = clip_pb.IngestClipsRequest(clips=[message]).SerializeToString()
+        parts = ingest_parts(clip)
+        size = sum(map(len, parts))
         await self.open()
         async with self._changed:
             self._check_open()
-            await self._wait_until(lambda: self._window.has_room(len(data)))
-            self._window.add(data, clip.seq, sealed=clip.sealed)
+            await self._wait_until(lambda: self._window.has_room(size))
+            self._window.add(parts, clip.seq, sealed=clip.sealed)
             self._changed.notify_all()
 
     async def flush(self) -> list[Ack]:

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 
 import grpc
 
+from memdb.codecs.tensors import checked_clip
 from memdb.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -28,8 +29,8 @@ from memdb.errors import (
 from memdb.types.clip import Ack, Clip
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
+from memdb.wire.ingest import ingest_parts
 from memdb_client import _compat as compat
-from memdb_client._clips import clip_message
 from memdb_client._options import Repeat, pauses_s
 from memdb_client._rpc import Rpc
 from memdb_client._window import Window
@@ -98,7 +99,7 @@ class IngestWriter:
         Raises the first error of an earlier clip, and `InvalidArgument` when this clip is of
         another epoch.
         """
-        message = clip_message(clip)
+        clip = checked_clip(clip)
         if clip.epoch != self._start.epoch:
             raise InvalidArgument(
                 f"this writer writes epoch {self._start.epoch}",
@@ -106,12 +107,13 @@ class IngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        data = clip_pb.IngestClipsRequest(clips=[message]).SerializeToString()
+        parts = ingest_parts(clip)
+        size = sum(map(len, parts))
         self.open()
         with self._changed:
             self._check_open()
-            self._wait_until(lambda: self._window.has_room(len(data)))
-            self._window.add(data, clip.seq, sealed=clip.sealed)
+            self._wait_until(lambda: self._window.has_room(size))
+            self._window.add(parts, clip.seq, sealed=clip.sealed)
             self._changed.notify_all()
 
     def flush(self) -> list[Ack]:

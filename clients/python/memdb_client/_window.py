@@ -14,10 +14,11 @@ from typing import Final
 
 from memdb.errors import Internal
 from memdb.types.clip import Ack
+from memdb.wire.ingest import Part
 
 WINDOW_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of unacknowledged clips that a writer holds; one clip always fits."""
-MESSAGE_BYTES: Final = 2 * 1024 * 1024
+MESSAGE_BYTES: Final = 1280 * 1024
 """Bytes that one message of several clips may have; bounded, so that acknowledgements keep coming."""
 ACKS_KEPT_MAX: Final = 65_536
 """Acknowledgements kept for the next `flush`; a writer that never flushes forgets the oldest."""
@@ -25,8 +26,9 @@ ACKS_KEPT_MAX: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    data: bytes
+    parts: tuple[Part, ...]
     """An `IngestClipsRequest` with the one clip; several put together are one with all of them."""
+    size: int
     seq: int
     sealed: bool
 
@@ -58,10 +60,11 @@ class Window:
             return True
         return len(self._pending) < self._clips_max and self._bytes + size <= self._bytes_max
 
-    def add(self, data: bytes, seq: int, *, sealed: bool) -> None:
-        """Queue a clip, serialised as a request of its own, behind the others."""
-        self._pending.append(_Pending(data, seq, sealed))
-        self._bytes += len(data)
+    def add(self, parts: tuple[Part, ...], seq: int, *, sealed: bool) -> None:
+        """Queue a clip, a request of its own in pieces, behind the others."""
+        size = sum(map(len, parts))
+        self._pending.append(_Pending(parts, size, seq, sealed))
+        self._bytes += size
 
     def next_to_send(self) -> bytes:
         """A request with the first clips that the current call has not been given, marked as given;
@@ -71,14 +74,14 @@ class Window:
         """
         if self._one_by_one and self._sent:
             return b""
-        parts: list[bytes] = []
+        parts: list[Part] = []
         size = 0
         while self._sent < len(self._pending):
-            data = self._pending[self._sent].data
-            if parts and (size + len(data) > MESSAGE_BYTES or self._one_by_one):
+            clip = self._pending[self._sent]
+            if parts and (size + clip.size > MESSAGE_BYTES or self._one_by_one):
                 break
-            parts.append(data)
-            size += len(data)
+            parts += clip.parts
+            size += clip.size
             self._sent += 1
         return b"".join(parts)
 
@@ -104,7 +107,7 @@ class Window:
             done = self._pending.popleft()
             self._sent -= 1
             self._one_by_one = max(0, self._one_by_one - 1)
-            self._bytes -= len(done.data)
+            self._bytes -= done.size
             self._answers.append(ack)
             self.acks += 1
             if done.sealed:

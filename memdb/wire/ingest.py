@@ -1,0 +1,185 @@
+"""Messages of an ingest without copies of short-term memory, which is nearly all there is in them.
+
+::
+
+    IngestClipsRequest  2 clips ─▶ Clip  what protobuf makes of the other fields
+                                         6 short_memory ─▶ Tensor  its other fields
+                                                                   3 payload
+
+The bytes are those of the same message made by protobuf, up to the order of fields.  Measured on clips of
+200 kB: protobuf, with a copy at each level and another for the message, takes 10 times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from memdb.codecs.tensors import encode_checked
+from memdb.errors import InvalidArgument
+from memdb.types.clip import Clip
+from memdb.types.tensor import EncodedTensor
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import types_pb2 as pb
+from memdb.wire.arrays import tensor_from_parts
+from memdb.wire.clips import clip_from_proto, fill_clip
+from memdb.wire.fields import BadFields, fields, head, tag_of
+
+_CLIPS: Final = tag_of(clip_pb.IngestClipsRequest.CLIPS_FIELD_NUMBER)
+_SHORT_MEMORY: Final = tag_of(pb.Clip.SHORT_MEMORY_FIELD_NUMBER)
+_PAYLOAD: Final = tag_of(pb.Tensor.PAYLOAD_FIELD_NUMBER)
+
+Part = bytes | memoryview
+
+_M = TypeVar("_M", bound=Message)
+
+
+def ingest_parts(clip: Clip) -> tuple[Part, ...]:
+    """An `IngestClipsRequest` with one checked clip, as pieces to be joined; pieces of several put
+    together are one request with all of them.
+
+    Raises `InvalidArgument` (``NOT_FINITE``) where an element does not fit float16.
+    """
+    message = pb.Clip()
+    fill_clip(message, clip, short_memory=False)
+    rest = message.SerializeToString()
+    if clip.short_memory is None:
+        return head(_CLIPS, len(rest)), rest
+    tensor = clip.short_memory
+    if not isinstance(tensor, EncodedTensor):
+        tensor = encode_checked(tensor)
+    description = pb.Tensor(
+        codec=int(tensor.codec),  # type: ignore[arg-type]  # the same numbers by contract
+        shape=tensor.shape,
+        checksum=tensor.checksum,
+    ).SerializeToString()
+    payload_head = head(_PAYLOAD, len(tensor.payload))
+    inner = len(description) + len(payload_head) + len(tensor.payload)
+    tensor_head = head(_SHORT_MEMORY, inner)
+    clip_head = head(_CLIPS, len(rest) + len(tensor_head) + inner)
+    return (
+        b"".join((clip_head, rest, tensor_head, description, payload_head)),
+        memoryview(tensor.payload),
+    )
+
+
+def ingested_clips(data: bytes) -> Iterator[Clip]:
+    """The clips of a message, each checked, one by one; short-term memory is a view of ``data``.
+
+    Raises `InvalidArgument`: ``BAD_MESSAGE``, ``CLIP_EXPECTED`` for a start or for nothing, and
+    what is wrong with a clip when its turn comes.
+    """
+    try:
+        places = [_clip_place(field) for field in fields(data, 0, len(data))]
+        parts = [_tensor_parts(data, begin, end) for begin, end in places]
+    except BadFields:
+        # Nothing that our client sends; the full parser knows what it is, or why it is none.
+        for message in _parsed(data).clips:
+            yield clip_from_proto(message)
+        return
+    if not places:
+        raise _clip_expected()
+    # All are parsed before the first is given: a message is taken or refused as a whole.
+    yield from map(
+        _made, [_messages(data, *place, part) for place, part in zip(places, parts, strict=True)]
+    )
+
+
+class _TensorParts(NamedTuple):
+    """Where in a message the pieces of a clip's tensor are."""
+
+    field: int
+    begin: int
+    payload_field: int
+    payload: int
+    payload_end: int
+    end: int
+
+
+class _Message(NamedTuple):
+    """A clip whose payload is still where it came."""
+
+    clip: pb.Clip
+    tensor: pb.Tensor | None
+    payload: memoryview
+
+
+def _clip_place(field: tuple[int, int, int, int]) -> tuple[int, int]:
+    tag, _, begin, end = field
+    if tag != _CLIPS:
+        raise BadFields
+    return begin, end
+
+
+def _tensor_parts(data: bytes, begin: int, end: int) -> _TensorParts | None:
+    """The pieces of the tensor of the clip between ``begin`` and ``end``, None where it has none.
+
+    Raises `BadFields` for a field that is there twice, which only a full parser merges rightly.
+    """
+    tensor = _only(data, begin, end, _SHORT_MEMORY)
+    if tensor is None:
+        return None
+    payload = _only(data, tensor[1], tensor[2], _PAYLOAD)
+    if payload is None:
+        raise BadFields
+    return _TensorParts(tensor[0], tensor[1], *payload, tensor[2])
+
+
+def _only(data: bytes, begin: int, end: int, wanted: int) -> tuple[int, int, int] | None:
+    """(first byte, first byte of the value, end) of the only field with that tag, if there is any."""
+    found = None
+    for tag, field, value, stop in fields(data, begin, end):
+        if tag == wanted:
+            if found is not None:
+                raise BadFields
+            found = field, value, stop
+    return found
+
+
+def _messages(data: bytes, begin: int, end: int, parts: _TensorParts | None) -> _Message:
+    """The clip, and its tensor without payload; raises `InvalidArgument` (``BAD_MESSAGE``)."""
+    if parts is None:
+        return _Message(_message(pb.Clip, data[begin:end]), None, memoryview(b""))
+    rest = data[begin : parts.field] + data[parts.end : end]
+    description = data[parts.begin : parts.payload_field] + data[parts.payload_end : parts.end]
+    return _Message(
+        _message(pb.Clip, rest),
+        _message(pb.Tensor, description),
+        memoryview(data)[parts.payload : parts.payload_end],
+    )
+
+
+def _made(message: _Message) -> Clip:
+    if message.tensor is None:
+        return clip_from_proto(message.clip)
+    described = message.tensor
+    tensor = tensor_from_parts(
+        described.codec, described.shape, message.payload, described.checksum, "clip.short_memory"
+    )
+    return clip_from_proto(message.clip, tensor)
+
+
+def _parsed(data: bytes) -> clip_pb.IngestClipsRequest:
+    request = _message(clip_pb.IngestClipsRequest, data)
+    if request.HasField("start") or not request.clips:
+        raise _clip_expected()
+    return request
+
+
+def _message(kind: type[_M], data: bytes) -> _M:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgument(
+            f"not a {clip_pb.IngestClipsRequest.DESCRIPTOR.full_name} message",
+            reason="BAD_MESSAGE",
+            field="message",
+        ) from error
+
+
+def _clip_expected() -> InvalidArgument:
+    return InvalidArgument(
+        "every message after the first has clips", reason="CLIP_EXPECTED", field="clips"
+    )
