@@ -35,7 +35,7 @@ SPACE = "bench-1536"
 
 def run(setup: Setup) -> Result:
     """Measure."""
-    rounds, round_clips = (2, 16) if setup.quick else (24, 80)
+    rounds, round_clips = (2, 16) if setup.quick else (10, 320)
     total = rounds * round_clips
     vectors = data.vectors(setup.seed, round_clips)
     tensors = data.short_memories(setup.seed, round_clips)

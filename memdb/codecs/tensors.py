@@ -16,6 +16,7 @@ the decompressor would otherwise allocate whatever the header claims, whatever l
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -37,11 +38,14 @@ def encode_tensor(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
     Raises `InvalidArgument`: ``BAD_DTYPE``, ``BAD_SHAPE``, ``EMPTY``, ``NOT_FINITE`` (also where a
     float32 element does not fit float16), ``TOO_LARGE``, ``BAD_CODEC``.
     """
-    return encode_checked(as_tokens(array, "clip.short_memory"), codec)
+    tensor = encode_checked(as_tokens(array, "clip.short_memory"), codec)
+    return replace(tensor, payload=bytes(tensor.payload))
 
 
 def encode_checked(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
-    """`encode_tensor` for an array that `memdb.types.arrays.as_tokens` passed, as in every `Clip`."""
+    """`encode_tensor` for an array that `memdb.types.arrays.as_tokens` passed, as in every `Clip`;
+    of float16 the payload is a view of it, not a copy.
+    """
     if array.dtype != _F16:
         with np.errstate(over="ignore"):
             array = array.astype(_F16)
@@ -50,7 +54,7 @@ def encode_checked(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
                 "an element is outside float16", reason="NOT_FINITE", field="clip.short_memory"
             )
     # A view: the array is nobody's to change (`memdb.types.arrays`).
-    payload: bytes | memoryview = memoryview(array).cast("B")
+    payload: bytes | memoryview = memoryview(array.data).cast("B")
     if codec == Codec.F16_ZSTD:
         payload = zstandard.ZstdCompressor(level=1).compress(payload)
     elif codec != Codec.F16:

@@ -14,7 +14,6 @@ from memdb.engine.apply_clip import write_clip
 from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.pyramid import PyramidDraft
-from memdb.engine.state import Draft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
 from memdb.index.directions import unit_rows
 from memdb.store import schema
@@ -47,9 +46,12 @@ from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 
 
-def apply(txn: Transaction, draft: Draft, operations: list[Operation]) -> Applied:
-    """Write the operations' effects, the log record and the counters into ``txn``."""
-    applied = Applied(draft)
+def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> None:
+    """Write the operations' effects, the log record and the counters into ``txn``.
+
+    applied: what the operations before these in the same commit gave; added to.
+    """
+    draft = applied.draft
     pyramid = PyramidDraft()
     directions = _directions(operations)
     for index, operation in enumerate(operations):
@@ -69,7 +71,6 @@ def apply(txn: Transaction, draft: Draft, operations: list[Operation]) -> Applie
             Table.LOG, key, pack(key, LogRecord(draft.time_ns, tuple(applied.entries))), append=True
         )
         txn.put(Table.META, schema.META_COUNTERS, pack(schema.META_COUNTERS, draft.counters()))
-    return applied
 
 
 def _directions(operations: list[Operation]) -> dict[int, Array]:
@@ -180,6 +181,3 @@ def _collect_expired(txn: Transaction, now_ns: int) -> None:
             continue  # it must not stop the others; `verify` names it
     for key in expired:
         txn.delete(Table.SNAPSHOTS, key)
-
-
-__all__ = ["Applied", "Outcome", "apply"]

@@ -44,14 +44,9 @@ def load_clip(
         raise DataLoss(
             "an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no
         )
-    tensor = clips.get_short_memory(txn, clip_no, birth) if short_memory else None
-    if short_memory and record.has_short_memory and tensor is None:
-        raise DataLoss(
-            "the clip's short-term memory is missing",
-            reason="MISSING",
-            field="short_memory",
-            value=clip_no,
-        )
+    tensor = None
+    if short_memory:
+        tensor = clips.short_memory_of(txn, clip_no, birth, record)
     return StoredClip(
         seq=record.seq,
         epoch=record.epoch,

@@ -1,13 +1,15 @@
 """Pipelined writing, embedded: while one group of clips is committed, the next is made ready.
 
-`send` codes and hashes a clip in the caller's thread and queues it; a thread of the writer commits
-the groups one after the other.  A group goes when it has `GROUP_CLIPS` clips, and at once when a
+`send` codes and hashes a clip in the caller's thread and queues it; two threads of the writer commit
+the groups, in their order: one prepares its group while the other waits for the disk
+(`memdb.engine.writer`).  A group goes when it has `GROUP_CLIPS` clips, and at once when a
 clip is open, which must be seen soon; `flush` and `close` send what is left.  Until then sealed
 clips are neither durable nor searchable, as over the wire before their acknowledgement.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from memdb.engine.stream import EmbeddedStream
 
 GROUP_CLIPS: Final = 8
+COMMITTERS: Final = 2
 
 
 class EmbeddedIngestWriter:
@@ -37,12 +40,17 @@ class EmbeddedIngestWriter:
         self._groups_max = max(1, window // self._group)
         self._waiting: list[WriteClip] = []
         self._committing: deque[Future[list[Ack | MemdbError]]] = deque()
-        self._committer = ThreadPoolExecutor(1, thread_name_prefix=f"memdb-ingest-{stream.name}")
+        self._committers = ThreadPoolExecutor(
+            COMMITTERS, thread_name_prefix=f"memdb-ingest-{stream.name}"
+        )
+        self._queued = threading.Event()
+        """Set when the newest group is in the queue of commits."""
+        self._queued.set()
         self._new_acks: list[Ack] = []
         self._acks = 0
         self._error: MemdbError | None = None
         self._refused = False
-        """Set by the committer: what is queued behind a refused clip is not written any more."""
+        """Set by a committer: what waits behind a refused clip is not written any more."""
         self._closed = False
 
     @property
@@ -92,7 +100,7 @@ class EmbeddedIngestWriter:
             self._finish()
         finally:
             self._closed = True
-            self._committer.shutdown()
+            self._committers.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +111,7 @@ class EmbeddedIngestWriter:
         else:
             # What is queued may be committed; what the caller was not told it sends again anyway.
             self._closed = True
-            self._committer.shutdown(cancel_futures=True)
+            self._committers.shutdown(cancel_futures=True)
 
     def _finish(self) -> None:
         """Commit what waits, and wait for it."""
@@ -118,18 +126,26 @@ class EmbeddedIngestWriter:
             self._settle()
         self._raise_error()
         if self._waiting:
-            self._committing.append(self._committer.submit(self._write, self._waiting))
+            before, self._queued = self._queued, threading.Event()
+            self._committing.append(
+                self._committers.submit(self._write, self._waiting, before, self._queued)
+            )
             self._waiting = []
 
-    def _write(self, group: list[WriteClip]) -> list[Ack | MemdbError]:
-        """In the committer's thread."""
-        if self._refused:
-            return []
+    def _write(
+        self, group: list[WriteClip], before: threading.Event, queued: threading.Event
+    ) -> list[Ack | MemdbError]:
+        """In a committer's thread."""
         try:
-            outcomes = self._stream.write_prepared(group)
+            before.wait()
+            if self._refused:
+                return []
+            outcomes = self._stream.write_prepared(group, queued.set)
         except BaseException:
             self._refused = True
             raise
+        finally:
+            queued.set()
         self._refused = any(isinstance(outcome, MemdbError) for outcome in outcomes)
         return outcomes
 

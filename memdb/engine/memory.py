@@ -19,19 +19,19 @@ from memdb import failpoints
 from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import moments
-from memdb.engine.apply import Applied, Outcome, apply
+from memdb.engine.applied import Applied, Outcome
+from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.rebuild import load_partitions, load_state, load_texts
-from memdb.engine.state import Draft, UserState
+from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.engine.writer import Writer
-from memdb.errors import Unavailable
 from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
-from memdb.store.records import CountersRecord, UserRecord, pack, unpack
+from memdb.store.records import CountersRecord, UserRecord, pack
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
 from memdb.store.verify import check_lookups
 from memdb.types.grounding import AsOf
@@ -47,7 +47,6 @@ class UserMemory:
         """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
         self.environment = environment
         self._clock = clock
-        self._broken: str | None = None
         self._listeners: dict[int, Callable[[int], None]] = {}
         self._changed = threading.Condition()
         with environment.read() as txn:
@@ -57,7 +56,8 @@ class UserMemory:
             self._texts = load_texts(txn)
         environment.release_pages()
         self.view = self._published(state, texts=True)
-        self._writer = Writer(self._commit)
+        self._commits = Commits(environment, clock, state, self._show)
+        self._writer = Writer(self._commits)
 
     @classmethod
     def create(cls, path: Path, user: str, config: EngineConfig, clock: Clock) -> UserMemory:
@@ -81,12 +81,16 @@ class UserMemory:
             environment.close()
             raise
 
-    def write(self, operations: list[Operation]) -> list[Outcome]:
+    def write(
+        self, operations: list[Operation], queued: Callable[[], None] | None = None
+    ) -> list[Outcome]:
         """Commit operations, sharing commits with other callers; an outcome for each, in order.
+
+        queued: called when later calls can only come behind this one.
 
         Raises what refused the commit as a whole: `ResourceExhausted`, `Unavailable`.
         """
-        return self._writer.write(operations)
+        return self._writer.write(operations, queued)
 
     def resolve(
         self, view: View, as_of: AsOf | None, min_revision: int | None = None
@@ -116,7 +120,7 @@ class UserMemory:
     @property
     def broken(self) -> bool:
         """Whether the indexes fell behind the store, so that the user must be opened again."""
-        return self._broken is not None
+        return self._commits.broken is not None
 
     def close(self) -> None:
         """Finish commits in flight and close."""
@@ -124,51 +128,13 @@ class UserMemory:
         self._notify(self.view.revision)
         self.environment.close()
 
-    def _commit(self, operations: list[Operation], size: int) -> list[Outcome]:
-        """One commit; called by one thread at a time."""
-        if self._broken is not None:
-            raise Unavailable(
-                f"the user must be opened again after: {self._broken}", reason="INDEX_BROKEN"
-            )
-        state = self.view.state
-        now_ns = self._clock.now_ns()
-
-        def change(txn: Transaction) -> tuple[bool, Applied]:
-            self._check_current(txn, state)
-            # A fresh draft each time: the transaction may be run again after the map has grown.
-            applied = apply(txn, Draft(state, now_ns), operations)
-            return applied.changed, applied
-
-        applied = self.environment.write(change, size)
-        if applied.changed:
-            try:
-                failpoints.hit("index.before")
-                self._index(applied.effects, applied.draft.state())
-                self.view = self._published(
-                    applied.draft.state(), texts=_touches_texts(applied.effects)
-                )
-            except BaseException as error:
-                self._broken = repr(error)
-                raise
-            failpoints.hit("index.after")
-            self._notify(applied.draft.revision)
-        return applied.outcomes
-
-    def _check_current(self, txn: Transaction, state: UserState) -> None:
-        """Refuse to build on a state that the store has left behind.
-
-        A thread may be interrupted between a commit and its publication (KeyboardInterrupt, no
-        memory).  The next commit would then hand out numbers a second time and write over what is
-        there.
-        """
-        stored = txn.get(Table.META, META_COUNTERS)
-        assert stored is not None, "an open user has counters"
-        newest = unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
-        if newest != state.revision:
-            self._broken = f"commit {newest} was not published"
-            raise Unavailable(
-                f"the user must be opened again after: {self._broken}", reason="INDEX_BROKEN"
-            )
+    def _show(self, applied: Applied, state: UserState) -> None:
+        """Move the indexes and the view to a commit; by one thread at a time, in their order."""
+        failpoints.hit("index.before")
+        self._index(applied.effects, state)
+        self.view = self._published(state, texts=_touches_texts(applied.effects))
+        failpoints.hit("index.after")
+        self._notify(state.revision)
 
     def _notify(self, revision: int) -> None:
         with self._changed:

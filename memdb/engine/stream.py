@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from memdb.codecs.tensors import checked_clip
@@ -64,9 +64,14 @@ class EmbeddedStream:
         """The operation that writes a clip that `checked_clip` passed; raises as `write` does."""
         return self._user.prepare(self._name, clip, space=self._space)
 
-    def write_prepared(self, operations: Sequence[WriteClip]) -> list[Ack | MemdbError]:
-        """Store clips that `prepare` made operations of: an acknowledgement or an error for each."""
-        return self._user.write_prepared(operations)
+    def write_prepared(
+        self, operations: Sequence[WriteClip], queued: Callable[[], None]
+    ) -> list[Ack | MemdbError]:
+        """Store clips that `prepare` made operations of: an acknowledgement or an error for each.
+
+        queued: called when later calls can only come behind this one.
+        """
+        return self._user.write_prepared(operations, queued)
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(

@@ -124,10 +124,15 @@ class EmbeddedUser:
     # -- clips
 
     def write_batch(
-        self, stream: str, clips_: Sequence[Clip], *, space: str | None = None
+        self,
+        stream: str,
+        clips_: Sequence[Clip],
+        *,
+        space: str | None = None,
+        queued: Callable[[], None] | None = None,
     ) -> list[Ack | MemdbError]:
         """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
-        for each, in order.
+        for each, in order.  ``queued`` is called when later calls can only come behind this one.
 
         Raises what refuses the whole batch: `InvalidArgument` (stream or space name), `NotFound`
         (``SPACE_NOT_FOUND``), `ResourceExhausted`, `Unavailable`.
@@ -142,7 +147,7 @@ class EmbeddedUser:
                 outcomes.append(None)
             except MemdbError as error:
                 outcomes.append(error)
-        done = iter(self.write_prepared(operations))
+        done = iter(self.write_prepared(operations, queued))
         return [next(done) if outcome is None else outcome for outcome in outcomes]
 
     def prepare(self, stream: str, clip: Clip, *, space: str | None = None) -> WriteClip:
@@ -154,13 +159,15 @@ class EmbeddedUser:
         wanted = None if space is None else self._catalog.space(check_id(space, "space"))
         return _write_clip(stream, wanted, clip)
 
-    def write_prepared(self, operations: Sequence[WriteClip]) -> list[Ack | MemdbError]:
+    def write_prepared(
+        self, operations: Sequence[WriteClip], queued: Callable[[], None] | None = None
+    ) -> list[Ack | MemdbError]:
         """`write_batch` for clips that `prepare` made operations of."""
         if not operations:
             return []
         if not self._catalog.has_user(self._id):
             self._check_first_write(operations[0])
-        return self._write(list(operations), create=True)  # type: ignore[return-value]
+        return self._write(list(operations), create=True, queued=queued)  # type: ignore[return-value]
 
     def clips(
         self,
@@ -513,9 +520,15 @@ class EmbeddedUser:
             raise outcome
         return outcome
 
-    def _write(self, operations: list[Operation], *, create: bool) -> list[Outcome]:
+    def _write(
+        self,
+        operations: list[Operation],
+        *,
+        create: bool,
+        queued: Callable[[], None] | None = None,
+    ) -> list[Outcome]:
         with self._users.use(self._id, create=create) as memory:
-            return memory.write(operations)
+            return memory.write(operations, queued)
 
     def _check_first_write(self, operation: WriteClip) -> None:
         """A refused first write must not leave a user behind."""

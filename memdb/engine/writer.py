@@ -1,9 +1,18 @@
-"""Group commit: callers queue operations, one of them commits for all.
+"""Group commit: callers queue operations, one of them commits for all, and the next group is made
+ready meanwhile.
 
-There is no writer thread.  Whoever finds the writer idle becomes its leader, commits what is queued
-(its own operations and whatever has joined) until its own are done, and hands leadership to a
-waiting caller.  While a commit waits for the disk, the next group gathers; a lone caller pays for
-exactly one commit and no thread switch.
+There is no writer thread.  Whoever finds nobody leading becomes the leader: it takes what is queued
+(its own operations and whatever has joined) and takes it through the steps of
+`memdb.engine.commits`.  As its group goes to the disk it hands leadership to a waiting caller,
+which prepares the next group while the disk is waited for.  A lone caller pays for exactly one
+commit and no thread switch; many share commits, and the processor works while the disk does.
+
+    leader A   prepare | write | ----- disk ----- |         publish
+    leader B                   | prepare | extend | write | ----- disk -----
+
+What comes while a group waits for the disk joins it, so the slower the disk, the larger the groups.
+What holds the interpreter (preparing, writing, publishing) takes turns, and publishing waits until
+the next group is on its way to the disk: nothing computes while the disk has nothing to do.
 
 A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, or before an operation on a subject
 that the group already changes, so that every version of a thing has a revision of its own.
@@ -14,9 +23,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from memdb.engine.applied import Outcome
+from memdb.engine.commits import Commits, Group
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.operation import Operation, payload_bytes, subject
@@ -48,25 +59,78 @@ class _Submission:
         self.woken = threading.Event()
 
     @property
+    def taken(self) -> bool:
+        """Whether groups have all of its operations."""
+        return self.next == len(self.operations)
+
+    @property
     def done(self) -> bool:
         return self.error is not None or len(self.outcomes) == len(self.operations)
+
+
+class _Turn:
+    """A lock that may be given away before the end of its block."""
+
+    __slots__ = ("_given", "_held", "_lock")
+
+    def __init__(self, lock: threading.Lock, given: threading.Event) -> None:
+        """given: set when the lock is released."""
+        self._lock = lock
+        self._given = given
+        self._held = False
+
+    def __enter__(self) -> Self:
+        self._lock.acquire()
+        self._held = True
+        return self
+
+    def give(self) -> None:
+        """Release it now."""
+        if self._held:
+            self._held = False
+            self._lock.release()
+            self._given.set()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.give()
 
 
 class Writer:
     """The queue of one user."""
 
-    def __init__(self, commit: Callable[[list[Operation], int], list[Outcome]]) -> None:
-        self._commit = commit
+    def __init__(self, commits: Commits) -> None:
+        self._commits = commits
+        self._turn = threading.Lock()
+        """Who prepares, writes or publishes; nobody while only the disk is waited for."""
+        self._newest = threading.Event()
+        """Set when the newest group that was committed has been settled."""
+        self._newest.set()
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        """For all that follows."""
+        self._changed = threading.Condition(self._lock)
         self._queue: deque[_Submission] = deque()
         self._queued_bytes = 0
         self._leader: _Submission | None = None
-        """The submission whose caller commits for all."""
+        """The submission whose caller takes the next group."""
+        self._groups = 0
+        """Groups that are on their way."""
+        self._disk_taken = False
+        """Whether a group has its transaction open."""
+        self._next: threading.Event | None = None
+        """Of the group that waits for the disk: set once it is there."""
         self._closed = False
 
-    def write(self, operations: list[Operation]) -> list[Outcome]:
+    def write(
+        self, operations: list[Operation], queued: Callable[[], None] | None = None
+    ) -> list[Outcome]:
         """Commit ``operations`` in order; blocks until they are durable and published.
+
+        queued: called when later calls can only come behind this one.
 
         Raises the error of a commit that failed as a whole, `ResourceExhausted` (``OVERLOADED``)
         when the queue is full and `Unavailable` (``CLOSED``).
@@ -76,9 +140,11 @@ class Writer:
         submission = _Submission(operations)
         self._enqueue(submission)
         try:
+            if queued is not None:
+                queued()
             while not submission.done:
                 if self._leader is submission:
-                    self._lead(submission)
+                    self._commit_group(submission)
                 else:
                     submission.woken.wait()
                     submission.woken.clear()
@@ -86,6 +152,9 @@ class Writer:
             # An interrupt, since errors of a commit are settled: nobody may wait for this caller.
             self._abandon(submission)
             raise
+        with self._lock:
+            # An earlier group may have failed with a part of it before its turn to lead came.
+            self._hand_over(submission)
         if submission.error is not None:
             raise submission.error
         return submission.outcomes
@@ -94,8 +163,8 @@ class Writer:
         """Refuse new writes and wait for those in flight."""
         with self._lock:
             self._closed = True
-            while self._leader is not None:
-                self._idle.wait()
+            while self._leader is not None or self._groups:
+                self._changed.wait()
 
     def _enqueue(self, submission: _Submission) -> None:
         with self._lock:
@@ -112,73 +181,136 @@ class Writer:
             self._queued_bytes += submission.size
             if self._leader is None:
                 self._leader = submission
+            elif self._next is not None:
+                self._changed.notify_all()  # it may join the group that waits
 
-    def _lead(self, own: _Submission) -> None:
-        """Commit groups until ``own`` is done, then hand over."""
-        while not own.done:
-            self._commit_group()
-        with self._lock:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        """Make the next waiting caller the leader (under the lock)."""
-        self._leader = self._queue[0] if self._queue else None
+    def _hand_over(self, submission: _Submission) -> None:
+        """Make the next caller the leader, if it is ``submission``'s that leads (under the lock)."""
+        if self._leader is not submission:
+            return
+        waiting = (one for one in self._queue if not (one.taken or one.done or one.abandoned))
+        self._leader = next(waiting, None)
         if self._leader is not None:
             self._leader.woken.set()
         else:
-            self._idle.notify_all()
+            self._changed.notify_all()
 
     def _abandon(self, submission: _Submission) -> None:
         """Forget a caller that was interrupted; what a group has taken of it may be committed."""
         with self._lock:
-            leads = self._leader is submission
             submission.abandoned = True
-            # While another leads, a group may hold some of it: `_settle` forgets it then.
-            if submission in self._queue and (leads or submission.next == 0):
+            # A group that is on its way may hold some of it: `_settle` forgets it then.
+            if submission in self._queue and (submission.next == 0 or not self._groups):
                 self._remove(submission)
-            if leads:
-                self._hand_over()
+            self._hand_over(submission)
 
     def _remove(self, submission: _Submission) -> None:
         self._queue.remove(submission)
         self._queued_bytes -= submission.size
 
-    def _commit_group(self) -> None:
+    def _commit_group(self, leader: _Submission) -> None:
+        """Take the next group through the steps; leadership is handed over on the way."""
         group: list[tuple[_Submission, Operation]] = []
+        with self._lock:
+            self._groups += 1
         try:
-            with self._lock:
-                size = self._take_group(group)
-            outcomes = self._commit([operation for _, operation in group], size)
+            self._take_through(leader, group)
         except BaseException as error:
             self._settle(group, None, error)
             if not isinstance(error, MemdbError):
                 raise
-            return
-        self._settle(group, outcomes, None)
+        finally:
+            with self._lock:
+                self._groups -= 1
+                if not self._groups:
+                    self._changed.notify_all()
 
-    def _take_group(self, group: list[tuple[_Submission, Operation]]) -> int:
-        """Move what the next commit does from the queue to ``group`` (under the lock); its payload
-        bytes.
+    def _take_through(
+        self, leader: _Submission, group: list[tuple[_Submission, Operation]]
+    ) -> None:
+        with self._turn:
+            with self._lock:
+                more, size = self._take(group)
+            prepared = self._commits.prepare(more, size)
+        there = threading.Event()
+        try:
+            self._wait_for_disk(leader, group, prepared, there)
+            try:
+                with _Turn(self._turn, there) as turn:
+                    self._commits.commit(prepared, turn.give)
+                before, settled = self._newest, threading.Event()
+                self._newest = settled
+            finally:
+                with self._lock:
+                    self._disk_taken = False
+                    following = self._next
+                    self._changed.notify_all()
+        finally:
+            there.set()
+        try:
+            # In the order of the commits, acknowledgements included.
+            before.wait()
+            if following is not None:
+                following.wait()  # publishing goes on while it waits for the disk
+            with self._turn:
+                outcomes = self._commits.publish(prepared)
+            self._settle(group, outcomes, None)
+        finally:
+            settled.set()
+
+    def _wait_for_disk(
+        self,
+        leader: _Submission,
+        group: list[tuple[_Submission, Operation]],
+        prepared: Group,
+        there: threading.Event,
+    ) -> None:
+        """Take the disk, and what is queued until then into the group; leadership passes on."""
+        while True:
+            with self._lock:
+                more: list[Operation] = []
+                while self._disk_taken and not more:
+                    self._next = there
+                    more, size = self._take(group)
+                    if not more:
+                        self._changed.wait()
+                if not more:
+                    self._disk_taken = True
+                    self._next = None
+                    if leader.taken:
+                        self._hand_over(leader)
+                    return
+            with self._turn:
+                self._commits.extend(prepared, more, size)
+
+    def _take(self, group: list[tuple[_Submission, Operation]]) -> tuple[list[Operation], int]:
+        """Move what fits from the queue to ``group`` (under the lock); the operations that were
+        moved, and their payload bytes.
         """
-        subjects: set[object] = set()
+        subjects = {subject(operation) for _, operation in group} - {None}
+        carried = sum(payload_bytes(operation) for _, operation in group) if group else 0
+        more: list[Operation] = []
         size = 0
         share = BATCH_OPERATIONS_MAX if len(self._queue) == 1 else SHARE_OPERATIONS_MAX
         for submission in self._queue:
             taken = 0
-            while submission.next < len(submission.operations) and taken < share:
+            while not (submission.taken or submission.abandoned) and taken < share:
                 operation = submission.operations[submission.next]
                 what = subject(operation)
                 grown = size + submission.sizes[submission.next]
-                full = len(group) >= BATCH_OPERATIONS_MAX or (group and grown > BATCH_BYTES_MAX)
+                full = len(group) >= BATCH_OPERATIONS_MAX or (
+                    group and carried + grown > BATCH_BYTES_MAX
+                )
                 if full or (what is not None and what in subjects):
-                    return size
+                    return more, size
                 if what is not None:
                     subjects.add(what)
                 size = grown
                 group.append((submission, operation))
+                more.append(operation)
                 submission.next += 1
                 taken += 1
-        return size
+        return more, size
 
     def _settle(
         self,

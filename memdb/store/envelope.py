@@ -6,11 +6,11 @@ it.
     offset  size  field
          0     4  magic      b"mdbv"
          4     1  version    1
-         5     1  kind       1 record (msgpack), 2 row + vector, 3 tensor, 4 blob, 5 sums (see
+         5     1  kind       1 record (msgpack), 2 row + vector, 4 blob, 5 sums (see
                `memdb.store.schema`)
-         6     1  codec      0 plain, 1 float16, 2 float16 in one zstd frame, 3 float32, 4 float64
+         6     1  codec      0 plain, 1 float16, 3 float32, 4 float64
          7     1  reserved   0
-         8     4  rows       u32, tensor or vector rows, else 0
+         8     4  rows       u32, vector rows, else 0
         12     4  dim        u32, elements of a row, else 0
         16     8  length     u64, payload bytes
         24     8  checksum   u64, xxh3_64 of bytes 0..23 + key + xxh3_64(payload) as u64
@@ -43,19 +43,15 @@ class Kind(IntEnum):
 
     RECORD = 1
     ROW = 2
-    TENSOR = 3
     BLOB = 4
     SUMS = 5
 
 
 class Coding(IntEnum):
-    """How numbers in the payload are coded; on disk, never reused.  1 and 2 equal
-    `memdb.types.tensor.Codec`.
-    """
+    """How numbers in the payload are coded; on disk, never reused."""
 
     PLAIN = 0
     F16 = 1
-    F16_ZSTD = 2
     F32 = 3
     F64 = 4
 
@@ -75,7 +71,7 @@ class Value:
 
 def seal(
     key: bytes,
-    payload: bytes,
+    payload: bytes | memoryview,
     kind: Kind,
     coding: int = Coding.PLAIN,
     rows: int = 0,

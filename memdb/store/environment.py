@@ -63,7 +63,9 @@ class Transaction:
         """The stored bytes, valid until the transaction ends."""
         return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
 
-    def put(self, table: Table, key: bytes, value: bytes, *, append: bool = False) -> None:
+    def put(
+        self, table: Table, key: bytes, value: bytes | memoryview, *, append: bool = False
+    ) -> None:
         """Store; ``append`` is for keys greater than every other of the table."""
         if not self._txn.put(key, value, db=self._handles[table], append=append):
             # LMDB says so and goes on; the record would silently not be there.
@@ -121,6 +123,10 @@ def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
         raise ResourceExhausted(
             "the file system is full", reason="DISK_FULL", field="free_bytes", value=free
         )
+
+
+def _nothing() -> None:
+    """Nothing to do."""
 
 
 class _Gate:
@@ -329,12 +335,17 @@ class Environment:
             return ResourceExhausted("too many reads at once", reason="READERS", value=READERS_MAX)
         return self._translated(error, "READ_FAILED")
 
-    def write(self, change: Callable[[Transaction], tuple[bool, T]], bytes_hint: int = 0) -> T:
+    def write(
+        self,
+        change: Callable[[Transaction], tuple[bool, T]],
+        bytes_hint: int = 0,
+        committing: Callable[[], None] = _nothing,
+    ) -> T:
         """Run ``change`` in a write transaction; commit when it returns (True, result), roll back
         for (False, result).
 
         ``change`` may be run again after the map has grown, so it must not touch anything but the
-        transaction.
+        transaction.  ``committing`` is called when nothing is left but to wait for the disk.
 
         Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``), `Unavailable` (``READ_ONLY``,
         ``CLOSED``) and `DataLoss` (``CORRUPTED``); nothing is written then.
@@ -347,7 +358,7 @@ class Environment:
             try:
                 with self._gate.passing():
                     self._check_usable()
-                    return self._write_once(change)
+                    return self._write_once(change, committing)
             except lmdb.MapFullError:
                 self._grow(self._env.info()["map_size"] + bytes_hint)
             except lmdb.Error as error:
@@ -357,12 +368,15 @@ class Environment:
                 self._failed = str(error)
                 raise self._translated(error, "READ_ONLY") from error
 
-    def _write_once(self, change: Callable[[Transaction], tuple[bool, T]]) -> T:
+    def _write_once(
+        self, change: Callable[[Transaction], tuple[bool, T]], committing: Callable[[], None]
+    ) -> T:
         txn = self._env.begin(write=True, buffers=True)
         try:
             keep, result = change(Transaction(txn, self._handles))
             if keep:
                 failpoints.hit("commit.before")
+                committing()
                 txn.commit()
                 failpoints.hit("commit.after")
         finally:

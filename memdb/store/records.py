@@ -88,6 +88,18 @@ class EventRecord(Record, frozen=True):
     score: float
 
 
+class TensorRecord(Record, frozen=True):
+    """Short-term memory that stands beside its clip, as bare bytes."""
+
+    codec: int
+    rows: int
+    dim: int
+    length: int
+    """Bytes."""
+    checksum: int
+    """xxh3_64 of the bytes."""
+
+
 class ClipRecord(Record, frozen=True):
     """What a version of a clip says, beside its vectors."""
 
@@ -103,7 +115,7 @@ class ClipRecord(Record, frozen=True):
     events: tuple[EventRecord, ...]
     labels: dict[str, str]
     keyframes: int
-    has_short_memory: bool
+    short_memory: TensorRecord | None
     text_space_no: int | None
     """Space of the transcript's features, None when it came without."""
     content: bytes

@@ -4,7 +4,8 @@ Integers in keys are big-endian so that LMDB's byte order is their order; event 
 with the sign bit flipped for the same reason (``t``).  ``no`` are numbers that the user's own
 commits hand out, from 0.  A *version* of a thing is keyed by the commit that wrote it (``birth``);
 the next version's birth is its death.  Every value stands in the envelope of
-`memdb.store.envelope`.
+`memdb.store.envelope`, but for short-term memory: its bytes stand alone, and its clip's record says
+what they are, how many, and their checksum.
 
 User environment::
 
@@ -17,7 +18,7 @@ User environment::
     clips         clip_no u64, birth u64                      record ClipRecord
     vectors       space_no u32, clip_no u64, birth u64        row (see `memdb.store.rows`) + global
                   memory
-    short_memory  clip_no u64, birth u64                      tensor, as the client coded it
+    short_memory  clip_no u64, birth u64                      bytes, as the client coded them
     keyframes     clip_no u64, birth u64, index u32           blob: time_ns i64 + JPEG
     texts         space_no u32, kind u8, no u64,              row + text feature; kind 0: utterance
                   `index` of

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from memdb.errors import DataLoss
 from memdb.store import schema
+from memdb.store.clips import check_short_memory
 from memdb.store.envelope import Kind, unseal
 from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRecord, unpack
@@ -15,7 +16,6 @@ from memdb.types.change import Discrepancy
 _KINDS = {
     Table.VECTORS: Kind.ROW,
     Table.TEXTS: Kind.ROW,
-    Table.SHORT_MEMORY: Kind.TENSOR,
     Table.KEYFRAMES: Kind.BLOB,
     Table.PYRAMID: Kind.SUMS,
 }
@@ -39,6 +39,8 @@ def check_tables(txn: Transaction, user: str) -> TableReport:
     """Check every value and every reference; one read transaction, so one moment."""
     report = TableReport(user)
     for table in USER_TABLES:
+        if table is Table.SHORT_MEMORY:
+            continue  # bare bytes, checked with the clips that describe them
         for key, stored in txn.scan(table):
             report.values += 1
             try:
@@ -101,9 +103,13 @@ def _check_clips(txn: Transaction, report: TableReport) -> None:
         record = unpack(Table.CLIPS, key, stored, ClipRecord)
         if txn.get(Table.VECTORS, schema.vector_key(record.space_no, clip_no, birth)) is None:
             report.note(where, "has no global memory")
-        if (txn.get(Table.SHORT_MEMORY, key) is not None) != record.has_short_memory:
-            report.note(where, "short-term memory is missing or not its own")
-        with_short += record.has_short_memory
+        if record.short_memory is not None:
+            with_short += 1
+            report.values += 1
+            try:
+                check_short_memory(key, txn.get(Table.SHORT_MEMORY, key), record.short_memory)
+            except DataLoss as error:
+                report.note(f"short_memory/{key.hex()}", str(error))
         keyframes += record.keyframes
         for index in range(record.keyframes):
             if txn.get(Table.KEYFRAMES, schema.keyframe_key(clip_no, birth, index)) is None:

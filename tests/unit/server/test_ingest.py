@@ -236,14 +236,14 @@ async def test_a_commit_that_the_user_is_too_busy_for_is_tried_again(
     user.put("x", 1)
     committing = threading.Event()
     with user.memory() as memory:
-        commit = memory._writer._commit
+        commit = memory._commits.commit
 
-        def held_back(operations: Any, size: int) -> Any:
+        def held_back(group: Any, waiting: Any) -> Any:
             committing.set()
             bench.gate.wait(30)
-            return commit(operations, size)
+            return commit(group, waiting)
 
-        monkeypatch.setattr(memory._writer, "_commit", held_back)
+        monkeypatch.setattr(memory._commits, "commit", held_back)
         other = asyncio.create_task(asyncio.to_thread(user.put, "x", 2))
         await asyncio.to_thread(committing.wait, 30)
         with pytest.raises(ResourceExhausted):

@@ -1,0 +1,182 @@
+"""The steps of a commit, so that one group is made ready while the one before it is written.
+
+::
+
+    prepare(n+1)        decide and encode, reading what is committed and what n is writing
+    commit(n)           one LMDB transaction: puts, then the wait for the disk
+    publish(n-1)        indexes, view, listeners; then the acknowledgements
+
+Each step is done by one thread at a time, `commit` and `publish` in one order (`memdb.engine.writer`).
+A group that cannot be made ready beforehand (it asks more of the store than single keys, or the
+group before it failed) is decided inside its own transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from memdb.clock import Clock
+from memdb.engine.applied import Applied, Outcome
+from memdb.engine.apply import apply
+from memdb.engine.state import Draft, UserState
+from memdb.errors import Unavailable
+from memdb.store.environment import Environment, Transaction
+from memdb.store.records import CountersRecord, unpack
+from memdb.store.schema import META_COUNTERS, Table
+from memdb.store.staging import Entries, NotStaged, Staged, write_into
+from memdb.types.operation import Operation, WriteClip
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Operations on their way through the steps."""
+
+    operations: list[Operation]
+    size: int
+    """Payload bytes."""
+    time_ns: int
+    base: UserState
+    """What they were decided on."""
+    applied: Applied | None = None
+    """None until they are decided."""
+    state: UserState | None = None
+    """What they leave, where they change anything."""
+    entries: Entries = field(default_factory=dict)
+
+    def decide(self, txn: Transaction, base: UserState, operations: list[Operation]) -> None:
+        """Apply ``operations`` on ``base`` and on what was applied before."""
+        if self.applied is None:
+            self.base = base
+            self.applied = Applied(Draft(base, self.time_ns))
+        apply(txn, self.applied, operations)
+        self.state = self.applied.draft.state() if self.applied.changed else None
+
+    def forget(self) -> None:
+        """Nothing was decided."""
+        self.applied = self.state = None
+        self.entries = {}
+
+
+class Commits:
+    """The steps of one user's commits."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        clock: Clock,
+        state: UserState,
+        show: Callable[[Applied, UserState], None],
+    ) -> None:
+        """show: moves indexes and view to a commit, in the order of the commits."""
+        self._environment = environment
+        self._clock = clock
+        self._show = show
+        self._committed = state
+        """As of the newest commit; what readers see may be behind."""
+        self._shown = state
+        self._under_way: Group | None = None
+        """The group that is being written."""
+        self.broken: str | None = None
+        """Why the user must be opened again: what is in memory fell behind the store."""
+
+    def prepare(self, operations: list[Operation], size: int) -> Group:
+        """A group, decided ahead of its transaction where that is possible; raises `Unavailable`
+        (``INDEX_BROKEN``)."""
+        self._check_whole()
+        group = Group([], 0, self._clock.now_ns(), self._committed)
+        self.extend(group, operations, size)
+        return group
+
+    def extend(self, group: Group, operations: list[Operation], size: int) -> None:
+        """Let more operations join a group that is not being written yet."""
+        is_first = not group.operations
+        group.operations += operations
+        group.size += size
+        # Looked at before the snapshot of the store is taken: what is not in it is under way.
+        under_way, base = self._under_way, self._committed
+        if under_way is not None:
+            if under_way.state is None or not under_way.entries:
+                group.forget()  # nobody can tell yet what it will write
+                return
+            base = under_way.state
+        if not is_first and (group.applied is None or group.base is not base):
+            group.forget()
+            return
+        if not all(isinstance(operation, WriteClip) for operation in operations):
+            group.forget()
+            return
+        try:
+            with self._environment.read() as txn:
+                below = {} if under_way is None else under_way.entries
+                group.decide(Staged(txn, below, group.entries), base, operations)
+        except NotStaged:
+            group.forget()
+
+    def commit(self, group: Group, waiting: Callable[[], None]) -> None:
+        """Write a group; ``waiting`` is called when only the disk is left to wait for.
+
+        Raises what refuses it as a whole (`Environment.write`), and `Unavailable`
+        (``INDEX_BROKEN``).
+        """
+        self._check_whole()
+        base = self._committed
+        ready = group.applied is not None and group.base is base
+        if ready and group.state is None:
+            return
+
+        def change(txn: Transaction) -> tuple[bool, None]:
+            self._check_current(txn, base)
+            if ready:
+                write_into(txn, group.entries)
+                return True, None
+            # From the beginning: the transaction may be run again after the map has grown.
+            group.forget()
+            group.decide(txn, base, group.operations)
+            return group.state is not None, None
+
+        if not ready:
+            group.forget()
+        self._under_way = group
+        try:
+            self._environment.write(change, group.size, waiting)
+            if group.state is not None:
+                self._committed = group.state
+        finally:
+            self._under_way = None
+
+    def publish(self, group: Group) -> list[Outcome]:
+        """Show a committed group to readers; the outcome of each of its operations."""
+        assert group.applied is not None, "it was committed"
+        if group.state is not None:
+            if group.base is not self._shown and self.broken is None:
+                # Whoever committed the one before was interrupted.
+                self.broken = f"the commit before {group.state.revision} was not published"
+            self._check_whole()
+            try:
+                self._show(group.applied, group.state)
+                self._shown = group.state
+            except BaseException as error:
+                self.broken = repr(error)
+                raise
+        return group.applied.outcomes
+
+    def _check_whole(self) -> None:
+        if self.broken is not None:
+            raise Unavailable(
+                f"the user must be opened again after: {self.broken}", reason="INDEX_BROKEN"
+            )
+
+    def _check_current(self, txn: Transaction, state: UserState) -> None:
+        """Refuse to build on a state that the store has left behind.
+
+        A thread may be interrupted between a commit and its publication (KeyboardInterrupt, no
+        memory).  The next commit would then hand out numbers a second time and write over what is
+        there.
+        """
+        stored = txn.get(Table.META, META_COUNTERS)
+        assert stored is not None, "an open user has counters"
+        newest = unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
+        if newest != state.revision:
+            self.broken = f"commit {newest} was not published"
+            self._check_whole()

@@ -1,0 +1,153 @@
+"""Groups overlap: one is prepared while another is written, and nothing of it shows outside."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from memdb import MemdbError, failpoints
+from memdb.engine import writer
+from memdb.engine.database import EmbeddedDatabase
+from memdb.failpoints import FailpointError
+from tests.unit.engine.conftest import SECOND_NS, clip, vector
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def test_many_streams_share_commits_and_each_keeps_its_order(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "SHARE_OPERATIONS_MAX", 3)  # groups end inside of a call's batch
+    user = db.user("alice")
+
+    def camera(number: int) -> None:
+        stream = user.stream(f"camera-{number}", space="cam")
+        for first in range(0, 60, 10):
+            acks = stream.write_many([clip(seq) for seq in range(first, first + 10)])
+            revisions = [ack.revision for ack in acks]
+            assert revisions == sorted(revisions)
+            assert not any(ack.duplicate for ack in acks)
+
+    in_threads(8, camera)
+    found = user.clips(limit=1000)
+    assert len(found) == 480
+    assert user.revision() < 480  # shared
+    for number in range(8):
+        assert [c.seq for c in found if c.stream == f"camera-{number}"] == list(range(60))
+    assert db.verify().ok
+
+
+def test_versions_of_an_open_clip_follow_each_other_through_overlapping_groups(
+    db: EmbeddedDatabase,
+) -> None:
+    user = db.user("alice")
+    with user.stream("door", space="cam").ingest(window=16) as ingest:
+        for version in range(1, 151):
+            grown = clip(0, end_ns=version * SECOND_NS, global_memory=vector(version), sealed=False)
+            ingest.send(grown)
+        acks = ingest.flush()
+    assert [ack.revision for ack in acks] == list(range(1, 151))
+    assert user.clips()[0].end_ns == 150 * SECOND_NS
+    for revision in (1, 75, 149):
+        assert user.clips(as_of=revision)[0].end_ns == revision * SECOND_NS
+    assert db.verify().ok
+
+
+def test_other_operations_stand_between_clips_where_they_were_sent(db: EmbeddedDatabase) -> None:
+    """Facts, values and snapshots are decided in a transaction of their own; clips are not."""
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write(clip(0))
+
+    def work(number: int) -> None:
+        rng = random.Random(number)
+        for step in range(40):
+            match rng.randrange(4):
+                case 0:
+                    user.put("shared", [number, step])
+                    assert user.get("shared") is not None
+                case 1:
+                    fact = user.remember(f"fact {number} {step}", key=f"k{number}")
+                    assert user.history(fact.id)[-1].text == f"fact {number} {step}"
+                case 2:
+                    snapshot = user.snapshot(f"s{number}", ttl_s=60)
+                    assert user.clips(as_of=snapshot, limit=1000) is not None
+                case _:
+                    seq = 1 + number * 40 + step
+                    door.write(clip(seq))
+                    assert user.ground(vector(seq), limit=1).hits[0].clip.seq == seq
+
+    in_threads(6, work)
+    assert [change.revision for change in user.changes(limit=10_000)] == sorted(
+        change.revision for change in user.changes(limit=10_000)
+    )
+    assert db.verify().ok
+
+
+@pytest.mark.parametrize("point", ["commit.before", "commit.after", "index.before"])
+@pytest.mark.parametrize("at", [2, 5, 9])
+def test_a_group_that_fails_takes_nothing_of_the_next_one_with_it(
+    db: EmbeddedDatabase, point: str, at: int
+) -> None:
+    user = db.user("alice")
+    user.stream("door", space="cam").write(clip(0))
+    acknowledged: set[tuple[int, int]] = set()
+    failpoints.arm(f"{point}=error@{at}")
+
+    def camera(number: int) -> None:
+        stream = user.stream(f"camera-{number}", space="cam")
+        for seq in range(30):
+            for _ in range(5):
+                try:
+                    stream.write(clip(seq))
+                except (FailpointError, MemdbError):
+                    continue  # as any client: again
+                acknowledged.add((number, seq))
+                break
+
+    try:
+        in_threads(6, camera)
+    finally:
+        failpoints.arm("")
+    assert len(acknowledged) == 180
+    found = [(c.stream, c.seq) for c in user.clips(limit=1000)]
+    assert len(found) == len(set(found)) == 181
+    for number, seq in ((0, 0), (3, 17), (5, 29)):
+        hits = user.ground(vector(seq), limit=1, streams=[f"camera-{number}"]).hits
+        assert hits[0].clip.seq == seq
+    assert db.verify().ok
+
+
+def test_the_map_grows_under_overlapping_groups(tmp_path: object) -> None:
+    from memdb.config import EngineConfig
+
+    with EmbeddedDatabase(f"{tmp_path}/db", config=EngineConfig(map_bytes_initial=1 << 20)) as db:
+        db.create_space("cam", dim=8, model="m")
+        user = db.user("alice")
+        memory = np.ones((512, 8), np.float16)
+        with user.stream("door", space="cam").ingest() as ingest:
+            for seq in range(400):
+                ingest.send(clip(seq, short_memory=memory))
+        assert len(user.clips(limit=1000)) == 400
+        assert db.verify().ok
