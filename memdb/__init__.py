@@ -27,6 +27,7 @@ from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import Grounding, Hit, Span
+from memdb.types.retention import Retention, SweepReport
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import Gap, Ledger, StreamInfo
@@ -85,12 +86,14 @@ __all__ = [
     "Recall",
     "RecallHit",
     "ResourceExhausted",
+    "Retention",
     "Snapshot",
     "SoundEvent",
     "Space",
     "Span",
     "StoredClip",
     "StreamInfo",
+    "SweepReport",
     "Unauthenticated",
     "Unavailable",
     "Utterance",

@@ -43,6 +43,9 @@ class EngineConfig:
     """A user's quota of map; beyond it writes fail with ``QUOTA``."""
     disk_free_bytes_min: int = 256 << 20
     """Free space of the file system under which writes are refused with ``DISK_FULL``."""
+    open_history_s: int = 0
+    """How long superseded versions of open clips are kept for `as_of`; 0: for ever.  A sweep collects
+    older ones that no snapshot needs."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` naming ``engine.<field>``."""
@@ -51,6 +54,7 @@ class EngineConfig:
             ("map_bytes_initial", MAP_BYTES_MIN, MAP_BYTES_MAX),
             ("map_bytes_max", MAP_BYTES_MIN, MAP_BYTES_MAX),
             ("disk_free_bytes_min", 0, 2**62),
+            ("open_history_s", 0, 2**32),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
@@ -75,6 +79,8 @@ class ServerConfig:
     """HOST:PORT (port 0: any free one) or unix:PATH.  An address that is not loopback needs TLS."""
     port_file: str = ""
     """File that receives the bound address once the server answers."""
+    sweep_interval_s: int = 3600
+    """How often what the policies of streams say is given up; 0: never."""
     tls_cert: str = ""
     """PEM file with the certificate chain."""
     tls_key: str = ""

@@ -13,7 +13,19 @@ from memdb.types.fact import Fact
 from memdb.types.snapshot import Snapshot
 from memdb.types.stream import StreamInfo
 
-Outcome = Ack | StreamInfo | Fact | Snapshot | int | MemdbError
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal took."""
+
+    clip_nos: tuple[int, ...]
+    fact_ids: tuple[str, ...]
+    """Facts that lost evidence."""
+    size: int
+    """Bytes of short-term memory and keyframes."""
+
+
+Outcome = Ack | StreamInfo | Fact | Snapshot | Removed | int | MemdbError
 """What one operation gave: its value, the commit's revision, or the error that refused it."""
 
 

@@ -12,6 +12,16 @@ import numpy as np
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply_clip import write_clip
 from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
+from memdb.engine.apply_removal import (
+    begin_erasure,
+    collect_versions,
+    end_erasure,
+    mark_sweep,
+    remove_clips,
+    remove_stream,
+    set_retention,
+    thin_clips,
+)
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.pyramid import PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
@@ -30,15 +40,23 @@ from memdb.store.schema import Table
 from memdb.types.arrays import Array
 from memdb.types.limits import SNAPSHOTS_MAX
 from memdb.types.operation import (
+    BeginErasure,
+    CollectVersions,
     ConfigureUser,
     CreateStream,
+    EndErasure,
     ForgetFact,
+    MarkSweep,
     Operation,
     PutFact,
     PutSnapshot,
     PutValue,
     ReleaseSnapshot,
+    RemoveClips,
+    RemoveStream,
     ReviseFact,
+    SetRetention,
+    ThinClips,
     WriteClip,
 )
 from memdb.types.snapshot import Snapshot
@@ -59,6 +77,8 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
             outcome = (
                 write_clip(txn, applied, pyramid, operation, directions[index])
                 if isinstance(operation, WriteClip)
+                else remove_clips(txn, applied, pyramid, operation)
+                if isinstance(operation, RemoveClips)
                 else _apply_one(txn, applied, operation)
             )
             applied.outcomes.append(outcome)
@@ -97,7 +117,14 @@ def _apply_one(
     | PutValue
     | PutSnapshot
     | ReleaseSnapshot
-    | ConfigureUser,
+    | ConfigureUser
+    | ThinClips
+    | RemoveStream
+    | SetRetention
+    | CollectVersions
+    | MarkSweep
+    | BeginErasure
+    | EndErasure,
 ) -> Outcome:
     match operation:
         case CreateStream(stream=name, space=space):
@@ -125,6 +152,20 @@ def _apply_one(
             return applied.draft.revision
         case ConfigureUser(text_space=space):
             return _configure(txn, applied, space)
+        case ThinClips():
+            return thin_clips(txn, applied, operation)
+        case RemoveStream():
+            return remove_stream(txn, applied, operation)
+        case SetRetention():
+            return set_retention(txn, applied, operation)
+        case CollectVersions():
+            return collect_versions(txn, applied, operation)
+        case MarkSweep():
+            return mark_sweep(txn, applied, operation)
+        case BeginErasure():
+            return begin_erasure(txn, applied, operation)
+        case EndErasure():
+            return end_erasure(txn, applied)
 
 
 def _configure(txn: Transaction, applied: Applied, space: Space) -> int:

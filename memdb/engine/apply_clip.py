@@ -81,6 +81,10 @@ def write_clip(
     ledger_key = schema.ledger_key(stream.no, clip.epoch, clip.seq)
     stored = txn.get(Table.LEDGER, ledger_key)
     ledger = None if stored is None else unpack(Table.LEDGER, ledger_key, stored, LedgerRecord)
+    if ledger is not None and ledger.removed:
+        # It was stored once, and given up or erased since: it does not come back.
+        clip_id = make_id(draft.id_key, IdKind.CLIP, ledger.clip_no)
+        return Ack(clip_id, ledger.birth, duplicate=True)
     if ledger is not None:
         earlier = _same_content(txn, ledger, operation.content)
         if earlier is not None:

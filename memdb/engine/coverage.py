@@ -48,10 +48,10 @@ class EpochCoverage:
     """Now missing, by number."""
     closed_gaps: list[Missing] = field(default_factory=list)
 
-    def arrive(self, seq: int, start_ns: int, end_ns: int, birth: int) -> None:
-        """Note the first version of a clip."""
+    def arrive(self, seq: int, start_ns: int | None, end_ns: int | None, birth: int) -> None:
+        """Note the first version of a clip; the times of one that was erased are not known."""
         self.clips += 1
-        if self.first_start_ns is None or start_ns < self.first_start_ns:
+        if start_ns is not None and (self.first_start_ns is None or start_ns < self.first_start_ns):
             self.first_start_ns = start_ns
         if seq > self.newest_seq:
             if seq > self.newest_seq + 1:
@@ -74,7 +74,7 @@ class EpochCoverage:
         # the two, or in both, never in neither.
         self.open_gaps = [*self.open_gaps[:place], *parts, *self.open_gaps[place + 1 :]]
 
-    def seal(self, seq: int, end_ns: int) -> None:
+    def seal(self, seq: int, end_ns: int | None) -> None:
         """Note that a clip is finished."""
         if seq > self.sealed_seq:
             self.sealed_seq, self.sealed_end_ns = seq, end_ns
@@ -98,6 +98,10 @@ class Coverage:
     def epoch(self, stream_no: int, epoch: int) -> EpochCoverage:
         """The epoch's coverage, made when it is new (writer only)."""
         return self._epochs.setdefault((stream_no, epoch), EpochCoverage())
+
+    def drop(self, stream_no: int) -> None:
+        """Forget a stream (writer only)."""
+        self._epochs = {key: epoch for key, epoch in self._epochs.items() if key[0] != stream_no}
 
     def find(self, stream_no: int, epoch: int) -> EpochCoverage | None:
         """The epoch's coverage, None when nothing arrived."""

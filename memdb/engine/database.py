@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Self
 
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig
 from memdb.engine.erasure import erase_user
+from memdb.engine.retention import sweep_user
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
-from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound, Unavailable
+from memdb.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    MemdbError,
+    NotFound,
+    Unavailable,
+)
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
 from memdb.types.change import Discrepancy, ErasureReport, Verification
 from memdb.types.ids import check_id
+from memdb.types.retention import SweepReport
 from memdb.types.space import Space
+
+log = logging.getLogger("memdb.engine")
 
 
 class EmbeddedDatabase:
@@ -100,6 +112,20 @@ class EmbeddedDatabase:
             clips, values = clips + user_clips, values + user_values
             found.extend(wrong)
         return Verification(len(users), clips, values, tuple(found))
+
+    def sweep(self) -> SweepReport:
+        self._check_open()
+        report = SweepReport()
+        history_s = self._config.open_history_s or None
+        for user in self._catalog.users():
+            try:
+                with self._users.use(user) as memory:
+                    report = report.plus(sweep_user(memory, self._clock.now_ns(), history_s))
+            except NotFound:
+                continue  # erased meanwhile
+            except DataLoss:
+                log.exception("a user cannot be swept", extra={"fields": {"user": user}})
+        return report
 
     def close(self) -> None:
         """Finish commits in flight and give the directory back; idempotent."""

@@ -32,6 +32,24 @@ class NewFact:
     document: Document
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedClip:
+    """A clip that is gone with all its versions."""
+
+    space_no: int
+    clip_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThinnedVersion:
+    """A clip that lost heavy parts in all its versions."""
+
+    space_no: int
+    clip_no: int
+    short_memory: bool
+    keyframes: bool
+
+
 @dataclass(slots=True)
 class Effects:
     """All of one commit, in the order of its operations."""
@@ -40,3 +58,9 @@ class Effects:
     facts: list[NewFact] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     """Fact numbers."""
+    removed: list[RemovedClip] = field(default_factory=list)
+    thinned: list[ThinnedVersion] = field(default_factory=list)
+    collected: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """(space number, clip number, birth, death) of superseded versions."""
+    removed_streams: list[int] = field(default_factory=list)
+    """Stream numbers."""

@@ -1,4 +1,6 @@
-"""Erasing a user: its directory goes, and with it every byte that memdb wrote for it.
+"""Erasing a user, or parts of one.
+
+A user: its directory goes, and with it every byte that memdb wrote for it.
 
 The order makes a crash harmless: once the directory is out of `users/` the user does not exist; its
 bytes go next, at the latest at the next open; the catalog forgets the name last, at the latest when
@@ -7,14 +9,23 @@ it is opened again.  Bytes go before the catalog writes anything, so that a full
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from memdb import failpoints
+from memdb.engine import removal
+from memdb.engine.apply_removal import held
+from memdb.engine.hydrate import clip_no_of
 from memdb.engine.users import Users
+from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
 from memdb.store.catalog import Catalog
+from memdb.store.compact import compact
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Transaction
 from memdb.store.schema import Table
 from memdb.types.change import ErasureReport
+from memdb.types.operation import BeginErasure
 
 
 def erase_user(
@@ -22,6 +33,7 @@ def erase_user(
 ) -> ErasureReport:
     """Remove ``user``; raises `NotFound` (``USER_NOT_FOUND``)."""
     path = directory.user_path(user)
+    check_no_hold(user, users)
     counts = _counted(user, users)
     with users.exclusively(user):
         if not path.exists():
@@ -34,6 +46,78 @@ def erase_user(
         failpoints.hit("erase.after_remove")
         catalog.remove_user(user)
     return ErasureReport(user, *counts, size)
+
+
+def erase_parts(
+    user: str, users: Users, *, streams: Sequence[str] = (), clip_nos: Sequence[int] = ()
+) -> ErasureReport:
+    """Erase whole streams and clips of a user (`memdb.engine.removal`).
+
+    Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), and what may
+    refuse a commit or a compaction; what was begun is then finished when the user is next opened.
+    """
+    with users.use(user) as memory:
+        removal.one(memory.write([BeginErasure(tuple(streams), tuple(clip_nos))]))
+        failpoints.hit("erasure.begun")
+        record = removal.pending(memory)
+        assert record is not None, "it was begun"
+        report = removal.remove_begun(memory, record)
+    with users.exclusively(user) as path:
+        shrunk = compact(path)
+    with users.use(user) as memory:
+        removal.end(memory)
+    return replace(report, bytes_removed=max(report.bytes_removed, shrunk))
+
+
+def clips_to_erase(
+    view: View,
+    clip_ids: Sequence[str] | None,
+    stream: str | None,
+    start_ns: int | None,
+    end_ns: int | None,
+) -> list[int]:
+    """Numbers of the clips that are named and, where a stream or a time is given, belong to it.
+
+    Raises `NotFound` (``STREAM_NOT_FOUND``; ``CLIP_NOT_FOUND`` naming the id's place).
+    """
+    held_streams = {no for no, policy in view.state.retention.items() if policy.hold}
+    found = removal.clips_of(view, stream, start_ns, end_ns)
+    if clip_ids is not None:
+        named = [
+            clip_no_of(view.state, clip_id, f"clip_ids[{place}]")
+            for place, clip_id in enumerate(clip_ids)
+        ]
+        there = set(found)
+        for place, no in enumerate(named):
+            if no not in there:
+                raise NotFound(
+                    "no such clip",
+                    reason="CLIP_NOT_FOUND",
+                    field=f"clip_ids[{place}]",
+                    value=clip_ids[place],
+                )
+        found = named
+    for stream_no in held_streams:
+        if not set(found).isdisjoint(
+            removal.clips_of(view, view.state.stream_names[stream_no], None, None)
+        ):
+            raise held(view.state.stream_names[stream_no])
+    return found
+
+
+def check_no_hold(user: str, users: Users) -> None:
+    """Raise `FailedPrecondition` (``LEGAL_HOLD``) when a stream of the user is under legal hold; a
+    user that is too damaged to be read is not.
+    """
+    try:
+        with users.use(user) as memory:
+            state = memory.view.state
+    except DataLoss:
+        return
+    for stream in state.streams.values():
+        policy = state.retention.get(stream.no)
+        if policy is not None and policy.hold:
+            raise held(stream.name)
 
 
 def _counted(user: str, users: Users) -> tuple[int, int, int]:

@@ -8,11 +8,17 @@ from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store import clips
 from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id, parse_id
+from memdb.store.records import CountersRecord, unpack
+from memdb.store.schema import META_COUNTERS, Table
 from memdb.types.clip import StoredClip
 from memdb.types.tensor import EncodedTensor
 
 UTTERANCE_BYTES = 32
 """About what an utterance or sound takes beside its text."""
+
+
+class ClipGone(Exception):
+    """A version that a view shows was removed since: the view is to be taken anew."""
 
 
 def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:
@@ -37,10 +43,16 @@ def load_clip(
     """One version of a clip.
 
     short_memory: also its short-term memory, decoded to (tokens, dim) float16, or as it is stored
-    with ``raw``. Raises `DataLoss` when a part is damaged or missing.
+    with ``raw``. Raises `DataLoss` when a part is damaged or missing, `ClipGone`.
     """
     record = clips.get_record(txn, clip_no, birth)
     if record is None:
+        stored = txn.get(Table.META, META_COUNTERS)
+        if (
+            stored is None
+            or state.revision < unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
+        ):
+            raise ClipGone
         raise DataLoss(
             "an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no
         )

@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -22,10 +23,12 @@ from memdb.engine import moments
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
+from memdb.engine.hydrate import ClipGone
 from memdb.engine.rebuild import load_partitions, load_state, load_texts
 from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.engine.writer import Writer
+from memdb.errors import Unavailable
 from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
@@ -36,6 +39,11 @@ from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Ta
 from memdb.store.verify import check_lookups
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
+
+T = TypeVar("T")
+
+READ_TRIES: Final = 20
+SHOWN_TIMEOUT_S: Final = 1.0
 
 log = logging.getLogger("memdb.engine")
 
@@ -92,12 +100,31 @@ class UserMemory:
         """
         return self._writer.write(operations, queued)
 
+    def read(self, work: Callable[[View], T]) -> T:
+        """The result of ``work`` on the newest view, and on a newer one when a removal came between
+        the view and the store.
+
+        Raises `Unavailable` (``REMOVING``) when that happens over and over.
+        """
+        for _ in range(READ_TRIES):
+            view = self.view
+            try:
+                return work(view)
+            except ClipGone:
+                # The commit that removed it is in the store and about to be shown.
+                self.wait_for_revision(view.revision, SHOWN_TIMEOUT_S)
+        raise Unavailable("clips are being removed; ask again", reason="REMOVING")
+
     def resolve(
         self, view: View, as_of: AsOf | None, min_revision: int | None = None
     ) -> int | None:
         """The revision that ``as_of`` names, None for the view's own; see `memdb.engine.moments`."""
         now_ns = self._clock.now_ns()
         return moments.resolve(self.environment, view, as_of, min_revision, now_ns=now_ns)
+
+    def revision_at(self, view: View, time_ns: int) -> int:
+        """The newest commit at or before a time."""
+        return moments.revision_at(self.environment, view, time_ns)
 
     def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
         """Call ``listener(revision)`` after each commit and when the user is closed; the returned
@@ -172,8 +199,35 @@ class UserMemory:
             self._texts.end(schema.FACT, fact.fact_no, revision)
             documents.append(fact.document)
         self._texts.add(documents)
-        for fact_no in effects.forgotten:
-            self._texts.drop(schema.FACT, fact_no)
+        if effects.forgotten:
+            self._texts.drop(schema.FACT, effects.forgotten)
+        self._take_away(effects)
+
+    def _take_away(self, effects: Effects) -> None:
+        """Make the indexes forget what a commit removed."""
+        by_space: dict[int, list[int]] = {}
+        for clip in effects.removed:
+            by_space.setdefault(clip.space_no, []).append(clip.clip_no)
+        for space_no, clip_nos in by_space.items():
+            self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
+            self._texts.drop(schema.UTTERANCE, clip_nos)
+        for thinned in effects.thinned:
+            partition, clip_no = self._partitions[thinned.space_no], np.array([thinned.clip_no])
+            if thinned.short_memory:
+                partition.thin(clip_no, "short_memory_bytes")
+            if thinned.keyframes:
+                partition.thin(clip_no, "keyframe_bytes")
+        for space_no, partition in self._partitions.items():
+            versions = {
+                (no, birth, death)
+                for space, no, birth, death in effects.collected
+                if space == space_no
+            }
+            if versions:
+                partition.remove_versions(versions)
+                self._texts.drop_versions(schema.UTTERANCE, versions)
+        for stream_no in effects.removed_streams:
+            self._coverage.drop(stream_no)
 
     def _published(self, state: UserState, *, texts: bool) -> View:
         return View(
@@ -185,7 +239,7 @@ class UserMemory:
 
 
 def _touches_texts(effects: Effects) -> bool:
-    return bool(effects.facts or effects.forgotten) or any(
+    return bool(effects.facts or effects.forgotten or effects.removed or effects.collected) or any(
         clip.documents or not clip.first_version for clip in effects.clips
     )
 
@@ -202,5 +256,9 @@ def _rows(clips: list[NewClip], revision: int) -> ClipRows:
         sealed=np.fromiter((clip.row.sealed for clip in clips), np.bool_, count),
         birth=np.full(count, revision, np.uint64),
         death=np.full(count, ALIVE, np.uint64),
+        short_memory_bytes=np.fromiter(
+            (clip.row.short_memory_bytes for clip in clips), np.uint32, count
+        ),
+        keyframe_bytes=np.fromiter((clip.row.keyframe_bytes for clip in clips), np.uint32, count),
         vectors=np.stack([clip.vector for clip in clips]),
     )

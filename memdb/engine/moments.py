@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import datetime
 
 from memdb.engine.view import View
@@ -52,7 +53,7 @@ def resolve(
                 field="as_of",
                 value=moment.isoformat(),
             )
-        revision = _revision_at(environment, view, time_ns)
+        revision = revision_at(environment, view, time_ns)
     else:
         revision = moment
     if revision > view.revision:
@@ -62,7 +63,22 @@ def resolve(
             field="as_of",
             value=revision,
         )
+    if not isinstance(moment, str):
+        _check_told(view, revision)
     return revision if revision < view.revision else None
+
+
+def _check_told(view: View, revision: int) -> None:
+    """Refuse a moment of which a version has been collected; snapshots keep theirs."""
+    spans = view.state.collected
+    place = bisect_right(spans, (revision, 2**64)) - 1
+    if place >= 0 and spans[place][0] <= revision < spans[place][1]:
+        raise FailedPrecondition(
+            "versions of that moment have been collected",
+            reason="HISTORY_COLLECTED",
+            field="as_of",
+            value=revision,
+        )
 
 
 def _snapshot_revision(environment: Environment, name: str, now_ns: int) -> int:
@@ -81,7 +97,7 @@ def _snapshot_revision(environment: Environment, name: str, now_ns: int) -> int:
     return record.revision
 
 
-def _revision_at(environment: Environment, view: View, time_ns: int) -> int:
+def revision_at(environment: Environment, view: View, time_ns: int) -> int:
     """The newest revision committed at or before ``time_ns``: a binary search, since commit times
     never go back.
     """

@@ -84,6 +84,12 @@ class PyramidDraft:
             bucket.clips += 1
             bucket.total += vector
 
+    def subtract(self, txn: Transaction, stream_no: int, start_ns: int, vector: Array) -> None:
+        """Take a sealed clip out of its hour and its day; raises `DataLoss`."""
+        for bucket in self.load(txn, stream_no, start_ns, len(vector)):
+            bucket.clips -= 1
+            bucket.total -= vector
+
     def _load(
         self, txn: Transaction, stream_no: int, level: int, start_ns: int, dim: int
     ) -> Bucket:
@@ -98,7 +104,9 @@ class PyramidDraft:
     def store(self, txn: Transaction) -> None:
         """Write what changed."""
         for key, bucket in self._buckets.items():
-            if bucket.clips:
+            if bucket.clips <= 0:
+                txn.delete(Table.PYRAMID, key)
+            else:
                 payload = _CLIPS.pack(bucket.clips) + bucket.total.tobytes()
                 txn.put(
                     Table.PYRAMID,

@@ -5,6 +5,10 @@ One scan per table, every checksum verified; the result equals what the running 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
 import numpy as np
 
 from memdb.engine.coverage import Coverage
@@ -20,15 +24,27 @@ from memdb.store.records import (
     ClipRecord,
     CountersRecord,
     FactRecord,
+    HistoryRecord,
+    LedgerRecord,
+    NumberRecord,
+    RetentionRecord,
     SpaceRecord,
     StreamRecord,
     UserRecord,
     unpack,
 )
 from memdb.store.rows import NO_STREAM, Row, unpack_row
-from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, Table
+from memdb.store.schema import (
+    FORMAT,
+    META_COUNTERS,
+    META_HISTORY,
+    META_SWEEP,
+    META_USER,
+    Table,
+)
 from memdb.store.verify import expect_entries
 from memdb.types.arrays import Array
+from memdb.types.retention import Retention
 from memdb.types.space import Space
 
 _END = int(ALIVE)
@@ -73,13 +89,32 @@ def load_state(txn: Transaction, user: str) -> UserState:
     expect_entries(txn, Table.SPACES, len(spaces))
     expect_entries(txn, Table.STREAMS, len(streams))
     counters = unpack(Table.META, META_COUNTERS, stored_counters, CountersRecord)
-    return UserState(user, record.id_key, counters, spaces, streams)
+    retention = {
+        int.from_bytes(key, "big"): Retention(**msgspec.structs.asdict(policy))
+        for key, value in txn.scan(Table.RETENTION)
+        for policy in (unpack(Table.RETENTION, key, value, RetentionRecord),)
+    }
+    expect_entries(txn, Table.RETENTION, len(retention))
+    sweep = txn.get(Table.META, META_SWEEP)
+    history = txn.get(Table.META, META_HISTORY)
+    return UserState(
+        user,
+        record.id_key,
+        counters,
+        spaces,
+        streams,
+        retention,
+        None if sweep is None else unpack(Table.META, META_SWEEP, sweep, NumberRecord).no,
+        ()
+        if history is None
+        else unpack(Table.META, META_HISTORY, history, HistoryRecord).collected,
+    )
 
 
 def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Partition], Coverage]:
     """Every clip version of every space, and what arrived when."""
     partitions: dict[int, Partition] = {}
-    arrivals: list[tuple[int, int, bool, Row]] = []
+    arrivals: list[tuple[int, int, bool, Row | _Stone]] = []
     found = 0
     for space_no, space in state.spaces.items():
         numbers: list[tuple[int, int]] = []
@@ -110,14 +145,37 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
             for index, (clip_no, birth) in enumerate(numbers)
         )
     expect_entries(txn, Table.VECTORS, found)
+    arrivals.extend((stone.birth, stone.clip_no, True, stone) for stone in _stones(txn))
     coverage = Coverage()
-    for birth, _, first, row in sorted(arrivals, key=lambda arrival: arrival[:2]):
-        epoch = coverage.epoch(row.stream_no, row.epoch)
+    for birth, _, first, arrived in sorted(arrivals, key=lambda arrival: arrival[:2]):
+        epoch = coverage.epoch(arrived.stream_no, arrived.epoch)
         if first:
-            epoch.arrive(row.seq, row.start_ns, row.end_ns, birth)
-        if row.sealed:
-            epoch.seal(row.seq, row.end_ns)
+            epoch.arrive(arrived.seq, arrived.start_ns, arrived.end_ns, birth)
+        if arrived.sealed:
+            epoch.seal(arrived.seq, arrived.end_ns)
     return partitions, coverage
+
+
+@dataclass(frozen=True, slots=True)
+class _Stone:
+    """What is known of a clip that was removed."""
+
+    clip_no: int
+    birth: int
+    stream_no: int
+    epoch: int
+    seq: int
+    start_ns: int | None
+    end_ns: int | None
+    sealed: bool = True
+
+
+def _stones(txn: Transaction) -> Iterator[_Stone]:
+    for key, stored in txn.scan(Table.LEDGER):
+        row = unpack(Table.LEDGER, key, stored, LedgerRecord)
+        if row.removed:
+            numbers = schema.split_ledger_key(key)
+            yield _Stone(row.clip_no, row.birth, *numbers, row.start_ns, row.end_ns)
 
 
 def _clip_rows(numbers: list[tuple[int, int]], rows: list[Row], vectors: Array) -> ClipRows:
@@ -140,6 +198,10 @@ def _clip_rows(numbers: list[tuple[int, int]], rows: list[Row], vectors: Array) 
         sealed=np.fromiter((row.sealed for row in rows), np.bool_, count)[order],
         birth=birth[order],
         death=death[order],
+        short_memory_bytes=np.fromiter((row.short_memory_bytes for row in rows), np.uint32, count)[
+            order
+        ],
+        keyframe_bytes=np.fromiter((row.keyframe_bytes for row in rows), np.uint32, count)[order],
         vectors=vectors,
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from memdb.store.records import CountersRecord
+from memdb.types.retention import Retention
 from memdb.types.space import Space
 
 
@@ -32,6 +33,12 @@ class UserState:
     counters: CountersRecord
     spaces: dict[int, Space] = field(default_factory=dict)
     streams: dict[str, StreamState] = field(default_factory=dict)
+    retention: dict[int, Retention] = field(default_factory=dict)
+    """By stream number."""
+    sweep_ns: int | None = None
+    """How far the clock of retention has come."""
+    collected: tuple[tuple[int, int], ...] = ()
+    """Revisions [first, end) that can no more be told exactly."""
 
     @property
     def revision(self) -> int:
@@ -72,6 +79,11 @@ class Draft:
         self.next_clip_no = state.counters.next_clip_no
         self.next_fact_no = state.counters.next_fact_no
         self.text_space_no = state.counters.text_space_no
+        self.removed_streams = state.counters.removed_streams
+        self.removed_numbers = state.counters.removed_numbers
+        self.retention = dict(state.retention)
+        self.sweep_ns = state.sweep_ns
+        self.collected = state.collected
 
     def counters(self) -> CountersRecord:
         """What the commit writes under `meta/counters`."""
@@ -83,8 +95,19 @@ class Draft:
             self.next_clip_no,
             self.next_fact_no,
             self.text_space_no,
+            self.removed_streams,
+            self.removed_numbers,
         )
 
     def state(self) -> UserState:
         """The state after the commit."""
-        return UserState(self.user, self.id_key, self.counters(), self.spaces, self.streams)
+        return UserState(
+            self.user,
+            self.id_key,
+            self.counters(),
+            self.spaces,
+            self.streams,
+            self.retention,
+            self.sweep_ns,
+            self.collected,
+        )

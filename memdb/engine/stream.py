@@ -10,11 +10,13 @@ from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.types import limits
 from memdb.types.arguments import checked_as_of, checked_times
+from memdb.types.change import ErasureReport
 from memdb.types.checks import check_int, check_iterable
 from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
-from memdb.types.operation import CreateStream, WriteClip
+from memdb.types.operation import CreateStream, SetRetention, WriteClip
+from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
 
@@ -79,6 +81,22 @@ class EmbeddedStream:
             check_int(epoch, "epoch", 0, limits.EPOCH_MAX),
             check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX),
         )
+
+    def set_retention(self, retention: Retention | None) -> None:
+        self._user.commit(SetRetention(self._name, as_retention(retention)))
+
+    def retention(self) -> Retention:
+        with self._user.memory() as memory:
+            view = memory.view
+        view.stream_nos((self._name,))  # raises for a stream that is not there
+        stream_no = view.state.streams[self._name].no
+        policy: Retention = view.state.retention.get(stream_no, Retention())
+        return policy
+
+    def erase(self, *, start_ns: Time | None = None, end_ns: Time | None = None) -> ErasureReport:
+        if start_ns is None and end_ns is None:
+            return self._user.erase_stream(self._name)
+        return self._user.erase_clips(stream=self._name, start_ns=start_ns, end_ns=end_ns)
 
     def ledger(self, *, epoch: int = 0) -> Ledger:
         epoch = check_int(epoch, "epoch", 0, limits.EPOCH_MAX)

@@ -13,12 +13,14 @@ from memdb.codecs.tensors import decode_tensor, encode_checked
 from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.apply_clip import check_clip
+from memdb.engine.erasure import clips_to_erase, erase_parts
 from memdb.engine.grounding import checked_question, ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.users import Users
-from memdb.errors import MemdbError, NotFound
+from memdb.engine.view import View
+from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.index.partition import Filter
 from memdb.store import schema
 from memdb.store.catalog import Catalog
@@ -187,12 +189,15 @@ class EmbeddedUser:
         after = None if after is None else checked_reference(after, "after")
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:
-            view = memory.view
-            revision = memory.resolve(view, as_of, min_revision)
-            stream_nos = view.stream_nos(streams, revision)
-            with memory.environment.read() as txn:
-                which = Filter(stream_nos, start, end)
-                return list_clips(txn, view, which, revision, after, limit, page_bytes)
+
+            def listed(view: View) -> list[StoredClip]:
+                revision = memory.resolve(view, as_of, min_revision)
+                stream_nos = view.stream_nos(streams, revision)
+                with memory.environment.read() as txn:
+                    which = Filter(stream_nos, start, end)
+                    return list_clips(txn, view, which, revision, after, limit, page_bytes)
+
+            return memory.read(listed)
 
     def clip(
         self,
@@ -206,17 +211,20 @@ class EmbeddedUser:
         check_flag(with_short_memory, "with_short_memory")
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
-            view = memory.view
-            revision = memory.resolve(view, as_of)
-            with memory.environment.read() as txn:
-                return get_clip(
-                    txn,
-                    view,
-                    clip_id,
-                    revision,
-                    short_memory=with_short_memory,
-                    raw=raw_short_memory,
-                )
+
+            def found(view: View) -> StoredClip:
+                revision = memory.resolve(view, as_of)
+                with memory.environment.read() as txn:
+                    return get_clip(
+                        txn,
+                        view,
+                        clip_id,
+                        revision,
+                        short_memory=with_short_memory,
+                        raw=raw_short_memory,
+                    )
+
+            return memory.read(found)
 
     def encoded_short_memory(
         self, clip_ids: Sequence[str], *, as_of: AsOf | None = None
@@ -225,10 +233,13 @@ class EmbeddedUser:
         wanted = checked_clip_ids(clip_ids)
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
-            view = memory.view
-            revision = memory.resolve(view, as_of)
-            with memory.environment.read() as txn:
-                return get_short_memory(txn, view, wanted, revision)
+
+            def found(view: View) -> list[EncodedTensor]:
+                revision = memory.resolve(view, as_of)
+                with memory.environment.read() as txn:
+                    return get_short_memory(txn, view, wanted, revision)
+
+            return memory.read(found)
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         return [
@@ -275,9 +286,12 @@ class EmbeddedUser:
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:
-            view = memory.view
-            revision = memory.resolve(view, as_of, min_revision)
-            return ground(memory.environment, view, question, revision)
+
+            def grounded(view: View) -> Grounding:
+                revision = memory.resolve(view, as_of, min_revision)
+                return ground(memory.environment, view, question, revision)
+
+            return memory.read(grounded)
 
     def long_term(
         self,
@@ -399,9 +413,12 @@ class EmbeddedUser:
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         feature = self._feature(question, feature)
         with self._users.use(self._id) as memory:
-            view = memory.view
-            revision = memory.resolve(view, as_of, min_revision)
-            return recall.recall(memory.environment, view, question, feature, limit, revision)
+
+            def recalled(view: View) -> Recall:
+                revision = memory.resolve(view, as_of, min_revision)
+                return recall.recall(memory.environment, view, question, feature, limit, revision)
+
+            return memory.read(recalled)
 
     # -- values and snapshots
 
@@ -460,7 +477,11 @@ class EmbeddedUser:
         """
         check_int(from_revision, "from_revision", 0, REVISION_MAX)
         with self._users.use(self._id) as memory:
-            return watch.changes(memory.environment, memory.view, from_revision, limit, page_bytes)
+            return memory.read(
+                lambda view: watch.changes(
+                    memory.environment, view, from_revision, limit, page_bytes
+                )
+            )
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
@@ -499,6 +520,30 @@ class EmbeddedUser:
 
     def erase(self) -> ErasureReport:
         return self._erase(self._id)
+
+    def erase_clips(
+        self,
+        clip_ids: Sequence[str] | None = None,
+        *,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+    ) -> ErasureReport:
+        if clip_ids is None and start_ns is None and end_ns is None:
+            raise InvalidArgument(
+                "name clips or a time range", reason="EMPTY", field="clip_ids", value=None
+            )
+        wanted = None if clip_ids is None else checked_clip_ids(clip_ids)
+        start, end = checked_times(start_ns, end_ns)
+        name = None if stream is None else check_id(stream, "stream")
+        with self._users.use(self._id) as memory:
+            view = memory.view
+            clip_nos = clips_to_erase(view, wanted, name, start, end)
+        return erase_parts(self._id, self._users, clip_nos=clip_nos)
+
+    def erase_stream(self, stream: str) -> ErasureReport:
+        """`Stream.erase` of the whole stream."""
+        return erase_parts(self._id, self._users, streams=(stream,))
 
     # -- inside the engine
 

@@ -8,12 +8,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from memdb.clock import Clock
 from memdb.config import EngineConfig
+from memdb.engine import removal
 from memdb.engine.memory import UserMemory
 from memdb.errors import FailedPrecondition, NotFound, Unavailable
 from memdb.store.catalog import Catalog
+from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
 
 
@@ -92,8 +95,10 @@ class Users:
             ]
 
     @contextmanager
-    def exclusively(self, user: str) -> Iterator[None]:
-        """Close the user and keep it closed for the length of the block, while calls on it wait."""
+    def exclusively(self, user: str) -> Iterator[Path]:
+        """Close the user and keep it closed for the length of the block, while calls on it wait;
+        where its directory is.
+        """
         with self._lock:
             slot = self._slots.setdefault(user, _Slot())
             slot.users += 1
@@ -102,7 +107,7 @@ class Users:
                 if slot.memory is not None:
                     slot.memory.close()
                     slot.memory = None
-                yield
+                yield self._directory.user_path(user)
         finally:
             with self._lock:
                 slot.users -= 1
@@ -123,7 +128,7 @@ class Users:
     def _open(self, user: str, *, create: bool) -> UserMemory:
         path = self._directory.user_path(user)
         if path.exists():
-            memory = UserMemory.open(path, user, self._config, self._clock)
+            memory = self._whole(path, user)
         elif create:
             memory = UserMemory.create(path, user, self._config, self._clock)
         else:
@@ -134,6 +139,23 @@ class Users:
             self._catalog.add_user(user)
         except BaseException:
             # Else the environment stayed open and could not be opened a second time.
+            memory.close()
+            raise
+        return memory
+
+    def _whole(self, path: Path, user: str) -> UserMemory:
+        """An existing user, with what a crash cut short brought to its end."""
+        sweep(path)
+        memory = UserMemory.open(path, user, self._config, self._clock)
+        try:
+            record = removal.pending(memory)
+            if record is not None:
+                removal.remove_begun(memory, record)
+                memory.close()
+                compact(path)
+                memory = UserMemory.open(path, user, self._config, self._clock)
+                removal.end(memory)
+        except BaseException:
             memory.close()
             raise
         return memory

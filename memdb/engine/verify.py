@@ -73,24 +73,25 @@ def _partition(view: View, space_no: int, expected: PartitionView | None) -> Ite
         yield "is in the index and not in the store"
         return
     born = _born(expected.columns, view.revision)
-    rows = 0 if running is None else running.rows
+    everything = np.ones(0, bool) if running is None else _born(running.columns, ALIVE - 1)
+    rows = int(np.count_nonzero(everything))
     if rows != int(np.count_nonzero(born)):
         yield f"has {rows} rows, the store {int(np.count_nonzero(born))}"
         return
     if running is None:
         return
-    everything = np.ones(rows, bool)
     for name in running.columns:
         mine = _at(running.columns, name, everything, view.revision)
         if not np.array_equal(mine, _at(expected.columns, name, born, view.revision)):
             yield f"column {name} differs from the store"
     alive = _at(running.columns, "death", everything, view.revision) == ALIVE
-    if not np.array_equal(alive if running.head_alive is None else running.head_alive, alive):
+    head = running.head_alive
+    if not np.array_equal(alive if head is None else head[everything], alive):
         yield "current versions differ from the store"
     if running.head_alive is None and not alive.all():
         yield "superseded versions are taken for current"
     if not np.array_equal(
-        running.matrix.take(np.arange(rows)), expected.matrix.take(np.flatnonzero(born))
+        running.matrix.take(np.flatnonzero(everything)), expected.matrix.take(np.flatnonzero(born))
     ):
         yield "vectors differ from the store"
 

@@ -6,7 +6,7 @@ from memdb.engine.hydrate import clip_bytes, load_clip
 from memdb.engine.recall import load_fact
 from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
-from memdb.store import schema
+from memdb.store import clips, schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import LogEntry, LogRecord, unpack
 from memdb.store.schema import Table
@@ -59,9 +59,12 @@ def _change(
     state = view.state
     match entry.kind:
         case "clip":
-            return Change(
-                revision, index, time_ns, "clip", clip=load_clip(txn, state, entry.no, revision)
+            # None when the clip, or this version of it, was removed since.
+            removed = clips.get_record(txn, entry.no, revision) is None and not view.holds(
+                entry.no, revision
             )
+            clip = None if removed else load_clip(txn, state, entry.no, revision)
+            return Change(revision, index, time_ns, "clip", clip=clip)
         case "fact":
             # None when the fact was forgotten since.
             return Change(
@@ -72,7 +75,10 @@ def _change(
                 fact=load_fact(txn, view, entry.no, revision, revision),
             )
         case "stream":
-            stream = state.streams[state.stream_names[entry.no]]
+            name = state.stream_names.get(entry.no)
+            if name is None:  # removed since
+                return Change(revision, index, time_ns, "stream")
+            stream = state.streams[name]
             info = StreamInfo(stream.name, state.spaces[stream.space_no].name, stream.revision)
             return Change(revision, index, time_ns, "stream", stream=info)
         case "snapshot":

@@ -1,12 +1,14 @@
 """Columns beside a matrix: what filters ask of a row, as growing numpy arrays.
 
-Readers hold views of the first n entries; growth copies, so their views stay as they were.  The
-only entry ever changed in place is ``death``, and only from `ALIVE` to a revision later than any
-published one, so a reader at an earlier revision decides the same before and after.
+Readers hold views of the first n entries; growth copies, so their views stay as they were.  Changed
+in place are ``death``, from `ALIVE` to a revision later than any published one, so a reader at an
+earlier revision decides the same before and after; and what a removal takes away, which shall be
+gone at every revision.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -40,9 +42,43 @@ class Columns:
             array[self.rows : self.rows + count] = values[name]
         self.rows += count
 
-    def set(self, name: str, row: int, value: int) -> None:
-        """Change one entry in place (see the module on ``death``)."""
+    def set(self, name: str, row: Any, value: int) -> None:
+        """Change one entry, or those at an array of rows, in place (see the module)."""
         self._arrays[name][row] = value
+
+    def end_ever(self, rows: Array) -> None:
+        """Make rows such that were never there, at any revision."""
+        self.set("death", rows, 0)
+        self.set("birth", rows, int(ALIVE))
+
+    def take_versions(
+        self, name: str, rows: Array, versions: Collection[tuple[int, int, int]]
+    ) -> Array:
+        """`end_ever` for versions, (number, birth, death) each, among the given rows; the version
+        before one lasts until the one after it.  Which rows ended.
+
+        name: the column of numbers.
+        """
+        columns = self.views()
+        by_number: dict[int, list[int]] = {}
+        for row in rows.tolist():
+            by_number.setdefault(int(columns[name][row]), []).append(row)
+        taken: list[int] = []
+        for number, birth, death in sorted(versions):
+            for row in by_number.get(number, ()):
+                if int(columns["birth"][row]) == birth:
+                    taken.append(row)
+                elif int(columns["death"][row]) == birth:
+                    self.set("death", row, death)
+        ended = np.array(taken, np.int64)
+        self.end_ever(ended)
+        return ended
+
+    def kept(self, rows: Array) -> Columns:
+        """New columns of the given rows."""
+        kept = Columns(**{name: array.dtype for name, array in self._arrays.items()})
+        kept.append(**{name: array[rows] for name, array in self.views().items()})
+        return kept
 
     def views(self) -> dict[str, Array]:
         """Every column, as views of the rows there are now."""

@@ -6,15 +6,20 @@ in the order (birth, clip number), so that a rebuilt partition is equal to the o
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from memdb.index import flat
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_vector
-from memdb.index.matrix import Matrix
+from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
 from memdb.types.arrays import Array
+
+REMOVED_ROWS_MAX: Final = 4096
+"""Rows that are gone and still take memory, at least; more than half of all are cleared away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class ClipRows:
     sealed: Array
     birth: Array
     death: Array
+    short_memory_bytes: Array
+    keyframe_bytes: Array
     vectors: Array
     """(n, dim) float32 from `memdb.index.directions.prepared_rows`."""
 
@@ -66,13 +73,17 @@ class PartitionView:
     head_alive: Array | None
     """(rows,) bool at the view's revision; None when every row is alive."""
 
-    def allowed(self, which: Filter, as_of: int | None) -> Array | None:
+    def allowed(
+        self, which: Filter, as_of: int | None, *, every_version: bool = False
+    ) -> Array | None:
         """(rows,) bool of the rows that ``which`` admits at ``as_of`` (None: at the view's own
-        revision).
+        revision; with ``every_version``: at any).
         """
         column = self.columns
         mask: Array | None
-        if as_of is None:
+        if every_version:
+            mask = column["birth"] != ALIVE
+        elif as_of is None:
             mask = self.head_alive
         else:
             mask = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
@@ -119,7 +130,11 @@ class Partition:
             sealed=np.bool_,
             birth=np.uint64,
             death=np.uint64,
+            short_memory_bytes=np.uint32,
+            keyframe_bytes=np.uint32,
         )
+        self._removed = 0
+        """Rows that are no more there at any revision."""
         self._open_rows: dict[int, int] = {}
         self._head_alive: Array | None = None
 
@@ -151,6 +166,8 @@ class Partition:
             sealed=added.sealed,
             birth=added.birth,
             death=death,
+            short_memory_bytes=added.short_memory_bytes,
+            keyframe_bytes=added.keyframe_bytes,
         )
         self._matrix.append(added.vectors)
         if superseded or self._head_alive is not None:
@@ -159,6 +176,56 @@ class Partition:
                 alive[: len(self._head_alive)] = self._head_alive
             alive[superseded] = False
             self._head_alive = alive
+
+    def remove(self, clip_nos: Array) -> None:
+        """Take every version of some clips away, at every revision."""
+        self._take_away(np.isin(self._columns.views()["clip_no"], clip_nos))
+        for clip_no in clip_nos.tolist():
+            self._open_rows.pop(clip_no, None)
+
+    def remove_versions(self, versions: Collection[tuple[int, int, int]]) -> None:
+        """Take superseded versions away, (clip number, birth, death) each, at every revision; the
+        version before one lasts until the one after it."""
+        nos = np.array([no for no, _, _ in versions], np.uint64)
+        rows = np.flatnonzero(np.isin(self._columns.views()["clip_no"], nos))
+        self._took_away(self._columns.take_versions("clip_no", rows, versions))
+
+    def thin(self, clip_nos: Array, name: str) -> None:
+        """Note that clips hold no bytes of a kind any more."""
+        rows = np.flatnonzero(np.isin(self._columns.views()["clip_no"], clip_nos))
+        self._columns.set(name, rows, 0)
+
+    def _take_away(self, chosen: Array) -> None:
+        chosen = chosen & (self._columns.views()["birth"] != ALIVE)
+        rows = np.flatnonzero(chosen)
+        if not len(rows):
+            return
+        self._columns.end_ever(rows)
+        self._took_away(rows)
+
+    def _took_away(self, rows: Array) -> None:
+        alive = np.ones(self._columns.rows, bool)
+        if self._head_alive is not None:
+            alive = self._head_alive.copy()
+        alive[rows] = False
+        self._head_alive = alive
+        self._removed += len(rows)
+        if self._removed > max(REMOVED_ROWS_MAX, self._columns.rows // 2):
+            self._compact()
+
+    def _compact(self) -> None:
+        """Make everything anew without the rows that are gone; views keep the old."""
+        kept = np.flatnonzero(self._columns.views()["birth"] != ALIVE)
+        places = np.cumsum(self._columns.views()["birth"] != ALIVE) - 1
+        matrix = Matrix(self._matrix.dim)
+        for begin in range(0, len(kept), CHUNK_ROWS_MAX):
+            matrix.append(self._matrix.take(kept[begin : begin + CHUNK_ROWS_MAX]))
+        self._matrix = matrix
+        self._columns = self._columns.kept(kept)
+        self._open_rows = {no: int(places[row]) for no, row in self._open_rows.items()}
+        alive = self._columns.views()["death"] == ALIVE
+        self._head_alive = None if alive.all() else alive
+        self._removed = 0
 
     def view(self) -> PartitionView:
         """What readers may use from now on."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,9 @@ from memdb.types.arrays import Array
 _K1: Final = 1.2
 _B: Final = 0.75
 _SEMANTIC_WEIGHT: Final = 0.6
+FACT: Final = 1
+"""Kind of a document that is a fact, as in `memdb.store.schema`."""
+GONE_MAX: Final = 4096
 _WORD: Final = re.compile(r"[^\W_]+")  # \w is `str.isalnum` and the underscore
 
 
@@ -167,6 +170,8 @@ class TextIndex:
         self._postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         self._features: dict[int, tuple[Matrix, Columns]] = {}
         self._current: dict[tuple[int, int], list[int]] = {}
+        self._gone: set[int] = set()
+        """Documents that are gone and whose words are still here."""
 
     def add(self, documents: Sequence[Document]) -> None:
         """Add versions of texts, in order."""
@@ -204,31 +209,58 @@ class TextIndex:
         for row in self._current.pop((kind, no), []):
             self._columns.set("death", row, death)
 
-    def drop(self, kind: int, no: int) -> None:
-        """Make every version of a text unfindable at any revision, and lose its words and feature.
+    def drop(self, kind: int, nos: Sequence[int]) -> None:
+        """Make every version of some texts unfindable at any revision, and lose their words and
+        features.
 
         What the words say must not stay behind, so the postings and features are rebuilt without
-        it.
+        them: at once for facts, of which few are forgotten; for utterances, which go with their
+        clips by the thousand, once half of the documents are gone.
         """
         columns = self._columns.views()
-        gone = set(np.flatnonzero((columns["kind"] == kind) & (columns["no"] == no)).tolist())
-        for row in gone:
-            self._columns.set("death", row, 0)
-            self._columns.set("birth", row, int(ALIVE))
-        self._current.pop((kind, no), None)
-        kept = (
-            (word, [pair for pair in posted if pair[0] not in gone])
-            for word, posted in self._postings.items()
-        )
-        self._postings = defaultdict(list, {word: posted for word, posted in kept if posted})
+        chosen = (columns["kind"] == kind) & np.isin(columns["no"], np.array(nos, np.uint64))
+        rows = np.flatnonzero(chosen & (columns["birth"] != ALIVE))
+        if not len(rows):
+            return
+        self._columns.end_ever(rows)
+        for no in nos:
+            self._current.pop((kind, no), None)
+        self._gone.update(rows.tolist())
+        if kind == FACT or len(self._gone) > max(GONE_MAX, self._columns.rows // 2):
+            self._purge()
+
+    def drop_versions(self, kind: int, versions: Collection[tuple[int, int, int]]) -> None:
+        """`drop` superseded versions, (number, birth, death) each; the version before one lasts
+        until the one after it."""
+        columns = self._columns.views()
+        nos = np.array([no for no, _, _ in versions], np.uint64)
+        rows = np.flatnonzero((columns["kind"] == kind) & np.isin(columns["no"], nos))
+        taken = self._columns.take_versions("no", rows, versions)
+        self._gone.update(taken.tolist())
+
+    def _purge(self) -> None:
+        """Make everything anew without the documents that are gone; views keep the old."""
+        there = self._columns.views()["birth"] != ALIVE
+        places = np.cumsum(there) - 1
+        self._gone = set()
+        postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        for word, posted in self._postings.items():
+            kept = [(int(places[row]), occurrences) for row, occurrences in posted if there[row]]
+            if kept:
+                postings[word] = kept
+        self._postings = postings
+        self._columns = self._columns.kept(np.flatnonzero(there))
+        self._current = {
+            key: [int(places[row]) for row in rows] for key, rows in self._current.items()
+        }
         for space_no, (matrix, documents) in list(self._features.items()):
             held = documents.views()["document"]
-            kept_rows = np.flatnonzero(~np.isin(held, np.array(sorted(gone))))
-            if len(kept_rows) < len(held):
-                smaller, numbers = Matrix(matrix.dim), Columns(document=np.int64)
+            kept_rows = np.flatnonzero(there[held])
+            smaller, numbers = Matrix(matrix.dim), Columns(document=np.int64)
+            if len(kept_rows):
                 smaller.append(matrix.take(kept_rows))
-                numbers.append(document=held[kept_rows])
-                self._features[space_no] = (smaller, numbers)
+                numbers.append(document=places[held[kept_rows]])
+            self._features[space_no] = (smaller, numbers)
 
     def view(self) -> TextView:
         """What readers may use from now on."""

@@ -17,8 +17,10 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -26,7 +28,7 @@ from grpc_reflection.v1alpha import reflection
 
 from memdb.config import Config, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
-from memdb.errors import InvalidArgument
+from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.calls import Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
@@ -36,6 +38,7 @@ from memdb.server.listener import bind, channel_options, check_listen
 from memdb.server.memory_service import MemoryService
 from memdb.server.resources import Resources
 from memdb.server.user_service import UserService
+from memdb.types.retention import SweepReport
 from memdb.v1 import (
     clip_service_pb2,
     database_service_pb2,
@@ -43,6 +46,8 @@ from memdb.v1 import (
     memory_service_pb2,
     user_service_pb2,
 )
+
+T = TypeVar("T")
 
 HARD_EXIT_S: Final = 5.0
 """How long after the grace period the process ends without further ado."""
@@ -78,6 +83,10 @@ class Server:
         await self._server.stop(self._config.grace_s if grace_s is None else grace_s)
         # A commit that was cut off from its caller still ends before the database closes.
         await asyncio.to_thread(self._resources.pools.shutdown)
+
+    async def in_writing_thread(self, work: Callable[[], T]) -> T:
+        """The result of work that commits, on a thread of the pool of commits, in its turn."""
+        return await self._resources.pools.write.run_in_turn(work)
 
     def _add_services(self) -> None:
         resources = self._resources
@@ -129,6 +138,7 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     ready = {"event": "listening", "address": address, "pid": os.getpid()}
     print(json.dumps(ready), flush=True)
     log.info("listening", extra={"fields": {"address": address, "data": config.data}})
+    sweeping = asyncio.create_task(_sweep(database, server, config.sweep_interval_s))
     if config.port_file:
         try:
             await asyncio.to_thread(_write_port_file, Path(config.port_file), address)
@@ -141,9 +151,23 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
                 value=config.port_file,
             ) from error
     await stopping.wait()
+    sweeping.cancel()
     log.info("stopping", extra={"fields": {"grace_s": config.grace_s}})
     threading.Thread(target=_hard_exit, args=(config.grace_s,), daemon=True).start()
     await server.stop()
+
+
+async def _sweep(database: EmbeddedDatabase, server: Server, interval_s: int) -> None:
+    """Give up what policies say, over and over; a sweep that fails is logged and tried again."""
+    while interval_s:
+        await asyncio.sleep(interval_s)
+        try:
+            report = await server.in_writing_thread(database.sweep)
+        except MemdbError:
+            log.exception("a sweep failed")
+            continue
+        if report != SweepReport():
+            log.info("swept", extra={"fields": asdict(report)})
 
 
 def _write_port_file(path: Path, address: str) -> None:

@@ -6,6 +6,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument
 from memdb.server.calls import commits
 from memdb.v1 import database_service_pb2 as pb
+from memdb.wire.retention import sweep_to_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto, verification_to_proto
 
 
@@ -38,3 +39,8 @@ class DatabaseService:
     def verify(self, request: pb.VerifyRequest) -> pb.VerifyResponse:
         """Check every stored value and every index."""
         return verification_to_proto(self._database.verify())
+
+    @commits
+    def sweep(self, request: pb.SweepRequest) -> pb.SweepResponse:
+        """Give up what the policies of streams say."""
+        return sweep_to_proto(self._database.sweep())

@@ -7,6 +7,11 @@ from memdb.server.calls import Send, closed_user, commits
 from memdb.server.resources import Resources
 from memdb.server.watch import watch
 from memdb.v1 import user_service_pb2 as pb
+from memdb.wire.retention import (
+    erase_clips_to_proto,
+    retention_from_proto,
+    retention_to_proto,
+)
 from memdb.wire.spaces import space_to_proto
 from memdb.wire.streams import stream_to_proto
 from memdb.wire.users import SNAPSHOT_TTL_S_DEFAULT, erasure_to_proto, snapshot_to_proto
@@ -43,6 +48,33 @@ class UserService:
     def erase_user(self, request: pb.EraseUserRequest) -> pb.EraseUserResponse:
         """Remove a user and its memory, also one that is too damaged to open."""
         return erasure_to_proto(self._user(request.user).erase())
+
+    @commits
+    def erase_clips(self, request: pb.EraseClipsRequest) -> pb.EraseClipsResponse:
+        """Remove clips or a whole stream."""
+        user = self._user(request.user)
+        stream = request.stream if request.HasField("stream") else None
+        start_ns = request.start_ns if request.HasField("start_ns") else None
+        end_ns = request.end_ns if request.HasField("end_ns") else None
+        if request.whole_stream:
+            report = user.stream(stream or "").erase(start_ns=start_ns, end_ns=end_ns)
+        else:
+            report = user.erase_clips(
+                list(request.clip_ids) or None, stream=stream, start_ns=start_ns, end_ns=end_ns
+            )
+        return erase_clips_to_proto(report)
+
+    @commits
+    def set_retention(self, request: pb.SetRetentionRequest) -> pb.SetRetentionResponse:
+        """Set the policy of a stream."""
+        policy = retention_from_proto(request.retention)
+        self._user(request.user).stream(request.stream).set_retention(policy)
+        return pb.SetRetentionResponse()
+
+    def get_retention(self, request: pb.GetRetentionRequest) -> pb.GetRetentionResponse:
+        """The policy of a stream."""
+        policy = self._user(request.user).stream(request.stream).retention()
+        return pb.GetRetentionResponse(retention=retention_to_proto(policy))
 
     @commits
     def create_stream(self, request: pb.CreateStreamRequest) -> pb.CreateStreamResponse:

@@ -52,7 +52,16 @@ def put_clip(
     """Write every part of one version of a clip but its ledger row; returns the row of its global
     memory.
     """
-    row = Row(place.stream_no, clip.epoch, clip.seq, clip.start_ns, clip.end_ns, clip.sealed)
+    row = Row(
+        place.stream_no,
+        clip.epoch,
+        clip.seq,
+        clip.start_ns,
+        clip.end_ns,
+        clip.sealed,
+        0 if short_memory is None else len(short_memory.payload),
+        sum(len(keyframe.jpeg) for keyframe in clip.keyframes),
+    )
     key = schema.version_key(place.clip_no, place.birth)
     record = ClipRecord(
         stream_no=place.stream_no,

@@ -40,6 +40,9 @@ class CountersRecord(Record, frozen=True):
     next_clip_no: int
     next_fact_no: int
     text_space_no: int | None
+    removed_streams: int = 0
+    removed_numbers: int = 0
+    """Ledger rows that went with their streams."""
 
 
 class SpaceRecord(Record, frozen=True):
@@ -66,7 +69,12 @@ class LedgerRecord(Record, frozen=True):
     birth: int
     sealed: bool
     content: bytes
-    """xxh3_128 of the content, see `memdb.store.content`."""
+    """xxh3_128 of the content, see `memdb.store.content`; empty of a removed clip."""
+    removed: int = 0
+    """Commit that removed the clip; its number stays taken."""
+    start_ns: int | None = None
+    """Of a clip that was given up for room, not of one that was erased."""
+    end_ns: int | None = None
 
 
 class UtteranceRecord(Record, frozen=True):
@@ -119,6 +127,33 @@ class ClipRecord(Record, frozen=True):
     text_space_no: int | None
     """Space of the transcript's features, None when it came without."""
     content: bytes
+    thinned: bool = False
+    """Whether it once had more than it has."""
+
+
+class RetentionRecord(Record, frozen=True):
+    """Policy of a stream, see `memdb.types.retention`."""
+
+    max_age_s: int | None
+    max_clips: int | None
+    max_bytes: int | None
+    short_memory_age_s: int | None
+    keyframes_age_s: int | None
+    hold: bool
+
+
+class ErasureRecord(Record, frozen=True):
+    """An erasure that was begun and has not ended."""
+
+    streams: tuple[str, ...]
+    clip_nos: tuple[int, ...]
+
+
+class HistoryRecord(Record, frozen=True):
+    """Which past can no more be told exactly."""
+
+    collected: tuple[tuple[int, int], ...]
+    """Revisions [first, end) at which a version that was collected was the current one."""
 
 
 class FactRecord(Record, frozen=True):
@@ -197,6 +232,9 @@ _decoders: dict[type, msgspec.msgpack.Decoder] = {  # type: ignore[type-arg]
         ValueRecord,
         NumberRecord,
         NameRecord,
+        RetentionRecord,
+        ErasureRecord,
+        HistoryRecord,
     )
 }
 

@@ -9,8 +9,11 @@ Payload of tables ``vectors`` and ``texts`` (little-endian)::
         16     8  start_ns   i64
         24     8  end_ns     i64
         32     1  sealed     u8
-        33     7  reserved   0
-        40     -  dim elements, float16 or float32 as the envelope's codec says
+        33     3  reserved   0
+        36     4  short_memory_bytes  u32, stored beside it
+        40     4  keyframe_bytes      u32, stored beside it
+        44     4  reserved   0
+        48     -  dim elements, float16 or float32 as the envelope's codec says
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from memdb.store.envelope import Coding, Kind, seal, unseal
 from memdb.store.schema import Table
 from memdb.types.arrays import Array
 
-_ROW: Final = struct.Struct("<IIQqqB7x")
+_ROW: Final = struct.Struct("<IIQqqB3xII4x")
 _DTYPES: Final[dict[int, np.dtype[Any]]] = {
     Coding.F16: np.dtype("<f2"),
     Coding.F32: np.dtype("<f4"),
@@ -46,20 +49,31 @@ class Row:
     start_ns: int
     end_ns: int
     sealed: bool
+    short_memory_bytes: int = 0
+    keyframe_bytes: int = 0
 
 
 def pack_row(key: bytes, row: Row, vector: Array) -> bytes:
     """The stored bytes of a (dim,) float16 or float32 vector and its row."""
-    head = _ROW.pack(row.stream_no, row.epoch, row.seq, row.start_ns, row.end_ns, row.sealed)
+    head = _ROW.pack(
+        row.stream_no,
+        row.epoch,
+        row.seq,
+        row.start_ns,
+        row.end_ns,
+        row.sealed,
+        row.short_memory_bytes,
+        row.keyframe_bytes,
+    )
     return seal(key, head + vector.tobytes(), Kind.ROW, _CODINGS[vector.dtype], 1, vector.shape[0])
 
 
 def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Row, Array]:
     """The row and its (dim,) vector, a view of ``stored``; raises `DataLoss`."""
     payload, dtype = _opened(table, key, stored)
-    stream_no, epoch, seq, start_ns, end_ns, sealed = _ROW.unpack_from(payload)
+    stream_no, epoch, seq, start_ns, end_ns, sealed, *sizes = _ROW.unpack_from(payload)
     vector = np.frombuffer(payload, dtype=dtype, offset=_ROW.size)
-    return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed)), vector
+    return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed), *sizes), vector
 
 
 def unpack_vector(table: Table, key: bytes, stored: bytes | memoryview) -> Array:

@@ -10,7 +10,8 @@ what they are, how many, and their checksum.
 User environment::
 
     table         key                                         value
-    meta          name                                        record UserRecord, CountersRecord
+    meta          name                                        record UserRecord, CountersRecord,
+                  NumberRecord (sweep), ErasureRecord, HistoryRecord
     spaces        space_no u32                                record SpaceRecord
     streams       stream_no u32                               record StreamRecord
     ledger        stream_no u32, epoch u32, seq u64           record LedgerRecord: the newest
@@ -30,6 +31,7 @@ User environment::
     pyramid       stream_no u32, level u8, start t            sums: clips u64 + float64 sum of unit
                   global memories
     log           revision u64                                record LogRecord
+    retention     stream_no u32                               record RetentionRecord
 
 Catalog environment::
 
@@ -68,6 +70,7 @@ class Table(StrEnum):
     SNAPSHOTS = "snapshots"
     PYRAMID = "pyramid"
     LOG = "log"
+    RETENTION = "retention"
     USERS = "users"
 
 
@@ -77,6 +80,9 @@ CATALOG_TABLES: Final = (Table.META, Table.SPACES, Table.USERS)
 META_USER: Final = b"user"
 META_COUNTERS: Final = b"counters"
 META_FORMAT: Final = b"format"
+META_SWEEP: Final = b"sweep"
+META_ERASURE: Final = b"erasure"
+META_HISTORY: Final = b"history"
 
 _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")

@@ -12,8 +12,8 @@ from memdb.types.stream import StreamInfo
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One operation of one commit.  The field that ``kind`` names is set, and no other; a fact that
-    was forgotten since is None.
+    """One operation of one commit.  The field that ``kind`` names is set, and no other; a fact, clip
+    or stream that was forgotten or removed since is None.
     """
 
     revision: int
@@ -22,16 +22,17 @@ class Change:
     time_ns: int
     """Commit time."""
     kind: str
-    """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release`` or
-    ``settings``.
+    """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release``, ``settings``;
+    ``erase``, ``expire`` and ``thin`` of a clip; ``retention`` of a stream; and what keeps house:
+    ``remove-stream``, ``collect``, ``sweep``, ``begin-erasure``, ``end-erasure``.
     """
     clip: StoredClip | None = None
     fact: Fact | None = None
     stream: StreamInfo | None = None
     snapshot: Snapshot | None = None
     key: str | None = None
-    """Key of a changed value, id of a forgotten fact, name of a released snapshot, or name of the
-    text space.
+    """Key of a changed value, id of a forgotten fact or of a clip that was removed or thinned, name
+    of a released snapshot, of the text space, or of the stream of a policy.
     """
 
 
@@ -44,6 +45,12 @@ class ErasureReport:
     facts: int
     values: int
     bytes_removed: int
+    clip_ids: tuple[str, ...] = ()
+    """Clips that were erased, where not the whole user was."""
+    fact_ids: tuple[str, ...] = ()
+    """Facts that stay and lost evidence."""
+    streams: tuple[str, ...] = ()
+    """Streams that were erased whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from memdb.types.change import Change, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.grounding import AsOf, Grounding
+from memdb.types.retention import Retention, SweepReport
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import Gap, Ledger, StreamInfo
@@ -96,6 +97,25 @@ class Stream(Protocol):
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> IngestWriter:
         """A pipelined writer with at most ``window`` clips in flight."""
+        ...
+
+    def set_retention(self, retention: Retention | None) -> None:
+        """Say how long the stream keeps what it holds; None: for ever.
+
+        Raises `NotFound` (``STREAM_NOT_FOUND``).
+        """
+        ...
+
+    def retention(self) -> Retention:
+        """The stream's policy; raises `NotFound` (``STREAM_NOT_FOUND``)."""
+        ...
+
+    def erase(self, *, start_ns: Time | None = None, end_ns: Time | None = None) -> ErasureReport:
+        """Remove every clip that touches the time range, or without one the whole stream, with all
+        that tells of it; no byte stays in our files.  The user is closed for a moment.
+
+        Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``).
+        """
         ...
 
     def ledger(self, *, epoch: int = 0) -> Ledger:
@@ -283,7 +303,24 @@ class User(Protocol):
         ...
 
     def erase(self) -> ErasureReport:
-        """Remove the user and every byte of its memory."""
+        """Remove the user and every byte of its memory; raises `FailedPrecondition`
+        (``LEGAL_HOLD``).
+        """
+        ...
+
+    def erase_clips(
+        self,
+        clip_ids: Sequence[str] | None = None,
+        *,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+    ) -> ErasureReport:
+        """Remove the named clips, or those that touch a time range, with all that tells of them.
+
+        Raises `InvalidArgument` (``EMPTY`` when neither is given), `NotFound` (``CLIP_NOT_FOUND``,
+        ``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``); nothing is removed then.
+        """
         ...
 
 
@@ -308,6 +345,10 @@ class Database(Protocol):
 
     def verify(self) -> Verification:
         """Check every stored value of every user and that the indexes equal the store."""
+        ...
+
+    def sweep(self) -> SweepReport:
+        """Give up what the policies of all streams say, as the server does by itself."""
         ...
 
     def close(self) -> None: ...

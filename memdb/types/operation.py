@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from memdb.types.arrays import Array
 from memdb.types.clip import Clip, carried_bytes
+from memdb.types.retention import Retention
 from memdb.types.space import Space
 from memdb.types.tensor import EncodedTensor
 
@@ -102,6 +103,69 @@ class ConfigureUser:
     text_space: Space
 
 
+@dataclass(frozen=True, slots=True)
+class RemoveClips:
+    """Remove every version of some clips and all that is derived of them; their numbers stay taken."""
+
+    clip_nos: tuple[int, ...]
+    is_erasure: bool
+    """Whether nothing may stay that tells of them: facts lose them as evidence, the ledger their
+    times.  Else they are given up for room."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThinClips:
+    """Remove the heavy parts of some clips; their global memory stays."""
+
+    clip_nos: tuple[int, ...]
+    short_memory: bool
+    keyframes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveStream:
+    """Remove a stream that holds no clip any more, with its ledger."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetRetention:
+    """Set the policy of a stream."""
+
+    stream: str
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
+class CollectVersions:
+    """Remove superseded versions of clips that were open."""
+
+    versions: tuple[tuple[int, int, int], ...]
+    """(clip number, birth, death) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSweep:
+    """Note how far the clock of retention has come."""
+
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginErasure:
+    """Note what is going to be erased, so that a crash does not end it half-way."""
+
+    streams: tuple[str, ...]
+    """Whole streams."""
+    clip_nos: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndErasure:
+    """Every byte of the erasure that was begun is gone."""
+
+
 Operation = (
     WriteClip
     | CreateStream
@@ -112,6 +176,14 @@ Operation = (
     | PutSnapshot
     | ReleaseSnapshot
     | ConfigureUser
+    | RemoveClips
+    | ThinClips
+    | RemoveStream
+    | SetRetention
+    | CollectVersions
+    | MarkSweep
+    | BeginErasure
+    | EndErasure
 )
 
 
@@ -143,5 +215,8 @@ def subject(operation: Operation) -> tuple[object, ...] | None:
             return ("snapshot", name)
         case ConfigureUser():
             return ("settings",)
+        case RemoveClips() | ThinClips() | CollectVersions():
+            # Large enough for a commit of their own.
+            return ("removal",)
         case _:
             return None

@@ -55,6 +55,11 @@ class DatabaseServiceStub:
                 request_serializer=memdb_dot_v1_dot_database__service__pb2.VerifyRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_database__service__pb2.VerifyResponse.FromString,
                 _registered_method=True)
+        self.Sweep = channel.unary_unary(
+                '/memdb.v1.DatabaseService/Sweep',
+                request_serializer=memdb_dot_v1_dot_database__service__pb2.SweepRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_database__service__pb2.SweepResponse.FromString,
+                _registered_method=True)
 
 
 class DatabaseServiceServicer:
@@ -89,6 +94,13 @@ class DatabaseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Sweep(self, request, context):
+        """Give up what the policies of streams say, now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DatabaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_DatabaseServiceServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=memdb_dot_v1_dot_database__service__pb2.VerifyRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_database__service__pb2.VerifyResponse.SerializeToString,
+            ),
+            'Sweep': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sweep,
+                    request_deserializer=memdb_dot_v1_dot_database__service__pb2.SweepRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_database__service__pb2.SweepResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class DatabaseService:
             '/memdb.v1.DatabaseService/Verify',
             memdb_dot_v1_dot_database__service__pb2.VerifyRequest.SerializeToString,
             memdb_dot_v1_dot_database__service__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Sweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.DatabaseService/Sweep',
+            memdb_dot_v1_dot_database__service__pb2.SweepRequest.SerializeToString,
+            memdb_dot_v1_dot_database__service__pb2.SweepResponse.FromString,
             options,
             channel_credentials,
             insecure,

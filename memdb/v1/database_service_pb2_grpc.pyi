@@ -41,6 +41,8 @@ class DatabaseServiceStub:
     """Every space."""
     Verify: _grpc.UnaryUnaryMultiCallable[_database_service_pb2.VerifyRequest, _database_service_pb2.VerifyResponse]
     """Check every stored value and that the indexes equal the store."""
+    Sweep: _grpc.UnaryUnaryMultiCallable[_database_service_pb2.SweepRequest, _database_service_pb2.SweepResponse]
+    """Give up what the policies of streams say, now."""
 
 @_typing.type_check_only
 class DatabaseServiceAsyncStub(DatabaseServiceStub):
@@ -55,6 +57,8 @@ class DatabaseServiceAsyncStub(DatabaseServiceStub):
     """Every space."""
     Verify: _aio.UnaryUnaryMultiCallable[_database_service_pb2.VerifyRequest, _database_service_pb2.VerifyResponse]  # type: ignore[assignment]
     """Check every stored value and that the indexes equal the store."""
+    Sweep: _aio.UnaryUnaryMultiCallable[_database_service_pb2.SweepRequest, _database_service_pb2.SweepResponse]  # type: ignore[assignment]
+    """Give up what the policies of streams say, now."""
 
 class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
     """Spaces and the state of the database."""
@@ -90,5 +94,13 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_database_service_pb2.VerifyResponse, _abc.Awaitable[_database_service_pb2.VerifyResponse]]:
         """Check every stored value and that the indexes equal the store."""
+
+    @_abc_1.abstractmethod
+    def Sweep(
+        self,
+        request: _database_service_pb2.SweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_service_pb2.SweepResponse, _abc.Awaitable[_database_service_pb2.SweepResponse]]:
+        """Give up what the policies of streams say, now."""
 
 def add_DatabaseServiceServicer_to_server(servicer: DatabaseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

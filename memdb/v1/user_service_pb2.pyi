@@ -576,3 +576,264 @@ class WatchUserResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchUserResponse: _TypeAlias = WatchUserResponse  # noqa: Y015
+
+@_typing.final
+class EraseClipsRequest(_message.Message):
+    """Request of EraseClips.  A clip is meant that is named, or that touches the time range; without names and range
+    whole_stream must be set.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    START_NS_FIELD_NUMBER: _builtins.int
+    END_NS_FIELD_NUMBER: _builtins.int
+    CLIP_IDS_FIELD_NUMBER: _builtins.int
+    WHOLE_STREAM_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose."""
+    stream: _builtins.str
+    """The stream; none: any."""
+    start_ns: _builtins.int
+    """Begin of the time range."""
+    end_ns: _builtins.int
+    """End of the time range, exclusive."""
+    whole_stream: _builtins.bool
+    """The stream itself, its ledger and everything it holds."""
+    @_builtins.property
+    def clip_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of clips."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        stream: _builtins.str | None = ...,
+        start_ns: _builtins.int | None = ...,
+        end_ns: _builtins.int | None = ...,
+        clip_ids: _abc.Iterable[_builtins.str] | None = ...,
+        whole_stream: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "_stream", b"_stream", "end_ns", b"end_ns", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "_stream", b"_stream", "clip_ids", b"clip_ids", "end_ns", b"end_ns", "start_ns", b"start_ns", "stream", b"stream", "user", b"user", "whole_stream", b"whole_stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
+    _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
+    _WhichOneofReturnType__start_ns: _TypeAlias = _typing.Literal["start_ns"]  # noqa: Y015
+    _WhichOneofArgType__start_ns: _TypeAlias = _typing.Literal["_start_ns", b"_start_ns"]  # noqa: Y015
+    _WhichOneofReturnType__stream: _TypeAlias = _typing.Literal["stream"]  # noqa: Y015
+    _WhichOneofArgType__stream: _TypeAlias = _typing.Literal["_stream", b"_stream"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ns) -> _WhichOneofReturnType__end_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_ns) -> _WhichOneofReturnType__start_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stream) -> _WhichOneofReturnType__stream | None: ...
+
+Global___EraseClipsRequest: _TypeAlias = EraseClipsRequest  # noqa: Y015
+
+@_typing.final
+class EraseClipsResponse(_message.Message):
+    """Response of EraseClips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIPS_FIELD_NUMBER: _builtins.int
+    BYTES_REMOVED_FIELD_NUMBER: _builtins.int
+    CLIP_IDS_FIELD_NUMBER: _builtins.int
+    FACT_IDS_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    clips: _builtins.int
+    """Clips that were removed."""
+    bytes_removed: _builtins.int
+    """By how much the files shrank."""
+    @_builtins.property
+    def clip_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the clips."""
+
+    @_builtins.property
+    def fact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Facts that stay and lost evidence."""
+
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Streams that were removed whole."""
+
+    def __init__(
+        self,
+        *,
+        clips: _builtins.int = ...,
+        bytes_removed: _builtins.int = ...,
+        clip_ids: _abc.Iterable[_builtins.str] | None = ...,
+        fact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        streams: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_removed", b"bytes_removed", "clip_ids", b"clip_ids", "clips", b"clips", "fact_ids", b"fact_ids", "streams", b"streams"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseClipsResponse: _TypeAlias = EraseClipsResponse  # noqa: Y015
+
+@_typing.final
+class Retention(_message.Message):
+    """How long a stream keeps what it holds; what is not set is kept for ever."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_AGE_S_FIELD_NUMBER: _builtins.int
+    MAX_CLIPS_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    SHORT_MEMORY_AGE_S_FIELD_NUMBER: _builtins.int
+    KEYFRAMES_AGE_S_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    max_age_s: _builtins.int
+    """Whole clips: this long after their end."""
+    max_clips: _builtins.int
+    """Whole clips: the newest so many."""
+    max_bytes: _builtins.int
+    """Short-term memory and keyframes: so many bytes."""
+    short_memory_age_s: _builtins.int
+    """Short-term memory: this long after the end of its clip."""
+    keyframes_age_s: _builtins.int
+    """Keyframes: this long after the end of their clip."""
+    hold: _builtins.bool
+    """Nothing is given up or erased."""
+    def __init__(
+        self,
+        *,
+        max_age_s: _builtins.int | None = ...,
+        max_clips: _builtins.int | None = ...,
+        max_bytes: _builtins.int | None = ...,
+        short_memory_age_s: _builtins.int | None = ...,
+        keyframes_age_s: _builtins.int | None = ...,
+        hold: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_keyframes_age_s", b"_keyframes_age_s", "_max_age_s", b"_max_age_s", "_max_bytes", b"_max_bytes", "_max_clips", b"_max_clips", "_short_memory_age_s", b"_short_memory_age_s", "keyframes_age_s", b"keyframes_age_s", "max_age_s", b"max_age_s", "max_bytes", b"max_bytes", "max_clips", b"max_clips", "short_memory_age_s", b"short_memory_age_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_keyframes_age_s", b"_keyframes_age_s", "_max_age_s", b"_max_age_s", "_max_bytes", b"_max_bytes", "_max_clips", b"_max_clips", "_short_memory_age_s", b"_short_memory_age_s", "hold", b"hold", "keyframes_age_s", b"keyframes_age_s", "max_age_s", b"max_age_s", "max_bytes", b"max_bytes", "max_clips", b"max_clips", "short_memory_age_s", b"short_memory_age_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__keyframes_age_s: _TypeAlias = _typing.Literal["keyframes_age_s"]  # noqa: Y015
+    _WhichOneofArgType__keyframes_age_s: _TypeAlias = _typing.Literal["_keyframes_age_s", b"_keyframes_age_s"]  # noqa: Y015
+    _WhichOneofReturnType__max_age_s: _TypeAlias = _typing.Literal["max_age_s"]  # noqa: Y015
+    _WhichOneofArgType__max_age_s: _TypeAlias = _typing.Literal["_max_age_s", b"_max_age_s"]  # noqa: Y015
+    _WhichOneofReturnType__max_bytes: _TypeAlias = _typing.Literal["max_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_bytes: _TypeAlias = _typing.Literal["_max_bytes", b"_max_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_clips: _TypeAlias = _typing.Literal["max_clips"]  # noqa: Y015
+    _WhichOneofArgType__max_clips: _TypeAlias = _typing.Literal["_max_clips", b"_max_clips"]  # noqa: Y015
+    _WhichOneofReturnType__short_memory_age_s: _TypeAlias = _typing.Literal["short_memory_age_s"]  # noqa: Y015
+    _WhichOneofArgType__short_memory_age_s: _TypeAlias = _typing.Literal["_short_memory_age_s", b"_short_memory_age_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keyframes_age_s) -> _WhichOneofReturnType__keyframes_age_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_age_s) -> _WhichOneofReturnType__max_age_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_bytes) -> _WhichOneofReturnType__max_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_clips) -> _WhichOneofReturnType__max_clips | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__short_memory_age_s) -> _WhichOneofReturnType__short_memory_age_s | None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
+
+@_typing.final
+class SetRetentionRequest(_message.Message):
+    """Request of SetRetention."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose."""
+    stream: _builtins.str
+    """Which stream."""
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """The policy that replaces the one before."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        stream: _builtins.str = ...,
+        retention: Global___Retention | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention", "stream", b"stream", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRetentionRequest: _TypeAlias = SetRetentionRequest  # noqa: Y015
+
+@_typing.final
+class SetRetentionResponse(_message.Message):
+    """Response of SetRetention."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRetentionResponse: _TypeAlias = SetRetentionResponse  # noqa: Y015
+
+@_typing.final
+class GetRetentionRequest(_message.Message):
+    """Request of GetRetention."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose."""
+    stream: _builtins.str
+    """Which stream."""
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        stream: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRetentionRequest: _TypeAlias = GetRetentionRequest  # noqa: Y015
+
+@_typing.final
+class GetRetentionResponse(_message.Message):
+    """Response of GetRetention."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETENTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        retention: Global___Retention | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRetentionResponse: _TypeAlias = GetRetentionResponse  # noqa: Y015

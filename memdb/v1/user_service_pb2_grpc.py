@@ -55,6 +55,21 @@ class UserServiceStub:
                 request_serializer=memdb_dot_v1_dot_user__service__pb2.EraseUserRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_user__service__pb2.EraseUserResponse.FromString,
                 _registered_method=True)
+        self.EraseClips = channel.unary_unary(
+                '/memdb.v1.UserService/EraseClips',
+                request_serializer=memdb_dot_v1_dot_user__service__pb2.EraseClipsRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_user__service__pb2.EraseClipsResponse.FromString,
+                _registered_method=True)
+        self.SetRetention = channel.unary_unary(
+                '/memdb.v1.UserService/SetRetention',
+                request_serializer=memdb_dot_v1_dot_user__service__pb2.SetRetentionRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_user__service__pb2.SetRetentionResponse.FromString,
+                _registered_method=True)
+        self.GetRetention = channel.unary_unary(
+                '/memdb.v1.UserService/GetRetention',
+                request_serializer=memdb_dot_v1_dot_user__service__pb2.GetRetentionRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_user__service__pb2.GetRetentionResponse.FromString,
+                _registered_method=True)
         self.CreateStream = channel.unary_unary(
                 '/memdb.v1.UserService/CreateStream',
                 request_serializer=memdb_dot_v1_dot_user__service__pb2.CreateStreamRequest.SerializeToString,
@@ -114,6 +129,27 @@ class UserServiceServicer:
 
     def EraseUser(self, request, context):
         """Remove a user and every byte of its memory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseClips(self, request, context):
+        """Remove clips, or whole streams, and every byte that tells of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRetention(self, request, context):
+        """Say how long a stream keeps what it holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRetention(self, request, context):
+        """How long a stream keeps what it holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +219,21 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.EraseUser,
                     request_deserializer=memdb_dot_v1_dot_user__service__pb2.EraseUserRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_user__service__pb2.EraseUserResponse.SerializeToString,
+            ),
+            'EraseClips': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseClips,
+                    request_deserializer=memdb_dot_v1_dot_user__service__pb2.EraseClipsRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_user__service__pb2.EraseClipsResponse.SerializeToString,
+            ),
+            'SetRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRetention,
+                    request_deserializer=memdb_dot_v1_dot_user__service__pb2.SetRetentionRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_user__service__pb2.SetRetentionResponse.SerializeToString,
+            ),
+            'GetRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRetention,
+                    request_deserializer=memdb_dot_v1_dot_user__service__pb2.GetRetentionRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_user__service__pb2.GetRetentionResponse.SerializeToString,
             ),
             'CreateStream': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateStream,
@@ -324,6 +375,87 @@ class UserService:
             '/memdb.v1.UserService/EraseUser',
             memdb_dot_v1_dot_user__service__pb2.EraseUserRequest.SerializeToString,
             memdb_dot_v1_dot_user__service__pb2.EraseUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseClips(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.UserService/EraseClips',
+            memdb_dot_v1_dot_user__service__pb2.EraseClipsRequest.SerializeToString,
+            memdb_dot_v1_dot_user__service__pb2.EraseClipsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.UserService/SetRetention',
+            memdb_dot_v1_dot_user__service__pb2.SetRetentionRequest.SerializeToString,
+            memdb_dot_v1_dot_user__service__pb2.SetRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.UserService/GetRetention',
+            memdb_dot_v1_dot_user__service__pb2.GetRetentionRequest.SerializeToString,
+            memdb_dot_v1_dot_user__service__pb2.GetRetentionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,12 @@ class UserServiceStub:
     """Change a user's settings, creating the user if need be."""
     EraseUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.EraseUserRequest, _user_service_pb2.EraseUserResponse]
     """Remove a user and every byte of its memory."""
+    EraseClips: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.EraseClipsRequest, _user_service_pb2.EraseClipsResponse]
+    """Remove clips, or whole streams, and every byte that tells of them."""
+    SetRetention: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.SetRetentionRequest, _user_service_pb2.SetRetentionResponse]
+    """Say how long a stream keeps what it holds."""
+    GetRetention: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetRetentionRequest, _user_service_pb2.GetRetentionResponse]
+    """How long a stream keeps what it holds."""
     CreateStream: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.CreateStreamRequest, _user_service_pb2.CreateStreamResponse]
     """Create a stream; the same definition again is no error."""
     ListStreams: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ListStreamsRequest, _user_service_pb2.ListStreamsResponse]
@@ -67,6 +73,12 @@ class UserServiceAsyncStub(UserServiceStub):
     """Change a user's settings, creating the user if need be."""
     EraseUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.EraseUserRequest, _user_service_pb2.EraseUserResponse]  # type: ignore[assignment]
     """Remove a user and every byte of its memory."""
+    EraseClips: _aio.UnaryUnaryMultiCallable[_user_service_pb2.EraseClipsRequest, _user_service_pb2.EraseClipsResponse]  # type: ignore[assignment]
+    """Remove clips, or whole streams, and every byte that tells of them."""
+    SetRetention: _aio.UnaryUnaryMultiCallable[_user_service_pb2.SetRetentionRequest, _user_service_pb2.SetRetentionResponse]  # type: ignore[assignment]
+    """Say how long a stream keeps what it holds."""
+    GetRetention: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetRetentionRequest, _user_service_pb2.GetRetentionResponse]  # type: ignore[assignment]
+    """How long a stream keeps what it holds."""
     CreateStream: _aio.UnaryUnaryMultiCallable[_user_service_pb2.CreateStreamRequest, _user_service_pb2.CreateStreamResponse]  # type: ignore[assignment]
     """Create a stream; the same definition again is no error."""
     ListStreams: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ListStreamsRequest, _user_service_pb2.ListStreamsResponse]  # type: ignore[assignment]
@@ -114,6 +126,30 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.EraseUserResponse, _abc.Awaitable[_user_service_pb2.EraseUserResponse]]:
         """Remove a user and every byte of its memory."""
+
+    @_abc_1.abstractmethod
+    def EraseClips(
+        self,
+        request: _user_service_pb2.EraseClipsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.EraseClipsResponse, _abc.Awaitable[_user_service_pb2.EraseClipsResponse]]:
+        """Remove clips, or whole streams, and every byte that tells of them."""
+
+    @_abc_1.abstractmethod
+    def SetRetention(
+        self,
+        request: _user_service_pb2.SetRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.SetRetentionResponse, _abc.Awaitable[_user_service_pb2.SetRetentionResponse]]:
+        """Say how long a stream keeps what it holds."""
+
+    @_abc_1.abstractmethod
+    def GetRetention(
+        self,
+        request: _user_service_pb2.GetRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.GetRetentionResponse, _abc.Awaitable[_user_service_pb2.GetRetentionResponse]]:
+        """How long a stream keeps what it holds."""
 
     @_abc_1.abstractmethod
     def CreateStream(

@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from memdb.types.arguments import checked_times
+from memdb.types.change import ErasureReport
 from memdb.types.checks import check_int
 from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX
+from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.clips import ack_from_proto
 from memdb.wire.moments import as_of_to_proto
+from memdb.wire.retention import (
+    erase_clips_from_proto,
+    erase_clips_request,
+    retention_from_proto,
+    retention_to_proto,
+)
 from memdb.wire.streams import gap_from_proto, ledger_from_proto, stream_from_proto
 from memdb_client._async_ingest import AsyncIngestWriter
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._clips import batches
-from memdb_client._options import RECONNECT_TIMEOUT_S, check_seconds
+from memdb_client._options import (
+    RECONNECT_TIMEOUT_S,
+    WHOLE_TIMEOUT_S,
+    Repeat,
+    check_seconds,
+)
 
 
 class AsyncStream:
@@ -93,6 +106,44 @@ class AsyncStream:
         )
         # sync: writer.open()
         return writer  # noqa: RET504 - the sync twin opens it first
+
+    async def set_retention(self, retention: Retention | None) -> None:
+        """Say how long the stream keeps what it holds; None: for ever."""
+        await self._rpc.call(
+            self._rpc.users.SetRetention,
+            user_pb.SetRetentionRequest(
+                user=self._user,
+                stream=self._name,
+                retention=retention_to_proto(as_retention(retention)),
+            ),
+        )
+
+    async def retention(self) -> Retention:
+        """The stream's policy."""
+        answer = await self._rpc.call(
+            self._rpc.users.GetRetention,
+            user_pb.GetRetentionRequest(user=self._user, stream=self._name),
+        )
+        return retention_from_proto(answer.retention)
+
+    async def erase(
+        self, *, start_ns: Time | None = None, end_ns: Time | None = None
+    ) -> ErasureReport:
+        """Remove every clip that touches the time range, or without one the whole stream."""
+        whole = start_ns is None and end_ns is None
+        answer = await self._rpc.call(
+            self._rpc.users.EraseClips,
+            erase_clips_request(
+                self._user,
+                stream=self._name,
+                start_ns=start_ns,
+                end_ns=end_ns,
+                whole_stream=whole,
+            ),
+            repeat=Repeat.UNSENT,
+            timeout_s=WHOLE_TIMEOUT_S,
+        )
+        return erase_clips_from_proto(self._user, answer)
 
     async def ledger(self, *, epoch: int = 0) -> Ledger:
         """What was received of ``epoch``; of a stream or user that does not exist yet, nothing

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from memdb.codecs.tensors import decode_tensor
-from memdb.errors import NotFound, Unavailable
+from memdb.errors import InvalidArgument, NotFound, Unavailable
 from memdb.text_encoder import find_text_encoder
 from memdb.types.arguments import (
     REVISION_MAX,
@@ -45,6 +45,7 @@ from memdb.wire.facts import (
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
 from memdb.wire.moments import as_of_to_proto
+from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.spaces import space_from_proto
 from memdb.wire.streams import stream_from_proto
 from memdb.wire.users import (
@@ -440,6 +441,30 @@ class AsyncUser:
             timeout_s=WHOLE_TIMEOUT_S,
         )
         return erasure_from_proto(self._id, answer)
+
+    async def erase_clips(
+        self,
+        clip_ids: Sequence[str] | None = None,
+        *,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+    ) -> ErasureReport:
+        """Remove the named clips, or those that touch a time range."""
+        if clip_ids is None and start_ns is None and end_ns is None:
+            raise InvalidArgument(
+                "name clips or a time range", reason="EMPTY", field="clip_ids", value=None
+            )
+        named = () if clip_ids is None else checked_clip_ids(clip_ids)
+        answer = await self._rpc.call(
+            self._rpc.users.EraseClips,
+            erase_clips_request(
+                self._id, stream=stream, start_ns=start_ns, end_ns=end_ns, clip_ids=named
+            ),
+            repeat=Repeat.UNSENT,
+            timeout_s=WHOLE_TIMEOUT_S,
+        )
+        return erase_clips_from_proto(self._id, answer)
 
     async def _feature(self, text: str | None, field: str, feature: Array | None) -> Array | None:
         """``feature``, or that of ``text`` when an encoder of the text space is installed."""

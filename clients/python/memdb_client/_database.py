@@ -8,9 +8,11 @@ from typing import Self
 
 from memdb.types.change import Verification
 from memdb.types.ids import check_id
+from memdb.types.retention import SweepReport
 from memdb.types.space import Space
 from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.retention import sweep_from_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto, verification_from_proto
 from memdb_client._options import WHOLE_TIMEOUT_S, Target
 from memdb_client._rpc import Rpc
@@ -66,6 +68,13 @@ class Database:
             self._rpc.databases.Verify, db_pb.VerifyRequest(), timeout_s=WHOLE_TIMEOUT_S
         )
         return verification_from_proto(answer)
+
+    def sweep(self) -> SweepReport:
+        """Give up what the policies of all streams say, as the server does by itself."""
+        answer = self._rpc.call(
+            self._rpc.databases.Sweep, db_pb.SweepRequest(), timeout_s=WHOLE_TIMEOUT_S
+        )
+        return sweep_from_proto(answer)
 
     def close(self) -> None:
         """End every call and the connection; afterwards calls raise `Unavailable` (``CLOSED``)."""

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from memdb.codecs.tensors import decode_tensor
-from memdb.errors import NotFound, Unavailable
+from memdb.errors import InvalidArgument, NotFound, Unavailable
 from memdb.text_encoder import find_text_encoder
 from memdb.types.arguments import (
     REVISION_MAX,
@@ -47,6 +47,7 @@ from memdb.wire.facts import (
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
 from memdb.wire.moments import as_of_to_proto
+from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.spaces import space_from_proto
 from memdb.wire.streams import stream_from_proto
 from memdb.wire.users import (
@@ -436,6 +437,30 @@ class User:
             timeout_s=WHOLE_TIMEOUT_S,
         )
         return erasure_from_proto(self._id, answer)
+
+    def erase_clips(
+        self,
+        clip_ids: Sequence[str] | None = None,
+        *,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+    ) -> ErasureReport:
+        """Remove the named clips, or those that touch a time range."""
+        if clip_ids is None and start_ns is None and end_ns is None:
+            raise InvalidArgument(
+                "name clips or a time range", reason="EMPTY", field="clip_ids", value=None
+            )
+        named = () if clip_ids is None else checked_clip_ids(clip_ids)
+        answer = self._rpc.call(
+            self._rpc.users.EraseClips,
+            erase_clips_request(
+                self._id, stream=stream, start_ns=start_ns, end_ns=end_ns, clip_ids=named
+            ),
+            repeat=Repeat.UNSENT,
+            timeout_s=WHOLE_TIMEOUT_S,
+        )
+        return erase_clips_from_proto(self._id, answer)
 
     def _feature(self, text: str | None, field: str, feature: Array | None) -> Array | None:
         """``feature``, or that of ``text`` when an encoder of the text space is installed."""

@@ -31,6 +31,8 @@ def clip_rows(numbers: list[int], birth: int, *, sealed: bool = True, seed: int 
         sealed=np.full(count, sealed),
         birth=np.full(count, birth, np.uint64),
         death=np.full(count, ALIVE, np.uint64),
+        short_memory_bytes=np.full(count, 100, np.uint32),
+        keyframe_bytes=np.full(count, 10, np.uint32),
         vectors=prepared_rows(vectors(count, seed), cosine=True),
     )
 

@@ -1,0 +1,137 @@
+"""Erasing clips and streams of a user: all that tells of them goes, and no byte of it stays in our
+files.
+
+::
+
+    BeginErasure     what is to go, in one commit: from here on a crash only delays it
+    RemoveClips ...  clips with all that is derived of them, so many for each commit
+    RemoveStream     streams that are to go whole
+    compaction       the environment is made anew of what is left (the user is closed meanwhile)
+    EndErasure       the erasure is over
+
+What a crash cuts short is taken up again when the user is next opened (`memdb.engine.users`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from memdb import failpoints
+from memdb.engine.applied import Outcome, Removed
+from memdb.engine.memory import UserMemory
+from memdb.engine.view import View
+from memdb.errors import MemdbError, NotFound
+from memdb.index.partition import Filter
+from memdb.store.idents import IdKind, make_id
+from memdb.store.records import ErasureRecord, unpack
+from memdb.store.schema import META_ERASURE, Table
+from memdb.types.change import ErasureReport
+from memdb.types.operation import EndErasure, Operation, RemoveClips, RemoveStream
+
+BATCH_CLIPS: Final = 64
+"""Clips of one commit: other writes of the user come in between."""
+
+
+def remove_begun(memory: UserMemory, record: ErasureRecord) -> ErasureReport:
+    """Remove what an erasure that was begun names; its bytes stay in freed pages."""
+    clip_ids, fact_ids, size = _remove(memory, record)
+    streams = _remove_streams(memory, record.streams)
+    failpoints.hit("erasure.before_compaction")
+    user = memory.view.state.user
+    return ErasureReport(user, len(clip_ids), 0, 0, size, clip_ids, fact_ids, streams)
+
+
+def end(memory: UserMemory) -> None:
+    """Note that an erasure is over."""
+    failpoints.hit("erasure.after_compaction")
+    one(memory.write([EndErasure()]))
+
+
+def pending(memory: UserMemory) -> ErasureRecord | None:
+    """The erasure that has not ended."""
+    with memory.environment.read() as txn:
+        stored = txn.get(Table.META, META_ERASURE)
+        return None if stored is None else unpack(Table.META, META_ERASURE, stored, ErasureRecord)
+
+
+def clips_of(view: View, stream: str | None, start_ns: int | None, end_ns: int | None) -> list[int]:
+    """Numbers of the clips, at any revision, that touch [start_ns, end_ns) of a stream or of all.
+
+    Raises `NotFound` (``STREAM_NOT_FOUND``).
+    """
+    stream_nos = view.stream_nos(None if stream is None else (stream,))
+    found: set[int] = set()
+    for partition in view.partitions.values():
+        column = partition.columns
+        # Every version, current or not: what an earlier version said of that time goes as well.
+        allowed = partition.allowed(Filter(stream_nos, start_ns, end_ns), None, every_version=True)
+        rows = np.ones(partition.rows, bool) if allowed is None else allowed
+        found.update(column["clip_no"][rows].tolist())
+    return sorted(found)
+
+
+def one(outcomes: list[Outcome]) -> Outcome:
+    """The only outcome, or raises its error."""
+    (outcome,) = outcomes
+    if isinstance(outcome, MemdbError):
+        raise outcome
+    return outcome
+
+
+def in_batches(
+    memory: UserMemory, clip_nos: Sequence[int], operation: Callable[[tuple[int, ...]], Operation]
+) -> list[Removed]:
+    """Commit an operation on some clips at a time; what each removed."""
+    taken: list[Removed] = []
+    for begin in range(0, len(clip_nos), BATCH_CLIPS):
+        batch = tuple(clip_nos[begin : begin + BATCH_CLIPS])
+        outcome = one(memory.write([operation(batch)]))
+        assert isinstance(outcome, Removed), "what a removal gives"
+        taken.append(outcome)
+        failpoints.hit("erasure.batch")
+    return taken
+
+
+def _remove(
+    memory: UserMemory, record: ErasureRecord
+) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Remove the clips; (ids of those there were, ids of facts that lost evidence, bytes)."""
+    clip_nos = list(record.clip_nos)
+    for stream in record.streams:
+        try:
+            clip_nos += clips_of(memory.view, stream, None, None)
+        except NotFound:
+            continue  # it went before a crash
+    taken = in_batches(
+        memory, list(dict.fromkeys(clip_nos)), lambda batch: RemoveClips(batch, is_erasure=True)
+    )
+    key = memory.view.state.id_key
+    return (
+        tuple(make_id(key, IdKind.CLIP, no) for removed in taken for no in removed.clip_nos),
+        tuple(dict.fromkeys(fact_id for removed in taken for fact_id in removed.fact_ids)),
+        sum(removed.size for removed in taken),
+    )
+
+
+def _remove_streams(memory: UserMemory, streams: Sequence[str]) -> tuple[str, ...]:
+    gone: list[str] = []
+    for stream in streams:
+        while True:
+            outcome = memory.write([RemoveStream(stream)])[0]
+            if isinstance(outcome, NotFound):
+                break
+            if isinstance(outcome, MemdbError) and outcome.reason == "STREAM_NOT_EMPTY":
+                # A clip came meanwhile; its agent has not heard yet that the stream is gone.
+                in_batches(
+                    memory,
+                    clips_of(memory.view, stream, None, None),
+                    lambda batch: RemoveClips(batch, is_erasure=True),
+                )
+                continue
+            one([outcome])
+            gone.append(stream)
+            break
+    return tuple(gone)

@@ -1,0 +1,101 @@
+"""Making an environment anew from what is alive in it, so that no freed page keeps what was removed.
+
+LMDB never clears a page that it frees, and a copy of its pages may carry the unused part of each
+along.  So the entries are put, in order, into a new file, which then takes the place of the old::
+
+    DIR/.new-data.mdb   written and synced   ─rename─▶   DIR/data.mdb
+
+A crash leaves the old file or the new one; a half-made one is removed at the next compaction and by
+`sweep`.  The environment must not be open meanwhile.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from memdb import failpoints
+from memdb.errors import DataLoss, ResourceExhausted
+from memdb.store.environment import DATA_FILE
+from memdb.store.files import sync_directory, sync_file
+from memdb.store.schema import Table
+
+NEW_FILE: Final = ".new-data.mdb"
+_TXN_BYTES: Final = 32 << 20
+"""Bytes of one transaction of the copy."""
+_MAP_SPARE: Final = 64 << 20
+
+
+def compact(path: Path) -> int:
+    """Compact the environment in directory ``path``; the bytes that the file shrank by.
+
+    Raises `DataLoss` (``CORRUPTED``) when the old cannot be read, `ResourceExhausted`
+    (``DISK_FULL``); the old stays as it was then.
+    """
+    old, new = path / DATA_FILE, path / NEW_FILE
+    sweep(path)
+    size = old.stat().st_size
+    if shutil.disk_usage(path).free < size:
+        raise ResourceExhausted(
+            "a compaction needs the room of what it compacts",
+            reason="DISK_FULL",
+            field="free_bytes",
+            value=shutil.disk_usage(path).free,
+        )
+    try:
+        _copy(path, new, size)
+    except lmdb.Error as error:
+        sweep(path)
+        raise DataLoss(
+            f"LMDB found damage: {error}", reason="CORRUPTED", field=path.name
+        ) from error
+    sync_file(new)
+    failpoints.hit("compact.before_rename")
+    new.rename(old)
+    failpoints.hit("compact.after_rename")
+    sync_directory(path)
+    return size - old.stat().st_size
+
+
+def sweep(path: Path) -> None:
+    """Remove what a crash in the middle of a compaction left."""
+    (path / NEW_FILE).unlink(missing_ok=True)
+
+
+def _copy(path: Path, new: Path, size: int) -> None:
+    tables = len(Table) + 1
+    with (
+        lmdb.open(str(path), map_size=size, max_dbs=tables, create=False, lock=True) as source,
+        lmdb.open(
+            str(new),
+            map_size=2 * size + _MAP_SPARE,
+            max_dbs=tables,
+            subdir=False,
+            lock=False,
+            sync=False,  # synced as a whole before it counts
+            mode=0o600,
+        ) as target,
+        source.begin(buffers=True) as reading,
+    ):
+        with reading.cursor() as names:
+            known = [bytes(name) for name in names.iternext(keys=True, values=False)]
+        for name in known:
+            source_table = source.open_db(name, txn=reading, create=False)
+            target_table = target.open_db(name, create=True)
+            writing = target.begin(write=True)
+            try:
+                pending = 0
+                with reading.cursor(source_table) as entries:
+                    for key, value in entries.iternext(keys=True, values=True):
+                        writing.put(key, value, db=target_table, append=True)
+                        pending += len(value)
+                        if pending > _TXN_BYTES:
+                            writing.commit()
+                            writing = target.begin(write=True)
+                            pending = 0
+                writing.commit()
+            finally:
+                writing.abort()  # no effect after a commit

@@ -1,0 +1,251 @@
+"""What a sweep gives up: ages, counts and bytes; clocks that jump; history and snapshots."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdb import FailedPrecondition, Keyframe, MemdbError, Retention, Utterance
+from memdb.clock import ManualClock
+from memdb.config import EngineConfig
+from memdb.engine import retention
+from memdb.engine.database import EmbeddedDatabase
+from memdb.index import partition, text
+from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
+
+DAY_NS = 86_400 * SECOND_NS
+MEMORY = np.ones((16, 8), np.float16)
+
+
+def filled(db: EmbeddedDatabase, count: int) -> None:
+    """Clips of ten seconds that end before the newest commit, with 256 + 4 bytes each."""
+    door = db.user("alice").stream("door", space="cam")
+    door.write_many(
+        [
+            clip(
+                seq,
+                short_memory=MEMORY,
+                keyframes=(Keyframe(seq, b"jpeg"),),
+                transcript=(Utterance(seq, seq + 1, f"word{seq}"),),
+            )
+            for seq in range(count)
+        ]
+    )
+
+
+def seqs(db: EmbeddedDatabase) -> list[int]:
+    return [found.seq for found in db.user("alice").clips(limit=1000)]
+
+
+def set_to(clock: ManualClock, now_ns: int) -> None:
+    clock.advance(now_ns - clock.now_ns())
+
+
+@pytest.mark.parametrize(
+    ("policy", "taken"),
+    [
+        (Retention(max_clips=3), (7, 0, 0)),
+        (Retention(max_clips=30), (0, 0, 0)),
+        (Retention(max_bytes=10 * 260), (0, 0, 0)),
+        (Retention(max_bytes=10 * 260 - 1), (0, 1, 0)),
+        (Retention(max_bytes=10 * 4), (0, 10, 0)),
+        (Retention(max_bytes=10 * 4 - 1), (0, 10, 1)),
+        (Retention(max_bytes=0), (0, 10, 10)),
+        (Retention(max_clips=4, max_bytes=0), (6, 4, 4)),
+    ],
+)
+def test_counts_and_bytes_take_the_oldest_first(
+    db: EmbeddedDatabase, policy: Retention, taken: tuple[int, int, int]
+) -> None:
+    filled(db, 10)
+    door = db.user("alice").stream("door")
+    door.set_retention(policy)
+    report = db.sweep()
+    assert (report.clips, report.short_memories, report.keyframes) == taken
+    assert seqs(db) == list(range(taken[0], 10))
+    with_frames = [found.seq for found in db.user("alice").clips() if found.keyframes]
+    assert with_frames == list(range(taken[0] + taken[2], 10))
+    assert db.sweep().bytes_removed == 0
+    assert db.verify().ok
+
+
+def test_ages_count_from_the_end_of_a_clip(db: EmbeddedDatabase, clock: ManualClock) -> None:
+    set_to(clock, 1000 * SECOND_NS)
+    filled(db, 10)
+    door = db.user("alice").stream("door")
+    door.set_retention(Retention(max_age_s=980, keyframes_age_s=960, short_memory_age_s=940))
+    report = db.sweep()
+    # At 1000 s: ended by 20 s, by 40 s, by 60 s.
+    assert (report.clips, report.keyframes, report.short_memories) == (2, 2, 4)
+    assert seqs(db) == list(range(2, 10))
+    assert db.verify().ok
+
+
+@pytest.mark.parametrize("jump_ns", [10 * 365 * DAY_NS, -10 * 365 * DAY_NS])
+def test_a_clock_that_jumps_wipes_nothing(
+    db: EmbeddedDatabase, clock: ManualClock, jump_ns: int
+) -> None:
+    set_to(clock, 40 * 365 * DAY_NS)
+    door = db.user("alice").stream("door", space="cam")
+    now_ns = clock.now_ns()
+    door.write_many(
+        [
+            clip(seq, start_ns=now_ns - seq * DAY_NS, end_ns=now_ns - seq * DAY_NS + 1)
+            for seq in range(20)
+        ]
+    )
+    door.set_retention(Retention(max_age_s=30 * 86_400))
+    assert db.sweep().clips == 0
+    clock.advance(jump_ns)
+    for _ in range(5):
+        assert db.sweep().clips == 0
+    if jump_ns < 0:
+        return
+    # It goes on by a day and an hour with each sweep: an operator has days to notice.
+    for _ in range(12):
+        db.sweep()
+    assert 0 < len(seqs(db)) < 20
+
+
+def test_age_takes_a_share_at_a_time(
+    db: EmbeddedDatabase, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CLIPS_MIN", 4)
+    set_to(clock, 1000 * SECOND_NS)
+    filled(db, 40)
+    db.user("alice").stream("door").set_retention(Retention(max_age_s=1))
+    assert [db.sweep().clips for _ in range(3)] == [10, 7, 5]
+
+
+def test_history_is_collected_but_for_snapshots_and_says_so(
+    folder: Path, clock: ManualClock
+) -> None:
+    config = EngineConfig(
+        map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20, open_history_s=3600
+    )
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        door = user.stream("door", space="cam")
+        for version in range(1, 7):
+            door.write(
+                clip(
+                    0,
+                    end_ns=version * SECOND_NS,
+                    sealed=version == 6,
+                    transcript=(Utterance(0, 1, f"version{version}"),),
+                )
+            )
+            if version == 3:
+                snapshot = user.snapshot("kept", ttl_s=86_400)
+        assert db.sweep().versions == 0
+        clock.advance(2 * 3600 * SECOND_NS)
+        user.put("time", "goes on")
+        assert db.sweep().versions == 4
+        assert user.clips(as_of=snapshot)[0].end_ns == 3 * SECOND_NS
+        assert user.clips()[0].end_ns == 6 * SECOND_NS
+        assert [
+            hit.clip.end_ns for hit in user.recall("version3", as_of=snapshot).hits if hit.clip
+        ] == [3 * SECOND_NS]
+        for revision in (1, 2, 5):
+            with pytest.raises(FailedPrecondition) as collected:
+                user.clips(as_of=revision)
+            assert collected.value.reason == "HISTORY_COLLECTED"
+        assert db.verify().ok
+        assert [change.clip is None for change in user.changes() if change.kind == "clip"] == [
+            True, True, False, True, True, False,
+        ]  # fmt: skip
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        assert db.user("alice").clips(as_of="kept")[0].end_ns == 3 * SECOND_NS
+        with pytest.raises(FailedPrecondition):
+            db.user("alice").clips(as_of=1)
+        assert db.verify().ok
+
+
+def test_what_is_removed_takes_no_memory_for_ever(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition, "REMOVED_ROWS_MAX", 16)
+    monkeypatch.setattr(text, "GONE_MAX", 16)
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write(clip(0))
+    door.set_retention(Retention(max_clips=10))
+    for first in range(1, 200, 20):
+        door.write_many(
+            [
+                clip(seq, transcript=(Utterance(seq, seq + 1, f"word{seq}"),))
+                for seq in range(first, first + 20)
+            ]
+        )
+        # A growing clip is open while rows move.
+        door.write(clip(1000, sealed=False, end_ns=(10_010 + first) * SECOND_NS))
+        db.sweep()
+        kept = [found.seq for found in user.clips() if found.seq < 1000]
+        assert kept == list(range(first + 10, first + 20))
+        for seq in kept:
+            assert user.ground(vector(seq), limit=1).hits[0].clip.seq == seq
+            assert user.recall(f"word{seq}").hits[0].clip is not None
+        assert user.recall(f"word{first}").hits == ()
+    with user.memory() as memory:
+        assert memory.view.partitions[0].rows < 100
+        assert len(memory.view.texts.postings) < 100
+    assert db.verify().ok
+
+
+def test_readers_and_writers_go_on_while_a_sweep_removes(db: EmbeddedDatabase) -> None:
+    filled(db, 300)
+    user = db.user("alice")
+    door = user.stream("door")
+    door.set_retention(Retention(max_clips=20, max_bytes=0))
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def reads() -> None:
+        while not stop.is_set():
+            try:
+                assert len(user.ground(vector(1), limit=10).hits) == 10
+                user.clips(limit=50)
+                user.recall("word5")
+                user.changes(limit=100)
+            except (MemdbError, AssertionError) as error:
+                errors.append(error)
+                return
+
+    def writes() -> None:
+        seq = 300
+        while not stop.is_set():
+            door.write(clip(seq))
+            seq += 1
+
+    threads = [threading.Thread(target=reads) for _ in range(2)] + [threading.Thread(target=writes)]
+    for thread in threads:
+        thread.start()
+    for _ in range(10):
+        db.sweep()
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    db.sweep()
+    assert len(seqs(db)) == 20
+    assert db.verify().ok
+
+
+def test_policies_and_marks_outlive_a_restart(folder: Path, clock: ManualClock) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        filled(db, 5)
+        db.user("alice").stream("door").set_retention(Retention(max_clips=2))
+        db.sweep()
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert db.user("alice").stream("door").retention() == Retention(max_clips=2)
+        assert seqs(db) == [3, 4]
+        assert db.user("alice").stream("door").gaps() == []
+        assert db.user("alice").stream("door").write(clip(0)).duplicate
+        db.user("alice").stream("door").write_many([clip(5), clip(6)])
+        assert db.sweep().clips == 2
+        assert db.verify().ok
