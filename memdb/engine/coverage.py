@@ -74,6 +74,12 @@ class EpochCoverage:
         # the two, or in both, never in neither.
         self.open_gaps = [*self.open_gaps[:place], *parts, *self.open_gaps[place + 1 :]]
 
+    def is_missing(self, seq: int) -> bool:
+        """Whether the number has not come, though a later one has."""
+        gaps = self.open_gaps
+        place = bisect_right(gaps, seq, key=attrgetter("first_seq")) - 1
+        return place >= 0 and seq <= gaps[place].last_seq
+
     def seal(self, seq: int, end_ns: int | None) -> None:
         """Note that a clip is finished."""
         if seq > self.sealed_seq:

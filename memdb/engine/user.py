@@ -10,7 +10,7 @@ from typing import Any
 
 from memdb.clock import Clock
 from memdb.codecs.tensors import decode_tensor, encode_checked
-from memdb.engine import recall, watch
+from memdb.engine import lateness, recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.apply_clip import check_clip
 from memdb.engine.erasure import clips_to_erase, erase_parts
@@ -169,7 +169,13 @@ class EmbeddedUser:
             return []
         if not self._catalog.has_user(self._id):
             self._check_first_write(operations[0])
-        return self._write(list(operations), create=True, queued=queued)  # type: ignore[return-value]
+        with self._users.use(self._id, create=True) as memory:
+            refusals = lateness.refusals(memory.view, operations)
+            if not any(refusals):
+                return memory.write(list(operations), queued)  # type: ignore[return-value]
+            taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
+            done = iter(memory.write(list(taken), queued))
+        return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]
 
     def clips(
         self,
@@ -565,15 +571,9 @@ class EmbeddedUser:
             raise outcome
         return outcome
 
-    def _write(
-        self,
-        operations: list[Operation],
-        *,
-        create: bool,
-        queued: Callable[[], None] | None = None,
-    ) -> list[Outcome]:
+    def _write(self, operations: list[Operation], *, create: bool) -> list[Outcome]:
         with self._users.use(self._id, create=create) as memory:
-            return memory.write(operations, queued)
+            return memory.write(operations)
 
     def _check_first_write(self, operation: WriteClip) -> None:
         """A refused first write must not leave a user behind."""

@@ -51,6 +51,11 @@ LIMIT_MAX: Final = 1000
 STREAMS_FILTER_MAX: Final = 1000
 """Streams named in one filter."""
 SEQ_MAX: Final = 2**63 - 1
+LATE_SEQ_MAX: Final = 1 << 20
+"""How far behind the newest clip of its epoch a missing number may still be filled in: 36 days of
+3-second clips."""
+GAPS_MAX: Final = 10_000
+"""Gaps of one epoch."""
 EPOCH_MAX: Final = 2**32 - 1
 TIME_NS_MIN: Final = -(2**62)
 TIME_NS_MAX: Final = 2**62

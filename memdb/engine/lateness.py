@@ -1,0 +1,48 @@
+"""How late a clip may come, and how much of an epoch may be missing.
+
+A number that was skipped may be filled in later, in any order: what is missing is kept as gaps.  To
+keep that bounded, a missing number is refused once it is `LATE_SEQ_MAX` behind the newest, and a
+number that would open one gap more than `GAPS_MAX` of its epoch is refused too.  A clip that was
+stored is acknowledged however late it comes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memdb.engine.view import View
+from memdb.errors import FailedPrecondition, MemdbError, ResourceExhausted
+from memdb.types.limits import GAPS_MAX, LATE_SEQ_MAX
+from memdb.types.operation import WriteClip
+
+
+def refusals(view: View, operations: Sequence[WriteClip]) -> list[MemdbError | None]:
+    """Why each clip is refused, None where it is not.
+
+    `FailedPrecondition` (``TOO_LATE``), `ResourceExhausted` (``QUOTA``), field ``clip.seq``.
+    """
+    return [_refusal(view, operation) for operation in operations]
+
+
+def _refusal(view: View, operation: WriteClip) -> MemdbError | None:
+    stream = view.state.streams.get(operation.stream)
+    seq = operation.clip.seq
+    coverage = None if stream is None else view.coverage.find(stream.no, operation.clip.epoch)
+    newest = -1 if coverage is None else coverage.newest_seq
+    if seq == newest + 1:
+        return None
+    if coverage is not None and seq <= newest - LATE_SEQ_MAX and coverage.is_missing(seq):
+        return FailedPrecondition(
+            f"more than {LATE_SEQ_MAX} numbers behind the newest clip of its epoch, {newest}",
+            reason="TOO_LATE",
+            field="clip.seq",
+            value=seq,
+        )
+    if seq > newest and coverage is not None and len(coverage.open_gaps) >= GAPS_MAX:
+        return ResourceExhausted(
+            f"the epoch has {GAPS_MAX} gaps: begin another",
+            reason="QUOTA",
+            field="clip.seq",
+            value=seq,
+        )
+    return None
