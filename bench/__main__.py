@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.report import Setup, text
 
-WORKLOADS = ("ingest", "ground", "snapshot", "restart", "memory", "churn", "users")
+WORKLOADS = ("ingest", "ground", "snapshot", "restart", "memory", "churn", "users", "streams")
 
 
 def main(arguments: list[str] | None = None) -> int:

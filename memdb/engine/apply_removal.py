@@ -63,6 +63,7 @@ def remove_clips(
         first = versions[0].birth
         stone = LedgerRecord(clip_no, first, True, b"", draft.revision, *times)
         txn.put(Table.LEDGER, key, pack(key, stone))
+        draft.stones += 1
         removed.append(clip_no)
         applied.effects.removed.append(RemovedClip(record.space_no, clip_no))
         kind = "erase" if operation.is_erasure else "expire"
@@ -178,6 +179,7 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
     del draft.streams[operation.stream]
     draft.removed_streams += 1
     draft.removed_numbers += len(rows)
+    draft.stones -= len(rows)
     applied.effects.removed_streams.append(stream.no)
     # By number: the name is what is being erased.
     applied.entries.append(LogEntry("remove-stream", no=stream.no))

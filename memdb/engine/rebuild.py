@@ -145,7 +145,8 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
             for index, (clip_no, birth) in enumerate(numbers)
         )
     expect_entries(txn, Table.VECTORS, found)
-    arrivals.extend((stone.birth, stone.clip_no, True, stone) for stone in _stones(txn))
+    if state.counters.stones:
+        arrivals.extend((stone.birth, stone.clip_no, True, stone) for stone in _stones(txn))
     coverage = Coverage()
     for birth, _, first, arrived in sorted(arrivals, key=lambda arrival: arrival[:2]):
         epoch = coverage.epoch(arrived.stream_no, arrived.epoch)

@@ -81,6 +81,7 @@ class Draft:
         self.text_space_no = state.counters.text_space_no
         self.removed_streams = state.counters.removed_streams
         self.removed_numbers = state.counters.removed_numbers
+        self.stones = state.counters.stones
         self.retention = dict(state.retention)
         self.sweep_ns = state.sweep_ns
         self.collected = state.collected
@@ -97,6 +98,7 @@ class Draft:
             self.text_space_no,
             self.removed_streams,
             self.removed_numbers,
+            self.stones,
         )
 
     def state(self) -> UserState:

@@ -43,6 +43,8 @@ class CountersRecord(Record, frozen=True):
     removed_streams: int = 0
     removed_numbers: int = 0
     """Ledger rows that went with their streams."""
+    stones: int = 0
+    """Ledger rows of clips that were removed."""
 
 
 class SpaceRecord(Record, frozen=True):

@@ -18,8 +18,9 @@ from memdb.wire.ingest import Part
 
 WINDOW_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of unacknowledged clips that a writer holds; one clip always fits."""
-MESSAGE_BYTES: Final = 1280 * 1024
-"""Bytes that one message of several clips may have; bounded, so that acknowledgements keep coming."""
+MESSAGE_BYTES: Final = 1_040_000
+"""Bytes that one message of several clips may have: bounded, so that acknowledgements keep coming, and
+below what the allocators on both ends map anew for each message."""
 ACKS_KEPT_MAX: Final = 65_536
 """Acknowledgements kept for the next `flush`; a writer that never flushes forgets the oldest."""
 
