@@ -34,9 +34,9 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 class EngineConfig:
     """How the engine uses memory and disk."""
 
-    open_users_max: int = 512
+    open_users_max: int = 2048
     """Users whose environment and indexes are held open; the least recently used is closed above
-    it."""
+    it.  Fewer where the limit on open files does not allow so many."""
     map_bytes_initial: int = 16 << 30
     """Address space reserved for a user's LMDB map; sparse, grown by doubling."""
     map_bytes_max: int = 1 << 40

@@ -68,12 +68,13 @@ def run(options: argparse.Namespace) -> int:
     # would say comes back as an error anyhow.  It reads this once, when it is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # The engine and gRPC are loaded only now: `memdb --help` stays quick.
-    from memdb.server.allocator import collect_seldom, keep_memory
     from memdb.server.app import serve
     from memdb.server.logs import configure_logging
+    from memdb.server.process import collect_seldom, keep_memory, raise_file_limit
 
     keep_memory()
     collect_seldom()
+    raise_file_limit()
     configure_logging(config.server.log_level)
     serve(config)
     return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from memdb.clock import Clock
 from memdb.config import EngineConfig
@@ -18,6 +20,17 @@ from memdb.errors import FailedPrecondition, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
+
+FILES_PER_USER: Final = 3
+"""Descriptors of an open environment: its data, that again for synced writes, and its lock."""
+_FILES_SPARE: Final = 96
+"""For connections, libraries, and users that are used while many are open."""
+
+
+def _room() -> int:
+    """Users for which the limit on open files leaves room; at least one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (soft - _FILES_SPARE) // (FILES_PER_USER + 1))
 
 
 @dataclass(slots=True)
@@ -44,6 +57,7 @@ class Users:
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._closed = False
         self._pid = os.getpid()
+        self._open_max = min(config.open_users_max, _room())
 
     @contextmanager
     def use(self, user: str, *, create: bool = False) -> Iterator[UserMemory]:
@@ -163,7 +177,7 @@ class Users:
     def _evict(self) -> None:
         """Close the least recently used users above the limit."""
         with self._lock:
-            excess = len(self._slots) - self._config.open_users_max
+            excess = len(self._slots) - self._open_max
             if excess <= 0:
                 return
             victims = [(user, slot) for user, slot in self._slots.items() if slot.users == 0][

@@ -99,8 +99,9 @@ def _partition(view: View, space_no: int, expected: PartitionView | None) -> Ite
 def _texts(running: TextView, expected: TextView, revision: int) -> Iterator[str]:
     def documents(texts: TextView) -> list[tuple[int, ...]]:
         born = _born(texts.columns, revision)
-        names = ("kind", "no", "index", "birth", "death", "length")
+        names = ("kind", "no", "index", "birth", "death")
         columns = [_at(texts.columns, name, born, revision).tolist() for name in names]
+        columns.append(texts.words.known(texts.documents)[1][born].tolist())
         return sorted(zip(*columns, strict=True))
 
     if documents(running) != documents(expected):

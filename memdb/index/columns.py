@@ -1,9 +1,9 @@
 """Columns beside a matrix: what filters ask of a row, as growing numpy arrays.
 
 Readers hold views of the first n entries; growth copies, so their views stay as they were.  Changed
-in place are ``death``, from `ALIVE` to a revision later than any published one, so a reader at an
-earlier revision decides the same before and after; and what a removal takes away, which shall be
-gone at every revision.
+in place is only ``death``, from `ALIVE` to a revision later than any published one, so a reader at
+an earlier revision decides the same before and after.  A removal, which changes what was at every
+revision, copies: a view that a reader holds stays of one piece.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Columns:
         self._arrays[name][row] = value
 
     def end_ever(self, rows: Array) -> None:
-        """Make rows such that were never there, at any revision."""
+        """Make rows such that were never there, at any revision; views stay as they are."""
+        self._arrays |= {name: self._arrays[name].copy() for name in ("birth", "death")}
         self.set("death", rows, 0)
         self.set("birth", rows, int(ALIVE))
 
@@ -59,6 +60,7 @@ class Columns:
 
         name: the column of numbers.
         """
+        self._arrays["death"] = self._arrays["death"].copy()
         columns = self.views()
         by_number: dict[int, list[int]] = {}
         for row in rows.tolist():

@@ -10,8 +10,6 @@ depend on what came later.
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +20,7 @@ from memdb.index import flat
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_rows
 from memdb.index.matrix import Matrix
+from memdb.index.words import Words, words
 from memdb.types.arrays import Array
 
 _K1: Final = 1.2
@@ -30,13 +29,6 @@ _SEMANTIC_WEIGHT: Final = 0.6
 FACT: Final = 1
 """Kind of a document that is a fact, as in `memdb.store.schema`."""
 GONE_MAX: Final = 4096
-_WORD: Final = re.compile(r"[^\W_]+")  # \w is `str.isalnum` and the underscore
-
-
-def words(text: str) -> list[str]:
-    """Lower-case runs of letters and digits; the possessive ``'s`` is dropped."""
-    text = text.lower().replace("'s", " ").replace("\u2019s", " ")
-    return _WORD.findall(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +69,7 @@ class TextView:
     columns: dict[str, Array]
     features: dict[int, tuple[Matrix, int, Array]]
     """space_no -> matrix, its rows, and the document of each row."""
-    postings: dict[str, list[tuple[int, int]]]
-    """word -> (document, occurrences); readers stop at ``documents``."""
+    words: Words
 
     def search(
         self, question: str, feature: Array | None, space_no: int | None, limit: int, as_of: int
@@ -135,10 +126,10 @@ class TextView:
         total = int(np.count_nonzero(alive))
         if total == 0:
             return scores
-        lengths = self.columns["length"]
+        postings, lengths = self.words.known(self.documents)
         mean = float(lengths[alive].mean()) or 1.0
         for word in dict.fromkeys(words(question)):
-            posted = self.postings.get(word)
+            posted = postings.get(word)
             if not posted:
                 continue
             pairs = np.array(posted, np.int64)
@@ -165,9 +156,8 @@ class TextIndex:
             death=np.uint64,
             start_ns=np.int64,
             stream_no=np.uint32,
-            length=np.uint32,
         )
-        self._postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._words = Words()
         self._features: dict[int, tuple[Matrix, Columns]] = {}
         self._current: dict[tuple[int, int], list[int]] = {}
         self._gone: set[int] = set()
@@ -178,7 +168,6 @@ class TextIndex:
         if not documents:
             return
         first = self._columns.rows
-        counted = [Counter(words(document.text)) for document in documents]
         self._columns.append(
             kind=np.array([document.kind for document in documents]),
             no=np.array([document.no for document in documents], np.uint64),
@@ -187,11 +176,9 @@ class TextIndex:
             death=np.array([document.death for document in documents], np.uint64),
             start_ns=np.array([document.start_ns for document in documents]),
             stream_no=np.array([document.stream_no for document in documents]),
-            length=np.array([count.total() for count in counted]),
         )
-        for row, (document, count) in enumerate(zip(documents, counted, strict=True), first):
-            for word, occurrences in count.items():
-                self._postings[word].append((row, occurrences))
+        self._words.add(document.text for document in documents)
+        for row, document in enumerate(documents, first):
             if document.feature is not None and document.space_no is not None:
                 self._add_feature(row, document.space_no, document.feature)
             if document.death == int(ALIVE):
@@ -243,12 +230,7 @@ class TextIndex:
         there = self._columns.views()["birth"] != ALIVE
         places = np.cumsum(there) - 1
         self._gone = set()
-        postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-        for word, posted in self._postings.items():
-            kept = [(int(places[row]), occurrences) for row, occurrences in posted if there[row]]
-            if kept:
-                postings[word] = kept
-        self._postings = postings
+        self._words = self._words.without(there, places)
         self._columns = self._columns.kept(np.flatnonzero(there))
         self._current = {
             key: [int(places[row]) for row in rows] for key, rows in self._current.items()
@@ -271,5 +253,5 @@ class TextIndex:
                 space_no: (matrix, matrix.rows, documents.views()["document"])
                 for space_no, (matrix, documents) in self._features.items()
             },
-            self._postings,
+            self._words,
         )

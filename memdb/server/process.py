@@ -1,7 +1,8 @@
-"""Keeping memory between messages.
+"""What a process that serves asks of the system: its allocator, its collector, its open files.
 
-A clip is 200 KB and a message of clips up to 2 MB.  By default glibc maps such blocks anew each
-time, and every page of a fresh map costs a fault when it is first written: measured on an ingest
+Keeping memory between messages: a clip is 200 KB and a message of clips up to 1 MB.  By default
+glibc maps such blocks anew each time, and every page of a fresh map costs a fault when it is first
+written: measured on an ingest
 stream of 16-frame clips, half of the server's system time.  Told to serve them from its heap and
 to keep up to `KEPT_BYTES` of it when they are freed, it uses the same pages again.
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import resource
+from contextlib import suppress
 from typing import Final
 
 MAPPED_BYTES_MIN: Final = 1 << 20
@@ -40,6 +43,18 @@ def collect_seldom() -> None:
     that walk over everything there is: seen as first answers of 90 ms instead of 30.
     """
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def raise_file_limit() -> int:
+    """Let the process open as many files as the system lets it ask for; how many that is.
+
+    Every open user takes `memdb.engine.users.FILES_PER_USER`.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # a hard limit beyond what the kernel takes
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def keep_memory() -> bool:
