@@ -74,6 +74,10 @@ class EpochCoverage:
         # the two, or in both, never in neither.
         self.open_gaps = [*self.open_gaps[:place], *parts, *self.open_gaps[place + 1 :]]
 
+    def has(self, seq: int) -> bool:
+        """Whether the number has come."""
+        return seq <= self.newest_seq and not self.is_missing(seq)
+
     def is_missing(self, seq: int) -> bool:
         """Whether the number has not come, though a later one has."""
         gaps = self.open_gaps

@@ -16,7 +16,7 @@ from memdb.codecs.tensors import decode_tensor
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.policies import select
 from memdb.engine.view import View
-from memdb.errors import InvalidArgument
+from memdb.errors import DataLoss, InvalidArgument
 from memdb.index.late_interaction import max_sim
 from memdb.index.partition import Filter, PartitionView
 from memdb.store import clips
@@ -28,6 +28,7 @@ from memdb.types.clip import StoredClip
 from memdb.types.grounding import FALLBACKS, POLICIES, Grounding, Hit, Span
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.stream import Gap
 from memdb.types.times import Time
 
 
@@ -108,7 +109,7 @@ def ground(
         for stream in view.state.streams.values()
         if stream.space_no == space_no and (stream_nos is None or stream.no in stream_nos)
     }
-    gaps = tuple(view.coverage.gaps(names, revision, question.start_ns, question.end_ns))
+    gaps = tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
     if space_no is not None:
         space = view.state.spaces[space_no]
         check_dim(question.feature, space.dim, "question_feature")
@@ -143,16 +144,19 @@ def ground(
             fallback = "recent" if len(rows) else "none"
         first = question.rerank
         size = AnswerSize(question.answer_bytes_max)
+        damaged: list[Gap] = []
         hits: list[Hit] = []
         if question.tokens is not None:
-            hits += _reranked(txn, view, partition, question, size, rows[:first], scores[:first])
-        hits += [
-            Hit(size.add(_load(txn, view, partition, int(row), question)), float(score))
-            for row, score in zip(
-                rows[first : question.limit], scores[first : question.limit], strict=True
+            hits += _reranked(
+                txn, view, partition, question, size, rows[:first], scores[:first], damaged
             )
-        ]
-    return Grounding(tuple(hits), revision, fallback, gaps)
+        for row, score in zip(
+            rows[first : question.limit], scores[first : question.limit], strict=True
+        ):
+            clip = _load(txn, view, partition, int(row), question, damaged)
+            if clip is not None:
+                hits.append(Hit(size.add(clip), float(score)))
+    return Grounding(tuple(hits), revision, fallback, (*gaps, *damaged))
 
 
 def _newest(partition: PartitionView, allowed: Array | None) -> Array:
@@ -162,17 +166,29 @@ def _newest(partition: PartitionView, allowed: Array | None) -> Array:
 
 
 def _load(
-    txn: Transaction, view: View, partition: PartitionView, row: int, question: Question
-) -> StoredClip:
+    txn: Transaction,
+    view: View,
+    partition: PartitionView,
+    row: int,
+    question: Question,
+    damaged: list[Gap],
+) -> StoredClip | None:
+    """The clip of a row; None, and one more gap, where it cannot be read whole: the other hits are
+    an answer all the same.
+    """
     column = partition.columns
-    return load_clip(
-        txn,
-        view.state,
-        int(column["clip_no"][row]),
-        int(column["birth"][row]),
-        short_memory=question.with_short_memory,
-        raw=question.raw_short_memory,
-    )
+    try:
+        return load_clip(
+            txn,
+            view.state,
+            int(column["clip_no"][row]),
+            int(column["birth"][row]),
+            short_memory=question.with_short_memory,
+            raw=question.raw_short_memory,
+        )
+    except DataLoss as error:
+        damaged.append(view.note_damage(partition, row, error))
+        return None
 
 
 def _reranked(
@@ -183,6 +199,7 @@ def _reranked(
     size: AnswerSize,
     rows: Array,
     scores: Array,
+    damaged: list[Gap],
 ) -> list[Hit]:
     """The candidates re-ordered by late interaction; a clip without short-term memory keeps its own
     score, last.
@@ -191,7 +208,13 @@ def _reranked(
     column = partition.columns
     ranked: list[tuple[bool, float, int, tuple[Span, ...]]] = []
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-        tensor = clips.get_short_memory(txn, int(column["clip_no"][row]), int(column["birth"][row]))
+        try:
+            tensor = clips.get_short_memory(
+                txn, int(column["clip_no"][row]), int(column["birth"][row])
+            )
+        except DataLoss as error:
+            damaged.append(view.note_damage(partition, row, error))
+            continue
         if tensor is None:
             ranked.append((True, -score, row, ()))
             continue
@@ -201,10 +224,12 @@ def _reranked(
         )
         ranked.append((False, -matched, row, (span,)))
     ranked.sort(key=lambda entry: entry[:3])
-    return [
-        Hit(size.add(_load(txn, view, partition, row, question)), -negative, None, spans)
-        for _, negative, row, spans in ranked[: question.limit]
-    ]
+    hits: list[Hit] = []
+    for _, negative, row, spans in ranked[: question.limit]:
+        clip = _load(txn, view, partition, row, question, damaged)
+        if clip is not None:
+            hits.append(Hit(size.add(clip), -negative, None, spans))
+    return hits
 
 
 def _span(start_ns: int, end_ns: int, token_rows: int, best: Array, score: float) -> Span:

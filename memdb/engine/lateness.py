@@ -19,7 +19,8 @@ from memdb.types.operation import WriteClip
 def refusals(view: View, operations: Sequence[WriteClip]) -> list[MemdbError | None]:
     """Why each clip is refused, None where it is not.
 
-    `FailedPrecondition` (``TOO_LATE``), `ResourceExhausted` (``QUOTA``), field ``clip.seq``.
+    `FailedPrecondition` (``TOO_LATE``), `ResourceExhausted` (``QUOTA``), `DataLoss`
+    (``QUARANTINED``), field ``clip.seq``.
     """
     return [_refusal(view, operation) for operation in operations]
 
@@ -27,6 +28,10 @@ def refusals(view: View, operations: Sequence[WriteClip]) -> list[MemdbError | N
 def _refusal(view: View, operation: WriteClip) -> MemdbError | None:
     stream = view.state.streams.get(operation.stream)
     seq = operation.clip.seq
+    if stream is not None and not view.quarantine.is_empty:
+        damaged = view.quarantine.refusal(stream.no, operation.clip.epoch, seq)
+        if damaged is not None:
+            return damaged
     coverage = None if stream is None else view.coverage.find(stream.no, operation.clip.epoch)
     newest = -1 if coverage is None else coverage.newest_seq
     if seq == newest + 1:

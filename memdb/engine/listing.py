@@ -8,7 +8,7 @@ import numpy as np
 
 from memdb.engine.hydrate import clip_bytes, clip_no_of, load_clip
 from memdb.engine.view import View
-from memdb.errors import NotFound
+from memdb.errors import DataLoss, NotFound
 from memdb.index.partition import Filter
 from memdb.store import clips
 from memdb.store.environment import Transaction
@@ -49,7 +49,12 @@ def list_clips(
     page: list[StoredClip] = []
     size = 0
     for row in order[:limit]:
-        page.append(load_clip(txn, view.state, int(clip_no[row]), int(birth[row])))
+        try:
+            page.append(load_clip(txn, view.state, int(clip_no[row]), int(birth[row])))
+        except DataLoss as error:
+            # Told by the gaps of its stream from now on; the others are listed all the same.
+            view.note_damaged_version(int(clip_no[row]), int(birth[row]), error)
+            continue
         if page_bytes is not None:
             size += clip_bytes(page[-1])
             if size >= page_bytes:
@@ -62,7 +67,11 @@ def get_clip(
 ) -> StoredClip:
     """One clip by id; raises `NotFound` (``CLIP_NOT_FOUND``), `DataLoss`."""
     no, birth = _version(txn, view, clip_id, as_of, "clip_id")
-    return load_clip(txn, view.state, no, birth, short_memory=short_memory, raw=raw)
+    try:
+        return load_clip(txn, view.state, no, birth, short_memory=short_memory, raw=raw)
+    except DataLoss as error:
+        view.note_damaged_version(no, birth, error)
+        raise
 
 
 def get_short_memory(
@@ -75,7 +84,12 @@ def get_short_memory(
     tensors: list[EncodedTensor] = []
     for index, clip_id in enumerate(clip_ids):
         field = f"clip_ids[{index}]"
-        tensor = clips.get_short_memory(txn, *_version(txn, view, clip_id, as_of, field))
+        no, birth = _version(txn, view, clip_id, as_of, field)
+        try:
+            tensor = clips.get_short_memory(txn, no, birth)
+        except DataLoss as error:
+            view.note_damaged_version(no, birth, error)
+            raise
         if tensor is None:
             raise NotFound(
                 "the clip has no short-term memory",

@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,11 +25,14 @@ from memdb.engine.applied import Applied, Outcome
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
-from memdb.engine.rebuild import load_partitions, load_state, load_texts
+from memdb.engine.long_term import summed_buckets
+from memdb.engine.pyramid import write_sums
+from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
+from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
 from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.engine.writer import Writer
-from memdb.errors import Unavailable
+from memdb.errors import DataLoss, Unavailable
 from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
@@ -36,7 +40,7 @@ from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import CountersRecord, UserRecord, pack
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
-from memdb.store.verify import check_lookups
+from memdb.store.verify import check_counts, check_lookups
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
 
@@ -55,17 +59,60 @@ class UserMemory:
         """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
         self.environment = environment
         self._clock = clock
+        self._found: list[DamagedClip] = []
         self._listeners: dict[int, Callable[[int], None]] = {}
         self._changed = threading.Condition()
         with environment.read() as txn:
             state = load_state(txn, user)
-            check_lookups(txn, state.counters)
-            self._partitions, self._coverage = load_partitions(txn, state)
-            self._texts = load_texts(txn)
+            self._quarantine = self._load(txn, state)
+        if Table.PYRAMID in self._quarantine.suspect:
+            self._rebuild_pyramid(state)
         environment.release_pages()
         self.view = self._published(state, texts=True)
         self._commits = Commits(environment, clock, state, self._show)
         self._writer = Writer(self._commits)
+
+    def _load(self, txn: Transaction, state: UserState) -> Quarantine:
+        """Fill the indexes; what had to be left out."""
+        try:
+            check_lookups(txn, state.counters)
+            self._partitions, self._coverage = load_partitions(txn, state)
+            self._texts = load_texts(txn)
+        except DataLoss as error:
+            check_counts(txn, state.counters)
+            quarantine = inspect(txn)
+            if quarantine.is_empty:
+                raise
+            log.exception(
+                "damage was found, and is kept apart",
+                extra={"fields": {"user": state.user, "found": len(quarantine.notes)}},
+                exc_info=error,
+            )
+            self._partitions, self._coverage = load_partitions(txn, state, quarantine)
+            self._texts = load_texts(txn, quarantine)
+            return quarantine
+        return NOTHING_DAMAGED
+
+    def _rebuild_pyramid(self, state: UserState) -> None:
+        """Sums are derived: make them anew of the clips that are whole."""
+        sums = {
+            key: bucket
+            for space_no, partition in self._partitions.items()
+            for key, bucket in summed_buckets(
+                partition.view(),
+                {s.no for s in state.streams.values() if s.space_no == space_no},
+                state.revision,
+            ).items()
+        }
+
+        def change(txn: Transaction) -> tuple[bool, None]:
+            write_sums(txn, sums)
+            return True, None
+
+        self.environment.write(change)
+        self._quarantine = replace(
+            self._quarantine, suspect=self._quarantine.suspect - {Table.PYRAMID}
+        )
 
     @classmethod
     def create(cls, path: Path, user: str, config: EngineConfig, clock: Clock) -> UserMemory:
@@ -113,7 +160,17 @@ class UserMemory:
             except ClipGone:
                 # The commit that removed it is in the store and about to be shown.
                 self.wait_for_revision(view.revision, SHOWN_TIMEOUT_S)
+            finally:
+                if self._found:
+                    self._keep_apart()
         raise Unavailable("clips are being removed; ask again", reason="REMOVING")
+
+    def _keep_apart(self) -> None:
+        """Take what readers found into the quarantine, so that gaps tell it."""
+        with self._changed:
+            found, self._found[:] = list(self._found), []
+            self._quarantine = self._quarantine.with_more(found)
+            self.view = replace(self.view, quarantine=self._quarantine)
 
     def resolve(
         self, view: View, as_of: AsOf | None, min_revision: int | None = None
@@ -235,6 +292,8 @@ class UserMemory:
             {no: partition.view() for no, partition in self._partitions.items()},
             self._texts.view() if texts else self.view.texts,
             self._coverage,
+            self._quarantine,
+            self._found,
         )
 
 

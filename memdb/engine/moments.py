@@ -6,7 +6,7 @@ from bisect import bisect_right
 from datetime import datetime
 
 from memdb.engine.view import View
-from memdb.errors import FailedPrecondition, NotFound, Unavailable
+from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import LogRecord, SnapshotRecord, unpack
@@ -43,6 +43,7 @@ def resolve(
     if moment is None:
         return None
     if isinstance(moment, str):
+        view.quarantine.check(Table.SNAPSHOTS)
         revision = _snapshot_revision(environment, moment, now_ns)
     elif isinstance(moment, datetime):
         time_ns = as_ns(moment, "as_of")
@@ -116,10 +117,5 @@ def _commit_time(txn: Transaction, revision: int) -> int:
     key = schema.revision_key(revision)
     stored = txn.get(Table.LOG, key)
     if stored is None:
-        raise NotFound(
-            "the log does not reach back so far",
-            reason="REVISION_NOT_FOUND",
-            field="as_of",
-            value=revision,
-        )
+        raise DataLoss("a log record is missing", reason="MISSING", field=f"log/{revision}")
     return unpack(Table.LOG, key, stored, LogRecord).time_ns

@@ -9,7 +9,7 @@ cosine space) whose start lies in the hour or day (UTC).  Its vector is the dire
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +64,20 @@ def read_bucket(key: bytes, stored: bytes | memoryview) -> Bucket:
     )
 
 
+def write_sums(txn: Transaction, sums: Mapping[tuple[int, int, int], Bucket]) -> None:
+    """Replace every bucket, by (stream number, level, start)."""
+    for key in [key for key, _ in txn.scan(Table.PYRAMID)]:
+        txn.delete(Table.PYRAMID, key)
+    for (stream_no, level, start_ns), bucket in sums.items():
+        key = schema.pyramid_key(stream_no, level, start_ns)
+        txn.put(Table.PYRAMID, key, _sealed(key, bucket))
+
+
+def _sealed(key: bytes, bucket: Bucket) -> bytes:
+    payload = _CLIPS.pack(bucket.clips) + bucket.total.tobytes()
+    return seal(key, payload, Kind.SUMS, Coding.F64, 1, len(bucket.total))
+
+
 class PyramidDraft:
     """The buckets that a commit changes."""
 
@@ -107,9 +121,4 @@ class PyramidDraft:
             if bucket.clips <= 0:
                 txn.delete(Table.PYRAMID, key)
             else:
-                payload = _CLIPS.pack(bucket.clips) + bucket.total.tobytes()
-                txn.put(
-                    Table.PYRAMID,
-                    key,
-                    seal(key, payload, Kind.SUMS, Coding.F64, 1, len(bucket.total)),
-                )
+                txn.put(Table.PYRAMID, key, _sealed(key, bucket))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from memdb.engine.coverage import Coverage
+from memdb.engine.quarantine import DamagedClip, Quarantine
 from memdb.engine.state import StreamState, UserState
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.columns import ALIVE
@@ -48,6 +50,7 @@ from memdb.types.retention import Retention
 from memdb.types.space import Space
 
 _END = int(ALIVE)
+NOTHING_DAMAGED: Final = Quarantine()
 
 
 def load_state(txn: Transaction, user: str) -> UserState:
@@ -111,10 +114,17 @@ def load_state(txn: Transaction, user: str) -> UserState:
     )
 
 
-def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Partition], Coverage]:
-    """Every clip version of every space, and what arrived when."""
+def load_partitions(
+    txn: Transaction, state: UserState, quarantine: Quarantine = NOTHING_DAMAGED
+) -> tuple[dict[int, Partition], Coverage]:
+    """Every clip version of every space but what is damaged, and what arrived when.
+
+    Raises `DataLoss` for damage that ``quarantine`` does not name.
+    """
     partitions: dict[int, Partition] = {}
-    arrivals: list[tuple[int, int, bool, Row | _Stone]] = []
+    arrivals: list[tuple[int, int, bool, Row | _Stone | DamagedClip]] = [
+        (clip.birth, clip.clip_no, True, clip) for clip in quarantine.clips
+    ]
     found = 0
     for space_no, space in state.spaces.items():
         numbers: list[tuple[int, int]] = []
@@ -122,6 +132,12 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
         capacity = max(1024, txn.count(Table.VECTORS))
         vectors: Array = np.empty((capacity, space.dim), np.float32)
         for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
+            found += 1
+            if not quarantine.is_empty:
+                if not _readable(key, stored):
+                    continue
+                if schema.split_vector_key(key)[1:] in quarantine.versions:
+                    continue
             _, clip_no, birth = schema.split_vector_key(key)
             row, vector = unpack_row(Table.VECTORS, key, stored)
             if vector.shape[0] != space.dim:
@@ -133,11 +149,10 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
             vectors[len(rows)] = vector
             numbers.append((clip_no, birth))
             rows.append(row)
-        found += len(rows)
         if not rows:
             continue
         prepared = prepared_rows(vectors[: len(rows)], cosine=space.metric == "cosine")
-        added = _clip_rows(numbers, rows, prepared)
+        added = _clip_rows(numbers, rows, prepared, quarantine.versions)
         partitions[space_no] = Partition(space.dim, space.metric)
         partitions[space_no].extend(added)
         arrivals.extend(
@@ -146,11 +161,14 @@ def load_partitions(txn: Transaction, state: UserState) -> tuple[dict[int, Parti
         )
     expect_entries(txn, Table.VECTORS, found)
     if state.counters.stones:
-        arrivals.extend((stone.birth, stone.clip_no, True, stone) for stone in _stones(txn))
+        arrivals.extend(
+            (stone.birth, stone.clip_no, True, stone)
+            for stone in _stones(txn, tolerant=not quarantine.is_empty)
+        )
     coverage = Coverage()
     for birth, _, first, arrived in sorted(arrivals, key=lambda arrival: arrival[:2]):
         epoch = coverage.epoch(arrived.stream_no, arrived.epoch)
-        if first:
+        if first and not (quarantine.clips and epoch.has(arrived.seq)):
             epoch.arrive(arrived.seq, arrived.start_ns, arrived.end_ns, birth)
         if arrived.sealed:
             epoch.seal(arrived.seq, arrived.end_ns)
@@ -171,21 +189,46 @@ class _Stone:
     sealed: bool = True
 
 
-def _stones(txn: Transaction) -> Iterator[_Stone]:
+def _readable(key: bytes, stored: memoryview) -> bool:
+    try:
+        unpack_row(Table.VECTORS, key, stored)
+        schema.split_vector_key(key)
+    except DataLoss:
+        return False
+    return True
+
+
+def _stones(txn: Transaction, *, tolerant: bool) -> Iterator[_Stone]:
     for key, stored in txn.scan(Table.LEDGER):
-        row = unpack(Table.LEDGER, key, stored, LedgerRecord)
+        try:
+            row = unpack(Table.LEDGER, key, stored, LedgerRecord)
+        except DataLoss:
+            if tolerant:
+                continue
+            raise
         if row.removed:
             numbers = schema.split_ledger_key(key)
             yield _Stone(row.clip_no, row.birth, *numbers, row.start_ns, row.end_ns)
 
 
-def _clip_rows(numbers: list[tuple[int, int]], rows: list[Row], vectors: Array) -> ClipRows:
-    """Columns in (birth, clip number) order from rows in (clip number, birth) order."""
+def _clip_rows(
+    numbers: list[tuple[int, int]],
+    rows: list[Row],
+    vectors: Array,
+    damaged: frozenset[tuple[int, int]] = frozenset(),
+) -> ClipRows:
+    """Columns in (birth, clip number) order from rows in (clip number, birth) order.
+
+    damaged: versions that have no row, and end the version before them all the same.
+    """
     count = len(rows)
     clip_no, birth = np.array(numbers, np.uint64).T
     death = np.full(count, ALIVE, np.uint64)
     superseded = np.flatnonzero(clip_no[1:] == clip_no[:-1])
     death[superseded] = birth[superseded + 1]
+    for damaged_no, damaged_birth in damaged:
+        before = (clip_no == np.uint64(damaged_no)) & (birth < np.uint64(damaged_birth))
+        death[before] = np.minimum(death[before], np.uint64(damaged_birth))
     order = np.lexsort((clip_no, birth))
     if not (order == np.arange(count)).all():
         vectors = vectors[order]
@@ -207,10 +250,14 @@ def _clip_rows(numbers: list[tuple[int, int]], rows: list[Row], vectors: Array) 
     )
 
 
-def load_texts(txn: Transaction) -> TextIndex:
-    """Every utterance and fact version, with the features they came with."""
+def load_texts(txn: Transaction, quarantine: Quarantine = NOTHING_DAMAGED) -> TextIndex:
+    """Every utterance and fact version but what is damaged, with the features they came with.
+
+    Raises `DataLoss` for damage that ``quarantine`` does not name.
+    """
+    facts = [] if Table.FACTS in quarantine.suspect else list(_facts(txn))
     documents = sorted(
-        [*_utterances(txn), *_facts(txn)],
+        [*_utterances(txn, quarantine), *facts],
         key=lambda document: (document.birth, document.kind, document.no),
     )
     index = TextIndex()
@@ -230,7 +277,7 @@ def _feature(
     return unpack_row(Table.TEXTS, key, stored)[1].astype(np.float32)
 
 
-def _utterances(txn: Transaction) -> list[Document]:
+def _utterances(txn: Transaction, quarantine: Quarantine) -> list[Document]:
     documents: list[Document] = []
     previous: tuple[int, int] | None = None
     begin = found = 0
@@ -240,7 +287,14 @@ def _utterances(txn: Transaction) -> list[Document]:
         if previous is not None and previous[0] == clip_no:
             documents[begin:] = [_ended(document, birth) for document in documents[begin:]]
         previous, begin = (clip_no, birth), len(documents)
-        record = unpack(Table.CLIPS, key, stored, ClipRecord)
+        if (clip_no, birth) in quarantine.versions:
+            continue
+        try:
+            record = unpack(Table.CLIPS, key, stored, ClipRecord)
+        except DataLoss:
+            if quarantine.is_empty:
+                raise
+            continue  # an entry under another's key
         documents.extend(
             Document(
                 schema.UTTERANCE,

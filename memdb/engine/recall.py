@@ -8,6 +8,7 @@ from memdb.errors import FailedPrecondition
 from memdb.index.text import Match
 from memdb.store import facts, schema
 from memdb.store.environment import Environment, Transaction
+from memdb.store.schema import Table
 from memdb.types.arrays import Array, check_dim
 from memdb.types.fact import Fact, Recall, RecallHit
 
@@ -29,6 +30,7 @@ def recall(
                 "the user has no text space", reason="NO_TEXT_SPACE", field="feature"
             )
         check_dim(feature, view.state.spaces[space_no].dim, "feature")
+    view.quarantine.check(Table.FACTS)
     matches = view.texts.search(question, feature, space_no, limit, revision)
     with environment.read() as txn:
         hits = tuple(

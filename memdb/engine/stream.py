@@ -109,7 +109,7 @@ class EmbeddedStream:
         coverage = None if stream is None else view.coverage.find(stream.no, epoch)
         if stream is None or coverage is None:
             return Ledger(self._name, epoch, 0, 0, None, None, ())
-        gaps = view.coverage.gaps({stream.no: self._name}, view.revision)
+        gaps = view.gaps({stream.no: self._name}, view.revision)
         return Ledger(
             self._name,
             epoch,
@@ -131,7 +131,7 @@ class EmbeddedStream:
             stream_nos = view.stream_nos((self._name,), revision) or ()
             names = dict.fromkeys(stream_nos, self._name)
             return list(
-                view.coverage.gaps(
+                view.gaps(
                     names,
                     view.revision if revision is None else revision,
                     start,

@@ -384,6 +384,7 @@ class EmbeddedUser:
     def history(self, fact_id: str) -> list[Fact]:
         checked_reference(fact_id, "fact_id")
         with self._users.use(self._id) as memory:
+            memory.view.quarantine.check(Table.FACTS)
             no = parse_id(memory.view.state.id_key, IdKind.FACT, fact_id)
             with memory.environment.read() as txn:
                 known = [] if no is None else recall.history(txn, memory.view, no)
@@ -399,6 +400,7 @@ class EmbeddedUser:
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
+            view.quarantine.check(Table.FACTS)
             revision = memory.resolve(view, as_of)
             with memory.environment.read() as txn:
                 return recall.current_facts(
@@ -441,6 +443,7 @@ class EmbeddedUser:
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
+            view.quarantine.check(Table.VALUES)
             revision = memory.resolve(view, as_of)
             wanted = schema.value_key(key, view.revision if revision is None else revision)
             with memory.environment.read() as txn:
@@ -460,6 +463,7 @@ class EmbeddedUser:
     def snapshots(self) -> list[Snapshot]:
         now_ns = self._clock.now_ns()
         with self._users.use(self._id) as memory, memory.environment.read() as txn:
+            memory.view.quarantine.check(Table.SNAPSHOTS)
             records = [
                 (key.decode(), unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord))
                 for key, stored in txn.scan(Table.SNAPSHOTS)
@@ -573,6 +577,8 @@ class EmbeddedUser:
 
     def _write(self, operations: list[Operation], *, create: bool) -> list[Outcome]:
         with self._users.use(self._id, create=create) as memory:
+            if any(isinstance(one, (PutFact, ReviseFact, ForgetFact)) for one in operations):
+                memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
             return memory.write(operations)
 
     def _check_first_write(self, operation: WriteClip) -> None:

@@ -6,15 +6,20 @@ without a lock.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from memdb.engine.coverage import Coverage
+from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
-from memdb.errors import InvalidArgument, NotFound
+from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
+from memdb.types.stream import Gap
+
+log = logging.getLogger("memdb.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,50 @@ class View:
     """By space number."""
     texts: TextView
     coverage: Coverage
+    quarantine: Quarantine
+    found: list[DamagedClip]
+    """Damage that readers came upon; emptied by the user's memory, which keeps it apart."""
+
+    def note_damage(self, partition: PartitionView, row: int, error: DataLoss) -> Gap:
+        """A clip could not be read whole: log it, keep it apart from now on, and how to tell it."""
+        column = partition.columns
+        clip = DamagedClip(
+            int(column["clip_no"][row]),
+            int(column["birth"][row]),
+            int(column["stream_no"][row]),
+            int(column["epoch"][row]),
+            int(column["seq"][row]),
+            int(column["start_ns"][row]),
+            int(column["end_ns"][row]),
+            bool(column["sealed"][row]),
+        )
+        stream = self.state.stream_names[clip.stream_no]
+        where = {"user": self.state.user, "stream": stream, "seq": clip.seq, "where": error.field}
+        log.error("a clip is damaged", extra={"fields": where})
+        self.found.append(clip)
+        return damaged_gap(stream, clip)
+
+    def note_damaged_version(self, clip_no: int, birth: int, error: DataLoss) -> None:
+        """`note_damage` of a version that is found by its key."""
+        for partition in self.partitions.values():
+            column = partition.columns
+            same = (column["clip_no"] == np.uint64(clip_no)) & (column["birth"] == np.uint64(birth))
+            for row in np.flatnonzero(same):
+                self.note_damage(partition, int(row), error)
+
+    def gaps(
+        self,
+        names: dict[int, str],
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> list[Gap]:
+        """What is missing and what is damaged of streams (number -> name) at ``revision``."""
+        gaps = self.coverage.gaps(names, revision, start_ns, end_ns)
+        if self.quarantine.is_empty:
+            return gaps
+        damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
+        return sorted([*gaps, *damaged], key=lambda gap: (gap.stream, gap.epoch, gap.first_seq))
 
     @property
     def revision(self) -> int:

@@ -170,11 +170,14 @@ class Partition:
             keyframe_bytes=added.keyframe_bytes,
         )
         self._matrix.append(added.vectors)
-        if superseded or self._head_alive is not None:
+        # Ended by a later one, or by one that is not here because it is damaged.
+        ended = np.flatnonzero(death != ALIVE) + first
+        if superseded or len(ended) or self._head_alive is not None:
             alive = np.ones(self._columns.rows, bool)
             if self._head_alive is not None:
                 alive[: len(self._head_alive)] = self._head_alive
             alive[superseded] = False
+            alive[ended] = False
             self._head_alive = alive
 
     def remove(self, clip_nos: Array) -> None:

@@ -19,7 +19,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -37,6 +37,7 @@ from memdb.errors import (
 )
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
+from memdb.store.structure import check_structure, mark_clean, mark_dirty
 
 T = TypeVar("T")
 
@@ -223,6 +224,16 @@ class Environment:
         if size < _META_BYTES:
             # LMDB would take an empty file for a new environment.
             raise DataLoss("no meta pages", reason="TRUNCATED", field=path.name, value=size)
+        self._data_file = path / DATA_FILE
+        self._marked = False
+        try:
+            check_structure(self._data_file)
+        except OSError as error:
+            raise Unavailable(
+                f"the data file cannot be read: {error.strerror}",
+                reason="OPEN_FAILED",
+                field=path.name,
+            ) from error
         try:
             self._env = lmdb.open(
                 str(path),
@@ -354,6 +365,9 @@ class Environment:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
         check_disk(self.path, self._config, bytes_hint)
         self._grow_ahead(bytes_hint)
+        if not self._marked:
+            mark_dirty(self._data_file)
+            self._marked = True
         while True:
             try:
                 with self._gate.passing():
@@ -431,3 +445,6 @@ class Environment:
             if not self._closed:
                 self._closed = True
                 self._env.close()
+                if self._failed is None:
+                    with suppress(OSError):  # it only costs a look at the next open
+                        mark_clean(self._data_file)

@@ -58,6 +58,18 @@ _LOOKED_UP = (Table.LEDGER, Table.VALUES, Table.SNAPSHOTS, Table.FACT_KEYS, Tabl
 """Tables that are asked for a key which may rightly be absent."""
 
 
+def check_counts(txn: Transaction, counters: CountersRecord) -> None:
+    """Raise `DataLoss` (``MISSING``) unless tables have as many entries as the counters say."""
+    for table, known in (
+        (Table.LEDGER, counters.next_clip_no - counters.removed_numbers),
+        (Table.STREAMS, counters.next_stream_no - counters.removed_streams),
+        (Table.SPACES, counters.next_space_no),
+        (Table.LOG, counters.revision),
+        (Table.VECTORS, txn.count(Table.CLIPS)),
+    ):
+        expect_entries(txn, table, known)
+
+
 def check_lookups(txn: Transaction, counters: CountersRecord) -> None:
     """What an open must know before "not there" may be taken as an answer.
 
@@ -72,14 +84,7 @@ def check_lookups(txn: Transaction, counters: CountersRecord) -> None:
             unseal(table.value, key, stored, _KINDS.get(table, Kind.RECORD))
             found += 1
         expect_entries(txn, table, found)
-    for table, known in (
-        (Table.LEDGER, counters.next_clip_no - counters.removed_numbers),
-        (Table.STREAMS, counters.next_stream_no - counters.removed_streams),
-        (Table.SPACES, counters.next_space_no),
-        (Table.LOG, counters.revision),
-        (Table.VECTORS, txn.count(Table.CLIPS)),
-    ):
-        expect_entries(txn, table, known)
+    check_counts(txn, counters)
 
 
 def expect_entries(txn: Transaction, table: Table, found: int) -> None:

@@ -19,7 +19,7 @@ class StreamInfo:
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Clip numbers ``first_seq..last_seq`` (inclusive) of an epoch that were skipped and have not
-    arrived.
+    arrived; or one clip that arrived and is damaged.
     """
 
     stream: str
@@ -29,7 +29,9 @@ class Gap:
     start_ns: int | None = None
     """End of the clip before the gap; None when the gap begins the epoch."""
     end_ns: int | None = None
-    """Start of the clip after the gap."""
+    """Start of the clip after the gap.  Of a damaged clip, its own start and end, where known."""
+    reason: str = "missing"
+    """``missing`` or ``damaged``."""
 
 
 @dataclass(frozen=True, slots=True)

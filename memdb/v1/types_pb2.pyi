@@ -468,6 +468,7 @@ class Gap(_message.Message):
     LAST_SEQ_FIELD_NUMBER: _builtins.int
     START_NS_FIELD_NUMBER: _builtins.int
     END_NS_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """The stream."""
     epoch: _builtins.int
@@ -480,6 +481,8 @@ class Gap(_message.Message):
     """End of the clip before the gap."""
     end_ns: _builtins.int
     """Start of the clip after the gap."""
+    damaged: _builtins.bool
+    """One clip that came and is damaged, not numbers that never came; the times are its own."""
     def __init__(
         self,
         *,
@@ -489,10 +492,11 @@ class Gap(_message.Message):
         last_seq: _builtins.int = ...,
         start_ns: _builtins.int | None = ...,
         end_ns: _builtins.int | None = ...,
+        damaged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "end_ns", b"end_ns", "start_ns", b"start_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "end_ns", b"end_ns", "epoch", b"epoch", "first_seq", b"first_seq", "last_seq", b"last_seq", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "damaged", b"damaged", "end_ns", b"end_ns", "epoch", b"epoch", "first_seq", b"first_seq", "last_seq", b"last_seq", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015

@@ -26,6 +26,7 @@ def gap_to_proto(gap: Gap) -> pb.Gap:
         last_seq=gap.last_seq,
         start_ns=gap.start_ns,
         end_ns=gap.end_ns,
+        damaged=gap.reason == "damaged",
     )
 
 
@@ -38,6 +39,7 @@ def gap_from_proto(message: pb.Gap) -> Gap:
         message.last_seq,
         message.start_ns if message.HasField("start_ns") else None,
         message.end_ns if message.HasField("end_ns") else None,
+        "damaged" if message.damaged else "missing",
     )
 
 

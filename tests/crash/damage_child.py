@@ -11,15 +11,19 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from memdb import MemdbError
+from memdb import DataLoss, Grounding, MemdbError, StoredClip
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
-from tests.crash.load import SPACE, clip_of, digest, standing_question
+from tests.crash.load import SPACE, clip_of, standing_question
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 USERS = ("alice", "bob")
+
+Parts = dict[str, str]
+"""A part of an answer for each thing it is about."""
 
 
 def told(value: object) -> str:
@@ -31,26 +35,45 @@ def questions(name: str, user: EmbeddedUser) -> Iterator[tuple[str, Callable[[],
     """Reads of every kind, by name."""
     question = standing_question(name)
 
-    def clips() -> object:
-        return [
-            (c.id, c.stream, c.seq, c.transcript, c.keyframes, c.global_memory.tobytes())
-            for c in user.clips()
-        ]
+    def short() -> Parts:
+        found: Parts = {}
+        for clip in user.clips():
+            try:
+                found[named(clip)] = told(user.short_memory([clip.id])[0].tobytes())
+            except DataLoss:
+                found[named(clip)] = "error"
+        return found
 
-    def short() -> object:
-        ids = [clip.id for clip in user.clips()]
-        return [memory.tobytes() for memory in user.short_memory(ids)]
+    def damaged() -> Parts:
+        gaps = [gap for info in user.streams() for gap in user.stream(info.name).gaps()]
+        return {f"{g.stream}/{g.epoch}/{g.first_seq}": "" for g in gaps if g.reason == "damaged"}
+
+    def ledger() -> Parts:
+        return {
+            info.name: told(
+                replace(found, gaps=tuple(gap for gap in found.gaps if gap.reason == "missing"))
+            )
+            for info in user.streams()
+            for found in (user.stream(info.name).ledger(),)
+        }
 
     yield "revision", user.revision
-    yield "ground", lambda: digest(user.ground(question, limit=20))
-    yield "ground as of", lambda: digest(user.ground(question, limit=20, as_of=9))
-    yield "clips", clips
+    yield "ground", lambda: grounded(user.ground(question, limit=20))
+    yield "ground as of", lambda: grounded(user.ground(question, limit=20, as_of=9))
+    yield "clips", lambda: {named(clip): content(clip) for clip in user.clips()}
     yield "short", short
-    yield "recall", lambda: [hit.text for hit in user.recall("says 3", limit=50).hits]
+    yield "damaged", damaged
+    yield (
+        "recall",
+        lambda: {
+            f"{told(hit.text)} {named(hit.clip) if hit.clip else ''}": ""
+            for hit in user.recall("says 3", limit=50).hits
+        },
+    )
     yield "facts", user.facts
     yield "value", lambda: user.get("diet")
     yield "long term", lambda: user.long_term().tokens.tobytes()
-    yield "ledger", lambda: [user.stream(info.name).ledger() for info in user.streams()]
+    yield "ledger", ledger
     yield "snapshots", user.snapshots
     yield (
         "watch",
@@ -61,17 +84,39 @@ def questions(name: str, user: EmbeddedUser) -> Iterator[tuple[str, Callable[[],
     )
 
 
-def ask(ask_it: Callable[[], object]) -> str:
-    """The answer's digest, or the error."""
+def named(clip: StoredClip) -> str:
+    """Which clip."""
+    return f"{clip.stream}/{clip.epoch}/{clip.seq}"
+
+
+def content(clip: StoredClip) -> str:
+    """Everything a version says."""
+    parts = (clip.id, clip.revision, clip.start_ns, clip.end_ns, clip.sealed, dict(clip.labels))
+    return told((*parts, clip.transcript, clip.keyframes, clip.global_memory.tobytes()))
+
+
+def grounded(answer: Grounding) -> Parts:
+    """The hits of an answer, by clip."""
+    hits = {named(hit.clip): f"{content(hit.clip)} {hit.score:.5f}" for hit in answer.hits}
+    return hits | {
+        f"damaged {gap.stream}/{gap.epoch}/{gap.first_seq}": ""
+        for gap in answer.gaps
+        if gap.reason == "damaged"
+    }
+
+
+def ask(ask_it: Callable[[], object]) -> str | Parts:
+    """The answer by its parts or as a digest, or the error."""
     try:
-        return told(ask_it())
+        answer = ask_it()
+        return answer if isinstance(answer, dict) else told(answer)
     except MemdbError as error:
         return f"error {type(error).__name__} {error.reason}"
     except Exception as error:
         return f"UNTYPED {error!r}"
 
 
-def look(data: str) -> dict[str, str]:
+def look(data: str) -> dict[str, str | Parts]:
     """What a database in this directory answers."""
     try:
         db = EmbeddedDatabase(data, config=CONFIG, embed_texts=False)
@@ -79,7 +124,7 @@ def look(data: str) -> dict[str, str]:
         return {"open": f"error {type(error).__name__} {error.reason}"}
     except Exception as error:
         return {"open": f"UNTYPED {error!r}"}
-    answers = {"open": "yes"}
+    answers: dict[str, str | Parts] = {"open": "yes"}
     with db:
         answers["users"] = ask(db.users)
         for name in USERS:

@@ -1,0 +1,237 @@
+"""What of a user is damaged, found when it cannot be loaded as a whole.
+
+A damaged value costs one clip: it is left out of the indexes, told in the gaps of whoever asks about its
+stream and time, and refused by name to whoever wants it or sends its number again.  A version of a
+clip stands under the same key in two tables, so an entry whose key was damaged shows as one that
+lacks its twin.  Other tables have no twin: where one of their entries is damaged, the table is
+*suspect*, and what it says of anything may be wrong, so those calls are refused and all others go on.
+
+What everything else hangs on (counters, spaces, streams, policies) cannot be left out: damage there
+keeps the one user closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from memdb.errors import DataLoss
+from memdb.store import schema
+from memdb.store.envelope import Kind, unseal
+from memdb.store.environment import Transaction
+from memdb.store.records import ClipRecord, LedgerRecord, unpack
+from memdb.store.rows import Row, unpack_row
+from memdb.store.schema import Table
+from memdb.types.stream import Gap
+
+_SUSPECTS: Final = {
+    Table.VALUES: Kind.RECORD,
+    Table.SNAPSHOTS: Kind.RECORD,
+    Table.FACT_KEYS: Kind.RECORD,
+    Table.FACTS: Kind.RECORD,
+    Table.PYRAMID: Kind.SUMS,
+}
+
+T = TypeVar("T")
+K = TypeVar("K", bound=tuple[int, ...])
+Version = tuple[int, int]
+"""(clip number, birth)."""
+Number = tuple[int, int, int]
+"""(stream number, epoch, seq)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedClip:
+    """A version of a clip that cannot be read whole."""
+
+    clip_no: int
+    birth: int
+    stream_no: int
+    epoch: int
+    seq: int
+    start_ns: int | None
+    end_ns: int | None
+    sealed: bool = True
+
+    def touches(self, start_ns: int | None, end_ns: int | None) -> bool:
+        """Whether it belongs to [start_ns, end_ns), as far as one knows."""
+        if self.start_ns is None or self.end_ns is None:
+            return True
+        return (end_ns is None or self.start_ns < end_ns) and (
+            start_ns is None or self.end_ns > start_ns
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The damage of one user, as of its opening."""
+
+    versions: frozenset[Version] = frozenset()
+    """Versions that are left out, also those of which nothing more is known."""
+    clips: tuple[DamagedClip, ...] = ()
+    numbers: frozenset[Number] = frozenset()
+    """Numbers that must not be written: what they hold cannot be told."""
+    suspect: frozenset[Table] = frozenset()
+    """Tables whose look-ups cannot be trusted."""
+    notes: tuple[tuple[str, str], ...] = field(default=())
+    """(where, what) of everything that was found."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.notes
+
+    def with_more(self, found: Iterable[DamagedClip]) -> Quarantine:
+        """What was known, and clips that were found since."""
+        known = set(self.clips)
+        new = [clip for clip in dict.fromkeys(found) if clip not in known]
+        return Quarantine(
+            self.versions | {(clip.clip_no, clip.birth) for clip in new},
+            (*self.clips, *new),
+            self.numbers | {(clip.stream_no, clip.epoch, clip.seq) for clip in new},
+            self.suspect,
+            (*self.notes, *((f"clips/{clip.clip_no}", "found by a read") for clip in new)),
+        )
+
+    def check(self, *tables: Table) -> None:
+        """Raise `DataLoss` (``QUARANTINED``) for a table that is suspect."""
+        for table in tables:
+            if table in self.suspect:
+                raise DataLoss(
+                    "the table has damaged entries: restore the user, or see `memdb verify`",
+                    reason="QUARANTINED",
+                    field=table.value,
+                )
+
+    def refusal(self, stream_no: int, epoch: int, seq: int) -> DataLoss | None:
+        """Why a number cannot be written, None when it can."""
+        if (stream_no, epoch, seq) not in self.numbers:
+            return None
+        return DataLoss(
+            "the clip under this number is damaged",
+            reason="QUARANTINED",
+            field="clip.seq",
+            value=seq,
+        )
+
+    def gaps(
+        self, names: dict[int, str], revision: int, start_ns: int | None, end_ns: int | None
+    ) -> list[Gap]:
+        """The damaged clips of streams (number -> name), born by ``revision``, that touch a time."""
+        return [
+            damaged_gap(names[clip.stream_no], clip)
+            for clip in self.clips
+            if clip.stream_no in names and clip.birth <= revision and clip.touches(start_ns, end_ns)
+        ]
+
+
+def damaged_gap(stream: str, clip: DamagedClip) -> Gap:
+    """How a damaged clip is told."""
+    return Gap(stream, clip.epoch, clip.seq, clip.seq, clip.start_ns, clip.end_ns, "damaged")
+
+
+def inspect(txn: Transaction) -> Quarantine:
+    """Look at every entry that a user is loaded from; raises `DataLoss` where keys are out of order."""
+    notes: list[tuple[str, str]] = []
+    clips = _opened(txn, Table.CLIPS, schema.split_version_key, _record, notes)
+    rows = _opened(txn, Table.VECTORS, schema.split_vector_key, _row, notes)
+    ledger = _opened(txn, Table.LEDGER, schema.split_ledger_key, _ledger, notes)
+    known = {(clip_no, birth): row for (_, clip_no, birth), row in rows.items()}
+    there: set[Version] = {version for version in clips if version in known}
+    damaged = {v for v in there if clips[v] is None or known[v] is None}
+    damaged |= {v for v, row in known.items() if row is not None and v not in clips}
+    damaged |= {v for v, record in clips.items() if record is not None and v not in known}
+    damaged.update(_without_features(txn, clips, notes))
+    found: list[DamagedClip] = []
+    by_clip = {row.clip_no: number for number, row in ledger.items() if row is not None}
+    for clip_no, birth in sorted(damaged):
+        what = known.get((clip_no, birth)) or clips.get((clip_no, birth))
+        number = by_clip.get(clip_no)
+        if what is not None:
+            found.append(
+                DamagedClip(
+                    clip_no,
+                    birth,
+                    what.stream_no,
+                    what.epoch,
+                    what.seq,
+                    what.start_ns,
+                    what.end_ns,
+                    what.sealed,
+                )
+            )
+        elif number is not None:
+            found.append(DamagedClip(clip_no, birth, *number, None, None))
+    numbers = {number for number, row in ledger.items() if row is None}
+    for row in known.values():
+        if row is not None and ledger.get((row.stream_no, row.epoch, row.seq)) is None:
+            numbers.add((row.stream_no, row.epoch, row.seq))
+    numbers |= {(clip.stream_no, clip.epoch, clip.seq) for clip in found}
+    suspect: set[Table] = set()
+    for table, kind in _SUSPECTS.items():
+        before = len(notes)
+        for key, stored in txn.scan(table):
+            _noted(notes, table, key, lambda: unseal(table.value, key, stored, kind))  # noqa: B023
+        if len(notes) > before:
+            suspect.add(table)
+    return Quarantine(
+        frozenset(damaged), tuple(found), frozenset(numbers), frozenset(suspect), tuple(notes)
+    )
+
+
+def _opened(
+    txn: Transaction,
+    table: Table,
+    split: Callable[[bytes], K],
+    read: Callable[[bytes, memoryview], T],
+    notes: list[tuple[str, str]],
+) -> dict[K, T | None]:
+    """By the parts of their keys the values of a table, None for those that cannot be read."""
+    found: dict[K, T | None] = {}
+    for key, stored in txn.scan(table):
+        parts = _noted(notes, table, key, lambda: split(key))  # noqa: B023
+        if parts is not None:
+            found[parts] = _noted(notes, table, key, lambda: read(key, stored))  # noqa: B023
+    return found
+
+
+def _record(key: bytes, stored: memoryview) -> ClipRecord:
+    return unpack(Table.CLIPS, key, stored, ClipRecord)
+
+
+def _row(key: bytes, stored: memoryview) -> Row:
+    return unpack_row(Table.VECTORS, key, stored)[0]
+
+
+def _ledger(key: bytes, stored: memoryview) -> LedgerRecord:
+    return unpack(Table.LEDGER, key, stored, LedgerRecord)
+
+
+def _without_features(
+    txn: Transaction,
+    clips: dict[Version, ClipRecord | None],
+    notes: list[tuple[str, str]],
+) -> Iterator[Version]:
+    """Versions whose transcripts came with features that are damaged or missing."""
+    for (clip_no, birth), record in clips.items():
+        if record is None or record.text_space_no is None:
+            continue
+        for index in range(len(record.transcript)):
+            key = schema.text_key(record.text_space_no, schema.UTTERANCE, clip_no, index, birth)
+            stored = txn.get(Table.TEXTS, key)
+            if stored is None:
+                notes.append((f"texts/{key.hex()}", "a text's feature is missing"))
+            elif _noted(notes, Table.TEXTS, key, lambda: unpack_row(Table.TEXTS, key, stored)):  # noqa: B023
+                continue
+            yield clip_no, birth
+
+
+def _noted(
+    notes: list[tuple[str, str]], table: Table, key: bytes, look: Callable[[], T]
+) -> T | None:
+    try:
+        return look()
+    except DataLoss as error:
+        notes.append((f"{table.value}/{key.hex()}", str(error)))
+        return None
