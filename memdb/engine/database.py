@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Self
 
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig
+from memdb.engine.backup import Backups
 from memdb.engine.erasure import erase_user
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
@@ -14,6 +16,7 @@ from memdb.engine.verify import verify_user
 from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
+from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
 from memdb.types.ids import check_id
 from memdb.types.space import Space
@@ -48,6 +51,7 @@ class EmbeddedDatabase:
             self._directory.close()
             raise
         self._users = Users(self._directory, self._catalog, self._config, self._clock)
+        self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._closed = False
         self._embed_texts = embed_texts
 
@@ -100,6 +104,17 @@ class EmbeddedDatabase:
             clips, values = clips + user_clips, values + user_values
             found.extend(wrong)
         return Verification(len(users), clips, values, tuple(found))
+
+    def backup(
+        self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
+    ) -> BackupReport:
+        self._check_open()
+        for field, value in (("path", path), ("parent", parent)):
+            if value is not None and not _is_path(value):
+                raise InvalidArgument(
+                    "expected the path of an archive", reason="BAD_PATH", field=field, value=value
+                )
+        return self._backups.back_up(Path(path), None if parent is None else Path(parent))
 
     def close(self) -> None:
         """Finish commits in flight and give the directory back; idempotent."""

@@ -59,6 +59,11 @@ class DataDirectory:
             os.close(self._lock_fd)
             raise
 
+    @property
+    def secret(self) -> bytes:
+        """The key of directory names."""
+        return self._secret
+
     def user_path(self, user: str) -> Path:
         """Where the user's environment lies, or would."""
         return self.users / blake2b(user.encode(), key=self._secret, digest_size=16).hexdigest()

@@ -41,6 +41,8 @@ class DatabaseServiceStub:
     """Every space."""
     Verify: _grpc.UnaryUnaryMultiCallable[_database_service_pb2.VerifyRequest, _database_service_pb2.VerifyResponse]
     """Check every stored value and that the indexes equal the store."""
+    Backup: _grpc.UnaryUnaryMultiCallable[_database_service_pb2.BackupRequest, _database_service_pb2.BackupResponse]
+    """Write an archive of the running database on the server's machine, below its backup_dir."""
 
 @_typing.type_check_only
 class DatabaseServiceAsyncStub(DatabaseServiceStub):
@@ -55,6 +57,8 @@ class DatabaseServiceAsyncStub(DatabaseServiceStub):
     """Every space."""
     Verify: _aio.UnaryUnaryMultiCallable[_database_service_pb2.VerifyRequest, _database_service_pb2.VerifyResponse]  # type: ignore[assignment]
     """Check every stored value and that the indexes equal the store."""
+    Backup: _aio.UnaryUnaryMultiCallable[_database_service_pb2.BackupRequest, _database_service_pb2.BackupResponse]  # type: ignore[assignment]
+    """Write an archive of the running database on the server's machine, below its backup_dir."""
 
 class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
     """Spaces and the state of the database."""
@@ -90,5 +94,13 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_database_service_pb2.VerifyResponse, _abc.Awaitable[_database_service_pb2.VerifyResponse]]:
         """Check every stored value and that the indexes equal the store."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _database_service_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_service_pb2.BackupResponse, _abc.Awaitable[_database_service_pb2.BackupResponse]]:
+        """Write an archive of the running database on the server's machine, below its backup_dir."""
 
 def add_DatabaseServiceServicer_to_server(servicer: DatabaseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

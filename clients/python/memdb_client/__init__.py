@@ -26,6 +26,7 @@ from __future__ import annotations
 from memdb import (
     Ack,
     AlreadyExists,
+    BackupReport,
     Change,
     Clip,
     DataLoss,
@@ -77,6 +78,7 @@ __all__ = [
     "AsyncIngestWriter",
     "AsyncStream",
     "AsyncUser",
+    "BackupReport",
     "Change",
     "Clip",
     "DataLoss",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Self
 
+from memdb.types.backup import BackupReport
 from memdb.types.change import Verification
 from memdb.types.ids import check_id
 from memdb.types.space import Space
 from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.backup import backup_from_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto, verification_from_proto
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_user import AsyncUser
-from memdb_client._options import WHOLE_TIMEOUT_S, Target
+from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, Target, path_text
 
 
 class AsyncDatabase:
@@ -64,6 +67,24 @@ class AsyncDatabase:
             self._rpc.databases.Verify, db_pb.VerifyRequest(), timeout_s=WHOLE_TIMEOUT_S
         )
         return verification_from_proto(answer)
+
+    async def backup(
+        self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
+    ) -> BackupReport:
+        """Write an archive on the server's machine: ``path`` and ``parent`` are below its
+        ``backup_dir``.
+        """
+        request = db_pb.BackupRequest(
+            path=path_text(path, "path"),
+            parent="" if parent is None else path_text(parent, "parent"),
+        )
+        answer = await self._rpc.call(
+            self._rpc.databases.Backup,
+            request,
+            repeat=Repeat.UNSENT,
+            timeout_s=WHOLE_TIMEOUT_S,
+        )
+        return backup_from_proto(answer)
 
     async def close(self) -> None:
         """End every call and the connection; afterwards calls raise `Unavailable` (``CLOSED``)."""

@@ -1,0 +1,154 @@
+"""Restore: an archive, and those it builds upon, become a data directory.
+
+Every checksum of the whole chain is compared before anything is made.  The directory grows under a
+temporary name beside its own, each environment walked in another process (`memdb.store.assembly`)
+and held against the counts and digests of the manifest; it is renamed when all of it is whole and
+synced.  Nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from memdb import failpoints
+from memdb.errors import DataLoss, FailedPrecondition
+from memdb.store.archive import (
+    DELTA,
+    FULL,
+    INCREMENTAL,
+    MANIFEST,
+    Archive,
+    UserEntry,
+    check_free,
+    making,
+    put_in_place,
+)
+from memdb.store.assembly import Assembler
+from memdb.store.environment import DATA_FILE
+from memdb.store.files import sync_directory
+from memdb.store.schema import CATALOG_TABLES, USER_TABLES
+from memdb.types.backup import ArchiveReport, RestoreReport
+
+_TEMPORARY: Final = ".memdb-restore-"
+
+
+def verify_archive(path: str | os.PathLike[str]) -> ArchiveReport:
+    """Compare every byte of an archive, and of those it builds upon, with the manifests.
+
+    Raises what keeps an archive from being read at all, as `memdb.store.archive.Archive`.
+    """
+    chain = Archive(Path(path)).chain()
+    found = [
+        (f"{archive.path.name}/{file}", reason, what)
+        for archive in chain
+        for file, reason, what in archive.damage()
+    ]
+    newest = chain[0]
+    return ArchiveReport(
+        id=newest.id,
+        kind=newest.manifest.kind,
+        archives=len(chain),
+        users=len(newest.users),
+        files=sum(len(archive.files) + 1 for archive in chain),
+        bytes_checked=sum(
+            (archive.path / MANIFEST).stat().st_size
+            + sum(file.bytes for file in archive.files.values())
+            for archive in chain
+        ),
+        damaged_files=tuple(found),
+    )
+
+
+def restore(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> RestoreReport:
+    """Make the data directory ``to``, which must not exist or be empty, of an archive.
+
+    Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``), `FailedPrecondition`
+    (``FORMAT_NEWER``, ``NO_DIRECTORY``) and `DataLoss` naming the file that is damaged; nothing is
+    made then.
+    """
+    target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay as they are
+    check_free(target)
+    chain = Archive(Path(path)).chain()
+    for archive in chain:
+        archive.check()
+    newest = chain[0]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with making(target, _TEMPORARY) as folder, Assembler() as assembler:
+            _fill(folder, chain, assembler)
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            failpoints.hit("restore.before_rename")
+            put_in_place(folder, target)
+            failpoints.hit("restore.after_rename")
+            sync_directory(target.parent)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"the directory cannot be made: {error.strerror}",
+            reason="NO_DIRECTORY",
+            field="path",
+            value=str(target),
+        ) from error
+    return RestoreReport(str(target), newest.id, len(newest.users), size, newest.manifest.damaged)
+
+
+def _fill(folder: Path, chain: list[Archive], assembler: Assembler) -> None:
+    newest = chain[0]
+    for name in ("catalog", "users"):
+        (folder / name).mkdir(mode=0o700)
+    newest.copy(f"catalog/{DATA_FILE}", folder / "catalog" / DATA_FILE)
+    assembler.assemble(
+        folder / "catalog", CATALOG_TABLES, (), f"{newest.path.name}/catalog/{DATA_FILE}"
+    )
+    for user in newest.users.values():
+        failpoints.hit("restore.user_before")
+        _restore_user(folder / "users" / user.name, user, chain, assembler)
+        failpoints.hit("restore.user_after")
+    sync_directory(folder / "users")
+    # The secret before the format: a directory with a format always has one.
+    for name in ("SECRET", "FORMAT"):
+        newest.copy(name, folder / name)
+    failpoints.hit("restore.before_sync")
+    sync_directory(folder)
+
+
+def _restore_user(made: Path, user: UserEntry, chain: list[Archive], assembler: Assembler) -> None:
+    base, deltas = _sources(user, chain)
+    made.mkdir(mode=0o700)
+    base.copy(f"users/{user.name}/{DATA_FILE}", made / DATA_FILE)
+    for name in user.files:
+        if Path(name).name not in (DATA_FILE, DELTA):
+            chain[0].copy(name, made / Path(name).name)
+    named = f"{base.path.name}/users/{user.name}/{DATA_FILE}"
+    found = assembler.assemble(made, USER_TABLES, deltas, named)
+    for what in ("revision", "entries", "identity", "log_head"):
+        if found[what] != getattr(user, what):
+            raise DataLoss(
+                f"{what} of the user is not what the manifest says",
+                reason="WRONG_CONTENT",
+                field=named,
+            )
+
+
+def _sources(user: UserEntry, chain: list[Archive]) -> tuple[Archive, list[tuple[Path, int, int]]]:
+    """The archive with the user's full copy, and the deltas (file, from, to) since, oldest first."""
+    deltas: list[tuple[Path, int, int]] = []
+    for index, archive in enumerate(chain):
+        entry = archive.users.get(user.name)
+        if entry is None:
+            break
+        if entry.kind == FULL:
+            return archive, deltas[::-1]
+        before = chain[index + 1].users.get(user.name) if index + 1 < len(chain) else None
+        if before is None:
+            break
+        if entry.kind == INCREMENTAL:
+            delta = archive.path / "users" / user.name / DELTA
+            deltas.append((delta, before.revision, entry.revision))
+    raise DataLoss(
+        "no archive of the chain has a full copy of the user",
+        reason="BAD_MANIFEST",
+        field=f"{chain[0].path.name}/{MANIFEST}",
+        value=user.name,
+    )
