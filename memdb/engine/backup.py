@@ -41,6 +41,7 @@ from memdb.store.archive import (
     file_entry,
     making,
     put_in_place,
+    refused,
     write_manifest,
 )
 from memdb.store.assembly import identity_of, log_head_of
@@ -108,16 +109,12 @@ class Backups:
         try:
             check_free(target)
             archive = None if parent is None else self._parent(parent, target)
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise refused(error, target) from error
             with making(target, _TEMPORARY) as folder:
                 return self._write(_Growing(folder, archive), target)
-        except OSError as error:
-            raise FailedPrecondition(
-                f"the archive cannot be written: {error.strerror}",
-                reason="NO_DIRECTORY",
-                field="path",
-                value=str(target),
-            ) from error
         finally:
             self._running.release()
 

@@ -19,6 +19,7 @@ from memdb.store.directory import DataDirectory
 from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
 from memdb.types.ids import check_id
+from memdb.types.paths import checked_path
 from memdb.types.space import Space
 
 
@@ -109,12 +110,10 @@ class EmbeddedDatabase:
         self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
     ) -> BackupReport:
         self._check_open()
-        for field, value in (("path", path), ("parent", parent)):
-            if value is not None and not _is_path(value):
-                raise InvalidArgument(
-                    "expected the path of an archive", reason="BAD_PATH", field=field, value=value
-                )
-        return self._backups.back_up(Path(path), None if parent is None else Path(parent))
+        wanted = Path(checked_path(path, "path"))
+        return self._backups.back_up(
+            wanted, None if parent is None else Path(checked_path(parent, "parent"))
+        )
 
     def close(self) -> None:
         """Finish commits in flight and give the directory back; idempotent."""

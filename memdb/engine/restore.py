@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from memdb import failpoints
-from memdb.errors import DataLoss, FailedPrecondition
+from memdb.errors import DataLoss
 from memdb.store.archive import (
     DELTA,
     FULL,
@@ -24,6 +24,7 @@ from memdb.store.archive import (
     check_free,
     making,
     put_in_place,
+    refused,
 )
 from memdb.store.assembly import Assembler
 from memdb.store.environment import DATA_FILE
@@ -65,8 +66,8 @@ def restore(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Restore
     """Make the data directory ``to``, which must not exist or be empty, of an archive.
 
     Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``), `FailedPrecondition`
-    (``FORMAT_NEWER``, ``NO_DIRECTORY``) and `DataLoss` naming the file that is damaged; nothing is
-    made then.
+    (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``) and `DataLoss` naming
+    the file that is damaged; nothing is made then.
     """
     target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay as they are
     check_free(target)
@@ -76,20 +77,15 @@ def restore(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Restore
     newest = chain[0]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with making(target, _TEMPORARY) as folder, Assembler() as assembler:
-            _fill(folder, chain, assembler)
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            failpoints.hit("restore.before_rename")
-            put_in_place(folder, target)
-            failpoints.hit("restore.after_rename")
-            sync_directory(target.parent)
     except OSError as error:
-        raise FailedPrecondition(
-            f"the directory cannot be made: {error.strerror}",
-            reason="NO_DIRECTORY",
-            field="path",
-            value=str(target),
-        ) from error
+        raise refused(error, target) from error
+    with making(target, _TEMPORARY) as folder, Assembler() as assembler:
+        _fill(folder, chain, assembler)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        failpoints.hit("restore.before_rename")
+        put_in_place(folder, target)
+        failpoints.hit("restore.after_rename")
+        sync_directory(target.parent)
     return RestoreReport(str(target), newest.id, len(newest.users), size, newest.manifest.damaged)
 
 
@@ -120,6 +116,7 @@ def _restore_user(made: Path, user: UserEntry, chain: list[Archive], assembler: 
     for name in user.files:
         if Path(name).name not in (DATA_FILE, DELTA):
             chain[0].copy(name, made / Path(name).name)
+    failpoints.hit("restore.after_copy")
     named = f"{base.path.name}/users/{user.name}/{DATA_FILE}"
     found = assembler.assemble(made, USER_TABLES, deltas, named)
     for what in ("revision", "entries", "identity", "log_head"):

@@ -21,6 +21,7 @@ that differs from that spelling by a byte is damaged.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -34,7 +35,14 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from memdb.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from memdb.errors import (
+    AlreadyExists,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import FORMAT
 
@@ -246,20 +254,17 @@ def making(target: Path, prefix: str) -> Iterator[Path]:
 
     It is locked for the length of the block; what a crash left of others is removed first.
 
-    Raises `FailedPrecondition` (``NO_DIRECTORY``) when the system refuses it.
+    Raises `refused` where the system refuses it, or what the block does.
     """
     try:
         _sweep(target.parent, prefix)
         temporary, fd = _locked(target.parent, prefix)
     except OSError as error:
-        raise FailedPrecondition(
-            f"the directory cannot be made: {error.strerror}",
-            reason="NO_DIRECTORY",
-            field="path",
-            value=str(target),
-        ) from error
+        raise refused(error, target) from error
     try:
         yield temporary
+    except OSError as error:
+        raise refused(error, target) from error
     finally:
         os.close(fd)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -286,12 +291,21 @@ def put_in_place(temporary: Path, target: Path) -> None:
         temporary.rename(target)
     except OSError as error:
         check_free(target)
-        raise FailedPrecondition(
-            f"cannot be renamed: {error.strerror}",
-            reason="NO_DIRECTORY",
-            field="path",
-            value=str(target),
-        ) from error
+        raise refused(error, target) from error
+
+
+def refused(error: OSError, target: Path) -> ResourceExhausted | FailedPrecondition:
+    """What the system says, in our words: ``DISK_FULL``, or ``NO_DIRECTORY``."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted(
+            "the file system is full", reason="DISK_FULL", field="path", value=str(target)
+        )
+    return FailedPrecondition(
+        f"cannot be written: {error.strerror}",
+        reason="NO_DIRECTORY",
+        field="path",
+        value=str(target),
+    )
 
 
 def check_free(target: Path) -> None:

@@ -27,12 +27,14 @@ from typing import Any, Final, Self
 
 import lmdb
 
-from memdb.errors import DataLoss
+from memdb import failpoints
+from memdb.errors import DataLoss, ResourceExhausted
 from memdb.store.delta import Delete, read_delta
 from memdb.store.environment import DATA_FILE, Transaction
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import META_USER, Table, revision_key
 
+_DISK_FULL: Final = "DISK_FULL"
 _COMMIT_BYTES: Final = 32 << 20
 _ROOM_BYTES: Final = 64 << 20
 
@@ -65,7 +67,7 @@ class Assembler:
         deltas: Iterable[tuple[Path, int, int]],
         named: str,
     ) -> dict[str, Any]:
-        """Do one job; the answer.  Raises `DataLoss` naming ``named``."""
+        """Do one job; the answer.  Raises `DataLoss` and `ResourceExhausted` naming ``named``."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "memdb.store.assembly"],
@@ -94,6 +96,8 @@ class Assembler:
                 field=named,
             )
         answer: dict[str, Any] = json.loads(line)
+        if answer.get("error") == _DISK_FULL:
+            raise ResourceExhausted("the file system is full", reason=_DISK_FULL, field=named)
         if "error" in answer:
             raise DataLoss(answer["what"], reason=answer["error"], field=named)
         return answer
@@ -123,8 +127,10 @@ def _assemble(
     found = _walk(folder, tables)
     if deltas:
         _apply(folder, tables, deltas)
+        failpoints.hit("assembly.after_apply")
         _compact(folder)
         found = _walk(folder, tables)
+    failpoints.hit("assembly.before_sync")
     sync_file(folder / DATA_FILE)
     sync_directory(folder)
     return found
@@ -255,6 +261,8 @@ def main() -> int:
             )
         except DataLoss as error:
             answer = {"error": error.reason, "what": error.message}
+        except lmdb.DiskError as error:
+            answer = {"error": _DISK_FULL, "what": str(error)}
         except (lmdb.Error, OSError) as error:
             answer = {"error": "BAD_ENVIRONMENT", "what": f"cannot be read: {error}"}
         print(json.dumps(answer), flush=True)

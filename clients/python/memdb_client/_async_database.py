@@ -8,6 +8,7 @@ from typing import Self
 from memdb.types.backup import BackupReport
 from memdb.types.change import Verification
 from memdb.types.ids import check_id
+from memdb.types.paths import checked_path
 from memdb.types.space import Space
 from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -15,7 +16,7 @@ from memdb.wire.backup import backup_from_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto, verification_from_proto
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_user import AsyncUser
-from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, Target, path_text
+from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, Target
 
 
 class AsyncDatabase:
@@ -75,8 +76,8 @@ class AsyncDatabase:
         ``backup_dir``.
         """
         request = db_pb.BackupRequest(
-            path=path_text(path, "path"),
-            parent="" if parent is None else path_text(parent, "parent"),
+            path=checked_path(path, "path"),
+            parent="" if parent is None else checked_path(parent, "parent"),
         )
         answer = await self._rpc.call(
             self._rpc.databases.Backup,

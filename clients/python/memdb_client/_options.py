@@ -12,7 +12,6 @@ No waiting here.  Only ``UNAVAILABLE`` is tried again, and only within the call'
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,22 +126,6 @@ def check_seconds(value: object, field: str) -> float:
     `InvalidArgument`.
     """
     return check_number(value, field, 0.0, SECONDS_MAX, above=True)
-
-
-def path_text(path: object, field: str) -> str:
-    """``path`` as text, if it is a path that a message can carry; else `InvalidArgument`
-    (``BAD_PATH``).
-    """
-    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    try:
-        if isinstance(text, str) and text and "\0" not in text:
-            text.encode()
-            return text
-    except UnicodeError:
-        pass  # refused below
-    raise InvalidArgument(
-        "expected the path of an archive", reason="BAD_PATH", field=field, value=path
-    )
 
 
 def _credentials(

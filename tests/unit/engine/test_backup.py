@@ -22,10 +22,12 @@ from memdb import (
     InvalidArgument,
     Keyframe,
     NotFound,
+    ResourceExhausted,
     Utterance,
     failpoints,
 )
 from memdb.clock import ManualClock
+from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.drill import drill
 from memdb.engine.restore import restore, verify_archive
@@ -474,3 +476,17 @@ def test_one_backup_at_a_time(db: EmbeddedDatabase, folder: Path) -> None:
     with db._backups._running, pytest.raises(FailedPrecondition) as refused:
         db.backup(folder / "a0")
     assert refused.value.reason == "BACKUP_RUNNING"
+
+
+def test_a_full_disk_is_told_as_such(folder: Path, clock: ManualClock) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        grow(db, "alice", 0)
+    full = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 60)
+    with (
+        EmbeddedDatabase(folder / "data", config=full, clock=clock) as db,
+        pytest.raises(ResourceExhausted) as refused,
+    ):
+        db.backup(folder / "a0")
+    assert refused.value.reason == "DISK_FULL"
+    assert [entry.name for entry in folder.iterdir()] == ["data"]
