@@ -24,7 +24,7 @@ import memdb
 from memdb import failpoints
 from memdb.clock import Clock
 from memdb.engine.users import Users
-from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from memdb.errors import DataLoss, FailedPrecondition, Internal, InvalidArgument, NotFound
 from memdb.store.archive import (
     ARCHIVE_FORMAT,
     DELTA,
@@ -81,7 +81,8 @@ class _Growing:
         entry = self.users.pop(user)
         for path in entry.files:
             del self.files[path]
-        shutil.rmtree(self.folder / "users" / entry.name)
+        if entry.files:
+            shutil.rmtree(self.folder / "users" / entry.name)
 
 
 class Backups:
@@ -151,7 +152,8 @@ class Backups:
             growing.add_file(name)
         for user in set(growing.users) - set(self._catalog.users()):
             growing.remove(user)  # erased meanwhile
-        for made in ("catalog", "users", *(f"users/{u.name}" for u in growing.users.values())):
+        filled = [f"users/{user.name}" for user in growing.users.values() if user.files]
+        for made in (*filled, "users", "catalog"):
             sync_directory(folder / made)
         parent = growing.parent
         manifest = Manifest(
@@ -202,7 +204,9 @@ class Backups:
                 growing.damaged.append(user)
             return
         failpoints.hit("backup.user_after")
-        growing.users[user] = replace(entry, files=(*entry.files, *extra))
+        growing.users[user] = entry = replace(entry, files=(*entry.files, *extra))
+        if not entry.files:
+            made.rmdir()
 
 
 def _copied(growing: _Growing, name: str, environment: Environment, txn: Transaction) -> UserEntry:
@@ -263,7 +267,12 @@ def _copied_files(growing: _Growing, path: Path) -> list[str]:
         if source.name in (DATA_FILE, _LOCK_FILE) or source.name.startswith("."):
             continue
         if not stat.S_ISREG(source.lstat().st_mode):
-            continue
+            # Left out it would be missed when it is too late.
+            raise Internal(
+                "a user's directory holds what a backup does not know",
+                reason="UNKNOWN_LAYOUT",
+                value=source.name,
+            )
         name = f"users/{path.name}/{source.name}"
         shutil.copyfile(source, growing.folder / name)
         growing.add_file(name)

@@ -2,8 +2,8 @@
 
 What comes from an archive is opened as untrusted: LMDB 0.9 keeps no checksums, and a B-tree that was
 damaged before it was archived, or made on purpose, can end the process that walks it.  So this
-process sizes and walks the file, applies the deltas to it, walks the result, and says what it saw;
-when it dies, the archive is refused and nothing else happened.
+process sizes the file, applies the deltas to it, walks all of the result, and says what it saw; when
+it dies, the archive is refused and nothing else happened.
 
 One line of JSON per job on stdin, one line of answer on stdout::
 
@@ -125,12 +125,11 @@ class Assembler:
 def _assemble(
     folder: Path, tables: list[Table], deltas: list[tuple[Path, int, int]]
 ) -> dict[str, object]:
-    found = _walk(folder, tables)
     if deltas:
         _apply(folder, tables, deltas)
         failpoints.hit("assembly.after_apply")
         _compact(folder)
-        found = _walk(folder, tables)
+    found = _walk(folder, tables)
     failpoints.hit("assembly.before_sync")
     sync_file(folder / DATA_FILE)
     sync_directory(folder)
@@ -149,10 +148,7 @@ def _walk(folder: Path, tables: list[Table]) -> dict[str, object]:
             max_dbs=len(Table) + 1,
         ) as environment,
     ):
-        needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-        size = (folder / DATA_FILE).stat().st_size
-        if size < needed:
-            raise DataLoss(f"{size} bytes of {needed}", reason="TRUNCATED")
+        _check_size_of(environment, folder)
         handles = {
             table: environment.open_db(table.value.encode(), create=False) for table in tables
         }
@@ -169,6 +165,19 @@ def _walk(folder: Path, tables: list[Table]) -> dict[str, object]:
                     "log_head": log_head_of(seen, revision),
                 }
     return told
+
+
+def _check_size(folder: Path) -> None:
+    with lmdb.open(str(folder), readonly=True, lock=False, create=False) as environment:
+        _check_size_of(environment, folder)
+
+
+def _check_size_of(environment: lmdb.Environment, folder: Path) -> None:
+    """Raise `DataLoss` (``TRUNCATED``) for a file shorter than its meta page says."""
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    size = (folder / DATA_FILE).stat().st_size
+    if size < needed:
+        raise DataLoss(f"{size} bytes of {needed}", reason="TRUNCATED")
 
 
 def _walk_table(txn: lmdb.Transaction, table: Table, handle: Any) -> int:
@@ -189,6 +198,7 @@ def _walk_table(txn: lmdb.Transaction, table: Table, handle: Any) -> int:
 
 
 def _apply(folder: Path, tables: list[Table], deltas: list[tuple[Path, int, int]]) -> None:
+    _check_size(folder)
     added = sum(path.stat().st_size for path, _, _ in deltas)
     size = (folder / DATA_FILE).stat().st_size
     # Not synced on the way: a crash discards all of it.

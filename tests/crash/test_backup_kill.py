@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from memdb import NotFound, Unavailable
+from memdb import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.drill import drill
@@ -48,6 +48,8 @@ RESTORE_POINTS = (
 )
 WORKER_POINTS = ("assembly.after_apply", "assembly.before_sync")
 """In the process that walks environments: its death is an answer, not a crash."""
+PAGE = 4096
+DAMAGES = max(100, 5 * CYCLES)
 HITS = (1,) if CYCLES < 100 else (1, 2)
 """At which pass the process dies."""
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
@@ -132,6 +134,63 @@ def test_a_restore_killed_anywhere_is_whole_or_absent(
     ):
         assert copy.verify().ok
         assert [copy.user(u).revision() for u in USERS] == [live.user(u).revision() for u in USERS]
+
+
+def damage(folder: Path, chosen: random.Random) -> str:
+    """Damage one file of the archives below ``folder``; what was done."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    file = chosen.choice(files)
+    content = bytearray(file.read_bytes())
+    kind = chosen.choice(("bit", "page", "cut", "longer", "gone", "other file"))
+    match kind:
+        case "bit":
+            content[chosen.randrange(len(content))] ^= 1 << chosen.randrange(8)
+        case "page":
+            begin = chosen.randrange(len(content)) // PAGE * PAGE
+            content[begin : begin + PAGE] = chosen.randbytes(len(content[begin : begin + PAGE]))
+        case "cut":
+            del content[chosen.randrange(len(content)) :]
+        case "longer":
+            content += b"\0"
+        case "other file":
+            content = bytearray(chosen.choice(files).read_bytes())
+    if kind == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    return f"{kind} in {file.relative_to(folder)}"
+
+
+def test_a_damaged_archive_is_refused_before_anything_is_made(
+    chain: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    chosen = random.Random(SEED)
+    whole = {
+        path.relative_to(chain): path.read_bytes()
+        for name in ("a0", "a1")
+        for path in (chain / name).rglob("*")
+        if path.is_file()
+    }
+    for name in ("a0", "a1"):
+        shutil.copytree(chain / name, directory / name)
+    refused = 0
+    for _ in range(DAMAGES):
+        done = damage(directory, chosen)
+        same = all(
+            (directory / path).is_file() and (directory / path).read_bytes() == content
+            for path, content in whole.items()
+        )
+        if not same:
+            with pytest.raises((DataLoss, FailedPrecondition, NotFound)):
+                restore(directory / "a1", directory / "copy")
+            refused += 1
+        assert names(directory) == {"a0", "a1"}, done
+        for path, content in whole.items():
+            if not (directory / path).is_file() or (directory / path).read_bytes() != content:
+                (directory / path).write_bytes(content)
+    assert refused > DAMAGES * 0.9
+    restore(directory / "a1", directory / "copy")
+    report(f"damaged archives: {refused} refused, none restored")
 
 
 def test_a_server_killed_while_it_backs_up_under_load(

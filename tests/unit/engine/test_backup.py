@@ -19,6 +19,7 @@ from memdb import (
     Clip,
     DataLoss,
     FailedPrecondition,
+    Internal,
     InvalidArgument,
     Keyframe,
     NotFound,
@@ -245,6 +246,8 @@ def test_a_backup_of_a_running_database_holds_one_revision(
             db.backup(folder / f"a{step}", parent=parent)
             (entry,) = archives.Archive(folder / f"a{step}").manifest.users
             assert entry.revision >= promised
+            if step == 3:
+                assert drill(folder / "a3", db, scratch=folder, questions=6).ok
         assert len(acked) > before
     finally:
         stop.set()
@@ -470,6 +473,35 @@ def test_remains_of_a_crash_go_and_what_is_not_ours_stays(
     (folder / ".memdb-backup-photos").mkdir()
     db.backup(folder / "a0")
     assert sorted(e.name for e in folder.iterdir()) == [".memdb-backup-photos", "a0", "data"]
+
+
+def test_who_is_erased_meanwhile_is_left_out(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(db, "alice", 0)
+    grow(db, "bob", 0)
+    copy = db._catalog.copy
+
+    def erase_first(target: Path) -> None:
+        db.user("bob").erase()
+        copy(target)
+
+    monkeypatch.setattr(db._catalog, "copy", erase_first)
+    assert db.backup(folder / "a0").users == 1
+    assert verify_archive(folder / "a0").ok
+    restore(folder / "a0", folder / "copy")
+    with EmbeddedDatabase(folder / "copy", config=CONFIG) as restored:
+        assert restored.users() == ["alice"]
+
+
+def test_what_a_backup_does_not_know_is_not_left_out_silently(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    grow(db, "alice", 0)
+    (db._directory.user_path("alice") / "blobs").mkdir()
+    with pytest.raises(Internal) as refused:
+        db.backup(folder / "a0")
+    assert refused.value.reason == "UNKNOWN_LAYOUT"
 
 
 def test_one_backup_at_a_time(db: EmbeddedDatabase, folder: Path) -> None:
