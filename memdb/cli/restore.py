@@ -11,6 +11,7 @@ from typing import Any
 EXAMPLE = """\
 example:
   memdb restore backups/tuesday --to ./restored
+  memdb restore backups/tuesday --to ./alice --user alice
 
 The archives that it builds upon are looked for beside it.  Every checksum is compared before anything
 is made; what lies at the target is never overwritten.  Prints one JSON object.
@@ -28,6 +29,7 @@ def add_to(verbs: Any) -> None:
     )
     parser.add_argument("archive", metavar="ARCHIVE", help="what `memdb backup` wrote")
     parser.add_argument("--to", metavar="DIR", required=True, help="must not exist, or be empty")
+    parser.add_argument("--user", help="restore this user alone (default: all)")
     parser.set_defaults(run=run)
 
 
@@ -35,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Restore and report; returns the exit status."""
     from memdb.engine.restore import restore
 
-    json.dump(asdict(restore(options.archive, options.to)), sys.stdout)
+    report = restore(options.archive, options.to, user=options.user)
+    json.dump(asdict(report), sys.stdout)
     print()
     return 0

@@ -114,7 +114,7 @@ class Backups:
                 target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             except OSError as error:
                 raise refused(error, target) from error
-            with making(target, _TEMPORARY) as folder:
+            with making(target, _TEMPORARY) as (folder, _):
                 return self._write(_Growing(folder, archive), target)
         finally:
             self._running.release()
@@ -254,7 +254,8 @@ def _delta_written(path: Path, txn: Transaction, base: UserEntry, revision: int)
     known = Base(base.revision, base.next_clip_no, base.entries)
     try:
         write_delta(path, changed(txn, known, revision), base.revision, revision)
-    except NeedsFull:
+    except (NeedsFull, DataLoss):
+        # Damaged records lead nowhere; a full copy takes them as they are, and all the others.
         path.unlink(missing_ok=True)
         return False
     return True

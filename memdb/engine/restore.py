@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from memdb import failpoints
-from memdb.errors import DataLoss
+from memdb.errors import DataLoss, NotFound
 from memdb.store.archive import (
     DELTA,
     FULL,
@@ -27,10 +27,12 @@ from memdb.store.archive import (
     refused,
 )
 from memdb.store.assembly import Assembler
+from memdb.store.directory import user_directory_name
 from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory
 from memdb.store.schema import CATALOG_TABLES, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
+from memdb.types.ids import check_id
 
 _TEMPORARY: Final = ".memdb-restore-"
 
@@ -62,10 +64,14 @@ def verify_archive(path: str | os.PathLike[str]) -> ArchiveReport:
     )
 
 
-def restore(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> RestoreReport:
-    """Make the data directory ``to``, which must not exist or be empty, of an archive.
+def restore(
+    path: str | os.PathLike[str], to: str | os.PathLike[str], *, user: str | None = None
+) -> RestoreReport:
+    """Make the data directory ``to``, which must not exist or be empty, of an archive; with ``user``
+    of that one alone.
 
-    Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``), `FailedPrecondition`
+    Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``, ``USER_NOT_FOUND``),
+    `FailedPrecondition`
     (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``) and `DataLoss` naming
     the file that is damaged; nothing is made then.
     """
@@ -75,21 +81,32 @@ def restore(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Restore
     for archive in chain:
         archive.check()
     newest = chain[0]
+    users = list(newest.users.values()) if user is None else [_one(newest, user)]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refused(error, target) from error
-    with making(target, _TEMPORARY) as folder, Assembler() as assembler:
-        _fill(folder, chain, assembler)
+    with making(target, _TEMPORARY) as (folder, lock), Assembler(lock) as assembler:
+        _fill(folder, chain, users, assembler)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         failpoints.hit("restore.before_rename")
         put_in_place(folder, target)
         failpoints.hit("restore.after_rename")
         sync_directory(target.parent)
-    return RestoreReport(str(target), newest.id, len(newest.users), size, newest.manifest.damaged)
+    return RestoreReport(str(target), newest.id, len(users), size, newest.manifest.damaged)
 
 
-def _fill(folder: Path, chain: list[Archive], assembler: Assembler) -> None:
+def _one(archive: Archive, user: str) -> UserEntry:
+    name = user_directory_name((archive.path / "SECRET").read_bytes(), check_id(user, "user"))
+    found = archive.users.get(name)
+    if found is None:
+        raise NotFound(
+            "the archive has no such user", reason="USER_NOT_FOUND", field="user", value=user
+        )
+    return found
+
+
+def _fill(folder: Path, chain: list[Archive], users: list[UserEntry], assembler: Assembler) -> None:
     newest = chain[0]
     for name in ("catalog", "users"):
         (folder / name).mkdir(mode=0o700)
@@ -97,7 +114,7 @@ def _fill(folder: Path, chain: list[Archive], assembler: Assembler) -> None:
     assembler.assemble(
         folder / "catalog", CATALOG_TABLES, (), f"{newest.path.name}/catalog/{DATA_FILE}"
     )
-    for user in newest.users.values():
+    for user in users:
         failpoints.hit("restore.user_before")
         _restore_user(folder / "users" / user.name, user, chain, assembler)
         failpoints.hit("restore.user_after")

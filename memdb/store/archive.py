@@ -249,10 +249,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> str:
 
 
 @contextmanager
-def making(target: Path, prefix: str) -> Iterator[Path]:
-    """A temporary directory beside ``target``, removed unless the block renames it away.
+def making(target: Path, prefix: str) -> Iterator[tuple[Path, int]]:
+    """A temporary directory beside ``target``, removed unless the block renames it away, and the file
+    descriptor of its lock.
 
-    It is locked for the length of the block; what a crash left of others is removed first.
+    Whoever holds the descriptor open, a child that inherits it too, keeps others from taking the
+    directory for what a crash left; such remains are removed first.
 
     Raises `refused` where the system refuses it, or what the block does.
     """
@@ -262,7 +264,7 @@ def making(target: Path, prefix: str) -> Iterator[Path]:
     except OSError as error:
         raise refused(error, target) from error
     try:
-        yield temporary
+        yield temporary, fd
     except OSError as error:
         raise refused(error, target) from error
     finally:

@@ -58,7 +58,11 @@ def log_head_of(txn: Transaction, revision: int) -> str:
 class Assembler:
     """The process; started when it is needed, and anew when it has died."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: int) -> None:
+        """lock: descriptor that keeps the directory ours; the process holds it as long as it lives,
+        which after a kill is longer than we do.
+        """
+        self._lock = lock
         self._process: subprocess.Popen[bytes] | None = None
 
     def assemble(
@@ -74,6 +78,7 @@ class Assembler:
                 [sys.executable, "-m", "memdb.store.assembly"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                pass_fds=(self._lock,),
             )
         job = {
             "folder": str(folder.absolute()),
@@ -158,7 +163,8 @@ def _walk(folder: Path, tables: list[Table]) -> dict[str, object]:
             told: dict[str, object] = {"entries": entries}
             if Table.LOG in handles:
                 seen = Transaction(txn, handles)
-                revision = entries[Table.LOG.value]
+                with txn.cursor(handles[Table.LOG]) as cursor:
+                    revision = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
                 told |= {
                     "revision": revision,
                     "identity": identity_of(seen),

@@ -116,7 +116,7 @@ def changed(txn: Transaction, base: Base, revision: int) -> Iterator[Put | Delet
     """Everything that leads from ``base`` to ``revision``, the transaction's; values are valid until
     the next one.
 
-    Raises `NeedsFull`, at the latest at the end.
+    Raises `NeedsFull`, at the latest at the end, and `DataLoss` for a record that is damaged.
     """
     puts: Counter[Table] = Counter()
     unexplained: set[Table] = set()
@@ -153,7 +153,7 @@ def _changed(txn: Transaction, base: Base, revision: int) -> Iterator[Put | Dele
         key = schema.revision_key(birth)
         stored = txn.get(Table.LOG, key)
         if stored is None:
-            raise DataLoss("a log record is missing", reason="MISSING", field=f"log/{birth}")
+            raise NeedsFull(f"log record {birth} is not there")
         record = unpack(Table.LOG, key, stored, LogRecord)
         yield _raw(txn, Table.LOG, key)
         for entry in record.entries:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +51,8 @@ RESTORE_POINTS = (
 WORKER_POINTS = ("assembly.after_apply", "assembly.before_sync")
 """In the process that walks environments: its death is an answer, not a crash."""
 PAGE = 4096
+KILLS = max(4, CYCLES // 2)
+"""At any moment, of a server that backs up and of a restore."""
 DAMAGES = max(100, 5 * CYCLES)
 HITS = (1,) if CYCLES < 100 else (1, 2)
 """At which pass the process dies."""
@@ -136,6 +140,35 @@ def test_a_restore_killed_anywhere_is_whole_or_absent(
         assert [copy.user(u).revision() for u in USERS] == [live.user(u).revision() for u in USERS]
 
 
+@pytest.mark.timeout(900)
+def test_a_restore_killed_at_any_moment(
+    chain: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    chosen = random.Random(SEED)
+    command = [sys.executable, "-m", "tests.crash.backup_child", "restore", str(chain / "a1")]
+    with Child([*command, str(directory / "timed")]) as process:
+        process.line()
+        whole_s = time.monotonic() - process.began_s
+    died = 0
+    for kill in range(KILLS):
+        target = directory / f"copy{kill}"
+        with Child([*command, str(target)]) as process:
+            try:
+                # It starts for half of the time; what is asked for is what it does then.
+                status = process.process.wait(whole_s * chosen.uniform(0.5, 1.0))
+            except subprocess.TimeoutExpired:
+                status = process.kill()
+        died += status == -signal.SIGKILL
+        if target.exists():
+            with EmbeddedDatabase(target, config=CONFIG, embed_texts=False) as copy:
+                assert copy.verify().ok
+                assert copy.users() == sorted(USERS)
+    restore(chain / "a1", directory / "last")
+    with EmbeddedDatabase(directory / "last", config=CONFIG, embed_texts=False) as copy:
+        assert copy.verify().ok
+    report(f"restores killed at any moment: {died}, nothing half made")
+
+
 def damage(folder: Path, chosen: random.Random) -> str:
     """Damage one file of the archives below ``folder``; what was done."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -193,6 +226,7 @@ def test_a_damaged_archive_is_refused_before_anything_is_made(
     report(f"damaged archives: {refused} refused, none restored")
 
 
+@pytest.mark.timeout(900)
 def test_a_server_killed_while_it_backs_up_under_load(
     directory: Path, report: Callable[[str], None]
 ) -> None:
@@ -204,7 +238,7 @@ def test_a_server_killed_while_it_backs_up_under_load(
     """Archives whose backup returned, oldest first."""
     whole = killed = 0
     settings = {"MEMDB_SERVER__BACKUP_DIR": str(backups)}
-    for cycle in range(max(4, CYCLES // 3)):
+    for cycle in range(KILLS):
         with Server(data, socket, **settings) as server, connect(server.address) as db:
             db.create_space(SPACE, dim=DIM)
             with running(db, USERS[0], records[USERS[0]]), running(db, USERS[1], records[USERS[1]]):

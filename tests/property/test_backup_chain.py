@@ -115,6 +115,7 @@ def _tables(db: EmbeddedDatabase) -> Tables | None:
         return {t.value: [(k, bytes(v)) for k, v in raw_scan(txn, t)] for t in USER_TABLES}
 
 
+@pytest.mark.timeout(1800)
 @settings(max_examples=EXAMPLES)
 @given(script=st.lists(steps, min_size=4, max_size=25))
 def test_every_archive_of_a_chain_restores_to_its_moment(script: list[tuple[object, ...]]) -> None:

@@ -34,7 +34,7 @@ from memdb.engine.drill import drill
 from memdb.engine.restore import restore, verify_archive
 from memdb.store import archive as archives
 from memdb.store import delta
-from memdb.store.environment import Environment
+from memdb.store.environment import Environment, Transaction
 from memdb.store.schema import USER_TABLES, Table
 from tests.unit.engine.conftest import CONFIG, DIM, clip, vector
 
@@ -204,12 +204,50 @@ def test_entries_that_no_log_explains_are_copied_in_full(
     grow(db, "alice", 10)
     with db._users.environment("alice") as environment:
 
-        def thin(txn):  # type: ignore[no-untyped-def]
+        def thin(txn: Transaction) -> tuple[bool, None]:
             key = next(txn.scan(Table.SHORT_MEMORY))[0]
             return txn.delete(Table.SHORT_MEMORY, key), None
 
         environment.write(thin)
     assert counts(db.backup(folder / "a1", parent=folder / "a0")) == (1, 0, 0)
+
+
+def test_a_damaged_record_is_copied_as_it_is(db: EmbeddedDatabase, folder: Path) -> None:
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+    grow(db, "alice", 10)
+    with db._users.environment("alice") as environment:
+
+        def spoil(txn: Transaction) -> tuple[bool, None]:
+            *_, (key, stored) = txn.scan(Table.CLIPS)
+            txn.put(Table.CLIPS, key, bytes(stored[:-1]) + bytes([stored[-1] ^ 1]))
+            return True, None
+
+        environment.write(spoil)
+    assert counts(db.backup(folder / "a1", parent=folder / "a0")) == (1, 0, 0)
+    assert restore(folder / "a1", folder / "copy").users == 1
+
+
+def test_one_user_is_restored_into_the_database_that_lost_it(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    grow(db, "alice", 0)
+    grow(db, "bob", 0)
+    db.backup(folder / "a0")
+    grow(db, "alice", 10)
+    lost = db._directory.user_path("bob")
+    db.close()
+    shutil.rmtree(lost)
+    with pytest.raises(NotFound) as refused:
+        restore(folder / "a0", folder / "aside", user="carol")
+    assert refused.value.reason == "USER_NOT_FOUND"
+    assert restore(folder / "a0", folder / "aside", user="bob").users == 1
+    (moved,) = (folder / "aside" / "users").iterdir()
+    moved.rename(lost.parent / moved.name)
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as again:
+        assert again.verify().ok
+        assert again.users() == ["alice", "bob"]
+        assert len(again.user("bob").clips()) == 7
 
 
 def test_other_files_of_a_user_go_along(db: EmbeddedDatabase, folder: Path) -> None:
