@@ -25,6 +25,13 @@ from memdb import failpoints
 from memdb.clock import Clock
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, FailedPrecondition, Internal, InvalidArgument, NotFound
+from memdb.store.appearing import (
+    check_free,
+    checked_name,
+    making,
+    put_in_place,
+    refused,
+)
 from memdb.store.archive import (
     ARCHIVE_FORMAT,
     DELTA,
@@ -36,12 +43,7 @@ from memdb.store.archive import (
     Manifest,
     Parent,
     UserEntry,
-    check_free,
-    checked_name,
     file_entry,
-    making,
-    put_in_place,
-    refused,
     write_manifest,
 )
 from memdb.store.assembly import identity_of, log_head_of

@@ -14,6 +14,12 @@ from typing import Final
 
 from memdb import failpoints
 from memdb.errors import DataLoss, NotFound
+from memdb.store.appearing import (
+    check_free,
+    making,
+    put_in_place,
+    refused,
+)
 from memdb.store.archive import (
     DELTA,
     FULL,
@@ -21,10 +27,6 @@ from memdb.store.archive import (
     MANIFEST,
     Archive,
     UserEntry,
-    check_free,
-    making,
-    put_in_place,
-    refused,
 )
 from memdb.store.assembly import Assembler
 from memdb.store.directory import user_directory_name
