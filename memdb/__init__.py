@@ -23,6 +23,7 @@ from memdb.errors import (
     Unauthenticated,
     Unavailable,
 )
+from memdb.types.backup import BackupReport
 from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
@@ -63,6 +64,7 @@ def open(path: str | os.PathLike[str]) -> EmbeddedDatabase:  # noqa: A001 - the 
 __all__ = [
     "Ack",
     "AlreadyExists",
+    "BackupReport",
     "Change",
     "Clip",
     "DataLoss",

@@ -85,6 +85,8 @@ class ServerConfig:
     """PEM file with the certificate chain."""
     tls_key: str = ""
     """PEM file with the private key of tls_cert."""
+    backup_dir: str = ""
+    """Directory below which `Backup` may write archives; empty: the call is refused."""
     grace_s: float = 10.0
     """How long calls may go on after SIGTERM; five seconds later the process ends anyhow."""
     read_threads: int = 8

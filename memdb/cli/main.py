@@ -1,4 +1,4 @@
-"""``memdb VERB``: serve a database, verify one, list gaps, show the configuration.
+"""``memdb VERB``: serve a database, verify, back up and restore one, list gaps, show the configuration.
 
 Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -10,12 +10,15 @@ import sys
 from collections.abc import Sequence
 
 import memdb
-from memdb.cli import config, gaps, serve, verify
+from memdb.cli import backup, config, drill, export, gaps, restore, serve, verify
 from memdb.errors import MemdbError
 
 INTERRUPTED = 130
 OURS = ("memdb", "memdb_client")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
+
+EXPORT = ("pyarrow", "safetensors")
+"""Packages of the extra ``export``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"memdb {memdb.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in (serve, verify, gaps, config):
+    for verb in (serve, verify, gaps, backup, restore, drill, export, config):
         verb.add_to(verbs)
     options = parser.parse_args(arguments)
     try:
@@ -38,10 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in OURS:
             raise
-        print(
-            f'memdb: {error.name} is not installed: the server needs the extra "memdb[server]"',
-            file=sys.stderr,
+        name = (error.name or "").partition(".")[0]
+        needs = (
+            'this needs the extra "memdb[export]"'
+            if name in EXPORT
+            else 'the server needs the extra "memdb[server]"'
         )
+        print(f"memdb: {error.name} is not installed: {needs}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         # While starting; once it serves, an interrupt is an orderly stop.

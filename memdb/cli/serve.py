@@ -24,6 +24,7 @@ _FLAGS = {
     "port_file": ("FILE", "write the bound address here once the server answers"),
     "tls_cert": ("FILE", "PEM certificate chain; needed beyond loopback"),
     "tls_key": ("FILE", "PEM private key"),
+    "backup_dir": ("DIR", "where clients may have backups written; none unless given"),
     "grace_s": ("SECONDS", "how long calls may go on after SIGTERM"),
 }
 

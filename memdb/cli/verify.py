@@ -1,18 +1,21 @@
-"""``memdb verify``: check a database directory that no server has open."""
+"""``memdb verify``: check a database directory that no server has open, or a backup archive."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 EXAMPLE = """\
 example:
   memdb verify ./data
+  memdb verify ./backups/monday
 
-Reads every stored value, compares every index with the store, and prints what it found as one JSON
-object.  Exit status 1 when something is wrong.  The directory must not be open in a server.
+Of a database: reads every stored value, and compares every index with the store; it must not be open
+in a server.  Of an archive: compares every byte of it, and of those it builds upon, with the
+manifests.  Prints what it found as one JSON object.  Exit status 1 when something is wrong.
 """
 
 
@@ -25,14 +28,17 @@ def add_to(verbs: Any) -> None:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", metavar="DIR", help="directory of the database")
+    parser.add_argument("data", metavar="DIR", help="directory of the database, or archive")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify and report; returns the exit status."""
     from memdb.engine.database import EmbeddedDatabase
+    from memdb.store.archive import is_archive
 
+    if is_archive(Path(options.data)):
+        return _verify_archive(options.data)
     # Made anew it would be empty, and healthy.
     with EmbeddedDatabase(options.data, create=False) as database:
         found = database.verify()
@@ -44,6 +50,28 @@ def run(options: argparse.Namespace) -> int:
         "discrepancies": [
             {"user": item.user, "where": item.where, "what": item.what}
             for item in found.discrepancies
+        ],
+    }
+    json.dump(report, sys.stdout)
+    print()
+    return 0 if found.ok else 1
+
+
+def _verify_archive(path: str) -> int:
+    from memdb.engine.restore import verify_archive
+
+    found = verify_archive(path)
+    report = {
+        "ok": found.ok,
+        "archive": found.id,
+        "kind": found.kind,
+        "archives": found.archives,
+        "users": found.users,
+        "files": found.files,
+        "bytes_checked": found.bytes_checked,
+        "damaged_files": [
+            {"file": file, "reason": reason, "what": what}
+            for file, reason, what in found.damaged_files
         ],
     }
     json.dump(report, sys.stdout)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Self
 
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig
+from memdb.engine.backup import Backups
 from memdb.engine.erasure import erase_user
 from memdb.engine.retention import sweep_user
 from memdb.engine.user import EmbeddedUser
@@ -23,8 +25,10 @@ from memdb.errors import (
 )
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
+from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
 from memdb.types.ids import check_id
+from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
 from memdb.types.space import Space
 
@@ -60,6 +64,7 @@ class EmbeddedDatabase:
             self._directory.close()
             raise
         self._users = Users(self._directory, self._catalog, self._config, self._clock)
+        self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._closed = False
         self._embed_texts = embed_texts
 
@@ -126,6 +131,15 @@ class EmbeddedDatabase:
             except DataLoss:
                 log.exception("a user cannot be swept", extra={"fields": {"user": user}})
         return report
+
+    def backup(
+        self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
+    ) -> BackupReport:
+        self._check_open()
+        wanted = Path(checked_path(path, "path"))
+        return self._backups.back_up(
+            wanted, None if parent is None else Path(checked_path(parent, "parent"))
+        )
 
     def close(self) -> None:
         """Finish commits in flight and give the directory back; idempotent."""

@@ -20,6 +20,11 @@ from memdb.errors import FailedPrecondition, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
+from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.schema import USER_TABLES
+
+BARE_BYTES_MAX: Final = 64 << 20
+"""Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
 
 FILES_PER_USER: Final = 3
 """Descriptors of an open environment: its data, that again for synced writes, and its lock."""
@@ -94,6 +99,39 @@ class Users:
                 slot.users -= 1
             self._drop_if_unused(user, slot)
             self._evict()
+
+    @contextmanager
+    def environment(self, user: str) -> Iterator[Environment]:
+        """The user's environment for the length of a block that only reads it.
+
+        A small user that is not open is not opened for it: no index is made, nobody else is closed
+        to make room, and calls on it wait.  Raises as `use`.
+        """
+        path = self._directory.user_path(user)
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the database is closed", reason="CLOSED")
+            slot = self._slots.setdefault(user, _Slot())
+            slot.users += 1
+        try:
+            with slot.lock:
+                if slot.memory is None and not path.exists():
+                    raise NotFound(
+                        "no such user", reason="USER_NOT_FOUND", field="user", value=user
+                    )
+                if slot.memory is None and _data_bytes(path) <= BARE_BYTES_MAX:
+                    environment = Environment(path, USER_TABLES, self._config)
+                    try:
+                        yield environment
+                    finally:
+                        environment.close()
+                    return
+            with self.use(user) as memory:
+                yield memory.environment
+        finally:
+            with self._lock:
+                slot.users -= 1
+            self._drop_if_unused(user, slot)
 
     def is_open(self, user: str) -> bool:
         """Whether `use` would give the user at once."""
@@ -198,3 +236,9 @@ class Users:
         with self._lock:
             if slot.users == 0 and slot.memory is None and self._slots.get(user) is slot:
                 del self._slots[user]
+
+
+def _data_bytes(path: Path) -> int:
+    """Size of a user's data file, 0 when there is none: opening it says what is wrong."""
+    file = path / DATA_FILE
+    return file.stat().st_size if file.exists() else 0

@@ -97,7 +97,11 @@ class Server:
             (grounding_service_pb2, "GroundingService", GroundingService(resources)),
             (memory_service_pb2, "MemoryService", MemoryService(database)),
             (user_service_pb2, "UserService", UserService(resources)),
-            (database_service_pb2, "DatabaseService", DatabaseService(database)),
+            (
+                database_service_pb2,
+                "DatabaseService",
+                DatabaseService(database, self._config.backup_dir),
+            ),
         ]
         names = [f"{module.DESCRIPTOR.package}.{name}" for module, name, _ in services]
         services.append((health_pb2, "Health", HealthService(names, resources.drain)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from memdb.config import EngineConfig
 from memdb.errors import AlreadyExists, NotFound
@@ -130,6 +131,11 @@ class Catalog:
             for key, stored in txn.scan(Table.SPACES):
                 unpack(Table.SPACES, key, stored, SpaceRecord)
         return wrong
+
+    def copy(self, folder: Path) -> None:
+        """Write a compacted copy of the environment into ``folder``; see `Environment.copy`."""
+        with self._env.read() as txn:
+            self._env.copy(folder, txn)
 
     def close(self) -> None:
         """Close the environment."""

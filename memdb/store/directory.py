@@ -30,6 +30,11 @@ _OURS: Final = ("LOCK", "SECRET")
 """What may lie in a directory whose creation was cut short."""
 
 
+def user_directory_name(secret: bytes, user: str) -> str:
+    """Name of a user's directory below ``users/``."""
+    return blake2b(user.encode(), key=secret, digest_size=16).hexdigest()
+
+
 class DataDirectory:
     """An opened, locked data directory."""
 
@@ -59,9 +64,14 @@ class DataDirectory:
             os.close(self._lock_fd)
             raise
 
+    @property
+    def secret(self) -> bytes:
+        """The key of directory names."""
+        return self._secret
+
     def user_path(self, user: str) -> Path:
         """Where the user's environment lies, or would."""
-        return self.users / blake2b(user.encode(), key=self._secret, digest_size=16).hexdigest()
+        return self.users / user_directory_name(self._secret, user)
 
     def discard(self, path: Path) -> Path:
         """Move a directory out of sight, durably; where it lies now, for `remove`."""

@@ -435,6 +435,20 @@ class Environment:
         with self._gate.owned():
             self._env.set_mapsize(int(self._env.info()["map_size"]))
 
+    def copy(self, folder: Path, txn: Transaction) -> None:
+        """Write ``data.mdb`` into ``folder``: what ``txn`` (a `read` of this environment) sees,
+        without free pages.  It is not synced.
+
+        Writers go on, but what they free is not used again meanwhile, and a map that has to grow
+        waits.  Raises `ResourceExhausted` (``DISK_FULL``), and as `read`.
+        """
+        check_disk(folder, self._config, self.data_bytes())
+        try:
+            self._env.copy(str(folder), compact=True, txn=txn._txn)
+        except lmdb.Error:
+            check_disk(folder, self._config)
+            raise
+
     def data_bytes(self) -> int:
         """Size of the data file."""
         return (self.path / DATA_FILE).stat().st_size

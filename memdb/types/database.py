@@ -8,10 +8,12 @@ the classes of `memdb.errors`; reads of a user that never wrote raise `NotFound`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
 from memdb.types.arrays import Array
+from memdb.types.backup import BackupReport
 from memdb.types.change import Change, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
@@ -349,6 +351,21 @@ class Database(Protocol):
 
     def sweep(self) -> SweepReport:
         """Give up what the policies of all streams say, as the server does by itself."""
+
+    def backup(
+        self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
+    ) -> BackupReport:
+        """Write the archive ``path`` while writers go on; with ``parent``, an archive in the same
+        folder, only what changed since.  Each user is consistent at one revision.
+
+        Over an address ``path`` and ``parent`` are below the server's ``backup_dir``, on its
+        machine.
+
+        Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``,
+        ``PARENT_ELSEWHERE``), `NotFound` (``NOT_AN_ARCHIVE``), `FailedPrecondition`
+        (``BACKUP_RUNNING``, ``BACKUP_DISABLED``, ``NO_DIRECTORY``, ``WRONG_DATABASE``,
+        ``FORMAT_NEWER``), `ResourceExhausted` (``DISK_FULL``).
+        """
         ...
 
     def close(self) -> None: ...

@@ -291,3 +291,85 @@ class SweepResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SweepResponse: _TypeAlias = SweepResponse  # noqa: Y015
+
+@_typing.final
+class BackupRequest(_message.Message):
+    """Request of Backup."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where to: relative to the server's backup_dir, or absolute and below it."""
+    parent: _builtins.str
+    """The archive, in the same folder, upon which this one builds; empty for a full backup."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupRequest: _TypeAlias = BackupRequest  # noqa: Y015
+
+@_typing.final
+class BackupResponse(_message.Message):
+    """Response of Backup."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    INCREMENTAL_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    BYTES_WRITTEN_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where the archive is."""
+    id: _builtins.str
+    """SHA-256 of its manifest, in hexadecimal."""
+    parent: _builtins.str
+    """Id of the archive that it builds upon; empty for a full backup."""
+    users: _builtins.int
+    """Users in the archive."""
+    full: _builtins.int
+    """Users copied whole."""
+    incremental: _builtins.int
+    """Users of which there is what changed."""
+    unchanged: _builtins.int
+    """Users that had not changed."""
+    bytes_written: _builtins.int
+    """Bytes of the archive's files."""
+    @_builtins.property
+    def damaged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Users that could not be read and are not in the archive."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        id: _builtins.str = ...,
+        parent: _builtins.str = ...,
+        users: _builtins.int = ...,
+        full: _builtins.int = ...,
+        incremental: _builtins.int = ...,
+        unchanged: _builtins.int = ...,
+        bytes_written: _builtins.int = ...,
+        damaged: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_written", b"bytes_written", "damaged", b"damaged", "full", b"full", "id", b"id", "incremental", b"incremental", "parent", b"parent", "path", b"path", "unchanged", b"unchanged", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupResponse: _TypeAlias = BackupResponse  # noqa: Y015

@@ -60,6 +60,11 @@ class DatabaseServiceStub:
                 request_serializer=memdb_dot_v1_dot_database__service__pb2.SweepRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_database__service__pb2.SweepResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_unary(
+                '/memdb.v1.DatabaseService/Backup',
+                request_serializer=memdb_dot_v1_dot_database__service__pb2.BackupRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_database__service__pb2.BackupResponse.FromString,
+                _registered_method=True)
 
 
 class DatabaseServiceServicer:
@@ -101,6 +106,13 @@ class DatabaseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """Write an archive of the running database on the server's machine, below its backup_dir.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DatabaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +140,11 @@ def add_DatabaseServiceServicer_to_server(servicer, server):
                     servicer.Sweep,
                     request_deserializer=memdb_dot_v1_dot_database__service__pb2.SweepRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_database__service__pb2.SweepResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_unary_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=memdb_dot_v1_dot_database__service__pb2.BackupRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_database__service__pb2.BackupResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +283,33 @@ class DatabaseService:
             '/memdb.v1.DatabaseService/Sweep',
             memdb_dot_v1_dot_database__service__pb2.SweepRequest.SerializeToString,
             memdb_dot_v1_dot_database__service__pb2.SweepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.DatabaseService/Backup',
+            memdb_dot_v1_dot_database__service__pb2.BackupRequest.SerializeToString,
+            memdb_dot_v1_dot_database__service__pb2.BackupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class DatabaseServiceStub:
     """Check every stored value and that the indexes equal the store."""
     Sweep: _grpc.UnaryUnaryMultiCallable[_database_service_pb2.SweepRequest, _database_service_pb2.SweepResponse]
     """Give up what the policies of streams say, now."""
+    Backup: _grpc.UnaryUnaryMultiCallable[_database_service_pb2.BackupRequest, _database_service_pb2.BackupResponse]
+    """Write an archive of the running database on the server's machine, below its backup_dir."""
 
 @_typing.type_check_only
 class DatabaseServiceAsyncStub(DatabaseServiceStub):
@@ -59,6 +61,8 @@ class DatabaseServiceAsyncStub(DatabaseServiceStub):
     """Check every stored value and that the indexes equal the store."""
     Sweep: _aio.UnaryUnaryMultiCallable[_database_service_pb2.SweepRequest, _database_service_pb2.SweepResponse]  # type: ignore[assignment]
     """Give up what the policies of streams say, now."""
+    Backup: _aio.UnaryUnaryMultiCallable[_database_service_pb2.BackupRequest, _database_service_pb2.BackupResponse]  # type: ignore[assignment]
+    """Write an archive of the running database on the server's machine, below its backup_dir."""
 
 class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
     """Spaces and the state of the database."""
@@ -102,5 +106,13 @@ class DatabaseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_database_service_pb2.SweepResponse, _abc.Awaitable[_database_service_pb2.SweepResponse]]:
         """Give up what the policies of streams say, now."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _database_service_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_database_service_pb2.BackupResponse, _abc.Awaitable[_database_service_pb2.BackupResponse]]:
+        """Write an archive of the running database on the server's machine, below its backup_dir."""
 
 def add_DatabaseServiceServicer_to_server(servicer: DatabaseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

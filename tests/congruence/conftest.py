@@ -24,7 +24,7 @@ def opened(transport: str, directory: Path) -> Iterator[Database]:
         with memdb.open(directory) as embedded:
             yield embedded
         return
-    with ServerThread(directory) as server:
+    with ServerThread(directory, backup_dir=str(directory.parent / "backups")) as server:
         if transport == "sync":
             with connect(server.address) as db:
                 yield db

@@ -22,13 +22,15 @@ _T = TypeVar("_T")
 class ServerThread:
     """Serves ``directory`` until it is closed."""
 
-    def __init__(self, directory: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self, directory: Path, listen: str = "127.0.0.1:0", *, backup_dir: str = ""
+    ) -> None:
         self._database = EmbeddedDatabase(directory, embed_texts=False)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="server-loop")
         self._thread.start()
         self._server, self.address = self._run(
-            self._start(ServerConfig(data=str(directory), listen=listen))
+            self._start(ServerConfig(data=str(directory), listen=listen, backup_dir=backup_dir))
         )
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from memdb import (
     Ack,
     AlreadyExists,
+    BackupReport,
     Change,
     Clip,
     DataLoss,
@@ -79,6 +80,7 @@ __all__ = [
     "AsyncIngestWriter",
     "AsyncStream",
     "AsyncUser",
+    "BackupReport",
     "Change",
     "Clip",
     "DataLoss",

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import Self
 
+from memdb.types.backup import BackupReport
 from memdb.types.change import Verification
 from memdb.types.ids import check_id
+from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
 from memdb.types.space import Space
 from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.backup import backup_from_proto
 from memdb.wire.retention import sweep_from_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto, verification_from_proto
-from memdb_client._options import WHOLE_TIMEOUT_S, Target
+from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, Target
 from memdb_client._rpc import Rpc
 from memdb_client._user import User
 
@@ -75,6 +79,24 @@ class Database:
             self._rpc.databases.Sweep, db_pb.SweepRequest(), timeout_s=WHOLE_TIMEOUT_S
         )
         return sweep_from_proto(answer)
+
+    def backup(
+        self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
+    ) -> BackupReport:
+        """Write an archive on the server's machine: ``path`` and ``parent`` are below its
+        ``backup_dir``.
+        """
+        request = db_pb.BackupRequest(
+            path=checked_path(path, "path"),
+            parent="" if parent is None else checked_path(parent, "parent"),
+        )
+        answer = self._rpc.call(
+            self._rpc.databases.Backup,
+            request,
+            repeat=Repeat.UNSENT,
+            timeout_s=WHOLE_TIMEOUT_S,
+        )
+        return backup_from_proto(answer)
 
     def close(self) -> None:
         """End every call and the connection; afterwards calls raise `Unavailable` (``CLOSED``)."""

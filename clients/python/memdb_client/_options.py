@@ -5,8 +5,8 @@ No waiting here.  Only ``UNAVAILABLE`` is tried again, and only within the call'
 - reads, and writes that the server recognises when they come twice (clips by number and hash,
   spaces, streams), whatever happened: `Repeat.ALWAYS`;
 - what would take effect twice, or answer otherwise the second time (`remember`, `revise`, `forget`,
-  `put`, `configure`, `snapshot`, `release`, `erase`), only when no server can have seen the request,
-  which is when no connection could be made: `Repeat.UNSENT`.  gRPC says so only in words
+  `put`, `configure`, `snapshot`, `release`, `erase`, `backup`), only when no server can have seen the
+  request, which is when no connection could be made: `Repeat.UNSENT`.  gRPC says so only in words
   (`NOT_CONNECTED`); should they change, such a call is no longer tried again, which is the safe side.
 """
 
@@ -30,7 +30,7 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 TIMEOUT_S: Final = 30.0
 """Deadline of a call, retries included, unless `connect` is told another."""
 WHOLE_TIMEOUT_S: Final = 3600.0
-"""Deadline of `verify` and of an erasure, which read or remove everything there is."""
+"""Deadline of `verify`, `backup` and an erasure, which read or remove everything there is."""
 
 SECONDS_MAX: Final = 30.0 * 24 * 3600
 """Longest time to wait that may be asked for."""

@@ -1,0 +1,43 @@
+"""``memdb restore``: make a data directory of an archive."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+EXAMPLE = """\
+example:
+  memdb restore backups/tuesday --to ./restored
+  memdb restore backups/tuesday --to ./alice --user alice
+
+The archives that it builds upon are looked for beside it.  Every checksum is compared before anything
+is made; what lies at the target is never overwritten.  Prints one JSON object.
+"""
+
+
+def add_to(verbs: Any) -> None:
+    """Add the command to the parser."""
+    parser = verbs.add_parser(
+        "restore",
+        allow_abbrev=False,
+        help="make a data directory of an archive",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("archive", metavar="ARCHIVE", help="what `memdb backup` wrote")
+    parser.add_argument("--to", metavar="DIR", required=True, help="must not exist, or be empty")
+    parser.add_argument("--user", help="restore this user alone (default: all)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Restore and report; returns the exit status."""
+    from memdb.engine.restore import restore
+
+    report = restore(options.archive, options.to, user=options.user)
+    json.dump(asdict(report), sys.stdout)
+    print()
+    return 0

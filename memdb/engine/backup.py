@@ -1,0 +1,283 @@
+"""Backup of a running database: consistent at one revision per user, while writers go on.
+
+Each user is read in one transaction: its compacted copy, or what changed since the parent archive,
+together with the counters that say of which revision it is.  Nothing holds all users at one moment,
+since users share nothing; the catalog is copied last, so that it knows every space that a user does.
+
+The archive grows in a temporary directory beside its name.  Files are synced, then the manifest,
+then the name: a backup that was cut short has no manifest and not its name, and its remains go with
+the next backup into the same folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+import memdb
+from memdb import failpoints
+from memdb.clock import Clock
+from memdb.engine.users import Users
+from memdb.errors import DataLoss, FailedPrecondition, Internal, InvalidArgument, NotFound
+from memdb.store.appearing import (
+    check_free,
+    checked_name,
+    making,
+    put_in_place,
+    refused,
+)
+from memdb.store.archive import (
+    ARCHIVE_FORMAT,
+    DELTA,
+    FULL,
+    INCREMENTAL,
+    UNCHANGED,
+    Archive,
+    FileEntry,
+    Manifest,
+    Parent,
+    UserEntry,
+    file_entry,
+    write_manifest,
+)
+from memdb.store.assembly import identity_of, log_head_of
+from memdb.store.catalog import Catalog
+from memdb.store.delta import Base, NeedsFull, changed, write_delta
+from memdb.store.directory import DataDirectory
+from memdb.store.environment import DATA_FILE, Environment, Transaction
+from memdb.store.files import sync_directory
+from memdb.store.records import CountersRecord, unpack
+from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
+from memdb.types.backup import BackupReport
+
+_TEMPORARY: Final = ".memdb-backup-"
+_LOCK_FILE: Final = "lock.mdb"
+
+
+@dataclass(slots=True)
+class _Growing:
+    """An archive that is being written."""
+
+    folder: Path
+    parent: Archive | None
+    users: dict[str, UserEntry] = field(default_factory=dict)
+    """By user id."""
+    files: dict[str, FileEntry] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    """User ids."""
+
+    def add_file(self, path: str) -> None:
+        """Make a file durable and note it."""
+        failpoints.hit("backup.file_before_sync")
+        self.files[path] = file_entry(self.folder, path)
+        failpoints.hit("backup.file_after_sync")
+
+    def remove(self, user: str) -> None:
+        """Leave a user out."""
+        entry = self.users.pop(user)
+        for path in entry.files:
+            del self.files[path]
+        if entry.files:
+            shutil.rmtree(self.folder / "users" / entry.name)
+
+
+class Backups:
+    """Backups of one open database; one at a time."""
+
+    def __init__(
+        self, directory: DataDirectory, catalog: Catalog, users: Users, clock: Clock
+    ) -> None:
+        self._directory = directory
+        self._catalog = catalog
+        self._users = users
+        self._clock = clock
+        self._running = threading.Lock()
+
+    def back_up(self, path: Path, parent: Path | None) -> BackupReport:
+        """Write the archive ``path``, building upon ``parent`` where one is given.
+
+        Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``,
+        ``PARENT_ELSEWHERE``), `FailedPrecondition` (``BACKUP_RUNNING``, ``NO_DIRECTORY``,
+        ``WRONG_DATABASE``), `ResourceExhausted` (``DISK_FULL``), and as `Archive` for the parent.
+        """
+        target = checked_name(path)
+        if not self._running.acquire(blocking=False):
+            raise FailedPrecondition("a backup is running", reason="BACKUP_RUNNING", field="path")
+        try:
+            check_free(target)
+            archive = None if parent is None else self._parent(parent, target)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise refused(error, target) from error
+            with making(target, _TEMPORARY) as (folder, _):
+                return self._write(_Growing(folder, archive), target)
+        finally:
+            self._running.release()
+
+    def _parent(self, path: Path, target: Path) -> Archive:
+        archive = Archive(checked_name(path))
+        if archive.path.parent != target.parent:
+            raise InvalidArgument(
+                "the parent lies in another folder: a restore looks for it beside the archive",
+                reason="PARENT_ELSEWHERE",
+                field="parent",
+                value=str(path),
+            )
+        if (archive.path / "SECRET").read_bytes() != self._directory.secret:
+            raise FailedPrecondition(
+                "the parent is an archive of another database",
+                reason="WRONG_DATABASE",
+                field="parent",
+                value=str(path),
+            )
+        archive.chain()
+        return archive
+
+    def _write(self, growing: _Growing, target: Path) -> BackupReport:
+        folder = growing.folder
+        (folder / "users").mkdir(mode=0o700)
+        for user in self._catalog.users():
+            self._add_user(growing, user)
+        failpoints.hit("backup.before_catalog")
+        (folder / "catalog").mkdir(mode=0o700)
+        self._catalog.copy(folder / "catalog")
+        growing.add_file(f"catalog/{DATA_FILE}")
+        for name in ("FORMAT", "SECRET"):
+            shutil.copyfile(self._directory.path / name, folder / name)
+            growing.add_file(name)
+        for user in set(growing.users) - set(self._catalog.users()):
+            growing.remove(user)  # erased meanwhile
+        filled = [f"users/{user.name}" for user in growing.users.values() if user.files]
+        for made in (*filled, "users", "catalog"):
+            sync_directory(folder / made)
+        parent = growing.parent
+        manifest = Manifest(
+            archive=ARCHIVE_FORMAT,
+            format=FORMAT,
+            memdb=memdb.__version__,
+            created_ns=self._clock.now_ns(),
+            kind=FULL if parent is None else INCREMENTAL,
+            parent=None if parent is None else Parent(parent.path.name, parent.id),
+            damaged=tuple(self._directory.user_path(user).name for user in growing.damaged),
+            users=tuple(growing.users.values()),
+            files=tuple(growing.files.values()),
+        )
+        failpoints.hit("backup.before_manifest")
+        identity = write_manifest(folder, manifest)
+        failpoints.hit("backup.before_rename")
+        put_in_place(folder, target)
+        failpoints.hit("backup.after_rename")
+        sync_directory(target.parent)
+        kinds = [user.kind for user in manifest.users]
+        return BackupReport(
+            path=str(target),
+            id=identity,
+            parent=None if parent is None else parent.id,
+            users=len(kinds),
+            full=kinds.count(FULL),
+            incremental=kinds.count(INCREMENTAL),
+            unchanged=kinds.count(UNCHANGED),
+            bytes_written=sum(file.bytes for file in manifest.files),
+            damaged=tuple(growing.damaged),
+        )
+
+    def _add_user(self, growing: _Growing, user: str) -> None:
+        path = self._directory.user_path(user)
+        made = growing.folder / "users" / path.name
+        made.mkdir(mode=0o700)
+        failpoints.hit("backup.user_before")
+        try:
+            with self._users.environment(user) as environment, environment.read() as txn:
+                entry = _copied(growing, path.name, environment, txn)
+                extra = _copied_files(growing, path)
+        except (NotFound, DataLoss) as error:
+            for name in [name for name in growing.files if name.startswith(f"users/{path.name}/")]:
+                del growing.files[name]
+            shutil.rmtree(made)
+            # Its backups of before stay; one damaged user must not keep the others from theirs.
+            if isinstance(error, DataLoss):
+                growing.damaged.append(user)
+            return
+        failpoints.hit("backup.user_after")
+        growing.users[user] = entry = replace(entry, files=(*entry.files, *extra))
+        if not entry.files:
+            made.rmdir()
+
+
+def _copied(growing: _Growing, name: str, environment: Environment, txn: Transaction) -> UserEntry:
+    """Write what the archive needs of one user's environment."""
+    stored = txn.get(Table.META, META_COUNTERS)
+    if stored is None:
+        raise DataLoss("the user's counters are missing", reason="MISSING", field="meta")
+    counters = unpack(Table.META, META_COUNTERS, stored, CountersRecord)
+    data = f"users/{name}/{DATA_FILE}"
+    entry = UserEntry(
+        name=name,
+        kind=FULL,
+        revision=counters.revision,
+        time_ns=counters.time_ns,
+        next_clip_no=counters.next_clip_no,
+        entries={table.value: txn.count(table) for table in USER_TABLES},
+        identity=identity_of(txn),
+        log_head=log_head_of(txn, counters.revision),
+        files=(data,),
+    )
+    base = None if growing.parent is None else growing.parent.users.get(name)
+    if base is not None and _continues(txn, entry, base):
+        if base.revision == entry.revision:
+            return replace(entry, kind=UNCHANGED, files=())
+        delta = f"users/{name}/{DELTA}"
+        if _delta_written(growing.folder / delta, txn, base, entry.revision):
+            growing.add_file(delta)
+            return replace(entry, kind=INCREMENTAL, files=(delta,))
+    environment.copy(growing.folder / "users" / name, txn)
+    growing.add_file(data)
+    return entry
+
+
+def _continues(txn: Transaction, entry: UserEntry, base: UserEntry) -> bool:
+    """Whether the user is the one of the parent archive, with a history that goes on from there."""
+    return (
+        entry.identity == base.identity
+        and base.revision <= entry.revision
+        and log_head_of(txn, base.revision) == base.log_head
+        and (entry.revision != base.revision or entry.entries == base.entries)
+    )
+
+
+def _delta_written(path: Path, txn: Transaction, base: UserEntry, revision: int) -> bool:
+    known = Base(base.revision, base.next_clip_no, base.entries)
+    try:
+        write_delta(path, changed(txn, known, revision), base.revision, revision)
+    except (NeedsFull, DataLoss):
+        # Damaged records lead nowhere; a full copy takes them as they are, and all the others.
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _copied_files(growing: _Growing, path: Path) -> list[str]:
+    """Copy what else lies in the user's directory (keys, say); the paths in the archive."""
+    copied: list[str] = []
+    for source in sorted(path.iterdir()):
+        if source.name in (DATA_FILE, _LOCK_FILE) or source.name.startswith("."):
+            continue
+        if not stat.S_ISREG(source.lstat().st_mode):
+            # Left out it would be missed when it is too late.
+            raise Internal(
+                "a user's directory holds what a backup does not know",
+                reason="UNKNOWN_LAYOUT",
+                value=source.name,
+            )
+        name = f"users/{path.name}/{source.name}"
+        shutil.copyfile(source, growing.folder / name)
+        growing.add_file(name)
+        copied.append(name)
+    return copied

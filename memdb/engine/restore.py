@@ -1,0 +1,170 @@
+"""Restore: an archive, and those it builds upon, become a data directory.
+
+Every checksum of the whole chain is compared before anything is made.  The directory grows under a
+temporary name beside its own, each environment walked in another process (`memdb.store.assembly`)
+and held against the counts and digests of the manifest; it is renamed when all of it is whole and
+synced.  Nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from memdb import failpoints
+from memdb.errors import DataLoss, NotFound
+from memdb.store.appearing import (
+    check_free,
+    making,
+    put_in_place,
+    refused,
+)
+from memdb.store.archive import (
+    DELTA,
+    FULL,
+    INCREMENTAL,
+    MANIFEST,
+    Archive,
+    UserEntry,
+)
+from memdb.store.assembly import Assembler
+from memdb.store.directory import user_directory_name
+from memdb.store.environment import DATA_FILE
+from memdb.store.files import sync_directory
+from memdb.store.schema import CATALOG_TABLES, USER_TABLES
+from memdb.types.backup import ArchiveReport, RestoreReport
+from memdb.types.ids import check_id
+
+_TEMPORARY: Final = ".memdb-restore-"
+
+
+def verify_archive(path: str | os.PathLike[str]) -> ArchiveReport:
+    """Compare every byte of an archive, and of those it builds upon, with the manifests.
+
+    Raises what keeps an archive from being read at all, as `memdb.store.archive.Archive`.
+    """
+    chain = Archive(Path(path)).chain()
+    found = [
+        (f"{archive.path.name}/{file}", reason, what)
+        for archive in chain
+        for file, reason, what in archive.damage()
+    ]
+    newest = chain[0]
+    return ArchiveReport(
+        id=newest.id,
+        kind=newest.manifest.kind,
+        archives=len(chain),
+        users=len(newest.users),
+        files=sum(len(archive.files) + 1 for archive in chain),
+        bytes_checked=sum(
+            (archive.path / MANIFEST).stat().st_size
+            + sum(file.bytes for file in archive.files.values())
+            for archive in chain
+        ),
+        damaged_files=tuple(found),
+    )
+
+
+def restore(
+    path: str | os.PathLike[str], to: str | os.PathLike[str], *, user: str | None = None
+) -> RestoreReport:
+    """Make the data directory ``to``, which must not exist or be empty, of an archive; with ``user``
+    of that one alone.
+
+    Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``, ``USER_NOT_FOUND``),
+    `FailedPrecondition`
+    (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``) and `DataLoss` naming
+    the file that is damaged; nothing is made then.
+    """
+    target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay as they are
+    check_free(target)
+    chain = Archive(Path(path)).chain()
+    for archive in chain:
+        archive.check()
+    newest = chain[0]
+    users = list(newest.users.values()) if user is None else [_one(newest, user)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(error, target) from error
+    with making(target, _TEMPORARY) as (folder, lock), Assembler(lock) as assembler:
+        _fill(folder, chain, users, assembler)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        failpoints.hit("restore.before_rename")
+        put_in_place(folder, target)
+        failpoints.hit("restore.after_rename")
+        sync_directory(target.parent)
+    return RestoreReport(str(target), newest.id, len(users), size, newest.manifest.damaged)
+
+
+def _one(archive: Archive, user: str) -> UserEntry:
+    name = user_directory_name((archive.path / "SECRET").read_bytes(), check_id(user, "user"))
+    found = archive.users.get(name)
+    if found is None:
+        raise NotFound(
+            "the archive has no such user", reason="USER_NOT_FOUND", field="user", value=user
+        )
+    return found
+
+
+def _fill(folder: Path, chain: list[Archive], users: list[UserEntry], assembler: Assembler) -> None:
+    newest = chain[0]
+    for name in ("catalog", "users"):
+        (folder / name).mkdir(mode=0o700)
+    newest.copy(f"catalog/{DATA_FILE}", folder / "catalog" / DATA_FILE)
+    assembler.assemble(
+        folder / "catalog", CATALOG_TABLES, (), f"{newest.path.name}/catalog/{DATA_FILE}"
+    )
+    for user in users:
+        failpoints.hit("restore.user_before")
+        _restore_user(folder / "users" / user.name, user, chain, assembler)
+        failpoints.hit("restore.user_after")
+    sync_directory(folder / "users")
+    # The secret before the format: a directory with a format always has one.
+    for name in ("SECRET", "FORMAT"):
+        newest.copy(name, folder / name)
+    failpoints.hit("restore.before_sync")
+    sync_directory(folder)
+
+
+def _restore_user(made: Path, user: UserEntry, chain: list[Archive], assembler: Assembler) -> None:
+    base, deltas = _sources(user, chain)
+    made.mkdir(mode=0o700)
+    base.copy(f"users/{user.name}/{DATA_FILE}", made / DATA_FILE)
+    for name in user.files:
+        if Path(name).name not in (DATA_FILE, DELTA):
+            chain[0].copy(name, made / Path(name).name)
+    failpoints.hit("restore.after_copy")
+    named = f"{base.path.name}/users/{user.name}/{DATA_FILE}"
+    found = assembler.assemble(made, USER_TABLES, deltas, named)
+    for what in ("revision", "entries", "identity", "log_head"):
+        if found[what] != getattr(user, what):
+            raise DataLoss(
+                f"{what} of the user is not what the manifest says",
+                reason="WRONG_CONTENT",
+                field=named,
+            )
+
+
+def _sources(user: UserEntry, chain: list[Archive]) -> tuple[Archive, list[tuple[Path, int, int]]]:
+    """The archive with the user's full copy, and the deltas (file, from, to) since, oldest first."""
+    deltas: list[tuple[Path, int, int]] = []
+    for index, archive in enumerate(chain):
+        entry = archive.users.get(user.name)
+        if entry is None:
+            break
+        if entry.kind == FULL:
+            return archive, deltas[::-1]
+        before = chain[index + 1].users.get(user.name) if index + 1 < len(chain) else None
+        if before is None:
+            break
+        if entry.kind == INCREMENTAL:
+            delta = archive.path / "users" / user.name / DELTA
+            deltas.append((delta, before.revision, entry.revision))
+    raise DataLoss(
+        "no archive of the chain has a full copy of the user",
+        reason="BAD_MANIFEST",
+        field=f"{chain[0].path.name}/{MANIFEST}",
+        value=user.name,
+    )

@@ -1,0 +1,270 @@
+"""Writing an export: everything of one user as of one revision."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Self
+
+import pyarrow as pa
+from pyarrow import parquet
+from safetensors.numpy import save_file
+
+import memdb
+from memdb.errors import AlreadyExists, FailedPrecondition, NotFound
+from memdb.portable.layout import (
+    BATCH,
+    CLIP_SCHEMA,
+    CLIPS,
+    FACT_SCHEMA,
+    FACTS,
+    VALUE_SCHEMA,
+    VALUES,
+    ExportReport,
+    describe,
+)
+from memdb.store.files import sync_directory, sync_file
+from memdb.types.arrays import Array
+from memdb.types.clip import StoredClip
+from memdb.types.database import Database, User
+from memdb.types.fact import Fact
+from memdb.types.json_value import value_to_json
+
+_TENSOR_FILE_BYTES: Final = 256 << 20
+"""A tensor file is closed above it; so much is held in memory."""
+
+
+def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> ExportReport:
+    """Write ``user`` into the new directory ``path``.
+
+    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), `FailedPrecondition`
+    (``NO_DIRECTORY``).
+    """
+    target = Path(path)
+    handle = db.user(user)
+    revision = handle.revision()
+    if target.exists() or target.is_symlink():
+        raise AlreadyExists(
+            "something lies there; it is never overwritten",
+            reason="PATH_EXISTS",
+            field="path",
+            value=str(target),
+        )
+    folder: Path | None = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".memdb-export-", dir=target.parent))
+        report = _written(db, handle, revision, folder)
+        for file in folder.iterdir():
+            sync_file(file)
+        sync_directory(folder)
+        folder.rename(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"cannot be written: {error.strerror}",
+            reason="NO_DIRECTORY",
+            field="path",
+            value=str(target),
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return ExportReport(str(target), user, revision, *report)
+
+
+def _written(db: Database, user: User, revision: int, folder: Path) -> tuple[int, int, int, int]:
+    streams = [stream for stream in user.streams() if stream.revision <= revision]
+    with _Tensors(folder) as tensors:
+        clips = _write(
+            folder / CLIPS,
+            CLIP_SCHEMA,
+            (row for stream in streams for row in _clips(user, stream.name, revision, tensors)),
+        )
+    rows = _Changes(user, revision)
+    with ExitStack() as stack:
+        facts = _Rows(stack, folder / FACTS, FACT_SCHEMA)
+        values = _Rows(stack, folder / VALUES, VALUE_SCHEMA)
+        for kind, row in rows:
+            (facts if kind == "fact" else values).add(row)
+    text_space = user.text_space()
+    used = {stream.space for stream in streams} | ({text_space.name} if text_space else set())
+    describe(
+        folder,
+        {
+            "memdb": memdb.__version__,
+            "user": user.id,
+            "revision": revision,
+            "exported_ns": time.time_ns(),
+            "text_space": None if text_space is None else text_space.name,
+            "spaces": [
+                {"name": s.name, "dim": s.dim, "metric": s.metric, "model": s.model}
+                for s in db.spaces()
+                if s.name in used
+            ],
+            "streams": [{"name": s.name, "space": s.space} for s in streams],
+        },
+    )
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return clips, facts.count, values.count, size
+
+
+class _Rows:
+    """A Parquet file that grows by row groups."""
+
+    def __init__(self, stack: ExitStack, path: Path, schema: Any) -> None:
+        self._schema = schema
+        self._writer = stack.enter_context(parquet.ParquetWriter(path, schema, compression="zstd"))
+        stack.callback(self._flush)
+        self._rows: list[dict[str, Any]] = []
+        self.count = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self.count += 1
+        if len(self._rows) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
+            self._rows = []
+
+
+def _write(path: Path, schema: Any, rows: Iterator[dict[str, Any]]) -> int:
+    with ExitStack() as stack:
+        written = _Rows(stack, path, schema)
+        for row in rows:
+            written.add(row)
+    return written.count
+
+
+class _Tensors:
+    """The tensor files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = 0
+        self._held: dict[str, Array] = {}
+        self._size = 0
+
+    @property
+    def name(self) -> str:
+        """Of the file that what is added now goes into."""
+        return f"tensors-{self._files:05}.safetensors"
+
+    def add(self, name: str, tensor: Array) -> None:
+        self._held[name] = tensor
+        self._size += tensor.nbytes
+
+    def clip_is_whole(self) -> None:
+        """Begin the next file if this one is large; a clip's tensors stand in one."""
+        if self._size >= _TENSOR_FILE_BYTES:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        save_file(self._held, self._folder / self.name)
+        self._files += 1
+        self._held, self._size = {}, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._held:
+            self._close_file()
+
+
+def _clips(user: User, stream: str, revision: int, tensors: _Tensors) -> Iterator[dict[str, Any]]:
+    after: str | None = None
+    while page := user.clips(stream=stream, as_of=revision, limit=BATCH, after=after):
+        for clip in page:
+            try:
+                (short,) = user.short_memory([clip.id], as_of=revision)
+            except NotFound as error:
+                if error.reason != "NO_SHORT_MEMORY":
+                    raise
+            else:
+                tensors.add(f"{clip.id}.short_memory", short)
+                yield _clip_row(clip, tensors, has_short=True)
+                continue
+            yield _clip_row(clip, tensors, has_short=False)
+        after = page[-1].id
+
+
+def _clip_row(clip: StoredClip, tensors: _Tensors, *, has_short: bool) -> dict[str, Any]:
+    tensors.add(f"{clip.id}.global_memory", clip.global_memory)
+    name = tensors.name
+    tensors.clip_is_whole()
+    return {
+        "id": clip.id,
+        "stream": clip.stream,
+        "epoch": clip.epoch,
+        "seq": clip.seq,
+        "start_ns": clip.start_ns,
+        "end_ns": clip.end_ns,
+        "sealed": clip.sealed,
+        "revision": clip.revision,
+        "frames_per_token_row": clip.frames_per_token_row,
+        "transcript": [
+            {
+                "start_ns": u.start_ns,
+                "end_ns": u.end_ns,
+                "text": u.text,
+                "speaker": u.speaker,
+                "language": u.language,
+            }
+            for u in clip.transcript
+        ],
+        "events": [
+            {"start_ns": e.start_ns, "end_ns": e.end_ns, "label": e.label, "score": e.score}
+            for e in clip.events
+        ],
+        "labels": [{"key": key, "value": value} for key, value in clip.labels.items()],
+        "keyframes": [{"time_ns": k.time_ns, "jpeg": k.jpeg} for k in clip.keyframes],
+        "tensors": name,
+        "has_short_memory": has_short,
+    }
+
+
+class _Changes:
+    """Versions of facts and values, in the order of the commits."""
+
+    def __init__(self, user: User, revision: int) -> None:
+        self._user = user
+        self._revision = revision
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for change in self._user.watch(from_revision=0, follow=False):
+            if change.revision > self._revision:
+                return
+            if change.kind == "fact" and change.fact is not None:
+                yield "fact", _fact_row(change.fact)
+            elif change.kind == "value" and change.key is not None:
+                value = self._user.get(change.key, as_of=change.revision)
+                yield (
+                    "value",
+                    {
+                        "key": change.key,
+                        "json": value_to_json(value),
+                        "revision": change.revision,
+                    },
+                )
+
+
+def _fact_row(fact: Fact) -> dict[str, Any]:
+    return {
+        "id": fact.id,
+        "text": fact.text,
+        "about": list(fact.about),
+        "key": fact.key,
+        "valid_from_ns": fact.valid_from_ns,
+        "valid_to_ns": fact.valid_to_ns,
+        "evidence": list(fact.evidence),
+        "revision": fact.revision,
+        "written_ns": fact.written_ns,
+    }

@@ -1,0 +1,289 @@
+"""Reading an export into a user, through the ordinary writes.
+
+What is written gets new ids and new revisions: an id carries a check that only its user's key makes,
+and the key is not exported.  Importing again writes nothing: a clip is recognised by its number and
+content, the versions of a fact or value by what they say, in their order.  So an import that was broken
+off is repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyarrow import parquet
+from safetensors import safe_open
+
+from memdb.errors import DataLoss, NotFound
+from memdb.portable.layout import (
+    BATCH,
+    CLIPS,
+    DESCRIPTION,
+    FACTS,
+    READ_ERRORS,
+    VALUES,
+    ImportReport,
+    described,
+)
+from memdb.types.arrays import Array
+from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
+from memdb.types.database import Database, User
+from memdb.types.fact import Fact
+from memdb.types.json_value import value_to_json
+
+_T = TypeVar("_T")
+_Version = tuple[Any, ...]
+"""What a version of a fact says: text, about, key, validity, evidence."""
+
+
+def import_user(
+    db: Database, path: str | os.PathLike[str], *, user: str | None = None
+) -> ImportReport:
+    """Write an export into ``user`` (by default of the name it was exported under).
+
+    Raises `NotFound` (``NOT_AN_EXPORT``), `FailedPrecondition` (``FORMAT_NEWER``,
+    ``TEXT_SPACE_SET``, ``SPACE_MISMATCH``), `AlreadyExists` (``SPACE_EXISTS``; ``SEQ_REUSED`` where
+    the user has another clip under a number) and `DataLoss` before anything is written when a file
+    is damaged.
+    """
+    folder = Path(path)
+    document = described(folder)
+    try:
+        return _imported(db, folder, document, user)
+    except READ_ERRORS as error:
+        raise DataLoss(
+            "the export's files do not agree", reason="BAD_EXPORT", field=folder.name
+        ) from error
+
+
+def _imported(
+    db: Database, folder: Path, document: dict[str, Any], name: str | None
+) -> ImportReport:
+    user = db.user(document["user"] if name is None else name)
+    for space in document["spaces"]:
+        db.create_space(
+            space["name"], dim=space["dim"], metric=space["metric"], model=space["model"]
+        )
+    spaces = {stream["name"]: stream["space"] for stream in document["streams"]}
+    for stream, space in spaces.items():
+        user.stream(stream, space=space).create()
+    if document["text_space"] is not None:
+        user.configure(text_space=document["text_space"])
+    facts = list(_rows(folder / FACTS))
+    cited = {clip for row in facts for clip in row["evidence"]}
+    ids: dict[str, str] = {}
+    written = present = 0
+    for row, ack in _write_clips(user, folder, spaces):
+        written, present = written + (not ack.duplicate), present + ack.duplicate
+        if row["id"] in cited:
+            ids[row["id"]] = ack.clip_id
+    known_facts, known_values = _known(user)
+    facts_written = _write_facts(user, facts, ids, known_facts)
+    values = list(_rows(folder / VALUES))
+    values_written = _write_values(user, values, known_values)
+    return ImportReport(
+        user=user.id,
+        clips_written=written,
+        clips_present=present,
+        facts_written=facts_written,
+        facts_present=len(facts) - facts_written,
+        values_written=values_written,
+        values_present=len(values) - values_written,
+        evidence_dropped=sum(clip not in ids for row in facts for clip in row["evidence"]),
+    )
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=BATCH):
+            yield from batch.to_pylist()
+
+
+# -- clips
+
+
+def _write_clips(
+    user: User, folder: Path, spaces: dict[str, str]
+) -> Iterator[tuple[dict[str, Any], Ack]]:
+    """Each clip's row and acknowledgement."""
+    batch: list[tuple[dict[str, Any], Clip]] = []
+    tensors = _Tensors(folder)
+    for row in _rows(folder / CLIPS):
+        if batch and (len(batch) >= BATCH or batch[0][0]["stream"] != row["stream"]):
+            yield from _write_batch(user, batch)
+            batch = []
+        if row["stream"] not in spaces:
+            raise _unknown("stream", row["stream"])
+        batch.append((row, _clip(row, tensors)))
+    if batch:
+        yield from _write_batch(user, batch)
+
+
+def _write_batch(
+    user: User, batch: Sequence[tuple[dict[str, Any], Clip]]
+) -> Iterator[tuple[dict[str, Any], Ack]]:
+    stream = user.stream(batch[0][0]["stream"])
+    acks = stream.write_many([clip for _, clip in batch])
+    for (row, _), ack in zip(batch, acks, strict=True):
+        yield row, ack
+
+
+class _Tensors:
+    """The tensor files, the last one opened kept open: clips come in their order."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = ""
+        self._opened: Any = None
+
+    def get(self, file: str, name: str) -> Array:
+        """A tensor of a file."""
+        if file != self._name:
+            if Path(file).name != file:
+                raise _unknown("tensors", file)
+            self._opened = safe_open(self._folder / file, framework="numpy")
+            self._name = file
+        tensor: Array = self._opened.get_tensor(name)
+        return tensor
+
+
+def _clip(row: dict[str, Any], tensors: _Tensors) -> Clip:
+    file, name = row["tensors"], row["id"]
+    global_memory = tensors.get(file, f"{name}.global_memory")
+    short = tensors.get(file, f"{name}.short_memory") if row["has_short_memory"] else None
+    return Clip(
+        seq=row["seq"],
+        epoch=row["epoch"],
+        start_ns=row["start_ns"],
+        end_ns=row["end_ns"],
+        sealed=row["sealed"],
+        global_memory=global_memory,
+        short_memory=short,
+        frames_per_token_row=row["frames_per_token_row"],
+        transcript=tuple(Utterance(**item) for item in row["transcript"]),
+        events=tuple(SoundEvent(**item) for item in row["events"]),
+        keyframes=tuple(Keyframe(**item) for item in row["keyframes"]),
+        labels={item["key"]: item["value"] for item in row["labels"]},
+    )
+
+
+def _unknown(field: str, value: object) -> DataLoss:
+    return DataLoss(
+        f"{DESCRIPTION} does not name it", reason="BAD_EXPORT", field=field, value=value
+    )
+
+
+# -- facts and values
+
+
+def _known(user: User) -> tuple[dict[str, list[_Version]], dict[str, list[str]]]:
+    """Versions that the user has: of each fact by id, of each value (as JSON) by key."""
+    facts: dict[str, list[_Version]] = defaultdict(list)
+    values: dict[str, list[str]] = defaultdict(list)
+    try:
+        for change in user.watch(from_revision=0, follow=False):
+            if change.kind == "fact" and change.fact is not None:
+                facts[change.fact.id].append(_version_of(change.fact))
+            elif change.kind == "value" and change.key is not None:
+                value = user.get(change.key, as_of=change.revision)
+                values[change.key].append(value_to_json(value))
+    except NotFound as error:
+        if error.reason != "USER_NOT_FOUND":
+            raise
+    return facts, values
+
+
+def _version_of(fact: Fact) -> _Version:
+    return (
+        fact.text, fact.about, fact.key, fact.valid_from_ns, fact.valid_to_ns, fact.evidence,
+    )  # fmt: skip
+
+
+def _present(wanted: Sequence[_T], there: Sequence[_T]) -> int:
+    """How many of ``wanted``, from its first, stand in ``there`` in this order."""
+    count = 0
+    for item in there:
+        if count < len(wanted) and item == wanted[count]:
+            count += 1
+    return count
+
+
+def _write_facts(
+    user: User,
+    rows: Sequence[dict[str, Any]],
+    ids: dict[str, str],
+    known: dict[str, list[_Version]],
+) -> int:
+    wanted: dict[str, list[_Version]] = defaultdict(list)
+    for row in rows:
+        wanted[row["id"]].append(
+            (
+                row["text"],
+                tuple(row["about"]),
+                row["key"],
+                row["valid_from_ns"],
+                row["valid_to_ns"],
+                tuple(ids[clip] for clip in row["evidence"] if clip in ids),
+            )
+        )
+    by_name: dict[object, list[str]] = defaultdict(list)
+    for known_id, stored in known.items():
+        by_name[_name(stored[0])].append(known_id)
+    written = 0
+    for versions in wanted.values():
+        candidates = by_name[_name(versions[0])]
+        fact_id = max(candidates, key=lambda no: _present(versions, known[no]), default=None)
+        there = 0 if fact_id is None else _present(versions, known[fact_id])
+        if fact_id is not None and there:
+            candidates.remove(fact_id)
+        else:
+            fact_id = None
+        for version in versions[there:]:
+            fact_id = _write_fact(user, fact_id, version)
+            written += 1
+    return written
+
+
+def _name(first: _Version) -> object:
+    """What a fact is looked for by: its key, or its first version."""
+    return first if first[2] is None else first[2]
+
+
+def _write_fact(user: User, fact_id: str | None, version: _Version) -> str:
+    text, about, key, valid_from, valid_to, evidence = version
+    if fact_id is None or key is not None:
+        # Under a key the next statement is the next version, whichever fact holds it.
+        fact = user.remember(
+            text,
+            about=about,
+            key=key,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            evidence=evidence,
+        )
+    else:
+        fact = user.revise(
+            fact_id,
+            text=text,
+            about=about,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            evidence=evidence,
+        )
+    return fact.id
+
+
+def _write_values(user: User, rows: Sequence[dict[str, Any]], known: dict[str, list[str]]) -> int:
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        wanted[row["key"]].append(row["json"])
+    written = 0
+    for key, versions in wanted.items():
+        for text in versions[_present(versions, known.get(key, ())) :]:
+            user.put(key, json.loads(text))
+            written += 1
+    return written

@@ -1,0 +1,128 @@
+"""Directories that appear under their names whole: made under a temporary name beside it, synced,
+renamed, over nothing or over an empty directory only.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from memdb.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted
+
+FILE_NAME: Final = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+"""Names of archives and of the files in them."""
+_OUR_SUFFIX: Final = re.compile(r"\A[0-9a-f]{16}\Z")
+
+
+@contextmanager
+def making(target: Path, prefix: str) -> Iterator[tuple[Path, int]]:
+    """A temporary directory beside ``target``, removed unless the block renames it away, and the file
+    descriptor of its lock.
+
+    Whoever holds the descriptor open, a child that inherits it too, keeps others from taking the
+    directory for what a crash left; such remains are removed first.
+
+    Raises `refused` where the system refuses it, or what the block does.
+    """
+    try:
+        _sweep(target.parent, prefix)
+        temporary, fd = _locked(target.parent, prefix)
+    except OSError as error:
+        raise refused(error, target) from error
+    try:
+        yield temporary, fd
+    except OSError as error:
+        raise refused(error, target) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(fd)
+
+
+def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
+    """A new directory of our own, and what holds its lock."""
+    while True:
+        temporary = parent / f"{prefix}{secrets.token_hex(8)}"
+        temporary.mkdir(mode=0o700)
+        fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, fd
+        os.close(fd)  # another process took it for a leftover before it was locked
+
+
+def put_in_place(temporary: Path, target: Path) -> None:
+    """Rename a whole directory to its name, durably, over nothing or an empty directory.
+
+    Raises `AlreadyExists` (``PATH_EXISTS``) when something has come to lie there.
+    """
+    try:
+        temporary.rename(target)
+    except OSError as error:
+        check_free(target)
+        raise refused(error, target) from error
+
+
+def refused(error: OSError, target: Path) -> ResourceExhausted | FailedPrecondition:
+    """What the system says, in our words: ``DISK_FULL``, or ``NO_DIRECTORY``."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted(
+            "the file system is full", reason="DISK_FULL", field="path", value=str(target)
+        )
+    return FailedPrecondition(
+        f"cannot be written: {error.strerror}",
+        reason="NO_DIRECTORY",
+        field="path",
+        value=str(target),
+    )
+
+
+def check_free(target: Path) -> None:
+    """Raise `AlreadyExists` (``PATH_EXISTS``) unless nothing, or an empty directory, lies there."""
+    if target.is_symlink() or (
+        target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None)
+    ):
+        raise AlreadyExists(
+            "something lies there; it is never overwritten",
+            reason="PATH_EXISTS",
+            field="path",
+            value=str(target),
+        )
+
+
+def checked_name(path: Path) -> Path:
+    """``path`` as one that an archive may have; raises `InvalidArgument` (``BAD_PATH``)."""
+    full = Path(os.path.abspath(path))  # noqa: PTH100 - links of the parent stay as they are
+    if FILE_NAME.match(full.name) is None:
+        raise InvalidArgument(
+            "an archive's name is 1 to 128 of A-Z a-z 0-9 _ . - and begins with no dot or dash",
+            reason="BAD_PATH",
+            field="path",
+            value=full.name,
+        )
+    return full
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    for left in parent.glob(f"{prefix}*"):
+        if _OUR_SUFFIX.match(left.name.removeprefix(prefix)) is None:
+            continue
+        try:
+            fd = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue  # gone, or not ours
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # somebody still works there
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+        finally:
+            os.close(fd)

@@ -1,0 +1,287 @@
+"""`memdb-import-ixc`: the memory files of InternLM-XComposer2.5-OmniLive become clips of a stream.
+
+The published system leaves, at every question, ``temp_glb.pth``, the (k, C) global memory with a row per
+clip, and ``temp_lol_mem.pth``, a list of (4 * frames, C) short-term memories: of every clip, or of those
+that the question selected, without saying which.  So:
+
+- both, with as many memories as rows: clips with both;
+- ``temp_glb.pth`` alone: clips with a global memory only;
+- ``temp_lol_mem.pth`` alone: the global memory is the mean of the tokens, since the file has no other;
+- both, with another number of memories: refused, since nobody can tell which memory is whose.
+
+Times in these files are seconds since the session began, one frame a second; ``--start`` says when that
+was, else it is 1970.  The same files give the same clips, so an import may be repeated.
+
+Files are pickles by origin and are read by torch's loader of plain tensors, which runs nothing;
+``temp_lol_img.pth`` (pickled pictures) is therefore refused.
+"""
+
+from __future__ import annotations
+
+# Nothing of ours at the top: `--help` and a wrong option need neither torch nor gRPC.
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from memdb.types.arrays import Array
+    from memdb.types.clip import Clip
+    from memdb.types.database import Database
+
+TOKENS_PER_FRAME: Final = 4
+FRAMES_DEFAULT: Final = 16
+"""Of a clip whose short-term memory is not there to tell; the longest that the system makes."""
+GLOBAL_NAME: Final = "glb"
+MODEL: Final = "internlm/internlm-xcomposer2d5-ol-7b"
+_SECOND_NS: Final = 10**9
+_BATCH: Final = 32
+
+_EXAMPLE: Final = """\
+example:
+  memdb-import-ixc temp_glb.pth temp_lol_mem.pth --server localhost:7700 \\
+      --user alice --stream door --space ixc
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """What the files hold, as numpy."""
+
+    global_memories: Array | None
+    """(k, C)."""
+    short_memories: tuple[Array, ...] | None
+    """(rows, C) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did."""
+
+    clips_written: int
+    clips_present: int
+    frames: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0 done, 1 it failed, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    from memdb.errors import MemdbError
+
+    try:
+        report = _run(options)
+    except MemdbError as error:
+        print(f"memdb-import-ixc: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("memdb", "memdb_client", "perception"):
+            raise
+        print(
+            f'memdb-import-ixc: {error.name} is not installed: needs pip install "memdb[perception]"',
+            file=sys.stderr,
+        )
+        return 1
+    print(
+        json.dumps(
+            {
+                "user": options.user,
+                "stream": options.stream,
+                "clips_written": report.clips_written,
+                "clips_present": report.clips_present,
+                "frames": report.frames,
+            }
+        )
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="memdb-import-ixc",
+        description="Write the memory files of InternLM-XComposer2.5-OmniLive into a stream. "
+        "Importing again writes nothing.",
+        epilog=_EXAMPLE,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("files", metavar="FILE", nargs="+", help="temp_glb.pth, temp_lol_mem.pth, or both")
+    add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
+    add("--token", help="token of the user, where the server asks for one")
+    add("--user", required=True, help="whose memory")
+    add("--stream", required=True, help="the stream; made when there is none")
+    add("--space", required=True, help="its feature space; made when there is none")
+    add("--start", metavar="RFC3339", help="when the session began (default: 1970)")
+    add(
+        "--epoch", type=int, default=0, metavar="N", help="which session of the stream (default: 0)"
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> ImportReport:
+    import memdb_client
+    from memdb.types.times import as_ns
+    from perception.arguments import moment, server_address
+    from perception.reach import reach
+
+    start_ns = 0 if options.start is None else as_ns(moment(options.start, "start"), "start")
+    memories = load([Path(file) for file in options.files])
+    reach(server_address(options.server), options.token)
+    with memdb_client.connect(options.server, token=options.token) as database:
+        return write(
+            database,
+            memories,
+            user=options.user,
+            stream=options.stream,
+            space=options.space,
+            start_ns=start_ns,
+            epoch=options.epoch,
+        )
+
+
+def load(files: Sequence[Path]) -> Memories:
+    """Read one or both files: the one with ``glb`` in its name holds the global memory.
+
+    Raises `InvalidArgument` (``BAD_FILE``, ``CLIPS_MISMATCH``, ``DIM_MISMATCH``) and `NotFound`
+    (``FILE_NOT_FOUND``).
+    """
+    from memdb.errors import InvalidArgument
+
+    global_memories: Array | None = None
+    short_memories: tuple[Array, ...] | None = None
+    for file in files:
+        tensors = _tensors(file)
+        if GLOBAL_NAME in file.name:
+            if global_memories is not None or len(tensors) != 1:
+                raise _bad(file, "one file with one (clips, dim) matrix is the global memory")
+            (global_memories,) = tensors
+        elif short_memories is not None:
+            raise _bad(file, "one file holds the short-term memories")
+        else:
+            short_memories = tensors
+    found = Memories(global_memories, short_memories)
+    dims = {array.shape[1] for array in (short_memories or ())}
+    if global_memories is not None:
+        dims.add(global_memories.shape[1])
+        if short_memories is not None and len(short_memories) != len(global_memories):
+            raise InvalidArgument(
+                f"{len(short_memories)} short-term memories for {len(global_memories)} clips: the "
+                "question had selected some, and the files do not say which; give "
+                "one of the files alone",
+                reason="CLIPS_MISMATCH",
+                field="files",
+            )
+    if len(dims) != 1:
+        raise InvalidArgument(
+            f"tensors of different dims: {sorted(dims)}", reason="DIM_MISMATCH", field="files"
+        )
+    return found
+
+
+def write(
+    database: Database,
+    memories: Memories,
+    *,
+    user: str,
+    stream: str,
+    space: str,
+    start_ns: int = 0,
+    epoch: int = 0,
+) -> ImportReport:
+    """Write the clips; those that are there already are recognised.
+
+    Raises `FailedPrecondition` (``SPACE_MISMATCH``), `InvalidArgument` (``DIM_MISMATCH``) and
+    `AlreadyExists` (``SEQ_REUSED``: another session under the same epoch).
+    """
+    from memdb.errors import NotFound
+
+    first, *_ = clips = list(_clips(memories, start_ns, epoch))
+    try:
+        database.space(space)
+    except NotFound:
+        database.create_space(space, dim=len(first.global_memory), metric="cosine", model=MODEL)
+    target = database.user(user).stream(stream, space=space)
+    acks = [
+        ack
+        for begin in range(0, len(clips), _BATCH)
+        for ack in target.write_many(clips[begin : begin + _BATCH])
+    ]
+    present = sum(ack.duplicate for ack in acks)
+    frames = (clips[-1].end_ns - clips[0].start_ns) // _SECOND_NS
+    return ImportReport(len(acks) - present, present, frames)
+
+
+def _clips(memories: Memories, start_ns: int, epoch: int) -> Iterator[Clip]:
+    import numpy as np
+
+    from memdb.types.clip import Clip
+
+    shorts, vectors = memories.short_memories, memories.global_memories
+    count = len(shorts) if shorts is not None else len(vectors if vectors is not None else ())
+    for seq in range(count):
+        short = None if shorts is None else shorts[seq]
+        vector: Array
+        if vectors is not None:
+            vector = vectors[seq]
+        else:
+            assert short is not None, "one of the two is there"
+            vector = np.asarray(np.mean(short, axis=0, dtype=np.float32))
+        frames = FRAMES_DEFAULT if short is None else -(-len(short) // TOKENS_PER_FRAME)
+        end_ns = start_ns + frames * _SECOND_NS
+        yield Clip(
+            seq=seq,
+            epoch=epoch,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            global_memory=vector,
+            short_memory=short,
+            frames_per_token_row=None if short is None else 1 / TOKENS_PER_FRAME,
+            labels={"source": "ixc2.5-ol"},
+        )
+        start_ns = end_ns
+
+
+def _tensors(file: Path) -> tuple[Array, ...]:
+    """The (rows, dim) tensors of a file, in their order."""
+    import torch
+
+    from memdb.errors import NotFound
+
+    if not file.is_file():
+        raise NotFound("no such file", reason="FILE_NOT_FOUND", field="files", value=str(file))
+    try:
+        held: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Whatever it raises, the file is not one that holds plain tensors.
+        raise _bad(file, "cannot be read as plain tensors") from error
+    tensors = held if isinstance(held, (list, tuple)) else [held]
+    if not tensors:
+        raise _bad(file, "it is empty")
+    arrays: list[Array] = []
+    for tensor in tensors:
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+            raise _bad(file, f"it holds a {type(tensor).__name__}, not a float tensor")
+        if tensor.layout != torch.strided:
+            raise _bad(file, "it holds a sparse tensor")
+        while tensor.ndim > 2 and tensor.shape[0] == 1:
+            tensor = tensor[0]  # a batch of one
+        if tensor.ndim != 2 or 0 in tensor.shape:
+            raise _bad(file, f"it holds a tensor of shape {tuple(tensor.shape)}")
+        plain = tensor.detach()
+        if plain.dtype not in (torch.float16, torch.float32):
+            plain = plain.float()
+        arrays.append(plain.contiguous().numpy())
+    return tuple(arrays)
+
+
+def _bad(file: Path, what: str) -> Exception:
+    from memdb.errors import InvalidArgument
+
+    return InvalidArgument(what, reason="BAD_FILE", field="files", value=file.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

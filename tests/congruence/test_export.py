@@ -1,0 +1,202 @@
+"""Export and import over every transport: what comes back says the same, and once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdb import (
+    AlreadyExists,
+    Clip,
+    DataLoss,
+    FailedPrecondition,
+    Keyframe,
+    NotFound,
+    SoundEvent,
+    StoredClip,
+    Utterance,
+)
+from memdb.types.database import Database, Stream, User
+from tests.congruence.media import clip, vector
+
+pytest.importorskip("pyarrow", reason="the extra memdb[export] is not installed")
+pytest.importorskip("safetensors", reason="the extra memdb[export] is not installed")
+
+pytestmark = pytest.mark.congruence
+
+
+def full_clip(seq: int) -> Clip:
+    """A clip that carries something of everything."""
+    made = np.random.default_rng(seq)
+    return clip(
+        seq,
+        vector(1, seq).astype(np.float16 if seq % 2 else np.float32),
+        short_memory=made.standard_normal((8, 4)).astype(np.float16),
+        frames_per_token_row=0.25,
+        transcript=(Utterance(1, 2, f"says {seq}", "Ann", "en"), Utterance(3, 4, "more")),
+        events=(SoundEvent(1, 2, "dog", 0.5),),
+        keyframes=(Keyframe(5, made.bytes(50)), Keyframe(6, b"b")),
+        labels={"zone": "porch", "empty": ""},
+    )
+
+
+def said(clip: StoredClip, short: object) -> tuple[object, ...]:
+    """All that a clip says, but its ids."""
+    return (
+        clip.stream, clip.epoch, clip.seq, clip.start_ns, clip.end_ns, clip.sealed,
+        clip.frames_per_token_row, clip.transcript, clip.events, clip.keyframes, dict(clip.labels),
+        str(clip.global_memory.dtype), clip.global_memory.tobytes(), short,
+    )  # fmt: skip
+
+
+def everything(user: User) -> tuple[object, ...]:
+    """All that a user's memory says."""
+    clips = user.clips()
+    shorts: list[bytes | None] = []
+    for item in clips:
+        try:
+            shorts.append(user.short_memory([item.id])[0].tobytes())
+        except NotFound:
+            shorts.append(None)
+    numbers = {item.id: (item.stream, item.epoch, item.seq) for item in clips}
+    facts = [
+        [
+            (
+                f.text,
+                f.about,
+                f.key,
+                f.valid_from_ns,
+                f.valid_to_ns,
+                [numbers[e] for e in f.evidence],
+            )
+            for f in user.history(fact.id)
+        ]
+        for fact in user.facts()
+    ]
+    return sorted(map(said, clips, shorts), key=repr), facts, user.get("diet"), user.text_space()
+
+
+def fill(db: Database, user: User) -> None:
+    """Something of everything."""
+    user.configure(text_space="clip")
+    door = user.stream("door", space="clip")
+    acks = [door.write(full_clip(seq)) for seq in range(5)]
+    door.write(clip(5, sealed=False))
+    door.write(clip(0, epoch=3))
+    user.stream("empty", space="clip").create()
+    user.stream("yard", space="clip").write(clip(7))
+    loose = user.remember("the mug is blue", about=["mug"], evidence=[acks[1].clip_id])
+    user.revise(loose.id, text="the mug is red", valid_to=2 * 10**18)
+    user.remember("the mug is blue", about=["mug"], evidence=[acks[1].clip_id])
+    user.remember("lives in Bern", key="home")
+    user.remember("lives in Basel", key="home")
+    user.forget(user.remember("nobody knows").id)
+    for value in ({"n": 1}, {"n": 2}, {"n": 1}):
+        user.put("diet", value)
+
+
+def test_a_user_comes_back_under_another_name_and_only_once(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    report = export_user(db, "alice", tmp_path / "export")
+    assert (report.clips, report.facts, report.values) == (8, 5, 3)
+    assert report.revision == user.revision()
+
+    first = import_user(db, tmp_path / "export", user="bob")
+    assert (first.clips_written, first.facts_written, first.values_written) == (8, 5, 3)
+    assert first.evidence_dropped == 0
+    assert everything(db.user("bob")) == everything(user)
+    revision = db.user("bob").revision()
+    assert db.verify().ok
+
+    again = import_user(db, tmp_path / "export", user="bob")
+    assert (again.clips_written, again.facts_written, again.values_written) == (0, 0, 0)
+    assert (again.clips_present, again.facts_present, again.values_present) == (8, 5, 3)
+    assert db.user("bob").revision() == revision
+    # Nor into the user that it came from.
+    home = import_user(db, tmp_path / "export")
+    assert (home.clips_written, home.facts_written, home.values_written) == (0, 0, 0)
+
+
+def test_an_import_that_was_broken_off_is_repeated(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export_user(db, "alice", tmp_path / "export")
+    bob = db.user("bob")
+    bob.stream("door", space="clip").write(full_clip(0))
+    bob.remember(
+        "lives in Bern",
+        key="home",
+        valid_from=user.history(next(f.id for f in user.facts() if f.key == "home"))[
+            0
+        ].valid_from_ns,
+    )
+    bob.put("diet", {"n": 1})
+    report = import_user(db, tmp_path / "export", user="bob")
+    assert (report.clips_present, report.facts_present, report.values_present) == (1, 1, 1)
+    assert sorted(map(repr, everything(bob)[1])) == sorted(map(repr, everything(user)[1]))  # type: ignore[call-overload]
+    assert everything(bob)[0] == everything(user)[0]
+
+
+def test_other_programs_can_read_it(db: Database, user: User, tmp_path: Path) -> None:
+    from pyarrow import parquet
+    from safetensors.numpy import load_file
+
+    from memdb.portable.exporter import export_user
+
+    fill(db, user)
+    export_user(db, "alice", tmp_path / "export")
+    rows = parquet.read_table(tmp_path / "export" / "clips.parquet").to_pylist()
+    tensors = load_file(tmp_path / "export" / rows[0]["tensors"])
+    stored = {item.id: item for item in user.clips()}
+    assert {row["id"] for row in rows} == set(stored)
+    for row in rows:
+        vector = tensors[f"{row['id']}.global_memory"]
+        assert np.array_equal(vector, stored[row["id"]].global_memory)
+    document = json.loads((tmp_path / "export" / "export.json").read_text())
+    assert document["memdb_export"] == 1
+    assert document["user"] == "alice"
+
+
+def test_what_is_wrong_is_refused_before_anything_is_written(
+    db: Database, user: User, door: Stream, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export = tmp_path / "export"
+    export_user(db, "alice", export)
+    with pytest.raises(AlreadyExists):
+        export_user(db, "alice", export)
+    with pytest.raises(NotFound):
+        export_user(db, "nobody", tmp_path / "other")
+    with pytest.raises(NotFound) as nothing:
+        import_user(db, tmp_path / "other", user="bob")
+    assert nothing.value.reason == "NOT_AN_EXPORT"
+    for file in sorted(export.iterdir()):
+        if file.name == "export.json":
+            continue
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(DataLoss) as damaged:
+            import_user(db, export, user="bob")
+        assert damaged.value.field == file.name
+        file.write_bytes(content)
+    document = json.loads((export / "export.json").read_text())
+    (export / "export.json").write_text(json.dumps(document | {"memdb_export": 2}))
+    with pytest.raises(FailedPrecondition) as newer:
+        import_user(db, export, user="bob")
+    assert newer.value.reason == "FORMAT_NEWER"
+    assert db.users() == ["alice"]
