@@ -81,6 +81,8 @@ class ServerConfig:
     """File that receives the bound address once the server answers."""
     sweep_interval_s: int = 3600
     """How often what the policies of streams say is given up; 0: never."""
+    scrub_bytes_per_s: int = 1 << 20
+    """How much of what is stored is read and checked each second; 0: nothing."""
     tls_cert: str = ""
     """PEM file with the certificate chain."""
     tls_key: str = ""

@@ -12,6 +12,7 @@ from memdb.config import EngineConfig
 from memdb.engine.backup import Backups
 from memdb.engine.erasure import erase_user
 from memdb.engine.retention import sweep_user
+from memdb.engine.scrub import Scrub, ScrubReport
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
@@ -65,6 +66,7 @@ class EmbeddedDatabase:
             raise
         self._users = Users(self._directory, self._catalog, self._config, self._clock)
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
+        self._scrub = Scrub(self._users, self._catalog)
         self._closed = False
         self._embed_texts = embed_texts
 
@@ -117,6 +119,18 @@ class EmbeddedDatabase:
             clips, values = clips + user_clips, values + user_values
             found.extend(wrong)
         return Verification(len(users), clips, values, tuple(found))
+
+    def scrub(self, bytes_max: int) -> ScrubReport:
+        """Check the next ``bytes_max`` bytes of stored values, going around all users; one thread at
+        a time.
+        """
+        self._check_open()
+        return self._scrub.step(bytes_max)
+
+    def user_state(self, user_id: str) -> str:
+        """`memdb.engine.users.Users.state`."""
+        self._check_open()
+        return self._users.state(check_id(user_id, "user"))
 
     def sweep(self) -> SweepReport:
         self._check_open()

@@ -206,6 +206,10 @@ class UserMemory:
         """Whether the indexes fell behind the store, so that the user must be opened again."""
         return self._commits.broken is not None
 
+    def break_off(self, why: str) -> None:
+        """Have the user opened again before it is used next; calls that run go on."""
+        self._commits.broken = self._commits.broken or why
+
     def close(self) -> None:
         """Finish commits in flight and close."""
         self._writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import threading
@@ -16,7 +17,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.memory import UserMemory
-from memdb.errors import FailedPrecondition, NotFound, Unavailable
+from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
@@ -25,6 +26,8 @@ from memdb.store.schema import USER_TABLES
 
 BARE_BYTES_MAX: Final = 64 << 20
 """Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
+
+log = logging.getLogger("memdb.engine")
 
 FILES_PER_USER: Final = 3
 """Descriptors of an open environment: its data, that again for synced writes, and its lock."""
@@ -38,6 +41,14 @@ def _room() -> int:
     return max(1, (soft - _FILES_SPARE) // (FILES_PER_USER + 1))
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = (path / DATA_FILE).stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
 @dataclass(slots=True)
 class _Slot:
     """One user: opened at most once, used by any number of calls."""
@@ -46,6 +57,8 @@ class _Slot:
     memory: UserMemory | None = None
     users: int = 0
     """Calls that work with `memory` now; such a slot is not evicted."""
+    failure: tuple[DataLoss, tuple[int, int]] | None = None
+    """Why the user could not be opened, and the size and time of the file that was so."""
 
 
 class Users:
@@ -90,7 +103,7 @@ class Users:
                     slot.memory.close()
                     slot.memory = None
                 if slot.memory is None:
-                    slot.memory = self._open(user, create=create)
+                    slot.memory = self._open_once(slot, user, create=create)
                 # Kept here: an erasure may empty the slot before the call is done.
                 memory = slot.memory
             yield memory
@@ -132,6 +145,32 @@ class Users:
             with self._lock:
                 slot.users -= 1
             self._drop_if_unused(user, slot)
+
+    def load_again(self, user: str) -> None:
+        """Have an open user opened again before it is used next: damage was found in its store."""
+        with self._lock:
+            slot = self._slots.get(user)
+            if slot is not None and slot.memory is not None:
+                slot.memory.break_off("damage was found")
+
+    def state(self, user: str) -> str:
+        """``serving``, ``read-only`` after an I/O error, ``quarantined`` when it cannot be opened, or
+        ``damaged`` when parts of it are kept apart; without opening it.
+
+        Raises `NotFound` (``USER_NOT_FOUND``).
+        """
+        path = self._directory.user_path(user)
+        with self._lock:
+            slot = self._slots.get(user)
+            memory = None if slot is None else slot.memory
+            failure = None if slot is None else slot.failure
+        if memory is None and not path.exists():
+            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
+        if memory is None:
+            return "serving" if failure is None else "quarantined"
+        if memory.environment.is_read_only:
+            return "read-only"
+        return "serving" if memory.view.quarantine.is_empty else "damaged"
 
     def is_open(self, user: str) -> bool:
         """Whether `use` would give the user at once."""
@@ -176,6 +215,19 @@ class Users:
                 if slot.memory is not None:
                     slot.memory.close()
                     slot.memory = None
+
+    def _open_once(self, slot: _Slot, user: str, *, create: bool) -> UserMemory:
+        """`_open`; what cannot be opened is not tried again until its file is another one."""
+        stamp = _stamp(self._directory.user_path(user))
+        if slot.failure is not None and slot.failure[1] == stamp:
+            raise slot.failure[0]
+        slot.failure = None
+        try:
+            return self._open(user, create=create)
+        except DataLoss as error:
+            slot.failure = error, stamp
+            log.exception("a user cannot be opened", extra={"fields": {"user": user}})
+            raise
 
     def _open(self, user: str, *, create: bool) -> UserMemory:
         path = self._directory.user_path(user)
@@ -234,7 +286,12 @@ class Users:
 
     def _drop_if_unused(self, user: str, slot: _Slot) -> None:
         with self._lock:
-            if slot.users == 0 and slot.memory is None and self._slots.get(user) is slot:
+            if (
+                slot.users == 0
+                and slot.memory is None
+                and slot.failure is None
+                and self._slots.get(user) is slot
+            ):
                 del self._slots[user]
 
 

@@ -88,6 +88,10 @@ class Server:
         """The result of work that commits, on a thread of the pool of commits, in its turn."""
         return await self._resources.pools.write.run_in_turn(work)
 
+    async def in_reading_thread(self, work: Callable[[], T]) -> T:
+        """The result of work that reads, on a thread of the pool of reads, in its turn."""
+        return await self._resources.pools.read.run_in_turn(work)
+
     def _add_services(self) -> None:
         resources = self._resources
         database = resources.database
@@ -104,7 +108,9 @@ class Server:
             ),
         ]
         names = [f"{module.DESCRIPTOR.package}.{name}" for module, name, _ in services]
-        services.append((health_pb2, "Health", HealthService(names, resources.drain)))
+        services.append(
+            (health_pb2, "Health", HealthService(names, resources.drain, database.user_state))
+        )
         for module, name, implementation in services:
             descriptor = module.DESCRIPTOR.services_by_name[name]
             handlers = calls.handlers(descriptor, implementation)
@@ -142,7 +148,10 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     ready = {"event": "listening", "address": address, "pid": os.getpid()}
     print(json.dumps(ready), flush=True)
     log.info("listening", extra={"fields": {"address": address, "data": config.data}})
-    sweeping = asyncio.create_task(_sweep(database, server, config.sweep_interval_s))
+    housekeeping = [
+        asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
+        asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
+    ]
     if config.port_file:
         try:
             await asyncio.to_thread(_write_port_file, Path(config.port_file), address)
@@ -155,7 +164,8 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
                 value=config.port_file,
             ) from error
     await stopping.wait()
-    sweeping.cancel()
+    for task in housekeeping:
+        task.cancel()
     log.info("stopping", extra={"fields": {"grace_s": config.grace_s}})
     threading.Thread(target=_hard_exit, args=(config.grace_s,), daemon=True).start()
     await server.stop()
@@ -172,6 +182,16 @@ async def _sweep(database: EmbeddedDatabase, server: Server, interval_s: int) ->
             continue
         if report != SweepReport():
             log.info("swept", extra={"fields": asdict(report)})
+
+
+async def _scrub(database: EmbeddedDatabase, server: Server, bytes_per_s: int) -> None:
+    """Check what is stored, second by second; what is found is logged where it is found."""
+    while bytes_per_s:
+        await asyncio.sleep(1.0)
+        try:
+            await server.in_reading_thread(lambda: database.scrub(bytes_per_s))
+        except MemdbError:
+            log.exception("a scrub failed")
 
 
 def _write_port_file(path: Path, address: str) -> None:

@@ -1,4 +1,7 @@
-"""grpc.health.v1: whether each service answers.
+"""grpc.health.v1: whether each service answers, and each user (``memdb.v1.user/ID``).
+
+A user is NOT_SERVING when it cannot be opened, or takes no writes after an I/O error; it is not
+opened to find out.
 
 Written here rather than taken from grpcio-health-checking, so that its messages pass the same
 wrapper as every other call and its watchers end when the server stops.
@@ -7,7 +10,8 @@ wrapper as every other call and its watchers end when the server stops.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
@@ -16,16 +20,26 @@ from memdb.errors import NotFound
 from memdb.server.calls import Send
 from memdb.server.drain import Drain
 
+USER_PREFIX: Final = "memdb.v1.user/"
+
 
 class HealthService:
     """Every service is SERVING from start until the server begins to stop."""
 
-    def __init__(self, services: Iterable[str], drain: Drain) -> None:
+    def __init__(
+        self, services: Iterable[str], drain: Drain, user_state: Callable[[str], str]
+    ) -> None:
         self._services = frozenset(services) | {""}
         self._drain = drain
+        self._user_state = user_state
 
     async def check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
         """The state of one service; the empty name is the whole server."""
+        if request.service.startswith(USER_PREFIX):
+            state = await asyncio.to_thread(
+                self._user_state, request.service.removeprefix(USER_PREFIX)
+            )
+            return _answer(state in ("serving", "damaged") and not self._drain.begun)
         if request.service not in self._services:
             raise NotFound(
                 "no such service",
@@ -55,4 +69,9 @@ class HealthService:
         kinds = health_pb2.HealthCheckResponse
         if service not in self._services:
             return kinds(status=kinds.SERVICE_UNKNOWN)
-        return kinds(status=kinds.NOT_SERVING if self._drain.begun else kinds.SERVING)
+        return _answer(not self._drain.begun)
+
+
+def _answer(is_serving: bool) -> health_pb2.HealthCheckResponse:
+    kinds = health_pb2.HealthCheckResponse
+    return kinds(status=kinds.SERVING if is_serving else kinds.NOT_SERVING)

@@ -80,14 +80,20 @@ class Transaction:
         """Entries of the table."""
         return int(self._txn.stat(self._handles[table])["entries"])
 
-    def scan(self, table: Table, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        """Entries whose key begins with ``prefix``, in key order; keys are copies, values views.
+    def scan(
+        self, table: Table, prefix: bytes = b"", *, after: bytes = b""
+    ) -> Iterator[tuple[bytes, memoryview]]:
+        """Entries whose key begins with ``prefix`` and is greater than ``after``, in key order; keys
+        are copies, values views.
 
         Raises `DataLoss` (``KEY_ORDER``) when they come in another order: pages were mixed up, and
         some entries are hidden behind others told twice.
         """
         with self._txn.cursor(self._handles[table]) as cursor:
-            found = cursor.set_range(prefix) if prefix else cursor.first()
+            begin = max(prefix, after)
+            found = cursor.set_range(begin) if begin else cursor.first()
+            if found and after and bytes(cursor.key()) == after:
+                found = cursor.next()
             if not found:
                 return
             last: bytes | None = None
@@ -448,6 +454,11 @@ class Environment:
         except lmdb.Error:
             check_disk(folder, self._config)
             raise
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether writes are refused, after an I/O error."""
+        return self._failed is not None
 
     def data_bytes(self) -> int:
         """Size of the data file."""

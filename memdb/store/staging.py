@@ -42,11 +42,13 @@ class Staged(Transaction):
     ) -> None:
         self.entries[table, key] = value, append
 
-    def scan(self, table: Table, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+    def scan(
+        self, table: Table, prefix: bytes = b"", *, after: bytes = b""
+    ) -> Iterator[tuple[bytes, memoryview]]:
         for entries in (self.entries, self._below):
             if any(found is table and key.startswith(prefix) for found, key in entries):
                 raise NotStaged
-        return super().scan(table, prefix)
+        return super().scan(table, prefix, after=after)
 
     def delete(self, table: Table, key: bytes) -> bool:
         raise NotStaged

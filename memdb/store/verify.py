@@ -13,12 +13,23 @@ from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRec
 from memdb.store.schema import META_COUNTERS, USER_TABLES, Table
 from memdb.types.change import Discrepancy
 
-_KINDS = {
+__all__ = [
+    "KINDS",
+    "Kind",
+    "TableReport",
+    "check_counts",
+    "check_lookups",
+    "check_tables",
+    "expect_entries",
+]
+
+KINDS = {
     Table.VECTORS: Kind.ROW,
     Table.TEXTS: Kind.ROW,
     Table.KEYFRAMES: Kind.BLOB,
     Table.PYRAMID: Kind.SUMS,
 }
+"""Of the values of each table; records where nothing is said."""
 
 
 @dataclass(slots=True)
@@ -44,7 +55,7 @@ def check_tables(txn: Transaction, user: str) -> TableReport:
         for key, stored in txn.scan(table):
             report.values += 1
             try:
-                unseal(table.value, key, stored, _KINDS.get(table, Kind.RECORD))
+                unseal(table.value, key, stored, KINDS.get(table, Kind.RECORD))
             except DataLoss as error:
                 report.note(f"{table.value}/{key.hex()}", str(error))
     if not report.discrepancies:
@@ -81,7 +92,7 @@ def check_lookups(txn: Transaction, counters: CountersRecord) -> None:
     for table in _LOOKED_UP:
         found = 0
         for key, stored in txn.scan(table):
-            unseal(table.value, key, stored, _KINDS.get(table, Kind.RECORD))
+            unseal(table.value, key, stored, KINDS.get(table, Kind.RECORD))
             found += 1
         expect_entries(txn, table, found)
     check_counts(txn, counters)

@@ -1,0 +1,123 @@
+"""Looking at every stored value, a little at a time, while everything goes on.
+
+Bits rot where nobody reads.  A scrub walks all tables of all users, over and over, at a stated rate, and
+checks what a read would check.  It holds no transaction longer than one page of entries, opens no
+index and closes no user to make room.  What it finds is logged, reported, and kept apart the next
+time the user is loaded, which for an open user is now.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+from memdb.engine.users import Users
+from memdb.errors import DataLoss, MemdbError
+from memdb.store.catalog import Catalog
+from memdb.store.clips import check_short_memory
+from memdb.store.envelope import unseal
+from memdb.store.environment import Transaction
+from memdb.store.records import ClipRecord, unpack
+from memdb.store.schema import USER_TABLES, Table
+from memdb.store.verify import KINDS, Kind
+from memdb.types.change import Discrepancy
+
+PAGE_BYTES: Final = 4 << 20
+"""Bytes that are looked at in one transaction, about."""
+
+log = logging.getLogger("memdb.engine")
+
+
+@dataclass(slots=True)
+class ScrubReport:
+    """What one step of a scrub saw."""
+
+    values: int = 0
+    bytes_read: int = 0
+    users_finished: int = 0
+    damaged: list[Discrepancy] = field(default_factory=list)
+
+
+class Scrub:
+    """Where the scrub of a database is; used by one thread at a time."""
+
+    def __init__(self, users: Users, catalog: Catalog) -> None:
+        self._users = users
+        self._catalog = catalog
+        self._user = ""
+        self._table = 0
+        self._after = b""
+
+    def step(self, bytes_max: int) -> ScrubReport:
+        """Go on for about ``bytes_max`` bytes, at most once around."""
+        report = ScrubReport()
+        users = self._catalog.users()
+        for _ in range(len(users) + 1):
+            user = next((user for user in users if user >= self._user), None)
+            if user is None:  # around
+                self._user, self._table, self._after = "", 0, b""
+                continue
+            if user != self._user:
+                self._user, self._table, self._after = user, 0, b""
+            if not self._of_user(report, bytes_max):
+                break
+            report.users_finished += 1
+            self._user, self._table, self._after = user + "\0", 0, b""
+        return report
+
+    def _of_user(self, report: ScrubReport, bytes_max: int) -> bool:
+        """Go on with one user; whether it is finished."""
+        before = len(report.damaged)
+        try:
+            while self._table < len(USER_TABLES):
+                if report.bytes_read >= bytes_max:
+                    return False
+                with self._users.environment(self._user) as environment, environment.read() as txn:
+                    self._page(txn, report, bytes_max)
+        except MemdbError as error:
+            if isinstance(error, DataLoss):
+                report.damaged.append(Discrepancy(self._user, "environment", str(error)))
+        finally:
+            for found in report.damaged[before:]:
+                log.error(
+                    "the scrub found damage",
+                    extra={
+                        "fields": {"user": found.user, "where": found.where, "what": found.what}
+                    },
+                )
+            if len(report.damaged) > before:
+                self._users.load_again(self._user)
+        return True
+
+    def _page(self, txn: Transaction, report: ScrubReport, bytes_max: int) -> None:
+        table = USER_TABLES[self._table]
+        seen = 0
+        for key, stored in txn.scan(table, after=self._after):
+            size = len(key) + len(stored)
+            try:
+                size += _check(txn, table, key, stored)
+            except DataLoss as error:
+                where = error.field or f"{table.value}/{key.hex()}"
+                report.damaged.append(Discrepancy(self._user, where, str(error)))
+            report.values += 1
+            report.bytes_read += size
+            self._after = key
+            seen += size
+            if seen >= PAGE_BYTES or report.bytes_read >= bytes_max:
+                return
+        self._table += 1
+        self._after = b""
+
+
+def _check(txn: Transaction, table: Table, key: bytes, stored: memoryview) -> int:
+    """Check one entry; bytes that were read beside it."""
+    if table is Table.SHORT_MEMORY:
+        return 0  # bare bytes: checked with the clip that describes them
+    unseal(table.value, key, stored, KINDS.get(table, Kind.RECORD))
+    if table is Table.CLIPS:
+        record = unpack(table, key, stored, ClipRecord)
+        if record.short_memory is not None:
+            check_short_memory(key, txn.get(Table.SHORT_MEMORY, key), record.short_memory)
+            return record.short_memory.length
+    return 0

@@ -1,0 +1,236 @@
+"""A damaged value costs one clip, and everyone who might miss it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+
+from memdb import Clip, DataLoss, Discrepancy, Keyframe, Utterance
+from memdb.clock import ManualClock
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
+from memdb.engine.user import EmbeddedUser
+from tests.unit.engine.conftest import CONFIG, clip, vector
+
+MEMORY = np.ones((16, 8), np.float16)
+
+
+def rich_clip(seq: int) -> Clip:
+    """A clip with something of everything."""
+    return clip(
+        seq,
+        short_memory=MEMORY,
+        keyframes=(Keyframe(seq, b"jpeg" * 20),),
+        transcript=(Utterance(seq, seq + 1, f"word{seq}"),),
+    )
+
+
+def made(folder: Path, clock: ManualClock) -> Path:
+    """Six clips, two facts, a value, a snapshot; closed."""
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        for name in ("alice", "bob"):
+            user = db.user(name)
+            door = user.stream("door", space="cam")
+            for seq in range(6):
+                door.write(rich_clip(seq))
+            user.remember("the mug is blue", key="mug")
+            user.remember("the dog is old")
+            user.put("diet", 1)
+            user.snapshot("now", ttl_s=10**6)
+        return db._directory.user_path("alice")
+
+
+def change(
+    path: Path, table: str, entry: int, alter: Callable[[bytes, bytes], tuple[bytes, bytes]]
+) -> None:
+    """Replace an entry of a table by what ``alter`` makes of its key and value."""
+    with lmdb.open(str(path), max_dbs=32, map_size=1 << 30) as env:
+        db = env.open_db(table.encode(), create=False)
+        with env.begin(write=True, db=db) as txn:
+            key, value = list(txn.cursor())[entry]
+            new_key, new_value = alter(key, value)
+            if new_key != key:
+                txn.delete(key)
+            txn.put(new_key, new_value)
+
+
+def flipped_value(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    return key, value[:-3] + bytes([value[-3] ^ 8]) + value[-2:]
+
+
+def flipped_key(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    return key[:-2] + bytes([key[-2] ^ 16]) + key[-1:], value
+
+
+ALTERED = {"value": flipped_value, "key": flipped_key}
+
+
+@pytest.mark.parametrize("how", ALTERED)
+@pytest.mark.parametrize("table", ["clips", "vectors"])
+def test_a_damaged_record_or_vector_costs_one_clip(
+    folder: Path, clock: ManualClock, table: str, how: str
+) -> None:
+    path = made(folder, clock)
+    change(path, table, 2, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        door = user.stream("door")
+        assert [found.seq for found in user.clips()] == [0, 1, 3, 4, 5]
+        (gap,) = door.gaps()
+        assert (gap.first_seq, gap.last_seq, gap.reason) == (2, 2, "damaged")
+        answer = user.ground(vector(2), limit=6)
+        assert sorted(hit.clip.seq for hit in answer.hits) == [0, 1, 3, 4, 5]
+        assert [gap.reason for gap in answer.gaps] == ["damaged"]
+        assert user.ground(vector(2), limit=6, start_ns=40 * 10**9).gaps == ()
+        with pytest.raises(DataLoss) as refused:
+            door.write(clip(2))
+        assert (refused.value.reason, refused.value.field) == ("QUARANTINED", "clip.seq")
+        assert door.write(clip(6)).duplicate is False
+        assert door.write(
+            clip(
+                3,
+                short_memory=MEMORY,
+                keyframes=(Keyframe(3, b"jpeg" * 20),),
+                transcript=(Utterance(3, 4, "word3"),),
+            )
+        ).duplicate
+        assert user.recall("mug").hits
+        assert db.user_state("alice") == "damaged"
+        found = db.verify()
+        assert {item.user for item in found.discrepancies} == {"alice"}
+        assert len(db.user("bob").clips()) == 6
+        assert db.user_state("bob") == "serving"
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_a_damaged_ledger_row_costs_its_number(folder: Path, clock: ManualClock, how: str) -> None:
+    path = made(folder, clock)
+    change(path, "ledger", 4, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        door = db.user("alice").stream("door")
+        assert [found.seq for found in db.user("alice").clips()] == list(range(6))
+        with pytest.raises(DataLoss):
+            door.write(clip(4))
+        assert door.write(clip(6)).duplicate is False
+        assert len(db.user("alice").clips()) == 7
+
+
+@pytest.mark.parametrize("table", ["short_memory", "keyframes"])
+def test_a_damaged_part_is_found_by_a_read_and_told_from_then_on(
+    folder: Path, clock: ManualClock, table: str
+) -> None:
+    path = made(folder, clock)
+    change(path, table, 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        door = user.stream("door")
+        assert door.gaps() == []
+        answer = user.ground(vector(1), limit=6, with_short_memory=True)
+        assert sorted(hit.clip.seq for hit in answer.hits) == [0, 2, 3, 4, 5]
+        assert [(gap.first_seq, gap.reason) for gap in answer.gaps] == [(1, "damaged")]
+        assert [(gap.first_seq, gap.reason) for gap in door.gaps()] == [(1, "damaged")]
+        if table == "short_memory":
+            assert [found.seq for found in user.clips()] == list(range(6))
+        else:
+            assert [found.seq for found in user.clips()] == [0, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("table", "asks"),
+    [
+        ("values", lambda user: user.get("diet")),
+        ("facts", lambda user: user.facts()),
+        ("facts", lambda user: user.recall("mug")),
+        ("snapshots", lambda user: user.clips(as_of="now")),
+        ("fact_keys", lambda user: user.remember("the mug is red", key="mug")),
+    ],
+    ids=["get", "facts", "recall", "as_of", "remember"],
+)
+@pytest.mark.parametrize("how", ALTERED)
+def test_a_suspect_table_answers_nothing_and_the_rest_goes_on(
+    folder: Path, clock: ManualClock, table: str, how: str, asks: Callable[[EmbeddedUser], object]
+) -> None:
+    path = made(folder, clock)
+    change(path, table, 0, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        with pytest.raises(DataLoss) as suspect:
+            asks(user)
+        assert (suspect.value.reason, suspect.value.field) == ("QUARANTINED", table)
+        assert user.ground(vector(3), limit=1).hits[0].clip.seq == 3
+        assert user.stream("door").write(clip(6)).duplicate is False
+
+
+def test_damaged_sums_are_made_anew(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        before = db.user("alice").long_term().tokens
+    change(path, "pyramid", 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert np.allclose(db.user("alice").long_term().tokens, before)
+        assert db.verify().ok
+
+
+@pytest.mark.parametrize("table", ["meta", "streams", "spaces"])
+def test_what_all_hangs_on_keeps_one_user_closed_and_is_not_tried_over_and_over(
+    folder: Path, clock: ManualClock, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(folder, clock)
+    change(path, table, 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        opened: list[str] = []
+        real = db._users._open
+
+        def counted(user: str, *, create: bool) -> UserMemory:
+            opened.append(user)
+            return real(user, create=create)
+
+        monkeypatch.setattr(db._users, "_open", counted)
+        for _ in range(3):
+            with pytest.raises(DataLoss):
+                db.user("alice").clips()
+        assert opened == ["alice"]
+        assert db.user_state("alice") == "quarantined"
+        assert len(db.user("bob").clips()) == 6
+
+
+def test_a_scrub_finds_what_nobody_reads(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    change(path, "short_memory", 3, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        steps = values = 0
+        found: list[Discrepancy] = []
+        while not found:
+            report = db.scrub(600)
+            steps, values = steps + 1, values + report.values
+            found = report.damaged
+            assert steps < 1000
+        assert steps > 3
+        assert [(item.user, item.where.split("/")[0]) for item in found] == [
+            ("alice", "short_memory")
+        ]
+        whole = db.scrub(1 << 30)
+        assert whole.users_finished >= 2
+        assert whole.values > 100
+
+
+def test_a_scrub_of_what_is_open_leads_to_quarantine(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert len(user.clips()) == 6
+        # The disk changes under an open environment.
+        data = bytearray((path / "data.mdb").read_bytes())
+        at = data.index(vector(4).tobytes())
+        with (path / "data.mdb").open("r+b") as file:
+            file.seek(at + 5)
+            file.write(bytes([data[at + 5] ^ 1]))
+        report = db.scrub(1 << 30)
+        assert [item.where.split("/")[0] for item in report.damaged] == ["vectors"]
+        assert [found.seq for found in user.clips()] == [0, 1, 2, 3, 5]
+        assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
