@@ -49,7 +49,7 @@ METHODS: list[MethodDescriptor] = [
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
-HARMLESS = {"ListUsers", "ListSpaces", "Verify", "Check", "List", "Watch"}
+HARMLESS = {"ListUsers", "ListSpaces", "Verify", "Sweep", "Check", "List", "Watch"}
 """Methods to which an empty request is a good one."""
 
 BAD_IDS = ["", ".hidden", "-x", "../etc", "a/b", "a b", "a\n", "a\0b", "é", "x" * 64, "x" * 100_000]

@@ -39,6 +39,17 @@ class Everything:
     def erase_user(self, request: Any) -> Any:
         raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=request.user)
 
+    @commits
+    def erase_clips(self, request: Any) -> Any:
+        raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field="clip_ids[0]")
+
+    @commits
+    def set_retention(self, request: Any) -> Any:
+        return user_service_pb2.SetRetentionResponse()
+
+    def get_retention(self, request: Any) -> Any:
+        return user_service_pb2.GetRetentionResponse()
+
     def create_stream(self, request: Any) -> Any:
         stream = types_pb2.StreamInfo(name="x" * 2000)
         return user_service_pb2.CreateStreamResponse(stream=stream)

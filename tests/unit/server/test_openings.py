@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -81,6 +82,10 @@ async def test_what_prevents_an_opening_is_told_to_all(resources: Resources, slo
     assert [type(result) for result in results] == [DataLoss] * 5
     assert slow.opened == ["a"]
     slow.error = None
+    with pytest.raises(DataLoss):
+        await resources.openings.wait("a")
+    # Tried again once its file is another one: it was restored, say.
+    os.utime(resources.database._directory.user_path("a") / "data.mdb", ns=(1, 1))
     await resources.openings.wait("a")
     assert resources.openings.is_open("a")
 
