@@ -16,6 +16,7 @@ from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.operation import CreateStream, WriteClip
 from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.tensor import codec_named
 from memdb.types.times import Time
 
 if TYPE_CHECKING:
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 class EmbeddedStream:
     """A handle; cheap, thread-safe."""
 
-    def __init__(self, user: EmbeddedUser, name: str, space: str | None) -> None:
+    def __init__(
+        self, user: EmbeddedUser, name: str, space: str | None, codec: str | None = None
+    ) -> None:
         self._user = user
         self._name = check_id(name, "stream")
         self._space = None if space is None else check_id(space, "space")
+        self._codec = codec_named(codec)
 
     @property
     def name(self) -> str:
@@ -54,7 +58,9 @@ class EmbeddedStream:
         if not checked:
             return []
         acks: list[Ack] = []
-        for outcome in self._user.write_batch(self._name, checked, space=self._space):
+        for outcome in self._user.write_batch(
+            self._name, checked, space=self._space, codec=self._codec
+        ):
             if isinstance(outcome, MemdbError):
                 raise outcome
             acks.append(outcome)
@@ -62,7 +68,7 @@ class EmbeddedStream:
 
     def prepare(self, clip: Clip) -> WriteClip:
         """The operation that writes a clip that `checked_clip` passed; raises as `write` does."""
-        return self._user.prepare(self._name, clip, space=self._space)
+        return self._user.prepare(self._name, clip, space=self._space, codec=self._codec)
 
     def write_prepared(
         self, operations: Sequence[WriteClip], queued: Callable[[], None]
