@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.report import Setup, text
 
-WORKLOADS = ("ingest", "ground", "snapshot", "restart", "memory")
+WORKLOADS = ("ingest", "ground", "snapshot", "restart", "memory", "codecs")
 
 
 def main(arguments: list[str] | None = None) -> int:

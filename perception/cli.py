@@ -141,8 +141,8 @@ def _parser() -> argparse.ArgumentParser:
         "--codec",
         default="plain",
         metavar="NAME",
-        help="how short-term memory is kept: plain, f16, int8, int4 or delta, which takes a sixth "
-        "of the bytes (default: plain). An ingest that is repeated needs the same",
+        help="how short-term memory is kept: plain, f16, int8, int4, delta, which takes a "
+        "quarter of the bytes, or coarse (default: plain). An ingest that is repeated needs the same",
     )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")

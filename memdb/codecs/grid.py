@@ -12,11 +12,11 @@
     element[r, i] = float16(step[r] * code[r, i])        product in float32, exact
     with differences    code[r] = stored[r] + code[r - period], modulo 256; the first period rows as stored
 
-Both codecs that use it have this layout and differ in the step that the encoder takes.  INT8: the
-token's greatest magnitude / 127.  DELTA: `STEP` times the token's root mean square, so that what is
-lost is STEP ** 2 / 12 of its energy, whatever it holds, and outliers cost nobody else a bit; codes are
-few and near 0 and the entropy stage takes 3.6 bits for each, and less where a region looks as it did
-in the frame before.  Differences of codes, not of elements: nothing adds up from frame to frame.
+The codecs that use it have this layout and differ in the step that the encoder takes.  INT8: the
+token's greatest magnitude / 127.  DELTA and COARSE: a share of the token's root mean square, `STEPS`,
+so that what is lost is share ** 2 / 12 of its energy, whatever it holds; codes are near 0 and the
+entropy stage takes few bits for each, and fewer where a region looks as it did in the frame before.
+Differences of codes, not of elements: nothing adds up from frame to frame.
 
 Decoding is exact to the bit everywhere: whole numbers, one product that float32 holds exactly, one
 rounding to float16.  With a step of at most 511.75 = 65504 / 128 no code gives more than float16 holds.
@@ -33,9 +33,10 @@ from memdb.codecs.frames import deflate, inflate
 from memdb.codecs.halves import rounded_up, to_halves
 from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array
+from memdb.types.tensor import Codec
 
-STEP: Final = 0.34
-"""Of DELTA, in root mean squares of the token: mean cosine 0.9952."""
+STEPS: Final = {Codec.DELTA: 0.1, Codec.COARSE: 0.34}
+"""In root mean squares of the token: mean cosine 0.9996 and 0.9952."""
 _CODE_MAX: Final = 127
 _STEP_MAX: Final = 511.75
 _PEAK_MAX: Final = _CODE_MAX * _STEP_MAX
@@ -49,22 +50,22 @@ _PAYS: Final = 0.95
 """Differences are kept where their magnitudes sum up to less than this share of the codes' own."""
 
 
-def encode_grid(array: Array, period: int, *, is_fine: bool) -> bytes | None:
+def encode_grid(array: Array, codec: Codec, period: int) -> bytes | None:
     """The payload of a finite (rows, dim) array; None for one with an element near the end of
     float16.
 
-    period: rows of one frame, 0 where unknown.  is_fine: INT8, else DELTA.
+    codec: decides the step.  period: rows of one frame, 0 where unknown.
     """
     elements = np.asarray(array, np.float32)
     peaks = np.maximum(elements.max(axis=1), -elements.min(axis=1)).astype(np.float64)
     if peaks.max() > _PEAK_MAX:
         return None
     wanted = peaks / _CODE_MAX
-    if not is_fine:
+    if codec in STEPS:
         # Summed in float64: rounded to float16 it is the same on every machine.
         energy = np.square(elements).sum(axis=1, dtype=np.float64)
-        coarse = STEP * np.sqrt(energy / elements.shape[1])
-        wanted = np.maximum(wanted, np.minimum(coarse, _STEP_MAX))
+        share = STEPS[codec] * np.sqrt(energy / elements.shape[1])
+        wanted = np.maximum(wanted, np.minimum(share, _STEP_MAX))
     if wanted.max() <= _SHARED_MAX * wanted.min():
         wanted = wanted.max(keepdims=True)
     steps = rounded_up(wanted)

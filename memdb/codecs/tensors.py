@@ -11,7 +11,8 @@ Codecs (numbers in `memdb.types.tensor.Codec`)::
     3 F16_PLANES  "f16"       high bytes of F16, then low bytes, in one such frame: `memdb.codecs.planes`
     4 INT8        "int8"      255 levels for each token: `memdb.codecs.grid`
     5 INT4        "int4"      16 levels for each 32 elements: `memdb.codecs.int4`
-    6 DELTA       "delta"     coarse levels, differences between frames: `memdb.codecs.grid`
+    6 DELTA       "delta"     a share of a row's energy, differences between frames: `memdb.codecs.grid`
+    7 COARSE      "coarse"    as DELTA, with a larger share
 
 A tensor that a codec would make no smaller than F16, or that has an element too near the end of
 float16 for it, is coded as F16: the codec is told with each value.  What is decoded is finite whatever
@@ -101,7 +102,7 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)
     shape = _shape(tensor)
-    if tensor.codec in (Codec.INT8, Codec.DELTA):
+    if tensor.codec in (Codec.INT8, Codec.DELTA, Codec.COARSE):
         check_grid(tensor.payload, shape, field)
     elif tensor.codec == Codec.INT4:
         check_int4(tensor.payload, shape, field)
@@ -150,7 +151,7 @@ def _elements(tensor: EncodedTensor, field: str) -> Array:
             _check_finite(array, field)
         case Codec.F16_PLANES:
             array = decode_planes(payload, shape, field)
-        case Codec.INT8 | Codec.DELTA:
+        case Codec.INT8 | Codec.DELTA | Codec.COARSE:
             array = decode_grid(payload, shape, field)
         case Codec.INT4:
             array = decode_int4(payload, shape, field)
@@ -193,7 +194,8 @@ _PACKERS: Final[dict[Codec, Callable[[Array, int], bytes | memoryview | None]]] 
     Codec.F16: _pack_plain,
     Codec.F16_ZSTD: _pack_zstd,
     Codec.F16_PLANES: lambda array, _period: encode_planes(_halves(array)),
-    Codec.INT8: lambda array, period: encode_grid(array, period, is_fine=True),
+    Codec.INT8: lambda array, period: encode_grid(array, Codec.INT8, period),
     Codec.INT4: lambda array, _period: encode_int4(array),
-    Codec.DELTA: lambda array, period: encode_grid(array, period, is_fine=False),
+    Codec.DELTA: lambda array, period: encode_grid(array, Codec.DELTA, period),
+    Codec.COARSE: lambda array, period: encode_grid(array, Codec.COARSE, period),
 }

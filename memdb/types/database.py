@@ -133,8 +133,8 @@ class User(Protocol):
         """A handle on a stream; ``space`` is needed when it does not exist yet.
 
         codec: how clips written through this handle have their short-term memory coded: ``plain``
-        (None: float16 as it is), ``f16`` (without loss, packed), ``int8``, ``int4`` or ``delta``,
-        see `memdb.codecs.tensors`.  Kept by the handle, recorded with each clip; a clip that was
+        (None: float16 as it is), ``f16`` (without loss, packed), ``int8``, ``int4``, ``delta``
+        or ``coarse``, see `memdb.codecs.tensors`.  Kept by the handle, recorded with each clip; a clip that was
         coded before is left as it is.  A clip that is sent again must be coded as it was.
 
         Raises `InvalidArgument` (``BAD_CODEC``).

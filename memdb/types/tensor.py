@@ -33,7 +33,9 @@ class Codec(IntEnum):
     INT4 = 5
     """A step for each 32 elements, 16 levels, `memdb.codecs.int4`."""
     DELTA = 6
-    """A third of a root mean square as step, differences between frames, `memdb.codecs.grid`."""
+    """A tenth of a root mean square as step, differences between frames, `memdb.codecs.grid`."""
+    COARSE = 7
+    """As `DELTA`, a third of a root mean square as step."""
 
 
 CODEC_NAMES: Final = {
@@ -43,6 +45,7 @@ CODEC_NAMES: Final = {
     "int8": Codec.INT8,
     "int4": Codec.INT4,
     "delta": Codec.DELTA,
+    "coarse": Codec.COARSE,
 }
 """What a stream's handle calls them."""
 _CODECS: Final = frozenset(Codec)

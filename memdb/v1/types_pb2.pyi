@@ -38,7 +38,9 @@ class _TensorCodecEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TensorCod
     TENSOR_CODEC_INT4: _TensorCodec.ValueType  # 5
     """4-bit codes and a step for each 32 elements."""
     TENSOR_CODEC_DELTA: _TensorCodec.ValueType  # 6
-    """Coarse codes and a step for each row, as differences between frames."""
+    """int8 codes and a step for each row by its energy, as differences between frames."""
+    TENSOR_CODEC_COARSE: _TensorCodec.ValueType  # 7
+    """As TENSOR_CODEC_DELTA with larger steps."""
 
 class TensorCodec(_TensorCodec, metaclass=_TensorCodecEnumTypeWrapper):
     """How a tensor's payload is coded."""
@@ -56,7 +58,9 @@ TENSOR_CODEC_INT8: TensorCodec.ValueType  # 4
 TENSOR_CODEC_INT4: TensorCodec.ValueType  # 5
 """4-bit codes and a step for each 32 elements."""
 TENSOR_CODEC_DELTA: TensorCodec.ValueType  # 6
-"""Coarse codes and a step for each row, as differences between frames."""
+"""int8 codes and a step for each row by its energy, as differences between frames."""
+TENSOR_CODEC_COARSE: TensorCodec.ValueType  # 7
+"""As TENSOR_CODEC_DELTA with larger steps."""
 Global___TensorCodec: _TypeAlias = TensorCodec  # noqa: Y015
 
 @_typing.final

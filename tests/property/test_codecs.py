@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from memdb import DataLoss, InvalidArgument
-from memdb.codecs.grid import STEP
+from memdb.codecs.grid import STEPS
 from memdb.codecs.int4 import GROUP, int4_bytes
 from memdb.codecs.tensors import check_tensor, decode_tensor, encode_tensor, period_of
 from memdb.types.arrays import Array, is_finite
@@ -24,7 +24,7 @@ from memdb.types.tensor import Codec, EncodedTensor
 
 pytestmark = pytest.mark.property
 
-GRIDS = (Codec.INT8, Codec.DELTA)
+GRIDS = (Codec.INT8, Codec.DELTA, Codec.COARSE)
 LOSSY = (*GRIDS, Codec.INT4)
 CODED = (*LOSSY, Codec.F16_PLANES, Codec.F16_ZSTD)
 HALF_ULP = 2.0**-11
@@ -90,8 +90,10 @@ def test_no_element_is_further_off_than_its_step_allows(
         bound = np.repeat(step, GROUP, axis=1)[:, : array.shape[1]] + rounding
     else:
         step = peaks / 127
-        if codec == Codec.DELTA:
-            step = np.maximum(step, STEP * np.sqrt(np.square(exact).mean(axis=1, keepdims=True)))
+        if codec in STEPS:
+            step = np.maximum(
+                step, STEPS[codec] * np.sqrt(np.square(exact).mean(axis=1, keepdims=True))
+            )
         bound = (step * SHARED * UP + TINY) / 2 + rounding
     assert (error <= bound).all()
 
@@ -158,7 +160,12 @@ def test_int4_decodes_as_its_layout_says(array: Array) -> None:
 @pytest.mark.parametrize("dim", [384, 1536])
 @pytest.mark.parametrize(
     ("codec", "cosine", "ratio"),
-    [(Codec.INT8, 0.9998, 2.1), (Codec.INT4, 0.9945, 3.7), (Codec.DELTA, 0.995, 4.2)],
+    [
+        (Codec.INT8, 0.9998, 2.1),
+        (Codec.INT4, 0.9945, 3.7),
+        (Codec.DELTA, 0.9995, 2.9),
+        (Codec.COARSE, 0.995, 4.2),
+    ],
 )
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 300.0])
 def test_noise_keeps_its_direction(
@@ -176,7 +183,7 @@ def test_one_great_element_costs_the_others_nothing_but_their_bits() -> None:
     array = scene(64, 1536, 1e3)
     array /= np.linalg.norm(array, axis=1, keepdims=True)
     array[:, 7] = 1.5
-    tensor = encode_tensor(array, Codec.DELTA, period=4)
+    tensor = encode_tensor(array, Codec.COARSE, period=4)
     assert cosines(array, decode_tensor(tensor)).min() >= 0.994
 
 
@@ -185,7 +192,7 @@ def test_a_still_scene_is_smaller_by_its_period(codec: Codec) -> None:
     array = scene(64, 384, 0.2)
     alone = encode_tensor(array, codec)
     known = encode_tensor(array, codec, period=4)
-    assert len(known.payload) < 0.8 * len(alone.payload)
+    assert len(known.payload) < 0.85 * len(alone.payload)
 
 
 @pytest.mark.parametrize("codec", LOSSY)
@@ -217,7 +224,7 @@ def test_the_period_is_the_rows_of_a_frame() -> None:
 
 
 MUTATIONS = 1000
-"""Of each codec: 5,000 together."""
+"""Of each codec: 6,000 together."""
 
 
 @pytest.mark.parametrize("codec", CODED)
@@ -282,7 +289,7 @@ def mutated(good: bytes, rng: np.random.Generator) -> bytes:
 
 ROWS, DIM = 4, 8
 CODES = bytes(range(ROWS * DIM))
-STEPS = np.full(ROWS, 0.5, np.float16).tobytes()
+EQUAL = np.full(ROWS, 0.5, np.float16).tobytes()
 
 
 def head(flags: int = 0, period: int = 0, reserved: int = 0) -> bytes:
@@ -300,13 +307,13 @@ def float16(value: float) -> bytes:
 BAD_GRIDS = {
     "is empty": b"",
     "is a head": head(),
-    "has no frame": head() + STEPS,
-    "has unknown flags": head(4) + STEPS + frame(),
-    "has a reserved byte": head(reserved=1) + STEPS + frame(),
-    "has a period and no differences": head(0, 1) + STEPS + frame(),
-    "has differences and no period": head(1, 0) + STEPS + frame(),
-    "has a period of all rows": head(1, ROWS) + STEPS + frame(),
-    "has a step too few": head() + STEPS[:-2] + frame(),
+    "has no frame": head() + EQUAL,
+    "has unknown flags": head(4) + EQUAL + frame(),
+    "has a reserved byte": head(reserved=1) + EQUAL + frame(),
+    "has a period and no differences": head(0, 1) + EQUAL + frame(),
+    "has differences and no period": head(1, 0) + EQUAL + frame(),
+    "has a period of all rows": head(1, ROWS) + EQUAL + frame(),
+    "has a step too few": head() + EQUAL[:-2] + frame(),
     "has a step too many": head(2) + float16(1) * 2 + frame(),
     "has a NaN": head(2) + float16(float("nan")) + frame(),
     "has an infinite step": head(2) + float16(float("inf")) + frame(),

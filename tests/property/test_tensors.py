@@ -163,7 +163,7 @@ def test_hand_made_frames_are_right_where_they_do_not_lie() -> None:
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
-        (EncodedTensor(7, (1, 1), b"\0\0", 0), "BAD_CODEC"),  # type: ignore[arg-type]
+        (EncodedTensor(99, (1, 1), b"\0\0", 0), "BAD_CODEC"),  # type: ignore[arg-type]
         (coded(RAW, Codec.F16, (ROWS * DIM,)), "BAD_SHAPE"),
         (coded(RAW, Codec.F16, (1, ROWS, DIM)), "BAD_SHAPE"),
         (coded(b"", Codec.F16, (0, DIM)), "EMPTY"),
