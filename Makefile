@@ -74,7 +74,7 @@ release-proto: $(STAMP)
 	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
 
 bench: $(STAMP)
-	@for workload in ingest ground snapshot restart; do \
+	@for workload in ingest ground snapshot restart codecs; do \
 	    $(BIN)/python -m bench $$workload --seed $(SEED) $(ARGS); \
 	done
 

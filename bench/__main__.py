@@ -13,7 +13,17 @@ from pathlib import Path
 
 from bench.report import Setup, text
 
-WORKLOADS = ("ingest", "ground", "snapshot", "restart", "memory", "churn", "users", "streams")
+WORKLOADS = (
+    "ingest",
+    "ground",
+    "snapshot",
+    "restart",
+    "memory",
+    "churn",
+    "users",
+    "streams",
+    "codecs",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -75,6 +75,8 @@ class IngestOptions:
     is_paced: bool = False
     """Read recorded media no faster than they play."""
     revise_every: int = REVISE_EVERY
+    codec: str | None = None
+    """How short-term memory is coded, see `memdb.types.database.User.stream`."""
 
 
 @dataclass(slots=True)
@@ -287,7 +289,7 @@ class IngestAgent:
         on_ack = None if self._on_ack is None else partial(self._on_ack, report.camera)
         meter = _Meter(report, from_ns, started_s, self._report_line)
         try:
-            stream = self._user.stream(report.camera, space=space.name)
+            stream = self._user.stream(report.camera, space=space.name, codec=self._options.codec)
             with stream.ingest(epoch=report.epoch, window=WINDOW_CLIPS) as writer:
                 pipeline = Pipeline(
                     source,

@@ -137,6 +137,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="frames between revisions of the open clip (default: 4; 0: none)",
     )
+    add(
+        "--codec",
+        default="plain",
+        metavar="NAME",
+        help="how short-term memory is kept: plain, f16, int8, int4, delta, which takes a "
+        "quarter of the bytes, or coarse (default: plain). An ingest that is repeated needs the same",
+    )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")
     add(
@@ -154,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _ingest(options: argparse.Namespace) -> int:
     # Imported here: `--help` and a wrong option need none of it.
+    from memdb.types.tensor import codec_named
     from memdb.types.times import as_ns
     from perception.agent import IngestAgent, IngestOptions, open_sources
     from perception.arguments import at_least, moment, server_address
@@ -167,7 +175,9 @@ def _ingest(options: argparse.Namespace) -> int:
         rate_hz=options.rate,
         is_paced=options.realtime,
         revise_every=at_least(options.revise_every, 0, "revise-every"),
+        codec=options.codec,
     )
+    codec_named(options.codec)
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.

@@ -5,17 +5,27 @@ payload as it came.
 
 Codecs (numbers in `memdb.types.tensor.Codec`)::
 
-    F16       rows * dim little-endian float16, C order
-    F16_ZSTD  one zstd frame of F16; content size in the frame header, window <= 8 MiB, no
-              dictionary, nothing after it
+    1 F16         "plain"     rows * dim little-endian float16, C order
+    2 F16_ZSTD    "f16-zstd"  one zstd frame of F16; content size in the frame header, window <= 8 MiB, no
+                              dictionary, nothing after it
+    3 F16_PLANES  "f16"       high bytes of F16, then low bytes, in one such frame: `memdb.codecs.planes`
+    4 INT8        "int8"      255 levels for each token: `memdb.codecs.grid`
+    5 INT4        "int4"      16 levels for each 32 elements: `memdb.codecs.int4`
+    6 DELTA       "delta"     a share of a row's energy, differences between frames: `memdb.codecs.grid`
+    7 COARSE      "coarse"    as DELTA, with a larger share
 
-A zstd frame that does not state its size, or states another than rows * dim * 2, is refused unread:
-the decompressor would otherwise allocate whatever the header claims, whatever limit it was given.
+A tensor that a codec would make no smaller than F16, or that has an element too near the end of
+float16 for it, is coded as F16: the codec is told with each value.  What is decoded is finite whatever
+the payload holds, but for F16, whose elements are looked at when they are written.
+
+Codecs take several tokens for one frame: rows are frame after frame, so the rows of one region lie
+``period`` rows apart, see `period_of`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -23,50 +33,63 @@ import numpy as np
 import xxhash
 import zstandard
 
+from memdb.codecs.frames import inflate
+from memdb.codecs.grid import check_grid, decode_grid, encode_grid
+from memdb.codecs.int4 import check_int4, decode_int4, encode_int4
+from memdb.codecs.planes import decode_planes, encode_planes
 from memdb.errors import DataLoss, InvalidArgument
 from memdb.types.arrays import Array, as_tokens, is_finite
 from memdb.types.clip import Clip, as_clip
+from memdb.types.limits import TOKENS_MAX
 from memdb.types.tensor import Codec, EncodedTensor, check_description
 
 _F16: Final = np.dtype("<f2")
-_WINDOW_BYTES_MAX: Final = 8 << 20
 
 
-def encode_tensor(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
-    """Code a finite (tokens, dim) float32 or float16 array.
+def period_of(frames_per_token_row: float | None) -> int:
+    """Rows of one frame, 0 where the clip does not say; where a row covers several frames, 1."""
+    if frames_per_token_row is None:
+        return 0
+    rows = 1.0 / frames_per_token_row
+    return max(1, round(rows)) if rows <= TOKENS_MAX else 0
+
+
+def encode_tensor(array: Array, codec: Codec = Codec.F16, *, period: int = 0) -> EncodedTensor:
+    """Code a finite (tokens, dim) float32 or float16 array.  period: rows of one frame, 0 where
+    unknown.
 
     Raises `InvalidArgument`: ``BAD_DTYPE``, ``BAD_SHAPE``, ``EMPTY``, ``NOT_FINITE`` (also where a
     float32 element does not fit float16), ``TOO_LARGE``, ``BAD_CODEC``.
     """
-    tensor = encode_checked(as_tokens(array, "clip.short_memory"), codec)
+    tensor = encode_checked(as_tokens(array, "clip.short_memory"), codec, period)
     return replace(tensor, payload=bytes(tensor.payload))
 
 
-def encode_checked(array: Array, codec: Codec = Codec.F16) -> EncodedTensor:
+def encode_checked(array: Array, codec: Codec = Codec.F16, period: int = 0) -> EncodedTensor:
     """`encode_tensor` for an array that `memdb.types.arrays.as_tokens` passed, as in every `Clip`;
-    of float16 the payload is a view of it, not a copy.
+    of float16 in `Codec.F16` the payload is a view of it, not a copy.
     """
-    if array.dtype != _F16:
-        with np.errstate(over="ignore"):
-            array = array.astype(_F16)
-        if not is_finite(array):
-            raise InvalidArgument(
-                "an element is outside float16", reason="NOT_FINITE", field="clip.short_memory"
-            )
-    # A view: the array is nobody's to change (`memdb.types.arrays`).
-    payload: bytes | memoryview = memoryview(array.data).cast("B")
-    if codec == Codec.F16_ZSTD:
-        payload = zstandard.ZstdCompressor(level=1).compress(payload)
-    elif codec != Codec.F16:
+    if codec not in _PACKERS:
         raise InvalidArgument(
             "unknown codec", reason="BAD_CODEC", field="clip.short_memory", value=codec
         )
+    packed = _PACKERS[codec](array, period)
+    if packed is None or len(packed) >= array.size * _F16.itemsize:
+        codec, packed = Codec.F16, _pack_plain(array, period)
     return EncodedTensor(
         codec,
         (int(array.shape[0]), int(array.shape[1])),
-        payload,
-        xxhash.xxh3_64_intdigest(payload),
+        packed,
+        xxhash.xxh3_64_intdigest(packed),
     )
+
+
+def encoded(clip: Clip, codec: Codec) -> EncodedTensor | None:
+    """The short-term memory of a checked clip in ``codec``; in its own where its maker coded it."""
+    short = clip.short_memory
+    if short is None or isinstance(short, EncodedTensor):
+        return short
+    return encode_checked(short, codec, period_of(clip.frames_per_token_row))
 
 
 def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> None:
@@ -78,10 +101,13 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
     check_description(tensor, field)
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)
-    if not is_finite(_elements(tensor, field)):
-        raise InvalidArgument(
-            "array has NaN or infinite elements", reason="NOT_FINITE", field=field
-        )
+    shape = _shape(tensor)
+    if tensor.codec in (Codec.INT8, Codec.DELTA, Codec.COARSE):
+        check_grid(tensor.payload, shape, field)
+    elif tensor.codec == Codec.INT4:
+        check_int4(tensor.payload, shape, field)
+    else:
+        _check_finite(_elements(tensor, field), field)
 
 
 def checked_clip(clip: object) -> Clip:
@@ -111,43 +137,65 @@ def decode_tensor(tensor: EncodedTensor) -> Array:
         raise DataLoss(error.message, reason=error.reason) from error
 
 
+def _shape(tensor: EncodedTensor) -> tuple[int, int]:
+    rows, dim = tensor.shape
+    return rows, dim
+
+
 def _elements(tensor: EncodedTensor, field: str) -> Array:
-    size = math.prod(tensor.shape) * _F16.itemsize
-    payload = tensor.payload if tensor.codec == Codec.F16 else _inflate(tensor.payload, size, field)
-    return np.frombuffer(payload, dtype=_F16).reshape(tensor.shape)
+    payload, shape = tensor.payload, _shape(tensor)
+    match tensor.codec:
+        case Codec.F16_ZSTD:
+            size = math.prod(shape) * _F16.itemsize
+            array = np.frombuffer(inflate(payload, size, field), _F16).reshape(shape)
+            _check_finite(array, field)
+        case Codec.F16_PLANES:
+            array = decode_planes(payload, shape, field)
+        case Codec.INT8 | Codec.DELTA | Codec.COARSE:
+            array = decode_grid(payload, shape, field)
+        case Codec.INT4:
+            array = decode_int4(payload, shape, field)
+        case _:
+            array = np.frombuffer(payload, _F16).reshape(shape)
+    array.flags.writeable = False
+    return array
 
 
-def _inflate(frame: bytes | memoryview, size: int, field: str) -> bytes:
-    try:
-        header = zstandard.get_frame_parameters(frame)
-    except zstandard.ZstdError as error:
-        raise InvalidArgument("not a zstd frame", reason="BAD_FRAME", field=field) from error
-    # content_size is 2**64 - 1 when the frame does not say.
-    if header.content_size != size:
+def _check_finite(array: Array, field: str) -> None:
+    if not is_finite(array):
         raise InvalidArgument(
-            f"zstd frame must state {size} bytes",
-            reason="BAD_FRAME",
-            field=field,
-            value=header.content_size,
+            "array has NaN or infinite elements", reason="NOT_FINITE", field=field
         )
-    if header.window_size > _WINDOW_BYTES_MAX and header.window_size > size:
+
+
+def _halves(array: Array) -> Array:
+    """The array as float16; raises `InvalidArgument` (``NOT_FINITE``) where that overflows."""
+    if array.dtype == _F16:
+        return array
+    with np.errstate(over="ignore"):
+        array = array.astype(_F16)
+    if not is_finite(array):
         raise InvalidArgument(
-            "zstd window is too large", reason="BAD_FRAME", field=field, value=header.window_size
+            "an element is outside float16", reason="NOT_FINITE", field="clip.short_memory"
         )
-    if header.dict_id != 0:
-        raise InvalidArgument(
-            "zstd frame needs a dictionary", reason="BAD_FRAME", field=field, value=header.dict_id
-        )
-    inflater = zstandard.ZstdDecompressor().decompressobj()
-    try:
-        raw = inflater.decompress(frame)
-    except zstandard.ZstdError as error:
-        raise InvalidArgument("zstd frame is damaged", reason="BAD_FRAME", field=field) from error
-    if len(raw) != size or not inflater.eof or inflater.unused_data:
-        raise InvalidArgument(
-            "zstd frame has another size than it states",
-            reason="BAD_FRAME",
-            field=field,
-            value=len(raw),
-        )
-    return raw
+    return array
+
+
+def _pack_plain(array: Array, _period: int) -> memoryview:
+    # A view: the array is nobody's to change (`memdb.types.arrays`).
+    return memoryview(_halves(array).data).cast("B")
+
+
+def _pack_zstd(array: Array, _period: int) -> bytes:
+    return zstandard.ZstdCompressor(level=1).compress(_pack_plain(array, 0))
+
+
+_PACKERS: Final[dict[Codec, Callable[[Array, int], bytes | memoryview | None]]] = {
+    Codec.F16: _pack_plain,
+    Codec.F16_ZSTD: _pack_zstd,
+    Codec.F16_PLANES: lambda array, _period: encode_planes(_halves(array)),
+    Codec.INT8: lambda array, period: encode_grid(array, Codec.INT8, period),
+    Codec.INT4: lambda array, _period: encode_int4(array),
+    Codec.DELTA: lambda array, period: encode_grid(array, Codec.DELTA, period),
+    Codec.COARSE: lambda array, period: encode_grid(array, Codec.COARSE, period),
+}

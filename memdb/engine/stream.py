@@ -18,6 +18,7 @@ from memdb.types.ids import check_id
 from memdb.types.operation import CreateStream, SetRetention, WriteClip
 from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.tensor import codec_named
 from memdb.types.times import Time
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 class EmbeddedStream:
     """A handle; cheap, thread-safe."""
 
-    def __init__(self, user: EmbeddedUser, name: str, space: str | None) -> None:
+    def __init__(
+        self, user: EmbeddedUser, name: str, space: str | None, codec: str | None = None
+    ) -> None:
         self._user = user
         self._name = check_id(name, "stream")
         self._space = None if space is None else check_id(space, "space")
+        self._codec = codec_named(codec)
 
     @property
     def name(self) -> str:
@@ -56,7 +60,9 @@ class EmbeddedStream:
         if not checked:
             return []
         acks: list[Ack] = []
-        for outcome in self._user.write_batch(self._name, checked, space=self._space):
+        for outcome in self._user.write_batch(
+            self._name, checked, space=self._space, codec=self._codec
+        ):
             if isinstance(outcome, MemdbError):
                 raise outcome
             acks.append(outcome)
@@ -64,7 +70,7 @@ class EmbeddedStream:
 
     def prepare(self, clip: Clip) -> WriteClip:
         """The operation that writes a clip that `checked_clip` passed; raises as `write` does."""
-        return self._user.prepare(self._name, clip, space=self._space)
+        return self._user.prepare(self._name, clip, space=self._space, codec=self._codec)
 
     def write_prepared(
         self, operations: Sequence[WriteClip], queued: Callable[[], None]

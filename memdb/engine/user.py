@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from memdb.clock import Clock
-from memdb.codecs.tensors import decode_tensor, encode_checked
+from memdb.codecs.tensors import decode_tensor, encoded
 from memdb.engine import lateness, recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.apply_clip import check_clip
@@ -65,7 +65,7 @@ from memdb.types.operation import (
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
-from memdb.types.tensor import EncodedTensor
+from memdb.types.tensor import Codec, EncodedTensor
 from memdb.types.times import Time, optional_ns
 
 _WATCH_PAGE = 256
@@ -111,8 +111,10 @@ class EmbeddedUser:
         with self._users.use(self._id) as memory:
             return memory.view.state.text_space
 
-    def stream(self, name: str, *, space: str | None = None) -> EmbeddedStream:
-        return EmbeddedStream(self, name, space)
+    def stream(
+        self, name: str, *, space: str | None = None, codec: str | None = None
+    ) -> EmbeddedStream:
+        return EmbeddedStream(self, name, space, codec)
 
     def streams(self) -> list[StreamInfo]:
         with self._users.use(self._id) as memory:
@@ -131,6 +133,7 @@ class EmbeddedUser:
         clips_: Sequence[Clip],
         *,
         space: str | None = None,
+        codec: Codec = Codec.F16,
         queued: Callable[[], None] | None = None,
     ) -> list[Ack | MemdbError]:
         """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
@@ -145,21 +148,23 @@ class EmbeddedUser:
         outcomes: list[Ack | MemdbError | None] = []
         for clip in clips_:
             try:
-                operations.append(_write_clip(stream, wanted, clip))
+                operations.append(_write_clip(stream, wanted, clip, codec))
                 outcomes.append(None)
             except MemdbError as error:
                 outcomes.append(error)
         done = iter(self.write_prepared(operations, queued))
         return [next(done) if outcome is None else outcome for outcome in outcomes]
 
-    def prepare(self, stream: str, clip: Clip, *, space: str | None = None) -> WriteClip:
+    def prepare(
+        self, stream: str, clip: Clip, *, space: str | None = None, codec: Codec = Codec.F16
+    ) -> WriteClip:
         """The operation that writes a clip: its short-term memory coded, its content hashed.
 
         Raises `InvalidArgument`, `NotFound` (``SPACE_NOT_FOUND``).
         """
         check_id(stream, "stream")
         wanted = None if space is None else self._catalog.space(check_id(space, "space"))
-        return _write_clip(stream, wanted, clip)
+        return _write_clip(stream, wanted, clip, codec)
 
     def write_prepared(
         self, operations: Sequence[WriteClip], queued: Callable[[], None] | None = None
@@ -602,7 +607,6 @@ class EmbeddedUser:
         return None if encoder is None else encoder.encode([text])[0]
 
 
-def _write_clip(stream: str, space: Space | None, clip: Clip) -> WriteClip:
-    short = clip.short_memory
-    tensor = short if short is None or isinstance(short, EncodedTensor) else encode_checked(short)
+def _write_clip(stream: str, space: Space | None, clip: Clip, codec: Codec) -> WriteClip:
+    tensor = encoded(clip, codec)
     return WriteClip(stream, space, clip, tensor, content_hash(clip, tensor))

@@ -151,7 +151,17 @@ class User(Protocol):
         """The user's text space, None when not configured."""
         ...
 
-    def stream(self, name: str, *, space: str | None = None) -> Stream: ...
+    def stream(self, name: str, *, space: str | None = None, codec: str | None = None) -> Stream:
+        """A handle on a stream; ``space`` is needed when it does not exist yet.
+
+        codec: how clips written through this handle have their short-term memory coded: ``plain``
+        (None: float16 as it is), ``f16`` (without loss, packed), ``int8``, ``int4``, ``delta``
+        or ``coarse``, see `memdb.codecs.tensors`.  Kept by the handle, recorded with each clip; a clip that was
+        coded before is left as it is.  A clip that is sent again must be coded as it was.
+
+        Raises `InvalidArgument` (``BAD_CODEC``).
+        """
+        ...
 
     def streams(self) -> list[StreamInfo]: ...
 

@@ -26,9 +26,44 @@ class Codec(IntEnum):
     """Little-endian float16, C order."""
     F16_ZSTD = 2
     """One zstd frame of `F16`, its content size in the header."""
+    F16_PLANES = 3
+    """Without loss: byte planes of `F16` in a zstd frame, `memdb.codecs.planes`."""
+    INT8 = 4
+    """A step for each token, 255 levels, `memdb.codecs.grid`."""
+    INT4 = 5
+    """A step for each 32 elements, 16 levels, `memdb.codecs.int4`."""
+    DELTA = 6
+    """A tenth of a root mean square as step, differences between frames, `memdb.codecs.grid`."""
+    COARSE = 7
+    """As `DELTA`, a third of a root mean square as step."""
 
 
+CODEC_NAMES: Final = {
+    "plain": Codec.F16,
+    "f16": Codec.F16_PLANES,
+    "f16-zstd": Codec.F16_ZSTD,
+    "int8": Codec.INT8,
+    "int4": Codec.INT4,
+    "delta": Codec.DELTA,
+    "coarse": Codec.COARSE,
+}
+"""What a stream's handle calls them."""
 _CODECS: Final = frozenset(Codec)
+
+
+def codec_named(name: object, field: str = "codec") -> Codec:
+    """The codec of that name, `Codec.F16` for None; raises `InvalidArgument` (``BAD_CODEC``)."""
+    if name is None:
+        return Codec.F16
+    codec = CODEC_NAMES.get(name) if isinstance(name, str) else None
+    if codec is None:
+        raise InvalidArgument(
+            f"a codec is one of {', '.join(CODEC_NAMES)}",
+            reason="BAD_CODEC",
+            field=field,
+            value=name,
+        )
+    return codec
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,16 @@ class _TensorCodecEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TensorCod
     """Little-endian float16, C order."""
     TENSOR_CODEC_F16_ZSTD: _TensorCodec.ValueType  # 2
     """One zstd frame of TENSOR_CODEC_F16 that states its content size."""
+    TENSOR_CODEC_F16_PLANES: _TensorCodec.ValueType  # 3
+    """Byte planes of TENSOR_CODEC_F16 in one zstd frame."""
+    TENSOR_CODEC_INT8: _TensorCodec.ValueType  # 4
+    """int8 codes and a step for each row."""
+    TENSOR_CODEC_INT4: _TensorCodec.ValueType  # 5
+    """4-bit codes and a step for each 32 elements."""
+    TENSOR_CODEC_DELTA: _TensorCodec.ValueType  # 6
+    """int8 codes and a step for each row by its energy, as differences between frames."""
+    TENSOR_CODEC_COARSE: _TensorCodec.ValueType  # 7
+    """As TENSOR_CODEC_DELTA with larger steps."""
 
 class TensorCodec(_TensorCodec, metaclass=_TensorCodecEnumTypeWrapper):
     """How a tensor's payload is coded."""
@@ -41,6 +51,16 @@ TENSOR_CODEC_F16: TensorCodec.ValueType  # 1
 """Little-endian float16, C order."""
 TENSOR_CODEC_F16_ZSTD: TensorCodec.ValueType  # 2
 """One zstd frame of TENSOR_CODEC_F16 that states its content size."""
+TENSOR_CODEC_F16_PLANES: TensorCodec.ValueType  # 3
+"""Byte planes of TENSOR_CODEC_F16 in one zstd frame."""
+TENSOR_CODEC_INT8: TensorCodec.ValueType  # 4
+"""int8 codes and a step for each row."""
+TENSOR_CODEC_INT4: TensorCodec.ValueType  # 5
+"""4-bit codes and a step for each 32 elements."""
+TENSOR_CODEC_DELTA: TensorCodec.ValueType  # 6
+"""int8 codes and a step for each row by its energy, as differences between frames."""
+TENSOR_CODEC_COARSE: TensorCodec.ValueType  # 7
+"""As TENSOR_CODEC_DELTA with larger steps."""
 Global___TensorCodec: _TypeAlias = TensorCodec  # noqa: Y015
 
 @_typing.final

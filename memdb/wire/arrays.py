@@ -104,7 +104,7 @@ def tensor_to_proto(tensor: EncodedTensor | Array) -> pb.Tensor:
 
 
 def fill_tensor(message: pb.Tensor, tensor: EncodedTensor | Array) -> None:
-    """Write a coded tensor into a new message; an array is coded as float16 first."""
+    """Write a coded tensor into a new message; an array is coded as plain float16 first."""
     if not isinstance(tensor, EncodedTensor):
         tensor = encode_tensor(tensor)
     message.codec = int(tensor.codec)  # type: ignore[assignment] # the same numbers by contract

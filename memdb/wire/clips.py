@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from memdb.codecs.tensors import encoded
 from memdb.types.arguments import checked_reference, checked_revision, checked_times
 from memdb.types.checks import check_int
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
-from memdb.types.tensor import EncodedTensor
+from memdb.types.tensor import Codec, EncodedTensor
 from memdb.types.times import Time
 from memdb.types.unchecked import unchecked
 from memdb.v1 import clip_service_pb2 as clip_pb
@@ -29,14 +30,16 @@ from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 LIST_LIMIT_DEFAULT = 1000
 
 
-def clip_to_proto(clip: Clip) -> pb.Clip:
-    """A clip as a message; short-term memory that is still an array is coded as float16."""
+def clip_to_proto(clip: Clip, codec: Codec = Codec.F16) -> pb.Clip:
+    """A clip as a message; short-term memory that is still an array is coded."""
     message = pb.Clip()
-    fill_clip(message, clip)
+    fill_clip(message, clip, codec)
     return message
 
 
-def fill_clip(message: pb.Clip, clip: Clip, *, short_memory: bool = True) -> None:
+def fill_clip(
+    message: pb.Clip, clip: Clip, codec: Codec = Codec.F16, *, short_memory: bool = True
+) -> None:
     """Write a clip into a new message, without its short-term memory if that goes another way.
 
     In place and field by field: a message that is given to another's constructor is copied, with
@@ -51,8 +54,9 @@ def fill_clip(message: pb.Clip, clip: Clip, *, short_memory: bool = True) -> Non
     fill_vector(message.global_memory, clip.global_memory)
     if clip.frames_per_token_row is not None:
         message.frames_per_token_row = clip.frames_per_token_row
-    if clip.short_memory is not None and short_memory:
-        fill_tensor(message.short_memory, clip.short_memory)
+    tensor = encoded(clip, codec) if short_memory else None
+    if tensor is not None:
+        fill_tensor(message.short_memory, tensor)
     for utterance in clip.transcript:
         message.transcript.add(
             start_ns=utterance.start_ns,

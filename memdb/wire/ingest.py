@@ -17,10 +17,10 @@ from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from memdb.codecs.tensors import encode_checked
+from memdb.codecs.tensors import encoded
 from memdb.errors import InvalidArgument
 from memdb.types.clip import Clip
-from memdb.types.tensor import EncodedTensor
+from memdb.types.tensor import Codec
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import tensor_from_parts
@@ -36,20 +36,18 @@ Part = bytes | memoryview
 _M = TypeVar("_M", bound=Message)
 
 
-def ingest_parts(clip: Clip) -> tuple[Part, ...]:
+def ingest_parts(clip: Clip, codec: Codec = Codec.F16) -> tuple[Part, ...]:
     """An `IngestClipsRequest` with one checked clip, as pieces to be joined; pieces of several put
-    together are one request with all of them.
+    together are one request with all of them.  codec: of short-term memory that is an array.
 
     Raises `InvalidArgument` (``NOT_FINITE``) where an element does not fit float16.
     """
     message = pb.Clip()
     fill_clip(message, clip, short_memory=False)
     rest = message.SerializeToString()
-    if clip.short_memory is None:
+    tensor = encoded(clip, codec)
+    if tensor is None:
         return head(_CLIPS, len(rest)), rest
-    tensor = clip.short_memory
-    if not isinstance(tensor, EncodedTensor):
-        tensor = encode_checked(tensor)
     description = pb.Tensor(
         codec=int(tensor.codec),  # type: ignore[arg-type]  # the same numbers by contract
         shape=tensor.shape,

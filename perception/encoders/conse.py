@@ -74,6 +74,11 @@ class ConseEncoder:
         return BUNDLED_SPACE
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the network has names for, the first name of each."""
+        return tuple(self._short_names)
+
+    @property
     def tokens_per_frame(self) -> int:
         """One per quarter."""
         return REGIONS

@@ -18,6 +18,7 @@ FIGURES = {
     "snapshot": {"snapshot_ms_10", "snapshot_p99_ms_10"},
     "restart": {"restart_s"},
     "memory": {"rss_mb", "vectors_mb", "overhead_mb"},
+    "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
 }
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
@@ -25,7 +26,13 @@ RATIOS = {
 }
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize(
+    "workload",
+    [
+        pytest.param(workload, marks=pytest.mark.weights if workload == "codecs" else ())
+        for workload in WORKLOADS
+    ],
+)
 def test_a_quick_run_ends_with_one_json_object(workload: str, tmp_path: Path) -> None:
     run = subprocess.run(
         [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from memdb.codecs import tensors
+from memdb.codecs import grid, int4, planes, tensors
 from memdb.store import archive, delta, directory, envelope, idents, rows, schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage-format.md").read_text()
@@ -30,7 +30,7 @@ def literal_blocks(docstring: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "module",
-    [schema, envelope, rows, directory, idents, tensors, archive, delta],
+    [schema, envelope, rows, directory, idents, tensors, planes, grid, int4, archive, delta],
     ids=lambda module: module.__name__,
 )
 def test_every_layout_drawn_in_the_code_is_on_the_page(module: object) -> None:

@@ -26,6 +26,7 @@ finite = hnp.arrays(
     np.float16, shapes, elements=st.floats(-60000, 60000, width=16, allow_subnormal=True)
 )
 codecs = st.sampled_from(tuple(Codec))
+lossless = st.sampled_from((Codec.F16, Codec.F16_ZSTD, Codec.F16_PLANES))
 ROWS, DIM = 4, 8
 RAW = np.arange(ROWS * DIM, dtype=np.float16).tobytes()
 
@@ -37,7 +38,7 @@ def coded(
     return EncodedTensor(codec, shape, payload, xxhash.xxh3_64_intdigest(payload))
 
 
-@given(array=finite, codec=codecs)
+@given(array=finite, codec=lossless)
 def test_what_was_encoded_comes_back(array: Array, codec: Codec) -> None:
     tensor = encode_tensor(array, codec)
     check_tensor(tensor)
@@ -162,7 +163,7 @@ def test_hand_made_frames_are_right_where_they_do_not_lie() -> None:
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
-        (EncodedTensor(7, (1, 1), b"\0\0", 0), "BAD_CODEC"),  # type: ignore[arg-type]
+        (EncodedTensor(99, (1, 1), b"\0\0", 0), "BAD_CODEC"),  # type: ignore[arg-type]
         (coded(RAW, Codec.F16, (ROWS * DIM,)), "BAD_SHAPE"),
         (coded(RAW, Codec.F16, (1, ROWS, DIM)), "BAD_SHAPE"),
         (coded(b"", Codec.F16, (0, DIM)), "EMPTY"),

@@ -25,6 +25,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.types.clip import Ack, Clip
+from memdb.types.tensor import Codec
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
 from memdb.wire.ingest import ingest_parts
@@ -53,11 +54,13 @@ class AsyncIngestWriter:
         rpc: AsyncRpc,
         start: clip_pb.IngestStart,
         *,
+        codec: Codec = Codec.F16,
         window: int,
         reconnect_timeout_s: float,
     ) -> None:
         self._rpc = rpc
         self._start = start
+        self._codec = codec
         self._window = Window(window)
         self._reconnect_timeout_s = reconnect_timeout_s
         self._changed = compat.Condition()
@@ -105,7 +108,7 @@ class AsyncIngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        parts = ingest_parts(clip)
+        parts = ingest_parts(clip, self._codec)
         size = sum(map(len, parts))
         await self.open()
         async with self._changed:

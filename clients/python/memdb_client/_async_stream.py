@@ -13,6 +13,7 @@ from memdb.types.ids import check_id
 from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX
 from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.tensor import codec_named
 from memdb.types.times import Time
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -39,11 +40,14 @@ from memdb_client._options import (
 class AsyncStream:
     """One stream of a user; as `memdb.types.database.Stream`."""
 
-    def __init__(self, rpc: AsyncRpc, user: str, name: str, space: str | None) -> None:
+    def __init__(
+        self, rpc: AsyncRpc, user: str, name: str, space: str | None, codec: str | None = None
+    ) -> None:
         self._rpc = rpc
         self._user = user
         self._name = check_id(name, "stream")
         self._space = None if space is None else check_id(space, "space")
+        self._codec = codec_named(codec)
 
     @property
     def name(self) -> str:
@@ -76,7 +80,7 @@ class AsyncStream:
         ``duplicate``.
         """
         acks: list[Ack] = []
-        for batch in batches(clips):
+        for batch in batches(clips, self._codec):
             answer = await self._rpc.call(
                 self._rpc.clips.WriteClips,
                 clip_pb.WriteClipsRequest(
@@ -101,6 +105,7 @@ class AsyncStream:
                 space=self._space,
                 epoch=check_int(epoch, "epoch", 0, EPOCH_MAX),
             ),
+            codec=self._codec,
             window=check_int(window, "window", 1, BATCH_OPERATIONS_MAX),
             reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
         )

@@ -100,9 +100,14 @@ class AsyncUser:
         )
         return space_from_proto(answer.text_space) if answer.HasField("text_space") else None
 
-    def stream(self, name: str, *, space: str | None = None) -> AsyncStream:
-        """A handle on a stream; ``space`` is needed when it does not exist yet."""
-        return AsyncStream(self._rpc, self._id, name, space)
+    def stream(
+        self, name: str, *, space: str | None = None, codec: str | None = None
+    ) -> AsyncStream:
+        """A handle on a stream; ``space`` is needed when it does not exist yet.
+
+        codec: how this handle codes short-term memory, see `memdb.types.database.User.stream`.
+        """
+        return AsyncStream(self._rpc, self._id, name, space, codec)
 
     async def streams(self) -> list[StreamInfo]:
         """Every stream of the user, by name."""

@@ -27,6 +27,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.types.clip import Ack, Clip
+from memdb.types.tensor import Codec
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
 from memdb.wire.ingest import ingest_parts
@@ -55,11 +56,13 @@ class IngestWriter:
         rpc: Rpc,
         start: clip_pb.IngestStart,
         *,
+        codec: Codec = Codec.F16,
         window: int,
         reconnect_timeout_s: float,
     ) -> None:
         self._rpc = rpc
         self._start = start
+        self._codec = codec
         self._window = Window(window)
         self._reconnect_timeout_s = reconnect_timeout_s
         self._changed = compat.Condition()
@@ -107,7 +110,7 @@ class IngestWriter:
                 field="clip.epoch",
                 value=clip.epoch,
             )
-        parts = ingest_parts(clip)
+        parts = ingest_parts(clip, self._codec)
         size = sum(map(len, parts))
         self.open()
         with self._changed:

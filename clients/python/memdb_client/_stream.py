@@ -15,6 +15,7 @@ from memdb.types.ids import check_id
 from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX
 from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.tensor import codec_named
 from memdb.types.times import Time
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -41,11 +42,14 @@ from memdb_client._rpc import Rpc
 class Stream:
     """One stream of a user; as `memdb.types.database.Stream`."""
 
-    def __init__(self, rpc: Rpc, user: str, name: str, space: str | None) -> None:
+    def __init__(
+        self, rpc: Rpc, user: str, name: str, space: str | None, codec: str | None = None
+    ) -> None:
         self._rpc = rpc
         self._user = user
         self._name = check_id(name, "stream")
         self._space = None if space is None else check_id(space, "space")
+        self._codec = codec_named(codec)
 
     @property
     def name(self) -> str:
@@ -78,7 +82,7 @@ class Stream:
         ``duplicate``.
         """
         acks: list[Ack] = []
-        for batch in batches(clips):
+        for batch in batches(clips, self._codec):
             answer = self._rpc.call(
                 self._rpc.clips.WriteClips,
                 clip_pb.WriteClipsRequest(
@@ -103,6 +107,7 @@ class Stream:
                 space=self._space,
                 epoch=check_int(epoch, "epoch", 0, EPOCH_MAX),
             ),
+            codec=self._codec,
             window=check_int(window, "window", 1, BATCH_OPERATIONS_MAX),
             reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
         )

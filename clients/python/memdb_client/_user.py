@@ -100,9 +100,12 @@ class User:
         answer = self._rpc.call(self._rpc.users.GetUser, user_pb.GetUserRequest(user=self._id))
         return space_from_proto(answer.text_space) if answer.HasField("text_space") else None
 
-    def stream(self, name: str, *, space: str | None = None) -> Stream:
-        """A handle on a stream; ``space`` is needed when it does not exist yet."""
-        return Stream(self._rpc, self._id, name, space)
+    def stream(self, name: str, *, space: str | None = None, codec: str | None = None) -> Stream:
+        """A handle on a stream; ``space`` is needed when it does not exist yet.
+
+        codec: how this handle codes short-term memory, see `memdb.types.database.User.stream`.
+        """
+        return Stream(self._rpc, self._id, name, space, codec)
 
     def streams(self) -> list[StreamInfo]:
         """Every stream of the user, by name."""
