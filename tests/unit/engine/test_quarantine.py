@@ -210,7 +210,7 @@ def test_a_scrub_finds_what_nobody_reads(folder: Path, clock: ManualClock) -> No
             steps, values = steps + 1, values + report.values
             found = report.damaged
             assert steps < 1000
-        assert steps > 3
+        assert steps >= 2
         assert [(item.user, item.where.split("/")[0]) for item in found] == [
             ("alice", "short_memory")
         ]
