@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memdb.codecs.tensors import decode_tensor
+from memdb.codecs.tensors import decode_verified
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.policies import select
 from memdb.engine.view import View
@@ -218,7 +218,7 @@ def _reranked(
         if tensor is None:
             ranked.append((True, -score, row, ()))
             continue
-        matched, best = max_sim(question.tokens, decode_tensor(tensor))
+        matched, best = max_sim(question.tokens, decode_verified(tensor))
         span = _span(
             int(column["start_ns"][row]), int(column["end_ns"][row]), tensor.shape[0], best, matched
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memdb.codecs.tensors import decode_tensor
+from memdb.codecs.tensors import decode_verified
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store import clips
@@ -65,7 +65,7 @@ def load_clip(
         start_ns=record.start_ns,
         end_ns=record.end_ns,
         global_memory=clips.get_global_memory(txn, record.space_no, clip_no, birth),
-        short_memory=tensor if tensor is None or raw else decode_tensor(tensor),
+        short_memory=tensor if tensor is None or raw else decode_verified(tensor),
         frames_per_token_row=record.frames_per_token_row,
         transcript=tuple(clips.as_utterance(utterance) for utterance in record.transcript),
         events=tuple(clips.as_event(event) for event in record.events),

@@ -84,11 +84,15 @@ def get_short_memory(
     tensors: list[EncodedTensor] = []
     for index, clip_id in enumerate(clip_ids):
         field = f"clip_ids[{index}]"
-        no, birth = _version(txn, view, clip_id, as_of, field)
+        no = clip_no_of(view.state, clip_id, field)
         try:
-            tensor = clips.get_short_memory(txn, no, birth)
+            found = clips.record_at(txn, no, view.revision if as_of is None else as_of)
+            if found is None:
+                raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id)
+            tensor = clips.short_memory_of(txn, no, *found)
         except DataLoss as error:
-            view.note_damaged_version(no, birth, error)
+            birth = clips.version_at(txn, no, view.revision if as_of is None else as_of)
+            view.note_damaged_version(no, birth or 0, error)
             raise
         if tensor is None:
             raise NotFound(

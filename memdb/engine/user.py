@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from memdb.clock import Clock
-from memdb.codecs.tensors import decode_tensor, encoded
+from memdb.codecs.tensors import decode_verified, encoded
 from memdb.engine import lateness, recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.apply_clip import check_clip
@@ -254,7 +254,7 @@ class EmbeddedUser:
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         return [
-            decode_tensor(tensor) for tensor in self.encoded_short_memory(clip_ids, as_of=as_of)
+            decode_verified(tensor) for tensor in self.encoded_short_memory(clip_ids, as_of=as_of)
         ]
 
     # -- grounding and long-term memory

@@ -129,6 +129,16 @@ def version_at(txn: Transaction, clip_no: int, revision: int) -> int | None:
     return None if found is None else schema.split_version_key(found[0])[1]
 
 
+def record_at(txn: Transaction, clip_no: int, revision: int) -> tuple[int, ClipRecord] | None:
+    """(birth, record) of the version that was current at ``revision``; raises `DataLoss`."""
+    prefix = schema.revision_key(clip_no)
+    found = txn.last_at_or_before(Table.CLIPS, schema.version_key(clip_no, revision), prefix)
+    if found is None:
+        return None
+    key, stored = found
+    return schema.split_version_key(key)[1], unpack(Table.CLIPS, key, stored, ClipRecord)
+
+
 def get_global_memory(txn: Transaction, space_no: int, clip_no: int, birth: int) -> Array:
     """(dim,) in the dtype it was written in, a copy; raises `DataLoss`."""
     key = schema.vector_key(space_no, clip_no, birth)
