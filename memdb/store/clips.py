@@ -168,13 +168,17 @@ def short_memory_of(
         return None
     key = schema.version_key(clip_no, birth)
     stored = txn.get(Table.SHORT_MEMORY, key)
-    check_short_memory(key, stored, description)
-    shape = (description.rows, description.dim)
-    codec, payload = Codec(description.codec), bytes(stored or b"")
+    # Copied first, at the length that was written: the checksum then reads what is in the cache.
+    payload = None if stored is None else bytes(stored[: description.length + 1])
+    check_short_memory(key, payload, description)
+    assert payload is not None, "it was checked"
+    shape, codec = (description.rows, description.dim), Codec(description.codec)
     return EncodedTensor(codec, shape, payload, description.checksum)
 
 
-def check_short_memory(key: bytes, stored: memoryview | None, description: TensorRecord) -> None:
+def check_short_memory(
+    key: bytes, stored: bytes | memoryview | None, description: TensorRecord
+) -> None:
     """Raise `DataLoss` unless the bytes are those that the clip's record describes."""
     reason = None
     if stored is None:
