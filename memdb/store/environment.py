@@ -316,6 +316,7 @@ class Environment:
             handles: Handles = {
                 table: env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
             }
+            failpoints.hit("create.filling")
             fill(Transaction(txn, handles))
         sync_file(folder / DATA_FILE)
         sync_directory(folder)

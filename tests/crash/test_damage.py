@@ -144,7 +144,7 @@ def judge(
     """What must never be, in words."""
     if answers is None:
         seen[f"{kind}: process died"] += 1
-        return []
+        return ["the process died"]
     faults = []
     reported = answers.get("alice: damaged", {})
     lost = set(reported) if isinstance(reported, dict) else set()
@@ -238,7 +238,6 @@ def test_damage_to_a_user_is_reported_never_served(
     seen["stale page: another answer"] = len(unseen)
     report("damage: " + ", ".join(f"{what} {count}" for what, count in sorted(seen.items())))
     assert not faults, "\n".join(faults[:40]) + f"\n{len(faults)} in all"
-    assert seen["cut: process died"] == 0
 
 
 @pytest.mark.parametrize("kind", ["zero", "cut", "bit"])

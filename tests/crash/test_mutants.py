@@ -1,0 +1,138 @@
+"""Known ways to be wrong, and the test that must notice each.
+
+A mutant is a copy of the source with one piece of text replaced.  Its test must pass on the source as
+it is (the suite sees to that) and fail on the copy; a harness that would not notice is worth nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.crash
+
+ROOT = Path(__file__).parents[2]
+CAUGHT_WITHIN_S = 60
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One piece of text and what stands there instead."""
+
+    file: str
+    before: str
+    after: str
+    test: str
+    """What must fail."""
+
+
+MUTANTS = {
+    "sync off": Mutant(
+        "memdb/store/environment.py",
+        "                readahead=True,\n",
+        "                readahead=True,\n                sync=False,\n",
+        "tests/crash/test_syncs.py",
+    ),
+    "acknowledged before the commit": Mutant(
+        "memdb/engine/commits.py",
+        "            self._environment.write(change, group.size, waiting)\n",
+        "            __import__('threading').Timer(\n"
+        "                0.2, self._environment.write, (change, group.size, waiting)\n"
+        "            ).start()\n",
+        "tests/crash/test_syncs.py",
+    ),
+    "vector in a second transaction": Mutant(
+        "memdb/engine/commits.py",
+        "            self._environment.write(change, group.size, waiting)\n",
+        "            later = {k: v for k, v in group.entries.items() if k[0] is Table.VECTORS}\n"
+        "            group.entries = {k: v for k, v in group.entries.items() if k not in later}\n"
+        "            self._environment.write(change, group.size, waiting)\n"
+        "            self._environment.write(lambda txn: (write_into(txn, later) is None, None))\n",
+        "tests/crash/test_embedded_kill.py::test_a_failpoint",
+    ),
+    "checksum not checked": Mutant(
+        "memdb/store/envelope.py",
+        "    if _checksum(head[:_PREFIX_BYTES], key, checksum) != head[_PREFIX_BYTES:]:\n",
+        "    if False:\n",
+        "tests/property/test_stored_bytes.py",
+    ),
+    "checksum of short-term memory not checked": Mutant(
+        "memdb/store/clips.py",
+        "    elif xxhash.xxh3_64_intdigest(stored) != description.checksum:\n",
+        "    elif False:\n",
+        "tests/unit/engine/test_quarantine.py",
+    ),
+    "no rename at creation": Mutant(
+        "memdb/store/environment.py",
+        '        temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"\n',
+        "        temporary = path\n",
+        "tests/crash/test_syncs.py",
+    ),
+    "size limit trusted": Mutant(
+        "memdb/codecs/frames.py",
+        "    if header.content_size != size:\n",
+        "    if False:\n",
+        "tests/property/test_tensors.py",
+    ),
+    "tenant check skipped": Mutant(
+        "memdb/store/idents.py",
+        "        not hmac.compare_digest("
+        "check, blake2b(body, key=key, digest_size=_CHECK_BYTES).digest())\n"
+        "        or body[0] != kind\n",
+        "        body[0] != kind\n",
+        "tests/property/test_stored_bytes.py",
+    ),
+    "erased pages kept": Mutant(
+        "memdb/store/compact.py",
+        "    new.rename(old)\n",
+        "    new.unlink()\n",
+        "tests/crash/test_erase.py::test_erased_markers_are_in_no_file",
+    ),
+    "structure not looked at": Mutant(
+        "memdb/store/structure.py",
+        "    if found:\n",
+        "    if False:\n",
+        "tests/crash/test_damage.py::test_damage_to_a_user_is_reported_never_served",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.timeout(180)
+def test_a_mutant_is_caught(name: str, tmp_path: Path, report: Callable[[str], None]) -> None:
+    mutant = MUTANTS[name]
+    for folder in ("memdb", "clients", "tests"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / mutant.file
+    text = path.read_text("utf-8")
+    assert text.count(mutant.before) == 1, "the text to replace is no more there: mend the mutant"
+    path.write_text(text.replace(mutant.before, mutant.after), "utf-8")
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutant.test],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{tmp_path}:{tmp_path / 'clients' / 'python'}",
+            "PYTEST_ADDOPTS": "",
+        },
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    spent = time.monotonic() - begin
+    # 1: tests were run and some failed.
+    assert done.returncode == 1, f"not caught by {mutant.test}:\n{done.stdout[-2000:]}"
+    report(f"mutant {name}: caught by {mutant.test} in {spent:.0f} s")
+    assert spent < CAUGHT_WITHIN_S
