@@ -26,6 +26,7 @@ from memdb.errors import (
 )
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
+from memdb.store.system import system_errors
 from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
 from memdb.types.ids import check_id
@@ -172,7 +173,8 @@ class EmbeddedDatabase:
 
     def _erase(self, user: str) -> ErasureReport:
         self._check_open()
-        return erase_user(user, self._users, self._catalog, self._directory)
+        with system_errors("user"):
+            return erase_user(user, self._users, self._catalog, self._directory)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -24,6 +24,7 @@ from memdb.store.compact import compact
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Transaction
 from memdb.store.schema import Table
+from memdb.store.system import system_errors
 from memdb.types.change import ErasureReport
 from memdb.types.operation import BeginErasure
 
@@ -62,7 +63,7 @@ def erase_parts(
         record = removal.pending(memory)
         assert record is not None, "it was begun"
         report = removal.remove_begun(memory, record)
-    with users.exclusively(user) as path:
+    with users.exclusively(user) as path, system_errors("user"):
         shrunk = compact(path)
     with users.use(user) as memory:
         removal.end(memory)

@@ -23,6 +23,7 @@ from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.schema import USER_TABLES
+from memdb.store.system import system_errors
 
 BARE_BYTES_MAX: Final = 64 << 20
 """Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
@@ -223,7 +224,8 @@ class Users:
             raise slot.failure[0]
         slot.failure = None
         try:
-            return self._open(user, create=create)
+            with system_errors("user"):
+                return self._open(user, create=create)
         except DataLoss as error:
             slot.failure = error, stamp
             log.exception("a user cannot be opened", extra={"fields": {"user": user}})

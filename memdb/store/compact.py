@@ -18,7 +18,7 @@ from typing import Final
 import lmdb
 
 from memdb import failpoints
-from memdb.errors import DataLoss, ResourceExhausted
+from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
@@ -33,7 +33,7 @@ def compact(path: Path) -> int:
     """Compact the environment in directory ``path``; the bytes that the file shrank by.
 
     Raises `DataLoss` (``CORRUPTED``) when the old cannot be read, `ResourceExhausted`
-    (``DISK_FULL``); the old stays as it was then.
+    (``DISK_FULL``), `Unavailable` (``IO_FAILED``); the old stays as it was then.
     """
     old, new = path / DATA_FILE, path / NEW_FILE
     sweep(path)
@@ -49,8 +49,12 @@ def compact(path: Path) -> int:
         _copy(path, new, size)
     except lmdb.Error as error:
         sweep(path)
-        raise DataLoss(
-            f"LMDB found damage: {error}", reason="CORRUPTED", field=path.name
+        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
+            raise DataLoss(
+                f"LMDB found damage: {error}", reason="CORRUPTED", field=path.name
+            ) from error
+        raise Unavailable(
+            f"the environment cannot be compacted: {error}", reason="IO_FAILED", field=path.name
         ) from error
     sync_file(new)
     failpoints.hit("compact.before_rename")

@@ -38,6 +38,7 @@ from memdb.errors import (
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
 from memdb.store.structure import check_structure, mark_clean, mark_dirty
+from memdb.store.system import system_errors
 
 T = TypeVar("T")
 
@@ -373,7 +374,8 @@ class Environment:
         check_disk(self.path, self._config, bytes_hint)
         self._grow_ahead(bytes_hint)
         if not self._marked:
-            mark_dirty(self._data_file)
+            with system_errors(self.path.name):
+                mark_dirty(self._data_file)
             self._marked = True
         while True:
             try:

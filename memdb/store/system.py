@@ -1,0 +1,32 @@
+"""What the system says when it refuses a file operation, in our words."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from memdb.errors import ResourceExhausted, Unavailable
+
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+_TOO_MANY: Final = frozenset((errno.EMFILE, errno.ENFILE))
+
+
+def refusal(error: OSError, field: str) -> ResourceExhausted | Unavailable:
+    """`ResourceExhausted` (``DISK_FULL``, ``FILES``), or `Unavailable` (``IO_FAILED``)."""
+    what = error.strerror or "the system refused"
+    if error.errno in _FULL:
+        return ResourceExhausted(what, reason="DISK_FULL", field=field)
+    if error.errno in _TOO_MANY:
+        return ResourceExhausted(what, reason="FILES", field=field)
+    return Unavailable(what, reason="IO_FAILED", field=field)
+
+
+@contextmanager
+def system_errors(field: str) -> Iterator[None]:
+    """Tell whatever `OSError` leaves the block as one of ours; see `refusal`."""
+    try:
+        yield
+    except OSError as error:
+        raise refusal(error, field) from error

@@ -1,0 +1,86 @@
+"""A short life of an embedded database, told line by line on standard output; some system call may fail on
+the way.  Prints what was acknowledged, and each error by its class and reason; any other exception
+ends it with a traceback and status 1.
+
+    python -m tests.crash.fault_child DIRECTORY
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from memdb import Clip, MemdbError
+from memdb.config import EngineConfig
+from memdb.engine.database import EmbeddedDatabase
+
+CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
+DIM = 8
+
+
+def tell(**line: object) -> None:
+    os.write(1, json.dumps(line).encode() + b"\n")
+
+
+def clip(stream: str, seq: int) -> Clip:
+    rng = np.random.default_rng([sum(stream.encode()), seq])
+    return Clip(
+        seq=seq,
+        start_ns=seq * 10,
+        end_ns=seq * 10 + 10,
+        global_memory=rng.standard_normal(DIM).astype(np.float32),
+        short_memory=rng.standard_normal((512, DIM)).astype(np.float16),
+        labels={"n": str(seq)},
+    )
+
+
+def tried(what: str, step: Callable[[], object], **about: object) -> None:
+    """Do a step and tell how it ended."""
+    try:
+        step()
+    except MemdbError as error:
+        tell(failed=what, error=type(error).__name__, reason=error.reason, about=str(error))
+    else:
+        tell(done=what, **about)
+
+
+def main() -> None:
+    try:
+        db = EmbeddedDatabase(sys.argv[1], config=CONFIG, embed_texts=False)
+    except MemdbError as error:
+        tell(failed="open", error=type(error).__name__, reason=error.reason)
+        return
+    tell(begun=True)
+    with db:
+        tried("space", lambda: db.create_space("s", dim=DIM))
+        for name in ("alice", "bob"):
+            user = db.user(name)
+            door = user.stream("door", space="s")
+            for seq in range(12):
+                tried("write", lambda: door.write(clip("door", seq)), user=name, seq=seq)  # noqa: B023
+            tried("fact", lambda: user.remember("the mug is blue"), user=name)  # noqa: B023
+            tried("value", lambda: user.put("diet", 7), user=name)  # noqa: B023
+            tried("read", lambda: user.clips())  # noqa: B023
+        erased = _listed(db, "bob")[:2]
+        ids, seqs = [one for one, _ in erased], [seq for _, seq in erased]
+        if erased:
+            tell(erasing=seqs)
+            tried("erase", lambda: db.user("bob").erase_clips(ids), user="bob", ids=ids)
+        tried("user", lambda: db.user("carol").put("x", 1), user="carol")
+        tried("erase user", lambda: db.user("carol").erase(), user="carol")
+    tell(closed=True)
+
+
+def _listed(db: EmbeddedDatabase, user: str) -> list[tuple[str, int]]:
+    try:
+        return [(found.id, found.seq) for found in db.user(user).clips()]
+    except MemdbError:
+        return []
+
+
+if __name__ == "__main__":
+    main()
