@@ -1,0 +1,82 @@
+"""Power goes at any moment, and the disk holds what it had to and any part of the rest.
+
+``MEMDB_POWER_STATES``: disks that are looked at (default 300; `make crash`: 20,000).
+``MEMDB_CRASH_SEED``: which; a new one each time.
+See `tests.crash.power` for how they are made: `recorder`, `disk`, `states`, `check`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.conftest import SEED
+from tests.crash.power.harness import Result, build_recorder, check_all, record
+
+pytestmark = pytest.mark.crash
+
+STATES = int(os.environ.get("MEMDB_POWER_STATES", "300"))
+OF_ONE_RECORDING = 2000
+FULL = 2000
+"""From so many on, two checkers run."""
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Memory, where there is some: what is synced here need not outlive the machine."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder).resolve()
+
+
+@pytest.fixture
+def recorder(scratch: Path) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    return build_recorder(scratch)
+
+
+@pytest.mark.timeout(3600)
+def test_what_was_acknowledged_outlives_power_loss(
+    recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    result = Result()
+    while result.states < STATES:
+        seed = SEED + result.recordings
+        check_all(
+            record(recorder, scratch / "work", seed),
+            min(OF_ONE_RECORDING, STATES - result.states),
+            seed,
+            scratch=scratch,
+            keep=directory,
+            result=result,
+            checkers=2 if STATES >= FULL else 1,
+        )
+    report(str(result))
+    for kept in result.kept:
+        report(f"look again: python -m tests.crash.power.check {kept}")
+    assert result.acknowledged > 10 * result.states, "most states are of a database in use"
+    assert not result.faults, "\n".join(result.faults[:20])
+
+
+@pytest.mark.parametrize("mutant", ["nosync", "nodirsync", "nofilesync"])
+def test_lost_syncs_are_noticed(
+    mutant: str, recorder: Path, scratch: Path, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    result = Result()
+    check_all(
+        record(recorder, scratch / "work", SEED, mutant),
+        300,
+        SEED,
+        scratch=scratch,
+        keep=tmp_path,
+        result=result,
+        stop_at_first=True,
+    )
+    report(f"power loss, {mutant}: noticed in state {result.states}")
+    assert result.bad, f"{mutant} went unnoticed in {result.states} states"
