@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.crash.conftest import SEED
-from tests.crash.power.harness import Result, build_recorder, check_all, record
+from tests.crash.power.harness import (
+    Result,
+    build_recorder,
+    check_all,
+    check_recoveries,
+    checkers,
+    record,
+)
 
 pytestmark = pytest.mark.crash
 
@@ -46,22 +53,40 @@ def test_what_was_acknowledged_outlives_power_loss(
     recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
 ) -> None:
     result = Result()
-    while result.states < STATES:
-        seed = SEED + result.recordings
-        check_all(
-            record(recorder, scratch / "work", seed),
-            min(OF_ONE_RECORDING, STATES - result.states),
-            seed,
-            scratch=scratch,
+    with checkers(scratch, 2 if STATES >= FULL else 1) as crew:
+        while result.states < STATES:
+            seed = SEED + result.recordings
+            check_all(
+                record(recorder, scratch / "work", seed),
+                min(OF_ONE_RECORDING, STATES - result.states),
+                seed,
+                crew=crew,
+                keep=directory,
+                result=result,
+            )
+    report(f"power loss: {result}")
+    tell(result, report)
+    assert result.acknowledged > 10 * result.states, "most states are of a database in use"
+
+
+@pytest.mark.timeout(3600)
+def test_power_loss_while_it_recovers(
+    recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    result = Result()
+    with checkers(scratch) as crew:
+        check_recoveries(
+            recorder,
+            record(recorder, scratch / "work", SEED),
+            max(3, STATES // 300),
+            20,
+            SEED,
+            crew=crew,
             keep=directory,
             result=result,
-            checkers=2 if STATES >= FULL else 1,
         )
-    report(str(result))
-    for kept in result.kept:
-        report(f"look again: python -m tests.crash.power.check {kept}")
-    assert result.acknowledged > 10 * result.states, "most states are of a database in use"
-    assert not result.faults, "\n".join(result.faults[:20])
+    report(f"power loss while it recovers: {result}")
+    tell(result, report)
 
 
 @pytest.mark.parametrize("mutant", ["nosync", "nodirsync", "nofilesync"])
@@ -69,14 +94,22 @@ def test_lost_syncs_are_noticed(
     mutant: str, recorder: Path, scratch: Path, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
     result = Result()
-    check_all(
-        record(recorder, scratch / "work", SEED, mutant),
-        300,
-        SEED,
-        scratch=scratch,
-        keep=tmp_path,
-        result=result,
-        stop_at_first=True,
-    )
+    with checkers(scratch) as crew:
+        check_all(
+            record(recorder, scratch / "work", SEED, mutant),
+            300,
+            SEED,
+            crew=crew,
+            keep=tmp_path,
+            result=result,
+            stop_at_first=True,
+        )
     report(f"power loss, {mutant}: noticed in state {result.states}")
     assert result.bad, f"{mutant} went unnoticed in {result.states} states"
+
+
+def tell(result: Result, report: Callable[[str], None]) -> None:
+    """Fail for any fault, saying how to look again."""
+    for kept in result.kept:
+        report(f"look again: python -m tests.crash.power.check {kept}")
+    assert not result.faults, "\n".join(result.faults[:20])

@@ -11,6 +11,7 @@ step, also between directories.  An fsync of a file does not make its name durab
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 from dataclasses import dataclass, field
@@ -136,12 +137,27 @@ class Fate:
     seed: int
 
 
+def load(path: Path) -> Directory:
+    """What lies in a directory, as durable."""
+    found = Directory()
+    for entry in path.iterdir():
+        node: Node
+        if entry.is_dir():
+            node = load(entry)
+        else:
+            content = bytearray(entry.read_bytes())
+            node = File(content, size=len(content))
+        found.base[entry.name] = found.live[entry.name] = node
+    return found
+
+
 class Disk:
     """The file system below one directory, fed with events."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, initial: Directory | None = None) -> None:
+        """root: the path of the directory in the events.  initial: what is on the disk already."""
         self._root_path = root
-        self._root = Directory()
+        self._root = copy.deepcopy(initial) if initial is not None else Directory()
         self._pending: list[Change] = []
         self._open: dict[int, tuple[Node, bool]] = {}
         """fd -> what it is of, and whether its writes are synced."""

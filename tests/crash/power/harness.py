@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import random
 import selectors
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.crash.power.disk import Fate, load
 from tests.crash.power.log import Event, read_log
-from tests.crash.power.states import Crash, draw, states
+from tests.crash.power.states import Crash, Recording, State, draw, states
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 CHECK_TIMEOUT_S: Final = 60.0
 KEPT_MAX: Final = 5
 """Failing states of a run that are kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What one run of the workload asked of the file system."""
-
-    root: str
-    events: list[Event]
-    seed: int
 
 
 @dataclass(slots=True)
@@ -49,7 +44,7 @@ class Result:
     def __str__(self) -> str:
         rate = self.states / (time.monotonic() - self.began_s)
         return (
-            f"power loss: states {self.states}  bad {self.bad}  recordings {self.recordings}  "
+            f"states {self.states}  bad {self.bad}  recordings {self.recordings}  "
             f"events {self.events}  acknowledged steps looked for {self.acknowledged}  "
             f"{rate:.0f} states/s"
         )
@@ -68,25 +63,61 @@ def record(recorder: Path, where: Path, seed: int, mutant: str = "") -> Recordin
     """Run the workload in a new directory; what it did."""
     root = where / "root"
     root.mkdir(parents=True)
-    log, mark = where / "log", where / "mark"
-    data = root / "srv" / "data"
+    events = _recorded(recorder, where, "workload", str(seed), mutant=mutant)
+    recording = Recording(str(root), events)
+    differing = _differing(recording, where)
+    assert not differing, f"the model of the disk differs from the disk: {differing}"
+    shutil.rmtree(where)
+    return recording
+
+
+def record_recovery(recorder: Path, where: Path, state: State) -> Recording:
+    """Open the database of a state; what that did to the disk, and what was found."""
+    root = where / "root"
+    where.mkdir(parents=True)
+    state.materialise(root)
+    initial = load(root)
+    events = _recorded(recorder, where, "reopen")
+    shutil.rmtree(where)
+    return Recording(str(root), events, initial, copy.deepcopy(state.expected))
+
+
+def _recorded(
+    recorder: Path, where: Path, program: str, *arguments: str, mutant: str = ""
+) -> list[Event]:
+    """Run a program on ``where/root`` under the recorder."""
+    data, mark = where / "root" / "srv" / "data", where / "mark"
     subprocess.run(
-        [sys.executable, "-m", "tests.crash.power.workload", data, mark, str(seed)],
+        [sys.executable, "-m", f"tests.crash.power.{program}", data, mark, *arguments],
         cwd=ROOT,
         env={
             **os.environ,
             "LD_PRELOAD": str(recorder),
-            "POWER_ROOT": str(root),
-            "POWER_LOG": str(log),
+            "POWER_ROOT": str(where / "root"),
+            "POWER_LOG": str(where / "log"),
             "POWER_MARK": str(mark),
             "MEMDB_POWER_MUTANT": mutant,
         },
         check=True,
         timeout=120,
     )
-    recording = Recording(str(root), read_log(log), seed)
-    shutil.rmtree(where)
-    return recording
+    return read_log(where / "log")
+
+
+def _differing(recording: Recording, where: Path) -> list[str]:
+    """Files of which the model, with all that was written, holds something else than the disk."""
+    end = Crash(len(recording.events), Fate(1.0, 1.0, ordered=True, seed=0))
+    for state in states(recording, [end]):
+        state.materialise(where / "model")
+    trees = [
+        {
+            str(path.relative_to(tree)): path.read_bytes() if path.is_file() else b""
+            for path in tree.rglob("*")
+            if path.name != "lock.mdb"  # written through a mapping
+        }
+        for tree in (where / "root", where / "model")
+    ]
+    return sorted(name for name in trees[0] | trees[1] if trees[0].get(name) != trees[1].get(name))
 
 
 class Checker:
@@ -145,19 +176,28 @@ class Checker:
             self._process = None
 
 
+@contextmanager
+def checkers(where: Path, count: int = 1) -> Iterator[list[Checker]]:
+    """Checkers for the length of a block."""
+    crew = [Checker(where / f"state-{n}") for n in range(count)]
+    try:
+        yield crew
+    finally:
+        for checker in crew:
+            checker.close()
+
+
 def check_all(
     recording: Recording,
     count: int,
     seed: int,
     *,
-    scratch: Path,
+    crew: Sequence[Checker],
     keep: Path,
     result: Result,
-    checkers: int = 1,
     stop_at_first: bool = False,
 ) -> None:
     """Draw ``count`` crashes of a recording, and have each state checked."""
-    crew = [Checker(scratch / f"state-{n}") for n in range(checkers)]
     result.recordings += 1
     result.events += len(recording.events)
 
@@ -173,22 +213,48 @@ def check_all(
             if len(result.kept) < KEPT_MAX:
                 result.kept.append(_keep(recording, crash, keep / f"state-{result.bad}", faults))
 
-    try:
-        for state in states(recording.root, recording.events, draw(recording.events, seed, count)):
-            checker = _free(crew)
-            if checker.asked is not None:
-                take(checker)
-            if stop_at_first and result.bad:
-                break
-            state.materialise(checker.folder)
-            result.acknowledged += state.expected.acknowledged
-            checker.ask(state.crash, state.expected.to_json())
-        for checker in crew:
-            if checker.asked is not None:
-                take(checker)
-    finally:
-        for checker in crew:
-            checker.close()
+    for state in states(recording, draw(recording.events, seed, count)):
+        checker = _free(crew)
+        if checker.asked is not None:
+            take(checker)
+        if stop_at_first and result.bad:
+            break
+        state.materialise(checker.folder)
+        result.acknowledged += state.expected.acknowledged
+        checker.ask(state.crash, state.expected.to_json())
+    for checker in crew:
+        if checker.asked is not None:
+            take(checker)
+
+
+def check_recoveries(
+    recorder: Path,
+    recording: Recording,
+    count: int,
+    of_each: int,
+    seed: int,
+    *,
+    crew: Sequence[Checker],
+    keep: Path,
+    result: Result,
+) -> None:
+    """Power goes, and goes again while the database recovers from ``count`` of the crashes: those in the
+    middle of an erasure or of the creation, where there is something to recover.
+    """
+    chosen = random.Random(seed)
+    drawn = states(recording, draw(recording.events, seed, 20 * count))
+    fit = [state.crash for state in drawn if state.expected.whole or not state.expected.now]
+    crashes = sorted(chosen.sample(fit, min(count, len(fit))), key=lambda crash: crash.after)
+    for state in states(recording, crashes):
+        recovery = record_recovery(recorder, recorder.parent / "recovery", state)
+        check_all(
+            recovery,
+            of_each,
+            state.crash.fate.seed,
+            crew=crew,
+            keep=keep / f"after-{state.crash.after}",
+            result=result,
+        )
 
 
 def _free(crew: Sequence[Checker]) -> Checker:
@@ -208,7 +274,7 @@ def _free(crew: Sequence[Checker]) -> Checker:
 def _keep(recording: Recording, crash: Crash, where: Path, faults: Sequence[str]) -> Path:
     """Make a failing state again, with what was wrong and how it came about."""
     where.mkdir(parents=True)
-    for state in states(recording.root, recording.events, [crash]):
+    for state in states(recording, [crash]):
         state.materialise(where / "root")
         (where / "expected.json").write_text(json.dumps(state.expected.to_json()))
     (where / "faults.txt").write_text(

@@ -78,6 +78,9 @@ class Expected:
     def mark(self, line: bytes) -> None:
         """Take a mark in."""
         told = json.loads(line)
+        if "found" in told:
+            self.now, self.next, self.whole = told["found"], {}, False
+            return
         if "next" in told:
             self.next = told["next"]
             self.whole = told.get("whole", False)

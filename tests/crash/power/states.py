@@ -6,19 +6,32 @@ those around names (creation, compaction, erasure), which are few, come eight ti
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.crash.power.disk import Disk, Fate
+from tests.crash.power.disk import Directory, Disk, Fate
 from tests.crash.power.log import Event, Expected
 
 _NAMES_WEIGHT: Final = 8
 _AROUND: Final = 6
 """Events after one about names that count as around it: the syncs of what was named."""
 _LIKELY: Final = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What one run of a program asked of the file system below ``root``."""
+
+    root: str
+    events: list[Event]
+    initial: Directory | None = None
+    """What was there before."""
+    expected: Expected = field(default_factory=Expected)
+    """What was to be found there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +76,13 @@ def _fate(chosen: random.Random) -> Fate:
     )
 
 
-def states(root: str, events: Sequence[Event], crashes: Sequence[Crash]) -> Iterator[State]:
+def states(recording: Recording, crashes: Sequence[Crash]) -> Iterator[State]:
     """The state of each crash; crashes come in order."""
-    disk, expected = Disk(root), Expected()
+    disk = Disk(recording.root, recording.initial)
+    expected = copy.deepcopy(recording.expected)
     done = 0
     for crash in crashes:
-        for event in events[done : crash.after]:
+        for event in recording.events[done : crash.after]:
             disk.apply(event)
             if event.kind == "!":
                 expected.mark(event.data)
