@@ -110,6 +110,8 @@ def test_lost_syncs_are_noticed(
 
 def tell(result: Result, report: Callable[[str], None]) -> None:
     """Fail for any fault, saying how to look again."""
+    if result.faults:
+        report(f"bad states; again: MEMDB_CRASH_SEED={SEED} MEMDB_POWER_STATES={STATES}")
     for kept in result.kept:
         report(f"look again: python -m tests.crash.power.check {kept}")
     assert not result.faults, "\n".join(result.faults[:20])
