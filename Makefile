@@ -4,11 +4,11 @@
 #   make setup   the virtual environment, from the lock     make proto   regenerate memdb/v1 from proto/
 #   make fmt     format, and fix what can be fixed          make lock    resolve requirements/lock.txt again
 #   make check   everything that needs no running           make bench   workloads and their ratios
-#   make test    the suite                                  make crash   kill -9 a server under load, over and over
+#   make test    the suite                                  make crash   kill -9 a server under load; power losses
 #   make demo    the whole system on real video and speech  make release-proto   new baseline of the contract
 #
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
-#          ARGS="..." (for pytest, demo, lock)  CYCLES=n (crash)  SEED=n (bench)
+#          ARGS="..." (for pytest, demo, lock)  CYCLES=n STATES=n (crash)  SEED=n (bench)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,6 +19,7 @@ PYTHON ?=
 TORCH_ARGS ?=
 WORKERS ?= 0
 CYCLES ?= 100
+STATES ?= 20000
 SEED ?= 7
 ARGS ?=
 
@@ -79,7 +80,7 @@ bench: $(STAMP)
 	done
 
 crash: $(STAMP)
-	MEMDB_CRASH_CYCLES=$(CYCLES) $(BIN)/pytest tests/crash $(ARGS)
+	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_POWER_STATES=$(STATES) $(BIN)/pytest tests/crash $(ARGS)
 
 lock:
 	@scripts/lock.sh $(ARGS)

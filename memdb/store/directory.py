@@ -17,6 +17,7 @@ import fcntl
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -49,7 +50,7 @@ class DataDirectory:
             raise FailedPrecondition(
                 "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
             )
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make()
         # Looked at before the lock is made: nothing is left in a directory of somebody else.
         self._check_ours()
         self._lock_fd = self._lock()
@@ -89,6 +90,20 @@ class DataDirectory:
     def close(self) -> None:
         """Give the lock back."""
         os.close(self._lock_fd)
+
+    def _make(self) -> None:
+        """Have the directory, under a name that outlives a power loss."""
+        if (self.path / "FORMAT").exists():
+            return
+        path = self.path.absolute()
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Its own even when it was there: whoever made it may have been killed before this.
+        for folder in dict.fromkeys((*reversed(missing), path)):
+            with suppress(
+                PermissionError
+            ):  # may be written and not read: then it stays with its owner
+                sync_directory(folder.parent)
 
     def _lock(self) -> int:
         fd = os.open(self.path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

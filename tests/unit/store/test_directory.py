@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import memdb.store.directory
 from memdb import DataLoss, FailedPrecondition
 from memdb.store.directory import DataDirectory
+from memdb.store.files import sync_directory
 
 
 def reason(path: Path, **options: bool) -> str:
@@ -22,6 +24,27 @@ def test_a_directory_is_opened_once(tmp_path: Path) -> None:
     assert reason(tmp_path) == "DIRECTORY_LOCKED"
     opened.close()
     DataDirectory(tmp_path).close()
+
+
+def test_the_name_of_a_new_directory_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+
+    def noted(path: Path) -> None:
+        synced.append(path)
+        sync_directory(path)
+
+    monkeypatch.setattr(memdb.store.directory, "sync_directory", noted)
+    DataDirectory(tmp_path / "a" / "b").close()
+    assert synced[:2] == [tmp_path, tmp_path / "a"]
+    (tmp_path / "c").mkdir()  # as one who was killed leaves it
+    synced.clear()
+    DataDirectory(tmp_path / "c").close()
+    assert synced[0] == tmp_path
+    synced.clear()
+    DataDirectory(tmp_path / "c").close()
+    assert tmp_path not in synced
 
 
 def test_names_of_user_directories_tell_nothing_and_stay(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""What a database holds, as a flat mapping of names to short values: what the workload says must be
+there and what the checker finds are told in the same words.
+
+::
+
+    space NAME                      dim
+    user NAME                       there
+    stream USER NAME                the retention policy
+    clip USER STREAM SEQ            sealed or open, and a digest of all its bytes
+    fact USER NAME                  texts of all versions; NAME is the first word of the text
+    value USER KEY                  JSON
+    snapshot USER NAME              there
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from memdb import Clip, NotFound, Retention
+from memdb.types.arrays import Array
+from memdb.types.database import Database, User
+
+VALUE_KEYS = tuple(f"k{n}" for n in range(6))
+
+Observed = dict[str, str]
+
+
+def clip_value(clip: Clip, short_memory: Array | None) -> str:
+    """A clip, to the last bit that its writer chose."""
+    told = hashlib.sha256(
+        repr(
+            (
+                (clip.seq, clip.epoch, clip.start_ns, clip.end_ns, clip.sealed),
+                clip.transcript,
+                sorted(clip.labels.items()),
+                [(frame.time_ns, len(frame.jpeg)) for frame in clip.keyframes],
+                None if short_memory is None else short_memory.shape,
+            )
+        ).encode()
+    )
+    for frame in clip.keyframes:
+        told.update(frame.jpeg)
+    told.update(clip.global_memory.tobytes())
+    if short_memory is not None:
+        told.update(short_memory.tobytes())
+    return f"{'sealed' if clip.sealed else 'open'} {told.hexdigest()[:16]}"
+
+
+def policy_value(policy: Retention) -> str:
+    """A policy."""
+    return repr(policy)
+
+
+def observe(db: Database) -> Observed:
+    """All that the database holds."""
+    found = {f"space {space.name}": str(space.dim) for space in db.spaces()}
+    for name in db.users():
+        found[f"user {name}"] = "there"
+        found |= _observe_user(db.user(name))
+    return found
+
+
+def _observe_user(user: User) -> Observed:
+    found: Observed = {}
+    for info in user.streams():
+        found[f"stream {user.id} {info.name}"] = policy_value(user.stream(info.name).retention())
+    clips = user.clips()
+    for clip, short in zip(clips, _short_memories(user, [clip.id for clip in clips]), strict=True):
+        found[f"clip {user.id} {clip.stream} {clip.seq}"] = clip_value(clip, short)
+    for fact in user.facts():
+        texts = [version.text for version in user.history(fact.id)]
+        found[f"fact {user.id} {fact.text.split()[0]}"] = json.dumps(texts)
+    for key in VALUE_KEYS:
+        value = user.get(key)
+        if value is not None:
+            found[f"value {user.id} {key}"] = json.dumps(value)
+    for snapshot in user.snapshots():
+        found[f"snapshot {user.id} {snapshot.name}"] = "there"
+    return found
+
+
+def _short_memories(user: User, clip_ids: list[str]) -> list[Array | None]:
+    """Each clip's short-term memory, None where it was thinned."""
+    try:
+        return list(user.short_memory(clip_ids))
+    except NotFound:
+        if len(clip_ids) == 1:
+            return [None]
+    middle = len(clip_ids) // 2
+    return _short_memories(user, clip_ids[:middle]) + _short_memories(user, clip_ids[middle:])

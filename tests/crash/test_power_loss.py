@@ -1,0 +1,117 @@
+"""Power goes at any moment, and the disk holds what it had to and any part of the rest.
+
+``MEMDB_POWER_STATES``: disks that are looked at (default 300; `make crash`: 20,000).
+``MEMDB_CRASH_SEED``: which; a new one each time.
+See `tests.crash.power` for how they are made: `recorder`, `disk`, `states`, `check`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.conftest import SEED
+from tests.crash.power.harness import (
+    Result,
+    build_recorder,
+    check_all,
+    check_recoveries,
+    checkers,
+    record,
+)
+
+pytestmark = pytest.mark.crash
+
+STATES = int(os.environ.get("MEMDB_POWER_STATES", "300"))
+OF_ONE_RECORDING = 2000
+FULL = 2000
+"""From so many on, two checkers run."""
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Memory, where there is some: what is synced here need not outlive the machine."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder).resolve()
+
+
+@pytest.fixture
+def recorder(scratch: Path) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    return build_recorder(scratch)
+
+
+@pytest.mark.timeout(3600)
+def test_what_was_acknowledged_outlives_power_loss(
+    recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    result = Result()
+    with checkers(scratch, 2 if STATES >= FULL else 1) as crew:
+        while result.states < STATES:
+            seed = SEED + result.recordings
+            check_all(
+                record(recorder, scratch / "work", seed),
+                min(OF_ONE_RECORDING, STATES - result.states),
+                seed,
+                crew=crew,
+                keep=directory,
+                result=result,
+            )
+    report(f"power loss: {result}")
+    tell(result, report)
+    assert result.acknowledged > 10 * result.states, "most states are of a database in use"
+
+
+@pytest.mark.timeout(3600)
+def test_power_loss_while_it_recovers(
+    recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    result = Result()
+    with checkers(scratch) as crew:
+        check_recoveries(
+            recorder,
+            record(recorder, scratch / "work", SEED),
+            max(3, STATES // 300),
+            20,
+            SEED,
+            crew=crew,
+            keep=directory,
+            result=result,
+        )
+    report(f"power loss while it recovers: {result}")
+    tell(result, report)
+
+
+@pytest.mark.parametrize("mutant", ["nosync", "nodirsync", "nofilesync"])
+def test_lost_syncs_are_noticed(
+    mutant: str, recorder: Path, scratch: Path, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    result = Result()
+    with checkers(scratch) as crew:
+        check_all(
+            record(recorder, scratch / "work", SEED, mutant),
+            300,
+            SEED,
+            crew=crew,
+            keep=tmp_path,
+            result=result,
+            stop_at_first=True,
+        )
+    report(f"power loss, {mutant}: noticed in state {result.states}")
+    assert result.bad, f"{mutant} went unnoticed in {result.states} states"
+
+
+def tell(result: Result, report: Callable[[str], None]) -> None:
+    """Fail for any fault, saying how to look again."""
+    if result.faults:
+        report(f"bad states; again: MEMDB_CRASH_SEED={SEED} MEMDB_POWER_STATES={STATES}")
+    for kept in result.kept:
+        report(f"look again: python -m tests.crash.power.check {kept}")
+    assert not result.faults, "\n".join(result.faults[:20])
