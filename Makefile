@@ -75,12 +75,13 @@ release-proto: $(STAMP)
 	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
 
 bench: $(STAMP)
-	@for workload in ingest ground snapshot restart codecs; do \
+	@for workload in ingest ground snapshot restart codecs streams churn users; do \
 	    $(BIN)/python -m bench $$workload --seed $(SEED) $(ARGS); \
 	done
 
 crash: $(STAMP)
-	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_POWER_STATES=$(STATES) $(BIN)/pytest tests/crash $(ARGS)
+	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_POWER_STATES=$(STATES) MEMDB_SYSCALL_FAULTS=1000 MEMDB_ERASE_MARKERS=20000 \
+	    $(BIN)/pytest tests/crash $(ARGS)
 
 lock:
 	@scripts/lock.sh $(ARGS)
