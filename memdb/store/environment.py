@@ -2,7 +2,9 @@
 
 Invariants:
 
-- Default sync mode, no WRITEMAP: when `write` returns, the transaction is on disk.
+- Default sync mode, no WRITEMAP: when `write` returns, the transaction is on disk.  With
+  ``durability = "relaxed"`` the meta page that makes it the newest is left to the system (LMDB's
+  NOMETASYNC): its data pages are on disk, but power loss may bring back an older transaction.
 - An environment comes into being whole: it is made in a temporary directory, synced and renamed,
   because a crash while
   LMDB writes its first two meta pages leaves a file it refuses to open.
@@ -231,6 +233,7 @@ class Environment:
                 max_readers=READERS_MAX,
                 readahead=True,
                 create=False,
+                metasync=config.durability != "relaxed",
             )
         except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise DataLoss(

@@ -11,6 +11,7 @@ import pytest
 
 import memdb
 from memdb import Ack
+from memdb.config import DURABILITIES
 from tests.crash.checks import Tally, check_user, resend
 from tests.crash.conftest import CYCLES, SEED, figures
 from tests.crash.load import DIM, SPACE, Record, clip_of, versions_of
@@ -54,12 +55,15 @@ def look(data: Path, record: Record, tally: Tally, before: set[tuple[str, int]])
 
 
 @pytest.mark.timeout(1200)
-def test_random_kills(directory: Path, report: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_random_kills(directory: Path, report: Callable[[str], None], durability: str) -> None:
     moments = random.Random(SEED)
     tally, record = Tally(), Record("alice")
     for _ in range(max(6, CYCLES // 4)):
         before = set(record.acks)
-        with Embedded(directory / "data", record.user) as child:
+        with Embedded(
+            directory / "data", record.user, MEMDB_ENGINE__DURABILITY=durability
+        ) as child:
             child.line()
             time.sleep(moments.uniform(5, 350) / 1000)
             child.kill()
@@ -69,7 +73,7 @@ def test_random_kills(directory: Path, report: Callable[[str], None]) -> None:
         if tally.faults:
             break
     tally.acked = len(record.acks)
-    report(f"embedded, random: {tally}")
+    report(f"embedded, {durability}, random: {tally}")
     assert not tally.faults, "\n".join(tally.faults[:20])
     assert tally.acked > 0
 
