@@ -50,6 +50,9 @@ class EngineConfig:
     durability: str = "durable"
     """durable: an acknowledged write survives power loss; relaxed: power loss may take the newest
     acknowledged writes of a user, never its integrity.  Both survive the end of the process."""
+    master_key_file: str = ""
+    """File with the master key of an encrypted directory: 32 bytes or 64 hexadecimal digits, readable
+    by its owner alone.  A directory made with one is encrypted and opens with no other."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` naming ``engine.<field>``."""

@@ -7,6 +7,8 @@ import json
 import sys
 from typing import Any
 
+from memdb.config import EngineConfig
+
 EXAMPLE = """\
 example:
   memdb verify ./data
@@ -26,6 +28,9 @@ def add_to(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", metavar="DIR", help="directory of the database")
+    parser.add_argument(
+        "--master-key-file", metavar="FILE", default="", help="needed where it is encrypted"
+    )
     parser.set_defaults(run=run)
 
 
@@ -33,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
     """Verify and report; returns the exit status."""
     from memdb.engine.database import EmbeddedDatabase
 
+    engine = EngineConfig(master_key_file=options.master_key_file)
     # Made anew it would be empty, and healthy.
-    with EmbeddedDatabase(options.data, create=False) as database:
+    with EmbeddedDatabase(options.data, config=engine, create=False) as database:
         found = database.verify()
     report = {
         "ok": found.ok,

@@ -10,10 +10,10 @@ from memdb import DataLoss, FailedPrecondition
 from memdb.store.directory import DataDirectory
 
 
-def reason(path: Path, **options: bool) -> str:
+def reason(path: Path, *, create: bool = True) -> str:
     """Why a directory is not opened."""
     with pytest.raises((FailedPrecondition, DataLoss)) as refused:
-        DataDirectory(path, **options)
+        DataDirectory(path, create=create)
     return str(refused.value.reason)
 
 
