@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from memdb import failpoints
 from memdb.store.files import sync_directory
 
 KEY_FILE: Final = "KEY"
@@ -26,3 +27,4 @@ def shred_key(folder: Path) -> None:
         os.close(fd)
     path.unlink()
     sync_directory(folder)
+    failpoints.hit("shred.after")
