@@ -85,6 +85,8 @@ class KeyRing:
 
         Raises `DataLoss` (as `open`) when neither opens it.
         """
+        for left in folder.glob(f".new-{KEY_FILE}-*"):
+            left.unlink()  # half-written when a rotation was cut short
         try:
             new.unwrap(folder)
         except DataLoss:

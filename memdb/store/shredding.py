@@ -14,7 +14,13 @@ KEY_FILE: Final = "KEY"
 
 def shred_key(folder: Path) -> None:
     """Overwrite the data key in ``folder`` and remove it, durably; nothing when there is none."""
-    path = folder / KEY_FILE
+    # A crash while it was replaced may have left it under its temporary name as well.
+    for path in (folder / KEY_FILE, *folder.glob(f".new-{KEY_FILE}-*")):
+        _shred(path)
+    failpoints.hit("shred.after")
+
+
+def _shred(path: Path) -> None:
     try:
         size = path.stat().st_size
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -26,5 +32,4 @@ def shred_key(folder: Path) -> None:
     finally:
         os.close(fd)
     path.unlink()
-    sync_directory(folder)
-    failpoints.hit("shred.after")
+    sync_directory(path.parent)

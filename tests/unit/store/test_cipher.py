@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -168,10 +169,15 @@ def test_rewrapping_changes_the_master_key_and_nothing_else(tmp_path: Path) -> N
 def test_a_shredded_key_is_overwritten_as_well_as_removed(tmp_path: Path) -> None:
     (folder,) = folders(tmp_path, "mine")
     KeyRing(b"m" * 32).create(folder, "mine")
-    os.link(folder / KEY_FILE, tmp_path / "the same bytes")
+    shutil.copy(folder / KEY_FILE, folder / f".new-{KEY_FILE}-123")
+    names = [path.name for path in folder.iterdir()]
+    for name in names:
+        os.link(folder / name, tmp_path / name)
     shred_key(folder)
-    assert not (folder / KEY_FILE).exists()
-    assert set((tmp_path / "the same bytes").read_bytes()) == {0}
+    assert list(folder.iterdir()) == []
+    assert len(names) == 2
+    for name in names:
+        assert set((tmp_path / name).read_bytes()) == {0}
     shred_key(folder)  # nothing is left to do
 
 
