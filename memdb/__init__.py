@@ -39,13 +39,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def open(path: str | os.PathLike[str]) -> EmbeddedDatabase:  # noqa: A001 - the verb users know
+def open(  # noqa: A001 - the verb users know
+    path: str | os.PathLike[str], *, master_key_file: str | os.PathLike[str] | None = None
+) -> EmbeddedDatabase:
     """Open (or create) the database in directory ``path`` in this process.
+
+    master_key_file: 32 bytes, or 64 hexadecimal digits, that only the owner may read; a database
+    made with one is encrypted and opens with no other.
 
     Raises `InvalidArgument` (``BAD_PATH``); `FailedPrecondition`: ``DIRECTORY_LOCKED`` when another
     process has it open, ``FORMAT_NEWER`` when a newer memdb wrote it, ``NOT_A_DATABASE`` when other
-    files lie there (nothing is touched then), ``NO_DIRECTORY`` when the system refuses it.  Needs
-    the extra ``memdb[server]``.
+    files lie there (nothing is touched then), ``NO_DIRECTORY`` when the system refuses it,
+    ``MASTER_KEY_REQUIRED``, ``MASTER_KEY_MISMATCH``, ``NOT_ENCRYPTED``, ``MASTER_KEY_EXPOSED``.  Needs
+    the extra ``memdb[server]``, and with a master key ``memdb[encryption]``.
     """
     try:
         # Imported here so that `import memdb` stays light for clients.
@@ -58,7 +64,11 @@ def open(path: str | os.PathLike[str]) -> EmbeddedDatabase:  # noqa: A001 - the 
             reason="EXTRA_MISSING",
             field="path",
         ) from error
-    return EmbeddedDatabase(path)
+    if master_key_file is None:
+        return EmbeddedDatabase(path)
+    from memdb.config import EngineConfig  # noqa: PLC0415
+
+    return EmbeddedDatabase(path, config=EngineConfig(master_key_file=os.fspath(master_key_file)))
 
 
 __all__ = [

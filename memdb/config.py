@@ -28,6 +28,7 @@ MAP_BYTES_MIN: Final = 1 << 20
 MAP_BYTES_MAX: Final = 1 << 46
 """64 TiB: what the address space of one process can hold of one map."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+DURABILITIES: Final = ("durable", "relaxed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ class EngineConfig:
     open_history_s: int = 0
     """How long superseded versions of open clips are kept for `as_of`; 0: for ever.  A sweep collects
     older ones that no snapshot needs."""
+    durability: str = "durable"
+    """durable: an acknowledged write survives power loss; relaxed: power loss may take the newest
+    acknowledged writes of a user, never its integrity.  Both survive the end of the process."""
+    master_key_file: str = ""
+    """File with the master key of an encrypted directory: 32 bytes or 64 hexadecimal digits, readable
+    by its owner alone.  A directory made with one is encrypted and opens with no other."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` naming ``engine.<field>``."""
@@ -66,6 +73,10 @@ class EngineConfig:
                 "engine.map_bytes_max",
                 self.map_bytes_max,
                 "expected at least engine.map_bytes_initial",
+            )
+        if self.durability not in DURABILITIES:
+            raise _refused(
+                "engine.durability", self.durability, f"one of {', '.join(DURABILITIES)}"
             )
 
 

@@ -27,6 +27,7 @@ _FLAGS = {
     "backup_dir": ("DIR", "where clients may have backups written; none unless given"),
     "grace_s": ("SECONDS", "how long calls may go on after SIGTERM"),
 }
+MASTER_KEY_HELP = "master key of an encrypted directory; one made with it is encrypted"
 
 
 def add_to(verbs: Any) -> None:
@@ -47,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file; see `memdb config print`")
     for name, (metavar, text) in _FLAGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=metavar, help=text)
+    parser.add_argument("--master-key-file", metavar="FILE", help=MASTER_KEY_HELP)
     parser.add_argument("--log-level", choices=LOG_LEVELS, default=None, help="default: info")
     parser.add_argument(
         "--reflection", action="store_true", default=None, help="describe the services to anyone"
@@ -55,11 +57,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def overrides(options: argparse.Namespace) -> dict[str, object]:
     """The flags that were given, by configuration key."""
-    return {
+    given: dict[str, object] = {
         f"server.{name}": value
         for name in (*_FLAGS, "log_level", "reflection")
         if (value := getattr(options, name)) is not None
     }
+    if options.master_key_file is not None:
+        given["engine.master_key_file"] = options.master_key_file
+    return given
 
 
 def run(options: argparse.Namespace) -> int:

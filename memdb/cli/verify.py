@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from memdb.config import EngineConfig
+
 EXAMPLE = """\
 example:
   memdb verify ./data
@@ -29,6 +31,9 @@ def add_to(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", metavar="DIR", help="directory of the database, or archive")
+    parser.add_argument(
+        "--master-key-file", metavar="FILE", default="", help="needed where it is encrypted"
+    )
     parser.set_defaults(run=run)
 
 
@@ -39,8 +44,9 @@ def run(options: argparse.Namespace) -> int:
 
     if is_archive(Path(options.data)):
         return _verify_archive(options.data)
+    engine = EngineConfig(master_key_file=options.master_key_file)
     # Made anew it would be empty, and healthy.
-    with EmbeddedDatabase(options.data, create=False) as database:
+    with EmbeddedDatabase(options.data, config=engine, create=False) as database:
         found = database.verify()
     report = {
         "ok": found.ok,

@@ -26,6 +26,7 @@ from memdb.errors import (
 )
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
+from memdb.store.masterkey import read_master_key
 from memdb.store.system import system_errors
 from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
@@ -55,11 +56,14 @@ class EmbeddedDatabase:
         process when an encoder is installed; the server says no, since models never enter it.
 
         Raises `InvalidArgument` (``BAD_PATH``), `FailedPrecondition` (``NO_DIRECTORY`` when the
-        system does not let one be there, and see `memdb.store.directory`) and `DataLoss`.
+        system does not let one be there, and see `memdb.store.directory`), `DataLoss`, and what is wrong with the file
+        of the master key (`memdb.store.masterkey`).
         """
         self._config = config or EngineConfig()
         self._clock = clock or SystemClock()
-        self._directory = _open_directory(path, create=create)
+        key_file = self._config.master_key_file
+        master_key = read_master_key(key_file) if key_file else None
+        self._directory = _open_directory(path, create=create, master_key=master_key)
         try:
             self._catalog = Catalog(self._directory, self._config)
         except BaseException:
@@ -181,13 +185,15 @@ class EmbeddedDatabase:
             raise Unavailable("the database is closed", reason="CLOSED")
 
 
-def _open_directory(path: str | os.PathLike[str], *, create: bool) -> DataDirectory:
+def _open_directory(
+    path: str | os.PathLike[str], *, create: bool, master_key: bytes | None
+) -> DataDirectory:
     if not _is_path(path):
         raise InvalidArgument(
             "expected the path of a directory", reason="BAD_PATH", field="path", value=path
         )
     try:
-        return DataDirectory(path, create=create)
+        return DataDirectory(path, create=create, master_key=master_key)
     except OSError as error:
         raise FailedPrecondition(
             f"the directory cannot be opened: {error.strerror}",

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -43,6 +43,9 @@ from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Ta
 from memdb.store.verify import check_counts, check_lookups
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
+
+if TYPE_CHECKING:
+    from memdb.store.keyring import KeyRing
 
 T = TypeVar("T")
 
@@ -115,7 +118,9 @@ class UserMemory:
         )
 
     @classmethod
-    def create(cls, path: Path, user: str, config: EngineConfig, clock: Clock) -> UserMemory:
+    def create(
+        cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
+    ) -> UserMemory:
         """Make a new user's directory; after a crash it is whole or absent."""
         record = UserRecord(user, secrets.token_bytes(32), clock.now_ns(), FORMAT)
         counters = CountersRecord(0, 0, 0, 0, 0, 0, None)
@@ -124,12 +129,14 @@ class UserMemory:
             txn.put(Table.META, META_USER, pack(META_USER, record))
             txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
 
-        return cls(Environment.create(path, USER_TABLES, config, fill), user, clock)
+        return cls(Environment.create(path, USER_TABLES, config, fill, keys), user, clock)
 
     @classmethod
-    def open(cls, path: Path, user: str, config: EngineConfig, clock: Clock) -> UserMemory:
+    def open(
+        cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
+    ) -> UserMemory:
         """Open an existing user.  Raises `DataLoss`."""
-        environment = Environment(path, USER_TABLES, config)
+        environment = Environment(path, USER_TABLES, config, keys)
         try:
             return cls(environment, user, clock)
         except BaseException:

@@ -473,6 +473,8 @@ class EmbeddedUser:
                 (key.decode(), unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord))
                 for key, stored in txn.scan(Table.SNAPSHOTS)
             ]
+        # Where names are encrypted they are not stored in their order.
+        records.sort(key=lambda named: named[0])
         return [
             Snapshot(name, r.revision, r.created_ns, r.expires_ns)
             for name, r in records

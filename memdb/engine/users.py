@@ -134,7 +134,7 @@ class Users:
                         "no such user", reason="USER_NOT_FOUND", field="user", value=user
                     )
                 if slot.memory is None and _data_bytes(path) <= BARE_BYTES_MAX:
-                    environment = Environment(path, USER_TABLES, self._config)
+                    environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
                     try:
                         yield environment
                     finally:
@@ -236,7 +236,7 @@ class Users:
         if path.exists():
             memory = self._whole(path, user)
         elif create:
-            memory = UserMemory.create(path, user, self._config, self._clock)
+            memory = UserMemory.create(path, user, self._config, self._clock, self._directory.keys)
         else:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
         # A crash may have come between the two; a user is listed once it could have been
@@ -252,14 +252,16 @@ class Users:
     def _whole(self, path: Path, user: str) -> UserMemory:
         """An existing user, with what a crash cut short brought to its end."""
         sweep(path)
-        memory = UserMemory.open(path, user, self._config, self._clock)
+        memory = UserMemory.open(path, user, self._config, self._clock, self._directory.keys)
         try:
             record = removal.pending(memory)
             if record is not None:
                 removal.remove_begun(memory, record)
                 memory.close()
                 compact(path)
-                memory = UserMemory.open(path, user, self._config, self._clock)
+                memory = UserMemory.open(
+                    path, user, self._config, self._clock, self._directory.keys
+                )
                 removal.end(memory)
         except BaseException:
             memory.close()

@@ -21,7 +21,7 @@ class Catalog:
     def __init__(self, directory: DataDirectory, config: EngineConfig) -> None:
         self._directory = directory
         if directory.catalog.exists():
-            self._env = Environment(directory.catalog, CATALOG_TABLES, config)
+            self._env = Environment(directory.catalog, CATALOG_TABLES, config, directory.keys)
         else:
             self._env = Environment.create(
                 directory.catalog,
@@ -30,6 +30,7 @@ class Catalog:
                 lambda txn: txn.put(
                     Table.META, META_FORMAT, pack(META_FORMAT, NumberRecord(FORMAT))
                 ),
+                directory.keys,
             )
         self._lock = threading.Lock()
         self._spaces: dict[str, Space] = {}

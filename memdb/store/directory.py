@@ -5,9 +5,13 @@
     DIR/LOCK          flock'ed while open; holds the pid of the opener
     DIR/FORMAT        "memdb 1\\n": format number; a higher one is refused
     DIR/SECRET        32 random bytes: the key of directory names
+    DIR/ENCRYPTION    only where it is encrypted: check value of the master key (see
+                      `memdb.store.masterkey`)
     DIR/catalog/      LMDB environment: spaces, users
     DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never
                       the id's text
+    DIR/.../KEY       only where it is encrypted, in `catalog` and in each user's directory: the
+                      wrapped data key (see `memdb.store.keyring`)
     DIR/trash/        what is being erased; emptied at every open
 """
 
@@ -20,14 +24,19 @@ import shutil
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.store.files import sync_directory, write_file
+from memdb.store.masterkey import MARKER_FILE, check_master_key, write_marker
 from memdb.store.schema import FORMAT
+from memdb.store.shredding import shred_key
+
+if TYPE_CHECKING:
+    from memdb.store.keyring import KeyRing
 
 _SECRET_BYTES: Final = 32
-_OURS: Final = ("LOCK", "SECRET")
+_OURS: Final = ("LOCK", "SECRET", MARKER_FILE)
 """What may lie in a directory whose creation was cut short."""
 
 
@@ -39,13 +48,24 @@ def user_directory_name(secret: bytes, user: str) -> str:
 class DataDirectory:
     """An opened, locked data directory."""
 
-    def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
-        """Lock the directory, creating it if need be.
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        master_key: bytes | None = None,
+        rotating_to: bytes | None = None,
+    ) -> None:
+        """Lock the directory, creating it if need be; encrypted when made with a master key.
+
+        rotating_to: the key that replaces the master key (`memdb.store.rotation`).
 
         Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``,
-        ``NOT_A_DATABASE`` (other files are there, or ``create`` is false and nothing is).
+        ``NOT_A_DATABASE`` (other files are there, or ``create`` is false and nothing is),
+        ``EXTRA_MISSING``, and those of `memdb.store.masterkey.check_master_key`.
         """
         self.path = Path(path)
+        self.keys = None if master_key is None else key_ring(master_key)
         if not create and not (self.path / "FORMAT").exists():
             raise FailedPrecondition(
                 "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
@@ -55,7 +75,7 @@ class DataDirectory:
         self._check_ours()
         self._lock_fd = self._lock()
         try:
-            self._check_format()
+            self._check_format(master_key, rotating_to)
             self.users = self._folder("users")
             self.trash = self._folder("trash")
             self.catalog = self.path / "catalog"
@@ -83,7 +103,10 @@ class DataDirectory:
         return discarded
 
     def remove(self, discarded: Path) -> None:
-        """Remove the bytes of what was discarded, durably."""
+        """Remove the bytes of what was discarded, durably; its data key first, so that copies of the
+        rest are lost as well.
+        """
+        shred_key(discarded)
         shutil.rmtree(discarded)
         sync_directory(self.trash)
 
@@ -140,12 +163,17 @@ class DataDirectory:
                 value=str(self.path),
             )
 
-    def _check_format(self) -> None:
+    def _check_format(self, master_key: bytes | None, rotating_to: bytes | None) -> None:
         marker = self.path / "FORMAT"
         if not marker.exists():
             self._check_ours()
             # The secret goes first: a directory with a format always has one.
             write_file(self.path / "SECRET", secrets.token_bytes(_SECRET_BYTES))
+            # As does its encryption: it is never plain in part.
+            if master_key is None:
+                (self.path / MARKER_FILE).unlink(missing_ok=True)
+            else:
+                write_marker(self.path, master_key)
             write_file(marker, f"memdb {FORMAT}\n".encode())
             return
         name, _, number = marker.read_text("ascii", "replace").strip().partition(" ")
@@ -160,6 +188,7 @@ class DataDirectory:
                 field="format",
                 value=int(number),
             )
+        check_master_key(self.path, master_key, rotating_to)
 
     def _read_secret(self) -> bytes:
         path = self.path / "SECRET"
@@ -190,3 +219,19 @@ class DataDirectory:
                     entry.unlink()
         for discarded in self.trash.iterdir():
             self.remove(discarded)
+
+
+def key_ring(master_key: bytes) -> KeyRing:
+    """Data keys under a master key; raises `FailedPrecondition` (``EXTRA_MISSING``)."""
+    try:
+        # Imported here: only who encrypts needs the library.
+        from memdb.store.keyring import KeyRing  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "memdb":
+            raise
+        raise FailedPrecondition(
+            f'{error.name} is not installed: encryption needs the extra "memdb[encryption]"',
+            reason="EXTRA_MISSING",
+            field="engine.master_key_file",
+        ) from error
+    return KeyRing(master_key)

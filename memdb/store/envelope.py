@@ -98,6 +98,8 @@ def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Va
     lent it ends.
     """
     view = memoryview(stored)
+    if len(view) == 0:
+        raise _damage("value could not be decrypted", "CHECKSUM", table, key)
     if len(view) < HEADER.size:
         raise _damage("value is shorter than its envelope", "TRUNCATED", table, key, len(view))
     magic, version, found, coding, _, rows, dim, length, _ = HEADER.unpack_from(view)

@@ -2,7 +2,9 @@
 
 Invariants:
 
-- Default sync mode, no WRITEMAP: when `write` returns, the transaction is on disk.
+- Default sync mode, no WRITEMAP: when `write` returns, the transaction is on disk.  With
+  ``durability = "relaxed"`` the meta page that makes it the newest is left to the system (LMDB's
+  NOMETASYNC): its data pages are on disk, but power loss may bring back an older transaction.
 - An environment comes into being whole: it is made in a temporary directory, synced and renamed,
   because a crash while
   LMDB writes its first two meta pages leaves a file it refuses to open.
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import lmdb
 
@@ -37,8 +39,14 @@ from memdb.errors import (
 )
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
+from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import check_structure, mark_clean, mark_dirty
 from memdb.store.system import system_errors
+
+if TYPE_CHECKING:
+    # They need a library that is there only where something is encrypted.
+    from memdb.store.cipher import Cipher
+    from memdb.store.keyring import KeyRing
 
 T = TypeVar("T")
 
@@ -53,28 +61,44 @@ Handles = dict[Table, Any]
 
 
 class Transaction:
-    """One LMDB transaction with the tables of its environment."""
+    """One LMDB transaction with the tables of its environment.
 
-    __slots__ = ("_handles", "_txn")
+    Where the environment has a cipher, callers see plain keys and values all the same; every read
+    may then raise `DataLoss` (``CHECKSUM``, ``TRUNCATED``) naming table and key.
+    """
 
-    def __init__(self, txn: lmdb.Transaction, handles: Handles) -> None:
+    __slots__ = ("_cipher", "_handles", "_txn")
+
+    def __init__(
+        self, txn: lmdb.Transaction, handles: Handles, cipher: Cipher | None = None
+    ) -> None:
         self._txn = txn
         self._handles = handles
+        self._cipher = cipher
 
     def get(self, table: Table, key: bytes) -> memoryview | None:
         """The stored bytes, valid until the transaction ends."""
-        return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
+        cipher = self._cipher
+        if cipher is None:
+            return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
+        stored = self._txn.get(cipher.hide(table, key), db=self._handles[table])
+        return None if stored is None else cipher.open(table, key, stored)
 
     def put(
         self, table: Table, key: bytes, value: bytes | memoryview, *, append: bool = False
     ) -> None:
         """Store; ``append`` is for keys greater than every other of the table."""
+        if self._cipher is not None:
+            value = self._cipher.seal(table, key, value)
+            key = self._cipher.hide(table, key)
         if not self._txn.put(key, value, db=self._handles[table], append=append):
             # LMDB says so and goes on; the record would silently not be there.
             raise Internal("a key is not after the last of its table", reason="KEY_ORDER")
 
     def delete(self, table: Table, key: bytes) -> bool:
         """Remove; whether there was something."""
+        if self._cipher is not None:
+            key = self._cipher.hide(table, key)
         return bool(self._txn.delete(key, db=self._handles[table]))
 
     def count(self, table: Table) -> int:
@@ -87,9 +111,15 @@ class Transaction:
         """Entries whose key begins with ``prefix`` and is greater than ``after``, in key order; keys
         are copies, values views.
 
+        With a cipher, tables whose keys are names come in an order of their own.
+
         Raises `DataLoss` (``KEY_ORDER``) when they come in another order: pages were mixed up, and
         some entries are hidden behind others told twice.
         """
+        cipher = self._cipher
+        if cipher is not None:
+            prefix = cipher.hide_prefix(table, prefix)
+            after = cipher.hide(table, after) if after else b""
         with self._txn.cursor(self._handles[table]) as cursor:
             begin = max(prefix, after)
             found = cursor.set_range(begin) if begin else cursor.first()
@@ -107,12 +137,21 @@ class Transaction:
                 last = copied
                 if not copied.startswith(prefix):
                     return
-                yield copied, value  # type: ignore[misc]  # buffers=True
+                if cipher is None:
+                    yield copied, value  # type: ignore[misc]  # buffers=True
+                else:
+                    shown = cipher.show(table, copied)
+                    yield shown, _opened(cipher, table, shown, value)
 
     def last_at_or_before(
         self, table: Table, key: bytes, prefix: bytes
     ) -> tuple[bytes, memoryview] | None:
-        """The entry with the greatest key <= ``key`` that begins with ``prefix``."""
+        """The entry with the greatest key <= ``key`` that begins with ``prefix``; where keys are names
+        the prefix is the whole name.
+        """
+        cipher = self._cipher
+        if cipher is not None:
+            key, prefix = cipher.hide(table, key), cipher.hide_prefix(table, prefix)
         with self._txn.cursor(self._handles[table]) as cursor:
             if cursor.set_range(key):
                 if bytes(cursor.key()) != key and not cursor.prev():
@@ -120,7 +159,21 @@ class Transaction:
             elif not cursor.last():
                 return None
             found = bytes(cursor.key())
-            return (found, memoryview(cursor.value())) if found.startswith(prefix) else None
+            if not found.startswith(prefix):
+                return None
+            if cipher is None:
+                return found, memoryview(cursor.value())
+            shown = cipher.show(table, found)
+            return shown, cipher.open(table, shown, cursor.value())
+
+
+def _opened(cipher: Cipher, table: Table, key: bytes, value: bytes | memoryview) -> memoryview:
+    """A decrypted value; nothing where it is damaged, which whoever unseals it reports: a scan goes
+    on to the others."""
+    try:
+        return cipher.open(table, key, value)
+    except DataLoss:
+        return memoryview(b"")
 
 
 def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
@@ -192,7 +245,7 @@ class _Reading:
 
     def __enter__(self) -> Transaction:
         self._txn = self._environment._begin_read()
-        return Transaction(self._txn, self._environment._handles)
+        return Transaction(self._txn, self._environment._handles, self._environment._cipher)
 
     def __exit__(
         self,
@@ -212,11 +265,18 @@ class Environment:
     Threads may share it; writers are serialised by LMDB and meant to be one.
     """
 
-    def __init__(self, path: Path, tables: Sequence[Table], config: EngineConfig) -> None:
-        """Open the environment in directory ``path``.
+    def __init__(
+        self,
+        path: Path,
+        tables: Sequence[Table],
+        config: EngineConfig,
+        keys: KeyRing | None = None,
+    ) -> None:
+        """Open the environment in directory ``path``, encrypted where ``keys`` are given.
 
         Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be
-        what was committed, `Unavailable` (``OPEN_FAILED``) when the system refuses to open it.
+        what was committed, `Unavailable` (``OPEN_FAILED``) when the system refuses to open it, and what is
+        wrong with its data key (`memdb.store.keyring`).
         """
         self.path = path
         self._config = config
@@ -231,6 +291,11 @@ class Environment:
         if size < _META_BYTES:
             # LMDB would take an empty file for a new environment.
             raise DataLoss("no meta pages", reason="TRUNCATED", field=path.name, value=size)
+        if keys is None and (path / KEY_FILE).exists():
+            raise FailedPrecondition(
+                "the environment is encrypted", reason="MASTER_KEY_REQUIRED", field=path.name
+            )
+        self._cipher = None if keys is None else keys.open(path)
         self._data_file = path / DATA_FILE
         self._marked = False
         try:
@@ -249,6 +314,7 @@ class Environment:
                 max_readers=READERS_MAX,
                 readahead=True,
                 create=False,
+                metasync=config.durability != "relaxed",
             )
         except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise DataLoss(
@@ -285,6 +351,7 @@ class Environment:
         tables: Sequence[Table],
         config: EngineConfig,
         fill: Callable[[Transaction], None],
+        keys: KeyRing | None = None,
     ) -> Environment:
         """Make an environment that holds what ``fill`` writes; after a crash it is whole or absent."""
         parent = path.parent
@@ -292,7 +359,8 @@ class Environment:
         temporary.mkdir(mode=0o700)
         try:
             check_disk(parent, config)
-            cls._fill(temporary, tables, fill)
+            cipher = None if keys is None else keys.create(temporary, path.name)
+            cls._fill(temporary, tables, fill, cipher)
             failpoints.hit("create.before_rename")
             temporary.rename(path)
         except lmdb.Error as error:
@@ -306,10 +374,15 @@ class Environment:
             raise
         failpoints.hit("create.after_rename")
         sync_directory(parent)
-        return cls(path, tables, config)
+        return cls(path, tables, config, keys)
 
     @staticmethod
-    def _fill(folder: Path, tables: Sequence[Table], fill: Callable[[Transaction], None]) -> None:
+    def _fill(
+        folder: Path,
+        tables: Sequence[Table],
+        fill: Callable[[Transaction], None],
+        cipher: Cipher | None,
+    ) -> None:
         with (
             lmdb.open(str(folder), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600) as env,
             env.begin(write=True) as txn,
@@ -318,7 +391,7 @@ class Environment:
                 table: env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
             }
             failpoints.hit("create.filling")
-            fill(Transaction(txn, handles))
+            fill(Transaction(txn, handles, cipher))
         sync_file(folder / DATA_FILE)
         sync_directory(folder)
 
@@ -396,7 +469,7 @@ class Environment:
     ) -> T:
         txn = self._env.begin(write=True, buffers=True)
         try:
-            keep, result = change(Transaction(txn, self._handles))
+            keep, result = change(Transaction(txn, self._handles, self._cipher))
             if keep:
                 failpoints.hit("commit.before")
                 committing()

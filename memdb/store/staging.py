@@ -26,7 +26,7 @@ class Staged(Transaction):
 
     def __init__(self, txn: Transaction, below: Entries, entries: Entries) -> None:
         """below: what the commit before is writing; entries: what was staged, added to."""
-        super().__init__(txn._txn, txn._handles)
+        super().__init__(txn._txn, txn._handles, txn._cipher)
         self._below = below
         self.entries = entries
 

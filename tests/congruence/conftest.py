@@ -15,6 +15,8 @@ from tests.congruence.blocking import connect_blocking
 from tests.congruence.server import ServerThread
 
 TRANSPORTS = ("embedded", "sync", "async")
+ENCRYPTED = "encrypted"
+"""Embedded, in an encrypted directory; where one long test says enough."""
 
 
 @contextmanager
@@ -23,6 +25,13 @@ def opened(transport: str, directory: Path) -> Iterator[Database]:
     if transport == "embedded":
         with memdb.open(directory) as embedded:
             yield embedded
+        return
+    if transport == ENCRYPTED:
+        key = directory.with_suffix(".key")
+        key.touch(mode=0o600)
+        key.write_bytes(bytes(range(32)))
+        with memdb.open(directory, master_key_file=key) as encrypted:
+            yield encrypted
         return
     with ServerThread(directory, backup_dir=str(directory.parent / "backups")) as server:
         if transport == "sync":

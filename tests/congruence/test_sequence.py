@@ -18,7 +18,7 @@ import pytest
 from memdb import Clip, Keyframe, MemdbError, SoundEvent, Utterance
 from memdb.types.database import Database
 from memdb.types.grounding import POLICIES
-from tests.congruence.conftest import TRANSPORTS, opened
+from tests.congruence.conftest import ENCRYPTED, TRANSPORTS, opened
 from tests.congruence.media import SECOND_NS, T0_NS
 
 pytestmark = pytest.mark.congruence
@@ -300,7 +300,7 @@ def same(left: Any, right: Any) -> bool:
 @pytest.mark.parametrize("seed", [7, 2024])
 def test_one_sequence_gives_one_answer(tmp_path: Path, seed: int) -> None:
     recorded: dict[str, list[tuple[str, Any]]] = {}
-    for transport in TRANSPORTS:
+    for transport in (*TRANSPORTS, ENCRYPTED):
         with opened(transport, tmp_path / transport) as db:
             recorded[transport] = list(Run(db, seed).answers())
 
@@ -310,6 +310,6 @@ def test_one_sequence_gives_one_answer(tmp_path: Path, seed: int) -> None:
     assert answered > OPERATIONS * 0.7, (
         "too many operations of the sequence are refused to mean much"
     )
-    for transport in ("sync", "async"):
+    for transport in ("sync", "async", ENCRYPTED):
         for expected, found in zip(embedded, recorded[transport], strict=True):
             assert same(expected, found), f"{transport}: {expected[0]}\n{expected[1]}\n{found[1]}"

@@ -1,6 +1,6 @@
 """A program with the embedded database: the load of `tests.crash.load`, every acknowledgement told on
 a pipe as soon as it is there.  Runs until it is killed, or for a minute; with ``MEMDB_CRASH_ERASE``
-= seconds it then erases its user.
+= seconds it then erases its user.  ``MEMDB_ENGINE__*`` configure it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 
 from memdb import Ack, Clip
-from memdb.config import EngineConfig
+from memdb.config import load_config
 from memdb.engine.database import EmbeddedDatabase
 from tests.crash.load import DIM, SPACE, running
 
@@ -34,7 +34,7 @@ def main() -> int:
     data, user = sys.argv[1:]
     pipe = Pipe()
     # A small map, so that it has to grow under the load.
-    config = EngineConfig(map_bytes_initial=1 << 20)
+    config = load_config(None, os.environ, {"engine.map_bytes_initial": 1 << 20}).engine
     with EmbeddedDatabase(data, config=config, embed_texts=False) as db:
         db.create_space(SPACE, dim=DIM)
         pipe.tell(ready=os.getpid())

@@ -11,6 +11,7 @@ import pytest
 
 import memdb
 from memdb import Ack
+from memdb.config import DURABILITIES
 from tests.crash.checks import Tally, check_user, resend
 from tests.crash.conftest import CYCLES, SEED, figures
 from tests.crash.load import DIM, SPACE, Record, clip_of, versions_of
@@ -18,8 +19,17 @@ from tests.crash.processes import Embedded
 
 pytestmark = pytest.mark.crash
 
+ENCRYPTED = "encrypted"
 EXIT = 137
 """Of a process that met its failpoint."""
+
+
+def master_key(directory: Path) -> Path:
+    """A file with one."""
+    path = directory / "master.key"
+    path.touch(mode=0o600)
+    path.write_bytes(b"k" * 32)
+    return path
 
 
 def note(record: Record, lines: list[dict[str, object]]) -> None:
@@ -40,10 +50,16 @@ def note(record: Record, lines: list[dict[str, object]]) -> None:
             assert not line.get("errors"), line
 
 
-def look(data: Path, record: Record, tally: Tally, before: set[tuple[str, int]]) -> None:
+def look(
+    data: Path,
+    record: Record,
+    tally: Tally,
+    before: set[tuple[str, int]],
+    key: Path | None = None,
+) -> None:
     """Open what is left, check it, send it again, and check that it verifies."""
     began_s = time.monotonic()
-    with memdb.open(data) as db:
+    with memdb.open(data, master_key_file=key) as db:
         db.create_space(SPACE, dim=DIM)
         tally.restart_s.append(time.monotonic() - began_s)
         fresh = set(record.acks) - before
@@ -54,22 +70,29 @@ def look(data: Path, record: Record, tally: Tally, before: set[tuple[str, int]])
 
 
 @pytest.mark.timeout(1200)
-def test_random_kills(directory: Path, report: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("mode", [*DURABILITIES, ENCRYPTED])
+def test_random_kills(directory: Path, report: Callable[[str], None], mode: str) -> None:
+    key = master_key(directory) if mode == ENCRYPTED else None
+    options = (
+        {"MEMDB_ENGINE__DURABILITY": mode}
+        if key is None
+        else {"MEMDB_ENGINE__MASTER_KEY_FILE": str(key)}
+    )
     moments = random.Random(SEED)
     tally, record = Tally(), Record("alice")
     for _ in range(max(6, CYCLES // 4)):
         before = set(record.acks)
-        with Embedded(directory / "data", record.user) as child:
+        with Embedded(directory / "data", record.user, **options) as child:
             child.line()
             time.sleep(moments.uniform(5, 350) / 1000)
             child.kill()
             note(record, child.rest())
-        look(directory / "data", record, tally, before)
+        look(directory / "data", record, tally, before, key)
         tally.cycles += 1
         if tally.faults:
             break
     tally.acked = len(record.acks)
-    report(f"embedded, random: {tally}")
+    report(f"embedded, {mode}, random: {tally}")
     assert not tally.faults, "\n".join(tally.faults[:20])
     assert tally.acked > 0
 

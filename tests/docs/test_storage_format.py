@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from memdb.codecs import grid, int4, planes, tensors
-from memdb.store import archive, delta, directory, envelope, idents, rows, schema
+from memdb.store import (
+    archive,
+    cipher,
+    delta,
+    directory,
+    envelope,
+    idents,
+    keyring,
+    masterkey,
+    rotation,
+    rows,
+    schema,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage-format.md").read_text()
 
@@ -30,7 +42,10 @@ def literal_blocks(docstring: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "module",
-    [schema, envelope, rows, directory, idents, tensors, planes, grid, int4, archive, delta],
+    [
+        *(schema, envelope, rows, directory, cipher, masterkey, keyring, rotation, idents),
+        *(tensors, planes, grid, int4, archive, delta),
+    ],
     ids=lambda module: module.__name__,
 )
 def test_every_layout_drawn_in_the_code_is_on_the_page(module: object) -> None:

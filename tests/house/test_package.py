@@ -22,7 +22,7 @@ PROJECT: dict[str, Any] = PYPROJECT["project"]
 COMMANDS: dict[str, str] = PROJECT["scripts"]
 OURS = {"memdb", "memdb_client", "perception", "reasoner", "bench", "tests"}
 EXTRAS_OF = {
-    "memdb": ["server", "export"],
+    "memdb": ["server", "export", "encryption"],
     "clients/python/memdb_client": [],
     "perception": ["perception", "openclip"],
     "reasoner": ["reasoner", "perception", "openclip"],

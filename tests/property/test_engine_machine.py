@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -112,6 +114,8 @@ def expected(version: Version, user: str) -> tuple[object, ...]:
 class EngineMachine(RuleBasedStateMachine):
     """Two users of one database and their models."""
 
+    encrypted = False
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = memory_folder()
@@ -123,8 +127,16 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _open(self) -> EmbeddedDatabase:
         return EmbeddedDatabase(
-            self.folder / "data", config=CONFIG, clock=self.clock, embed_texts=False
+            self.folder / "data", config=self._config(), clock=self.clock, embed_texts=False
         )
+
+    def _config(self) -> EngineConfig:
+        if not self.encrypted:
+            return CONFIG
+        key = self.folder / "master.key"
+        key.touch(mode=0o600)
+        key.write_bytes(b"k" * 32)
+        return replace(CONFIG, master_key_file=str(key))
 
     def teardown(self) -> None:
         self.db.close()
@@ -832,6 +844,18 @@ def selected(
 
 
 TestEngineMachine = EngineMachine.TestCase
+
+
+class EncryptedMachine(EngineMachine):
+    """The same, at rest encrypted."""
+
+    encrypted = True
+
+
+TestEncryptedMachine = EncryptedMachine.TestCase
+TestEncryptedMachine.settings = settings(
+    max_examples=max(10, settings().max_examples // 4), stateful_step_count=30
+)
 
 
 def test_the_oracle_imports_nothing_of_what_it_judges() -> None:

@@ -12,10 +12,10 @@ from memdb.store.directory import DataDirectory
 from memdb.store.files import sync_directory
 
 
-def reason(path: Path, **options: bool) -> str:
+def reason(path: Path, *, create: bool = True) -> str:
     """Why a directory is not opened."""
     with pytest.raises((FailedPrecondition, DataLoss)) as refused:
-        DataDirectory(path, **options)
+        DataDirectory(path, create=create)
     return str(refused.value.reason)
 
 

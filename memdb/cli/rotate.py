@@ -1,0 +1,49 @@
+"""``memdb rotate-master-key``: replace the master key of an encrypted directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+EXAMPLE = """\
+example:
+  (umask 077; openssl rand -hex 32 > new.key)
+  memdb rotate-master-key ./data --old-key-file old.key --new-key-file new.key
+
+Wraps every data key anew; values are not touched.  Cut short, the same command goes on where it
+stopped; until it has ended the directory does not open.  No server may have the directory open.
+"""
+
+
+def add_to(verbs: Any) -> None:
+    """Add the command to the parser."""
+    parser = verbs.add_parser(
+        "rotate-master-key",
+        allow_abbrev=False,
+        help="replace the master key of an encrypted directory",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", metavar="DIR", help="directory of the database")
+    for name in ("old", "new"):
+        parser.add_argument(
+            f"--{name}-key-file", metavar="FILE", required=True, help=f"the {name} master key"
+        )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Rotate and report; returns the exit status."""
+    from memdb.store.masterkey import read_master_key
+    from memdb.store.rotation import rotate_master_key
+
+    keys, anew = rotate_master_key(
+        options.data,
+        read_master_key(options.old_key_file, "old_key_file"),
+        read_master_key(options.new_key_file, "new_key_file"),
+    )
+    json.dump({"data_keys": keys, "wrapped_anew": anew}, sys.stdout)
+    print()
+    return 0

@@ -1,0 +1,38 @@
+"""`[engine] durability` is what the environment that is really open does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memdb.config import EngineConfig, load_config
+from memdb.errors import InvalidArgument
+from memdb.store.environment import Environment
+from memdb.store.schema import CATALOG_TABLES
+
+
+@pytest.mark.parametrize(
+    ("durability", "metasync"), [("durable", True), ("relaxed", False)], ids=["durable", "relaxed"]
+)
+def test_the_flags_of_the_open_environment(tmp_path: Path, durability: str, metasync: bool) -> None:
+    config = EngineConfig(durability=durability, map_bytes_initial=1 << 20)
+    environment = Environment.create(tmp_path / "e", CATALOG_TABLES, config, lambda txn: None)
+    flags = environment._env.flags()
+    environment.close()
+    assert flags["metasync"] is metasync
+    # Whatever the level: data pages are synced before a commit returns, and never written in place.
+    assert flags["sync"] is True
+    assert flags["writemap"] is False
+    assert flags["map_async"] is False
+
+
+def test_durable_is_the_default() -> None:
+    assert EngineConfig().durability == "durable"
+
+
+@pytest.mark.parametrize("name", ["none", "", "Durable", "nosync"])
+def test_another_level_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        load_config(None, {"MEMDB_ENGINE__DURABILITY": name})
+    assert (caught.value.field, caught.value.reason) == ("engine.durability", "BAD_CONFIG")
