@@ -18,11 +18,15 @@ FIGURES = {
     "snapshot": {"snapshot_ms_10", "snapshot_p99_ms_10"},
     "restart": {"restart_s"},
     "memory": {"rss_mb", "vectors_mb", "overhead_mb"},
+    "churn": {"fresh_clips_per_s", "churn_clips_per_s", "file_vs_live_highest"},
+    "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
+    "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
 }
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
     "ground": {"ground_p50_vs_limit"},
+    "churn": {"churn_write_vs_fresh", "file_vs_live"},
 }
 
 
