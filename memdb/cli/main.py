@@ -1,5 +1,5 @@
 """``memdb VERB``: serve a database, verify, back up and restore one, list gaps, replace its master key,
-show the configuration.
+make it anew, show the configuration.
 
 Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import memdb
-from memdb.cli import backup, config, drill, export, gaps, restore, rotate, serve, verify
+from memdb.cli import backup, config, drill, export, gaps, restore, rotate, serve, upgrade, verify
 from memdb.errors import MemdbError
 
 INTERRUPTED = 130
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"memdb {memdb.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in (serve, verify, gaps, backup, restore, drill, export, rotate, config):
+    for verb in (serve, verify, gaps, backup, restore, drill, export, rotate, upgrade, config):
         verb.add_to(verbs)
     options = parser.parse_args(arguments)
     try:

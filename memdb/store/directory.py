@@ -3,7 +3,7 @@
 ::
 
     DIR/LOCK          flock'ed while open; holds the pid of the opener
-    DIR/FORMAT        "memdb 1\\n": format number; a higher one is refused
+    DIR/FORMAT        "memdb 1 1\\n": format, oldest format that may open it (`memdb.store.format`)
     DIR/SECRET        32 random bytes: the key of directory names
     DIR/ENCRYPTION    only where it is encrypted: check value of the master key (see
                       `memdb.store.masterkey`)
@@ -13,6 +13,7 @@
     DIR/.../KEY       only where it is encrypted, in `catalog` and in each user's directory: the
                       wrapped data key (see `memdb.store.keyring`)
     DIR/trash/        what is being erased; emptied at every open
+    DIR/.upgrade/     what is being made anew (`memdb.store.upgrade`)
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.store.files import sync_directory, write_file
+from memdb.store.format import FormatLine
 from memdb.store.masterkey import MARKER_FILE, check_master_key, write_marker
 from memdb.store.schema import FORMAT
-from memdb.store.shredding import shred_key
+from memdb.store.shredding import KEY_FILE, shred_key
+from memdb.store.swap import TRASH, drop_staged, finish_swap
 
 if TYPE_CHECKING:
     from memdb.store.keyring import KeyRing
@@ -55,10 +58,12 @@ class DataDirectory:
         create: bool = True,
         master_key: bytes | None = None,
         rotating_to: bytes | None = None,
+        keep_staged: bool = False,
     ) -> None:
         """Lock the directory, creating it if need be; encrypted when made with a master key.
 
         rotating_to: the key that replaces the master key (`memdb.store.rotation`).
+        keep_staged: leave what an upgrade that was cut short has made, for it to go on with.
 
         Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``,
         ``NOT_A_DATABASE`` (other files are there, or ``create`` is false and nothing is),
@@ -75,11 +80,14 @@ class DataDirectory:
         self._check_ours()
         self._lock_fd = self._lock()
         try:
-            self._check_format(master_key, rotating_to)
+            finish_swap(self.path)
+            self.format = self._checked_format(master_key, rotating_to)
             self.users = self._folder("users")
-            self.trash = self._folder("trash")
+            self.trash = self._folder(TRASH)
             self.catalog = self.path / "catalog"
             self._secret = self._read_secret()
+            if not keep_staged:
+                self.drop_staged()
             self._sweep()
         except BaseException:
             os.close(self._lock_fd)
@@ -106,9 +114,19 @@ class DataDirectory:
         """Remove the bytes of what was discarded, durably; its data key first, so that copies of the
         rest are lost as well.
         """
-        shred_key(discarded)
+        for folder in {discarded, *(key.parent for key in discarded.rglob(f"*{KEY_FILE}*"))}:
+            shred_key(folder)
         shutil.rmtree(discarded)
         sync_directory(self.trash)
+
+    def drop_staged(self) -> None:
+        """Give up what an upgrade made that was cut short."""
+        drop_staged(self.path)
+
+    def empty_trash(self) -> None:
+        """`remove` whatever was discarded."""
+        for discarded in self.trash.iterdir():
+            self.remove(discarded)
 
     def close(self) -> None:
         """Give the lock back."""
@@ -163,7 +181,7 @@ class DataDirectory:
                 value=str(self.path),
             )
 
-    def _check_format(self, master_key: bytes | None, rotating_to: bytes | None) -> None:
+    def _checked_format(self, master_key: bytes | None, rotating_to: bytes | None) -> FormatLine:
         marker = self.path / "FORMAT"
         if not marker.exists():
             self._check_ours()
@@ -174,21 +192,13 @@ class DataDirectory:
                 (self.path / MARKER_FILE).unlink(missing_ok=True)
             else:
                 write_marker(self.path, master_key)
-            write_file(marker, f"memdb {FORMAT}\n".encode())
-            return
-        name, _, number = marker.read_text("ascii", "replace").strip().partition(" ")
-        if name != "memdb" or not number.isdigit():
-            raise FailedPrecondition(
-                "FORMAT is not memdb's", reason="NOT_A_DATABASE", field="path", value=str(self.path)
-            )
-        if int(number) > FORMAT:
-            raise FailedPrecondition(
-                f"written by a newer memdb (format {number}, this one reads up to {FORMAT})",
-                reason="FORMAT_NEWER",
-                field="format",
-                value=int(number),
-            )
+            made = FormatLine(FORMAT)
+            write_file(marker, made.line())
+            return made
+        found = FormatLine.parse(marker.read_text("ascii", "replace"), str(self.path))
+        found.check()
         check_master_key(self.path, master_key, rotating_to)
+        return found
 
     def _read_secret(self) -> bytes:
         path = self.path / "SECRET"
@@ -217,8 +227,7 @@ class DataDirectory:
                     shutil.rmtree(entry)
                 else:
                     entry.unlink()
-        for discarded in self.trash.iterdir():
-            self.remove(discarded)
+        self.empty_trash()
 
 
 def key_ring(master_key: bytes) -> KeyRing:

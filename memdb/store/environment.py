@@ -536,6 +536,10 @@ class Environment:
         """Whether writes are refused, after an I/O error."""
         return self._failed is not None
 
+    def newest_transaction(self) -> int:
+        """Number of the newest committed transaction: equal while nothing has changed."""
+        return int(self._env.info()["last_txnid"])
+
     def data_bytes(self) -> int:
         """Size of the data file."""
         return (self.path / DATA_FILE).stat().st_size

@@ -35,6 +35,7 @@ from memdb import Clip, Keyframe, Retention, Utterance
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
+from memdb.store.upgrade import upgrade
 from tests.crash.power.observed import VALUE_KEYS, clip_value, policy_value
 
 DIM = 12
@@ -45,6 +46,8 @@ CONFIG = EngineConfig(map_bytes_initial=1 << 20, open_users_max=2)
 ROUNDS = 4
 ERASED_AFTER = 2
 """The round at whose end one of the two lasting users is erased, for good."""
+UPGRADED_AFTER = 1
+"""The round after which the directory is made anew, by copy and swap."""
 
 
 def marker_of(user: str, stream: str, seq: int, draft: int | None) -> str:
@@ -287,6 +290,9 @@ def work(data: str, mark_fd: int, seed: int) -> None:
             work.erase_user(passing)
             if turn == ERASED_AFTER:
                 work.erase_user(lasting[1])
+        if turn == UPGRADED_AFTER:
+            with work.step({}):
+                upgrade(data)
 
 
 def break_durability(mutant: str) -> None:
