@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Self
 
@@ -12,12 +13,12 @@ from memdb.config import EngineConfig
 from memdb.engine.backup import Backups
 from memdb.engine.erasure import erase_user
 from memdb.engine.retention import sweep_user
+from memdb.engine.retention_clock import RetentionClock
 from memdb.engine.scrub import Scrub, ScrubReport
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
 from memdb.errors import (
-    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     MemdbError,
@@ -72,6 +73,8 @@ class EmbeddedDatabase:
         self._users = Users(self._directory, self._catalog, self._config, self._clock)
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._scrub = Scrub(self._users, self._catalog)
+        self._retention_clock = RetentionClock(self._clock)
+        self._sweeping = threading.Lock()
         self._closed = False
         self._embed_texts = embed_texts
 
@@ -139,15 +142,20 @@ class EmbeddedDatabase:
 
     def sweep(self) -> SweepReport:
         self._check_open()
+        with self._sweeping:
+            return self._swept()
+
+    def _swept(self) -> SweepReport:
         report = SweepReport()
         history_s = self._config.open_history_s or None
         for user in self._catalog.users():
             try:
                 with self._users.use(user) as memory:
-                    report = report.plus(sweep_user(memory, self._clock.now_ns(), history_s))
+                    report = report.plus(sweep_user(memory, self._retention_clock, history_s))
             except NotFound:
                 continue  # erased meanwhile
-            except DataLoss:
+            except MemdbError:
+                self._check_open()  # closed meanwhile: nobody else can be swept either
                 log.exception("a user cannot be swept", extra={"fields": {"user": user}})
         return report
 

@@ -69,12 +69,13 @@ def _born(columns: dict[str, Array], revision: int) -> Array:
 
 def _partition(view: View, space_no: int, expected: PartitionView | None) -> Iterator[str]:
     running = view.partitions.get(space_no)
-    if expected is None:
-        yield "is in the index and not in the store"
-        return
-    born = _born(expected.columns, view.revision)
     everything = np.ones(0, bool) if running is None else _born(running.columns, ALIVE - 1)
     rows = int(np.count_nonzero(everything))
+    if expected is None:
+        if rows:  # all that was in it may have been removed
+            yield "is in the index and not in the store"
+        return
+    born = _born(expected.columns, view.revision)
     if rows != int(np.count_nonzero(born)):
         yield f"has {rows} rows, the store {int(np.count_nonzero(born))}"
         return
