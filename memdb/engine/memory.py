@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -65,6 +65,7 @@ class UserMemory:
         self._found: list[DamagedClip] = []
         self._listeners: dict[int, Callable[[int], None]] = {}
         self._changed = threading.Condition()
+        self._stale = False
         with environment.read() as txn:
             state = load_state(txn, user)
             self._quarantine = self._load(txn, state)
@@ -213,13 +214,29 @@ class UserMemory:
             return self._changed.wait_for(lambda: self.view.revision > revision, timeout_s)
 
     @property
-    def broken(self) -> bool:
-        """Whether the indexes fell behind the store, so that the user must be opened again."""
-        return self._commits.broken is not None
+    def to_be_opened_again(self) -> bool:
+        """Whether the next user of it must open it anew: what is in memory fell behind the store,
+        or damage was found that only an opening keeps apart.
+        """
+        return self._stale or self._commits.broken is not None
 
-    def break_off(self, why: str) -> None:
-        """Have the user opened again before it is used next; calls that run go on."""
-        self._commits.broken = self._commits.broken or why
+    def damage_found(self, places: Sequence[str]) -> None:
+        """Keep apart what was found damaged (table/key each) and is not kept apart already.
+
+        Heavy parts of clips at once; the rest when the user is next opened, which it must be then.
+        Calls that run go on: a write that is on its way is acknowledged.
+        """
+        view = self.view
+        known = {where for where, _ in view.quarantine.notes}
+        for place in places:
+            part = _heavy_part(place)
+            if part is None:
+                self._stale |= place not in known
+            elif part not in view.quarantine.versions:
+                error = DataLoss("a part is damaged", field=place)
+                view.note_damaged_version(*part, error)
+        if self._found:
+            self._keep_apart()
 
     def close(self) -> None:
         """Finish commits in flight and close."""
@@ -310,6 +327,20 @@ class UserMemory:
             self._quarantine,
             self._found,
         )
+
+
+def _heavy_part(place: str) -> tuple[int, int] | None:
+    """(clip number, birth) of short-term memory or a keyframe, None for any other place."""
+    table, _, digits = place.partition("/")
+    try:
+        key = bytes.fromhex(digits)
+        if table == Table.SHORT_MEMORY:
+            return schema.split_version_key(key)
+        if table == Table.KEYFRAMES:
+            return schema.split_keyframe_key(key)[:2]
+    except (ValueError, DataLoss):
+        return None  # the name of a file, or a key that is damaged itself
+    return None
 
 
 def _touches_texts(effects: Effects) -> bool:

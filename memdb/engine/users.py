@@ -7,7 +7,7 @@ import os
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +100,7 @@ class Users:
                 if self._closed:
                     # Closed since the first look: opening now would outlive the directory's lock.
                     raise Unavailable("the database is closed", reason="CLOSED")
-                if slot.memory is not None and slot.memory.broken:
+                if slot.memory is not None and slot.memory.to_be_opened_again:
                     slot.memory.close()
                     slot.memory = None
                 if slot.memory is None:
@@ -147,12 +147,15 @@ class Users:
                 slot.users -= 1
             self._drop_if_unused(user, slot)
 
-    def load_again(self, user: str) -> None:
-        """Have an open user opened again before it is used next: damage was found in its store."""
+    def damage_found(self, user: str, places: Sequence[str]) -> None:
+        """Damage was found in the store of a user: `UserMemory.damage_found` if it is open; else
+        its opening or a read will find it.
+        """
         with self._lock:
             slot = self._slots.get(user)
-            if slot is not None and slot.memory is not None:
-                slot.memory.break_off("damage was found")
+            memory = None if slot is None else slot.memory
+        if memory is not None:
+            memory.damage_found(places)
 
     def state(self, user: str) -> str:
         """``serving``, ``read-only`` after an I/O error, ``quarantined`` when it cannot be opened, or
@@ -177,7 +180,8 @@ class Users:
         """Whether `use` would give the user at once."""
         with self._lock:
             slot = self._slots.get(user)
-            return slot is not None and slot.memory is not None and not slot.memory.broken
+            memory = None if slot is None else slot.memory
+            return memory is not None and not memory.to_be_opened_again
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""

@@ -11,6 +11,7 @@ import pytest
 
 from memdb import Clip, DataLoss, Discrepancy, Keyframe, Utterance
 from memdb.clock import ManualClock
+from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.user import EmbeddedUser
@@ -234,3 +235,54 @@ def test_a_scrub_of_what_is_open_leads_to_quarantine(folder: Path, clock: Manual
         assert [item.where.split("/")[0] for item in report.damaged] == ["vectors"]
         assert [found.seq for found in user.clips()] == [0, 1, 2, 3, 5]
         assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
+@pytest.mark.parametrize("table", ["clips", "keyframes", "short_memory", "log", "texts"])
+def test_damage_that_is_known_does_not_open_a_user_again_in_every_round(
+    folder: Path, clock: ManualClock, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.user("alice").configure(text_space="cam")
+        db.user("alice").remember("with a feature", feature=vector(1))
+    change(path, table, 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.revision()
+        opened: list[str] = []
+        real = db._users._open
+
+        def counted(name: str, *, create: bool) -> UserMemory:
+            opened.append(name)
+            return real(name, create=create)
+
+        monkeypatch.setattr(db._users, "_open", counted)
+        for _ in range(4):
+            assert db.scrub(1 << 30).damaged
+            user.revision()
+        assert len(opened) <= 1
+        if table in ("clips", "keyframes", "short_memory"):
+            assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+            assert db.user_state("alice") == "damaged"
+
+
+def test_damage_found_between_a_commit_and_its_publication_refuses_no_write(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        with user.memory() as memory:
+            real = memory._commits.commit
+
+            def commit(group: Group, waiting: Callable[[], None]) -> None:
+                real(group, waiting)
+                db._users.damage_found("alice", ["vectors/00"])
+
+            monkeypatch.setattr(memory._commits, "commit", commit)
+        ack = user.stream("door").write(clip(6))
+        assert not ack.duplicate
+        with user.memory() as again:
+            assert again is not memory
+        assert [found.seq for found in user.clips()] == list(range(7))
+        assert db.verify().ok
