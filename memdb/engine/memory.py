@@ -176,7 +176,9 @@ class UserMemory:
     def _keep_apart(self) -> None:
         """Take what readers found into the quarantine, so that gaps tell it."""
         with self._changed:
-            found, self._found[:] = list(self._found), []
+            found: list[DamagedClip] = []
+            while self._found:  # readers add to it meanwhile
+                found.append(self._found.pop(0))
             self._quarantine = self._quarantine.with_more(found)
             self.view = replace(self.view, quarantine=self._quarantine)
 
@@ -248,7 +250,10 @@ class UserMemory:
         """Move the indexes and the view to a commit; by one thread at a time, in their order."""
         failpoints.hit("index.before")
         self._index(applied.effects, state)
-        self.view = self._published(state, texts=_touches_texts(applied.effects))
+        with self._changed:
+            # Readers replace the view as well, when they report damage; neither may undo the other.
+            assert state.revision > self.view.revision, "commits are shown in their order"
+            self.view = self._published(state, texts=_touches_texts(applied.effects))
         failpoints.hit("index.after")
         self._notify(state.revision)
 
