@@ -286,3 +286,41 @@ def test_damage_found_between_a_commit_and_its_publication_refuses_no_write(
             assert again is not memory
         assert [found.seq for found in user.clips()] == list(range(7))
         assert db.verify().ok
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_a_damaged_feature_of_a_fact_costs_that_fact_alone(
+    folder: Path, clock: ManualClock, how: str
+) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.configure(text_space="cam")
+        damaged = user.remember("the cat is grey", feature=vector(1))
+        whole = user.remember("the lamp is on", feature=vector(2))
+    change(path, "texts", 0, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert len(user.clips()) == 6
+        assert db.user_state("alice") == "damaged"
+        # Its words are whole, so it is served; what it means cannot be searched for.
+        assert [fact.text for fact in user.facts()][-2:] == ["the cat is grey", "the lamp is on"]
+        assert [hit.text for hit in user.recall("grey").hits] == ["the cat is grey"]
+        by_meaning = user.recall("nothing", feature=vector(2)).hits
+        assert [hit.text for hit in by_meaning if "semantic" in hit.arms] == ["the lamp is on"]
+        with user.memory() as memory:
+            (note,) = memory.view.quarantine.notes
+            assert note[0].startswith("texts/")
+        found = db.verify()
+        assert "texts" in {item.where.split("/")[0] for item in found.discrepancies}
+        assert {item.user for item in found.discrepancies} == {"alice"}
+        # It is whole again once it is said anew.
+        user.revise(damaged.id, text="the cat is white", feature=vector(1))
+        user.revise(whole.id, valid_to=2**61)
+        assert [hit.text for hit in user.recall("cat", feature=vector(1)).hits][:1] == [
+            "the cat is white"
+        ]
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert db.user("alice").recall("cat").hits[0].text == "the cat is white"
+        db.user("alice").forget(damaged.id)
+        assert len(db.user("alice").facts()) == 3
