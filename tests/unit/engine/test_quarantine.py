@@ -324,3 +324,34 @@ def test_a_damaged_feature_of_a_fact_costs_that_fact_alone(
         assert db.user("alice").recall("cat").hits[0].text == "the cat is white"
         db.user("alice").forget(damaged.id)
         assert len(db.user("alice").facts()) == 3
+
+
+@pytest.mark.parametrize("table", ["clips", "vectors", "keyframes", "facts"])
+def test_a_watch_goes_on_past_damage(folder: Path, clock: ManualClock, table: str) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        whole = db.user("alice").changes()
+    change(path, table, 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        seen = list(user.watch(follow=False))
+        assert [(one.revision, one.kind) for one in seen] == [
+            (one.revision, one.kind) for one in whole
+        ]
+        told = [one for one in seen if one.kind in ("clip", "fact")]
+        lost = [(one.revision, one.kind) for one in told if one.clip is None and one.fact is None]
+        kind = "fact" if table == "facts" else "clip"
+        assert lost == [[(one.revision, one.kind) for one in whole if one.kind == kind][1]]
+        if table != "facts":
+            assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
+def test_a_recall_goes_on_past_damage(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    change(path, "keyframes", 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert user.stream("door").gaps() == []
+        hits = user.recall("word0 word1 word2").hits
+        assert sorted(hit.text for hit in hits) == ["word0", "word2"]
+        assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
