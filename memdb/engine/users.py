@@ -225,13 +225,13 @@ class Users:
         """`_open`; what cannot be opened is not tried again until its file is another one."""
         stamp = _stamp(self._directory.user_path(user))
         if slot.failure is not None and slot.failure[1] == stamp:
-            raise slot.failure[0]
+            raise slot.failure[0].again()
         slot.failure = None
         try:
             with system_errors("user"):
                 return self._open(user, create=create)
         except DataLoss as error:
-            slot.failure = error, stamp
+            slot.failure = error.again(), stamp
             log.exception("a user cannot be opened", extra={"fields": {"user": user}})
             raise
 

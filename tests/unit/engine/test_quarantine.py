@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -355,3 +356,19 @@ def test_a_recall_goes_on_past_damage(folder: Path, clock: ManualClock) -> None:
         hits = user.recall("word0 word1 word2").hits
         assert sorted(hit.text for hit in hits) == ["word0", "word2"]
         assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
+def test_an_error_that_is_told_again_is_another_one(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    change(path, "meta", 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        errors: list[DataLoss] = []
+        for _ in range(20):
+            with pytest.raises(DataLoss) as told:
+                db.user("alice").clips()
+            errors.append(told.value)
+        assert len({id(error) for error in errors}) == len(errors)
+        said = {(str(e), e.reason, e.field, e.value, e.violations) for e in errors}
+        assert len(said) == 1
+        # The frames of all calls before would be kept alive by a traceback that grows.
+        assert len({len(list(traceback.walk_tb(e.__traceback__))) for e in errors[1:]}) == 1
