@@ -105,5 +105,5 @@ def _fact(txn: Transaction, view: View, fact_no: int, birth: int) -> Fact | None
         return load_fact(txn, view, fact_no, birth, birth)
     except DataLoss as error:
         fields = {"user": view.state.user, "fact": fact_no, "where": error.field}
-        log.error("a fact is damaged", extra={"fields": fields})
+        log.exception("a fact is damaged", extra={"fields": fields})
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_a_reader_that_reports_damage_does_not_take_the_view_back(
     door.write_many([clip(0), clip(1)])
     with user.memory() as memory:
         reporting, written = threading.Event(), threading.Event()
-        real = memory_module.replace
+        real = dataclasses.replace
 
         def slowly(view: View, **changes: Any) -> View:
             made = real(view, **changes)

@@ -372,3 +372,12 @@ def test_an_error_that_is_told_again_is_another_one(folder: Path, clock: ManualC
         assert len(said) == 1
         # The frames of all calls before would be kept alive by a traceback that grows.
         assert len({len(list(traceback.walk_tb(e.__traceback__))) for e in errors[1:]}) == 1
+
+
+def test_a_damaged_clip_does_not_make_a_page_shorter(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    change(path, "keyframes", 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        # A short page means to whoever pages, the server among them, that there is no more.
+        page = db.user("alice").clips(limit=3)
+        assert [found.seq for found in page] == [0, 2, 3]
