@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig
@@ -35,6 +35,8 @@ from memdb.types.ids import check_id
 from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
 from memdb.types.space import Space
+
+VERIFY_TRIES: Final = 20
 
 log = logging.getLogger("memdb.engine")
 
@@ -117,16 +119,28 @@ class EmbeddedDatabase:
         users = self._catalog.users()
         for user in users:
             try:
-                with self._users.use(user) as memory:
-                    user_clips, user_values, wrong = verify_user(memory.environment, memory.view)
+                user_clips, user_values, wrong = self._verified(user)
             except NotFound:
                 continue  # erased meanwhile
             except MemdbError as error:
+                self._check_open()
                 found.append(Discrepancy(user, "environment", str(error)))
                 continue
             clips, values = clips + user_clips, values + user_values
             found.extend(wrong)
         return Verification(len(users), clips, values, tuple(found))
+
+    def _verified(self, user: str) -> tuple[int, int, list[Discrepancy]]:
+        """`verify_user`, once more when the user was closed meanwhile: for an erasure, say."""
+        for _ in range(VERIFY_TRIES - 1):
+            try:
+                with self._users.use(user) as memory:
+                    return verify_user(memory)
+            except Unavailable as error:
+                if error.reason != "CLOSED" or self._closed:
+                    raise
+        with self._users.use(user) as memory:
+            return verify_user(memory)
 
     def scrub(self, bytes_max: int) -> ScrubReport:
         """Check the next ``bytes_max`` bytes of stored values, going around all users; one thread at

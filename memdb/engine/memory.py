@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -239,6 +240,10 @@ class UserMemory:
                 view.note_damaged_version(*part, error)
         if self._found:
             self._keep_apart()
+
+    def held_back(self) -> AbstractContextManager[None]:
+        """No commit for the length of the block: the view shows what the store holds."""
+        return self._writer.held_back()
 
     def close(self) -> None:
         """Finish commits in flight and close."""
