@@ -78,9 +78,7 @@ def sweep_user(
     return report
 
 
-def plan(
-    partition: PartitionView, stream_no: int, policy: Retention, clock_ns: int | None
-) -> Plan:
+def plan(partition: PartitionView, stream_no: int, policy: Retention, clock_ns: int | None) -> Plan:
     """What a policy takes of a stream at a time of the clock of retention; None: nothing has an age."""
     allowed = partition.allowed(Filter((stream_no,), sealed_only=True), None)
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)

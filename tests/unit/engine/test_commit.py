@@ -85,7 +85,9 @@ def test_a_reader_that_reports_damage_does_not_take_the_view_back(
             return made
 
         monkeypatch.setattr(memory_module, "replace", slowly)
-        damage = threading.Thread(target=memory.damage_found, args=(["keyframes/" + "0" * 39 + "1"],))
+        damage = threading.Thread(
+            target=memory.damage_found, args=(["keyframes/" + "0" * 39 + "1"],)
+        )
         memory.view.note_damaged_version(0, 1, DataLoss("damaged"))
         damage.start()
         assert reporting.wait(10)
