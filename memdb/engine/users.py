@@ -30,6 +30,9 @@ BARE_BYTES_MAX: Final = 64 << 20
 
 log = logging.getLogger("memdb.engine")
 
+CALLS_END_S: Final = 2.0
+"""How long calls on a user that must be closed may go on."""
+
 FILES_PER_USER: Final = 3
 """Descriptors of an open environment: its data, that again for synced writes, and its lock."""
 _FILES_SPARE: Final = 96
@@ -57,7 +60,9 @@ class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     memory: UserMemory | None = None
     users: int = 0
-    """Calls that work with `memory` now; such a slot is not evicted."""
+    """Calls that work with `memory` or wait for it; such a slot is not evicted."""
+    working: int = 0
+    """Calls that work with it and will end: who must close it waits for them."""
     failure: tuple[DataLoss, tuple[int, int]] | None = None
     """Why the user could not be opened, and the size and time of the file that was so."""
 
@@ -73,14 +78,19 @@ class Users:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
 
     @contextmanager
-    def use(self, user: str, *, create: bool = False) -> Iterator[UserMemory]:
+    def use(
+        self, user: str, *, create: bool = False, lasting: bool = False
+    ) -> Iterator[UserMemory]:
         """The user's memory for the length of a call.
+
+        lasting: it is kept open without being worked with, and may be closed all the same.
 
         Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true.
         """
@@ -101,13 +111,19 @@ class Users:
                     # Closed since the first look: opening now would outlive the directory's lock.
                     raise Unavailable("the database is closed", reason="CLOSED")
                 if slot.memory is not None and slot.memory.to_be_opened_again:
-                    slot.memory.close()
-                    slot.memory = None
+                    self._close_memory(slot)
                 if slot.memory is None:
                     slot.memory = self._open_once(slot, user, create=create)
                 # Kept here: an erasure may empty the slot before the call is done.
                 memory = slot.memory
-            yield memory
+                with self._lock:
+                    slot.working += not lasting
+            try:
+                yield memory
+            finally:
+                with self._lock:
+                    slot.working -= not lasting
+                    self._left.notify_all()
         finally:
             with self._lock:
                 slot.users -= 1
@@ -201,8 +217,7 @@ class Users:
         try:
             with slot.lock:
                 if slot.memory is not None:
-                    slot.memory.close()
-                    slot.memory = None
+                    self._close_memory(slot)
                 yield self._directory.user_path(user)
         finally:
             with self._lock:
@@ -220,6 +235,17 @@ class Users:
                 if slot.memory is not None:
                     slot.memory.close()
                     slot.memory = None
+
+    def _close_memory(self, slot: _Slot) -> None:
+        """Close an open user (under its slot's lock), once the calls that work with it have ended.
+
+        One that takes longer is told that the user was closed (`Unavailable`), and may ask again.
+        """
+        with self._lock:
+            self._left.wait_for(lambda: slot.working == 0, CALLS_END_S)
+        if slot.memory is not None:
+            slot.memory.close()
+            slot.memory = None
 
     def _open_once(self, slot: _Slot, user: str, *, create: bool) -> UserMemory:
         """`_open`; what cannot be opened is not tried again until its file is another one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -381,3 +383,48 @@ def test_a_damaged_clip_does_not_make_a_page_shorter(folder: Path, clock: Manual
         # A short page means to whoever pages, the server among them, that there is no more.
         page = db.user("alice").clips(limit=3)
         assert [found.seq for found in page] == [0, 2, 3]
+
+
+def test_calls_that_run_are_not_refused_when_a_user_is_opened_anew(
+    folder: Path, clock: ManualClock
+) -> None:
+    made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        door = user.stream("door")
+        stop = threading.Event()
+        errors: list[BaseException] = []
+        end = user.subscribe(lambda _: None)
+
+        def goes_on(work: Callable[[int], object]) -> None:
+            turn = 100
+            while not stop.is_set():
+                try:
+                    work(turn)
+                except BaseException as error:
+                    errors.append(error)
+                    return
+                turn += 1
+
+        works: list[Callable[[int], object]] = [
+            lambda turn: door.write(clip(turn)),
+            lambda _: user.clips(limit=20),
+            lambda _: user.ground(vector(1), limit=3),
+            lambda turn: user.put("turn", turn),
+        ]
+        threads = [threading.Thread(target=goes_on, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        seen = set()
+        for number in range(20):
+            db._users.damage_found("alice", [f"vectors/{number}"])
+            time.sleep(0.05)
+            with user.memory() as memory:
+                seen.add(id(memory))
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        end()
+        assert errors == []
+        assert len(seen) > 1
+        assert db.verify().ok
