@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 VALUE_TEXT_MAX = 120
 """Characters of an offending value that an error quotes; hostile values must not flood logs."""
@@ -85,6 +85,15 @@ class MemdbError(Exception):
         self.violations = tuple(violations)
         self.request_id: str | None = None
         """Id of the request that failed, set by the remote clients."""
+
+    def again(self) -> Self:
+        """Another error that says the same: raised once more, one error would keep the frames of
+        every call that it was raised in."""
+        other = type(self)(
+            self.message, reason=self.reason, field=self.field, violations=self.violations
+        )
+        other.value, other.request_id = self.value, self.request_id
+        return other
 
     def __str__(self) -> str:
         where = "" if self.field is None else f" (field {self.field}"

@@ -9,6 +9,7 @@ from memdb.engine.apply_stream import stream_of
 from memdb.engine.checks import check_feature
 from memdb.engine.effects import NewClip
 from memdb.engine.pyramid import PyramidDraft
+from memdb.engine.resend import is_coded_otherwise
 from memdb.errors import AlreadyExists, InvalidArgument
 from memdb.index.columns import ALIVE
 from memdb.index.text import Document
@@ -89,6 +90,9 @@ def write_clip(
         earlier = _same_content(txn, ledger, operation.content)
         if earlier is not None:
             return Ack(make_id(draft.id_key, IdKind.CLIP, ledger.clip_no), earlier, duplicate=True)
+        if ledger.sealed and is_coded_otherwise(txn, ledger.clip_no, ledger.birth, operation):
+            clip_id = make_id(draft.id_key, IdKind.CLIP, ledger.clip_no)
+            return Ack(clip_id, ledger.birth, duplicate=True)
         if ledger.sealed:
             raise AlreadyExists(
                 "this number holds a sealed clip with other content",

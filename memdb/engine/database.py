@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig
 from memdb.engine.backup import Backups
 from memdb.engine.erasure import erase_user
 from memdb.engine.retention import sweep_user
+from memdb.engine.retention_clock import RetentionClock
 from memdb.engine.scrub import Scrub, ScrubReport
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
 from memdb.errors import (
-    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     MemdbError,
@@ -34,6 +35,8 @@ from memdb.types.ids import check_id
 from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
 from memdb.types.space import Space
+
+VERIFY_TRIES: Final = 20
 
 log = logging.getLogger("memdb.engine")
 
@@ -72,6 +75,8 @@ class EmbeddedDatabase:
         self._users = Users(self._directory, self._catalog, self._config, self._clock)
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._scrub = Scrub(self._users, self._catalog)
+        self._retention_clock = RetentionClock(self._clock)
+        self._sweeping = threading.Lock()
         self._closed = False
         self._embed_texts = embed_texts
 
@@ -114,16 +119,28 @@ class EmbeddedDatabase:
         users = self._catalog.users()
         for user in users:
             try:
-                with self._users.use(user) as memory:
-                    user_clips, user_values, wrong = verify_user(memory.environment, memory.view)
+                user_clips, user_values, wrong = self._verified(user)
             except NotFound:
                 continue  # erased meanwhile
             except MemdbError as error:
+                self._check_open()
                 found.append(Discrepancy(user, "environment", str(error)))
                 continue
             clips, values = clips + user_clips, values + user_values
             found.extend(wrong)
         return Verification(len(users), clips, values, tuple(found))
+
+    def _verified(self, user: str) -> tuple[int, int, list[Discrepancy]]:
+        """`verify_user`, once more when the user was closed meanwhile: for an erasure, say."""
+        for _ in range(VERIFY_TRIES - 1):
+            try:
+                with self._users.use(user) as memory:
+                    return verify_user(memory)
+            except Unavailable as error:
+                if error.reason != "CLOSED" or self._closed:
+                    raise
+        with self._users.use(user) as memory:
+            return verify_user(memory)
 
     def scrub(self, bytes_max: int) -> ScrubReport:
         """Check the next ``bytes_max`` bytes of stored values, going around all users; one thread at
@@ -139,15 +156,20 @@ class EmbeddedDatabase:
 
     def sweep(self) -> SweepReport:
         self._check_open()
+        with self._sweeping:
+            return self._swept()
+
+    def _swept(self) -> SweepReport:
         report = SweepReport()
         history_s = self._config.open_history_s or None
         for user in self._catalog.users():
             try:
                 with self._users.use(user) as memory:
-                    report = report.plus(sweep_user(memory, self._clock.now_ns(), history_s))
+                    report = report.plus(sweep_user(memory, self._retention_clock, history_s))
             except NotFound:
                 continue  # erased meanwhile
-            except DataLoss:
+            except MemdbError:
+                self._check_open()  # closed meanwhile: nobody else can be swept either
                 log.exception("a user cannot be swept", extra={"fields": {"user": user}})
         return report
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -12,8 +14,13 @@ from memdb.errors import DataLoss, NotFound
 from memdb.index.partition import Filter
 from memdb.store import clips
 from memdb.store.environment import Transaction
+from memdb.store.records import LedgerRecord, unpack
+from memdb.store.schema import Table
 from memdb.types.clip import StoredClip
+from memdb.types.limits import TIME_NS_MAX, TIME_NS_MIN
 from memdb.types.tensor import EncodedTensor
+
+_CURSOR_START: Final = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
 def list_clips(
@@ -25,8 +32,8 @@ def list_clips(
     limit: int,
     page_bytes: int | None = None,
 ) -> list[StoredClip]:
-    """At most ``limit`` clips, by start time and number, after the clip with id ``after``; no more
-    once they have ``page_bytes``.
+    """At most ``limit`` clips, by start time and number, after the clip with that cursor or id; no
+    more once they have ``page_bytes``.
 
     Raises `NotFound` (``CLIP_NOT_FOUND``, field ``after``).
     """
@@ -41,14 +48,14 @@ def list_clips(
     start_ns, clip_no, birth = np.concatenate(found, axis=1).astype(np.int64)
     order = np.lexsort((clip_no, start_ns))
     if after is not None:
-        no, version = _version(txn, view, after, as_of, "after")
-        record = clips.get_record(txn, no, version)
-        assert record is not None, "a version that was found has a record"
-        later = (start_ns > record.start_ns) | ((start_ns == record.start_ns) & (clip_no > no))
+        after_ns, no = _place(txn, view, after, as_of)
+        later = (start_ns > after_ns) | ((start_ns == after_ns) & (clip_no > no))
         order = order[later[order]]
     page: list[StoredClip] = []
     size = 0
-    for row in order[:limit]:
+    for row in order:
+        if len(page) == limit:
+            break
         try:
             page.append(load_clip(txn, view.state, int(clip_no[row]), int(birth[row])))
         except DataLoss as error:
@@ -103,6 +110,41 @@ def get_short_memory(
             )
         tensors.append(tensor)
     return tensors
+
+
+def _place(txn: Transaction, view: View, after: str, as_of: int | None) -> tuple[int, int]:
+    """(start, clip number) behind a cursor or an id.
+
+    A cursor says its place itself: a clip that was removed since has one still.
+    """
+    start, colon, clip_id = after.rpartition(":")
+    no = clip_no_of(view.state, clip_id, "after")
+    if colon:
+        if not _CURSOR_START.fullmatch(start) or not TIME_NS_MIN <= int(start) <= TIME_NS_MAX:
+            raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field="after", value=after)
+        return int(start), no
+    found = clips.record_at(txn, no, view.revision if as_of is None else as_of)
+    if found is not None:
+        return found[1].start_ns, no
+    start_ns = _start_of_given_up(txn, no)
+    if start_ns is None:
+        raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field="after", value=after)
+    return start_ns, no
+
+
+def _start_of_given_up(txn: Transaction, clip_no: int) -> int | None:
+    """When a clip began that retention gave up; of one that was erased nobody knows.
+
+    Reads the ledger from its beginning: for the few who page by ids while a sweep is on.
+    """
+    for key, stored in txn.scan(Table.LEDGER):
+        try:
+            row = unpack(Table.LEDGER, key, stored, LedgerRecord)
+        except DataLoss:
+            continue  # of another number, as far as anyone can tell
+        if row.clip_no == clip_no:
+            return row.start_ns
+    return None
 
 
 def _version(

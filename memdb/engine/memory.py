@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -65,6 +66,7 @@ class UserMemory:
         self._found: list[DamagedClip] = []
         self._listeners: dict[int, Callable[[int], None]] = {}
         self._changed = threading.Condition()
+        self._stale = False
         with environment.read() as txn:
             state = load_state(txn, user)
             self._quarantine = self._load(txn, state)
@@ -175,7 +177,9 @@ class UserMemory:
     def _keep_apart(self) -> None:
         """Take what readers found into the quarantine, so that gaps tell it."""
         with self._changed:
-            found, self._found[:] = list(self._found), []
+            found: list[DamagedClip] = []
+            while self._found:  # readers add to it meanwhile
+                found.append(self._found.pop(0))
             self._quarantine = self._quarantine.with_more(found)
             self.view = replace(self.view, quarantine=self._quarantine)
 
@@ -185,6 +189,10 @@ class UserMemory:
         """The revision that ``as_of`` names, None for the view's own; see `memdb.engine.moments`."""
         now_ns = self._clock.now_ns()
         return moments.resolve(self.environment, view, as_of, min_revision, now_ns=now_ns)
+
+    def commit_time_before(self, view: View, time_ns: int) -> int | None:
+        """When the newest commit before a time was made; None when there was none."""
+        return moments.commit_time_before(self.environment, view, time_ns)
 
     def revision_at(self, view: View, time_ns: int) -> int:
         """The newest commit at or before a time."""
@@ -209,13 +217,33 @@ class UserMemory:
             return self._changed.wait_for(lambda: self.view.revision > revision, timeout_s)
 
     @property
-    def broken(self) -> bool:
-        """Whether the indexes fell behind the store, so that the user must be opened again."""
-        return self._commits.broken is not None
+    def to_be_opened_again(self) -> bool:
+        """Whether the next user of it must open it anew: what is in memory fell behind the store,
+        or damage was found that only an opening keeps apart.
+        """
+        return self._stale or self._commits.broken is not None
 
-    def break_off(self, why: str) -> None:
-        """Have the user opened again before it is used next; calls that run go on."""
-        self._commits.broken = self._commits.broken or why
+    def damage_found(self, places: Sequence[str]) -> None:
+        """Keep apart what was found damaged (table/key each) and is not kept apart already.
+
+        Heavy parts of clips at once; the rest when the user is next opened, which it must be then.
+        Calls that run go on: a write that is on its way is acknowledged.
+        """
+        view = self.view
+        known = {where for where, _ in view.quarantine.notes}
+        for place in places:
+            part = _heavy_part(place)
+            if part is None:
+                self._stale |= place not in known
+            elif part not in view.quarantine.versions:
+                error = DataLoss("a part is damaged", field=place)
+                view.note_damaged_version(*part, error)
+        if self._found:
+            self._keep_apart()
+
+    def held_back(self) -> AbstractContextManager[None]:
+        """No commit for the length of the block: the view shows what the store holds."""
+        return self._writer.held_back()
 
     def close(self) -> None:
         """Finish commits in flight and close."""
@@ -227,7 +255,10 @@ class UserMemory:
         """Move the indexes and the view to a commit; by one thread at a time, in their order."""
         failpoints.hit("index.before")
         self._index(applied.effects, state)
-        self.view = self._published(state, texts=_touches_texts(applied.effects))
+        with self._changed:
+            # Readers replace the view as well, when they report damage; neither may undo the other.
+            assert state.revision > self.view.revision, "commits are shown in their order"
+            self.view = self._published(state, texts=_touches_texts(applied.effects))
         failpoints.hit("index.after")
         self._notify(state.revision)
 
@@ -306,6 +337,20 @@ class UserMemory:
             self._quarantine,
             self._found,
         )
+
+
+def _heavy_part(place: str) -> tuple[int, int] | None:
+    """(clip number, birth) of short-term memory or a keyframe, None for any other place."""
+    table, _, digits = place.partition("/")
+    try:
+        key = bytes.fromhex(digits)
+        if table == Table.SHORT_MEMORY:
+            return schema.split_version_key(key)
+        if table == Table.KEYFRAMES:
+            return schema.split_keyframe_key(key)[:2]
+    except (ValueError, DataLoss):
+        return None  # the name of a file, or a key that is damaged itself
+    return None
 
 
 def _touches_texts(effects: Effects) -> bool:

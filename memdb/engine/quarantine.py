@@ -3,7 +3,8 @@
 A damaged value costs one clip: it is left out of the indexes, told in the gaps of whoever asks about its
 stream and time, and refused by name to whoever wants it or sends its number again.  A version of a
 clip stands under the same key in two tables, so an entry whose key was damaged shows as one that
-lacks its twin.  Other tables have no twin: where one of their entries is damaged, the table is
+lacks its twin.  A fact whose text's feature is damaged stays, since its words are whole, and is found by
+them alone.  Other tables have no twin: where one of their entries is damaged, the table is
 *suspect*, and what it says of anything may be wrong, so those calls are refused and all others go on.
 
 What everything else hangs on (counters, spaces, streams, policies) cannot be left out: damage there
@@ -13,14 +14,14 @@ keeps the one user closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from memdb.errors import DataLoss
 from memdb.store import schema
 from memdb.store.envelope import Kind, unseal
 from memdb.store.environment import Transaction
-from memdb.store.records import ClipRecord, LedgerRecord, unpack
+from memdb.store.records import ClipRecord, FactRecord, LedgerRecord, unpack
 from memdb.store.rows import Row, unpack_row
 from memdb.store.schema import Table
 from memdb.types.stream import Gap
@@ -74,6 +75,9 @@ class Quarantine:
     """Numbers that must not be written: what they hold cannot be told."""
     suspect: frozenset[Table] = frozenset()
     """Tables whose look-ups cannot be trusted."""
+    facts: frozenset[Version] = frozenset()
+    """Versions of facts, (number, birth), that are whole but for what they were found by: their
+    text's feature."""
     notes: tuple[tuple[str, str], ...] = field(default=())
     """(where, what) of everything that was found."""
 
@@ -86,12 +90,12 @@ class Quarantine:
         """What was known, and clips that were found since."""
         known = set(self.clips)
         new = [clip for clip in dict.fromkeys(found) if clip not in known]
-        return Quarantine(
-            self.versions | {(clip.clip_no, clip.birth) for clip in new},
-            (*self.clips, *new),
-            self.numbers | {(clip.stream_no, clip.epoch, clip.seq) for clip in new},
-            self.suspect,
-            (*self.notes, *((f"clips/{clip.clip_no}", "found by a read") for clip in new)),
+        return replace(
+            self,
+            versions=self.versions | {(clip.clip_no, clip.birth) for clip in new},
+            clips=(*self.clips, *new),
+            numbers=self.numbers | {(clip.stream_no, clip.epoch, clip.seq) for clip in new},
+            notes=(*self.notes, *((f"clips/{clip.clip_no}", "found by a read") for clip in new)),
         )
 
     def check(self, *tables: Table) -> None:
@@ -168,6 +172,7 @@ def inspect(txn: Transaction) -> Quarantine:
         if row is not None and ledger.get((row.stream_no, row.epoch, row.seq)) is None:
             numbers.add((row.stream_no, row.epoch, row.seq))
     numbers |= {(clip.stream_no, clip.epoch, clip.seq) for clip in found}
+    facts = frozenset(_facts_without_features(txn, notes))
     suspect: set[Table] = set()
     for table, kind in _SUSPECTS.items():
         before = len(notes)
@@ -176,7 +181,12 @@ def inspect(txn: Transaction) -> Quarantine:
         if len(notes) > before:
             suspect.add(table)
     return Quarantine(
-        frozenset(damaged), tuple(found), frozenset(numbers), frozenset(suspect), tuple(notes)
+        frozenset(damaged),
+        tuple(found),
+        frozenset(numbers),
+        frozenset(suspect),
+        facts,
+        tuple(notes),
     )
 
 
@@ -219,12 +229,31 @@ def _without_features(
             continue
         for index in range(len(record.transcript)):
             key = schema.text_key(record.text_space_no, schema.UTTERANCE, clip_no, index, birth)
-            stored = txn.get(Table.TEXTS, key)
-            if stored is None:
-                notes.append((f"texts/{key.hex()}", "a text's feature is missing"))
-            elif _noted(notes, Table.TEXTS, key, lambda: unpack_row(Table.TEXTS, key, stored)):  # noqa: B023
-                continue
-            yield clip_no, birth
+            if not _has_feature(txn, key, notes):
+                yield clip_no, birth
+
+
+def _facts_without_features(txn: Transaction, notes: list[tuple[str, str]]) -> Iterator[Version]:
+    """Versions of facts that came with a feature which is damaged or missing."""
+    for key, stored in txn.scan(Table.FACTS):
+        try:
+            fact_no, birth = schema.split_version_key(key)
+            record = unpack(Table.FACTS, key, stored, FactRecord)
+        except DataLoss:
+            continue  # makes the table suspect, see `inspect`
+        if record.text_space_no is not None:
+            text_key = schema.text_key(record.text_space_no, schema.FACT, fact_no, 0, birth)
+            if not _has_feature(txn, text_key, notes):
+                yield fact_no, birth
+
+
+def _has_feature(txn: Transaction, key: bytes, notes: list[tuple[str, str]]) -> bool:
+    """Whether the feature under a key is there and whole; noted where it is not."""
+    stored = txn.get(Table.TEXTS, key)
+    if stored is None:
+        notes.append((f"texts/{key.hex()}", "a text's feature is missing"))
+        return False
+    return _noted(notes, Table.TEXTS, key, lambda: unpack_row(Table.TEXTS, key, stored)) is not None
 
 
 def _noted(

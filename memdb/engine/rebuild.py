@@ -255,7 +255,7 @@ def load_texts(txn: Transaction, quarantine: Quarantine = NOTHING_DAMAGED) -> Te
 
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
-    facts = [] if Table.FACTS in quarantine.suspect else list(_facts(txn))
+    facts = [] if Table.FACTS in quarantine.suspect else list(_facts(txn, quarantine))
     documents = sorted(
         [*_utterances(txn, quarantine), *facts],
         key=lambda document: (document.birth, document.kind, document.no),
@@ -314,14 +314,16 @@ def _utterances(txn: Transaction, quarantine: Quarantine) -> list[Document]:
     return documents
 
 
-def _facts(txn: Transaction) -> list[Document]:
+def _facts(txn: Transaction, quarantine: Quarantine) -> list[Document]:
     documents: list[Document] = []
     for key, stored in txn.scan(Table.FACTS):
         fact_no, birth = schema.split_version_key(key)
         if documents and documents[-1].no == fact_no:
             documents[-1] = _ended(documents[-1], birth)
         record = unpack(Table.FACTS, key, stored, FactRecord)
-        feature = _feature(txn, record.text_space_no, schema.FACT, fact_no, 0, birth)
+        feature = None
+        if (fact_no, birth) not in quarantine.facts:
+            feature = _feature(txn, record.text_space_no, schema.FACT, fact_no, 0, birth)
         documents.append(
             Document(
                 schema.FACT,

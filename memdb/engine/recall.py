@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memdb.engine.hydrate import load_clip
 from memdb.engine.view import View
-from memdb.errors import FailedPrecondition
+from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.text import Match
 from memdb.store import facts, schema
 from memdb.store.environment import Environment, Transaction
@@ -41,7 +41,12 @@ def recall(
 
 def _hit(txn: Transaction, view: View, match: Match, revision: int) -> RecallHit | None:
     if match.kind == schema.UTTERANCE:
-        clip = load_clip(txn, view.state, match.no, match.birth)
+        try:
+            clip = load_clip(txn, view.state, match.no, match.birth)
+        except DataLoss as error:
+            # Told by the gaps of its stream from now on; the other hits are whole.
+            view.note_damaged_version(match.no, match.birth, error)
+            return None
         return RecallHit(
             "utterance", match.score, match.arms, utterance=clip.transcript[match.index], clip=clip
         )

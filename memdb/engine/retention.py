@@ -1,14 +1,13 @@
 """What a sweep gives up, by the policies of a user's streams.
 
-Times are compared with a clock of retention, which follows the wall clock but never jumps: it
-begins at the newest commit and goes forward by at most `ADVANCE_MAX_NS` with each sweep.  A clock
-that is set ten years ahead therefore takes nothing more than a day would, and one that is set back
-takes nothing.  Beside that, age takes at most `SHARE_MAX` of a stream's clips in one sweep, so that
-a policy set by mistake can be seen and taken back.
+Ages are compared with the clock of retention (`memdb.engine.retention_clock`), which a wall clock
+that is set wrong does not take along.  Beside that, age takes at most `SHARE_MAX` of a stream's
+clips in one sweep, so that a policy set by mistake can be seen and taken back.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,7 @@ import numpy as np
 from memdb.engine import removal
 from memdb.engine.applied import Removed
 from memdb.engine.memory import UserMemory
-from memdb.engine.state import UserState
+from memdb.engine.retention_clock import DOWNTIME_MAX_NS, RetentionClock
 from memdb.index.columns import ALIVE
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.records import SnapshotRecord, unpack
@@ -26,13 +25,13 @@ from memdb.types.arrays import Array
 from memdb.types.operation import CollectVersions, MarkSweep, RemoveClips, ThinClips
 from memdb.types.retention import Retention, SweepReport
 
-ADVANCE_MAX_NS: Final = 25 * 3600 * 10**9
-"""A day and an hour: a sweep a day keeps up with the clock."""
 SHARE_MAX: Final = 0.25
 CLIPS_MIN: Final = 256
 """Clips that age may take of a stream in one sweep, however few it has."""
 _MARK_STEP_NS: Final = 60 * 10**9
 """The clock of retention is written when it has moved by this much."""
+
+log = logging.getLogger("memdb.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +43,43 @@ class Plan:
     remove: list[int]
 
 
-def sweep_user(memory: UserMemory, now_ns: int, history_s: int | None) -> SweepReport:
+def sweep_user(
+    memory: UserMemory, retention_clock: RetentionClock, history_s: int | None
+) -> SweepReport:
     """Give up what the policies of one user say.
 
     history_s: how long superseded versions of open clips are kept for `as_of`; None for ever.
     """
     view = memory.view
-    clock_ns = clock(view.state, now_ns)
     report = SweepReport()
+    if not view.state.retention and history_s is None:
+        return report
+    reading = retention_clock.read(memory, view)
+    if reading is None:
+        log.warning("the wall clock is behind", extra={"fields": {"user": view.state.user}})
+    elif reading.lag_ns > DOWNTIME_MAX_NS:
+        fields = {"user": view.state.user, "by_s": reading.lag_ns // 10**9}
+        log.warning("the wall clock is ahead of what can be believed", extra={"fields": fields})
+    aged_ns = None if reading is None else reading.aged_ns
     for stream in view.state.streams.values():
         policy = view.state.retention.get(stream.no)
         partition = view.partitions.get(stream.space_no)
         if policy is None or policy.hold or partition is None:
             continue
-        report = report.plus(_carried_out(memory, plan(partition, stream.no, policy, clock_ns)))
+        report = report.plus(_carried_out(memory, plan(partition, stream.no, policy, aged_ns)))
+    if reading is None:
+        return report
     if history_s is not None:
-        report = report.plus(_collect(memory, clock_ns - history_s * 10**9))
+        report = report.plus(_collect(memory, reading.clock_ns - history_s * 10**9))
     mark = view.state.sweep_ns
-    if (view.state.retention or history_s is not None) and (
-        mark is None or clock_ns - mark >= _MARK_STEP_NS
-    ):
-        removal.one(memory.write([MarkSweep(clock_ns)]))
+    if reading.agrees if mark is None else reading.clock_ns - mark >= _MARK_STEP_NS:
+        removal.one(memory.write([MarkSweep(reading.clock_ns)]))
+        retention_clock.moved(view.state.user, reading)
     return report
 
 
-def clock(state: UserState, now_ns: int) -> int:
-    """The clock of retention at a sweep."""
-    mark = state.counters.time_ns if state.sweep_ns is None else state.sweep_ns
-    return max(mark, min(now_ns, mark + ADVANCE_MAX_NS))
-
-
-def plan(partition: PartitionView, stream_no: int, policy: Retention, clock_ns: int) -> Plan:
-    """What a policy takes of a stream at a time of the clock of retention."""
+def plan(partition: PartitionView, stream_no: int, policy: Retention, clock_ns: int | None) -> Plan:
+    """What a policy takes of a stream at a time of the clock of retention; None: nothing has an age."""
     allowed = partition.allowed(Filter((stream_no,), sealed_only=True), None)
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
     column = partition.columns
@@ -106,8 +110,8 @@ def plan(partition: PartitionView, stream_no: int, policy: Retention, clock_ns: 
     )
 
 
-def _aged(ends: Array, age_s: int | None, clock_ns: int) -> Array:
-    if age_s is None:
+def _aged(ends: Array, age_s: int | None, clock_ns: int | None) -> Array:
+    if age_s is None or clock_ns is None:
         return np.zeros(len(ends), bool)
     return np.asarray(ends <= clock_ns - age_s * 10**9)
 

@@ -2,8 +2,8 @@
 
 Bits rot where nobody reads.  A scrub walks all tables of all users, over and over, at a stated rate, and
 checks what a read would check.  It holds no transaction longer than one page of entries, opens no
-index and closes no user to make room.  What it finds is logged, reported, and kept apart the next
-time the user is loaded, which for an open user is now.
+index and closes no user to make room.  What it finds is logged and reported in every round, and kept
+apart: parts of clips at once, the rest by opening the user anew, which happens once.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Scrub:
         self._user = ""
         self._table = 0
         self._after = b""
+        self._seen: set[tuple[str, str]] = set()
+        """Damage that was found, (user, where) each."""
 
     def step(self, bytes_max: int) -> ScrubReport:
         """Go on for about ``bytes_max`` bytes, at most once around."""
@@ -86,8 +88,19 @@ class Scrub:
                         "fields": {"user": found.user, "where": found.where, "what": found.what}
                     },
                 )
-            if len(report.damaged) > before:
-                self._users.load_again(self._user)
+            new = [found.where for found in report.damaged[before:] if self._is_new(found)]
+            if new:
+                self._users.damage_found(self._user, new)
+        return True
+
+    def _is_new(self, found: Discrepancy) -> bool:
+        """Whether this process sees the damage for the first time; what was done about it then is not
+        done again in every round.
+        """
+        place = found.user, found.where
+        if place in self._seen:
+            return False
+        self._seen.add(place)
         return True
 
     def _page(self, txn: Transaction, report: ScrubReport, bytes_max: int) -> None:

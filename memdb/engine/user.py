@@ -511,7 +511,7 @@ class EmbeddedUser:
 
         The user is kept open meanwhile.
         """
-        use = self._users.use(self._id)
+        use = self._users.use(self._id, lasting=True)
         memory = use.__enter__()
         unsubscribe = memory.subscribe(callback)
 

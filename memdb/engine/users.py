@@ -7,7 +7,7 @@ import os
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,9 @@ BARE_BYTES_MAX: Final = 64 << 20
 """Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
 
 log = logging.getLogger("memdb.engine")
+
+CALLS_END_S: Final = 2.0
+"""How long calls on a user that must be closed may go on."""
 
 FILES_PER_USER: Final = 3
 """Descriptors of an open environment: its data, that again for synced writes, and its lock."""
@@ -57,7 +60,9 @@ class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     memory: UserMemory | None = None
     users: int = 0
-    """Calls that work with `memory` now; such a slot is not evicted."""
+    """Calls that work with `memory` or wait for it; such a slot is not evicted."""
+    working: int = 0
+    """Calls that work with it and will end: who must close it waits for them."""
     failure: tuple[DataLoss, tuple[int, int]] | None = None
     """Why the user could not be opened, and the size and time of the file that was so."""
 
@@ -73,14 +78,19 @@ class Users:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
 
     @contextmanager
-    def use(self, user: str, *, create: bool = False) -> Iterator[UserMemory]:
+    def use(
+        self, user: str, *, create: bool = False, lasting: bool = False
+    ) -> Iterator[UserMemory]:
         """The user's memory for the length of a call.
+
+        lasting: it is kept open without being worked with, and may be closed all the same.
 
         Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true.
         """
@@ -100,14 +110,20 @@ class Users:
                 if self._closed:
                     # Closed since the first look: opening now would outlive the directory's lock.
                     raise Unavailable("the database is closed", reason="CLOSED")
-                if slot.memory is not None and slot.memory.broken:
-                    slot.memory.close()
-                    slot.memory = None
+                if slot.memory is not None and slot.memory.to_be_opened_again:
+                    self._close_memory(slot)
                 if slot.memory is None:
                     slot.memory = self._open_once(slot, user, create=create)
                 # Kept here: an erasure may empty the slot before the call is done.
                 memory = slot.memory
-            yield memory
+                with self._lock:
+                    slot.working += not lasting
+            try:
+                yield memory
+            finally:
+                with self._lock:
+                    slot.working -= not lasting
+                    self._left.notify_all()
         finally:
             with self._lock:
                 slot.users -= 1
@@ -147,12 +163,15 @@ class Users:
                 slot.users -= 1
             self._drop_if_unused(user, slot)
 
-    def load_again(self, user: str) -> None:
-        """Have an open user opened again before it is used next: damage was found in its store."""
+    def damage_found(self, user: str, places: Sequence[str]) -> None:
+        """Damage was found in the store of a user: `UserMemory.damage_found` if it is open; else
+        its opening or a read will find it.
+        """
         with self._lock:
             slot = self._slots.get(user)
-            if slot is not None and slot.memory is not None:
-                slot.memory.break_off("damage was found")
+            memory = None if slot is None else slot.memory
+        if memory is not None:
+            memory.damage_found(places)
 
     def state(self, user: str) -> str:
         """``serving``, ``read-only`` after an I/O error, ``quarantined`` when it cannot be opened, or
@@ -177,7 +196,8 @@ class Users:
         """Whether `use` would give the user at once."""
         with self._lock:
             slot = self._slots.get(user)
-            return slot is not None and slot.memory is not None and not slot.memory.broken
+            memory = None if slot is None else slot.memory
+            return memory is not None and not memory.to_be_opened_again
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""
@@ -197,8 +217,7 @@ class Users:
         try:
             with slot.lock:
                 if slot.memory is not None:
-                    slot.memory.close()
-                    slot.memory = None
+                    self._close_memory(slot)
                 yield self._directory.user_path(user)
         finally:
             with self._lock:
@@ -217,17 +236,28 @@ class Users:
                     slot.memory.close()
                     slot.memory = None
 
+    def _close_memory(self, slot: _Slot) -> None:
+        """Close an open user (under its slot's lock), once the calls that work with it have ended.
+
+        One that takes longer is told that the user was closed (`Unavailable`), and may ask again.
+        """
+        with self._lock:
+            self._left.wait_for(lambda: slot.working == 0, CALLS_END_S)
+        if slot.memory is not None:
+            slot.memory.close()
+            slot.memory = None
+
     def _open_once(self, slot: _Slot, user: str, *, create: bool) -> UserMemory:
         """`_open`; what cannot be opened is not tried again until its file is another one."""
         stamp = _stamp(self._directory.user_path(user))
         if slot.failure is not None and slot.failure[1] == stamp:
-            raise slot.failure[0]
+            raise slot.failure[0].again()
         slot.failure = None
         try:
             with system_errors("user"):
                 return self._open(user, create=create)
         except DataLoss as error:
-            slot.failure = error, stamp
+            slot.failure = error.again(), stamp
             log.exception("a user cannot be opened", extra={"fields": {"user": user}})
             raise
 

@@ -8,26 +8,36 @@ from collections.abc import Iterator
 import numpy as np
 
 from memdb.engine.long_term import Buckets, stored_buckets, summed_buckets
+from memdb.engine.memory import UserMemory
 from memdb.engine.rebuild import load_partitions, load_state, load_texts
 from memdb.engine.view import View
 from memdb.errors import MemdbError
 from memdb.index.columns import ALIVE
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Transaction
 from memdb.store.verify import check_tables
 from memdb.types.arrays import Array
 from memdb.types.change import Discrepancy
 
 
-def verify_user(environment: Environment, view: View) -> tuple[int, int, list[Discrepancy]]:
-    """(clips, values checked, discrepancies) of one open user, as of one read transaction."""
+def verify_user(memory: UserMemory) -> tuple[int, int, list[Discrepancy]]:
+    """(clips, values checked, discrepancies) of one open user; writes go on.
+
+    The tables are looked at in one read transaction.  Against them what runs is compared, which a
+    commit that is not shown yet may make look wrong: a difference is looked for once more with
+    commits held back, and only then told.
+    """
+    view = memory.view
     user = view.state.user
-    with environment.read() as txn:
+    with memory.environment.read() as txn:
         report = check_tables(txn, user)
-        found = list(report.discrepancies)
-        if not found:
-            found.extend(Discrepancy(user, *what) for what in _differences(txn, view))
+        if report.discrepancies:
+            return report.clips, report.values, list(report.discrepancies)
+        if next(_differences(txn, view), None) is None:
+            return report.clips, report.values, []
+    with memory.held_back(), memory.environment.read() as txn:
+        found = [Discrepancy(user, *what) for what in _differences(txn, memory.view)]
     return report.clips, report.values, found
 
 
@@ -69,12 +79,13 @@ def _born(columns: dict[str, Array], revision: int) -> Array:
 
 def _partition(view: View, space_no: int, expected: PartitionView | None) -> Iterator[str]:
     running = view.partitions.get(space_no)
-    if expected is None:
-        yield "is in the index and not in the store"
-        return
-    born = _born(expected.columns, view.revision)
     everything = np.ones(0, bool) if running is None else _born(running.columns, ALIVE - 1)
     rows = int(np.count_nonzero(everything))
+    if expected is None:
+        if rows:  # all that was in it may have been removed
+            yield "is in the index and not in the store"
+        return
+    born = _born(expected.columns, view.revision)
     if rows != int(np.count_nonzero(born)):
         yield f"has {rows} rows, the store {int(np.count_nonzero(born))}"
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from memdb.engine.hydrate import clip_bytes, load_clip
 from memdb.engine.recall import load_fact
 from memdb.engine.view import View
@@ -11,8 +13,12 @@ from memdb.store.environment import Environment, Transaction
 from memdb.store.records import LogEntry, LogRecord, unpack
 from memdb.store.schema import Table
 from memdb.types.change import Change
+from memdb.types.clip import StoredClip
+from memdb.types.fact import Fact
 from memdb.types.snapshot import Snapshot
 from memdb.types.stream import StreamInfo
+
+log = logging.getLogger("memdb.engine")
 
 
 def changes(
@@ -59,21 +65,11 @@ def _change(
     state = view.state
     match entry.kind:
         case "clip":
-            # None when the clip, or this version of it, was removed since.
-            removed = clips.get_record(txn, entry.no, revision) is None and not view.holds(
-                entry.no, revision
-            )
-            clip = None if removed else load_clip(txn, state, entry.no, revision)
+            clip = _clip(txn, view, entry.no, revision)
             return Change(revision, index, time_ns, "clip", clip=clip)
         case "fact":
-            # None when the fact was forgotten since.
-            return Change(
-                revision,
-                index,
-                time_ns,
-                "fact",
-                fact=load_fact(txn, view, entry.no, revision, revision),
-            )
+            fact = _fact(txn, view, entry.no, revision)
+            return Change(revision, index, time_ns, "fact", fact=fact)
         case "stream":
             name = state.stream_names.get(entry.no)
             if name is None:  # removed since
@@ -86,3 +82,28 @@ def _change(
             return Change(revision, index, time_ns, "snapshot", snapshot=snapshot)
         case kind:
             return Change(revision, index, time_ns, kind, key=entry.name)
+
+
+def _clip(txn: Transaction, view: View, clip_no: int, birth: int) -> StoredClip | None:
+    """A version of a clip, None when it was removed since.
+
+    None as well when it is damaged, which the gaps of its stream tell from now on: what comes after
+    it must not be kept from whoever watches.
+    """
+    try:
+        if clips.get_record(txn, clip_no, birth) is None and not view.holds(clip_no, birth):
+            return None
+        return load_clip(txn, view.state, clip_no, birth)
+    except DataLoss as error:
+        view.note_damaged_version(clip_no, birth, error)
+        return None
+
+
+def _fact(txn: Transaction, view: View, fact_no: int, birth: int) -> Fact | None:
+    """A version of a fact, None when it was forgotten since or is damaged."""
+    try:
+        return load_fact(txn, view, fact_no, birth, birth)
+    except DataLoss as error:
+        fields = {"user": view.state.user, "fact": fact_no, "where": error.field}
+        log.exception("a fact is damaged", extra={"fields": fields})
+        return None

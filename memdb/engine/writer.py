@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -124,6 +125,8 @@ class Writer:
         self._next: threading.Event | None = None
         """Of the group that waits for the disk: set once it is there."""
         self._closed = False
+        self._held = 0
+        """Who holds commits back now."""
 
     def write(
         self, operations: list[Operation], queued: Callable[[], None] | None = None
@@ -165,6 +168,29 @@ class Writer:
             self._closed = True
             while self._leader is not None or self._groups:
                 self._changed.wait()
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """No commit for the length of the block, those on their way being settled: what readers see
+        is what the store holds.  Writes wait.
+        """
+        with self._lock:
+            self._held += 1
+            try:
+                while self._groups:
+                    self._changed.wait()
+            except BaseException:
+                self._let_go()
+                raise
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._held -= 1
+        self._changed.notify_all()
 
     def _enqueue(self, submission: _Submission) -> None:
         with self._lock:
@@ -212,6 +238,8 @@ class Writer:
         """Take the next group through the steps; leadership is handed over on the way."""
         group: list[tuple[_Submission, Operation]] = []
         with self._lock:
+            while self._held:
+                self._changed.wait()
             self._groups += 1
         try:
             self._take_through(leader, group)

@@ -193,7 +193,7 @@ def _clips(user: User, stream: str, revision: int, tensors: _Tensors) -> Iterato
                 yield _clip_row(clip, tensors, has_short=True)
                 continue
             yield _clip_row(clip, tensors, has_short=False)
-        after = page[-1].id
+        after = page[-1].cursor
 
 
 def _clip_row(clip: StoredClip, tensors: _Tensors, *, has_short: bool) -> dict[str, Any]:

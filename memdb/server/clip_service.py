@@ -92,7 +92,7 @@ class ClipService:
             if len(page) < arguments["limit"] and sum(map(clip_bytes, page)) < PAGE_BYTES:
                 return
             remaining -= len(page)
-            arguments["after"] = page[-1].id
+            arguments["after"] = page[-1].cursor
 
     def get_short_memory(
         self, request: pb.GetShortMemoryRequest

@@ -2,7 +2,8 @@
 
 xxh3_128 over the msgpack of everything the sender chose, with the tensors by their bytes.
 Transcript features are left out: they are derived from the transcript, and a re-computation may
-differ in the last bit.
+differ in the last bit.  Short-term memory counts as it is coded; see `memdb.engine.resend` for the same
+elements in other bytes.
 """
 
 from __future__ import annotations

@@ -159,6 +159,12 @@ def keyframe_key(clip_no: int, birth: int, index: int) -> bytes:
     return _KEYFRAME.pack(clip_no, birth, index)
 
 
+def split_keyframe_key(key: bytes) -> tuple[int, int, int]:
+    """(clip_no, birth, index) of a `keyframe_key`."""
+    clip_no, birth, index = _split(_KEYFRAME, key)
+    return clip_no, birth, index
+
+
 def text_key(space_no: int, kind: int, no: int, index: int, birth: int) -> bytes:
     """Key of table ``texts``."""
     return _TEXT.pack(space_no, kind, no, index, birth)

@@ -13,7 +13,7 @@ from memdb.types.stream import StreamInfo
 @dataclass(frozen=True, slots=True)
 class Change:
     """One operation of one commit.  The field that ``kind`` names is set, and no other; a fact, clip
-    or stream that was forgotten or removed since is None.
+    or stream that was forgotten or removed since is None, and so is a clip or fact that is damaged.
     """
 
     revision: int

@@ -261,6 +261,11 @@ class StoredClip(Clip):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
 
+    @property
+    def cursor(self) -> str:
+        """Its place in a listing, for ``clips(after=...)``: it holds also when the clip is gone."""
+        return f"{self.start_ns}:{self.id}"
+
 
 _CLIP_FIELDS = tuple(item.name for item in fields(Clip))
 

@@ -206,8 +206,10 @@ class User(Protocol):
         after: str | None = None,
         min_revision: int | None = None,
     ) -> list[StoredClip]:
-        """Clips overlapping the range, by start time; ``after`` is the id of the last clip of the
-        page before.
+        """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
+        clip of the page before.
+
+        Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         """
         ...
 

@@ -318,7 +318,9 @@ class ListClipsRequest(_message.Message):
     limit: _builtins.int
     """At most so many."""
     after: _builtins.str
-    """Id of the last clip of the page before."""
+    """Of the last clip of the page before: start_ns, a colon, and its id, which holds its place also when
+    the clip is gone. Its id alone serves until the clip is erased.
+    """
     min_revision: _builtins.int
     """Answer only when this commit is reached."""
     @_builtins.property

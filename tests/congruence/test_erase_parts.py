@@ -155,3 +155,35 @@ def test_a_policy_is_checked(name: str, value: object) -> None:
     with pytest.raises(InvalidArgument) as refused:
         Retention(**{name: value})  # type: ignore[arg-type]
     assert refused.value.field == f"retention.{name}"
+
+
+@pytest.mark.parametrize("how", ["erased", "given up"])
+def test_a_page_goes_on_where_the_one_before_ended_though_its_last_clip_is_gone(
+    db: Database, user: User, door: Stream, how: str
+) -> None:
+    acks = [door.write(clip(seq)) for seq in range(6)]
+    first = user.clips(limit=3)
+    assert [found.seq for found in first] == [0, 1, 2]
+    if how == "erased":
+        user.erase_clips([acks[1].clip_id, acks[2].clip_id, acks[3].clip_id])
+    else:
+        door.set_retention(Retention(max_clips=2))
+        assert db.sweep().clips == 4
+    assert [found.seq for found in user.clips(limit=3, after=first[-1].cursor)] == [4, 5]
+    assert user.clips(after=user.clips()[-1].cursor) == []
+    if how == "given up":
+        assert [found.seq for found in user.clips(after=first[-1].id)] == [4, 5]
+        return
+    with pytest.raises(NotFound) as gone:
+        user.clips(after=first[-1].id)
+    assert (gone.value.reason, gone.value.field) == ("CLIP_NOT_FOUND", "after")
+
+
+@pytest.mark.parametrize("start", ["", "x", "+1", "01", "1_0", "-0", str(2**63), "1:1"])
+def test_a_cursor_that_nobody_was_given_is_not_found(user: User, door: Stream, start: str) -> None:
+    ack = door.write(clip(0))
+    with pytest.raises(NotFound) as refused:
+        user.clips(after=f"{start}:{ack.clip_id}")
+    assert (refused.value.reason, refused.value.field) == ("CLIP_NOT_FOUND", "after")
+    with pytest.raises(NotFound):
+        user.clips(after=f"0:{'0' * 32}")

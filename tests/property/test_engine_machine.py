@@ -508,7 +508,7 @@ class EngineMachine(RuleBasedStateMachine):
         handle = self.db.user(user)
         got: list[StoredClip] = []
         while True:
-            after = got[-1].id if got else None
+            after = (got[-1].cursor if page % 2 else got[-1].id) if got else None
             more = handle.clips(
                 stream=stream, start_ns=start, end_ns=end, as_of=as_of, limit=page, after=after
             )

@@ -167,8 +167,10 @@ class AsyncUser:
         after: str | None = None,
         min_revision: int | None = None,
     ) -> list[StoredClip]:
-        """Clips overlapping the range, by start time; ``after`` is the id of the last clip of the
-        page before.
+        """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
+        clip of the page before.
+
+        Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         """
         request = list_clips_request(
             self._id,

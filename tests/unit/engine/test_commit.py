@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+from typing import Any
 
 import pytest
 
-from memdb import MemdbError, Unavailable, failpoints
+from memdb import DataLoss, MemdbError, Unavailable, failpoints
+from memdb.engine import memory as memory_module
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.view import View
 from memdb.failpoints import FailpointError
 from tests.unit.engine.conftest import clip, vector
 
@@ -62,3 +66,78 @@ def test_callers_that_share_an_interrupted_commit_all_learn_of_it(db: EmbeddedDa
     acknowledged = {seq for seq, outcome in outcomes.items() if isinstance(outcome, int)}
     assert acknowledged <= stored
     assert db.verify().ok
+
+
+def test_a_reader_that_reports_damage_does_not_take_the_view_back(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write_many([clip(0), clip(1)])
+    with user.memory() as memory:
+        reporting, written = threading.Event(), threading.Event()
+        real = dataclasses.replace
+
+        def slowly(view: View, **changes: Any) -> View:
+            made = real(view, **changes)
+            reporting.set()
+            written.wait(0.5)  # as the interpreter may choose to
+            return made
+
+        monkeypatch.setattr(memory_module, "replace", slowly)
+        damage = threading.Thread(
+            target=memory.damage_found, args=(["keyframes/" + "0" * 39 + "1"],)
+        )
+        memory.view.note_damaged_version(0, 1, DataLoss("damaged"))
+        damage.start()
+        assert reporting.wait(10)
+        door.write(clip(2))
+        written.set()
+        damage.join(10)
+        assert memory.view.revision == 2
+        assert [gap.reason for gap in door.gaps()] == ["damaged"]
+    assert [found.seq for found in user.clips()] == [0, 1, 2]
+    assert db.verify().ok
+
+
+def test_views_only_go_forward_while_many_threads_move_them(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write_many([clip(seq) for seq in range(40)])
+    stop = threading.Event()
+    back: list[tuple[int, int]] = []
+
+    def watches() -> None:
+        newest = 0
+        while not stop.is_set():
+            revision = memory.view.revision
+            if revision < newest:
+                back.append((newest, revision))
+            newest = max(newest, revision)
+
+    def reports() -> None:
+        for clip_no in range(40):
+            memory.view.note_damaged_version(clip_no, 1, DataLoss("damaged"))
+            memory.damage_found([])
+
+    with user.memory() as memory:
+        watcher = threading.Thread(target=watches)
+        threads = [threading.Thread(target=reports) for _ in range(2)]
+        threads += [
+            threading.Thread(
+                target=lambda first=first: [
+                    user.remember(f"fact {first} {number}") for number in range(40)
+                ]
+            )
+            for first in range(3)
+        ]
+        for thread in (watcher, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        stop.set()
+        watcher.join(10)
+        assert back == []
+        assert len(door.gaps()) == 40
+        assert len(user.facts()) == 120
+        assert len(memory.view.texts.search("fact", None, None, 1000, memory.view.revision)) == 120

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from memdb import Clip, DataLoss, Discrepancy, Keyframe, Utterance
 from memdb.clock import ManualClock
+from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.user import EmbeddedUser
@@ -234,3 +238,193 @@ def test_a_scrub_of_what_is_open_leads_to_quarantine(folder: Path, clock: Manual
         assert [item.where.split("/")[0] for item in report.damaged] == ["vectors"]
         assert [found.seq for found in user.clips()] == [0, 1, 2, 3, 5]
         assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
+@pytest.mark.parametrize("table", ["clips", "keyframes", "short_memory", "log", "texts"])
+def test_damage_that_is_known_does_not_open_a_user_again_in_every_round(
+    folder: Path, clock: ManualClock, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.user("alice").configure(text_space="cam")
+        db.user("alice").remember("with a feature", feature=vector(1))
+    change(path, table, 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.revision()
+        opened: list[str] = []
+        real = db._users._open
+
+        def counted(name: str, *, create: bool) -> UserMemory:
+            opened.append(name)
+            return real(name, create=create)
+
+        monkeypatch.setattr(db._users, "_open", counted)
+        for _ in range(4):
+            assert db.scrub(1 << 30).damaged
+            user.revision()
+        assert len(opened) <= 1
+        if table in ("clips", "keyframes", "short_memory"):
+            assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+            assert db.user_state("alice") == "damaged"
+
+
+def test_damage_found_between_a_commit_and_its_publication_refuses_no_write(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        with user.memory() as memory:
+            real = memory._commits.commit
+
+            def commit(group: Group, waiting: Callable[[], None]) -> None:
+                real(group, waiting)
+                db._users.damage_found("alice", ["vectors/00"])
+
+            monkeypatch.setattr(memory._commits, "commit", commit)
+        ack = user.stream("door").write(clip(6))
+        assert not ack.duplicate
+        with user.memory() as again:
+            assert again is not memory
+        assert [found.seq for found in user.clips()] == list(range(7))
+        assert db.verify().ok
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_a_damaged_feature_of_a_fact_costs_that_fact_alone(
+    folder: Path, clock: ManualClock, how: str
+) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.configure(text_space="cam")
+        damaged = user.remember("the cat is grey", feature=vector(1))
+        whole = user.remember("the lamp is on", feature=vector(2))
+    change(path, "texts", 0, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert len(user.clips()) == 6
+        assert db.user_state("alice") == "damaged"
+        # Its words are whole, so it is served; what it means cannot be searched for.
+        assert [fact.text for fact in user.facts()][-2:] == ["the cat is grey", "the lamp is on"]
+        assert [hit.text for hit in user.recall("grey").hits] == ["the cat is grey"]
+        by_meaning = user.recall("nothing", feature=vector(2)).hits
+        assert [hit.text for hit in by_meaning if "semantic" in hit.arms] == ["the lamp is on"]
+        with user.memory() as memory:
+            (note,) = memory.view.quarantine.notes
+            assert note[0].startswith("texts/")
+        found = db.verify()
+        assert "texts" in {item.where.split("/")[0] for item in found.discrepancies}
+        assert {item.user for item in found.discrepancies} == {"alice"}
+        # It is whole again once it is said anew.
+        user.revise(damaged.id, text="the cat is white", feature=vector(1))
+        user.revise(whole.id, valid_to=2**61)
+        assert [hit.text for hit in user.recall("cat", feature=vector(1)).hits][:1] == [
+            "the cat is white"
+        ]
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert db.user("alice").recall("cat").hits[0].text == "the cat is white"
+        db.user("alice").forget(damaged.id)
+        assert len(db.user("alice").facts()) == 3
+
+
+@pytest.mark.parametrize("table", ["clips", "vectors", "keyframes", "facts"])
+def test_a_watch_goes_on_past_damage(folder: Path, clock: ManualClock, table: str) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        whole = db.user("alice").changes()
+    change(path, table, 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        seen = list(user.watch(follow=False))
+        assert [(one.revision, one.kind) for one in seen] == [
+            (one.revision, one.kind) for one in whole
+        ]
+        told = [one for one in seen if one.kind in ("clip", "fact")]
+        lost = [(one.revision, one.kind) for one in told if one.clip is None and one.fact is None]
+        kind = "fact" if table == "facts" else "clip"
+        assert lost == [[(one.revision, one.kind) for one in whole if one.kind == kind][1]]
+        if table != "facts":
+            assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
+def test_a_recall_goes_on_past_damage(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    change(path, "keyframes", 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert user.stream("door").gaps() == []
+        hits = user.recall("word0 word1 word2").hits
+        assert sorted(hit.text for hit in hits) == ["word0", "word2"]
+        assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
+def test_an_error_that_is_told_again_is_another_one(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    change(path, "meta", 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        errors: list[DataLoss] = []
+        for _ in range(20):
+            with pytest.raises(DataLoss) as told:
+                db.user("alice").clips()
+            errors.append(told.value)
+        assert len({id(error) for error in errors}) == len(errors)
+        said = {(str(e), e.reason, e.field, e.value, e.violations) for e in errors}
+        assert len(said) == 1
+        # The frames of all calls before would be kept alive by a traceback that grows.
+        assert len({len(list(traceback.walk_tb(e.__traceback__))) for e in errors[1:]}) == 1
+
+
+def test_a_damaged_clip_does_not_make_a_page_shorter(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock)
+    change(path, "keyframes", 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        # A short page means to whoever pages, the server among them, that there is no more.
+        page = db.user("alice").clips(limit=3)
+        assert [found.seq for found in page] == [0, 2, 3]
+
+
+def test_calls_that_run_are_not_refused_when_a_user_is_opened_anew(
+    folder: Path, clock: ManualClock
+) -> None:
+    made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        door = user.stream("door")
+        stop = threading.Event()
+        errors: list[BaseException] = []
+        end = user.subscribe(lambda _: None)
+
+        def goes_on(work: Callable[[int], object]) -> None:
+            turn = 100
+            while not stop.is_set():
+                try:
+                    work(turn)
+                except BaseException as error:
+                    errors.append(error)
+                    return
+                turn += 1
+
+        works: list[Callable[[int], object]] = [
+            lambda turn: door.write(clip(turn)),
+            lambda _: user.clips(limit=20),
+            lambda _: user.ground(vector(1), limit=3),
+            lambda turn: user.put("turn", turn),
+        ]
+        threads = [threading.Thread(target=goes_on, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        seen = set()
+        for number in range(20):
+            db._users.damage_found("alice", [f"vectors/{number}"])
+            time.sleep(0.05)
+            with user.memory() as memory:
+                seen.add(id(memory))
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        end()
+        assert errors == []
+        assert len(seen) > 1
+        assert db.verify().ok

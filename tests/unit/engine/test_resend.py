@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import xxhash
+import zstandard
 
 from memdb import AlreadyExists, Clip, Keyframe, SoundEvent, Utterance
+from memdb.clock import ManualClock
+from memdb.codecs.tensors import encode_tensor
 from memdb.engine.database import EmbeddedDatabase
-from tests.unit.engine.conftest import SECOND_NS, clip, vector
+from memdb.types.arrays import Array
+from memdb.types.tensor import Codec, EncodedTensor
+from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
 
 
 def test_the_same_again_is_a_duplicate_of_the_same_commit(db: EmbeddedDatabase) -> None:
@@ -95,3 +104,90 @@ def test_several_versions_in_one_call_have_a_revision_each(db: EmbeddedDatabase)
         (3, False),
         (1, True),
     ]
+
+
+MEMORY = np.random.default_rng(1).standard_normal((16, 8)).astype(np.float16)
+
+
+def zstd_of_another_release(array: Array) -> EncodedTensor:
+    """The elements that "f16-zstd" holds, in a frame with other bytes."""
+    payload = zstandard.ZstdCompressor(level=19, write_checksum=True).compress(array.tobytes())
+    rows, dim = array.shape
+    tensor = EncodedTensor(Codec.F16_ZSTD, (rows, dim), payload, xxhash.xxh3_64_intdigest(payload))
+    assert payload != encode_tensor(array, Codec.F16_ZSTD).payload
+    return tensor
+
+
+def rich(short_memory: Array | EncodedTensor | None, **changes: object) -> Clip:
+    """A clip with something of everything that its sender chose."""
+    return clip(
+        0,
+        short_memory=short_memory,
+        frames_per_token_row=0.25,
+        transcript=(Utterance(0, 1, "hello", "Ann", "en"),),
+        events=(SoundEvent(0, 1, "bark", 0.1),),
+        keyframes=(Keyframe(0, b"other"),),
+        labels={"zone": "yard"},
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_the_same_clip_coded_otherwise_is_a_duplicate(
+    folder: Path, clock: ManualClock, reopened: bool
+) -> None:
+    array = np.repeat(MEMORY, 8, axis=0)
+    copies = [
+        encode_tensor(array, Codec.F16_ZSTD),
+        zstd_of_another_release(array),
+        encode_tensor(array, Codec.F16_PLANES),
+        encode_tensor(array, Codec.F16),
+    ]
+    assert len({bytes(copy.payload) for copy in copies}) == 4
+    db = EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock)
+    db.create_space("cam", dim=8)
+    first = db.user("alice").stream("door", space="cam").write(rich(copies[0]))
+    if reopened:
+        db.close()
+        db = EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock)
+    door = db.user("alice").stream("door")
+    for copy in copies:
+        again = door.write(rich(copy))
+        assert (again.duplicate, again.revision, again.clip_id) == (
+            True, first.revision, first.clip_id,
+        )  # fmt: skip
+    (stored,) = db.user("alice").encoded_short_memory([first.clip_id])
+    assert bytes(stored.payload) == copies[0].payload
+    assert db.verify().ok
+    db.close()
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_what_differs_in_more_than_its_coding_is_refused(db: EmbeddedDatabase, field: str) -> None:
+    array = np.repeat(MEMORY, 8, axis=0)
+    door = db.user("alice").stream("door", space="cam")
+    door.write(rich(array))
+    changed = {"short_memory": zstd_of_another_release(array), field: CHANGES[field]}
+    if field == "frames_per_token_row":
+        changed[field] = 0.5
+    with pytest.raises(AlreadyExists):
+        door.write(replace(rich(array), **changed))  # type: ignore[arg-type]
+    other = array.copy()
+    other[-1, -1] += 1
+    for tensor in (
+        zstd_of_another_release(other),
+        zstd_of_another_release(array.reshape(64, 16)[:, :8].copy()),
+        encode_tensor(array, Codec.COARSE, period=4),
+        None,
+    ):
+        with pytest.raises(AlreadyExists):
+            door.write(rich(tensor))
+
+
+def test_one_element_of_another_sign_of_zero_is_another_content(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    zeros = np.zeros((16, 8), np.float16)
+    door.write(clip(0, short_memory=zeros))
+    with pytest.raises(AlreadyExists):
+        door.write(clip(0, short_memory=zstd_of_another_release(-zeros)))
+    assert door.write(clip(0, short_memory=zstd_of_another_release(zeros))).duplicate

@@ -1,0 +1,120 @@
+"""A verification that runs while everything goes on finds what is wrong, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from memdb import Discrepancy, Keyframe, Retention, Unavailable, Utterance
+from memdb.engine.database import EmbeddedDatabase
+from tests.unit.engine.conftest import clip, vector
+
+ROUNDS = 25
+
+
+def removes_by_policy(db: EmbeddedDatabase, _: int) -> None:
+    db.sweep()
+
+
+def thins_by_policy(db: EmbeddedDatabase, turn: int) -> None:
+    db.user("alice").stream("door").set_retention(Retention(max_bytes=turn % 7 * 100))
+    db.sweep()
+
+
+def erases(db: EmbeddedDatabase, turn: int) -> None:
+    found = db.user("alice").clips(limit=1000)
+    db.user("alice").erase_clips([found[turn % len(found)].id])
+
+
+def forgets(db: EmbeddedDatabase, turn: int) -> None:
+    user = db.user("alice")
+    fact = user.remember(f"the mug is blue {turn}", key=f"key {turn % 5}")
+    user.forget(fact.id)
+
+
+def erases_a_stream(db: EmbeddedDatabase, turn: int) -> None:
+    stream = db.user("alice").stream(f"stream{turn}", space="cam")
+    stream.write_many([clip(0), clip(2)])
+    stream.erase()
+
+
+@pytest.mark.parametrize(
+    "removes", [removes_by_policy, thins_by_policy, erases, forgets, erases_a_stream]
+)
+def test_removals_meanwhile_are_no_differences(
+    db: EmbeddedDatabase, removes: Callable[[EmbeddedDatabase, int], None]
+) -> None:
+    door = db.user("alice").stream("door", space="cam")
+
+    def write(seq: int) -> None:
+        door.write(
+            clip(
+                seq,
+                short_memory=np.ones((16, 8), np.float16),
+                keyframes=(Keyframe(seq, b"jpeg"),),
+                transcript=(Utterance(seq, seq + 1, f"word{seq}"),),
+            )
+        )
+
+    for seq in range(40):
+        write(seq)
+    door.set_retention(Retention(max_clips=30))
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def goes_on(work: Callable[[int], object]) -> None:
+        turn = 40
+        while not stop.is_set():
+            try:
+                work(turn)
+            except Unavailable:
+                continue  # closed for an erasure: asked again, as clients do
+            except BaseException as error:
+                errors.append(error)
+                return
+            turn += 1
+
+    threads = [
+        threading.Thread(target=goes_on, args=(work,))
+        for work in (write, lambda turn: removes(db, turn))
+    ]
+    for thread in threads:
+        thread.start()
+    found: list[Discrepancy] = []
+    try:
+        for _ in range(ROUNDS):
+            found += db.verify().discrepancies
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+    assert errors == []
+    assert found == []
+    assert db.verify().ok
+
+
+def test_what_is_wrong_is_found_while_writers_go_on(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write_many([clip(seq) for seq in range(10)])
+    with user.memory() as memory:
+        columns = memory.view.partitions[0].columns
+        columns["start_ns"][3] += 1
+    stop = threading.Event()
+
+    def writes() -> None:
+        seq = 10
+        while not stop.is_set():
+            door.write(clip(seq))
+            seq += 1
+
+    writer = threading.Thread(target=writes)
+    writer.start()
+    found = db.verify().discrepancies
+    stop.set()
+    writer.join(60)
+    assert [item.what for item in found] == ["column start_ns differs from the store"]
+    assert user.ground(vector(3), limit=1).hits[0].clip.seq == 3
