@@ -13,11 +13,13 @@ from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply_clip import write_clip
 from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
 from memdb.engine.apply_removal import (
+    await_compaction,
     begin_erasure,
     collect_versions,
     end_erasure,
     mark_sweep,
     remove_clips,
+    remove_lost,
     remove_stream,
     set_retention,
     thin_clips,
@@ -40,6 +42,7 @@ from memdb.store.schema import Table
 from memdb.types.arrays import Array
 from memdb.types.limits import SNAPSHOTS_MAX
 from memdb.types.operation import (
+    AwaitCompaction,
     BeginErasure,
     CollectVersions,
     ConfigureUser,
@@ -53,6 +56,7 @@ from memdb.types.operation import (
     PutValue,
     ReleaseSnapshot,
     RemoveClips,
+    RemoveLost,
     RemoveStream,
     ReviseFact,
     SetRetention,
@@ -79,6 +83,8 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
                 if isinstance(operation, WriteClip)
                 else remove_clips(txn, applied, pyramid, operation)
                 if isinstance(operation, RemoveClips)
+                else remove_lost(txn, applied, pyramid, operation)
+                if isinstance(operation, RemoveLost)
                 else _apply_one(txn, applied, operation)
             )
             applied.outcomes.append(outcome)
@@ -124,6 +130,7 @@ def _apply_one(
     | CollectVersions
     | MarkSweep
     | BeginErasure
+    | AwaitCompaction
     | EndErasure,
 ) -> Outcome:
     match operation:
@@ -164,6 +171,8 @@ def _apply_one(
             return mark_sweep(txn, applied, operation)
         case BeginErasure():
             return begin_erasure(txn, applied, operation)
+        case AwaitCompaction():
+            return await_compaction(txn, applied)
         case EndErasure():
             return end_erasure(txn, applied)
 

@@ -82,7 +82,7 @@ class UserMemory:
             self._partitions, self._coverage = load_partitions(txn, state)
             self._texts = load_texts(txn)
         except DataLoss as error:
-            check_counts(txn, state.counters)
+            check_counts(txn, state.counters, twins=False)
             quarantine = inspect(txn)
             if quarantine.is_empty:
                 raise
@@ -277,7 +277,8 @@ class UserMemory:
         for clip in effects.removed:
             by_space.setdefault(clip.space_no, []).append(clip.clip_no)
         for space_no, clip_nos in by_space.items():
-            self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
+            if space_no in self._partitions:  # not where all that it had is damaged
+                self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
             self._texts.drop(schema.UTTERANCE, clip_nos)
         for thinned in effects.thinned:
             partition, clip_no = self._partitions[thinned.space_no], np.array([thinned.clip_no])

@@ -91,6 +91,7 @@ _LEDGER: Final = struct.Struct(">IIQ")
 _VECTOR: Final = struct.Struct(">IQQ")
 _KEYFRAME: Final = struct.Struct(">QQI")
 _TEXT: Final = struct.Struct(">IBQIQ")
+_TEXTS: Final = struct.Struct(">IBQ")
 _PYRAMID: Final = struct.Struct(">IBQ")
 _LENGTH: Final = struct.Struct(">H")
 _SIGN: Final = 1 << 63
@@ -159,9 +160,20 @@ def keyframe_key(clip_no: int, birth: int, index: int) -> bytes:
     return _KEYFRAME.pack(clip_no, birth, index)
 
 
+def split_keyframe_key(key: bytes) -> tuple[int, int, int]:
+    """(clip_no, birth, index) of a `keyframe_key`."""
+    clip_no, birth, index = _split(_KEYFRAME, key)
+    return clip_no, birth, index
+
+
 def text_key(space_no: int, kind: int, no: int, index: int, birth: int) -> bytes:
     """Key of table ``texts``."""
     return _TEXT.pack(space_no, kind, no, index, birth)
+
+
+def texts_prefix(space_no: int, kind: int, no: int) -> bytes:
+    """What every `text_key` of a thing in a space begins with."""
+    return _TEXTS.pack(space_no, kind, no)
 
 
 def split_text_key(key: bytes) -> tuple[int, int, int, int, int]:
