@@ -11,19 +11,20 @@ import numpy as np
 
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply_clip import write_clip
-from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
-from memdb.engine.apply_removal import (
+from memdb.engine.apply_erasure import (
     await_compaction,
     begin_erasure,
-    collect_versions,
     end_erasure,
-    mark_sweep,
-    remove_clips,
     remove_lost,
+)
+from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
+from memdb.engine.apply_removal import (
+    collect_versions,
+    remove_clips,
     remove_stream,
-    set_retention,
     thin_clips,
 )
+from memdb.engine.apply_retention import mark_sweep, set_retention
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.pyramid import PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted

@@ -9,38 +9,29 @@ from collections.abc import Sequence
 
 from memdb.engine.applied import Applied, Removed
 from memdb.engine.effects import RemovedClip, ThinnedVersion
+from memdb.engine.holds import held, is_held, stream_named
 from memdb.engine.pyramid import Bucket, PyramidDraft
-from memdb.engine.state import StreamState
-from memdb.errors import DataLoss, FailedPrecondition, NotFound
+from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.directions import prepared_rows
 from memdb.store import removal, schema
 from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id
-from memdb.store.lost import lost_entries, lost_numbers
 from memdb.store.records import (
-    ErasureRecord,
     HistoryRecord,
     LedgerRecord,
     LogEntry,
     LogRecord,
-    NumberRecord,
-    RetentionRecord,
     pack,
     unpack,
 )
 from memdb.store.schema import Table
 from memdb.types.arrays import Array
 from memdb.types.operation import (
-    BeginErasure,
     CollectVersions,
-    MarkSweep,
     RemoveClips,
-    RemoveLost,
     RemoveStream,
-    SetRetention,
     ThinClips,
 )
-from memdb.types.retention import Retention
 
 
 def remove_clips(
@@ -56,7 +47,7 @@ def remove_clips(
     going: list[removal.Remains] = []
     for clip_no in dict.fromkeys(operation.clip_nos):
         remains = removal.remains(txn, clip_no, space_nos)
-        if remains is not None and not _is_held(applied, remains.stream_no):
+        if remains is not None and not is_held(applied, remains.stream_no):
             going.append(remains)
     numbers = frozenset(remains.clip_no for remains in going)
     facts = removal.without_evidence(txn, numbers) if operation.is_erasure and going else []
@@ -145,30 +136,6 @@ def _ledger_row(txn: Transaction, key: bytes) -> LedgerRecord | None:
         return None
 
 
-def remove_lost(
-    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: RemoveLost
-) -> int:
-    """Remove entries that belong to nothing that can be read, and what damaged rows of the ledger
-    say; their numbers stay refused.
-    """
-    draft = applied.draft
-    lost = lost_entries(txn, tuple(draft.spaces), frozenset(operation.versions))
-    rows = lost_numbers(txn, tuple(draft.spaces))
-    if not lost and not rows:
-        return draft.revision - 1
-    if any(table in (Table.CLIPS, Table.VECTORS) for table, _ in lost):
-        for space_no, space in draft.spaces.items():
-            wanted = {s.no for s in draft.streams.values() if s.space_no == space_no}
-            pyramid.sum_anew(txn, space_no, space, wanted, frozenset())
-    for table, key in lost:
-        txn.delete(table, key)
-    for key in rows:
-        # Not deleted: nobody can tell whether this number is taken.
-        txn.put(Table.LEDGER, key, b"")
-    applied.entries.append(LogEntry("remove-lost", no=len(lost) + len(rows)))
-    return draft.revision
-
-
 def _readable_versions(txn: Transaction, clip_no: int) -> list[removal.Version]:
     """The versions of a clip, none where one is damaged: it is left as it is, and the sweep goes on."""
     try:
@@ -186,7 +153,7 @@ def thin_clips(txn: Transaction, applied: Applied, operation: ThinClips) -> Remo
     total = 0
     for clip_no in operation.clip_nos:
         versions = _readable_versions(txn, clip_no)
-        if not versions or _is_held(applied, versions[-1].record.stream_no):
+        if not versions or is_held(applied, versions[-1].record.stream_no):
             continue
         size = 0
         for version in versions:
@@ -219,7 +186,7 @@ def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersi
     size = 0
     for clip_no, birth, death in operation.versions:
         for version in _readable_versions(txn, clip_no):
-            if version.birth != birth or _is_held(applied, version.record.stream_no):
+            if version.birth != birth or is_held(applied, version.record.stream_no):
                 continue
             removal.remove_version(txn, version)
             size += version.row.short_memory_bytes + version.row.keyframe_bytes
@@ -256,8 +223,8 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
     ``STREAM_NOT_EMPTY``).
     """
     draft = applied.draft
-    stream = _stream(applied, operation.stream)
-    if _is_held(applied, stream.no):
+    stream = stream_named(applied, operation.stream)
+    if is_held(applied, stream.no):
         raise held(operation.stream)
     prefix = schema.number_key(stream.no)
     rows = [(key, _ledger_row(txn, key)) for key in txn.keys(Table.LEDGER, prefix)]
@@ -305,126 +272,5 @@ def _forget_name(txn: Transaction, stream_no: int, name: str) -> None:
         txn.put(Table.LOG, key, pack(key, LogRecord(record.time_ns, entries)))
 
 
-def set_retention(txn: Transaction, applied: Applied, operation: SetRetention) -> int:
-    """Set a stream's policy.
-
-    Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``ERASURE_PENDING``) for a hold
-    on what is being erased.
-    """
-    draft = applied.draft
-    stream = _stream(applied, operation.stream)
-    policy = operation.retention
-    if policy.hold and not _is_held(applied, stream.no) and _is_being_erased(txn, applied, stream):
-        raise FailedPrecondition(
-            "an erasure of the stream was begun and has not ended",
-            reason="ERASURE_PENDING",
-            field="retention.hold",
-            value=operation.stream,
-        )
-    if draft.retention.get(stream.no, Retention()) == policy:
-        return draft.revision - 1
-    key = schema.number_key(stream.no)
-    if policy.is_empty:
-        txn.delete(Table.RETENTION, key)
-        draft.retention.pop(stream.no, None)
-    else:
-        record = RetentionRecord(
-            policy.max_age_s,
-            policy.max_clips,
-            policy.max_bytes,
-            policy.short_memory_age_s,
-            policy.keyframes_age_s,
-            policy.hold,
-        )
-        txn.put(Table.RETENTION, key, pack(key, record))
-        draft.retention[stream.no] = policy
-    # By number: the name would outlive the stream.
-    applied.entries.append(LogEntry("retention", no=stream.no))
-    return draft.revision
-
-
-def mark_sweep(txn: Transaction, applied: Applied, operation: MarkSweep) -> int:
-    """Move the clock of retention."""
-    txn.put(
-        Table.META,
-        schema.META_SWEEP,
-        pack(schema.META_SWEEP, NumberRecord(operation.now_ns)),
-    )
-    applied.draft.sweep_ns = operation.now_ns
-    applied.entries.append(LogEntry("sweep"))
-    return applied.draft.revision
-
-
-def begin_erasure(txn: Transaction, applied: Applied, operation: BeginErasure) -> int:
-    """Note an erasure; another that has not ended yet is taken into it.
-
-    Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``).
-    """
-    for name in operation.streams:
-        if _is_held(applied, _stream(applied, name).no):
-            raise held(name)
-    record = ErasureRecord(operation.streams, operation.clip_nos)
-    stored = txn.get(Table.META, schema.META_ERASURE)
-    if stored is not None:
-        before = unpack(Table.META, schema.META_ERASURE, stored, ErasureRecord)
-        record = ErasureRecord(
-            tuple(dict.fromkeys((*before.streams, *record.streams))),
-            tuple(dict.fromkeys((*before.clip_nos, *record.clip_nos))),
-        )
-    txn.put(Table.META, schema.META_ERASURE, pack(schema.META_ERASURE, record))
-    applied.entries.append(LogEntry("begin-erasure"))
-    return applied.draft.revision
-
-
-def await_compaction(txn: Transaction, applied: Applied) -> int:
-    """Note that what the erasure names is removed: its names go, and freed pages are left."""
-    stored = txn.get(Table.META, schema.META_ERASURE)
-    bare = pack(schema.META_ERASURE, ErasureRecord((), ()))
-    if stored is None or bytes(stored) == bare:
-        return applied.draft.revision - 1
-    txn.put(Table.META, schema.META_ERASURE, bare)
-    applied.entries.append(LogEntry("await-compaction"))
-    return applied.draft.revision
-
-
-def end_erasure(txn: Transaction, applied: Applied) -> int:
-    """Forget that there was an erasure."""
-    if txn.delete(Table.META, schema.META_ERASURE):
-        applied.entries.append(LogEntry("end-erasure"))
-        return applied.draft.revision
-    return applied.draft.revision - 1
-
-
-def held(stream: str) -> FailedPrecondition:
-    """The error of whoever would erase what is under legal hold."""
-    return FailedPrecondition(
-        "the stream is under legal hold", reason="LEGAL_HOLD", field="stream", value=stream
-    )
-
-
-def _stream(applied: Applied, name: str) -> StreamState:
-    stream = applied.draft.streams.get(name)
-    if stream is None:
-        raise NotFound("no such stream", reason="STREAM_NOT_FOUND", field="stream", value=name)
-    return stream
-
-
 def _stream_nos(applied: Applied) -> set[int]:
     return {stream.no for stream in applied.draft.streams.values()}
-
-
-def _is_held(applied: Applied, stream_no: int | None) -> bool:
-    """Whether a stream is under legal hold; where nobody can tell which it is, whether any is."""
-    held_nos = {no for no, policy in applied.draft.retention.items() if policy.hold}
-    return bool(held_nos) if stream_no is None else stream_no in held_nos
-
-
-def _is_being_erased(txn: Transaction, applied: Applied, stream: StreamState) -> bool:
-    stored = txn.get(Table.META, schema.META_ERASURE)
-    if stored is None:
-        return False
-    record = unpack(Table.META, schema.META_ERASURE, stored, ErasureRecord)
-    if stream.name in record.streams:
-        return True
-    found = (removal.remains(txn, no, tuple(applied.draft.spaces)) for no in record.clip_nos)
-    return any(remains is not None and remains.stream_no == stream.no for remains in found)

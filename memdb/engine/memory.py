@@ -61,6 +61,8 @@ class UserMemory:
     def __init__(self, environment: Environment, user: str, clock: Clock) -> None:
         """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
         self.environment = environment
+        self.erasure_pending = False
+        """Whether an erasure was begun and could not be ended yet."""
         self._clock = clock
         self._found: list[DamagedClip] = []
         self._listeners: dict[int, Callable[[int], None]] = {}
@@ -202,6 +204,11 @@ class UserMemory:
                 self._listeners.pop(id(token), None)
 
         return unsubscribe
+
+    def take_listeners(self, other: UserMemory) -> None:
+        """Tell whoever listens to a memory of the user that was closed."""
+        # The same dictionary: what they unsubscribe from there is unsubscribed here.
+        self._listeners = other._listeners
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""

@@ -502,7 +502,7 @@ class EmbeddedUser:
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
-        with self._users.use(self._id) as memory:
+        with self._users.use(self._id, lasting=True) as memory:
             return memory.wait_for_revision(revision, timeout_s)
 
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
@@ -511,7 +511,7 @@ class EmbeddedUser:
 
         The user is kept open meanwhile.
         """
-        use = self._users.use(self._id)
+        use = self._users.use(self._id, lasting=True)
         memory = use.__enter__()
         unsubscribe = memory.subscribe(callback)
 

@@ -17,7 +17,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.memory import UserMemory
-from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
+from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
@@ -57,7 +57,11 @@ class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     memory: UserMemory | None = None
     users: int = 0
-    """Calls that work with `memory` now; such a slot is not evicted."""
+    """Who works with `memory` now; such a slot is not evicted."""
+    calls: int = 0
+    """Of those, who will be done soon: what closes the user waits for them."""
+    erasing: threading.Lock = field(default_factory=threading.Lock)
+    """Who erases the user, or of it."""
     failure: tuple[DataLoss, tuple[int, int]] | None = None
     """Why the user could not be opened, and the size and time of the file that was so."""
 
@@ -73,14 +77,20 @@ class Users:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        """Told when the last call on a user is done."""
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
 
     @contextmanager
-    def use(self, user: str, *, create: bool = False) -> Iterator[UserMemory]:
-        """The user's memory for the length of a call.
+    def use(
+        self, user: str, *, create: bool = False, lasting: bool = False
+    ) -> Iterator[UserMemory]:
+        """The user's memory for the length of a call; a thread uses a user once at a time.
+
+        lasting: whether it may take long; it must bear that the user is closed meanwhile.
 
         Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true.
         """
@@ -95,6 +105,7 @@ class Users:
             slot = self._slots.setdefault(user, _Slot())
             slot.users += 1
             self._slots.move_to_end(user)
+        counted = False
         try:
             with slot.lock:
                 if self._closed:
@@ -105,12 +116,19 @@ class Users:
                     slot.memory = None
                 if slot.memory is None:
                     slot.memory = self._open_once(slot, user, create=create)
-                # Kept here: an erasure may empty the slot before the call is done.
                 memory = slot.memory
+                if not lasting:
+                    with self._lock:
+                        slot.calls += 1
+                        counted = True
             yield memory
         finally:
             with self._lock:
                 slot.users -= 1
+                if counted:
+                    slot.calls -= 1
+                    if not slot.calls:
+                        self._idle.notify_all()
             self._drop_if_unused(user, slot)
             self._evict()
 
@@ -155,8 +173,9 @@ class Users:
                 slot.memory.break_off("damage was found")
 
     def state(self, user: str) -> str:
-        """``serving``, ``read-only`` after an I/O error, ``quarantined`` when it cannot be opened, or
-        ``damaged`` when parts of it are kept apart; without opening it.
+        """``serving``, ``read-only`` after an I/O error, ``quarantined`` when it cannot be opened,
+        ``erasure-pending`` when an erasure has begun and not ended, or ``damaged`` when parts of it
+        are kept apart; without opening it.
 
         Raises `NotFound` (``USER_NOT_FOUND``).
         """
@@ -171,6 +190,8 @@ class Users:
             return "serving" if failure is None else "quarantined"
         if memory.environment.is_read_only:
             return "read-only"
+        if memory.erasure_pending:
+            return "erasure-pending"
         return "serving" if memory.view.quarantine.is_empty else "damaged"
 
     def is_open(self, user: str) -> bool:
@@ -187,19 +208,75 @@ class Users:
             ]
 
     @contextmanager
-    def exclusively(self, user: str) -> Iterator[Path]:
-        """Close the user and keep it closed for the length of the block, while calls on it wait;
-        where its directory is.
+    def erasing(self, user: str, *, wait: bool = True) -> Iterator[bool]:
+        """Let one at a time erase the user or parts of it; whether this is the one, which without
+        ``wait`` it may not be.
         """
         with self._lock:
             slot = self._slots.setdefault(user, _Slot())
             slot.users += 1
         try:
+            taken = slot.erasing.acquire(blocking=wait)
+            try:
+                yield taken
+            finally:
+                if taken:
+                    slot.erasing.release()
+        finally:
+            with self._lock:
+                slot.users -= 1
+            self._drop_if_unused(user, slot)
+
+    @contextmanager
+    def exclusively(self, user: str) -> Iterator[Path]:
+        """Close the user, once the calls on it are done, and keep it closed for the length of the
+        block, while new calls on it wait; where its directory is.
+        """
+        with self._alone(user) as slot:
+            if slot.memory is not None:
+                slot.memory.close()
+                slot.memory = None
+            yield self._directory.user_path(user)
+
+    def end_erasure(self, user: str) -> int:
+        """Make the user's environment anew, without the bytes of what was removed, and note that the
+        erasure is over, while calls on the user wait; the bytes that it shrank by.
+
+        Raises what refuses a compaction or a commit; the user is open all the same, its erasure
+        pending.
+        """
+        with self._alone(user) as slot, system_errors("user"):
+            if slot.memory is None:
+                slot.memory = self._open_bare(user)
+            path, memory = self._directory.user_path(user), slot.memory
+            memory.close()
+            slot.memory = None
+            try:
+                shrunk = compact(path)
+            finally:
+                slot.memory = self._open_bare(user)
+                slot.memory.erasure_pending = True
+                slot.memory.take_listeners(memory)
+            removal.end(slot.memory)
+            slot.memory.erasure_pending = False
+            return shrunk
+
+    @contextmanager
+    def _alone(self, user: str) -> Iterator[_Slot]:
+        """The user's slot, with no call on it, while new ones wait."""
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the database is closed", reason="CLOSED")
+            slot = self._slots.setdefault(user, _Slot())
+            slot.users += 1
+        try:
             with slot.lock:
-                if slot.memory is not None:
-                    slot.memory.close()
-                    slot.memory = None
-                yield self._directory.user_path(user)
+                with self._idle:
+                    while slot.calls:
+                        self._idle.wait()
+                if self._closed:
+                    raise Unavailable("the database is closed", reason="CLOSED")
+                yield slot
         finally:
             with self._lock:
                 slot.users -= 1
@@ -249,20 +326,40 @@ class Users:
             raise
         return memory
 
+    def _open_bare(self, user: str) -> UserMemory:
+        """An existing user as it lies there."""
+        return UserMemory.open(
+            self._directory.user_path(user), user, self._config, self._clock, self._directory.keys
+        )
+
     def _whole(self, path: Path, user: str) -> UserMemory:
-        """An existing user, with what a crash cut short brought to its end."""
+        """An existing user, with what a crash cut short brought to its end.
+
+        An erasure that cannot be ended now (the disk is full, a stream came under legal hold, there
+        is damage) stays pending, and everything else is served.
+        """
         sweep(path)
-        memory = UserMemory.open(path, user, self._config, self._clock, self._directory.keys)
+        memory = self._open_bare(user)
+        is_open = True
         try:
             record = removal.pending(memory)
-            if record is not None:
-                removal.remove_begun(memory, record)
-                memory.close()
+            if record is None:
+                return memory
+            memory.erasure_pending = True
+            removal.remove_begun(memory, record)
+            memory.close()
+            is_open = False
+            with system_errors("user"):
                 compact(path)
-                memory = UserMemory.open(
-                    path, user, self._config, self._clock, self._directory.keys
-                )
-                removal.end(memory)
+            memory = self._open_bare(user)
+            is_open = memory.erasure_pending = True
+            removal.end(memory)
+            memory.erasure_pending = False
+        except MemdbError:
+            log.exception("an erasure is pending", extra={"fields": {"user": user}})
+            if not is_open:
+                memory = self._open_bare(user)
+            memory.erasure_pending = True
         except BaseException:
             memory.close()
             raise
