@@ -66,7 +66,6 @@ from memdb.types.operation import (
 )
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
-from memdb.types.stream import StreamInfo
 
 
 def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> None:
@@ -137,7 +136,7 @@ def _apply_one(
     match operation:
         case CreateStream(stream=name, space=space):
             stream = stream_of(txn, applied, name, space)
-            return StreamInfo(name, applied.draft.spaces[stream.space_no].name, stream.revision)
+            return applied.draft.state().stream_info(stream.name)
         case PutFact():
             return put_fact(txn, applied, operation)
         case ReviseFact():

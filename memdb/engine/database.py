@@ -141,6 +141,10 @@ class EmbeddedDatabase:
         self._check_open()
         report = SweepReport()
         history_s = self._config.open_history_s or None
+        try:
+            self._catalog.finish()
+        except MemdbError:
+            log.exception("names of erased users stay in the catalog for now")
         for user in self._catalog.users():
             try:
                 self._resume_erasure(user)

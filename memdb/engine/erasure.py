@@ -3,8 +3,8 @@
 A user: its directory goes, and with it every byte that memdb wrote for it.
 
 The order makes a crash harmless: once the directory is out of `users/` the user does not exist; its
-bytes go next, at the latest at the next open; the catalog forgets the name last, at the latest when
-it is opened again.  Bytes go before the catalog writes anything, so that a full disk can be erased.
+bytes go next, at the latest at the next open; the catalog forgets the name last, freed pages
+included, at the latest when it is opened again.  Bytes go before the catalog writes anything, so that a full disk can be erased.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def erase_user(
             failpoints.hit("erase.after_discard")
             directory.remove(discarded)
             failpoints.hit("erase.after_remove")
-            catalog.remove_user(user)
+            catalog.remove_users([user])
     return ErasureReport(user, *counts, size)
 
 

@@ -119,11 +119,7 @@ class EmbeddedUser:
     def streams(self) -> list[StreamInfo]:
         with self._users.use(self._id) as memory:
             state = memory.view.state
-        infos = (
-            StreamInfo(s.name, state.spaces[s.space_no].name, s.revision)
-            for s in state.streams.values()
-        )
-        return sorted(infos, key=lambda info: info.name)
+        return [state.stream_info(name) for name in sorted(state.streams)]
 
     # -- clips
 
