@@ -60,6 +60,8 @@ class _Slot:
     """Who works with `memory` now; such a slot is not evicted."""
     calls: int = 0
     """Of those, who will be done soon: what closes the user waits for them."""
+    closing: bool = False
+    """Whether calls that come now wait until the user is opened anew."""
     erasing: threading.Lock = field(default_factory=threading.Lock)
     """Who erases the user, or of it."""
     failure: tuple[DataLoss, tuple[int, int]] | None = None
@@ -198,7 +200,9 @@ class Users:
         """Whether `use` would give the user at once."""
         with self._lock:
             slot = self._slots.get(user)
-            return slot is not None and slot.memory is not None and not slot.memory.broken
+            if slot is None or slot.memory is None or slot.closing:
+                return False
+            return not slot.memory.broken
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""
@@ -272,11 +276,15 @@ class Users:
         try:
             with slot.lock:
                 with self._idle:
+                    slot.closing = True
                     while slot.calls:
                         self._idle.wait()
-                if self._closed:
-                    raise Unavailable("the database is closed", reason="CLOSED")
-                yield slot
+                try:
+                    if self._closed:
+                        raise Unavailable("the database is closed", reason="CLOSED")
+                    yield slot
+                finally:
+                    slot.closing = False
         finally:
             with self._lock:
                 slot.users -= 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.unit.engine.test_quarantine import ALTERED, change, flipped_value
 pytestmark = pytest.mark.timeout(60)
 
 DAMAGED = 2
+SEEDS = int(os.environ.get("MEMDB_ERASE_SEEDS", "40"))
 
 
 def everything(user: EmbeddedUser, ids: list[str]) -> ErasureReport:
@@ -120,3 +123,40 @@ def test_what_is_damaged_half_way_leaves_no_half_of_a_removal(
     wrong = {item.where.split("/")[0] for item in db.verify().discrepancies}
     assert wrong == ({"facts"} if table is Table.FACTS else set())
     assert len(user.long_term().tokens) == 1
+
+
+TABLES = ("clips", "vectors", "ledger", "texts", "keyframes", "short_memory", "facts", "pyramid")
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_whatever_is_damaged_an_erased_stream_is_gone(
+    folder: Path, clock: ManualClock, seed: int
+) -> None:
+    random = Random(seed)
+    path, _ = made(folder, clock)
+
+    def flipped(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+        parts = [bytearray(key), bytearray(value)]
+        part = parts[random.random() < 0.5]
+        part[random.randrange(len(part))] ^= 1 << random.randrange(8)
+        return bytes(parts[0]), bytes(parts[1])
+
+    tables = [random.choice(TABLES) for _ in range(random.randint(1, 4))]
+    for table in tables:
+        entries = 4 if table in ("facts", "pyramid") else 2 * CLIPS
+        change(path, table, random.randrange(min(entries, 2 * CLIPS) // 2), flipped)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.stream("door").erase()
+        assert [info.name for info in user.streams()] == ["yard"]
+        assert user.put("diet", 1)
+    left = found(folder)
+    assert left & all_of("door", list(range(CLIPS))) == set()
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        seqs = [c.seq for c in user.clips(stream="yard")]
+        whole = {seq for seq in range(CLIPS) if all_of("yard", [seq]) <= left}
+        assert set(seqs) >= whole
+        door = user.stream("door", space="cam")
+        assert not door.write(planted("door", 0)).duplicate
+        assert db.user_state("alice") in ("serving", "damaged")
