@@ -11,17 +11,20 @@ import numpy as np
 
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply_clip import write_clip
+from memdb.engine.apply_erasure import (
+    await_compaction,
+    begin_erasure,
+    end_erasure,
+    remove_lost,
+)
 from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
 from memdb.engine.apply_removal import (
-    begin_erasure,
     collect_versions,
-    end_erasure,
-    mark_sweep,
     remove_clips,
     remove_stream,
-    set_retention,
     thin_clips,
 )
+from memdb.engine.apply_retention import mark_sweep, set_retention
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.pyramid import PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
@@ -40,6 +43,7 @@ from memdb.store.schema import Table
 from memdb.types.arrays import Array
 from memdb.types.limits import SNAPSHOTS_MAX
 from memdb.types.operation import (
+    AwaitCompaction,
     BeginErasure,
     CollectVersions,
     ConfigureUser,
@@ -53,6 +57,7 @@ from memdb.types.operation import (
     PutValue,
     ReleaseSnapshot,
     RemoveClips,
+    RemoveLost,
     RemoveStream,
     ReviseFact,
     SetRetention,
@@ -61,7 +66,6 @@ from memdb.types.operation import (
 )
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
-from memdb.types.stream import StreamInfo
 
 
 def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> None:
@@ -79,6 +83,8 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
                 if isinstance(operation, WriteClip)
                 else remove_clips(txn, applied, pyramid, operation)
                 if isinstance(operation, RemoveClips)
+                else remove_lost(txn, applied, pyramid, operation)
+                if isinstance(operation, RemoveLost)
                 else _apply_one(txn, applied, operation)
             )
             applied.outcomes.append(outcome)
@@ -124,12 +130,13 @@ def _apply_one(
     | CollectVersions
     | MarkSweep
     | BeginErasure
+    | AwaitCompaction
     | EndErasure,
 ) -> Outcome:
     match operation:
         case CreateStream(stream=name, space=space):
             stream = stream_of(txn, applied, name, space)
-            return StreamInfo(name, applied.draft.spaces[stream.space_no].name, stream.revision)
+            return applied.draft.state().stream_info(stream.name)
         case PutFact():
             return put_fact(txn, applied, operation)
         case ReviseFact():
@@ -164,6 +171,8 @@ def _apply_one(
             return mark_sweep(txn, applied, operation)
         case BeginErasure():
             return begin_erasure(txn, applied, operation)
+        case AwaitCompaction():
+            return await_compaction(txn, applied)
         case EndErasure():
             return end_erasure(txn, applied)
 

@@ -5,88 +5,155 @@ What is removed is removed at every moment: `as_of` does not bring it back.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memdb.engine.applied import Applied, Removed
 from memdb.engine.effects import RemovedClip, ThinnedVersion
-from memdb.engine.pyramid import PyramidDraft
-from memdb.engine.state import StreamState
-from memdb.errors import FailedPrecondition, NotFound
+from memdb.engine.holds import held, is_held, stream_named
+from memdb.engine.pyramid import Bucket, PyramidDraft
+from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.directions import prepared_rows
 from memdb.store import removal, schema
 from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import (
-    ErasureRecord,
     HistoryRecord,
     LedgerRecord,
     LogEntry,
-    NumberRecord,
-    RetentionRecord,
+    LogRecord,
     pack,
     unpack,
 )
 from memdb.store.schema import Table
+from memdb.types.arrays import Array
 from memdb.types.operation import (
-    BeginErasure,
     CollectVersions,
-    MarkSweep,
     RemoveClips,
     RemoveStream,
-    SetRetention,
     ThinClips,
 )
-from memdb.types.retention import Retention
 
 
 def remove_clips(
     txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: RemoveClips
 ) -> Removed:
-    """Remove clips; those that are gone already, and those of a held stream, are passed over."""
+    """Remove clips, whatever of them can be read; those that are gone already, and those of a held
+    stream, are passed over.
+
+    Raises `DataLoss` where tables are out of order; nothing is removed then.
+    """
     draft = applied.draft
-    removed: list[int] = []
-    size = 0
-    for clip_no in operation.clip_nos:
-        versions = removal.versions(txn, clip_no)
-        if not versions or _is_held(applied, versions[-1].record.stream_no):
-            continue
-        newest = versions[-1]
-        record = newest.record
-        for version in versions:
-            removal.remove_version(txn, version)
-            size += version.row.short_memory_bytes + version.row.keyframe_bytes
-        if record.sealed:
-            cosine = draft.spaces[record.space_no].metric == "cosine"
-            (vector,) = prepared_rows(newest.global_memory[None], cosine=cosine)
-            pyramid.subtract(txn, record.stream_no, record.start_ns, vector)
-        key = schema.ledger_key(record.stream_no, record.epoch, record.seq)
-        times = (None, None) if operation.is_erasure else (record.start_ns, record.end_ns)
-        # Birth stays: which numbers had come at an earlier moment does not change.
-        first = versions[0].birth
-        stone = LedgerRecord(clip_no, first, True, b"", draft.revision, *times)
-        txn.put(Table.LEDGER, key, pack(key, stone))
-        draft.stones += 1
-        removed.append(clip_no)
-        applied.effects.removed.append(RemovedClip(record.space_no, clip_no))
+    space_nos = tuple(draft.spaces)
+    going: list[removal.Remains] = []
+    for clip_no in dict.fromkeys(operation.clip_nos):
+        remains = removal.remains(txn, clip_no, space_nos)
+        if remains is not None and not is_held(applied, remains.stream_no):
+            going.append(remains)
+    numbers = frozenset(remains.clip_no for remains in going)
+    facts = removal.without_evidence(txn, numbers) if operation.is_erasure and going else []
+    _take_out_of_sums(txn, applied, pyramid, going)
+    # Decided: from here on nothing is read that could be damaged.
+    for remains in going:
+        removal.remove_whole(txn, remains.clip_no, space_nos)
+        _put_stone(txn, applied, remains, is_erasure=operation.is_erasure)
         kind = "erase" if operation.is_erasure else "expire"
-        clip_id = make_id(draft.id_key, IdKind.CLIP, clip_no)
-        applied.entries.append(LogEntry(kind, no=clip_no, name=clip_id))
-    facts: list[int] = []
-    if operation.is_erasure and removed:
-        facts = removal.drop_evidence(txn, frozenset(removed))
+        clip_id = make_id(draft.id_key, IdKind.CLIP, remains.clip_no)
+        applied.entries.append(LogEntry(kind, no=remains.clip_no, name=clip_id))
+        if remains.space_no is not None:
+            applied.effects.removed.append(RemovedClip(remains.space_no, remains.clip_no))
+    for key, record in facts:
+        txn.put(Table.FACTS, key, pack(key, record))
+    changed = dict.fromkeys(schema.split_version_key(key)[0] for key, _ in facts)
     return Removed(
-        tuple(removed),
-        tuple(make_id(draft.id_key, IdKind.FACT, no) for no in facts),
-        size,
+        tuple(remains.clip_no for remains in going),
+        tuple(make_id(draft.id_key, IdKind.FACT, no) for no in changed),
+        sum(remains.size for remains in going),
     )
 
 
+def _take_out_of_sums(
+    txn: Transaction, applied: Applied, pyramid: PyramidDraft, going: Sequence[removal.Remains]
+) -> None:
+    """Take clips out of the hours and days; where what they added cannot be told, those of their
+    streams are summed anew.
+    """
+    streams = {stream.no: stream.space_no for stream in applied.draft.streams.values()}
+    anew: set[int] = set()
+    loaded: list[tuple[int, tuple[Bucket, Bucket], Array]] = []
+    for remains in going:
+        stream_no, vector, start_ns = remains.stream_no, remains.vector, remains.start_ns
+        if stream_no is None:
+            anew.update(streams)
+        elif not remains.sealed:
+            continue
+        elif vector is None or start_ns is None or stream_no not in streams:
+            anew.add(stream_no)
+        else:
+            cosine = applied.draft.spaces[streams[stream_no]].metric == "cosine"
+            try:
+                buckets = pyramid.load(txn, stream_no, start_ns, len(vector))
+            except DataLoss:
+                anew.add(stream_no)
+                continue
+            (prepared,) = prepared_rows(vector[None], cosine=cosine)
+            loaded.append((stream_no, buckets, prepared))
+    without = frozenset(remains.clip_no for remains in going)
+    for space_no, space in applied.draft.spaces.items():
+        wanted = {no for no in anew if streams.get(no) == space_no}
+        if wanted:
+            pyramid.sum_anew(txn, space_no, space, wanted, without)
+    for stream_no, buckets, vector in loaded:
+        if stream_no not in anew:
+            pyramid.subtract(buckets, vector)
+
+
+def _put_stone(
+    txn: Transaction, applied: Applied, remains: removal.Remains, *, is_erasure: bool
+) -> None:
+    """Keep the number of a clip taken."""
+    draft = applied.draft
+    if remains.number is None or remains.stream_no not in _stream_nos(applied):
+        return
+    key = schema.ledger_key(*remains.number)
+    row = _ledger_row(txn, key)
+    if row is not None and row.removed:
+        return  # it was removed before, and what was left of it goes now
+    if not txn.holds(Table.LEDGER, key):
+        draft.removed_numbers -= 1  # its row was lost; the ledger has one more from now on
+    times = (None, None) if is_erasure else (remains.start_ns, remains.end_ns)
+    # Birth stays: which numbers had come at an earlier moment does not change.
+    stone = LedgerRecord(remains.clip_no, remains.birth, True, b"", draft.revision, *times)
+    txn.put(Table.LEDGER, key, pack(key, stone))
+    draft.stones += 1
+
+
+def _ledger_row(txn: Transaction, key: bytes) -> LedgerRecord | None:
+    """What the ledger says under a key, None where there is nothing or it cannot be read."""
+    try:
+        stored = txn.get(Table.LEDGER, key)
+        return None if stored is None else unpack(Table.LEDGER, key, stored, LedgerRecord)
+    except DataLoss:
+        return None
+
+
+def _readable_versions(txn: Transaction, clip_no: int) -> list[removal.Version]:
+    """The versions of a clip, none where one is damaged: it is left as it is, and the sweep goes on."""
+    try:
+        return removal.versions(txn, clip_no)
+    except DataLoss:
+        return []
+
+
 def thin_clips(txn: Transaction, applied: Applied, operation: ThinClips) -> Removed:
-    """Remove heavy parts; clips that lack them already, or whose stream is held, are passed over."""
+    """Remove heavy parts; clips that lack them already, whose stream is held, or that are damaged,
+    are passed over.
+    """
     draft = applied.draft
     thinned: list[int] = []
     total = 0
     for clip_no in operation.clip_nos:
-        versions = removal.versions(txn, clip_no)
-        if not versions or _is_held(applied, versions[-1].record.stream_no):
+        versions = _readable_versions(txn, clip_no)
+        if not versions or is_held(applied, versions[-1].record.stream_no):
             continue
         size = 0
         for version in versions:
@@ -118,8 +185,8 @@ def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersi
     spans: list[tuple[int, int]] = []
     size = 0
     for clip_no, birth, death in operation.versions:
-        for version in removal.versions(txn, clip_no):
-            if version.birth != birth or _is_held(applied, version.record.stream_no):
+        for version in _readable_versions(txn, clip_no):
+            if version.birth != birth or is_held(applied, version.record.stream_no):
                 continue
             removal.remove_version(txn, version)
             size += version.row.short_memory_bytes + version.row.keyframe_bytes
@@ -150,20 +217,20 @@ def merge_spans(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 
 def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -> int:
-    """Remove an empty stream and its ledger.
+    """Remove an empty stream and its ledger; rows of the ledger that cannot be read go as well.
 
     Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``,
     ``STREAM_NOT_EMPTY``).
     """
     draft = applied.draft
-    stream = _stream(applied, operation.stream)
-    if _is_held(applied, stream.no):
+    stream = stream_named(applied, operation.stream)
+    if is_held(applied, stream.no):
         raise held(operation.stream)
-    rows = [
-        (key, unpack(Table.LEDGER, key, stored, LedgerRecord))
-        for key, stored in txn.scan(Table.LEDGER, schema.number_key(stream.no))
-    ]
-    if any(not row.removed for _, row in rows):
+    prefix = schema.number_key(stream.no)
+    rows = [(key, _ledger_row(txn, key)) for key in txn.keys(Table.LEDGER, prefix)]
+    if any(row is not None and not row.removed for _, row in rows) or (
+        any(row is None for _, row in rows) and removal.has_clips(txn, stream.no, stream.space_no)
+    ):
         raise FailedPrecondition(
             "the stream still holds clips",
             reason="STREAM_NOT_EMPTY",
@@ -172,6 +239,7 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
         )
     for key, _ in rows:
         txn.delete(Table.LEDGER, key)
+    _forget_name(txn, stream.no, operation.stream)
     key = schema.number_key(stream.no)
     txn.delete(Table.STREAMS, key)
     txn.delete(Table.RETENTION, key)
@@ -179,94 +247,30 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
     del draft.streams[operation.stream]
     draft.removed_streams += 1
     draft.removed_numbers += len(rows)
-    draft.stones -= len(rows)
+    draft.stones -= sum(1 for _, row in rows if row is not None)
     applied.effects.removed_streams.append(stream.no)
     # By number: the name is what is being erased.
     applied.entries.append(LogEntry("remove-stream", no=stream.no))
     return draft.revision
 
 
-def set_retention(txn: Transaction, applied: Applied, operation: SetRetention) -> int:
-    """Set a stream's policy; raises `NotFound` (``STREAM_NOT_FOUND``)."""
-    draft = applied.draft
-    stream = _stream(applied, operation.stream)
-    policy = operation.retention
-    if draft.retention.get(stream.no, Retention()) == policy:
-        return draft.revision - 1
-    key = schema.number_key(stream.no)
-    if policy.is_empty:
-        txn.delete(Table.RETENTION, key)
-        draft.retention.pop(stream.no, None)
-    else:
-        record = RetentionRecord(
-            policy.max_age_s,
-            policy.max_clips,
-            policy.max_bytes,
-            policy.short_memory_age_s,
-            policy.keyframes_age_s,
-            policy.hold,
+def _forget_name(txn: Transaction, stream_no: int, name: str) -> None:
+    """Take the name of a stream out of the log: earlier releases wrote it beside its policies."""
+    raw = name.encode()
+    named: list[tuple[bytes, LogRecord]] = []
+    for key, stored in txn.scan(Table.LOG):
+        if raw not in bytes(stored):
+            continue
+        record = unpack(Table.LOG, key, stored, LogRecord)
+        if any(entry.kind == "retention" and entry.no == stream_no for entry in record.entries):
+            named.append((key, record))
+    for key, record in named:
+        entries = tuple(
+            LogEntry(entry.kind, entry.no) if entry.kind == "retention" else entry
+            for entry in record.entries
         )
-        txn.put(Table.RETENTION, key, pack(key, record))
-        draft.retention[stream.no] = policy
-    applied.entries.append(LogEntry("retention", no=stream.no, name=operation.stream))
-    return draft.revision
+        txn.put(Table.LOG, key, pack(key, LogRecord(record.time_ns, entries)))
 
 
-def mark_sweep(txn: Transaction, applied: Applied, operation: MarkSweep) -> int:
-    """Move the clock of retention."""
-    txn.put(
-        Table.META,
-        schema.META_SWEEP,
-        pack(schema.META_SWEEP, NumberRecord(operation.now_ns)),
-    )
-    applied.draft.sweep_ns = operation.now_ns
-    applied.entries.append(LogEntry("sweep"))
-    return applied.draft.revision
-
-
-def begin_erasure(txn: Transaction, applied: Applied, operation: BeginErasure) -> int:
-    """Note an erasure; another that has not ended yet is taken into it.
-
-    Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``).
-    """
-    for name in operation.streams:
-        if _is_held(applied, _stream(applied, name).no):
-            raise held(name)
-    record = ErasureRecord(operation.streams, operation.clip_nos)
-    stored = txn.get(Table.META, schema.META_ERASURE)
-    if stored is not None:
-        before = unpack(Table.META, schema.META_ERASURE, stored, ErasureRecord)
-        record = ErasureRecord(
-            tuple(dict.fromkeys((*before.streams, *record.streams))),
-            tuple(dict.fromkeys((*before.clip_nos, *record.clip_nos))),
-        )
-    txn.put(Table.META, schema.META_ERASURE, pack(schema.META_ERASURE, record))
-    applied.entries.append(LogEntry("begin-erasure"))
-    return applied.draft.revision
-
-
-def end_erasure(txn: Transaction, applied: Applied) -> int:
-    """Forget that there was an erasure."""
-    if txn.delete(Table.META, schema.META_ERASURE):
-        applied.entries.append(LogEntry("end-erasure"))
-        return applied.draft.revision
-    return applied.draft.revision - 1
-
-
-def held(stream: str) -> FailedPrecondition:
-    """The error of whoever would erase what is under legal hold."""
-    return FailedPrecondition(
-        "the stream is under legal hold", reason="LEGAL_HOLD", field="stream", value=stream
-    )
-
-
-def _stream(applied: Applied, name: str) -> StreamState:
-    stream = applied.draft.streams.get(name)
-    if stream is None:
-        raise NotFound("no such stream", reason="STREAM_NOT_FOUND", field="stream", value=name)
-    return stream
-
-
-def _is_held(applied: Applied, stream_no: int) -> bool:
-    policy = applied.draft.retention.get(stream_no)
-    return policy is not None and policy.hold
+def _stream_nos(applied: Applied) -> set[int]:
+    return {stream.no for stream in applied.draft.streams.values()}

@@ -11,7 +11,7 @@ from typing import Final, Self
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig
 from memdb.engine.backup import Backups
-from memdb.engine.erasure import erase_user
+from memdb.engine.erasure import erase_user, resume
 from memdb.engine.retention import sweep_user
 from memdb.engine.retention_clock import RetentionClock
 from memdb.engine.scrub import Scrub, ScrubReport
@@ -162,8 +162,13 @@ class EmbeddedDatabase:
     def _swept(self) -> SweepReport:
         report = SweepReport()
         history_s = self._config.open_history_s or None
+        try:
+            self._catalog.finish()
+        except MemdbError:
+            log.exception("names of erased users stay in the catalog for now")
         for user in self._catalog.users():
             try:
+                self._resume_erasure(user)
                 with self._users.use(user) as memory:
                     report = report.plus(sweep_user(memory, self._retention_clock, history_s))
             except NotFound:
@@ -196,6 +201,16 @@ class EmbeddedDatabase:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _resume_erasure(self, user: str) -> None:
+        """Try again what could not be ended."""
+        try:
+            resume(user, self._users)
+        except NotFound:
+            raise
+        except MemdbError:
+            # It is noted, and the policies of the user are carried out all the same.
+            log.exception("an erasure is still pending", extra={"fields": {"user": user}})
 
     def _erase(self, user: str) -> ErasureReport:
         self._check_open()

@@ -3,8 +3,9 @@
 A user: its directory goes, and with it every byte that memdb wrote for it.
 
 The order makes a crash harmless: once the directory is out of `users/` the user does not exist; its
-bytes go next, at the latest at the next open; the catalog forgets the name last, at the latest when
-it is opened again.  Bytes go before the catalog writes anything, so that a full disk can be erased.
+bytes go next, at the latest at the next open; the catalog forgets the name last, freed pages
+included, at the latest when it is opened again.  Bytes go before the catalog writes anything, so that
+a full disk can be erased.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from dataclasses import replace
 
 from memdb import failpoints
 from memdb.engine import removal
-from memdb.engine.apply_removal import held
+from memdb.engine.holds import held
 from memdb.engine.hydrate import clip_no_of
 from memdb.engine.users import Users
 from memdb.engine.view import View
-from memdb.errors import DataLoss, NotFound
+from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store.catalog import Catalog
-from memdb.store.compact import compact
+from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Transaction
 from memdb.store.schema import Table
@@ -34,18 +35,19 @@ def erase_user(
 ) -> ErasureReport:
     """Remove ``user``; raises `NotFound` (``USER_NOT_FOUND``)."""
     path = directory.user_path(user)
-    check_no_hold(user, users)
-    counts = _counted(user, users)
-    with users.exclusively(user):
-        if not path.exists():
-            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
-        size = sum(entry.stat().st_size for entry in path.iterdir())
-        failpoints.hit("erase.before_discard")
-        discarded = directory.discard(path)
-        failpoints.hit("erase.after_discard")
-        directory.remove(discarded)
-        failpoints.hit("erase.after_remove")
-        catalog.remove_user(user)
+    with users.erasing(user):
+        check_no_hold(user, users)
+        counts = _counted(user, users)
+        with users.exclusively(user):
+            if not path.exists():
+                raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
+            size = sum(entry.stat().st_size for entry in path.iterdir())
+            failpoints.hit("erase.before_discard")
+            discarded = directory.discard(path)
+            failpoints.hit("erase.after_discard")
+            directory.remove(discarded)
+            failpoints.hit("erase.after_remove")
+            catalog.remove_users([user])
     return ErasureReport(user, *counts, size)
 
 
@@ -54,19 +56,42 @@ def erase_parts(
 ) -> ErasureReport:
     """Erase whole streams and clips of a user (`memdb.engine.removal`).
 
-    Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), and what may
-    refuse a commit or a compaction; what was begun is then finished when the user is next opened.
+    Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``),
+    `ResourceExhausted` (``DISK_FULL`` where there is no room for the compaction) with nothing
+    changed; and what may refuse a later commit or the compaction: what was begun then stays pending,
+    and is finished by a sweep, by the next erasure, or when the user is next opened.
     """
+    with users.erasing(user):
+        with users.use(user) as memory:
+            with system_errors("user"):
+                check_room(memory.environment.path)
+            removal.one(memory.write([BeginErasure(tuple(streams), tuple(clip_nos))]))
+            failpoints.hit("erasure.begun")
+        return _finished(user, users)
+
+
+def resume(user: str, users: Users) -> ErasureReport | None:
+    """Finish an erasure of the user that is pending; None when there is none or somebody is at it.
+
+    Raises as `erase_parts`.
+    """
+    with users.erasing(user, wait=False) as is_mine:
+        if not is_mine:
+            return None
+        with users.use(user) as memory:
+            if removal.pending(memory) is None:
+                return None
+        return _finished(user, users)
+
+
+def _finished(user: str, users: Users) -> ErasureReport:
     with users.use(user) as memory:
-        removal.one(memory.write([BeginErasure(tuple(streams), tuple(clip_nos))]))
-        failpoints.hit("erasure.begun")
         record = removal.pending(memory)
-        assert record is not None, "it was begun"
+        if record is None:  # the user was opened anew meanwhile, which finished it
+            return ErasureReport(user, 0, 0, 0, 0)
+        memory.erasure_pending = True
         report = removal.remove_begun(memory, record)
-    with users.exclusively(user) as path, system_errors("user"):
-        shrunk = compact(path)
-    with users.use(user) as memory:
-        removal.end(memory)
+    shrunk = users.end_erasure(user)
     return replace(report, bytes_removed=max(report.bytes_removed, shrunk))
 
 
@@ -89,6 +114,9 @@ def clips_to_erase(
             for place, clip_id in enumerate(clip_ids)
         ]
         there = set(found)
+        if stream is None and start_ns is None and end_ns is None:
+            # Of some versions only the number can be told.
+            there.update(no for no, _ in view.quarantine.versions)
         for place, no in enumerate(named):
             if no not in there:
                 raise NotFound(
@@ -126,11 +154,11 @@ def _counted(user: str, users: Users) -> tuple[int, int, int]:
     try:
         with users.use(user) as memory, memory.environment.read() as txn:
             return (
-                txn.count(Table.LEDGER),
+                txn.count(Table.LEDGER) - memory.view.state.counters.stones,
                 _distinct(txn, Table.FACTS),
                 _distinct(txn, Table.VALUES),
             )
-    except DataLoss:
+    except (DataLoss, ResourceExhausted):
         return 0, 0, 0
 
 

@@ -62,6 +62,8 @@ class UserMemory:
     def __init__(self, environment: Environment, user: str, clock: Clock) -> None:
         """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
         self.environment = environment
+        self.erasure_pending = False
+        """Whether an erasure was begun and could not be ended yet."""
         self._clock = clock
         self._found: list[DamagedClip] = []
         self._listeners: dict[int, Callable[[int], None]] = {}
@@ -84,7 +86,7 @@ class UserMemory:
             self._partitions, self._coverage = load_partitions(txn, state)
             self._texts = load_texts(txn)
         except DataLoss as error:
-            check_counts(txn, state.counters)
+            check_counts(txn, state.counters, twins=False)
             quarantine = inspect(txn)
             if quarantine.is_empty:
                 raise
@@ -211,6 +213,11 @@ class UserMemory:
 
         return unsubscribe
 
+    def take_listeners(self, other: UserMemory) -> None:
+        """Tell whoever listens to a memory of the user that was closed."""
+        # The same dictionary: what they unsubscribe from there is unsubscribed here.
+        self._listeners = other._listeners
+
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
         with self._changed:
@@ -308,7 +315,8 @@ class UserMemory:
         for clip in effects.removed:
             by_space.setdefault(clip.space_no, []).append(clip.clip_no)
         for space_no, clip_nos in by_space.items():
-            self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
+            if space_no in self._partitions:  # not where all that it had is damaged
+                self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
             self._texts.drop(schema.UTTERANCE, clip_nos)
         for thinned in effects.thinned:
             partition, clip_no = self._partitions[thinned.space_no], np.array([thinned.clip_no])

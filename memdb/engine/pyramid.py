@@ -9,18 +9,21 @@ cosine space) whose start lies in the hour or day (UTC).  Its vector is the dire
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from memdb.errors import DataLoss
+from memdb.index.directions import prepared_rows
 from memdb.store import schema
 from memdb.store.envelope import Coding, Kind, seal, unseal
 from memdb.store.environment import Transaction
+from memdb.store.rows import unpack_row
 from memdb.store.schema import DAY, HOUR, Table
 from memdb.types.arrays import Array
+from memdb.types.space import Space
 
 HOUR_NS: Final = 3600 * 10**9
 DAY_NS: Final = 24 * HOUR_NS
@@ -98,11 +101,46 @@ class PyramidDraft:
             bucket.clips += 1
             bucket.total += vector
 
-    def subtract(self, txn: Transaction, stream_no: int, start_ns: int, vector: Array) -> None:
-        """Take a sealed clip out of its hour and its day; raises `DataLoss`."""
-        for bucket in self.load(txn, stream_no, start_ns, len(vector)):
+    def subtract(self, buckets: Sequence[Bucket], vector: Array) -> None:
+        """Take a sealed clip out of its loaded buckets."""
+        for bucket in buckets:
             bucket.clips -= 1
             bucket.total -= vector
+
+    def sum_anew(
+        self,
+        txn: Transaction,
+        space_no: int,
+        space: Space,
+        stream_nos: Collection[int],
+        without: Collection[int],
+    ) -> None:
+        """Make the buckets of streams of a space anew from the rows that can be read: for when what a
+        clip once added, or the bucket, cannot be.
+
+        without: clip numbers that do not count.
+        """
+        prefixes = tuple(schema.number_key(no) for no in stream_nos)
+        sums = {
+            key: Bucket(0, np.zeros(space.dim)) for key in self._buckets if key.startswith(prefixes)
+        }
+        for prefix in prefixes:
+            for key in txn.keys(Table.PYRAMID, prefix):
+                sums[key] = Bucket(0, np.zeros(space.dim))
+        for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
+            try:
+                clip_no = schema.split_vector_key(key)[1]
+                row, vector = unpack_row(Table.VECTORS, key, stored)
+            except DataLoss:
+                continue
+            if not row.sealed or row.stream_no not in stream_nos or clip_no in without:
+                continue
+            (prepared,) = prepared_rows(vector[None], cosine=space.metric == "cosine")
+            for level in (HOUR, DAY):
+                start_ns = bucket_start(row.start_ns, level)
+                key = schema.pyramid_key(row.stream_no, level, start_ns)
+                self.add((sums.setdefault(key, Bucket(0, np.zeros(space.dim))),), prepared)
+        self._buckets.update(sums)
 
     def _load(
         self, txn: Transaction, stream_no: int, level: int, start_ns: int, dim: int

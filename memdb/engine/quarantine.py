@@ -146,6 +146,11 @@ def inspect(txn: Transaction) -> Quarantine:
     damaged = {v for v in there if clips[v] is None or known[v] is None}
     damaged |= {v for v, row in known.items() if row is not None and v not in clips}
     damaged |= {v for v, record in clips.items() if record is not None and v not in known}
+    notes += [
+        (f"clips/{schema.version_key(*v).hex()}", "a version lacks its record or its vector")
+        for v in sorted(damaged)
+        if (v in clips) != (v in known)
+    ]
     damaged.update(_without_features(txn, clips, notes))
     found: list[DamagedClip] = []
     by_clip = {row.clip_no: number for number, row in ledger.items() if row is not None}

@@ -23,22 +23,38 @@ from memdb import failpoints
 from memdb.engine.applied import Outcome, Removed
 from memdb.engine.memory import UserMemory
 from memdb.engine.view import View
-from memdb.errors import MemdbError, NotFound
+from memdb.errors import DataLoss, MemdbError, NotFound
 from memdb.index.partition import Filter
+from memdb.store import schema
 from memdb.store.idents import IdKind, make_id
-from memdb.store.records import ErasureRecord, unpack
+from memdb.store.lost import lost_entries, lost_numbers
+from memdb.store.records import ErasureRecord, LedgerRecord, unpack
 from memdb.store.schema import META_ERASURE, Table
 from memdb.types.change import ErasureReport
-from memdb.types.operation import EndErasure, Operation, RemoveClips, RemoveStream
+from memdb.types.operation import (
+    AwaitCompaction,
+    EndErasure,
+    Operation,
+    RemoveClips,
+    RemoveLost,
+    RemoveStream,
+)
 
 BATCH_CLIPS: Final = 64
 """Clips of one commit: other writes of the user come in between."""
 
 
 def remove_begun(memory: UserMemory, record: ErasureRecord) -> ErasureReport:
-    """Remove what an erasure that was begun names; its bytes stay in freed pages."""
+    """Remove what an erasure that was begun names; its bytes stay in freed pages, and no name of it
+    anywhere else.
+
+    Raises what refuses a commit, `FailedPrecondition` (``LEGAL_HOLD``), `DataLoss`
+    (``NOT_REMOVABLE``) for a stream that does not become empty.
+    """
     clip_ids, fact_ids, size = _remove(memory, record)
     streams = _remove_streams(memory, record.streams)
+    _remove_lost(memory)
+    one(memory.write([AwaitCompaction()]))
     failpoints.hit("erasure.before_compaction")
     user = memory.view.state.user
     return ErasureReport(user, len(clip_ids), 0, 0, size, clip_ids, fact_ids, streams)
@@ -58,7 +74,8 @@ def pending(memory: UserMemory) -> ErasureRecord | None:
 
 
 def clips_of(view: View, stream: str | None, start_ns: int | None, end_ns: int | None) -> list[int]:
-    """Numbers of the clips, at any revision, that touch [start_ns, end_ns) of a stream or of all.
+    """Numbers of the clips, at any revision, that touch [start_ns, end_ns) of a stream or of all;
+    damaged ones too, and those whose time nobody can tell.
 
     Raises `NotFound` (``STREAM_NOT_FOUND``).
     """
@@ -70,6 +87,26 @@ def clips_of(view: View, stream: str | None, start_ns: int | None, end_ns: int |
         allowed = partition.allowed(Filter(stream_nos, start_ns, end_ns), None, every_version=True)
         rows = np.ones(partition.rows, bool) if allowed is None else allowed
         found.update(column["clip_no"][rows].tolist())
+    found.update(
+        clip.clip_no
+        for clip in view.quarantine.clips
+        if (stream_nos is None or clip.stream_no in stream_nos) and clip.touches(start_ns, end_ns)
+    )
+    return sorted(found)
+
+
+def _clips_of_stream(memory: UserMemory, stream: str) -> list[int]:
+    """Numbers of every clip of a stream that the indexes, the quarantine or the ledger know."""
+    found = set(clips_of(memory.view, stream, None, None))
+    prefix = schema.number_key(memory.view.state.streams[stream].no)
+    with memory.environment.read() as txn:
+        for key, stored in txn.scan(Table.LEDGER, prefix):
+            try:
+                row = unpack(Table.LEDGER, key, stored, LedgerRecord)
+            except DataLoss:
+                continue  # its clip is known by itself, or is lost
+            if not row.removed:
+                found.add(row.clip_no)
     return sorted(found)
 
 
@@ -102,7 +139,7 @@ def _remove(
     clip_nos = list(record.clip_nos)
     for stream in record.streams:
         try:
-            clip_nos += clips_of(memory.view, stream, None, None)
+            clip_nos += _clips_of_stream(memory, stream)
         except NotFound:
             continue  # it went before a crash
     taken = in_batches(
@@ -125,13 +162,36 @@ def _remove_streams(memory: UserMemory, streams: Sequence[str]) -> tuple[str, ..
                 break
             if isinstance(outcome, MemdbError) and outcome.reason == "STREAM_NOT_EMPTY":
                 # A clip came meanwhile; its agent has not heard yet that the stream is gone.
-                in_batches(
+                taken = in_batches(
                     memory,
-                    clips_of(memory.view, stream, None, None),
+                    _clips_of_stream(memory, stream),
                     lambda batch: RemoveClips(batch, is_erasure=True),
                 )
+                if not any(removed.clip_nos for removed in taken):
+                    raise DataLoss(
+                        "a stream holds clips that cannot be removed",
+                        reason="NOT_REMOVABLE",
+                        field="stream",
+                        value=stream,
+                    )
                 continue
             one([outcome])
             gone.append(stream)
             break
     return tuple(gone)
+
+
+def _remove_lost(memory: UserMemory) -> None:
+    """Remove what no clip owns any more, since it may be of one that is erased; not while anything is
+    under legal hold, since it may be of that.
+    """
+    state, quarantine = memory.view.state, memory.view.quarantine
+    if any(policy.hold for policy in state.retention.values()):
+        return
+    told = {(clip.clip_no, clip.birth) for clip in quarantine.clips}
+    unknown = quarantine.versions - told
+    with memory.environment.read() as txn:
+        space_nos = tuple(state.spaces)
+        if not lost_entries(txn, space_nos, unknown) and not lost_numbers(txn, space_nos):
+            return
+    one(memory.write([RemoveLost(tuple(sorted(unknown)))]))

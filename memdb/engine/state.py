@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from memdb.store.idents import IdKind, make_id
 from memdb.store.records import CountersRecord
 from memdb.types.retention import Retention
 from memdb.types.space import Space
+from memdb.types.stream import StreamInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,16 @@ class UserState:
     def space_no(self, name: str) -> int | None:
         """Number of the user's space of that name."""
         return next((no for no, space in self.spaces.items() if space.name == name), None)
+
+    def stream_info(self, name: str) -> StreamInfo:
+        """What callers see of a stream."""
+        stream = self.streams[name]
+        return StreamInfo(
+            stream.name,
+            self.spaces[stream.space_no].name,
+            stream.revision,
+            make_id(self.id_key, IdKind.STREAM, stream.no),
+        )
 
     @cached_property
     def stream_names(self) -> dict[int, str]:

@@ -119,11 +119,7 @@ class EmbeddedUser:
     def streams(self) -> list[StreamInfo]:
         with self._users.use(self._id) as memory:
             state = memory.view.state
-        infos = (
-            StreamInfo(s.name, state.spaces[s.space_no].name, s.revision)
-            for s in state.streams.values()
-        )
-        return sorted(infos, key=lambda info: info.name)
+        return [state.stream_info(name) for name in sorted(state.streams)]
 
     # -- clips
 
@@ -502,7 +498,7 @@ class EmbeddedUser:
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
-        with self._users.use(self._id) as memory:
+        with self._users.use(self._id, lasting=True) as memory:
             return memory.wait_for_revision(revision, timeout_s)
 
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:

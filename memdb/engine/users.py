@@ -17,7 +17,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.memory import UserMemory
-from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
+from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
@@ -30,8 +30,8 @@ BARE_BYTES_MAX: Final = 64 << 20
 
 log = logging.getLogger("memdb.engine")
 
-CALLS_END_S: Final = 2.0
-"""How long calls on a user that must be closed may go on."""
+CALLS_END_S: Final = 5.0
+"""How long calls on a user that must be closed may go on; who takes longer is told `CLOSED`."""
 
 FILES_PER_USER: Final = 3
 """Descriptors of an open environment: its data, that again for synced writes, and its lock."""
@@ -60,9 +60,13 @@ class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     memory: UserMemory | None = None
     users: int = 0
-    """Calls that work with `memory` or wait for it; such a slot is not evicted."""
-    working: int = 0
-    """Calls that work with it and will end: who must close it waits for them."""
+    """Who works with `memory` now; such a slot is not evicted."""
+    calls: int = 0
+    """Of those, who will be done soon: what closes the user waits for them."""
+    closing: bool = False
+    """Whether calls that come now wait until the user is opened anew."""
+    erasing: threading.Lock = field(default_factory=threading.Lock)
+    """Who erases the user, or of it."""
     failure: tuple[DataLoss, tuple[int, int]] | None = None
     """Why the user could not be opened, and the size and time of the file that was so."""
 
@@ -78,7 +82,8 @@ class Users:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
-        self._left = threading.Condition(self._lock)
+        self._idle = threading.Condition(self._lock)
+        """Told when the last call on a user is done."""
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._closed = False
         self._pid = os.getpid()
@@ -88,7 +93,7 @@ class Users:
     def use(
         self, user: str, *, create: bool = False, lasting: bool = False
     ) -> Iterator[UserMemory]:
-        """The user's memory for the length of a call.
+        """The user's memory for the length of a call; a thread uses a user once at a time.
 
         lasting: it is kept open without being worked with, and may be closed all the same.
 
@@ -105,28 +110,32 @@ class Users:
             slot = self._slots.setdefault(user, _Slot())
             slot.users += 1
             self._slots.move_to_end(user)
+        counted = False
         try:
             with slot.lock:
                 if self._closed:
                     # Closed since the first look: opening now would outlive the directory's lock.
                     raise Unavailable("the database is closed", reason="CLOSED")
                 if slot.memory is not None and slot.memory.to_be_opened_again:
-                    self._close_memory(slot)
+                    self._wait_for_calls(slot)
+                    slot.closing = False
+                    slot.memory.close()
+                    slot.memory = None
                 if slot.memory is None:
                     slot.memory = self._open_once(slot, user, create=create)
-                # Kept here: an erasure may empty the slot before the call is done.
                 memory = slot.memory
-                with self._lock:
-                    slot.working += not lasting
-            try:
-                yield memory
-            finally:
-                with self._lock:
-                    slot.working -= not lasting
-                    self._left.notify_all()
+                if not lasting:
+                    with self._lock:
+                        slot.calls += 1
+                        counted = True
+            yield memory
         finally:
             with self._lock:
                 slot.users -= 1
+                if counted:
+                    slot.calls -= 1
+                    if not slot.calls:
+                        self._idle.notify_all()
             self._drop_if_unused(user, slot)
             self._evict()
 
@@ -174,8 +183,9 @@ class Users:
             memory.damage_found(places)
 
     def state(self, user: str) -> str:
-        """``serving``, ``read-only`` after an I/O error, ``quarantined`` when it cannot be opened, or
-        ``damaged`` when parts of it are kept apart; without opening it.
+        """``serving``, ``read-only`` after an I/O error, ``quarantined`` when it cannot be opened,
+        ``erasure-pending`` when an erasure has begun and not ended, or ``damaged`` when parts of it
+        are kept apart; without opening it.
 
         Raises `NotFound` (``USER_NOT_FOUND``).
         """
@@ -190,14 +200,17 @@ class Users:
             return "serving" if failure is None else "quarantined"
         if memory.environment.is_read_only:
             return "read-only"
+        if memory.erasure_pending:
+            return "erasure-pending"
         return "serving" if memory.view.quarantine.is_empty else "damaged"
 
     def is_open(self, user: str) -> bool:
         """Whether `use` would give the user at once."""
         with self._lock:
             slot = self._slots.get(user)
-            memory = None if slot is None else slot.memory
-            return memory is not None and not memory.to_be_opened_again
+            if slot is None or slot.memory is None or slot.closing:
+                return False
+            return not slot.memory.to_be_opened_again
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""
@@ -207,22 +220,86 @@ class Users:
             ]
 
     @contextmanager
-    def exclusively(self, user: str) -> Iterator[Path]:
-        """Close the user and keep it closed for the length of the block, while calls on it wait;
-        where its directory is.
+    def erasing(self, user: str, *, wait: bool = True) -> Iterator[bool]:
+        """Let one at a time erase the user or parts of it; whether this is the one, which without
+        ``wait`` it may not be.
         """
         with self._lock:
             slot = self._slots.setdefault(user, _Slot())
             slot.users += 1
         try:
-            with slot.lock:
-                if slot.memory is not None:
-                    self._close_memory(slot)
-                yield self._directory.user_path(user)
+            taken = slot.erasing.acquire(blocking=wait)
+            try:
+                yield taken
+            finally:
+                if taken:
+                    slot.erasing.release()
         finally:
             with self._lock:
                 slot.users -= 1
             self._drop_if_unused(user, slot)
+
+    @contextmanager
+    def exclusively(self, user: str) -> Iterator[Path]:
+        """Close the user, once the calls on it are done, and keep it closed for the length of the
+        block, while new calls on it wait; where its directory is.
+        """
+        with self._alone(user) as slot:
+            if slot.memory is not None:
+                slot.memory.close()
+                slot.memory = None
+            yield self._directory.user_path(user)
+
+    def end_erasure(self, user: str) -> int:
+        """Make the user's environment anew, without the bytes of what was removed, and note that the
+        erasure is over, while calls on the user wait; the bytes that it shrank by.
+
+        Raises what refuses a compaction or a commit; the user is open all the same, its erasure
+        pending.
+        """
+        with self._alone(user) as slot, system_errors("user"):
+            if slot.memory is None:
+                slot.memory = self._open_bare(user)
+            path, memory = self._directory.user_path(user), slot.memory
+            memory.close()
+            slot.memory = None
+            try:
+                shrunk = compact(path)
+            finally:
+                slot.memory = self._open_bare(user)
+                slot.memory.erasure_pending = True
+                slot.memory.take_listeners(memory)
+            removal.end(slot.memory)
+            slot.memory.erasure_pending = False
+            return shrunk
+
+    @contextmanager
+    def _alone(self, user: str) -> Iterator[_Slot]:
+        """The user's slot, with no call on it, while new ones wait."""
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the database is closed", reason="CLOSED")
+            slot = self._slots.setdefault(user, _Slot())
+            slot.users += 1
+        try:
+            with slot.lock:
+                self._wait_for_calls(slot)
+                try:
+                    if self._closed:
+                        raise Unavailable("the database is closed", reason="CLOSED")
+                    yield slot
+                finally:
+                    slot.closing = False
+        finally:
+            with self._lock:
+                slot.users -= 1
+            self._drop_if_unused(user, slot)
+
+    def _wait_for_calls(self, slot: _Slot) -> None:
+        """Let the calls on a user end that must be closed (under its slot's lock); new ones wait."""
+        with self._idle:
+            slot.closing = True
+            self._idle.wait_for(lambda: slot.calls == 0, CALLS_END_S)
 
     def close(self) -> None:
         """Finish commits in flight and close every user."""
@@ -235,17 +312,6 @@ class Users:
                 if slot.memory is not None:
                     slot.memory.close()
                     slot.memory = None
-
-    def _close_memory(self, slot: _Slot) -> None:
-        """Close an open user (under its slot's lock), once the calls that work with it have ended.
-
-        One that takes longer is told that the user was closed (`Unavailable`), and may ask again.
-        """
-        with self._lock:
-            self._left.wait_for(lambda: slot.working == 0, CALLS_END_S)
-        if slot.memory is not None:
-            slot.memory.close()
-            slot.memory = None
 
     def _open_once(self, slot: _Slot, user: str, *, create: bool) -> UserMemory:
         """`_open`; what cannot be opened is not tried again until its file is another one."""
@@ -279,20 +345,40 @@ class Users:
             raise
         return memory
 
+    def _open_bare(self, user: str) -> UserMemory:
+        """An existing user as it lies there."""
+        return UserMemory.open(
+            self._directory.user_path(user), user, self._config, self._clock, self._directory.keys
+        )
+
     def _whole(self, path: Path, user: str) -> UserMemory:
-        """An existing user, with what a crash cut short brought to its end."""
+        """An existing user, with what a crash cut short brought to its end.
+
+        An erasure that cannot be ended now (the disk is full, a stream came under legal hold, there
+        is damage) stays pending, and everything else is served.
+        """
         sweep(path)
-        memory = UserMemory.open(path, user, self._config, self._clock, self._directory.keys)
+        memory = self._open_bare(user)
+        is_open = True
         try:
             record = removal.pending(memory)
-            if record is not None:
-                removal.remove_begun(memory, record)
-                memory.close()
+            if record is None:
+                return memory
+            memory.erasure_pending = True
+            removal.remove_begun(memory, record)
+            memory.close()
+            is_open = False
+            with system_errors("user"):
                 compact(path)
-                memory = UserMemory.open(
-                    path, user, self._config, self._clock, self._directory.keys
-                )
-                removal.end(memory)
+            memory = self._open_bare(user)
+            is_open = memory.erasure_pending = True
+            removal.end(memory)
+            memory.erasure_pending = False
+        except MemdbError:
+            log.exception("an erasure is pending", extra={"fields": {"user": user}})
+            if not is_open:
+                memory = self._open_bare(user)
+            memory.erasure_pending = True
         except BaseException:
             memory.close()
             raise

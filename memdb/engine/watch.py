@@ -10,13 +10,13 @@ from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
 from memdb.store import clips, schema
 from memdb.store.environment import Environment, Transaction
+from memdb.store.idents import IdKind, make_id
 from memdb.store.records import LogEntry, LogRecord, unpack
 from memdb.store.schema import Table
 from memdb.types.change import Change
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact
 from memdb.types.snapshot import Snapshot
-from memdb.types.stream import StreamInfo
 
 log = logging.getLogger("memdb.engine")
 
@@ -63,6 +63,7 @@ def _change(
     txn: Transaction, view: View, revision: int, index: int, time_ns: int, entry: LogEntry
 ) -> Change:
     state = view.state
+    stream_id = make_id(state.id_key, IdKind.STREAM, entry.no)
     match entry.kind:
         case "clip":
             clip = _clip(txn, view, entry.no, revision)
@@ -73,10 +74,14 @@ def _change(
         case "stream":
             name = state.stream_names.get(entry.no)
             if name is None:  # removed since
-                return Change(revision, index, time_ns, "stream")
-            stream = state.streams[name]
-            info = StreamInfo(stream.name, state.spaces[stream.space_no].name, stream.revision)
-            return Change(revision, index, time_ns, "stream", stream=info)
+                return Change(revision, index, time_ns, "stream", key=stream_id)
+            return Change(revision, index, time_ns, "stream", stream=state.stream_info(name))
+        case "remove-stream":
+            return Change(revision, index, time_ns, "remove-stream", key=stream_id)
+        case "retention":
+            # By the name of now; of a stream that was removed since by its id.
+            key = state.stream_names.get(entry.no, stream_id)
+            return Change(revision, index, time_ns, "retention", key=key)
         case "snapshot":
             snapshot = Snapshot(entry.name, entry.no, entry.created_ns, entry.expires_ns)
             return Change(revision, index, time_ns, "snapshot", snapshot=snapshot)

@@ -39,7 +39,8 @@ class HealthService:
             state = await asyncio.to_thread(
                 self._user_state, request.service.removeprefix(USER_PREFIX)
             )
-            return _answer(state in ("serving", "damaged") and not self._drain.begun)
+            answers = state in ("serving", "damaged", "erasure-pending")
+            return _answer(answers and not self._drain.begun)
         if request.service not in self._services:
             raise NotFound(
                 "no such service",

@@ -1,18 +1,33 @@
-"""The catalog environment: feature spaces and users of the database."""
+"""The catalog environment: feature spaces and users of the database.
+
+When a user is forgotten the environment is made anew, so that no freed page keeps the name.
+``catalog/COMPACT`` says that this is to be done: it is there before the name goes, until it is done.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
+from memdb import failpoints
 from memdb.config import EngineConfig
-from memdb.errors import AlreadyExists, NotFound
+from memdb.errors import AlreadyExists, MemdbError, NotFound
+from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Environment, Transaction
+from memdb.store.files import sync_directory, write_file
 from memdb.store.records import NameRecord, NumberRecord, SpaceRecord, pack, unpack
 from memdb.store.schema import CATALOG_TABLES, FORMAT, META_FORMAT, Table
+from memdb.store.system import system_errors
 from memdb.store.verify import expect_entries
 from memdb.types.space import Space
+
+MARKER: Final = "COMPACT"
+
+log = logging.getLogger("memdb.store")
 
 
 class Catalog:
@@ -20,8 +35,11 @@ class Catalog:
 
     def __init__(self, directory: DataDirectory, config: EngineConfig) -> None:
         self._directory = directory
+        self._config = config
+        self._marker = directory.catalog / MARKER
         if directory.catalog.exists():
-            self._env = Environment(directory.catalog, CATALOG_TABLES, config, directory.keys)
+            sweep(directory.catalog)
+            self._env = self._open()
         else:
             self._env = Environment.create(
                 directory.catalog,
@@ -47,9 +65,18 @@ class Catalog:
             expect_entries(txn, Table.SPACES, len(self._spaces))
             expect_entries(txn, Table.USERS, len(self._users))
             expect_entries(txn, Table.META, 1)
-        for user in [user for user in self._users if not directory.user_path(user).exists()]:
-            # An erasure was cut short after the directory had gone.
-            self.remove_user(user)
+        try:
+            # An erasure was cut short after the directory had gone, or after the name had.
+            gone = [user for user in self._users if not directory.user_path(user).exists()]
+            if gone:
+                self.remove_users(gone)
+            self.finish()
+        except MemdbError:
+            # The next open or sweep tries again; what is there can be used.
+            log.exception("names of erased users stay in the catalog for now")
+        except BaseException:
+            self._env.close()
+            raise
 
     def create_space(self, space: Space) -> Space:
         """Store ``space``; the same again is no error, another definition raises `AlreadyExists`."""
@@ -102,14 +129,42 @@ class Catalog:
         self._env.write(change)
         self._users.add(user)
 
-    def remove_user(self, user: str) -> None:
-        """Forget the user's name."""
+    def remove_users(self, users: Collection[str]) -> None:
+        """Forget users' names to the last byte.
+
+        Raises what refuses a commit or a compaction; the latter is then made up for by `finish`.
+        """
 
         def change(txn: Transaction) -> tuple[bool, None]:
-            return txn.delete(Table.USERS, user.encode()), None
+            for user in users:
+                txn.delete(Table.USERS, user.encode())
+            return True, None
 
-        self._env.write(change)
-        self._users.discard(user)
+        with self._lock:
+            with system_errors("catalog"):
+                write_file(self._marker, b"")
+            failpoints.hit("catalog.marked")
+            self._env.write(change)
+            self._users.difference_update(users)
+            failpoints.hit("catalog.forgotten")
+        self.finish()
+
+    def finish(self) -> None:
+        """Make the environment anew if that is still to be done; raises as `compact`."""
+        with self._lock, system_errors("catalog"):
+            if not self._marker.exists():
+                return
+            self._env.close()
+            try:
+                compact(self._directory.catalog)
+            finally:
+                self._env = self._open()
+            self._marker.unlink()
+            sync_directory(self._directory.catalog)
+
+    def _open(self) -> Environment:
+        directory = self._directory
+        return Environment(directory.catalog, CATALOG_TABLES, self._config, directory.keys)
 
     def has_user(self, user: str) -> bool:
         """Whether the user ever wrote."""
@@ -122,7 +177,7 @@ class Catalog:
     def check(self) -> list[str]:
         """What is wrong with the stored bytes, in words."""
         wrong: list[str] = []
-        with self._env.read() as txn:
+        with self._lock, self._env.read() as txn:
             wrong.extend(
                 f"user {key!r} has directory {record.name}"
                 for key, stored in txn.scan(Table.USERS)
@@ -135,9 +190,10 @@ class Catalog:
 
     def copy(self, folder: Path) -> None:
         """Write a compacted copy of the environment into ``folder``; see `Environment.copy`."""
-        with self._env.read() as txn:
+        with self._lock, self._env.read() as txn:
             self._env.copy(folder, txn)
 
     def close(self) -> None:
         """Close the environment."""
-        self._env.close()
+        with self._lock:
+            self._env.close()

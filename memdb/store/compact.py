@@ -38,13 +38,7 @@ def compact(path: Path) -> int:
     old, new = path / DATA_FILE, path / NEW_FILE
     sweep(path)
     size = old.stat().st_size
-    if shutil.disk_usage(path).free < size:
-        raise ResourceExhausted(
-            "a compaction needs the room of what it compacts",
-            reason="DISK_FULL",
-            field="free_bytes",
-            value=shutil.disk_usage(path).free,
-        )
+    check_room(path)
     try:
         _copy(path, new, size)
     except lmdb.Error as error:
@@ -62,6 +56,18 @@ def compact(path: Path) -> int:
     failpoints.hit("compact.after_rename")
     sync_directory(path)
     return size - old.stat().st_size
+
+
+def check_room(path: Path) -> None:
+    """Raise `ResourceExhausted` (``DISK_FULL``) unless the environment could be compacted now."""
+    free = shutil.disk_usage(path).free
+    if free < (path / DATA_FILE).stat().st_size:
+        raise ResourceExhausted(
+            "a compaction needs the room of what it compacts",
+            reason="DISK_FULL",
+            field="free_bytes",
+            value=free,
+        )
 
 
 def sweep(path: Path) -> None:

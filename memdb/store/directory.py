@@ -8,6 +8,8 @@
     DIR/ENCRYPTION    only where it is encrypted: check value of the master key (see
                       `memdb.store.masterkey`)
     DIR/catalog/      LMDB environment: spaces, users
+    DIR/catalog/COMPACT
+                      only while the name of an erased user may stand in a freed page of it
     DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never
                       the id's text
     DIR/.../KEY       only where it is encrypted, in `catalog` and in each user's directory: the

@@ -143,6 +143,25 @@ class Transaction:
                     shown = cipher.show(table, copied)
                     yield shown, _opened(cipher, table, shown, value)
 
+    def holds(self, table: Table, key: bytes) -> bool:
+        """Whether there is an entry, whatever its value is."""
+        hidden = key if self._cipher is None else self._cipher.hide(table, key)
+        return self._txn.get(hidden, db=self._handles[table]) is not None
+
+    def keys(self, table: Table, prefix: bytes = b"") -> Iterator[bytes]:
+        """Keys that begin with ``prefix``, in key order, whatever their values are."""
+        cipher = self._cipher
+        if cipher is not None:
+            prefix = cipher.hide_prefix(table, prefix)
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if not (cursor.set_range(prefix) if prefix else cursor.first()):
+                return
+            for key in cursor.iternext(keys=True, values=False):
+                copied = bytes(key)
+                if not copied.startswith(prefix):
+                    return
+                yield copied if cipher is None else cipher.show(table, copied)
+
     def last_at_or_before(
         self, table: Table, key: bytes, prefix: bytes
     ) -> tuple[bytes, memoryview] | None:

@@ -2,7 +2,7 @@
 
 ::
 
-    32 hexadecimal digits = kind u8 (1 clip, 2 fact) | number u56 | first 8 bytes of BLAKE2b(key,
+    32 hexadecimal digits = kind u8 (1 clip, 2 fact, 3 stream) | number u56 | first 8 bytes of BLAKE2b(key,
     kind | number)
 
 An id of another user, or a guessed one, fails the check exactly as a missing one does, and needs no
@@ -25,6 +25,7 @@ class IdKind(IntEnum):
 
     CLIP = 1
     FACT = 2
+    STREAM = 3
 
 
 def make_id(key: bytes, kind: IdKind, no: int) -> str:

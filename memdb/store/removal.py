@@ -1,14 +1,18 @@
-"""Taking versions of clips out of a transaction, whole or in part."""
+"""Taking clips out of a transaction: versions whole or in part, and clips whatever of them can be
+read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
 
+from memdb.errors import DataLoss
 from memdb.store import schema
 from memdb.store.environment import Transaction
-from memdb.store.records import ClipRecord, FactRecord, pack, unpack
+from memdb.store.records import ClipRecord, FactRecord, LedgerRecord, pack, unpack
 from memdb.store.rows import Row, pack_row, unpack_row
 from memdb.store.schema import Table
 from memdb.types.arrays import Array
@@ -79,14 +83,138 @@ def thin_version(txn: Transaction, version: Version, *, short_memory: bool, keyf
     return before - row.short_memory_bytes - row.keyframe_bytes
 
 
-def drop_evidence(txn: Transaction, clip_nos: frozenset[int]) -> list[int]:
-    """Take clips out of the evidence of every version of every fact; the facts that named them."""
+def without_evidence(txn: Transaction, clip_nos: frozenset[int]) -> list[tuple[bytes, FactRecord]]:
+    """Versions of facts as they are without some clips among their evidence, by key; only those that
+    change.
+
+    One that cannot be read is passed over: it is never served, and holds no more than a number.
+    """
     changed: list[tuple[bytes, FactRecord]] = []
     for key, stored in txn.scan(Table.FACTS):
-        record = unpack(Table.FACTS, key, stored, FactRecord)
+        try:
+            record = unpack(Table.FACTS, key, stored, FactRecord)
+        except DataLoss:
+            continue
         if not clip_nos.isdisjoint(record.evidence):
             kept = tuple(no for no in record.evidence if no not in clip_nos)
             changed.append((key, msgspec.structs.replace(record, evidence=kept)))
-    for key, record in changed:
-        txn.put(Table.FACTS, key, pack(key, record))
-    return list(dict.fromkeys(schema.split_version_key(key)[0] for key, _ in changed))
+    return changed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remains:
+    """What can be read of a clip, whatever of it is damaged."""
+
+    clip_no: int
+    number: tuple[int, int, int] | None
+    """(stream number, epoch, seq); None where nothing tells it any more."""
+    space_no: int | None
+    birth: int
+    """Of its first version."""
+    sealed: bool
+    """True also where it cannot be told."""
+    start_ns: int | None
+    end_ns: int | None
+    vector: Array | None
+    """Global memory of the newest version, None where it cannot be read."""
+    size: int
+    """Bytes of short-term memory and keyframes, as far as one knows."""
+
+    @property
+    def stream_no(self) -> int | None:
+        """Number of its stream."""
+        return None if self.number is None else self.number[0]
+
+
+def remains(txn: Transaction, clip_no: int, space_nos: Collection[int]) -> Remains | None:
+    """What is left of a clip, None when there is nothing of it.
+
+    space_nos: the user's spaces.
+    """
+    records: dict[int, ClipRecord | None] = {}
+    rows: dict[int, tuple[int, Row, Array] | None] = {}
+    anything = False
+    for table, key in _keys(txn, clip_no, space_nos):
+        anything = True
+        try:
+            if table is Table.CLIPS:
+                birth = schema.split_version_key(key)[1]
+                records.setdefault(birth, None)
+                records[birth] = unpack(table, key, _stored(txn, table, key), ClipRecord)
+            elif table is Table.VECTORS:
+                space_no, _, birth = schema.split_vector_key(key)
+                rows.setdefault(birth, None)
+                row, vector = unpack_row(table, key, _stored(txn, table, key))
+                rows[birth] = space_no, row, vector.copy()
+        except DataLoss:
+            continue
+    if not anything:
+        return None
+    births = records.keys() | rows.keys()
+    read = [row for _, row in sorted(rows.items()) if row is not None]
+    told = [record for _, record in sorted(records.items()) if record is not None]
+    newest = rows.get(max(births)) if births else None
+    what = newest[1] if newest is not None else told[-1] if told else read[-1][1] if read else None
+    number = None if what is None else (what.stream_no, what.epoch, what.seq)
+    whole = [b for b in births if records.get(b) is not None or rows.get(b) is not None]
+    if number is None:
+        number = _number_of(txn, clip_no)
+    return Remains(
+        clip_no,
+        number,
+        read[-1][0] if read else told[-1].space_no if told else None,
+        min(whole or births, default=0),
+        newest is None or newest[1].sealed,
+        None if what is None else what.start_ns,
+        None if what is None else what.end_ns,
+        None if newest is None else newest[2],
+        sum(row.short_memory_bytes + row.keyframe_bytes for _, row, _ in read),
+    )
+
+
+def has_clips(txn: Transaction, stream_no: int, space_no: int) -> bool:
+    """Whether any clip of a stream can be read, whatever the ledger says."""
+    for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
+        try:
+            if unpack_row(Table.VECTORS, key, stored)[0].stream_no == stream_no:
+                return True
+        except DataLoss:
+            continue
+    return False
+
+
+def remove_whole(txn: Transaction, clip_no: int, space_nos: Collection[int]) -> None:
+    """Remove every entry that stands under a clip's number, whatever it holds."""
+    for table, key in list(_keys(txn, clip_no, space_nos)):
+        txn.delete(table, key)
+
+
+def _keys(
+    txn: Transaction, clip_no: int, space_nos: Collection[int]
+) -> Iterator[tuple[Table, bytes]]:
+    prefix = schema.revision_key(clip_no)
+    for table in (Table.CLIPS, Table.SHORT_MEMORY, Table.KEYFRAMES):
+        for key in txn.keys(table, prefix):
+            yield table, key
+    for space_no in space_nos:
+        for key in txn.keys(Table.VECTORS, schema.number_key(space_no) + prefix):
+            yield Table.VECTORS, key
+        for key in txn.keys(Table.TEXTS, schema.texts_prefix(space_no, schema.UTTERANCE, clip_no)):
+            yield Table.TEXTS, key
+
+
+def _stored(txn: Transaction, table: Table, key: bytes) -> memoryview:
+    stored = txn.get(table, key)
+    assert stored is not None, "its key was just read"
+    return stored
+
+
+def _number_of(txn: Transaction, clip_no: int) -> tuple[int, int, int] | None:
+    """The number under which the ledger has a clip."""
+    for key, stored in txn.scan(Table.LEDGER):
+        try:
+            if unpack(Table.LEDGER, key, stored, LedgerRecord).clip_no == clip_no:
+                return schema.split_ledger_key(key)
+        except DataLoss:
+            continue
+    return None

@@ -91,6 +91,7 @@ _LEDGER: Final = struct.Struct(">IIQ")
 _VECTOR: Final = struct.Struct(">IQQ")
 _KEYFRAME: Final = struct.Struct(">QQI")
 _TEXT: Final = struct.Struct(">IBQIQ")
+_TEXTS: Final = struct.Struct(">IBQ")
 _PYRAMID: Final = struct.Struct(">IBQ")
 _LENGTH: Final = struct.Struct(">H")
 _SIGN: Final = 1 << 63
@@ -168,6 +169,11 @@ def split_keyframe_key(key: bytes) -> tuple[int, int, int]:
 def text_key(space_no: int, kind: int, no: int, index: int, birth: int) -> bytes:
     """Key of table ``texts``."""
     return _TEXT.pack(space_no, kind, no, index, birth)
+
+
+def texts_prefix(space_no: int, kind: int, no: int) -> bytes:
+    """What every `text_key` of a thing in a space begins with."""
+    return _TEXTS.pack(space_no, kind, no)
 
 
 def split_text_key(key: bytes) -> tuple[int, int, int, int, int]:

@@ -77,14 +77,17 @@ _LOOKED_UP = (Table.LEDGER, Table.VALUES, Table.SNAPSHOTS, Table.FACT_KEYS, Tabl
 """Tables that are asked for a key which may rightly be absent."""
 
 
-def check_counts(txn: Transaction, counters: CountersRecord) -> None:
-    """Raise `DataLoss` (``MISSING``) unless tables have as many entries as the counters say."""
+def check_counts(txn: Transaction, counters: CountersRecord, *, twins: bool = True) -> None:
+    """Raise `DataLoss` (``MISSING``) unless tables have as many entries as the counters say.
+
+    twins: whether also unless there are as many vectors as records of clips.
+    """
     for table, known in (
         (Table.LEDGER, counters.next_clip_no - counters.removed_numbers),
         (Table.STREAMS, counters.next_stream_no - counters.removed_streams),
         (Table.SPACES, counters.next_space_no),
         (Table.LOG, counters.revision),
-        (Table.VECTORS, txn.count(Table.CLIPS)),
+        (Table.VECTORS, txn.count(Table.CLIPS if twins else Table.VECTORS)),
     ):
         expect_entries(txn, table, known)
 

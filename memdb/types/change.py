@@ -14,6 +14,7 @@ from memdb.types.stream import StreamInfo
 class Change:
     """One operation of one commit.  The field that ``kind`` names is set, and no other; a fact, clip
     or stream that was forgotten or removed since is None, and so is a clip or fact that is damaged.
+    Of a stream that was removed ``key`` is the id.
     """
 
     revision: int
@@ -24,15 +25,17 @@ class Change:
     kind: str
     """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release``, ``settings``;
     ``erase``, ``expire`` and ``thin`` of a clip; ``retention`` of a stream; and what keeps house:
-    ``remove-stream``, ``collect``, ``sweep``, ``begin-erasure``, ``end-erasure``.
+    ``remove-stream``, ``collect``, ``sweep``, ``begin-erasure``, ``remove-lost``,
+    ``await-compaction``, ``end-erasure``.
     """
     clip: StoredClip | None = None
     fact: Fact | None = None
     stream: StreamInfo | None = None
     snapshot: Snapshot | None = None
     key: str | None = None
-    """Key of a changed value, id of a forgotten fact or of a clip that was removed or thinned, name
-    of a released snapshot, of the text space, or of the stream of a policy.
+    """Key of a changed value; id of a forgotten fact, of a clip that was removed or thinned, of a
+    stream that was removed (`StreamInfo.id`: its name is gone); name of a released snapshot, of the
+    text space, or of the stream of a policy.
     """
 
 

@@ -162,6 +162,19 @@ class BeginErasure:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveLost:
+    """Remove entries that belong to nothing that can be read (`memdb.store.lost`)."""
+
+    versions: tuple[tuple[int, int], ...]
+    """(clip number, birth) of versions of which nothing can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitCompaction:
+    """What the erasure names is removed; its names go, and only freed pages are left to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndErasure:
     """Every byte of the erasure that was begun is gone."""
 
@@ -183,6 +196,8 @@ Operation = (
     | CollectVersions
     | MarkSweep
     | BeginErasure
+    | RemoveLost
+    | AwaitCompaction
     | EndErasure
 )
 
@@ -215,7 +230,7 @@ def subject(operation: Operation) -> tuple[object, ...] | None:
             return ("snapshot", name)
         case ConfigureUser():
             return ("settings",)
-        case RemoveClips() | ThinClips() | CollectVersions():
+        case RemoveClips() | ThinClips() | CollectVersions() | RemoveLost():
             # Large enough for a commit of their own.
             return ("removal",)
         case _:

@@ -14,6 +14,9 @@ class StreamInfo:
     """The feature space of its clips."""
     revision: int
     """The commit that created it."""
+    id: str = ""
+    """What tells it from another of its name, before and after: a watcher hears by it that the stream
+    is gone."""
 
 
 @dataclass(frozen=True, slots=True)

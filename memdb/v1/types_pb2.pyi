@@ -455,22 +455,26 @@ class StreamInfo(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SPACE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique for the user."""
     space: _builtins.str
     """The space of its clips."""
     revision: _builtins.int
     """The commit that created it."""
+    id: _builtins.str
+    """What tells it from another of its name; a change of kind "remove-stream" carries it."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         space: _builtins.str = ...,
         revision: _builtins.int = ...,
+        id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "revision", b"revision", "space", b"space"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name", "revision", b"revision", "space", b"space"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

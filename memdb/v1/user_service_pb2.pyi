@@ -513,7 +513,7 @@ class Change(_message.Message):
     kind: _builtins.str
     """What kind of operation."""
     key: _builtins.str
-    """Set for "forget", "value", "release" and "settings"."""
+    """Set for "forget", "value", "release", "settings", "retention", and for what was removed: an id."""
     @_builtins.property
     def clip(self) -> _types_pb2.StoredClip:
         """Set for "clip"."""

@@ -9,12 +9,14 @@ from memdb.v1 import types_pb2 as pb
 
 def stream_to_proto(stream: StreamInfo) -> pb.StreamInfo:
     """A stream as a message."""
-    return pb.StreamInfo(name=stream.name, space=stream.space, revision=stream.revision)
+    return pb.StreamInfo(
+        name=stream.name, space=stream.space, revision=stream.revision, id=stream.id
+    )
 
 
 def stream_from_proto(message: pb.StreamInfo) -> StreamInfo:
     """The stream of a message."""
-    return StreamInfo(message.name, message.space, message.revision)
+    return StreamInfo(message.name, message.space, message.revision, message.id)
 
 
 def gap_to_proto(gap: Gap) -> pb.Gap:

@@ -51,7 +51,7 @@ def test_streams_are_listed_by_name(user: User, door: Stream) -> None:
     assert created == door.create()
     porch = user.stream("a-porch", space="clip").create()
 
-    assert created == StreamInfo("door", "clip", created.revision)
+    assert created == StreamInfo("door", "clip", created.revision, created.id)
     assert user.streams() == [porch, created]
 
 

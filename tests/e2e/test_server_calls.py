@@ -127,7 +127,7 @@ def test_users_streams_snapshots(served: Served) -> None:
     created = served.users.CreateStream(
         user_pb.CreateStreamRequest(user="u", stream="cam", space="p")
     )
-    assert stream_from_proto(created.stream) == StreamInfo("cam", "p", 1)
+    assert stream_from_proto(created.stream) == StreamInfo("cam", "p", 1, created.stream.id)
     assert [
         s.name for s in served.users.ListStreams(user_pb.ListStreamsRequest(user="u")).streams
     ] == ["cam"]

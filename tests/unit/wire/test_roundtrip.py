@@ -153,7 +153,7 @@ def test_long_term_memory_may_be_empty(rows: int) -> None:
     [
         Change(1, 0, 5, "clip", clip=stored()),
         Change(1, 1, 5, "fact", fact=FACT),
-        Change(1, 2, 5, "stream", stream=StreamInfo("s", "p", 1)),
+        Change(1, 2, 5, "stream", stream=StreamInfo("s", "p", 1, "03" * 16)),
         Change(1, 3, 5, "snapshot", snapshot=Snapshot("n", 1, 2, 3)),
         Change(1, 4, 5, "value", key="k"),
     ],

@@ -1,0 +1,162 @@
+"""What is damaged is erased like anything else: no byte of it stays, and nothing waits for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from memdb import ErasureReport, NotFound
+from memdb.clock import ManualClock
+from memdb.engine.applied import Removed
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.user import EmbeddedUser
+from memdb.store.environment import Transaction
+from memdb.store.schema import Table
+from memdb.types.operation import RemoveClips
+from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip
+from tests.unit.engine.planted import CLIPS, all_of, found, made, planted
+from tests.unit.engine.test_quarantine import ALTERED, change, flipped_value
+
+pytestmark = pytest.mark.timeout(60)
+
+DAMAGED = 2
+SEEDS = int(os.environ.get("MEMDB_ERASE_SEEDS", "40"))
+
+
+def everything(user: EmbeddedUser, ids: list[str]) -> ErasureReport:
+    return user.stream("door").erase()
+
+
+def by_id(user: EmbeddedUser, ids: list[str]) -> ErasureReport:
+    return user.erase_clips([ids[DAMAGED]])
+
+
+def by_time(user: EmbeddedUser, ids: list[str]) -> ErasureReport:
+    start_ns = DAMAGED * 10 * SECOND_NS
+    return user.stream("door").erase(start_ns=start_ns, end_ns=start_ns + 10 * SECOND_NS)
+
+
+HOW = {"stream": everything, "id": by_id, "time": by_time}
+Erases = Callable[[EmbeddedUser, list[str]], ErasureReport]
+
+
+@pytest.mark.parametrize("erases", HOW)
+@pytest.mark.parametrize("how", ALTERED)
+@pytest.mark.parametrize(
+    "tables",
+    [("clips",), ("vectors",), ("ledger",), ("texts",), ("keyframes",), ("short_memory",),
+     ("clips", "ledger"), ("vectors", "ledger"), ("clips", "vectors")],
+    ids="+".join,
+)  # fmt: skip
+def test_a_damaged_clip_is_erased_to_the_last_byte(
+    folder: Path, clock: ManualClock, tables: tuple[str, ...], how: str, erases: str
+) -> None:
+    path, ids = made(folder, clock)
+    for table in tables:
+        change(path, table, DAMAGED, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        report = HOW[erases](user, ids)
+        assert ids[DAMAGED] in report.clip_ids
+        gone = list(range(CLIPS)) if erases == "stream" else [DAMAGED]
+        assert len(report.clip_ids) == len(gone)
+    stays = [seq for seq in range(CLIPS) if seq not in gone]
+    kept = all_of("door", stays) | all_of("yard", list(range(CLIPS)))
+    assert found(folder) == kept
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert [c.seq for c in user.clips(stream="yard")] == list(range(CLIPS))
+        if erases == "stream":
+            assert [info.name for info in user.streams()] == ["yard"]
+        else:
+            assert [c.seq for c in user.clips(stream="door")] == stays
+            # Nothing of it comes back when its agent sends it again.
+            assert user.stream("door").write(planted("door", DAMAGED)).duplicate
+            with pytest.raises(NotFound):
+                user.clip(ids[DAMAGED])
+        assert user.stream("yard").write(planted("yard", 0)).duplicate
+        if not (how == "key" and "ledger" in tables):
+            assert db.user_state("alice") == "serving"
+            assert db.verify().discrepancies == ()
+    assert found(folder) == kept
+
+
+HOUR_NS = 3600 * SECOND_NS
+
+
+def spoil(db: EmbeddedDatabase, table: Table, entry: int) -> None:
+    """Damage an entry while the user is open, as a disk does."""
+    with db._users.use("alice") as memory:
+
+        def change(txn: Transaction) -> tuple[bool, None]:
+            key, stored = list(txn.scan(table))[entry]
+            txn.put(table, key, flipped_value(key, bytes(stored))[1])
+            return True, None
+
+        memory.environment.write(change)
+
+
+@pytest.mark.parametrize("table", [Table.PYRAMID, Table.FACTS, Table.CLIPS, Table.VECTORS])
+@pytest.mark.parametrize("entry", [0, 1, 2, 3])
+def test_what_is_damaged_half_way_leaves_no_half_of_a_removal(
+    db: EmbeddedDatabase, table: Table, entry: int
+) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    acks = [door.write(clip(seq, start_ns=seq * HOUR_NS, end_ns=seq * HOUR_NS + 1))
+            for seq in range(5)]  # fmt: skip
+    for ack in acks:
+        user.remember(f"seen {ack.clip_id}", evidence=[ack.clip_id])
+    spoil(db, table, entry)
+    with db._users.use("alice") as memory:
+        # As a sweep or an erasure does, before the user is looked at anew.
+        (removed,) = memory.write([RemoveClips((0, 1, 2, 3), is_erasure=True)])
+    assert isinstance(removed, Removed)
+    assert removed.clip_nos == (0, 1, 2, 3)
+    assert len(removed.fact_ids) == (3 if table is Table.FACTS else 4)
+    assert [found.seq for found in user.clips()] == [4]
+    db._users.damage_found("alice", [f"{table.value}/00"])
+    wrong = {item.where.split("/")[0] for item in db.verify().discrepancies}
+    assert wrong == ({"facts"} if table is Table.FACTS else set())
+    assert len(user.long_term().tokens) == 1
+
+
+TABLES = ("clips", "vectors", "ledger", "texts", "keyframes", "short_memory", "facts", "pyramid")
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_whatever_is_damaged_an_erased_stream_is_gone(
+    folder: Path, clock: ManualClock, seed: int
+) -> None:
+    random = Random(seed)
+    path, _ = made(folder, clock)
+
+    def flipped(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+        parts = [bytearray(key), bytearray(value)]
+        part = parts[random.random() < 0.5]
+        part[random.randrange(len(part))] ^= 1 << random.randrange(8)
+        return bytes(parts[0]), bytes(parts[1])
+
+    tables = [random.choice(TABLES) for _ in range(random.randint(1, 4))]
+    for table in tables:
+        entries = 4 if table in ("facts", "pyramid") else 2 * CLIPS
+        change(path, table, random.randrange(min(entries, 2 * CLIPS) // 2), flipped)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.stream("door").erase()
+        assert [info.name for info in user.streams()] == ["yard"]
+        assert user.put("diet", 1)
+    left = found(folder)
+    assert left & all_of("door", list(range(CLIPS))) == set()
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        seqs = [c.seq for c in user.clips(stream="yard")]
+        whole = {seq for seq in range(CLIPS) if all_of("yard", [seq]) <= left}
+        assert set(seqs) >= whole
+        door = user.stream("door", space="cam")
+        assert not door.write(planted("door", 0)).duplicate
+        assert db.user_state("alice") in ("serving", "damaged")

@@ -1,0 +1,269 @@
+"""An erasure that cannot be ended keeps nobody out; it is tried again, and erases once."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from memdb import (
+    FailedPrecondition,
+    MemdbError,
+    NotFound,
+    ResourceExhausted,
+    Retention,
+    failpoints,
+)
+from memdb.clock import ManualClock
+from memdb.engine import erasure
+from memdb.engine.database import EmbeddedDatabase
+from memdb.store import compact
+from memdb.store.environment import Transaction
+from memdb.store.records import ErasureRecord, pack
+from memdb.store.schema import META_ERASURE, Table
+from memdb.types.operation import BeginErasure
+from tests.unit.engine.conftest import CONFIG, clip, vector
+from tests.unit.engine.planted import CLIPS, all_of, found, made, planted
+
+pytestmark = pytest.mark.timeout(60)
+
+YARD = all_of("yard", list(range(CLIPS)))
+
+
+def opened(folder: Path, clock: ManualClock) -> EmbeddedDatabase:
+    return EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock)
+
+
+def begin(db: EmbeddedDatabase, streams: tuple[str, ...], clip_nos: tuple[int, ...] = ()) -> None:
+    """Begin an erasure that a crash cuts short."""
+    with db._users.use("alice") as memory:
+        (outcome,) = memory.write([BeginErasure(streams, clip_nos)])
+        assert isinstance(outcome, int)
+
+
+def test_what_is_being_erased_cannot_be_held(folder: Path, clock: ManualClock) -> None:
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        begin(db, ("door",), (CLIPS,))  # the first of the yard's
+        for stream in ("door", "yard"):
+            with pytest.raises(FailedPrecondition) as refused:
+                user.stream(stream).set_retention(Retention(hold=True))
+            assert (refused.value.reason, refused.value.field) == (
+                "ERASURE_PENDING",
+                "retention.hold",
+            )
+            user.stream(stream).set_retention(Retention(max_clips=100))
+        db.sweep()
+        user.stream("yard").set_retention(Retention(hold=True))
+        assert [c.seq for c in user.clips(stream="yard")] == [1, 2, 3, 4, 5]
+    assert found(folder) == all_of("yard", [1, 2, 3, 4, 5])
+
+
+def test_a_hold_that_came_first_keeps_nobody_out(folder: Path, clock: ManualClock) -> None:
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        user.stream("door").set_retention(Retention(hold=True))
+        with db._users.use("alice") as memory:
+            # As an earlier release left it: the hold came while the erasure went on.
+            record = pack(META_ERASURE, ErasureRecord(("door",), ()))
+
+            def change(txn: Transaction) -> tuple[bool, None]:
+                txn.put(Table.META, META_ERASURE, record)
+                return True, None
+
+            memory.environment.write(change)
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        assert len(user.clips()) == 2 * CLIPS
+        assert db.user_state("alice") == "erasure-pending"
+        assert user.stream("yard").write(planted("yard", CLIPS)).duplicate is False
+        db.sweep()
+        assert db.user_state("alice") == "erasure-pending"
+        user.stream("door").set_retention(None)
+        db.sweep()
+        assert db.user_state("alice") == "serving"
+        assert [info.name for info in user.streams()] == ["yard"]
+        assert db.verify().ok
+    assert found(folder) == YARD
+
+
+def test_a_full_disk_refuses_an_erasure_before_it_begins(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        before = user.revision()
+        with monkeypatch.context() as full:
+            full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+            with pytest.raises(ResourceExhausted) as refused:
+                user.stream("door").erase()
+        assert refused.value.reason == "DISK_FULL"
+        assert user.revision() == before
+        assert len(user.clips()) == 2 * CLIPS
+        assert db.user_state("alice") == "serving"
+
+
+def test_a_disk_that_fills_up_meanwhile_delays_an_erasure(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    with monkeypatch.context() as full:
+        full.setattr(erasure, "check_room", lambda _: None)
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+        with opened(folder, clock) as db:
+            user = db.user("alice")
+            with pytest.raises(ResourceExhausted) as refused:
+                user.stream("door").erase()
+            assert refused.value.reason == "DISK_FULL"
+            assert db.user_state("alice") == "erasure-pending"
+            assert len(user.clips()) == CLIPS
+        with opened(folder, clock) as db:
+            user = db.user("alice")
+            assert user.ground(vector(1), limit=1).hits
+            assert user.put("diet", 1)
+            assert db.user_state("alice") == "erasure-pending"
+            db.sweep()
+            assert db.user_state("alice") == "erasure-pending"
+            full.undo()
+            db.sweep()
+            assert db.user_state("alice") == "serving"
+            assert user.get("diet") == 1
+            assert db.verify().ok
+            assert found(folder) == YARD
+
+
+def test_a_whole_user_is_erased_whatever_is_pending(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = made(folder, clock)
+    with opened(folder, clock) as db:
+        begin(db, ("door",))
+    with opened(folder, clock) as db:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+        assert db.user("alice").erase().clips == CLIPS  # of the yard
+        assert not path.exists()
+    assert found(folder) == set()
+
+
+def test_an_erasure_compacts_once(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    compacted: list[Path] = []
+    real = compact._copy
+
+    def counted(path: Path, new: Path, size: int) -> None:
+        compacted.append(path)
+        real(path, new, size)
+
+    monkeypatch.setattr(compact, "_copy", counted)
+    with opened(folder, clock) as db:
+        db.user("alice").stream("door").erase()
+        assert len(compacted) == 1
+        begin(db, ("yard",))
+    with opened(folder, clock) as db:
+        assert db.user("alice").streams() == []
+        assert db.sweep().clips == 0
+        assert len(compacted) == 2
+
+
+def in_threads(*works: Callable[[], object]) -> list[BaseException]:
+    """Run each on a thread; what they raised."""
+    raised: list[BaseException] = []
+
+    def carried_out(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=carried_out, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def test_calls_on_the_user_wait_while_it_is_compacted(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    door, yard = (user.stream(name, space="cam") for name in ("door", "yard"))
+    kept = [door.write(clip(seq)).clip_id for seq in range(20)]
+    ended = threading.Event()
+    heard: list[int] = []
+
+    def erases() -> None:
+        try:
+            for seq in range(12):
+                ack = yard.write(clip(seq))
+                user.erase_clips([ack.clip_id])
+        finally:
+            ended.set()
+
+    def reads() -> None:
+        while not ended.is_set():
+            assert {hit.clip.seq for hit in user.ground(vector(3), limit=3, streams=["door"]).hits}
+            assert user.clip(kept[5]).seq == 5
+            assert len(user.clips(stream="door", limit=10)) == 10
+
+    def writes() -> None:
+        seq = 20
+        while not ended.is_set():
+            assert door.write(clip(seq)).duplicate is False
+            seq += 1
+
+    unsubscribe = user.subscribe(heard.append)
+    assert in_threads(erases, reads, reads, writes) == []
+    # Who listens hears of commits after an erasure too.
+    assert door.write(clip(10**5)).revision == heard[-1]
+    unsubscribe()
+    assert db.verify().ok
+
+
+def test_erasures_of_one_user_go_one_after_the_other(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    for name in ("door", "yard", "hall", "roof"):
+        user.stream(name, space="cam").write_many([clip(seq) for seq in range(10)])
+    ids = {c.id for c in user.clips(stream="roof")}
+
+    def erases(name: str) -> Callable[[], None]:
+        return lambda: checked(user.stream(name).erase().clips, 10)
+
+    def checked(clips: int, expected: int) -> None:
+        assert clips == expected
+
+    raised = in_threads(
+        erases("door"), erases("yard"), erases("hall"),
+        lambda: checked(user.erase_clips(sorted(ids)).clips, 10),
+    )  # fmt: skip
+    assert raised == []
+    assert [info.name for info in user.streams()] == ["roof"]
+    assert user.clips() == []
+    assert db.verify().ok
+    raised = in_threads(lambda: user.erase(), lambda: user.erase())
+    assert [type(error) for error in raised] == [NotFound]
+
+
+def test_a_bug_on_the_way_is_no_pending_erasure(folder: Path, clock: ManualClock) -> None:
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        begin(db, ("door",))
+    failpoints.arm("erasure.before_compaction=error")
+    with opened(folder, clock) as db:
+        with pytest.raises(failpoints.FailpointError):
+            db.user("alice").clips()
+        assert len(db.user("alice").clips()) == CLIPS
+    assert found(folder) == YARD
+
+
+def test_errors_of_an_erasure_are_ours(folder: Path, clock: ManualClock) -> None:
+    made(folder, clock)
+    with opened(folder, clock) as db, pytest.raises(MemdbError):
+        db.user("alice").stream("attic").erase()
