@@ -11,6 +11,7 @@ from memdb.store.idents import IdKind, make_id, parse_id
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.types.clip import StoredClip
+from memdb.types.fact import Fact
 from memdb.types.tensor import EncodedTensor
 
 UTTERANCE_BYTES = 32
@@ -96,6 +97,17 @@ def clip_bytes(clip: StoredClip) -> int:
     )
 
 
+def fact_bytes(fact: Fact) -> int:
+    """About what a fact takes in memory and on the wire; never much less."""
+    return (
+        len(fact.text)
+        + len(fact.key or "")
+        + sum(len(name) + UTTERANCE_BYTES for name in fact.about)
+        + sum(len(clip_id) + UTTERANCE_BYTES for clip_id in fact.evidence)
+        + UTTERANCE_BYTES
+    )
+
+
 class AnswerSize:
     """Bytes of an answer while it is collected, so that one that is too large is never whole."""
 
@@ -105,14 +117,22 @@ class AnswerSize:
 
     def add(self, clip: StoredClip) -> StoredClip:
         """The clip, counted; raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``)."""
-        if self._bytes_max is None:
-            return clip
-        self._bytes += clip_bytes(clip)
-        if self._bytes > self._bytes_max:
+        if self._bytes_max is not None:
+            self._count(clip_bytes(clip), self._bytes_max)
+        return clip
+
+    def add_fact(self, fact: Fact) -> Fact:
+        """The fact, counted; raises as `add`."""
+        if self._bytes_max is not None:
+            self._count(fact_bytes(fact), self._bytes_max)
+        return fact
+
+    def _count(self, size: int, bytes_max: int) -> None:
+        self._bytes += size
+        if self._bytes > bytes_max:
             raise ResourceExhausted(
-                f"the answer has more than {self._bytes_max} bytes; ask for less at once",
+                f"the answer has more than {bytes_max} bytes; ask for less at once",
                 reason="MESSAGE_TOO_LARGE",
                 field="message",
                 value=self._bytes,
             )
-        return clip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from memdb.engine.hydrate import load_clip
+from dataclasses import replace
+
+from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.text import Match
@@ -10,6 +12,7 @@ from memdb.store import facts, schema
 from memdb.store.environment import Environment, Transaction
 from memdb.store.schema import Table
 from memdb.types.arrays import Array, check_dim
+from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, Recall, RecallHit
 
 
@@ -20,8 +23,12 @@ def recall(
     feature: Array | None,
     limit: int,
     as_of: int | None,
+    answer_bytes_max: int | None = None,
 ) -> Recall:
-    """Answer on ``view``, or as of an earlier revision."""
+    """Answer on ``view``, or as of an earlier revision.
+
+    Raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``) above ``answer_bytes_max``.
+    """
     revision = view.revision if as_of is None else as_of
     space_no = view.state.counters.text_space_no
     if feature is not None:
@@ -32,17 +39,37 @@ def recall(
         check_dim(feature, view.state.spaces[space_no].dim, "feature")
     view.quarantine.check(Table.FACTS)
     matches = view.texts.search(question, feature, space_no, limit, revision)
+    size = AnswerSize(answer_bytes_max)
+    hits: list[RecallHit] = []
+    # A thousand utterances may be of one clip, with all its keyframes.
+    loaded: dict[tuple[int, int], StoredClip] = {}
     with environment.read() as txn:
-        hits = tuple(
-            hit for match in matches if (hit := _hit(txn, view, match, revision)) is not None
-        )
-    return Recall(hits, revision, ("lexical",) if feature is None else ("lexical", "semantic"))
+        for match in matches:
+            hit = _hit(txn, view, match, revision, loaded)
+            if hit is None:
+                continue
+            if hit.clip is not None:
+                size.add(hit.clip)
+            if hit.fact is not None:
+                size.add_fact(hit.fact)
+            hits.append(hit)
+    arms = ("lexical",) if feature is None else ("lexical", "semantic")
+    return Recall(tuple(hits), revision, arms)
 
 
-def _hit(txn: Transaction, view: View, match: Match, revision: int) -> RecallHit | None:
+def _hit(
+    txn: Transaction,
+    view: View,
+    match: Match,
+    revision: int,
+    loaded: dict[tuple[int, int], StoredClip],
+) -> RecallHit | None:
     if match.kind == schema.UTTERANCE:
         try:
-            clip = load_clip(txn, view.state, match.no, match.birth)
+            clip = loaded.get((match.no, match.birth))
+            if clip is None:
+                clip = load_clip(txn, view.state, match.no, match.birth)
+                loaded[match.no, match.birth] = clip
         except DataLoss as error:
             # Told by the gaps of its stream from now on; the other hits are whole.
             view.note_damaged_version(match.no, match.birth, error)
@@ -57,37 +84,40 @@ def _hit(txn: Transaction, view: View, match: Match, revision: int) -> RecallHit
 
 def load_fact(txn: Transaction, view: View, fact_no: int, birth: int, revision: int) -> Fact | None:
     """One version of a fact, with the commit that had replaced it by ``revision``."""
-    known = facts.versions(txn, fact_no)
-    for index, (version, record) in enumerate(known):
-        if version == birth:
-            later = known[index + 1][0] if index + 1 < len(known) else None
-            superseded = later if later is not None and later <= revision else None
-            return facts.as_fact(
-                record, view.state.user, view.state.id_key, fact_no, birth, superseded
-            )
-    return None
+    record = facts.version(txn, fact_no, birth)
+    if record is None:
+        return None
+    later = facts.birth_after(txn, fact_no, birth)
+    superseded = later if later is not None and later <= revision else None
+    return facts.as_fact(record, view.state.user, view.state.id_key, fact_no, birth, superseded)
 
 
-def history(txn: Transaction, view: View, fact_no: int) -> list[Fact]:
-    """Every version of a fact that the view knows, oldest first."""
-    known = [entry for entry in facts.versions(txn, fact_no) if entry[0] <= view.revision]
-    return [
-        facts.as_fact(
-            record,
-            view.state.user,
-            view.state.id_key,
-            fact_no,
-            birth,
-            known[index + 1][0] if index + 1 < len(known) else None,
-        )
-        for index, (birth, record) in enumerate(known)
-    ]
+def history(
+    txn: Transaction, view: View, fact_no: int, answer_bytes_max: int | None = None
+) -> list[Fact]:
+    """Every version of a fact that the view knows, oldest first; raises as `recall`."""
+    size = AnswerSize(answer_bytes_max)
+    found: list[Fact] = []
+    for birth, record in facts.versions(txn, fact_no):
+        if birth > view.revision:
+            break
+        if found:
+            found[-1] = replace(found[-1], superseded_revision=birth)
+        fact = facts.as_fact(record, view.state.user, view.state.id_key, fact_no, birth, None)
+        found.append(size.add_fact(fact))
+    return found
 
 
 def current_facts(
-    txn: Transaction, view: View, about: str | None, revision: int, limit: int
+    txn: Transaction,
+    view: View,
+    about: str | None,
+    revision: int,
+    limit: int,
+    answer_bytes_max: int | None = None,
 ) -> list[Fact]:
-    """Facts current at ``revision``, in the order they were first written."""
+    """Facts current at ``revision``, in the order they were first written; raises as `recall`."""
+    size = AnswerSize(answer_bytes_max)
     found: list[Fact] = []
     for fact_no in range(view.state.counters.next_fact_no):
         entry = facts.at(txn, fact_no, revision)
@@ -95,7 +125,7 @@ def current_facts(
             continue
         fact = load_fact(txn, view, fact_no, entry[0], revision)
         if fact is not None:
-            found.append(fact)
+            found.append(size.add_fact(fact))
         if len(found) == limit:
             break
     return found

@@ -382,19 +382,24 @@ class EmbeddedUser:
     def forget(self, fact_id: str) -> None:
         self._commit(ForgetFact(checked_reference(fact_id, "fact_id")))
 
-    def history(self, fact_id: str) -> list[Fact]:
+    def history(self, fact_id: str, *, answer_bytes_max: int | None = None) -> list[Fact]:
         checked_reference(fact_id, "fact_id")
         with self._users.use(self._id) as memory:
             memory.view.quarantine.check(Table.FACTS)
             no = parse_id(memory.view.state.id_key, IdKind.FACT, fact_id)
             with memory.environment.read() as txn:
-                known = [] if no is None else recall.history(txn, memory.view, no)
+                known = [] if no is None else recall.history(txn, memory.view, no, answer_bytes_max)
         if not known:
             raise NotFound("no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id)
         return known
 
     def facts(
-        self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000
+        self,
+        *,
+        about: str | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        answer_bytes_max: int | None = None,
     ) -> list[Fact]:
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         about = None if about is None else checked_thing(about)
@@ -405,7 +410,12 @@ class EmbeddedUser:
             revision = memory.resolve(view, as_of)
             with memory.environment.read() as txn:
                 return recall.current_facts(
-                    txn, view, about, view.revision if revision is None else revision, limit
+                    txn,
+                    view,
+                    about,
+                    view.revision if revision is None else revision,
+                    limit,
+                    answer_bytes_max,
                 )
 
     def recall(
@@ -416,6 +426,7 @@ class EmbeddedUser:
         as_of: AsOf | None = None,
         feature: Array | None = None,
         min_revision: int | None = None,
+        answer_bytes_max: int | None = None,
     ) -> Recall:
         check_text(question, "question")
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
@@ -425,7 +436,9 @@ class EmbeddedUser:
 
             def recalled(view: View) -> Recall:
                 revision = memory.resolve(view, as_of, min_revision)
-                return recall.recall(memory.environment, view, question, feature, limit, revision)
+                return recall.recall(
+                    memory.environment, view, question, feature, limit, revision, answer_bytes_max
+                )
 
             return memory.read(recalled)
 

@@ -7,8 +7,16 @@ the best cosine among the clip's rows.
 
 from __future__ import annotations
 
+from typing import Final
+
+import numpy as np
+
 from memdb.index.directions import unit_rows
 from memdb.types.arrays import Array
+
+_BLOCK_ELEMENTS: Final = 4 << 20
+"""Cosines worked on at once, 16 MiB: all of them are 16 GiB for the most tokens that a question and a
+clip may have."""
 
 
 def max_sim(question_tokens: Array, short_memory: Array) -> tuple[float, Array]:
@@ -16,6 +24,13 @@ def max_sim(question_tokens: Array, short_memory: Array) -> tuple[float, Array]:
 
     question_tokens: (n, dim); short_memory: (rows, dim).
     """
-    similarity = unit_rows(question_tokens) @ unit_rows(short_memory).T
-    best = similarity.argmax(axis=1)
-    return float(similarity.max(axis=1).mean()), best
+    questions, rows = unit_rows(question_tokens), unit_rows(short_memory).T
+    cosines = np.empty(len(questions), np.float32)
+    best = np.empty(len(questions), np.int64)
+    step = max(1, _BLOCK_ELEMENTS // rows.shape[1])
+    for begin in range(0, len(questions), step):
+        block = slice(begin, begin + step)
+        similarity = questions[block] @ rows
+        best[block] = similarity.argmax(axis=1)
+        cosines[block] = similarity.max(axis=1)
+    return float(cosines.mean()), best

@@ -99,7 +99,7 @@ class Server:
         services: list[tuple[Any, str, object]] = [
             (clip_service_pb2, "ClipService", ClipService(resources)),
             (grounding_service_pb2, "GroundingService", GroundingService(resources)),
-            (memory_service_pb2, "MemoryService", MemoryService(database)),
+            (memory_service_pb2, "MemoryService", MemoryService(resources)),
             (user_service_pb2, "UserService", UserService(resources)),
             (
                 database_service_pb2,

@@ -40,11 +40,9 @@ from memdb.errors import (
 )
 from memdb.server.executors import Pool
 from memdb.server.resources import Resources
+from memdb.wire.lists import SMALL_BYTES, check_lists
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
-SMALL_BYTES: Final = 4096
-"""Requests up to this size may be parsed on the event loop: whatever they hold, it takes a fraction
-of a millisecond."""
 REQUEST_ID_CHARS_MAX: Final = 64
 _REQUEST_ID_CHARS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
@@ -75,7 +73,8 @@ def closed_user(method: _F) -> _F:
 
 
 def parse(kind: type[_M], data: bytes) -> _M:
-    """The message of the bytes; raises `InvalidArgument` (``BAD_MESSAGE``)."""
+    """The message of the bytes; raises `InvalidArgument` (``BAD_MESSAGE``, ``TOO_LARGE``)."""
+    check_lists(kind, data)
     try:
         return kind.FromString(data)
     except DecodeError as error:
@@ -228,6 +227,7 @@ class Calls:
 
     async def _parsed(self, kind: type[Message], data: bytes, *, opens: bool) -> Message:
         """The request; with ``opens``, once its user is open."""
+        # On the loop where it is small: whatever it holds, that takes a fraction of a millisecond.
         small = len(data) <= SMALL_BYTES
         request: Any = parse(kind, data) if small else await self._pools.read.run(parse, kind, data)
         if opens:

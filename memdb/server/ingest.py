@@ -26,7 +26,7 @@ from typing import Final
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
-from memdb.server.calls import SMALL_BYTES, Receive, Send, parse, settle
+from memdb.server.calls import Receive, Send, parse, settle
 from memdb.server.drain import shutting_down
 from memdb.server.resources import Resources
 from memdb.server.weigh import is_light
@@ -34,6 +34,7 @@ from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.clips import ack_to_proto
 from memdb.wire.ingest import ingested_clips
+from memdb.wire.lists import SMALL_BYTES
 from memdb.wire.streams import ledger_to_proto
 
 CLIPS_MAX: Final = 64
@@ -74,7 +75,7 @@ class Ingest:
             first = await self._first(receive)
             if first is None:
                 raise InvalidArgument("no start", reason="START_EXPECTED", field="start")
-            start = await self._start(first)
+            start = self._start(first)
             await self._openings.wait(start.user)
             await send(await self._pools.read.run_in_turn(self._open, start))
             reader = asyncio.create_task(self._read(receive, start.epoch, held))
@@ -167,12 +168,17 @@ class Ingest:
             self._ended = True
             self._work.set()
 
-    async def _start(self, data: bytes) -> pb.IngestStart:
-        request = (
-            parse(pb.IngestClipsRequest, data)
-            if len(data) <= SMALL_BYTES
-            else await self._pools.read.run_in_turn(parse, pb.IngestClipsRequest, data)
-        )
+    def _start(self, data: bytes) -> pb.IngestStart:
+        if len(data) > SMALL_BYTES:
+            # Names are short.  What else it held would stay as long as the stream, and no budget counts
+            # it.
+            raise InvalidArgument(
+                f"a start has at most {SMALL_BYTES} bytes",
+                reason="START_EXPECTED",
+                field="start",
+                value=len(data),
+            )
+        request = parse(pb.IngestClipsRequest, data)
         if not request.HasField("start") or request.clips:
             raise InvalidArgument(
                 "the first message is a start alone", reason="START_EXPECTED", field="start"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.server.calls import commits
+from memdb.server.resources import Resources
 from memdb.types.json_value import value_from_json
 from memdb.v1 import memory_service_pb2 as pb
 from memdb.wire.facts import (
@@ -23,8 +23,10 @@ from memdb.wire.moments import as_of_from_proto
 class MemoryService:
     """Long-term memory of the users of a database."""
 
-    def __init__(self, database: EmbeddedDatabase) -> None:
-        self._database = database
+    def __init__(self, resources: Resources) -> None:
+        self._database = resources.database
+        # Handed on to whatever collects an answer, so that one too large is never whole.
+        self._message_bytes_max = resources.message_bytes_max
 
     @commits
     def remember(self, request: pb.RememberRequest) -> pb.RememberResponse:
@@ -47,7 +49,9 @@ class MemoryService:
 
     def get_history(self, request: pb.GetHistoryRequest) -> pb.GetHistoryResponse:
         """Every version of a fact."""
-        facts = self._user(request.user).history(request.fact_id)
+        facts = self._user(request.user).history(
+            request.fact_id, answer_bytes_max=self._message_bytes_max
+        )
         return pb.GetHistoryResponse(facts=[fact_to_proto(fact) for fact in facts])
 
     def list_facts(self, request: pb.ListFactsRequest) -> pb.ListFactsResponse:
@@ -56,13 +60,19 @@ class MemoryService:
             about=request.about if request.HasField("about") else None,
             as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
             limit=request.limit or FACTS_LIMIT_DEFAULT,
+            answer_bytes_max=self._message_bytes_max,
         )
         return pb.ListFactsResponse(facts=[fact_to_proto(fact) for fact in facts])
 
     def recall(self, request: pb.RecallRequest) -> pb.RecallResponse:
         """Facts and utterances that answer a question."""
         user = self._user(request.user)
-        return recall_to_proto(user.recall(request.question, **recall_arguments(request)))
+        found = user.recall(
+            request.question,
+            **recall_arguments(request),
+            answer_bytes_max=self._message_bytes_max,
+        )
+        return recall_to_proto(found)
 
     @commits
     def put_value(self, request: pb.PutValueRequest) -> pb.PutValueResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from memdb.store import schema
 from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id
@@ -19,12 +21,25 @@ def holder(txn: Transaction, name: str) -> int | None:
     return None if stored is None else unpack(Table.FACT_KEYS, key, stored, NumberRecord).no
 
 
-def versions(txn: Transaction, fact_no: int) -> list[tuple[int, FactRecord]]:
-    """(birth, record) of every version, oldest first."""
-    return [
-        (schema.split_version_key(key)[1], unpack(Table.FACTS, key, stored, FactRecord))
-        for key, stored in txn.scan(Table.FACTS, schema.revision_key(fact_no))
-    ]
+def versions(txn: Transaction, fact_no: int) -> Iterator[tuple[int, FactRecord]]:
+    """(birth, record) of every version, oldest first; each read when its turn comes."""
+    for key, stored in txn.scan(Table.FACTS, schema.revision_key(fact_no)):
+        yield schema.split_version_key(key)[1], unpack(Table.FACTS, key, stored, FactRecord)
+
+
+def version(txn: Transaction, fact_no: int, birth: int) -> FactRecord | None:
+    """One version, None when there is no such."""
+    key = schema.version_key(fact_no, birth)
+    stored = txn.get(Table.FACTS, key)
+    return None if stored is None else unpack(Table.FACTS, key, stored, FactRecord)
+
+
+def birth_after(txn: Transaction, fact_no: int, birth: int) -> int | None:
+    """Birth of the version that replaced the one of ``birth``, None for the newest."""
+    prefix, after = schema.revision_key(fact_no), schema.version_key(fact_no, birth)
+    for key, _ in txn.scan(Table.FACTS, prefix, after=after):
+        return schema.split_version_key(key)[1]
+    return None
 
 
 def at(txn: Transaction, fact_no: int, revision: int) -> tuple[int, FactRecord] | None:
@@ -52,7 +67,7 @@ def feature(txn: Transaction, space_no: int, fact_no: int, birth: int) -> Array 
 
 def remove(txn: Transaction, fact_no: int) -> bool:
     """Remove every version, its feature and its key; whether there was one."""
-    found = versions(txn, fact_no)
+    found = list(versions(txn, fact_no))
     for birth, record in found:
         txn.delete(Table.FACTS, schema.version_key(fact_no, birth))
         if record.text_space_no is not None:

@@ -8,6 +8,7 @@ touching its elements twice. Elements are little-endian in C order.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -128,7 +129,8 @@ def tensor_from_parts(
     codec = _CODECS.get(codec_no)
     if codec is None:
         raise InvalidArgument("unknown codec", reason="BAD_CODEC", field=field, value=codec_no)
-    tensor = EncodedTensor(codec, tuple(shape), payload, checksum)
+    # No more of the shape than shows that it is wrong: it may have millions of lengths.
+    tensor = EncodedTensor(codec, tuple(islice(shape, 3)), payload, checksum)
     check_tensor(tensor, field)
     return tensor
 

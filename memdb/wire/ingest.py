@@ -26,6 +26,7 @@ from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import tensor_from_parts
 from memdb.wire.clips import clip_from_proto, fill_clip
 from memdb.wire.fields import BadFields, fields, head, tag_of
+from memdb.wire.lists import SMALL_BYTES, check_clip_count, check_clip_lists, check_lists
 
 _CLIPS: Final = tag_of(clip_pb.IngestClipsRequest.CLIPS_FIELD_NUMBER)
 _SHORT_MEMORY: Final = tag_of(pb.Clip.SHORT_MEMORY_FIELD_NUMBER)
@@ -66,14 +67,20 @@ def ingest_parts(clip: Clip, codec: Codec = Codec.F16) -> tuple[Part, ...]:
 def ingested_clips(data: bytes) -> Iterator[Clip]:
     """The clips of a message, each checked, one by one; short-term memory is a view of ``data``.
 
-    Raises `InvalidArgument`: ``BAD_MESSAGE``, ``CLIP_EXPECTED`` for a start or for nothing, and
-    what is wrong with a clip when its turn comes.
+    Raises `InvalidArgument`: ``BAD_MESSAGE``, ``TOO_LARGE`` for more clips, or more items of a clip,
+    than there may be, ``CLIP_EXPECTED`` for a start or for nothing, and what is wrong with a clip when
+    its turn comes.
     """
     try:
-        places = [_clip_place(field) for field in fields(data, 0, len(data))]
+        places = _clip_places(data)
         parts = [_tensor_parts(data, begin, end) for begin, end in places]
+        for (begin, end), part in zip(places, parts, strict=True):
+            payload = 0 if part is None else part.payload_end - part.payload
+            if end - begin - payload > SMALL_BYTES:
+                check_clip_lists(data, begin, end)
     except BadFields:
         # Nothing that our client sends; the full parser knows what it is, or why it is none.
+        check_lists(clip_pb.IngestClipsRequest, data)
         for message in _parsed(data).clips:
             yield clip_from_proto(message)
         return
@@ -104,11 +111,15 @@ class _Message(NamedTuple):
     payload: memoryview
 
 
-def _clip_place(field: tuple[int, int, int, int]) -> tuple[int, int]:
-    tag, _, begin, end = field
-    if tag != _CLIPS:
-        raise BadFields
-    return begin, end
+def _clip_places(data: bytes) -> list[tuple[int, int]]:
+    """Where the clips of a message are; raises `BadFields` where there is something else."""
+    places: list[tuple[int, int]] = []
+    for tag, _, begin, end in fields(data, 0, len(data)):
+        if tag != _CLIPS:
+            raise BadFields
+        places.append((begin, end))
+        check_clip_count(len(places))
+    return places
 
 
 def _tensor_parts(data: bytes, begin: int, end: int) -> _TensorParts | None:

@@ -19,8 +19,11 @@ from memdb.engine import grounding, hydrate
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.errors import DataLoss, ResourceExhausted
+from memdb.store import facts
+from memdb.store.records import unpack
 from memdb.types.clip import Keyframe
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from memdb.wire.clips import clip_to_proto, list_clips_request
@@ -238,3 +241,34 @@ def test_large_clips_are_listed_and_fed_in_pages(large: Served) -> None:
         if item.kind == "clip"
     ]
     assert changes == list(range(40))
+
+
+def test_facts_that_are_too_many_for_a_message_are_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"message_bytes_max": 1 << 20, "bytes_in_flight_max": 2 << 20}
+    with serving(tmp_path / "db", **options) as served:
+        user = served.database.user("u")
+        for number in range(100):
+            fact = user.remember(f"word {number} " + "x" * 16_000, key="k")
+            user.remember(f"word {number} " + "x" * 16_000)
+        read = []
+        original = unpack
+
+        def counting(*args: Any) -> Any:
+            read.append(args)
+            return original(*args)
+
+        monkeypatch.setattr(facts, "unpack", counting)
+        requests: list[tuple[Any, Any]] = [
+            (served.memory.ListFacts, memory_pb.ListFactsRequest(user="u")),
+            (served.memory.GetHistory, memory_pb.GetHistoryRequest(user="u", fact_id=fact.id)),
+            (served.memory.Recall, memory_pb.RecallRequest(user="u", question="word", limit=100)),
+        ]
+        for method, request in requests:
+            read.clear()
+            with pytest.raises(grpc.RpcError) as caught:
+                method(request, timeout=30)
+            assert error_of(caught.value).reason == "MESSAGE_TOO_LARGE"
+            # Two records for each of the 66 facts that fit: the newest, and the one asked for.
+            assert len(read) <= 2 * 66 + 2

@@ -313,3 +313,15 @@ async def test_streams_stop_reading_when_the_server_holds_enough(bench: Bench) -
     await held
     assert [line.acks for line in lines] == [4] * 12
     assert budget.used == 0
+
+
+async def test_a_start_holds_no_more_than_names(bench: Bench) -> None:
+    padding = b"\xfa\x7f" + b"\x80\x80\x01" + bytes(16384)  # field 2047, which nobody knows
+    names = pb.IngestStart(user="u", stream="s", space="p").SerializeToString() + padding
+    size = len(names)
+    bench.line.incoming.put_nowait(
+        b"\x0a" + bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14]) + names
+    )
+    with pytest.raises(InvalidArgument) as refused:
+        await asyncio.wait_for(bench.run(), 10)
+    assert (refused.value.reason, refused.value.field) == ("START_EXPECTED", "start")

@@ -1,0 +1,80 @@
+"""How long the lists of a message with clips are, looked at before it is parsed.
+
+An item takes two bytes on the wire and fifty times as many once it is parsed, which is done in one piece
+and stops everything else meanwhile.  So a message that has more of them than may be is refused unparsed;
+the look ends at the first item too many.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memdb.errors import InvalidArgument
+from memdb.types import limits
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import types_pb2 as pb
+from memdb.wire.fields import BadFields, fields, tag_of
+
+SMALL_BYTES: Final = 4096
+"""Up to this size the items are too few to matter."""
+
+_CLIPS: Final[dict[type, int]] = {
+    clip_pb.WriteClipsRequest: tag_of(clip_pb.WriteClipsRequest.CLIPS_FIELD_NUMBER),
+    clip_pb.IngestClipsRequest: tag_of(clip_pb.IngestClipsRequest.CLIPS_FIELD_NUMBER),
+}
+_CLIP_LISTS: Final = {
+    tag_of(pb.Clip.TRANSCRIPT_FIELD_NUMBER): ("clip.transcript", limits.TRANSCRIPT_MAX),
+    tag_of(pb.Clip.EVENTS_FIELD_NUMBER): ("clip.events", limits.EVENTS_MAX),
+    tag_of(pb.Clip.KEYFRAMES_FIELD_NUMBER): ("clip.keyframes", limits.KEYFRAMES_MAX),
+    tag_of(pb.Clip.LABELS_FIELD_NUMBER): ("clip.labels", limits.LABELS_MAX),
+}
+
+
+def check_lists(kind: type, data: bytes) -> None:
+    """Refuse a message of that kind whose lists are too long.
+
+    Raises `InvalidArgument` (``TOO_LARGE`` naming the list; ``BAD_MESSAGE`` for what is no run of
+    fields).
+    """
+    clips = _CLIPS.get(kind)
+    if clips is None or len(data) <= SMALL_BYTES:
+        return
+    try:
+        count = 0
+        for tag, _, begin, end in fields(data, 0, len(data)):
+            if tag == clips:
+                count += 1
+                check_clip_count(count)
+                check_clip_lists(data, begin, end)
+    except BadFields as error:
+        raise InvalidArgument(
+            f"not a {kind.DESCRIPTOR.full_name} message",  # type: ignore[attr-defined]
+            reason="BAD_MESSAGE",
+            field="message",
+        ) from error
+
+
+def check_clip_count(count: int) -> None:
+    """Refuse more clips than one commit takes; raises `InvalidArgument` (``TOO_LARGE``)."""
+    if count > limits.BATCH_OPERATIONS_MAX:
+        raise _too_many("clips", limits.BATCH_OPERATIONS_MAX, count)
+
+
+def check_clip_lists(data: bytes, begin: int, end: int) -> None:
+    """`check_lists` of the clip between ``begin`` and ``end``; raises `BadFields` too."""
+    counts = dict.fromkeys(_CLIP_LISTS, 0)
+    for tag, *_ in fields(data, begin, end):
+        if tag in counts:
+            counts[tag] += 1
+            name, maximum = _CLIP_LISTS[tag]
+            if counts[tag] > maximum:
+                raise _too_many(name, maximum, counts[tag])
+
+
+def _too_many(name: str, maximum: int, count: int) -> InvalidArgument:
+    return InvalidArgument(
+        f"more than {maximum} {'clips' if name == 'clips' else 'items'}",
+        reason="TOO_LARGE",
+        field=name,
+        value=count,
+    )
