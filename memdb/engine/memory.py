@@ -129,14 +129,19 @@ class UserMemory:
             txn.put(Table.META, META_USER, pack(META_USER, record))
             txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
 
-        return cls(Environment.create(path, USER_TABLES, config, fill, keys), user, clock)
+        return cls._loaded(Environment.create(path, USER_TABLES, config, fill, keys), user, clock)
 
     @classmethod
     def open(
         cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
     ) -> UserMemory:
         """Open an existing user.  Raises `DataLoss`."""
-        environment = Environment(path, USER_TABLES, config, keys)
+        return cls._loaded(Environment(path, USER_TABLES, config, keys), user, clock)
+
+    @classmethod
+    def _loaded(cls, environment: Environment, user: str, clock: Clock) -> UserMemory:
+        """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
+        it a second time."""
         try:
             return cls(environment, user, clock)
         except BaseException:
@@ -210,8 +215,9 @@ class UserMemory:
 
     @property
     def broken(self) -> bool:
-        """Whether the indexes fell behind the store, so that the user must be opened again."""
-        return self._commits.broken is not None
+        """Whether the indexes fell behind the store, or the store was lost, so that the user must be
+        opened again."""
+        return self._commits.broken is not None or self.environment.is_lost
 
     def break_off(self, why: str) -> None:
         """Have the user opened again before it is used next; calls that run go on."""

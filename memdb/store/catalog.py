@@ -11,6 +11,7 @@ from memdb.store.directory import DataDirectory
 from memdb.store.environment import Environment, Transaction
 from memdb.store.records import NameRecord, NumberRecord, SpaceRecord, pack, unpack
 from memdb.store.schema import CATALOG_TABLES, FORMAT, META_FORMAT, Table
+from memdb.store.system import system_errors
 from memdb.store.verify import expect_entries
 from memdb.types.space import Space
 
@@ -20,7 +21,9 @@ class Catalog:
 
     def __init__(self, directory: DataDirectory, config: EngineConfig) -> None:
         self._directory = directory
-        if directory.catalog.exists():
+        with system_errors("catalog"):
+            is_there = directory.catalog.exists()
+        if is_there:
             self._env = Environment(directory.catalog, CATALOG_TABLES, config, directory.keys)
         else:
             self._env = Environment.create(
@@ -35,6 +38,15 @@ class Catalog:
         self._lock = threading.Lock()
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
+        try:
+            self._load()
+        except BaseException:
+            # LMDB lets nobody open it a second time.
+            self._env.close()
+            raise
+
+    def _load(self) -> None:
+        directory = self._directory
         with self._env.read() as txn:
             for key, stored in txn.scan(Table.SPACES):
                 record = unpack(Table.SPACES, key, stored, SpaceRecord)
@@ -47,7 +59,9 @@ class Catalog:
             expect_entries(txn, Table.SPACES, len(self._spaces))
             expect_entries(txn, Table.USERS, len(self._users))
             expect_entries(txn, Table.META, 1)
-        for user in [user for user in self._users if not directory.user_path(user).exists()]:
+        with system_errors("users"):
+            gone = [user for user in self._users if not directory.user_path(user).exists()]
+        for user in gone:
             # An erasure was cut short after the directory had gone.
             self.remove_user(user)
 
