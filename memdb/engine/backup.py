@@ -28,8 +28,8 @@ from memdb.errors import DataLoss, FailedPrecondition, Internal, InvalidArgument
 from memdb.store.appearing import (
     check_free,
     checked_name,
+    in_place,
     making,
-    put_in_place,
     refused,
 )
 from memdb.store.archive import (
@@ -51,7 +51,7 @@ from memdb.store.catalog import Catalog
 from memdb.store.delta import Base, NeedsFull, changed, write_delta
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment, Transaction
-from memdb.store.files import sync_directory
+from memdb.store.files import make_directories, sync_directory
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
 from memdb.types.backup import BackupReport
@@ -113,7 +113,7 @@ class Backups:
             check_free(target)
             archive = None if parent is None else self._parent(parent, target)
             try:
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_directories(target.parent, 0o700)
             except OSError as error:
                 raise refused(error, target) from error
             with making(target, _TEMPORARY) as (folder, _):
@@ -172,9 +172,8 @@ class Backups:
         failpoints.hit("backup.before_manifest")
         identity = write_manifest(folder, manifest)
         failpoints.hit("backup.before_rename")
-        put_in_place(folder, target)
-        failpoints.hit("backup.after_rename")
-        sync_directory(target.parent)
+        with in_place(folder, target):
+            failpoints.hit("backup.after_rename")
         kinds = [user.kind for user in manifest.users]
         return BackupReport(
             path=str(target),

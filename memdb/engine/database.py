@@ -19,7 +19,6 @@ from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
 from memdb.errors import (
-    FailedPrecondition,
     InvalidArgument,
     MemdbError,
     NotFound,
@@ -59,8 +58,9 @@ class EmbeddedDatabase:
         process when an encoder is installed; the server says no, since models never enter it.
 
         Raises `InvalidArgument` (``BAD_PATH``), `FailedPrecondition` (``NO_DIRECTORY`` when the
-        system does not let one be there, and see `memdb.store.directory`), `DataLoss`, and what is wrong with the file
-        of the master key (`memdb.store.masterkey`).
+        system does not let one be there, and see `memdb.store.directory`), `ResourceExhausted` and
+        `Unavailable` when it fails at it, `DataLoss`, and what is wrong with the file of the master
+        key (`memdb.store.masterkey`).
         """
         self._config = config or EngineConfig()
         self._clock = clock or SystemClock()
@@ -229,15 +229,7 @@ def _open_directory(
         raise InvalidArgument(
             "expected the path of a directory", reason="BAD_PATH", field="path", value=path
         )
-    try:
-        return DataDirectory(path, create=create, master_key=master_key)
-    except OSError as error:
-        raise FailedPrecondition(
-            f"the directory cannot be opened: {error.strerror}",
-            reason="NO_DIRECTORY",
-            field="path",
-            value=os.fspath(path),
-        ) from error
+    return DataDirectory(path, create=create, master_key=master_key)
 
 
 def _is_path(path: object) -> bool:

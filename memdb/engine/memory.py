@@ -133,14 +133,19 @@ class UserMemory:
             txn.put(Table.META, META_USER, pack(META_USER, record))
             txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
 
-        return cls(Environment.create(path, USER_TABLES, config, fill, keys), user, clock)
+        return cls._loaded(Environment.create(path, USER_TABLES, config, fill, keys), user, clock)
 
     @classmethod
     def open(
         cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
     ) -> UserMemory:
         """Open an existing user.  Raises `DataLoss`."""
-        environment = Environment(path, USER_TABLES, config, keys)
+        return cls._loaded(Environment(path, USER_TABLES, config, keys), user, clock)
+
+    @classmethod
+    def _loaded(cls, environment: Environment, user: str, clock: Clock) -> UserMemory:
+        """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
+        it a second time."""
         try:
             return cls(environment, user, clock)
         except BaseException:
@@ -225,10 +230,10 @@ class UserMemory:
 
     @property
     def to_be_opened_again(self) -> bool:
-        """Whether the next user of it must open it anew: what is in memory fell behind the store,
-        or damage was found that only an opening keeps apart.
+        """Whether the next user of it must open it anew: what is in memory fell behind the store, the
+        store was lost, or damage was found that only an opening keeps apart.
         """
-        return self._stale or self._commits.broken is not None
+        return self._stale or self._commits.broken is not None or self.environment.is_lost
 
     def damage_found(self, places: Sequence[str]) -> None:
         """Keep apart what was found damaged (table/key each) and is not kept apart already.

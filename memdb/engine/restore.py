@@ -16,8 +16,8 @@ from memdb import failpoints
 from memdb.errors import DataLoss, NotFound
 from memdb.store.appearing import (
     check_free,
+    in_place,
     making,
-    put_in_place,
     refused,
 )
 from memdb.store.archive import (
@@ -31,7 +31,7 @@ from memdb.store.archive import (
 from memdb.store.assembly import Assembler
 from memdb.store.directory import user_directory_name
 from memdb.store.environment import DATA_FILE
-from memdb.store.files import sync_directory
+from memdb.store.files import make_directories, sync_directory
 from memdb.store.schema import CATALOG_TABLES, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
 from memdb.types.ids import check_id
@@ -85,16 +85,15 @@ def restore(
     newest = chain[0]
     users = list(newest.users.values()) if user is None else [_one(newest, user)]
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(target.parent)
     except OSError as error:
         raise refused(error, target) from error
     with making(target, _TEMPORARY) as (folder, lock), Assembler(lock) as assembler:
         _fill(folder, chain, users, assembler)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         failpoints.hit("restore.before_rename")
-        put_in_place(folder, target)
-        failpoints.hit("restore.after_rename")
-        sync_directory(target.parent)
+        with in_place(folder, target):
+            failpoints.hit("restore.after_rename")
     return RestoreReport(str(target), newest.id, len(users), size, newest.manifest.damaged)
 
 

@@ -154,11 +154,7 @@ class Users:
             slot.users += 1
         try:
             with slot.lock:
-                if slot.memory is None and not path.exists():
-                    raise NotFound(
-                        "no such user", reason="USER_NOT_FOUND", field="user", value=user
-                    )
-                if slot.memory is None and _data_bytes(path) <= BARE_BYTES_MAX:
+                if slot.memory is None and _data_bytes(path, user) <= BARE_BYTES_MAX:
                     environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
                     try:
                         yield environment
@@ -194,7 +190,9 @@ class Users:
             slot = self._slots.get(user)
             memory = None if slot is None else slot.memory
             failure = None if slot is None else slot.failure
-        if memory is None and not path.exists():
+        with system_errors("user"):
+            is_there = memory is not None or path.exists()
+        if not is_there:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
         if memory is None:
             return "serving" if failure is None else "quarantined"
@@ -415,7 +413,13 @@ class Users:
                 del self._slots[user]
 
 
-def _data_bytes(path: Path) -> int:
-    """Size of a user's data file, 0 when there is none: opening it says what is wrong."""
-    file = path / DATA_FILE
-    return file.stat().st_size if file.exists() else 0
+def _data_bytes(path: Path, user: str) -> int:
+    """Size of a user's data file, 0 when there is none: opening it says what is wrong.
+
+    Raises `NotFound` (``USER_NOT_FOUND``).
+    """
+    with system_errors("user"):
+        if not path.exists():
+            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
+        file = path / DATA_FILE
+        return file.stat().st_size if file.exists() else 0

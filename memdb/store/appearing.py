@@ -4,18 +4,25 @@ renamed, over nothing or over an empty directory only.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from memdb.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted
+from memdb.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
+from memdb.store.files import sync_directory
+from memdb.store.system import unusable
 
 FILE_NAME: Final = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 """Names of archives and of the files in them."""
@@ -58,8 +65,10 @@ def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
         os.close(fd)  # another process took it for a leftover before it was locked
 
 
-def put_in_place(temporary: Path, target: Path) -> None:
-    """Rename a whole directory to its name, durably, over nothing or an empty directory.
+@contextmanager
+def in_place(temporary: Path, target: Path) -> Iterator[None]:
+    """Rename a whole directory to its name, over nothing or an empty directory; the name is durable
+    when the block is over.
 
     Raises `AlreadyExists` (``PATH_EXISTS``) when something has come to lie there.
     """
@@ -68,20 +77,19 @@ def put_in_place(temporary: Path, target: Path) -> None:
     except OSError as error:
         check_free(target)
         raise refused(error, target) from error
+    yield
+    try:
+        sync_directory(target.parent)
+    except OSError as error:
+        # Power may take its name, so it is not there; nor is it in the way of another try.
+        with suppress(OSError):
+            target.rename(temporary)
+        raise refused(error, target) from error
 
 
-def refused(error: OSError, target: Path) -> ResourceExhausted | FailedPrecondition:
-    """What the system says, in our words: ``DISK_FULL``, or ``NO_DIRECTORY``."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceExhausted(
-            "the file system is full", reason="DISK_FULL", field="path", value=str(target)
-        )
-    return FailedPrecondition(
-        f"cannot be written: {error.strerror}",
-        reason="NO_DIRECTORY",
-        field="path",
-        value=str(target),
-    )
+def refused(error: OSError, target: Path) -> ResourceExhausted | FailedPrecondition | Unavailable:
+    """What the system says, in our words; see `memdb.store.system.unusable`."""
+    return unusable(error, str(target))
 
 
 def check_free(target: Path) -> None:

@@ -37,8 +37,11 @@ class Catalog:
         self._directory = directory
         self._config = config
         self._marker = directory.catalog / MARKER
-        if directory.catalog.exists():
-            sweep(directory.catalog)
+        with system_errors("catalog"):
+            is_there = directory.catalog.exists()
+        if is_there:
+            with system_errors("catalog"):
+                sweep(directory.catalog)
             self._env = self._open()
         else:
             self._env = Environment.create(
@@ -53,6 +56,15 @@ class Catalog:
         self._lock = threading.Lock()
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
+        try:
+            self._load()
+        except BaseException:
+            # LMDB lets nobody open it a second time.
+            self._env.close()
+            raise
+
+    def _load(self) -> None:
+        directory = self._directory
         with self._env.read() as txn:
             for key, stored in txn.scan(Table.SPACES):
                 record = unpack(Table.SPACES, key, stored, SpaceRecord)
@@ -67,7 +79,8 @@ class Catalog:
             expect_entries(txn, Table.META, 1)
         try:
             # An erasure was cut short after the directory had gone, or after the name had.
-            gone = [user for user in self._users if not directory.user_path(user).exists()]
+            with system_errors("users"):
+                gone = [user for user in self._users if not directory.user_path(user).exists()]
             if gone:
                 self.remove_users(gone)
             self.finish()

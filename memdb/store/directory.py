@@ -24,18 +24,18 @@ import fcntl
 import os
 import secrets
 import shutil
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
-from memdb.store.files import sync_directory, write_file
+from memdb.store.files import make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
 from memdb.store.masterkey import MARKER_FILE, check_master_key, write_marker
 from memdb.store.schema import FORMAT
 from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.store.swap import TRASH, drop_staged, finish_swap
+from memdb.store.system import unusable
 
 if TYPE_CHECKING:
     from memdb.store.keyring import KeyRing
@@ -69,10 +69,23 @@ class DataDirectory:
 
         Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``,
         ``NOT_A_DATABASE`` (other files are there, or ``create`` is false and nothing is),
-        ``EXTRA_MISSING``, and those of `memdb.store.masterkey.check_master_key`.
+        ``EXTRA_MISSING``, those of `memdb.store.masterkey.check_master_key`, and what
+        `memdb.store.system.unusable` makes of what the system says.
         """
         self.path = Path(path)
         self.keys = None if master_key is None else key_ring(master_key)
+        try:
+            self._open(create, master_key, rotating_to, keep_staged)
+        except OSError as error:
+            raise unusable(error, str(self.path)) from error
+
+    def _open(
+        self,
+        create: bool,
+        master_key: bytes | None,
+        rotating_to: bytes | None,
+        keep_staged: bool,
+    ) -> None:
         if not create and not (self.path / "FORMAT").exists():
             raise FailedPrecondition(
                 "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
@@ -135,24 +148,20 @@ class DataDirectory:
         os.close(self._lock_fd)
 
     def _make(self) -> None:
-        """Have the directory, under a name that outlives a power loss."""
-        if (self.path / "FORMAT").exists():
-            return
-        path = self.path.absolute()
-        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Its own even when it was there: whoever made it may have been killed before this.
-        for folder in dict.fromkeys((*reversed(missing), path)):
-            with suppress(
-                PermissionError
-            ):  # may be written and not read: then it stays with its owner
-                sync_directory(folder.parent)
+        """Have the directory, under a name that outlives a power loss.
+
+        That of one that is there already is synced as well: whoever made or restored it may have been
+        killed before that.
+        """
+        make_directories(self.path.absolute(), 0o700)
 
     def _lock(self) -> int:
         fd = os.open(self.path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
+        except BlockingIOError as error:
             owner = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
             raise FailedPrecondition(
@@ -161,8 +170,9 @@ class DataDirectory:
                 field="path",
                 value=str(self.path),
             ) from error
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        except BaseException:
+            os.close(fd)  # else the lock would be held against a later try
+            raise
         return fd
 
     def _check_ours(self) -> None:
@@ -222,7 +232,13 @@ class DataDirectory:
         return folder
 
     def _sweep(self) -> None:
-        """Remove what a crash left half-made or half-removed."""
+        """Remove what a crash left half-made or half-removed, and make durable what it left named.
+
+        Whoever is killed between naming something and syncing the name leaves a name that all who
+        come later see, and that power loss takes away, with all that they put below it.
+        """
+        for folder in (self.path, self.users, self.trash):
+            sync_directory(folder)
         for folder in (self.path, self.users):
             for entry in folder.glob(".new-*"):
                 if entry.is_dir():

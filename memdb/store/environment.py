@@ -12,6 +12,8 @@ Invariants:
 - After an I/O error on write the kernel may have dropped dirty pages, so the environment refuses
   further writes until
   it is opened anew; reads go on.
+- Where the map cannot be made anew (no memory), LMDB is left with pointers into what it unmapped:
+  the environment is closed and opened again before anybody touches it.
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -34,14 +35,16 @@ from memdb.errors import (
     DataLoss,
     FailedPrecondition,
     Internal,
+    MemdbError,
     ResourceExhausted,
     Unavailable,
 )
 from memdb.store.files import sync_directory, sync_file
+from memdb.store.gate import Gate
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import check_structure, mark_clean, mark_dirty
-from memdb.store.system import system_errors
+from memdb.store.system import refusal, system_errors
 
 if TYPE_CHECKING:
     # They need a library that is there only where something is encrypted.
@@ -196,8 +199,15 @@ def _opened(cipher: Cipher, table: Table, key: bytes, value: bytes | memoryview)
 
 
 def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
-    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve."""
-    fs = os.statvfs(folder)
+    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve.
+
+    Where the system does not say what is free, the write itself will find out whether there is room;
+    and who asks what an error of a write meant must not hear of another one instead.
+    """
+    try:
+        fs = os.statvfs(folder)
+    except OSError:
+        return
     free = fs.f_bavail * fs.f_frsize
     if free < config.disk_free_bytes_min + bytes_hint:
         raise ResourceExhausted(
@@ -205,52 +215,17 @@ def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
         )
 
 
+def _check_whole(env: lmdb.Environment, name: str, size: int) -> None:
+    """Raise `DataLoss` (``TRUNCATED``) where pages are missing: reading them would be SIGBUS."""
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if size < needed:
+        raise DataLoss(
+            f"data file needs {needed} bytes", reason="TRUNCATED", field=name, value=size
+        )
+
+
 def _nothing() -> None:
     """Nothing to do."""
-
-
-class _Gate:
-    """Many passers or one owner."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._owned = False
-
-    def enter(self) -> None:
-        with self._changed:
-            while self._owned:
-                self._changed.wait()
-            self._inside += 1
-
-    def leave(self) -> None:
-        with self._changed:
-            self._inside -= 1
-            if self._inside == 0:
-                self._changed.notify_all()
-
-    @contextmanager
-    def passing(self) -> Iterator[None]:
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
-
-    @contextmanager
-    def owned(self) -> Iterator[None]:
-        with self._changed:
-            while self._owned:
-                self._changed.wait()
-            self._owned = True
-            while self._inside:
-                self._changed.wait()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._owned = False
-                self._changed.notify_all()
 
 
 class _Reading:
@@ -294,27 +269,20 @@ class Environment:
         """Open the environment in directory ``path``, encrypted where ``keys`` are given.
 
         Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be
-        what was committed, `Unavailable` (``OPEN_FAILED``) when the system refuses to open it, and what is
-        wrong with its data key (`memdb.store.keyring`).
+        what was committed, `Unavailable` (``OPEN_FAILED``, ``IO_FAILED``) when the system refuses to
+        open it, and what is wrong with its data key (`memdb.store.keyring`).
         """
         self.path = path
+        self._tables = tables
         self._config = config
-        self._gate = _Gate()
+        self._gate = Gate()
         self._failed: str | None = None
+        self._lost: str | None = None
         self._pid = os.getpid()
         self._closed = False
-        try:
-            size = (path / DATA_FILE).stat().st_size
-        except FileNotFoundError as error:
-            raise DataLoss("the data file is missing", reason="MISSING", field=path.name) from error
-        if size < _META_BYTES:
-            # LMDB would take an empty file for a new environment.
-            raise DataLoss("no meta pages", reason="TRUNCATED", field=path.name, value=size)
-        if keys is None and (path / KEY_FILE).exists():
-            raise FailedPrecondition(
-                "the environment is encrypted", reason="MASTER_KEY_REQUIRED", field=path.name
-            )
-        self._cipher = None if keys is None else keys.open(path)
+        with system_errors(path.name):
+            size = self._checked_size(keys)
+            self._cipher = None if keys is None else keys.open(path)
         self._data_file = path / DATA_FILE
         self._marked = False
         try:
@@ -325,43 +293,65 @@ class Environment:
                 reason="OPEN_FAILED",
                 field=path.name,
             ) from error
+        self._env, self._handles = self._opened(
+            max(config.map_bytes_initial, _MAP_BYTES_MIN, size), size
+        )
+
+    def _checked_size(self, keys: KeyRing | None) -> int:
+        """Bytes of the data file, which is there and not of another kind."""
         try:
-            self._env = lmdb.open(
-                str(path),
-                map_size=max(config.map_bytes_initial, _MAP_BYTES_MIN, size),
+            size = (self.path / DATA_FILE).stat().st_size
+        except FileNotFoundError as error:
+            raise DataLoss(
+                "the data file is missing", reason="MISSING", field=self.path.name
+            ) from error
+        if size < _META_BYTES:
+            # LMDB would take an empty file for a new environment.
+            raise DataLoss("no meta pages", reason="TRUNCATED", field=self.path.name, value=size)
+        if keys is None and (self.path / KEY_FILE).exists():
+            raise FailedPrecondition(
+                "the environment is encrypted", reason="MASTER_KEY_REQUIRED", field=self.path.name
+            )
+        return size
+
+    def _opened(self, map_size: int, size: int) -> tuple[lmdb.Environment, Handles]:
+        """LMDB's environment and its tables; size: bytes of the data file."""
+        name = self.path.name
+        try:
+            env = lmdb.open(
+                str(self.path),
+                map_size=map_size,
                 max_dbs=len(Table) + 1,
                 max_readers=READERS_MAX,
                 readahead=True,
                 create=False,
-                metasync=config.durability != "relaxed",
+                metasync=self._config.durability != "relaxed",
             )
         except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise DataLoss(
-                "not an LMDB environment", reason="BAD_ENVIRONMENT", field=path.name
+                "not an LMDB environment", reason="BAD_ENVIRONMENT", field=name
             ) from error
         except lmdb.Error as error:
             raise self._translated(error, "OPEN_FAILED") from error
-        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        if size < needed:
-            # Reading past the end of a truncated file would be SIGBUS.
-            self._env.close()
-            raise DataLoss(
-                f"data file needs {needed} bytes", reason="TRUNCATED", field=path.name, value=size
-            )
         try:
-            self._env.reader_check()
+            _check_whole(env, name, size)
+            env.reader_check()
             # Not created here: a table whose name is damaged must not turn up empty.
-            with self._env.begin(write=True) as txn:
-                self._handles: Handles = {
-                    table: self._env.open_db(table.value.encode(), txn=txn, create=False)
-                    for table in tables
+            with env.begin(write=True) as txn:
+                handles: Handles = {
+                    table: env.open_db(table.value.encode(), txn=txn, create=False)
+                    for table in self._tables
                 }
         except lmdb.NotFoundError as error:
-            self._env.close()
-            raise DataLoss("a table is missing", reason="MISSING", field=path.name) from error
+            env.close()
+            raise DataLoss("a table is missing", reason="MISSING", field=name) from error
         except lmdb.Error as error:
-            self._env.close()
+            env.close()
             raise self._translated(error, "OPEN_FAILED") from error
+        except BaseException:
+            env.close()
+            raise
+        return env, handles
 
     @classmethod
     def create(
@@ -372,16 +362,22 @@ class Environment:
         fill: Callable[[Transaction], None],
         keys: KeyRing | None = None,
     ) -> Environment:
-        """Make an environment that holds what ``fill`` writes; after a crash it is whole or absent."""
+        """Make an environment that holds what ``fill`` writes; after a crash, or where the system
+        refuses any of it, it is whole or absent.
+
+        Raises `ResourceExhausted` (``DISK_FULL``, ``FILES``), `Unavailable` (``OPEN_FAILED``,
+        ``IO_FAILED``).
+        """
         parent = path.parent
         temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"
-        temporary.mkdir(mode=0o700)
         try:
-            check_disk(parent, config)
-            cipher = None if keys is None else keys.create(temporary, path.name)
-            cls._fill(temporary, tables, fill, cipher)
-            failpoints.hit("create.before_rename")
-            temporary.rename(path)
+            with system_errors(path.name):
+                temporary.mkdir(mode=0o700)
+                check_disk(parent, config)
+                cipher = None if keys is None else keys.create(temporary, path.name)
+                cls._fill(temporary, tables, fill, cipher)
+                failpoints.hit("create.before_rename")
+                temporary.rename(path)
         except lmdb.Error as error:
             shutil.rmtree(temporary, ignore_errors=True)
             check_disk(parent, config)
@@ -392,7 +388,14 @@ class Environment:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         failpoints.hit("create.after_rename")
-        sync_directory(parent)
+        try:
+            sync_directory(parent)
+        except OSError as error:
+            # Power may take its name: nobody must come upon it and rely on it.
+            with suppress(OSError):
+                path.rename(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise refusal(error, path.name) from error
         return cls(path, tables, config, keys)
 
     @staticmethod
@@ -475,7 +478,7 @@ class Environment:
                     self._check_usable()
                     return self._write_once(change, committing)
             except lmdb.MapFullError:
-                self._grow(self._env.info()["map_size"] + bytes_hint)
+                self._grow_beyond(bytes_hint)
             except lmdb.Error as error:
                 # A full disk shows as an I/O error too, and passes when space returns.
                 check_disk(self.path, self._config, bytes_hint)
@@ -499,6 +502,12 @@ class Environment:
         return result
 
     def _check_usable(self) -> None:
+        if self._lost is not None:
+            raise Unavailable(
+                f"the environment was lost: {self._lost}",
+                reason="OPEN_FAILED",
+                field=self.path.name,
+            )
         if self._closed:
             raise Unavailable("the environment is closed", reason="CLOSED")
         if os.getpid() != self._pid:
@@ -513,13 +522,22 @@ class Environment:
         return Unavailable(f"LMDB failed: {error}", reason=reason, field=self.path.name)
 
     def _grow_ahead(self, bytes_hint: int) -> None:
-        info = self._env.info()
+        with self._gate.passing():
+            self._check_usable()
+            info = self._env.info()
         used = (info["last_pgno"] + 1) * 4096
         if used + 2 * bytes_hint > info["map_size"]:
             self._grow(used + 2 * bytes_hint)
 
+    def _grow_beyond(self, bytes_hint: int) -> None:
+        with self._gate.passing():
+            self._check_usable()
+            size = int(self._env.info()["map_size"])
+        self._grow(size + bytes_hint)
+
     def _grow(self, needed: int) -> None:
         with self._gate.owned():
+            self._check_usable()
             size = int(self._env.info()["map_size"])
             if size >= self._config.map_bytes_max:
                 raise ResourceExhausted(
@@ -527,14 +545,35 @@ class Environment:
                 )
             while size <= needed:
                 size *= 2
-            self._env.set_mapsize(min(size, self._config.map_bytes_max))
+            self._map_anew(min(size, self._config.map_bytes_max))
 
     def release_pages(self) -> None:
         """Map the file anew, so that what a scan of all of it brought in stops counting as this
         process's memory; the page cache keeps it.
         """
         with self._gate.owned():
-            self._env.set_mapsize(int(self._env.info()["map_size"]))
+            self._check_usable()
+            self._map_anew(int(self._env.info()["map_size"]))
+
+    def _map_anew(self, map_size: int) -> None:
+        """Map the file at a size; nobody else is inside the gate.
+
+        Raises `Unavailable` (``OPEN_FAILED``); nothing can be read or written then.
+        """
+        try:
+            self._env.set_mapsize(map_size)
+        except lmdb.Error as error:
+            self._env.close()
+            try:
+                with system_errors(self.path.name):
+                    self._env, self._handles = self._opened(map_size, self.data_bytes())
+            except MemdbError as again:
+                self._lost = str(error)
+                raise Unavailable(
+                    f"the file cannot be mapped: {error}",
+                    reason="OPEN_FAILED",
+                    field=self.path.name,
+                ) from again
 
     def copy(self, folder: Path, txn: Transaction) -> None:
         """Write ``data.mdb`` into ``folder``: what ``txn`` (a `read` of this environment) sees,
@@ -559,9 +598,15 @@ class Environment:
         """Number of the newest committed transaction: equal while nothing has changed."""
         return int(self._env.info()["last_txnid"])
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be read or written until it is opened anew."""
+        return self._lost is not None
+
     def data_bytes(self) -> int:
-        """Size of the data file."""
-        return (self.path / DATA_FILE).stat().st_size
+        """Size of the data file; raises `Unavailable` (``IO_FAILED``)."""
+        with system_errors(self.path.name):
+            return (self.path / DATA_FILE).stat().st_size
 
     def close(self) -> None:
         """Wait for transactions in flight and close."""
@@ -569,6 +614,6 @@ class Environment:
             if not self._closed:
                 self._closed = True
                 self._env.close()
-                if self._failed is None:
+                if self._failed is None and self._lost is None:
                     with suppress(OSError):  # it only costs a look at the next open
                         mark_clean(self._data_file)

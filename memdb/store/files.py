@@ -5,6 +5,7 @@ directory.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,6 +25,26 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_name(path: Path) -> None:
+    """Make the name of ``path`` durable."""
+    with suppress(PermissionError):  # may be written and not read: then it stays with its owner
+        sync_directory(path.parent)
+
+
+def make_directories(path: Path, mode: int = 0o777) -> None:
+    """Have the directory ``path``, made with ``mode``, and those above it, under names that outlive a
+    power loss.
+
+    From the top, each name synced before anything is made below it: whoever is killed meanwhile
+    leaves one name that is not, that of the lowest, and whoever goes on begins with that.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    sync_name(missing[-1].parent if missing else path)
+    for folder in reversed(missing):
+        folder.mkdir(mode=mode if folder == path else 0o777, exist_ok=True)
+        sync_name(folder)
 
 
 def write_file(path: Path, content: bytes) -> None:

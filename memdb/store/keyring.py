@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from memdb.errors import DataLoss
 from memdb.store.cipher import CATALOG_NAMES, NONCE_BYTES, USER_NAMES, Cipher
-from memdb.store.files import write_file
+from memdb.store.files import sync_directory, write_file
 from memdb.store.masterkey import KEY_BYTES
 from memdb.store.shredding import KEY_FILE
 
@@ -93,6 +93,8 @@ class KeyRing:
             key_id, data_key = self.unwrap(folder)
             write_file(folder / KEY_FILE, new._wrapped(key_id, data_key, folder.name))
             return True
+        # Whoever wrapped it may have been killed before its name was durable.
+        sync_directory(folder)
         return False
 
     def _wrapped(self, key_id: bytes, data_key: bytes, name: str) -> bytes:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from memdb.errors import ResourceExhausted, Unavailable
+from memdb.errors import FailedPrecondition, ResourceExhausted, Unavailable
 
+_BROKEN: Final = frozenset((errno.EIO, errno.ENOMEM))
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 _TOO_MANY: Final = frozenset((errno.EMFILE, errno.ENFILE))
 
@@ -21,6 +22,20 @@ def refusal(error: OSError, field: str) -> ResourceExhausted | Unavailable:
     if error.errno in _TOO_MANY:
         return ResourceExhausted(what, reason="FILES", field=field)
     return Unavailable(what, reason="IO_FAILED", field=field)
+
+
+def unusable(error: OSError, path: str) -> ResourceExhausted | FailedPrecondition | Unavailable:
+    """What keeps a directory from being used: as `refusal` where a later try may go better, else
+    `FailedPrecondition` (``NO_DIRECTORY``).
+    """
+    if error.errno in _BROKEN | _FULL | _TOO_MANY:
+        return refusal(error, "path")
+    return FailedPrecondition(
+        f"the directory cannot be used: {error.strerror}",
+        reason="NO_DIRECTORY",
+        field="path",
+        value=path,
+    )
 
 
 @contextmanager

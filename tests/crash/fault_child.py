@@ -1,12 +1,13 @@
-"""A short life of an embedded database, told line by line on standard output; some system call may fail on
-the way.  Prints what was acknowledged, and each error by its class and reason; any other exception
-ends it with a traceback and status 1.
+"""Short lives of an embedded database, told line by line on standard output; in each, some system call may
+fail on the way.  Prints what was acknowledged, and each error by its class and reason; any other exception
+ends the life with a traceback and status 1.
 
     python -m tests.crash.fault_child DIRECTORY
 
-The same life is lived once before, unseen and in another directory, so that every module that it
-needs is there: what is tested is memdb, not the interpreter.  Then it says ``ready`` and waits for a
-line on standard input, for someone to begin to trace it.
+The life is lived once before, unseen and in ``DIRECTORY.before``, so that every module that it needs is
+there: what is tested is memdb, not the interpreter.  Then, for each line on standard input that names a
+directory, a child is forked, says ``ready`` with its process id, waits for another line, for someone to
+begin to trace it, and lives; at last ``ended`` tells its exit status.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 
 import numpy as np
@@ -28,15 +30,20 @@ from memdb.engine.database import EmbeddedDatabase
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 DIM = 8
 PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, -1
-_silent = False
+
+Tell = Callable[..., None]
 
 
 def tell(**line: object) -> None:
-    while not _silent:
+    while True:
         # A fault that hits this very call is not one of memdb's.
         with contextlib.suppress(OSError):
             os.write(1, json.dumps(line).encode() + b"\n")
             return
+
+
+def unheard(**line: object) -> None:
+    """Tell nobody."""
 
 
 def clip(stream: str, seq: int) -> Clip:
@@ -51,35 +58,54 @@ def clip(stream: str, seq: int) -> Clip:
     )
 
 
-def tried(what: str, step: Callable[[], object], **about: object) -> None:
-    """Do a step and tell how it ended."""
-    try:
-        step()
-    except MemdbError as error:
-        tell(failed=what, error=type(error).__name__, reason=error.reason, about=str(error))
-    else:
-        tell(done=what, **about)
-
-
 def main() -> None:
-    global _silent
-    data = sys.argv[1]
-    _silent = True
-    live(data + ".before")
-    shutil.rmtree(data + ".before")
-    _silent = False
-    # Where only a parent may trace: a kernel without that rule knows no such option, and needs none.
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_long(PR_SET_PTRACER_ANY), 0, 0, 0)
-    tell(ready=True)
-    sys.stdin.readline()
-    live(data)
+    before = sys.argv[1] + ".before"
+    live(before, unheard)
+    shutil.rmtree(before)
+    while data := _line():
+        pid = os.fork()
+        if pid == 0:
+            _born(data)
+        _, status = os.waitpid(pid, 0)
+        tell(ended=os.waitstatus_to_exitcode(status))
 
 
-def live(data: str) -> None:
+def _born(data: str) -> None:
+    """The whole of a child."""
+    status = 1
     try:
-        db = EmbeddedDatabase(data, config=CONFIG, embed_texts=False)
-    except MemdbError as error:
-        tell(failed="open", error=type(error).__name__, reason=error.reason)
+        # Where only a parent may trace: a kernel without that rule knows no such option, and needs none.
+        ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_long(PR_SET_PTRACER_ANY), 0, 0, 0)
+        tell(ready=os.getpid())
+        _line()
+        live(data, tell)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _line() -> str:
+    """A line of standard input, without what may come after; empty at its end."""
+    return os.read(0, 4096).decode().strip()
+
+
+def live(data: str, tell: Tell) -> None:
+    """Open, use and close a database; and open it once more, which shows what was left behind."""
+
+    def tried(what: str, step: Callable[[], object], **about: object) -> None:
+        try:
+            step()
+        except MemdbError as error:
+            tell(failed=what, error=type(error).__name__, reason=error.reason, about=str(error))
+        else:
+            tell(done=what, **about)
+
+    db = _opened(data, tell)
+    if db is None:
         return
     tell(begun=True)
     with db:
@@ -100,6 +126,22 @@ def live(data: str) -> None:
         tried("user", lambda: db.user("carol").put("x", 1), user="carol")
         tried("erase user", lambda: db.user("carol").erase(), user="carol")
     tell(closed=True)
+    again = _opened(data, tell)
+    if again is not None:
+        with again:
+            again.verify()
+
+
+def _opened(data: str, tell: Tell) -> EmbeddedDatabase | None:
+    """The database; a second try when the first fails, since a call that failed once leaves nothing in the
+    way of the next."""
+    for turn in range(2):
+        try:
+            return EmbeddedDatabase(data, config=CONFIG, embed_texts=False)
+        except MemdbError as error:
+            what = "open again" if turn else "open"
+            tell(failed=what, error=type(error).__name__, reason=error.reason, about=str(error))
+    return None
 
 
 def _listed(db: EmbeddedDatabase, user: str) -> list[tuple[str, int]]:

@@ -1,7 +1,8 @@
 """A system call fails once, wherever it may: nothing acknowledged is lost, nothing but a typed error shows.
 
-strace makes the n-th call of a kind return an error to a real process.  ``MEMDB_SYSCALL_FAULTS`` says how
-many such lives are lived (default 24; the full tier 1,000).
+strace makes the n-th call of a kind return an error to a real process (`tests.crash.nursery`).
+``MEMDB_SYSCALL_FAULTS``: lives that are lived (default 24; `make crash`: 1,000).
+``MEMDB_SYSCALL_ONLY``: the one fault of the run, as ``call:error:n``.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,11 +22,12 @@ from memdb import MemdbError
 from memdb.engine.database import EmbeddedDatabase
 from tests.crash.conftest import SEED
 from tests.crash.fault_child import CONFIG, clip
-from tests.crash.processes import ROOT
+from tests.crash.nursery import Fault, Life, Nursery
 
 pytestmark = pytest.mark.crash
 
 FAULTS = int(os.environ.get("MEMDB_SYSCALL_FAULTS", "24"))
+ONLY = os.environ.get("MEMDB_SYSCALL_ONLY", "")
 CALLS = {
     # call: how many of them a thread of such a life makes, about
     "fdatasync": 42,
@@ -49,45 +50,12 @@ CALLS = {
 ERRORS = ("EIO", "ENOSPC", "ENOMEM")
 
 
-def strace() -> str:
-    found = shutil.which("strace")
-    if found is None:
-        assert not os.environ.get("CI"), "install strace"
-        pytest.skip("strace is not installed")
-    return found
-
-
-def live(data: Path, call: str, error: str, at: int) -> tuple[list[dict[str, object]], int, str]:
-    """What the child told, its status, and its errors."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.fault_child", str(data)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    ready = child.stdout.readline()
-    assert "ready" in ready, child.communicate()
-    tracer = subprocess.Popen(
-        [
-            *(strace(), "-f", "-p", str(child.pid), "-o", os.devnull, "-e", f"trace={call}"),
-            *("-e", f"inject={call}:error={error}:when={at}"),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert tracer.stderr is not None
-    attached = tracer.stderr.readline()
-    assert "attached" in attached, attached
-    try:
-        told, errors = child.communicate("go\n", timeout=60)
-    finally:
-        child.kill()
-        tracer.communicate(timeout=60)
-    return [json.loads(line) for line in told.splitlines()], child.returncode, errors
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Memory, where there is some."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder).resolve()
 
 
 def lost(data: Path, told: list[dict[str, object]]) -> list[str]:
@@ -130,46 +98,77 @@ def lost(data: Path, told: list[dict[str, object]]) -> list[str]:
     return faults
 
 
+def faults_of(life: Life) -> list[str]:
+    """What is wrong with a life by what it told."""
+    if life.status != 0:
+        return [f"ended with {life.status}: {life.errors.strip()[-600:]}"]
+    # A call that fails is no damage, and leaves nothing in the way of a second try.
+    return [
+        str(line)
+        for line in life.failed
+        if line["error"] in ("Internal", "DataLoss") or line["failed"] == "open again"
+    ]
+
+
+def drawn() -> list[Fault]:
+    """The faults of this run."""
+    if ONLY:
+        return [Fault.parse(ONLY)]
+    chosen = random.Random(f"{SEED} syscalls")
+    calls = list(CALLS)
+    return [
+        Fault(call, chosen.choice(ERRORS), chosen.randint(1, CALLS[call]))
+        for call in (calls[number % len(calls)] for number in range(FAULTS))
+    ]
+
+
 @pytest.mark.timeout(3000)
 def test_a_call_that_fails_costs_nothing_that_was_acknowledged(
-    tmp_path: Path, report: Callable[[str], None]
+    scratch: Path, directory: Path, report: Callable[[str], None]
 ) -> None:
-    chosen = random.Random(f"{SEED} syscalls")
     seen: Counter[str] = Counter()
     bad: list[str] = []
-    memory = Path("/dev/shm")
-    folder = (memory if memory.is_dir() else tmp_path) / f"memdb-faults-{SEED}"
-    for number in range(FAULTS):
-        call = list(CALLS)[number % len(CALLS)]
-        error = chosen.choice(ERRORS)
-        at = chosen.randint(1, CALLS[call])
-        where = f"{call} {error} at {at}"
-        shutil.rmtree(folder, ignore_errors=True)
-        told, status, errors = live(folder, call, error, at)
-        if status != 0:
-            bad.append(f"{where}: ended with {status}: {errors.strip()[-400:]}")
-            continue
-        failed = [line for line in told if "failed" in line]
-        seen["felt" if failed else "not felt"] += 1
-        for line in failed:
-            seen[f"{line['error']} {line['reason']}"] += 1
-            # A call that fails is no damage.
-            if line["error"] in ("Internal", "DataLoss"):
-                bad.append(f"{where}: {line}")
-        bad += [f"{where}: {fault}" for fault in lost(folder, told)]
-    shutil.rmtree(folder, ignore_errors=True)
+    data, left = scratch / "data", scratch / "left"
+    with Nursery(scratch) as nursery:
+        for fault in drawn():
+            life = nursery.live(data, fault)
+            shutil.copytree(data, left)
+            seen["felt" if life.failed else "not felt"] += 1
+            seen.update(f"{line['error']} {line['reason']}" for line in life.failed)
+            wrong = faults_of(life) or lost(data, life.told)
+            if wrong:
+                bad += [f"{fault}: {what}" for what in wrong]
+                keep(fault, life, left, directory, report)
+            shutil.rmtree(data)
+            shutil.rmtree(left)
     report(
-        f"system calls: {FAULTS} faults, "
+        f"system calls: {seen['felt'] + seen['not felt']} faults, {len(bad)} bad, "
         + ", ".join(f"{what} {count}" for what, count in sorted(seen.items()))
     )
     assert not bad, "\n".join(bad[:20]) + f"\n{len(bad)} in all; MEMDB_CRASH_SEED={SEED}"
 
 
+def keep(
+    fault: Fault, life: Life, left: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    """Keep what a life left, and say how to live it again."""
+    kept = directory / str(fault)
+    shutil.copytree(left, kept / "data", dirs_exist_ok=True)
+    (kept / "told.json").write_text("\n".join(json.dumps(line) for line in life.told))
+    (kept / "errors.txt").write_text(life.errors)
+    report(
+        f"kept {kept}; again: MEMDB_SYSCALL_ONLY={fault} python -m pytest "
+        "tests/crash/test_syscalls.py -k costs_nothing"
+    )
+
+
 @pytest.mark.timeout(60)
-def test_after_an_io_error_reads_go_on_and_writes_are_refused(tmp_path: Path) -> None:
-    told, status, errors = live(tmp_path / "db", "fdatasync", "EIO", 12)
-    assert status == 0, errors
-    failed = [line for line in told if "failed" in line]
+def test_after_an_io_error_reads_go_on_and_writes_are_refused(scratch: Path) -> None:
+    data = scratch / "data"
+    with Nursery(scratch) as nursery:
+        life = nursery.live(data, Fault("fdatasync", "EIO", 12))
+    assert life.status == 0, life.errors
+    told, failed = life.told, life.failed
     assert failed
     first = told.index(failed[0])
     user = next(line["user"] for line in reversed(told[:first]) if "user" in line)
@@ -177,4 +176,23 @@ def test_after_an_io_error_reads_go_on_and_writes_are_refused(tmp_path: Path) ->
     assert {line["reason"] for line in failed} == {"READ_ONLY"}
     assert any(line.get("done") == "read" for line in later)
     assert any(line.get("done") == "write" and line["user"] != user for line in told)
-    assert lost(tmp_path / "db", told) == []
+    assert lost(data, told) == []
+
+
+# What each of these said was an exception of no type of ours, or kept the next try from an open.
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "statfs:EIO:16",
+        "rename:EIO:3",
+        "mkdir:ENOMEM:5",
+        "fsync:ENOSPC:10",
+        "mmap:EIO:26",
+    ],
+)
+def test_faults_that_were_found(fault: str, scratch: Path) -> None:
+    data = scratch / "data"
+    with Nursery(scratch) as nursery:
+        life = nursery.live(data, Fault.parse(fault))
+    assert faults_of(life) == []
+    assert lost(data, life.told) == []

@@ -1,0 +1,51 @@
+"""The gate before an environment: transactions pass it, and whoever changes the map owns it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Gate:
+    """Many passers or one owner, who waits for them; nobody passes meanwhile."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._owned = False
+
+    def enter(self) -> None:
+        with self._changed:
+            while self._owned:
+                self._changed.wait()
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._inside == 0:
+                self._changed.notify_all()
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        with self._changed:
+            while self._owned:
+                self._changed.wait()
+            self._owned = True
+            while self._inside:
+                self._changed.wait()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._owned = False
+                self._changed.notify_all()
