@@ -46,7 +46,7 @@ from memdb.store.system import system_errors
 if TYPE_CHECKING:
     # They need a library that is there only where something is encrypted.
     from memdb.store.cipher import Cipher
-    from memdb.store.keyring import KeyRing
+    from memdb.store.keyring import KeyRing as KeyRing  # those above hand it on unseen
 
 T = TypeVar("T")
 

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from memdb.errors import DataLoss
 from memdb.store.cipher import CATALOG_NAMES, NONCE_BYTES, USER_NAMES, Cipher
 from memdb.store.files import write_file
-from memdb.store.masterkey import KEY_BYTES
+from memdb.store.masterkey import KEY_BYTES, check_value
+from memdb.store.schema import CATALOG
 from memdb.store.shredding import KEY_FILE
 
-CATALOG: Final = "catalog"
 _HEAD: Final = b"mdbk\x01"
 _ID_BYTES: Final = 16
 _BOUND_BYTES: Final = len(_HEAD) + _ID_BYTES
@@ -41,6 +41,8 @@ class KeyRing:
     """Makes and opens the data keys of one directory."""
 
     def __init__(self, master_key: bytes) -> None:
+        self.check = check_value(master_key)
+        """Tells the master key from others."""
         self._wrapping = AESGCM(master_key)
 
     def create(self, folder: Path, name: str) -> Cipher:
@@ -58,17 +60,26 @@ class KeyRing:
 
     def unwrap(self, folder: Path) -> tuple[bytes, bytes]:
         """(id, data key) of the environment in ``folder``; raises as `open`."""
+        return self.parse(self.read(folder), folder.name)
+
+    def read(self, folder: Path) -> bytes:
+        """The file ``KEY`` in ``folder``; raises `DataLoss` (``KEY_MISSING``)."""
         try:
-            content = (folder / KEY_FILE).read_bytes()
+            return (folder / KEY_FILE).read_bytes()
         except FileNotFoundError as error:
             raise DataLoss(
                 "the data key is missing", reason="KEY_MISSING", field=f"{folder.name}/{KEY_FILE}"
             ) from error
+
+    def parse(self, content: bytes, name: str) -> tuple[bytes, bytes]:
+        """(id, data key) of a file ``KEY`` of the directory ``name``; raises `DataLoss`
+        (``BAD_KEY_FILE``).
+        """
         bound, rest = content[:_BOUND_BYTES], content[_BOUND_BYTES:]
         if len(content) == _FILE_BYTES and bound.startswith(_HEAD):
             nonce, wrapped = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
             try:
-                data_key = self._wrapping.decrypt(nonce, wrapped, bound + folder.name.encode())
+                data_key = self._wrapping.decrypt(nonce, wrapped, bound + name.encode())
             except InvalidTag:
                 pass  # as below
             else:
@@ -76,7 +87,7 @@ class KeyRing:
         raise DataLoss(
             "the data key is damaged, or another directory's",
             reason="BAD_KEY_FILE",
-            field=f"{folder.name}/{KEY_FILE}",
+            field=f"{name}/{KEY_FILE}",
             value=len(content),
         )
 
@@ -90,10 +101,14 @@ class KeyRing:
         try:
             new.unwrap(folder)
         except DataLoss:
-            key_id, data_key = self.unwrap(folder)
-            write_file(folder / KEY_FILE, new._wrapped(key_id, data_key, folder.name))
+            write_file(folder / KEY_FILE, self.rewrapped(self.read(folder), folder.name, new))
             return True
         return False
+
+    def rewrapped(self, content: bytes, name: str, new: KeyRing) -> bytes:
+        """A file ``KEY`` of the directory ``name``, wrapped by ``new``; raises as `parse`."""
+        key_id, data_key = self.parse(content, name)
+        return new._wrapped(key_id, data_key, name)
 
     def _wrapped(self, key_id: bytes, data_key: bytes, name: str) -> bytes:
         bound, nonce = _HEAD + key_id, os.urandom(NONCE_BYTES)
