@@ -2,8 +2,8 @@
 
 Every checksum of the whole chain is compared before anything is made, and every data key opened.  The
 directory grows under a temporary name beside its own, each environment walked in another process
-(`memdb.store.assembly`) and held against the counts and digests of the manifest; it is renamed when all of it is whole and
-synced.  Nothing is ever overwritten.
+(`memdb.store.assembly`) and held against the counts and digests of the manifest; it is renamed when
+all of it is whole and synced.  Nothing is ever overwritten.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ and removed before anything else of an erased user: without it nothing of the us
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -31,6 +32,8 @@ from memdb.store.masterkey import KEY_BYTES, check_value
 from memdb.store.schema import CATALOG
 from memdb.store.shredding import KEY_FILE
 
+_LOST: Final = (errno.EIO, errno.EACCES, errno.EISDIR)
+"""Of one file; whatever else the system says may pass."""
 _HEAD: Final = b"mdbk\x01"
 _ID_BYTES: Final = 16
 _BOUND_BYTES: Final = len(_HEAD) + _ID_BYTES
@@ -63,12 +66,19 @@ class KeyRing:
         return self.parse(self.read(folder), folder.name)
 
     def read(self, folder: Path) -> bytes:
-        """The file ``KEY`` in ``folder``; raises `DataLoss` (``KEY_MISSING``)."""
+        """The file ``KEY`` in ``folder``; raises `DataLoss` (``KEY_MISSING``, ``KEY_UNREADABLE``)."""
+        field = f"{folder.name}/{KEY_FILE}"
         try:
             return (folder / KEY_FILE).read_bytes()
         except FileNotFoundError as error:
+            raise DataLoss("the data key is missing", reason="KEY_MISSING", field=field) from error
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
             raise DataLoss(
-                "the data key is missing", reason="KEY_MISSING", field=f"{folder.name}/{KEY_FILE}"
+                f"the data key cannot be read: {error.strerror}",
+                reason="KEY_UNREADABLE",
+                field=field,
             ) from error
 
     def parse(self, content: bytes, name: str) -> tuple[bytes, bytes]:
@@ -98,12 +108,19 @@ class KeyRing:
         """
         for left in folder.glob(f".new-{KEY_FILE}-*"):
             left.unlink()  # half-written when a rotation was cut short
+        wrapped = self.rewraps(folder, new)
+        if wrapped is not None:
+            write_file(folder / KEY_FILE, wrapped)
+        return wrapped is not None
+
+    def rewraps(self, folder: Path, new: KeyRing) -> bytes | None:
+        """What `rewrap` would write, None where ``new`` wraps the data key already; raises as it."""
+        content = self.read(folder)
         try:
-            new.unwrap(folder)
+            new.parse(content, folder.name)
         except DataLoss:
-            write_file(folder / KEY_FILE, self.rewrapped(self.read(folder), folder.name, new))
-            return True
-        return False
+            return self.rewrapped(content, folder.name, new)
+        return None
 
     def rewrapped(self, content: bytes, name: str, new: KeyRing) -> bytes:
         """A file ``KEY`` of the directory ``name``, wrapped by ``new``; raises as `parse`."""
