@@ -40,6 +40,12 @@ _BIRTH_BYTES: Final = 8
 _VERSION_BYTE: Final = bytes([VERSION])
 
 
+class HiddenKey(bytes):
+    """A key as it is stored, which nobody can show: it is damaged, or the name's place is."""
+
+    __slots__ = ()
+
+
 class Cipher:
     """Encrypts what goes into one environment and decrypts what comes out; thread-safe."""
 
@@ -75,8 +81,8 @@ class Cipher:
 
     def hide(self, table: Table, key: bytes) -> bytes:
         """The key as it is stored."""
-        if table not in self._names:
-            return key
+        if table not in self._names or isinstance(key, HiddenKey):
+            return bytes(key)
         name, birth = _split(table, key)
         return self._siv.encrypt(name, [self._tables[table]]) + birth
 
@@ -89,6 +95,21 @@ class Cipher:
             return self._siv.decrypt(hidden, [self._tables[table]]) + birth
         except (InvalidTag, ValueError):
             raise _damage("key is not what was encrypted here", "CHECKSUM", table, stored) from None
+
+    def entry(
+        self, table: Table, stored: bytes, value: bytes | memoryview
+    ) -> tuple[bytes, memoryview]:
+        """A key and its value as they were before; nothing where the value is damaged, and the `HiddenKey`
+        with nothing where the key is: whoever unseals it reports it, and goes on to the others.
+        """
+        try:
+            key = self.show(table, stored)
+        except DataLoss:
+            return HiddenKey(stored), memoryview(b"")
+        try:
+            return key, self.open(table, key, value)
+        except DataLoss:
+            return key, memoryview(b"")
 
     def hide_prefix(self, table: Table, prefix: bytes) -> bytes:
         """How stored keys begin whose key begins with ``prefix``: a whole name or nothing."""
