@@ -17,6 +17,7 @@ from memdb import (
     Clip,
     DataLoss,
     FailedPrecondition,
+    InvalidArgument,
     Keyframe,
     MemdbError,
     SoundEvent,
@@ -150,6 +151,9 @@ def test_a_lost_marker_does_not_make_it_plain(folder: Path, data: Path) -> None:
     with pytest.raises(FailedPrecondition) as refused:
         opened(folder, None)
     assert refused.value.reason == "MASTER_KEY_REQUIRED"
+    with pytest.raises(DataLoss) as missing:
+        opened(folder)
+    assert missing.value.reason == "BAD_ENCRYPTION"
     (data / "ENCRYPTION").write_bytes(b"mdbe\x01\x01short")
     with pytest.raises(DataLoss) as damaged:
         opened(folder)
@@ -164,6 +168,13 @@ def test_the_commands_take_the_key(
     assert main(["verify", str(data), "--master-key-file", key_file(folder)]) == 0
     with closing(memdb.open(data, master_key_file=key_file(folder))) as db:
         assert db.users() == [MARKS[8]]
+
+
+def test_a_key_file_without_a_name_is_not_taken_for_none(folder: Path) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        memdb.open(folder / "data", master_key_file="")
+    assert (refused.value.reason, refused.value.field) == ("BAD_MASTER_KEY", "master_key_file")
+    assert not (folder / "data").exists()
 
 
 def raw(path: Path) -> lmdb.Environment:
