@@ -121,12 +121,12 @@ class Backups:
         ``KEY_MISSING`` and ``BAD_KEY_FILE`` of the catalog), and as `Archive` for the parent.
         """
         target = checked_name(path)
-        if target.name == FOLDER:
+        if FOLDER in (target.name, target.parent.name):
             raise InvalidArgument(
-                "copies of data keys have this name where archives lie",
+                f"{FOLDER} is where copies of data keys lie, and nothing else",
                 reason="BAD_PATH",
                 field="path",
-                value=target.name,
+                value=str(path),
             )
         if not self._running.acquire(blocking=False):
             raise FailedPrecondition("a backup is running", reason="BACKUP_RUNNING", field="path")

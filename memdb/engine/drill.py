@@ -26,6 +26,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import NO_KEYS, restore
 from memdb.errors import MemdbError, NotFound
 from memdb.store.archivekeys import KeyFiles
+from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.types.backup import DrillReport
 from memdb.types.clip import StoredClip
 from memdb.types.database import Database, User
@@ -61,6 +62,8 @@ def drill(
         with EmbeddedDatabase(folder / "data", config=of_copy) as copy:
             return _compared(copy, live, questions, random.Random(seed))  # noqa: S311 - a sample
     finally:
+        for key in folder.rglob(KEY_FILE):
+            shred_key(key.parent)  # who is erased later must not have left a key here
         shutil.rmtree(folder)
 
 

@@ -121,11 +121,13 @@ class KeyCopies:
         living: the id of the data key that a directory's name has now, None when there is no such
         directory; raises `DataLoss` when it cannot be told, and nothing under that name is touched.
         """
-        there = sorted(path.name for path in self._folder.glob("*.*")) if self._made else []
+        there = {path.name for path in self._folder.glob("*.*")} if self._made else set()
         gone: list[str] = []
         for entry in dict.fromkeys(erased):
-            wanted = f"{entry.name}.{entry.key_id or ''}"
-            found = [name for name in there if name.startswith(wanted)]
+            if entry.key_id is None:
+                found = {name for name in there if name.startswith(f"{entry.name}.")}
+            else:
+                found = there & {f"{entry.name}.{entry.key_id}"}
             if not found:
                 continue
             try:

@@ -189,6 +189,40 @@ def test_who_is_erased_cannot_be_read_from_any_archive(db: EmbeddedDatabase, fol
     assert left.stat().st_size == 38
 
 
+def test_an_erased_user_that_is_put_back_gets_no_new_copy(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    db.backup(folder / "a0")
+    path = db._directory.user_path("bob")
+    shutil.copytree(path, folder / "aside")
+    db.user("bob").erase()
+    db.backup(folder / "a1", parent=folder / "a0")
+    shutil.copytree(folder / "aside", path)
+    assert db.user("bob").clips()
+    assert db.backup(folder / "a2", parent=folder / "a1").damaged == ("bob",)
+    assert len(restore(folder / "a0", folder / "copy", keys=keys(folder)).erased) == 1
+
+
+def test_a_drill_leaves_no_key_behind(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.backup(folder / "a0")
+    linked: list[Path] = []
+    real = EmbeddedDatabase.close
+
+    def link_first(one: EmbeddedDatabase) -> None:
+        for key in one._directory.path.rglob("KEY"):
+            linked.append(folder / f"linked-{len(linked)}")
+            linked[-1].hardlink_to(key)
+        real(one)
+
+    monkeypatch.setattr(EmbeddedDatabase, "close", link_first)
+    assert drill(folder / "a0", db, scratch=folder, keys=keys(folder)).ok
+    monkeypatch.undo()
+    assert len(linked) == 3
+    assert {path.read_bytes() for path in linked} == {bytes(81)}
+
+
 def test_a_user_made_anew_keeps_its_new_key(db: EmbeddedDatabase, folder: Path) -> None:
     db.backup(folder / "a0")
     db.user("bob").erase()
@@ -334,8 +368,9 @@ def test_a_key_that_is_not_named_or_too_much_is_told(db: EmbeddedDatabase, folde
     with EmbeddedDatabase(folder / "plain", config=CONFIG) as plain:
         plain.user("alice").put("diet", 1)
         plain.backup(folder / "p0")
-        with pytest.raises(InvalidArgument):
-            plain.backup(folder / "data-keys")
+        for taken in (folder / "data-keys", folder / "data-keys" / "p0"):
+            with pytest.raises(InvalidArgument):
+                plain.backup(taken)
     assert Archive(folder / "p0").manifest.archive == 1
     assert Archive(folder / "a0").manifest.archive == 2
     with pytest.raises(FailedPrecondition) as refused:
