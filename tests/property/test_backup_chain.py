@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memdb import Clip, Keyframe, Utterance
@@ -174,6 +174,8 @@ def _tables(db: EmbeddedDatabase) -> Tables | None:
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 @settings(max_examples=EXAMPLES)
 @given(script=st.lists(steps, min_size=4, max_size=25))
+@example(script=[("put", 0, 1), ("backup", True), ("begin anew",), ("rotate",), ("backup", True)])
+@example(script=[("put", 0, 1), ("backup", True), ("rotate",), ("begin anew",), ("put", 1, 1)])
 def test_every_archive_of_a_chain_restores_to_its_moment(
     encrypted: bool, script: list[tuple[object, ...]]
 ) -> None:
