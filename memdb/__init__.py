@@ -68,7 +68,16 @@ def open(  # noqa: A001 - the verb users know
         return EmbeddedDatabase(path)
     from memdb.config import EngineConfig  # noqa: PLC0415
 
-    return EmbeddedDatabase(path, config=EngineConfig(master_key_file=os.fspath(master_key_file)))
+    named = os.fspath(master_key_file)
+    if named == "":
+        # From a variable that is not set, say: a plain directory is not what was meant.
+        raise InvalidArgument(
+            "expected the name of a file",
+            reason="BAD_MASTER_KEY",
+            field="master_key_file",
+            value="",
+        )
+    return EmbeddedDatabase(path, config=EngineConfig(master_key_file=named))
 
 
 __all__ = [

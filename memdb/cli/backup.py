@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.source import add_source, opened
+from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
 
 EXAMPLE = """\
 example:
@@ -17,8 +17,9 @@ example:
   memdb backup --server localhost:7700 --to monday       below the server's backup_dir, on its machine
 
 With --parent only what changed since that archive is written; it is looked for beside the new one
-whenever that is restored.  Prints one JSON object.  Exit status 1 when a user could not be read, or
-an answer of the drill differs.
+whenever that is restored.  The archive of an encrypted directory holds no key: data-keys/ beside it
+has copies of the data keys, and those of users that were erased are destroyed there.  Prints one JSON
+object.  Exit status 1 when a user could not be read, or an answer of the drill differs.
 """
 
 
@@ -41,6 +42,7 @@ def add_to(verbs: Any) -> None:
         action="store_true",
         help="restore it to a scratch directory and compare answers (archive on this machine)",
     )
+    add_archive_keys(parser, master=False)
     parser.set_defaults(run=run)
 
 
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         if options.drill:
             from memdb.engine.drill import drill
 
-            found = drill(made.path, database)
+            found = drill(made.path, database, keys=archive_keys(options))
             report["drill"] = asdict(found) | {"ok": found.ok}
             ok = ok and found.ok
     json.dump(report, sys.stdout)

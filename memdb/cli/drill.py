@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.source import add_source, opened
+from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
 
 EXAMPLE = """\
 example:
@@ -38,6 +38,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument(
         "--scratch", metavar="DIR", help="restore below DIR (default: the system's)"
     )
+    add_archive_keys(parser, master=False)
     parser.set_defaults(run=run)
 
 
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
             questions=options.questions,
             seed=options.seed,
             scratch=options.scratch,
+            keys=archive_keys(options),
         )
     json.dump(asdict(found) | {"ok": found.ok}, sys.stdout)
     print()

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
-from memdb.config import EngineConfig
+from memdb.cli.source import engine_of
 from memdb.types.database import Database
 
 EXAMPLE = """\
@@ -33,9 +33,7 @@ def add_to(verbs: Any) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--server", metavar="ADDRESS", help="a server that runs")
     where.add_argument("--data", metavar="DIR", help="a directory that no server has open")
-    parser.add_argument(
-        "--master-key-file", metavar="FILE", default="", help="needed where DIR is encrypted"
-    )
+    parser.add_argument("--master-key-file", metavar="FILE", help="needed where DIR is encrypted")
     parser.add_argument("--user", required=True, help="whose")
     parser.add_argument("--stream", help="only this stream")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -68,5 +66,6 @@ def _opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
         return connect(options.server)
     from memdb.engine.database import EmbeddedDatabase
 
-    engine = EngineConfig(master_key_file=options.master_key_file)
-    return EmbeddedDatabase(options.data, config=engine, create=False, embed_texts=False)
+    return EmbeddedDatabase(
+        options.data, config=engine_of(options), create=False, embed_texts=False
+    )

@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from memdb.cli.source import add_archive_keys, archive_keys
+
 EXAMPLE = """\
 example:
   memdb restore backups/tuesday --to ./restored
@@ -15,6 +17,9 @@ example:
 
 The archives that it builds upon are looked for beside it.  Every checksum is compared before anything
 is made; what lies at the target is never overwritten.  Prints one JSON object.
+
+An archive of an encrypted directory holds no key: copies of the data keys lie beside it, in data-keys/,
+wrapped by the master key of the newest backup.  Users that were erased since are left out, and named.
 """
 
 
@@ -30,6 +35,12 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("archive", metavar="ARCHIVE", help="what `memdb backup` wrote")
     parser.add_argument("--to", metavar="DIR", required=True, help="must not exist, or be empty")
     parser.add_argument("--user", help="restore this user alone (default: all)")
+    add_archive_keys(parser)
+    parser.add_argument(
+        "--leave-out-lost",
+        action="store_true",
+        help="go on without users whose data keys are lost; they are named, and the exit status is 1",
+    )
     parser.set_defaults(run=run)
 
 
@@ -37,7 +48,13 @@ def run(options: argparse.Namespace) -> int:
     """Restore and report; returns the exit status."""
     from memdb.engine.restore import restore
 
-    report = restore(options.archive, options.to, user=options.user)
+    report = restore(
+        options.archive,
+        options.to,
+        user=options.user,
+        keys=archive_keys(options),
+        leave_out_lost=options.leave_out_lost,
+    )
     json.dump(asdict(report), sys.stdout)
     print()
-    return 0
+    return 1 if report.lost else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 EXAMPLE = """\
@@ -14,6 +15,9 @@ example:
 
 Wraps every data key anew; values are not touched.  Cut short, the same command goes on where it
 stopped; until it has ended the directory does not open.  No server may have the directory open.
+
+Prints one JSON object.  "lost" names the directories of users whose data keys neither master key opens:
+they are left as they are, and the rotation is complete without them; the exit status is 1 then.
 """
 
 
@@ -39,11 +43,11 @@ def run(options: argparse.Namespace) -> int:
     from memdb.store.masterkey import read_master_key
     from memdb.store.rotation import rotate_master_key
 
-    keys, anew = rotate_master_key(
+    done = rotate_master_key(
         options.data,
         read_master_key(options.old_key_file, "old_key_file"),
         read_master_key(options.new_key_file, "new_key_file"),
     )
-    json.dump({"data_keys": keys, "wrapped_anew": anew}, sys.stdout)
+    json.dump(asdict(done), sys.stdout)
     print()
-    return 0
+    return 1 if done.lost else 0

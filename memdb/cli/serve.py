@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from memdb.cli.source import key_file
 from memdb.config import LOG_LEVELS, load_config
 
 EXAMPLE = """\
@@ -63,7 +64,7 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
         if (value := getattr(options, name)) is not None
     }
     if options.master_key_file is not None:
-        given["engine.master_key_file"] = options.master_key_file
+        given["engine.master_key_file"] = key_file(options.master_key_file)
     return given
 
 

@@ -6,9 +6,11 @@ import argparse
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from memdb.config import EngineConfig
 from memdb.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from memdb.store.archivekeys import KeyFiles
     from memdb.types.database import Database
 
 
@@ -18,6 +20,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DIR", nargs="?", help="directory of a database that no server has open"
     )
     parser.add_argument("--server", metavar="HOST:PORT", help="a running `memdb serve` instead")
+    parser.add_argument("--master-key-file", metavar="FILE", help="needed where DIR is encrypted")
     parser.add_argument("--token", help="token, where the server asks for one")
     parser.add_argument(
         "--tls", metavar="FILE", help="PEM file of the authority of its certificate"
@@ -35,4 +38,56 @@ def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
     from memdb.engine.database import EmbeddedDatabase
 
     # Made anew it would be empty.
-    return EmbeddedDatabase(options.data, create=False)
+    return EmbeddedDatabase(options.data, config=engine_of(options), create=False)
+
+
+def engine_of(options: argparse.Namespace) -> EngineConfig:
+    """The engine's configuration, with the master key file of the options; raises as `key_file`."""
+    return EngineConfig(master_key_file=key_file(options.master_key_file))
+
+
+def key_file(given: str | None, name: str = "master_key_file") -> str:
+    """What an option names, empty when it was not given.
+
+    Raises `InvalidArgument` (``BAD_MASTER_KEY``) for an option without a name, as from a variable
+    that is not set: that is not taken for no key.
+    """
+    if given == "":
+        raise InvalidArgument(
+            "expected the name of a file", reason="BAD_MASTER_KEY", field=name, value=given
+        )
+    return given or ""
+
+
+def add_archive_keys(parser: argparse.ArgumentParser, *, master: bool = True) -> None:
+    """Add the options by which the data keys of an archive are found.
+
+    master: the master key as well; `add_source` has it.
+    """
+    if master:
+        parser.add_argument(
+            "--master-key-file", metavar="FILE", help="needed where it is encrypted"
+        )
+    parser.add_argument(
+        "--former-key-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a master key from before, where a data key is still wrapped by it; may be repeated",
+    )
+    parser.add_argument(
+        "--data-keys",
+        metavar="DIR",
+        help="copies of the data keys (default: data-keys/ beside the archive)",
+    )
+
+
+def archive_keys(options: argparse.Namespace) -> KeyFiles:
+    """The keys that the options name; raises as `key_file`."""
+    from memdb.store.archivekeys import KeyFiles
+
+    return KeyFiles(
+        key_file(options.master_key_file),
+        tuple(key_file(former, "former_key_file") for former in options.former_key_file),
+        options.data_keys or "",
+    )

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from memdb.config import EngineConfig
+from memdb.cli.source import add_archive_keys, archive_keys, engine_of
 
 EXAMPLE = """\
 example:
@@ -17,7 +17,7 @@ example:
 
 Of a database: reads every stored value, and compares every index with the store; it must not be open
 in a server.  Of an archive: compares every byte of it, and of those it builds upon, with the
-manifests.  Prints what it found as one JSON object.  Exit status 1 when something is wrong.
+manifests, and opens its data keys.  Prints what it found as one JSON object.  Exit status 1 when something is wrong.
 """
 
 
@@ -31,9 +31,7 @@ def add_to(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", metavar="DIR", help="directory of the database, or archive")
-    parser.add_argument(
-        "--master-key-file", metavar="FILE", default="", help="needed where it is encrypted"
-    )
+    add_archive_keys(parser)
     parser.set_defaults(run=run)
 
 
@@ -43,10 +41,9 @@ def run(options: argparse.Namespace) -> int:
     from memdb.store.archive import is_archive
 
     if is_archive(Path(options.data)):
-        return _verify_archive(options.data)
-    engine = EngineConfig(master_key_file=options.master_key_file)
+        return _verify_archive(options)
     # Made anew it would be empty, and healthy.
-    with EmbeddedDatabase(options.data, config=engine, create=False) as database:
+    with EmbeddedDatabase(options.data, config=engine_of(options), create=False) as database:
         found = database.verify()
     report = {
         "ok": found.ok,
@@ -63,16 +60,17 @@ def run(options: argparse.Namespace) -> int:
     return 0 if found.ok else 1
 
 
-def _verify_archive(path: str) -> int:
+def _verify_archive(options: argparse.Namespace) -> int:
     from memdb.engine.restore import verify_archive
 
-    found = verify_archive(path)
+    found = verify_archive(options.data, keys=archive_keys(options))
     report = {
         "ok": found.ok,
         "archive": found.id,
         "kind": found.kind,
         "archives": found.archives,
         "users": found.users,
+        "erased": found.erased,
         "files": found.files,
         "bytes_checked": found.bytes_checked,
         "damaged_files": [

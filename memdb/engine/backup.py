@@ -7,10 +7,15 @@ since users share nothing; the catalog is copied last, so that it knows every sp
 The archive grows in a temporary directory beside its name.  Files are synced, then the manifest,
 then the name: a backup that was cut short has no manifest and not its name, and its remains go with
 the next backup into the same folder.
+
+Of an encrypted directory the archive holds no key.  Copies of the data keys lie beside it and are
+brought up to date by every backup: those of new users come, those of erased users are destroyed,
+and all are wrapped by the master key of now.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 import stat
 import threading
@@ -37,6 +42,7 @@ from memdb.store.archive import (
     DELTA,
     FULL,
     INCREMENTAL,
+    PLAIN_FORMAT,
     UNCHANGED,
     Archive,
     FileEntry,
@@ -51,13 +57,18 @@ from memdb.store.catalog import Catalog
 from memdb.store.delta import Base, NeedsFull, changed, write_delta
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment, Transaction
+from memdb.store.erased import ERASED_FILE, read_erased
 from memdb.store.files import make_directories, sync_directory
+from memdb.store.keycopies import FOLDER, KeyCopies
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
+from memdb.store.shredding import KEY_FILE
 from memdb.types.backup import BackupReport
 
 _TEMPORARY: Final = ".memdb-backup-"
 _LOCK_FILE: Final = "lock.mdb"
+
+log = logging.getLogger("memdb.engine")
 
 
 @dataclass(slots=True)
@@ -66,6 +77,8 @@ class _Growing:
 
     folder: Path
     parent: Archive | None
+    copies: KeyCopies
+    """Of its data keys, where it has any."""
     users: dict[str, UserEntry] = field(default_factory=dict)
     """By user id."""
     files: dict[str, FileEntry] = field(default_factory=dict)
@@ -104,9 +117,17 @@ class Backups:
 
         Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``,
         ``PARENT_ELSEWHERE``), `FailedPrecondition` (``BACKUP_RUNNING``, ``NO_DIRECTORY``,
-        ``WRONG_DATABASE``), `ResourceExhausted` (``DISK_FULL``), and as `Archive` for the parent.
+        ``WRONG_DATABASE``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` (``BAD_ERASED``,
+        ``KEY_MISSING`` and ``BAD_KEY_FILE`` of the catalog), and as `Archive` for the parent.
         """
         target = checked_name(path)
+        if FOLDER in (target.name, target.parent.name):
+            raise InvalidArgument(
+                f"{FOLDER} is where copies of data keys lie, and nothing else",
+                reason="BAD_PATH",
+                field="path",
+                value=str(path),
+            )
         if not self._running.acquire(blocking=False):
             raise FailedPrecondition("a backup is running", reason="BACKUP_RUNNING", field="path")
         try:
@@ -117,7 +138,8 @@ class Backups:
             except OSError as error:
                 raise refused(error, target) from error
             with making(target, _TEMPORARY) as (folder, _):
-                return self._write(_Growing(folder, archive), target)
+                copies = KeyCopies(target.parent / FOLDER)
+                return self._write(_Growing(folder, archive, copies), target)
         finally:
             self._running.release()
 
@@ -152,14 +174,16 @@ class Backups:
         for name in ("FORMAT", "SECRET"):
             shutil.copyfile(self._directory.path / name, folder / name)
             growing.add_file(name)
+        catalog_key = self._kept(growing, self._directory.catalog)
         for user in set(growing.users) - set(self._catalog.users()):
             growing.remove(user)  # erased meanwhile
+        self._destroy_keys(growing)
         filled = [f"users/{user.name}" for user in growing.users.values() if user.files]
         for made in (*filled, "users", "catalog"):
             sync_directory(folder / made)
         parent = growing.parent
         manifest = Manifest(
-            archive=ARCHIVE_FORMAT,
+            archive=ARCHIVE_FORMAT if catalog_key else PLAIN_FORMAT,
             format=FORMAT,
             memdb=memdb.__version__,
             created_ns=self._clock.now_ns(),
@@ -168,6 +192,7 @@ class Backups:
             damaged=tuple(self._directory.user_path(user).name for user in growing.damaged),
             users=tuple(growing.users.values()),
             files=tuple(growing.files.values()),
+            data_key=catalog_key,
         )
         failpoints.hit("backup.before_manifest")
         identity = write_manifest(folder, manifest)
@@ -194,7 +219,8 @@ class Backups:
         failpoints.hit("backup.user_before")
         try:
             with self._users.environment(user) as environment, environment.read() as txn:
-                entry = _copied(growing, path.name, environment, txn)
+                key_id = self._kept(growing, path)
+                entry = _copied(growing, path.name, key_id, environment, txn)
                 extra = _copied_files(growing, path)
         except (NotFound, DataLoss) as error:
             for name in [name for name in growing.files if name.startswith(f"users/{path.name}/")]:
@@ -209,8 +235,27 @@ class Backups:
         if not entry.files:
             made.rmdir()
 
+    def _kept(self, growing: _Growing, environment: Path) -> str:
+        """Id of the data key of an environment, of which there is a copy now; empty for a plain one."""
+        keys = self._directory.keys
+        return "" if keys is None else growing.copies.keep(keys, environment)
 
-def _copied(growing: _Growing, name: str, environment: Environment, txn: Transaction) -> UserEntry:
+    def _destroy_keys(self, growing: _Growing) -> None:
+        """Have every erasure so far reach the copies of keys, and the archive tell of it."""
+        directory = self._directory
+        erased = read_erased(directory.path)
+        if not erased:
+            return
+        gone = growing.copies.destroy(erased, directory.living_key)
+        if gone:
+            log.info("copies of data keys were destroyed", extra={"fields": {"copies": len(gone)}})
+        shutil.copyfile(directory.path / ERASED_FILE, growing.folder / ERASED_FILE)
+        growing.add_file(ERASED_FILE)
+
+
+def _copied(
+    growing: _Growing, name: str, key_id: str, environment: Environment, txn: Transaction
+) -> UserEntry:
     """Write what the archive needs of one user's environment."""
     stored = txn.get(Table.META, META_COUNTERS)
     if stored is None:
@@ -227,6 +272,7 @@ def _copied(growing: _Growing, name: str, environment: Environment, txn: Transac
         identity=identity_of(txn),
         log_head=log_head_of(txn, counters.revision),
         files=(data,),
+        data_key=key_id,
     )
     base = None if growing.parent is None else growing.parent.users.get(name)
     if base is not None and _continues(txn, entry, base):
@@ -245,6 +291,7 @@ def _continues(txn: Transaction, entry: UserEntry, base: UserEntry) -> bool:
     """Whether the user is the one of the parent archive, with a history that goes on from there."""
     return (
         entry.identity == base.identity
+        and entry.data_key == base.data_key
         and base.revision <= entry.revision
         and log_head_of(txn, base.revision) == base.log_head
         and (entry.revision != base.revision or entry.entries == base.entries)
@@ -263,10 +310,10 @@ def _delta_written(path: Path, txn: Transaction, base: UserEntry, revision: int)
 
 
 def _copied_files(growing: _Growing, path: Path) -> list[str]:
-    """Copy what else lies in the user's directory (keys, say); the paths in the archive."""
+    """Copy what else lies in the user's directory, but its key; the paths in the archive."""
     copied: list[str] = []
     for source in sorted(path.iterdir()):
-        if source.name in (DATA_FILE, _LOCK_FILE) or source.name.startswith("."):
+        if source.name in (DATA_FILE, _LOCK_FILE, KEY_FILE) or source.name.startswith("."):
             continue
         if not stat.S_ISREG(source.lstat().st_mode):
             # Left out it would be missed when it is too late.

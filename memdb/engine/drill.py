@@ -14,7 +14,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +23,10 @@ import numpy as np
 
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
-from memdb.engine.restore import restore
+from memdb.engine.restore import NO_KEYS, restore
 from memdb.errors import MemdbError, NotFound
+from memdb.store.archivekeys import KeyFiles
+from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.types.backup import DrillReport
 from memdb.types.clip import StoredClip
 from memdb.types.database import Database, User
@@ -43,20 +45,25 @@ def drill(
     questions: int = QUESTIONS,
     seed: int = 0,
     scratch: str | os.PathLike[str] | None = None,
+    keys: KeyFiles = NO_KEYS,
     config: EngineConfig | None = None,
 ) -> DrillReport:
     """Restore ``archive`` below ``scratch`` (the system's temporary folder), compare, and remove it.
 
     questions: at most so many clips of each user are asked about, drawn by ``seed``.
+    keys: of an archive of an encrypted directory.
 
     Raises as `restore`.
     """
     folder = Path(tempfile.mkdtemp(prefix="memdb-drill-", dir=scratch))
     try:
-        restore(archive, folder / "data")
-        with EmbeddedDatabase(folder / "data", config=config) as copy:
+        restore(archive, folder / "data", keys=keys)
+        of_copy = replace(config or EngineConfig(), master_key_file=keys.master)
+        with EmbeddedDatabase(folder / "data", config=of_copy) as copy:
             return _compared(copy, live, questions, random.Random(seed))  # noqa: S311 - a sample
     finally:
+        for key in folder.rglob(KEY_FILE):
+            shred_key(key.parent)  # who is erased later must not have left a key here
         shutil.rmtree(folder)
 
 

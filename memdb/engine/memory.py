@@ -46,7 +46,7 @@ from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
 
 if TYPE_CHECKING:
-    from memdb.store.keyring import KeyRing
+    from memdb.store.environment import KeyRing
 
 T = TypeVar("T")
 

@@ -1,9 +1,9 @@
 """Restore: an archive, and those it builds upon, become a data directory.
 
-Every checksum of the whole chain is compared before anything is made.  The directory grows under a
-temporary name beside its own, each environment walked in another process (`memdb.store.assembly`)
-and held against the counts and digests of the manifest; it is renamed when all of it is whole and
-synced.  Nothing is ever overwritten.
+Every checksum of the whole chain is compared before anything is made, and every data key opened.  The
+directory grows under a temporary name beside its own, each environment walked in another process
+(`memdb.store.assembly`) and held against the counts and digests of the manifest; it is renamed when
+all of it is whole and synced.  Nothing is ever overwritten.
 """
 
 from __future__ import annotations
@@ -28,21 +28,26 @@ from memdb.store.archive import (
     Archive,
     UserEntry,
 )
+from memdb.store.archivekeys import ArchiveKeys, KeyFiles, keys_of
 from memdb.store.assembly import Assembler
 from memdb.store.directory import user_directory_name
 from memdb.store.environment import DATA_FILE
+from memdb.store.erased import ERASED_FILE
 from memdb.store.files import make_directories, sync_directory
 from memdb.store.schema import CATALOG_TABLES, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
 from memdb.types.ids import check_id
 
+NO_KEYS: Final = KeyFiles()
 _TEMPORARY: Final = ".memdb-restore-"
 
 
-def verify_archive(path: str | os.PathLike[str]) -> ArchiveReport:
-    """Compare every byte of an archive, and of those it builds upon, with the manifests.
+def verify_archive(path: str | os.PathLike[str], *, keys: KeyFiles = NO_KEYS) -> ArchiveReport:
+    """Compare every byte of an archive, and of those it builds upon, with the manifests, and open
+    the data keys that it needs.
 
-    Raises what keeps an archive from being read at all, as `memdb.store.archive.Archive`.
+    Raises what keeps an archive from being read at all, as `memdb.store.archive.Archive` and
+    `memdb.store.archivekeys.keys_of`.
     """
     chain = Archive(Path(path)).chain()
     found = [
@@ -51,6 +56,11 @@ def verify_archive(path: str | os.PathLike[str]) -> ArchiveReport:
         for file, reason, what in archive.damage()
     ]
     newest = chain[0]
+    opened = keys_of(newest, newest.users.values(), keys)
+    found += [
+        (error.field or name, error.reason, error.message)
+        for name, error in opened.failures.items()
+    ]
     return ArchiveReport(
         id=newest.id,
         kind=newest.manifest.kind,
@@ -63,19 +73,29 @@ def verify_archive(path: str | os.PathLike[str]) -> ArchiveReport:
             for archive in chain
         ),
         damaged_files=tuple(found),
+        erased=len(opened.erased),
     )
 
 
 def restore(
-    path: str | os.PathLike[str], to: str | os.PathLike[str], *, user: str | None = None
+    path: str | os.PathLike[str],
+    to: str | os.PathLike[str],
+    *,
+    user: str | None = None,
+    keys: KeyFiles = NO_KEYS,
+    leave_out_lost: bool = False,
 ) -> RestoreReport:
     """Make the data directory ``to``, which must not exist or be empty, of an archive; with ``user``
     of that one alone.
 
-    Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``, ``USER_NOT_FOUND``),
-    `FailedPrecondition`
-    (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``) and `DataLoss` naming
-    the file that is damaged; nothing is made then.
+    keys: of an archive of an encrypted directory; the master key is that of the new directory too.
+    leave_out_lost: go on without users whose data keys are lost, and name them, instead of raising.
+    Users that were erased since are left out anyhow.
+
+    Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``, ``USER_NOT_FOUND``;
+    ``KEY_DESTROYED`` for a ``user`` that was erased), `FailedPrecondition`
+    (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` naming
+    the file that is damaged, and as `memdb.store.archivekeys.keys_of`; nothing is made then.
     """
     target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay as they are
     check_free(target)
@@ -84,17 +104,37 @@ def restore(
         archive.check()
     newest = chain[0]
     users = list(newest.users.values()) if user is None else [_one(newest, user)]
+    opened = keys_of(newest, users, keys)
+    if not leave_out_lost:
+        for error in opened.failures.values():
+            raise error
+    if user is not None and opened.erased:
+        raise NotFound(
+            "the user was erased, and its data key destroyed",
+            reason="KEY_DESTROYED",
+            field="user",
+            value=user,
+        )
+    users = [entry for entry in users if not opened.lacks(entry.name)]
     try:
         make_directories(target.parent)
     except OSError as error:
         raise refused(error, target) from error
     with making(target, _TEMPORARY) as (folder, lock), Assembler(lock) as assembler:
-        _fill(folder, chain, users, assembler)
+        _fill(folder, chain, users, opened, assembler)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         failpoints.hit("restore.before_rename")
         with in_place(folder, target):
             failpoints.hit("restore.after_rename")
-    return RestoreReport(str(target), newest.id, len(users), size, newest.manifest.damaged)
+    return RestoreReport(
+        str(target),
+        newest.id,
+        len(users),
+        size,
+        newest.manifest.damaged,
+        tuple(opened.erased),
+        tuple(opened.failures),
+    )
 
 
 def _one(archive: Archive, user: str) -> UserEntry:
@@ -107,19 +147,29 @@ def _one(archive: Archive, user: str) -> UserEntry:
     return found
 
 
-def _fill(folder: Path, chain: list[Archive], users: list[UserEntry], assembler: Assembler) -> None:
+def _fill(
+    folder: Path,
+    chain: list[Archive],
+    users: list[UserEntry],
+    keys: ArchiveKeys,
+    assembler: Assembler,
+) -> None:
     newest = chain[0]
     for name in ("catalog", "users"):
         (folder / name).mkdir(mode=0o700)
     newest.copy(f"catalog/{DATA_FILE}", folder / "catalog" / DATA_FILE)
+    keys.write(folder / "catalog")
     assembler.assemble(
         folder / "catalog", CATALOG_TABLES, (), f"{newest.path.name}/catalog/{DATA_FILE}"
     )
     for user in users:
         failpoints.hit("restore.user_before")
-        _restore_user(folder / "users" / user.name, user, chain, assembler)
+        _restore_user(folder / "users" / user.name, user, chain, keys, assembler)
         failpoints.hit("restore.user_after")
     sync_directory(folder / "users")
+    if ERASED_FILE in newest.files:
+        newest.copy(ERASED_FILE, folder / ERASED_FILE)
+    keys.mark(folder)
     # The secret before the format: a directory with a format always has one.
     for name in ("SECRET", "FORMAT"):
         newest.copy(name, folder / name)
@@ -127,10 +177,13 @@ def _fill(folder: Path, chain: list[Archive], users: list[UserEntry], assembler:
     sync_directory(folder)
 
 
-def _restore_user(made: Path, user: UserEntry, chain: list[Archive], assembler: Assembler) -> None:
+def _restore_user(
+    made: Path, user: UserEntry, chain: list[Archive], keys: ArchiveKeys, assembler: Assembler
+) -> None:
     base, deltas = _sources(user, chain)
     made.mkdir(mode=0o700)
     base.copy(f"users/{user.name}/{DATA_FILE}", made / DATA_FILE)
+    keys.write(made)
     for name in user.files:
         if Path(name).name not in (DATA_FILE, DELTA):
             chain[0].copy(name, made / Path(name).name)

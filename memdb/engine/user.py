@@ -478,15 +478,16 @@ class EmbeddedUser:
         now_ns = self._clock.now_ns()
         with self._users.use(self._id) as memory, memory.environment.read() as txn:
             memory.view.quarantine.check(Table.SNAPSHOTS)
+            # The record first: a damaged name is none, and its record says so.
             records = [
-                (key.decode(), unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord))
+                (unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord), key.decode())
                 for key, stored in txn.scan(Table.SNAPSHOTS)
             ]
         # Where names are encrypted they are not stored in their order.
-        records.sort(key=lambda named: named[0])
+        records.sort(key=lambda named: named[1])
         return [
             Snapshot(name, r.revision, r.created_ns, r.expires_ns)
-            for name, r in records
+            for r, name in records
             if r.expires_ns > now_ns
         ]
 

@@ -23,10 +23,13 @@ from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.schema import USER_TABLES
+from memdb.store.shredding import KEY_FILE
 from memdb.store.system import system_errors
 
 BARE_BYTES_MAX: Final = 64 << 20
 """Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
+
+_Stamp = tuple[int, ...]
 
 log = logging.getLogger("memdb.engine")
 
@@ -45,12 +48,17 @@ def _room() -> int:
     return max(1, (soft - _FILES_SPARE) // (FILES_PER_USER + 1))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = (path / DATA_FILE).stat()
-    except OSError:
-        return 0, 0
-    return stat.st_size, stat.st_mtime_ns
+def _stamp(path: Path) -> _Stamp:
+    """Size and time of the files that a user is opened from."""
+    found: list[int] = []
+    for name in (DATA_FILE, KEY_FILE):
+        try:
+            stat = (path / name).stat()
+        except OSError:
+            found += 0, 0
+        else:
+            found += stat.st_size, stat.st_mtime_ns
+    return tuple(found)
 
 
 @dataclass(slots=True)
@@ -67,8 +75,8 @@ class _Slot:
     """Whether calls that come now wait until the user is opened anew."""
     erasing: threading.Lock = field(default_factory=threading.Lock)
     """Who erases the user, or of it."""
-    failure: tuple[DataLoss, tuple[int, int]] | None = None
-    """Why the user could not be opened, and the size and time of the file that was so."""
+    failure: tuple[DataLoss, _Stamp] | None = None
+    """Why the user could not be opened, and the stamp of its files that were so."""
 
 
 class Users:

@@ -5,15 +5,20 @@ Layout of an archive::
     ARCHIVE/manifest.json             what the archive holds; written last, so that without it there
                                       is no archive
     ARCHIVE/FORMAT, ARCHIVE/SECRET    as in the data directory
+    ARCHIVE/ERASED                    likewise, where there is one
     ARCHIVE/catalog/data.mdb          compacted copy of the catalog
     ARCHIVE/users/NAME/data.mdb       kind full: compacted copy of the user's environment
     ARCHIVE/users/NAME/delta          kind incremental: what changed since the parent, see
                                       `memdb.store.delta`
-    ARCHIVE/users/NAME/*              other files of the user's directory, as they are
+    ARCHIVE/users/NAME/*              other files of the user's directory, as they are, but no KEY
+    data-keys/                        beside archives of an encrypted directory: its data keys (see
+                                      `memdb.store.keycopies`)
 
-A user of kind ``unchanged`` has no data of its own: the parent's is still right.  The parent is
-another archive in the same folder, named and pinned by the SHA-256 of its manifest, so an archive's
-id proves its whole chain.  The manifest names no user: names of directories tell nothing.
+Values of an encrypted directory are archived as they are stored, and the manifest names the data key
+of each user by its id.  A user of kind ``unchanged`` has no data of its own: the parent's is still
+right.  The parent is another archive in the same folder, named and pinned by the SHA-256 of its
+manifest, so an archive's id proves its whole chain.  The manifest names no user: names of directories
+tell nothing.
 
 The manifest is JSON in one canonical spelling, ``{"body": ..., "sha256": hex of the body}``; a file
 that differs from that spelling by a byte is damaged.
@@ -35,8 +40,10 @@ from memdb.store.appearing import FILE_NAME
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import FORMAT
 
-ARCHIVE_FORMAT: Final = 1
-"""Format of archives; a reader refuses a higher one."""
+ARCHIVE_FORMAT: Final = 2
+"""Format of archives of an encrypted directory; a reader refuses a higher one."""
+PLAIN_FORMAT: Final = 1
+"""Format of all others: nothing in them is newer than that."""
 MANIFEST: Final = "manifest.json"
 DELTA: Final = "delta"
 CHAIN_MAX: Final = 1000
@@ -44,6 +51,7 @@ CHAIN_MAX: Final = 1000
 _MANIFEST_BYTES_MAX: Final = 1 << 30
 _CHUNK: Final = 1 << 20
 _USER_NAME: Final = re.compile(r"\A[0-9a-f]{32}\Z")
+_KEY_ID: Final = re.compile(r"\A[0-9a-f]{32}\Z")
 
 FULL: Final = "full"
 INCREMENTAL: Final = "incremental"
@@ -59,7 +67,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class UserEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UserEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One user as of its revision."""
 
     name: str
@@ -78,6 +86,8 @@ class UserEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Digest of the revision's log record: another history has another."""
     files: tuple[str, ...]
     """Paths of its files in the archive."""
+    data_key: str = ""
+    """Id of the data key, where it is encrypted."""
 
 
 class Parent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,11 +98,11 @@ class Parent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an archive holds."""
 
     archive: int
-    """`ARCHIVE_FORMAT`."""
+    """`ARCHIVE_FORMAT` where the directory is encrypted, else `PLAIN_FORMAT`."""
     format: int
     """Of the data directory, `memdb.store.schema.FORMAT`."""
     memdb: str
@@ -105,6 +115,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Directories of users that could not be read and are not in the archive."""
     users: tuple[UserEntry, ...]
     files: tuple[FileEntry, ...]
+    data_key: str = ""
+    """Id of the catalog's data key, where it is encrypted."""
 
 
 class Archive:
@@ -119,6 +131,11 @@ class Archive:
         self.users = {user.name: user for user in self.manifest.users}
         self.files = {file.path: file for file in self.manifest.files}
         self._check_names()
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is of an encrypted directory."""
+        return self.manifest.data_key != ""
 
     def parent(self) -> Archive | None:
         """The archive before.  Raises as the constructor, and `DataLoss` (``WRONG_PARENT``)."""
@@ -195,8 +212,12 @@ class Archive:
                 or user.kind not in wanted
                 or not wanted[user.kind] <= set(user.files)
                 or (user.kind != FULL and self.manifest.parent is None)
+                or (user.data_key == "") != (self.manifest.data_key == "")
             ):
                 raise _bad_manifest(self.path, f"user {user.name} and its files do not agree")
+        for key_id in (self.manifest.data_key, *(user.data_key for user in self.users.values())):
+            if key_id and _KEY_ID.match(key_id) is None:
+                raise _bad_manifest(self.path, "a data key's id is none")
         named_parent = self.manifest.parent
         if named_parent is not None and FILE_NAME.match(named_parent.name) is None:
             raise _bad_manifest(self.path, "the parent's name is none of a directory")

@@ -208,7 +208,9 @@ def _fact(txn: Transaction, fact_no: int, birth: int) -> Iterator[Put]:
 
 
 def _raw(txn: Transaction, table: Table, key: bytes) -> Put:
-    """An entry as LMDB has it, whatever the transaction makes of values."""
+    """An entry as LMDB has it, whatever the transaction makes of keys and values."""
+    if txn._cipher is not None:
+        key = txn._cipher.hide(table, key)
     value = txn._txn.get(key, db=txn._handles[table])
     if value is None:
         raise NeedsFull(f"{table.value}/{key.hex()} is not there")

@@ -14,25 +14,32 @@
                       the id's text
     DIR/.../KEY       only where it is encrypted, in `catalog` and in each user's directory: the
                       wrapped data key (see `memdb.store.keyring`)
+    DIR/.../FORMER    only where a data key was replaced: its id (see `memdb.store.former`)
+    DIR/ERASED        only where it is encrypted: which data keys were destroyed (see
+                      `memdb.store.erased`)
     DIR/trash/        what is being erased; emptied at every open
     DIR/.upgrade/     what is being made anew (`memdb.store.upgrade`)
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
+import threading
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
+from memdb.store.erased import Erased, note_erased
 from memdb.store.files import make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
+from memdb.store.former import read_former
 from memdb.store.masterkey import MARKER_FILE, check_master_key, write_marker
-from memdb.store.schema import FORMAT
+from memdb.store.schema import CATALOG, FORMAT
 from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.store.swap import TRASH, drop_staged, finish_swap
 from memdb.store.system import unusable
@@ -99,8 +106,10 @@ class DataDirectory:
             self.format = self._checked_format(master_key, rotating_to)
             self.users = self._folder("users")
             self.trash = self._folder(TRASH)
-            self.catalog = self.path / "catalog"
+            self.catalog = self.path / CATALOG
             self._secret = self._read_secret()
+            self._noting = threading.Lock()
+            self._late: dict[Path, list[Erased]] = {}
             if not keep_staged:
                 self.drop_staged()
             self._sweep()
@@ -118,8 +127,19 @@ class DataDirectory:
         return self.users / user_directory_name(self._secret, user)
 
     def discard(self, path: Path) -> Path:
-        """Move a directory out of sight, durably; where it lies now, for `remove`."""
+        """Move a user's directory out of sight, durably; where it lies now, for `remove`.
+
+        Its data key is noted as destroyed before: copies of it, which others keep, have to follow.
+        """
         discarded = self.trash / f"{path.name}-{secrets.token_hex(4)}"
+        erased = self._erased(path)
+        if erased:
+            try:
+                self._note(erased)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                self._late[discarded] = erased  # there is room once it is removed
         path.rename(discarded)
         sync_directory(path.parent)
         sync_directory(self.trash)
@@ -133,6 +153,32 @@ class DataDirectory:
             shred_key(folder)
         shutil.rmtree(discarded)
         sync_directory(self.trash)
+        late = self._late.pop(discarded, None)
+        if late is not None:
+            self._note(late)
+
+    def living_key(self, name: str) -> str | None:
+        """Id of the data key of the user whose directory has this name, None when there is none;
+        raises `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``).
+        """
+        folder = self.users / name
+        if self.keys is None or not folder.exists():
+            return None
+        return self.keys.unwrap(folder)[0].hex()
+
+    def _erased(self, path: Path) -> list[Erased]:
+        """What has to be known of a user that goes: every data key that it has, or had."""
+        try:
+            known = read_former(path)
+            living = self.living_key(path.name)
+        except DataLoss:
+            return [Erased(path.name, None)]
+        return [Erased(path.name, one) for one in (*known, living) if one is not None]
+
+    def _note(self, erased: list[Erased]) -> None:
+        with self._noting:
+            for one in erased:
+                note_erased(self.path, one)
 
     def drop_staged(self) -> None:
         """Give up what an upgrade made that was cut short."""

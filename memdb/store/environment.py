@@ -49,7 +49,7 @@ from memdb.store.system import refusal, system_errors
 if TYPE_CHECKING:
     # They need a library that is there only where something is encrypted.
     from memdb.store.cipher import Cipher
-    from memdb.store.keyring import KeyRing
+    from memdb.store.keyring import KeyRing as KeyRing  # those above hand it on unseen
 
 T = TypeVar("T")
 
@@ -114,7 +114,8 @@ class Transaction:
         """Entries whose key begins with ``prefix`` and is greater than ``after``, in key order; keys
         are copies, values views.
 
-        With a cipher, tables whose keys are names come in an order of their own.
+        With a cipher, tables whose keys are names come in an order of their own.  What it cannot decrypt
+        comes as nothing, which no value is, under the key as it is stored where that is damaged too.
 
         Raises `DataLoss` (``KEY_ORDER``) when they come in another order: pages were mixed up, and
         some entries are hidden behind others told twice.
@@ -143,8 +144,7 @@ class Transaction:
                 if cipher is None:
                     yield copied, value  # type: ignore[misc]  # buffers=True
                 else:
-                    shown = cipher.show(table, copied)
-                    yield shown, _opened(cipher, table, shown, value)
+                    yield cipher.entry(table, copied, value)
 
     def holds(self, table: Table, key: bytes) -> bool:
         """Whether there is an entry, whatever its value is."""
@@ -187,15 +187,6 @@ class Transaction:
                 return found, memoryview(cursor.value())
             shown = cipher.show(table, found)
             return shown, cipher.open(table, shown, cursor.value())
-
-
-def _opened(cipher: Cipher, table: Table, key: bytes, value: bytes | memoryview) -> memoryview:
-    """A decrypted value; nothing where it is damaged, which whoever unseals it reports: a scan goes
-    on to the others."""
-    try:
-        return cipher.open(table, key, value)
-    except DataLoss:
-        return memoryview(b"")
 
 
 def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:

@@ -16,6 +16,7 @@ and removed before anything else of an erased user: without it nothing of the us
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -27,10 +28,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from memdb.errors import DataLoss
 from memdb.store.cipher import CATALOG_NAMES, NONCE_BYTES, USER_NAMES, Cipher
 from memdb.store.files import sync_directory, write_file
-from memdb.store.masterkey import KEY_BYTES
+from memdb.store.masterkey import KEY_BYTES, check_value
+from memdb.store.schema import CATALOG
 from memdb.store.shredding import KEY_FILE
 
-CATALOG: Final = "catalog"
+_LOST: Final = (errno.EIO, errno.EACCES, errno.EISDIR)
+"""Of one file; whatever else the system says may pass."""
 _HEAD: Final = b"mdbk\x01"
 _ID_BYTES: Final = 16
 _BOUND_BYTES: Final = len(_HEAD) + _ID_BYTES
@@ -41,6 +44,8 @@ class KeyRing:
     """Makes and opens the data keys of one directory."""
 
     def __init__(self, master_key: bytes) -> None:
+        self.check = check_value(master_key)
+        """Tells the master key from others."""
         self._wrapping = AESGCM(master_key)
 
     def create(self, folder: Path, name: str) -> Cipher:
@@ -58,17 +63,33 @@ class KeyRing:
 
     def unwrap(self, folder: Path) -> tuple[bytes, bytes]:
         """(id, data key) of the environment in ``folder``; raises as `open`."""
+        return self.parse(self.read(folder), folder.name)
+
+    def read(self, folder: Path) -> bytes:
+        """The file ``KEY`` in ``folder``; raises `DataLoss` (``KEY_MISSING``, ``KEY_UNREADABLE``)."""
+        field = f"{folder.name}/{KEY_FILE}"
         try:
-            content = (folder / KEY_FILE).read_bytes()
+            return (folder / KEY_FILE).read_bytes()
         except FileNotFoundError as error:
+            raise DataLoss("the data key is missing", reason="KEY_MISSING", field=field) from error
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
             raise DataLoss(
-                "the data key is missing", reason="KEY_MISSING", field=f"{folder.name}/{KEY_FILE}"
+                f"the data key cannot be read: {error.strerror}",
+                reason="KEY_UNREADABLE",
+                field=field,
             ) from error
+
+    def parse(self, content: bytes, name: str) -> tuple[bytes, bytes]:
+        """(id, data key) of a file ``KEY`` of the directory ``name``; raises `DataLoss`
+        (``BAD_KEY_FILE``).
+        """
         bound, rest = content[:_BOUND_BYTES], content[_BOUND_BYTES:]
         if len(content) == _FILE_BYTES and bound.startswith(_HEAD):
             nonce, wrapped = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
             try:
-                data_key = self._wrapping.decrypt(nonce, wrapped, bound + folder.name.encode())
+                data_key = self._wrapping.decrypt(nonce, wrapped, bound + name.encode())
             except InvalidTag:
                 pass  # as below
             else:
@@ -76,7 +97,7 @@ class KeyRing:
         raise DataLoss(
             "the data key is damaged, or another directory's",
             reason="BAD_KEY_FILE",
-            field=f"{folder.name}/{KEY_FILE}",
+            field=f"{name}/{KEY_FILE}",
             value=len(content),
         )
 
@@ -87,15 +108,27 @@ class KeyRing:
         """
         for left in folder.glob(f".new-{KEY_FILE}-*"):
             left.unlink()  # half-written when a rotation was cut short
+        wrapped = self.rewraps(folder, new)
+        if wrapped is None:
+            # Whoever wrapped it may have been killed before its name was durable.
+            sync_directory(folder)
+            return False
+        write_file(folder / KEY_FILE, wrapped)
+        return True
+
+    def rewraps(self, folder: Path, new: KeyRing) -> bytes | None:
+        """What `rewrap` would write, None where ``new`` wraps the data key already; raises as it."""
+        content = self.read(folder)
         try:
-            new.unwrap(folder)
+            new.parse(content, folder.name)
         except DataLoss:
-            key_id, data_key = self.unwrap(folder)
-            write_file(folder / KEY_FILE, new._wrapped(key_id, data_key, folder.name))
-            return True
-        # Whoever wrapped it may have been killed before its name was durable.
-        sync_directory(folder)
-        return False
+            return self.rewrapped(content, folder.name, new)
+        return None
+
+    def rewrapped(self, content: bytes, name: str, new: KeyRing) -> bytes:
+        """A file ``KEY`` of the directory ``name``, wrapped by ``new``; raises as `parse`."""
+        key_id, data_key = self.parse(content, name)
+        return new._wrapped(key_id, data_key, name)
 
     def _wrapped(self, key_id: bytes, data_key: bytes, name: str) -> bytes:
         bound, nonce = _HEAD + key_id, os.urandom(NONCE_BYTES)

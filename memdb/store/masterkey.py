@@ -22,6 +22,8 @@ from typing import Final
 
 from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from memdb.store.files import write_file
+from memdb.store.schema import CATALOG
+from memdb.store.shredding import KEY_FILE
 
 MARKER_FILE: Final = "ENCRYPTION"
 KEY_BYTES: Final = 32
@@ -118,7 +120,13 @@ def check_master_key(
     reason = ""
     if not checks:
         if master_key is None:
-            return
+            return  # a data key without a marker is told by who opens the environment
+        if (directory / CATALOG / KEY_FILE).exists():
+            raise DataLoss(
+                "the marker of an encrypted directory is missing",
+                reason="BAD_ENCRYPTION",
+                field=MARKER_FILE,
+            )
         reason, why = "NOT_ENCRYPTED", "the directory was made without a master key"
     elif master_key is None:
         reason, why = "MASTER_KEY_REQUIRED", "the directory is encrypted"

@@ -6,27 +6,45 @@
 
 Each step is a file written, synced and renamed.  Cut short anywhere, the same call goes on from
 there; until it has ended the directory opens with neither key.
+
+A user whose data key is lost or damaged keeps what it has, and is named: nobody can read it before or
+after, and it must not keep the others closed.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from dataclasses import dataclass
 
 from memdb import failpoints
+from memdb.errors import DataLoss
 from memdb.store.directory import DataDirectory, key_ring
 from memdb.store.masterkey import check_value, read_marker, write_marker
 from memdb.store.system import system_errors
 
+log = logging.getLogger("memdb.store")
 
-def rotate_master_key(
-    path: str | os.PathLike[str], old_key: bytes, new_key: bytes
-) -> tuple[int, int]:
-    """(data keys, those that were wrapped anew by this call).
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation did."""
+
+    data_keys: int
+    """All there are, the lost ones too."""
+    wrapped_anew: int
+    """By this call."""
+    lost: tuple[str, ...]
+    """Directories of users whose data keys neither master key opens; they were left as they are."""
+
+
+def rotate_master_key(path: str | os.PathLike[str], old_key: bytes, new_key: bytes) -> Rotation:
+    """Wrap every data key by the new master key instead of the old.
 
     Raises `FailedPrecondition` (``NOT_ENCRYPTED``, ``MASTER_KEY_MISMATCH``, and those of
-    `DataDirectory`), `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``) naming the first file that
-    neither key opens, and as `memdb.store.system` what the system refuses; what was done until then
-    stays done.
+    `DataDirectory`), `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``) for the catalog's data key, without
+    which nothing opens: it has to be put back from its copy first; and as `memdb.store.system` what
+    the system refuses.  What was done until then stays done.
     """
     directory = DataDirectory(path, create=False, master_key=old_key, rotating_to=new_key)
     try:
@@ -36,16 +54,25 @@ def rotate_master_key(
         directory.close()
 
 
-def _rotated(directory: DataDirectory, old_key: bytes, new_key: bytes) -> tuple[int, int]:
+def _rotated(directory: DataDirectory, old_key: bytes, new_key: bytes) -> Rotation:
+    old, new = key_ring(old_key), key_ring(new_key)
+    old.rewraps(directory.catalog, new)  # before anything is begun
     known = read_marker(directory.path)
     if known != [check_value(new_key)]:
         write_marker(directory.path, old_key, new_key)
-    old, new = key_ring(old_key), key_ring(new_key)
     folders = [directory.catalog, *sorted(directory.users.iterdir())]
     anew = 0
+    lost: list[str] = []
     for folder in folders:
         failpoints.hit("rotation.key")
-        anew += old.rewrap(folder, new)
+        try:
+            anew += old.rewrap(folder, new)
+        except DataLoss as error:
+            log.exception(
+                "a data key is lost, and left as it is",
+                extra={"fields": {"directory": folder.name, "reason": error.reason}},
+            )
+            lost.append(folder.name)
     failpoints.hit("rotation.before_end")
     write_marker(directory.path, new_key)
-    return len(folders), anew
+    return Rotation(len(folders), anew, tuple(lost))

@@ -77,6 +77,9 @@ class Table(StrEnum):
 USER_TABLES: Final = tuple(table for table in Table if table is not Table.USERS)
 CATALOG_TABLES: Final = (Table.META, Table.SPACES, Table.USERS)
 
+CATALOG: Final = "catalog"
+"""Directory of the catalog's environment."""
+
 META_USER: Final = b"user"
 META_COUNTERS: Final = b"counters"
 META_FORMAT: Final = b"format"

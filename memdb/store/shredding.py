@@ -22,14 +22,19 @@ def shred_key(folder: Path) -> None:
 
 def _shred(path: Path) -> None:
     try:
-        size = path.stat().st_size
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        overwrite(path)
     except FileNotFoundError:
         return
+    path.unlink()
+    sync_directory(path.parent)
+
+
+def overwrite(path: Path) -> None:
+    """Have zeros where the file's bytes were, durably; raises `FileNotFoundError`."""
+    size = path.stat().st_size
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, bytes(size))
         os.fsync(fd)
     finally:
         os.close(fd)
-    path.unlink()
-    sync_directory(path.parent)

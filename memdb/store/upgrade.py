@@ -29,8 +29,9 @@ from memdb.store.directory import DataDirectory, key_ring
 from memdb.store.environment import DATA_FILE, Environment, Transaction, check_disk
 from memdb.store.files import sync_directory, write_file
 from memdb.store.format import FormatLine
+from memdb.store.former import read_former, write_former
 from memdb.store.masterkey import check_value, write_marker
-from memdb.store.schema import CATALOG_TABLES, FORMAT, USER_TABLES, Table
+from memdb.store.schema import CATALOG, CATALOG_TABLES, FORMAT, USER_TABLES, Table
 from memdb.store.swap import STAGED, decide, finish_swap
 from memdb.store.system import system_errors
 
@@ -87,7 +88,7 @@ def upgrade(
             staged = _begin(directory, target, new_master_key)
         new_keys = None if new_master_key is None else key_ring(new_master_key)
         sources = [
-            (directory.catalog, staged / "catalog", CATALOG_TABLES),
+            (directory.catalog, staged / CATALOG, CATALOG_TABLES),
             *(
                 (folder, staged / "users" / folder.name, USER_TABLES)
                 for folder in sorted(directory.users.iterdir())
@@ -151,7 +152,7 @@ def _copied(
     convert: Convert | None,
 ) -> bool:
     """Whether an environment was copied: not where that was done before and it has not changed."""
-    staged = new.parent.parent if new.name != "catalog" else new.parent
+    staged = new.parent.parent if new.name != CATALOG else new.parent
     mark = staged / "sources" / new.name
     making = staged / "making" / new.name
     size = _data_bytes(old)
@@ -174,6 +175,10 @@ def _copied(
                     _compare_counts(reading, target, tables, old.name)
         finally:
             target.close()
+        if old_keys is not None and new.name != CATALOG:
+            write_former(making, [*read_former(old), old_keys.unwrap(old)[0].hex()])
+        else:
+            write_former(making, read_former(old))
         write_file(mark, state)
         failpoints.hit("upgrade.before_copied")
         making.rename(new)

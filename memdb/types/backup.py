@@ -37,6 +37,10 @@ class RestoreReport:
     bytes_written: int
     damaged: tuple[str, ...] = ()
     """Directories of users that were damaged when the backup was made, and are not there."""
+    erased: tuple[str, ...] = ()
+    """Directories of users that were erased since: their data keys are destroyed, they are not there."""
+    lost: tuple[str, ...] = ()
+    """Directories of users whose data keys are lost otherwise, and that were left out as was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,12 @@ class ArchiveReport:
     bytes_checked: int
     damaged_files: tuple[tuple[str, str, str], ...]
     """(archive and file, reason, what)."""
+    erased: int = 0
+    """Users that were erased since: nobody can read them."""
 
     @property
     def ok(self) -> bool:
-        """Whether every byte is what was written."""
+        """Whether every byte is what was written, and every data key there."""
         return not self.damaged_files
 
 

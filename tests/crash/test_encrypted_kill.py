@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import memdb
+from memdb.engine.restore import restore
+from memdb.store.archivekeys import KeyFiles
 from tests.crash.load import DIM, SPACE, clip_of
 from tests.crash.processes import ROOT, Embedded
 from tests.crash.test_embedded_kill import EXIT, master_key
@@ -65,6 +67,40 @@ def test_an_erasure_cut_short_leaves_no_key(directory: Path, point: str) -> None
         assert db.users() == ["bob", "carol"]
         assert db.verify().ok
     assert len(list(data.rglob("KEY"))) == 3
+
+
+@pytest.mark.parametrize(
+    "point",
+    [*(f"keycopies.before_write=exit@{n}" for n in (1, 2, 3)), "keycopies.overwritten=exit"],
+)
+def test_a_backup_that_was_killed_loses_no_key_and_spares_none(directory: Path, point: str) -> None:
+    key, data = master_key(directory), directory / "data"
+    plant(data, key)
+    command = [sys.executable, "-m", "memdb.cli.main", "backup", str(data)]
+    command += ["--master-key-file", str(key), "--to"]
+
+    def run(to: str, failpoints: str = "") -> int:
+        environment = {**os.environ, "MEMDB_FAILPOINTS": failpoints}
+        target = str(directory / "backups" / to)
+        return subprocess.run([*command, target], cwd=ROOT, env=environment, check=False).returncode
+
+    if "overwritten" in point:
+        assert run("before") == 0
+        with memdb.open(data, master_key_file=key) as db:
+            db.user("bob").erase()
+    assert run("killed", point) == EXIT
+    assert not (directory / "backups" / "killed").exists()
+    assert run("after") == 0
+    keys = KeyFiles(str(key))
+    erased = 1 if "overwritten" in point else 0
+    if erased:
+        assert (
+            len(restore(directory / "backups" / "before", directory / "b", keys=keys).erased) == 1
+        )
+    restore(directory / "backups" / "after", directory / "copy", keys=keys)
+    with memdb.open(directory / "copy", master_key_file=key) as db:
+        assert db.verify().ok
+        assert len(db.users()) == 3 - erased
 
 
 @pytest.mark.parametrize("point", [*(f"key=exit@{n}" for n in (1, 2, 4)), "before_end=exit"])

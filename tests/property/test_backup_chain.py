@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memdb import Clip, Keyframe, Utterance
@@ -16,7 +17,9 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
 from memdb.store.archive import Archive
+from memdb.store.archivekeys import KeyFiles
 from memdb.store.delta import raw_scan
+from memdb.store.rotation import rotate_master_key
 from memdb.store.schema import USER_TABLES
 from tests.property.conftest import PROFILE, memory_folder
 
@@ -39,6 +42,7 @@ steps = st.one_of(
     st.tuples(st.just("release"), st.integers(0, 1)),
     st.tuples(st.just("configure")),
     st.tuples(st.just("begin anew")),
+    st.tuples(st.just("rotate")),
     st.tuples(st.just("backup"), st.booleans()),
 )
 
@@ -108,6 +112,57 @@ class Doer:
                 self.__init__(self.db)  # type: ignore[misc]
 
 
+@dataclass
+class Moment:
+    """An archive, and what it has to restore to."""
+
+    archive: Path
+    tables: Tables | None
+    data_key: str | None
+    """Of the user; None when there is none."""
+
+
+class Opened:
+    """A database that is opened again where its master key is replaced."""
+
+    def __init__(self, folder: Path, *, encrypted: bool) -> None:
+        self.folder = folder
+        self._clock = ManualClock()
+        self._number: int | None = 0 if encrypted else None
+        self.db = self._open()
+
+    @property
+    def key_file(self) -> str:
+        """With the master key of now; empty where there is none."""
+        return "" if self._number is None else str(self._key())
+
+    def config(self) -> EngineConfig:
+        return replace(CONFIG, master_key_file=self.key_file)
+
+    def rotate(self) -> None:
+        self.db.close()
+        if self._number is not None:
+            old = self._key()
+            self._number += 1
+            rotate_master_key(self.folder / "data", old.read_bytes(), self._key().read_bytes())
+        self.db = self._open()
+
+    def moment(self, number: int) -> Moment:
+        folder = self.db._directory.user_path("alice").name
+        living = self.db._directory.living_key(folder)
+        return Moment(self.folder / f"a{number}", _tables(self.db), living)
+
+    def _open(self) -> EmbeddedDatabase:
+        return EmbeddedDatabase(self.folder / "data", config=self.config(), clock=self._clock)
+
+    def _key(self) -> Path:
+        assert self._number is not None
+        path = self.folder / f"{self._number}.key"
+        path.touch(mode=0o600)
+        path.write_bytes(bytes([self._number]) * 32)
+        return path
+
+
 def _tables(db: EmbeddedDatabase) -> Tables | None:
     if not db.users():
         return None
@@ -116,31 +171,44 @@ def _tables(db: EmbeddedDatabase) -> Tables | None:
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 @settings(max_examples=EXAMPLES)
 @given(script=st.lists(steps, min_size=4, max_size=25))
-def test_every_archive_of_a_chain_restores_to_its_moment(script: list[tuple[object, ...]]) -> None:
+@example(script=[("put", 0, 1), ("backup", True), ("begin anew",), ("rotate",), ("backup", True)])
+@example(script=[("put", 0, 1), ("backup", True), ("rotate",), ("begin anew",), ("put", 1, 1)])
+def test_every_archive_of_a_chain_restores_to_its_moment(
+    encrypted: bool, script: list[tuple[object, ...]]
+) -> None:
     folder = memory_folder()
     try:
-        _check(script, folder)
+        _check(script, folder, encrypted)
     finally:
         shutil.rmtree(folder)
 
 
-def _check(script: list[tuple[object, ...]], folder: Path) -> None:
-    moments: list[tuple[Path, Tables | None]] = []
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=ManualClock()) as db:
-        db.create_space("s", dim=DIM)
-        doer = Doer(db)
-        for step in [*script, ("backup", True)]:
-            if step[0] == "backup":
-                parent = moments[-1][0] if moments and step[1] else None
-                moments.append((folder / f"a{len(moments)}", _tables(db)))
-                db.backup(moments[-1][0], parent=parent)
-            else:
-                doer.do(step)
-    for index, (archive, wanted) in enumerate(moments):
-        restore(archive, folder / f"copy{index}")
-        with EmbeddedDatabase(folder / f"copy{index}", config=CONFIG) as copy:
-            assert _tables(copy) == wanted
+def _check(script: list[tuple[object, ...]], folder: Path, encrypted: bool) -> None:
+    moments: list[Moment] = []
+    opened = Opened(folder, encrypted=encrypted)
+    opened.db.create_space("s", dim=DIM)
+    doer = Doer(opened.db)
+    for step in [*script, ("backup", True)]:
+        if step[0] == "backup":
+            parent = moments[-1].archive if moments and step[1] else None
+            moments.append(opened.moment(len(moments)))
+            opened.db.backup(moments[-1].archive, parent=parent)
+        elif step[0] == "rotate":
+            opened.rotate()
+            doer.db, doer.user = opened.db, opened.db.user("alice")
+        else:
+            doer.do(step)
+    opened.db.close()
+    newest = moments[-1]
+    for index, moment in enumerate(moments):
+        report = restore(moment.archive, folder / f"copy{index}", keys=KeyFiles(opened.key_file))
+        # Who was erased since is in no archive any more, whatever was done to the master key.
+        erased = moment.data_key not in (None, newest.data_key)
+        assert len(report.erased) == erased
+        with EmbeddedDatabase(folder / f"copy{index}", config=opened.config()) as copy:
+            assert _tables(copy) == (None if erased else moment.tables)
             assert copy.verify().ok
-    assert len(Archive(moments[-1][0]).chain()) <= len(moments)
+    assert len(Archive(newest.archive).chain()) <= len(moments)

@@ -252,12 +252,12 @@ def test_one_user_is_restored_into_the_database_that_lost_it(
 
 def test_other_files_of_a_user_go_along(db: EmbeddedDatabase, folder: Path) -> None:
     grow(db, "alice", 0)
-    (db._directory.user_path("alice") / "KEY").write_bytes(b"wrapped")
+    (db._directory.user_path("alice") / "NOTE").write_bytes(b"wrapped")
     db.backup(folder / "a0")
-    (db._directory.user_path("alice") / "KEY").write_bytes(b"wrapped again")
+    (db._directory.user_path("alice") / "NOTE").write_bytes(b"wrapped again")
     db.backup(folder / "a1", parent=folder / "a0")
     restore(folder / "a1", folder / "copy")
-    assert [f.read_bytes() for f in (folder / "copy").rglob("KEY")] == [b"wrapped again"]
+    assert [f.read_bytes() for f in (folder / "copy").rglob("NOTE")] == [b"wrapped again"]
 
 
 def test_a_backup_of_a_running_database_holds_one_revision(
@@ -373,7 +373,7 @@ def test_a_newer_archive_with_fields_of_its_own_is_refused_as_newer(
 ) -> None:
     db.backup(folder / "a0")
     document = json.loads((folder / "a0" / "manifest.json").read_bytes())
-    body = document["body"] | {"archive": 2, "novelty": True}
+    body = document["body"] | {"archive": 3, "novelty": True}
     text = json.dumps(body, separators=(",", ":")).encode()
     digest = hashlib.sha256(text).hexdigest()
     (folder / "a0" / "manifest.json").write_bytes(
@@ -388,7 +388,7 @@ def test_one_flipped_byte_anywhere_is_refused_before_anything_is_made(
     db: EmbeddedDatabase, folder: Path
 ) -> None:
     grow(db, "alice", 0)
-    (db._directory.user_path("alice") / "KEY").write_bytes(b"wrapped")
+    (db._directory.user_path("alice") / "NOTE").write_bytes(b"wrapped")
     db.backup(folder / "a0")
     grow(db, "alice", 10)
     db.backup(folder / "a1", parent=folder / "a0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from memdb import (
     Clip,
     DataLoss,
     FailedPrecondition,
+    InvalidArgument,
     Keyframe,
     MemdbError,
     SoundEvent,
@@ -149,6 +151,9 @@ def test_a_lost_marker_does_not_make_it_plain(folder: Path, data: Path) -> None:
     with pytest.raises(FailedPrecondition) as refused:
         opened(folder, None)
     assert refused.value.reason == "MASTER_KEY_REQUIRED"
+    with pytest.raises(DataLoss) as missing:
+        opened(folder)
+    assert missing.value.reason == "BAD_ENCRYPTION"
     (data / "ENCRYPTION").write_bytes(b"mdbe\x01\x01short")
     with pytest.raises(DataLoss) as damaged:
         opened(folder)
@@ -163,6 +168,13 @@ def test_the_commands_take_the_key(
     assert main(["verify", str(data), "--master-key-file", key_file(folder)]) == 0
     with closing(memdb.open(data, master_key_file=key_file(folder))) as db:
         assert db.users() == [MARKS[8]]
+
+
+def test_a_key_file_without_a_name_is_not_taken_for_none(folder: Path) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        memdb.open(folder / "data", master_key_file="")
+    assert (refused.value.reason, refused.value.field) == ("BAD_MASTER_KEY", "master_key_file")
+    assert not (folder / "data").exists()
 
 
 def raw(path: Path) -> lmdb.Environment:
@@ -278,10 +290,10 @@ def test_the_master_key_is_replaced(
     command = ["rotate-master-key", str(data), "--old-key-file", key_file(folder, OLD)]
     command += ["--new-key-file", key_file(folder, NEW)]
     assert main(command) == 0
-    assert capsys.readouterr().out == '{"data_keys": 2, "wrapped_anew": 2}\n'
+    assert capsys.readouterr().out == '{"data_keys": 2, "wrapped_anew": 2, "lost": []}\n'
     assert {path: path.read_bytes() for path in data.rglob("data.mdb")} == before
     assert main(command) == 0
-    assert capsys.readouterr().out == '{"data_keys": 2, "wrapped_anew": 0}\n'
+    assert capsys.readouterr().out == '{"data_keys": 2, "wrapped_anew": 0, "lost": []}\n'
     with pytest.raises(FailedPrecondition) as refused:
         opened(folder, OLD)
     assert refused.value.reason == "MASTER_KEY_MISMATCH"
@@ -309,10 +321,61 @@ def test_a_rotation_cut_short_goes_on(folder: Path, data: Path, point: str) -> N
         with pytest.raises(MemdbError) as mismatch:
             rotate_master_key(data, *wrong)
         assert mismatch.value.reason == "MASTER_KEY_MISMATCH"
-    assert rotate_master_key(data, OLD, NEW)[0] == 3
+    assert rotate_master_key(data, OLD, NEW).data_keys == 3
     with opened(folder, NEW) as db:
         assert db.verify().ok
         assert len(db.user("bob").clips(limit=20)) == 20
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged", "unreadable"])
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_a_lost_data_key_keeps_no_rotation_from_ending(
+    folder: Path, data: Path, how: str, cut_short: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(folder) as db:
+        filled(db, "bob")
+        filled(db, "carol")
+    lost = user_folder(data, "bob")
+    key = lost / "KEY"
+    whole = key.read_bytes()
+    key.unlink()
+    if how == "damaged":
+        key.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    elif how == "unreadable":
+        key.mkdir()  # read as any user, root too, it is an error of the system
+    if cut_short:
+        failpoints.arm("rotation.before_end=error")
+        with pytest.raises(FailpointError):
+            rotate_master_key(data, OLD, NEW)
+        failpoints.arm("")
+    command = ["rotate-master-key", str(data), "--old-key-file", key_file(folder, OLD)]
+    assert main([*command, "--new-key-file", key_file(folder, NEW)]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["data_keys"], told["lost"]) == (4, [lost.name])
+    reason = {"missing": "KEY_MISSING", "damaged": "BAD_KEY_FILE", "unreadable": "KEY_UNREADABLE"}
+    with opened(folder, NEW) as db:
+        for user in (MARKS[8], "carol"):
+            assert len(db.user(user).clips(limit=20)) == 20
+            assert not db.user(user).stream("door").write(speaking_clip(20)).duplicate
+        with pytest.raises(DataLoss) as refused:
+            db.user("bob").clips()
+        assert refused.value.reason == reason[how]
+        (found,) = db.verify().discrepancies
+        assert (found.user, reason[how] in found.what) == ("bob", True)
+    if how == "damaged":
+        assert key.read_bytes() == whole[:-1] + bytes([whole[-1] ^ 1])
+
+
+def test_a_rotation_that_nothing_could_open_after_is_not_begun(folder: Path, data: Path) -> None:
+    key = data / "catalog" / "KEY"
+    whole = key.read_bytes()
+    key.write_bytes(whole[:-1])
+    with pytest.raises(DataLoss) as refused:
+        rotate_master_key(data, OLD, NEW)
+    assert (refused.value.reason, refused.value.field) == ("BAD_KEY_FILE", "catalog/KEY")
+    assert len(read_marker(data)) == 1
+    key.write_bytes(whole)
+    opened(folder).close()
 
 
 def test_a_rotation_of_a_plain_directory_is_refused(folder: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -14,6 +15,7 @@ import pytest
 
 from memdb import Clip, DataLoss, Discrepancy, Keyframe, Utterance
 from memdb.clock import ManualClock
+from memdb.config import EngineConfig
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
@@ -33,9 +35,20 @@ def rich_clip(seq: int) -> Clip:
     )
 
 
-def made(folder: Path, clock: ManualClock) -> Path:
+@pytest.fixture(params=["plain", "encrypted"])
+def config(request: pytest.FixtureRequest, folder: Path) -> EngineConfig:
+    """Damage costs the same in both kinds of directories."""
+    if request.param == "plain":
+        return CONFIG
+    key = folder / "master.key"
+    key.touch(mode=0o600)
+    key.write_bytes(b"m" * 32)
+    return replace(CONFIG, master_key_file=str(key))
+
+
+def made(folder: Path, clock: ManualClock, config: EngineConfig = CONFIG) -> Path:
     """Six clips, two facts, a value, a snapshot; closed."""
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         db.create_space("cam", dim=8)
         for name in ("alice", "bob"):
             user = db.user(name)
@@ -71,17 +84,21 @@ def flipped_key(key: bytes, value: bytes) -> tuple[bytes, bytes]:
     return key[:-2] + bytes([key[-2] ^ 16]) + key[-1:], value
 
 
+def flipped_first(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    return key[:3] + bytes([key[3] ^ 16]) + key[4:], value
+
+
 ALTERED = {"value": flipped_value, "key": flipped_key}
 
 
 @pytest.mark.parametrize("how", ALTERED)
 @pytest.mark.parametrize("table", ["clips", "vectors"])
 def test_a_damaged_record_or_vector_costs_one_clip(
-    folder: Path, clock: ManualClock, table: str, how: str
+    folder: Path, clock: ManualClock, config: EngineConfig, table: str, how: str
 ) -> None:
-    path = made(folder, clock)
+    path = made(folder, clock, config)
     change(path, table, 2, ALTERED[how])
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         user = db.user("alice")
         door = user.stream("door")
         assert [found.seq for found in user.clips()] == [0, 1, 3, 4, 5]
@@ -112,10 +129,12 @@ def test_a_damaged_record_or_vector_costs_one_clip(
 
 
 @pytest.mark.parametrize("how", ALTERED)
-def test_a_damaged_ledger_row_costs_its_number(folder: Path, clock: ManualClock, how: str) -> None:
-    path = made(folder, clock)
+def test_a_damaged_ledger_row_costs_its_number(
+    folder: Path, clock: ManualClock, config: EngineConfig, how: str
+) -> None:
+    path = made(folder, clock, config)
     change(path, "ledger", 4, ALTERED[how])
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         door = db.user("alice").stream("door")
         assert [found.seq for found in db.user("alice").clips()] == list(range(6))
         with pytest.raises(DataLoss):
@@ -126,11 +145,11 @@ def test_a_damaged_ledger_row_costs_its_number(folder: Path, clock: ManualClock,
 
 @pytest.mark.parametrize("table", ["short_memory", "keyframes"])
 def test_a_damaged_part_is_found_by_a_read_and_told_from_then_on(
-    folder: Path, clock: ManualClock, table: str
+    folder: Path, clock: ManualClock, config: EngineConfig, table: str
 ) -> None:
-    path = made(folder, clock)
+    path = made(folder, clock, config)
     change(path, table, 1, flipped_value)
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         user = db.user("alice")
         door = user.stream("door")
         assert door.gaps() == []
@@ -157,36 +176,74 @@ def test_a_damaged_part_is_found_by_a_read_and_told_from_then_on(
 )
 @pytest.mark.parametrize("how", ALTERED)
 def test_a_suspect_table_answers_nothing_and_the_rest_goes_on(
-    folder: Path, clock: ManualClock, table: str, how: str, asks: Callable[[EmbeddedUser], object]
+    folder: Path,
+    clock: ManualClock,
+    config: EngineConfig,
+    table: str,
+    how: str,
+    asks: Callable[[EmbeddedUser], object],
 ) -> None:
-    path = made(folder, clock)
+    path = made(folder, clock, config)
     change(path, table, 0, ALTERED[how])
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         user = db.user("alice")
         with pytest.raises(DataLoss) as suspect:
             asks(user)
         assert (suspect.value.reason, suspect.value.field) == ("QUARANTINED", table)
         assert user.ground(vector(3), limit=1).hits[0].clip.seq == 3
         assert user.stream("door").write(clip(6)).duplicate is False
+        where = db.verify().discrepancies[0].where
+        assert where.startswith(f"{table}/")
+        assert [found.where for found in db.scrub(1 << 30).damaged][:1] == [where]
 
 
-def test_damaged_sums_are_made_anew(folder: Path, clock: ManualClock) -> None:
-    path = made(folder, clock)
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+@pytest.mark.parametrize("table", ["values", "fact_keys", "snapshots"])
+def test_a_name_that_is_damaged_meanwhile_is_told(
+    folder: Path, clock: ManualClock, config: EngineConfig, table: str
+) -> None:
+    path = made(folder, clock, config)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        user = db.user("alice")
+        for number in range(40):
+            user.put(f"other-{number}", number)
+            user.remember(f"other-{number}", key=f"other-{number}")
+            user.snapshot(f"other-{number}", ttl_s=10**6)
+    change(path, table, 17, flipped_first)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        seen = [item for _ in range(400) for item in db.scrub(300).damaged]
+        assert {item.where.partition("/")[0] for item in seen} == {table}
+        assert db.user_state("bob") == "serving"
+        assert len(db.user("alice").clips()) == 6
+        asks: dict[str, Callable[[EmbeddedUser], object]] = {
+            "values": lambda user: user.get("other-1"),
+            "snapshots": lambda user: user.snapshots(),
+            "fact_keys": lambda user: user.remember("mine", key="other-1"),
+        }
+        with pytest.raises(DataLoss):
+            asks[table](db.user("alice"))
+
+
+def test_damaged_sums_are_made_anew(folder: Path, clock: ManualClock, config: EngineConfig) -> None:
+    path = made(folder, clock, config)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         before = db.user("alice").long_term().tokens
     change(path, "pyramid", 0, flipped_value)
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         assert np.allclose(db.user("alice").long_term().tokens, before)
         assert db.verify().ok
 
 
 @pytest.mark.parametrize("table", ["meta", "streams", "spaces"])
 def test_what_all_hangs_on_keeps_one_user_closed_and_is_not_tried_over_and_over(
-    folder: Path, clock: ManualClock, table: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    clock: ManualClock,
+    config: EngineConfig,
+    table: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = made(folder, clock)
+    path = made(folder, clock, config)
     change(path, table, 0, flipped_value)
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         opened: list[str] = []
         real = db._users._open
 
@@ -203,10 +260,12 @@ def test_what_all_hangs_on_keeps_one_user_closed_and_is_not_tried_over_and_over(
         assert len(db.user("bob").clips()) == 6
 
 
-def test_a_scrub_finds_what_nobody_reads(folder: Path, clock: ManualClock) -> None:
-    path = made(folder, clock)
+def test_a_scrub_finds_what_nobody_reads(
+    folder: Path, clock: ManualClock, config: EngineConfig
+) -> None:
+    path = made(folder, clock, config)
     change(path, "short_memory", 3, flipped_value)
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         steps = values = 0
         found: list[Discrepancy] = []
         while not found:
@@ -224,7 +283,7 @@ def test_a_scrub_finds_what_nobody_reads(folder: Path, clock: ManualClock) -> No
 
 
 def test_a_scrub_of_what_is_open_leads_to_quarantine(folder: Path, clock: ManualClock) -> None:
-    path = made(folder, clock)
+    path = made(folder, clock, CONFIG)
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
         user = db.user("alice")
         assert len(user.clips()) == 6

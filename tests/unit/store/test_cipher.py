@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memdb import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from memdb.store import cipher
 from memdb.store.cipher import OVERHEAD_BYTES, USER_NAMES, Cipher
 from memdb.store.keyring import KeyRing
 from memdb.store.masterkey import read_master_key
@@ -115,6 +117,45 @@ def test_threads_share_a_cipher() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def salt_of(stored: bytes) -> bytes:
+    return stored[1:17]
+
+
+def test_no_key_takes_more_values_than_its_nonces_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cipher, "VALUES_MAX", 5)
+    writing = Cipher(DATA_KEY, b"i" * 16, USER_NAMES)
+    stored: list[tuple[bytes, bytes]] = []
+
+    def work(number: int) -> None:
+        for turn in range(101):
+            key = b"%d.%d" % (number, turn)
+            stored.append((key, writing.seal(Table.CLIPS, key, key)))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    under = Counter(salt_of(value) for _, value in stored)
+    assert max(under.values()) == 5
+    assert len(under) == 81
+    reading = Cipher(DATA_KEY, b"i" * 16, USER_NAMES)
+    assert all(bytes(reading.open(Table.CLIPS, key, value)) == key for key, value in stored)
+
+
+def test_every_opening_writes_under_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is restored or copied goes on under the same data key, and knows of no count."""
+    monkeypatch.setattr(cipher, "KEYS_KEPT", 3)
+    made = [Cipher(DATA_KEY, b"i" * 16, USER_NAMES) for _ in range(8)]
+    stored = [one.seal(Table.CLIPS, b"k", b"v") for one in made for _ in range(2)]
+    assert len({salt_of(value) for value in stored}) == 8
+    assert all(bytes(made[0].open(Table.CLIPS, b"k", value)) == b"v" for value in stored)
+    assert len(made[0]._known) <= 3
+    other = stored[0][:1] + salt_of(stored[2]) + stored[0][17:]
+    with pytest.raises(DataLoss):
+        made[0].open(Table.CLIPS, b"k", other)
 
 
 def folders(tmp_path: Path, *names: str) -> list[Path]:
