@@ -170,7 +170,7 @@ class EmbeddedIngestWriter:
 
     def _raise_error(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.again()
 
 
 def _closed() -> FailedPrecondition:

@@ -106,12 +106,14 @@ def test_after_a_refused_clip_the_writer_repeats_its_error(user: User, door: Str
     with pytest.raises(AlreadyExists):
         send_all(writer, [0])
 
-    with pytest.raises(AlreadyExists):
-        writer.send(clip(1))
-    with pytest.raises(AlreadyExists):
-        writer.flush()
-    with pytest.raises(AlreadyExists):
-        writer.close()
+    told: list[AlreadyExists] = []
+    for call in (lambda: writer.send(clip(1)), writer.flush, writer.flush, writer.close):
+        with pytest.raises(AlreadyExists) as refused:
+            call()
+        told.append(refused.value)
+    # Another one each time: the frames of all calls before would hang on one that is raised again.
+    assert len({id(error) for error in told}) == len(told)
+    assert len({(error.reason, error.field, error.value) for error in told}) == 1
     assert [c.seq for c in user.clips()] == [0]
     with door.ingest() as again:
         again.send(clip(again.next_seq))

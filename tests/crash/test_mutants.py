@@ -96,6 +96,18 @@ MUTANTS = {
         "    new.unlink()\n",
         "tests/crash/test_erase.py::test_erased_markers_are_in_no_file",
     ),
+    "wall clock believed": Mutant(
+        "memdb/engine/retention_clock.py",
+        "            reach_ns = state.sweep_ns + self._allowed(state.user, steady_ns)\n",
+        "            reach_ns = wall_ns\n",
+        "tests/unit/engine/test_retention_clock.py",
+    ),
+    "differences told at once": Mutant(
+        "memdb/engine/verify.py",
+        "    with memory.held_back(), memory.environment.read() as txn:\n",
+        "    with memory.environment.read() as txn:\n",
+        "tests/unit/engine/test_verify.py",
+    ),
     "structure not looked at": Mutant(
         "memdb/store/structure.py",
         "    if found:\n",

@@ -167,7 +167,7 @@ class AsyncIngestWriter:
         silence_max_s = self._reconnect_timeout_s + self._rpc.timeout_s
         while True:
             if self._error is not None:
-                raise self._error
+                raise self._error.again()
             if is_true():
                 return
             if self._is_aborted:
