@@ -24,8 +24,9 @@ from memdb.types.database import Database
 DIM = 48
 ROWS = 32
 SPACE = "crash"
-STREAMS = ("batched-0", "streamed-0", "streamed-1")
+STREAMS = ("batched-0", *(f"streamed-{n}" for n in range(4)))
 """How each is written: several clips to a call, or pipelined."""
+READERS = 2
 SECOND_NS = 10**9
 OPEN_EVERY = 5
 DRAFTS = 2
@@ -135,7 +136,7 @@ def standing_question(user: str) -> Array:
 
 @dataclass
 class Load:
-    """Writers and a reader of one user, until told to stop or until the database goes away."""
+    """Writers and readers of one user, until told to stop or until the database goes away."""
 
     db: Database
     user: str
@@ -151,9 +152,8 @@ class Load:
         """Start the threads."""
         for target, stream in (
             (self._batched, STREAMS[0]),
-            (self._streamed, STREAMS[1]),
-            (self._streamed, STREAMS[2]),
-            (self._asking, ""),
+            *((self._streamed, stream) for stream in STREAMS[1:]),
+            *((self._asking, ""),) * READERS,
         ):
             thread = threading.Thread(target=self._guarded, args=(target, stream), daemon=True)
             self._threads.append(thread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -21,12 +22,16 @@ START_TIMEOUT_S = 60.0
 class Child:
     """A process that prints JSON lines; killed at the end of the block, if not before."""
 
+    stdin: int | None = None
+    """What it reads from."""
+
     def __init__(self, command: list[str], **environment: str) -> None:
         self.began_s = time.monotonic()
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            stdin=self.stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -75,9 +80,9 @@ class Child:
         """End it, and let go of its pipes."""
         self.kill()
         self._drain.join(5)
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 class Server(Child):
@@ -85,14 +90,86 @@ class Server(Child):
 
     def __init__(self, data: Path, socket: Path, **environment: str) -> None:
         socket.unlink(missing_ok=True)
-        memdb = str(Path(sys.executable).with_name("memdb"))
-        command = [memdb, "serve", "--data", str(data), "--listen", f"unix:{socket}"]
+        # As a module, which is that of this checkout wherever memdb is installed.
+        command = [sys.executable, "-m", "memdb.cli.main", "serve"]
+        command += ["--data", str(data), "--listen", f"unix:{socket}"]
         super().__init__(command, **environment)
         try:
             self.address = str(self.line()["address"])
         except BaseException:
             self.close()
             raise
+
+
+class ServerNursery(Child):
+    """`tests.crash.server_nursery`."""
+
+    stdin = subprocess.PIPE
+
+    def __init__(self, log: Path) -> None:
+        super().__init__([sys.executable, "-m", "tests.crash.server_nursery"])
+        self.log = log
+
+    def say(self, **line: object) -> None:
+        """Ask for a server."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(line).encode() + b"\n")
+        self.process.stdin.flush()
+
+
+class ForkedServer:
+    """`memdb serve` on a unix socket, ready, as a child of a nursery; killed at the end of the block, if
+    not before."""
+
+    def __init__(
+        self,
+        nursery: ServerNursery,
+        data: Path,
+        socket: Path,
+        clock: Path | None = None,
+        **environment: str,
+    ) -> None:
+        """clock: a `FileClock` that the server goes by."""
+        socket.unlink(missing_ok=True)
+        self.began_s = time.monotonic()
+        self._nursery = nursery
+        self._alive = True
+        nursery.log.write_bytes(b"")
+        nursery.say(
+            arguments=["serve", "--data", str(data), "--listen", f"unix:{socket}"],
+            log=str(nursery.log),
+            environment=environment,
+            clock=str(clock or ""),
+        )
+        self._pid = int(nursery.line()["pid"])
+        try:
+            self.address = self._listening()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _listening(self) -> str:
+        while time.monotonic() < self.began_s + START_TIMEOUT_S:
+            for line in self._nursery.log.read_text("utf-8", "replace").splitlines(keepends=True):
+                if line.startswith('{"event": "listening"') and line.endswith("\n"):
+                    return str(json.loads(line)["address"])
+            time.sleep(0.005)
+        raise RuntimeError(f"does not answer: {self._nursery.log.read_text()[-2000:]}")
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal and wait until it is dead; the exit status."""
+        if not self._alive:
+            return 0
+        self._alive = False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+        return int(self._nursery.line()["ended"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
 
 
 class Embedded(Child):

@@ -22,7 +22,9 @@ from tests.crash.power.harness import (
     check_all,
     check_recoveries,
     checkers,
+    naming_steps,
     record,
+    record_after_kill,
 )
 
 pytestmark = pytest.mark.crash
@@ -87,6 +89,31 @@ def test_power_loss_while_it_recovers(
         )
     report(f"power loss while it recovers: {result}")
     tell(result, report)
+
+
+@pytest.mark.timeout(3600)
+def test_names_that_a_killed_process_left_unsynced(
+    recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    """Killed between naming something and syncing the name; the next process sees the name, and makes it
+    outlive a power loss before anything rests on it."""
+    result = Result()
+    recording = record(recorder, scratch / "work", SEED)
+    steps = naming_steps(recording, all_kinds=STATES >= FULL)
+    with checkers(scratch) as crew:
+        for step in steps:
+            check_all(
+                record_after_kill(recorder, scratch / "work", recording, step),
+                max(8, STATES // 200),
+                SEED + step,
+                crew=crew,
+                keep=directory / f"killed-{step}",
+                result=result,
+                begin=step,
+            )
+    report(f"killed at {len(steps)} names, then power loss: {result}")
+    tell(result, report)
+    assert len(steps) >= 10
 
 
 @pytest.mark.parametrize("mutant", ["nosync", "nodirsync", "nofilesync"])

@@ -1,4 +1,8 @@
-"""Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast or slow) and a directory in memory."""
+"""Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast, slow or full) and a directory in memory.
+
+``MEMDB_SEQUENCES``: sequences of the engine's state machine in the profile full (default 10,000), of 50
+steps each; the encrypted one and the one over gRPC take a quarter of that each.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,12 @@ COMMON = settings(
 )
 settings.register_profile("fast", COMMON, max_examples=60, stateful_step_count=30)
 settings.register_profile("slow", COMMON, max_examples=2000, stateful_step_count=60)
+settings.register_profile(
+    "full",
+    COMMON,
+    max_examples=int(os.environ.get("MEMDB_SEQUENCES", "10000")),
+    stateful_step_count=50,
+)
 PROFILE = os.environ.get("MEMDB_HYPOTHESIS_PROFILE", "fast")
 settings.load_profile(PROFILE)
 

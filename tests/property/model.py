@@ -169,6 +169,9 @@ class UserModel:
     forgotten: set[str] = field(default_factory=set)
     values: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
     snapshots: dict[str, int] = field(default_factory=dict)
+    """name -> revision, also of those whose lease has ended."""
+    leases: dict[str, int] = field(default_factory=dict)
+    """Snapshot -> the end of its lease."""
     changes: list[tuple[int, str, object]] = field(default_factory=list)
     """(revision, kind, subject) as a watcher sees them."""
 
@@ -246,6 +249,10 @@ class UserModel:
     def revision_at(self, time_ns: int) -> int:
         """The newest revision committed at or before a time."""
         return max(r for r, committed in enumerate(self.times) if r == 0 or committed <= time_ns)
+
+    def leased(self, now_ns: int) -> dict[str, int]:
+        """The snapshots whose lease has not ended."""
+        return {name: r for name, r in self.snapshots.items() if self.leases[name] > now_ns}
 
     def streams_at(self, revision: int) -> dict[str, SpaceModel]:
         """Streams that exist as of a revision."""

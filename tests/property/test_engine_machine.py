@@ -16,7 +16,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memdb import Ack, Change, Fact, Hit, MemdbError, NotFound, StoredClip
+from memdb import (
+    Ack,
+    Change,
+    Clip,
+    Fact,
+    FailedPrecondition,
+    Hit,
+    MemdbError,
+    NotFound,
+    StoredClip,
+)
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -24,6 +34,7 @@ from memdb.types.grounding import POLICIES
 from tests.property.conftest import memory_folder
 from tests.property.model import (
     CLOSE,
+    DAY_NS,
     HOUR_NS,
     Content,
     FactVersion,
@@ -52,6 +63,8 @@ pytestmark = pytest.mark.property
 
 CONFIG = EngineConfig(open_users_max=1, map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 """A map that must grow and an LRU that must evict."""
+
+YEAR_NS = 31_557_600 * 10**9
 
 users = st.sampled_from(USERS)
 streams = st.sampled_from(tuple(STREAMS))
@@ -119,16 +132,22 @@ class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = memory_folder()
-        self.clock = ManualClock(EPOCH_NS)
-        self.db = self._open()
+        self.clock = self._clock()
+        self.db: Any = self._open()
         self.models: dict[str, UserModel] = {}
         for space in SPACES.values():
             self.db.create_space(space.name, dim=space.dim, metric=space.metric)
 
-    def _open(self) -> EmbeddedDatabase:
+    def _clock(self) -> Any:
+        return ManualClock(EPOCH_NS)
+
+    def _open(self) -> Any:
         return EmbeddedDatabase(
             self.folder / "data", config=self._config(), clock=self.clock, embed_texts=False
         )
+
+    def _close(self) -> None:
+        self.db.close()
 
     def _config(self) -> EngineConfig:
         if not self.encrypted:
@@ -139,7 +158,7 @@ class EngineMachine(RuleBasedStateMachine):
         return replace(CONFIG, master_key_file=str(key))
 
     def teardown(self) -> None:
-        self.db.close()
+        self._close()
         shutil.rmtree(self.folder)
 
     @initialize(chosen=st.randoms(use_true_random=False), clips=st.integers(0, 24))
@@ -218,10 +237,7 @@ class EngineMachine(RuleBasedStateMachine):
         model = self._model(user)
         wanted = model.write(stream, space, clips, self.clock.now_ns())
         sent = [content.clip(epoch, seq, shape) for epoch, seq, content in clips]
-        if len(sent) == 1 and isinstance(wanted[0], Stored):
-            got: list[Any] = [self.db.user(user).stream(stream, space=space).write(sent[0])]
-        else:
-            got = list(self.db.user(user).write_batch(stream, sent, space=space))
+        got = self._send(user, stream, space, sent, wanted)
         assert len(got) == len(wanted)
         for outcome, want in zip(got, wanted, strict=True):
             if isinstance(want, Refused):
@@ -237,6 +253,19 @@ class EngineMachine(RuleBasedStateMachine):
         ids = {(v.order, v.clip_id) for v in model.versions}
         assert len({order for order, _ in ids}) == len({name for _, name in ids}) == len(ids)
         return got
+
+    def _send(
+        self,
+        user: str,
+        stream: str,
+        space: str,
+        sent: list[Clip],
+        wanted: list[Stored | Refused],
+    ) -> list[Ack | MemdbError]:
+        """The outcome of each clip."""
+        if len(sent) == 1 and isinstance(wanted[0], Stored):
+            return [self.db.user(user).stream(stream, space=space).write(sent[0])]
+        return list(self.db.user(user).write_batch(stream, sent, space=space))
 
     # -- facts and values
 
@@ -312,8 +341,20 @@ class EngineMachine(RuleBasedStateMachine):
         model.committed([(model.revision + 1, "snapshot", name)], self.clock.now_ns())
         assert taken.revision == model.revision
         model.snapshots[name] = taken.revision
-        live = {snapshot.name: snapshot.revision for snapshot in self.db.user(user).snapshots()}
-        assert live == model.snapshots
+        model.leases[name] = taken.expires_ns
+        assert taken.expires_ns == self.clock.now_ns() + 30 * DAY_NS
+
+    @rule(user=users)
+    @precondition(lambda self: bool(self.models))
+    def leases(self, user: str) -> None:
+        user, model = self._known(user)
+        live = model.leased(self.clock.now_ns())
+        handle = self.db.user(user)
+        assert {taken.name: taken.revision for taken in handle.snapshots()} == live
+        for name in set(model.snapshots) - set(live):
+            with pytest.raises(FailedPrecondition) as refused:
+                handle.facts(as_of=name)
+            assert refused.value.reason == "SNAPSHOT_EXPIRED"
 
     @rule(user=users, name=st.sampled_from(("s1", "s2")))
     @precondition(lambda self: bool(self.models))
@@ -321,7 +362,7 @@ class EngineMachine(RuleBasedStateMachine):
         user, model = self._known(user)
         if name in model.snapshots:
             self.db.user(user).release(name)
-            del model.snapshots[name]
+            del model.snapshots[name], model.leases[name]
             model.committed([(model.revision + 1, "release", name)], self.clock.now_ns())
         else:
             with pytest.raises(NotFound):
@@ -331,15 +372,22 @@ class EngineMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(seconds * 10**9)
 
+    @rule(years=st.integers(-10, 10))
+    def clock_jumps(self, years: int) -> None:
+        """Someone sets the machine's clock."""
+        if abs(self.clock.now_ns() + years * YEAR_NS - EPOCH_NS) <= 20 * YEAR_NS:
+            self.clock.advance(years * YEAR_NS)
+
     def _moment(self, model: UserModel, mark: int) -> tuple[Any, int]:
         """An ``as_of`` and the revision that it names."""
         revision = mark % (model.revision + 1)
         kind = mark % 5
         if kind == 0:
             return None, model.revision
-        if kind == 1 and model.snapshots:
-            name = sorted(model.snapshots)[mark % len(model.snapshots)]
-            return name, model.snapshots[name]
+        live = model.leased(self.clock.now_ns())
+        if kind == 1 and live:
+            name = sorted(live)[mark % len(live)]
+            return name, live[name]
         if kind == 2 and revision > 0:
             time_ns = model.times[revision]
             moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
@@ -699,7 +747,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         before = self._answers()
-        self.db.close()
+        self._close()
         self.db = self._open()
         assert self._answers() == before
 

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import random
+import re
 import selectors
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ from tests.crash.power.states import Crash, Recording, State, draw, states
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 CHECK_TIMEOUT_S: Final = 60.0
+_RANDOM: Final = re.compile(r"[0-9a-f]{32}|(?<=-)[0-9a-f]{8}\b|(?<=-)[0-9]+\b")
+"""What differs between names of one kind."""
+_FDS: Final = 1 << 20
 KEPT_MAX: Final = 5
 """Failing states of a run that are kept."""
 
@@ -80,6 +84,46 @@ def record_recovery(recorder: Path, where: Path, state: State) -> Recording:
     events = _recorded(recorder, where, "reopen")
     shutil.rmtree(where)
     return Recording(str(root), events, initial, copy.deepcopy(state.expected))
+
+
+def naming_steps(recording: Recording, *, all_kinds: bool) -> list[int]:
+    """Moments right after something was named, renamed or removed and before that was synced: for each
+    kind of name the first and the last; or the first of directories and renames only.
+    """
+    kinds: dict[str, list[int]] = {}
+    opened: set[str] = set()
+    for n, event in enumerate(recording.events):
+        is_new = event.kind == "O" and event.aux & os.O_CREAT and event.path not in opened
+        if event.kind == "O":
+            opened.add(event.path)
+        if event.names or is_new:
+            opened.discard(event.path)
+            names = f"{event.kind} {event.path} {event.other}".replace(recording.root, "")
+            kinds.setdefault(_RANDOM.sub("*", names), []).append(n + 1)
+    if not all_kinds:
+        return sorted(steps[0] for kind, steps in kinds.items() if kind[0] in "MR")
+    return sorted({step for steps in kinds.values() for step in (steps[0], steps[-1])})
+
+
+def record_after_kill(recorder: Path, where: Path, recording: Recording, at: int) -> Recording:
+    """The program is killed after ``at`` events, power stays, and another opens what the first has left;
+    ``where`` is where it was recorded.
+    """
+    where.mkdir(parents=True)
+    before = recording.events[:at]
+    concerned: list[str] = []
+    for state in states(recording, [Crash(at, Fate(1.0, 1.0, ordered=True, seed=0))]):
+        state.materialise(where / "root")
+        concerned = sorted(
+            {name.split()[1] for name in state.expected.next if not name.startswith("space ")}
+        )
+    # Its descriptors are other ones than those that the first had open.
+    events = [
+        replace(event, fd=event.fd + _FDS)
+        for event in _recorded(recorder, where, "reopen", *concerned)
+    ]
+    shutil.rmtree(where)
+    return replace(recording, events=before + events)
 
 
 def _recorded(
@@ -195,9 +239,10 @@ def check_all(
     crew: Sequence[Checker],
     keep: Path,
     result: Result,
+    begin: int = 0,
     stop_at_first: bool = False,
 ) -> None:
-    """Draw ``count`` crashes of a recording, and have each state checked."""
+    """Draw ``count`` crashes of a recording (see `draw`), and have each state checked."""
     result.recordings += 1
     result.events += len(recording.events)
 
@@ -213,7 +258,7 @@ def check_all(
             if len(result.kept) < KEPT_MAX:
                 result.kept.append(_keep(recording, crash, keep / f"state-{result.bad}", faults))
 
-    for state in states(recording, draw(recording.events, seed, count)):
+    for state in states(recording, draw(recording.events, seed, count, begin=begin)):
         checker = _free(crew)
         if checker.asked is not None:
             take(checker)

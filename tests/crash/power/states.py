@@ -55,15 +55,20 @@ class State:
         self.disk.materialise(where, self.crash.fate)
 
 
-def draw(events: Sequence[Event], seed: int, count: int) -> list[Crash]:
-    """So many crashes, in the order of their moments."""
+def draw(events: Sequence[Event], seed: int, count: int, *, begin: int = 0) -> list[Crash]:
+    """So many crashes, in the order of their moments; with ``begin``, none in so many first events, and
+    half of them at the end, when most rests on what may be lost.
+    """
     chosen = random.Random(seed)
     weights: list[int] = []
     near = 0
     for event in events:
         near = _AROUND if event.names else near - 1
         weights.append((_NAMES_WEIGHT if near > 0 else 1) * event.changes)
+    weights[:begin] = [0] * begin
     moments = chosen.choices(range(1, len(events) + 1), weights, k=count)
+    if begin:
+        moments[: count // 2] = [len(events)] * (count // 2)
     return [Crash(after, _fate(chosen)) for after in sorted(moments)]
 
 

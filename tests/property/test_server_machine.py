@@ -1,0 +1,164 @@
+"""The engine's state machine over gRPC: a real `memdb serve` in a process of its own, which is stopped, and
+killed between calls and in the middle of one, while its clock jumps by years.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from memdb import Ack, Clip, MemdbError, Unavailable
+from memdb_client import connect
+from tests.crash.file_clock import FileClock
+from tests.crash.processes import ForkedServer, ServerNursery
+from tests.property.conftest import PROFILE
+from tests.property.model import Content, Refused, Stored
+from tests.property.strategies import EPOCH_NS, SPACES, STREAMS, contents
+from tests.property.test_engine_machine import CONFIG, EngineMachine, streams, users
+
+pytestmark = pytest.mark.property
+
+ENVIRONMENT = {
+    f"MEMDB_ENGINE__{name.upper()}": str(getattr(CONFIG, name))
+    for name in ("open_users_max", "map_bytes_initial", "disk_free_bytes_min")
+}
+KILLED = -signal.SIGKILL
+
+
+class ServerMachine(EngineMachine):
+    """`EngineMachine`, its database behind an address."""
+
+    nursery: ServerNursery
+    server: ForkedServer
+
+    def _clock(self) -> Any:
+        return FileClock(self.folder / "clock", EPOCH_NS)
+
+    def _open(self) -> Any:
+        self.server = ForkedServer(
+            self.nursery,
+            self.folder / "data",
+            self.folder / "s",
+            self.folder / "clock",
+            **ENVIRONMENT,
+        )
+        return connect(self.server.address)
+
+    def _close(self) -> None:
+        self.db.close()
+        assert self.server.kill(signal.SIGTERM) == 0
+
+    def teardown(self) -> None:
+        # A stop in order is `reopen`'s; here it would only take its time.
+        self.db.close()
+        self.server.kill()
+        super().teardown()
+
+    def _write(
+        self, user: str, stream: str, space: str, clips: list[tuple[int, int, Content]]
+    ) -> list[Ack | MemdbError]:
+        ahead = copy.deepcopy(self._model(user))
+        if not any(
+            isinstance(wanted, Refused)
+            for wanted in ahead.write(stream, space, clips, self.clock.now_ns())
+        ):
+            return super()._write(user, stream, space, clips)
+        # The client tells of the first that is refused, and nothing of the others.
+        return [
+            outcome
+            for clip in clips
+            for outcome in super(ServerMachine, self)._write(user, stream, space, [clip])
+        ]
+
+    def _send(
+        self,
+        user: str,
+        stream: str,
+        space: str,
+        sent: list[Clip],
+        wanted: list[Stored | Refused],
+    ) -> list[Ack | MemdbError]:
+        handle = self.db.user(user).stream(stream, space=space)
+        try:
+            return list(handle.write_many(sent)) if len(sent) > 1 else [handle.write(sent[0])]
+        except Unavailable:
+            raise
+        except MemdbError as error:
+            return [error]
+
+    @rule()
+    def kill(self) -> None:
+        """All that was answered is there when it comes back."""
+        before = self._answers()
+        self.db.close()
+        assert self.server.kill() == KILLED
+        self.db = self._open()
+        assert self._answers() == before
+
+    @rule(
+        user=users,
+        stream=streams,
+        seq=st.integers(0, 11),
+        content=contents(),
+        after_us=st.integers(0, 3000),
+    )
+    @precondition(lambda self: bool(self.models))
+    def kill_in_a_write(
+        self, user: str, stream: str, seq: int, content: Content, after_us: int
+    ) -> None:
+        """Nobody knows whether it was written; sent again, it is there once."""
+        model, space = self._model(user), STREAMS[stream]
+        clip = content.clip(0, seq, SPACES[space])
+        ahead = copy.deepcopy(model)
+        (wanted,) = ahead.write(stream, space, [(0, seq, content)], self.clock.now_ns())
+        if isinstance(wanted, Refused):
+            if not model.revision:
+                del self.models[user]  # nothing was written
+            return
+        told: list[Ack] = []
+        handle = self.db.user(user).stream(stream, space=space)
+
+        def write() -> None:
+            with contextlib.suppress(Unavailable):
+                told.append(handle.write(clip))
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        time.sleep(after_us / 1e6)
+        self.server.kill()
+        self.db.close()
+        writing.join()
+        self.db = self._open()
+        ack = self.db.user(user).stream(stream, space=space).write(clip)
+        (stored,) = model.write(stream, space, [(0, seq, content)], self.clock.now_ns())
+        assert isinstance(stored, Stored)
+        assert ack.revision == stored.revision
+        assert ack.duplicate or not (stored.duplicate or told)
+        assert not told or (told[0].clip_id, told[0].revision) == (ack.clip_id, ack.revision)
+        for version in model.history(stream, 0, seq):
+            version.clip_id = ack.clip_id
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the servers come from."""
+    with ServerNursery(tmp_path_factory.mktemp("nursery") / "log") as found:
+        ServerMachine.nursery = found
+        yield
+
+
+TestServerMachine = ServerMachine.TestCase
+TestServerMachine.settings = settings(
+    max_examples=max(10, settings().max_examples // 4),
+    stateful_step_count=50 if PROFILE == "full" else 25,
+)

@@ -1,0 +1,151 @@
+"""What the system refuses, or a kill cuts short, costs a typed error and nothing that a later try needs."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import memdb.store.appearing
+import memdb.store.environment
+import memdb.store.files
+import memdb.store.keyring
+from memdb import FailedPrecondition, MemdbError, ResourceExhausted, Unavailable
+from memdb.config import EngineConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.restore import restore
+from memdb.store.directory import DataDirectory
+from memdb.store.keyring import KeyRing
+from memdb.store.shredding import KEY_FILE
+
+CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
+
+
+def opened(path: Path) -> EmbeddedDatabase:
+    return EmbeddedDatabase(path, config=CONFIG, embed_texts=False)
+
+
+def once(real: Callable[..., Any], number: int, wanted: Callable[..., bool]) -> Callable[..., Any]:
+    """A call that fails the first time that it is ``wanted``."""
+    left = [1]
+
+    def call(*arguments: Any) -> Any:
+        if left[0] and wanted(*arguments):
+            left[0] = 0
+            raise OSError(number, os.strerror(number))
+        return real(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_user_whose_name_cannot_be_synced_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    with opened(tmp_path / "db") as db:
+        monkeypatch.setattr(
+            memdb.store.environment,
+            "sync_directory",
+            once(memdb.store.files.sync_directory, number, lambda path: path.name == "users"),
+        )
+        with pytest.raises(ResourceExhausted if number == errno.ENOSPC else Unavailable):
+            db.user("u").put("k", 1)
+        assert db.users() == []
+        assert list((tmp_path / "db" / "users").iterdir()) == []
+        assert db.user("u").put("k", 1) == 1
+
+
+def test_what_is_free_may_be_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path / "db") as db:
+        monkeypatch.setattr(os, "statvfs", once(os.statvfs, errno.EIO, lambda path: True))
+        assert db.user("u").put("k", 1) == 1
+
+
+def test_an_archive_whose_name_cannot_be_synced_is_not_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "db") as db:
+        db.user("u").put("k", 1)
+        (tmp_path / "archives").mkdir()
+        monkeypatch.setattr(
+            memdb.store.appearing,
+            "sync_directory",
+            once(memdb.store.files.sync_directory, errno.EIO, lambda path: True),
+        )
+        with pytest.raises(Unavailable):
+            db.backup(tmp_path / "archives" / "one")
+        assert list((tmp_path / "archives").iterdir()) == []
+        db.backup(tmp_path / "archives" / "one")
+    restore(tmp_path / "archives" / "one", tmp_path / "copy")
+
+
+def test_a_lock_that_was_half_taken_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path / "db").close()
+    monkeypatch.setattr(os, "ftruncate", once(os.ftruncate, errno.ENOSPC, lambda fd, size: True))
+    with pytest.raises(ResourceExhausted):
+        DataDirectory(tmp_path / "db")
+    DataDirectory(tmp_path / "db").close()
+
+
+def test_a_lock_that_fails_is_not_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", once(fcntl.flock, errno.ENOMEM, lambda fd, how: True))
+    with pytest.raises(Unavailable) as refused:
+        DataDirectory(tmp_path / "db")
+    assert refused.value.reason == "IO_FAILED"
+    DataDirectory(tmp_path / "db").close()
+
+
+def test_what_cannot_be_a_directory_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FailedPrecondition) as refused:
+        DataDirectory(tmp_path / "file")
+    assert refused.value.reason == "NO_DIRECTORY"
+
+
+def test_a_user_that_could_not_be_loaded_can_be_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "db") as db:
+        real = memdb.store.environment.Environment.release_pages
+
+        def failing(environment: object) -> None:
+            monkeypatch.setattr(memdb.store.environment.Environment, "release_pages", real)
+            raise Unavailable("no memory", reason="OPEN_FAILED")
+
+        monkeypatch.setattr(memdb.store.environment.Environment, "release_pages", failing)
+        with pytest.raises(MemdbError):
+            db.user("u").put("k", 1)
+        assert db.user("u").put("k", 1) == 1
+
+
+def test_a_directory_half_made_above_others_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(memdb.store.files, "sync_directory", synced.append)
+    (tmp_path / "a").mkdir()  # by one who was killed before its name was synced
+    memdb.store.files.make_directories(tmp_path / "a" / "b" / "c")
+    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+
+
+def test_a_key_that_a_killed_rotation_wrapped_is_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = KeyRing(b"o" * 32), KeyRing(b"n" * 32)
+    old.create(tmp_path, tmp_path.name)
+    assert old.rewrap(tmp_path, new)
+    synced: list[Path] = []
+    monkeypatch.setattr(memdb.store.keyring, "sync_directory", synced.append)
+    # Whoever did that may have been killed before the rename was on disk.
+    assert not old.rewrap(tmp_path, new)
+    assert synced == [tmp_path]
+    assert (tmp_path / KEY_FILE).exists()
