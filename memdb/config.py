@@ -158,6 +158,10 @@ class ServerConfig:
             value = getattr(self, name)
             if not 1 <= value <= 2**31 - 1:
                 raise _refused(f"server.{name}", value, "expected 1 to 2147483647")
+        for name in ("sweep_interval_s", "scrub_bytes_per_s"):
+            value = getattr(self, name)
+            if not 0 <= value <= 2**31 - 1:
+                raise _refused(f"server.{name}", value, "expected 0 to 2147483647")
         if self.bytes_in_flight_max < 2 * self.message_bytes_max:
             raise _refused(
                 "server.bytes_in_flight_max",

@@ -28,7 +28,7 @@ from grpc_reflection.v1alpha import reflection
 
 from memdb.config import Config, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
-from memdb.errors import InvalidArgument, MemdbError
+from memdb.errors import InvalidArgument
 from memdb.server.calls import Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
@@ -177,7 +177,7 @@ async def _sweep(database: EmbeddedDatabase, server: Server, interval_s: int) ->
         await asyncio.sleep(interval_s)
         try:
             report = await server.in_writing_thread(database.sweep)
-        except MemdbError:
+        except Exception:  # or nothing would be given up any more, and nobody would know
             log.exception("a sweep failed")
             continue
         if report != SweepReport():
@@ -190,7 +190,7 @@ async def _scrub(database: EmbeddedDatabase, server: Server, bytes_per_s: int) -
         await asyncio.sleep(1.0)
         try:
             await server.in_reading_thread(lambda: database.scrub(bytes_per_s))
-        except MemdbError:
+        except Exception:  # as in a sweep
             log.exception("a scrub failed")
 
 

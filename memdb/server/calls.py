@@ -9,6 +9,7 @@ How a service method is written decides how it runs::
 
     def get_clip(self, request) -> response                  in the read pool, its user open
     @commits def write_clips(self, request) -> response      in the write pool, its user open
+    @whole def verify(self, request) -> response             in the pool of what goes through everything
     @closed_user ...                                         whether or not its user is open
     def list_clips(self, request) -> Iterator[response]      in the read pool, message by message
     async def check(self, request) -> response               on the loop (must not block)
@@ -66,6 +67,12 @@ def commits(method: _F) -> _F:
     return method
 
 
+def whole(method: _F) -> _F:
+    """Marks a service method that goes through everything there is: it has a pool of its own."""
+    method.__dict__["whole"] = True
+    return method
+
+
 def closed_user(method: _F) -> _F:
     """Marks a service method that need not find its user open: it is not opened beforehand."""
     method.__dict__["closed_user"] = True
@@ -114,7 +121,11 @@ class Calls:
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         name = f"{method.containing_service.full_name}/{method.name}"
         kind: type[Message] = GetMessageClass(method.input_type)
-        pool = self._pools.write if hasattr(function, "commits") else self._pools.read
+        pool = self._pools.read
+        if hasattr(function, "whole"):
+            pool = self._pools.whole
+        elif hasattr(function, "commits"):
+            pool = self._pools.write
         opens = "user" in method.input_type.fields_by_name and not hasattr(function, "closed_user")
         behaviour: Any
         if method.client_streaming:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import FailedPrecondition, InvalidArgument, PermissionDenied
-from memdb.server.calls import commits
+from memdb.server.calls import commits, whole
 from memdb.v1 import database_service_pb2 as pb
 from memdb.wire.backup import backup_to_proto
 from memdb.wire.retention import sweep_to_proto
@@ -41,15 +41,17 @@ class DatabaseService:
         spaces = self._database.spaces()
         return pb.ListSpacesResponse(spaces=[space_to_proto(space) for space in spaces])
 
+    @whole
     def verify(self, request: pb.VerifyRequest) -> pb.VerifyResponse:
         """Check every stored value and every index."""
         return verification_to_proto(self._database.verify())
 
-    @commits
+    @whole
     def sweep(self, request: pb.SweepRequest) -> pb.SweepResponse:
         """Give up what the policies of streams say."""
         return sweep_to_proto(self._database.sweep())
 
+    @whole
     def backup(self, request: pb.BackupRequest) -> pb.BackupResponse:
         """Write an archive."""
         path = self._archive_path(request.path, "path")

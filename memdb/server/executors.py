@@ -1,7 +1,8 @@
 """Bounded threads for what may block, so that the event loop never does.
 
 Reads, commits and openings of users have pools of their own: neither a disk that is slow to sync nor
-a user that takes long to open may delay a question.
+a user that takes long to open may delay a question.  Nor may what goes through everything there is,
+for minutes or hours: a few such calls would hold every thread of another pool.
 
 A call that is one of many may be refused (`Pool.run`); a stream is never refused but waits for its
 turn (`Pool.run_in_turn`), which its client feels as back-pressure.  Streams are bounded by
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from memdb.config import ServerConfig
 from memdb.errors import ResourceExhausted
@@ -73,6 +74,10 @@ def _guarded(function: Callable[..., _T], args: Any, kwargs: Any) -> _T:
         raise RuntimeError("StopIteration out of a call") from error
 
 
+WHOLE_THREADS: Final = 2
+"""Calls that go through everything at once; they share one disk."""
+
+
 class Pools:
     """The pools of a server."""
 
@@ -80,9 +85,11 @@ class Pools:
         self.read = Pool("read", config.read_threads, config.queue_max)
         self.write = Pool("write", config.write_threads, config.queue_max)
         self.open = Pool("open", config.open_threads, config.queue_max)
+        self.whole = Pool("whole", WHOLE_THREADS, config.queue_max)
 
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
         self.open.shutdown()
         self.read.shutdown()
         self.write.shutdown()
+        self.whole.shutdown()

@@ -18,11 +18,12 @@ from google.rpc import error_details_pb2, status_pb2
 from memdb.engine import grounding, hydrate
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
-from memdb.errors import DataLoss, ResourceExhausted
+from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted
 from memdb.store import facts
 from memdb.store.records import unpack
 from memdb.types.clip import Keyframe
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import database_service_pb2 as database_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
@@ -272,3 +273,35 @@ def test_facts_that_are_too_many_for_a_message_are_not_collected(
             assert error_of(caught.value).reason == "MESSAGE_TOO_LARGE"
             # Two records for each of the 66 facts that fit: the newest, and the one asked for.
             assert len(read) <= 2 * 66 + 2
+
+
+@pytest.mark.parametrize("name", ["Verify", "Sweep", "Backup"])
+def test_what_goes_through_everything_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fill(tmp_path / "db")
+    gate = threading.Event()
+
+    def held(*_args: Any, **_options: Any) -> Any:
+        gate.wait(60)
+        raise FailedPrecondition("over", reason="OVER")
+
+    monkeypatch.setattr(EmbeddedDatabase, name.lower(), held)
+    options = {"read_threads": 2, "write_threads": 2, "backup_dir": str(tmp_path)}
+    with serving(tmp_path / "db", **options) as served:
+        requests = {
+            "Verify": database_pb.VerifyRequest(),
+            "Sweep": database_pb.SweepRequest(),
+            "Backup": database_pb.BackupRequest(path="archive"),
+        }
+        method = getattr(served.databases, name)
+        calls = [method.future(requests[name], timeout=60) for _ in range(6)]
+        try:
+            assert served.grounding.Ground(ground_request("a", vector(0)), timeout=10).hits
+            write = clip_pb.WriteClipsRequest(
+                user="a", stream="cam", clips=[clip_to_proto(clip(1))]
+            )
+            assert served.clips.WriteClips(write, timeout=10).acks
+        finally:
+            gate.set()
+        assert {error_of(call).reason for call in calls if call.exception(timeout=30)} == {"OVER"}

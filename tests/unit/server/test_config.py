@@ -71,6 +71,8 @@ def test_unknown_keys_are_errors(
         ("server.read_threads", 0),
         ("server.read_threads", True),
         ("server.read_threads", 1.5),
+        ("server.sweep_interval_s", -1),
+        ("server.scrub_bytes_per_s", -1),
         ("server.reflection", "maybe"),
         ("server.listen", 7700),
         ("server.log_level", "loud"),
