@@ -19,6 +19,7 @@ import logging
 import shutil
 import stat
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -229,6 +230,8 @@ class Backups:
             # Its backups of before stay; one damaged user must not keep the others from theirs.
             if isinstance(error, DataLoss):
                 growing.damaged.append(user)
+                with suppress(DataLoss):
+                    self._kept(growing, path)  # those backups need it, by the master key of now
             return
         failpoints.hit("backup.user_after")
         growing.users[user] = entry = replace(entry, files=(*entry.files, *extra))

@@ -324,6 +324,21 @@ def test_a_user_whose_key_is_lost_is_restored_from_its_copy(
         assert content(again, "bob") == expected
 
 
+def test_a_damaged_user_is_restored_by_the_master_key_of_now(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    db.backup(folder / "a0")
+    expected = {"bob": content(db, "bob")}
+    path = db._directory.user_path("bob")
+    db.close()
+    (path / "data.mdb").write_bytes(b"short")
+    rotate_master_key(folder / "data", OLD, NEW)
+    with opened(folder, NEW) as again:
+        assert again.backup(folder / "a1", parent=folder / "a0").damaged == ("bob",)
+    restore(folder / "a0", folder / "copy", user="bob", keys=keys(folder, NEW))
+    compared(folder, "copy", expected, NEW)
+
+
 def test_one_flipped_byte_of_a_key_is_refused(db: EmbeddedDatabase, folder: Path) -> None:
     db.backup(folder / "a0")
     chosen = random.Random(7)
