@@ -4,7 +4,8 @@ A user: its directory goes, and with it every byte that memdb wrote for it.
 
 The order makes a crash harmless: once the directory is out of `users/` the user does not exist; its
 bytes go next, at the latest at the next open; the catalog forgets the name last, freed pages
-included, at the latest when it is opened again.  Bytes go before the catalog writes anything, so that a full disk can be erased.
+included, at the latest when it is opened again.  Bytes go before the catalog writes anything, so
+that a full disk can be erased.
 """
 
 from __future__ import annotations
