@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -84,6 +86,50 @@ def test_a_damaged_clip_is_erased_to_the_last_byte(
             assert db.user_state("alice") == "serving"
             assert db.verify().discrepancies == ()
     assert found(folder) == kept
+
+
+@pytest.mark.parametrize("erases", ["stream", "id"])
+def test_a_clip_under_another_number_is_erased_by_its_own(
+    folder: Path, clock: ManualClock, erases: str
+) -> None:
+    path, ids = made(folder, clock)
+    for table, place in (("clips", 7), ("vectors", 11)):
+        change(path, table, DAMAGED, partial(with_flipped_key_byte, place))
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert ids[DAMAGED] in HOW[erases](user, ids).clip_ids
+        before = [] if erases == "stream" else [0, 1, 3, 4, 5]
+        assert [c.seq for c in user.clips() if c.stream == "door"] == before
+        assert db.user_state("alice") == "serving"
+        assert db.verify().ok
+    assert found(folder) == all_of("door", before) | all_of("yard", list(range(CLIPS)))
+
+
+def with_flipped_key_byte(place: int, key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    return key[:place] + bytes([key[place] ^ 64]) + key[place + 1 :], value
+
+
+@pytest.mark.parametrize("erases", ["stream", "id", "time"])
+@pytest.mark.parametrize("how", ALTERED)
+@pytest.mark.parametrize("table", ["clips", "vectors", "ledger", "short_memory"])
+def test_damage_in_an_encrypted_directory_is_erased_as_well(
+    folder: Path, clock: ManualClock, table: str, how: str, erases: str
+) -> None:
+    key_file = folder / "master.key"
+    key_file.write_bytes(bytes(range(32)))
+    key_file.chmod(0o600)
+    config = replace(CONFIG, master_key_file=str(key_file))
+    path, ids = made(folder, clock, config)
+    change(path, table, DAMAGED, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        user = db.user("alice")
+        assert ids[DAMAGED] in HOW[erases](user, ids).clip_ids
+        assert [c.seq for c in user.clips(stream="yard")] == list(range(CLIPS))
+        if erases != "stream":
+            assert user.stream("door").write(planted("door", DAMAGED)).duplicate
+        if not (how == "key" and table == "ledger"):
+            assert db.user_state("alice") == "serving"
+            assert db.verify().discrepancies == ()
 
 
 HOUR_NS = 3600 * SECOND_NS
