@@ -122,7 +122,10 @@ def _put_stone(
         draft.removed_numbers -= 1  # its row was lost; the ledger has one more from now on
     times = (None, None) if is_erasure else (remains.start_ns, remains.end_ns)
     # Birth stays: which numbers had come at an earlier moment does not change.
-    stone = LedgerRecord(remains.clip_no, remains.birth, True, b"", draft.revision, *times)
+    birth = remains.birth
+    if birth is None:
+        birth = draft.revision if row is None else row.birth
+    stone = LedgerRecord(remains.clip_no, birth, True, b"", draft.revision, *times)
     txn.put(Table.LEDGER, key, pack(key, stone))
     draft.stones += 1
 

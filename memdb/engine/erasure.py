@@ -4,8 +4,8 @@ A user: its directory goes, and with it every byte that memdb wrote for it.
 
 The order makes a crash harmless: once the directory is out of `users/` the user does not exist; its
 bytes go next, at the latest at the next open; the catalog forgets the name last, freed pages
-included, at the latest when it is opened again.  Bytes go before the catalog writes anything, so that
-a full disk can be erased.
+included, at the latest when it is opened again.  Bytes go before the catalog writes anything, so
+that a full disk can be erased.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from memdb import failpoints
 from memdb.engine import removal
 from memdb.engine.holds import held
 from memdb.engine.hydrate import clip_no_of
+from memdb.engine.memory import UserMemory
 from memdb.engine.users import Users
-from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Transaction
+from memdb.store.removal import remains
 from memdb.store.schema import Table
 from memdb.store.system import system_errors
 from memdb.types.change import ErasureReport
@@ -96,7 +97,7 @@ def _finished(user: str, users: Users) -> ErasureReport:
 
 
 def clips_to_erase(
-    view: View,
+    memory: UserMemory,
     clip_ids: Sequence[str] | None,
     stream: str | None,
     start_ns: int | None,
@@ -106,6 +107,7 @@ def clips_to_erase(
 
     Raises `NotFound` (``STREAM_NOT_FOUND``; ``CLIP_NOT_FOUND`` naming the id's place).
     """
+    view = memory.view
     held_streams = {no for no, policy in view.state.retention.items() if policy.hold}
     found = removal.clips_of(view, stream, start_ns, end_ns)
     if clip_ids is not None:
@@ -114,11 +116,9 @@ def clips_to_erase(
             for place, clip_id in enumerate(clip_ids)
         ]
         there = set(found)
-        if stream is None and start_ns is None and end_ns is None:
-            # Of some versions only the number can be told.
-            there.update(no for no, _ in view.quarantine.versions)
+        is_filtered = stream is not None or start_ns is not None or end_ns is not None
         for place, no in enumerate(named):
-            if no not in there:
+            if no not in there and (is_filtered or not _is_there(memory, no)):
                 raise NotFound(
                     "no such clip",
                     reason="CLIP_NOT_FOUND",
@@ -132,6 +132,12 @@ def clips_to_erase(
         ):
             raise held(view.state.stream_names[stream_no])
     return found
+
+
+def _is_there(memory: UserMemory, clip_no: int) -> bool:
+    """Whether anything is left of a clip that no index and no quarantine names."""
+    with memory.environment.read() as txn:
+        return remains(txn, clip_no, tuple(memory.view.state.spaces)) is not None
 
 
 def check_no_hold(user: str, users: Users) -> None:

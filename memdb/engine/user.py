@@ -564,8 +564,7 @@ class EmbeddedUser:
         start, end = checked_times(start_ns, end_ns)
         name = None if stream is None else check_id(stream, "stream")
         with self._users.use(self._id) as memory:
-            view = memory.view
-            clip_nos = clips_to_erase(view, wanted, name, start, end)
+            clip_nos = clips_to_erase(memory, wanted, name, start, end)
         return erase_parts(self._id, self._users, clip_nos=clip_nos)
 
     def erase_stream(self, stream: str) -> ErasureReport:

@@ -109,8 +109,8 @@ class Remains:
     number: tuple[int, int, int] | None
     """(stream number, epoch, seq); None where nothing tells it any more."""
     space_no: int | None
-    birth: int
-    """Of its first version."""
+    birth: int | None
+    """Of its first version, as far as one knows."""
     sealed: bool
     """True also where it cannot be told."""
     start_ns: int | None
@@ -158,12 +158,12 @@ def remains(txn: Transaction, clip_no: int, space_nos: Collection[int]) -> Remai
     number = None if what is None else (what.stream_no, what.epoch, what.seq)
     whole = [b for b in births if records.get(b) is not None or rows.get(b) is not None]
     if number is None:
-        number = _number_of(txn, clip_no)
+        number = number_of(txn, clip_no)
     return Remains(
         clip_no,
         number,
         read[-1][0] if read else told[-1].space_no if told else None,
-        min(whole or births, default=0),
+        min(whole or births, default=None),
         newest is None or newest[1].sealed,
         None if what is None else what.start_ns,
         None if what is None else what.end_ns,
@@ -209,8 +209,8 @@ def _stored(txn: Transaction, table: Table, key: bytes) -> memoryview:
     return stored
 
 
-def _number_of(txn: Transaction, clip_no: int) -> tuple[int, int, int] | None:
-    """The number under which the ledger has a clip."""
+def number_of(txn: Transaction, clip_no: int) -> tuple[int, int, int] | None:
+    """The number under which the ledger has a clip, be it removed or not."""
     for key, stored in txn.scan(Table.LEDGER):
         try:
             if unpack(Table.LEDGER, key, stored, LedgerRecord).clip_no == clip_no:

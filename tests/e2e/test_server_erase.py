@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import memdb_client
-from memdb.store.compact import compact
+from memdb.store import compact
 from memdb.types.change import Change
 from tests.e2e.serving import DIM, clip, serving, vector
 
@@ -24,14 +24,14 @@ def test_calls_on_a_user_that_is_compacted_wait_and_others_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, compacting = threading.Event(), threading.Event()
-    real = compact
+    real = compact._copy
 
-    def held(path: Path) -> int:
+    def held(path: Path, new: Path, size: int) -> None:
         compacting.set()
         gate.wait(60)
-        return real(path)
+        real(path, new, size)
 
-    monkeypatch.setattr("memdb.engine.users.compact", held)
+    monkeypatch.setattr(compact, "_copy", held)
     with serving(tmp_path / "data") as served, ThreadPoolExecutor(CALLS + 2) as threads:
         db = memdb_client.connect(served.address)
         db.create_space("p", dim=DIM)

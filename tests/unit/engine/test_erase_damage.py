@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
+import lmdb
 import pytest
 
 from memdb import ErasureReport, NotFound
@@ -85,6 +88,50 @@ def test_a_damaged_clip_is_erased_to_the_last_byte(
     assert found(folder) == kept
 
 
+@pytest.mark.parametrize("erases", ["stream", "id"])
+def test_a_clip_under_another_number_is_erased_by_its_own(
+    folder: Path, clock: ManualClock, erases: str
+) -> None:
+    path, ids = made(folder, clock)
+    for table, place in (("clips", 7), ("vectors", 11)):
+        change(path, table, DAMAGED, partial(with_flipped_key_byte, place))
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert ids[DAMAGED] in HOW[erases](user, ids).clip_ids
+        before = [] if erases == "stream" else [0, 1, 3, 4, 5]
+        assert [c.seq for c in user.clips() if c.stream == "door"] == before
+        assert db.user_state("alice") == "serving"
+        assert db.verify().ok
+    assert found(folder) == all_of("door", before) | all_of("yard", list(range(CLIPS)))
+
+
+def with_flipped_key_byte(place: int, key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    return key[:place] + bytes([key[place] ^ 64]) + key[place + 1 :], value
+
+
+@pytest.mark.parametrize("erases", ["stream", "id", "time"])
+@pytest.mark.parametrize("how", ALTERED)
+@pytest.mark.parametrize("table", ["clips", "vectors", "ledger", "short_memory"])
+def test_damage_in_an_encrypted_directory_is_erased_as_well(
+    folder: Path, clock: ManualClock, table: str, how: str, erases: str
+) -> None:
+    key_file = folder / "master.key"
+    key_file.write_bytes(bytes(range(32)))
+    key_file.chmod(0o600)
+    config = replace(CONFIG, master_key_file=str(key_file))
+    path, ids = made(folder, clock, config)
+    change(path, table, DAMAGED, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        user = db.user("alice")
+        assert ids[DAMAGED] in HOW[erases](user, ids).clip_ids
+        assert [c.seq for c in user.clips(stream="yard")] == list(range(CLIPS))
+        if erases != "stream":
+            assert user.stream("door").write(planted("door", DAMAGED)).duplicate
+        if not (how == "key" and table == "ledger"):
+            assert db.user_state("alice") == "serving"
+            assert db.verify().discrepancies == ()
+
+
 HOUR_NS = 3600 * SECOND_NS
 
 
@@ -128,6 +175,13 @@ def test_what_is_damaged_half_way_leaves_no_half_of_a_removal(
 TABLES = ("clips", "vectors", "ledger", "texts", "keyframes", "short_memory", "facts", "pyramid")
 
 
+def keys_of(path: Path, table: str) -> list[bytes]:
+    with lmdb.open(str(path), max_dbs=32, map_size=1 << 30) as env:
+        db = env.open_db(table.encode(), create=False)
+        with env.begin(db=db) as txn:
+            return list(txn.cursor().iternext(keys=True, values=False))
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_whatever_is_damaged_an_erased_stream_is_gone(
     folder: Path, clock: ManualClock, seed: int
@@ -135,16 +189,20 @@ def test_whatever_is_damaged_an_erased_stream_is_gone(
     random = Random(seed)
     path, _ = made(folder, clock)
 
-    def flipped(key: bytes, value: bytes) -> tuple[bytes, bytes]:
-        parts = [bytearray(key), bytearray(value)]
-        part = parts[random.random() < 0.5]
-        part[random.randrange(len(part))] ^= 1 << random.randrange(8)
-        return bytes(parts[0]), bytes(parts[1])
+    for _ in range(random.randint(1, 4)):
+        table = random.choice(TABLES)
+        keys = keys_of(path, table)
 
-    tables = [random.choice(TABLES) for _ in range(random.randint(1, 4))]
-    for table in tables:
-        entries = 4 if table in ("facts", "pyramid") else 2 * CLIPS
-        change(path, table, random.randrange(min(entries, 2 * CLIPS) // 2), flipped)
+        def flipped(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+            parts = [bytearray(key), bytearray(value)]
+            part = parts[random.random() < 0.5]
+            part[random.randrange(len(part))] ^= 1 << random.randrange(8)
+            new_key = bytes(parts[0])
+            # Damage hides no other entry under the key that it makes.
+            hides = new_key != key and new_key in keys  # noqa: B023
+            return (key, flipped_value(key, value)[1]) if hides else (new_key, bytes(parts[1]))
+
+        change(path, table, random.randrange(len(keys) // 2), flipped)
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
         user = db.user("alice")
         user.stream("door").erase()

@@ -128,6 +128,17 @@ def test_a_damaged_record_or_vector_costs_one_clip(
         assert db.user_state("bob") == "serving"
 
 
+def test_a_vector_under_the_number_of_no_space_costs_one_clip(
+    folder: Path, clock: ManualClock
+) -> None:
+    path = made(folder, clock)
+    change(path, "vectors", 2, lambda key, value: (bytes([key[0] ^ 1]) + key[1:], value))
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert [found.seq for found in user.clips()] == [0, 1, 3, 4, 5]
+        assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
 @pytest.mark.parametrize("how", ALTERED)
 def test_a_damaged_ledger_row_costs_its_number(
     folder: Path, clock: ManualClock, config: EngineConfig, how: str
