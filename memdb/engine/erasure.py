@@ -10,6 +10,7 @@ that a full disk can be erased.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from memdb.engine.holds import held
 from memdb.engine.hydrate import clip_no_of
 from memdb.engine.memory import UserMemory
 from memdb.engine.users import Users
-from memdb.errors import DataLoss, NotFound, ResourceExhausted
+from memdb.errors import DataLoss, MemdbError, NotFound, ResourceExhausted
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
@@ -30,11 +31,17 @@ from memdb.store.system import system_errors
 from memdb.types.change import ErasureReport
 from memdb.types.operation import BeginErasure
 
+log = logging.getLogger("memdb.engine")
+
 
 def erase_user(
     user: str, users: Users, catalog: Catalog, directory: DataDirectory
 ) -> ErasureReport:
-    """Remove ``user``; raises `NotFound` (``USER_NOT_FOUND``)."""
+    """Remove ``user``; raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``).
+
+    Where the catalog cannot be made anew now (the disk is full), the name stays in its freed pages until
+    a sweep can.
+    """
     path = directory.user_path(user)
     with users.erasing(user):
         check_no_hold(user, users)
@@ -49,6 +56,10 @@ def erase_user(
             directory.remove(discarded)
             failpoints.hit("erase.after_remove")
             catalog.remove_users([user])
+            try:
+                catalog.finish()
+            except MemdbError:
+                log.exception("the name of an erased user stays in the catalog for now")
     return ErasureReport(user, *counts, size)
 
 

@@ -143,10 +143,7 @@ class Catalog:
         self._users.add(user)
 
     def remove_users(self, users: Collection[str]) -> None:
-        """Forget users' names to the last byte.
-
-        Raises what refuses a commit or a compaction; the latter is then made up for by `finish`.
-        """
+        """Forget users' names; their last bytes go with `finish`.  Raises what refuses a commit."""
 
         def change(txn: Transaction) -> tuple[bool, None]:
             for user in users:
@@ -160,7 +157,6 @@ class Catalog:
             self._env.write(change)
             self._users.difference_update(users)
             failpoints.hit("catalog.forgotten")
-        self.finish()
 
     def finish(self) -> None:
         """Make the environment anew if that is still to be done; raises as `compact`."""
