@@ -165,7 +165,9 @@ class EmbeddedDatabase:
         for user in self._catalog.users():
             try:
                 with self._users.use(user) as memory:
-                    report = report.plus(sweep_user(memory, self._retention_clock, history_s))
+                    found_ns = self._users.found_ns(user)
+                    swept = sweep_user(memory, self._retention_clock, found_ns, history_s)
+                    report = report.plus(swept)
             except NotFound:
                 continue  # erased meanwhile
             except MemdbError:
