@@ -170,7 +170,9 @@ class EmbeddedDatabase:
             try:
                 self._resume_erasure(user)
                 with self._users.use(user) as memory:
-                    report = report.plus(sweep_user(memory, self._retention_clock, history_s))
+                    found_ns = self._users.found_ns(user)
+                    swept = sweep_user(memory, self._retention_clock, found_ns, history_s)
+                    report = report.plus(swept)
             except NotFound:
                 continue  # erased meanwhile
             except MemdbError:

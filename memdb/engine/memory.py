@@ -197,10 +197,6 @@ class UserMemory:
         now_ns = self._clock.now_ns()
         return moments.resolve(self.environment, view, as_of, min_revision, now_ns=now_ns)
 
-    def commit_time_before(self, view: View, time_ns: int) -> int | None:
-        """When the newest commit before a time was made; None when there was none."""
-        return moments.commit_time_before(self.environment, view, time_ns)
-
     def revision_at(self, view: View, time_ns: int) -> int:
         """The newest commit at or before a time."""
         return moments.revision_at(self.environment, view, time_ns)

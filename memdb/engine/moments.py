@@ -113,15 +113,6 @@ def revision_at(environment: Environment, view: View, time_ns: int) -> int:
     return low
 
 
-def commit_time_before(environment: Environment, view: View, time_ns: int) -> int | None:
-    """When the newest commit before ``time_ns`` was made, None when there was none."""
-    revision = revision_at(environment, view, time_ns - 1)
-    if revision == 0:
-        return None
-    with environment.read() as txn:
-        return _commit_time(txn, revision)
-
-
 def _commit_time(txn: Transaction, revision: int) -> int:
     key = schema.revision_key(revision)
     stored = txn.get(Table.LOG, key)

@@ -44,17 +44,21 @@ class Plan:
 
 
 def sweep_user(
-    memory: UserMemory, retention_clock: RetentionClock, history_s: int | None
+    memory: UserMemory,
+    retention_clock: RetentionClock,
+    found_ns: int | None,
+    history_s: int | None,
 ) -> SweepReport:
     """Give up what the policies of one user say.
 
+    found_ns: as `RetentionClock.read` wants it.
     history_s: how long superseded versions of open clips are kept for `as_of`; None for ever.
     """
     view = memory.view
     report = SweepReport()
     if not view.state.retention and history_s is None:
         return report
-    reading = retention_clock.read(memory, view)
+    reading = retention_clock.read(view, found_ns)
     if reading is None:
         log.warning("the wall clock is behind", extra={"fields": {"user": view.state.user}})
     elif reading.lag_ns > DOWNTIME_MAX_NS:

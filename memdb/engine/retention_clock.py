@@ -10,10 +10,10 @@ and each sweep moves it toward the wall clock by no more than
 While the wall clock is behind the mark by more than `TOLERANCE_NS` one of the two is wrong, and
 nothing has an age.
 
-A user without a mark may have been written to by the wall clock that is wrong now, so its newest
-commit proves nothing.  What is taken for a start is the newest commit from before this process, or
-the process's own start for a younger user, and no clip is older than it is beside the newest one.
-The mark is written once both agree with the wall clock.
+A user without a mark may have been written to under the wall clock that is wrong now, so its newest
+commit proves nothing.  What is begun from is the newest commit that is not of this process, or for a
+user that this process made the process's own start; and no clip is older than it is beside the
+newest one.  The mark is written once both agree with the wall clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from memdb.clock import Clock
-from memdb.engine.memory import UserMemory
 from memdb.engine.view import View
 from memdb.index.columns import ALIVE
 
@@ -68,8 +67,11 @@ class RetentionClock:
         self._doubted: dict[str, int] = {}
         """User without a mark -> since when this process doubts the wall clock."""
 
-    def read(self, memory: UserMemory, view: View) -> Reading | None:
-        """The user's clock of retention now, None when the wall clock is behind it."""
+    def read(self, view: View, found_ns: int | None) -> Reading | None:
+        """The user's clock of retention now, None when the wall clock is behind it.
+
+        found_ns: when the newest commit was made that is not of this process, None without one.
+        """
         wall_ns, steady_ns = self._clock.now_ns(), self._clock.steady_ns()
         state = view.state
         if state.sweep_ns is not None:
@@ -85,8 +87,10 @@ class RetentionClock:
             known_ns = min(known_ns, newest_end_ns)
         if wall_ns < known_ns - TOLERANCE_NS:
             return None
-        before_ns = memory.commit_time_before(view, self._began_ns)
-        start_ns = self._began_ns if before_ns is None else before_ns
+        if found_ns is not None:
+            # A machine without a battery starts in 1970, until somebody tells it the time.
+            self._began_ns = max(self._began_ns, min(found_ns, wall_ns))
+        start_ns = self._began_ns if found_ns is None else found_ns
         clock_ns = aged_ns = min(wall_ns, start_ns + allowed_ns)
         if newest_end_ns is not None:
             aged_ns = min(clock_ns, newest_end_ns + allowed_ns)

@@ -93,6 +93,9 @@ class Users:
         self._idle = threading.Condition(self._lock)
         """Told when the last call on a user is done."""
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._found_ns: dict[str, int | None] = {}
+        """The time of a user's newest commit when this process first opened it, None of one that it
+        made."""
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
@@ -209,6 +212,12 @@ class Users:
         if memory.erasure_pending:
             return "erasure-pending"
         return "serving" if memory.view.quarantine.is_empty else "damaged"
+
+    def found_ns(self, user: str) -> int | None:
+        """When the newest commit of a user was made that is not of this process, None where there is
+        none; of a user that was opened.
+        """
+        return self._found_ns.get(user)
 
     def is_open(self, user: str) -> bool:
         """Whether `use` would give the user at once."""
@@ -338,6 +347,7 @@ class Users:
         if path.exists():
             memory = self._whole(path, user)
         elif create:
+            self._found_ns[user] = None
             memory = UserMemory.create(path, user, self._config, self._clock, self._directory.keys)
         else:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
@@ -365,6 +375,7 @@ class Users:
         """
         sweep(path)
         memory = self._open_bare(user)
+        self._found_ns.setdefault(user, memory.view.state.counters.time_ns or None)
         is_open = True
         try:
             record = removal.pending(memory)

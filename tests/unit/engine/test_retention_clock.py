@@ -167,6 +167,31 @@ def test_a_mark_that_is_ahead_gives_nothing_an_age_and_counts_go_on(
         assert db.sweep().clips == 14  # all but the one that ends now
 
 
+def test_a_machine_that_starts_in_1970_ages_once_it_knows_the_time(
+    folder: Path, clock: ManualClock
+) -> None:
+    with opened(folder, clock) as db:
+        filled(db, clock.now_ns())
+        db.user("alice").stream("door").set_retention(LIMIT)
+    for _ in range(30):
+        clock.advance(DAY_NS)
+        now_ns = clock.now_ns()
+        clock.jump(-now_ns)
+        with opened(folder, clock) as db:
+            assert db.sweep().clips == 0
+            clock.advance(SECOND_NS)
+            clock.jump(now_ns)
+            db.sweep()
+            bob = db.user("bob").stream("door", space="cam")
+            bob.write(clip(next_seq(db, "bob"), start_ns=now_ns - 1, end_ns=now_ns))
+            bob.set_retention(Retention(max_age_s=86_400))
+            clock.advance(2 * HOUR_NS)
+            db.sweep()
+    with opened(folder, clock) as db:
+        assert left(db) == 0
+        assert len(db.user("bob").clips()) <= 2
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("pass"), st.integers(0, 5 * DAY_NS)),
@@ -241,6 +266,6 @@ def test_nothing_goes_before_its_time_whatever_the_wall_clock_does(
         shutil.rmtree(folder)
 
 
-def next_seq(db: EmbeddedDatabase) -> int:
+def next_seq(db: EmbeddedDatabase, user: str = "alice") -> int:
     """One that was never written."""
-    return db.user("alice").stream("door").ledger().next_seq
+    return db.user(user).stream("door").ledger().next_seq
