@@ -142,7 +142,7 @@ def run(directory: Path, failpoint: str = "") -> int:
     ).returncode
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_erased_markers_are_in_no_file(directory: Path) -> None:
     assert len(in_files(directory)) == 3 * CLIPS * PARTS
     others = bytes_of(directory, "bob")
@@ -156,7 +156,7 @@ def test_erased_markers_are_in_no_file(directory: Path) -> None:
         assert db.user("alice").clips(stream="mixed", limit=1000)[-1].labels
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("point", POINTS)
 def test_an_erasure_that_was_killed_is_finished_at_the_next_open(
     directory: Path, point: str

@@ -122,8 +122,10 @@ def test_a_user_that_could_not_be_loaded_can_be_opened_again(
             raise Unavailable("no memory", reason="OPEN_FAILED")
 
         monkeypatch.setattr(memdb.store.environment.Environment, "release_pages", failing)
-        with pytest.raises(MemdbError):
+        with pytest.raises(MemdbError) as refused:
             db.user("u").put("k", 1)
+        # Whoever keeps the error keeps what was on the stack.
+        assert refused.value.reason == "OPEN_FAILED"
         assert db.user("u").put("k", 1) == 1
 
 
