@@ -4,11 +4,13 @@
 #   make setup   the virtual environment, from the lock     make proto   regenerate memdb/v1 from proto/
 #   make fmt     format, and fix what can be fixed          make lock    resolve requirements/lock.txt again
 #   make check   everything that needs no running           make bench   workloads and their ratios
-#   make test    the suite                                  make crash   kill -9 a server under load; power losses
+#   make test    the suite                                  make crash   kills, power losses, faults, at length
 #   make demo    the whole system on real video and speech  make release-proto   new baseline of the contract
 #
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
-#          ARGS="..." (for pytest, demo, lock)  CYCLES=n STATES=n (crash)  SEED=n (bench)
+#          ARGS="..." (for pytest, demo, lock)  SEED=n (bench)
+#          CYCLES=n STATES=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n CRASH_WORKERS=n (crash: see
+#          docs/testing.md; MEMDB_CRASH_SEED for the same again)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,8 +20,14 @@ SHELL := /bin/bash
 PYTHON ?=
 TORCH_ARGS ?=
 WORKERS ?= 0
-CYCLES ?= 100
+CYCLES ?= 2000
 STATES ?= 20000
+FAULTS ?= 1000
+KILLS ?= 20
+DAMAGES ?= 5000
+MARKERS ?= 20000
+SEQUENCES ?= 10000
+CRASH_WORKERS ?= 2
 SEED ?= 7
 ARGS ?=
 
@@ -80,8 +88,11 @@ bench: $(STAMP)
 	done
 
 crash: $(STAMP)
-	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_POWER_STATES=$(STATES) MEMDB_SYSCALL_FAULTS=1000 MEMDB_ERASE_MARKERS=20000 \
-	    $(BIN)/pytest tests/crash $(ARGS)
+	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_EMBEDDED_KILLS=50 MEMDB_BACKUP_KILLS=40 MEMDB_POWER_STATES=$(STATES) \
+	MEMDB_SYSCALL_FAULTS=$(FAULTS) MEMDB_FAILPOINT_KILLS=$(KILLS) MEMDB_DAMAGES=$(DAMAGES) \
+	MEMDB_ERASE_MARKERS=$(MARKERS) MEMDB_HYPOTHESIS_PROFILE=full MEMDB_SEQUENCES=$(SEQUENCES) \
+	    $(BIN)/pytest tests/crash tests/property/test_engine_machine.py tests/property/test_server_machine.py \
+	    -n $(CRASH_WORKERS) --dist loadfile -o faulthandler_timeout=0 $(ARGS)
 
 lock:
 	@scripts/lock.sh $(ARGS)

@@ -1,6 +1,7 @@
-"""Seed, number of cycles, and the figures of the run at its end.
+"""Seed, number of cycles, and the figures of the run at its end, also where several processes share it.
 
-``MEMDB_CRASH_CYCLES``: kills of the real server (default 12; `make crash`: 100).
+``MEMDB_CRASH_CYCLES``: kills of the real server (default 12; `make crash`: 2,000).
+``MEMDB_EMBEDDED_KILLS``: kills of embedded programs in each mode (default 6; `make crash`: 50).
 ``MEMDB_CRASH_SEED``: which moments; a new one each time.
 A failing test keeps its directory and says how to go there again.
 """
@@ -12,13 +13,31 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 CYCLES = int(os.environ.get("MEMDB_CRASH_CYCLES", "12"))
+EMBEDDED_KILLS = int(os.environ.get("MEMDB_EMBEDDED_KILLS", "6"))
 SEED = int(os.environ.get("MEMDB_CRASH_SEED") or random.SystemRandom().randrange(2**31))
+os.environ["MEMDB_CRASH_SEED"] = str(SEED)
+"""For the processes of pytest-xdist, which are started after this."""
+
+SIZES = (
+    *("CRASH_CYCLES", "EMBEDDED_KILLS", "BACKUP_KILLS", "POWER_STATES", "SYSCALL_FAULTS"),
+    *("FAILPOINT_KILLS", "DAMAGES", "ERASE_MARKERS"),
+)
 
 _figures: list[str] = []
+
+
+def _sizes() -> str:
+    """How large this run is, as variables of the environment."""
+    return "".join(
+        f"{name}={value} "
+        for name, value in sorted(os.environ.items())
+        if name.startswith("MEMDB_") and name.removeprefix("MEMDB_") in SIZES
+    )
 
 
 def figures() -> list[str]:
@@ -39,7 +58,7 @@ def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     call = getattr(request.node, "crash_call", None)
     if call is not None and call.failed:
         _figures.append(
-            f"kept {tmp_path}; again: MEMDB_CRASH_SEED={SEED} MEMDB_CRASH_CYCLES={CYCLES} "
+            f"kept {tmp_path}; again: MEMDB_CRASH_SEED={SEED} {_sizes()}"
             f"python -m pytest '{request.node.nodeid}'"
         )
     else:
@@ -53,6 +72,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if made.when == "call":
         item.crash_call = made  # type: ignore[attr-defined]
     return made  # type: ignore[return-value]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the figures to the process that started this one, if one did."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["crash_figures"] = _figures
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the figures of a process that has ended."""
+    _figures.extend(getattr(node, "workeroutput", {}).get("crash_figures", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -101,20 +101,36 @@ class Server(Child):
             raise
 
 
-class ServerNursery(Child):
-    """`tests.crash.server_nursery`."""
+class Nursery(Child):
+    """A process that forks children."""
 
     stdin = subprocess.PIPE
+
+    def say(self, **line: object) -> None:
+        """Ask for a child."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(line).encode() + b"\n")
+        self.process.stdin.flush()
+
+
+class Sweeper(Nursery):
+    """`tests.crash.sweep_child`."""
+
+    def __init__(self) -> None:
+        super().__init__([sys.executable, "-m", "tests.crash.sweep_child"])
+
+    def run(self, program: str, where: Path, seed: int, failpoints: str) -> int:
+        """Run a program; its exit status."""
+        self.say(program=program, where=str(where), seed=seed, failpoints=failpoints)
+        return int(self.line()["ended"])
+
+
+class ServerNursery(Nursery):
+    """`tests.crash.server_nursery`."""
 
     def __init__(self, log: Path) -> None:
         super().__init__([sys.executable, "-m", "tests.crash.server_nursery"])
         self.log = log
-
-    def say(self, **line: object) -> None:
-        """Ask for a server."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(line).encode() + b"\n")
-        self.process.stdin.flush()
 
 
 class ForkedServer:

@@ -13,7 +13,7 @@ import memdb
 from memdb import Ack
 from memdb.config import DURABILITIES
 from tests.crash.checks import Tally, check_user, resend
-from tests.crash.conftest import CYCLES, SEED, figures
+from tests.crash.conftest import EMBEDDED_KILLS, SEED, figures
 from tests.crash.load import DIM, SPACE, Record, clip_of, versions_of
 from tests.crash.processes import Embedded
 
@@ -80,7 +80,7 @@ def test_random_kills(directory: Path, report: Callable[[str], None], mode: str)
     )
     moments = random.Random(SEED)
     tally, record = Tally(), Record("alice")
-    for _ in range(max(6, CYCLES // 4)):
+    for _ in range(EMBEDDED_KILLS):
         before = set(record.acks)
         with Embedded(directory / "data", record.user, **options) as child:
             child.line()

@@ -235,6 +235,7 @@ def check_erased(directory: Path, before: tuple[str, str, str]) -> None:
     assert state_of(directory) == before
 
 
+@pytest.mark.timeout(1800)
 def test_erased_markers_are_in_no_file(
     directory: Path, before: tuple[str, str, str], report: Callable[[str], None]
 ) -> None:
@@ -248,6 +249,7 @@ def test_the_erasures_pass_no_failpoint_that_is_not_killed_at(passed: dict[str, 
     assert set(passed) == set(POINTS)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("point", POINTS)
 def test_an_erasure_that_was_killed_is_finished(
     original: Path,

@@ -122,7 +122,7 @@ def drawn() -> list[Fault]:
     ]
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(7200)
 def test_a_call_that_fails_costs_nothing_that_was_acknowledged(
     scratch: Path, directory: Path, report: Callable[[str], None]
 ) -> None:

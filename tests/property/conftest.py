@@ -1,7 +1,7 @@
 """Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast, slow or full) and a directory in memory.
 
-``MEMDB_SEQUENCES``: sequences of the engine's state machine in the profile full (default 10,000), of 50
-steps each; the encrypted one and the one over gRPC take a quarter of that each.
+``MEMDB_SEQUENCES``: sequences of the engine's state machines in the profile full (default 10,000), of 50 steps
+each: seven tenths in this process, one encrypted, two over gRPC.
 """
 
 from __future__ import annotations
@@ -23,16 +23,22 @@ COMMON = settings(
 )
 settings.register_profile("fast", COMMON, max_examples=60, stateful_step_count=30)
 settings.register_profile("slow", COMMON, max_examples=2000, stateful_step_count=60)
-settings.register_profile(
-    "full",
-    COMMON,
-    max_examples=int(os.environ.get("MEMDB_SEQUENCES", "10000")),
-    stateful_step_count=50,
-)
+SEQUENCES = int(os.environ.get("MEMDB_SEQUENCES", "10000"))
+settings.register_profile("full", COMMON, max_examples=SEQUENCES, stateful_step_count=50)
 PROFILE = os.environ.get("MEMDB_HYPOTHESIS_PROFILE", "fast")
 settings.load_profile(PROFILE)
 
+MACHINE_TIMEOUT_S = 4 * 3600 if PROFILE == "full" else 300
 MEMORY = Path("/dev/shm")
+
+
+def machine_settings(tenths: int) -> settings:
+    """For a state machine that lives through so many tenths of the sequences of the profile."""
+    current = settings()
+    return settings(
+        max_examples=max(10, current.max_examples * tenths // 10),
+        stateful_step_count=current.stateful_step_count,
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:

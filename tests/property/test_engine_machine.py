@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -31,7 +30,7 @@ from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.grounding import POLICIES
-from tests.property.conftest import memory_folder
+from tests.property.conftest import MACHINE_TIMEOUT_S, machine_settings, memory_folder
 from tests.property.model import (
     CLOSE,
     DAY_NS,
@@ -59,7 +58,7 @@ from tests.property.strategies import (
     vectors,
 )
 
-pytestmark = pytest.mark.property
+pytestmark = [pytest.mark.property, pytest.mark.timeout(MACHINE_TIMEOUT_S)]
 
 CONFIG = EngineConfig(open_users_max=1, map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 """A map that must grow and an LRU that must evict."""
@@ -892,6 +891,7 @@ def selected(
 
 
 TestEngineMachine = EngineMachine.TestCase
+TestEngineMachine.settings = machine_settings(7)
 
 
 class EncryptedMachine(EngineMachine):
@@ -901,9 +901,7 @@ class EncryptedMachine(EngineMachine):
 
 
 TestEncryptedMachine = EncryptedMachine.TestCase
-TestEncryptedMachine.settings = settings(
-    max_examples=max(10, settings().max_examples // 4), stateful_step_count=30
-)
+TestEncryptedMachine.settings = machine_settings(1)
 
 
 def test_the_oracle_imports_nothing_of_what_it_judges() -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -21,12 +20,12 @@ from memdb import Ack, Clip, MemdbError, Unavailable
 from memdb_client import connect
 from tests.crash.file_clock import FileClock
 from tests.crash.processes import ForkedServer, ServerNursery
-from tests.property.conftest import PROFILE
+from tests.property.conftest import MACHINE_TIMEOUT_S, machine_settings
 from tests.property.model import Content, Refused, Stored
 from tests.property.strategies import EPOCH_NS, SPACES, STREAMS, contents
 from tests.property.test_engine_machine import CONFIG, EngineMachine, streams, users
 
-pytestmark = pytest.mark.property
+pytestmark = [pytest.mark.property, pytest.mark.timeout(MACHINE_TIMEOUT_S)]
 
 ENVIRONMENT = {
     f"MEMDB_ENGINE__{name.upper()}": str(getattr(CONFIG, name))
@@ -158,7 +157,4 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 TestServerMachine = ServerMachine.TestCase
-TestServerMachine.settings = settings(
-    max_examples=max(10, settings().max_examples // 4),
-    stateful_step_count=50 if PROFILE == "full" else 25,
-)
+TestServerMachine.settings = machine_settings(2)

@@ -16,7 +16,7 @@ def test_glibc_takes_every_setting() -> None:
 
 
 def test_open_users_are_bounded_by_open_files(tmp_path: Path) -> None:
-    """With room for 256 files, 200 users are written and read all the same."""
+    """With room for 256 files, 600 users are written and read all the same."""
     code = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
@@ -26,9 +26,9 @@ from memdb.server.process import raise_file_limit
 assert raise_file_limit() == 256 and _room() == 40
 with memdb.open({str(tmp_path / "data")!r}) as db:
     db.create_space("s", dim=4)
-    for n in range(200):
+    for n in range(600):
         clip = memdb.Clip(seq=0, start_ns=n, end_ns=n + 1, global_memory=np.ones(4, "f4"))
         db.user(f"u{{n}}").stream("c", space="s").write(clip)
-    assert all(len(db.user(f"u{{n}}").clips()) == 1 for n in range(200))
+    assert all(len(db.user(f"u{{n}}").clips()) == 1 for n in range(600))
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 import memdb.store.appearing
@@ -34,11 +35,11 @@ def once(real: Callable[..., Any], number: int, wanted: Callable[..., bool]) -> 
     """A call that fails the first time that it is ``wanted``."""
     left = [1]
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any, **options: Any) -> Any:
         if left[0] and wanted(*arguments):
             left[0] = 0
             raise OSError(number, os.strerror(number))
-        return real(*arguments)
+        return real(*arguments, **options)
 
     return call
 
@@ -64,6 +65,62 @@ def test_what_is_free_may_be_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with opened(tmp_path / "db") as db:
         monkeypatch.setattr(os, "statvfs", once(os.statvfs, errno.EIO, lambda path: True))
         assert db.user("u").put("k", 1) == 1
+
+
+def test_after_a_failed_write_more_are_refused_even_if_what_is_free_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        user.put("k", 1)
+
+        def failing(*_: object) -> None:
+            monkeypatch.undo()
+            monkeypatch.setattr(os, "statvfs", once(os.statvfs, errno.EIO, lambda path: True))
+            raise lmdb.DiskError("mdb_txn_commit: Input/output error")
+
+        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        for _ in range(2):
+            with pytest.raises(Unavailable) as refused:
+                user.put("k", 2)
+            assert refused.value.reason == "READ_ONLY"
+        assert user.get("k") == 1
+
+
+def test_a_map_that_cannot_be_made_anew_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        user.put("k", 1)
+        with user.memory() as memory:
+            environment = memory.environment
+        real = environment._env
+
+        class Failing:
+            """LMDB's environment, once it could not map its file."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+            def set_mapsize(self, size: int) -> None:
+                raise lmdb.MemoryError("mdb_env_set_mapsize: Cannot allocate memory")
+
+        environment._env = Failing()
+        environment.release_pages()
+        assert user.get("k") == 1
+        # Nor can it be opened: then it is when the user is used next.
+        real = environment._env
+        environment._env = Failing()
+        with monkeypatch.context() as patched:
+            patched.setattr(lmdb, "open", once(lmdb.open, errno.ENOMEM, lambda *_: True))
+            with pytest.raises(Unavailable):
+                environment.release_pages()
+        assert environment.is_lost
+        with pytest.raises(Unavailable), environment.read():
+            pass
+        assert user.get("k") == 1
+        assert user.put("k", 2) == 2
 
 
 def test_an_archive_whose_name_cannot_be_synced_is_not_in_the_way(
@@ -122,8 +179,10 @@ def test_a_user_that_could_not_be_loaded_can_be_opened_again(
             raise Unavailable("no memory", reason="OPEN_FAILED")
 
         monkeypatch.setattr(memdb.store.environment.Environment, "release_pages", failing)
-        with pytest.raises(MemdbError):
+        with pytest.raises(MemdbError) as refused:
             db.user("u").put("k", 1)
+        # Whoever keeps the error keeps what was on the stack.
+        assert refused.value.reason == "OPEN_FAILED"
         assert db.user("u").put("k", 1) == 1
 
 

@@ -1,0 +1,80 @@
+"""Programs that together pass every failpoint, forked from a process that has their modules.
+
+Reads JSON lines on standard input, ``{"program": ..., "where": DIRECTORY, "seed": n, "failpoints": ...}``;
+prints ``{"ended": status}`` for each.  Programs:
+
+``work``    `tests.crash.power.workload` on ``where/data``, its marks in ``where/mark``
+``carry``   backs ``where/data`` up, in full and then what came since, restores that, and replaces the master
+            key of ``where/secret``; marks as above
+
+A program that lives to its end leaves how often it passed each failpoint in ``where/hits.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from memdb import failpoints
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.restore import restore
+from memdb.store import cipher, keyring  # noqa: F401 - loaded before the fork
+from memdb.store.rotation import rotate_master_key
+from tests.crash.power.workload import CONFIG, mark, work
+
+OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
+NEVER = 1 << 60
+
+
+def carry(where: Path, mark_fd: int) -> None:
+    """Back up, restore, rotate."""
+    with EmbeddedDatabase(where / "data", config=CONFIG, embed_texts=False) as db:
+        user = db.user(db.users()[0])
+        db.backup(where / "full")
+        mark(mark_fd, {"next": {f"value {user.id} k0": '"carried"'}})
+        user.put("k0", "carried")
+        mark(mark_fd, {"done": True, "markers": [], "resend": None})
+        db.backup(where / "since", parent=where / "full")
+    restore(where / "since", where / "copy")
+    rotate_master_key(where / "secret", OLD_KEY, NEW_KEY)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _born(asked)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"ended": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+def _born(asked: dict[str, str]) -> None:
+    """The whole of a child."""
+    status = 1
+    try:
+        # Also for the processes that it starts.
+        os.environ["MEMDB_FAILPOINTS"] = asked["failpoints"]
+        failpoints.arm(asked["failpoints"])
+        where = Path(asked["where"])
+        fd = os.open(where / "mark", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        if asked["program"] == "work":
+            work(str(where / "data"), fd, int(asked["seed"]))
+        else:
+            carry(where, fd)
+        hits = {name: point.hits for name, point in failpoints._armed.items()}
+        (where / "hits.json").write_text(json.dumps(hits))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
