@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,6 +253,7 @@ def _tensors(file: Path) -> tuple[Array, ...]:
 
     if not file.is_file():
         raise NotFound("no such file", reason="FILE_NOT_FOUND", field="files", value=str(file))
+    _check_stored(file)
     try:
         held: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -261,6 +263,7 @@ def _tensors(file: Path) -> tuple[Array, ...]:
     if not tensors:
         raise _bad(file, "it is empty")
     arrays: list[Array] = []
+    left = file.stat().st_size
     for tensor in tensors:
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
             raise _bad(file, f"it holds a {type(tensor).__name__}, not a float tensor")
@@ -270,11 +273,28 @@ def _tensors(file: Path) -> tuple[Array, ...]:
             tensor = tensor[0]  # a batch of one
         if tensor.ndim != 2 or 0 in tensor.shape:
             raise _bad(file, f"it holds a tensor of shape {tuple(tensor.shape)}")
+        # A few bytes may be said to be a matrix of any size, all of whose rows they are.
+        left -= tensor.numel() * tensor.element_size()
+        if left < 0:
+            raise _bad(file, "its tensors say that they are larger than the file")
         plain = tensor.detach()
         if plain.dtype not in (torch.float16, torch.float32):
             plain = plain.float()
         arrays.append(plain.contiguous().numpy())
     return tuple(arrays)
+
+
+def _check_stored(file: Path) -> None:
+    """Refuse a compressed file, which may be a thousand times as large in memory; torch writes none."""
+    try:
+        if not zipfile.is_zipfile(file):
+            return
+        with zipfile.ZipFile(file) as archive:
+            parts = archive.infolist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _bad(file, "cannot be read as plain tensors") from error
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise _bad(file, "it is compressed")
 
 
 def _bad(file: Path, what: str) -> Exception:

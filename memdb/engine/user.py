@@ -69,6 +69,7 @@ from memdb.types.tensor import Codec, EncodedTensor
 from memdb.types.times import Time, optional_ns
 
 _WATCH_PAGE = 256
+_WATCH_PAGE_BYTES = 16 * 1024 * 1024
 _WATCH_WAIT_S = 0.5
 
 
@@ -535,7 +536,7 @@ class EmbeddedUser:
         revision = check_int(from_revision, "from_revision", 0, REVISION_MAX)
         check_flag(follow, "follow")
         while True:
-            page = self.changes(revision)
+            page = self.changes(revision, page_bytes=_WATCH_PAGE_BYTES)
             yield from page
             if page:
                 revision = page[-1].revision

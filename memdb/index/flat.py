@@ -17,6 +17,7 @@ could not be searched while it grows.  They release the GIL.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import faiss
@@ -33,6 +34,7 @@ _CANDIDATES_MORE: Final = 8
 _CANDIDATES_MAX: Final = 4096
 """Beyond, the scan's heap costs more than scoring all."""
 _UNIT_ROUNDOFF: Final = 2.0**-24
+_SMALLEST_NORMAL: Final = 2.0**-126
 
 _quantizers: dict[int, Any] = {}
 
@@ -139,7 +141,9 @@ def _bound(matrix: Matrix, query: Array) -> float:
     """How far a score of a head may be from that of its row."""
     length = float(np.linalg.norm(query.astype(np.float64)))
     rounding = 2 * matrix.width * _UNIT_ROUNDOFF * matrix.norm_max
-    tiny = matrix.width * float(np.finfo(np.float32).smallest_subnormal)  # products that vanish
+    # What vanishes: kernels may take any number below the smallest normal one, be it of the query, of
+    # the row or a product, for none.
+    tiny = _SMALLEST_NORMAL * (matrix.width + math.sqrt(matrix.width) * (length + matrix.norm_max))
     bound = length * (matrix.residual_max + rounding) + 2 * tiny
     # Where a sum may overflow, scores of heads say nothing.
     return bound if length * matrix.norm_max < float(np.finfo(np.float32).max) / 4 else np.inf

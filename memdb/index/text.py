@@ -126,18 +126,14 @@ class TextView:
         total = int(np.count_nonzero(alive))
         if total == 0:
             return scores
-        postings, lengths = self.words.known(self.documents)
+        _, lengths = self.words.known(self.documents)
         mean = float(lengths[alive].mean()) or 1.0
         for word in dict.fromkeys(words(question)):
-            posted = postings.get(word)
-            if not posted:
+            posted, counts = self.words.posted(word, self.documents)
+            living = alive[posted]
+            documents, occurrences = posted[living], counts[living].astype(np.float64)
+            if len(documents) == 0:
                 continue
-            pairs = np.array(posted, np.int64)
-            pairs = pairs[pairs[:, 0] < self.documents]
-            pairs = pairs[alive[pairs[:, 0]]]
-            if len(pairs) == 0:
-                continue
-            documents, occurrences = pairs[:, 0], pairs[:, 1].astype(np.float64)
             idf = math.log(1.0 + (total - len(documents) + 0.5) / (len(documents) + 0.5))
             saturation = _K1 * (1.0 - _B + _B * lengths[documents] / mean)
             scores[documents] += idf * occurrences * (_K1 + 1.0) / (occurrences + saturation)
@@ -224,6 +220,9 @@ class TextIndex:
         rows = np.flatnonzero((columns["kind"] == kind) & np.isin(columns["no"], nos))
         taken = self._columns.take_versions("no", rows, versions)
         self._gone.update(taken.tolist())
+        # A camera that never stops leaves such versions for ever.
+        if len(self._gone) > max(GONE_MAX, self._columns.rows // 2):
+            self._purge()
 
     def _purge(self) -> None:
         """Make everything anew without the documents that are gone; views keep the old."""

@@ -3,12 +3,16 @@
 Splitting texts costs more than all the rest of indexing them, and most commits, and most opened
 users, are never asked for words.  So texts wait as they came, and whoever asks first counts all that
 wait; postings only grow, and a reader looks at no document beyond those of its view.
+
+Postings are plain numbers one after the other: a frequent word is in most documents, and to make an
+array of as many Python objects would stop every other thread for as long as that takes.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Final
@@ -18,8 +22,8 @@ import numpy as np
 from memdb.index.columns import Columns
 from memdb.types.arrays import Array
 
-Postings = dict[str, list[tuple[int, int]]]
-"""word -> (document, occurrences), documents ascending."""
+Postings = dict[str, "array[int]"]
+"""word -> document, occurrences, document, occurrences, ...; documents ascending."""
 
 _WORD: Final = re.compile(r"[^\W_]+")  # \w is `str.isalnum` and the underscore
 
@@ -36,7 +40,7 @@ class Words:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[str] = deque()
-        self._postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._postings: defaultdict[str, array[int]] = defaultdict(_numbers)
         self._lengths = Columns(length=np.uint32)
 
     def add(self, texts: Iterable[str]) -> None:
@@ -57,14 +61,27 @@ class Words:
                 self._lengths.append(length=np.array(lengths, np.uint32))
             return self._postings, self._lengths.views()["length"][:documents]
 
+    def posted(self, word: str, documents: int) -> tuple[Array, Array]:
+        """The documents, of the first ``documents``, that have a word, ascending, and how often; of
+        what `known` has counted.
+        """
+        with self._lock:  # an array cannot grow while somebody looks at it
+            numbers = self._postings.get(word)
+            pairs = _pairs(numbers) if numbers else np.empty((0, 2), np.int64)
+        count = int(np.searchsorted(pairs[:, 0], documents))
+        return pairs[:count, 0], pairs[:count, 1]
+
     def without(self, there: Array, places: Array) -> Words:
         """The words of the documents that are ``there``, (n,) bool, numbered anew by ``places``."""
         postings, lengths = self.known(len(there))
         kept = Words()
-        for word, posted in postings.items():
-            pairs = [(int(places[row]), occurrences) for row, occurrences in posted if there[row]]
-            if pairs:
-                kept._postings[word] = pairs
+        with self._lock:
+            for word, numbers in postings.items():
+                pairs = _pairs(numbers)
+                pairs = pairs[there[pairs[:, 0]]]
+                if len(pairs):
+                    pairs[:, 0] = places[pairs[:, 0]]
+                    kept._postings[word] = array("q", pairs.tobytes())
         kept._lengths.append(length=lengths[there])
         return kept
 
@@ -75,5 +92,14 @@ class Words:
             counted[word] = counted.get(word, 0) + 1
         postings = self._postings
         for word, occurrences in counted.items():
-            postings[word].append((document, occurrences))
+            postings[word].extend((document, occurrences))
         return len(found)
+
+
+def _numbers() -> array[int]:
+    return array("q")
+
+
+def _pairs(numbers: array[int]) -> Array:
+    """(n, 2) int64, a copy."""
+    return np.array(numbers, np.int64).reshape(-1, 2)

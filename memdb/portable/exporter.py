@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,10 +12,11 @@ from typing import Any, Final, Self
 
 import pyarrow as pa
 from pyarrow import parquet
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 import memdb
-from memdb.errors import AlreadyExists, FailedPrecondition, NotFound
+from memdb.errors import AlreadyExists, DataLoss, NotFound
 from memdb.portable.layout import (
     BATCH,
     CLIP_SCHEMA,
@@ -28,6 +28,7 @@ from memdb.portable.layout import (
     ExportReport,
     describe,
 )
+from memdb.store.appearing import check_free, making
 from memdb.store.files import sync_directory, sync_file
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
@@ -37,13 +38,17 @@ from memdb.types.json_value import value_to_json
 
 _TENSOR_FILE_BYTES: Final = 256 << 20
 """A tensor file is closed above it; so much is held in memory."""
+_UNFINISHED: Final = ".memdb-export-"
+_SYSTEM_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 
 
 def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> ExportReport:
     """Write ``user`` into the new directory ``path``.
 
+    A clip that cannot be read whole is left out, and counted.
+
     Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), `FailedPrecondition`
-    (``NO_DIRECTORY``).
+    (``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``).
     """
     target = Path(path)
     handle = db.user(user)
@@ -55,36 +60,43 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
             field="path",
             value=str(target),
         )
-    folder: Path | None = None
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".memdb-export-", dir=target.parent))
+    with making(target, _UNFINISHED) as (folder, _):
         report = _written(db, handle, revision, folder)
         for file in folder.iterdir():
             sync_file(file)
         sync_directory(folder)
-        folder.rename(target)
+        try:
+            folder.rename(target)
+        except OSError:
+            check_free(target)  # something came to lie there meanwhile
+            raise
         sync_directory(target.parent)
-    except OSError as error:
-        raise FailedPrecondition(
-            f"cannot be written: {error.strerror}",
-            reason="NO_DIRECTORY",
-            field="path",
-            value=str(target),
-        ) from error
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
     return ExportReport(str(target), user, revision, *report)
 
 
-def _written(db: Database, user: User, revision: int, folder: Path) -> tuple[int, int, int, int]:
+def _written(
+    db: Database, user: User, revision: int, folder: Path
+) -> tuple[int, int, int, int, int]:
     streams = [stream for stream in user.streams() if stream.revision <= revision]
+    left_out: list[str] = []
     with _Tensors(folder) as tensors:
         clips = _write(
             folder / CLIPS,
             CLIP_SCHEMA,
-            (row for stream in streams for row in _clips(user, stream.name, revision, tensors)),
+            (
+                row
+                for stream in streams
+                for row in _clips(user, stream.name, revision, tensors, left_out)
+            ),
         )
+    # Listings leave them out too, and gaps tell.
+    damaged = sum(
+        gap.last_seq - gap.first_seq + 1
+        for stream in streams
+        for gap in user.stream(stream.name).gaps(as_of=revision)
+        if gap.reason == "damaged"
+    )
+    damaged = max(damaged, len(left_out))
     rows = _Changes(user, revision)
     with ExitStack() as stack:
         facts = _Rows(stack, folder / FACTS, FACT_SCHEMA)
@@ -107,10 +119,11 @@ def _written(db: Database, user: User, revision: int, folder: Path) -> tuple[int
                 if s.name in used
             ],
             "streams": [{"name": s.name, "space": s.space} for s in streams],
+            "damaged": damaged,
         },
     )
     size = sum(file.stat().st_size for file in folder.iterdir())
-    return clips, facts.count, values.count, size
+    return clips, facts.count, values.count, size, damaged
 
 
 class _Rows:
@@ -167,7 +180,14 @@ class _Tensors:
             self._close_file()
 
     def _close_file(self) -> None:
-        save_file(self._held, self._folder / self.name)
+        try:
+            save_file(self._held, self._folder / self.name)
+        except SafetensorError as error:
+            # Of the library's own errors writing has but one: what the system said, as text.
+            number = _SYSTEM_ERROR.search(str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
         self._files += 1
         self._held, self._size = {}, 0
 
@@ -179,15 +199,23 @@ class _Tensors:
             self._close_file()
 
 
-def _clips(user: User, stream: str, revision: int, tensors: _Tensors) -> Iterator[dict[str, Any]]:
+def _clips(
+    user: User, stream: str, revision: int, tensors: _Tensors, left_out: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Rows of a stream's clips; ids of those that are damaged go into ``left_out``."""
     after: str | None = None
     while page := user.clips(stream=stream, as_of=revision, limit=BATCH, after=after):
         for clip in page:
             try:
                 (short,) = user.short_memory([clip.id], as_of=revision)
             except NotFound as error:
+                if error.reason == "CLIP_NOT_FOUND":
+                    continue  # removed since the page was read
                 if error.reason != "NO_SHORT_MEMORY":
                     raise
+            except DataLoss:
+                left_out.append(clip.id)
+                continue
             else:
                 tensors.add(f"{clip.id}.short_memory", short)
                 yield _clip_row(clip, tensors, has_short=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
+from memdb.types.space import Space
 
 _T = TypeVar("_T")
 _Version = tuple[Any, ...]
@@ -51,39 +53,50 @@ def import_user(
     is damaged.
     """
     folder = Path(path)
-    document = described(folder)
+    return _imported(db, folder, described(folder), user)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Within, only a file of the export is read: whatever it makes the libraries raise is `DataLoss`
+    (``BAD_EXPORT``) naming it.
+    """
     try:
-        return _imported(db, folder, document, user)
+        yield
     except READ_ERRORS as error:
-        raise DataLoss(
-            "the export's files do not agree", reason="BAD_EXPORT", field=folder.name
-        ) from error
+        raise DataLoss("it is not as the format says", reason="BAD_EXPORT", field=name) from error
 
 
 def _imported(
     db: Database, folder: Path, document: dict[str, Any], name: str | None
 ) -> ImportReport:
-    user = db.user(document["user"] if name is None else name)
-    for space in document["spaces"]:
-        db.create_space(
-            space["name"], dim=space["dim"], metric=space["metric"], model=space["model"]
-        )
-    spaces = {stream["name"]: stream["space"] for stream in document["streams"]}
-    for stream, space in spaces.items():
-        user.stream(stream, space=space).create()
-    if document["text_space"] is not None:
-        user.configure(text_space=document["text_space"])
-    facts = list(_rows(folder / FACTS))
-    cited = {clip for row in facts for clip in row["evidence"]}
+    # What is wrong with these is found before the first write.
+    with _reading(DESCRIPTION):
+        user = db.user(document["user"] if name is None else name)
+        made = [Space(s["name"], s["dim"], s["metric"], s["model"]) for s in document["spaces"]]
+        spaces = {stream["name"]: stream["space"] for stream in document["streams"]}
+        text_space = document["text_space"]
+    with _reading(FACTS):
+        facts = list(_rows(folder / FACTS))
+        cited = {clip for row in facts for clip in row["evidence"]}
+    with _reading(VALUES):
+        values = [
+            (row["key"], value_to_json(json.loads(row["json"]))) for row in _rows(folder / VALUES)
+        ]
+    for space in made:
+        db.create_space(space.name, dim=space.dim, metric=space.metric, model=space.model)
+    for stream, space_name in spaces.items():
+        user.stream(stream, space=space_name).create()
+    if text_space is not None:
+        user.configure(text_space=text_space)
     ids: dict[str, str] = {}
     written = present = 0
-    for row, ack in _write_clips(user, folder, spaces):
+    for row, ack in _write_clips(user, _clips(folder, spaces, document["files"])):
         written, present = written + (not ack.duplicate), present + ack.duplicate
         if row["id"] in cited:
             ids[row["id"]] = ack.clip_id
     known_facts, known_values = _known(user)
     facts_written = _write_facts(user, facts, ids, known_facts)
-    values = list(_rows(folder / VALUES))
     values_written = _write_values(user, values, known_values)
     return ImportReport(
         user=user.id,
@@ -106,19 +119,33 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 # -- clips
 
 
+def _clips(
+    folder: Path, spaces: Collection[str], files: Collection[str]
+) -> Iterator[tuple[dict[str, Any], Clip]]:
+    """Each clip's row, and the clip."""
+    tensors = _Tensors(folder, files)
+    rows = _rows(folder / CLIPS)
+    while True:
+        with _reading(CLIPS):
+            row = next(rows, None)
+            if row is None:
+                return
+            if row["stream"] not in spaces:
+                raise _unknown("stream", row["stream"])
+            clip = _clip(row, tensors)
+        yield row, clip
+
+
 def _write_clips(
-    user: User, folder: Path, spaces: dict[str, str]
+    user: User, clips: Iterator[tuple[dict[str, Any], Clip]]
 ) -> Iterator[tuple[dict[str, Any], Ack]]:
     """Each clip's row and acknowledgement."""
     batch: list[tuple[dict[str, Any], Clip]] = []
-    tensors = _Tensors(folder)
-    for row in _rows(folder / CLIPS):
+    for row, clip in clips:
         if batch and (len(batch) >= BATCH or batch[0][0]["stream"] != row["stream"]):
             yield from _write_batch(user, batch)
             batch = []
-        if row["stream"] not in spaces:
-            raise _unknown("stream", row["stream"])
-        batch.append((row, _clip(row, tensors)))
+        batch.append((row, clip))
     if batch:
         yield from _write_batch(user, batch)
 
@@ -135,15 +162,17 @@ def _write_batch(
 class _Tensors:
     """The tensor files, the last one opened kept open: clips come in their order."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Collection[str]) -> None:
         self._folder = folder
-        self._name = ""
+        self._files = files
+        self._name: str | None = None
         self._opened: Any = None
 
     def get(self, file: str, name: str) -> Array:
         """A tensor of a file."""
         if file != self._name:
-            if Path(file).name != file:
+            if file not in self._files:
+                # Nobody compared its checksum.
                 raise _unknown("tensors", file)
             self._opened = safe_open(self._folder / file, framework="numpy")
             self._name = file
@@ -277,10 +306,12 @@ def _write_fact(user: User, fact_id: str | None, version: _Version) -> str:
     return fact.id
 
 
-def _write_values(user: User, rows: Sequence[dict[str, Any]], known: dict[str, list[str]]) -> int:
+def _write_values(
+    user: User, values: Sequence[tuple[str, str]], known: dict[str, list[str]]
+) -> int:
     wanted: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        wanted[row["key"]].append(row["json"])
+    for key, text in values:
+        wanted[key].append(text)
     written = 0
     for key, versions in wanted.items():
         for text in versions[_present(versions, known.get(key, ())) :]:

@@ -33,7 +33,15 @@ BATCH: Final = 64
 _DESCRIPTION_BYTES_MAX: Final = 64 << 20
 _FILE_NAME: Final = re.compile(r"\A[a-z][a-z0-9-]{0,63}\.(?:parquet|safetensors)\Z")
 
-READ_ERRORS: Final = (pa.ArrowException, SafetensorError, KeyError, TypeError)
+READ_ERRORS: Final = (
+    pa.ArrowException,
+    SafetensorError,
+    KeyError,
+    TypeError,
+    ValueError,  # of JSON and UTF-8, too
+    RecursionError,
+    OSError,
+)
 """What reading a file that is not one of ours raises."""
 
 
@@ -108,6 +116,8 @@ class ExportReport:
     values: int
     """Versions."""
     bytes_written: int
+    damaged: int
+    """Clips that are left out because they could not be read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +150,21 @@ def describe(folder: Path, described: dict[str, Any]) -> None:
 def described(folder: Path) -> dict[str, Any]:
     """The description of an export, all of whose files are as they were written.
 
-    Raises `NotFound` (``NOT_AN_EXPORT``), `FailedPrecondition` (``FORMAT_NEWER``), `DataLoss`
-    naming the file.
+    Raises `NotFound` (``NOT_AN_EXPORT``), `FailedPrecondition` (``FORMAT_NEWER``; ``UNREADABLE`` where
+    the system does not let it be read), `DataLoss` naming the file.
     """
+    try:
+        return _described(folder)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"cannot be read: {error.strerror}",
+            reason="UNREADABLE",
+            field="export",
+            value=str(folder),
+        ) from error
+
+
+def _described(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise NotFound("no export here", reason="NOT_AN_EXPORT", field="export", value=str(folder))
@@ -153,7 +175,7 @@ def described(folder: Path) -> dict[str, Any]:
         version = document["memdb_export"]
         files = dict(document["files"])
         spaces, streams = list(document["spaces"]), list(document["streams"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(DESCRIPTION) from error
     if not isinstance(version, int) or version > EXPORT_FORMAT:
         raise FailedPrecondition(

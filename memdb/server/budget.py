@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from memdb.errors import ResourceExhausted, Unavailable
@@ -92,7 +92,8 @@ class Budget:
             if turn.done() and not turn.cancelled():
                 self.expect_no_more()
             else:
-                self._waiting.remove(turn)
+                with suppress(ValueError):  # `_admit` has passed over it already
+                    self._waiting.remove(turn)
             raise
 
     def expect_no_more(self) -> None:

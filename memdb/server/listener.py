@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +91,18 @@ def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
             reason="BAD_CERTIFICATE",
             field="server.tls_cert",
             value=str(error.filename),
+        ) from error
+    try:
+        # gRPC says of a bad one only that it cannot bind.  No password is asked for at a terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            config.tls_cert, config.tls_key, password=""
+        )
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(
+            "the certificate and its key cannot be used",
+            reason="BAD_CERTIFICATE",
+            field="server.tls_cert",
+            value=config.tls_cert,
         ) from error
     return grpc.ssl_server_credentials([(key, certificate)])
 

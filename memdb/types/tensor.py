@@ -113,7 +113,10 @@ def check_description(tensor: EncodedTensor, field: str) -> None:
         )
     if not isinstance(payload, bytes) and not (
         # Whose bytes cannot change.
-        isinstance(payload, memoryview) and isinstance(payload.obj, bytes) and payload.format == "B"
+        isinstance(payload, memoryview)
+        and isinstance(payload.obj, bytes)
+        and payload.format == "B"
+        and payload.contiguous
     ):
         raise InvalidArgument(
             "a payload is bytes", reason="BAD_TYPE", field=field, value=type(payload).__name__

@@ -194,3 +194,10 @@ def test_a_float32_element_outside_float16_is_refused() -> None:
     with pytest.raises(InvalidArgument) as refused:
         encode_tensor(np.array([[1.0, 70000.0]], np.float32))
     assert refused.value.reason == "NOT_FINITE"
+
+
+def test_a_payload_in_pieces_is_refused() -> None:
+    pieces = memoryview(b"abcd")[::2]
+    with pytest.raises(InvalidArgument) as refused:
+        check_tensor(EncodedTensor(Codec.F16, (1, 1), pieces, xxhash.xxh3_64_intdigest(b"ac")))
+    assert refused.value.reason == "BAD_TYPE"

@@ -124,3 +124,16 @@ def test_rows_too_much_alike_for_their_heads_are_all_scored() -> None:
     query[0] = 1
     numbers, _ = flat.search(matrix, len(rows), query, 2, None)
     assert numbers.tolist() == [1234, 0]
+
+
+def test_scores_that_all_but_vanish_are_in_their_order() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        count, dim = int(rng.integers(100, 700)), int(rng.integers(1, 20))
+        scales = 10.0 ** rng.integers(-44, 0, size=(count, 1))
+        rows = (rng.standard_normal((count, dim)) * scales).astype(np.float32)
+        query = (rng.standard_normal(dim) * 10.0 ** rng.integers(-40, -30)).astype(np.float32)
+        matrix = matrix_of(rows)
+        numbers, _ = flat.search(matrix, count, query, 5, None)
+        wanted = every_row(matrix, count, query, 5, None)
+        assert numbers.tolist() == wanted[:, 0].astype(np.int64).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,32 @@ def test_files_that_are_absent_or_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument) as refused:
         load([glb, lol])
     assert refused.value.reason == "DIM_MISMATCH"
+
+
+def test_what_says_that_it_is_larger_than_its_file_is_refused(tmp_path: Path) -> None:
+    glb = tmp_path / "temp_glb.pth"
+    torch.save(torch.zeros(1, 1).expand(2000, 4096), glb)
+    assert glb.stat().st_size < 4096
+    with pytest.raises(InvalidArgument) as refused:
+        load([glb])
+    assert refused.value.reason == "BAD_FILE"
+    one = torch.zeros(100, 8)
+    torch.save([one] * 1000, glb)
+    with pytest.raises(InvalidArgument) as refused:
+        load([glb])
+    assert refused.value.reason == "BAD_FILE"
+
+
+def test_a_compressed_file_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glb, _ = files(tmp_path, dim=8)
+    packed = tmp_path / "packed_glb.pth"
+    with zipfile.ZipFile(glb) as whole, zipfile.ZipFile(packed, "w") as small:
+        for part in whole.infolist():
+            small.writestr(part.filename, whole.read(part), zipfile.ZIP_DEFLATED)
+    load([glb])
+    monkeypatch.setattr(torch, "load", lambda *_args, **_options: pytest.fail("it was read"))
+    with pytest.raises(InvalidArgument) as refused:
+        load([packed])
+    assert refused.value.reason == "BAD_FILE"

@@ -105,3 +105,18 @@ async def test_a_stream_that_leaves_the_queue_leaves_no_hole() -> None:
             late.cancel()
             await asyncio.wait_for(last, 1)
     assert budget.used == 0
+
+
+async def test_one_that_leaves_as_its_turn_is_passed_over_is_cancelled_and_no_more() -> None:
+    budget = Budget(4 * READ_BYTES)
+    await budget.expect()
+    await budget.expect()
+    leaving = asyncio.create_task(budget.expect())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    budget.expect_no_more()  # room, before the one that leaves has run
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    budget.expect_no_more()
+    await asyncio.wait_for(budget.expect(), 1)
+    await asyncio.wait_for(budget.expect(), 1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import grpc
 import pytest
 
 from memdb.config import ServerConfig
 from memdb.errors import InvalidArgument
-from memdb.server.listener import channel_options, check_listen
+from memdb.server.listener import bind, channel_options, check_listen
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,13 @@ def test_options_bound_what_a_peer_can_hold() -> None:
     assert options["grpc.server_handshake_timeout_ms"] == 3000
     assert 64 <= options["grpc.max_concurrent_streams"] <= 256
     assert options["grpc.so_reuseport"] == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage"], ids=["empty", "garbage"])
+async def test_what_is_no_certificate_is_told_as_that(tmp_path: Path, content: bytes) -> None:
+    certificate = tmp_path / "cert.pem"
+    certificate.write_bytes(content)
+    config = ServerConfig(listen="127.0.0.1:0", tls_cert=str(certificate), tls_key=str(certificate))
+    with pytest.raises(InvalidArgument) as refused:
+        bind(grpc.aio.server(), config)
+    assert (refused.value.reason, refused.value.field) == ("BAD_CERTIFICATE", "server.tls_cert")

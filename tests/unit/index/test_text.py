@@ -1,0 +1,125 @@
+"""Words and features of texts: what is found, what is forgotten, what it costs."""
+
+from __future__ import annotations
+
+import math
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from memdb.index import text as index_text
+from memdb.index.columns import ALIVE
+from memdb.index.text import Document, TextIndex, TextView
+from memdb.index.words import words
+
+UTTERANCE = 2
+TEXTS = (
+    "the dog barks at the door",
+    "a cat sleeps",
+    "the door is open, the door is shut",
+    "nobody is at home",
+)
+
+
+def document(no: int, birth: int, text: str) -> Document:
+    return Document(UTTERANCE, no, 0, birth, int(ALIVE), 0, 0, text, None, None)
+
+
+def found(view: TextView, question: str, revision: int) -> list[tuple[int, int, float]]:
+    matches = view.search(question, None, None, 100, revision)
+    return [(match.no, match.birth, match.score) for match in matches]
+
+
+def bm25(texts: tuple[str, ...], question: str) -> list[float]:
+    """The formula, word by word."""
+    split = [words(text) for text in texts]
+    mean = sum(map(len, split)) / len(split)
+    scores = [0.0] * len(texts)
+    for word in set(words(question)):
+        having = sum(word in one for one in split)
+        idf = math.log(1 + (len(texts) - having + 0.5) / (having + 0.5))
+        for number, one in enumerate(split):
+            times = one.count(word)
+            scores[number] += (
+                idf * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * len(one) / mean)) if times else 0
+            )
+    return scores
+
+
+@pytest.mark.parametrize("question", ["door", "the door", "dog cat home", "is at a", "nothing"])
+def test_scores_are_those_of_the_formula(question: str) -> None:
+    index = TextIndex()
+    index.add([document(no, no + 1, text) for no, text in enumerate(TEXTS)])
+    # What comes later weighs nothing in an answer as of before.
+    index.add([document(100, 50, "the door the dog the cat")])
+    expected = bm25(TEXTS, question)
+    matches = index.view().search(question, None, None, 10, len(TEXTS))
+    assert {match.no: match.arms["lexical"] for match in matches} == pytest.approx(
+        {no: score for no, score in enumerate(expected) if score > 0}
+    )
+
+
+def test_versions_that_are_collected_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_text, "GONE_MAX", 100)
+    index, plain = TextIndex(), TextIndex()
+    revision = 0
+    for clip in range(300):
+        for version in range(10):
+            revision += 1
+            text = f"clip{clip} version{version} of many"
+            index.end(UTTERANCE, clip, revision)
+            index.add([document(clip, revision, text)])
+        plain.add([document(clip, revision, text)])
+        index.drop_versions(
+            UTTERANCE, {(clip, born, born + 1) for born in range(revision - 9, revision)}
+        )
+    view = index.view()
+    assert view.documents < 3 * 300
+    for question in ("many", "version9 clip7", "version3"):
+        assert found(view, question, revision) == found(plain.view(), question, revision)
+    assert len(view.words.known(view.documents)[0]) < 3 * 300
+
+
+def test_frequent_words_take_little_memory() -> None:
+    index = TextIndex()
+    text = " ".join(f"word{number}" for number in range(20))
+    index.add([document(no, 1, text) for no in range(20_000)])
+    view = index.view()
+    tracemalloc.start()
+    try:
+        view.words.known(view.documents)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 12 << 20  # 6.4 MB of numbers; 37 MB as objects
+
+
+def test_readers_and_a_writer_at_once() -> None:
+    index = TextIndex()
+    index.add([document(0, 1, "word")])
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def read() -> None:
+        try:
+            while not over.is_set():
+                view = index.view()
+                matches = view.search("word", None, None, 5, 10**6)
+                assert len(matches) == min(5, view.documents)
+        except BaseException as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for no in range(1, 2000):
+        index.add([document(no, no + 1, "word")])
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+    scores = np.array([score for *_, score in found(index.view(), "word", 10**6)])
+    assert len(scores) == 100
+    assert (scores == 1.0).all()
