@@ -38,7 +38,7 @@ from memdb.store.erased import Erased, note_erased
 from memdb.store.files import make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
 from memdb.store.former import read_former
-from memdb.store.masterkey import MARKER_FILE, check_master_key, write_marker
+from memdb.store.masterkey import MARKER_FILE, check_master_key, read_marker, write_marker
 from memdb.store.schema import CATALOG, FORMAT
 from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.store.swap import TRASH, drop_staged, finish_swap
@@ -255,8 +255,27 @@ class DataDirectory:
             return made
         found = FormatLine.parse(marker.read_text("ascii", "replace"), str(self.path))
         found.check()
-        check_master_key(self.path, master_key, rotating_to)
+        try:
+            check_master_key(self.path, master_key, rotating_to)
+        except FailedPrecondition as error:
+            if error.reason == "MASTER_KEY_MISMATCH" and self._belies_marker():
+                raise DataLoss(
+                    "the marker of an encrypted directory is damaged: it names another master key "
+                    "than its data keys are wrapped by",
+                    reason="BAD_ENCRYPTION",
+                    field=MARKER_FILE,
+                ) from error
+            raise
         return found
+
+    def _belies_marker(self) -> bool:
+        """Whether the marker does not name the master key, which opens the catalog's data key."""
+        if self.keys is None or self.keys.check in read_marker(self.path):
+            return False
+        try:
+            return bool(self.keys.unwrap(self.path / CATALOG))
+        except DataLoss:
+            return False
 
     def _read_secret(self) -> bytes:
         path = self.path / "SECRET"

@@ -538,6 +538,34 @@ def test_every_command_takes_the_key_and_says_when_it_lacks(
     assert not (folder / "none").exists()
 
 
+def test_restore_takes_former_keys_copies_elsewhere_and_losses(
+    db: EmbeddedDatabase, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db.backup(folder / "a0")
+    name = db._directory.user_path("bob").name
+    expected = {"alice": content(db, "alice")}
+    db.close()
+    rotate_master_key(folder / "data", OLD, NEW)
+    (folder / "data-keys").rename(folder / "elsewhere")
+    next((folder / "elsewhere").glob(f"{name}.*")).unlink()
+    command = ["restore", folder / "a0", "--to", folder / "copy"]
+    command += ["--master-key-file", key_file(folder, NEW)]
+    for reason, option in (
+        ("KEY_MISSING", []),
+        ("MASTER_KEY_MISMATCH", ["--data-keys", folder / "elsewhere"]),
+        ("KEY_MISSING", ["--former-key-file", key_file(folder, OLD)]),
+    ):
+        command += option
+        status, _, told = run(capsys, *command)
+        assert (status, reason in told) == (1, True)
+        assert not (folder / "copy").exists()
+    status, report, _ = run(capsys, *command, "--leave-out-lost")
+    assert (status, report["users"], report["lost"]) == (1, 1, [name])
+    compared(folder, "copy", expected, NEW)
+    status, found, _ = run(capsys, "verify", folder / "a0", *command[4:])
+    assert (status, [one["reason"] for one in found["damaged_files"]]) == (1, ["KEY_MISSING"])
+
+
 def test_a_backup_that_holds_a_user_who_goes_meanwhile(
     db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_plain_directory_is_not_opened_as_an_encrypted_one(folder: Path) -> No
 
 
 def test_a_lost_marker_does_not_make_it_plain(folder: Path, data: Path) -> None:
+    whole = (data / "ENCRYPTION").read_bytes()
     (data / "ENCRYPTION").unlink()
     with pytest.raises(FailedPrecondition) as refused:
         opened(folder, None)
@@ -154,6 +155,15 @@ def test_a_lost_marker_does_not_make_it_plain(folder: Path, data: Path) -> None:
     with pytest.raises(DataLoss) as missing:
         opened(folder)
     assert missing.value.reason == "BAD_ENCRYPTION"
+    (data / "ENCRYPTION").write_bytes(whole)
+    opened(folder).close()
+    for place in range(len(whole)):
+        damaged_marker = bytearray(whole)
+        damaged_marker[place] ^= 1
+        (data / "ENCRYPTION").write_bytes(damaged_marker)
+        with pytest.raises(DataLoss) as flipped:
+            opened(folder)
+        assert flipped.value.reason == "BAD_ENCRYPTION"
     (data / "ENCRYPTION").write_bytes(b"mdbe\x01\x01short")
     with pytest.raises(DataLoss) as damaged:
         opened(folder)
