@@ -41,8 +41,11 @@ def lost_entries(
     lost_keys = set(lost)
     for table in (Table.SHORT_MEMORY, Table.KEYFRAMES, Table.TEXTS):
         for key in txn.keys(table):
-            owner = _owner(table, key)
-            if owner is not None and not _is_owned(txn, owner, space_nos, lost_keys):
+            owner = _owner(txn, table, key)
+            if owner is not None and (
+                not _is_owned(txn, owner, space_nos, lost_keys)
+                or not _is_expected(txn, table, key, owner)
+            ):
                 lost.append((table, key))
     return lost
 
@@ -89,14 +92,18 @@ def _is_readable(txn: Transaction, table: Table, key: bytes) -> bool:
     return True
 
 
-def _owner(table: Table, key: bytes) -> tuple[int, int] | None:
+def _owner(txn: Transaction, table: Table, key: bytes) -> tuple[int, int] | None:
     """The version that a part belongs to, (-1, -1) where its key cannot be; None of a fact."""
     try:
         if table is Table.TEXTS:
             _, kind, no, _, birth = schema.split_text_key(key)
-            if kind == schema.FACT:
-                return None
-            return (no, birth) if kind == schema.UTTERANCE else (-1, -1)
+            if kind == schema.UTTERANCE:
+                return no, birth
+            is_of_fact = kind == schema.FACT and (
+                txn.holds(Table.FACTS, schema.version_key(no, birth))
+                or _is_readable(txn, table, key)
+            )
+            return None if is_of_fact else (-1, -1)
         if table is Table.KEYFRAMES:
             return schema.split_keyframe_key(key)[:2]
         return schema.split_version_key(key)
@@ -112,6 +119,24 @@ def _is_owned(
     record = Table.CLIPS, schema.version_key(*owner)
     rows = ((Table.VECTORS, schema.vector_key(no, *owner)) for no in space_nos)
     return any(entry not in lost and txn.holds(*entry) for entry in (record, *rows))
+
+
+def _is_expected(txn: Transaction, table: Table, key: bytes, owner: tuple[int, int]) -> bool:
+    """Whether the record of a version, where it can be read, says that it has such a part."""
+    record_key = schema.version_key(*owner)
+    try:
+        stored = txn.get(Table.CLIPS, record_key)
+        if stored is None:
+            return True
+        record = unpack(Table.CLIPS, record_key, stored, ClipRecord)
+    except DataLoss:
+        return True
+    if table is Table.SHORT_MEMORY:
+        return record.short_memory is not None
+    if table is Table.KEYFRAMES:
+        return schema.split_keyframe_key(key)[2] < record.keyframes
+    space_no, _, _, index, _ = schema.split_text_key(key)
+    return space_no == record.text_space_no and index < len(record.transcript)
 
 
 def _is_blank(txn: Transaction, key: bytes) -> bool:

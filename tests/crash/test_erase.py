@@ -272,6 +272,7 @@ def test_an_erasure_that_was_killed_is_finished(
 
 
 def chosen(hits: int) -> list[int]:
-    """Hits to kill at: the first and the last, in the full tier some between."""
-    between = np.linspace(1, hits, 8 if FULL else 2).round().astype(int)
-    return sorted({int(hit) for hit in between})
+    """Hits to kill at: the first and the last; in the full tier the last few, since many are of the
+    facts that are forgotten first.
+    """
+    return sorted({1, *range(max(1, hits - 17), hits + 1)} if FULL else {1, hits})
