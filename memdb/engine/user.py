@@ -312,6 +312,7 @@ class EmbeddedUser:
         as_of: AsOf | None = None,
         max_tokens: int = 512,
         space: str | None = None,
+        answer_bytes_max: int | None = None,
     ) -> LongTermMemory:
         max_tokens = check_int(max_tokens, "max_tokens", 1, limits.TOKENS_MAX)
         streams = None if stream is None else (check_id(stream, "stream"),)
@@ -324,7 +325,15 @@ class EmbeddedUser:
             space_no = view.searched_space(stream_nos, space, revision)
             if space_no is None:
                 raise NotFound("the user has no stream", reason="STREAM_NOT_FOUND", field="stream")
-            return long_term(memory.environment, view, stream_nos, space_no, revision, max_tokens)
+            return long_term(
+                memory.environment,
+                view,
+                stream_nos,
+                space_no,
+                revision,
+                max_tokens,
+                answer_bytes_max,
+            )
 
     # -- facts
 
