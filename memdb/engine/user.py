@@ -279,6 +279,7 @@ class EmbeddedUser:
         min_revision: int | None = None,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
+        rerank_work_max: int | None = None,
     ) -> Grounding:
         question = checked_question(
             question_feature,
@@ -293,6 +294,7 @@ class EmbeddedUser:
             with_short_memory=with_short_memory,
             raw_short_memory=raw_short_memory,
             answer_bytes_max=answer_bytes_max,
+            rerank_work_max=rerank_work_max,
             fallback=fallback,
             space=space,
         )

@@ -21,6 +21,8 @@ from memdb.engine import grounding, hydrate
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted
+from memdb.index import late_interaction
+from memdb.server import grounding_service
 from memdb.server.clip_service import PAGE_BYTES, ClipService
 from memdb.store import facts
 from memdb.store.records import unpack
@@ -340,3 +342,36 @@ def test_a_caller_who_leaves_is_no_error_of_ours(
         time.sleep(0.5)
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
     assert any(record.getMessage() == "the caller left" for record in caplog.records)
+
+
+def test_a_question_that_would_take_hours_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    original = late_interaction.max_sim
+
+    def counting(tokens: Any, rows: Any) -> Any:
+        compared.append(rows.shape)
+        return original(tokens, rows)
+
+    monkeypatch.setattr(grounding, "max_sim", counting)
+    monkeypatch.setattr(grounding_service, "RERANK_WORK_MAX", 3 * 100 * 400 * (DIM + 64))
+    with serving(tmp_path / "db") as served:
+        served.database.create_space("p", dim=DIM)
+        cam = served.database.user("u").stream("cam", space="p")
+        for seq in range(5):
+            cam.write(clip(seq, short_memory=np.ones((400, DIM), np.float16)))
+        tokens = np.ones((100, DIM), np.float32)
+        with pytest.raises(grpc.RpcError) as caught:
+            served.grounding.Ground(
+                ground_request("u", vector(0), question_tokens=tokens, rerank=5), timeout=30
+            )
+        error = error_of(caught.value)
+        assert isinstance(error, ResourceExhausted)
+        assert (error.reason, error.field) == ("TOO_MUCH_WORK", "rerank")
+        assert len(compared) == 3
+        few = ground_request("u", vector(0), question_tokens=tokens, rerank=3)
+        assert len(served.grounding.Ground(few, timeout=30).hits) == 4
+        # In one's own process it takes what it takes.
+        user = served.database.user("u")
+        assert user.ground(vector(0), question_tokens=tokens, rerank=5).hits
