@@ -16,8 +16,8 @@ from memdb.codecs.tensors import decode_verified
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.policies import select
 from memdb.engine.view import View
-from memdb.errors import DataLoss, InvalidArgument
-from memdb.index.late_interaction import max_sim
+from memdb.errors import DataLoss, InvalidArgument, ResourceExhausted
+from memdb.index.late_interaction import max_sim, max_sim_work
 from memdb.index.partition import Filter, PartitionView
 from memdb.store import clips
 from memdb.store.environment import Environment, Transaction
@@ -50,6 +50,7 @@ class Question:
     fallback: str
     space: str | None
     answer_bytes_max: int | None
+    rerank_work_max: int | None
 
 
 def checked_question(
@@ -68,6 +69,7 @@ def checked_question(
     fallback: str,
     space: str | None,
     answer_bytes_max: int | None = None,
+    rerank_work_max: int | None = None,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     check_choice(policy, POLICIES, "policy", "BAD_POLICY")
@@ -94,6 +96,7 @@ def checked_question(
         fallback,
         None if space is None else check_id(space, "space"),
         answer_bytes_max,
+        rerank_work_max,
     )
 
 
@@ -207,6 +210,7 @@ def _reranked(
     assert question.tokens is not None
     column = partition.columns
     ranked: list[tuple[bool, float, int, tuple[Span, ...]]] = []
+    work = 0
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
         try:
             tensor = clips.get_short_memory(
@@ -218,6 +222,14 @@ def _reranked(
         if tensor is None:
             ranked.append((True, -score, row, ()))
             continue
+        work += max_sim_work(question.tokens.shape[0], tensor.shape)
+        if question.rerank_work_max is not None and work > question.rerank_work_max:
+            raise ResourceExhausted(
+                "so many question tokens with so much short-term memory take too long; rerank fewer",
+                reason="TOO_MUCH_WORK",
+                field="rerank",
+                value=question.rerank,
+            )
         matched, best = max_sim(question.tokens, decode_verified(tensor))
         span = _span(
             int(column["start_ns"][row]), int(column["end_ns"][row]), tensor.shape[0], best, matched

@@ -9,12 +9,13 @@ and precision, so both ways agree.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from memdb.engine.pyramid import LENGTHS_NS, LEVEL_NAMES, Bucket, bucket_start, read_bucket
 from memdb.engine.view import View
+from memdb.errors import ResourceExhausted
 from memdb.index.partition import Filter, PartitionView
 from memdb.store import schema
 from memdb.store.environment import Environment, Transaction
@@ -22,17 +23,10 @@ from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import DAY, HOUR, META_COUNTERS, Table
 from memdb.types.fact import LongTermMemory, MemorySpan
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Token:
-    start_ns: int
-    stream_no: int
-    level: int
-    bucket: Bucket
-
-
-Buckets = dict[tuple[int, int, int], Bucket]
-"""(stream_no, level, start_ns) -> bucket."""
+Place = tuple[int, int, int]
+"""(stream_no, level, start_ns) of a bucket."""
+Buckets = dict[Place, Bucket]
+Choice = Callable[[Iterable[Place]], list[Place]]
 
 
 def long_term(
@@ -42,8 +36,15 @@ def long_term(
     space_no: int,
     as_of: int | None,
     max_tokens: int,
+    answer_bytes_max: int | None = None,
 ) -> LongTermMemory:
-    """At most ``max_tokens`` tokens of the space, oldest first."""
+    """At most ``max_tokens`` tokens of the space, oldest first.
+
+    Which hours and days these are is known before any of their sums is read: a year of many cameras
+    has more of them than memory holds.
+
+    Raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``) above ``answer_bytes_max``.
+    """
     space = view.state.spaces[space_no]
     wanted = {
         stream.no
@@ -52,39 +53,60 @@ def long_term(
     }
     revision = view.revision if as_of is None else as_of
     partition = view.partitions.get(space_no)
-    if partition is None:
-        buckets: Buckets = {}
-    elif as_of is None:
+
+    def choose(places: Iterable[Place]) -> list[Place]:
+        chosen = _within_budget(places, max_tokens)
+        if answer_bytes_max is not None and len(chosen) * 4 * space.dim > answer_bytes_max:
+            raise ResourceExhausted(
+                f"the answer has more than {answer_bytes_max} bytes; ask for fewer tokens",
+                reason="MESSAGE_TOO_LARGE",
+                field="max_tokens",
+                value=max_tokens,
+            )
+        return chosen
+
+    buckets: Buckets | None = {}
+    if partition is not None:
         # Only when no commit came between the view and the transaction are the buckets the view's.
-        buckets = _stored(environment, wanted, revision) or summed_buckets(
-            partition, wanted, revision
-        )
-    else:
-        buckets = summed_buckets(partition, wanted, as_of)
-    tokens = _within_budget(buckets, max_tokens)
+        buckets = None if as_of is not None else _stored(environment, wanted, revision, choose)
+        if buckets is None:
+            buckets = _summed(partition, wanted, revision, choose)
+    tokens = sorted((buckets or {}).items(), key=lambda item: (item[0][2], item[0][0], item[0][1]))
     names = view.state.stream_names
     cosine = space.metric == "cosine"
     matrix = np.empty((len(tokens), space.dim), np.float32)
-    for row, token in enumerate(tokens):
-        matrix[row] = token.bucket.token(cosine=cosine)
+    for row, (_, bucket) in enumerate(tokens):
+        matrix[row] = bucket.token(cosine=cosine)
     matrix.flags.writeable = False
     spans = tuple(
         MemorySpan(
-            names[token.stream_no],
-            LEVEL_NAMES[token.level],
-            token.start_ns,
-            token.start_ns + LENGTHS_NS[token.level],
-            token.bucket.clips,
+            names[stream_no],
+            LEVEL_NAMES[level],
+            start_ns,
+            start_ns + LENGTHS_NS[level],
+            bucket.clips,
         )
-        for token in tokens
+        for (stream_no, level, start_ns), bucket in tokens
     )
     return LongTermMemory(matrix, spans, space.name, revision)
 
 
-def _stored(environment: Environment, wanted: set[int], revision: int) -> Buckets | None:
-    """The stored buckets, None when the store is past ``revision``."""
+def _stored(
+    environment: Environment, wanted: set[int], revision: int, choose: Choice
+) -> Buckets | None:
+    """The stored buckets that are chosen, None when the store is past ``revision``."""
     with environment.read() as txn:
-        buckets = stored_buckets(txn, wanted)
+        places = [
+            schema.split_pyramid_key(key)
+            for stream_no in sorted(wanted)
+            for key, _ in txn.scan(Table.PYRAMID, schema.number_key(stream_no))
+        ]
+        buckets: Buckets = {}
+        for place in choose(places):
+            key = schema.pyramid_key(*place)
+            stored = txn.get(Table.PYRAMID, key)
+            assert stored is not None, "its key was there, in this transaction"
+            buckets[place] = read_bucket(key, stored)
         counters = txn.get(Table.META, META_COUNTERS)
         assert counters is not None, "an open user has counters"
         stored_revision = unpack(Table.META, META_COUNTERS, counters, CountersRecord).revision
@@ -102,41 +124,57 @@ def stored_buckets(txn: Transaction, wanted: set[int]) -> Buckets:
 
 def summed_buckets(partition: PartitionView, wanted: set[int], as_of: int) -> Buckets:
     """The buckets of the streams ``wanted``, summed from the sealed rows alive at ``as_of``."""
+    return _sums(partition, _members(partition, wanted, as_of))
+
+
+def _summed(partition: PartitionView, wanted: set[int], as_of: int, choose: Choice) -> Buckets:
+    """Those of `summed_buckets` that are chosen."""
+    members = _members(partition, wanted, as_of)
+    return _sums(partition, {place: members[place] for place in choose(members)})
+
+
+def _members(partition: PartitionView, wanted: set[int], as_of: int) -> dict[Place, list[int]]:
+    """The rows of each bucket."""
     allowed = partition.allowed(Filter(tuple(sorted(wanted)), sealed_only=True), as_of)
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
     column = partition.columns
-    buckets: Buckets = {}
-    sums: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
+    members: defaultdict[Place, list[int]] = defaultdict(list)
     for row in rows.tolist():
         for level in (HOUR, DAY):
             start = bucket_start(int(column["start_ns"][row]), level)
-            sums[int(column["stream_no"][row]), level, start].append(row)
-    for key, members in sums.items():
+            members[int(column["stream_no"][row]), level, start].append(row)
+    return members
+
+
+def _sums(partition: PartitionView, members: dict[Place, list[int]]) -> Buckets:
+    buckets: Buckets = {}
+    for place, rows in members.items():
         total = np.zeros(partition.dim)
-        for vector in partition.matrix.take(np.array(members)):
+        for vector in partition.matrix.take(np.array(rows)):
             total += vector.astype(np.float64)
-        buckets[key] = Bucket(len(members), total)
+        buckets[place] = Bucket(len(rows), total)
     return buckets
 
 
-def _within_budget(buckets: Buckets, max_tokens: int) -> list[_Token]:
+def _within_budget(places: Iterable[Place], max_tokens: int) -> list[Place]:
     """Hours of the newest days, whole days before them; when days alone are too many, the newest
     days.
     """
-    days: defaultdict[int, list[_Token]] = defaultdict(list)
-    hours: defaultdict[int, list[_Token]] = defaultdict(list)
-    for (stream_no, level, start_ns), bucket in buckets.items():
-        day = bucket_start(start_ns, DAY)
-        (days if level == DAY else hours)[day].append(_Token(start_ns, stream_no, level, bucket))
-    chosen: list[_Token] = []
+    days: defaultdict[int, list[Place]] = defaultdict(list)
+    hours: defaultdict[int, list[Place]] = defaultdict(list)
+    for place in places:
+        _, level, start_ns = place
+        (days if level == DAY else hours)[bucket_start(start_ns, DAY)].append(place)
+    chosen: list[Place] = []
     left = max_tokens
     needed_by_days = sum(len(tokens) for tokens in days.values())
     for day in sorted(days, reverse=True):
         needed_by_days -= len(days[day])
         fine = hours[day]
         taken = fine if len(fine) + needed_by_days <= left else days[day]
-        chosen.extend(sorted(taken, key=lambda token: -token.start_ns)[:left])
+        # In one order, wherever they come from: the last that fit are the same ever after.
+        chosen.extend(sorted(taken, key=lambda place: (-place[2], place[0]))[:left])
         left -= len(taken)
         if left <= 0:
             break
-    return sorted(chosen, key=lambda token: (token.start_ns, token.stream_no, token.level))
+    return chosen

@@ -275,6 +275,7 @@ class EmbeddedUser:
         min_revision: int | None = None,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
+        rerank_work_max: int | None = None,
     ) -> Grounding:
         question = checked_question(
             question_feature,
@@ -289,6 +290,7 @@ class EmbeddedUser:
             with_short_memory=with_short_memory,
             raw_short_memory=raw_short_memory,
             answer_bytes_max=answer_bytes_max,
+            rerank_work_max=rerank_work_max,
             fallback=fallback,
             space=space,
         )
@@ -308,6 +310,7 @@ class EmbeddedUser:
         as_of: AsOf | None = None,
         max_tokens: int = 512,
         space: str | None = None,
+        answer_bytes_max: int | None = None,
     ) -> LongTermMemory:
         max_tokens = check_int(max_tokens, "max_tokens", 1, limits.TOKENS_MAX)
         streams = None if stream is None else (check_id(stream, "stream"),)
@@ -320,7 +323,15 @@ class EmbeddedUser:
             space_no = view.searched_space(stream_nos, space, revision)
             if space_no is None:
                 raise NotFound("the user has no stream", reason="STREAM_NOT_FOUND", field="stream")
-            return long_term(memory.environment, view, stream_nos, space_no, revision, max_tokens)
+            return long_term(
+                memory.environment,
+                view,
+                stream_nos,
+                space_no,
+                revision,
+                max_tokens,
+                answer_bytes_max,
+            )
 
     # -- facts
 

@@ -14,9 +14,18 @@ import numpy as np
 from memdb.index.directions import unit_rows
 from memdb.types.arrays import Array
 
+_PAIR_WORK: Final = 64
 _BLOCK_ELEMENTS: Final = 4 << 20
 """Cosines worked on at once, 16 MiB: all of them are 16 GiB for the most tokens that a question and a
 clip may have."""
+
+
+def max_sim_work(tokens: int, shape: tuple[int, ...]) -> int:
+    """What `max_sim` of so many question tokens with a (rows, dim) tensor takes, in multiplications; what
+    is done beside them with each cosine counts for `_PAIR_WORK`.
+    """
+    rows, dim = shape
+    return tokens * rows * (dim + _PAIR_WORK)
 
 
 def max_sim(question_tokens: Array, short_memory: Array) -> tuple[float, Array]:

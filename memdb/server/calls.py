@@ -199,7 +199,9 @@ class Calls:
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         def pages(request: Message) -> Iterator[bytes]:
             for message in function(request):
-                yield self._packed(message)
+                packed = self._packed(message)
+                del message  # or both were held until it is sent
+                yield packed
 
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
@@ -302,6 +304,10 @@ def begin(context: Context) -> str:
 
 async def end(context: Context, name: str, request_id: str, error: Exception) -> NoReturn:
     """End a call with an error.  Cancellation never comes here: it is no `Exception`."""
+    if isinstance(error, grpc.aio.BaseError):
+        # Of sending to a caller who has left; nobody is there to be told, and nothing is wrong.
+        log.debug("the caller left", extra={"fields": {"method": name, "request_id": request_id}})
+        raise asyncio.CancelledError from error
     if not isinstance(error, MemdbError):
         log.error(
             "unexpected error",

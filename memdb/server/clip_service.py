@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -30,7 +31,9 @@ CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
 clip is larger."""
 PAGE_CLIPS: Final = 256
 """Clips read from the engine at once, unless they have `PAGE_BYTES` before."""
-PAGE_BYTES: Final = 16 * 1024 * 1024
+PAGE_BYTES: Final = 6 * 1024 * 1024
+"""So much a caller who reads no further makes the server hold; each page is a search for where it
+begins."""
 
 
 class ClipService:
@@ -88,11 +91,17 @@ class ClipService:
             # A limit beyond the maximum goes through as it is: the engine refuses it.
             arguments["limit"] = min(remaining, PAGE_CLIPS) if remaining <= LIMIT_MAX else remaining
             page = user.clips(**arguments, page_bytes=PAGE_BYTES)
-            yield from _chunks(page)
-            if len(page) < arguments["limit"] and sum(map(clip_bytes, page)) < PAGE_BYTES:
-                return
+            is_last = len(page) < arguments["limit"] and sum(map(clip_bytes, page)) < PAGE_BYTES
             remaining -= len(page)
-            arguments["after"] = page[-1].cursor
+            if page:
+                arguments["after"] = page[-1].cursor
+            chunks = deque(_chunks(page))
+            # Each goes as it is sent, and the clips before: who does not read holds what is left.
+            del page
+            while chunks:
+                yield chunks.popleft()
+            if is_last:
+                return
 
     def get_short_memory(
         self, request: pb.GetShortMemoryRequest

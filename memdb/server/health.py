@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from memdb.errors import NotFound
+from memdb.errors import InvalidArgument, NotFound
 from memdb.server.calls import Send
 from memdb.server.drain import Drain
 
 USER_PREFIX: Final = "memdb.v1.user/"
+RECHECK_S: Final = 5.0
+"""How often a user that is watched is looked at."""
 
 
 class HealthService:
@@ -60,16 +63,33 @@ class HealthService:
     async def watch(self, request: health_pb2.HealthCheckRequest, send: Send) -> None:
         """The state of one service now and when it changes; an unknown one may yet come."""
         stopping = asyncio.Event()
+        # Nobody tells of users; they are looked at.
+        pause_s = RECHECK_S if request.service.startswith(USER_PREFIX) else None
+        told: health_pb2.HealthCheckResponse | None = None
         with self._drain.waking(stopping):
-            await send(self._state(request.service).SerializeToString())
-            if not self._drain.begun:
-                await stopping.wait()
-                await send(self._state(request.service).SerializeToString())
+            while True:
+                state = await self._watched(request)
+                if state != told:
+                    await send(state.SerializeToString())
+                    told = state
+                if self._drain.begun:
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await stopping.wait()
+
+    async def _watched(
+        self, request: health_pb2.HealthCheckRequest
+    ) -> health_pb2.HealthCheckResponse:
+        """What `check` says, or that there is no such service."""
+        try:
+            return await self.check(request)
+        except (NotFound, InvalidArgument):
+            kinds = health_pb2.HealthCheckResponse
+            return kinds(status=kinds.SERVICE_UNKNOWN)
 
     def _state(self, service: str) -> health_pb2.HealthCheckResponse:
-        kinds = health_pb2.HealthCheckResponse
-        if service not in self._services:
-            return kinds(status=kinds.SERVICE_UNKNOWN)
+        assert service in self._services, "anything else was refused"
         return _answer(not self._drain.begun)
 
 

@@ -94,6 +94,7 @@ class MemoryService:
             as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
             max_tokens=request.max_tokens or LONG_TERM_TOKENS_DEFAULT,
             space=request.space if request.HasField("space") else None,
+            answer_bytes_max=self._message_bytes_max,
         )
         return long_term_to_proto(memory)
 

@@ -19,8 +19,9 @@ from memdb.v1 import user_service_pb2 as pb
 from memdb.wire.users import change_to_proto
 
 PAGE_CHANGES: Final = 64
-PAGE_BYTES: Final = 16 * 1024 * 1024
-"""A page ends with the commit that reaches either."""
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""A page ends with the commit that reaches either.  So much a watcher who reads no further makes the
+server hold."""
 CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
 """Changes of one message, below the 4 MiB that a client accepts by default."""
 RECHECK_S: Final = 5.0

@@ -30,6 +30,7 @@ RATIOS = {
 }
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "workload",
     [

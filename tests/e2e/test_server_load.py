@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import threading
 import time
 from collections import Counter
@@ -19,9 +21,12 @@ from memdb.engine import grounding, hydrate
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted
+from memdb.index import late_interaction
+from memdb.server import grounding_service
+from memdb.server.clip_service import PAGE_BYTES, ClipService
 from memdb.store import facts
 from memdb.store.records import unpack
-from memdb.types.clip import Keyframe
+from memdb.types.clip import Keyframe, StoredClip
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import database_service_pb2 as database_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
@@ -305,3 +310,68 @@ def test_what_goes_through_everything_holds_nobody_up(
         finally:
             gate.set()
         assert {error_of(call).reason for call in calls if call.exception(timeout=30)} == {"OVER"}
+
+
+def test_a_caller_who_reads_no_further_holds_little(large: Served) -> None:
+    service = ClipService(large.server._resources)
+    pages = service.list_clips(list_clips_request("u"))
+    first = next(pages)
+    gc.collect()
+    assert [item for item in gc.get_objects() if isinstance(item, StoredClip)] == []
+    chunks = [item for item in gc.get_objects() if isinstance(item, clip_pb.ListClipsResponse)]
+    assert sum(chunk.ByteSize() for chunk in chunks) < 2 * PAGE_BYTES
+    seqs = [item.clip.seq for page in [first, *pages] for item in page.clips]
+    assert seqs == list(range(40))
+
+
+@pytest.mark.parametrize("name", ["ListClips", "WatchUser"])
+def test_a_caller_who_leaves_is_no_error_of_ours(
+    large: Served, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    method, request = {
+        "ListClips": (large.clips.ListClips, list_clips_request("u")),
+        "WatchUser": (large.users.WatchUser, user_pb.WatchUserRequest(user="u")),
+    }[name]
+    with caplog.at_level(logging.DEBUG, "memdb.server"):
+        for _ in range(10):
+            call = method(request, timeout=30)
+            time.sleep(0.1)  # it sends until the window is full
+            call.cancel()
+        # The server goes on, and has seen them all leave.
+        assert large.grounding.Ground(ground_request("u", vector(0)), timeout=10).hits
+        time.sleep(0.5)
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
+    assert any(record.getMessage() == "the caller left" for record in caplog.records)
+
+
+def test_a_question_that_would_take_hours_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    original = late_interaction.max_sim
+
+    def counting(tokens: Any, rows: Any) -> Any:
+        compared.append(rows.shape)
+        return original(tokens, rows)
+
+    monkeypatch.setattr(grounding, "max_sim", counting)
+    monkeypatch.setattr(grounding_service, "RERANK_WORK_MAX", 3 * 100 * 400 * (DIM + 64))
+    with serving(tmp_path / "db") as served:
+        served.database.create_space("p", dim=DIM)
+        cam = served.database.user("u").stream("cam", space="p")
+        for seq in range(5):
+            cam.write(clip(seq, short_memory=np.ones((400, DIM), np.float16)))
+        tokens = np.ones((100, DIM), np.float32)
+        with pytest.raises(grpc.RpcError) as caught:
+            served.grounding.Ground(
+                ground_request("u", vector(0), question_tokens=tokens, rerank=5), timeout=30
+            )
+        error = error_of(caught.value)
+        assert isinstance(error, ResourceExhausted)
+        assert (error.reason, error.field) == ("TOO_MUCH_WORK", "rerank")
+        assert len(compared) == 3
+        few = ground_request("u", vector(0), question_tokens=tokens, rerank=3)
+        assert len(served.grounding.Ground(few, timeout=30).hits) == 4
+        # In one's own process it takes what it takes.
+        user = served.database.user("u")
+        assert user.ground(vector(0), question_tokens=tokens, rerank=5).hits

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from memdb.codecs.tensors import decode_tensor
 from memdb.errors import InvalidArgument, NotFound, Unavailable
 from memdb.text_encoder import find_text_encoder
 from memdb.types.arguments import (
@@ -35,7 +34,7 @@ from memdb.types.times import Time
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
-from memdb.wire.arrays import tensor_from_proto
+from memdb.wire.arrays import array_from_tensor
 from memdb.wire.clips import list_clips_request, stored_clip_from_proto
 from memdb.wire.facts import (
     fact_from_proto,
@@ -212,10 +211,7 @@ class User:
                 as_of=as_of_to_proto(as_of),
             ),
         )
-        return [
-            decode_tensor(tensor_from_proto(answer.short_memory, "short_memory"))
-            for answer in answers
-        ]
+        return [array_from_tensor(answer.short_memory) for answer in answers]
 
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
         """Name and lease the newest revision.  A live snapshot of that name is moved."""
