@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from memdb.cli.main import main
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.failpoints import FailpointError
+from memdb.store import cipher
 from memdb.store.directory import DataDirectory
 from memdb.store.keyring import KeyRing
 from memdb.store.masterkey import read_marker
@@ -114,6 +116,29 @@ def test_it_answers_as_before_when_it_is_opened_again(folder: Path, data: Path) 
         assert user.get(MARKS[12], as_of=MARKS[13]) == {"said": MARKS[2]}
         assert db.verify().ok
     assert found_in(data) == []
+
+
+def test_values_are_written_under_many_keys_of_few_values_each(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cipher, "VALUES_MAX", 7)
+    for turn in range(3):
+        with opened(folder) as db:
+            filled(db, f"user-{turn}")
+    under: Counter[bytes] = Counter()
+    for path in (folder / "data" / "users").iterdir():
+        with raw(path) as env, env.begin() as txn:
+            with txn.cursor() as names:
+                tables = [bytes(name) for name in names.iternext(values=False)]
+            for table in tables:
+                handle = env.open_db(table, txn=txn, create=False)
+                under.update(bytes(value)[1:17] for _, value in txn.cursor(handle))
+    # Values that were written over do not stand there any more, so there may be fewer, never more.
+    assert max(under.values()) <= 7
+    assert len(under) > 30
+    with opened(folder) as db:
+        assert db.verify().ok
+        assert [len(db.user(f"user-{turn}").clips(limit=20)) for turn in range(3)] == [20] * 3
 
 
 def test_snapshots_are_listed_by_name(folder: Path, data: Path) -> None:
