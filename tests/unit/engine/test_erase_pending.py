@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -176,6 +177,26 @@ def test_a_whole_user_is_erased_whatever_is_pending(
         assert db.user("alice").erase().clips == CLIPS  # of the yard
         assert not path.exists()
     assert found(folder) == set()
+
+
+def test_a_hold_that_comes_at_the_last_moment_counts(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write(clip(0))
+    real = erasure._counted
+
+    def counted(*who: Any) -> tuple[int, int, int]:
+        found = real(*who)
+        door.set_retention(Retention(hold=True))
+        return found
+
+    monkeypatch.setattr(erasure, "_counted", counted)
+    with pytest.raises(FailedPrecondition) as refused:
+        user.erase()
+    assert refused.value.reason == "LEGAL_HOLD"
+    assert user.clips()[0].seq == 0
 
 
 def test_an_erasure_compacts_once(
