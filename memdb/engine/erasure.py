@@ -20,7 +20,7 @@ from memdb.engine.holds import held
 from memdb.engine.hydrate import clip_no_of
 from memdb.engine.memory import UserMemory
 from memdb.engine.users import Users
-from memdb.errors import DataLoss, MemdbError, NotFound, ResourceExhausted
+from memdb.errors import DataLoss, MemdbError, NotFound
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
@@ -37,16 +37,16 @@ log = logging.getLogger("memdb.engine")
 def erase_user(
     user: str, users: Users, catalog: Catalog, directory: DataDirectory
 ) -> ErasureReport:
-    """Remove ``user``; raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``).
+    """Remove ``user``; one that is too damaged to be opened is not held to be under legal hold.
 
-    Where the catalog cannot be made anew now (the disk is full), the name stays in its freed pages until
-    a sweep can.
+    Raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), and what keeps a
+    user from being opened for a while.  Where the catalog cannot be made anew now (the disk is full),
+    the name stays in its freed pages until a sweep can.
     """
     path = directory.user_path(user)
     with users.erasing(user):
-        check_no_hold(user, users)
         counts = _counted(user, users)
-        with users.exclusively(user):
+        with users.exclusively(user, check_no_hold):
             if not path.exists():
                 raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
             size = sum(entry.stat().st_size for entry in path.iterdir())
@@ -151,15 +151,9 @@ def _is_there(memory: UserMemory, clip_no: int) -> bool:
         return remains(txn, clip_no, tuple(memory.view.state.spaces)) is not None
 
 
-def check_no_hold(user: str, users: Users) -> None:
-    """Raise `FailedPrecondition` (``LEGAL_HOLD``) when a stream of the user is under legal hold; a
-    user that is too damaged to be read is not.
-    """
-    try:
-        with users.use(user) as memory:
-            state = memory.view.state
-    except DataLoss:
-        return
+def check_no_hold(memory: UserMemory) -> None:
+    """Raise `FailedPrecondition` (``LEGAL_HOLD``) when a stream of the user is under legal hold."""
+    state = memory.view.state
     for stream in state.streams.values():
         policy = state.retention.get(stream.no)
         if policy is not None and policy.hold:
@@ -167,7 +161,10 @@ def check_no_hold(user: str, users: Users) -> None:
 
 
 def _counted(user: str, users: Users) -> tuple[int, int, int]:
-    """(clips, facts, values) of the user; zeros when it is too damaged to be read."""
+    """(clips, facts, values) of the user; zeros when it is too damaged to be read.
+
+    The user is open from here on, where it can be.
+    """
     try:
         with users.use(user) as memory, memory.environment.read() as txn:
             return (
@@ -175,7 +172,8 @@ def _counted(user: str, users: Users) -> tuple[int, int, int]:
                 _distinct(txn, Table.FACTS),
                 _distinct(txn, Table.VALUES),
             )
-    except (DataLoss, ResourceExhausted):
+    except DataLoss:
+        # Nothing else: a user that cannot be opened for a while may be under legal hold.
         return 0, 0, 0
 
 

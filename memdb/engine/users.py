@@ -7,7 +7,7 @@ import os
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,12 +255,18 @@ class Users:
             self._drop_if_unused(user, slot)
 
     @contextmanager
-    def exclusively(self, user: str) -> Iterator[Path]:
+    def exclusively(
+        self, user: str, check: Callable[[UserMemory], None] | None = None
+    ) -> Iterator[Path]:
         """Close the user, once the calls on it are done, and keep it closed for the length of the
         block, while new calls on it wait; where its directory is.
+
+        check: called before an open user is closed; what it raises leaves all as it is.
         """
         with self._alone(user) as slot:
             if slot.memory is not None:
+                if check is not None:
+                    check(slot.memory)
                 slot.memory.close()
                 slot.memory = None
             yield self._directory.user_path(user)

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from memdb import (
+    DataLoss,
     FailedPrecondition,
     MemdbError,
     NotFound,
@@ -19,7 +21,7 @@ from memdb import (
     failpoints,
 )
 from memdb.clock import ManualClock
-from memdb.engine import erasure
+from memdb.engine import erasure, removal
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store import compact
 from memdb.store.environment import Transaction
@@ -139,6 +141,25 @@ def test_a_disk_that_fills_up_meanwhile_delays_an_erasure(
             assert found(folder) == YARD
 
 
+def test_a_pass_that_removes_nothing_is_an_error_and_no_loop(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        with monkeypatch.context() as blind:
+            blind.setattr(removal, "_clips_of_stream", lambda *_: [])
+            with pytest.raises(DataLoss) as stuck:
+                user.stream("door").erase()
+            assert (stuck.value.reason, stuck.value.field) == ("NOT_REMOVABLE", "stream")
+            assert db.user_state("alice") == "erasure-pending"
+            assert len(user.clips()) == 2 * CLIPS
+        # The next erasure takes it along.
+        assert user.erase_clips([user.clips(stream="yard")[0].id]).streams == ("door",)
+        assert db.user_state("alice") == "serving"
+    assert found(folder) == all_of("yard", [1, 2, 3, 4, 5])
+
+
 def test_a_whole_user_is_erased_whatever_is_pending(
     folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,10 +167,36 @@ def test_a_whole_user_is_erased_whatever_is_pending(
     with opened(folder, clock) as db:
         begin(db, ("door",))
     with opened(folder, clock) as db:
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+        # No room beside the user's file.
+        real = shutil.disk_usage
+
+        def usage(at: Path) -> object:
+            return SimpleNamespace(free=100) if at.parent.name == "users" else real(at)
+
+        monkeypatch.setattr(shutil, "disk_usage", usage)
         assert db.user("alice").erase().clips == CLIPS  # of the yard
         assert not path.exists()
     assert found(folder) == set()
+
+
+def test_a_hold_that_comes_at_the_last_moment_counts(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write(clip(0))
+    real = erasure._counted
+
+    def counted(*who: Any) -> tuple[int, int, int]:
+        found = real(*who)
+        door.set_retention(Retention(hold=True))
+        return found
+
+    monkeypatch.setattr(erasure, "_counted", counted)
+    with pytest.raises(FailedPrecondition) as refused:
+        user.erase()
+    assert refused.value.reason == "LEGAL_HOLD"
+    assert user.clips()[0].seq == 0
 
 
 def test_an_erasure_compacts_once(
