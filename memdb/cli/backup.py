@@ -48,13 +48,14 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Back up and report; returns the exit status."""
+    if options.drill:
+        # What it needs may not be installed: known before anything is written, not after.
+        from memdb.engine.drill import drill
     with opened(options) as database:
         made = database.backup(options.to, parent=options.parent)
         report = asdict(made)
         ok = not made.damaged
         if options.drill:
-            from memdb.engine.drill import drill
-
             found = drill(made.path, database, keys=archive_keys(options))
             report["drill"] = asdict(found) | {"ok": found.ok}
             ok = ok and found.ok

@@ -69,7 +69,7 @@ def test_what_is_wrong_gives_a_status_and_a_line(
     assert (status, told.partition(":")[0]) == (1, "memdb")
     assert "PATH_EXISTS" in told
     status, _, told = run(capsys, "backup", "--to", tmp_path / "a1")
-    assert (status, "BAD_USAGE" in told) == (1, True)
+    assert (status, "BAD_USAGE" in told) == (2, True)
     secret = tmp_path / "a0" / "SECRET"
     secret.write_bytes(bytes(32))
     status, found, _ = run(capsys, "verify", tmp_path / "a0")
