@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
+from memdb.errors import MemdbError
 
 EXAMPLE = """\
 example:
@@ -56,9 +57,18 @@ def run(options: argparse.Namespace) -> int:
         report = asdict(made)
         ok = not made.damaged
         if options.drill:
-            found = drill(made.path, database, keys=archive_keys(options))
+            try:
+                found = drill(made.path, database, keys=archive_keys(options))
+            except MemdbError:
+                # The archive is there all the same, and its id is told nowhere else.
+                _print(report)
+                raise
             report["drill"] = asdict(found) | {"ok": found.ok}
             ok = ok and found.ok
+    _print(report)
+    return 0 if ok else 1
+
+
+def _print(report: dict[str, Any]) -> None:
     json.dump(report, sys.stdout)
     print()
-    return 0 if ok else 1

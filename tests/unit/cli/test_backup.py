@@ -10,7 +10,9 @@ import pytest
 
 from memdb.cli.main import main
 from memdb.config import EngineConfig
+from memdb.engine import drill as drills
 from memdb.engine.database import EmbeddedDatabase
+from memdb.errors import FailedPrecondition
 from tests.congruence.server import ServerThread
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
@@ -51,6 +53,22 @@ def test_back_up_verify_restore_and_drill(
     assert (status, told["ok"], told["users"]) == (0, True, 1)
     with EmbeddedDatabase(tmp_path / "copy", config=CONFIG) as copy:
         assert copy.user("alice").get("diet") == "none"
+
+
+def test_an_archive_that_cannot_be_drilled_is_reported_all_the_same(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise FailedPrecondition("no key", reason="MASTER_KEY_REQUIRED")
+
+    monkeypatch.setattr(drills, "drill", refused)
+    status, made, told = run(capsys, "backup", data, "--to", tmp_path / "a0", "--drill")
+    assert (status, made["users"], "drill" in made) == (1, 1, False)
+    assert "MASTER_KEY_REQUIRED" in told
+    assert run(capsys, "verify", tmp_path / "a0")[1]["archive"] == made["id"]
 
 
 def test_over_a_server(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
