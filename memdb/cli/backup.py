@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
+from memdb.errors import MemdbError
 
 EXAMPLE = """\
 example:
@@ -48,16 +49,26 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Back up and report; returns the exit status."""
+    if options.drill:
+        # What it needs may not be installed: known before anything is written, not after.
+        from memdb.engine.drill import drill
     with opened(options) as database:
         made = database.backup(options.to, parent=options.parent)
         report = asdict(made)
         ok = not made.damaged
         if options.drill:
-            from memdb.engine.drill import drill
-
-            found = drill(made.path, database, keys=archive_keys(options))
+            try:
+                found = drill(made.path, database, keys=archive_keys(options))
+            except MemdbError:
+                # The archive is there all the same, and its id is told nowhere else.
+                _print(report)
+                raise
             report["drill"] = asdict(found) | {"ok": found.ok}
             ok = ok and found.ok
+    _print(report)
+    return 0 if ok else 1
+
+
+def _print(report: dict[str, Any]) -> None:
     json.dump(report, sys.stdout)
     print()
-    return 0 if ok else 1

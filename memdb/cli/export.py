@@ -13,7 +13,7 @@ from memdb.cli.source import add_source, opened
 EXAMPLE = """\
 example:
   memdb export --server localhost:7700 --user alice --to alice-2026
-  memdb import alice-2026 ./data --user alice
+  memdb import alice-2026 ./data --user alice          ./data as `memdb serve` made it, and left it
 
 Rows are Parquet, tensors safetensors; docs/export-format.md describes them.  Importing again writes
 nothing.  Prints one JSON object.

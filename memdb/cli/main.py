@@ -12,11 +12,22 @@ from collections.abc import Sequence
 
 import memdb
 from memdb.cli import backup, config, drill, export, gaps, restore, rotate, serve, upgrade, verify
+from memdb.cli.source import USAGE
 from memdb.errors import MemdbError
 
+WRONG_USAGE = 2
 INTERRUPTED = 130
 OURS = ("memdb", "memdb_client")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
+
+ADVICE = {
+    "DIRECTORY_LOCKED": "stop it, or give --server where the command takes it",
+    "MASTER_KEY_REQUIRED": "give --master-key-file",
+    "NOT_ENCRYPTED": "leave the master key file out, or see `memdb upgrade --encrypt-with`",
+    "UNKNOWN_KEY": "`memdb config print` shows every key and its section",
+    "BACKUP_DISABLED": "start the server with --backup-dir",
+}
+"""By reason."""
 
 EXPORT = ("pyarrow", "safetensors")
 """Packages of the extra ``export``."""
@@ -37,23 +48,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.run(options)
     except MemdbError as error:
-        print(f"memdb: {error}", file=sys.stderr)
-        return 1
+        print(f"memdb: {error}{_advice(error)}", file=sys.stderr)
+        return WRONG_USAGE if error.reason == USAGE else 1
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in OURS:
             raise
         name = (error.name or "").partition(".")[0]
-        needs = (
-            'this needs the extra "memdb[export]"'
-            if name in EXPORT
-            else 'the server needs the extra "memdb[server]"'
+        extra = "export" if name in EXPORT else "server"
+        print(
+            f'memdb: {error.name} is not installed: this needs the extra "memdb[{extra}]"',
+            file=sys.stderr,
         )
-        print(f"memdb: {error.name} is not installed: {needs}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         # While starting; once it serves, an interrupt is an orderly stop.
         return INTERRUPTED
     return status
+
+
+def _advice(error: MemdbError) -> str:
+    """What to do at a prompt, where the error itself, which programs get too, does not say."""
+    advice = ADVICE.get(error.reason)
+    return f"; {advice}" if advice else ""
 
 
 if __name__ == "__main__":

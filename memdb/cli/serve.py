@@ -6,8 +6,9 @@ import argparse
 import os
 from typing import Any
 
-from memdb.cli.source import key_file
+from memdb.cli.source import USAGE, key_file
 from memdb.config import LOG_LEVELS, load_config
+from memdb.errors import InvalidArgument
 
 EXAMPLE = """\
 example:
@@ -71,6 +72,12 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal; returns the exit status."""
     config = load_config(options.config, os.environ, overrides(options))
+    if not config.server.data:
+        raise InvalidArgument(
+            "no data directory: give --data DIR, or `data` in the file's section [server]",
+            reason=USAGE,
+            field="server.data",
+        )
     # gRPC's core writes lines of its own making to stderr, which is for our JSON lines; what it
     # would say comes back as an error anyhow.  It reads this once, when it is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memdb.config import EngineConfig
-from memdb.errors import InvalidArgument
+from memdb.errors import DeadlineExceeded, InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from memdb.store.archivekeys import KeyFiles
     from memdb.types.database import Database
+
+USAGE: Final = "BAD_USAGE"
+"""Reason of a command line that names no database, or two; exit status 2 as for any wrong usage."""
+ANSWER_S: Final = 10.0
+"""How long a server may take to answer at all.  A client waits for a server that is restarting, for an
+hour where the call takes long (a backup): at a prompt that is a hang without a word."""
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +34,28 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
-    """The database of the options; raises `InvalidArgument` unless they name exactly one."""
+    """The database of the options.
+
+    Raises `InvalidArgument` unless they name exactly one, `Unavailable` when no server answers.
+    """
     if (options.data is None) == (options.server is None):
-        raise InvalidArgument("expected DIR or --server", reason="BAD_USAGE", field="data")
+        why = "expected DIR or --server" + (", not both" if options.server else "")
+        raise InvalidArgument(why, reason=USAGE, field="data")
     if options.server is not None:
         from memdb_client import connect
 
+        with connect(
+            options.server, token=options.token, tls=options.tls, timeout_s=ANSWER_S
+        ) as probe:
+            try:
+                probe.spaces()
+            except (Unavailable, DeadlineExceeded) as error:
+                raise Unavailable(
+                    f"no server answers there within {ANSWER_S:.0f} s: {error.message}",
+                    reason=error.reason,
+                    field="server",
+                    value=options.server,
+                ) from error
         return connect(options.server, token=options.token, tls=options.tls)
     from memdb.engine.database import EmbeddedDatabase
 

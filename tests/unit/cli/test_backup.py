@@ -10,7 +10,9 @@ import pytest
 
 from memdb.cli.main import main
 from memdb.config import EngineConfig
+from memdb.engine import drill as drills
 from memdb.engine.database import EmbeddedDatabase
+from memdb.errors import FailedPrecondition
 from tests.congruence.server import ServerThread
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
@@ -53,6 +55,22 @@ def test_back_up_verify_restore_and_drill(
         assert copy.user("alice").get("diet") == "none"
 
 
+def test_an_archive_that_cannot_be_drilled_is_reported_all_the_same(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise FailedPrecondition("no key", reason="MASTER_KEY_REQUIRED")
+
+    monkeypatch.setattr(drills, "drill", refused)
+    status, made, told = run(capsys, "backup", data, "--to", tmp_path / "a0", "--drill")
+    assert (status, made["users"], "drill" in made) == (1, 1, False)
+    assert "MASTER_KEY_REQUIRED" in told
+    assert run(capsys, "verify", tmp_path / "a0")[1]["archive"] == made["id"]
+
+
 def test_over_a_server(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ServerThread(data, backup_dir=str(tmp_path / "backups")) as server:
         where = ("--server", server.address)
@@ -69,7 +87,7 @@ def test_what_is_wrong_gives_a_status_and_a_line(
     assert (status, told.partition(":")[0]) == (1, "memdb")
     assert "PATH_EXISTS" in told
     status, _, told = run(capsys, "backup", "--to", tmp_path / "a1")
-    assert (status, "BAD_USAGE" in told) == (1, True)
+    assert (status, "BAD_USAGE" in told) == (2, True)
     secret = tmp_path / "a0" / "SECRET"
     secret.write_bytes(bytes(32))
     status, found, _ = run(capsys, "verify", tmp_path / "a0")
