@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         extra = "openclip" if name in _OPENCLIP else "perception"
         print(
-            f'memdb-ingest: {name} is not installed: needs pip install "memdb[{extra}]"',
+            f'memdb-ingest: {name} is not installed: this needs the extra "memdb[{extra}]"',
             file=sys.stderr,
         )
         return EXIT_OTHER

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] in ("memdb", "memdb_client", "perception"):
             raise
         print(
-            f'memdb-import-ixc: {error.name} is not installed: needs pip install "memdb[perception]"',
+            f'memdb-import-ixc: {error.name} is not installed: this needs the extra "memdb[perception]"',
             file=sys.stderr,
         )
         return 1

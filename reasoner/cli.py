@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in _OURS:
             raise
         extra = "openclip" if name in _OPENCLIP else "reasoner"
-        _to_stderr(f'{name} is not installed: needs pip install "memdb[{extra}]"')
+        _to_stderr(f'{name} is not installed: this needs the extra "memdb[{extra}]"')
         return 1
 
 

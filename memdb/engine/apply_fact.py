@@ -51,7 +51,10 @@ def put_fact(txn: Transaction, applied: Applied, operation: PutFact) -> Fact:
     """
     draft = applied.draft
     evidence = _evidence(txn, draft, operation.evidence)
-    valid_from_ns = draft.time_ns if operation.valid_from_ns is None else operation.valid_from_ns
+    # From when it was written, not from when that was committed: a fact holds once it is there.
+    valid_from_ns = (
+        operation.written_ns if operation.valid_from_ns is None else operation.valid_from_ns
+    )
     if operation.valid_to_ns is not None:
         check_range(valid_from_ns, operation.valid_to_ns, "valid_to")
     held = None if operation.key is None else facts.holder(txn, operation.key)

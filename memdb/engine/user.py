@@ -568,15 +568,20 @@ class EmbeddedUser:
         start_ns: Time | None = None,
         end_ns: Time | None = None,
     ) -> ErasureReport:
-        if clip_ids is None and start_ns is None and end_ns is None:
-            raise InvalidArgument(
-                "name clips or a time range", reason="EMPTY", field="clip_ids", value=None
-            )
         wanted = None if clip_ids is None else checked_clip_ids(clip_ids)
+        if not wanted and start_ns is None and end_ns is None:
+            raise InvalidArgument(
+                "name clips or a time range; a whole stream is erased by stream.erase()",
+                reason="EMPTY",
+                field="clip_ids",
+                value=None,
+            )
         start, end = checked_times(start_ns, end_ns)
         name = None if stream is None else check_id(stream, "stream")
         with self._users.use(self._id) as memory:
             clip_nos = clips_to_erase(memory, wanted, name, start, end)
+        if not clip_nos:
+            return ErasureReport(self._id, 0, 0, 0, 0)
         return erase_parts(self._id, self._users, clip_nos=clip_nos)
 
     def erase_stream(self, stream: str) -> ErasureReport:

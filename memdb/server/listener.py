@@ -69,7 +69,8 @@ def bind(server: grpc.aio.Server, config: ServerConfig) -> str:
             port = server.add_insecure_port(config.listen)
     except RuntimeError as error:
         raise FailedPrecondition(
-            "the address cannot be bound; is another server running?",
+            "the address cannot be bound: another server is running there, or it is none of this "
+            "machine's",
             reason="ADDRESS_IN_USE",
             field="server.listen",
             value=config.listen,

@@ -142,7 +142,15 @@ class Archive:
         named = self.manifest.parent
         if named is None:
             return None
-        parent = Archive(self.path.resolve().parent / named.name)
+        try:
+            parent = Archive(self.path.resolve().parent / named.name)
+        except NotFound as error:
+            raise NotFound(
+                f"{self.path.name} builds upon the archive {named.name}, which is not beside it",
+                reason="NOT_AN_ARCHIVE",
+                field="archive",
+                value=str(self.path.resolve().parent / named.name),
+            ) from error
         if parent.id != named.id:
             raise DataLoss(
                 "the parent is another archive than the one this was made upon",

@@ -202,7 +202,11 @@ def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
     free = fs.f_bavail * fs.f_frsize
     if free < config.disk_free_bytes_min + bytes_hint:
         raise ResourceExhausted(
-            "the file system is full", reason="DISK_FULL", field="free_bytes", value=free
+            "the file system is full: less is free than engine.disk_free_bytes_min "
+            f"({config.disk_free_bytes_min}) and what is to be written ({bytes_hint})",
+            reason="DISK_FULL",
+            field="free_bytes",
+            value=free,
         )
 
 

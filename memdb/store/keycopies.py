@@ -103,7 +103,7 @@ class KeyCopies:
         if ring is None:
             raise FailedPrecondition(
                 f"this data key is wrapped by another master key, of check value {check.hex()}: "
-                "name that key as well",
+                "name that key as well (--former-key-file)",
                 reason="MASTER_KEY_MISMATCH",
                 field=field,
                 value=check.hex(),

@@ -187,3 +187,18 @@ def test_a_cursor_that_nobody_was_given_is_not_found(user: User, door: Stream, s
     assert (refused.value.reason, refused.value.field) == ("CLIP_NOT_FOUND", "after")
     with pytest.raises(NotFound):
         user.clips(after=f"0:{'0' * 32}")
+
+
+def test_an_erasure_of_nothing_changes_nothing(user: User, door: Stream) -> None:
+    first = door.write(clip(0))
+    with pytest.raises(InvalidArgument) as empty:
+        user.erase_clips([])
+    assert (empty.value.reason, empty.value.field) == ("EMPTY", "clip_ids")
+    report = user.erase_clips(start_ns=T0_NS - 5 * SECOND_NS, end_ns=T0_NS - 4 * SECOND_NS)
+    assert (report.clips, report.bytes_removed) == (0, 0)
+    assert user.revision() == first.revision
+
+
+def test_a_fact_is_valid_from_when_it_was_written(user: User) -> None:
+    fact = user.remember("the mug is blue")
+    assert fact.valid_from_ns <= fact.written_ns

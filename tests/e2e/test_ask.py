@@ -243,7 +243,7 @@ def test_a_missing_extra_is_one_line() -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    told = 'memdb-ask: tokenizers is not installed: needs pip install "memdb[reasoner]"\n'
+    told = 'memdb-ask: tokenizers is not installed: this needs the extra "memdb[reasoner]"\n'
     assert done.stderr == told
 
 

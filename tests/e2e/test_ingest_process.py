@@ -244,7 +244,7 @@ def test_a_missing_extra_is_one_line(film: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    told = 'memdb-ingest: av is not installed: needs pip install "memdb[perception]"\n'
+    told = 'memdb-ingest: av is not installed: this needs the extra "memdb[perception]"\n'
     assert done.stderr == told
 
 

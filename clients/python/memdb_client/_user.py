@@ -448,11 +448,14 @@ class User:
         end_ns: Time | None = None,
     ) -> ErasureReport:
         """Remove the named clips, or those that touch a time range."""
-        if clip_ids is None and start_ns is None and end_ns is None:
-            raise InvalidArgument(
-                "name clips or a time range", reason="EMPTY", field="clip_ids", value=None
-            )
         named = () if clip_ids is None else checked_clip_ids(clip_ids)
+        if not named and start_ns is None and end_ns is None:
+            raise InvalidArgument(
+                "name clips or a time range; a whole stream is erased by stream.erase()",
+                reason="EMPTY",
+                field="clip_ids",
+                value=None,
+            )
         answer = self._rpc.call(
             self._rpc.users.EraseClips,
             erase_clips_request(
