@@ -8,6 +8,7 @@ revision, copies: a view that a reader holds stays of one piece.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -62,16 +63,25 @@ class Columns:
         """
         self._arrays["death"] = self._arrays["death"].copy()
         columns = self.views()
-        by_number: dict[int, list[int]] = {}
-        for row in rows.tolist():
-            by_number.setdefault(int(columns[name][row]), []).append(row)
+        # Looked up, not searched for: a clip that stays open for a day has a version for each second.
+        born: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        ending: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for row, number, birth, death in zip(
+            rows.tolist(),
+            columns[name][rows].tolist(),
+            columns["birth"][rows].tolist(),
+            columns["death"][rows].tolist(),
+            strict=True,
+        ):
+            born[number, birth].append(row)
+            ending[number, death].append(row)
         taken: list[int] = []
         for number, birth, death in sorted(versions):
-            for row in by_number.get(number, ()):
-                if int(columns["birth"][row]) == birth:
-                    taken.append(row)
-                elif int(columns["death"][row]) == birth:
-                    self.set("death", row, death)
+            taken += born.get((number, birth), ())
+            before = ending.pop((number, birth), [])
+            for row in before:
+                self.set("death", row, death)
+            ending[number, death] += before
         ended = np.array(taken, np.int64)
         self.end_ever(ended)
         return ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memdb.engine.user import EmbeddedUser
+from memdb.errors import InvalidArgument
 from memdb.server.calls import Send, closed_user, commits
 from memdb.server.resources import Resources
 from memdb.server.watch import watch
@@ -56,6 +57,11 @@ class UserService:
         stream = request.stream if request.HasField("stream") else None
         start_ns = request.start_ns if request.HasField("start_ns") else None
         end_ns = request.end_ns if request.HasField("end_ns") else None
+        if request.whole_stream and request.clip_ids:
+            # Whichever of the two was meant, the other would be erased for good.
+            raise InvalidArgument(
+                "name clips or a whole stream, not both", reason="AMBIGUOUS", field="clip_ids"
+            )
         if request.whole_stream:
             report = user.stream(stream or "").erase(start_ns=start_ns, end_ns=end_ns)
         else:

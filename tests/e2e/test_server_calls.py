@@ -318,3 +318,19 @@ def test_ingest_refuses_what_is_out_of_order(
     assert isinstance(error, InvalidArgument)
     assert error.reason == reason
     assert served.database.users() == []
+
+
+def test_an_erasure_that_says_two_things_erases_nothing(served: Served) -> None:
+    user = served.database.user("u")
+    user.stream("cam", space="p").write(clip(0))
+    before = [found.id for found in user.clips()]
+    with pytest.raises(grpc.RpcError) as caught:
+        served.users.EraseClips(
+            user_pb.EraseClipsRequest(
+                user="u", stream="cam", whole_stream=True, clip_ids=before[:1]
+            )
+        )
+    error = error_of(caught.value)
+    assert isinstance(error, InvalidArgument)
+    assert (error.reason, error.field) == ("AMBIGUOUS", "clip_ids")
+    assert [found.id for found in user.clips()] == before
