@@ -38,6 +38,8 @@ judged: old pages are consistent with each other, and LMDB 0.9 pages do not say 
 """
 CASES = -(-int(os.environ.get("MEMDB_DAMAGES", "280")) // len(KINDS))
 """Of each kind."""
+FAULTS_MAX = 3
+"""After so many there is nothing to be learned from more."""
 MEMORY = Path("/dev/shm")
 
 
@@ -226,6 +228,8 @@ def test_damage_to_a_user_is_reported_never_served(
         for kind in KINDS:
             chosen = random.Random(f"{SEED} {kind}")
             for case in range(CASES):
+                if sum(not fault.startswith("stale page") for fault in faults) >= FAULTS_MAX:
+                    break
                 shutil.rmtree(folder)
                 shutil.copytree(whole, folder)
                 damage(folder / "users" / alice / "data.mdb", kind, chosen)

@@ -45,6 +45,7 @@ CALLS = {
     "newfstatat": 160,
     "statfs": 46,
     "fcntl": 40,
+    "flock": 3,
     "getdents64": 18,
 }
 ERRORS = ("EIO", "ENOSPC", "ENOMEM")

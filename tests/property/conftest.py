@@ -1,7 +1,7 @@
 """Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast, slow or full) and a directory in memory.
 
 ``MEMDB_SEQUENCES``: sequences of the engine's state machines in the profile full (default 10,000), of 50 steps
-each: seven tenths in this process, one encrypted, two over gRPC.
+each: eight tenths in this process, one encrypted, one over gRPC.
 """
 
 from __future__ import annotations

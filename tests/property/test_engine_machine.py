@@ -891,7 +891,7 @@ def selected(
 
 
 TestEngineMachine = EngineMachine.TestCase
-TestEngineMachine.settings = machine_settings(7)
+TestEngineMachine.settings = machine_settings(8)
 
 
 class EncryptedMachine(EngineMachine):

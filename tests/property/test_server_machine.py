@@ -157,4 +157,4 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 TestServerMachine = ServerMachine.TestCase
-TestServerMachine.settings = machine_settings(2)
+TestServerMachine.settings = machine_settings(1)
