@@ -64,6 +64,7 @@ from memdb.store.keycopies import FOLDER, KeyCopies
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
+from memdb.store.structure import CLEAN_FILE
 from memdb.types.backup import BackupReport
 
 _TEMPORARY: Final = ".memdb-backup-"
@@ -316,7 +317,9 @@ def _copied_files(growing: _Growing, path: Path) -> list[str]:
     """Copy what else lies in the user's directory, but its key; the paths in the archive."""
     copied: list[str] = []
     for source in sorted(path.iterdir()):
-        if source.name in (DATA_FILE, _LOCK_FILE, KEY_FILE) or source.name.startswith("."):
+        if source.name in (DATA_FILE, _LOCK_FILE, KEY_FILE, CLEAN_FILE) or source.name.startswith(
+            "."
+        ):
             continue
         if not stat.S_ISREG(source.lstat().st_mode):
             # Left out it would be missed when it is too late.

@@ -19,8 +19,24 @@ from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Environment, Transaction
 from memdb.store.files import sync_directory, write_file
-from memdb.store.records import NameRecord, NumberRecord, SpaceRecord, pack, unpack
-from memdb.store.schema import CATALOG_TABLES, FORMAT, META_FORMAT, Table
+from memdb.store.records import (
+    CountersRecord,
+    NameRecord,
+    NumberRecord,
+    SpaceRecord,
+    UserRecord,
+    pack,
+    unpack,
+)
+from memdb.store.schema import (
+    CATALOG_TABLES,
+    FORMAT,
+    META_COUNTERS,
+    META_FORMAT,
+    META_USER,
+    USER_TABLES,
+    Table,
+)
 from memdb.store.system import system_errors
 from memdb.store.verify import expect_entries
 from memdb.types.space import Space
@@ -84,12 +100,52 @@ class Catalog:
             if gone:
                 self.remove_users(gone)
             self.finish()
+            self._take_in_strangers()
         except MemdbError:
             # The next open or sweep tries again; what is there can be used.
-            log.exception("names of erased users stay in the catalog for now")
-        except BaseException:
-            self._env.close()
-            raise
+            log.exception("the catalog differs from the directories of users for now")
+
+    def _take_in_strangers(self) -> None:
+        """List users again whose directories the catalog does not know.
+
+        One bit of LMDB's newest meta page can bring back the transaction before, which nothing in the
+        file tells from the newest.  A user that has committed was listed before; one without commits
+        is what a crash left.
+        """
+        with system_errors("users"):
+            known = {self._directory.user_path(user).name for user in self._users}
+            strange = [p for p in sorted(self._directory.users.iterdir()) if p.name not in known]
+        for path in strange:
+            try:
+                user = self._owner(path)
+            except MemdbError:
+                log.exception(
+                    "a directory belongs to no known user", extra={"fields": {"name": path.name}}
+                )
+                continue
+            if user is not None:
+                log.error("the catalog had lost a user", extra={"fields": {"user": user}})
+                self._add_user(user)
+
+    def _owner(self, path: Path) -> str | None:
+        """The user whose directory it is, None before its first commit; raises what keeps it from
+        being opened, `DataLoss`.
+        """
+        environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
+        try:
+            with environment.read() as txn:
+                stored, counters = (
+                    txn.get(Table.META, META_USER),
+                    txn.get(Table.META, META_COUNTERS),
+                )
+                if stored is None or counters is None:
+                    return None
+                if unpack(Table.META, META_COUNTERS, counters, CountersRecord).revision == 0:
+                    return None
+                user = unpack(Table.META, META_USER, stored, UserRecord).user
+        finally:
+            environment.close()
+        return user if self._directory.user_path(user) == path else None
 
     def create_space(self, space: Space) -> Space:
         """Store ``space``; the same again is no error, another definition raises `AlreadyExists`."""
@@ -173,7 +229,10 @@ class Catalog:
 
     def _open(self) -> Environment:
         directory = self._directory
-        return Environment(directory.catalog, CATALOG_TABLES, self._config, directory.keys)
+        # What it may then have lost is found again, see `_take_in_strangers`.
+        return Environment(
+            directory.catalog, CATALOG_TABLES, self._config, directory.keys, older=True
+        )
 
     def has_user(self, user: str) -> bool:
         """Whether the user ever wrote."""

@@ -43,7 +43,7 @@ from memdb.store.files import sync_directory, sync_file
 from memdb.store.gate import Gate
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
-from memdb.store.structure import check_structure, mark_clean, mark_dirty
+from memdb.store.structure import check_newest, check_structure, mark_clean, mark_dirty
 from memdb.store.system import refusal, system_errors
 
 if TYPE_CHECKING:
@@ -260,15 +260,20 @@ class Environment:
         tables: Sequence[Table],
         config: EngineConfig,
         keys: KeyRing | None = None,
+        *,
+        older: bool = False,
     ) -> None:
         """Open the environment in directory ``path``, encrypted where ``keys`` are given.
 
-        Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``BAD_ENVIRONMENT``) when the file cannot be
-        what was committed, `Unavailable` (``OPEN_FAILED``, ``IO_FAILED``) when the system refuses to
+        older: take it also where its newest transaction was undone (`memdb.store.structure`).
+
+        Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``ROLLED_BACK``, ``BAD_ENVIRONMENT``) when the file
+        cannot be what was committed, `Unavailable` (``OPEN_FAILED``, ``IO_FAILED``) when the system refuses to
         open it, and what is wrong with its data key (`memdb.store.keyring`).
         """
         self.path = path
         self._tables = tables
+        self._older = older
         self._config = config
         self._gate = Gate()
         self._failed: str | None = None
@@ -330,6 +335,8 @@ class Environment:
             raise self._translated(error, "OPEN_FAILED") from error
         try:
             _check_whole(env, name, size)
+            if not self._older:
+                check_newest(self._data_file, int(env.info()["last_txnid"]))
             env.reader_check()
             # Not created here: a table whose name is damaged must not turn up empty.
             with env.begin(write=True) as txn:
@@ -608,7 +615,9 @@ class Environment:
         with self._gate.owned():
             if not self._closed:
                 self._closed = True
+                is_durable = self._config.durability != "relaxed"
+                newest = self.newest_transaction() if is_durable and not self._lost else None
                 self._env.close()
                 if self._failed is None and self._lost is None:
                     with suppress(OSError):  # it only costs a look at the next open
-                        mark_clean(self._data_file)
+                        mark_clean(self._data_file, newest)

@@ -11,13 +11,18 @@ process is needed to find that out.  It reads headers and keys, not values: 0.2 
     token   16 hexadecimal digits of the process that closed it
     size    bytes of the data file
     mtime   its time of change, ns
+    newest  number of the newest transaction; "-" where that may be on its way to the disk
 
 What this process closed itself is not looked at again, nor is a large file (`LARGE_BYTES`) that was
 closed in order and not touched since.  The marker is removed before the first commit.
+
+LMDB's meta pages have no checksum: one flipped bit can make the transaction before the newest one.
+``newest`` tells that, where the file was closed in order.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -26,14 +31,14 @@ from lmdb import verify
 
 from memdb.errors import DataLoss
 
-MARKER: Final = "CLEAN"
+CLEAN_FILE: Final = "CLEAN"
 LARGE_BYTES: Final = 1 << 30
 _TOKEN: Final = secrets.token_hex(8)
 
 
 def check_structure(data_file: Path) -> None:
     """Raise `DataLoss` (``CORRUPTED``) when the file cannot be mapped without danger."""
-    token, *stated = _marker(data_file)
+    token, *stated = _marker(data_file)[:3]
     if stated == _stat(data_file) and (token == _TOKEN or int(stated[0]) > LARGE_BYTES):
         return
     try:
@@ -49,20 +54,40 @@ def check_structure(data_file: Path) -> None:
         )
 
 
-def mark_clean(data_file: Path) -> None:
-    """Note an orderly close.  Not synced: a marker that a power loss takes costs one look."""
-    text = " ".join((_TOKEN, *_stat(data_file)))
-    (data_file.parent / MARKER).write_text(text + "\n", "ascii")
+def check_newest(data_file: Path, transaction: int) -> None:
+    """Raise `DataLoss` (``ROLLED_BACK``) when LMDB shows an older transaction than was closed on."""
+    _, *stated, newest = [*_marker(data_file), *[""] * 4][:4]
+    # A newer one is no damage: power loss may bring the marker back, and the file's times with it.
+    if stated == _stat(data_file) and newest.isdigit() and transaction < int(newest):
+        raise DataLoss(
+            f"LMDB shows transaction {transaction}, and {newest} was there when it was closed",
+            reason="ROLLED_BACK",
+            field=data_file.parent.name,
+            value=transaction,
+        )
+
+
+def mark_clean(data_file: Path, newest: int | None) -> None:
+    """Note an orderly close, with the newest transaction if that is on the disk.
+
+    Not synced: a marker that a power loss takes costs one look.
+    """
+    text = " ".join((_TOKEN, *_stat(data_file), "-" if newest is None else str(newest)))
+    fd = os.open(
+        data_file.parent / CLEAN_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+    )
+    with os.fdopen(fd, "w", encoding="ascii") as file:
+        file.write(text + "\n")
 
 
 def mark_dirty(data_file: Path) -> None:
     """Note that something is going to be written."""
-    (data_file.parent / MARKER).unlink(missing_ok=True)
+    (data_file.parent / CLEAN_FILE).unlink(missing_ok=True)
 
 
 def _marker(data_file: Path) -> list[str]:
     try:
-        return (data_file.parent / MARKER).read_text("ascii", "replace").split()[:3] or [""]
+        return (data_file.parent / CLEAN_FILE).read_text("ascii", "replace").split()[:4] or [""]
     except OSError:
         return [""]
 
