@@ -9,8 +9,8 @@
 #
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
 #          ARGS="..." (for pytest, demo, lock)  SEED=n (bench)
-#          CYCLES=n STATES=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n CRASH_WORKERS=n (crash: see
-#          docs/testing.md; MEMDB_CRASH_SEED for the same again)
+#          CYCLES=n STATES=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n EMBEDDED=n BACKUPS=n
+#          CRASH_WORKERS=n (crash: see docs/testing.md; MEMDB_CRASH_SEED for the same again)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -27,6 +27,8 @@ KILLS ?= 20
 DAMAGES ?= 5000
 MARKERS ?= 20000
 SEQUENCES ?= 10000
+EMBEDDED ?= 50
+BACKUPS ?= 40
 CRASH_WORKERS ?= 2
 SEED ?= 7
 ARGS ?=
@@ -88,7 +90,7 @@ bench: $(STAMP)
 	done
 
 crash: $(STAMP)
-	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_EMBEDDED_KILLS=50 MEMDB_BACKUP_KILLS=40 MEMDB_POWER_STATES=$(STATES) \
+	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_EMBEDDED_KILLS=$(EMBEDDED) MEMDB_BACKUP_KILLS=$(BACKUPS) MEMDB_POWER_STATES=$(STATES) \
 	MEMDB_SYSCALL_FAULTS=$(FAULTS) MEMDB_FAILPOINT_KILLS=$(KILLS) MEMDB_DAMAGES=$(DAMAGES) \
 	MEMDB_ERASE_MARKERS=$(MARKERS) MEMDB_HYPOTHESIS_PROFILE=full MEMDB_SEQUENCES=$(SEQUENCES) \
 	    $(BIN)/pytest tests/crash tests/property/test_engine_machine.py tests/property/test_server_machine.py \
