@@ -1,4 +1,4 @@
-"""Bytes of requests that the server holds at once, for all its calls together.
+"""Bytes of requests and answers that the server holds at once, for all its calls together.
 
 Of ``bytes_max``, one half is for calls with one request: one that does not fit is refused
 (``OVERLOADED``).  Streams stop reading when theirs reach the other half, and go on in the order in
@@ -9,6 +9,9 @@ How much a read will bring is known only when it has.  So each takes `READ_BYTES
 that brings nothing for `READ_IDLE_S` gives them back, since most streams are silent most of the
 time.  Should very many silent streams speak at once, what they bring is let in up to ``bytes_max``,
 and a stream beyond it ends as UNAVAILABLE, to be resumed by its client.
+
+Answers that wait to be read may have as many bytes again as one half.  One that does not fit is refused
+(``OVERLOADED``), and a stream ends as UNAVAILABLE: to wait would be to wait for whoever does not read.
 
 Lives on one event loop.
 """
@@ -24,8 +27,8 @@ from typing import Final
 from memdb.errors import ResourceExhausted, Unavailable
 
 CALL_BYTES_FREE: Final = 64 * 1024
-"""Requests up to this size are not counted: questions do not wait for writes, and ``calls_max``
-bounds them."""
+"""Requests and answers up to this size are not counted: questions do not wait for writes, and
+``calls_max`` bounds them."""
 READ_BYTES: Final = 2 * 1024 * 1024
 """What a stream is expected to bring at most; our own client sends messages of this size."""
 READ_IDLE_S: Final = 0.1
@@ -41,12 +44,13 @@ class Budget:
         self._half = bytes_max // 2
         self._calls = 0
         self._streams = 0
+        self._answers = 0
         self._expected = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def used(self) -> int:
-        """Bytes held now."""
+        """Bytes of requests held now."""
         return self._calls + self._streams
 
     @contextmanager
@@ -67,6 +71,26 @@ class Budget:
             yield
         finally:
             self._calls -= size
+
+    def hold_answer(
+        self, size: int, family: type[ResourceExhausted | Unavailable] = ResourceExhausted
+    ) -> None:
+        """Count an answer until `release_answer`; raises ``family`` (``OVERLOADED``)."""
+        if size <= CALL_BYTES_FREE:
+            return
+        if self._answers + size > self._half:
+            raise family(
+                "too many bytes of answers wait to be read",
+                reason="OVERLOADED",
+                field=_FIELD,
+                value=self._answers + size,
+            )
+        self._answers += size
+
+    def release_answer(self, size: int) -> None:
+        """An answer was sent, or its caller left."""
+        if size > CALL_BYTES_FREE:
+            self._answers -= size
 
     @contextmanager
     def stream(self) -> Iterator[StreamBytes]:

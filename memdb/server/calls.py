@@ -162,15 +162,18 @@ class Calls:
 
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
+            done: bytes | _Cold | None = None
             try:
                 with self._budget.call(len(data)):
                     done = await pool.run(work, data)
-                    if not isinstance(done, _Cold):
-                        return done
-                    # It waits without a thread, and then takes one again.
-                    await self._openings.wait(done.user)
-                    return await pool.run(answer, done.request)
+                    if isinstance(done, _Cold):
+                        # It waits without a thread, and then takes one again.
+                        await self._openings.wait(done.user)
+                        done = await pool.run(answer, done.request)
+                    self._hold(context, len(done))
+                    return done
             except Exception as error:
+                done = None  # or the traceback kept it until the collector's next round
                 await end(context, name, request_id, error)
 
         return behaviour
@@ -212,7 +215,7 @@ class Calls:
                     remaining = pages(await self._parsed(kind, data, opens=opens))
                     page = await pool.run(next, remaining, None)
                     while page is not None:
-                        await context.write(page)
+                        await self._write(context, page)
                         # An answer that has begun is not refused any more.
                         page = await pool.run_in_turn(next, remaining, None)
             except Exception as error:
@@ -268,9 +271,27 @@ class Calls:
     def _sender(self, context: Context) -> Send:
         async def send(data: bytes) -> None:
             self._check_size(len(data))
-            await context.write(data)
+            await self._write(context, data)
 
         return send
+
+    def _hold(self, context: Context, size: int) -> None:
+        """Count the answer of a call until gRPC has sent it."""
+
+        def sent(_context: Any) -> None:
+            self._budget.release_answer(size)
+
+        self._budget.hold_answer(size)
+        # The stubs take the callback for a coroutine's.
+        context.add_done_callback(sent)  # type: ignore[arg-type]
+
+    async def _write(self, context: Context, data: bytes) -> None:
+        """Send one message of a stream, counted until gRPC has taken it."""
+        self._budget.hold_answer(len(data), Unavailable)
+        try:
+            await context.write(data)
+        finally:
+            self._budget.release_answer(len(data))
 
     def _packed(self, message: Message) -> bytes:
         data = message.SerializeToString()

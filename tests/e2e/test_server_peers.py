@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from memdb.errors import DeadlineExceeded, ResourceExhausted
 from memdb.v1 import clip_service_pb2 as clip_pb
@@ -138,3 +140,71 @@ def test_an_agent_that_vanishes_leaves_whole_clips(served: Served) -> None:
     assert ledger.next_seq > acked
     assert not ledger.gaps
     assert served.database.verify().ok
+
+
+class Unread:
+    """A peer that asks and lets nothing be sent to it: its windows of HTTP/2 are closed."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._socket = socket.create_connection((host, int(port)))
+        no_window = self._frame(4, 0, 0, struct.pack(">HI", 4, 0))
+        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_window)
+        self._streams = 0
+
+    def ask(self, method: str, request: Message) -> None:
+        stream, self._streams = 2 * self._streams + 1, self._streams + 1
+        fields = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": f"/memdb.v1.{method}",
+            ":authority": "x",
+            "content-type": "application/grpc",
+            "te": "trailers",
+        }
+        block = b"".join(
+            b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+            for name, value in fields.items()
+        )
+        data = request.SerializeToString()
+        body = b"\0" + struct.pack(">I", len(data)) + data
+        self._socket.sendall(self._frame(1, 4, stream, block) + self._frame(0, 1, stream, body))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    @staticmethod
+    def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        head = struct.pack(">I", len(payload))[1:] + bytes([kind, flags])
+        return head + struct.pack(">I", stream) + payload
+
+
+@pytest.mark.parametrize("method", ["ClipService/GetClip", "ClipService/ListClips"])
+def test_answers_that_nobody_reads_are_bounded(tmp_path: Path, method: str) -> None:
+    options = {"message_bytes_max": 4 << 20, "bytes_in_flight_max": 16 << 20}
+    with serving(tmp_path / "db", **options) as served:
+        served.database.create_space("p", dim=DIM)
+        cam = served.database.user("u").stream("cam", space="p")
+        ack = cam.write(clip(0, keyframes=(b"x" * 1_000_000,) * 2))
+        request: Message = clip_pb.GetClipRequest(user="u", clip_id=ack.clip_id)
+        unread = clip_pb.ListClipsRequest(user="u") if method.endswith("ListClips") else request
+        peer = Unread(served.address)
+        for _ in range(20):
+            peer.ask(method, unread)
+        budget = served.server._resources.budget
+        deadline = time.monotonic() + 20
+        while budget._answers < 6_000_000 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert 6_000_000 <= budget._answers <= 8 << 20
+        with pytest.raises(grpc.RpcError) as caught:
+            served.clips.GetClip(request, timeout=10)
+        assert error_of(caught.value).reason == "OVERLOADED"
+        # Small answers go on.
+        assert served.users.GetUser(user_pb.GetUserRequest(user="u"), timeout=10).revision
+        peer.close()
+        while budget._answers and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert served.clips.GetClip(request, timeout=10).clip.id == ack.clip_id
+        while budget._answers and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert budget._answers == 0

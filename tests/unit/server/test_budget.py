@@ -120,3 +120,22 @@ async def test_one_that_leaves_as_its_turn_is_passed_over_is_cancelled_and_no_mo
     budget.expect_no_more()
     await asyncio.wait_for(budget.expect(), 1)
     await asyncio.wait_for(budget.expect(), 1)
+
+
+def test_answers_have_a_half_of_their_own() -> None:
+    budget = Budget(8 << 20)
+    for _ in range(4):
+        budget.hold_answer(1 << 20)
+    with pytest.raises(ResourceExhausted) as refused:
+        budget.hold_answer(1 << 20)
+    assert (refused.value.reason, refused.value.field) == (
+        "OVERLOADED",
+        "server.bytes_in_flight_max",
+    )
+    with pytest.raises(Unavailable):
+        budget.hold_answer(1 << 20, Unavailable)
+    with budget.call(4 << 20):  # requests go on
+        budget.hold_answer(64 << 10)  # and so do small answers
+        budget.release_answer(64 << 10)
+    budget.release_answer(1 << 20)
+    budget.hold_answer(1 << 20)
