@@ -173,7 +173,7 @@ class Calls:
                     self._hold(context, len(done))
                     return done
             except Exception as error:
-                done = None  # or the traceback kept it until the collector's next round
+                data, done = b"", None  # see `end`
                 await end(context, name, request_id, error)
 
         return behaviour
@@ -188,6 +188,7 @@ class Calls:
                     request = await self._parsed(kind, data, opens=False)
                     return self._packed(await function(request))
             except Exception as error:
+                data = b""  # see `end`
                 await end(context, name, request_id, error)
 
         return behaviour
@@ -219,6 +220,7 @@ class Calls:
                         # An answer that has begun is not refused any more.
                         page = await pool.run_in_turn(next, remaining, None)
             except Exception as error:
+                data = b""  # see `end`
                 await end(context, name, request_id, error)
 
         return behaviour
@@ -237,6 +239,7 @@ class Calls:
                     request = await self._parsed(kind, data, opens=opens)
                     await function(request, self._sender(context))
             except Exception as error:
+                data = b""  # see `end`
                 await end(context, name, request_id, error)
 
         return behaviour
@@ -324,7 +327,12 @@ def begin(context: Context) -> str:
 
 
 async def end(context: Context, name: str, request_id: str, error: Exception) -> NoReturn:
-    """End a call with an error.  Cancellation never comes here: it is no `Exception`."""
+    """End a call with an error.  Cancellation never comes here: it is no `Exception`.
+
+    grpc.aio keeps what it raises here, with its traceback, where the traceback leads: a cycle, with all
+    that the frames of the call hold, until the collector comes by, which is seldom.  So nothing large
+    may be left in them: whoever calls has let go of it, and what led here is forgotten once it is logged.
+    """
     if isinstance(error, grpc.aio.BaseError):
         # Of sending to a caller who has left; nobody is there to be told, and nothing is wrong.
         log.debug("the caller left", extra={"fields": {"method": name, "request_id": request_id}})
@@ -351,7 +359,16 @@ async def end(context: Context, name: str, request_id: str, error: Exception) ->
                 }
             },
         )
+    _forget_frames(error)
     await context.abort(code_of(error), error.message[:512], error_to_trailers(error, request_id))
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what an error and those that led to it would keep alive."""
+    left: BaseException | None = error
+    while left is not None:
+        left.__traceback__ = None
+        left = left.__cause__ or left.__context__
 
 
 def _level(error: MemdbError) -> int:

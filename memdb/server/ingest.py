@@ -83,6 +83,9 @@ class Ingest:
                 await self._commit_all(start, send, held)
             finally:
                 await settle(reader)
+                # Its traceback holds messages, and us.
+                self._refusal = None
+                self._ready = []
 
     async def _first(self, receive: Receive) -> bytes | None:
         """The first message, unless the server stops before it comes."""

@@ -50,7 +50,9 @@ class _Call:
         except BaseException as raised:  # whoever waits gets it
             error = raised
         self._tell(self._finish, result, error)
-        error = None  # whose traceback holds this frame
+        # Or they made a cycle: the error's traceback holds this frame, and the call's future the error.
+        error = None
+        del self
 
     def drop(self) -> None:
         """Never make it; whoever waits is cancelled."""
@@ -119,6 +121,8 @@ class Threads:
             if call.claim():
                 ended()
             raise
+        finally:
+            del call  # as at the end of `_Call.make`
         return result
 
     def shutdown(self) -> None:

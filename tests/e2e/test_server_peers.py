@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import threading
@@ -18,7 +19,9 @@ from memdb.errors import DeadlineExceeded, ResourceExhausted
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.clips import clip_to_proto
+from memdb.wire.fields import head, tag_of
 from memdb.wire.grounding import ground_request
+from tests.congruence.server import ServerProcess
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
 pytestmark = pytest.mark.e2e
@@ -208,3 +211,33 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path, method: str) -> N
         while budget._answers and time.monotonic() < deadline:
             time.sleep(0.02)
         assert budget._answers == 0
+
+
+@pytest.mark.parametrize("name", ["WriteClips", "IngestClips", "IngestClips later"])
+def test_a_call_that_is_refused_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    padding = 12_000_000
+    # Bytes of a field that nobody knows: parsed, and refused for what is not there.
+    large = clip_pb.WriteClipsRequest(user="u", stream="s").SerializeToString()
+    large += head(tag_of(1000), padding) + bytes(padding)
+    start = clip_pb.IngestClipsRequest(start=clip_pb.IngestStart(user="u", stream="s"))
+    messages = [start.SerializeToString(), large] if name.endswith("later") else [large]
+    with ServerProcess(tmp_path / "db") as server, grpc.insecure_channel(server.address) as channel:
+        unary: Any = channel.unary_unary("/memdb.v1.ClipService/WriteClips")
+        stream: Any = channel.stream_stream("/memdb.v1.ClipService/IngestClips")
+
+        def send() -> None:
+            if name == "WriteClips":
+                unary(large, timeout=30)
+            else:
+                list(stream(iter(messages), timeout=30))
+
+        statm = Path(f"/proc/{server._process.pid}/statm")
+        resident = []
+        for count in (5, 25):
+            for _ in range(count):
+                with pytest.raises(grpc.RpcError) as caught:
+                    send()
+                assert error_of(caught.value).request_id
+            resident.append(int(statm.read_text().split()[1]) * resource.getpagesize())
+        # Each left its 12 MB or more until the collector came, after hundreds of calls.
+        assert resident[1] - resident[0] < 6 * padding

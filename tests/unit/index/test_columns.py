@@ -66,4 +66,4 @@ def test_a_clip_of_many_versions_takes_no_time() -> None:
     begin = time.process_time()
     taken = columns.take_versions("no", np.arange(5000), versions[:-1])
     assert len(taken) == 4999
-    assert time.process_time() - begin < 1.5  # a search for each took half a minute
+    assert time.process_time() - begin < 10  # a search for each took half a minute

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -97,3 +99,32 @@ def test_shutdown_waits_for_what_runs_and_cancels_what_waits() -> None:
         assert given[-1] == "late"
 
     asyncio.run(body())
+
+
+class Large:
+    """Something that a call holds."""
+
+
+def test_what_a_failed_call_held_goes_with_its_error() -> None:
+    held: list[weakref.ref[Large]] = []
+
+    def fail() -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        raise ValueError("refused")
+
+    async def run() -> None:
+        threads = Threads("test", 1)
+        for _ in range(3):
+            with pytest.raises(ValueError, match="refused"):
+                await threads.run(lambda: None, fail, ())
+        await threads.run(lambda: None, int, ())  # the thread is done with them
+        threads.shutdown()
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(run())
+        assert [reference() for reference in held] == [None, None, None]
+    finally:
+        gc.enable()
