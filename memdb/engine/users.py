@@ -410,12 +410,16 @@ class Users:
     def _evict(self) -> None:
         """Close the least recently used users above the limit."""
         with self._lock:
-            excess = len(self._slots) - self._open_max
+            if len(self._slots) <= self._open_max:
+                return
+            # Not counted: users that cannot be opened, of which only the reason is kept.
+            slots = [
+                one for one in self._slots.items() if one[1].memory is not None or one[1].users
+            ]
+            excess = len(slots) - self._open_max
             if excess <= 0:
                 return
-            victims = [(user, slot) for user, slot in self._slots.items() if slot.users == 0][
-                :excess
-            ]
+            victims = [(user, slot) for user, slot in slots if slot.users == 0][:excess]
         for user, slot in victims:
             with slot.lock:
                 with self._lock:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import memdb
-from memdb import FailedPrecondition, InvalidArgument
+from memdb import DataLoss, FailedPrecondition, InvalidArgument
 from memdb.cli.main import main
+from memdb.engine.database import EmbeddedDatabase
+from tests.unit.engine.conftest import CONFIG
 
 
 @pytest.mark.parametrize("path", ["", None, 5, b"data", "a\0b", "\ud800"])
@@ -45,3 +48,20 @@ def test_the_command_says_so_in_one_line(
     assert main([*verb, str(tmp_path / "file")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("memdb: N")
+
+
+def test_users_that_cannot_be_opened_take_no_place_of_others(tmp_path: Path) -> None:
+    config = replace(CONFIG, open_users_max=3)
+    with EmbeddedDatabase(tmp_path / "data", config=config) as db:
+        for number in range(8):
+            db.user(f"u{number}").put("n", number)
+        paths = [db._directory.user_path(f"u{number}") for number in range(4)]
+    for path in paths:
+        (path / "data.mdb").write_bytes(b"x" * 9000)
+    with EmbeddedDatabase(tmp_path / "data", config=config) as db:
+        for number in range(4):
+            with pytest.raises(DataLoss):
+                db.user(f"u{number}").get("n")
+        for number in range(4, 8):
+            assert db.user(f"u{number}").get("n") == number
+        assert [user for user, _ in db._users.open_memories()] == ["u5", "u6", "u7"]
