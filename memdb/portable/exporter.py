@@ -16,7 +16,7 @@ from pyarrow import parquet
 from safetensors.numpy import save_file
 
 import memdb
-from memdb.errors import AlreadyExists, FailedPrecondition, NotFound
+from memdb.errors import AlreadyExists, NotFound
 from memdb.portable.layout import (
     BATCH,
     CLIP_SCHEMA,
@@ -28,6 +28,7 @@ from memdb.portable.layout import (
     ExportReport,
     describe,
 )
+from memdb.store.appearing import in_place, refused
 from memdb.store.files import sync_directory, sync_file
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
@@ -42,8 +43,8 @@ _TENSOR_FILE_BYTES: Final = 256 << 20
 def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> ExportReport:
     """Write ``user`` into the new directory ``path``.
 
-    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), `FailedPrecondition`
-    (``NO_DIRECTORY``).
+    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), and as
+    `memdb.store.appearing.refused` what the system refuses; nothing is made then.
     """
     target = Path(path)
     handle = db.user(user)
@@ -62,15 +63,10 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
         for file in folder.iterdir():
             sync_file(file)
         sync_directory(folder)
-        folder.rename(target)
-        sync_directory(target.parent)
+        with in_place(folder, target):
+            pass  # nobody has anything to do before the name is durable
     except OSError as error:
-        raise FailedPrecondition(
-            f"cannot be written: {error.strerror}",
-            reason="NO_DIRECTORY",
-            field="path",
-            value=str(target),
-        ) from error
+        raise refused(error, target) from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
