@@ -28,8 +28,8 @@ from memdb.portable.layout import (
     ExportReport,
     describe,
 )
-from memdb.store.appearing import check_free, making
-from memdb.store.files import sync_directory, sync_file
+from memdb.store.appearing import in_place, making, refused
+from memdb.store.files import make_directories, sync_directory, sync_file
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.database import Database, User
@@ -47,8 +47,8 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
 
     A clip that cannot be read whole is left out, and counted.
 
-    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), `FailedPrecondition`
-    (``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``).
+    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), and as
+    `memdb.store.appearing.refused` what the system refuses; nothing is made then.
     """
     target = Path(path)
     handle = db.user(user)
@@ -60,17 +60,17 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
             field="path",
             value=str(target),
         )
+    try:
+        make_directories(target.parent)
+    except OSError as error:
+        raise refused(error, target) from error
     with making(target, _UNFINISHED) as (folder, _):
         report = _written(db, handle, revision, folder)
         for file in folder.iterdir():
             sync_file(file)
         sync_directory(folder)
-        try:
-            folder.rename(target)
-        except OSError:
-            check_free(target)  # something came to lie there meanwhile
-            raise
-        sync_directory(target.parent)
+        with in_place(folder, target):
+            pass  # nobody has anything to do before the name is durable
     return ExportReport(str(target), user, revision, *report)
 
 

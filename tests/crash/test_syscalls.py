@@ -1,6 +1,6 @@
 """A system call fails once, wherever it may: nothing acknowledged is lost, nothing but a typed error shows.
 
-strace makes the n-th call of a kind return an error to a real process (`tests.crash.nursery`).
+strace makes the n-th call of a kind return an error to a real process (`tests.crash.faults`).
 ``MEMDB_SYSCALL_FAULTS``: lives that are lived (default 24; `make crash`: 1,000).
 ``MEMDB_SYSCALL_ONLY``: the one fault of the run, as ``call:error:n``.
 """
@@ -22,7 +22,7 @@ from memdb import MemdbError
 from memdb.engine.database import EmbeddedDatabase
 from tests.crash.conftest import SEED
 from tests.crash.fault_child import CONFIG, clip
-from tests.crash.nursery import Fault, Life, Nursery
+from tests.crash.faults import Fault, FaultyLives, Life
 
 pytestmark = pytest.mark.crash
 
@@ -130,9 +130,9 @@ def test_a_call_that_fails_costs_nothing_that_was_acknowledged(
     seen: Counter[str] = Counter()
     bad: list[str] = []
     data, left = scratch / "data", scratch / "left"
-    with Nursery(scratch) as nursery:
+    with FaultyLives(scratch) as lives:
         for fault in drawn():
-            life = nursery.live(data, fault)
+            life = lives.live(data, fault)
             shutil.copytree(data, left)
             seen["felt" if life.failed else "not felt"] += 1
             seen.update(f"{line['error']} {line['reason']}" for line in life.failed)
@@ -166,8 +166,8 @@ def keep(
 @pytest.mark.timeout(60)
 def test_after_an_io_error_reads_go_on_and_writes_are_refused(scratch: Path) -> None:
     data = scratch / "data"
-    with Nursery(scratch) as nursery:
-        life = nursery.live(data, Fault("fdatasync", "EIO", 12))
+    with FaultyLives(scratch) as lives:
+        life = lives.live(data, Fault("fdatasync", "EIO", 12))
     assert life.status == 0, life.errors
     told, failed = life.told, life.failed
     assert failed
@@ -193,7 +193,7 @@ def test_after_an_io_error_reads_go_on_and_writes_are_refused(scratch: Path) -> 
 )
 def test_faults_that_were_found(fault: str, scratch: Path) -> None:
     data = scratch / "data"
-    with Nursery(scratch) as nursery:
-        life = nursery.live(data, Fault.parse(fault))
+    with FaultyLives(scratch) as lives:
+        life = lives.live(data, Fault.parse(fault))
     assert faults_of(life) == []
     assert lost(data, life.told) == []

@@ -61,7 +61,7 @@ def strace() -> str:
     return found
 
 
-class Nursery:
+class FaultyLives:
     """A process that has all modules and forks one child for each life."""
 
     def __init__(self, where: Path) -> None:
@@ -127,7 +127,7 @@ class Nursery:
                 if not waiting.select(timeout_s):
                     raise TimeoutError(f"silent for {timeout_s} s")
             some = out.read(65536)
-            assert some, f"the nursery ended: {Path(self._errors.name).read_text()[-2000:]}"
+            assert some, f"it ended: {Path(self._errors.name).read_text()[-2000:]}"
             self._said += some
         line, _, self._said = self._said.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
