@@ -40,14 +40,19 @@ __version__ = "0.1.0"
 
 
 def open(  # noqa: A001 - the verb users know
-    path: str | os.PathLike[str], *, master_key_file: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    master_key_file: str | os.PathLike[str] | None = None,
+    durability: str = "durable",
 ) -> EmbeddedDatabase:
     """Open (or create) the database in directory ``path`` in this process.
 
     master_key_file: 32 bytes, or 64 hexadecimal digits, that only the owner may read; a database
     made with one is encrypted and opens with no other.
 
-    Raises `InvalidArgument` (``BAD_PATH``); `FailedPrecondition`: ``DIRECTORY_LOCKED`` when another
+    durability: what a commit waits for, ``durable`` or ``relaxed`` (docs/guarantees.md).
+
+    Raises `InvalidArgument` (``BAD_PATH``, ``BAD_CONFIG``); `FailedPrecondition`: ``DIRECTORY_LOCKED`` when another
     process has it open, ``FORMAT_NEWER`` when a newer memdb wrote it, ``NOT_A_DATABASE`` when other
     files lie there (nothing is touched then), ``NO_DIRECTORY`` when the system refuses it,
     ``MASTER_KEY_REQUIRED``, ``MASTER_KEY_MISMATCH``, ``NOT_ENCRYPTED``, ``MASTER_KEY_EXPOSED``.  Needs
@@ -64,12 +69,10 @@ def open(  # noqa: A001 - the verb users know
             reason="EXTRA_MISSING",
             field="path",
         ) from error
-    if master_key_file is None:
-        return EmbeddedDatabase(path)
     from memdb.config import EngineConfig  # noqa: PLC0415
 
-    named = os.fspath(master_key_file)
-    if named == "":
+    named = "" if master_key_file is None else os.fspath(master_key_file)
+    if named == "" and master_key_file is not None:
         # From a variable that is not set, say: a plain directory is not what was meant.
         raise InvalidArgument(
             "expected the name of a file",
@@ -77,7 +80,7 @@ def open(  # noqa: A001 - the verb users know
             field="master_key_file",
             value="",
         )
-    return EmbeddedDatabase(path, config=EngineConfig(master_key_file=named))
+    return EmbeddedDatabase(path, config=EngineConfig(master_key_file=named, durability=durability))
 
 
 __all__ = [

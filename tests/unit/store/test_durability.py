@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import memdb
 from memdb.config import EngineConfig, load_config
 from memdb.errors import InvalidArgument
 from memdb.store.environment import Environment
@@ -36,3 +37,15 @@ def test_another_level_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         load_config(None, {"MEMDB_ENGINE__DURABILITY": name})
     assert (caught.value.field, caught.value.reason) == ("engine.durability", "BAD_CONFIG")
+
+
+def test_an_embedded_program_names_its_level(tmp_path: Path) -> None:
+    with memdb.open(tmp_path / "a") as db, memdb.open(tmp_path / "b", durability="relaxed") as fast:
+        for opened, metasync in ((db, True), (fast, False)):
+            opened.user("alice").put("n", 1)
+            with opened._users.use("alice") as memory:
+                assert memory.environment._env.flags()["metasync"] is metasync
+    with pytest.raises(InvalidArgument) as caught:
+        memdb.open(tmp_path / "c", durability="sometimes")
+    assert caught.value.reason == "BAD_CONFIG"
+    assert not (tmp_path / "c").exists()
