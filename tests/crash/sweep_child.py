@@ -4,8 +4,8 @@ Reads JSON lines on standard input, ``{"program": ..., "where": DIRECTORY, "seed
 prints ``{"ended": status}`` for each.  Programs:
 
 ``work``    `tests.crash.power.workload` on ``where/data``, its marks in ``where/mark``
-``carry``   backs ``where/data`` up, in full and then what came since, restores that, and replaces the master
-            key of ``where/secret``; marks as above
+``carry``   backs ``where/data`` up, in full and then what came since, restores that; backs ``where/secret``
+            up before and after a user of it is erased, and replaces its master key; marks as above
 
 A program that lives to its end leaves how often it passed each failpoint in ``where/hits.json``.
 """
@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from memdb import failpoints
@@ -39,6 +40,12 @@ def carry(where: Path, mark_fd: int) -> None:
         mark(mark_fd, {"done": True, "markers": [], "resend": None})
         db.backup(where / "since", parent=where / "full")
     restore(where / "since", where / "copy")
+    config = replace(CONFIG, master_key_file=str(where / "master.key"))
+    with EmbeddedDatabase(where / "secret", config=config, embed_texts=False) as db:
+        db.user("carol").put("k", "carol")
+        db.backup(where / "keyed")
+        db.user("carol").erase()
+        db.backup(where / "forgotten", parent=where / "keyed")
     rotate_master_key(where / "secret", OLD_KEY, NEW_KEY)
 
 
