@@ -164,6 +164,8 @@ class TextIndex:
         if not documents:
             return
         first = self._columns.rows
+        # Before the rows: whoever takes a view meanwhile asks for no text that does not wait.
+        self._words.add(document.text for document in documents)
         self._columns.append(
             kind=np.array([document.kind for document in documents]),
             no=np.array([document.no for document in documents], np.uint64),
@@ -173,7 +175,6 @@ class TextIndex:
             start_ns=np.array([document.start_ns for document in documents]),
             stream_no=np.array([document.stream_no for document in documents]),
         )
-        self._words.add(document.text for document in documents)
         for row, document in enumerate(documents, first):
             if document.feature is not None and document.space_no is not None:
                 self._add_feature(row, document.space_no, document.feature)

@@ -6,6 +6,8 @@ import mmap
 import os
 from pathlib import Path
 
+from memdb.clock import SystemClock
+
 
 class FileClock:
     """The time stands in the first eight bytes of a file."""
@@ -19,6 +21,10 @@ class FileClock:
 
     def now_ns(self) -> int:
         return int.from_bytes(self._bytes[:], "little")
+
+    def steady_ns(self) -> int:
+        """The machine's own: nobody sets it."""
+        return SystemClock().steady_ns()
 
     def advance(self, delta_ns: int) -> None:
         """Move by ``delta_ns``."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from functools import partial
 
 from tests.crash.file_clock import FileClock
@@ -38,7 +39,11 @@ def main() -> None:
                     # In the place of the class, which nobody has made one of yet.
                     vars(memdb.engine.database)["SystemClock"] = partial(FileClock, asked["clock"])
                 status = main_of_memdb(asked["arguments"])
+            except BaseException:
+                traceback.print_exc()
+                raise
             finally:
+                sys.stderr.flush()
                 os._exit(status)
         _tell(pid=pid)
         _, how = os.waitpid(pid, 0)

@@ -30,7 +30,7 @@ def listed(response: pb.ListClipsResponse) -> list[int]:
 def alive(kind: type) -> list[Any]:
     """What is held of the user of this test."""
     gc.collect()
-    found = [item for item in gc.get_objects() if isinstance(item, kind)]
+    found = [item for item in gc.get_objects() if issubclass(type(item), kind)]
     return [item for item in found if getattr(item, "user", USER) == USER]
 
 
