@@ -43,6 +43,10 @@ def finish_swap(directory: Path) -> None:
     if not ready.exists():
         return
     format_line = ready.read_bytes()
+    # Whoever named these may have been killed before the names were durable, and what follows is built
+    # upon them.
+    sync_directory(staged)
+    sync_directory(directory)
     trash = directory / TRASH
     trash.mkdir(mode=0o700, exist_ok=True)
     write_file(directory / "FORMAT", _MEANWHILE)

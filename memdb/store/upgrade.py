@@ -164,6 +164,7 @@ def _copied(
         state = str(source.newest_transaction()).encode()
         if new.exists():
             if _read(mark) == state:
+                sync_directory(new.parent)  # it may have been cut short before this
                 return False
             shutil.rmtree(new)
         target = Environment.create(making, tables, config, lambda _: None, new_keys)
