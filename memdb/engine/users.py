@@ -128,8 +128,10 @@ class Users:
                     # Closed since the first look: opening now would outlive the directory's lock.
                     raise Unavailable("the database is closed", reason="CLOSED")
                 if slot.memory is not None and slot.memory.to_be_opened_again:
-                    self._wait_for_calls(slot)
-                    slot.closing = False
+                    try:
+                        self._wait_for_calls(slot)
+                    finally:
+                        slot.closing = False
                     slot.memory.close()
                     slot.memory = None
                 if slot.memory is None:
@@ -304,8 +306,8 @@ class Users:
             slot.users += 1
         try:
             with slot.lock:
-                self._wait_for_calls(slot)
                 try:
+                    self._wait_for_calls(slot)
                     if self._closed:
                         raise Unavailable("the database is closed", reason="CLOSED")
                     yield slot

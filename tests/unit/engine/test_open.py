@@ -50,6 +50,22 @@ def test_the_command_says_so_in_one_line(
     assert line.startswith("memdb: N")
 
 
+def test_who_is_interrupted_while_it_waits_for_calls_leaves_the_user_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        db.user("alice").put("n", 1)
+        with monkeypatch.context() as waiting:
+            waiting.setattr(db._users._idle, "wait_for", interrupt)
+            with pytest.raises(KeyboardInterrupt), db._users.exclusively("alice"):
+                pass
+        assert db.is_open("alice")
+        assert db.user("alice").get("n") == 1
+
+
 def test_users_that_cannot_be_opened_take_no_place_of_others(tmp_path: Path) -> None:
     config = replace(CONFIG, open_users_max=3)
     with EmbeddedDatabase(tmp_path / "data", config=config) as db:

@@ -488,7 +488,7 @@ def test_calls_that_run_are_not_refused_when_a_user_is_opened_anew(
         seen = set()
         for number in range(20):
             db._users.damage_found("alice", [f"vectors/{number}"])
-            time.sleep(0.05)
+            time.sleep(0.05)  # the threads go on; how far does not matter
             with user.memory() as memory:
                 seen.add(id(memory))
         stop.set()
