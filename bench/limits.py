@@ -44,13 +44,10 @@ class RawLmdb:
                     txn.put(self._next.to_bytes(16, "big"), value)
                     self._next += 1
 
-    def tensors(self, numbers: Sequence[int]) -> list[np.ndarray[Any, Any]]:
-        """Copies of values, by the order in which they were stored, as float16 arrays."""
+    def values(self, numbers: Sequence[int]) -> list[bytes]:
+        """Copies of values, by the order in which they were stored."""
         with self._env.begin(buffers=True) as txn:
-            return [
-                np.frombuffer(bytes(txn.get(number.to_bytes(16, "big"), b"")), np.float16)
-                for number in numbers
-            ]
+            return [bytes(txn.get(number.to_bytes(16, "big"), b"")) for number in numbers]
 
     def close(self) -> None:
         """Close the environment."""

@@ -61,6 +61,12 @@ class Hearing:
     language: str | None = "en"
 
 
+CODEC: Final = "delta"
+"""What an agent takes where nobody chooses: cameras run for months, and a quarter of the bytes, on the wire as on
+the disk, keeps the ranking of answers (docs/benchmarks.md has the figures).  A handle of the library that
+is told nothing keeps what it is given to the bit instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
     """What all cameras of an agent have in common."""
@@ -75,7 +81,7 @@ class IngestOptions:
     is_paced: bool = False
     """Read recorded media no faster than they play."""
     revise_every: int = REVISE_EVERY
-    codec: str | None = None
+    codec: str = CODEC
     """How short-term memory is coded, see `memdb.types.database.User.stream`."""
 
 

@@ -139,10 +139,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--codec",
-        default="plain",
+        default="delta",
         metavar="NAME",
-        help="how short-term memory is kept: plain, f16, int8, int4, delta, which takes a "
-        "quarter of the bytes, or coarse (default: plain). An ingest that is repeated needs the same",
+        help="how short-term memory is kept: delta, which takes a quarter of the bytes and keeps the ranking of "
+        "answers, coarse, int8, int4, or without loss plain and f16 (default: delta). An ingest that is repeated "
+        "needs the same",
     )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")

@@ -6,7 +6,7 @@ float32 original, and whether MaxSim ranks the clips of a recording as it does w
 share of questions with the same best clip, and the share of the ten best that stay among them.  Rates are bytes
 of float16 by time, one clip after another on one core, checksum included.
 
-The figures without a codec's name are those of `DEFAULT`, the worse of the two data sets.
+The figures without a codec's name are those of the one that `memdb-ingest` takes, the worse of the two data sets.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from memdb.codecs.tensors import check_tensor, decode_tensor, encode_checked, en
 from memdb.index.directions import unit_rows
 from memdb.types.arrays import Array
 from memdb.types.tensor import CODEC_NAMES, Codec, EncodedTensor
+from perception.agent import CODEC
 
-DEFAULT: Final = "delta"
-"""The codec that the documentation recommends."""
 DIM: Final = 1536
 BEST: Final = 10
 
@@ -46,7 +45,7 @@ def run(setup: Setup) -> Result:
             value for name, value in figures.items() if name in _of_default(key, real)
         )
     config: dict[str, object] = {
-        "default_codec": DEFAULT,
+        "default_codec": CODEC,
         "clips": len(real.pieces),
         "tokens": sum(len(piece.tokens) for piece in real.pieces),
         "recordings": len({piece.recording for piece in real.pieces}),
@@ -56,7 +55,7 @@ def run(setup: Setup) -> Result:
 
 
 def _of_default(key: str, real: Memory) -> tuple[str, str]:
-    return f"{DEFAULT}_{real.questions[0].shape[1]}_{key}", f"{DEFAULT}_{DIM}_{key}"
+    return f"{CODEC}_{real.questions[0].shape[1]}_{key}", f"{CODEC}_{DIM}_{key}"
 
 
 def _measured(memory: Memory, codec: Codec, exact: Array, rounds: int) -> dict[str, float]:

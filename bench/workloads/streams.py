@@ -9,7 +9,7 @@ is the median over rounds.
 again: the 99th percentile, in medians of a raw transaction with one clip.
 
 ``short_memory_vs_raw``: median time to read the short-term memory of four clips, embedded, in that of four raw `get`
-with a copy into an array.
+with a copy into an array; ``short_memory_delta_vs_raw``: the same by the codec that agents take, copies decoded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,10 @@ from bench.limits import RawLmdb
 from bench.report import Result, Setup, median, percentile, result, time_ms
 from bench.server import Server
 from memdb import Clip
+from memdb.codecs.tensors import decode_verified, encoded
 from memdb.types.database import Database, User
+from memdb.types.tensor import codec_named
+from perception.agent import CODEC
 
 WINDOW = 8
 THREADS_MAX = 32
@@ -49,8 +53,10 @@ def run(setup: Setup) -> Result:
                 ratios[f"write_vs_lmdb_{way}_{name}"] = median(found[f"{way}_ratio"])
                 figures[f"{way}_{name}_clips_per_s"] = median(found[way])
                 figures[f"{way}_{name}_clips_per_commit"] = median(found[f"{way}_per_commit"])
-    figures |= _reads(setup)
-    ratios["short_memory_vs_raw"] = figures["short_memory_p50_ms"] / figures["raw_get_p50_ms"]
+    for codec, suffix in (("plain", ""), (CODEC, f"_{CODEC}")):
+        ours, theirs = _reads(setup, codec)
+        figures |= {f"short_memory{suffix}_p50_ms": ours, f"raw_get{suffix}_p50_ms": theirs}
+        ratios[f"short_memory{suffix}_vs_raw"] = ours / theirs
     figures |= _lone(setup)
     ratios["ack_p99_vs_commit"] = figures["ack_p99_ms"] / figures["raw_commit_p50_ms"]
     config: dict[str, object] = {"rounds": rounds, "clips_of_a_round": clips, "window": WINDOW}
@@ -213,7 +219,8 @@ def _lone(setup: Setup) -> dict[str, float]:
     }
 
 
-def _reads(setup: Setup) -> dict[str, float]:
+def _reads(setup: Setup, codec: str) -> tuple[float, float]:
+    """Median ms of reading four clips: ours, raw."""
     count = 40 if setup.quick else 400
     made = list(
         data.clips(
@@ -222,7 +229,7 @@ def _reads(setup: Setup) -> dict[str, float]:
             short_memory=data.short_memories(setup.seed, 32),
         )
     )
-    folder = setup.folder / "reads"
+    folder = setup.folder / f"reads-{codec}"
     (folder / "raw").mkdir(parents=True)
     raw = RawLmdb(folder / "raw")
     rng = random.Random(setup.seed)
@@ -230,17 +237,27 @@ def _reads(setup: Setup) -> dict[str, float]:
     theirs: list[float] = []
     with memdb.open(folder / "embedded") as db:
         user = _user(db, data.DIM)
-        camera = user.stream("camera", space=f"bench-{data.DIM}")
+        camera = user.stream("camera", space=f"bench-{data.DIM}", codec=codec)
         acks = camera.write_many([_of(made[seq % 32], seq) for seq in range(count)])
+        coded = [encoded(clip, codec_named(codec)) for clip in made]
         for seq in range(count):
-            raw.commit([_values(made[seq % 32])])
+            tensor = coded[seq % 32]
+            assert tensor is not None
+            raw.commit([(bytes(tensor.payload), *_values(made[seq % 32])[1:])])
+
+        def read_raw(chosen: list[int]) -> None:
+            for seq, payload in zip(chosen, raw.values([3 * seq for seq in chosen]), strict=True):
+                tensor = coded[seq % 32]
+                assert tensor is not None
+                decode_verified(replace(tensor, payload=payload))
+
         for _ in range(count):
             chosen = [rng.randrange(count) for _ in range(4)]
             ids = [acks[seq].clip_id for seq in chosen]
             ours.append(time_ms(lambda: user.short_memory(ids)))  # noqa: B023
-            theirs.append(time_ms(lambda: raw.tensors([3 * seq for seq in chosen])))  # noqa: B023
+            theirs.append(time_ms(lambda: read_raw(chosen)))  # noqa: B023
     raw.close()
-    return {"short_memory_p50_ms": median(ours), "raw_get_p50_ms": median(theirs)}
+    return median(ours), median(theirs)
 
 
 def _values(clip: Clip) -> tuple[bytes, ...]:
