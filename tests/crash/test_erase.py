@@ -272,7 +272,7 @@ def test_an_erasure_that_was_killed_is_finished(
 
 
 def chosen(hits: int) -> list[int]:
-    """Hits to kill at: the first and the last; in the full tier the last few, since many are of the
+    """Hits to kill at: the first and the last; in the full tier two more near the end, since many are of the
     facts that are forgotten first.
     """
-    return sorted({1, *range(max(1, hits - 17), hits + 1)} if FULL else {1, hits})
+    return sorted({1, max(1, hits - 9), max(1, hits - 4), hits} if FULL else {1, hits})

@@ -1,6 +1,7 @@
 """Power goes at any moment, and the disk holds what it had to and any part of the rest.
 
-``MEMDB_POWER_STATES``: disks that are looked at (default 300; `make crash`: 20,000).
+``MEMDB_POWER_STATES``: disks that are looked at (default 300; `make crash`: 20,000, of which a fifteenth after a
+power loss while it recovers and about a quarter after a kill).
 ``MEMDB_CRASH_SEED``: which; a new one each time.
 See `tests.crash.power` for how they are made: `recorder`, `disk`, `states`, `check`.
 """
@@ -30,9 +31,13 @@ from tests.crash.power.harness import (
 pytestmark = pytest.mark.crash
 
 STATES = int(os.environ.get("MEMDB_POWER_STATES", "300"))
-OF_ONE_RECORDING = 2000
 FULL = 2000
-"""From so many on, two checkers run."""
+"""From so many on, two checkers run, and those after kills and of recoveries are counted in."""
+OF_PROGRAM = STATES * 7 // 10 if STATES >= FULL else STATES
+OF_RECOVERIES = max(3, STATES // 300), 20
+"""Recordings of recoveries, and disks of each."""
+OF_KILL = max(8, STATES // 200)
+OF_ONE_RECORDING = 2000
 
 
 @pytest.fixture
@@ -57,11 +62,11 @@ def test_what_was_acknowledged_outlives_power_loss(
 ) -> None:
     result = Result()
     with checkers(scratch, 2 if STATES >= FULL else 1) as crew:
-        while result.states < STATES:
+        while result.states < OF_PROGRAM:
             seed = SEED + result.recordings
             check_all(
                 record(recorder, scratch / "work", seed),
-                min(OF_ONE_RECORDING, STATES - result.states),
+                min(OF_ONE_RECORDING, OF_PROGRAM - result.states),
                 seed,
                 crew=crew,
                 keep=directory,
@@ -81,8 +86,7 @@ def test_power_loss_while_it_recovers(
         check_recoveries(
             recorder,
             record(recorder, scratch / "work", SEED),
-            max(3, STATES // 300),
-            20,
+            *OF_RECOVERIES,
             SEED,
             crew=crew,
             keep=directory,
@@ -105,7 +109,7 @@ def test_names_that_a_killed_process_left_unsynced(
         for step in steps:
             check_all(
                 record_after_kill(recorder, scratch / "work", recording, step),
-                max(8, STATES // 200),
+                OF_KILL,
                 SEED + step,
                 crew=crew,
                 keep=directory / f"killed-{step}",

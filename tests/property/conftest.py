@@ -1,7 +1,7 @@
 """Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast, slow or full) and a directory in memory.
 
 ``MEMDB_SEQUENCES``: sequences of the engine's state machines in the profile full (default 10,000), of 50 steps
-each: eight tenths in this process, one encrypted, one over gRPC.
+each: nine tenths in this process, a twentieth encrypted, a twentieth over gRPC.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MACHINE_TIMEOUT_S = 4 * 3600 if PROFILE == "full" else 300
 MEMORY = Path("/dev/shm")
 
 
-def machine_settings(tenths: int) -> settings:
-    """For a state machine that lives through so many tenths of the sequences of the profile."""
+def machine_settings(twentieths: int) -> settings:
+    """For a state machine that lives through so many twentieths of the sequences of the profile."""
     current = settings()
     return settings(
-        max_examples=max(10, current.max_examples * tenths // 10),
+        max_examples=max(10, current.max_examples * twentieths // 20),
         stateful_step_count=current.stateful_step_count,
     )
 

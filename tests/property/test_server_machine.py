@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import shutil
 import signal
 import threading
 import time
@@ -58,10 +59,13 @@ class ServerMachine(EngineMachine):
         assert self.server.kill(signal.SIGTERM) == 0
 
     def teardown(self) -> None:
-        # A stop in order is `reopen`'s; here it would only take its time.
-        self.db.close()
-        self.server.kill()
-        super().teardown()
+        try:
+            self._check_revisions()
+        finally:
+            # A stop in order is `reopen`'s; here it would only take its time.
+            self.db.close()
+            self.server.kill()
+            shutil.rmtree(self.folder)
 
     def _write(
         self, user: str, stream: str, space: str, clips: list[tuple[int, int, Content]]
