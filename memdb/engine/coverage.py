@@ -107,7 +107,10 @@ class Coverage:
 
     def epoch(self, stream_no: int, epoch: int) -> EpochCoverage:
         """The epoch's coverage, made when it is new (writer only)."""
-        return self._epochs.setdefault((stream_no, epoch), EpochCoverage())
+        found = self._epochs.get((stream_no, epoch))
+        if found is None:
+            found = self._epochs[stream_no, epoch] = EpochCoverage()
+        return found
 
     def drop(self, stream_no: int) -> None:
         """Forget a stream (writer only)."""

@@ -54,7 +54,7 @@ def bucket_start(start_ns: int, level: int) -> int:
 
 def read_bucket(key: bytes, stored: bytes | memoryview) -> Bucket:
     """The bucket stored under ``key``; raises `DataLoss`."""
-    value = unseal(Table.PYRAMID.value, key, stored, Kind.SUMS)
+    value = unseal(Table.PYRAMID, key, stored, Kind.SUMS)
     if len(value.payload) != _CLIPS.size + 8 * value.dim:
         raise DataLoss(
             "sums have another size than they state",

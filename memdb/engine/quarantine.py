@@ -182,7 +182,7 @@ def inspect(txn: Transaction) -> Quarantine:
     for table, kind in _SUSPECTS.items():
         before = len(notes)
         for key, stored in txn.scan(table):
-            _noted(notes, table, key, lambda: unseal(table.value, key, stored, kind))  # noqa: B023
+            _noted(notes, table, key, lambda: unseal(table, key, stored, kind))  # noqa: B023
         if len(notes) > before:
             suspect.add(table)
     return Quarantine(

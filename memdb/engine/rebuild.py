@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -51,6 +52,19 @@ from memdb.types.space import Space
 
 _END = int(ALIVE)
 NOTHING_DAMAGED: Final = Quarantine()
+_COLUMNS: Final = np.dtype(
+    [
+        ("stream_no", np.uint32),
+        ("epoch", np.uint32),
+        ("seq", np.uint64),
+        ("start_ns", np.int64),
+        ("end_ns", np.int64),
+        ("sealed", np.bool_),
+        ("short_memory_bytes", np.uint32),
+        ("keyframe_bytes", np.uint32),
+    ]
+)
+"""A `Row`, field by field."""
 
 
 def load_state(txn: Transaction, user: str) -> UserState:
@@ -170,7 +184,7 @@ def load_partitions(
             for stone in _stones(txn, tolerant=not quarantine.is_empty)
         )
     coverage = Coverage()
-    for birth, _, first, arrived in sorted(arrivals, key=lambda arrival: arrival[:2]):
+    for birth, _, first, arrived in sorted(arrivals, key=itemgetter(0, 1)):
         epoch = coverage.epoch(arrived.stream_no, arrived.epoch)
         if first and not (quarantine.clips and epoch.has(arrived.seq)):
             epoch.arrive(arrived.seq, arrived.start_ns, arrived.end_ns, birth)
@@ -233,23 +247,23 @@ def _clip_rows(
     for damaged_no, damaged_birth in damaged:
         before = (clip_no == np.uint64(damaged_no)) & (birth < np.uint64(damaged_birth))
         death[before] = np.minimum(death[before], np.uint64(damaged_birth))
+    columns = np.array(rows, _COLUMNS)
     order = np.lexsort((clip_no, birth))
     if not (order == np.arange(count)).all():
         vectors = vectors[order]
+        columns = columns[order]
     return ClipRows(
         clip_no=clip_no[order],
-        stream_no=np.fromiter((row.stream_no for row in rows), np.uint32, count)[order],
-        epoch=np.fromiter((row.epoch for row in rows), np.uint32, count)[order],
-        seq=np.fromiter((row.seq for row in rows), np.uint64, count)[order],
-        start_ns=np.fromiter((row.start_ns for row in rows), np.int64, count)[order],
-        end_ns=np.fromiter((row.end_ns for row in rows), np.int64, count)[order],
-        sealed=np.fromiter((row.sealed for row in rows), np.bool_, count)[order],
+        stream_no=columns["stream_no"],
+        epoch=columns["epoch"],
+        seq=columns["seq"],
+        start_ns=columns["start_ns"],
+        end_ns=columns["end_ns"],
+        sealed=columns["sealed"],
         birth=birth[order],
         death=death[order],
-        short_memory_bytes=np.fromiter((row.short_memory_bytes for row in rows), np.uint32, count)[
-            order
-        ],
-        keyframe_bytes=np.fromiter((row.keyframe_bytes for row in rows), np.uint32, count)[order],
+        short_memory_bytes=columns["short_memory_bytes"],
+        keyframe_bytes=columns["keyframe_bytes"],
         vectors=vectors,
     )
 

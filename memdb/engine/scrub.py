@@ -127,7 +127,7 @@ def _check(txn: Transaction, table: Table, key: bytes, stored: memoryview) -> in
     """Check one entry; bytes that were read beside it."""
     if table is Table.SHORT_MEMORY:
         return 0  # bare bytes: checked with the clip that describes them
-    unseal(table.value, key, stored, KINDS.get(table, Kind.RECORD))
+    unseal(table, key, stored, KINDS.get(table, Kind.RECORD))
     if table is Table.CLIPS:
         record = unpack(table, key, stored, ClipRecord)
         if record.short_memory is not None:

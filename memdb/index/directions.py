@@ -3,9 +3,14 @@ one to the last bit."""
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from memdb.types.arrays import Array
+
+_BLOCK_BYTES: Final = 256 * 1024
+"""Of rows that are worked on at once: several passes over what a core's cache holds."""
 
 
 def unit_rows(vectors: Array) -> Array:
@@ -16,12 +21,20 @@ def unit_rows(vectors: Array) -> Array:
     neither overflow nor vanish.
     """
     rows = np.ascontiguousarray(vectors, np.float32)
-    largest = np.abs(rows).max(axis=1, keepdims=True)
-    largest[largest == 0.0] = 1.0
-    scaled = rows / largest
-    norms = np.sqrt(np.add.reduce(scaled * scaled, axis=1, keepdims=True))
-    norms[norms == 0.0] = 1.0
-    return np.asarray(scaled / norms)
+    out = np.empty_like(rows)
+    step = max(1, _BLOCK_BYTES // (rows.itemsize * max(1, rows.shape[1])))
+    scratch = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
+    for begin in range(0, len(rows), step):
+        block, unit = rows[begin : begin + step], out[begin : begin + step]
+        squares = np.abs(block, out=scratch[: len(block)])
+        largest = squares.max(axis=1, keepdims=True)
+        largest[largest == 0.0] = 1.0
+        np.divide(block, largest, out=unit)
+        np.multiply(unit, unit, out=squares)
+        norms = np.sqrt(np.add.reduce(squares, axis=1, keepdims=True))
+        norms[norms == 0.0] = 1.0
+        unit /= norms
+    return out
 
 
 def unit_vector(vector: Array) -> Array:

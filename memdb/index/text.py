@@ -245,7 +245,7 @@ class TextIndex:
             self._features[space_no] = (smaller, numbers)
 
     def view(self) -> TextView:
-        """What readers may use from now on."""
+        """What readers may use from now on; the writer makes it, between two changes."""
         return TextView(
             self._columns.rows,
             self._columns.views(),

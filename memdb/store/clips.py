@@ -210,7 +210,7 @@ def get_keyframes(txn: Transaction, clip_no: int, birth: int, count: int) -> tup
         stored = txn.get(Table.KEYFRAMES, key)
         if stored is None:
             raise DataLoss("keyframe is missing", reason="MISSING", field=f"keyframes/{key.hex()}")
-        payload = unseal(Table.KEYFRAMES.value, key, stored, Kind.BLOB).payload
+        payload = unseal(Table.KEYFRAMES, key, stored, Kind.BLOB).payload
         time_ns = _TIME.unpack_from(payload)[0]
         frames.append(unchecked(Keyframe, time_ns, bytes(payload[_TIME.size :])))
     return tuple(frames)

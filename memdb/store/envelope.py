@@ -24,9 +24,8 @@ be served.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import xxhash
 
@@ -56,8 +55,7 @@ class Coding(IntEnum):
     F64 = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """An opened envelope whose checksum matched."""
 
     kind: int
@@ -87,7 +85,8 @@ def seal(
     ]
     if payload_checksum is None:
         payload_checksum = xxhash.xxh3_64_intdigest(payload)
-    return b"".join((prefix, _checksum(prefix, key, payload_checksum), payload))
+    checksum = _checksum(prefix, key, payload_checksum).to_bytes(8, "little")
+    return b"".join((prefix, checksum, payload))
 
 
 def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Value:
@@ -102,7 +101,7 @@ def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Va
         raise _damage("value could not be decrypted", "CHECKSUM", table, key)
     if len(view) < HEADER.size:
         raise _damage("value is shorter than its envelope", "TRUNCATED", table, key, len(view))
-    magic, version, found, coding, _, rows, dim, length, _ = HEADER.unpack_from(view)
+    magic, version, found, coding, _, rows, dim, length, stated = HEADER.unpack_from(view)
     payload = view[HEADER.size :]
     if magic != MAGIC or version != VERSION:
         raise _damage("not a value of this format", "BAD_ENVELOPE", table, key)
@@ -111,18 +110,15 @@ def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Va
             "value has another length than it states", "TRUNCATED", table, key, len(payload)
         )
     checksum = xxhash.xxh3_64_intdigest(payload)
-    head = bytes(view[: HEADER.size])
-    if _checksum(head[:_PREFIX_BYTES], key, checksum) != head[_PREFIX_BYTES:]:
+    if _checksum(bytes(view[:_PREFIX_BYTES]), key, checksum) != stated:
         raise _damage("value does not match its checksum", "CHECKSUM", table, key)
     if found != kind:
         raise _damage("value is of another kind", "WRONG_KIND", table, key, found)
     return Value(found, coding, rows, dim, payload, checksum)
 
 
-def _checksum(prefix: bytes, key: bytes, payload_checksum: int) -> bytes:
-    return xxhash.xxh3_64_intdigest(prefix + key + payload_checksum.to_bytes(8, "little")).to_bytes(
-        8, "little"
-    )
+def _checksum(prefix: bytes, key: bytes, payload_checksum: int) -> int:
+    return xxhash.xxh3_64_intdigest(prefix + key + payload_checksum.to_bytes(8, "little"))
 
 
 def _damage(

@@ -253,7 +253,7 @@ def pack(key: bytes, record: Record) -> bytes:
 
 def unpack(table: Table, key: bytes, stored: bytes | memoryview, kind: type[RecordT]) -> RecordT:
     """The record stored under ``key``; raises `DataLoss` when the bytes are not one of ``kind``."""
-    payload = unseal(table.value, key, stored, Kind.RECORD).payload
+    payload = unseal(table, key, stored, Kind.RECORD).payload
     try:
         record: RecordT = _decoders[kind].decode(payload)
     except msgspec.DecodeError as error:

@@ -5,7 +5,7 @@ read.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -70,12 +70,12 @@ def thin_version(txn: Transaction, version: Version, *, short_memory: bool, keyf
     if short_memory and record.short_memory is not None:
         txn.delete(Table.SHORT_MEMORY, key)
         record = msgspec.structs.replace(record, short_memory=None, thinned=True)
-        row = replace(row, short_memory_bytes=0)
+        row = row._replace(short_memory_bytes=0)
     if keyframes and record.keyframes:
         for index in range(record.keyframes):
             txn.delete(Table.KEYFRAMES, schema.keyframe_key(clip_no, birth, index))
         record = msgspec.structs.replace(record, keyframes=0, thinned=True)
-        row = replace(row, keyframe_bytes=0)
+        row = row._replace(keyframe_bytes=0)
     if record is not version.record:
         txn.put(Table.CLIPS, key, pack(key, record))
         vector_key = schema.vector_key(record.space_no, clip_no, birth)

@@ -19,8 +19,7 @@ Payload of tables ``vectors`` and ``texts`` (little-endian)::
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -39,8 +38,7 @@ _CODINGS: Final = {dtype: coding for coding, dtype in _DTYPES.items()}
 NO_STREAM: Final = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What a filter may ask of a vector."""
 
     stream_no: int
@@ -86,7 +84,7 @@ def _opened(
     table: Table, key: bytes, stored: bytes | memoryview
 ) -> tuple[memoryview, np.dtype[Any]]:
     """The payload, of the size it states, and the dtype of its elements."""
-    value = unseal(table.value, key, stored, Kind.ROW)
+    value = unseal(table, key, stored, Kind.ROW)
     dtype = _DTYPES.get(value.coding)
     if dtype is None or len(value.payload) != _ROW.size + value.dim * dtype.itemsize:
         raise DataLoss(

@@ -68,7 +68,7 @@ def _check_envelopes(txn: Transaction, table: Table, report: TableReport) -> Non
     for key, stored in txn.scan(table):
         report.values += 1
         try:
-            unseal(table.value, key, stored, KINDS.get(table, Kind.RECORD))
+            unseal(table, key, stored, KINDS.get(table, Kind.RECORD))
         except DataLoss as error:
             report.note(f"{table.value}/{key.hex()}", str(error))
 
@@ -103,7 +103,7 @@ def check_lookups(txn: Transaction, counters: CountersRecord) -> None:
     for table in _LOOKED_UP:
         found = 0
         for key, stored in txn.scan(table):
-            unseal(table.value, key, stored, KINDS.get(table, Kind.RECORD))
+            unseal(table, key, stored, KINDS.get(table, Kind.RECORD))
             found += 1
         expect_entries(txn, table, found)
     check_counts(txn, counters)

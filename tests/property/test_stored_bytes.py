@@ -34,6 +34,8 @@ rows = st.builds(
     st.integers(TIME_NS_MIN, TIME_NS_MAX),
     st.integers(TIME_NS_MIN, TIME_NS_MAX),
     st.booleans(),
+    u32,
+    u32,
 )
 vectors = st.sampled_from((np.float16, np.float32)).flatmap(
     lambda dtype: hnp.arrays(dtype, st.integers(1, 16), elements={"allow_nan": False})
