@@ -8,9 +8,10 @@ from datetime import datetime
 from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.store import schema
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
 from memdb.store.records import LogRecord, SnapshotRecord, unpack
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arguments import checked_as_of, checked_revision
 from memdb.types.grounding import AsOf
 from memdb.types.times import as_ns

@@ -13,6 +13,7 @@ import lmdb
 import pytest
 
 import memdb.store.appearing
+import memdb.store.creation
 import memdb.store.environment
 import memdb.store.files
 import memdb.store.keyring
@@ -50,7 +51,7 @@ def test_a_user_whose_name_cannot_be_synced_is_not_there(
 ) -> None:
     with opened(tmp_path / "db") as db:
         monkeypatch.setattr(
-            memdb.store.environment,
+            memdb.store.creation,
             "sync_directory",
             once(memdb.store.files.sync_directory, number, lambda path: path.name == "users"),
         )
