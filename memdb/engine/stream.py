@@ -111,10 +111,10 @@ class EmbeddedStream:
         with self._user.memory(create=True) as memory:
             refusals = lateness.refusals(memory.view, operations)
             if not any(refusals):
-                return memory.write(list(operations), queued)  # type: ignore[no-any-return]
+                return memory.write(list(operations), queued)  # type: ignore[return-value]
             taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
             done = iter(memory.write(list(taken), queued))
-        return [refusal or next(done) for refusal in refusals]
+        return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from memdb.clock import Clock
@@ -16,6 +17,7 @@ from memdb.engine.erasure import clips_to_erase, erase_parts
 from memdb.engine.grounding import checked_question, ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
+from memdb.engine.memory import UserMemory
 from memdb.engine.snapshots import leased_snapshots
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.users import Users
@@ -517,7 +519,7 @@ class EmbeddedUser:
         """Whether there is such a user yet."""
         return self._catalog.has_user(self._id)
 
-    def memory(self, *, create: bool = False) -> Any:
+    def memory(self, *, create: bool = False) -> AbstractContextManager[UserMemory]:
         """The open memory for the length of a block (streams and tests)."""
         return self._users.use(self._id, create=create)
 

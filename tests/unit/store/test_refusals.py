@@ -107,12 +107,12 @@ def test_a_map_that_cannot_be_made_anew_is_opened_anew(
             def set_mapsize(self, size: int) -> None:
                 raise lmdb.MemoryError("mdb_env_set_mapsize: Cannot allocate memory")
 
-        environment._env = Failing()
+        environment._env = Failing()  # type: ignore[assignment]
         environment.release_pages()
         assert user.get("k") == 1
         # Nor can it be opened: then it is when the user is used next.
         real = environment._env
-        environment._env = Failing()
+        environment._env = Failing()  # type: ignore[assignment]
         with monkeypatch.context() as patched:
             patched.setattr(lmdb, "open", once(lmdb.open, errno.ENOMEM, lambda *_: True))
             with pytest.raises(Unavailable):
