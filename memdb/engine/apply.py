@@ -30,7 +30,6 @@ from memdb.engine.pyramid import PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
 from memdb.index.directions import unit_rows
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.records import (
     LogEntry,
     LogRecord,
@@ -40,6 +39,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.limits import SNAPSHOTS_MAX
 from memdb.types.operation import (

@@ -14,7 +14,6 @@ from memdb.errors import AlreadyExists, InvalidArgument
 from memdb.index.columns import ALIVE
 from memdb.index.text import Document
 from memdb.store import clips, schema
-from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import (
     ClipRecord,
@@ -24,6 +23,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array, check_dim
 from memdb.types.clip import Ack
 from memdb.types.operation import (

@@ -7,10 +7,10 @@ from memdb.engine.holds import held, is_held, stream_named
 from memdb.engine.pyramid import PyramidDraft
 from memdb.engine.state import StreamState
 from memdb.store import removal, schema
-from memdb.store.environment import Transaction
 from memdb.store.lost import lost_entries, lost_numbers
 from memdb.store.records import ErasureRecord, LogEntry, pack, unpack
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.operation import BeginErasure, RemoveLost
 
 

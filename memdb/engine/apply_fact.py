@@ -10,7 +10,6 @@ from memdb.errors import NotFound
 from memdb.index.columns import ALIVE
 from memdb.index.text import Document
 from memdb.store import clips, facts, schema
-from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, parse_id
 from memdb.store.records import (
     FactRecord,
@@ -20,6 +19,7 @@ from memdb.store.records import (
 )
 from memdb.store.rows import NO_STREAM
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.checks import check_range
 from memdb.types.fact import Fact

@@ -14,7 +14,6 @@ from memdb.engine.pyramid import Bucket, PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.directions import prepared_rows
 from memdb.store import removal, schema
-from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import (
     HistoryRecord,
@@ -25,6 +24,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.operation import (
     CollectVersions,

@@ -7,9 +7,9 @@ from memdb.engine.apply_erasure import is_being_erased
 from memdb.engine.holds import is_held, stream_named
 from memdb.errors import FailedPrecondition
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.records import LogEntry, NumberRecord, RetentionRecord, pack
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.operation import MarkSweep, SetRetention
 from memdb.types.retention import Retention
 

@@ -6,7 +6,6 @@ from memdb.engine.applied import Applied
 from memdb.engine.state import Draft, StreamState
 from memdb.errors import FailedPrecondition, NotFound, ResourceExhausted
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.records import (
     LogEntry,
     SpaceRecord,
@@ -14,6 +13,7 @@ from memdb.store.records import (
     pack,
 )
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.limits import STREAMS_MAX
 from memdb.types.space import Space
 

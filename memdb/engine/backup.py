@@ -57,7 +57,7 @@ from memdb.store.assembly import identity_of, log_head_of
 from memdb.store.catalog import Catalog
 from memdb.store.delta import Base, NeedsFull, changed, write_delta
 from memdb.store.directory import DataDirectory
-from memdb.store.environment import DATA_FILE, Environment, Transaction
+from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.erased import ERASED_FILE, read_erased
 from memdb.store.files import make_directories, sync_directory
 from memdb.store.keycopies import FOLDER, KeyCopies
@@ -65,6 +65,7 @@ from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import CLEAN_FILE
+from memdb.store.transaction import Transaction
 from memdb.types.backup import BackupReport
 
 _TEMPORARY: Final = ".memdb-backup-"

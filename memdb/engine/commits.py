@@ -21,10 +21,11 @@ from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply import apply
 from memdb.engine.state import Draft, UserState
 from memdb.errors import Unavailable
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.staging import Entries, NotStaged, Staged, write_into
+from memdb.store.transaction import Transaction
 from memdb.types.operation import Operation, WriteClip
 
 

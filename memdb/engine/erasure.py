@@ -24,10 +24,10 @@ from memdb.errors import DataLoss, MemdbError, NotFound
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
-from memdb.store.environment import Transaction
 from memdb.store.removal import remains
 from memdb.store.schema import Table
 from memdb.store.system import system_errors
+from memdb.store.transaction import Transaction
 from memdb.types.change import ErasureReport
 from memdb.types.operation import BeginErasure
 

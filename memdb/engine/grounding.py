@@ -20,7 +20,8 @@ from memdb.errors import DataLoss, InvalidArgument, ResourceExhausted
 from memdb.index.late_interaction import max_sim, max_sim_work
 from memdb.index.partition import Filter, PartitionView
 from memdb.store import clips
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
+from memdb.store.transaction import Transaction
 from memdb.types.arguments import checked_min_score, checked_streams, checked_times
 from memdb.types.arrays import Array, as_tokens, as_vector, check_dim
 from memdb.types.checks import check_choice, check_flag, check_int

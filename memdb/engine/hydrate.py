@@ -6,10 +6,10 @@ from memdb.codecs.tensors import decode_verified
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store import clips
-from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id, parse_id
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
+from memdb.store.transaction import Transaction
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact
 from memdb.types.tensor import EncodedTensor

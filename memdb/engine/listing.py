@@ -13,9 +13,9 @@ from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
 from memdb.index.partition import Filter
 from memdb.store import clips
-from memdb.store.environment import Transaction
 from memdb.store.records import LedgerRecord, unpack
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.clip import StoredClip
 from memdb.types.limits import TIME_NS_MAX, TIME_NS_MIN
 from memdb.types.tensor import EncodedTensor

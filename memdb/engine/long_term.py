@@ -18,9 +18,10 @@ from memdb.engine.view import View
 from memdb.errors import ResourceExhausted
 from memdb.index.partition import Filter, PartitionView
 from memdb.store import schema
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import DAY, HOUR, META_COUNTERS, Table
+from memdb.store.transaction import Transaction
 from memdb.types.fact import LongTermMemory, MemorySpan
 
 Place = tuple[int, int, int]

@@ -38,9 +38,11 @@ from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
 from memdb.store import schema
-from memdb.store.environment import Environment, Transaction
+from memdb.store.creation import create_environment
+from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, UserRecord, pack
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
+from memdb.store.transaction import Transaction
 from memdb.store.verify import check_counts, check_lookups
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
@@ -133,7 +135,7 @@ class UserMemory:
             txn.put(Table.META, META_USER, pack(META_USER, record))
             txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
 
-        return cls._loaded(Environment.create(path, USER_TABLES, config, fill, keys), user, clock)
+        return cls._loaded(create_environment(path, USER_TABLES, config, fill, keys), user, clock)
 
     @classmethod
     def open(

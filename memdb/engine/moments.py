@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from datetime import datetime
 
+from memdb.engine.snapshots import snapshot_revision
 from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.store import schema
-from memdb.store.environment import Environment, Transaction
-from memdb.store.records import LogRecord, SnapshotRecord, unpack
+from memdb.store.environment import Environment
+from memdb.store.records import LogRecord, unpack
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arguments import checked_as_of, checked_revision
 from memdb.types.grounding import AsOf
 from memdb.types.times import as_ns
@@ -44,7 +46,8 @@ def resolve(
         return None
     if isinstance(moment, str):
         view.quarantine.check(Table.SNAPSHOTS)
-        revision = _snapshot_revision(environment, moment, now_ns)
+        with environment.read() as txn:
+            revision = snapshot_revision(txn, moment, now_ns)
     elif isinstance(moment, datetime):
         time_ns = as_ns(moment, "as_of")
         if time_ns > view.state.counters.time_ns and time_ns >= now_ns - now_ns % 1000:
@@ -80,22 +83,6 @@ def _check_told(view: View, revision: int) -> None:
             field="as_of",
             value=revision,
         )
-
-
-def _snapshot_revision(environment: Environment, name: str, now_ns: int) -> int:
-    key = name.encode()
-    with environment.read() as txn:
-        stored = txn.get(Table.SNAPSHOTS, key)
-        if stored is None:
-            raise NotFound(
-                "no such snapshot", reason="SNAPSHOT_NOT_FOUND", field="as_of", value=name
-            )
-        record = unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord)
-    if record.expires_ns <= now_ns:
-        raise FailedPrecondition(
-            "the snapshot's lease has ended", reason="SNAPSHOT_EXPIRED", field="as_of", value=name
-        )
-    return record.revision
 
 
 def revision_at(environment: Environment, view: View, time_ns: int) -> int:

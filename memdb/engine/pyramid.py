@@ -19,9 +19,9 @@ from memdb.errors import DataLoss
 from memdb.index.directions import prepared_rows
 from memdb.store import schema
 from memdb.store.envelope import Coding, Kind, seal, unseal
-from memdb.store.environment import Transaction
 from memdb.store.rows import unpack_row
 from memdb.store.schema import DAY, HOUR, Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.space import Space
 

@@ -20,10 +20,10 @@ from typing import Final, TypeVar
 from memdb.errors import DataLoss
 from memdb.store import schema
 from memdb.store.envelope import Kind, unseal
-from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, FactRecord, LedgerRecord, unpack
 from memdb.store.rows import Row, unpack_row
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.stream import Gap
 
 _SUSPECTS: Final = {

@@ -22,7 +22,6 @@ from memdb.index.directions import prepared_rows
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document, TextIndex
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.records import (
     ClipRecord,
     CountersRecord,
@@ -45,6 +44,7 @@ from memdb.store.schema import (
     META_USER,
     Table,
 )
+from memdb.store.transaction import Transaction
 from memdb.store.verify import expect_entries
 from memdb.types.arrays import Array
 from memdb.types.retention import Retention

@@ -9,8 +9,9 @@ from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.text import Match
 from memdb.store import facts, schema
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array, check_dim
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, Recall, RecallHit

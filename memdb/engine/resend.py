@@ -11,8 +11,8 @@ from memdb.codecs.tensors import decode_verified
 from memdb.errors import DataLoss
 from memdb.store import clips
 from memdb.store.content import content_hash
-from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord
+from memdb.store.transaction import Transaction
 from memdb.types.clip import Clip
 from memdb.types.operation import WriteClip
 from memdb.types.unchecked import unchecked

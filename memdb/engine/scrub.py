@@ -17,9 +17,9 @@ from memdb.errors import DataLoss, MemdbError
 from memdb.store.catalog import Catalog
 from memdb.store.clips import check_short_memory
 from memdb.store.envelope import unseal
-from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, unpack
 from memdb.store.schema import USER_TABLES, Table
+from memdb.store.transaction import Transaction
 from memdb.store.verify import KINDS, Kind
 from memdb.types.change import Discrepancy
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from memdb.codecs.tensors import checked_clip
+from memdb.codecs.tensors import checked_clip, encoded
+from memdb.engine import lateness
+from memdb.engine.apply_clip import check_clip
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.errors import InvalidArgument, MemdbError, NotFound
+from memdb.store.content import content_hash
 from memdb.types import limits
 from memdb.types.arguments import checked_as_of, checked_times
 from memdb.types.change import ErasureReport
@@ -17,6 +20,7 @@ from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.operation import CreateStream, SetRetention, WriteClip
 from memdb.types.retention import Retention, as_retention
+from memdb.types.space import Space
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.tensor import codec_named
 from memdb.types.times import Time
@@ -41,7 +45,7 @@ class EmbeddedStream:
         return self._name
 
     def create(self) -> StreamInfo:
-        space = None if self._space is None else self._user.catalog_space(self._space)
+        space = self._wanted_space()
         try:
             return self._user.commit(CreateStream(self._name, space), create=space is not None)  # type: ignore[return-value]
         except NotFound as error:
@@ -60,26 +64,57 @@ class EmbeddedStream:
         if not checked:
             return []
         acks: list[Ack] = []
-        for outcome in self._user.write_batch(
-            self._name, checked, space=self._space, codec=self._codec
-        ):
+        for outcome in self.write_batch(checked):
             if isinstance(outcome, MemdbError):
                 raise outcome
             acks.append(outcome)
         return acks
 
+    def write_batch(self, clips: Sequence[Clip]) -> list[Ack | MemdbError]:
+        """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
+        for each, in order.
+
+        Raises what refuses the whole batch: `NotFound` (``SPACE_NOT_FOUND``), `ResourceExhausted`,
+        `Unavailable`.
+        """
+        wanted = self._wanted_space()
+        operations: list[WriteClip] = []
+        outcomes: list[Ack | MemdbError | None] = []
+        for clip in clips:
+            try:
+                operations.append(self._write_clip(wanted, clip))
+                outcomes.append(None)
+            except MemdbError as error:
+                outcomes.append(error)
+        done = iter(self.write_prepared(operations))
+        return [next(done) if outcome is None else outcome for outcome in outcomes]
+
     def prepare(self, clip: Clip) -> WriteClip:
-        """The operation that writes a clip that `checked_clip` passed; raises as `write` does."""
-        return self._user.prepare(self._name, clip, space=self._space, codec=self._codec)
+        """The operation that writes a clip that `checked_clip` passed: its short-term memory coded,
+        its content hashed.
+
+        Raises `InvalidArgument`, `NotFound` (``SPACE_NOT_FOUND``).
+        """
+        return self._write_clip(self._wanted_space(), clip)
 
     def write_prepared(
-        self, operations: Sequence[WriteClip], queued: Callable[[], None]
+        self, operations: Sequence[WriteClip], queued: Callable[[], None] | None = None
     ) -> list[Ack | MemdbError]:
-        """Store clips that `prepare` made operations of: an acknowledgement or an error for each.
+        """`write_batch` for clips that `prepare` made operations of.
 
         queued: called when later calls can only come behind this one.
         """
-        return self._user.write_prepared(operations, queued)
+        if not operations:
+            return []
+        if not self._user.is_known():
+            self._check_first_write(operations[0])
+        with self._user.memory(create=True) as memory:
+            refusals = lateness.refusals(memory.view, operations)
+            if not any(refusals):
+                return memory.write(list(operations), queued)  # type: ignore[return-value]
+            taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
+            done = iter(memory.write(list(taken), queued))
+        return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(
@@ -144,3 +179,21 @@ class EmbeddedStream:
                     end,
                 )
             )
+
+    def _wanted_space(self) -> Space | None:
+        return None if self._space is None else self._user.catalog_space(self._space)
+
+    def _write_clip(self, space: Space | None, clip: Clip) -> WriteClip:
+        tensor = encoded(clip, self._codec)
+        return WriteClip(self._name, space, clip, tensor, content_hash(clip, tensor))
+
+    def _check_first_write(self, operation: WriteClip) -> None:
+        """A refused first write must not leave a user behind."""
+        if operation.space is None:
+            raise NotFound(
+                "no such user; name the stream's space to create it",
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=self._user.id,
+            )
+        check_clip(operation.space, None, operation)

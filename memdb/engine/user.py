@@ -6,27 +6,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from memdb.clock import Clock
-from memdb.codecs.tensors import decode_verified, encoded
-from memdb.engine import lateness, recall, watch
+from memdb.codecs.tensors import decode_verified
+from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
-from memdb.engine.apply_clip import check_clip
 from memdb.engine.erasure import clips_to_erase, erase_parts
 from memdb.engine.grounding import checked_question, ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
+from memdb.engine.memory import UserMemory
+from memdb.engine.snapshots import leased_snapshots
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.users import Users
+from memdb.engine.values import value_json
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.index.partition import Filter
-from memdb.store import schema
 from memdb.store.catalog import Catalog
-from memdb.store.content import content_hash
 from memdb.store.idents import IdKind, parse_id
-from memdb.store.records import SnapshotRecord, ValueRecord, unpack
 from memdb.store.schema import Table
 from memdb.text_encoder import find_text_encoder
 from memdb.types import limits
@@ -46,7 +46,7 @@ from memdb.types.arguments import (
 from memdb.types.arrays import Array, as_vector
 from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
-from memdb.types.clip import Ack, Clip, StoredClip
+from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
@@ -60,12 +60,11 @@ from memdb.types.operation import (
     PutValue,
     ReleaseSnapshot,
     ReviseFact,
-    WriteClip,
 )
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
-from memdb.types.tensor import Codec, EncodedTensor
+from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time, optional_ns
 
 _WATCH_PAGE = 256
@@ -123,61 +122,6 @@ class EmbeddedUser:
         return [state.stream_info(name) for name in sorted(state.streams)]
 
     # -- clips
-
-    def write_batch(
-        self,
-        stream: str,
-        clips_: Sequence[Clip],
-        *,
-        space: str | None = None,
-        codec: Codec = Codec.F16,
-        queued: Callable[[], None] | None = None,
-    ) -> list[Ack | MemdbError]:
-        """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
-        for each, in order.  ``queued`` is called when later calls can only come behind this one.
-
-        Raises what refuses the whole batch: `InvalidArgument` (stream or space name), `NotFound`
-        (``SPACE_NOT_FOUND``), `ResourceExhausted`, `Unavailable`.
-        """
-        check_id(stream, "stream")
-        wanted = None if space is None else self._catalog.space(check_id(space, "space"))
-        operations: list[WriteClip] = []
-        outcomes: list[Ack | MemdbError | None] = []
-        for clip in clips_:
-            try:
-                operations.append(_write_clip(stream, wanted, clip, codec))
-                outcomes.append(None)
-            except MemdbError as error:
-                outcomes.append(error)
-        done = iter(self.write_prepared(operations, queued))
-        return [next(done) if outcome is None else outcome for outcome in outcomes]
-
-    def prepare(
-        self, stream: str, clip: Clip, *, space: str | None = None, codec: Codec = Codec.F16
-    ) -> WriteClip:
-        """The operation that writes a clip: its short-term memory coded, its content hashed.
-
-        Raises `InvalidArgument`, `NotFound` (``SPACE_NOT_FOUND``).
-        """
-        check_id(stream, "stream")
-        wanted = None if space is None else self._catalog.space(check_id(space, "space"))
-        return _write_clip(stream, wanted, clip, codec)
-
-    def write_prepared(
-        self, operations: Sequence[WriteClip], queued: Callable[[], None] | None = None
-    ) -> list[Ack | MemdbError]:
-        """`write_batch` for clips that `prepare` made operations of."""
-        if not operations:
-            return []
-        if not self._catalog.has_user(self._id):
-            self._check_first_write(operations[0])
-        with self._users.use(self._id, create=True) as memory:
-            refusals = lateness.refusals(memory.view, operations)
-            if not any(refusals):
-                return memory.write(list(operations), queued)  # type: ignore[return-value]
-            taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
-            done = iter(memory.write(list(taken), queued))
-        return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]
 
     def clips(
         self,
@@ -359,9 +303,7 @@ class EmbeddedUser:
         )
         if operation.valid_from_ns is not None and operation.valid_to_ns is not None:
             check_range(operation.valid_from_ns, operation.valid_to_ns, "valid_to")
-        if not self._catalog.has_user(self._id) and (
-            operation.evidence or operation.feature is not None
-        ):
+        if not self.is_known() and (operation.evidence or operation.feature is not None):
             # Nothing that a new user does not have yet can be cited; refuse before the user is
             # made.
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=self._id)
@@ -471,14 +413,8 @@ class EmbeddedUser:
             view = memory.view
             view.quarantine.check(Table.VALUES)
             revision = memory.resolve(view, as_of)
-            wanted = schema.value_key(key, view.revision if revision is None else revision)
             with memory.environment.read() as txn:
-                found = txn.last_at_or_before(Table.VALUES, wanted, wanted[:-8])
-                return (
-                    None
-                    if found is None
-                    else unpack(Table.VALUES, found[0], found[1], ValueRecord).json
-                )
+                return value_json(txn, key, view.revision if revision is None else revision)
 
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
         check_id(name, "snapshot")
@@ -490,18 +426,7 @@ class EmbeddedUser:
         now_ns = self._clock.now_ns()
         with self._users.use(self._id) as memory, memory.environment.read() as txn:
             memory.view.quarantine.check(Table.SNAPSHOTS)
-            # The record first: a damaged name is none, and its record says so.
-            records = [
-                (unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord), key.decode())
-                for key, stored in txn.scan(Table.SNAPSHOTS)
-            ]
-        # Where names are encrypted they are not stored in their order.
-        records.sort(key=lambda named: named[1])
-        return [
-            Snapshot(name, r.revision, r.created_ns, r.expires_ns)
-            for r, name in records
-            if r.expires_ns > now_ns
-        ]
+            return leased_snapshots(txn, now_ns)
 
     def release(self, name: str) -> None:
         self._commit(ReleaseSnapshot(check_id(name, "snapshot")))
@@ -590,9 +515,13 @@ class EmbeddedUser:
 
     # -- inside the engine
 
-    def memory(self) -> Any:
+    def is_known(self) -> bool:
+        """Whether there is such a user yet."""
+        return self._catalog.has_user(self._id)
+
+    def memory(self, *, create: bool = False) -> AbstractContextManager[UserMemory]:
         """The open memory for the length of a block (streams and tests)."""
-        return self._users.use(self._id)
+        return self._users.use(self._id, create=create)
 
     def commit(self, operation: Operation, *, create: bool = False) -> Outcome:
         """Commit one operation; its value, or raises its error."""
@@ -614,27 +543,11 @@ class EmbeddedUser:
                 memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
             return memory.write(operations)
 
-    def _check_first_write(self, operation: WriteClip) -> None:
-        """A refused first write must not leave a user behind."""
-        if operation.space is None:
-            raise NotFound(
-                "no such user; name the stream's space to create it",
-                reason="USER_NOT_FOUND",
-                field="user",
-                value=self._id,
-            )
-        check_clip(operation.space, None, operation)
-
     def _feature(self, text: str | None, feature: Array | None) -> Array | None:
         """The given feature, or the text's from the installed encoder of the user's text space."""
         if feature is not None:
             return as_vector(feature, "feature")
-        if text is None or not self._embed_texts or not self._catalog.has_user(self._id):
+        if text is None or not self._embed_texts or not self.is_known():
             return None
         encoder = find_text_encoder(self.text_space())
         return None if encoder is None else encoder.encode([text])[0]
-
-
-def _write_clip(stream: str, space: Space | None, clip: Clip, codec: Codec) -> WriteClip:
-    tensor = encoded(clip, codec)
-    return WriteClip(stream, space, clip, tensor, content_hash(clip, tensor))

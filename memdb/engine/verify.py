@@ -15,7 +15,7 @@ from memdb.errors import MemdbError
 from memdb.index.columns import ALIVE
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
-from memdb.store.environment import Transaction
+from memdb.store.transaction import Transaction
 from memdb.store.verify import check_tables
 from memdb.types.arrays import Array
 from memdb.types.change import Discrepancy

@@ -9,10 +9,11 @@ from memdb.engine.recall import load_fact
 from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
 from memdb.store import clips, schema
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import LogEntry, LogRecord, unpack
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.change import Change
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact

@@ -57,9 +57,9 @@ class ClipService:
             )
         clips = [clip_from_proto(item) for item in request.clips]
         space = request.space if request.HasField("space") else None
-        outcomes = self._user(request.user).write_batch(request.stream, clips, space=space)
+        stream = self._user(request.user).stream(request.stream, space=space)
         response = pb.WriteClipsResponse()
-        for outcome in outcomes:
+        for outcome in stream.write_batch(clips):
             if isinstance(outcome, MemdbError):
                 raise outcome
             response.acks.append(ack_to_proto(outcome))

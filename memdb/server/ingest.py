@@ -216,7 +216,7 @@ def _commit(
 ) -> tuple[bytes, MemdbError | None]:
     """Write clips; the answer for those before the first refused one, and its error."""
     response = pb.IngestClipsResponse()
-    for outcome in user.write_batch(stream, clips, space=space):
+    for outcome in user.stream(stream, space=space).write_batch(clips):
         if isinstance(outcome, MemdbError):
             return (response.SerializeToString() if response.acks.acks else b""), outcome
         response.acks.acks.append(ack_to_proto(outcome))

@@ -16,8 +16,9 @@ from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import AlreadyExists, MemdbError, NotFound
 from memdb.store.compact import compact, sweep
+from memdb.store.creation import create_environment
 from memdb.store.directory import DataDirectory
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
 from memdb.store.files import sync_directory, write_file
 from memdb.store.records import (
     CountersRecord,
@@ -38,6 +39,7 @@ from memdb.store.schema import (
     Table,
 )
 from memdb.store.system import system_errors
+from memdb.store.transaction import Transaction
 from memdb.store.verify import expect_entries
 from memdb.types.space import Space
 
@@ -60,7 +62,7 @@ class Catalog:
                 sweep(directory.catalog)
             self._env = self._open()
         else:
-            self._env = Environment.create(
+            self._env = create_environment(
                 directory.catalog,
                 CATALOG_TABLES,
                 config,

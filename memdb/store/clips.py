@@ -11,7 +11,6 @@ import xxhash
 from memdb.errors import DataLoss
 from memdb.store import schema
 from memdb.store.envelope import Kind, seal, unseal
-from memdb.store.environment import Transaction
 from memdb.store.records import (
     ClipRecord,
     EventRecord,
@@ -22,6 +21,7 @@ from memdb.store.records import (
 )
 from memdb.store.rows import NO_STREAM, Row, pack_row, unpack_vector
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.clip import Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.tensor import Codec, EncodedTensor

@@ -40,7 +40,6 @@ from typing import Final
 
 from memdb.errors import DataLoss
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.records import (
     ClipRecord,
     CountersRecord,
@@ -50,6 +49,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import USER_TABLES, Table
+from memdb.store.transaction import Transaction
 
 _MAGIC: Final = b"mdbdelta"
 _VERSION: Final = 1

@@ -1,17 +1,13 @@
-"""One LMDB environment: creation that survives a crash, growth, transactions.
+"""One open LMDB environment: transactions, growth.
 
 Invariants:
 
 - Default sync mode, no WRITEMAP: when `write` returns, the transaction is on disk.  With
   ``durability = "relaxed"`` the meta page that makes it the newest is left to the system (LMDB's
   NOMETASYNC): its data pages are on disk, but power loss may bring back an older transaction.
-- An environment comes into being whole: it is made in a temporary directory, synced and renamed,
-  because a crash while
-  LMDB writes its first two meta pages leaves a file it refuses to open.
 - The map grows under an exclusive gate: LMDB forbids changing its size while a transaction is open.
 - After an I/O error on write the kernel may have dropped dirty pages, so the environment refuses
-  further writes until
-  it is opened anew; reads go on.
+  further writes until it is opened anew; reads go on.
 - Where the map cannot be made anew (no memory), LMDB is left with pointers into what it unmapped:
   the environment is closed and opened again before anybody touches it.
 """
@@ -19,13 +15,11 @@ Invariants:
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import lmdb
 
@@ -34,21 +28,20 @@ from memdb.config import EngineConfig
 from memdb.errors import (
     DataLoss,
     FailedPrecondition,
-    Internal,
     MemdbError,
     ResourceExhausted,
     Unavailable,
 )
-from memdb.store.files import sync_directory, sync_file
+from memdb.store.disk import check_disk
 from memdb.store.gate import Gate
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import check_newest, check_structure, mark_clean, mark_dirty
-from memdb.store.system import refusal, system_errors
+from memdb.store.system import system_errors
+from memdb.store.transaction import Handles, Transaction
 
 if TYPE_CHECKING:
-    # They need a library that is there only where something is encrypted.
-    from memdb.store.cipher import Cipher
+    # It needs a library that is there only where something is encrypted.
     from memdb.store.keyring import KeyRing as KeyRing  # those above hand it on unseen
 
 T = TypeVar("T")
@@ -57,157 +50,6 @@ READERS_MAX: Final = 256
 DATA_FILE: Final = "data.mdb"
 _MAP_BYTES_MIN: Final = 1 << 20
 _META_BYTES: Final = 2 * 4096
-
-
-Handles = dict[Table, Any]
-"""The opened named databases; py-lmdb keeps their type private."""
-
-
-class Transaction:
-    """One LMDB transaction with the tables of its environment.
-
-    Where the environment has a cipher, callers see plain keys and values all the same; every read
-    may then raise `DataLoss` (``CHECKSUM``, ``TRUNCATED``) naming table and key.
-    """
-
-    __slots__ = ("_cipher", "_handles", "_txn")
-
-    def __init__(
-        self, txn: lmdb.Transaction, handles: Handles, cipher: Cipher | None = None
-    ) -> None:
-        self._txn = txn
-        self._handles = handles
-        self._cipher = cipher
-
-    def get(self, table: Table, key: bytes) -> memoryview | None:
-        """The stored bytes, valid until the transaction ends."""
-        cipher = self._cipher
-        if cipher is None:
-            return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
-        stored = self._txn.get(cipher.hide(table, key), db=self._handles[table])
-        return None if stored is None else cipher.open(table, key, stored)
-
-    def put(
-        self, table: Table, key: bytes, value: bytes | memoryview, *, append: bool = False
-    ) -> None:
-        """Store; ``append`` is for keys greater than every other of the table."""
-        if self._cipher is not None:
-            value = self._cipher.seal(table, key, value)
-            key = self._cipher.hide(table, key)
-        if not self._txn.put(key, value, db=self._handles[table], append=append):
-            # LMDB says so and goes on; the record would silently not be there.
-            raise Internal("a key is not after the last of its table", reason="KEY_ORDER")
-
-    def delete(self, table: Table, key: bytes) -> bool:
-        """Remove; whether there was something."""
-        if self._cipher is not None:
-            key = self._cipher.hide(table, key)
-        return bool(self._txn.delete(key, db=self._handles[table]))
-
-    def count(self, table: Table) -> int:
-        """Entries of the table."""
-        return int(self._txn.stat(self._handles[table])["entries"])
-
-    def scan(
-        self, table: Table, prefix: bytes = b"", *, after: bytes = b""
-    ) -> Iterator[tuple[bytes, memoryview]]:
-        """Entries whose key begins with ``prefix`` and is greater than ``after``, in key order; keys
-        are copies, values views.
-
-        With a cipher, tables whose keys are names come in an order of their own.  What it cannot decrypt
-        comes as nothing, which no value is, under the key as it is stored where that is damaged too.
-
-        Raises `DataLoss` (``KEY_ORDER``) when they come in another order: pages were mixed up, and
-        some entries are hidden behind others told twice.
-        """
-        cipher = self._cipher
-        if cipher is not None:
-            prefix = cipher.hide_prefix(table, prefix)
-            after = cipher.hide(table, after) if after else b""
-        with self._txn.cursor(self._handles[table]) as cursor:
-            begin = max(prefix, after)
-            found = cursor.set_range(begin) if begin else cursor.first()
-            if found and after and bytes(cursor.key()) == after:
-                found = cursor.next()
-            if not found:
-                return
-            last: bytes | None = None
-            for key, value in cursor.iternext(keys=True, values=True):
-                copied = bytes(key)
-                if last is not None and copied <= last:
-                    raise DataLoss(
-                        "keys are out of order", reason="KEY_ORDER", field=table.value, value=copied
-                    )
-                last = copied
-                if not copied.startswith(prefix):
-                    return
-                if cipher is None:
-                    yield copied, value  # type: ignore[misc]  # buffers=True
-                else:
-                    yield cipher.entry(table, copied, value)
-
-    def holds(self, table: Table, key: bytes) -> bool:
-        """Whether there is an entry, whatever its value is."""
-        hidden = key if self._cipher is None else self._cipher.hide(table, key)
-        return self._txn.get(hidden, db=self._handles[table]) is not None
-
-    def keys(self, table: Table, prefix: bytes = b"") -> Iterator[bytes]:
-        """Keys that begin with ``prefix``, in key order, whatever their values are."""
-        cipher = self._cipher
-        if cipher is not None:
-            prefix = cipher.hide_prefix(table, prefix)
-        with self._txn.cursor(self._handles[table]) as cursor:
-            if not (cursor.set_range(prefix) if prefix else cursor.first()):
-                return
-            for key in cursor.iternext(keys=True, values=False):
-                copied = bytes(key)
-                if not copied.startswith(prefix):
-                    return
-                yield copied if cipher is None else cipher.show(table, copied)
-
-    def last_at_or_before(
-        self, table: Table, key: bytes, prefix: bytes
-    ) -> tuple[bytes, memoryview] | None:
-        """The entry with the greatest key <= ``key`` that begins with ``prefix``; where keys are names
-        the prefix is the whole name.
-        """
-        cipher = self._cipher
-        if cipher is not None:
-            key, prefix = cipher.hide(table, key), cipher.hide_prefix(table, prefix)
-        with self._txn.cursor(self._handles[table]) as cursor:
-            if cursor.set_range(key):
-                if bytes(cursor.key()) != key and not cursor.prev():
-                    return None
-            elif not cursor.last():
-                return None
-            found = bytes(cursor.key())
-            if not found.startswith(prefix):
-                return None
-            if cipher is None:
-                return found, memoryview(cursor.value())
-            shown = cipher.show(table, found)
-            return shown, cipher.open(table, shown, cursor.value())
-
-
-def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
-    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve.
-
-    Where the system does not say what is free, the write itself will find out whether there is room;
-    and who asks what an error of a write meant must not hear of another one instead.
-    """
-    try:
-        fs = os.statvfs(folder)
-    except OSError:
-        return
-    free = fs.f_bavail * fs.f_frsize
-    if free < config.disk_free_bytes_min + bytes_hint:
-        raise ResourceExhausted(
-            "the file system is full: less is free than engine.disk_free_bytes_min "
-            f"({config.disk_free_bytes_min}) and what is to be written ({bytes_hint})",
-            reason="DISK_FULL",
-            field="free_bytes",
-            value=free,
-        )
 
 
 def _check_whole(env: lmdb.Environment, name: str, size: int) -> None:
@@ -354,70 +196,6 @@ class Environment:
             env.close()
             raise
         return env, handles
-
-    @classmethod
-    def create(
-        cls,
-        path: Path,
-        tables: Sequence[Table],
-        config: EngineConfig,
-        fill: Callable[[Transaction], None],
-        keys: KeyRing | None = None,
-    ) -> Environment:
-        """Make an environment that holds what ``fill`` writes; after a crash, or where the system
-        refuses any of it, it is whole or absent.
-
-        Raises `ResourceExhausted` (``DISK_FULL``, ``FILES``), `Unavailable` (``OPEN_FAILED``,
-        ``IO_FAILED``).
-        """
-        parent = path.parent
-        temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"
-        try:
-            with system_errors(path.name):
-                temporary.mkdir(mode=0o700)
-                check_disk(parent, config)
-                cipher = None if keys is None else keys.create(temporary, path.name)
-                cls._fill(temporary, tables, fill, cipher)
-                failpoints.hit("create.before_rename")
-                temporary.rename(path)
-        except lmdb.Error as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            check_disk(parent, config)
-            raise Unavailable(
-                f"environment cannot be made: {error}", reason="OPEN_FAILED", field=path.name
-            ) from error
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        failpoints.hit("create.after_rename")
-        try:
-            sync_directory(parent)
-        except OSError as error:
-            # Power may take its name: nobody must come upon it and rely on it.
-            with suppress(OSError):
-                path.rename(temporary)
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise refusal(error, path.name) from error
-        return cls(path, tables, config, keys)
-
-    @staticmethod
-    def _fill(
-        folder: Path,
-        tables: Sequence[Table],
-        fill: Callable[[Transaction], None],
-        cipher: Cipher | None,
-    ) -> None:
-        with (
-            lmdb.open(str(folder), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600) as env,
-            env.begin(write=True) as txn,
-        ):
-            handles: Handles = {
-                table: env.open_db(table.value.encode(), txn=txn, create=True) for table in tables
-            }
-            failpoints.hit("create.filling")
-            fill(Transaction(txn, handles, cipher))
-        sync_file(folder / DATA_FILE)
-        sync_directory(folder)
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A read transaction; what it lends is valid inside the block only.

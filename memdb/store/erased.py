@@ -15,18 +15,15 @@ Names and ids are pseudonyms: neither tells the user, nor anything without the k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from memdb.errors import DataLoss
-from memdb.store.files import write_file
+from memdb.store.entryfile import EntryFile
 
 ERASED_FILE: Final = "ERASED"
-_HEAD: Final = b"mdbx\x01"
 _NAME_BYTES: Final = 16
 _ENTRY_BYTES: Final = 32
-_DIGEST_BYTES: Final = 16
+_FILE: Final = EntryFile(b"mdbx\x01", _ENTRY_BYTES, "the list of destroyed data keys", "BAD_ERASED")
 _UNKNOWN: Final = bytes(_ENTRY_BYTES - _NAME_BYTES)
 
 
@@ -42,37 +39,18 @@ class Erased:
 
 def read_erased(directory: Path) -> list[Erased]:
     """Every user that was erased, oldest first; raises `DataLoss` (``BAD_ERASED``)."""
-    return [_entry(entry) for entry in _entries(directory)]
+    return [_entry(entry) for entry in _FILE.read(directory / ERASED_FILE, ERASED_FILE)]
 
 
 def note_erased(directory: Path, erased: Erased) -> None:
     """Add a user, durably; raises as `read_erased`."""
     key_id = _UNKNOWN if erased.key_id is None else bytes.fromhex(erased.key_id)
     entry = bytes.fromhex(erased.name) + key_id
-    entries = _entries(directory)
+    entries = _FILE.read(directory / ERASED_FILE, ERASED_FILE)
     if entry not in entries:
-        write_file(directory / ERASED_FILE, _spelled([*entries, entry]))
-
-
-def _entries(directory: Path) -> list[bytes]:
-    path = directory / ERASED_FILE
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    middle = content[len(_HEAD) : -_DIGEST_BYTES]
-    entries = [middle[at : at + _ENTRY_BYTES] for at in range(0, len(middle), _ENTRY_BYTES)]
-    if len(middle) % _ENTRY_BYTES or content != _spelled(entries):
-        raise DataLoss(
-            "the list of destroyed data keys is damaged", reason="BAD_ERASED", field=ERASED_FILE
-        )
-    return entries
+        _FILE.write(directory / ERASED_FILE, [*entries, entry])
 
 
 def _entry(entry: bytes) -> Erased:
     name, key_id = entry[:_NAME_BYTES], entry[_NAME_BYTES:]
     return Erased(name.hex(), None if key_id == _UNKNOWN else key_id.hex())
-
-
-def _spelled(entries: list[bytes]) -> bytes:
-    content = _HEAD + b"".join(entries)
-    return content + blake2b(content, digest_size=_DIGEST_BYTES).digest()

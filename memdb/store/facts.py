@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import FactRecord, NumberRecord, unpack
 from memdb.store.rows import unpack_row
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.fact import Fact
 

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator
 
 from memdb.errors import DataLoss
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, LedgerRecord, unpack
 from memdb.store.rows import unpack_row
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 
 Entry = tuple[Table, bytes]
 Number = tuple[int, int, int]

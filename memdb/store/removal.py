@@ -11,10 +11,10 @@ import msgspec
 
 from memdb.errors import DataLoss
 from memdb.store import schema
-from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, FactRecord, LedgerRecord, pack, unpack
 from memdb.store.rows import Row, pack_row, unpack_row
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memdb.store.environment import Transaction
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 
 Entries = dict[tuple[Table, bytes], tuple[bytes | memoryview, bool]]
 """(table, key) -> (value, whether it is appended), in the order of the writes."""

@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Final
 from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import DataLoss, FailedPrecondition
+from memdb.store.creation import create_environment
 from memdb.store.directory import DataDirectory, key_ring
-from memdb.store.environment import DATA_FILE, Environment, Transaction, check_disk
+from memdb.store.disk import check_disk
+from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.files import sync_directory, write_file
 from memdb.store.format import FormatLine
 from memdb.store.former import read_former, write_former
@@ -34,6 +36,7 @@ from memdb.store.masterkey import check_value, write_marker
 from memdb.store.schema import CATALOG, CATALOG_TABLES, FORMAT, USER_TABLES, Table
 from memdb.store.swap import STAGED, decide, finish_swap
 from memdb.store.system import system_errors
+from memdb.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from memdb.store.keyring import KeyRing
@@ -167,7 +170,7 @@ def _copied(
                 sync_directory(new.parent)  # it may have been cut short before this
                 return False
             shutil.rmtree(new)
-        target = Environment.create(making, tables, config, lambda _: None, new_keys)
+        target = create_environment(making, tables, config, lambda _: None, new_keys)
         try:
             with source.read() as reading:
                 for chunk in _chunks(_entries(reading, tables, convert)):

@@ -8,9 +8,9 @@ from memdb.errors import DataLoss
 from memdb.store import schema
 from memdb.store.clips import check_short_memory
 from memdb.store.envelope import Kind, unseal
-from memdb.store.environment import Transaction
 from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRecord, unpack
 from memdb.store.schema import META_COUNTERS, USER_TABLES, Table
+from memdb.store.transaction import Transaction
 from memdb.types.change import Discrepancy
 
 __all__ = [

@@ -18,14 +18,15 @@ import json
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from memdb import Clip, MemdbError
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
+from tests.crash.forked import born, ended
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 DIM = 8
@@ -64,29 +65,17 @@ def main() -> None:
     live(before, unheard)
     shutil.rmtree(before)
     while data := _line():
-        pid = os.fork()
-        if pid == 0:
-            _born(data)
-        _, status = os.waitpid(pid, 0)
-        tell(ended=os.waitstatus_to_exitcode(status))
+        tell(ended=ended(born(partial(_traced, data))))
 
 
-def _born(data: str) -> None:
-    """The whole of a child."""
-    status = 1
-    try:
-        # Where only a parent may trace: a kernel without that rule knows no such option, and needs none.
-        ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_long(PR_SET_PTRACER_ANY), 0, 0, 0)
-        tell(ready=os.getpid())
-        _line()
-        live(data, tell)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def _traced(data: str) -> int:
+    """The life of a child, begun when someone traces it."""
+    # Where only a parent may trace: a kernel without that rule knows no such option, and needs none.
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_long(PR_SET_PTRACER_ANY), 0, 0, 0)
+    tell(ready=os.getpid())
+    _line()
+    live(data, tell)
+    return 0
 
 
 def _line() -> str:

@@ -11,43 +11,41 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from functools import partial
+from typing import Any
 
 from tests.crash.file_clock import FileClock
+from tests.crash.forked import born, ended
 
 
 def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # After the line above, which gRPC reads as it is loaded, and before the fork.
+    import memdb.cli.main
     import memdb.engine.database
     import memdb.server.app
-    import memdb.server.process
-    from memdb.cli.main import main as main_of_memdb
+    import memdb.server.process  # noqa: F401
 
     for line in sys.stdin:
-        asked = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                for fd in (1, 2):
-                    os.dup2(log, fd)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                os.environ.update(asked["environment"])
-                if asked["clock"]:
-                    # In the place of the class, which nobody has made one of yet.
-                    vars(memdb.engine.database)["SystemClock"] = partial(FileClock, asked["clock"])
-                status = main_of_memdb(asked["arguments"])
-            except BaseException:
-                traceback.print_exc()
-                raise
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
+        pid = born(partial(_serve, json.loads(line)))
         _tell(pid=pid)
-        _, how = os.waitpid(pid, 0)
-        _tell(ended=os.waitstatus_to_exitcode(how))
+        _tell(ended=ended(pid))
+
+
+def _serve(asked: dict[str, Any]) -> int:
+    """The life of a child: `memdb` with the arguments that are asked for."""
+    import memdb.cli.main
+    import memdb.engine.database
+
+    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for fd in (1, 2):
+        os.dup2(log, fd)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(asked["environment"])
+    if asked["clock"]:
+        # In the place of the class, which nobody has made one of yet.
+        vars(memdb.engine.database)["SystemClock"] = partial(FileClock, asked["clock"])
+    return memdb.cli.main.main(asked["arguments"])
 
 
 def _tell(**line: int) -> None:

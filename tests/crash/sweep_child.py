@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from memdb import failpoints
@@ -24,6 +24,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
 from memdb.store import cipher, keyring  # noqa: F401 - loaded before the fork
 from memdb.store.rotation import rotate_master_key
+from tests.crash.forked import born, ended
 from tests.crash.power.workload import CONFIG, mark, work
 
 OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
@@ -52,35 +53,23 @@ def carry(where: Path, mark_fd: int) -> None:
 def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            _born(asked)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps({"ended": os.waitstatus_to_exitcode(status)}), flush=True)
+        print(json.dumps({"ended": ended(born(partial(_run, asked)))}), flush=True)
 
 
-def _born(asked: dict[str, str]) -> None:
-    """The whole of a child."""
-    status = 1
-    try:
-        # Also for the processes that it starts.
-        os.environ["MEMDB_FAILPOINTS"] = asked["failpoints"]
-        failpoints.arm(asked["failpoints"])
-        where = Path(asked["where"])
-        fd = os.open(where / "mark", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        if asked["program"] == "work":
-            work(str(where / "data"), fd, int(asked["seed"]))
-        else:
-            carry(where, fd)
-        hits = {name: point.hits for name, point in failpoints._armed.items()}
-        (where / "hits.json").write_text(json.dumps(hits))
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def _run(asked: dict[str, str]) -> int:
+    """The life of a child: the program that is asked for."""
+    # Also for the processes that it starts.
+    os.environ["MEMDB_FAILPOINTS"] = asked["failpoints"]
+    failpoints.arm(asked["failpoints"])
+    where = Path(asked["where"])
+    fd = os.open(where / "mark", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    if asked["program"] == "work":
+        work(str(where / "data"), fd, int(asked["seed"]))
+    else:
+        carry(where, fd)
+    hits = {name: point.hits for name, point in failpoints._armed.items()}
+    (where / "hits.json").write_text(json.dumps(hits))
+    return 0
 
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ MUTANTS = {
         "tests/unit/engine/test_quarantine.py",
     ),
     "no rename at creation": Mutant(
-        "memdb/store/environment.py",
-        '        temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"\n',
-        "        temporary = path\n",
+        "memdb/store/creation.py",
+        '    temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"\n',
+        "    temporary = path\n",
         "tests/crash/test_syncs.py",
     ),
     "size limit trusted": Mutant(

@@ -268,9 +268,10 @@ class EngineMachine(RuleBasedStateMachine):
         wanted: list[Stored | Refused],
     ) -> list[Ack | MemdbError]:
         """The outcome of each clip."""
+        handle = self.db.user(user).stream(stream, space=space)
         if len(sent) == 1 and isinstance(wanted[0], Stored):
-            return [self.db.user(user).stream(stream, space=space).write(sent[0])]
-        return list(self.db.user(user).write_batch(stream, sent, space=space))
+            return [handle.write(sent[0])]
+        return list(handle.write_batch(sent))
 
     # -- facts and values
 

@@ -28,8 +28,8 @@ import lmdb
 import numpy as np
 
 import memdb.store.compact
+import memdb.store.creation
 import memdb.store.directory
-import memdb.store.environment
 import memdb.store.files
 from memdb import Clip, Keyframe, Retention, Utterance
 from memdb.config import EngineConfig
@@ -299,8 +299,8 @@ def break_durability(mutant: str) -> None:
     """Forget what makes things durable; only this program reads the variable."""
     modules = (
         memdb.store.compact,
+        memdb.store.creation,
         memdb.store.directory,
-        memdb.store.environment,
         memdb.store.files,
     )
     forgotten: dict[str, str] = {"nodirsync": "sync_directory", "nofilesync": "sync_file"}

@@ -34,8 +34,9 @@ from memdb.engine.drill import drill
 from memdb.engine.restore import restore, verify_archive
 from memdb.store import archive as archives
 from memdb.store import delta
-from memdb.store.environment import Environment, Transaction
+from memdb.store.environment import Environment
 from memdb.store.schema import USER_TABLES, Table
+from memdb.store.transaction import Transaction
 from tests.unit.engine.conftest import CONFIG, DIM, clip, vector
 
 

@@ -17,8 +17,8 @@ from memdb.clock import ManualClock
 from memdb.engine.applied import Removed
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
-from memdb.store.environment import Transaction
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from memdb.types.operation import RemoveClips
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip
 from tests.unit.engine.planted import CLIPS, all_of, found, made, planted

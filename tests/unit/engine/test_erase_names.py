@@ -11,9 +11,9 @@ import pytest
 from memdb import Retention
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
-from memdb.store.environment import Transaction
 from memdb.store.records import LogEntry, LogRecord, pack, unpack
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
 from tests.unit.engine.conftest import CONFIG, clip
 
 STREAM = "zebra-cam-xyz"

@@ -24,9 +24,9 @@ from memdb.clock import ManualClock
 from memdb.engine import erasure, removal
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store import compact
-from memdb.store.environment import Transaction
 from memdb.store.records import ErasureRecord, pack
 from memdb.store.schema import META_ERASURE, Table
+from memdb.store.transaction import Transaction
 from memdb.types.operation import BeginErasure
 from tests.unit.engine.conftest import CONFIG, clip, vector
 from tests.unit.engine.planted import CLIPS, all_of, found, made, planted

@@ -9,7 +9,7 @@ import pytest
 import memdb
 from memdb.config import EngineConfig, load_config
 from memdb.errors import InvalidArgument
-from memdb.store.environment import Environment
+from memdb.store.creation import create_environment
 from memdb.store.schema import CATALOG_TABLES
 
 
@@ -18,7 +18,7 @@ from memdb.store.schema import CATALOG_TABLES
 )
 def test_the_flags_of_the_open_environment(tmp_path: Path, durability: str, metasync: bool) -> None:
     config = EngineConfig(durability=durability, map_bytes_initial=1 << 20)
-    environment = Environment.create(tmp_path / "e", CATALOG_TABLES, config, lambda txn: None)
+    environment = create_environment(tmp_path / "e", CATALOG_TABLES, config, lambda txn: None)
     flags = environment._env.flags()
     environment.close()
     assert flags["metasync"] is metasync

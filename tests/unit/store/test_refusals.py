@@ -13,6 +13,7 @@ import lmdb
 import pytest
 
 import memdb.store.appearing
+import memdb.store.creation
 import memdb.store.environment
 import memdb.store.files
 import memdb.store.keyring
@@ -50,7 +51,7 @@ def test_a_user_whose_name_cannot_be_synced_is_not_there(
 ) -> None:
     with opened(tmp_path / "db") as db:
         monkeypatch.setattr(
-            memdb.store.environment,
+            memdb.store.creation,
             "sync_directory",
             once(memdb.store.files.sync_directory, number, lambda path: path.name == "users"),
         )
@@ -106,12 +107,12 @@ def test_a_map_that_cannot_be_made_anew_is_opened_anew(
             def set_mapsize(self, size: int) -> None:
                 raise lmdb.MemoryError("mdb_env_set_mapsize: Cannot allocate memory")
 
-        environment._env = Failing()
+        environment._env = Failing()  # type: ignore[assignment]
         environment.release_pages()
         assert user.get("k") == 1
         # Nor can it be opened: then it is when the user is used next.
         real = environment._env
-        environment._env = Failing()
+        environment._env = Failing()  # type: ignore[assignment]
         with monkeypatch.context() as patched:
             patched.setattr(lmdb, "open", once(lmdb.open, errno.ENOMEM, lambda *_: True))
             with pytest.raises(Unavailable):

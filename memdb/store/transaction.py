@@ -1,0 +1,144 @@
+"""One transaction: the tables of an environment by key, in the clear whether it is encrypted or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+
+from memdb.errors import DataLoss, Internal
+from memdb.store.schema import Table
+
+if TYPE_CHECKING:
+    # It needs a library that is there only where something is encrypted.
+    from memdb.store.cipher import Cipher
+
+Handles = dict[Table, Any]
+"""The opened named databases; py-lmdb keeps their type private."""
+
+
+class Transaction:
+    """One LMDB transaction with the tables of its environment.
+
+    Where the environment has a cipher, callers see plain keys and values all the same; every read
+    may then raise `DataLoss` (``CHECKSUM``, ``TRUNCATED``) naming table and key.
+    """
+
+    __slots__ = ("_cipher", "_handles", "_txn")
+
+    def __init__(
+        self, txn: lmdb.Transaction, handles: Handles, cipher: Cipher | None = None
+    ) -> None:
+        self._txn = txn
+        self._handles = handles
+        self._cipher = cipher
+
+    def get(self, table: Table, key: bytes) -> memoryview | None:
+        """The stored bytes, valid until the transaction ends."""
+        cipher = self._cipher
+        if cipher is None:
+            return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
+        stored = self._txn.get(cipher.hide(table, key), db=self._handles[table])
+        return None if stored is None else cipher.open(table, key, stored)
+
+    def put(
+        self, table: Table, key: bytes, value: bytes | memoryview, *, append: bool = False
+    ) -> None:
+        """Store; ``append`` is for keys greater than every other of the table."""
+        if self._cipher is not None:
+            value = self._cipher.seal(table, key, value)
+            key = self._cipher.hide(table, key)
+        if not self._txn.put(key, value, db=self._handles[table], append=append):
+            # LMDB says so and goes on; the record would silently not be there.
+            raise Internal("a key is not after the last of its table", reason="KEY_ORDER")
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove; whether there was something."""
+        if self._cipher is not None:
+            key = self._cipher.hide(table, key)
+        return bool(self._txn.delete(key, db=self._handles[table]))
+
+    def count(self, table: Table) -> int:
+        """Entries of the table."""
+        return int(self._txn.stat(self._handles[table])["entries"])
+
+    def scan(
+        self, table: Table, prefix: bytes = b"", *, after: bytes = b""
+    ) -> Iterator[tuple[bytes, memoryview]]:
+        """Entries whose key begins with ``prefix`` and is greater than ``after``, in key order; keys
+        are copies, values views.
+
+        With a cipher, tables whose keys are names come in an order of their own.  What it cannot decrypt
+        comes as nothing, which no value is, under the key as it is stored where that is damaged too.
+
+        Raises `DataLoss` (``KEY_ORDER``) when they come in another order: pages were mixed up, and
+        some entries are hidden behind others told twice.
+        """
+        cipher = self._cipher
+        if cipher is not None:
+            prefix = cipher.hide_prefix(table, prefix)
+            after = cipher.hide(table, after) if after else b""
+        with self._txn.cursor(self._handles[table]) as cursor:
+            begin = max(prefix, after)
+            found = cursor.set_range(begin) if begin else cursor.first()
+            if found and after and bytes(cursor.key()) == after:
+                found = cursor.next()
+            if not found:
+                return
+            last: bytes | None = None
+            for key, value in cursor.iternext(keys=True, values=True):
+                copied = bytes(key)
+                if last is not None and copied <= last:
+                    raise DataLoss(
+                        "keys are out of order", reason="KEY_ORDER", field=table.value, value=copied
+                    )
+                last = copied
+                if not copied.startswith(prefix):
+                    return
+                if cipher is None:
+                    yield copied, value  # type: ignore[misc]  # buffers=True
+                else:
+                    yield cipher.entry(table, copied, value)
+
+    def holds(self, table: Table, key: bytes) -> bool:
+        """Whether there is an entry, whatever its value is."""
+        hidden = key if self._cipher is None else self._cipher.hide(table, key)
+        return self._txn.get(hidden, db=self._handles[table]) is not None
+
+    def keys(self, table: Table, prefix: bytes = b"") -> Iterator[bytes]:
+        """Keys that begin with ``prefix``, in key order, whatever their values are."""
+        cipher = self._cipher
+        if cipher is not None:
+            prefix = cipher.hide_prefix(table, prefix)
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if not (cursor.set_range(prefix) if prefix else cursor.first()):
+                return
+            for key in cursor.iternext(keys=True, values=False):
+                copied = bytes(key)
+                if not copied.startswith(prefix):
+                    return
+                yield copied if cipher is None else cipher.show(table, copied)
+
+    def last_at_or_before(
+        self, table: Table, key: bytes, prefix: bytes
+    ) -> tuple[bytes, memoryview] | None:
+        """The entry with the greatest key <= ``key`` that begins with ``prefix``; where keys are names
+        the prefix is the whole name.
+        """
+        cipher = self._cipher
+        if cipher is not None:
+            key, prefix = cipher.hide(table, key), cipher.hide_prefix(table, prefix)
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if cursor.set_range(key):
+                if bytes(cursor.key()) != key and not cursor.prev():
+                    return None
+            elif not cursor.last():
+                return None
+            found = bytes(cursor.key())
+            if not found.startswith(prefix):
+                return None
+            if cipher is None:
+                return found, memoryview(cursor.value())
+            shown = cipher.show(table, found)
+            return shown, cipher.open(table, shown, cursor.value())
