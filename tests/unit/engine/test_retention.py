@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from memdb import FailedPrecondition, Keyframe, MemdbError, Retention, Utterance
+from memdb import (
+    Clip,
+    FailedPrecondition,
+    Keyframe,
+    MemdbError,
+    ResourceExhausted,
+    Retention,
+    Utterance,
+)
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine import retention
@@ -247,3 +256,41 @@ def test_a_user_that_cannot_be_written_does_not_stop_the_sweep(
     assert [len(db.user(name).clips()) for name in ("alice", "bob", "carol")] == [5, 2, 2]
     failures = [record for record in caplog.records if record.message == "a user cannot be swept"]
     assert [record.__dict__["fields"]["user"] for record in failures] == ["alice"]
+
+
+@pytest.mark.parametrize("how", ["sweep", "erase"])
+def test_a_user_at_its_quota_makes_room_and_is_written_again(
+    folder: Path, clock: ManualClock, how: str
+) -> None:
+    config = replace(CONFIG, map_bytes_max=4 << 20)
+    rng = np.random.default_rng(0)
+
+    def heavy(seq: int) -> Clip:
+        return clip(seq, short_memory=rng.standard_normal((2048, 8)).astype(np.float16))
+
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+
+        def write_from(seq: int) -> None:
+            while True:
+                door.write(heavy(seq))
+                seq += 1
+
+        with pytest.raises(ResourceExhausted) as full:
+            write_from(0)
+        written = len(db.user("alice").clips(limit=1000))
+        assert (full.value.reason, written > 50) == ("QUOTA", True)
+        if how == "sweep":
+            door.set_retention(Retention(max_bytes=1 << 20))
+            assert db.sweep().short_memories > written // 2
+        else:
+            assert door.erase(end_ns=(written // 2) * 10 * SECOND_NS).clips == written // 2
+        for seq in range(written, written + written // 3):
+            door.write(heavy(seq))
+        assert db.verify().ok
+        with pytest.raises(ResourceExhausted):
+            write_from(written * 2)
+        with db.user("alice").memory() as memory:
+            # What was lent to make room is not there for others.
+            assert memory.environment.data_bytes() < (4 << 20) + (1 << 20)
