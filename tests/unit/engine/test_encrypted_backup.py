@@ -501,6 +501,34 @@ def test_a_key_that_was_destroyed_is_noted_though_the_disk_was_full_and_the_proc
     assert len(restore(folder / "a0", folder / "copy", keys=keys(folder)).erased) == 1
 
 
+def test_a_copy_that_a_killed_backup_left_unnamed_goes_with_its_user(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    copies = folder / "data-keys"
+    bob = db._directory.user_path("bob").name
+
+    def renamed(path: Path, target: Path) -> Path:
+        if target.parent == copies and target.name.startswith(bob):
+            raise Killed
+        return rename(path, target)
+
+    rename = Path.rename
+    with monkeypatch.context() as killing:
+        killing.setattr(Path, "rename", renamed)
+        with pytest.raises(Killed):
+            db.backup(folder / "a0")
+    (left,) = copies.glob(f".new-{bob}.*")
+    left.rename(left.with_name(left.name + "0"))  # of a process that is no more
+    db.backup(folder / "a0")
+    db.user("bob").erase()
+    db.backup(folder / "a1")
+    assert [path.name for path in copies.glob(".new-*")] == []
+    assert len(restore(folder / "a0", folder / "copy", keys=keys(folder)).erased) == 1
+
+
 def test_a_damaged_list_of_erasures_is_told(db: EmbeddedDatabase, folder: Path) -> None:
     db.user("bob").erase()
     whole = (folder / "data" / "ERASED").read_bytes()
