@@ -478,6 +478,8 @@ class Environment:
         if not self._marked:
             with system_errors(self.path.name):
                 mark_dirty(self._data_file)
+                # Who compacted it may have been killed, or refused, before the file's name was durable.
+                sync_directory(self.path)
             self._marked = True
         while True:
             try:

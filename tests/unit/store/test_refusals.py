@@ -12,7 +12,9 @@ from typing import Any
 import lmdb
 import pytest
 
+import memdb.failpoints
 import memdb.store.appearing
+import memdb.store.compact
 import memdb.store.environment
 import memdb.store.files
 import memdb.store.keyring
@@ -208,3 +210,37 @@ def test_a_key_that_a_killed_rotation_wrapped_is_made_durable(
     assert not old.rewrap(tmp_path, new)
     assert synced == [tmp_path]
     assert (tmp_path / KEY_FILE).exists()
+
+
+@pytest.mark.parametrize("whose", ["user", "catalog"])
+def test_nothing_is_committed_to_a_compacted_file_before_its_name_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    with opened(tmp_path / "db") as db:
+        db.create_space("cam", dim=8)
+        user = db.user("u")
+        user.stream("door", space="cam").create()
+        db.user("other").put("k", 1)
+        folder = db._directory.user_path("u") if whose == "user" else db._directory.catalog
+        real = memdb.store.files.sync_directory
+        broken = once(real, errno.EIO, lambda path: path == folder)
+        with monkeypatch.context() as failing:
+            failing.setattr(memdb.store.compact, "sync_directory", broken)
+            if whose == "user":
+                with pytest.raises(Unavailable):
+                    user.stream("door").erase()
+            else:
+                db.user("other").erase()
+        steps: list[str] = []
+
+        def synced(path: Path) -> None:
+            real(path)
+            steps.append(f"named {path.name}")
+
+        monkeypatch.setattr(memdb.store.environment, "sync_directory", synced)
+        monkeypatch.setattr(memdb.failpoints, "hit", steps.append)
+        if whose == "user":
+            user.put("k", 1)
+        else:
+            db.create_space("other", dim=8)
+        assert steps.index(f"named {folder.name}") < steps.index("commit.after")
