@@ -319,12 +319,17 @@ class UserMemory:
             if space_no in self._partitions:  # not where all that it had is damaged
                 self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
             self._texts.drop(schema.UTTERANCE, clip_nos)
+        # A look at all rows for each kind, not for each clip.
+        lighter: dict[tuple[int, str], list[int]] = {}
         for thinned in effects.thinned:
-            partition, clip_no = self._partitions[thinned.space_no], np.array([thinned.clip_no])
             if thinned.short_memory:
-                partition.thin(clip_no, "short_memory_bytes")
+                lighter.setdefault((thinned.space_no, "short_memory_bytes"), []).append(
+                    thinned.clip_no
+                )
             if thinned.keyframes:
-                partition.thin(clip_no, "keyframe_bytes")
+                lighter.setdefault((thinned.space_no, "keyframe_bytes"), []).append(thinned.clip_no)
+        for (space_no, column), clip_nos in lighter.items():
+            self._partitions[space_no].thin(np.array(clip_nos, np.uint64), column)
         for space_no, partition in self._partitions.items():
             versions = {
                 (no, birth, death)

@@ -294,3 +294,22 @@ def test_a_user_at_its_quota_makes_room_and_is_written_again(
         with db.user("alice").memory() as memory:
             # What was lent to make room is not there for others.
             assert memory.environment.data_bytes() < (4 << 20) + (1 << 20)
+
+
+def test_a_batch_that_is_thinned_costs_one_look_at_all_rows(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 50)
+    looks: list[str] = []
+    thin = partition.Partition.thin
+
+    def counting(found: partition.Partition, clip_nos: np.ndarray, name: str) -> None:
+        looks.append(name)
+        thin(found, clip_nos, name)
+
+    monkeypatch.setattr(partition.Partition, "thin", counting)
+    db.user("alice").stream("door").set_retention(Retention(max_bytes=0))
+    report = db.sweep()
+    assert (report.short_memories, report.keyframes) == (50, 50)
+    assert sorted(looks) == ["keyframe_bytes", "short_memory_bytes"]
+    assert db.verify().ok
