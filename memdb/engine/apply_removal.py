@@ -6,6 +6,7 @@ What is removed is removed at every moment: `as_of` does not bring it back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from memdb.engine.applied import Applied, Removed
 from memdb.engine.effects import RemovedClip, ThinnedVersion
@@ -32,6 +33,9 @@ from memdb.types.operation import (
     RemoveStream,
     ThinClips,
 )
+
+SPANS_MAX: Final = 4096
+"""Stretches of revisions that a user's history knows apart as collected."""
 
 
 def remove_clips(
@@ -204,7 +208,7 @@ def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersi
             collected.append(clip_no)
             spans.append((birth, death))
     if spans:
-        merged = merge_spans([*spans, *before])
+        merged = bounded_spans(merge_spans([*spans, *before]))
         txn.put(Table.META, schema.META_HISTORY, pack(schema.META_HISTORY, HistoryRecord(merged)))
         applied.draft.collected = merged
         applied.entries.append(LogEntry("collect", no=len(collected)))
@@ -220,6 +224,14 @@ def merge_spans(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             merged.append((begin, end))
     return tuple(merged)
+
+
+def bounded_spans(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """At most `SPANS_MAX`: the oldest become one.  Each clip that was revised leaves one, and every
+    collection writes all of them.
+    """
+    excess = len(spans) - SPANS_MAX
+    return spans if excess <= 0 else ((spans[0][0], spans[excess][1]), *spans[excess + 1 :])
 
 
 def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -> int:

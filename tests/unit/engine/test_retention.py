@@ -20,7 +20,7 @@ from memdb import (
 )
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
-from memdb.engine import retention
+from memdb.engine import apply_removal, retention
 from memdb.engine.database import EmbeddedDatabase
 from memdb.index import partition, text
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
@@ -145,6 +145,35 @@ def test_history_is_collected_but_for_snapshots_and_says_so(
         assert db.user("alice").clips(as_of="kept")[0].end_ns == 3 * SECOND_NS
         with pytest.raises(FailedPrecondition):
             db.user("alice").clips(as_of=1)
+        assert db.verify().ok
+
+
+def test_a_history_that_was_collected_is_told_in_bounded_room(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_removal, "SPANS_MAX", 4)
+    config = replace(CONFIG, open_history_s=3600)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        door = user.stream("door", space="cam")
+        for seq in range(10):
+            door.write(clip(seq, sealed=False))
+            snapshot = user.snapshot(f"at{seq}", ttl_s=86_400)
+            user.release(snapshot.name)
+            door.write(clip(seq, global_memory=vector(seq + 100)))
+        clock.advance(2 * 3600 * SECOND_NS)
+        user.put("time", "goes on")
+        assert db.sweep().versions == 10
+        with user.memory() as memory:
+            spans = memory.view.state.collected
+        assert spans == ((1, 28), (29, 32), (33, 36), (37, 40))
+        for revision, is_told in ((0, True), (4, False), (28, True), (32, True), (33, False)):
+            if is_told:
+                assert len(user.clips(as_of=revision)) == revision // 4
+            else:
+                with pytest.raises(FailedPrecondition):
+                    user.clips(as_of=revision)
         assert db.verify().ok
 
 
