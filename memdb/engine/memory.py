@@ -214,10 +214,10 @@ class UserMemory:
 
         return unsubscribe
 
-    def take_listeners(self, other: UserMemory) -> None:
-        """Tell whoever listens to a memory of the user that was closed."""
+    def share_listeners(self, listeners: dict[int, Callable[[int], None]]) -> None:
+        """Tell those who listen to the user, be it that they came when another memory of it was open."""
         # The same dictionary: what they unsubscribe from there is unsubscribed here.
-        self._listeners = other._listeners
+        self._listeners = listeners
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 import pytest
 
 import memdb
-from memdb import DataLoss, FailedPrecondition, InvalidArgument
+from memdb import DataLoss, FailedPrecondition, InvalidArgument, MemdbError
 from memdb.cli.main import main
+from memdb.engine import users
 from memdb.engine.database import EmbeddedDatabase
 from tests.unit.engine.conftest import CONFIG
 
@@ -81,3 +84,48 @@ def test_users_that_cannot_be_opened_take_no_place_of_others(tmp_path: Path) -> 
         for number in range(4, 8):
             assert db.user(f"u{number}").get("n") == number
         assert [user for user, _ in db._users.open_memories()] == ["u5", "u6", "u7"]
+
+
+@pytest.mark.parametrize("why", ["damage", "erasure"])
+def test_who_listens_to_a_user_hears_it_after_it_was_opened_anew(tmp_path: Path, why: str) -> None:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        user.stream("door", space="cam").create()
+        heard: list[int] = []
+        end = user.subscribe(heard.append)
+        for _ in range(2):
+            if why == "damage":
+                db._users.damage_found("alice", ["values/00"])
+            else:
+                user.stream("door", space="cam").create()
+                user.stream("door").erase()
+            revision = user.put("k", 1)
+            assert heard[-1] == revision
+        end()
+        user.put("k", 2)
+        assert heard[-1] == revision
+
+
+def test_nothing_is_opened_once_the_database_is_closed(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        db.user("alice").put("n", 1)
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        lock = db._users._slots.setdefault("alice", users._Slot()).lock
+        refused: list[str] = []
+
+        def look() -> None:
+            try:
+                with db._users.environment("alice"):
+                    refused.append("opened")
+            except MemdbError as error:
+                refused.append(error.reason)
+
+        thread = threading.Thread(target=look)
+        with lock:
+            thread.start()
+            while not db._users._slots["alice"].users:
+                time.sleep(0.001)  # until it waits for the slot
+            db._users._closed = True  # as `close` does first
+        thread.join()
+        assert refused == ["CLOSED"]
