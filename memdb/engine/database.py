@@ -165,6 +165,8 @@ class EmbeddedDatabase:
         self._end_erasures()
         for user in self._catalog.users():
             try:
+                if history_s is None and not self._users.has_chores(user):
+                    continue
                 self._resume_erasure(user)
                 with self._users.use(user) as memory:
                     found_ns = self._users.found_ns(user)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine import apply_removal, retention
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
 from memdb.index import partition, text
+from memdb.store.environment import Environment
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
 
 DAY_NS = 86_400 * SECOND_NS
@@ -342,3 +345,41 @@ def test_a_batch_that_is_thinned_costs_one_look_at_all_rows(
     assert (report.short_memories, report.keyframes) == (50, 50)
     assert sorted(looks) == ["keyframe_bytes", "short_memory_bytes"]
     assert db.verify().ok
+
+
+def test_a_sweep_opens_nobody_who_has_nothing_to_do(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"user{number}" for number in range(6)]
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        for name in names:
+            db.user(name).stream("door", space="cam").write_many([clip(seq) for seq in range(8)])
+        db.user("user1").stream("door").set_retention(Retention(max_clips=5))
+    opened: list[str] = []
+    looked: list[str] = []
+    load, make = UserMemory.open, Environment.__init__
+
+    def loading(path: Path, user: str, *rest: Any) -> UserMemory:
+        opened.append(user)
+        return load(path, user, *rest)
+
+    def looking(environment: Environment, path: Path, *rest: Any) -> None:
+        looked.append(path.name)
+        make(environment, path, *rest)
+
+    monkeypatch.setattr(UserMemory, "open", loading)
+    config = replace(CONFIG, open_users_max=1)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        monkeypatch.setattr(Environment, "__init__", looking)
+        assert db.sweep().clips == 3
+        assert opened == ["user1"]
+        looked.clear()
+        db.sweep()
+        # Nor is it looked at again while nobody uses it.
+        assert set(looked) <= {db._directory.user_path("user1").name}
+        # Whoever is used since is.
+        db.user("user2").stream("door").set_retention(Retention(max_clips=2))
+        db.user("user3").put("who", "closes user2")
+        assert db.sweep().clips == 6
+        assert db.verify().ok
