@@ -212,6 +212,11 @@ def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
         )
 
 
+def words_of(error: lmdb.Error, folder: Path) -> str:
+    """What LMDB says of an environment, without where that lies: callers elsewhere are told it."""
+    return str(error).replace(str(folder.parent) + os.sep, "")
+
+
 def _check_whole(env: lmdb.Environment, name: str, size: int) -> None:
     """Raise `DataLoss` (``TRUNCATED``) where pages are missing: reading them would be SIGBUS."""
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
@@ -386,7 +391,9 @@ class Environment:
             shutil.rmtree(temporary, ignore_errors=True)
             check_disk(parent, config)
             raise Unavailable(
-                f"environment cannot be made: {error}", reason="OPEN_FAILED", field=path.name
+                f"environment cannot be made: {words_of(error, path)}",
+                reason="OPEN_FAILED",
+                field=path.name,
             ) from error
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -530,9 +537,10 @@ class Environment:
 
     def _translated(self, error: lmdb.Error, reason: str) -> DataLoss | Unavailable:
         """What LMDB says, in our words: damage is not worth a retry, the rest may pass."""
+        said = words_of(error, self.path)
         if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
-            return DataLoss(f"LMDB found damage: {error}", reason="CORRUPTED", field=self.path.name)
-        return Unavailable(f"LMDB failed: {error}", reason=reason, field=self.path.name)
+            return DataLoss(f"LMDB found damage: {said}", reason="CORRUPTED", field=self.path.name)
+        return Unavailable(f"LMDB failed: {said}", reason=reason, field=self.path.name)
 
     def _grow_ahead(self, bytes_hint: int) -> None:
         with self._gate.passing():

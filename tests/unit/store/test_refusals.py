@@ -22,6 +22,7 @@ from memdb import FailedPrecondition, MemdbError, ResourceExhausted, Unavailable
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
+from memdb.store.compact import compact
 from memdb.store.directory import DataDirectory
 from memdb.store.keyring import KeyRing
 from memdb.store.shredding import KEY_FILE
@@ -244,3 +245,29 @@ def test_nothing_is_committed_to_a_compacted_file_before_its_name_is_durable(
         else:
             db.create_space("other", dim=8)
         assert steps.index(f"named {folder.name}") < steps.index("commit.after")
+
+
+DOING: dict[str, Callable[[EmbeddedDatabase], object]] = {
+    "open": lambda db: db.user("u").streams(),
+    "make": lambda db: db.user("other").put("k", 1),
+    "compact": lambda db: compact(db._directory.user_path("u")),
+}
+
+
+@pytest.mark.parametrize("doing", DOING)
+def test_what_lmdb_says_does_not_tell_where_the_data_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doing: str
+) -> None:
+    def refused(path: str, **_: Any) -> None:
+        raise lmdb.Error(f"{path}: Too many open files")
+
+    with opened(tmp_path / "secret-place") as db:
+        db.create_space("cam", dim=8)
+        db.user("u").stream("door", space="cam").create()
+    with opened(tmp_path / "secret-place") as db:
+        with monkeypatch.context() as refusing:
+            refusing.setattr(lmdb, "open", refused)
+            with pytest.raises(Unavailable) as told:
+                DOING[doing](db)
+        assert "Too many open files" in str(told.value)
+        assert "secret-place" not in f"{told.value} {told.value.value}"
