@@ -51,6 +51,7 @@ from memdb.types.space import Space
 
 _END = int(ALIVE)
 NOTHING_DAMAGED: Final = Quarantine()
+_BLOCK_ROWS: Final = 4096
 
 
 def load_state(txn: Transaction, user: str) -> UserState:
@@ -151,10 +152,17 @@ def load_partitions(
             rows.append(row)
         if not rows:
             continue
-        prepared = prepared_rows(vectors[: len(rows)], cosine=space.metric == "cosine")
-        added = _clip_rows(numbers, rows, prepared, quarantine.versions)
+        columns, order = _columns(numbers, rows, quarantine.versions)
         partitions[space_no] = Partition(space.dim, space.metric)
-        partitions[space_no].extend(added)
+        # So many at a time: a copy of all of them, and there would be four, may be what memory lacks.
+        for begin in range(0, len(rows), _BLOCK_ROWS):
+            places = order[begin : begin + _BLOCK_ROWS]
+            partitions[space_no].extend(
+                ClipRows(
+                    **{name: column[places] for name, column in columns.items()},
+                    vectors=prepared_rows(vectors[places], cosine=space.metric == "cosine"),
+                )
+            )
         arrivals.extend(
             (birth, clip_no, index == 0 or numbers[index - 1][0] != clip_no, rows[index])
             for index, (clip_no, birth) in enumerate(numbers)
@@ -215,13 +223,12 @@ def _stones(txn: Transaction, *, tolerant: bool) -> Iterator[_Stone]:
             yield _Stone(row.clip_no, row.birth, *numbers, row.start_ns, row.end_ns)
 
 
-def _clip_rows(
+def _columns(
     numbers: list[tuple[int, int]],
     rows: list[Row],
-    vectors: Array,
     damaged: frozenset[tuple[int, int]] = frozenset(),
-) -> ClipRows:
-    """Columns in (birth, clip number) order from rows in (clip number, birth) order.
+) -> tuple[dict[str, Array], Array]:
+    """Columns of rows in (clip number, birth) order, and their places in (birth, clip number) order.
 
     damaged: versions that have no row, and end the version before them all the same.
     """
@@ -233,25 +240,22 @@ def _clip_rows(
     for damaged_no, damaged_birth in damaged:
         before = (clip_no == np.uint64(damaged_no)) & (birth < np.uint64(damaged_birth))
         death[before] = np.minimum(death[before], np.uint64(damaged_birth))
-    order = np.lexsort((clip_no, birth))
-    if not (order == np.arange(count)).all():
-        vectors = vectors[order]
-    return ClipRows(
-        clip_no=clip_no[order],
-        stream_no=np.fromiter((row.stream_no for row in rows), np.uint32, count)[order],
-        epoch=np.fromiter((row.epoch for row in rows), np.uint32, count)[order],
-        seq=np.fromiter((row.seq for row in rows), np.uint64, count)[order],
-        start_ns=np.fromiter((row.start_ns for row in rows), np.int64, count)[order],
-        end_ns=np.fromiter((row.end_ns for row in rows), np.int64, count)[order],
-        sealed=np.fromiter((row.sealed for row in rows), np.bool_, count)[order],
-        birth=birth[order],
-        death=death[order],
-        short_memory_bytes=np.fromiter((row.short_memory_bytes for row in rows), np.uint32, count)[
-            order
-        ],
-        keyframe_bytes=np.fromiter((row.keyframe_bytes for row in rows), np.uint32, count)[order],
-        vectors=vectors,
-    )
+    columns = {
+        "clip_no": clip_no,
+        "stream_no": np.fromiter((row.stream_no for row in rows), np.uint32, count),
+        "epoch": np.fromiter((row.epoch for row in rows), np.uint32, count),
+        "seq": np.fromiter((row.seq for row in rows), np.uint64, count),
+        "start_ns": np.fromiter((row.start_ns for row in rows), np.int64, count),
+        "end_ns": np.fromiter((row.end_ns for row in rows), np.int64, count),
+        "sealed": np.fromiter((row.sealed for row in rows), np.bool_, count),
+        "birth": birth,
+        "death": death,
+        "short_memory_bytes": np.fromiter(
+            (row.short_memory_bytes for row in rows), np.uint32, count
+        ),
+        "keyframe_bytes": np.fromiter((row.keyframe_bytes for row in rows), np.uint32, count),
+    }
+    return columns, np.lexsort((clip_no, birth))
 
 
 def load_texts(txn: Transaction, quarantine: Quarantine = NOTHING_DAMAGED) -> TextIndex:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import memdb
 from memdb import DataLoss, FailedPrecondition, InvalidArgument, MemdbError
 from memdb.cli.main import main
-from memdb.engine import users
+from memdb.engine import rebuild, users
 from memdb.engine.database import EmbeddedDatabase
-from tests.unit.engine.conftest import CONFIG
+from memdb.engine.rebuild import load_partitions, load_state
+from tests.unit.engine.conftest import CONFIG, clip
 
 
 @pytest.mark.parametrize("path", ["", None, 5, b"data", "a\0b", "\ud800"])
@@ -129,3 +132,24 @@ def test_nothing_is_opened_once_the_database_is_closed(tmp_path: Path) -> None:
             db._users._closed = True  # as `close` does first
         thread.join()
         assert refused == ["CLOSED"]
+
+
+def test_opening_a_user_takes_little_more_memory_than_having_it_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "_BLOCK_ROWS", 256, raising=False)
+    dim, count = 1024, 6000
+    vectors = np.random.default_rng(0).standard_normal((64, dim)).astype(np.float16)
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        db.create_space("wide", dim=dim)
+        door = db.user("alice").stream("door", space="wide")
+        door.write_many([clip(seq, global_memory=vectors[seq % 64]) for seq in range(count)])
+        with db.user("alice").memory() as memory, memory.environment.read() as txn:
+            state = load_state(txn, "alice")
+            tracemalloc.start()
+            partitions, _ = load_partitions(txn, state)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+    assert [partition.view().rows for partition in partitions.values()] == [count]
+    # As they are read, and as they are searched with room for more.
+    assert peak < 2.8 * count * dim * 4
