@@ -6,6 +6,7 @@ What is removed is removed at every moment: `as_of` does not bring it back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from memdb.engine.applied import Applied, Removed
 from memdb.engine.effects import RemovedClip, ThinnedVersion
@@ -32,6 +33,9 @@ from memdb.types.operation import (
     RemoveStream,
     ThinClips,
 )
+
+SPANS_MAX: Final = 4096
+"""Stretches of revisions that a user's history knows apart as collected."""
 
 
 def remove_clips(
@@ -187,6 +191,13 @@ def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersi
     collected: list[int] = []
     spans: list[tuple[int, int]] = []
     size = 0
+    # Before anything is removed: damage here must refuse all of it.
+    stored = txn.get(Table.META, schema.META_HISTORY)
+    before = (
+        ()
+        if stored is None
+        else unpack(Table.META, schema.META_HISTORY, stored, HistoryRecord).collected
+    )
     for clip_no, birth, death in operation.versions:
         for version in _readable_versions(txn, clip_no):
             if version.birth != birth or is_held(applied, version.record.stream_no):
@@ -197,11 +208,7 @@ def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersi
             collected.append(clip_no)
             spans.append((birth, death))
     if spans:
-        stored = txn.get(Table.META, schema.META_HISTORY)
-        if stored is not None:
-            record = unpack(Table.META, schema.META_HISTORY, stored, HistoryRecord)
-            spans += record.collected
-        merged = merge_spans(spans)
+        merged = bounded_spans(merge_spans([*spans, *before]))
         txn.put(Table.META, schema.META_HISTORY, pack(schema.META_HISTORY, HistoryRecord(merged)))
         applied.draft.collected = merged
         applied.entries.append(LogEntry("collect", no=len(collected)))
@@ -217,6 +224,14 @@ def merge_spans(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             merged.append((begin, end))
     return tuple(merged)
+
+
+def bounded_spans(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """At most `SPANS_MAX`: the oldest become one.  Each clip that was revised leaves one, and every
+    collection writes all of them.
+    """
+    excess = len(spans) - SPANS_MAX
+    return spans if excess <= 0 else ((spans[0][0], spans[excess][1]), *spans[excess + 1 :])
 
 
 def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -> int:
@@ -240,9 +255,12 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
             field="stream",
             value=operation.stream,
         )
+    nameless = _without_name(txn, stream.no, operation.stream)
+    # Decided: from here on nothing is read that could be damaged.
     for key, _ in rows:
         txn.delete(Table.LEDGER, key)
-    _forget_name(txn, stream.no, operation.stream)
+    for key, value in nameless:
+        txn.put(Table.LOG, key, value)
     key = schema.number_key(stream.no)
     txn.delete(Table.STREAMS, key)
     txn.delete(Table.RETENTION, key)
@@ -257,22 +275,29 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
     return draft.revision
 
 
-def _forget_name(txn: Transaction, stream_no: int, name: str) -> None:
-    """Take the name of a stream out of the log: earlier releases wrote it beside its policies."""
+def _without_name(txn: Transaction, stream_no: int, name: str) -> list[tuple[bytes, bytes]]:
+    """The log's records that have the name of a stream, as they are without it: earlier releases wrote
+    it beside its policies.
+
+    One that cannot be read, and holds the name's letters, becomes nothing: it may be such a one.
+    """
     raw = name.encode()
-    named: list[tuple[bytes, LogRecord]] = []
+    nameless: list[tuple[bytes, bytes]] = []
     for key, stored in txn.scan(Table.LOG):
         if raw not in bytes(stored):
             continue
-        record = unpack(Table.LOG, key, stored, LogRecord)
+        try:
+            record = unpack(Table.LOG, key, stored, LogRecord)
+        except DataLoss:
+            nameless.append((key, b""))
+            continue
         if any(entry.kind == "retention" and entry.no == stream_no for entry in record.entries):
-            named.append((key, record))
-    for key, record in named:
-        entries = tuple(
-            LogEntry(entry.kind, entry.no) if entry.kind == "retention" else entry
-            for entry in record.entries
-        )
-        txn.put(Table.LOG, key, pack(key, LogRecord(record.time_ns, entries)))
+            entries = tuple(
+                LogEntry(entry.kind, entry.no) if entry.kind == "retention" else entry
+                for entry in record.entries
+            )
+            nameless.append((key, pack(key, LogRecord(record.time_ns, entries))))
+    return nameless
 
 
 def _stream_nos(applied: Applied) -> set[int]:

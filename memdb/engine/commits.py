@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from memdb.clock import Clock
 from memdb.engine.applied import Applied, Outcome
@@ -26,7 +27,38 @@ from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.staging import Entries, NotStaged, Staged, write_into
 from memdb.store.transaction import Transaction
-from memdb.types.operation import Operation, WriteClip
+from memdb.types.operation import (
+    AwaitCompaction,
+    BeginErasure,
+    CollectVersions,
+    EndErasure,
+    ForgetFact,
+    MarkSweep,
+    Operation,
+    ReleaseSnapshot,
+    RemoveClips,
+    RemoveLost,
+    RemoveStream,
+    SetRetention,
+    ThinClips,
+    WriteClip,
+)
+
+_GIVING_UP: Final = (
+    ForgetFact,
+    ReleaseSnapshot,
+    SetRetention,
+    MarkSweep,
+    ThinClips,
+    CollectVersions,
+    BeginErasure,
+    RemoveClips,
+    RemoveStream,
+    RemoveLost,
+    AwaitCompaction,
+    EndErasure,
+)
+"""Operations that make room, or lead to it: a user at its quota has to be able to."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +84,11 @@ class Group:
             self.applied = Applied(Draft(base, self.time_ns))
         apply(txn, self.applied, operations)
         self.state = self.applied.draft.state() if self.applied.changed else None
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether all of them make room."""
+        return all(isinstance(operation, _GIVING_UP) for operation in self.operations)
 
     def forget(self) -> None:
         """Nothing was decided."""
@@ -140,7 +177,7 @@ class Commits:
             group.forget()
         self._under_way = group
         try:
-            self._environment.write(change, group.size, waiting)
+            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)
             if group.state is not None:
                 self._committed = group.state
         finally:

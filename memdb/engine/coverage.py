@@ -91,9 +91,14 @@ class EpochCoverage:
 
     def missing_at(self, revision: int) -> list[Missing]:
         """Gaps alive at ``revision``, by number."""
-        alive = [
-            gap for gap in (*self.open_gaps, *self.closed_gaps) if gap.birth <= revision < gap.death
-        ]
+        alive = [gap for gap in self.open_gaps if gap.birth <= revision]
+        # They died in the order in which they lie here: what died before is passed over as a whole.
+        # Looked at after the open ones, see `arrive`.
+        for gap in reversed(self.closed_gaps):
+            if gap.death <= revision:
+                break
+            if gap.birth <= revision:
+                alive.append(gap)
         # Gaps of one revision are disjoint, so a second of the same number is the same gap.
         once = {gap.first_seq: gap for gap in alive}
         return sorted(once.values(), key=attrgetter("first_seq"))

@@ -11,7 +11,7 @@ from typing import Final, Self
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig
 from memdb.engine.backup import Backups
-from memdb.engine.erasure import erase_user, resume
+from memdb.engine.erasure import erase_user, forget_erased, resume
 from memdb.engine.retention import sweep_user
 from memdb.engine.retention_clock import RetentionClock
 from memdb.engine.scrub import Scrub, ScrubReport
@@ -162,12 +162,11 @@ class EmbeddedDatabase:
     def _swept(self) -> SweepReport:
         report = SweepReport()
         history_s = self._config.open_history_s or None
-        try:
-            self._catalog.finish()
-        except MemdbError:
-            log.exception("names of erased users stay in the catalog for now")
+        self._end_erasures()
         for user in self._catalog.users():
             try:
+                if history_s is None and not self._users.has_chores(user):
+                    continue
                 self._resume_erasure(user)
                 with self._users.use(user) as memory:
                     found_ns = self._users.found_ns(user)
@@ -203,6 +202,19 @@ class EmbeddedDatabase:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _end_erasures(self) -> None:
+        """Bring erasures of whole users to their end that were refused half-way."""
+        try:
+            with system_errors("users"):
+                self._directory.empty_trash()
+                for user in self._catalog.users():
+                    if not self._directory.user_path(user).exists():
+                        forget_erased(user, self._users, self._catalog, self._directory)
+            self._catalog.finish()
+        except MemdbError:
+            self._check_open()
+            log.exception("bytes or names of erased users stay for now")
 
     def _resume_erasure(self, user: str) -> None:
         """Try again what could not be ended."""

@@ -41,11 +41,17 @@ def erase_user(
 
     Raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), and what keeps a
     user from being opened for a while.  Where the catalog cannot be made anew now (the disk is full),
-    the name stays in its freed pages until a sweep can.
+    the name stays in its freed pages until a sweep can.  What fails once the directory has gone is done
+    by the next call, sweep or open.
     """
     path = directory.user_path(user)
     with users.erasing(user):
-        counts = _counted(user, users)
+        try:
+            counts = _counted(user, users)
+        except NotFound:
+            if not forget_erased(user, users, catalog, directory):
+                raise
+            return ErasureReport(user, 0, 0, 0, 0)  # the end of one that was cut short
         with users.exclusively(user, check_no_hold):
             if not path.exists():
                 raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
@@ -61,6 +67,19 @@ def erase_user(
             except MemdbError:
                 log.exception("the name of an erased user stays in the catalog for now")
     return ErasureReport(user, *counts, size)
+
+
+def forget_erased(user: str, users: Users, catalog: Catalog, directory: DataDirectory) -> bool:
+    """Bring the erasure of a user to its end whose directory has gone and whose bytes or name have
+    not: something refused it then.  Whether there was one; raises what refuses it now.
+    """
+    with users.exclusively(user) as path:
+        if path.exists() or not catalog.has_user(user):
+            return False
+        directory.empty_trash()
+        catalog.remove_users([user])
+    catalog.finish()
+    return True
 
 
 def erase_parts(

@@ -19,7 +19,7 @@ UTTERANCE_BYTES = 32
 
 
 class ClipGone(Exception):
-    """A version that a view shows was removed since: the view is to be taken anew."""
+    """What a view shows was removed or changed since: the view is to be taken anew."""
 
 
 def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:

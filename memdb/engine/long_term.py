@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from memdb.engine.hydrate import ClipGone
 from memdb.engine.pyramid import LENGTHS_NS, LEVEL_NAMES, Bucket, bucket_start, read_bucket
 from memdb.engine.view import View
 from memdb.errors import ResourceExhausted
@@ -20,8 +21,9 @@ from memdb.index.partition import Filter, PartitionView
 from memdb.store import schema
 from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, unpack
-from memdb.store.schema import DAY, HOUR, META_COUNTERS, Table
+from memdb.store.schema import DAY, META_COUNTERS, Table
 from memdb.store.transaction import Transaction
+from memdb.types.arrays import Array
 from memdb.types.fact import LongTermMemory, MemorySpan
 
 Place = tuple[int, int, int]
@@ -38,13 +40,18 @@ def long_term(
     as_of: int | None,
     max_tokens: int,
     answer_bytes_max: int | None = None,
+    *,
+    may_sum: bool = True,
 ) -> LongTermMemory:
     """At most ``max_tokens`` tokens of the space, oldest first.
+
+    may_sum: whether to sum anew where the store is past the view; a newer view costs less.
 
     Which hours and days these are is known before any of their sums is read: a year of many cameras
     has more of them than memory holds.
 
-    Raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``) above ``answer_bytes_max``.
+    Raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``) above ``answer_bytes_max``, `ClipGone` where it
+    may not sum.
     """
     space = view.state.spaces[space_no]
     wanted = {
@@ -71,6 +78,8 @@ def long_term(
         # Only when no commit came between the view and the transaction are the buckets the view's.
         buckets = None if as_of is not None else _stored(environment, wanted, revision, choose)
         if buckets is None:
+            if as_of is None and not may_sum:
+                raise ClipGone
             buckets = _summed(partition, wanted, revision, choose)
     tokens = sorted((buckets or {}).items(), key=lambda item: (item[0][2], item[0][0], item[0][1]))
     names = view.state.stream_names
@@ -134,24 +143,27 @@ def _summed(partition: PartitionView, wanted: set[int], as_of: int, choose: Choi
     return _sums(partition, {place: members[place] for place in choose(members)})
 
 
-def _members(partition: PartitionView, wanted: set[int], as_of: int) -> dict[Place, list[int]]:
-    """The rows of each bucket."""
+def _members(partition: PartitionView, wanted: set[int], as_of: int) -> dict[Place, Array]:
+    """The rows of each bucket, ascending."""
     allowed = partition.allowed(Filter(tuple(sorted(wanted)), sealed_only=True), as_of)
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
-    column = partition.columns
-    members: defaultdict[Place, list[int]] = defaultdict(list)
-    for row in rows.tolist():
-        for level in (HOUR, DAY):
-            start = bucket_start(int(column["start_ns"][row]), level)
-            members[int(column["stream_no"][row]), level, start].append(row)
+    stream_no, start_ns = (partition.columns[name][rows] for name in ("stream_no", "start_ns"))
+    members: dict[Place, Array] = {}
+    for level, length_ns in LENGTHS_NS.items():
+        begin = start_ns - start_ns % length_ns
+        order = np.lexsort((begin, stream_no))
+        changes = (np.diff(stream_no[order]) != 0) | (np.diff(begin[order]) != 0)
+        for places in np.split(order, np.flatnonzero(changes) + 1) if len(order) else ():
+            first = places[0]
+            members[int(stream_no[first]), level, int(begin[first])] = rows[places]
     return members
 
 
-def _sums(partition: PartitionView, members: dict[Place, list[int]]) -> Buckets:
+def _sums(partition: PartitionView, members: dict[Place, Array]) -> Buckets:
     buckets: Buckets = {}
     for place, rows in members.items():
         total = np.zeros(partition.dim)
-        for vector in partition.matrix.take(np.array(rows)):
+        for vector in partition.matrix.take(rows):
             total += vector.astype(np.float64)
         buckets[place] = Bucket(len(rows), total)
     return buckets

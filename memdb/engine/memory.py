@@ -216,10 +216,10 @@ class UserMemory:
 
         return unsubscribe
 
-    def take_listeners(self, other: UserMemory) -> None:
-        """Tell whoever listens to a memory of the user that was closed."""
+    def share_listeners(self, listeners: dict[int, Callable[[int], None]]) -> None:
+        """Tell those who listen to the user, be it that they came when another memory of it was open."""
         # The same dictionary: what they unsubscribe from there is unsubscribed here.
-        self._listeners = other._listeners
+        self._listeners = listeners
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
@@ -321,12 +321,17 @@ class UserMemory:
             if space_no in self._partitions:  # not where all that it had is damaged
                 self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
             self._texts.drop(schema.UTTERANCE, clip_nos)
+        # A look at all rows for each kind, not for each clip.
+        lighter: dict[tuple[int, str], list[int]] = {}
         for thinned in effects.thinned:
-            partition, clip_no = self._partitions[thinned.space_no], np.array([thinned.clip_no])
             if thinned.short_memory:
-                partition.thin(clip_no, "short_memory_bytes")
+                lighter.setdefault((thinned.space_no, "short_memory_bytes"), []).append(
+                    thinned.clip_no
+                )
             if thinned.keyframes:
-                partition.thin(clip_no, "keyframe_bytes")
+                lighter.setdefault((thinned.space_no, "keyframe_bytes"), []).append(thinned.clip_no)
+        for (space_no, column), clip_nos in lighter.items():
+            self._partitions[space_no].thin(np.array(clip_nos, np.uint64), column)
         for space_no, partition in self._partitions.items():
             versions = {
                 (no, birth, death)

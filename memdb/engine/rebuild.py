@@ -52,7 +52,7 @@ from memdb.types.space import Space
 
 _END = int(ALIVE)
 NOTHING_DAMAGED: Final = Quarantine()
-_COLUMNS: Final = np.dtype(
+_FIELDS: Final = np.dtype(
     [
         ("stream_no", np.uint32),
         ("epoch", np.uint32),
@@ -65,6 +65,7 @@ _COLUMNS: Final = np.dtype(
     ]
 )
 """A `Row`, field by field."""
+_BLOCK_ROWS: Final = 4096
 
 
 def load_state(txn: Transaction, user: str) -> UserState:
@@ -165,10 +166,17 @@ def load_partitions(
             rows.append(row)
         if not rows:
             continue
-        prepared = prepared_rows(vectors[: len(rows)], cosine=space.metric == "cosine")
-        added = _clip_rows(numbers, rows, prepared, quarantine.versions)
+        columns, order = _columns(numbers, rows, quarantine.versions)
         partitions[space_no] = Partition(space.dim, space.metric)
-        partitions[space_no].extend(added)
+        # So many at a time: a copy of all of them, and there would be four, may be what memory lacks.
+        for begin in range(0, len(rows), _BLOCK_ROWS):
+            places = order[begin : begin + _BLOCK_ROWS]
+            partitions[space_no].extend(
+                ClipRows(
+                    **{name: column[places] for name, column in columns.items()},
+                    vectors=prepared_rows(vectors[places], cosine=space.metric == "cosine"),
+                )
+            )
         arrivals.extend(
             (birth, clip_no, index == 0 or numbers[index - 1][0] != clip_no, rows[index])
             for index, (clip_no, birth) in enumerate(numbers)
@@ -229,13 +237,12 @@ def _stones(txn: Transaction, *, tolerant: bool) -> Iterator[_Stone]:
             yield _Stone(row.clip_no, row.birth, *numbers, row.start_ns, row.end_ns)
 
 
-def _clip_rows(
+def _columns(
     numbers: list[tuple[int, int]],
     rows: list[Row],
-    vectors: Array,
     damaged: frozenset[tuple[int, int]] = frozenset(),
-) -> ClipRows:
-    """Columns in (birth, clip number) order from rows in (clip number, birth) order.
+) -> tuple[dict[str, Array], Array]:
+    """Columns of rows in (clip number, birth) order, and their places in (birth, clip number) order.
 
     damaged: versions that have no row, and end the version before them all the same.
     """
@@ -247,25 +254,10 @@ def _clip_rows(
     for damaged_no, damaged_birth in damaged:
         before = (clip_no == np.uint64(damaged_no)) & (birth < np.uint64(damaged_birth))
         death[before] = np.minimum(death[before], np.uint64(damaged_birth))
-    columns = np.array(rows, _COLUMNS)
-    order = np.lexsort((clip_no, birth))
-    if not (order == np.arange(count)).all():
-        vectors = vectors[order]
-        columns = columns[order]
-    return ClipRows(
-        clip_no=clip_no[order],
-        stream_no=columns["stream_no"],
-        epoch=columns["epoch"],
-        seq=columns["seq"],
-        start_ns=columns["start_ns"],
-        end_ns=columns["end_ns"],
-        sealed=columns["sealed"],
-        birth=birth[order],
-        death=death[order],
-        short_memory_bytes=columns["short_memory_bytes"],
-        keyframe_bytes=columns["keyframe_bytes"],
-        vectors=vectors,
-    )
+    fields = np.array(rows, _FIELDS)
+    columns = {"clip_no": clip_no, "birth": birth, "death": death}
+    columns |= {name: fields[name] for name in fields.dtype.names or ()}
+    return columns, np.lexsort((clip_no, birth))
 
 
 def load_texts(txn: Transaction, quarantine: Quarantine = NOTHING_DAMAGED) -> TextIndex:

@@ -42,6 +42,10 @@ from memdb.types.operation import (
 
 BATCH_CLIPS: Final = 64
 """Clips of one commit: other writes of the user come in between."""
+_BATCH_CLIPS_MAX: Final = 1024
+_FACTS_PER_CLIP: Final = 40
+"""Versions of facts that are read in the time that removing a clip takes: each commit of an erasure reads
+all of them, for those that cite one of its clips."""
 
 
 def remove_begun(memory: UserMemory, record: ErasureRecord) -> ErasureReport:
@@ -119,12 +123,15 @@ def one(outcomes: list[Outcome]) -> Outcome:
 
 
 def in_batches(
-    memory: UserMemory, clip_nos: Sequence[int], operation: Callable[[tuple[int, ...]], Operation]
+    memory: UserMemory,
+    clip_nos: Sequence[int],
+    operation: Callable[[tuple[int, ...]], Operation],
+    size: int = BATCH_CLIPS,
 ) -> list[Removed]:
-    """Commit an operation on some clips at a time; what each removed."""
+    """Commit an operation on ``size`` clips at a time; what each removed."""
     taken: list[Removed] = []
-    for begin in range(0, len(clip_nos), BATCH_CLIPS):
-        batch = tuple(clip_nos[begin : begin + BATCH_CLIPS])
+    for begin in range(0, len(clip_nos), size):
+        batch = tuple(clip_nos[begin : begin + size])
         outcome = one(memory.write([operation(batch)]))
         assert isinstance(outcome, Removed), "what a removal gives"
         taken.append(outcome)
@@ -142,8 +149,12 @@ def _remove(
             clip_nos += _clips_of_stream(memory, stream)
         except NotFound:
             continue  # it went before a crash
+    facts = memory.view.state.counters.next_fact_no
     taken = in_batches(
-        memory, list(dict.fromkeys(clip_nos)), lambda batch: RemoveClips(batch, is_erasure=True)
+        memory,
+        list(dict.fromkeys(clip_nos)),
+        lambda batch: RemoveClips(batch, is_erasure=True),
+        max(BATCH_CLIPS, min(_BATCH_CLIPS_MAX, facts // _FACTS_PER_CLIP)),
     )
     key = memory.view.state.id_key
     return (

@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -70,6 +71,8 @@ from memdb.types.times import Time, optional_ns
 _WATCH_PAGE = 256
 _WATCH_PAGE_BYTES = 16 * 1024 * 1024
 _WATCH_WAIT_S = 0.5
+_LONG_TERM_TRIES = 10
+"""Views that are tried for one whose sums are in the store."""
 
 
 class EmbeddedUser:
@@ -261,21 +264,28 @@ class EmbeddedUser:
         space = None if space is None else check_id(space, "space")
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
-            view = memory.view
-            revision = memory.resolve(view, as_of)
-            stream_nos = view.stream_nos(streams, revision)
-            space_no = view.searched_space(stream_nos, space, revision)
-            if space_no is None:
-                raise NotFound("the user has no stream", reason="STREAM_NOT_FOUND", field="stream")
-            return long_term(
-                memory.environment,
-                view,
-                stream_nos,
-                space_no,
-                revision,
-                max_tokens,
-                answer_bytes_max,
-            )
+            tries = itertools.count(1)
+
+            def remembered(view: View) -> LongTermMemory:
+                revision = memory.resolve(view, as_of)
+                stream_nos = view.stream_nos(streams, revision)
+                space_no = view.searched_space(stream_nos, space, revision)
+                if space_no is None:
+                    raise NotFound(
+                        "the user has no stream", reason="STREAM_NOT_FOUND", field="stream"
+                    )
+                return long_term(
+                    memory.environment,
+                    view,
+                    stream_nos,
+                    space_no,
+                    revision,
+                    max_tokens,
+                    answer_bytes_max,
+                    may_sum=next(tries) > _LONG_TERM_TRIES,
+                )
+
+            return memory.read(remembered)
 
     # -- facts
 

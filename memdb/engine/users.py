@@ -22,7 +22,7 @@ from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
-from memdb.store.schema import USER_TABLES
+from memdb.store.schema import META_ERASURE, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.system import system_errors
 
@@ -75,6 +75,8 @@ class _Slot:
     """Whether calls that come now wait until the user is opened anew."""
     erasing: threading.Lock = field(default_factory=threading.Lock)
     """Who erases the user, or of it."""
+    listeners: dict[int, Callable[[int], None]] = field(default_factory=dict)
+    """Who listens to the user, whichever memory of it is open."""
     failure: tuple[DataLoss, _Stamp] | None = None
     """Why the user could not be opened, and the stamp of its files that were so."""
 
@@ -96,6 +98,8 @@ class Users:
         self._found_ns: dict[str, int | None] = {}
         """The time of a user's newest commit when this process first opened it, None of one that it
         made."""
+        self._resting: set[str] = set()
+        """Users that have nothing for a sweep to do, as long as nobody uses them."""
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
@@ -124,9 +128,7 @@ class Users:
         counted = False
         try:
             with slot.lock:
-                if self._closed:
-                    # Closed since the first look: opening now would outlive the directory's lock.
-                    raise Unavailable("the database is closed", reason="CLOSED")
+                self._check_open()  # again: it may have been closed since
                 if slot.memory is not None and slot.memory.to_be_opened_again:
                     try:
                         self._wait_for_calls(slot)
@@ -136,6 +138,8 @@ class Users:
                     slot.memory = None
                 if slot.memory is None:
                     slot.memory = self._open_once(slot, user, create=create)
+                    slot.memory.share_listeners(slot.listeners)
+                self._resting.discard(user)
                 memory = slot.memory
                 if not lasting:
                     with self._lock:
@@ -167,6 +171,7 @@ class Users:
             slot.users += 1
         try:
             with slot.lock:
+                self._check_open()
                 if slot.memory is None and _data_bytes(path, user) <= BARE_BYTES_MAX:
                     environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
                     try:
@@ -176,6 +181,36 @@ class Users:
                     return
             with self.use(user) as memory:
                 yield memory.environment
+        finally:
+            with self._lock:
+                slot.users -= 1
+            self._drop_if_unused(user, slot)
+
+    def has_chores(self, user: str) -> bool:
+        """Whether a sweep has to open the user: for policies, or an erasure that has not ended.
+
+        Looked up without opening it: of ten thousand users most have nothing to do, and to open each
+        would close all that are used.  Raises what keeps its environment from being read.
+        """
+        with self._lock:
+            slot = self._slots.setdefault(user, _Slot())
+            slot.users += 1
+        try:
+            with slot.lock, system_errors("user"):
+                self._check_open()
+                if slot.memory is not None or slot.failure is not None:
+                    return True
+                path = self._directory.user_path(user)
+                if user not in self._resting and path.exists():
+                    environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
+                    try:
+                        with environment.read() as txn:
+                            if txn.count(Table.RETENTION) or txn.holds(Table.META, META_ERASURE):
+                                return True
+                    finally:
+                        environment.close()
+                    self._resting.add(user)
+                return user not in self._resting
         finally:
             with self._lock:
                 slot.users -= 1
@@ -266,6 +301,7 @@ class Users:
         check: called before an open user is closed; what it raises leaves all as it is.
         """
         with self._alone(user) as slot:
+            self._resting.discard(user)
             if slot.memory is not None:
                 if check is not None:
                     check(slot.memory)
@@ -283,15 +319,16 @@ class Users:
         with self._alone(user) as slot, system_errors("user"):
             if slot.memory is None:
                 slot.memory = self._open_bare(user)
-            path, memory = self._directory.user_path(user), slot.memory
-            memory.close()
+                slot.memory.share_listeners(slot.listeners)
+            path = self._directory.user_path(user)
+            slot.memory.close()
             slot.memory = None
             try:
                 shrunk = compact(path)
             finally:
                 slot.memory = self._open_bare(user)
                 slot.memory.erasure_pending = True
-                slot.memory.take_listeners(memory)
+                slot.memory.share_listeners(slot.listeners)
             removal.end(slot.memory)
             slot.memory.erasure_pending = False
             return shrunk
@@ -308,8 +345,7 @@ class Users:
             with slot.lock:
                 try:
                     self._wait_for_calls(slot)
-                    if self._closed:
-                        raise Unavailable("the database is closed", reason="CLOSED")
+                    self._check_open()
                     yield slot
                 finally:
                     slot.closing = False
@@ -317,6 +353,11 @@ class Users:
             with self._lock:
                 slot.users -= 1
             self._drop_if_unused(user, slot)
+
+    def _check_open(self) -> None:
+        """Asked under a slot's lock, which `close` takes: what is opened would outlive the directory's."""
+        if self._closed:
+            raise Unavailable("the database is closed", reason="CLOSED")
 
     def _wait_for_calls(self, slot: _Slot) -> None:
         """Let the calls on a user end that must be closed (under its slot's lock); new ones wait."""

@@ -81,18 +81,6 @@ class View:
         """The commit this view shows."""
         return self.state.revision
 
-    def holds(self, clip_no: int, birth: int) -> bool:
-        """Whether a version of a clip is there at some revision."""
-        return any(
-            bool(
-                (
-                    (partition.columns["clip_no"] == np.uint64(clip_no))
-                    & (partition.columns["birth"] == np.uint64(birth))
-                ).any()
-            )
-            for partition in self.partitions.values()
-        )
-
     def stream_nos(
         self, names: tuple[str, ...] | None, as_of: int | None = None
     ) -> tuple[int, ...] | None:

@@ -97,7 +97,11 @@ def _clip(txn: Transaction, view: View, clip_no: int, birth: int) -> StoredClip 
     it must not be kept from whoever watches.
     """
     try:
-        if clips.get_record(txn, clip_no, birth) is None and not view.holds(clip_no, birth):
+        if clips.get_record(txn, clip_no, birth) is None and not any(
+            # Its twin; the index would have to be searched for each of what may be millions.
+            txn.holds(Table.VECTORS, schema.vector_key(space_no, clip_no, birth))
+            for space_no in view.state.spaces
+        ):
             return None
         return load_clip(txn, view.state, clip_no, birth)
     except DataLoss as error:

@@ -77,9 +77,15 @@ def allowed_scores(
     query = _padded(query, matrix.width)
     step = block_rows(matrix.width)
     out = np.empty(len(listed), np.float32)
-    for begin in range(0, len(listed), step):
-        block = matrix.take_padded(listed[begin : begin + step])
-        out[begin : begin + step] = _scores(block, query)
+    first = done = 0
+    for chunk in matrix.chunks(rows):
+        end = first + len(chunk.numbers)
+        inside = listed[done : np.searchsorted(listed, end)] - first
+        for begin in range(0, len(inside), step):
+            block = chunk.taken(inside[begin : begin + step])
+            out[done : done + len(block)] = _scores(block, query)
+            done += len(block)
+        first = end
     return listed, out
 
 

@@ -38,6 +38,11 @@ class Chunk:
         """The first rows of the chunk, as views."""
         return Chunk(self.head[:rows], self.tail[:rows], self.numbers[:rows])
 
+    def taken(self, places: Array) -> Array:
+        """Copies of the rows at some places of the chunk: (n, width) float32."""
+        out = np.empty((len(places), self.head.shape[1]), np.float32)
+        return join(self.head[places], self.tail[places], out)
+
 
 class Matrix:
     """(rows, dim) float32; one writer, any readers."""

@@ -16,6 +16,7 @@ One line of JSON per job on stdin, one line of answer on stdout::
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import subprocess
@@ -37,6 +38,14 @@ from memdb.store.schema import META_USER, Table, revision_key
 from memdb.store.transaction import Transaction
 
 _DISK_FULL: Final = "DISK_FULL"
+_START: Final = (
+    "import sys; sys.path[:] = sys.argv[1:]; "
+    "from memdb.store.assembly import main; sys.exit(main())"
+)
+"""Imports from where we do; ``-m`` would also take what lies in the working directory, which may be the
+archive's."""
+_ROOT: Final = str(Path(__file__).resolve().parents[2])
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _COMMIT_BYTES: Final = 32 << 20
 _ROOM_BYTES: Final = 64 << 20
 
@@ -75,8 +84,8 @@ class Assembler:
     ) -> dict[str, Any]:
         """Do one job; the answer.  Raises `DataLoss` and `ResourceExhausted` naming ``named``."""
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "memdb.store.assembly"],
+            self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-P", "-c", _START, *filter(None, sys.path), _ROOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(self._lock,),
@@ -281,7 +290,10 @@ def main() -> int:
             answer = {"error": error.reason, "what": error.message}
         except lmdb.DiskError as error:
             answer = {"error": _DISK_FULL, "what": str(error)}
-        except (lmdb.Error, OSError) as error:
+        except OSError as error:
+            reason = _DISK_FULL if error.errno in _FULL else "BAD_ENVIRONMENT"
+            answer = {"error": reason, "what": f"cannot be read: {error.strerror}"}
+        except lmdb.Error as error:
             answer = {"error": "BAD_ENVIRONMENT", "what": f"cannot be read: {error}"}
         print(json.dumps(answer), flush=True)
     return 0

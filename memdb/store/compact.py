@@ -22,6 +22,7 @@ from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
+from memdb.store.system import words_of
 
 NEW_FILE: Final = ".new-data.mdb"
 _TXN_BYTES: Final = 32 << 20
@@ -43,12 +44,13 @@ def compact(path: Path) -> int:
         _copy(path, new, size)
     except lmdb.Error as error:
         sweep(path)
+        said = words_of(error, path)
         if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
             raise DataLoss(
-                f"LMDB found damage: {error}", reason="CORRUPTED", field=path.name
+                f"LMDB found damage: {said}", reason="CORRUPTED", field=path.name
             ) from error
         raise Unavailable(
-            f"the environment cannot be compacted: {error}", reason="IO_FAILED", field=path.name
+            f"the environment cannot be compacted: {said}", reason="IO_FAILED", field=path.name
         ) from error
     sync_file(new)
     failpoints.hit("compact.before_rename")

@@ -20,7 +20,7 @@ from memdb.store.disk import check_disk
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
-from memdb.store.system import refusal, system_errors
+from memdb.store.system import refusal, system_errors, words_of
 from memdb.store.transaction import Handles, Transaction
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def create_environment(
         shutil.rmtree(temporary, ignore_errors=True)
         check_disk(parent, config)
         raise Unavailable(
-            f"environment cannot be made: {error}", reason="OPEN_FAILED", field=path.name
+            f"environment cannot be made: {words_of(error, path)}",
+            reason="OPEN_FAILED",
+            field=path.name,
         ) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

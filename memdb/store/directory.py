@@ -26,6 +26,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -37,7 +38,7 @@ from memdb.errors import DataLoss, FailedPrecondition
 from memdb.store.erased import Erased, note_erased
 from memdb.store.files import make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
-from memdb.store.former import read_former
+from memdb.store.former import FORMER_FILE, read_former
 from memdb.store.masterkey import MARKER_FILE, check_master_key, read_marker, write_marker
 from memdb.store.schema import CATALOG, FORMAT
 from memdb.store.shredding import KEY_FILE, shred_key
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 _SECRET_BYTES: Final = 32
 _OURS: Final = ("LOCK", "SECRET", MARKER_FILE)
 """What may lie in a directory whose creation was cut short."""
+_DISCARDED_USER: Final = re.compile(r"\A[0-9a-f]{32}-[0-9a-f]{8}\Z")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def user_directory_name(secret: bytes, user: str) -> str:
@@ -109,7 +112,7 @@ class DataDirectory:
             self.catalog = self.path / CATALOG
             self._secret = self._read_secret()
             self._noting = threading.Lock()
-            self._late: dict[Path, list[Erased]] = {}
+            self._removing = threading.Lock()
             if not keep_staged:
                 self.drop_staged()
             self._sweep()
@@ -132,14 +135,11 @@ class DataDirectory:
         Its data key is noted as destroyed before: copies of it, which others keep, have to follow.
         """
         discarded = self.trash / f"{path.name}-{secrets.token_hex(4)}"
-        erased = self._erased(path)
-        if erased:
-            try:
-                self._note(erased)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                self._late[discarded] = erased  # there is room once it is removed
+        try:
+            self._note(self._erased(path, path.name))
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise  # else there is room once it is removed: noted by `remove`
         path.rename(discarded)
         sync_directory(path.parent)
         sync_directory(self.trash)
@@ -149,13 +149,29 @@ class DataDirectory:
         """Remove the bytes of what was discarded, durably; its data key first, so that copies of the
         rest are lost as well.
         """
-        for folder in {discarded, *(key.parent for key in discarded.rglob(f"*{KEY_FILE}*"))}:
-            shred_key(folder)
-        shutil.rmtree(discarded)
-        sync_directory(self.trash)
-        late = self._late.pop(discarded, None)
-        if late is not None:
-            self._note(late)
+        with self._removing:
+            if not discarded.exists():
+                return  # a sweep was quicker
+            told_by = discarded / (FORMER_FILE if self.keys is None else KEY_FILE)
+            if _DISCARDED_USER.match(discarded.name) and told_by.exists():
+                self._note_discarded(discarded)
+            for folder in {discarded, *(key.parent for key in discarded.rglob(f"*{KEY_FILE}*"))}:
+                shred_key(folder)
+            shutil.rmtree(discarded)
+            sync_directory(self.trash)
+
+    def _note_discarded(self, discarded: Path) -> None:
+        """Have it noted before its data key goes: afterwards nobody could tell which it was."""
+        erased = self._erased(discarded, discarded.name.partition("-")[0])
+        try:
+            self._note(erased)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            for entry in discarded.iterdir():
+                if entry.name not in (KEY_FILE, FORMER_FILE):
+                    entry.unlink()
+            self._note(erased)
 
     def living_key(self, name: str) -> str | None:
         """Id of the data key of the user whose directory has this name, None when there is none;
@@ -166,14 +182,18 @@ class DataDirectory:
             return None
         return self.keys.unwrap(folder)[0].hex()
 
-    def _erased(self, path: Path) -> list[Erased]:
-        """What has to be known of a user that goes: every data key that it has, or had."""
+    def _erased(self, folder: Path, name: str) -> list[Erased]:
+        """What has to be known of a user that goes: every data key that it has, or had.
+
+        folder: where its directory, called ``name``, lies now.
+        """
         try:
-            known = read_former(path)
-            living = self.living_key(path.name)
+            known = read_former(folder)  # a plain directory may have been encrypted once
+            if self.keys is not None and folder.exists():
+                known.append(self.keys.parse(self.keys.read(folder), name)[0].hex())
         except DataLoss:
-            return [Erased(path.name, None)]
-        return [Erased(path.name, one) for one in (*known, living) if one is not None]
+            return [Erased(name, None)]
+        return [Erased(name, one) for one in known]
 
     def _note(self, erased: list[Erased]) -> None:
         with self._noting:
@@ -310,7 +330,11 @@ class DataDirectory:
                     shutil.rmtree(entry)
                 else:
                     entry.unlink()
-        self.empty_trash()
+        try:
+            self.empty_trash()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise  # else a sweep tries again: what is there can be read
 
 
 def key_ring(master_key: bytes) -> KeyRing:

@@ -33,11 +33,12 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.store.disk import check_disk
+from memdb.store.files import sync_directory
 from memdb.store.gate import Gate
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import check_newest, check_structure, mark_clean, mark_dirty
-from memdb.store.system import system_errors
+from memdb.store.system import system_errors, words_of
 from memdb.store.transaction import Handles, Transaction
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ READERS_MAX: Final = 256
 DATA_FILE: Final = "data.mdb"
 _MAP_BYTES_MIN: Final = 1 << 20
 _META_BYTES: Final = 2 * 4096
+SPARE_BYTES: Final = 32 << 20
+"""Of the map beyond a user's quota, for what gives up room: LMDB writes a page anew to delete from it."""
 
 
 def _check_whole(env: lmdb.Environment, name: str, size: int) -> None:
@@ -234,12 +237,15 @@ class Environment:
         change: Callable[[Transaction], tuple[bool, T]],
         bytes_hint: int = 0,
         committing: Callable[[], None] = _nothing,
+        *,
+        gives_up: bool = False,
     ) -> T:
         """Run ``change`` in a write transaction; commit when it returns (True, result), roll back
         for (False, result).
 
         ``change`` may be run again after the map has grown, so it must not touch anything but the
         transaction.  ``committing`` is called when nothing is left but to wait for the disk.
+        ``gives_up``: it makes room, and may take `SPARE_BYTES` beyond the quota to do so.
 
         Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``), `Unavailable` (``READ_ONLY``,
         ``CLOSED``) and `DataLoss` (``CORRUPTED``); nothing is written then.
@@ -251,20 +257,26 @@ class Environment:
         if not self._marked:
             with system_errors(self.path.name):
                 mark_dirty(self._data_file)
+                # Who compacted it may have been killed, or refused, before the file's name was durable.
+                sync_directory(self.path)
             self._marked = True
         while True:
             try:
                 with self._gate.passing():
                     self._check_usable()
-                    return self._write_once(change, committing)
+                    result = self._write_once(change, committing)
+                break
             except lmdb.MapFullError:
-                self._grow_beyond(bytes_hint)
+                self._grow_beyond(bytes_hint, SPARE_BYTES if gives_up else 0)
             except lmdb.Error as error:
                 # A full disk shows as an I/O error too, and passes when space returns.
                 check_disk(self.path, self._config, bytes_hint)
                 # LMDB would accept the next commit; we must not, see the module's invariants.
                 self._failed = str(error)
                 raise self._translated(error, "READ_ONLY") from error
+        if gives_up:
+            self._give_back_spare()
+        return result
 
     def _write_once(
         self, change: Callable[[Transaction], tuple[bool, T]], committing: Callable[[], None]
@@ -297,35 +309,50 @@ class Environment:
 
     def _translated(self, error: lmdb.Error, reason: str) -> DataLoss | Unavailable:
         """What LMDB says, in our words: damage is not worth a retry, the rest may pass."""
+        said = words_of(error, self.path)
         if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
-            return DataLoss(f"LMDB found damage: {error}", reason="CORRUPTED", field=self.path.name)
-        return Unavailable(f"LMDB failed: {error}", reason=reason, field=self.path.name)
+            return DataLoss(f"LMDB found damage: {said}", reason="CORRUPTED", field=self.path.name)
+        return Unavailable(f"LMDB failed: {said}", reason=reason, field=self.path.name)
 
     def _grow_ahead(self, bytes_hint: int) -> None:
         with self._gate.passing():
             self._check_usable()
             info = self._env.info()
         used = (info["last_pgno"] + 1) * 4096
-        if used + 2 * bytes_hint > info["map_size"]:
+        # At the quota, room may be among the pages that were freed; a commit finds that out.
+        if info["map_size"] < min(used + 2 * bytes_hint, self._config.map_bytes_max):
             self._grow(used + 2 * bytes_hint)
 
-    def _grow_beyond(self, bytes_hint: int) -> None:
+    def _grow_beyond(self, bytes_hint: int, spare: int) -> None:
         with self._gate.passing():
             self._check_usable()
             size = int(self._env.info()["map_size"])
-        self._grow(size + bytes_hint)
+        self._grow(size + bytes_hint, spare)
 
-    def _grow(self, needed: int) -> None:
+    def _grow(self, needed: int, spare: int = 0) -> None:
         with self._gate.owned():
             self._check_usable()
             size = int(self._env.info()["map_size"])
-            if size >= self._config.map_bytes_max:
+            if size >= self._config.map_bytes_max + spare:
                 raise ResourceExhausted(
                     "the user's map is full", reason="QUOTA", field="map_bytes", value=size
                 )
             while size <= needed:
                 size *= 2
-            self._map_anew(min(size, self._config.map_bytes_max))
+            self._map_anew(min(size, self._config.map_bytes_max + spare))
+
+    def _give_back_spare(self) -> None:
+        """Let nobody else have what was mapped beyond the quota, but for the pages that are taken."""
+        # The commit is durable, whatever becomes of the map.
+        with suppress(MemdbError):
+            with self._gate.passing():
+                self._check_usable()
+                info = self._env.info()
+            wanted = max(self._config.map_bytes_max, (info["last_pgno"] + 1) * 4096)
+            if info["map_size"] > wanted:
+                with self._gate.owned():
+                    self._check_usable()
+                    self._map_anew(wanted)
 
     def release_pages(self) -> None:
         """Map the file anew, so that what a scan of all of it brought in stops counting as this

@@ -7,6 +7,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+TEMPORARY: Final = ".new-"
+"""How names begin of what is not whole yet."""
 
 
 def sync_file(path: Path) -> None:
@@ -52,7 +56,7 @@ def write_file(path: Path, content: bytes) -> None:
 
     The owner alone may read it.
     """
-    temporary = path.with_name(f".new-{path.name}-{os.getpid()}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(content)

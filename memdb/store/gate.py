@@ -41,9 +41,11 @@ class Gate:
             while self._owned:
                 self._changed.wait()
             self._owned = True
-            while self._inside:
-                self._changed.wait()
         try:
+            # Within: who is interrupted while it waits must not leave the gate shut.
+            with self._changed:
+                while self._inside:
+                    self._changed.wait()
             yield
         finally:
             with self._changed:

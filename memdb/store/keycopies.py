@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from memdb import failpoints
 from memdb.errors import DataLoss, FailedPrecondition, NotFound
 from memdb.store.erased import Erased
-from memdb.store.files import sync_directory, write_file
+from memdb.store.files import TEMPORARY, sync_directory, write_file
 from memdb.store.shredding import overwrite
 
 if TYPE_CHECKING:
@@ -121,9 +121,11 @@ class KeyCopies:
         living: the id of the data key that a directory's name has now, None when there is no such
         directory; raises `DataLoss` when it cannot be told, and nothing under that name is touched.
         """
+        erased = list(dict.fromkeys(erased))
+        self._shred_unfinished(frozenset(entry.name for entry in erased))
         there = {path.name for path in self._folder.glob("*.*")} if self._made else set()
         gone: list[str] = []
-        for entry in dict.fromkeys(erased):
+        for entry in erased:
             if entry.key_id is None:
                 found = {name for name in there if name.startswith(f"{entry.name}.")}
             else:
@@ -143,6 +145,16 @@ class KeyCopies:
                     write_file(path, left)
                     gone.append(name)
         return tuple(gone)
+
+    def _shred_unfinished(self, names: frozenset[str]) -> None:
+        """Destroy what a backup that was cut short left under temporary names, which may be whole keys,
+        of directories with these names.
+        """
+        for left in self._folder.glob(f"{TEMPORARY}*") if self._made else ():
+            if left.name.removeprefix(TEMPORARY).partition(".")[0] in names:
+                overwrite(left)
+                left.unlink()
+                sync_directory(self._folder)
 
     @property
     def _made(self) -> bool:

@@ -1,13 +1,18 @@
-"""What the system says when it refuses a file operation, in our words."""
+"""What the system, or LMDB, says when it refuses a file operation, in our words."""
 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from memdb.errors import FailedPrecondition, ResourceExhausted, Unavailable
+
+if TYPE_CHECKING:
+    import lmdb
 
 _BROKEN: Final = frozenset((errno.EIO, errno.ENOMEM))
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
@@ -36,6 +41,11 @@ def unusable(error: OSError, path: str) -> ResourceExhausted | FailedPreconditio
         field="path",
         value=path,
     )
+
+
+def words_of(error: lmdb.Error, folder: Path) -> str:
+    """What LMDB says of an environment, without where that lies: callers elsewhere are told it."""
+    return str(error).replace(str(folder.parent) + os.sep, "")
 
 
 @contextmanager

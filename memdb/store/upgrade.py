@@ -46,6 +46,7 @@ Convert = Callable[[Table, bytes, memoryview], Iterable[Entry]]
 """What becomes of an entry; keys and values in clear, values in their envelopes."""
 
 _ANOTHER_KEY: Final = ("MASTER_KEY_REQUIRED", "MASTER_KEY_MISMATCH", "NOT_ENCRYPTED")
+_EMPTIED: Final = (Table.LEDGER, Table.LOG)
 _CHUNK_BYTES: Final = 8 << 20
 """Bytes of one transaction of the copy."""
 
@@ -199,7 +200,7 @@ def _entries(
 ) -> Iterator[Entry]:
     for table in tables:
         for key, value in reading.scan(table):
-            if not len(value):
+            if not len(value) and not _is_emptied(reading, table, key):
                 raise DataLoss(
                     "a value could not be decrypted",
                     reason="CHECKSUM",
@@ -209,6 +210,14 @@ def _entries(
                 yield table, key, value
             else:
                 yield from convert(table, key, value)
+
+
+def _is_emptied(reading: Transaction, table: Table, key: bytes) -> bool:
+    """Whether an erasure left nothing of an entry but its key, which it does to what was damaged."""
+    try:
+        return table in _EMPTIED and len(reading.get(table, key) or b"") == 0
+    except DataLoss:
+        return False
 
 
 def _chunks(entries: Iterator[Entry]) -> Iterator[list[Entry]]:

@@ -43,7 +43,7 @@ MUTANTS = {
     ),
     "acknowledged before the commit": Mutant(
         "memdb/engine/commits.py",
-        "            self._environment.write(change, group.size, waiting)\n",
+        "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n",
         "            __import__('threading').Timer(\n"
         "                0.2, self._environment.write, (change, group.size, waiting)\n"
         "            ).start()\n",
@@ -51,10 +51,10 @@ MUTANTS = {
     ),
     "vector in a second transaction": Mutant(
         "memdb/engine/commits.py",
-        "            self._environment.write(change, group.size, waiting)\n",
+        "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n",
         "            later = {k: v for k, v in group.entries.items() if k[0] is Table.VECTORS}\n"
         "            group.entries = {k: v for k, v in group.entries.items() if k not in later}\n"
-        "            self._environment.write(change, group.size, waiting)\n"
+        "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n"
         "            self._environment.write(lambda txn: (write_into(txn, later) is None, None))\n",
         "tests/crash/test_embedded_kill.py::test_a_failpoint",
     ),

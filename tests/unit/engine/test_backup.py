@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
+import os
 import random
 import shutil
 import threading
@@ -33,7 +36,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.drill import drill
 from memdb.engine.restore import restore, verify_archive
 from memdb.store import archive as archives
-from memdb.store import delta
+from memdb.store import assembly, delta
 from memdb.store.environment import Environment
 from memdb.store.schema import USER_TABLES, Table
 from memdb.store.transaction import Transaction
@@ -561,3 +564,31 @@ def test_a_full_disk_is_told_as_such(folder: Path, clock: ManualClock) -> None:
         db.backup(folder / "a0")
     assert refused.value.reason == "DISK_FULL"
     assert [entry.name for entry in folder.iterdir()] == ["data"]
+
+
+def test_a_restore_runs_no_code_of_the_working_directory(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.user("alice").put("k", 1)
+    db.backup(folder / "archive")
+    stranger = folder / "stranger"
+    stranger.mkdir()
+    for name in ("json", "lmdb", "xxhash"):
+        (stranger / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(1)\n")
+    monkeypatch.chdir(stranger)
+    restore(folder / "archive", folder / "copy")
+    assert not (stranger / "ran").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_while_an_environment_is_made_is_no_damage(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(assembly, "_assemble", full)
+    job = {"folder": str(folder), "tables": [], "deltas": []}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(job) + "\n"))
+    assert assembly.main() == 0
+    assert json.loads(capsys.readouterr().out)["error"] == "DISK_FULL"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
-from memdb.engine.coverage import Coverage, EpochCoverage
+from memdb.engine.coverage import Coverage, EpochCoverage, Missing
 
 
 def numbers(epoch: EpochCoverage, revision: int) -> list[tuple[int, int]]:
@@ -83,3 +84,27 @@ def test_gaps_are_told_of_the_streams_asked_for(known: dict[int, str]) -> None:
     coverage = Coverage()
     coverage.epoch(0, 0).arrive(4, 0, 1, 1)
     assert coverage.gaps(known, 1) == []
+
+
+def test_what_came_late_long_ago_costs_nothing_now() -> None:
+    looked: list[int] = []
+
+    class Counted(list[Missing]):
+        def __iter__(self) -> Iterator[Missing]:
+            looked.append(len(self))
+            return super().__iter__()
+
+        def __reversed__(self) -> Iterator[Missing]:
+            for gap in super().__reversed__():
+                looked.append(1)
+                yield gap
+
+    epoch = EpochCoverage()
+    for birth, seq in enumerate(range(0, 2000, 2), 1):
+        epoch.arrive(seq + 1, 0, 1, 2 * birth)
+        epoch.arrive(seq, 0, 1, 2 * birth + 1)
+    epoch.closed_gaps = Counted(epoch.closed_gaps)
+    assert len(epoch.closed_gaps) == 1000
+    assert numbers(epoch, 2001) == []
+    assert sum(looked) <= 1
+    assert numbers(epoch, 1000) == [(998, 998)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
@@ -23,7 +24,7 @@ from memdb.failpoints import FailpointError
 from memdb.store.archive import Archive
 from memdb.store.archivekeys import KeyFiles
 from memdb.store.erased import read_erased
-from memdb.store.former import FORMER_FILE, read_former
+from memdb.store.former import FORMER_FILE, read_former, write_former
 from memdb.store.keyring import KeyRing
 from memdb.store.rotation import rotate_master_key
 from memdb.store.upgrade import upgrade
@@ -457,8 +458,6 @@ def test_copies_that_were_cut_short_are_made_by_the_next_backup(
 def test_a_full_disk_does_not_keep_a_user_from_being_erased(
     db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import errno
-
     from memdb.store import directory, erased
 
     refusals: list[Path] = []
@@ -473,6 +472,61 @@ def test_a_full_disk_does_not_keep_a_user_from_being_erased(
     db.user("bob").erase()
     assert len(refusals) == 1
     assert len(read_erased(folder / "data")) == 1
+
+
+@pytest.mark.parametrize("former", [False, True])
+def test_a_key_that_was_destroyed_is_noted_though_the_disk_was_full_and_the_process_killed(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch, former: bool
+) -> None:
+    from memdb.store import directory
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    db.backup(folder / "a0")
+    if former:
+        write_former(db._directory.user_path("bob"), ["0" * 32])
+    with monkeypatch.context() as filled:
+        filled.setattr(directory, "note_erased", full)
+        failpoints.arm("erase.after_discard=error")
+        with pytest.raises(FailpointError):
+            db.user("bob").erase()
+        db.close()
+        opened(folder).close()  # the disk is still full, which keeps nobody out
+        assert len(list((folder / "data" / "trash").iterdir())) == 1
+    with opened(folder) as again:
+        assert again.users() == ["alice"]
+        assert len(read_erased(folder / "data")) == 1 + former
+        again.backup(folder / "a1")
+    assert len(restore(folder / "a0", folder / "copy", keys=keys(folder)).erased) == 1
+
+
+def test_a_copy_that_a_killed_backup_left_unnamed_goes_with_its_user(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    copies = folder / "data-keys"
+    bob = db._directory.user_path("bob").name
+
+    def renamed(path: Path, target: Path) -> Path:
+        if target.parent == copies and target.name.startswith(bob):
+            raise Killed
+        return rename(path, target)
+
+    rename = Path.rename
+    with monkeypatch.context() as killing:
+        killing.setattr(Path, "rename", renamed)
+        with pytest.raises(Killed):
+            db.backup(folder / "a0")
+    (left,) = copies.glob(f".new-{bob}.*")
+    left.rename(left.with_name(left.name + "0"))  # of a process that is no more
+    db.backup(folder / "a0")
+    db.user("bob").erase()
+    db.backup(folder / "a1")
+    assert [path.name for path in copies.glob(".new-*")] == []
+    assert len(restore(folder / "a0", folder / "copy", keys=keys(folder)).erased) == 1
 
 
 def test_a_damaged_list_of_erasures_is_told(db: EmbeddedDatabase, folder: Path) -> None:

@@ -19,7 +19,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
-from memdb.types.operation import RemoveClips
+from memdb.types.operation import PutValue, RemoveClips, RemoveStream
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip
 from tests.unit.engine.planted import CLIPS, all_of, found, made, planted
 from tests.unit.engine.test_quarantine import ALTERED, change, flipped_value
@@ -234,3 +234,39 @@ def test_whatever_is_damaged_an_erased_stream_is_gone(
         door = user.stream("door", space="cam")
         assert not door.write(planted("door", 0)).duplicate
         assert db.user_state("alice") in ("serving", "damaged")
+
+
+def test_a_damaged_log_record_leaves_no_half_of_an_erased_stream(
+    folder: Path, clock: ManualClock
+) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        user.stream("door", space="cam").write_many([clip(seq) for seq in range(3)])
+        user.put("door-colour", "blue")  # its log record has the letters of the stream's name
+        path = db._directory.user_path("alice")
+    change(path, "log", 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        with user.memory() as memory:
+            memory.write([RemoveClips((0, 1, 2), is_erasure=True)])
+            # In one commit with what goes on: all of the removal is in it, or nothing.
+            removed, put = memory.write([RemoveStream("door"), PutValue("x", "1")])
+        assert isinstance(removed, int)
+        assert isinstance(put, int)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert db.user("alice").get("x") == 1
+        assert db.user("alice").streams() == []
+
+
+def test_a_stream_is_erased_to_its_end_though_a_log_record_is_damaged(
+    folder: Path, clock: ManualClock
+) -> None:
+    path, ids = made(folder, clock)
+    # As earlier releases wrote a policy, with the name of the stream.
+    change(path, "log", 1, lambda key, value: (key, value[:40] + b"doorname" + value[40:]))
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert set(user.stream("door").erase().clip_ids) == set(ids)
+        assert db.user_state("alice") == "serving"
+    assert b"doorname" not in (path / "data.mdb").read_bytes()

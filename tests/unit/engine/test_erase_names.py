@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from memdb import Retention
+import memdb.store.environment
+from memdb import NotFound, ResourceExhausted, Retention, Unavailable
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.records import LogEntry, LogRecord, pack, unpack
@@ -131,3 +133,36 @@ def test_a_name_that_cannot_be_wiped_now_is_wiped_later(
         db.sweep()
         assert in_files(folder, USER) == []
         assert db.users() == ["alice", "another"]
+
+
+@pytest.mark.parametrize("then", ["sweep", "erase"])
+@pytest.mark.parametrize("refused", ["name", "bytes"])
+def test_an_erasure_that_was_refused_half_way_is_ended_by_the_next(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, refused: str, then: str
+) -> None:
+    def no_room(*_: object) -> None:
+        raise ResourceExhausted("full", reason="DISK_FULL")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        with monkeypatch.context() as refusing:
+            if refused == "name":
+                refusing.setattr(memdb.store.environment, "check_disk", no_room)
+            else:
+                refusing.setattr("memdb.store.directory.shutil.rmtree", broken)
+            with pytest.raises((ResourceExhausted, Unavailable)):
+                db.user(USER).erase()
+            db.sweep()  # nobody is kept from the rest of it
+        assert in_files(folder, USER) != []
+        if then == "sweep":
+            db.sweep()
+        else:
+            assert db.user(USER).erase().clips == 0
+        assert in_files(folder, USER) == []
+        assert list((folder / "data" / "trash").iterdir()) == []
+        assert db.users() == ["alice"]
+        with pytest.raises(NotFound):
+            db.user(USER).erase()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from memdb import (
@@ -24,6 +26,7 @@ from memdb.clock import ManualClock
 from memdb.engine import erasure, removal
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store import compact
+from memdb.store import removal as store_removal
 from memdb.store.records import ErasureRecord, pack
 from memdb.store.schema import META_ERASURE, Table
 from memdb.store.transaction import Transaction
@@ -314,3 +317,27 @@ def test_errors_of_an_erasure_are_ours(folder: Path, clock: ManualClock) -> None
     made(folder, clock)
     with opened(folder, clock) as db, pytest.raises(MemdbError):
         db.user("alice").stream("attic").erase()
+
+
+@pytest.mark.parametrize(("facts", "commits"), [(0, 5), (40 * 150, 2), (10**6, 1)])
+def test_the_more_facts_the_more_clips_are_erased_in_one_commit(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, facts: int, commits: int
+) -> None:
+    reads: list[int] = []
+    real = store_removal.without_evidence
+
+    def reading(txn: Transaction, clip_nos: frozenset[int]) -> Any:
+        reads.append(len(clip_nos))
+        return real(txn, clip_nos)
+
+    user = db.user("alice")
+    user.stream("door", space="cam").write_many([clip(seq) for seq in range(300)])
+    with user.memory() as memory:
+        state = memory.view.state
+        counters = msgspec.structs.replace(state.counters, next_fact_no=facts)
+        pretended = replace(memory.view, state=replace(state, counters=counters))
+        monkeypatch.setattr(store_removal, "without_evidence", reading)
+        with monkeypatch.context() as pretending:
+            pretending.setattr(memory, "view", pretended)
+            removal._remove(memory, ErasureRecord((), tuple(range(300))))
+    assert (sum(reads), len(reads)) == (300, commits)

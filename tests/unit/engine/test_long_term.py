@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from memdb import ResourceExhausted
-from memdb.engine import long_term
+from memdb.engine import long_term, memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.pyramid import DAY_NS, HOUR_NS, read_bucket
 from memdb.engine.user import EmbeddedUser
@@ -57,3 +57,32 @@ def test_only_what_is_given_is_read(user: EmbeddedUser, monkeypatch: pytest.Monk
     assert (refused.value.reason, refused.value.field) == ("MESSAGE_TOO_LARGE", "max_tokens")
     assert read == []
     assert len(user.long_term(max_tokens=512, answer_bytes_max=40 * 4 * DIM).spans) == 40
+
+
+def test_a_commit_that_comes_in_between_costs_a_newer_view_and_not_all_sums(
+    user: EmbeddedUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, summed = long_term._stored, []
+
+    def late(*arguments: Any) -> Any:
+        if user.get("came") is None:
+            user.put("came", 1)
+        return stored(*arguments)
+
+    monkeypatch.setattr(long_term, "_stored", late)
+    monkeypatch.setattr(long_term, "_summed", lambda *_: summed.append(1))
+    found = user.long_term()
+    assert found.revision == user.revision()
+    assert len(found.spans) == 2 * DAYS * HOURS
+    assert summed == []
+
+
+def test_where_a_commit_always_comes_in_between_there_is_an_answer_all_the_same(
+    user: EmbeddedUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = user.long_term()
+    monkeypatch.setattr(memory, "SHOWN_TIMEOUT_S", 0.001)
+    monkeypatch.setattr(long_term, "_stored", lambda *_: None)
+    found = user.long_term()
+    assert found.spans == expected.spans
+    assert np.allclose(found.tokens, expected.tokens)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import memdb
-from memdb import DataLoss, FailedPrecondition, InvalidArgument
+from memdb import DataLoss, FailedPrecondition, InvalidArgument, MemdbError
 from memdb.cli.main import main
+from memdb.engine import rebuild, users
 from memdb.engine.database import EmbeddedDatabase
-from tests.unit.engine.conftest import CONFIG
+from memdb.engine.rebuild import load_partitions, load_state
+from tests.unit.engine.conftest import CONFIG, clip
 
 
 @pytest.mark.parametrize("path", ["", None, 5, b"data", "a\0b", "\ud800"])
@@ -81,3 +87,69 @@ def test_users_that_cannot_be_opened_take_no_place_of_others(tmp_path: Path) -> 
         for number in range(4, 8):
             assert db.user(f"u{number}").get("n") == number
         assert [user for user, _ in db._users.open_memories()] == ["u5", "u6", "u7"]
+
+
+@pytest.mark.parametrize("why", ["damage", "erasure"])
+def test_who_listens_to_a_user_hears_it_after_it_was_opened_anew(tmp_path: Path, why: str) -> None:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        user.stream("door", space="cam").create()
+        heard: list[int] = []
+        end = user.subscribe(heard.append)
+        for _ in range(2):
+            if why == "damage":
+                db._users.damage_found("alice", ["values/00"])
+            else:
+                user.stream("door", space="cam").create()
+                user.stream("door").erase()
+            revision = user.put("k", 1)
+            assert heard[-1] == revision
+        end()
+        user.put("k", 2)
+        assert heard[-1] == revision
+
+
+def test_nothing_is_opened_once_the_database_is_closed(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        db.user("alice").put("n", 1)
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        lock = db._users._slots.setdefault("alice", users._Slot()).lock
+        refused: list[str] = []
+
+        def look() -> None:
+            try:
+                with db._users.environment("alice"):
+                    refused.append("opened")
+            except MemdbError as error:
+                refused.append(error.reason)
+
+        thread = threading.Thread(target=look)
+        with lock:
+            thread.start()
+            while not db._users._slots["alice"].users:
+                time.sleep(0.001)  # until it waits for the slot
+            db._users._closed = True  # as `close` does first
+        thread.join()
+        assert refused == ["CLOSED"]
+
+
+def test_opening_a_user_takes_little_more_memory_than_having_it_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "_BLOCK_ROWS", 256, raising=False)
+    dim, count = 1024, 6000
+    vectors = np.random.default_rng(0).standard_normal((64, dim)).astype(np.float16)
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        db.create_space("wide", dim=dim)
+        door = db.user("alice").stream("door", space="wide")
+        door.write_many([clip(seq, global_memory=vectors[seq % 64]) for seq in range(count)])
+        with db.user("alice").memory() as memory, memory.environment.read() as txn:
+            state = load_state(txn, "alice")
+            tracemalloc.start()
+            partitions, _ = load_partitions(txn, state)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+    assert [partition.view().rows for partition in partitions.values()] == [count]
+    # As they are read, and as they are searched with room for more.
+    assert peak < 2.8 * count * dim * 4

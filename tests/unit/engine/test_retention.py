@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from memdb import FailedPrecondition, Keyframe, MemdbError, Retention, Utterance
+from memdb import (
+    Clip,
+    FailedPrecondition,
+    Keyframe,
+    MemdbError,
+    ResourceExhausted,
+    Retention,
+    Utterance,
+)
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
-from memdb.engine import retention
+from memdb.engine import apply_removal, retention
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
 from memdb.index import partition, text
+from memdb.store.environment import Environment
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
 
 DAY_NS = 86_400 * SECOND_NS
@@ -139,6 +151,35 @@ def test_history_is_collected_but_for_snapshots_and_says_so(
         assert db.verify().ok
 
 
+def test_a_history_that_was_collected_is_told_in_bounded_room(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_removal, "SPANS_MAX", 4)
+    config = replace(CONFIG, open_history_s=3600)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        door = user.stream("door", space="cam")
+        for seq in range(10):
+            door.write(clip(seq, sealed=False))
+            snapshot = user.snapshot(f"at{seq}", ttl_s=86_400)
+            user.release(snapshot.name)
+            door.write(clip(seq, global_memory=vector(seq + 100)))
+        clock.advance(2 * 3600 * SECOND_NS)
+        user.put("time", "goes on")
+        assert db.sweep().versions == 10
+        with user.memory() as memory:
+            spans = memory.view.state.collected
+        assert spans == ((1, 28), (29, 32), (33, 36), (37, 40))
+        for revision, is_told in ((0, True), (4, False), (28, True), (32, True), (33, False)):
+            if is_told:
+                assert len(user.clips(as_of=revision)) == revision // 4
+            else:
+                with pytest.raises(FailedPrecondition):
+                    user.clips(as_of=revision)
+        assert db.verify().ok
+
+
 def test_what_is_removed_takes_no_memory_for_ever(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,3 +288,98 @@ def test_a_user_that_cannot_be_written_does_not_stop_the_sweep(
     assert [len(db.user(name).clips()) for name in ("alice", "bob", "carol")] == [5, 2, 2]
     failures = [record for record in caplog.records if record.message == "a user cannot be swept"]
     assert [record.__dict__["fields"]["user"] for record in failures] == ["alice"]
+
+
+@pytest.mark.parametrize("how", ["sweep", "erase"])
+def test_a_user_at_its_quota_makes_room_and_is_written_again(
+    folder: Path, clock: ManualClock, how: str
+) -> None:
+    config = replace(CONFIG, map_bytes_max=4 << 20)
+    rng = np.random.default_rng(0)
+
+    def heavy(seq: int) -> Clip:
+        return clip(seq, short_memory=rng.standard_normal((2048, 8)).astype(np.float16))
+
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+
+        def write_from(seq: int) -> None:
+            while True:
+                door.write(heavy(seq))
+                seq += 1
+
+        with pytest.raises(ResourceExhausted) as full:
+            write_from(0)
+        written = len(db.user("alice").clips(limit=1000))
+        assert (full.value.reason, written > 50) == ("QUOTA", True)
+        if how == "sweep":
+            door.set_retention(Retention(max_bytes=1 << 20))
+            assert db.sweep().short_memories > written // 2
+        else:
+            assert door.erase(end_ns=(written // 2) * 10 * SECOND_NS).clips == written // 2
+        for seq in range(written, written + written // 3):
+            door.write(heavy(seq))
+        assert db.verify().ok
+        with pytest.raises(ResourceExhausted):
+            write_from(written * 2)
+        with db.user("alice").memory() as memory:
+            # What was lent to make room is not there for others.
+            assert memory.environment.data_bytes() < (4 << 20) + (1 << 20)
+
+
+def test_a_batch_that_is_thinned_costs_one_look_at_all_rows(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 50)
+    looks: list[str] = []
+    thin = partition.Partition.thin
+
+    def counting(found: partition.Partition, clip_nos: np.ndarray, name: str) -> None:
+        looks.append(name)
+        thin(found, clip_nos, name)
+
+    monkeypatch.setattr(partition.Partition, "thin", counting)
+    db.user("alice").stream("door").set_retention(Retention(max_bytes=0))
+    report = db.sweep()
+    assert (report.short_memories, report.keyframes) == (50, 50)
+    assert sorted(looks) == ["keyframe_bytes", "short_memory_bytes"]
+    assert db.verify().ok
+
+
+def test_a_sweep_opens_nobody_who_has_nothing_to_do(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"user{number}" for number in range(6)]
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        for name in names:
+            db.user(name).stream("door", space="cam").write_many([clip(seq) for seq in range(8)])
+        db.user("user1").stream("door").set_retention(Retention(max_clips=5))
+    opened: list[str] = []
+    looked: list[str] = []
+    load, make = UserMemory.open, Environment.__init__
+
+    def loading(path: Path, user: str, *rest: Any) -> UserMemory:
+        opened.append(user)
+        return load(path, user, *rest)
+
+    def looking(environment: Environment, path: Path, *rest: Any) -> None:
+        looked.append(path.name)
+        make(environment, path, *rest)
+
+    monkeypatch.setattr(UserMemory, "open", loading)
+    config = replace(CONFIG, open_users_max=1)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        monkeypatch.setattr(Environment, "__init__", looking)
+        assert db.sweep().clips == 3
+        assert opened == ["user1"]
+        looked.clear()
+        db.sweep()
+        # Nor is it looked at again while nobody uses it.
+        assert set(looked) <= {db._directory.user_path("user1").name}
+        # Whoever is used since is.
+        db.user("user2").stream("door").set_retention(Retention(max_clips=2))
+        db.user("user3").put("who", "closes user2")
+        assert db.sweep().clips == 6
+        assert db.verify().ok

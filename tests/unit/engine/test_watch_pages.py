@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from memdb import Keyframe
+from memdb import Keyframe, Retention
 from memdb.engine import user as engine_user
 from memdb.engine import watch
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import load_clip
+from memdb.index.partition import PartitionView
 from tests.unit.engine.conftest import clip
 
 
@@ -35,3 +37,20 @@ def test_large_clips_are_fed_in_pages(
     rest = [change.clip.seq for change in changes if change.clip is not None]
     assert rest[-1] == 39
     assert len(loaded) == 40
+
+
+def test_clips_that_were_removed_are_told_without_a_look_at_the_index(db: EmbeddedDatabase) -> None:
+    class Untouched(dict[int, PartitionView]):
+        def values(self) -> Any:
+            raise AssertionError("all rows were searched for a clip that was removed")
+
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write_many([clip(seq) for seq in range(8)])
+    door.set_retention(Retention(max_clips=3))
+    db.sweep()
+    with user.memory() as memory:
+        view = replace(memory.view, partitions=Untouched(memory.view.partitions))
+        told = watch.changes(memory.environment, view, 0, 100)
+    clips = [change.clip for change in told if change.kind == "clip"]
+    assert [None if found is None else found.seq for found in clips] == [*[None] * 5, 5, 6, 7]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memdb.index import flat, planes
-from memdb.index.matrix import Matrix
+from memdb.index.matrix import Chunk, Matrix
 from memdb.types.arrays import Array
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
@@ -137,3 +137,30 @@ def test_scores_that_all_but_vanish_are_in_their_order() -> None:
         numbers, _ = flat.search(matrix, count, query, 5, None)
         wanted = every_row(matrix, count, query, 5, None)
         assert numbers.tolist() == wanted[:, 0].astype(np.int64).tolist()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 1.0])
+def test_scores_of_some_rows_are_those_of_all(share: float) -> None:
+    rows = rows_of("free", 3000, 12, 1)
+    matrix = matrix_of(rows)
+    allowed = np.random.default_rng(0).random(2900) < share
+    query = rows[7]
+    numbers, scores = flat.allowed_scores(matrix, 2900, query, allowed)
+    assert np.array_equal(numbers, np.flatnonzero(allowed))
+    assert np.array_equal(scores, flat.all_scores(matrix, 2900, query)[allowed])
+
+
+def test_scores_of_some_rows_look_at_each_chunk_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = matrix_of(rows_of("free", 3000, 12, 1))
+    looked: list[int] = []
+    taken = Chunk.taken
+
+    def counting(chunk: Chunk, places: Array) -> Array:
+        looked.append(len(places))
+        return taken(chunk, places)
+
+    monkeypatch.setattr(Chunk, "taken", counting)
+    monkeypatch.setattr(planes, "_BLOCK_BYTES", 64 * 16 * 4)
+    flat.allowed_scores(matrix, 3000, np.ones(12, np.float32), np.ones(3000, bool))
+    assert sum(looked) == 3000
+    assert len(looked) <= -(-3000 // 64) + len(list(matrix.chunks(3000)))

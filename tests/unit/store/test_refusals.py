@@ -12,7 +12,9 @@ from typing import Any
 import lmdb
 import pytest
 
+import memdb.failpoints
 import memdb.store.appearing
+import memdb.store.compact
 import memdb.store.creation
 import memdb.store.environment
 import memdb.store.files
@@ -21,6 +23,7 @@ from memdb import FailedPrecondition, MemdbError, ResourceExhausted, Unavailable
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
+from memdb.store.compact import compact
 from memdb.store.directory import DataDirectory
 from memdb.store.keyring import KeyRing
 from memdb.store.shredding import KEY_FILE
@@ -209,3 +212,63 @@ def test_a_key_that_a_killed_rotation_wrapped_is_made_durable(
     assert not old.rewrap(tmp_path, new)
     assert synced == [tmp_path]
     assert (tmp_path / KEY_FILE).exists()
+
+
+@pytest.mark.parametrize("whose", ["user", "catalog"])
+def test_nothing_is_committed_to_a_compacted_file_before_its_name_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    with opened(tmp_path / "db") as db:
+        db.create_space("cam", dim=8)
+        user = db.user("u")
+        user.stream("door", space="cam").create()
+        db.user("other").put("k", 1)
+        folder = db._directory.user_path("u") if whose == "user" else db._directory.catalog
+        real = memdb.store.files.sync_directory
+        broken = once(real, errno.EIO, lambda path: path == folder)
+        with monkeypatch.context() as failing:
+            failing.setattr(memdb.store.compact, "sync_directory", broken)
+            if whose == "user":
+                with pytest.raises(Unavailable):
+                    user.stream("door").erase()
+            else:
+                db.user("other").erase()
+        steps: list[str] = []
+
+        def synced(path: Path) -> None:
+            real(path)
+            steps.append(f"named {path.name}")
+
+        monkeypatch.setattr(memdb.store.environment, "sync_directory", synced)
+        monkeypatch.setattr(memdb.failpoints, "hit", steps.append)
+        if whose == "user":
+            user.put("k", 1)
+        else:
+            db.create_space("other", dim=8)
+        assert steps.index(f"named {folder.name}") < steps.index("commit.after")
+
+
+DOING: dict[str, Callable[[EmbeddedDatabase], object]] = {
+    "open": lambda db: db.user("u").streams(),
+    "make": lambda db: db.user("other").put("k", 1),
+    "compact": lambda db: compact(db._directory.user_path("u")),
+}
+
+
+@pytest.mark.parametrize("doing", DOING)
+def test_what_lmdb_says_does_not_tell_where_the_data_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doing: str
+) -> None:
+    def refused(path: str, **_: Any) -> None:
+        raise lmdb.Error(f"{path}: Too many open files")
+
+    with opened(tmp_path / "secret-place") as db:
+        db.create_space("cam", dim=8)
+        db.user("u").stream("door", space="cam").create()
+    with opened(tmp_path / "secret-place") as db:
+        with monkeypatch.context() as refusing:
+            refusing.setattr(lmdb, "open", refused)
+            with pytest.raises(Unavailable) as told:
+                DOING[doing](db)
+        assert "Too many open files" in str(told.value)
+        assert "secret-place" not in f"{told.value} {told.value.value}"

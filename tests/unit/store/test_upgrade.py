@@ -245,3 +245,25 @@ def test_a_format_says_who_may_open_it() -> None:
         FormatLine.parse(text, "dir").check()
     with pytest.raises(FailedPrecondition):
         FormatLine.parse(f"memdb 9 {FORMAT + 1}", "dir").check()
+
+
+@pytest.mark.parametrize("was", ["plain", "old"])
+def test_what_an_erasure_emptied_does_not_stop_it(tmp_path: Path, was: str) -> None:
+    with opened(tmp_path, KEYS[was]) as db:
+        filled(db)
+        user = db.user(db.users()[0])
+        user.stream("other", space=user.streams()[0].space).create()
+        path = db._directory.user_path(user.id)
+    # The key of a row of the ledger is hit: an erasure cannot tell whose it is, and empties it.
+    with lmdb.open(str(path), max_dbs=32) as env:
+        ledger = env.open_db(Table.LEDGER.encode(), create=False)
+        with env.begin(write=True, db=ledger) as txn:
+            key, value = next(iter(txn.cursor()))
+            txn.delete(key)
+            txn.put(key[:-1] + b"\x63", value)
+    with opened(tmp_path, KEYS[was]) as db:
+        db.user(user.id).stream("other").erase()
+    report = upgrade(tmp_path / "data", master_key=KEYS[was], new_master_key=NEW)
+    assert report.copied == 2
+    with opened(tmp_path, NEW) as db:
+        assert db.user(user.id).clips()
