@@ -22,6 +22,7 @@ from typing import Final
 import grpc
 
 from memdb.errors import InvalidArgument, MemdbError
+from memdb.types.address import checked_address
 from memdb.types.checks import check_number
 from memdb.types.limits import MESSAGE_BYTES_MAX
 
@@ -30,7 +31,8 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 TIMEOUT_S: Final = 30.0
 """Deadline of a call, retries included, unless `connect` is told another."""
 WHOLE_TIMEOUT_S: Final = 3600.0
-"""Deadline of `verify`, `backup` and an erasure, which read or remove everything there is."""
+"""Deadline of `verify`, `sweep`, `backup` and an erasure, which read or remove everything there is:
+longer where `connect` was told a longer one, and another where the call is."""
 
 SECONDS_MAX: Final = 30.0 * 24 * 3600
 """Longest time to wait that may be asked for."""
@@ -101,10 +103,7 @@ def target(
 
     Raises `InvalidArgument` naming the argument, ``tls`` for a CA file that cannot be read.
     """
-    if not isinstance(address, str) or not address:
-        raise InvalidArgument(
-            "expected HOST:PORT", reason="BAD_ADDRESS", field="address", value=address
-        )
+    address = checked_address(address, "address")
     metadata: Metadata = ()
     if token is not None:
         if (
@@ -126,6 +125,15 @@ def check_seconds(value: object, field: str) -> float:
     `InvalidArgument`.
     """
     return check_number(value, field, 0.0, SECONDS_MAX, above=True)
+
+
+def whole_timeout_s(given: float | None, of_connection_s: float) -> float:
+    """The deadline of a call that takes long: its own ``timeout_s``, or by default an hour, and
+    never less than that of the other calls of the connection.
+    """
+    if given is None:
+        return max(WHOLE_TIMEOUT_S, of_connection_s)
+    return check_seconds(given, "timeout_s")
 
 
 def _credentials(
