@@ -1,5 +1,5 @@
-"""``memdb VERB``: serve a database, verify, back up and restore one, list gaps, replace its master key,
-make it anew, show the configuration.
+"""``memdb VERB``: serve a database, verify, back up and restore one, list users and gaps, say what streams
+keep and give it up, erase, replace its master key, make it anew, show the configuration.
 
 Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -77,16 +77,20 @@ def _parser() -> argparse.ArgumentParser:
         backup,
         config,
         drill,
+        erase,
         export,
         gaps,
         restore,
+        retention,
         rotate,
         serve,
+        sweep,
         upgrade,
+        users,
         verify,
     )
 
-    keeping = (verify, gaps)
+    keeping = (verify, users, gaps, retention, sweep, erase)
     copying = (backup, restore, drill, export)
     parser = argparse.ArgumentParser(
         prog="memdb",
