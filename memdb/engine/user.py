@@ -172,7 +172,7 @@ class EmbeddedUser:
         if not self._catalog.has_user(self._id):
             self._check_first_write(operations[0])
         with self._users.use(self._id, create=True) as memory:
-            refusals = lateness.refusals(memory.view, operations)
+            refusals = lateness.refusals(memory.view, operations, self._users.seq_ahead_max)
             if not any(refusals):
                 return memory.write(list(operations), queued)  # type: ignore[return-value]
             taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
@@ -624,6 +624,9 @@ class EmbeddedUser:
                 value=self._id,
             )
         check_clip(operation.space, None, operation)
+        refusal = lateness.too_far_ahead(operation, -1, self._users.seq_ahead_max)
+        if refusal is not None:
+            raise refusal
 
     def _feature(self, text: str | None, feature: Array | None) -> Array | None:
         """The given feature, or the text's from the installed encoder of the user's text space."""

@@ -452,6 +452,34 @@ CLIPS = [
     ),
     Bad("epoch", write(epoch=2**32), InvalidArgument, "OUT_OF_RANGE", "clip.epoch", str(2**32)),
     Bad(
+        "seq.ahead",
+        write(seq=10**15, start_ns=T0_NS, end_ns=T0_NS),
+        FailedPrecondition,
+        "TOO_FAR_AHEAD",
+        "clip.seq",
+        str(10**15),
+    ),
+    Bad(
+        "seq.ahead.user",
+        lambda db, user: (
+            db.user("new")
+            .stream("a", space="clip")
+            .write(clip(10**15, start_ns=T0_NS, end_ns=T0_NS))
+        ),
+        FailedPrecondition,
+        "TOO_FAR_AHEAD",
+        "clip.seq",
+        str(10**15),
+    ),
+    Bad(
+        "seq.ahead.ingest",
+        lambda db, user: send(user, clip(10**15, start_ns=T0_NS, end_ns=T0_NS)),
+        FailedPrecondition,
+        "TOO_FAR_AHEAD",
+        "clip.seq",
+        str(10**15),
+    ),
+    Bad(
         "seq.reused",
         write(seq=0, memory=vector(0, 1)),
         AlreadyExists,
