@@ -18,8 +18,8 @@ example:
   memdb retention ./data --user alice --stream porch --max-bytes none
   memdb retention ./data --user alice --stream porch --hold
 
-What no option names stays as it is; `none` ends a limit, and --clear all of them and a hold.  What a
-sweep gave up is not undone by another policy.  Prints the policy then in force as one JSON object.
+What no option names stays as it is; `none` ends a limit, --clear all of them, and a hold only --no-hold.
+What a sweep gave up is not undone by another policy.  Prints the policy then in force as one JSON object.
 """
 
 NONE: Final = "none"
@@ -55,7 +55,7 @@ def add_to(verbs: Any) -> None:
         default=None,
         help="legal hold: nothing is given up or erased",
     )
-    parser.add_argument("--clear", action="store_true", help="keep everything for ever, no hold")
+    parser.add_argument("--clear", action="store_true", help="end every limit")
     parser.set_defaults(run=run)
 
 
@@ -68,18 +68,18 @@ def run(options: argparse.Namespace) -> int:
         for name in _LIMITS
         if (value := getattr(options, name)) is not None
     }
-    changes: dict[str, Any] = dict(given)
+    if options.clear and given:
+        raise InvalidArgument("expected --clear or limits, not both", reason=USAGE, field="clear")
+    changes: dict[str, Any] = dict.fromkeys(_LIMITS) if options.clear else dict(given)
     if options.hold is not None:
         changes["hold"] = options.hold
-    if options.clear and changes:
-        raise InvalidArgument("expected --clear alone", reason=USAGE, field="clear")
     # Refused here, before anything is opened.
     Retention(**changes)
     with opened(options) as database:
         stream = database.user(options.user).stream(options.stream)
         policy = stream.retention()
-        if options.clear or changes:
-            policy = Retention() if options.clear else replace(policy, **changes)
+        if changes:
+            policy = replace(policy, **changes)
             stream.set_retention(policy)
     json.dump(asdict(policy), sys.stdout)
     print()

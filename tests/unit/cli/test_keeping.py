@@ -135,7 +135,9 @@ def test_a_policy_is_shown_and_changed_by_what_is_named(
         assert report(capsys, *command, *options) == made == report(capsys, *command)
         swept = report(capsys, "sweep", *there)
         assert (swept["clips"], swept["bytes_removed"]) == (2, 2 * (16 + len(b"jpeg")))
-        assert report(capsys, *command, "--clear") == everything
+        assert report(capsys, *command, "--hold", "--max-clips", 1)["hold"]
+        assert report(capsys, *command, "--clear") == everything | {"hold": True}
+        assert report(capsys, *command, "--no-hold") == everything
         status, out, told = run(capsys, *command[:-1], "attic")
         assert (status, out, told.count("\n"), "STREAM_NOT_FOUND" in told) == (1, "", 1, True)
 
@@ -242,7 +244,7 @@ def test_what_is_wrong_erases_nothing(
     [
         (("--max-clips", "few"), 2, "BAD_USAGE"),
         (("--max-clips", "-1"), 2, "BAD_USAGE"),
-        (("--clear", "--hold"), 2, "BAD_USAGE"),
+        (("--clear", "--max-clips", "1"), 2, "BAD_USAGE"),
         (("--max-clips", "0"), 1, "OUT_OF_RANGE"),
         (("--max-age-s", "9" * 19), 1, "OUT_OF_RANGE"),
     ],
