@@ -1,42 +1,70 @@
 """memdb: a persistent memory database for agents that watch and listen.
 
 ``memdb.open(path)`` is the embedded database; ``memdb_client.connect(address)`` the same interface
-over gRPC. Importing this package loads neither LMDB, FAISS nor gRPC.
+over gRPC.  Importing this package loads neither LMDB, FAISS nor gRPC, and numpy only with the first name
+that is asked for.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-from memdb.errors import (
-    AlreadyExists,
-    DataLoss,
-    DeadlineExceeded,
-    FailedPrecondition,
-    Internal,
-    InvalidArgument,
-    MemdbError,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-)
-from memdb.types.backup import BackupReport
-from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
-from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
-from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
-from memdb.types.grounding import Grounding, Hit, Span
-from memdb.types.retention import Retention, SweepReport
-from memdb.types.snapshot import Snapshot
-from memdb.types.space import Space
-from memdb.types.stream import Gap, Ledger, StreamInfo
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memdb.engine.database import EmbeddedDatabase
+    from memdb.errors import (
+        AlreadyExists,
+        DataLoss,
+        DeadlineExceeded,
+        FailedPrecondition,
+        Internal,
+        InvalidArgument,
+        MemdbError,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        Unauthenticated,
+        Unavailable,
+    )
+    from memdb.types.backup import BackupReport
+    from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
+    from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
+    from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
+    from memdb.types.grounding import Grounding, Hit, Span
+    from memdb.types.retention import Retention, SweepReport
+    from memdb.types.snapshot import Snapshot
+    from memdb.types.space import Space
+    from memdb.types.stream import Gap, Ledger, StreamInfo
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "memdb.errors": (
+        "AlreadyExists",
+        "DataLoss",
+        "DeadlineExceeded",
+        "FailedPrecondition",
+        "Internal",
+        "InvalidArgument",
+        "MemdbError",
+        "NotFound",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "Unauthenticated",
+        "Unavailable",
+    ),
+    "memdb.types.backup": ("BackupReport",),
+    "memdb.types.change": ("Change", "Discrepancy", "ErasureReport", "Verification"),
+    "memdb.types.clip": ("Ack", "Clip", "Keyframe", "SoundEvent", "StoredClip", "Utterance"),
+    "memdb.types.fact": ("Fact", "LongTermMemory", "MemorySpan", "Recall", "RecallHit"),
+    "memdb.types.grounding": ("Grounding", "Hit", "Span"),
+    "memdb.types.retention": ("Retention", "SweepReport"),
+    "memdb.types.snapshot": ("Snapshot",),
+    "memdb.types.space": ("Space",),
+    "memdb.types.stream": ("Gap", "Ledger", "StreamInfo"),
+}
+"""Where each public name comes from, looked up when it is first asked for: numpy alone takes a third of a
+second, in which a command could neither print its help nor be interrupted quietly."""
 
 
 def open(  # noqa: A001 - the verb users know
@@ -58,6 +86,8 @@ def open(  # noqa: A001 - the verb users know
     ``MASTER_KEY_REQUIRED``, ``MASTER_KEY_MISMATCH``, ``NOT_ENCRYPTED``, ``MASTER_KEY_EXPOSED``.  Needs
     the extra ``memdb[server]``, and with a master key ``memdb[encryption]``.
     """
+    from memdb.errors import FailedPrecondition, InvalidArgument  # noqa: PLC0415 - as all of ours
+
     try:
         # Imported here so that `import memdb` stays light for clients.
         from memdb.engine.database import EmbeddedDatabase  # noqa: PLC0415
@@ -124,3 +154,20 @@ __all__ = [
     "Verification",
     "open",
 ]
+
+if not TYPE_CHECKING:  # or every name that does not exist would be taken for one that does
+
+    def __getattr__(name: str) -> Any:
+        """A public name, or a module of ours, when it is first asked for."""
+        from importlib import import_module  # noqa: PLC0415
+
+        for home, names in _HOMES.items():
+            if name in names:
+                globals()[name] = found = getattr(import_module(home), name)
+                return found
+        if name in ("errors", "types"):
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from memdb.errors import InvalidArgument, NotFound
-from memdb.types.limits import MESSAGE_BYTES_MAX
+from memdb.types.limits import MESSAGE_BYTES_MAX, SEQ_MAX
 
 ENVIRONMENT_PREFIX: Final = "MEMDB_"
 MAP_BYTES_MIN: Final = 1 << 20
@@ -47,6 +47,9 @@ class EngineConfig:
     open_history_s: int = 0
     """How long superseded versions of open clips are kept for `as_of`; 0: for ever.  A sweep collects
     older ones that no snapshot needs."""
+    seq_ahead_max: int = 1 << 32
+    """How many numbers of its epoch a clip may skip at most; beyond it a write fails with
+    ``TOO_FAR_AHEAD``.  The default: more than a year at 100 clips a second."""
     durability: str = "durable"
     """durable: an acknowledged write survives power loss; relaxed: power loss may take the newest
     acknowledged writes of a user, never its integrity.  Both survive the end of the process."""
@@ -62,6 +65,7 @@ class EngineConfig:
             ("map_bytes_max", MAP_BYTES_MIN, MAP_BYTES_MAX),
             ("disk_free_bytes_min", 0, 2**62),
             ("open_history_s", 0, 2**32),
+            ("seq_ahead_max", 0, SEQ_MAX),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):

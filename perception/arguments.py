@@ -5,16 +5,10 @@ Every wrong one raises `InvalidArgument` with the option as its field and the te
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Final
 
 from memdb.errors import InvalidArgument
-
-_HOST_PORT: Final = re.compile(
-    r"(?:dns:(?://[^/]*/)?|ipv4:)?[^\s:/\[\]]+:(\d{1,5})|(?:ipv6:)?\[[0-9A-Fa-f:.%]+\]:(\d{1,5})"
-)
-_PORT_MAX: Final = 65_535
+from memdb.types.address import checked_address
 
 
 def moment(text: str, field: str) -> datetime:
@@ -36,17 +30,8 @@ def moment(text: str, field: str) -> datetime:
 
 
 def server_address(text: str) -> str:
-    """``HOST:PORT``, or ``unix:PATH``; a host without a port is refused (``BAD_ADDRESS``)."""
-    found = _HOST_PORT.fullmatch(text)
-    is_port = found is not None and 0 < int(found[1] or found[2]) <= _PORT_MAX
-    if not is_port and not re.fullmatch(r"unix:(?:.+)", text):
-        raise InvalidArgument(
-            "expected HOST:PORT, such as localhost:7700",
-            reason="BAD_ADDRESS",
-            field="server",
-            value=text,
-        )
-    return text
+    """As `memdb_client.connect` takes it; refused here, before anything is loaded (``BAD_ADDRESS``)."""
+    return checked_address(text, "server")
 
 
 def at_least(value: int, least: int, name: str) -> int:

@@ -8,7 +8,7 @@ one line of JSON at the end to stdout.
 
 from __future__ import annotations
 
-# Nothing of ours at the top: an interrupt while it is imported is caught in `main`.
+# Little at the top: what is large is loaded in `main`, where it can be interrupted quietly.
 import argparse
 import json
 import os
@@ -17,6 +17,8 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from memdb.interrupts import INTERRUPTED, loading
 
 if TYPE_CHECKING:
     from perception.ack_log import AckLog
@@ -28,8 +30,7 @@ EXIT_USAGE: Final = 2
 EXIT_SOURCE: Final = 3
 EXIT_UNAVAILABLE: Final = 4
 EXIT_WEIGHTS: Final = 5
-
-EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
+EXIT_INTERRUPTED: Final = INTERRUPTED
 
 _OURS: Final = ("memdb", "memdb_client", "perception")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
@@ -63,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    from memdb.errors import MemdbError
+    with loading():
+        from memdb.errors import MemdbError
 
     try:
         return _ingest(options)
@@ -162,11 +164,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _ingest(options: argparse.Namespace) -> int:
     # Imported here: `--help` and a wrong option need none of it.
-    from memdb.types.tensor import codec_named
-    from memdb.types.times import as_ns
-    from perception.agent import IngestAgent, IngestOptions, open_sources
-    from perception.arguments import at_least, moment, server_address
-    from perception.reach import reach
+    with loading():
+        import memdb_client
+        from memdb.types.tensor import codec_named
+        from memdb.types.times import as_ns
+        from perception.agent import IngestAgent, IngestOptions, open_sources
+        from perception.arguments import at_least, moment, server_address
+        from perception.reach import reach
 
     cameras = [_camera(text) for text in options.camera]
     settings = IngestOptions(
@@ -184,8 +188,6 @@ def _ingest(options: argparse.Namespace) -> int:
     # What is cheap to get wrong is looked at before the networks are loaded.
     for source in open_sources(cameras, options.rate, with_audio=False).values():
         source.close()
-
-    import memdb_client
 
     # A server that is not there is told now, not after the patience of a long ingest.
     reach(options.server, options.token)
@@ -226,9 +228,10 @@ def _networks(
     options: argparse.Namespace, threads: int, cameras: int
 ) -> tuple[Encoder, Hearing | None]:
     """What sees and what hears, told on stderr as it takes seconds, or minutes the first time."""
-    from perception.encoders import BUNDLED, load_encoder
-    from perception.encoders.needs import BUNDLED_ARTEFACTS
-    from perception.weights import announce, fetch_many
+    with loading():
+        from perception.encoders import BUNDLED, load_encoder
+        from perception.encoders.needs import BUNDLED_ARTEFACTS
+        from perception.weights import announce, fetch_many
 
     needed = list(BUNDLED_ARTEFACTS) if options.encoder == BUNDLED else []
     if not options.no_audio:
@@ -236,7 +239,8 @@ def _networks(
     announce(needed, _to_stderr)
     fetch_many(needed)
     _to_stderr("loading models")
-    import torch
+    with loading():
+        import torch
 
     torch.set_num_threads(threads)
     encoder = load_encoder(options.encoder)

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from memdb.interrupts import INTERRUPTED, loading
+
 if TYPE_CHECKING:
     from memdb.types.arrays import Array
     from memdb.types.clip import Clip
@@ -68,9 +70,17 @@ class ImportReport:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 1 it failed, 2 wrong usage."""
+    """Run the command; returns the exit status: 0 done, 1 it failed, 2 wrong usage, 130 interrupted."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    from memdb.errors import MemdbError
+    with loading():
+        from memdb.errors import MemdbError
 
     try:
         report = _run(options)
@@ -123,10 +133,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> ImportReport:
-    import memdb_client
-    from memdb.types.times import as_ns
-    from perception.arguments import moment, server_address
-    from perception.reach import reach
+    with loading():
+        import memdb_client
+        from memdb.types.times import as_ns
+        from perception.arguments import moment, server_address
+        from perception.reach import reach
 
     start_ns = 0 if options.start is None else as_ns(moment(options.start, "start"), "start")
     memories = load([Path(file) for file in options.files])

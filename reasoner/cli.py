@@ -7,13 +7,15 @@ the others are asked all the same, and the exit code is 1.
 
 from __future__ import annotations
 
-# Nothing of ours at the top: an interrupt while it is imported is caught in `main`.
+# Little at the top: what is large is loaded in `main`, where it can be interrupted quietly.
 import argparse
 import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from memdb.interrupts import INTERRUPTED, loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(arguments)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name in _OURS:
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    from memdb.errors import MemdbError
+    with loading():
+        from memdb.errors import MemdbError
 
     try:
         questions = [*options.question, *_from_file(options.questions)]
@@ -77,14 +80,15 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         if find_spec(name) is None:
             raise ModuleNotFoundError(name=name)
     # Imported here: encoders and transports take seconds, and `--help` wants none of them.
-    import memdb_client
-    from memdb.errors import InvalidArgument
-    from memdb.types.times import as_ns
-    from perception.arguments import moment, within
-    from perception.reach import REACH_TIMEOUT_S, reach
-    from reasoner.answer import Reasoner, Refused
-    from reasoner.evidence import Scope
-    from reasoner.table import answers_table
+    with loading():
+        import memdb_client
+        from memdb.errors import InvalidArgument
+        from memdb.types.times import as_ns
+        from perception.arguments import moment, within
+        from perception.reach import REACH_TIMEOUT_S, reach
+        from reasoner.answer import Reasoner, Refused
+        from reasoner.evidence import Scope
+        from reasoner.table import answers_table
 
     scope = Scope(
         tuple(options.camera) if options.camera else None,
@@ -96,7 +100,8 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         within(options.min_score, -1.0, 1.0, "min-score")
     model = None
     if options.llm:
-        from reasoner.models.openai import OpenAIModel
+        with loading():
+            from reasoner.models.openai import OpenAIModel
 
         model = OpenAIModel(options.llm, options.model, timeout_s=options.llm_timeout)
     answers: list[Answer | Refused] = []
@@ -139,7 +144,8 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
 
 def _warm_up(encoder: QuestionEncoder) -> None:
     """Let no question pay for loading the weights."""
-    import torch
+    with loading():
+        import torch
 
     # A question is a handful of tokens: more threads wait for each other longer than they work.
     torch.set_num_threads(1)
@@ -157,8 +163,9 @@ def _space_and_encoder(
 
     The named one, or the only one among the cameras, or the only one there is an encoder for.
     """
-    from memdb.errors import FailedPrecondition, InvalidArgument
-    from reasoner.questions import question_encoder
+    with loading():
+        from memdb.errors import FailedPrecondition, InvalidArgument
+        from reasoner.questions import question_encoder
 
     _announce_weights(encoder)
     if name is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
 from memdb.errors import MemdbError
+from memdb.interrupts import loading
 
 EXAMPLE = """\
 example:
@@ -51,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     """Back up and report; returns the exit status."""
     if options.drill:
         # What it needs may not be installed: known before anything is written, not after.
-        from memdb.engine.drill import drill
+        with loading():
+            from memdb.engine.drill import drill
     with opened(options) as database:
         made = database.backup(options.to, parent=options.parent)
         report = asdict(made)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
+from memdb.interrupts import loading
 
 EXAMPLE = """\
 example:
@@ -44,7 +45,8 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Drill and report; returns the exit status."""
-    from memdb.engine.drill import drill
+    with loading():
+        from memdb.engine.drill import drill
 
     with opened(options) as database:
         found = drill(

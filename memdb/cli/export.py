@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from memdb.cli.source import add_source, opened
+from memdb.interrupts import loading
 
 EXAMPLE = """\
 example:
@@ -49,7 +50,8 @@ def add_to(verbs: Any) -> None:
 
 def run_export(options: argparse.Namespace) -> int:
     """Export and report; returns the exit status."""
-    from memdb.portable.exporter import export_user
+    with loading():
+        from memdb.portable.exporter import export_user
 
     with opened(options) as database:
         report = export_user(database, options.user, options.to)
@@ -60,7 +62,8 @@ def run_export(options: argparse.Namespace) -> int:
 
 def run_import(options: argparse.Namespace) -> int:
     """Import and report; returns the exit status."""
-    from memdb.portable.importer import import_user
+    with loading():
+        from memdb.portable.importer import import_user
 
     with opened(options) as database:
         report = import_user(database, options.export, user=options.user)

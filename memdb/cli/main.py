@@ -1,22 +1,24 @@
-"""``memdb VERB``: serve a database, verify, back up and restore one, list gaps, replace its master key,
-make it anew, show the configuration.
+"""``memdb VERB``: serve a database, verify, back up and restore one, list users and gaps, say what streams
+keep and give it up, erase, replace its master key, make it anew, show the configuration.
 
 Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import argparse
+# Little at the top: what a command needs is loaded in `main`, where it can be interrupted quietly.
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import memdb
-from memdb.cli import backup, config, drill, export, gaps, restore, rotate, serve, upgrade, verify
-from memdb.cli.source import USAGE
-from memdb.errors import MemdbError
+from memdb.interrupts import INTERRUPTED, loading
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from memdb.errors import MemdbError
 
 WRONG_USAGE = 2
-INTERRUPTED = 130
 OURS = ("memdb", "memdb_client")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
 
@@ -35,15 +37,19 @@ EXPORT = ("pyarrow", "safetensors")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="memdb",
-        description="A persistent memory database for agents that watch and listen.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"memdb {memdb.__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in (serve, verify, gaps, backup, restore, drill, export, rotate, upgrade, config):
-        verb.add_to(verbs)
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        # Once it serves, an interrupt is an orderly stop.
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    with loading():
+        from memdb.cli.source import USAGE
+        from memdb.errors import MemdbError
+
+        parser = _parser()
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -60,10 +66,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        # While starting; once it serves, an interrupt is an orderly stop.
-        return INTERRUPTED
     return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    import memdb
+    from memdb.cli import (
+        backup,
+        config,
+        drill,
+        erase,
+        export,
+        gaps,
+        restore,
+        retention,
+        rotate,
+        serve,
+        sweep,
+        upgrade,
+        users,
+        verify,
+    )
+
+    keeping = (verify, users, gaps, retention, sweep, erase)
+    copying = (backup, restore, drill, export)
+    parser = argparse.ArgumentParser(
+        prog="memdb",
+        description="A persistent memory database for agents that watch and listen.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"memdb {memdb.__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for verb in (serve, *keeping, *copying, rotate, upgrade, config):
+        verb.add_to(verbs)
+    return parser
 
 
 def _advice(error: MemdbError) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from memdb.cli.source import add_archive_keys, archive_keys
+from memdb.interrupts import loading
 
 EXAMPLE = """\
 example:
@@ -46,7 +47,8 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Restore and report; returns the exit status."""
-    from memdb.engine.restore import restore
+    with loading():
+        from memdb.engine.restore import restore
 
     report = restore(
         options.archive,

@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from memdb.interrupts import loading
+
 EXAMPLE = """\
 example:
   (umask 077; openssl rand -hex 32 > new.key)
@@ -40,8 +42,9 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Rotate and report; returns the exit status."""
-    from memdb.store.masterkey import read_master_key
-    from memdb.store.rotation import rotate_master_key
+    with loading():
+        from memdb.store.masterkey import read_master_key
+        from memdb.store.rotation import rotate_master_key
 
     done = rotate_master_key(
         options.data,

@@ -9,6 +9,7 @@ from typing import Any
 from memdb.cli.source import USAGE, key_file
 from memdb.config import LOG_LEVELS, load_config
 from memdb.errors import InvalidArgument
+from memdb.interrupts import loading
 
 EXAMPLE = """\
 example:
@@ -82,9 +83,10 @@ def run(options: argparse.Namespace) -> int:
     # would say comes back as an error anyhow.  It reads this once, when it is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # The engine and gRPC are loaded only now: `memdb --help` stays quick.
-    from memdb.server.app import serve
-    from memdb.server.logs import configure_logging
-    from memdb.server.process import collect_seldom, keep_memory, raise_file_limit
+    with loading():
+        from memdb.server.app import serve
+        from memdb.server.logs import configure_logging
+        from memdb.server.process import collect_seldom, keep_memory, raise_file_limit
 
     keep_memory()
     collect_seldom()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.config import EngineConfig
 from memdb.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from memdb.interrupts import loading
 
 if TYPE_CHECKING:
     from memdb.store.archivekeys import KeyFiles
@@ -42,7 +43,8 @@ def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
         why = "expected DIR or --server" + (", not both" if options.server else "")
         raise InvalidArgument(why, reason=USAGE, field="data")
     if options.server is not None:
-        from memdb_client import connect
+        with loading():
+            from memdb_client import connect
 
         with connect(
             options.server, token=options.token, tls=options.tls, timeout_s=ANSWER_S
@@ -57,7 +59,8 @@ def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
                     value=options.server,
                 ) from error
         return connect(options.server, token=options.token, tls=options.tls)
-    from memdb.engine.database import EmbeddedDatabase
+    with loading():
+        from memdb.engine.database import EmbeddedDatabase
 
     # Made anew it would be empty.
     return EmbeddedDatabase(options.data, config=engine_of(options), create=False)
@@ -106,7 +109,8 @@ def add_archive_keys(parser: argparse.ArgumentParser, *, master: bool = True) ->
 
 def archive_keys(options: argparse.Namespace) -> KeyFiles:
     """The keys that the options name; raises as `key_file`."""
-    from memdb.store.archivekeys import KeyFiles
+    with loading():
+        from memdb.store.archivekeys import KeyFiles
 
     return KeyFiles(
         key_file(options.master_key_file),

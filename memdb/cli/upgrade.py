@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+from memdb.interrupts import loading
+
 EXAMPLE = """\
 example:
   memdb upgrade ./data
@@ -42,8 +44,9 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Upgrade and report; returns the exit status."""
-    from memdb.store.masterkey import read_master_key
-    from memdb.store.upgrade import upgrade
+    with loading():
+        from memdb.store.masterkey import read_master_key
+        from memdb.store.upgrade import upgrade
 
     old = new = None
     if options.master_key_file is not None:

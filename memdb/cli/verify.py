@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from memdb.cli.source import add_archive_keys, archive_keys, engine_of
+from memdb.interrupts import loading
 
 EXAMPLE = """\
 example:
@@ -37,8 +38,9 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify and report; returns the exit status."""
-    from memdb.engine.database import EmbeddedDatabase
-    from memdb.store.archive import is_archive
+    with loading():
+        from memdb.engine.database import EmbeddedDatabase
+        from memdb.store.archive import is_archive
 
     if is_archive(Path(options.data)):
         return _verify_archive(options)
@@ -61,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _verify_archive(options: argparse.Namespace) -> int:
-    from memdb.engine.restore import verify_archive
+    with loading():
+        from memdb.engine.restore import verify_archive
 
     found = verify_archive(options.data, keys=archive_keys(options))
     report = {

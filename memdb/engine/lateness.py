@@ -1,9 +1,12 @@
-"""How late a clip may come, and how much of an epoch may be missing.
+"""How late and how early a clip may come, and how much of an epoch may be missing.
 
 A number that was skipped may be filled in later, in any order: what is missing is kept as gaps.  To
 keep that bounded, a missing number is refused once it is `LATE_SEQ_MAX` behind the newest, and a
 number that would open one gap more than `GAPS_MAX` of its epoch is refused too.  A clip that was
 stored is acknowledged however late it comes again.
+
+A number that skips more than ``engine.seq_ahead_max`` is a mistake, and one that cannot be taken back: all
+numbers that were meant would be too late.
 """
 
 from __future__ import annotations
@@ -16,13 +19,46 @@ from memdb.types.limits import GAPS_MAX, LATE_SEQ_MAX
 from memdb.types.operation import WriteClip
 
 
-def refusals(view: View, operations: Sequence[WriteClip]) -> list[MemdbError | None]:
+def refusals(
+    view: View, operations: Sequence[WriteClip], seq_ahead_max: int
+) -> list[MemdbError | None]:
     """Why each clip is refused, None where it is not.
 
-    `FailedPrecondition` (``TOO_LATE``), `ResourceExhausted` (``QUOTA``), `DataLoss`
+    `FailedPrecondition` (``TOO_LATE``, ``TOO_FAR_AHEAD``), `ResourceExhausted` (``QUOTA``), `DataLoss`
     (``QUARANTINED``), field ``clip.seq``.
     """
-    return [_refusal(view, operation) for operation in operations]
+    found: list[MemdbError | None] = []
+    reached: dict[tuple[str, int], int] = {}
+    for operation in operations:
+        key = (operation.stream, operation.clip.epoch)
+        if key not in reached:
+            reached[key] = _newest(view, operation)
+        refusal = too_far_ahead(operation, reached[key], seq_ahead_max) or _refusal(view, operation)
+        if refusal is None:
+            reached[key] = max(reached[key], operation.clip.seq)
+        found.append(refusal)
+    return found
+
+
+def too_far_ahead(operation: WriteClip, newest: int, seq_ahead_max: int) -> MemdbError | None:
+    """The refusal of a number that skips too many after ``newest``, -1 where there is none."""
+    seq = operation.clip.seq
+    if seq - newest - 1 <= seq_ahead_max:
+        return None
+    after = f"after {newest}, the newest clip of" if newest >= 0 else "at the beginning of"
+    return FailedPrecondition(
+        f"skips more than {seq_ahead_max} numbers {after} its epoch (engine.seq_ahead_max)",
+        reason="TOO_FAR_AHEAD",
+        field="clip.seq",
+        value=seq,
+    )
+
+
+def _newest(view: View, operation: WriteClip) -> int:
+    """The highest number of a clip's epoch, -1 where nothing has come."""
+    stream = view.state.streams.get(operation.stream)
+    coverage = None if stream is None else view.coverage.find(stream.no, operation.clip.epoch)
+    return -1 if coverage is None else coverage.newest_seq
 
 
 def _refusal(view: View, operation: WriteClip) -> MemdbError | None:

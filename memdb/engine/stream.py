@@ -109,7 +109,7 @@ class EmbeddedStream:
         if not self._user.is_known():
             self._check_first_write(operations[0])
         with self._user.memory(create=True) as memory:
-            refusals = lateness.refusals(memory.view, operations)
+            refusals = lateness.refusals(memory.view, operations, self._user.seq_ahead_max)
             if not any(refusals):
                 return memory.write(list(operations), queued)  # type: ignore[return-value]
             taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
@@ -197,3 +197,6 @@ class EmbeddedStream:
                 value=self._user.id,
             )
         check_clip(operation.space, None, operation)
+        refusal = lateness.too_far_ahead(operation, -1, self._user.seq_ahead_max)
+        if refusal is not None:
+            raise refusal

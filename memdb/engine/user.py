@@ -525,6 +525,11 @@ class EmbeddedUser:
 
     # -- inside the engine
 
+    @property
+    def seq_ahead_max(self) -> int:
+        """`EngineConfig.seq_ahead_max`."""
+        return self._users.seq_ahead_max
+
     def is_known(self) -> bool:
         """Whether there is such a user yet."""
         return self._catalog.has_user(self._id)

@@ -104,6 +104,11 @@ class Users:
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
 
+    @property
+    def seq_ahead_max(self) -> int:
+        """`EngineConfig.seq_ahead_max`."""
+        return self._config.seq_ahead_max
+
     @contextmanager
     def use(
         self, user: str, *, create: bool = False, lasting: bool = False

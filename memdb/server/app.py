@@ -71,7 +71,7 @@ class Server:
     async def start(self) -> str:
         """Bind and serve; returns the address, with the port that was taken.
 
-        Raises `FailedPrecondition` (``ADDRESS_IN_USE``), `InvalidArgument` (``BAD_CERTIFICATE``).
+        Raises as `memdb.server.listener.bind`.
         """
         address = bind(self._server, self._config)
         await self._server.start()
@@ -127,7 +127,7 @@ def serve(config: Config) -> None:
 
     Prints one JSON line with the bound address on stdout, and writes the address to
     ``server.port_file``, once the server answers.  Raises `InvalidArgument`, `FailedPrecondition`
-    (``DIRECTORY_LOCKED``, ``FORMAT_NEWER``, ``ADDRESS_IN_USE``) when it cannot start.
+    (``DIRECTORY_LOCKED``, ``FORMAT_NEWER``, and as `memdb.server.listener.bind`) when it cannot start.
     """
     if not config.server.data:
         raise InvalidArgument("no data directory given", reason="BAD_CONFIG", field="server.data")

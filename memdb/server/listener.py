@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
+import socket
 import ssl
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +16,10 @@ from memdb.config import ServerConfig
 from memdb.errors import FailedPrecondition, InvalidArgument
 
 UNIX_PREFIX: Final = "unix:"
+UNIX_PATH_BYTES_MAX: Final = 107
+"""What Linux takes as the name of a socket."""
+OTHERS_MAY_NOTHING: Final = 0o077
+"""The umask of a bind: whoever may connect may read everything."""
 
 
 def channel_options(config: ServerConfig) -> list[tuple[str, Any]]:
@@ -40,9 +47,14 @@ def check_listen(config: ServerConfig) -> None:
     machines reach while no certificate is configured.
     """
     if config.listen.startswith(UNIX_PREFIX):
+        path = config.listen.removeprefix(UNIX_PREFIX)
         # Abstract sockets (unix:@name) have no file permissions.
-        if not Path(config.listen.removeprefix(UNIX_PREFIX)).name or "@" in config.listen:
+        if not Path(path).name or "@" in path or "\0" in path:
             raise _bad_address(config.listen)
+        if len(os.fsencode(path)) > UNIX_PATH_BYTES_MAX:
+            raise _bad_address(
+                config.listen, f"the path of a socket has at most {UNIX_PATH_BYTES_MAX} bytes"
+            )
         return
     host, colon, port = config.listen.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
@@ -60,26 +72,106 @@ def check_listen(config: ServerConfig) -> None:
 def bind(server: grpc.aio.Server, config: ServerConfig) -> str:
     """Bind the configured address; returns it with the port that was taken.
 
-    Raises `FailedPrecondition` (``ADDRESS_IN_USE``), `InvalidArgument` (``BAD_CERTIFICATE``).
+    Raises `FailedPrecondition` (``ADDRESS_IN_USE``; of a unix socket ``NO_DIRECTORY`` and
+    ``NOT_WRITABLE``), `InvalidArgument` (``BAD_CERTIFICATE``).
     """
+    credentials = _credentials(config) if config.tls_cert else None
+    path = None
+    if config.listen.startswith(UNIX_PREFIX):
+        path = Path(config.listen.removeprefix(UNIX_PREFIX))
+        _check_nobody_answers(path, config.listen)
+    # Of the whole process, for a moment; what another thread makes meanwhile is only the more private.
+    # A chmod afterwards would leave a moment in which anybody connects.
+    umask = os.umask(OTHERS_MAY_NOTHING)
     try:
-        if config.tls_cert:
-            port = server.add_secure_port(config.listen, _credentials(config))
+        if credentials is not None:
+            port = server.add_secure_port(config.listen, credentials)
         else:
             port = server.add_insecure_port(config.listen)
     except RuntimeError as error:
-        raise FailedPrecondition(
-            "the address cannot be bound: another server is running there, or it is none of this "
-            "machine's",
-            reason="ADDRESS_IN_USE",
-            field="server.listen",
-            value=config.listen,
-        ) from error
-    if config.listen.startswith(UNIX_PREFIX):
-        # Whoever may connect may read everything: the owner alone.
-        Path(config.listen.removeprefix(UNIX_PREFIX)).chmod(0o600)
+        raise _refusal(config) from error
+    finally:
+        os.umask(umask)
+    if path is not None:
+        path.chmod(0o600)
         return config.listen
     return f"{config.listen.rpartition(':')[0]}:{port}"
+
+
+def _check_nobody_answers(path: Path, listen: str) -> None:
+    """Refuse a socket that a server listens at: gRPC would take its name away from it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except TimeoutError:
+            pass  # it listens, and has more callers than it takes
+        except OSError:
+            return  # nothing there, or what a server that was killed left behind
+    raise FailedPrecondition(
+        "another server is running there",
+        reason="ADDRESS_IN_USE",
+        field="server.listen",
+        value=listen,
+    )
+
+
+def _refusal(config: ServerConfig) -> Exception:
+    """Why gRPC, which does not say it, could not bind: found by binding as it does."""
+    listen = config.listen
+    error = _unix_error(listen) if listen.startswith(UNIX_PREFIX) else _tcp_error(listen)
+    if error is None and config.tls_cert:
+        # The address is free: so it is what it would be served with.
+        return _bad_certificate(config, "gRPC does not take this certificate and key")
+    reason, why = (
+        "ADDRESS_IN_USE",
+        "the address cannot be bound: another server is running there, or it is none of this "
+        "machine's",
+    )
+    if error is not None and listen.startswith(UNIX_PREFIX):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            reason, why = "NO_DIRECTORY", "the directory of the socket is not there"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            reason = "NOT_WRITABLE"
+            why = f"the directory of the socket cannot be written to: {error.strerror}"
+        elif error.errno == errno.EADDRINUSE:
+            why = "something that is not a socket has the name"
+    return FailedPrecondition(why, reason=reason, field="server.listen", value=listen)
+
+
+def _unix_error(listen: str) -> OSError | None:
+    """What the system says to binding a unix socket there, None when it lets it."""
+    path = listen.removeprefix(UNIX_PREFIX)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.bind(path)
+        except OSError as error:
+            return error
+    Path(path).unlink(missing_ok=True)
+    return None
+
+
+def _tcp_error(listen: str) -> OSError | None:
+    """What the system says to binding the last of the host's addresses, None when it lets any."""
+    host, _, port = listen.rpartition(":")
+    name = host.removeprefix("[").removesuffix("]")
+    refused: OSError | None = None
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(
+            name, int(port), type=socket.SOCK_STREAM
+        ):
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(address)
+                    probe.listen(1)
+                except OSError as error:
+                    refused = error
+                else:
+                    return None
+    except OSError as error:  # the host has no address, or not of a kind that this machine has
+        return error
+    return refused
 
 
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
@@ -99,13 +191,14 @@ def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
             config.tls_cert, config.tls_key, password=""
         )
     except (OSError, ValueError) as error:
-        raise InvalidArgument(
-            "the certificate and its key cannot be used",
-            reason="BAD_CERTIFICATE",
-            field="server.tls_cert",
-            value=config.tls_cert,
-        ) from error
+        raise _bad_certificate(config, "the certificate and its key cannot be used") from error
     return grpc.ssl_server_credentials([(key, certificate)])
+
+
+def _bad_certificate(config: ServerConfig, why: str) -> InvalidArgument:
+    return InvalidArgument(
+        why, reason="BAD_CERTIFICATE", field="server.tls_cert", value=config.tls_cert
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -117,10 +210,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _bad_address(listen: str) -> InvalidArgument:
-    return InvalidArgument(
-        "an address is HOST:PORT or unix:PATH",
-        reason="BAD_ADDRESS",
-        field="server.listen",
-        value=listen,
-    )
+def _bad_address(listen: str, why: str = "an address is HOST:PORT or unix:PATH") -> InvalidArgument:
+    return InvalidArgument(why, reason="BAD_ADDRESS", field="server.listen", value=listen)

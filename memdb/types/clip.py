@@ -24,6 +24,7 @@ from memdb.types.checks import (
     check_range,
     check_text,
 )
+from memdb.types.shown import shown
 from memdb.types.tensor import EncodedTensor, check_description
 from memdb.types.times import as_ns
 
@@ -94,6 +95,9 @@ class Keyframe:
                 field="keyframe.jpeg",
                 value=len(self.jpeg),
             )
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
@@ -222,6 +226,10 @@ class Clip:
                 value=size,
             )
 
+    def __repr__(self) -> str:
+        """Every field that was given, arrays and pictures by their sizes: a clip is 200 KB."""
+        return shown(self)
+
 
 def carried_bytes(clip: Clip, short_memory: Array | EncodedTensor | None) -> int:
     """Bytes of everything of variable length that ``clip`` carries with ``short_memory``, as a
@@ -260,6 +268,10 @@ class StoredClip(Clip):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+
+    def __repr__(self) -> str:
+        # The decorator would make one of its own here, though `Clip` has one.
+        return shown(self)
 
     @property
     def cursor(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip, Utterance
+from memdb.types.shown import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,9 @@ class Recall:
     ``semantic``.
     """
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __len__(self) -> int:
         return len(self.hits)
 
@@ -95,3 +99,6 @@ class LongTermMemory:
     """One per token."""
     space: str
     revision: int
+
+    def __repr__(self) -> str:
+        return shown(self)

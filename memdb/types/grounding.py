@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from memdb.types.clip import StoredClip
+from memdb.types.shown import shown
 from memdb.types.snapshot import Snapshot
 from memdb.types.stream import Gap
 
@@ -60,6 +61,9 @@ class Hit:
     0.
     """
 
+    def __repr__(self) -> str:
+        return shown(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
@@ -73,3 +77,6 @@ class Grounding:
     """``recent`` when nothing passed and the newest clip was given instead."""
     gaps: tuple[Gap, ...] = field(default=())
     """Clip numbers missing within the searched streams and time: what the answer cannot know."""
+
+    def __repr__(self) -> str:
+        return shown(self)

@@ -14,6 +14,7 @@ from typing import Final
 
 from memdb.errors import InvalidArgument
 from memdb.types.limits import DIM_MAX, SHORT_MEMORY_BYTES_MAX, TOKENS_MAX
+from memdb.types.shown import shown
 
 _ELEMENT_BYTES: Final = 2
 """Of a decoded element, float16."""
@@ -76,6 +77,9 @@ class EncodedTensor:
     """Bytes, or a view of bytes or of a read-only array."""
     checksum: int
     """xxh3_64 of ``payload``."""
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def check_description(tensor: EncodedTensor, field: str) -> None:

@@ -30,10 +30,13 @@ def answers(db: EmbeddedDatabase) -> dict[str, object]:
 
     def shown(found: memdb.StoredClip) -> list[object]:
         parts = (found.id, found.seq, found.start_ns, found.end_ns, found.sealed, found.revision)
-        content = (found.transcript, found.events, found.keyframes, sorted(found.labels.items()))
+        frames = [f"Keyframe(time_ns={one.time_ns}, jpeg={one.jpeg!r})" for one in found.keyframes]
+        pictures = f"({', '.join(frames)}{',' if len(frames) == 1 else ''})"
+        labels = sorted(found.labels.items())
+        content = f"({found.transcript!r}, {found.events!r}, {pictures}, {labels!r})"
         return [
             *parts,
-            sha256(repr(content).encode()).hexdigest(),
+            sha256(content.encode()).hexdigest(),
             found.global_memory.tobytes().hex(),
         ]
 

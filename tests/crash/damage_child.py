@@ -92,7 +92,8 @@ def named(clip: StoredClip) -> str:
 def content(clip: StoredClip) -> str:
     """Everything a version says."""
     parts = (clip.id, clip.revision, clip.start_ns, clip.end_ns, clip.sealed, dict(clip.labels))
-    return told((*parts, clip.transcript, clip.keyframes, clip.global_memory.tobytes()))
+    frames = [(frame.time_ns, frame.jpeg) for frame in clip.keyframes]
+    return told((*parts, clip.transcript, frames, clip.global_memory.tobytes()))
 
 
 def grounded(answer: Grounding) -> Parts:

@@ -180,7 +180,8 @@ def content_of(directory: Path, stream: str, step: int) -> str:
                 (short,) = user.short_memory([clip.id])
                 for tensor in (clip.global_memory, short):
                     digest.update(tensor.tobytes())
-                said = (clip.transcript, clip.events, clip.keyframes, sorted(clip.labels.items()))
+                frames = [(frame.time_ns, frame.jpeg) for frame in clip.keyframes]
+                said = (clip.transcript, clip.events, frames, sorted(clip.labels.items()))
                 digest.update(repr((clip.id, clip.seq, clip.start_ns, *said)).encode())
     return digest.hexdigest()
 

@@ -30,9 +30,12 @@ def loaded_by(module: str) -> set[str]:
 
 
 NEVER_LOADED = {
-    "memdb": {"lmdb", "faiss", "grpc", "google"} | MODELS,
+    "memdb": {"numpy", "lmdb", "faiss", "grpc", "google"} | MODELS,
     "memdb_client": {"lmdb", "faiss"} | MODELS,
-    "memdb.cli.main": {"lmdb", "faiss", "grpc"} | MODELS,
+    # What a command imports at its top is imported before it can be interrupted quietly.
+    "memdb.cli.main": {"numpy", "lmdb", "faiss", "grpc"} | MODELS,
+    "perception.cli": {"numpy", "memdb_client"} | MODELS,
+    "reasoner.cli": {"numpy", "memdb_client", "perception"} | MODELS,
 }
 
 

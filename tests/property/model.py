@@ -20,6 +20,8 @@ from memdb import Clip, Gap, Keyframe, Utterance
 
 HOUR_NS = 3600 * 10**9
 DAY_NS = 24 * HOUR_NS
+SEQ_AHEAD_MAX = 2**32
+"""Numbers that a clip may skip."""
 CLOSE = 1e-5
 """Scores nearer than this are ties: float32 dot products against float64 ones."""
 
@@ -199,6 +201,10 @@ class UserModel:
         changes: list[tuple[int, str, object]] = []
         outcomes: list[Stored | Refused] = []
         for epoch, seq, content in group:
+            if seq > SEQ_AHEAD_MAX:
+                # Refused before anything else is looked at; nothing that is stored comes near it.
+                outcomes.append(Refused("TOO_FAR_AHEAD"))
+                continue
             if stream in self.streams:
                 if self.streams[stream][0].name != space:
                     outcomes.append(Refused("SPACE_MISMATCH"))

@@ -41,7 +41,12 @@ def contents(draw: st.DrawFn) -> Content:
     )
 
 
-numbers = st.tuples(st.sampled_from((0, 0, 0, 7)), st.integers(0, 7))
+FAR_SEQ = 10**15
+"""A number that no epoch comes near: a digit too many."""
+numbers = st.tuples(
+    st.sampled_from((0, 0, 0, 7)),
+    st.one_of(*[st.integers(0, 7)] * 15, st.just(FAR_SEQ)),
+)
 """(epoch, seq)."""
 batches = st.lists(st.tuples(numbers, contents()), min_size=1, max_size=5)
 values = st.recursive(

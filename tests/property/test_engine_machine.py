@@ -46,6 +46,7 @@ from tests.property.model import (
 )
 from tests.property.strategies import (
     EPOCH_NS,
+    FAR_SEQ,
     SPACES,
     STREAMS,
     USERS,
@@ -203,6 +204,16 @@ class EngineMachine(RuleBasedStateMachine):
     ) -> None:
         space = "text" if foreign else STREAMS[stream]
         clips = [(epoch, seq, content) for (epoch, seq), content in batch]
+        if user not in self.models and clips[0][1] == FAR_SEQ:
+            # A refused first write leaves no user behind.
+            epoch, seq, content = clips[0]
+            with pytest.raises(FailedPrecondition) as refused:
+                self.db.user(user).stream(stream, space=space).write(
+                    content.clip(epoch, seq, SPACES[space])
+                )
+            assert refused.value.reason == "TOO_FAR_AHEAD"
+            assert user not in self.db.users()
+            return
         if foreign and (user not in self.models or stream not in self.models[user].streams):
             return  # it would simply create the stream there
         self._write(user, stream, space, clips)

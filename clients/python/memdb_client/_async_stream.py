@@ -31,9 +31,9 @@ from memdb_client._async_rpc import AsyncRpc
 from memdb_client._clips import batches
 from memdb_client._options import (
     RECONNECT_TIMEOUT_S,
-    WHOLE_TIMEOUT_S,
     Repeat,
     check_seconds,
+    whole_timeout_s,
 )
 
 
@@ -132,9 +132,16 @@ class AsyncStream:
         return retention_from_proto(answer.retention)
 
     async def erase(
-        self, *, start_ns: Time | None = None, end_ns: Time | None = None
+        self,
+        *,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        timeout_s: float | None = None,
     ) -> ErasureReport:
-        """Remove every clip that touches the time range, or without one the whole stream."""
+        """Remove every clip that touches the time range, or without one the whole stream.
+
+        timeout_s: see `memdb_client.connect`.
+        """
         whole = start_ns is None and end_ns is None
         answer = await self._rpc.call(
             self._rpc.users.EraseClips,
@@ -146,7 +153,7 @@ class AsyncStream:
                 whole_stream=whole,
             ),
             repeat=Repeat.UNSENT,
-            timeout_s=WHOLE_TIMEOUT_S,
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return erase_clips_from_proto(self._user, answer)
 

@@ -56,7 +56,7 @@ from memdb.wire.users import (
 from memdb_client import _acompat as compat
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_stream import AsyncStream
-from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, pauses_s
+from memdb_client._options import Repeat, pauses_s, whole_timeout_s
 
 CHANGE_INDEX_MAX: Final = 2**32 - 1
 """Above the place of any change in its commit."""
@@ -434,14 +434,17 @@ class AsyncUser:
                 request.from_revision = max(seen[0] - 1, 0)
                 await compat.sleep(pause_s)
 
-    async def erase(self) -> ErasureReport:
-        """Remove the user and every byte of its memory."""
+    async def erase(self, *, timeout_s: float | None = None) -> ErasureReport:
+        """Remove the user and every byte of its memory.
+
+        timeout_s: see `memdb_client.connect`.
+        """
         self._text_space = None
         answer = await self._rpc.call(
             self._rpc.users.EraseUser,
             user_pb.EraseUserRequest(user=self._id),
             repeat=Repeat.UNSENT,
-            timeout_s=WHOLE_TIMEOUT_S,
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return erasure_from_proto(self._id, answer)
 
@@ -452,8 +455,12 @@ class AsyncUser:
         stream: str | None = None,
         start_ns: Time | None = None,
         end_ns: Time | None = None,
+        timeout_s: float | None = None,
     ) -> ErasureReport:
-        """Remove the named clips, or those that touch a time range."""
+        """Remove the named clips, or those that touch a time range.
+
+        timeout_s: see `memdb_client.connect`.
+        """
         named = () if clip_ids is None else checked_clip_ids(clip_ids)
         if not named and start_ns is None and end_ns is None:
             raise InvalidArgument(
@@ -468,7 +475,7 @@ class AsyncUser:
                 self._id, stream=stream, start_ns=start_ns, end_ns=end_ns, clip_ids=named
             ),
             repeat=Repeat.UNSENT,
-            timeout_s=WHOLE_TIMEOUT_S,
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return erase_clips_from_proto(self._id, answer)
 

@@ -19,13 +19,18 @@ def connect(
     tls: bool | str | Path | grpc.ChannelCredentials | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Database:
-    """The database at ``address`` (``HOST:PORT``); the connection is made with the first call.
+    """The database at ``address``; the connection is made with the first call.
 
+    address: ``HOST:PORT`` (``[::1]:7700`` for IPv6), ``unix:PATH``, or what else gRPC calls by name
+    (``dns:``, ``ipv4:``, ``ipv6:``).
     token: sent as ``authorization: Bearer``; without ``tls`` it travels in the clear.
     tls: True for the system's authorities, the path of a CA file (PEM), or channel credentials.
-    timeout_s: deadline of a call, its retries included.
+    timeout_s: deadline of a call, its retries included.  Calls that go through everything there is
+    (`verify`, `sweep`, `backup`, `erase`, `erase_clips`) take a ``timeout_s`` of their own; without one
+    theirs is an hour, or this one where it is longer.
 
-    Raises `InvalidArgument` for an argument that is wrong.
+    Raises `InvalidArgument` for an argument that is wrong: ``BAD_ADDRESS``, ``BAD_TOKEN``, ``BAD_TLS``,
+    ``OUT_OF_RANGE``.
     """
     return Database(target(address, token=token, tls=tls, timeout_s=timeout_s))
 

@@ -18,7 +18,7 @@ from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.backup import backup_from_proto
 from memdb.wire.retention import sweep_from_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto, verification_from_proto
-from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, Target
+from memdb_client._options import Repeat, Target, whole_timeout_s
 from memdb_client._rpc import Rpc
 from memdb_client._user import User
 
@@ -66,25 +66,41 @@ class Database:
         answer = self._rpc.call(self._rpc.users.ListUsers, user_pb.ListUsersRequest())
         return list(answer.users)
 
-    def verify(self) -> Verification:
-        """Check every stored value of every user and that the indexes equal the store."""
+    def verify(self, *, timeout_s: float | None = None) -> Verification:
+        """Check every stored value of every user and that the indexes equal the store.
+
+        timeout_s: see `memdb_client.connect`.
+        """
         answer = self._rpc.call(
-            self._rpc.databases.Verify, db_pb.VerifyRequest(), timeout_s=WHOLE_TIMEOUT_S
+            self._rpc.databases.Verify,
+            db_pb.VerifyRequest(),
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return verification_from_proto(answer)
 
-    def sweep(self) -> SweepReport:
-        """Give up what the policies of all streams say, as the server does by itself."""
+    def sweep(self, *, timeout_s: float | None = None) -> SweepReport:
+        """Give up what the policies of all streams say, as the server does by itself.
+
+        timeout_s: see `memdb_client.connect`.
+        """
         answer = self._rpc.call(
-            self._rpc.databases.Sweep, db_pb.SweepRequest(), timeout_s=WHOLE_TIMEOUT_S
+            self._rpc.databases.Sweep,
+            db_pb.SweepRequest(),
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return sweep_from_proto(answer)
 
     def backup(
-        self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        parent: str | os.PathLike[str] | None = None,
+        timeout_s: float | None = None,
     ) -> BackupReport:
         """Write an archive on the server's machine: ``path`` and ``parent`` are below its
         ``backup_dir``.
+
+        timeout_s: see `memdb_client.connect`.
         """
         request = db_pb.BackupRequest(
             path=checked_path(path, "path"),
@@ -94,7 +110,7 @@ class Database:
             self._rpc.databases.Backup,
             request,
             repeat=Repeat.UNSENT,
-            timeout_s=WHOLE_TIMEOUT_S,
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return backup_from_proto(answer)
 

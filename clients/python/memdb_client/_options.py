@@ -13,7 +13,7 @@ No waiting here.  Only ``UNAVAILABLE`` is tried again, and only within the call'
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Final
 import grpc
 
 from memdb.errors import InvalidArgument, MemdbError
+from memdb.types.address import checked_address
 from memdb.types.checks import check_number
 from memdb.types.limits import MESSAGE_BYTES_MAX
 
@@ -30,7 +31,8 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 TIMEOUT_S: Final = 30.0
 """Deadline of a call, retries included, unless `connect` is told another."""
 WHOLE_TIMEOUT_S: Final = 3600.0
-"""Deadline of `verify`, `backup` and an erasure, which read or remove everything there is."""
+"""Deadline of `verify`, `sweep`, `backup` and an erasure, which read or remove everything there is:
+longer where `connect` was told a longer one, and another where the call is."""
 
 SECONDS_MAX: Final = 30.0 * 24 * 3600
 """Longest time to wait that may be asked for."""
@@ -57,6 +59,24 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 
 NOT_CONNECTED: Final = "failed to connect to all addresses"
 """How gRPC describes a call that found no connection, and so was never sent."""
+
+TLS_SIGNS: Final[tuple[tuple[bool, str, str], ...]] = (
+    (
+        False,
+        "Socket closed",
+        "something takes connections there and ends them at once: it may speak TLS (connect with tls=...), "
+        "or be about to stop",
+    ),
+    (True, "WRONG_VERSION_NUMBER", "it may not speak TLS (connect without tls=...)"),
+    (
+        True,
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate may be of another authority than the one that tls=... names",
+    ),
+    (True, "Hostname Verification Check failed", "its certificate may be for another name"),
+)
+"""Whether we speak TLS; what gRPC then says (in words, and nothing else) of a connection that was not
+made; what that may mean."""
 
 STATUS_LOST: Final = "Internal error from Core"
 """What grpc.aio says, with the code INTERNAL, when a call ended while a message was being sent: it
@@ -101,10 +121,7 @@ def target(
 
     Raises `InvalidArgument` naming the argument, ``tls`` for a CA file that cannot be read.
     """
-    if not isinstance(address, str) or not address:
-        raise InvalidArgument(
-            "expected HOST:PORT", reason="BAD_ADDRESS", field="address", value=address
-        )
+    address = checked_address(address, "address")
     metadata: Metadata = ()
     if token is not None:
         if (
@@ -126,6 +143,15 @@ def check_seconds(value: object, field: str) -> float:
     `InvalidArgument`.
     """
     return check_number(value, field, 0.0, SECONDS_MAX, above=True)
+
+
+def whole_timeout_s(given: float | None, of_connection_s: float) -> float:
+    """The deadline of a call that takes long: its own ``timeout_s``, or by default an hour, and
+    never less than that of the other calls of the connection.
+    """
+    if given is None:
+        return max(WHOLE_TIMEOUT_S, of_connection_s)
+    return check_seconds(given, "timeout_s")
 
 
 def _credentials(
@@ -154,6 +180,29 @@ def may_repeat(error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:
     if not error.retryable or error.reason in NOT_REPEATED:
         return False
     return repeat is Repeat.ALWAYS or rpc_details.startswith(NOT_CONNECTED)
+
+
+def tls_hint(rpc_details: str, *, is_secure: bool) -> str:
+    """What a connection that was not made may have to do with TLS, empty where nothing points to it.
+
+    A plain outage (refused, no such host, no answer) says none of `TLS_SIGNS`.
+    """
+    if not rpc_details.startswith(NOT_CONNECTED):
+        return ""
+    for secure, sign, hint in TLS_SIGNS:
+        if secure is is_secure and sign in rpc_details:
+            return hint
+    return ""
+
+
+def likely(hints: Sequence[str]) -> str:
+    """The hint of several tries of a call, where it is not one in passing.
+
+    A host of several addresses is told by one of them, now of this and then of that; a server that is
+    being restarted ends connections once or twice, and is then not there.
+    """
+    told = [hint for hint in hints if hint]
+    return told[-1] if told and len(hints) <= 4 * len(told) else ""
 
 
 def pauses_s() -> Iterator[float]:

@@ -19,7 +19,16 @@ from memdb.v1.memory_service_pb2_grpc import MemoryServiceStub
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.status import error_from_call
 from memdb_client import _compat as compat
-from memdb_client._options import STATUS_LOST, Repeat, Target, may_repeat, pauses_s
+from memdb_client._options import (
+    NOT_CONNECTED,
+    STATUS_LOST,
+    Repeat,
+    Target,
+    likely,
+    may_repeat,
+    pauses_s,
+    tls_hint,
+)
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -33,6 +42,7 @@ class Rpc:
         self.timeout_s = target.timeout_s
         self._channel = compat.open_channel(target)
         self._is_closed = False
+        self._is_secure = target.credentials is not None
         self.clips = ClipServiceStub(self._channel)
         self.ingest = compat.ingest_call(self._channel)
         self.databases = DatabaseServiceStub(self._channel)
@@ -51,6 +61,7 @@ class Rpc:
         """The answer to a unary call, tried again as `_options` says until its deadline."""
         deadline_s = time.monotonic() + (timeout_s or self.timeout_s)
         pauses = pauses_s()
+        hints: list[str] = []
         while True:
             self.check_open()
             try:
@@ -58,7 +69,7 @@ class Rpc:
                     request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
                 )
             except grpc.RpcError as error:
-                self.pause_or_raise(error, repeat, deadline_s, next(pauses))
+                self.pause_or_raise(error, repeat, deadline_s, next(pauses), hints)
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise
@@ -73,13 +84,14 @@ class Rpc:
         """
         deadline_s = time.monotonic() + self.timeout_s
         pauses = pauses_s()
+        hints: list[str] = []
         while True:
             self.check_open()
             call = method(request, timeout=deadline_s - time.monotonic(), metadata=self.metadata)
             try:
                 return [answer for answer in call]
             except grpc.RpcError as error:
-                self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses))
+                self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses), hints)
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise
@@ -107,13 +119,25 @@ class Rpc:
             call.cancel()
 
     def pause_or_raise(
-        self, error: grpc.RpcError, repeat: Repeat, deadline_s: float, pause_s: float
+        self,
+        error: grpc.RpcError,
+        repeat: Repeat,
+        deadline_s: float,
+        pause_s: float,
+        hints: list[str],
     ) -> None:
-        """Wait before the next try, or raise our error where there shall be none."""
+        """Wait before the next try, or raise our error where there shall be none.
+
+        hints: what the tries before said, to which this one adds.
+        """
         failure = self.failure(error)
-        may = self.may_repeat(failure, error.details() or "", repeat)
+        details = error.details() or ""
+        hints.append(tls_hint(details, is_secure=self._is_secure))
+        may = self.may_repeat(failure, details, repeat)
         if not may or time.monotonic() + pause_s >= deadline_s:
-            raise failure from None
+            unmade = details.startswith(NOT_CONNECTED) and not self._is_closed
+            hint = likely(hints) if unmade else ""
+            raise (Unavailable(f"{details}; {hint}") if hint else failure) from None
         compat.sleep(pause_s)
 
     def may_repeat(self, error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:

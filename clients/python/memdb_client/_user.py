@@ -56,7 +56,7 @@ from memdb.wire.users import (
     snapshot_request,
 )
 from memdb_client import _compat as compat
-from memdb_client._options import WHOLE_TIMEOUT_S, Repeat, pauses_s
+from memdb_client._options import Repeat, pauses_s, whole_timeout_s
 from memdb_client._rpc import Rpc
 from memdb_client._stream import Stream
 
@@ -428,14 +428,17 @@ class User:
                 request.from_revision = max(seen[0] - 1, 0)
                 compat.sleep(pause_s)
 
-    def erase(self) -> ErasureReport:
-        """Remove the user and every byte of its memory."""
+    def erase(self, *, timeout_s: float | None = None) -> ErasureReport:
+        """Remove the user and every byte of its memory.
+
+        timeout_s: see `memdb_client.connect`.
+        """
         self._text_space = None
         answer = self._rpc.call(
             self._rpc.users.EraseUser,
             user_pb.EraseUserRequest(user=self._id),
             repeat=Repeat.UNSENT,
-            timeout_s=WHOLE_TIMEOUT_S,
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return erasure_from_proto(self._id, answer)
 
@@ -446,8 +449,12 @@ class User:
         stream: str | None = None,
         start_ns: Time | None = None,
         end_ns: Time | None = None,
+        timeout_s: float | None = None,
     ) -> ErasureReport:
-        """Remove the named clips, or those that touch a time range."""
+        """Remove the named clips, or those that touch a time range.
+
+        timeout_s: see `memdb_client.connect`.
+        """
         named = () if clip_ids is None else checked_clip_ids(clip_ids)
         if not named and start_ns is None and end_ns is None:
             raise InvalidArgument(
@@ -462,7 +469,7 @@ class User:
                 self._id, stream=stream, start_ns=start_ns, end_ns=end_ns, clip_ids=named
             ),
             repeat=Repeat.UNSENT,
-            timeout_s=WHOLE_TIMEOUT_S,
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return erase_clips_from_proto(self._id, answer)
 

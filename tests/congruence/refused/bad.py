@@ -40,6 +40,12 @@ def write(**fields: Any) -> Callable[[Database, User], Any]:
     return lambda db, user: user.stream("door").write(clip(**{"seq": 5, **fields}))
 
 
+def send(user: User, what: Any) -> None:
+    """Write something through an ingest stream."""
+    with user.stream("door").ingest() as writer:
+        writer.send(what)
+
+
 def ground(**options: Any) -> Callable[[Database, User], Any]:
     feature = options.pop("feature", vector(1))
     return lambda db, user: user.ground(feature, **options)

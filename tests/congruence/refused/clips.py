@@ -19,8 +19,8 @@ from memdb import (
     Utterance,
 )
 from memdb.types.database import Database, User
-from tests.congruence.media import T0_NS, vector
-from tests.congruence.refused.bad import BIG, FAR, HUGE, LONE, NOBODYS_ID, Bad, write
+from tests.congruence.media import T0_NS, clip, vector
+from tests.congruence.refused.bad import BIG, FAR, HUGE, LONE, NOBODYS_ID, Bad, send, write
 
 
 def rewritten(**fields: Any) -> Callable[[Database, User], Any]:
@@ -128,6 +128,34 @@ CLIPS: list[Bad] = [
         "-1",
     ),
     Bad("epoch", write(epoch=2**32), InvalidArgument, "OUT_OF_RANGE", "clip.epoch", str(2**32)),
+    Bad(
+        "seq.ahead",
+        write(seq=10**15, start_ns=T0_NS, end_ns=T0_NS),
+        FailedPrecondition,
+        "TOO_FAR_AHEAD",
+        "clip.seq",
+        str(10**15),
+    ),
+    Bad(
+        "seq.ahead.user",
+        lambda db, user: (
+            db.user("new")
+            .stream("a", space="clip")
+            .write(clip(10**15, start_ns=T0_NS, end_ns=T0_NS))
+        ),
+        FailedPrecondition,
+        "TOO_FAR_AHEAD",
+        "clip.seq",
+        str(10**15),
+    ),
+    Bad(
+        "seq.ahead.ingest",
+        lambda db, user: send(user, clip(10**15, start_ns=T0_NS, end_ns=T0_NS)),
+        FailedPrecondition,
+        "TOO_FAR_AHEAD",
+        "clip.seq",
+        str(10**15),
+    ),
     Bad(
         "seq.reused",
         write(seq=0, memory=vector(0, 1)),

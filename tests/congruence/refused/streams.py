@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from memdb import FailedPrecondition, InvalidArgument, NotFound
-from memdb.types.database import User
 from tests.congruence.media import clip
-from tests.congruence.refused.bad import Bad
-
-
-def send(user: User, what: Any) -> None:
-    with user.stream("door").ingest() as writer:
-        writer.send(what)
-
+from tests.congruence.refused.bad import Bad, send
 
 STREAMS: list[Bad] = [
     Bad(

@@ -58,7 +58,9 @@ def test_methods_and_parameters_are_those_of_the_interface(
         if isinstance(expected, property):
             continue
         parameters = dict(inspect.signature(getattr(client, name)).parameters)
-        parameters.pop("reconnect_timeout_s", None)
+        # What is about the connection, only clients have.
+        for ours in ("reconnect_timeout_s", "timeout_s"):
+            parameters.pop(ours, None)
         assert parameters == dict(inspect.signature(expected).parameters), name
 
 

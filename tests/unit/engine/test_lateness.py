@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from memdb import AlreadyExists, FailedPrecondition, ResourceExhausted
 from memdb.engine import lateness
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.limits import SEQ_MAX
-from tests.unit.engine.conftest import clip
+from tests.unit.engine.conftest import CONFIG, DIM, clip
 
 
 def test_any_order_within_the_bound_gives_the_same_clips(db: EmbeddedDatabase) -> None:
@@ -61,7 +63,47 @@ def test_the_gaps_of_an_epoch_are_bounded(
     assert db.verify().ok
 
 
-def test_a_number_far_ahead_is_one_gap(db: EmbeddedDatabase) -> None:
-    door = db.user("alice").stream("door", space="cam")
-    door.write(clip(SEQ_MAX, start_ns=0, end_ns=1))
-    assert [(gap.first_seq, gap.last_seq) for gap in door.gaps()] == [(0, SEQ_MAX - 1)]
+def test_a_number_far_ahead_is_one_gap(folder: Path) -> None:
+    with EmbeddedDatabase(folder / "x", config=replace(CONFIG, seq_ahead_max=SEQ_MAX)) as db:
+        db.create_space("cam", dim=DIM)
+        door = db.user("alice").stream("door", space="cam")
+        door.write(clip(SEQ_MAX, start_ns=0, end_ns=1))
+        assert [(gap.first_seq, gap.last_seq) for gap in door.gaps()] == [(0, SEQ_MAX - 1)]
+
+
+def test_a_number_too_far_ahead_is_refused_and_changes_nothing(folder: Path) -> None:
+    with EmbeddedDatabase(folder / "x", config=replace(CONFIG, seq_ahead_max=10)) as db:
+        db.create_space("cam", dim=DIM)
+        alice = db.user("alice")
+        door = alice.stream("door", space="cam")
+        with pytest.raises(FailedPrecondition) as first:
+            door.write(clip(11))
+        assert (first.value.reason, first.value.value) == ("TOO_FAR_AHEAD", "11")
+        assert db.users() == []
+        door.write(clip(10))
+        with pytest.raises(FailedPrecondition) as jump:
+            door.write(clip(22))
+        assert (jump.value.reason, jump.value.field, jump.value.value) == (
+            "TOO_FAR_AHEAD",
+            "clip.seq",
+            "22",
+        )
+        with pytest.raises(FailedPrecondition):
+            alice.stream("yard", space="cam").write(clip(11))
+        assert [info.name for info in alice.streams()] == ["door"]
+        assert alice.revision() == 1
+        # Of a batch, each is measured from what comes before it; one does not stop the others.
+        with pytest.raises(FailedPrecondition):
+            door.write_many([clip(21), clip(99), clip(32), clip(3)])
+        assert [found.seq for found in alice.clips()] == [3, 10, 21, 32]
+        # Each epoch begins anew, and what is stored is acknowledged whatever the bound.
+        assert not door.write(clip(10, epoch=1)).duplicate
+        assert door.write(clip(32)).duplicate
+    with EmbeddedDatabase(folder / "x", config=replace(CONFIG, seq_ahead_max=0)) as db:
+        door = db.user("alice").stream("door")
+        assert door.write(clip(32)).duplicate
+        assert not door.write(clip(4)).duplicate
+        assert not door.write(clip(33)).duplicate
+        with pytest.raises(FailedPrecondition):
+            door.write(clip(35))
+        assert db.verify().ok

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
 import pytest
 
 from memdb.config import ServerConfig
-from memdb.errors import InvalidArgument
+from memdb.errors import FailedPrecondition, InvalidArgument
+from memdb.server import listener
 from memdb.server.listener import bind, channel_options, check_listen
+
+NewServer = Callable[[], grpc.aio.Server]
+
+
+@pytest.fixture
+async def new_server() -> AsyncIterator[NewServer]:
+    """Makes servers, which end with the test."""
+    made: list[grpc.aio.Server] = []
+
+    def make() -> grpc.aio.Server:
+        made.append(grpc.aio.server())
+        return made[-1]
+
+    yield make
+    for server in made:
+        await server.stop(None)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +65,8 @@ def test_beyond_loopback_needs_a_certificate(listen: str) -> None:
         "localhost:-1",
         "unix:",
         "unix:@abstract",
+        "unix:/tmp/" + "x" * 103,
+        "unix:/tmp/a\0b",
         "localhost:١",
     ],
 )
@@ -60,10 +85,104 @@ def test_options_bound_what_a_peer_can_hold() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage"], ids=["empty", "garbage"])
-async def test_what_is_no_certificate_is_told_as_that(tmp_path: Path, content: bytes) -> None:
+async def test_what_is_no_certificate_is_told_as_that(
+    tmp_path: Path, content: bytes, new_server: NewServer
+) -> None:
     certificate = tmp_path / "cert.pem"
     certificate.write_bytes(content)
     config = ServerConfig(listen="127.0.0.1:0", tls_cert=str(certificate), tls_key=str(certificate))
     with pytest.raises(InvalidArgument) as refused:
-        bind(grpc.aio.server(), config)
+        bind(new_server(), config)
     assert (refused.value.reason, refused.value.field) == ("BAD_CERTIFICATE", "server.tls_cert")
+
+
+def made_certificate(directory: Path, curve: str) -> ServerConfig:
+    """A self-signed certificate on a curve, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes its certificate with the openssl command")
+    command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:{curve} -nodes -days 1"
+    command += " -subj /CN=localhost -keyout key.pem -out cert.pem"
+    subprocess.run(command.split(), cwd=directory, check=True, capture_output=True)
+    return ServerConfig(
+        listen="127.0.0.1:0",
+        tls_cert=str(directory / "cert.pem"),
+        tls_key=str(directory / "key.pem"),
+    )
+
+
+async def test_a_key_that_grpc_does_not_take_is_told_from_an_address_in_use(
+    tmp_path: Path, new_server: NewServer
+) -> None:
+    config = made_certificate(tmp_path, "secp256k1")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = f"127.0.0.1:{other.getsockname()[1]}"
+        for listen in ("127.0.0.1:0", "localhost:0", "[::1]:0", f"unix:{tmp_path}/s"):
+            config = ServerConfig(listen=listen, tls_cert=config.tls_cert, tls_key=config.tls_key)
+            with pytest.raises(InvalidArgument) as refused:
+                bind(new_server(), config)
+            assert (refused.value.reason, refused.value.field) == (
+                "BAD_CERTIFICATE",
+                "server.tls_cert",
+            )
+        assert not (tmp_path / "s").exists()
+        good = made_certificate(tmp_path, "prime256v1")
+        bind(new_server(), good)
+        good = ServerConfig(listen=busy, tls_cert=good.tls_cert, tls_key=good.tls_key)
+        with pytest.raises(FailedPrecondition) as in_use:
+            bind(new_server(), good)
+    assert (in_use.value.reason, in_use.value.value) == ("ADDRESS_IN_USE", busy)
+
+
+async def test_a_socket_that_cannot_be_made_says_why(tmp_path: Path, new_server: NewServer) -> None:
+    (tmp_path / "file").write_text("kept")
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    if os.geteuid() == 0:
+        locked = Path("/sys")  # which does not let even root
+    for path, reason in (
+        (tmp_path / "none" / "s", "NO_DIRECTORY"),
+        (tmp_path / "file" / "s", "NO_DIRECTORY"),
+        (locked / "s", "NOT_WRITABLE"),
+        (tmp_path / "file", "ADDRESS_IN_USE"),
+    ):
+        with pytest.raises(FailedPrecondition) as refused:
+            bind(new_server(), ServerConfig(listen=f"unix:{path}"))
+        assert (refused.value.reason, refused.value.field) == (reason, "server.listen")
+        assert refused.value.value == f"unix:{path}"
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+async def test_a_running_server_keeps_its_socket(tmp_path: Path, new_server: NewServer) -> None:
+    config = ServerConfig(listen=f"unix:{tmp_path}/s")
+    first = new_server()
+    bind(first, config)
+    await first.start()
+    inode = (tmp_path / "s").stat().st_ino
+    with pytest.raises(FailedPrecondition) as refused:
+        bind(new_server(), config)
+    assert refused.value.reason == "ADDRESS_IN_USE"
+    assert (tmp_path / "s").stat().st_ino == inode
+    await first.stop(None)
+    bind(new_server(), config)
+
+
+async def test_nobody_else_can_connect_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_server: NewServer
+) -> None:
+    """Looked at between the bind and the chmod, under a umask that leaves everything."""
+    modes: list[int] = []
+
+    class Between(type(tmp_path)):  # type: ignore[misc]  # the path of this system
+        def chmod(self, mode: int, **options: bool) -> None:
+            modes.append(stat.S_IMODE(self.stat().st_mode))
+            super().chmod(mode, **options)
+
+    monkeypatch.setattr(listener, "Path", Between)
+    umask = os.umask(0)
+    try:
+        bind(new_server(), ServerConfig(listen=f"unix:{tmp_path}/s"))
+        assert os.umask(0) == 0
+    finally:
+        os.umask(umask)
+    assert [mode & 0o077 for mode in modes] == [0]
+    assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o600

@@ -1,0 +1,44 @@
+"""``memdb sweep``: give up now what the policies of streams say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from memdb.cli.logged import Logged
+from memdb.cli.source import add_source, opened
+
+EXAMPLE = """\
+example:
+  memdb sweep --server localhost:7700
+  memdb sweep ./data
+
+A server does it by itself, every server.sweep_interval_s.  Of a directory, superseded versions of open
+clips are left (a server collects them after its engine.open_history_s).  Prints one JSON object.  Exit
+status 1 when a user of a directory cannot be swept; of a server, its log has that.
+"""
+
+
+def add_to(verbs: Any) -> None:
+    """Add the command to the parser."""
+    parser = verbs.add_parser(
+        "sweep",
+        allow_abbrev=False,
+        help="give up now what retention says",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_source(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sweep and report; returns the exit status."""
+    with Logged() as logged, opened(options) as database:
+        report = database.sweep()
+    json.dump(asdict(report), sys.stdout)
+    print()
+    return 1 if logged.errors else 0

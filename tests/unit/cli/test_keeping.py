@@ -1,0 +1,291 @@
+"""``memdb users``, ``sweep``, ``retention`` and ``erase``, of a directory and over a server: what they
+print, what they change, and their exit status.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memdb import Clip, Keyframe, MemdbError, ResourceExhausted, Retention
+from memdb.cli.main import main
+from memdb.config import EngineConfig
+from memdb.engine import database as databases
+from memdb.engine.database import EmbeddedDatabase
+from memdb.types.times import as_text
+from tests.congruence.server import ServerThread
+
+CONFIG = EngineConfig(map_bytes_initial=1 << 20)
+SECOND_NS = 10**9
+NOW_NS = time.time_ns() // SECOND_NS * SECOND_NS
+"""Not long ago, or a sweep would doubt the clock."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Alice with four clips of the porch from now on, one of the yard, and a fact that
+    cites the first; Bob with a value.
+    """
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        db.create_space("s", dim=2)
+        alice = db.user("alice")
+        acks = [alice.stream("porch", space="s").write(clip(seq)) for seq in range(4)]
+        alice.stream("yard", space="s").write(clip(0))
+        alice.remember("a parcel came", evidence=[acks[0].clip_id])
+        db.user("bob").put("diet", "fish")
+    return tmp_path / "data"
+
+
+def clip(seq: int) -> Clip:
+    return Clip(
+        seq=seq,
+        start_ns=NOW_NS + seq * SECOND_NS,
+        end_ns=NOW_NS + (seq + 1) * SECOND_NS,
+        global_memory=np.ones(2, np.float32),
+        short_memory=np.ones((4, 2), np.float16),
+        keyframes=(Keyframe(NOW_NS, b"jpeg"),),
+    )
+
+
+@contextmanager
+def where(data: Path, how: str) -> Iterator[tuple[object, ...]]:
+    """The options that name the database."""
+    if how == "directory":
+        yield (data,)
+        return
+    with ServerThread(data) as server:
+        yield ("--server", server.address)
+
+
+@pytest.fixture(params=["directory", "server"])
+def how(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """(exit status, stdout, stderr)."""
+    status = main([str(argument) for argument in arguments])
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    """What a command that succeeds prints as JSON."""
+    status, out, told = run(capsys, *arguments)
+    assert (status, told, out.count("\n")) == (0, "", 1)
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_users(data: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with where(data, how) as there:
+        status, out, told = run(capsys, "users", *there)
+        assert (status, told) == (0, "")
+        assert out == (
+            "alice  revision 6  2 streams  serving\nbob  revision 1  0 streams  serving\n"
+        )
+        status, out, _ = run(capsys, "users", *there, "--count", "--json")
+    alice, bob = map(json.loads, out.splitlines())
+    assert alice == {
+        "user": "alice", "revision": 6, "streams": 2, "state": "serving",
+        "clips": 5, "bytes": 5 * (2 * 4 + len(b"jpeg")),
+    }  # fmt: skip
+    assert (status, bob["clips"], bob["bytes"]) == (0, 0, 0)
+
+
+def test_a_user_that_cannot_be_read_is_listed_with_the_reason(
+    data: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (data / "users").glob("*/data.mdb"):
+        if b"porch" in file.read_bytes():
+            file.write_bytes(bytes(file.stat().st_size))
+    with where(data, how) as there:
+        status, out, _ = run(capsys, "users", *there, "--json")
+    alice, bob = map(json.loads, out.splitlines())
+    assert (status, alice["revision"], bob["state"]) == (1, None, "serving")
+    assert alice["state"] not in ("serving", "INTERNAL")
+
+
+def test_a_policy_is_shown_and_changed_by_what_is_named(
+    data: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything = {
+        "max_age_s": None, "max_clips": None, "max_bytes": None,
+        "short_memory_age_s": None, "keyframes_age_s": None, "hold": False,
+    }  # fmt: skip
+    with where(data, how) as there:
+        command = ("retention", *there, "--user", "alice", "--stream", "porch")
+        assert report(capsys, *command) == everything
+        made = everything | {"max_clips": 2, "short_memory_age_s": 60}
+        assert report(capsys, *command, "--max-clips", 2, "--short-memory-age-s", 60) == made
+        assert report(capsys, *command, "--hold") == made | {"hold": True}
+        status, _, told = run(capsys, "erase", *there, "--user", "alice", "--stream", "porch",
+                              "--yes")  # fmt: skip
+        assert (status, told.count("\n"), "LEGAL_HOLD" in told) == (1, 1, True)
+        made |= {"short_memory_age_s": None}
+        options = ("--no-hold", "--short-memory-age-s", "none")
+        assert report(capsys, *command, *options) == made == report(capsys, *command)
+        swept = report(capsys, "sweep", *there)
+        assert (swept["clips"], swept["bytes_removed"]) == (2, 2 * (16 + len(b"jpeg")))
+        assert report(capsys, *command, "--hold", "--max-clips", 1)["hold"]
+        assert report(capsys, *command, "--clear") == everything | {"hold": True}
+        assert report(capsys, *command, "--no-hold") == everything
+        status, out, told = run(capsys, *command[:-1], "attic")
+        assert (status, out, told.count("\n"), "STREAM_NOT_FOUND" in told) == (1, "", 1, True)
+
+
+def test_a_user_of_a_directory_that_cannot_be_swept_is_told_in_a_line(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object) -> None:
+        raise ResourceExhausted("no room", reason="DISK_FULL")
+
+    monkeypatch.setattr(databases, "sweep_user", refused)
+    status, out, told = run(capsys, "sweep", data)
+    assert (status, json.loads(out)["clips"]) == (1, 0)
+    assert told == (
+        "memdb: a user cannot be swept: user alice: DISK_FULL: no room\n"
+        "memdb: a user cannot be swept: user bob: DISK_FULL: no room\n"
+    )
+
+
+def test_clips_ranges_streams_and_users_are_erased_and_reported(
+    data: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with EmbeddedDatabase(data, config=CONFIG) as db:
+        ids = [one.id for one in db.user("alice").clips(stream="porch")]
+        fact = db.user("alice").facts()[0].id
+    with where(data, how) as there:
+        command = ("erase", *there, "--user", "alice", "--yes")
+        one = report(capsys, *command, "--clip", ids[0])
+        assert (one["clips"], one["clip_ids"], one["fact_ids"]) == (1, [ids[0]], [fact])
+        second = as_text(NOW_NS + SECOND_NS)
+        some = report(
+            capsys,
+            *command,
+            "--stream",
+            "porch",
+            "--start",
+            second,
+            "--end",
+            NOW_NS + 2 * SECOND_NS,
+        )
+        assert (some["clip_ids"], some["streams"]) == ([ids[1]], [])
+        both = report(capsys, *command, "--end", second.replace("Z", "+00:00"))
+        assert (both["clips"], both["streams"]) == (
+            1,
+            [],
+        )  # what was left of the first second: the yard's
+        whole = report(capsys, *command, "--stream", "porch")
+        assert (whole["clips"], whole["streams"]) == (2, ["porch"])
+        gone = report(capsys, *command, "--everything")
+        assert (gone["user"], gone["facts"]) == ("alice", 1)
+        assert run(capsys, "users", *there)[1] == "bob  revision 1  0 streams  serving\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ((), "expected --clip"),
+        (("--everything", "--stream", "porch", "--yes"), "--everything alone"),
+        (("--everything", "--start", "0", "--yes"), "--everything alone"),
+        (("--everything",), "user alice, with all streams and facts"),
+        (("--stream", "porch"), "stream porch of alice"),
+        (("--clip", "x", "--clip", "y"), "2 clips of alice"),
+        (
+            ("--stream", "porch", "--end", "5"),
+            "every clip of alice, stream porch that touches [, 5)",
+        ),
+    ],
+)
+def test_nothing_is_erased_without_yes_or_by_half_a_command(
+    data: Path, options: tuple[str, ...], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, told = run(capsys, "erase", data, "--user", "alice", *options)
+    assert (status, out, told.count("\n")) == (2, "", 1)
+    assert "BAD_USAGE" in told
+    assert what in told
+    assert "--yes" in told or "--yes" in options or not options
+    assert untouched(data)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--stream", "", "--start", "0"), "BAD_ID"),
+        (("--start", ""), "BAD_TIME"),
+        (("--start", "2026-01-05T12:00:00"), "BAD_TIME"),
+        (("--start", "2026-01-05"), "BAD_TIME"),
+        (("--start", "9" * 60), "TIME_RANGE"),
+        (("--start", "5", "--end", "4"), "TIME_RANGE"),
+        (("--clip", ""), "EMPTY"),
+        (("--clip", "0" * 32), "CLIP_NOT_FOUND"),
+    ],
+)
+def test_what_is_wrong_erases_nothing(
+    data: Path, options: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, told = run(capsys, "erase", data, "--user", "alice", "--yes", *options)
+    assert (status, out, told.count("\n")) == (1, "", 1)
+    assert reason in told
+    assert untouched(data)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        (("--max-clips", "few"), 2, "BAD_USAGE"),
+        (("--max-clips", "-1"), 2, "BAD_USAGE"),
+        (("--clear", "--max-clips", "1"), 2, "BAD_USAGE"),
+        (("--max-clips", "0"), 1, "OUT_OF_RANGE"),
+        (("--max-age-s", "9" * 19), 1, "OUT_OF_RANGE"),
+    ],
+)
+def test_a_wrong_policy_changes_nothing(
+    data: Path,
+    options: tuple[str, ...],
+    status: int,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ("retention", data, "--user", "alice", "--stream", "porch", *options)
+    found, out, told = run(capsys, *command)
+    assert (found, out, told.count("\n")) == (status, "", 1)
+    assert reason in told
+    with EmbeddedDatabase(data, config=CONFIG) as db:
+        assert db.user("alice").stream("porch").retention() == Retention()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("users",),
+        ("sweep",),
+        ("retention", "--user", "a", "--stream", "s"),
+        ("erase", "--user", "a", "--everything", "--yes"),
+    ],
+)
+def test_a_directory_that_is_none_is_not_made(
+    command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, told = run(capsys, command[0], tmp_path / "none", *command[1:])
+    assert (status, out, told.count("\n")) == (1, "", 1)
+    assert not (tmp_path / "none").exists()
+    status, out, told = run(capsys, *command)
+    assert (status, out, told.count("\n"), "BAD_USAGE" in told) == (2, "", 1, True)
+
+
+def untouched(data: Path) -> bool:
+    with EmbeddedDatabase(data, config=CONFIG) as db:
+        try:
+            return len(db.user("alice").clips()) == 5
+        except MemdbError:
+            return False
