@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lmdb
@@ -88,6 +89,33 @@ def test_after_a_failed_write_more_are_refused_even_if_what_is_free_is_unknown(
                 user.put("k", 2)
             assert refused.value.reason == "READ_ONLY"
         assert user.get("k") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "reasons"),
+    [(errno.EIO, ["READ_ONLY", "READ_ONLY"]), (errno.ENOSPC, ["DISK_FULL"])],
+)
+def test_a_disk_that_broke_while_it_was_full_takes_no_more_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reasons: list[str]
+) -> None:
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        user.put("k", 1)
+
+        def failing(*_: object) -> None:
+            monkeypatch.undo()
+            monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=1))
+            raise lmdb.Error(f"mdb_txn_commit: {os.strerror(number)}")
+
+        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        told: list[str] = []
+        for _ in range(2):
+            try:
+                user.put("k", 2)
+            except MemdbError as error:
+                told.append(error.reason)
+            monkeypatch.undo()  # there is room again
+        assert told == reasons
 
 
 def test_a_map_that_cannot_be_made_anew_is_opened_anew(
