@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from memdb.store import clips
 from memdb.store.records import LedgerRecord, unpack
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
+from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.limits import TIME_NS_MAX, TIME_NS_MIN
 from memdb.types.tensor import EncodedTensor
@@ -46,14 +47,13 @@ def list_clips(
     if not found:
         return []
     start_ns, clip_no, birth = np.concatenate(found, axis=1).astype(np.int64)
-    order = np.lexsort((clip_no, start_ns))
     if after is not None:
         after_ns, no = _place(txn, view, after, as_of)
-        later = (start_ns > after_ns) | ((start_ns == after_ns) & (clip_no > no))
-        order = order[later[order]]
+        later = np.flatnonzero((start_ns > after_ns) | ((start_ns == after_ns) & (clip_no > no)))
+        start_ns, clip_no, birth = start_ns[later], clip_no[later], birth[later]
     page: list[StoredClip] = []
     size = 0
-    for row in order:
+    for row in _in_order(start_ns, clip_no, limit):
         if len(page) == limit:
             break
         try:
@@ -67,6 +67,19 @@ def list_clips(
             if size >= page_bytes:
                 break
     return page
+
+
+def _in_order(start_ns: Array, clip_no: Array, limit: int) -> Iterator[int]:
+    """Places of clips by start time and number; the rest is not sorted before it is asked for: a page is
+    one of many, and sorting all for each would take hours.
+    """
+    rest = np.arange(len(start_ns))
+    if limit < len(rest):
+        last = np.partition(start_ns, limit)[limit]
+        first = np.flatnonzero(start_ns <= last)
+        yield from first[np.lexsort((clip_no[first], start_ns[first]))].tolist()
+        rest = np.flatnonzero(start_ns > last)
+    yield from rest[np.lexsort((clip_no[rest], start_ns[rest]))].tolist()
 
 
 def get_clip(

@@ -29,8 +29,8 @@ def resolve(
     """The revision that ``as_of`` names; None for the view's own.
 
     A revision that is not reached yet is refused: an answer as of it could still change.  Raises
-    `NotFound` (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``), `FailedPrecondition` (``SNAPSHOT_EXPIRED``),
-    `InvalidArgument`, and
+    `NotFound` (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``), `FailedPrecondition` (``SNAPSHOT_EXPIRED``,
+    ``HISTORY_COLLECTED``, ``CLOCK_AHEAD``), `InvalidArgument`, and
     `Unavailable` (``BEHIND``) when ``min_revision`` is not reached.
     """
     wanted = checked_revision(min_revision)
@@ -58,6 +58,8 @@ def resolve(
                 value=moment.isoformat(),
             )
         revision = revision_at(environment, view, time_ns)
+        if revision < view.revision and time_ns <= now_ns:
+            _check_stamps(environment, revision, time_ns, now_ns, moment)
     else:
         revision = moment
     if revision > view.revision:
@@ -83,6 +85,26 @@ def _check_told(view: View, revision: int) -> None:
             field="as_of",
             value=revision,
         )
+
+
+def _check_stamps(
+    environment: Environment, revision: int, time_ns: int, now_ns: int, moment: datetime
+) -> None:
+    """Refuse a past moment where the commit after it is stamped later than now: the wall clock was
+    ahead when that was made, and when it was made nobody knows.
+    """
+    with environment.read() as txn:
+        if _commit_time(txn, revision + 1) <= now_ns:
+            return
+        if revision and _commit_time(txn, revision) == time_ns:
+            return  # the very moment of a commit
+    raise FailedPrecondition(
+        "later commits are stamped with times that have not come: which of them there were at that "
+        "moment cannot be told; name a revision or a snapshot",
+        reason="CLOCK_AHEAD",
+        field="as_of",
+        value=moment.isoformat(),
+    )
 
 
 def revision_at(environment: Environment, view: View, time_ns: int) -> int:

@@ -80,10 +80,9 @@ def load_state(txn: Transaction, user: str) -> UserState:
     record = unpack(Table.META, META_USER, stored, UserRecord)
     if record.user != user:
         raise DataLoss(
-            "the directory belongs to another user",
+            "the directory belongs to another user",  # who that is, is not this one's to know
             reason="WRONG_USER",
             field="meta/user",
-            value=record.user,
         )
     if record.format > FORMAT:
         raise FailedPrecondition(

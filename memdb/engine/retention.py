@@ -89,8 +89,12 @@ def plan(partition: PartitionView, stream_no: int, policy: Retention, clock_ns: 
     column = partition.columns
     rows = rows[np.lexsort((column["clip_no"][rows], column["end_ns"][rows]))]  # oldest first
     ends = column["end_ns"][rows]
-    short = column["short_memory_bytes"][rows].astype(np.int64)
-    frames = column["keyframe_bytes"][rows].astype(np.int64)
+    numbers = column["clip_no"][rows]
+    every = np.flatnonzero((column["stream_no"] == stream_no) & (column["birth"] != ALIVE))
+    short, frames = (
+        _of_all_versions(numbers, column["clip_no"][every], column[name][every])
+        for name in ("short_memory_bytes", "keyframe_bytes")
+    )
     removed = np.zeros(len(rows), bool)
     removed |= _aged(ends, policy.max_age_s, clock_ns)
     removed[max(CLIPS_MIN, int(SHARE_MAX * len(rows))) :] = False
@@ -108,10 +112,23 @@ def plan(partition: PartitionView, stream_no: int, policy: Retention, clock_ns: 
                 count = int(np.searchsorted(np.cumsum(left), over)) + 1
                 gone[:count] |= left[:count] > 0
                 over -= int(left[:count].sum())
-    numbers = column["clip_no"][rows]
     return Plan(
         numbers[short_gone].tolist(), numbers[frames_gone].tolist(), numbers[removed].tolist()
     )
+
+
+def _of_all_versions(numbers: Array, versions: Array, sizes: Array) -> Array:
+    """Bytes of each of the clips ``numbers``, its superseded versions included: they are stored like the
+    others, and given up with it.
+
+    versions: the clip number of each version there is; sizes: its bytes.
+    """
+    order = np.argsort(numbers)
+    place = np.searchsorted(numbers, versions, sorter=order)
+    there = place < len(numbers)
+    there[there] = numbers[order[place[there]]] == versions[there]
+    found = np.bincount(order[place[there]], weights=sizes[there], minlength=len(numbers))
+    return np.asarray(found.astype(np.int64))
 
 
 def _aged(ends: Array, age_s: int | None, clock_ns: int | None) -> Array:

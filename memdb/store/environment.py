@@ -14,6 +14,7 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -181,7 +182,8 @@ class Environment:
         try:
             _check_whole(env, name, size)
             if not self._older:
-                check_newest(self._data_file, int(env.info()["last_txnid"]))
+                with system_errors(name):
+                    check_newest(self._data_file, int(env.info()["last_txnid"]))
             env.reader_check()
             # Not created here: a table whose name is damaged must not turn up empty.
             with env.begin(write=True) as txn:
@@ -269,8 +271,9 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, SPARE_BYTES if gives_up else 0)
             except lmdb.Error as error:
-                # A full disk shows as an I/O error too, and passes when space returns.
-                check_disk(self.path, self._config, bytes_hint)
+                if os.strerror(errno.EIO) not in str(error):
+                    # A full disk passes when space returns; but a broken one may be full as well.
+                    check_disk(self.path, self._config, bytes_hint)
                 # LMDB would accept the next commit; we must not, see the module's invariants.
                 self._failed = str(error)
                 raise self._translated(error, "READ_ONLY") from error

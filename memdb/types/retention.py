@@ -27,7 +27,7 @@ class Retention:
     max_age_s: int | None = None
     max_clips: int | None = None
     max_bytes: int | None = None
-    """Bytes of short-term memory and keyframes."""
+    """Bytes of short-term memory and keyframes of sealed clips, their earlier versions included."""
     short_memory_age_s: int | None = None
     keyframes_age_s: int | None = None
     hold: bool = False

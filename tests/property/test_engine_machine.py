@@ -21,7 +21,7 @@ from memdb import (
     Clip,
     Fact,
     FailedPrecondition,
-    Hit,
+    Grounding,
     MemdbError,
     NotFound,
     StoredClip,
@@ -495,17 +495,14 @@ class EngineMachine(RuleBasedStateMachine):
         assert list(answer.gaps) == model.gaps(revision, within, start, end)
         admitted = model.alive(revision, chosen, start, end, name)
         scored = model.scored(named_vector(question, SPACES[name].dim), admitted)
-        self._check_hits(model, answer.hits, scored, policy, limit, min_score, fallback)
-        assert answer.fallback == ("recent" if self._fell_back else "none")
+        self._check_hits(model, answer, scored, policy, limit, min_score, fallback)
         for hit in answer.hits:
             self._check_short(model, hit.clip, given=with_short)
-
-    _fell_back = False
 
     def _check_hits(
         self,
         model: UserModel,
-        hits: tuple[Hit, ...],
+        answer: Grounding,
         scored: list[tuple[float, Version]],
         policy: str,
         limit: int,
@@ -513,24 +510,29 @@ class EngineMachine(RuleBasedStateMachine):
         fallback: str,
     ) -> None:
         by_id = {version.clip_id: (score, version) for score, version in scored}
-        for hit in hits:
+        for hit in answer.hits:
             score, version = by_id[hit.clip.id]
             assert abs(hit.score - score) < CLOSE
             assert shown(hit.clip) == expected(version, model.name)
-        ids = [hit.clip.id for hit in hits]
+        ids = [hit.clip.id for hit in answer.hits]
         assert len(set(ids)) == len(ids)
         sure, maybe = selected(scored, policy, limit, min_score)
-        self._fell_back = False
-        if not ids and not sure:
-            assert not (fallback == "recent" and scored and not maybe)
+        if not ids:
+            assert answer.fallback == "none"
+            assert not sure
+            assert not (fallback == "recent" and scored)
             return
-        if fallback == "recent" and len(ids) == 1 and not sure and ids[0] not in maybe:
+        if answer.fallback == "recent":
+            # Where ties decide, nothing may be an answer too.
+            assert fallback == "recent"
+            assert not sure
+            assert len(ids) == 1
             newest = max(version.content.end_ns for _, version in scored)
             assert by_id[ids[0]][1].content.end_ns == newest
             latest = [v for _, v in scored if v.content.end_ns == newest]
             assert ids[0] == max(latest, key=lambda v: (v.birth, v.order)).clip_id
-            self._fell_back = True
             return
+        assert answer.fallback == "none"
         assert set(sure) <= set(ids) <= set(sure) | set(maybe)
         if policy == "top":
             got = [by_id[clip_id][0] for clip_id in ids]

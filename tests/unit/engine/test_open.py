@@ -153,3 +153,17 @@ def test_opening_a_user_takes_little_more_memory_than_having_it_open(
     assert [partition.view().rows for partition in partitions.values()] == [count]
     # As they are read, and as they are searched with room for more.
     assert peak < 2.8 * count * dim * 4
+
+
+def test_a_directory_in_the_place_of_anothers_does_not_tell_whose_it_is(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        for name in ("alice", "bob"):
+            db.user(name).put("n", 1)
+        mine, others = (db._directory.user_path(name) for name in ("alice", "bob"))
+    mine.rename(tmp_path / "aside")
+    others.rename(mine)
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        with pytest.raises(DataLoss) as refused:
+            db.user("alice").get("n")
+        assert refused.value.reason == "WRONG_USER"
+        assert "bob" not in f"{refused.value} {refused.value.value}"

@@ -26,6 +26,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.index import partition, text
 from memdb.store.environment import Environment
+from memdb.store.schema import Table
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
 
 DAY_NS = 86_400 * SECOND_NS
@@ -81,6 +82,28 @@ def test_counts_and_bytes_take_the_oldest_first(
     with_frames = [found.seq for found in db.user("alice").clips() if found.keyframes]
     assert with_frames == list(range(taken[0] + taken[2], 10))
     assert db.sweep().bytes_removed == 0
+    assert db.verify().ok
+
+
+def test_bytes_are_those_of_every_version_of_a_clip(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    user.stream("yard", space="cam").write(clip(0, short_memory=MEMORY))
+    for seq in range(10):
+        for version in range(4):
+            tokens = np.full((16, 8), version + 1, np.float16)
+            # The last clip was sealed without: what its versions before it have goes all the same.
+            last = None if (seq, version) == (9, 3) else tokens
+            door.write(clip(seq, short_memory=last, sealed=version == 3))
+    door.set_retention(Retention(max_bytes=5 * 4 * MEMORY.nbytes - MEMORY.nbytes))
+    report = db.sweep()
+    assert (report.short_memories, report.bytes_removed) == (5, 5 * 4 * MEMORY.nbytes)
+    with user.memory() as memory, memory.environment.read() as txn:
+        assert txn.count(Table.SHORT_MEMORY) == 1 + 5 * 4 - 1
+    door.set_retention(Retention(max_bytes=0))
+    db.sweep()
+    with user.memory() as memory, memory.environment.read() as txn:
+        assert txn.count(Table.SHORT_MEMORY) == 1
     assert db.verify().ok
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lmdb
@@ -19,6 +21,7 @@ import memdb.store.creation
 import memdb.store.environment
 import memdb.store.files
 import memdb.store.keyring
+import memdb.store.structure
 from memdb import FailedPrecondition, MemdbError, ResourceExhausted, Unavailable
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -65,6 +68,23 @@ def test_a_user_whose_name_cannot_be_synced_is_not_there(
         assert db.user("u").put("k", 1) == 1
 
 
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_file_that_cannot_be_looked_at_is_told_in_our_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    with opened(tmp_path / "db") as db:
+        db.user("u").put("k", 1)
+    looks = itertools.count(1)
+    real = memdb.store.structure._stat
+    with monkeypatch.context() as failing:
+        broken = once(real, errno.ENOSPC, lambda path: next(looks) == look)
+        failing.setattr(memdb.store.structure, "_stat", broken)
+        with pytest.raises((ResourceExhausted, Unavailable)):
+            opened(tmp_path / "db")
+    with opened(tmp_path / "db") as db:
+        assert db.user("u").get("k") == 1
+
+
 def test_what_is_free_may_be_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path / "db") as db:
         monkeypatch.setattr(os, "statvfs", once(os.statvfs, errno.EIO, lambda path: True))
@@ -89,6 +109,33 @@ def test_after_a_failed_write_more_are_refused_even_if_what_is_free_is_unknown(
                 user.put("k", 2)
             assert refused.value.reason == "READ_ONLY"
         assert user.get("k") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "reasons"),
+    [(errno.EIO, ["READ_ONLY", "READ_ONLY"]), (errno.ENOSPC, ["DISK_FULL"])],
+)
+def test_a_disk_that_broke_while_it_was_full_takes_no_more_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reasons: list[str]
+) -> None:
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        user.put("k", 1)
+
+        def failing(*_: object) -> None:
+            monkeypatch.undo()
+            monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=1))
+            raise lmdb.Error(f"mdb_txn_commit: {os.strerror(number)}")
+
+        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        told: list[str] = []
+        for _ in range(2):
+            try:
+                user.put("k", 2)
+            except MemdbError as error:
+                told.append(error.reason)
+            monkeypatch.undo()  # there is room again
+        assert told == reasons
 
 
 def test_a_map_that_cannot_be_made_anew_is_opened_anew(
