@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import fcntl
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,9 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
 from memdb.store.compact import compact
 from memdb.store.directory import DataDirectory
+from memdb.store.environment import Environment
 from memdb.store.keyring import KeyRing
+from memdb.store.schema import USER_TABLES
 from memdb.store.shredding import KEY_FILE
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
@@ -74,13 +76,14 @@ def test_a_file_that_cannot_be_looked_at_is_told_in_our_words(
 ) -> None:
     with opened(tmp_path / "db") as db:
         db.user("u").put("k", 1)
+    (folder,) = (tmp_path / "db" / "users").iterdir()
     looks = itertools.count(1)
     real = memdb.store.structure._stat
     with monkeypatch.context() as failing:
         broken = once(real, errno.ENOSPC, lambda path: next(looks) == look)
         failing.setattr(memdb.store.structure, "_stat", broken)
         with pytest.raises((ResourceExhausted, Unavailable)):
-            opened(tmp_path / "db")
+            Environment(folder, USER_TABLES, CONFIG)
     with opened(tmp_path / "db") as db:
         assert db.user("u").get("k") == 1
 
