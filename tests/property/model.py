@@ -184,7 +184,8 @@ class UserModel:
     ) -> list[Stored | Refused]:
         """Clips of one call, as (epoch, seq, content); one commit holds one version of a clip."""
         outcomes: list[Stored | Refused] = []
-        rest = list(clips)
+        # Refused before anything else is looked at; nothing that is stored comes near it.
+        rest = [clip for clip in clips if clip[1] <= SEQ_AHEAD_MAX]
         while rest:
             taken: set[tuple[int, int]] = set()
             group = []
@@ -192,7 +193,11 @@ class UserModel:
                 taken.add(rest[0][:2])
                 group.append(rest.pop(0))
             outcomes += self._commit(stream, space, group, now_ns)
-        return outcomes
+        taken_ones = iter(outcomes)
+        return [
+            next(taken_ones) if seq <= SEQ_AHEAD_MAX else Refused("TOO_FAR_AHEAD")
+            for _, seq, _ in clips
+        ]
 
     def _commit(
         self, stream: str, space: str, group: list[tuple[int, int, Content]], now_ns: int
@@ -201,10 +206,6 @@ class UserModel:
         changes: list[tuple[int, str, object]] = []
         outcomes: list[Stored | Refused] = []
         for epoch, seq, content in group:
-            if seq > SEQ_AHEAD_MAX:
-                # Refused before anything else is looked at; nothing that is stored comes near it.
-                outcomes.append(Refused("TOO_FAR_AHEAD"))
-                continue
             if stream in self.streams:
                 if self.streams[stream][0].name != space:
                     outcomes.append(Refused("SPACE_MISMATCH"))
