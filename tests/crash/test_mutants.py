@@ -60,7 +60,7 @@ MUTANTS = {
     ),
     "checksum not checked": Mutant(
         "memdb/store/envelope.py",
-        "    if _checksum(head[:_PREFIX_BYTES], key, checksum) != head[_PREFIX_BYTES:]:\n",
+        "    if _checksum(bytes(view[:_PREFIX_BYTES]), key, checksum) != stated:\n",
         "    if False:\n",
         "tests/property/test_stored_bytes.py",
     ),

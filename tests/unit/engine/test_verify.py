@@ -10,9 +10,25 @@ import pytest
 
 from memdb import Discrepancy, Keyframe, Retention, Unavailable, Utterance
 from memdb.engine.database import EmbeddedDatabase
+from memdb.types.operation import BeginErasure, RemoveClips
 from tests.unit.engine.conftest import clip, vector
 
 ROUNDS = 25
+
+
+def test_what_is_being_erased_is_no_difference(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    for seq in (0, 3, 6):
+        door.write(clip(seq))
+    with db.user("alice").memory() as memory:
+        # As an erasure is before its compaction.
+        memory.write([BeginErasure((), (1,))])
+        memory.write([RemoveClips((1,), is_erasure=True)])
+    assert [gap.end_ns is None for gap in door.gaps()] == [False, False]
+    assert db.verify().discrepancies == ()
+    db.sweep()
+    assert [(gap.first_seq, gap.end_ns is None) for gap in door.gaps()] == [(1, True), (4, False)]
+    assert db.verify().discrepancies == ()
 
 
 def removes_by_policy(db: EmbeddedDatabase, _: int) -> None:
