@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from memdb.clock import Clock
 from memdb.engine.applied import Applied, Outcome
@@ -27,38 +26,7 @@ from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.staging import Entries, NotStaged, Staged, write_into
 from memdb.store.transaction import Transaction
-from memdb.types.operation import (
-    AwaitCompaction,
-    BeginErasure,
-    CollectVersions,
-    EndErasure,
-    ForgetFact,
-    MarkSweep,
-    Operation,
-    ReleaseSnapshot,
-    RemoveClips,
-    RemoveLost,
-    RemoveStream,
-    SetRetention,
-    ThinClips,
-    WriteClip,
-)
-
-_GIVING_UP: Final = (
-    ForgetFact,
-    ReleaseSnapshot,
-    SetRetention,
-    MarkSweep,
-    ThinClips,
-    CollectVersions,
-    BeginErasure,
-    RemoveClips,
-    RemoveStream,
-    RemoveLost,
-    AwaitCompaction,
-    EndErasure,
-)
-"""Operations that make room, or lead to it: a user at its quota has to be able to."""
+from memdb.types.operation import Operation, WriteClip, makes_room
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +56,7 @@ class Group:
     @property
     def gives_up(self) -> bool:
         """Whether all of them make room."""
-        return all(isinstance(operation, _GIVING_UP) for operation in self.operations)
+        return all(makes_room(operation) for operation in self.operations)
 
     def forget(self) -> None:
         """Nothing was decided."""

@@ -75,7 +75,7 @@ class EmbeddedStream:
         for each, in order.
 
         Raises what refuses the whole batch: `NotFound` (``SPACE_NOT_FOUND``), `ResourceExhausted`,
-        `Unavailable`.
+        `Unavailable`; where the user is not there yet, what refuses its first clip.
         """
         wanted = self._wanted_space()
         operations: list[WriteClip] = []

@@ -4,7 +4,6 @@ it.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -264,9 +263,12 @@ class EmbeddedUser:
         space = None if space is None else check_id(space, "space")
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
-            tries = itertools.count(1)
+            tried: list[int] = []
 
             def remembered(view: View) -> LongTermMemory:
+                # The same view again: what the store has more may be shown with the next write only.
+                may_sum = view.revision in tried or len(tried) >= _LONG_TERM_TRIES
+                tried.append(view.revision)
                 revision = memory.resolve(view, as_of)
                 stream_nos = view.stream_nos(streams, revision)
                 space_no = view.searched_space(stream_nos, space, revision)
@@ -282,7 +284,7 @@ class EmbeddedUser:
                     revision,
                     max_tokens,
                     answer_bytes_max,
-                    may_sum=next(tries) > _LONG_TERM_TRIES,
+                    may_sum=may_sum,
                 )
 
             return memory.read(remembered)

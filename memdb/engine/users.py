@@ -120,13 +120,7 @@ class Users:
         Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true.
         """
         with self._lock:
-            if self._closed:
-                raise Unavailable("the database is closed", reason="CLOSED")
-            if os.getpid() != self._pid:
-                # Nor may it open what the parent has not opened: there would be two writers.
-                raise FailedPrecondition(
-                    "a database cannot be used after fork", reason="FORKED", value=os.getpid()
-                )
+            self._check_open()
             slot = self._slots.setdefault(user, _Slot())
             slot.users += 1
             self._slots.move_to_end(user)
@@ -363,6 +357,11 @@ class Users:
         """Asked under a slot's lock, which `close` takes: what is opened would outlive the directory's."""
         if self._closed:
             raise Unavailable("the database is closed", reason="CLOSED")
+        if os.getpid() != self._pid:
+            # Nor may it open what the parent has not opened: there would be two writers.
+            raise FailedPrecondition(
+                "a database cannot be used after fork", reason="FORKED", value=os.getpid()
+            )
 
     def _wait_for_calls(self, slot: _Slot) -> None:
         """Let the calls on a user end that must be closed (under its slot's lock); new ones wait."""

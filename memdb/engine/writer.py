@@ -14,8 +14,9 @@ What comes while a group waits for the disk joins it, so the slower the disk, th
 What holds the interpreter (preparing, writing, publishing) takes turns, and publishing waits until
 the next group is on its way to the disk: nothing computes while the disk has nothing to do.
 
-A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, or before an operation on a subject
-that the group already changes, so that every version of a thing has a revision of its own.
+A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, before an operation on a subject
+that the group already changes, so that every version of a thing has a revision of its own, and
+between what makes room and what takes it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from memdb.engine.applied import Outcome
 from memdb.engine.commits import Commits, Group
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
-from memdb.types.operation import Operation, payload_bytes, subject
+from memdb.types.operation import Operation, makes_room, payload_bytes, subject
 
 QUEUE_BYTES_MAX: Final = 256 << 20
 """Payload bytes waiting for one user's commits; beyond it a write is refused with ``OVERLOADED``.
@@ -316,6 +317,7 @@ class Writer:
         moved, and their payload bytes.
         """
         subjects = {subject(operation) for _, operation in group} - {None}
+        making_room = makes_room(group[0][1]) if group else None
         carried = sum(payload_bytes(operation) for _, operation in group) if group else 0
         more: list[Operation] = []
         size = 0
@@ -329,7 +331,11 @@ class Writer:
                 full = len(group) >= BATCH_OPERATIONS_MAX or (
                     group and carried + grown > BATCH_BYTES_MAX
                 )
-                if full or (what is not None and what in subjects):
+                if making_room is None:
+                    making_room = makes_room(operation)
+                # A write beside it would take from it the room that it may have beyond the quota.
+                other_kind = makes_room(operation) is not making_room
+                if full or other_kind or (what is not None and what in subjects):
                     return more, size
                 if what is not None:
                     subjects.add(what)

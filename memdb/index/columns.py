@@ -43,6 +43,10 @@ class Columns:
             array[self.rows : self.rows + count] = values[name]
         self.rows += count
 
+    def get(self, name: str, row: int) -> int:
+        """One entry."""
+        return int(self._arrays[name][row])
+
     def set(self, name: str, row: Any, value: int) -> None:
         """Change one entry, or those at an array of rows, in place (see the module)."""
         self._arrays[name][row] = value

@@ -149,10 +149,11 @@ class Partition:
             if clip_no in self._open_rows:
                 row = self._open_rows.pop(clip_no)
                 birth = int(added.birth[offset])
-                if row < first:
+                # Unless a version between the two, which is not here since it is damaged, ended it.
+                if row >= first:
+                    death[row - first] = min(int(death[row - first]), birth)
+                elif self._columns.get("death", row) > birth:
                     self._columns.set("death", row, birth)
-                else:
-                    death[row - first] = birth
                 superseded.append(row)
             if not sealed:
                 self._open_rows[clip_no] = first + offset

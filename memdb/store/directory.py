@@ -113,6 +113,8 @@ class DataDirectory:
             self._secret = self._read_secret()
             self._noting = threading.Lock()
             self._removing = threading.Lock()
+            self._unnoted: set[Path] = set()
+            """Discarded, and not noted yet, for want of room."""
             if not keep_staged:
                 self.drop_staged()
             self._sweep()
@@ -139,7 +141,8 @@ class DataDirectory:
             self._note(self._erased(path, path.name))
         except OSError as error:
             if error.errno not in _FULL:
-                raise  # else there is room once it is removed: noted by `remove`
+                raise
+            self._unnoted.add(discarded)  # by `remove`: then there is room
         path.rename(discarded)
         sync_directory(path.parent)
         sync_directory(self.trash)
@@ -153,8 +156,11 @@ class DataDirectory:
             if not discarded.exists():
                 return  # a sweep was quicker
             told_by = discarded / (FORMER_FILE if self.keys is None else KEY_FILE)
-            if _DISCARDED_USER.match(discarded.name) and told_by.exists():
+            if discarded in self._unnoted or (
+                _DISCARDED_USER.match(discarded.name) and told_by.exists()
+            ):
                 self._note_discarded(discarded)
+            self._unnoted.discard(discarded)
             for folder in {discarded, *(key.parent for key in discarded.rglob(f"*{KEY_FILE}*"))}:
                 shred_key(folder)
             shutil.rmtree(discarded)

@@ -262,14 +262,27 @@ class Environment:
                 # Who compacted it may have been killed, or refused, before the file's name was durable.
                 sync_directory(self.path)
             self._marked = True
+        try:
+            return self._written(change, bytes_hint, committing, SPARE_BYTES if gives_up else 0)
+        finally:
+            if gives_up:
+                self._give_back_spare()
+
+    def _written(
+        self,
+        change: Callable[[Transaction], tuple[bool, T]],
+        bytes_hint: int,
+        committing: Callable[[], None],
+        spare: int,
+    ) -> T:
+        """Run ``change``, in a map that grows as it has to."""
         while True:
             try:
                 with self._gate.passing():
                     self._check_usable()
-                    result = self._write_once(change, committing)
-                break
+                    return self._write_once(change, committing)
             except lmdb.MapFullError:
-                self._grow_beyond(bytes_hint, SPARE_BYTES if gives_up else 0)
+                self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
                 if os.strerror(errno.EIO) not in str(error):
                     # A full disk passes when space returns; but a broken one may be full as well.
@@ -277,9 +290,6 @@ class Environment:
                 # LMDB would accept the next commit; we must not, see the module's invariants.
                 self._failed = str(error)
                 raise self._translated(error, "READ_ONLY") from error
-        if gives_up:
-            self._give_back_spare()
-        return result
 
     def _write_once(
         self, change: Callable[[Transaction], tuple[bool, T]], committing: Callable[[], None]
@@ -346,7 +356,7 @@ class Environment:
 
     def _give_back_spare(self) -> None:
         """Let nobody else have what was mapped beyond the quota, but for the pages that are taken."""
-        # The commit is durable, whatever becomes of the map.
+        # What was committed is durable, whatever becomes of the map.
         with suppress(MemdbError):
             with self._gate.passing():
                 self._check_usable()

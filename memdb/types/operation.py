@@ -7,6 +7,7 @@ the same order to the same state gives the same bytes, on this machine or anothe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from memdb.types.arrays import Array
 from memdb.types.clip import Clip, carried_bytes
@@ -200,6 +201,29 @@ Operation = (
     | AwaitCompaction
     | EndErasure
 )
+
+
+_MAKING_ROOM: Final = (
+    ForgetFact,
+    ReleaseSnapshot,
+    SetRetention,
+    MarkSweep,
+    ThinClips,
+    CollectVersions,
+    BeginErasure,
+    RemoveClips,
+    RemoveStream,
+    RemoveLost,
+    AwaitCompaction,
+    EndErasure,
+)
+
+
+def makes_room(operation: Operation) -> bool:
+    """Whether the operation makes room, or leads to it: a user at its quota has to be able to.  One commit
+    has such operations alone, or none.
+    """
+    return isinstance(operation, _MAKING_ROOM)
 
 
 def payload_bytes(operation: Operation) -> int:

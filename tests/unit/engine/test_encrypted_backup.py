@@ -23,7 +23,7 @@ from memdb.engine.restore import restore, verify_archive
 from memdb.failpoints import FailpointError
 from memdb.store.archive import Archive
 from memdb.store.archivekeys import KeyFiles
-from memdb.store.erased import read_erased
+from memdb.store.erased import note_erased, read_erased
 from memdb.store.former import FORMER_FILE, read_former, write_former
 from memdb.store.keyring import KeyRing
 from memdb.store.rotation import rotate_master_key
@@ -499,6 +499,30 @@ def test_a_key_that_was_destroyed_is_noted_though_the_disk_was_full_and_the_proc
         assert len(read_erased(folder / "data")) == 1 + former
         again.backup(folder / "a1")
     assert len(restore(folder / "a0", folder / "copy", keys=keys(folder)).erased) == 1
+
+
+def test_a_user_without_its_key_is_noted_though_the_disk_was_full(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memdb.store import directory
+
+    calls: list[tuple[Any, ...]] = []
+
+    def full_once(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        note_erased(*arguments)
+
+    path = db._directory.user_path("bob")
+    db.close()
+    (path / "KEY").unlink()
+    with opened(folder) as again:
+        monkeypatch.setattr(directory, "note_erased", full_once)
+        again.user("bob").erase()
+        assert [(one.name, one.key_id) for one in read_erased(folder / "data")] == [
+            (path.name, None)
+        ]
 
 
 def test_a_copy_that_a_killed_backup_left_unnamed_goes_with_its_user(

@@ -77,6 +77,21 @@ def test_a_commit_that_comes_in_between_costs_a_newer_view_and_not_all_sums(
     assert summed == []
 
 
+def test_a_commit_that_nobody_shows_costs_one_wait(
+    user: EmbeddedUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+
+    def wait(_: object, revision: int, timeout_s: float) -> bool:
+        waits.append(revision)
+        return False
+
+    monkeypatch.setattr(memory.UserMemory, "wait_for_revision", wait)
+    monkeypatch.setattr(long_term, "_stored", lambda *_: None)
+    user.long_term()
+    assert len(waits) == 1
+
+
 def test_where_a_commit_always_comes_in_between_there_is_an_answer_all_the_same(
     user: EmbeddedUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,27 @@ def test_a_damaged_record_or_vector_costs_one_clip(
         assert db.user_state("bob") == "serving"
 
 
+def test_a_damaged_version_ends_the_one_before_it(folder: Path, clock: ManualClock) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+        revisions = [
+            door.write(clip(0, global_memory=vector(version), sealed=version == 2)).revision
+            for version in range(3)
+        ]
+        path = db._directory.user_path("alice")
+    change(path, "vectors", 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        alice = db.user("alice")
+        answers = [alice.ground(vector(0), as_of=revision) for revision in revisions]
+        assert [[hit.clip.revision for hit in answer.hits] for answer in answers] == [
+            [revisions[0]],
+            [],
+            [revisions[2]],
+        ]
+        assert [gap.reason for gap in answers[1].gaps] == ["damaged"]
+
+
 def test_a_vector_under_the_number_of_no_space_costs_one_clip(
     folder: Path, clock: ManualClock
 ) -> None:

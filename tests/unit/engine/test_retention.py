@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +23,14 @@ from memdb import (
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine import apply_removal, retention
+from memdb.engine.applied import Removed
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.index import partition, text
 from memdb.store.environment import Environment
 from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
+from memdb.types.operation import Operation, RemoveClips
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
 
 DAY_NS = 86_400 * SECOND_NS
@@ -349,6 +353,77 @@ def test_a_user_at_its_quota_makes_room_and_is_written_again(
         with db.user("alice").memory() as memory:
             # What was lent to make room is not there for others.
             assert memory.environment.data_bytes() < (4 << 20) + (1 << 20)
+
+
+def test_what_makes_room_shares_no_commit_with_what_takes_it(
+    folder: Path, clock: ManualClock
+) -> None:
+    config = replace(CONFIG, map_bytes_max=1 << 20)
+
+    def heavy(seq: int) -> Clip:
+        return clip(seq, keyframes=(Keyframe(seq, bytes(20_000)),))
+
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+
+        def fill() -> None:
+            for seq in range(1000):
+                door.write(heavy(seq))
+
+        with pytest.raises(ResourceExhausted):
+            fill()
+        with db.user("alice").memory() as memory:
+            ended: dict[str, object] = {}
+
+            def commit(name: str, operation: Operation, queued: threading.Event) -> None:
+                try:
+                    (ended[name],) = memory.write([operation], queued.set)
+                except ResourceExhausted as error:
+                    ended[name] = error.reason
+                    queued.set()
+
+            threads = []
+            with memory.held_back():
+                for name, operation in (
+                    ("write", door.prepare(heavy(2000))),
+                    ("remove", RemoveClips((1, 2), is_erasure=False)),
+                ):
+                    queued = threading.Event()
+                    threads.append(threading.Thread(target=commit, args=(name, operation, queued)))
+                    threads[-1].start()
+                    assert queued.wait(30)
+            for thread in threads:
+                thread.join(30)
+            assert ended["write"] == "QUOTA"
+            assert isinstance(ended["remove"], Removed)
+
+
+def test_what_was_lent_to_make_room_is_given_back_where_it_was_not_enough(
+    folder: Path, clock: ManualClock
+) -> None:
+    config = replace(CONFIG, map_bytes_max=1 << 20)
+
+    def too_much(txn: Transaction) -> tuple[bool, None]:
+        for number in range(40):
+            txn.put(Table.VALUES, b"%d" % number, bytes(1 << 20))
+        return True, None
+
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.user("alice").put("diet", 1)
+        with db.user("alice").memory() as memory:
+            with pytest.raises(ResourceExhausted):
+                memory.environment.write(too_much, gives_up=True)
+            assert memory.environment._env.info()["map_size"] == 1 << 20
+
+
+def test_a_forked_process_looks_for_no_chores(db: EmbeddedDatabase) -> None:
+    db.user("bob").put("diet", 1)
+    db._users._pid = -1  # as a child sees it
+    with pytest.raises(FailedPrecondition) as refused:
+        db._users.has_chores("bob")
+    db._users._pid = os.getpid()
+    assert refused.value.reason == "FORKED"
 
 
 def test_a_batch_that_is_thinned_costs_one_look_at_all_rows(
