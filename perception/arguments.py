@@ -1,32 +1,12 @@
-"""What the commands read from their command line as text: times, addresses, bounded numbers.
+"""What the commands read from their command line as text: addresses, bounded numbers.
 
 Every wrong one raises `InvalidArgument` with the option as its field and the text as its value.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from memdb.errors import InvalidArgument
 from memdb.types.address import checked_address
-
-
-def moment(text: str, field: str) -> datetime:
-    """An RFC 3339 time.  A date alone, or a time without its offset from UTC, is refused: what a
-    local clock meant cannot be told later.
-    """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.utcoffset() is None:
-        raise InvalidArgument(
-            "expected a time with its offset from UTC, such as 2026-01-05T09:00:00Z",
-            reason="BAD_TIME",
-            field=field,
-            value=text,
-        )
-    return found
 
 
 def server_address(text: str) -> str:

@@ -167,9 +167,9 @@ def _ingest(options: argparse.Namespace) -> int:
     with loading():
         import memdb_client
         from memdb.types.tensor import codec_named
-        from memdb.types.times import as_ns
+        from memdb.types.times import as_ns, moment
         from perception.agent import IngestAgent, IngestOptions, open_sources
-        from perception.arguments import at_least, moment, server_address
+        from perception.arguments import at_least, server_address
         from perception.reach import reach
 
     cameras = [_camera(text) for text in options.camera]

@@ -135,8 +135,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> ImportReport:
     with loading():
         import memdb_client
-        from memdb.types.times import as_ns
-        from perception.arguments import moment, server_address
+        from memdb.types.times import as_ns, moment
+        from perception.arguments import server_address
         from perception.reach import reach
 
     start_ns = 0 if options.start is None else as_ns(moment(options.start, "start"), "start")

@@ -83,8 +83,8 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     with loading():
         import memdb_client
         from memdb.errors import InvalidArgument
-        from memdb.types.times import as_ns
-        from perception.arguments import moment, within
+        from memdb.types.times import as_ns, moment
+        from perception.arguments import within
         from perception.reach import REACH_TIMEOUT_S, reach
         from reasoner.answer import Reasoner, Refused
         from reasoner.evidence import Scope
@@ -236,7 +236,7 @@ def _from_file(path: str | None) -> list[str]:
 
 def _as_of(text: str | None) -> AsOf | None:
     """A revision, a time, or the name of a snapshot."""
-    from perception.arguments import moment
+    from memdb.types.times import moment
 
     if text is None or text.isdecimal():
         return None if text is None else int(text)

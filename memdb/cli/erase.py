@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from memdb.cli.logged import Logged
@@ -110,22 +109,11 @@ def _erase(
 
 
 def _moment(text: str | None, field: str) -> int | None:
-    """A time in UTC nanoseconds; one without its offset is refused: which clock was meant?"""
-    from memdb.types.times import as_ns
+    """A time in UTC nanoseconds, given as such or as RFC 3339 text."""
+    from memdb.types.times import as_ns, moment
 
     if text is None:
         return None
     if text.removeprefix("-").isdecimal() and text.isascii():
         return as_ns(int(text[:40]), field)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.utcoffset() is None:
-        raise InvalidArgument(
-            "expected a time with its offset from UTC, such as 2026-01-05T09:00:00Z",
-            reason="BAD_TIME",
-            field=field,
-            value=text,
-        )
-    return as_ns(found, field)
+    return as_ns(moment(text, field), field)

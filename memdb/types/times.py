@@ -52,6 +52,24 @@ def optional_ns(value: Time | None, field: str) -> int | None:
     return None if value is None else as_ns(value, field)
 
 
+def moment(text: str, field: str) -> datetime:
+    """An aware datetime of RFC 3339 text.  Raises `InvalidArgument` (``BAD_TIME``), for a date alone or a
+    time without its offset from UTC too: what a local clock meant cannot be told later.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.utcoffset() is None:
+        raise InvalidArgument(
+            "expected a time with its offset from UTC, such as 2026-01-05T09:00:00Z",
+            reason="BAD_TIME",
+            field=field,
+            value=text,
+        )
+    return found
+
+
 def as_text(ns: int) -> str:
     """``ns`` as RFC 3339 text in UTC with milliseconds, for people and logs."""
     moment = _EPOCH + timedelta(microseconds=ns // 1000)

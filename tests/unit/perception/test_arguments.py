@@ -7,7 +7,8 @@ import math
 import pytest
 
 from memdb import InvalidArgument
-from perception.arguments import at_least, moment, server_address, within
+from memdb.types.times import moment
+from perception.arguments import at_least, server_address, within
 
 
 @pytest.mark.parametrize(
