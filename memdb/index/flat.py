@@ -1,12 +1,13 @@
 """Exact search of a matrix with FAISS's kernels; filters act inside the search, never after it.
 
 Two steps.  A scan of the heads (bfloat16, half of the bytes) gives more candidates than are asked
-for; the candidates are scored from the whole float32 rows.  What the scan left out cannot be
-better: for a row x with head h and a query q
+for; those of them that may be among the best are scored from the whole float32 rows.  What was left
+out cannot be better: for a row x with head h and a query q
 
     |q.x - q.h|  <=  |q| |x - h|  <=  |q| * matrix.residual_max        (Cauchy-Schwarz)
 
-and the rounding of two sums of n products is at most 2 n 2^-24 |q| |x|.  If the last of the best
+and the rounding of two sums of n products is at most 2 n 2^-24 |q| |x|.  A candidate whose head is
+behind the last of the best heads by more than twice both is not scored.  If the last of the best
 rows is not ahead of the worst candidate by more than both, more candidates are taken; in the end,
 where rows are too much alike, every row is scored.  So the answer is that of a search of all rows,
 ties by row number included.
@@ -55,7 +56,12 @@ def search(
     bound = _bound(matrix, query)
     wanted = _CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA
     while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
-        candidates, worst = _scan(matrix, rows, query, wanted, allowed)
+        candidates, heads = _scan(matrix, rows, query, wanted, allowed)
+        heads = heads.astype(np.float64)  # or a bound would be rounded to float32
+        worst = float(heads[0])
+        # The `limit` best heads have rows of at least `least`: who cannot reach it need not be read.
+        least = float(np.partition(heads, wanted - limit)[wanted - limit]) - bound
+        candidates = candidates[heads >= least - bound]
         candidates.sort()
         scores = _scores(matrix.take_padded(candidates), query)
         best = _best(candidates, scores, limit)
@@ -107,9 +113,9 @@ def all_scores(matrix: Matrix, rows: int, query: Array) -> Array:
 
 def _scan(
     matrix: Matrix, rows: int, query: Array, wanted: int, allowed: Array | None
-) -> tuple[Array, float]:
-    """The numbers of the ``wanted`` best allowed rows by their heads, unordered, and the score of
-    the worst of them; more rows than ``wanted`` are allowed.
+) -> tuple[Array, Array]:
+    """The numbers of the ``wanted`` best allowed rows by their heads, and the scores of these heads:
+    heaps, the worst first; more rows than ``wanted`` are allowed.
     """
     numbers = np.full(wanted, -1, np.int64)
     scores = np.full(wanted, -np.inf, np.float32)  # a heap, whose top is the worst
@@ -131,7 +137,7 @@ def _scan(
             faiss.swig_ptr(numbers),
             wanted,
         )
-    return numbers, float(scores[0])
+    return numbers, scores
 
 
 def _best(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
