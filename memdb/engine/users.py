@@ -17,6 +17,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.memory import UserMemory
+from memdb.engine.upkeep import Upkeep
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
@@ -100,6 +101,7 @@ class Users:
         made."""
         self._resting: set[str] = set()
         """Users that have nothing for a sweep to do, as long as nobody uses them."""
+        self._upkeep = Upkeep()
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
@@ -145,6 +147,9 @@ class Users:
                         slot.calls += 1
                         counted = True
             yield memory
+            for partition in memory.view.partitions.values():
+                if partition.tiers.is_due:
+                    self._upkeep.want(partition.tiers)
         finally:
             with self._lock:
                 slot.users -= 1
@@ -375,6 +380,7 @@ class Users:
             self._closed = True
             slots = list(self._slots.values())
             self._slots.clear()
+        self._upkeep.close()
         for slot in slots:
             with slot.lock:
                 if slot.memory is not None:

@@ -41,78 +41,79 @@ _quantizers: dict[int, Any] = {}
 
 
 def search(
-    matrix: Matrix, rows: int, query: Array, limit: int, allowed: Array | None
+    matrix: Matrix, rows: int, query: Array, limit: int, allowed: Array | None, first: int = 0
 ) -> tuple[Array, Array]:
-    """The ``limit`` best of the first ``rows`` rows by inner product with the (dim,) float32
-    ``query``.
+    """The ``limit`` best of rows [first, rows) by inner product with the (dim,) float32 ``query``.
 
     allowed: (rows,) bool, or None for all.  Returns (row numbers int64, scores float32), best
     first, equal scores by row; fewer than ``limit`` when fewer are allowed.
     """
-    count = rows if allowed is None else int(np.count_nonzero(allowed))
+    count = rows - first if allowed is None else int(np.count_nonzero(allowed[first:]))
     if count == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    query = _padded(query, matrix.width)
+    query = padded_query(query, matrix.width)
     bound = _bound(matrix, query)
     wanted = _CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA
     while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
-        candidates, heads = _scan(matrix, rows, query, wanted, allowed)
+        candidates, heads = _scan(matrix, rows, query, wanted, allowed, first)
         heads = heads.astype(np.float64)  # or a bound would be rounded to float32
         worst = float(heads[0])
         # The `limit` best heads have rows of at least `least`: who cannot reach it need not be read.
         least = float(np.partition(heads, wanted - limit)[wanted - limit]) - bound
         candidates = candidates[heads >= least - bound]
         candidates.sort()
-        scores = _scores(matrix.take_padded(candidates), query)
-        best = _best(candidates, scores, limit)
+        scores = row_scores(matrix.take_padded(candidates), query)
+        best = best_of(candidates, scores, limit)
         if best[1][-1] > worst + bound:
             return best
         wanted *= _CANDIDATES_MORE
-    numbers, scores = allowed_scores(matrix, rows, query, allowed)
+    numbers, scores = allowed_scores(matrix, rows, query, allowed, first)
     # A sum that overflowed both ways is no number: last.
-    return _best(numbers, np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf), limit)
+    return best_of(
+        numbers, np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf), limit
+    )
 
 
 def allowed_scores(
-    matrix: Matrix, rows: int, query: Array, allowed: Array | None
+    matrix: Matrix, rows: int, query: Array, allowed: Array | None, first: int = 0
 ) -> tuple[Array, Array]:
-    """(row numbers int64, float32 inner products) of the allowed ones of the first ``rows`` rows."""
+    """(row numbers int64, float32 inner products) of the allowed ones of rows [first, rows)."""
     if allowed is None:
-        return np.arange(rows), all_scores(matrix, rows, query)
-    listed = np.flatnonzero(allowed)
-    query = _padded(query, matrix.width)
+        return np.arange(first, rows), all_scores(matrix, rows, query, first)
+    listed = np.flatnonzero(allowed[first:]) + first
+    query = padded_query(query, matrix.width)
     step = block_rows(matrix.width)
     out = np.empty(len(listed), np.float32)
-    first = done = 0
-    for chunk in matrix.chunks(rows):
-        end = first + len(chunk.numbers)
-        inside = listed[done : np.searchsorted(listed, end)] - first
+    begin_row, done = first, 0
+    for chunk in matrix.chunks(rows, first):
+        end = begin_row + len(chunk.numbers)
+        inside = listed[done : np.searchsorted(listed, end)] - begin_row
         for begin in range(0, len(inside), step):
             block = chunk.taken(inside[begin : begin + step])
-            out[done : done + len(block)] = _scores(block, query)
+            out[done : done + len(block)] = row_scores(block, query)
             done += len(block)
-        first = end
+        begin_row = end
     return listed, out
 
 
-def all_scores(matrix: Matrix, rows: int, query: Array) -> Array:
-    """(rows,) float32 inner products of the first ``rows`` rows with the (dim,) float32 ``query``."""
-    query = _padded(query, matrix.width)
+def all_scores(matrix: Matrix, rows: int, query: Array, first: int = 0) -> Array:
+    """(rows - first,) float32 inner products of rows [first, rows) with the (dim,) float32 ``query``."""
+    query = padded_query(query, matrix.width)
     step = block_rows(matrix.width)
     joined = np.empty((step, matrix.width), np.float32)
-    out = np.empty(rows, np.float32)
+    out = np.empty(rows - first, np.float32)
     done = 0
-    for chunk in matrix.chunks(rows):
+    for chunk in matrix.chunks(rows, first):
         for begin in range(0, len(chunk.numbers), step):
             head, tail = chunk.head[begin : begin + step], chunk.tail[begin : begin + step]
             block = join(head, tail, joined[: len(head)])
-            out[done : done + len(block)] = _scores(block, query)
+            out[done : done + len(block)] = row_scores(block, query)
             done += len(block)
     return out
 
 
 def _scan(
-    matrix: Matrix, rows: int, query: Array, wanted: int, allowed: Array | None
+    matrix: Matrix, rows: int, query: Array, wanted: int, allowed: Array | None, first: int
 ) -> tuple[Array, Array]:
     """The numbers of the ``wanted`` best allowed rows by their heads, and the scores of these heads:
     heaps, the worst first; more rows than ``wanted`` are allowed.
@@ -128,7 +129,7 @@ def _scan(
     )
     scanner.set_query(faiss.swig_ptr(query))
     scanner.set_list(0, 0.0)
-    for chunk in matrix.chunks(rows):
+    for chunk in matrix.chunks(rows, first):
         scanner.scan_codes(
             len(chunk.numbers),
             faiss.swig_ptr(chunk.head.reshape(-1).view(np.uint8)),
@@ -140,7 +141,7 @@ def _scan(
     return numbers, scores
 
 
-def _best(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
+def best_of(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
     """The ``limit`` best, best first, equal scores by number."""
     if len(scores) > limit:
         passed = scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit]
@@ -161,8 +162,10 @@ def _bound(matrix: Matrix, query: Array) -> float:
     return bound if length * matrix.norm_max < float(np.finfo(np.float32).max) / 4 else np.inf
 
 
-def _scores(block: Array, query: Array) -> Array:
-    """(n,) float32 inner products of an (n, width) float32 block."""
+def row_scores(block: Array, query: Array) -> Array:
+    """(n,) float32 inner products of an (n, width) float32 block; each row's does not depend on the
+    rows beside it.
+    """
     out = np.empty(len(block), np.float32)
     faiss.fvec_inner_products_ny(
         faiss.swig_ptr(out),
@@ -174,7 +177,8 @@ def _scores(block: Array, query: Array) -> Array:
     return out
 
 
-def _padded(query: Array, width: int) -> Array:
+def padded_query(query: Array, width: int) -> Array:
+    """The query with zeros up to ``width``."""
     if len(query) == width:
         return query
     wide = np.zeros(width, np.float32)

@@ -34,9 +34,9 @@ class Chunk:
     numbers: Array
     """(rows,) int64, the number of each row in the matrix."""
 
-    def first(self, rows: int) -> Chunk:
-        """The first rows of the chunk, as views."""
-        return Chunk(self.head[:rows], self.tail[:rows], self.numbers[:rows])
+    def part(self, begin: int, end: int) -> Chunk:
+        """Some rows of the chunk, as views."""
+        return Chunk(self.head[begin:end], self.tail[begin:end], self.numbers[begin:end])
 
     def taken(self, places: Array) -> Array:
         """Copies of the rows at some places of the chunk: (n, width) float32."""
@@ -83,14 +83,21 @@ class Matrix:
             done += take
             self.rows += take
 
-    def chunks(self, rows: int) -> Iterator[Chunk]:
-        """The chunks of the first ``rows`` rows."""
-        left = rows
+    def chunks(self, rows: int, first: int = 0) -> Iterator[Chunk]:
+        """The chunks of rows [first, rows)."""
+        begin = 0
         for chunk in self._chunks:
-            if left <= 0:
+            length = len(chunk.numbers)
+            here, end = max(first - begin, 0), min(rows - begin, length)
+            if end <= 0:
                 return
-            yield chunk if left >= len(chunk.numbers) else chunk.first(left)
-            left -= len(chunk.numbers)
+            if here < end:
+                yield chunk if (here, end) == (0, length) else chunk.part(here, end)
+            begin += length
+
+    def chunk_lengths(self) -> list[int]:
+        """Rows of each chunk, those that are not filled yet included."""
+        return [len(chunk.numbers) for chunk in self._chunks]
 
     def take(self, rows: Array) -> Array:
         """Copies of the given rows, in that order: (n, dim) float32."""

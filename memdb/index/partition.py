@@ -16,6 +16,7 @@ from memdb.index import flat
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_vector
 from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
+from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
 
 REMOVED_ROWS_MAX: Final = 4096
@@ -69,6 +70,8 @@ class PartitionView:
     cosine: bool
     rows: int
     matrix: Matrix
+    tiers: Tiers
+    """The ways to search the matrix."""
     columns: dict[str, Array]
     head_alive: Array | None
     """(rows,) bool at the view's revision; None when every row is alive."""
@@ -107,7 +110,7 @@ class PartitionView:
 
     def search(self, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
         """(rows, scores) of the ``limit`` best allowed rows, best first; ``query`` from `unit`."""
-        return flat.search(self.matrix, self.rows, query, limit, allowed)
+        return self.tiers.search(self.rows, query, limit, allowed)
 
     def scores(self, query: Array, allowed: Array | None) -> tuple[Array, Array]:
         """(rows, scores) of every allowed row, in row order."""
@@ -120,6 +123,7 @@ class Partition:
     def __init__(self, dim: int, metric: str) -> None:
         self._cosine = metric == "cosine"
         self._matrix = Matrix(dim)
+        self._tiers = Tiers(self._matrix)
         self._columns = Columns(
             clip_no=np.uint64,
             stream_no=np.uint32,
@@ -225,6 +229,7 @@ class Partition:
         for begin in range(0, len(kept), CHUNK_ROWS_MAX):
             matrix.append(self._matrix.take(kept[begin : begin + CHUNK_ROWS_MAX]))
         self._matrix = matrix
+        self._tiers = Tiers(matrix)
         self._columns = self._columns.kept(kept)
         self._open_rows = {no: int(places[row]) for no, row in self._open_rows.items()}
         alive = self._columns.views()["death"] == ALIVE
@@ -238,6 +243,7 @@ class Partition:
             self._cosine,
             self._columns.rows,
             self._matrix,
+            self._tiers,
             self._columns.views(),
             self._head_alive,
         )

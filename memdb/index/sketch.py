@@ -1,0 +1,105 @@
+"""Codes of a matrix's rows, a twentieth of its bytes, that bound every inner product from above.
+
+What a search need not read is what cannot be among its best.  A scan of the codes gives the rows of
+the highest bounds; these are scored whole; and when the last of the best is ahead of every bound
+that was not looked at, no other row can be better.  So the answer is that of a search of all rows,
+ties by row number included, whatever the codes are worth: poor ones only cost the time to find that out.
+
+Codes are made behind the writer's back, a block at a time (`memdb.index.tiers`): `rows` grows once
+a block is whole, and rows from there on are searched without.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import faiss
+import numpy as np
+
+from memdb.index.basis import CODE_ZERO, Basis
+from memdb.index.matrix import Matrix
+from memdb.types.arrays import Array
+
+UNBOUNDED_MAX: Final = 64
+"""Rows that no code bounds and every search scores; with more, the basis is worth nothing."""
+
+_quantizers: dict[int, Any] = {}
+
+
+class Sketch:
+    """The codes of the first `rows` rows of a matrix; one who adds, any readers."""
+
+    __slots__ = ("_codes", "basis", "rows", "unbounded")
+
+    def __init__(self, basis: Basis) -> None:
+        self.basis = basis
+        self.rows = 0
+        """So many rows have a code."""
+        self.unbounded: Array = np.empty(0, np.int64)
+        """Those of them that are not bounded by their code."""
+        self._codes: list[Array] = []
+        """An array for each chunk of the matrix, as long as it."""
+
+    def extend(self, matrix: Matrix, count: int) -> bool:
+        """Add codes of the next ``count`` rows of ``matrix``; False when the basis does not suit them."""
+        rows = np.arange(self.rows, self.rows + count)
+        codes, bounded = self.basis.encode(matrix.take_padded(rows))
+        self.unbounded = np.concatenate([self.unbounded, rows[~bounded]])
+        first, end = 0, self.rows + count
+        for index, length in enumerate(matrix.chunk_lengths()):
+            here, until = max(first, self.rows), min(first + length, end)
+            if here < until:
+                if index == len(self._codes):
+                    self._codes.append(np.empty((length, self.basis.code_bytes), np.uint8))
+                part = codes[here - self.rows : until - self.rows]
+                self._codes[index][here - first : until - first] = part
+            first += length
+        # Last: whoever reads it finds what it promises.
+        self.rows = end
+        return len(self.unbounded) <= UNBOUNDED_MAX
+
+    def scan(
+        self, matrix: Matrix, rows: int, weights: Array, wanted: int, allowed: Array | None
+    ) -> tuple[Array, Array]:
+        """(row numbers int64, bounds float32) of the ``wanted`` allowed ones of the first ``rows``
+        rows whose bounds are the highest, as heaps: the lowest first.  Numbers are -1 where there
+        are fewer.  ``weights`` from `Basis.query`.
+        """
+        numbers = np.full(wanted, -1, np.int64)
+        bounds = np.full(wanted, -np.inf, np.float32)
+        selector = None
+        if allowed is not None:
+            bits = np.packbits(allowed[:rows], bitorder="little")
+            selector = faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))
+        scanner = _quantizer(self.basis.code_bytes).select_InvertedListScanner(
+            faiss.METRIC_INNER_PRODUCT, None, False, selector, False
+        )
+        scanner.set_query(faiss.swig_ptr(weights))
+        scanner.set_list(0, 0.0)
+        # Codes first: there may be a chunk more, of rows that came since.
+        for codes, chunk in zip(self._codes, matrix.chunks(rows), strict=False):
+            scanner.scan_codes(
+                len(chunk.numbers),
+                faiss.swig_ptr(codes[: len(chunk.numbers)].reshape(-1)),
+                faiss.swig_ptr(chunk.numbers),
+                faiss.swig_ptr(bounds),
+                faiss.swig_ptr(numbers),
+                wanted,
+            )
+        return numbers, bounds
+
+
+def _quantizer(width: int) -> Any:
+    """FAISS's reader of bytes as numbers less `CODE_ZERO`; without state, so one serves all.
+
+    ``QT_8bit_direct_signed`` says the same in fewer words and is none of it: it rounds the query to
+    whole numbers.
+    """
+    quantizer = _quantizers.get(width)
+    if quantizer is None:
+        quantizer = faiss.ScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit_uniform)
+        # A byte b reads as least + (b + 1/2) / 255 * range.
+        least_and_range = np.array([-CODE_ZERO - 0.5, 255], np.float32)
+        faiss.copy_array_to_vector(least_and_range, quantizer.trained)
+        _quantizers[width] = quantizer
+    return quantizer

@@ -1,0 +1,166 @@
+"""How the rows of one matrix are searched: exactly always; what changes is how much is read.
+
+=========  ==============================================  =====================================
+tier       serves                                          reads of 1536-d rows
+=========  ==============================================  =====================================
+heads      every row, from the first moment                3,072 bytes a row (`memdb.index.flat`)
+sketch     rows that have codes, where bounds tell enough; 128 bytes a row, or 256
+           else the tier before                            (`memdb.index.pruned`)
+=========  ==============================================  =====================================
+
+Nothing waits for a tier: codes are made in the background (`maintain`), of what is asked about, and
+a question uses what there is.  All tiers give the same answer to the last bit, so neither the age of
+an index, nor a restart, nor the way in which a revision is named can change one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from memdb.index import flat, pruned
+from memdb.index.basis import CODE_BYTES_MAX, SAMPLE_ROWS, code_bytes, fit
+from memdb.index.matrix import Matrix
+from memdb.index.sketch import Sketch
+from memdb.types.arrays import Array
+
+SKETCH_ROWS_MIN: Final = 2048
+SKETCH_BYTES_MIN: Final = 8 << 20
+"""Allowed rows whose heads are fewer bytes are read sooner than bounded."""
+QUESTIONS_MIN: Final = 4
+"""Who asks seldom pays for no codes."""
+BLOCK_ROWS: Final = 256
+"""Rows that get codes at once; as many may wait for them."""
+REFIT_GROWTH: Final = 4
+"""A basis of so many times fewer rows is fitted anew: scenes come that it has not seen."""
+TRIED_MIN: Final = 16
+"""Questions after which it is judged whether codes tell enough."""
+_TOLD_SHARE: Final = 0.75
+_SCORED_MAX: Final = 96
+"""Rows that are scored whole for a question, on average, beyond which longer codes are cheaper."""
+REST_QUESTIONS: Final = 256
+"""For so many questions codes that tell too little are left alone, then twice as many, and so on."""
+_REST_MAX: Final = 65_536
+
+
+class Tiers:
+    """The ways to search one matrix.  Any readers; `maintain` by one thread at a time."""
+
+    def __init__(self, matrix: Matrix, *, bytes_min: int = SKETCH_BYTES_MIN) -> None:
+        self._matrix = matrix
+        self._rows_min = max(SKETCH_ROWS_MIN, bytes_min // (2 * matrix.width))
+        self._sketch: Sketch | None = None
+        self._code_bytes = code_bytes(matrix.dim)
+        self._fitted_rows = 0
+        """How many there were when a basis was last fitted, or tried to be."""
+        self._maintaining = threading.Lock()
+        # Counters that readers race for: what is lost of them matters to nobody.
+        self._asked = 0
+        self._tried = 0
+        self._told = 0
+        self._scored = 0
+        self._rest = 0
+        self._rest_next = REST_QUESTIONS
+
+    def search(
+        self, rows: int, query: Array, limit: int, allowed: Array | None
+    ) -> tuple[Array, Array]:
+        """`memdb.index.flat.search` of the first ``rows`` rows, to the last bit."""
+        if rows >= self._rows_min:
+            self._asked += 1
+            sketch = self._sketch
+            if sketch is not None and self._worth(sketch, rows, allowed):
+                found = pruned.search(self._matrix, sketch, rows, query, limit, allowed)
+                self._tried += 1
+                if found is not None:
+                    self._told += 1
+                    self._scored += found.scored
+                if self._tried >= TRIED_MIN:
+                    self._judge()
+                if found is not None:
+                    return found.numbers, found.scores
+        return flat.search(self._matrix, rows, query, limit, allowed)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `maintain` has something to do, for questions that want it."""
+        if self._asked < QUESTIONS_MIN:
+            return False
+        sketch = self._sketch
+        late = sketch is not None and self._matrix.rows - sketch.rows >= BLOCK_ROWS
+        return late or self._wants_basis()
+
+    @property
+    def coded_rows(self) -> int:
+        """Rows that a question need not read whole."""
+        sketch = self._sketch
+        return 0 if sketch is None else sketch.rows
+
+    def maintain(self, stop: Callable[[], bool]) -> None:
+        """Bring the codes up to date, beside readers and the writer.
+
+        stop: asked between steps of some milliseconds (to fit a basis is one of half a second)
+        whether to leave the rest to another time.
+        """
+        if not self._maintaining.acquire(blocking=False):
+            return
+        try:
+            if self._wants_basis():
+                self._fit(stop)
+            sketch = self._sketch
+            if sketch is not None and not self._code(sketch, stop):
+                # The rows have become others: without codes until there are many more of them.
+                self._sketch = None
+        finally:
+            self._maintaining.release()
+
+    def _worth(self, sketch: Sketch, rows: int, allowed: Array | None) -> bool:
+        if self._rest > 0:
+            self._rest -= 1
+            return False
+        coded = min(rows, sketch.rows)
+        if allowed is not None:
+            coded = int(np.count_nonzero(allowed[:coded]))
+        return coded >= self._rows_min
+
+    def _judge(self) -> None:
+        """When codes tell too little: have them of a new basis, or longer; or leave them alone."""
+        useful = self._told >= _TOLD_SHARE * self._tried
+        may_be_longer = 2 * self._code_bytes <= min(CODE_BYTES_MAX, self._matrix.dim // 3)
+        if useful and (self._scored <= _SCORED_MAX * self._told or not may_be_longer):
+            self._rest_next = REST_QUESTIONS
+        elif self._matrix.rows >= 2 * self._fitted_rows:
+            self._fitted_rows = 0
+        elif may_be_longer:
+            self._code_bytes *= 2
+            self._fitted_rows = 0
+        else:
+            self._rest = self._rest_next
+            self._rest_next = min(2 * self._rest_next, _REST_MAX)
+        self._tried = self._told = self._scored = 0
+
+    def _wants_basis(self) -> bool:
+        return self._matrix.rows >= max(self._rows_min, REFIT_GROWTH * self._fitted_rows)
+
+    def _fit(self, stop: Callable[[], bool]) -> None:
+        rows, width = self._matrix.rows, self._code_bytes
+        self._fitted_rows = rows
+        sample = np.linspace(0, rows - 1, min(rows, SAMPLE_ROWS)).astype(np.int64)
+        basis = fit(self._matrix.take_padded(sample), width)
+        if basis is None:
+            return
+        sketch = Sketch(basis)
+        if self._code(sketch, stop) and not stop():
+            self._sketch = sketch
+            self._rest, self._rest_next = 0, REST_QUESTIONS
+            self._tried = self._told = self._scored = 0
+
+    def _code(self, sketch: Sketch, stop: Callable[[], bool]) -> bool:
+        """Give codes to the rows, block by block; False when they do not suit them."""
+        while self._matrix.rows - sketch.rows >= BLOCK_ROWS and not stop():
+            if not sketch.extend(self._matrix, BLOCK_ROWS):
+                return False
+        return True

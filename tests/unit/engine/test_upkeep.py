@@ -1,0 +1,103 @@
+"""What is done in the background changes no answer, stops with the database, and survives errors."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import memdb
+from memdb import Clip
+from memdb.engine.upkeep import Upkeep
+from memdb.index.matrix import Matrix
+from memdb.index.tiers import Tiers
+
+DIM = 1536
+CLIPS = 3000
+
+
+class Noted(Tiers):
+    """Tells when it is maintained."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(Matrix(DIM))
+        self.error = error
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+        self.times = 0
+
+    def maintain(self, stop: object) -> None:
+        self.times += 1
+        self.begun.set()
+        assert self.may_end.wait(20)
+        if self.error is not None:
+            raise self.error
+
+
+def test_what_is_wanted_twice_before_it_is_begun_is_done_once() -> None:
+    upkeep, first, second = Upkeep(), Noted(), Noted()
+    upkeep.want(first)
+    assert first.begun.wait(20)
+    for _ in range(3):
+        upkeep.want(second)
+    first.may_end.set()
+    second.may_end.set()
+    assert second.begun.wait(20)
+    upkeep.close()
+    assert (first.times, second.times) == (1, 1)
+    upkeep.want(first)
+    assert first.times == 1, "nothing begins after the end"
+
+
+def test_an_error_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    upkeep, broken, sound = Upkeep(), Noted(MemoryError("no room for codes")), Noted()
+    broken.may_end.set()
+    sound.may_end.set()
+    with caplog.at_level(logging.ERROR, "memdb.engine"):
+        upkeep.want(broken)
+        upkeep.want(sound)
+        assert sound.begun.wait(20)
+        upkeep.close()
+    assert "no room for codes" in caplog.text
+
+
+def test_questions_bring_codes_and_answers_stay_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    scenes = rng.standard_normal((10, DIM)).astype(np.float32)
+    vectors = scenes[rng.integers(10, size=CLIPS)] + 0.5 * rng.standard_normal((CLIPS, DIM))
+    questions = vectors[::250].astype(np.float32)
+    with memdb.open(tmp_path) as db:
+        db.create_space("s", dim=DIM)
+        user = db.user("u")
+        camera = user.stream("cam", space="s")
+        second = 1_000_000_000
+        clips = [
+            Clip(seq=seq, start_ns=seq * second, end_ns=(seq + 1) * second, global_memory=vector)
+            for seq, vector in enumerate(vectors.astype(np.float16))
+        ]
+        for begin in range(0, CLIPS, 500):
+            camera.write_many(clips[begin : begin + 500])
+        before = [user.ground(question, limit=7) for question in questions]
+        until = time.monotonic() + 60
+        with db._users.use("u") as memory:
+            (partition,) = memory.view.partitions.values()
+        while not partition.tiers.coded_rows:
+            assert time.monotonic() < until, "no codes came"
+            user.ground(questions[0])
+            time.sleep(0.01)
+        after = [user.ground(question, limit=7) for question in questions]
+        as_of = [user.ground(question, limit=7, as_of=3) for question in questions]
+    assert _told(after) == _told(before)
+    with memdb.open(tmp_path) as db:
+        user = db.user("u")
+        assert _told([user.ground(question, limit=7) for question in questions]) == _told(before)
+        again = [user.ground(question, limit=7, as_of=3) for question in questions]
+        assert _told(again) == _told(as_of)
+
+
+def _told(answers: list[memdb.Grounding]) -> list[list[tuple[str, float]]]:
+    return [[(hit.clip.id, hit.score) for hit in answer.hits] for answer in answers]
