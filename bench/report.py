@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 
@@ -69,9 +70,10 @@ def result(
 def machine() -> str:
     """The machine and the libraries that do the work.  Results with different lines are not comparable."""
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    libraries = ", ".join(
-        f"{name} {version(name)}" for name in ("lmdb", "faiss-cpu", "grpcio", "numpy")
-    )
+    names = ["lmdb", "faiss-cpu", "grpcio", "numpy"]
+    if getattr(faiss, "get_num_gpus", lambda: 0)():
+        names[1] = "faiss-gpu"
+    libraries = ", ".join(f"{name} {version(name)}" for name in names)
     return (
         f"{os.cpu_count()} CPUs {platform.machine()}, {memory_gib:.0f} GiB, {platform.system()}, "
         f"Python {platform.python_version()}, {libraries}"

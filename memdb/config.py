@@ -29,6 +29,7 @@ MAP_BYTES_MAX: Final = 1 << 46
 """64 TiB: what the address space of one process can hold of one map."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 DURABILITIES: Final = ("durable", "relaxed")
+DEVICES: Final = ("auto", "cpu", "gpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +184,40 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """Where questions are searched for."""
+
+    device: str = "auto"
+    """auto: on a GPU where FAISS finds one; cpu; gpu: not to start without one.  Answers are the
+    same."""
+    gpu_bytes_max: int = 0
+    """Bytes of vectors on the GPU, as float16: those of the largest users; 0: four fifths of what is
+    free at the start."""
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidArgument` naming ``index.<field>``."""
+        if self.device not in DEVICES:
+            raise _refused("index.device", self.device, f"one of {', '.join(DEVICES)}")
+        value = self.gpu_bytes_max
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _refused("index.gpu_bytes_max", value, "expected int")
+        if not 0 <= value <= 2**62:
+            raise _refused("index.gpu_bytes_max", value, f"expected 0 to {2**62}")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be configured, by section."""
 
     server: ServerConfig = field(default_factory=ServerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
 
 
-SECTIONS: Final[dict[str, type[ServerConfig | EngineConfig]]] = {
+SECTIONS: Final[dict[str, type[ServerConfig | EngineConfig | IndexConfig]]] = {
     "server": ServerConfig,
     "engine": EngineConfig,
+    "index": IndexConfig,
 }
 
 
@@ -216,7 +241,9 @@ def load_config(
         section, _, name = key.partition(".")
         sections[section][name] = _typed(key, value)
     return Config(
-        server=ServerConfig(**sections["server"]), engine=EngineConfig(**sections["engine"])
+        server=ServerConfig(**sections["server"]),
+        engine=EngineConfig(**sections["engine"]),
+        index=IndexConfig(**sections["index"]),
     )
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from memdb.clock import Clock, SystemClock
-from memdb.config import EngineConfig
+from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.backup import Backups
 from memdb.engine.erasure import erase_user, forget_erased, resume
 from memdb.engine.retention import sweep_user
 from memdb.engine.retention_clock import RetentionClock
 from memdb.engine.scrub import Scrub, ScrubReport
+from memdb.engine.upkeep import Upkeep
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
@@ -24,6 +25,7 @@ from memdb.errors import (
     NotFound,
     Unavailable,
 )
+from memdb.index.gpu import find_gpu
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
 from memdb.store.masterkey import read_master_key
@@ -48,6 +50,7 @@ class EmbeddedDatabase:
         path: str | os.PathLike[str],
         *,
         config: EngineConfig | None = None,
+        index: IndexConfig | None = None,
         clock: Clock | None = None,
         create: bool = True,
         embed_texts: bool = True,
@@ -58,12 +61,15 @@ class EmbeddedDatabase:
         process when an encoder is installed; the server says no, since models never enter it.
 
         Raises `InvalidArgument` (``BAD_PATH``), `FailedPrecondition` (``NO_DIRECTORY`` when the
-        system does not let one be there, and see `memdb.store.directory`), `ResourceExhausted` and
+        system does not let one be there, ``NO_GPU`` when ``index`` asks for one that is not there, and
+        see `memdb.store.directory`), `ResourceExhausted` and
         `Unavailable` when it fails at it, `DataLoss`, and what is wrong with the file of the master
         key (`memdb.store.masterkey`).
         """
         self._config = config or EngineConfig()
         self._clock = clock or SystemClock()
+        index = index or IndexConfig()
+        upkeep = Upkeep(find_gpu(index.device, index.gpu_bytes_max))
         key_file = self._config.master_key_file
         master_key = read_master_key(key_file) if key_file else None
         self._directory = _open_directory(path, create=create, master_key=master_key)
@@ -72,7 +78,7 @@ class EmbeddedDatabase:
         except BaseException:
             self._directory.close()
             raise
-        self._users = Users(self._directory, self._catalog, self._config, self._clock)
+        self._users = Users(self._directory, self._catalog, self._config, self._clock, upkeep)
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._scrub = Scrub(self._users, self._catalog)
         self._retention_clock = RetentionClock(self._clock)

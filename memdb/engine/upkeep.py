@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 
+from memdb.index.gpu import Gpu
 from memdb.index.tiers import Tiers
 
 log = logging.getLogger("memdb.engine")
@@ -14,7 +15,8 @@ log = logging.getLogger("memdb.engine")
 class Upkeep:
     """Maintains what it is given, one after the other; its thread lives while there is something."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: Gpu | None = None) -> None:
+        self._gpu = gpu
         self._lock = threading.Lock()
         self._waiting: deque[Tiers] = deque()
         self._thread: threading.Thread | None = None
@@ -47,7 +49,7 @@ class Upkeep:
                     return
                 tiers = self._waiting.popleft()
             try:
-                tiers.maintain(lambda: self._stopped)
+                tiers.maintain(lambda: self._stopped, self._gpu)
             except Exception:
                 # Questions are answered without; whoever asks much brings it here again.
                 log.exception("an index could not be maintained")

@@ -86,7 +86,12 @@ class Users:
     """Open users, at most ``open_users_max`` beside those in use."""
 
     def __init__(
-        self, directory: DataDirectory, catalog: Catalog, config: EngineConfig, clock: Clock
+        self,
+        directory: DataDirectory,
+        catalog: Catalog,
+        config: EngineConfig,
+        clock: Clock,
+        upkeep: Upkeep,
     ) -> None:
         self._directory = directory
         self._catalog = catalog
@@ -101,7 +106,7 @@ class Users:
         made."""
         self._resting: set[str] = set()
         """Users that have nothing for a sweep to do, as long as nobody uses them."""
-        self._upkeep = Upkeep()
+        self._upkeep = upkeep
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())

@@ -28,9 +28,12 @@ CODE_ZERO: Final = 128
 """The byte of code 0."""
 BOUND_BYTES: Final = 2
 """A and B."""
+CODE_BYTES: Final = 128
+"""Of rows of 384-d and more, to begin with: on three kinds of data 64 told hardly anything."""
 CODE_BYTES_MIN: Final = 64
 CODE_BYTES_MAX: Final = 256
-_DIM_PER_BYTE: Final = 12
+DIM_PER_BYTE: Final = 3
+"""A code has at most a byte for so many dimensions: longer ones save too little."""
 _LANES: Final = 16
 """FAISS's vector kernels take multiples of it."""
 SAMPLE_ROWS: Final = 2048
@@ -44,9 +47,8 @@ _NORMS: Final = (1e-12, 1e12)
 
 
 def code_bytes(dim: int) -> int:
-    """Bytes of a code of rows of ``dim``."""
-    wanted = -(-dim // (_DIM_PER_BYTE * _LANES)) * _LANES
-    return min(max(wanted, CODE_BYTES_MIN), CODE_BYTES_MAX)
+    """Bytes of a code of rows of ``dim``, to begin with."""
+    return min(max(dim // (DIM_PER_BYTE * _LANES) * _LANES, CODE_BYTES_MIN), CODE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,7 +40,7 @@ def search(
         return None
     weights, rounding = weighed
     bounded = coded if allowed is None else int(np.count_nonzero(allowed[:coded]))
-    without = _without_code(matrix, sketch, coded, rows, query, limit, allowed)
+    others = others_best(matrix, coded, sketch.unbounded, rows, query, limit, allowed)
     least = -np.inf
     scored = 0
     for kept in _CANDIDATES:
@@ -55,7 +55,7 @@ def search(
         if len(sketch.unbounded):
             known = ~np.isin(numbers, sketch.unbounded)
             numbers, bounds = numbers[known], bounds[known]
-        best = _scored(matrix, query, numbers, bounds + np.float64(rounding), without, limit)
+        best = bounded_best(matrix, query, numbers, bounds + np.float64(rounding), others, limit)
         scored += best.scored
         least = float(best.scores[-1]) if len(best.scores) == limit else -np.inf
         if least > highest:
@@ -63,24 +63,23 @@ def search(
     return None
 
 
-def _without_code(
+def others_best(
     matrix: Matrix,
-    sketch: Sketch,
-    coded: int,
+    first: int,
+    unbounded: Array,
     rows: int,
     query: Array,
     limit: int,
     allowed: Array | None,
 ) -> tuple[Array, Array]:
-    """(numbers, scores) of the best of the rows that came after the codes, and of all that no code
-    bounds.
+    """(numbers, scores) of what no bounds are known of: the best of rows [first, rows), and all of the
+    ``unbounded`` ones before; allowed ones only.
     """
     numbers, scores = np.empty(0, np.int64), np.empty(0, np.float32)
-    if coded < rows:
-        numbers, scores = flat.search(matrix, rows, query, limit, allowed, coded)
-    unbounded = sketch.unbounded
+    if first < rows:
+        numbers, scores = flat.search(matrix, rows, query, limit, allowed, first)
     if len(unbounded):
-        unbounded = unbounded[unbounded < coded]
+        unbounded = unbounded[unbounded < first]
         if allowed is not None:
             unbounded = unbounded[allowed[unbounded]]
         found = flat.row_scores(matrix.take_padded(unbounded), query)
@@ -88,7 +87,7 @@ def _without_code(
     return numbers, scores
 
 
-def _scored(
+def bounded_best(
     matrix: Matrix,
     query: Array,
     candidates: Array,

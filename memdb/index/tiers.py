@@ -6,6 +6,8 @@ tier       serves                                          reads of 1536-d rows
 heads      every row, from the first moment                3,072 bytes a row (`memdb.index.flat`)
 sketch     rows that have codes, where bounds tell enough; 128 bytes a row, or 256
            else the tier before                            (`memdb.index.pruned`)
+GPU        the largest matrices that fit, where there is   nothing here (`memdb.index.gpu`)
+           one; else the tiers before
 =========  ==============================================  =====================================
 
 Nothing waits for a tier: codes are made in the background (`maintain`), of what is asked about, and
@@ -22,8 +24,10 @@ from typing import Final
 import numpy as np
 
 from memdb.index import flat, pruned
-from memdb.index.basis import CODE_BYTES_MAX, SAMPLE_ROWS, code_bytes, fit
+from memdb.index.basis import CODE_BYTES_MAX, DIM_PER_BYTE, SAMPLE_ROWS, code_bytes, fit
+from memdb.index.gpu import Gpu, Placement
 from memdb.index.matrix import Matrix
+from memdb.index.pruned import Found
 from memdb.index.sketch import Sketch
 from memdb.types.arrays import Array
 
@@ -56,6 +60,8 @@ class Tiers:
         self._code_bytes = code_bytes(matrix.dim)
         self._fitted_rows = 0
         """How many there were when a basis was last fitted, or tried to be."""
+        self._gpu: Gpu | None = None
+        self._placement: Placement | None = None
         self._maintaining = threading.Lock()
         # Counters that readers race for: what is lost of them matters to nobody.
         self._asked = 0
@@ -71,6 +77,11 @@ class Tiers:
         """`memdb.index.flat.search` of the first ``rows`` rows, to the last bit."""
         if rows >= self._rows_min:
             self._asked += 1
+            placement = self._placement
+            if placement is not None:
+                found = self._on_gpu(placement, rows, query, limit, allowed)
+                if found is not None:
+                    return found.numbers, found.scores
             sketch = self._sketch
             if sketch is not None and self._worth(sketch, rows, allowed):
                 found = pruned.search(self._matrix, sketch, rows, query, limit, allowed)
@@ -99,8 +110,8 @@ class Tiers:
         sketch = self._sketch
         return 0 if sketch is None else sketch.rows
 
-    def maintain(self, stop: Callable[[], bool]) -> None:
-        """Bring the codes up to date, beside readers and the writer.
+    def maintain(self, stop: Callable[[], bool], gpu: Gpu | None = None) -> None:
+        """Bring the codes, and what is on the GPU, up to date, beside readers and the writer.
 
         stop: asked between steps of some milliseconds (to fit a basis is one of half a second)
         whether to leave the rest to another time.
@@ -114,8 +125,22 @@ class Tiers:
             if sketch is not None and not self._code(sketch, stop):
                 # The rows have become others: without codes until there are many more of them.
                 self._sketch = None
+            if gpu is not None:
+                self._gpu = gpu
+                self._placement = gpu.keep(self._matrix, self._placement)
         finally:
             self._maintaining.release()
+
+    def _on_gpu(
+        self, placement: Placement, rows: int, query: Array, limit: int, allowed: Array | None
+    ) -> Found | None:
+        try:
+            return placement.search(self._matrix, rows, query, limit, allowed)
+        except RuntimeError as error:
+            gpu, self._placement = self._gpu, None
+            if gpu is not None:
+                gpu.lose(error)
+            return None
 
     def _worth(self, sketch: Sketch, rows: int, allowed: Array | None) -> bool:
         if self._rest > 0:
@@ -129,7 +154,9 @@ class Tiers:
     def _judge(self) -> None:
         """When codes tell too little: have them of a new basis, or longer; or leave them alone."""
         useful = self._told >= _TOLD_SHARE * self._tried
-        may_be_longer = 2 * self._code_bytes <= min(CODE_BYTES_MAX, self._matrix.dim // 3)
+        may_be_longer = 2 * self._code_bytes <= min(
+            CODE_BYTES_MAX, self._matrix.dim // DIM_PER_BYTE
+        )
         if useful and (self._scored <= _SCORED_MAX * self._told or not may_be_longer):
             self._rest_next = REST_QUESTIONS
         elif self._matrix.rows >= 2 * self._fitted_rows:

@@ -133,7 +133,9 @@ def serve(config: Config) -> None:
         raise InvalidArgument("no data directory given", reason="BAD_CONFIG", field="server.data")
     # Checked again by Server; here because opening a large database takes a while.
     check_listen(config.server)
-    with EmbeddedDatabase(config.server.data, config=config.engine, embed_texts=False) as database:
+    with EmbeddedDatabase(
+        config.server.data, config=config.engine, index=config.index, embed_texts=False
+    ) as database:
         asyncio.run(_serve(database, config.server))
     log.info("stopped")
 

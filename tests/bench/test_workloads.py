@@ -21,12 +21,14 @@ FIGURES = {
     "churn": {"fresh_clips_per_s", "churn_clips_per_s", "file_vs_live_highest"},
     "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
     "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
+    "tiers": {"tiers_p50_ms_views_3000", "faiss_p50_ms_scenes_3000"},
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
 }
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
     "ground": {"ground_p50_vs_limit"},
     "churn": {"churn_write_vs_fresh", "file_vs_live"},
+    "tiers": {"tiers_vs_faiss_views_3000", "tiers_vs_heads_scenes_3000"},
 }
 
 
@@ -67,3 +69,20 @@ def test_an_unknown_workload_is_refused() -> None:
 
     assert run.returncode == 2
     assert "invalid choice" in run.stderr
+
+
+def test_the_measurement_of_a_gpu_runs_without_one() -> None:
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "bench.gpu", "--rows", "3000", "--questions", "64"),
+            *("--device", "cpu"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout)
+    assert result["cpu_recall"] == 1.0
+    assert result["cpu_64_questions_per_s"] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import memdb
 from memdb import Clip
 from memdb.engine.upkeep import Upkeep
+from memdb.index.gpu import Gpu
 from memdb.index.matrix import Matrix
 from memdb.index.tiers import Tiers
 
@@ -30,7 +32,7 @@ class Noted(Tiers):
         self.may_end = threading.Event()
         self.times = 0
 
-    def maintain(self, stop: object) -> None:
+    def maintain(self, stop: Callable[[], bool], gpu: Gpu | None = None) -> None:
         self.times += 1
         self.begun.set()
         assert self.may_end.wait(20)

@@ -106,9 +106,9 @@ def test_a_stop_leaves_the_rest_to_another_time() -> None:
 def test_codes_that_tell_too_little_get_longer_and_then_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    matrix = matrix_of(made("free", 5000, DIM, seed=1))
+    matrix = matrix_of(made("free", 5000, 768, seed=1))
     index = Tiers(matrix, bytes_min=0)
-    queries = made("free", 2 * TRIED_MIN + 40, DIM, seed=2)
+    queries = made("free", 2 * TRIED_MIN + 40, 768, seed=2)
     tried: list[int] = []
     real = pruned.search
 
@@ -117,7 +117,8 @@ def test_codes_that_tell_too_little_get_longer_and_then_rest(
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pruned, "search", counted)
-    asked(matrix, index)
+    for query in queries[-QUESTIONS_MIN:]:
+        check(matrix, index, query)
     index.maintain(never)
     short = index._sketch
     assert short is not None

@@ -1,0 +1,236 @@
+"""A search with rows on a GPU gives what a search without gives, and goes on without when it fails.
+
+The same body runs over a real GPU (marked ``gpu``) and over FAISS's own float16 rows on the CPU, which
+have the same interface.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from memdb.errors import FailedPrecondition
+from memdb.index import flat
+from memdb.index.gpu import PLACE_ROWS, PLACE_ROWS_MIN, Gpu, Placement, find_gpu
+from memdb.index.matrix import Matrix
+from memdb.index.tiers import QUESTIONS_MIN, Tiers
+from memdb.types.arrays import Array
+from tests.unit.index.test_flat import matrix_of
+from tests.unit.index.test_sketch import made
+
+DIM = 32
+ROWS = PLACE_ROWS_MIN + 2 * PLACE_ROWS + 100
+GPUS = getattr(faiss, "get_num_gpus", lambda: 0)()
+Make = Callable[[int], Any]
+
+
+def twin(width: int) -> Any:
+    return faiss.IndexScalarQuantizer(
+        width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    )
+
+
+def on_gpu(width: int) -> Any:
+    gpu = find_gpu("gpu")
+    assert gpu is not None
+    return gpu._make_index(width)
+
+
+@pytest.fixture(params=[twin, pytest.param(on_gpu, marks=pytest.mark.gpu)], ids=["twin", "gpu"])
+def make(request: pytest.FixtureRequest) -> Make:
+    if request.param is on_gpu and not GPUS:
+        pytest.skip("no GPU here")
+    maker: Make = request.param
+    return maker
+
+
+class Watched:
+    """An index that tells its calls, waits when told to, and fails when told to."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+        self.calls: list[int] = []
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.fails = False
+
+    @property
+    def ntotal(self) -> int:
+        return int(self.index.ntotal)
+
+    def add(self, rows: Array) -> None:
+        if self.fails:
+            raise RuntimeError("CUDA error 2: out of memory")
+        self.index.add(rows)
+
+    def search(self, queries: Array, wanted: int) -> tuple[Array, Array]:
+        self.calls.append(len(queries))
+        self.begun.set()
+        assert self.go_on.wait(20)
+        if self.fails:
+            raise RuntimeError("CUDA error 700: an illegal memory access")
+        scores, numbers = self.index.search(queries, wanted)
+        return scores, numbers
+
+
+@pytest.fixture(scope="module")
+def rows() -> Array:
+    return made("scenes", ROWS, DIM, seed=1)
+
+
+def placed(gpu: Gpu, matrix: Matrix) -> Placement:
+    placement = gpu.keep(matrix, None)
+    assert placement is not None
+    return placement
+
+
+def same(found: tuple[Array, Array], expected: tuple[Array, Array]) -> bool:
+    return bool((found[0] == expected[0]).all()) and found[1].tobytes() == expected[1].tobytes()
+
+
+@pytest.mark.parametrize("share", [None, 0.95, 0.01, 0.0])
+@pytest.mark.parametrize("seen", [ROWS, PLACE_ROWS_MIN + PLACE_ROWS + 7, 100])
+def test_answers_are_those_of_the_cpu(
+    make: Make, rows: Array, share: float | None, seen: int
+) -> None:
+    matrix = matrix_of(rows)
+    placement = placed(Gpu(make, 1 << 30), matrix)
+    assert placement.rows == ROWS // PLACE_ROWS * PLACE_ROWS
+    allowed = None if share is None else np.random.default_rng(2).random(seen) < share
+    told = 0
+    for query in made("scenes", 8, DIM, seed=3):
+        for limit in (1, 10):
+            found = placement.search(matrix, seen, query, limit, allowed)
+            if found is not None:
+                told += 1
+                expected = flat.search(matrix, seen, query, limit, allowed)
+                assert same((found.numbers, found.scores), expected)
+    assert bool(told) == (share in (None, 0.95) and seen >= PLACE_ROWS_MIN)
+
+
+def test_rows_that_are_equal_come_in_the_order_of_the_cpu(make: Make) -> None:
+    matrix = matrix_of(np.repeat(made("scenes", ROWS // 4, DIM, seed=1), 4, axis=0))
+    placement = placed(Gpu(make, 1 << 30), matrix)
+    for query in made("scenes", 8, DIM, seed=3):
+        found = placement.search(matrix, matrix.rows, query, 10, None)
+        if found is not None:
+            expected = flat.search(matrix, matrix.rows, query, 10, None)
+            assert same((found.numbers, found.scores), expected)
+
+
+def test_who_asks_while_one_is_searched_for_goes_in_the_next_call(make: Make, rows: Array) -> None:
+    watched = Watched(make(DIM))
+    matrix = matrix_of(rows)
+    placement = placed(Gpu(lambda _: watched, 1 << 30), matrix)
+    queries = made("scenes", 6, DIM, seed=3)
+    answers: dict[int, Any] = {}
+
+    def ask(number: int) -> None:
+        answers[number] = placement.search(matrix, ROWS, queries[number], 4 + number, None)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    watched.go_on.clear()
+    threads[0].start()
+    assert watched.begun.wait(20)
+    for thread in threads[1:]:
+        thread.start()
+    while len(placement._queue) < 5:
+        threading.Event().wait(0.001)
+    watched.go_on.set()
+    for thread in threads:
+        thread.join()
+    assert watched.calls == [1, 5]
+    for number, found in answers.items():
+        expected = flat.search(matrix, ROWS, queries[number], 4 + number, None)
+        assert same((found.numbers, found.scores), expected)
+
+
+def test_a_gpu_that_fails_fails_no_question(
+    make: Make, rows: Array, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(make(DIM))
+    gpu = Gpu(lambda _: watched, 1 << 30)
+    matrix = matrix_of(rows)
+    index = Tiers(matrix)
+    index.maintain(lambda: False, gpu)
+    query = made("scenes", 1, DIM, seed=3)[0]
+    expected = flat.search(matrix, ROWS, query, 4, None)
+    # These rows are few bytes: asked as if they were many.
+    index._rows_min = 1
+    assert same(index.search(ROWS, query, 4, None), expected)
+    assert watched.calls == [1]
+    watched.fails = True
+    with caplog.at_level(logging.ERROR, "memdb.index"):
+        assert same(index.search(ROWS, query, 4, None), expected)
+    assert "illegal memory access" in caplog.text
+    assert gpu.is_lost
+    assert gpu.bytes_used == 0
+    index.maintain(lambda: False, gpu)
+    for _ in range(QUESTIONS_MIN):
+        assert same(index.search(ROWS, query, 4, None), expected)
+    assert watched.calls == [1, 1], "it is not asked again"
+
+
+def test_a_gpu_without_room_leaves_the_rows_where_they_are(
+    rows: Array, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(twin(DIM))
+    watched.fails = True
+    gpu = Gpu(lambda _: watched, 1 << 30)
+    with caplog.at_level(logging.ERROR, "memdb.index"):
+        assert gpu.keep(matrix_of(rows), None) is None
+    assert "out of memory" in caplog.text
+    assert gpu.is_lost
+
+
+def test_the_largest_that_fit_have_the_room(rows: Array) -> None:
+    small, middle, large = (
+        matrix_of(rows[:count]) for count in (PLACE_ROWS_MIN, PLACE_ROWS_MIN + PLACE_ROWS, ROWS)
+    )
+    gpu = Gpu(twin, 2 * DIM * (PLACE_ROWS_MIN + PLACE_ROWS + ROWS))
+    first, second = placed(gpu, small), placed(gpu, large)
+    assert gpu.bytes_used == first.bytes + second.bytes
+    third = placed(gpu, middle)
+    assert (first.rows, third.rows) == (0, PLACE_ROWS_MIN + PLACE_ROWS)
+    assert first.search(small, small.rows, rows[0], 4, None) is None, "it was dropped"
+    assert gpu.keep(small, first) is None, "there is no room for it beside larger ones"
+    assert gpu.keep(matrix_of(np.tile(rows, (4, 1))), None) is None, "it would not fit alone"
+    assert gpu.bytes_used == second.bytes + third.bytes
+    del third
+    gc.collect()
+    assert gpu.bytes_used == second.bytes, "the memory goes with the user"
+
+
+def test_rows_that_float16_does_not_hold_stay_on_the_cpu(rows: Array) -> None:
+    gpu = Gpu(twin, 1 << 30)
+    matrix = matrix_of(rows * np.float32(1e6))
+    assert gpu.keep(matrix, None) is None
+    assert not gpu.is_lost
+
+
+def test_rows_that_come_later_follow(rows: Array) -> None:
+    gpu = Gpu(twin, 1 << 30)
+    matrix = matrix_of(rows[: PLACE_ROWS_MIN + 50])
+    placement = placed(gpu, matrix)
+    assert placement.rows == PLACE_ROWS_MIN
+    matrix.append(rows[PLACE_ROWS_MIN + 50 :])
+    assert gpu.keep(matrix, placement) is placement
+    assert placement.rows == ROWS // PLACE_ROWS * PLACE_ROWS
+
+
+def test_without_a_gpu_there_is_none() -> None:
+    assert find_gpu("cpu") is None
+    if GPUS:
+        pytest.skip("there is one here")
+    assert find_gpu("auto") is None
+    with pytest.raises(FailedPrecondition) as caught:
+        find_gpu("gpu")
+    assert (caught.value.reason, caught.value.value) == ("NO_GPU", "gpu")
