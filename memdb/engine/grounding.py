@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from memdb.codecs.tensors import decode_verified
-from memdb.engine.hydrate import AnswerSize, load_clip
+from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument, ResourceExhausted
@@ -182,9 +182,8 @@ def _load(
     """
     column = partition.columns
     try:
-        return load_clip(
+        return view.load_clip(
             txn,
-            view.state,
             int(column["clip_no"][row]),
             int(column["birth"][row]),
             short_memory=question.with_short_memory,

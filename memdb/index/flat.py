@@ -52,8 +52,8 @@ def search(
     count = rows if allowed is None else int(np.count_nonzero(allowed))
     if count == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    query = _padded(query, matrix.width)
-    bound = _bound(matrix, query)
+    query = padded_query(query, matrix.width)
+    bound = bound_of(matrix, query, matrix.residual_max)
     wanted = _CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA
     while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
         candidates, heads = _scan(matrix, rows, query, wanted, allowed)
@@ -63,14 +63,16 @@ def search(
         least = float(np.partition(heads, wanted - limit)[wanted - limit]) - bound
         candidates = candidates[heads >= least - bound]
         candidates.sort()
-        scores = _scores(matrix.take_padded(candidates), query)
-        best = _best(candidates, scores, limit)
+        scores = kernel_scores(matrix.take_padded(candidates), query)
+        best = best_of(candidates, scores, limit)
         if best[1][-1] > worst + bound:
             return best
         wanted *= _CANDIDATES_MORE
     numbers, scores = allowed_scores(matrix, rows, query, allowed)
     # A sum that overflowed both ways is no number: last.
-    return _best(numbers, np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf), limit)
+    return best_of(
+        numbers, np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf), limit
+    )
 
 
 def allowed_scores(
@@ -80,7 +82,7 @@ def allowed_scores(
     if allowed is None:
         return np.arange(rows), all_scores(matrix, rows, query)
     listed = np.flatnonzero(allowed)
-    query = _padded(query, matrix.width)
+    query = padded_query(query, matrix.width)
     step = block_rows(matrix.width)
     out = np.empty(len(listed), np.float32)
     first = done = 0
@@ -89,7 +91,7 @@ def allowed_scores(
         inside = listed[done : np.searchsorted(listed, end)] - first
         for begin in range(0, len(inside), step):
             block = chunk.taken(inside[begin : begin + step])
-            out[done : done + len(block)] = _scores(block, query)
+            out[done : done + len(block)] = kernel_scores(block, query)
             done += len(block)
         first = end
     return listed, out
@@ -97,7 +99,7 @@ def allowed_scores(
 
 def all_scores(matrix: Matrix, rows: int, query: Array) -> Array:
     """(rows,) float32 inner products of the first ``rows`` rows with the (dim,) float32 ``query``."""
-    query = _padded(query, matrix.width)
+    query = padded_query(query, matrix.width)
     step = block_rows(matrix.width)
     joined = np.empty((step, matrix.width), np.float32)
     out = np.empty(rows, np.float32)
@@ -106,7 +108,7 @@ def all_scores(matrix: Matrix, rows: int, query: Array) -> Array:
         for begin in range(0, len(chunk.numbers), step):
             head, tail = chunk.head[begin : begin + step], chunk.tail[begin : begin + step]
             block = join(head, tail, joined[: len(head)])
-            out[done : done + len(block)] = _scores(block, query)
+            out[done : done + len(block)] = kernel_scores(block, query)
             done += len(block)
     return out
 
@@ -140,7 +142,7 @@ def _scan(
     return numbers, scores
 
 
-def _best(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
+def best_of(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
     """The ``limit`` best, best first, equal scores by number."""
     if len(scores) > limit:
         passed = scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit]
@@ -149,19 +151,21 @@ def _best(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
     return numbers[order], scores[order]
 
 
-def _bound(matrix: Matrix, query: Array) -> float:
-    """How far a score of a head may be from that of its row."""
+def bound_of(matrix: Matrix, query: Array, residual_max: float) -> float:
+    """How far a sum of another order, of rows within ``residual_max`` of ours, may be from the kernel's
+    score; infinite where a sum may overflow.
+    """
     length = float(np.linalg.norm(query.astype(np.float64)))
     rounding = 2 * matrix.width * _UNIT_ROUNDOFF * matrix.norm_max
     # What vanishes: kernels may take any number below the smallest normal one, be it of the query, of
     # the row or a product, for none.
     tiny = _SMALLEST_NORMAL * (matrix.width + math.sqrt(matrix.width) * (length + matrix.norm_max))
-    bound = length * (matrix.residual_max + rounding) + 2 * tiny
+    bound = length * (residual_max + rounding) + 2 * tiny
     # Where a sum may overflow, scores of heads say nothing.
     return bound if length * matrix.norm_max < float(np.finfo(np.float32).max) / 4 else np.inf
 
 
-def _scores(block: Array, query: Array) -> Array:
+def kernel_scores(block: Array, query: Array) -> Array:
     """(n,) float32 inner products of an (n, width) float32 block."""
     out = np.empty(len(block), np.float32)
     faiss.fvec_inner_products_ny(
@@ -174,7 +178,7 @@ def _scores(block: Array, query: Array) -> Array:
     return out
 
 
-def _padded(query: Array, width: int) -> Array:
+def padded_query(query: Array, width: int) -> Array:
     if len(query) == width:
         return query
     wide = np.zeros(width, np.float32)

@@ -7,6 +7,7 @@ from typing import Final
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_arguments, grounding_to_proto
+from memdb.wire.groundings import ground_many_arguments, groundings_to_proto
 
 RERANK_WORK_MAX: Final = 1 << 40
 """Multiplications of one question's late interaction: a minute or some, 200 times what 32 tokens take
@@ -34,3 +35,14 @@ class GroundingService:
             rerank_work_max=RERANK_WORK_MAX,
         )
         return grounding_to_proto(grounding)
+
+    def ground_many(self, request: pb.GroundManyRequest) -> pb.GroundManyResponse:
+        """The answers to several questions, all of one commit."""
+        features, options = ground_many_arguments(request)
+        groundings = self._database.user(request.user).ground_many(
+            features,
+            **options,
+            raw_short_memory=True,
+            answer_bytes_max=self._message_bytes_max,
+        )
+        return groundings_to_proto(groundings)

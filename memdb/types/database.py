@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 from memdb.types.arrays import Array
 from memdb.types.backup import BackupReport
 from memdb.types.change import Change, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.retention import Retention, SweepReport
 from memdb.types.snapshot import Snapshot
@@ -192,6 +193,21 @@ class User(Protocol):
 
         Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable`
         (``min_revision`` not reached).
+        """
+        ...
+
+    def ground_many(
+        self, question_features: Array, **options: Unpack[GroundOptions]
+    ) -> list[Grounding]:
+        """The answers to several questions, in their order, all of one revision.
+
+        question_features: (questions, dim), at most 256.  Every option is that of `ground` and holds for
+        all; each answer is what `ground` would give, to the last bit.  Questions with tokens of their own are
+        re-ranked one by one, by `ground`.
+
+        Raises as `ground`, naming the question at fault (``question_features[3]``); `InvalidArgument`
+        (``TOO_LARGE``, ``EMPTY``), `ResourceExhausted` (``MESSAGE_TOO_LARGE``: over an address all clips of the
+        answers, each counted once, fit one message).
         """
         ...
 

@@ -40,6 +40,11 @@ class GroundingServiceStub:
                 request_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundResponse.FromString,
                 _registered_method=True)
+        self.GroundMany = channel.unary_unary(
+                '/memdb.v1.GroundingService/GroundMany',
+                request_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyResponse.FromString,
+                _registered_method=True)
 
 
 class GroundingServiceServicer:
@@ -53,6 +58,13 @@ class GroundingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GroundMany(self, request, context):
+        """The answers to several questions, all of one commit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GroundingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_GroundingServiceServicer_to_server(servicer, server):
                     servicer.Ground,
                     request_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundResponse.SerializeToString,
+            ),
+            'GroundMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.GroundMany,
+                    request_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class GroundingService:
             '/memdb.v1.GroundingService/Ground',
             memdb_dot_v1_dot_grounding__service__pb2.GroundRequest.SerializeToString,
             memdb_dot_v1_dot_grounding__service__pb2.GroundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GroundMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.GroundingService/GroundMany',
+            memdb_dot_v1_dot_grounding__service__pb2.GroundManyRequest.SerializeToString,
+            memdb_dot_v1_dot_grounding__service__pb2.GroundManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

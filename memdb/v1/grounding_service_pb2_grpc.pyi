@@ -35,6 +35,8 @@ class GroundingServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GroundingServiceAsyncStub: ...
     Ground: _grpc.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundRequest, _grounding_service_pb2.GroundResponse]
     """The clips that answer a question."""
+    GroundMany: _grpc.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundManyRequest, _grounding_service_pb2.GroundManyResponse]
+    """The answers to several questions, all of one commit."""
 
 @_typing.type_check_only
 class GroundingServiceAsyncStub(GroundingServiceStub):
@@ -43,6 +45,8 @@ class GroundingServiceAsyncStub(GroundingServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ground: _aio.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundRequest, _grounding_service_pb2.GroundResponse]  # type: ignore[assignment]
     """The clips that answer a question."""
+    GroundMany: _aio.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundManyRequest, _grounding_service_pb2.GroundManyResponse]  # type: ignore[assignment]
+    """The answers to several questions, all of one commit."""
 
 class GroundingServiceServicer(metaclass=_abc_1.ABCMeta):
     """From a question to the moments that answer it."""
@@ -54,5 +58,13 @@ class GroundingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_grounding_service_pb2.GroundResponse, _abc.Awaitable[_grounding_service_pb2.GroundResponse]]:
         """The clips that answer a question."""
+
+    @_abc_1.abstractmethod
+    def GroundMany(
+        self,
+        request: _grounding_service_pb2.GroundManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_grounding_service_pb2.GroundManyResponse, _abc.Awaitable[_grounding_service_pb2.GroundManyResponse]]:
+        """The answers to several questions, all of one commit."""
 
 def add_GroundingServiceServicer_to_server(servicer: GroundingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
