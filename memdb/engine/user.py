@@ -15,6 +15,7 @@ from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.erasure import clips_to_erase, erase_parts
+from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import checked_question, ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
@@ -280,6 +281,12 @@ class EmbeddedUser:
                 return list(ground_together(memory.environment, view, questions, revision))
 
             return memory.read(grounded)
+
+    def ground_stream(
+        self, question_features: Iterable[Array], **options: Unpack[GroundOptions]
+    ) -> Iterator[Grounding]:
+        chosen = all_options(options)
+        yield from answers(question_features, lambda some: self.ground_many(some, **chosen))
 
     def long_term(
         self,

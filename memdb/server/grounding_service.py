@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from memdb.server.calls import Receive, Send
+from memdb.server.ground_stream import GroundStream
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_arguments, grounding_to_proto
@@ -19,6 +21,7 @@ class GroundingService:
     """Questions to the users of a database."""
 
     def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._database = resources.database
         self._message_bytes_max = resources.message_bytes_max
 
@@ -46,3 +49,7 @@ class GroundingService:
             answer_bytes_max=self._message_bytes_max,
         )
         return groundings_to_proto(groundings)
+
+    async def ground_stream(self, receive: Receive, send: Send) -> None:
+        """Answers to questions as they come; see `memdb.server.ground_stream`."""
+        await GroundStream(self._resources).run(receive, send)

@@ -211,6 +211,23 @@ class User(Protocol):
         """
         ...
 
+    def ground_stream(
+        self, question_features: Iterable[Array], **options: Unpack[GroundOptions]
+    ) -> Iterator[Grounding]:
+        """The answer to each question of an iterable that need not end, in the order of the questions.
+
+        question_features: (dim,) each; of the asyncio client an async iterable serves as well.  Every option is
+        that of `ground` and holds for all.  Each answer is what `ground` would give at its revision, which
+        never goes back; those that come close together are answered together.  Over an address questions are
+        taken while answers are on their way, some hundreds at most.
+
+        After a question at fault (``question_features[3]``, counted from 0) the answers to those before it
+        come, then its error.  A stream that the server or the network ended is not begun again: it raises
+        `Unavailable`, and what was not answered is to be asked anew.  Raises otherwise as `ground`, and what the
+        iterable raises.
+        """
+        ...
+
     def clips(
         self,
         *,

@@ -307,3 +307,125 @@ class GroundManyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroundManyResponse: _TypeAlias = GroundManyResponse  # noqa: Y015
+
+@_typing.final
+class StreamedQuestion(_message.Message):
+    """A question of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    QUESTION_FEATURE_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The asker's own number for it, which its answer bears."""
+    @_builtins.property
+    def question_feature(self) -> _types_pb2.Vector:
+        """The question in the space of the searched streams."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        question_feature: _types_pb2.Vector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question_feature", b"question_feature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "question_feature", b"question_feature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamedQuestion: _TypeAlias = StreamedQuestion  # noqa: Y015
+
+@_typing.final
+class GroundStreamStart(_message.Message):
+    """First message of GroundStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose memory."""
+    @_builtins.property
+    def options(self) -> Global___GroundRequest:
+        """As in GroundManyRequest."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        options: Global___GroundRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundStreamStart: _TypeAlias = GroundStreamStart  # noqa: Y015
+
+@_typing.final
+class GroundStreamRequest(_message.Message):
+    """Message of GroundStream to the server: a start alone, then questions alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___GroundStreamStart:
+        """Whose memory, and what all questions have in common."""
+
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamedQuestion]:
+        """At most 256."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___GroundStreamStart | None = ...,
+        questions: _abc.Iterable[Global___StreamedQuestion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundStreamRequest: _TypeAlias = GroundStreamRequest  # noqa: Y015
+
+@_typing.final
+class GroundStreamResponse(_message.Message):
+    """Message of GroundStream to the client: answers of one commit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    error: _builtins.bytes
+    """In the last message of a stream that fails: the google.rpc.Status that its call is about to end with. A client that is
+    sending at that moment may not get to see the status of the call.
+    """
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the questions that are answered, in their order."""
+
+    @_builtins.property
+    def answers(self) -> Global___GroundManyResponse:
+        """The answers."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.int] | None = ...,
+        answers: Global___GroundManyResponse | None = ...,
+        error: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "error", b"error", "ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundStreamResponse: _TypeAlias = GroundStreamResponse  # noqa: Y015

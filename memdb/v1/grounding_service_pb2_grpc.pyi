@@ -37,6 +37,10 @@ class GroundingServiceStub:
     """The clips that answer a question."""
     GroundMany: _grpc.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundManyRequest, _grounding_service_pb2.GroundManyResponse]
     """The answers to several questions, all of one commit."""
+    GroundStream: _grpc.StreamStreamMultiCallable[_grounding_service_pb2.GroundStreamRequest, _grounding_service_pb2.GroundStreamResponse]
+    """Answers to questions as they come, in the order of the questions. After a question at fault those before it are
+    answered, then the call ends with its error.
+    """
 
 @_typing.type_check_only
 class GroundingServiceAsyncStub(GroundingServiceStub):
@@ -47,6 +51,10 @@ class GroundingServiceAsyncStub(GroundingServiceStub):
     """The clips that answer a question."""
     GroundMany: _aio.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundManyRequest, _grounding_service_pb2.GroundManyResponse]  # type: ignore[assignment]
     """The answers to several questions, all of one commit."""
+    GroundStream: _aio.StreamStreamMultiCallable[_grounding_service_pb2.GroundStreamRequest, _grounding_service_pb2.GroundStreamResponse]  # type: ignore[assignment]
+    """Answers to questions as they come, in the order of the questions. After a question at fault those before it are
+    answered, then the call ends with its error.
+    """
 
 class GroundingServiceServicer(metaclass=_abc_1.ABCMeta):
     """From a question to the moments that answer it."""
@@ -66,5 +74,15 @@ class GroundingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_grounding_service_pb2.GroundManyResponse, _abc.Awaitable[_grounding_service_pb2.GroundManyResponse]]:
         """The answers to several questions, all of one commit."""
+
+    @_abc_1.abstractmethod
+    def GroundStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_grounding_service_pb2.GroundStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_grounding_service_pb2.GroundStreamResponse], _abc.AsyncIterator[_grounding_service_pb2.GroundStreamResponse]]:
+        """Answers to questions as they come, in the order of the questions. After a question at fault those before it are
+        answered, then the call ends with its error.
+        """
 
 def add_GroundingServiceServicer_to_server(servicer: GroundingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

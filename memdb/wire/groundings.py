@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Unpack
+from typing import Final, Unpack
+
+import numpy as np
 
 from memdb.errors import DataLoss, InvalidArgument
 from memdb.types.arrays import Array
@@ -26,6 +28,8 @@ from memdb.wire.grounding import (
 )
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
+_ANY: Final = np.ones(1, np.float32)
+"""Stands for a question where there is none yet."""
 _OF_ONE_QUESTION = ("user", "question_feature", "question_tokens", "rerank")
 """Fields of a request that questions do not have in common."""
 
@@ -49,6 +53,12 @@ def ground_many_arguments(request: pb.GroundManyRequest) -> tuple[Array, GroundO
     """
     features = matrix_elements(request.question_features, "question_features")
     return features, options_from_proto(request.options)
+
+
+def stream_start(user: str, **options: Unpack[GroundOptions]) -> pb.GroundStreamRequest:
+    """The first message of `User.ground_stream`; raises `InvalidArgument` as the call would."""
+    start = pb.GroundStreamStart(user=user, options=options_to_proto(user, _ANY, **options))
+    return pb.GroundStreamRequest(start=start)
 
 
 def options_to_proto(

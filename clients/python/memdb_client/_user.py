@@ -46,7 +46,7 @@ from memdb.wire.facts import (
     revise_request,
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
-from memdb.wire.groundings import ground_many_request, groundings_from_proto
+from memdb.wire.groundings import ground_many_request, groundings_from_proto, stream_start
 from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.spaces import space_from_proto
@@ -59,6 +59,7 @@ from memdb.wire.users import (
 )
 from memdb_client import _compat as compat
 from memdb_client._options import Repeat, pauses_s, whole_timeout_s
+from memdb_client._questions import Questions
 from memdb_client._rpc import Rpc
 from memdb_client._stream import Stream
 
@@ -163,6 +164,24 @@ class User:
         """
         request = ground_many_request(self._id, question_features, **options)
         return groundings_from_proto(self._rpc.call(self._rpc.groundings.GroundMany, request))
+
+    def ground_stream(
+        self, question_features: compat.Values[Array], **options: Unpack[GroundOptions]
+    ) -> compat.Answers[Grounding]:
+        """The answer to each question of an iterable that need not end, in the order of the questions:
+        `memdb.types.database.User.ground_stream`.
+        """
+        questions = Questions(stream_start(self._id, **options), question_features)
+        try:
+            with closing(
+                self._rpc.converse(self._rpc.groundings.GroundStream, questions.requests())
+            ) as answers:
+                for answer in answers:
+                    for grounding in questions.answered(answer):
+                        yield grounding
+        finally:
+            questions.close()
+        questions.ended()
 
     def clips(
         self,
