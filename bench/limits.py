@@ -99,7 +99,7 @@ class Echo:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
-        """One round trip by grpc.aio, over a connection of its own."""
+        """One round trip by grpc.aio."""
         async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
             call: Any = channel.unary_unary(_METHOD)
             yield lambda: call(self._request, wait_for_ready=True)

@@ -1,7 +1,7 @@
 """Many questions to one user of a hundred clips (1536-d, with transcripts), 4 hits each, by 1, 8 and 32 clients.
 
-Each client is a task with a connection of its own, all in one process; the server is another.  A client asks as fast
-as it is answered: one question a call (``unary``), 64 a call (``ground_many``), or by a stream that never ends
+Clients are tasks of one process (for which gRPC shares a connection), the server is another.  A client asks as fast as
+it is answered: one question a call (``unary``), 64 a call (``ground_many``), or by a stream that never ends
 (``ground_stream``).  ``echo`` is a unary call of grpc.aio that carries the bytes of one question and its answer to
 another process and back, and does nothing else.  Every way has its turn in each round, in random order; a figure is
 the median over rounds, a ratio the median of the rounds' ratios.  ``server_ms`` is processor time of the server for a

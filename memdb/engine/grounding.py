@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memdb import deadline
 from memdb.codecs.tensors import decode_verified
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
@@ -180,6 +181,7 @@ def _load(
     """The clip of a row; None, and one more gap, where it cannot be read whole: the other hits are
     an answer all the same.
     """
+    deadline.check()
     column = partition.columns
     try:
         return view.load_clip(
@@ -212,6 +214,7 @@ def _reranked(
     ranked: list[tuple[bool, float, int, tuple[Span, ...]]] = []
     work = 0
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        deadline.check()
         try:
             tensor = clips.get_short_memory(
                 txn, int(column["clip_no"][row]), int(column["birth"][row])

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.grounding import Question, ground
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.view import View
@@ -38,6 +39,7 @@ def ground_together(
     """
     shared = SharedView.of(view, questions)
     for place, question in enumerate(questions):
+        deadline.check()
         try:
             yield ground(environment, shared, question, as_of)
         except InvalidArgument as error:

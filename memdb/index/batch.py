@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.index import flat
 from memdb.index.matrix import Matrix
 from memdb.index.planes import join
@@ -81,6 +82,7 @@ def _by_products(
     turned = np.ascontiguousarray(queries.T)
     done = 0
     for block in _blocks(matrix, rows, numbers):
+        deadline.check()
         np.matmul(block, turned, out=products[done : done + len(block)])
         done += len(block)
     products = np.ascontiguousarray(products.T)

@@ -24,6 +24,7 @@ from typing import Any, Final
 import faiss
 import numpy as np
 
+from memdb import deadline
 from memdb.index.matrix import Matrix
 from memdb.index.planes import block_rows, join
 from memdb.types.arrays import Array
@@ -87,6 +88,7 @@ def allowed_scores(
     out = np.empty(len(listed), np.float32)
     first = done = 0
     for chunk in matrix.chunks(rows):
+        deadline.check()
         end = first + len(chunk.numbers)
         inside = listed[done : np.searchsorted(listed, end)] - first
         for begin in range(0, len(inside), step):
@@ -105,6 +107,7 @@ def all_scores(matrix: Matrix, rows: int, query: Array) -> Array:
     out = np.empty(rows, np.float32)
     done = 0
     for chunk in matrix.chunks(rows):
+        deadline.check()
         for begin in range(0, len(chunk.numbers), step):
             head, tail = chunk.head[begin : begin + step], chunk.tail[begin : begin + step]
             block = join(head, tail, joined[: len(head)])
@@ -131,6 +134,7 @@ def _scan(
     scanner.set_query(faiss.swig_ptr(query))
     scanner.set_list(0, 0.0)
     for chunk in matrix.chunks(rows):
+        deadline.check()
         scanner.scan_codes(
             len(chunk.numbers),
             faiss.swig_ptr(chunk.head.reshape(-1).view(np.uint8)),

@@ -25,6 +25,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb.deadline import Deadline
 from memdb.engine.ground_stream import named
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
@@ -76,6 +77,7 @@ class GroundStream:
         self._work = asyncio.Event()
         """Set when there is something to answer, the client ended, or the server stops."""
         self._room = asyncio.Event()
+        self._deadline = Deadline()
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve the stream to its end.
@@ -89,6 +91,8 @@ class GroundStream:
             told = error_to_status(error, "").SerializeToString()
             await send(pb.GroundStreamResponse(error=told).SerializeToString())
             raise
+        finally:
+            self._deadline.leave()
 
     async def _run(self, receive: Receive, send: Send) -> None:
         with self._drain.waking(self._work), self._budget.stream() as held:
@@ -108,6 +112,7 @@ class GroundStream:
         self, user: EmbeddedUser, options: GroundOptions, send: Send, held: StreamBytes
     ) -> None:
         size = GROUP_MAX
+        turns = self._pools.read.of(user.id)
         while True:
             while not self._waiting:
                 if self._refusal is not None:
@@ -122,7 +127,10 @@ class GroundStream:
             try:
                 # It may have been closed since, for others.
                 await self._openings.wait(user.id)
-                await send(await self._pools.read.run_in_turn(self._answer, user, group, options))
+                answer = await turns.run_in_turn(
+                    self._deadline.within, self._answer, user, group, options
+                )
+                await send(answer)
             except MemdbError as error:
                 if not _may_be_of_one(error):
                     raise

@@ -77,7 +77,7 @@ class Ingest:
                 raise InvalidArgument("no start", reason="START_EXPECTED", field="start")
             start = self._start(first)
             await self._openings.wait(start.user)
-            await send(await self._pools.read.run_in_turn(self._open, start))
+            await send(await self._pools.read.of(start.user).run_in_turn(self._open, start))
             reader = asyncio.create_task(self._read(receive, start.epoch, held))
             try:
                 await self._commit_all(start, send, held)
@@ -119,7 +119,9 @@ class Ingest:
             # It may have been closed since, for others.
             await self._openings.wait(user.id)
             try:
-                return await self._pools.write.run_in_turn(_commit, user, stream, batch, space)
+                return await self._pools.write.of(user.id).run_in_turn(
+                    _commit, user, stream, batch, space
+                )
             except ResourceExhausted as error:
                 # Refused before any of it was written, since other writes of the user wait.
                 if error.reason != "OVERLOADED":
