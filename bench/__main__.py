@@ -24,6 +24,7 @@ WORKLOADS = (
     "streams",
     "codecs",
     "tiers",
+    "many",
 )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -81,9 +82,8 @@ class Echo:
             text=True,
         )
         assert self._server.stdout is not None
-        self._channel = grpc.insecure_channel(
-            f"127.0.0.1:{int(self._server.stdout.readline())}", options=_OPTIONS
-        )
+        self._address = f"127.0.0.1:{int(self._server.stdout.readline())}"
+        self._channel = grpc.insecure_channel(self._address, options=_OPTIONS)
         self._call: Any = self._channel.unary_unary(_METHOD)
         self._request = b"\x5a" * request_bytes
 
@@ -91,6 +91,18 @@ class Echo:
         """One round trip."""
         answer: bytes = self._call(self._request, wait_for_ready=True)
         return answer
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._server.pid
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        """One round trip by grpc.aio."""
+        async with grpc.aio.insecure_channel(self._address, options=_OPTIONS) as channel:
+            call: Any = channel.unary_unary(_METHOD)
+            yield lambda: call(self._request, wait_for_ready=True)
 
     def __enter__(self) -> Self:
         return self

@@ -114,8 +114,8 @@ class ServerConfig:
     open_threads: int = 4
     """Threads that open users; calls for a user that is being opened wait without one."""
     queue_max: int = 1024
-    """Calls that may wait for a thread of one kind; beyond it they fail with ``OVERLOADED``.
-    Ingest streams wait."""
+    """Calls that may wait for a thread of one kind; beyond it they fail with ``OVERLOADED``, those
+    of the user with most of them first.  Streams wait."""
     bytes_in_flight_max: int = 512 * 1024 * 1024
     """Bytes of requests held at once: half for calls, which beyond it fail with ``OVERLOADED``, half
     for streams, which beyond it are not read.  Answers that wait to be read may have as many bytes

@@ -7,6 +7,7 @@ Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usag
 from __future__ import annotations
 
 # Little at the top: what a command needs is loaded in `main`, where it can be interrupted quietly.
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
+    # Before numpy is loaded.  Questions that are asked together are one product of matrices, and our threads take the
+    # processors already: with two threads of its own BLAS took four times as long on two that others used too.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with loading():
         from memdb.cli.source import USAGE
         from memdb.errors import MemdbError

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memdb import deadline
 from memdb.codecs.tensors import decode_verified
-from memdb.engine.hydrate import AnswerSize, load_clip
+from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument, ResourceExhausted
@@ -180,11 +181,11 @@ def _load(
     """The clip of a row; None, and one more gap, where it cannot be read whole: the other hits are
     an answer all the same.
     """
+    deadline.check()
     column = partition.columns
     try:
-        return load_clip(
+        return view.load_clip(
             txn,
-            view.state,
             int(column["clip_no"][row]),
             int(column["birth"][row]),
             short_memory=question.with_short_memory,
@@ -213,6 +214,7 @@ def _reranked(
     ranked: list[tuple[bool, float, int, tuple[Span, ...]]] = []
     work = 0
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        deadline.check()
         try:
             tensor = clips.get_short_memory(
                 txn, int(column["clip_no"][row]), int(column["birth"][row])

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.hydrate import clip_bytes, clip_no_of, load_clip
 from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
@@ -56,6 +57,7 @@ def list_clips(
     for row in _in_order(start_ns, clip_no, limit):
         if len(page) == limit:
             break
+        deadline.check()
         try:
             page.append(load_clip(txn, view.state, int(clip_no[row]), int(birth[row])))
         except DataLoss as error:

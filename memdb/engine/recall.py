@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from memdb import deadline
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition
@@ -46,6 +47,7 @@ def recall(
     loaded: dict[tuple[int, int], StoredClip] = {}
     with environment.read() as txn:
         for match in matches:
+            deadline.check()
             hit = _hit(txn, view, match, revision, loaded)
             if hit is None:
                 continue
@@ -121,6 +123,7 @@ def current_facts(
     size = AnswerSize(answer_bytes_max)
     found: list[Fact] = []
     for fact_no in range(view.state.counters.next_fact_no):
+        deadline.check()
         entry = facts.at(txn, fact_no, revision)
         if entry is None or (about is not None and about not in entry[1].about):
             continue

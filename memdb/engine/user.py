@@ -7,19 +7,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 from memdb.clock import Clock
 from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.erasure import clips_to_erase, erase_parts
+from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import checked_question, ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
 from memdb.engine.memory import UserMemory
 from memdb.engine.snapshots import leased_snapshots
 from memdb.engine.stream import EmbeddedStream
+from memdb.engine.together import ground_together
 from memdb.engine.users import Users
 from memdb.engine.values import value_json
 from memdb.engine.view import View
@@ -48,6 +51,7 @@ from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.ground_options import GroundOptions, all_options, checked_features
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_to_json
@@ -248,6 +252,41 @@ class EmbeddedUser:
                 return ground(memory.environment, view, question, revision)
 
             return memory.read(grounded)
+
+    def ground_many(
+        self,
+        question_features: Array,
+        *,
+        raw_short_memory: bool = False,
+        answer_bytes_max: int | None = None,
+        **options: Unpack[GroundOptions],
+    ) -> list[Grounding]:
+        chosen = all_options(options)
+        as_of = checked_as_of(chosen.pop("as_of"))
+        min_revision = checked_revision(chosen.pop("min_revision"))
+        features = checked_features(question_features)
+        first = checked_question(
+            features[0],
+            question_tokens=None,
+            rerank=0,
+            raw_short_memory=raw_short_memory,
+            answer_bytes_max=answer_bytes_max,
+            **chosen,
+        )
+        questions = [replace(first, feature=feature) for feature in features]
+        with self._users.use(self._id) as memory:
+
+            def grounded(view: View) -> list[Grounding]:
+                revision = memory.resolve(view, as_of, min_revision)
+                return list(ground_together(memory.environment, view, questions, revision))
+
+            return memory.read(grounded)
+
+    def ground_stream(
+        self, question_features: Iterable[Array], **options: Unpack[GroundOptions]
+    ) -> Iterator[Grounding]:
+        chosen = all_options(options)
+        yield from answers(question_features, lambda some: self.ground_many(some, **chosen))
 
     def long_term(
         self,

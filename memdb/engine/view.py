@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from memdb.engine.coverage import Coverage
+from memdb.engine.hydrate import load_clip
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
+from memdb.store.transaction import Transaction
+from memdb.types.clip import StoredClip
 from memdb.types.stream import Gap
 
 log = logging.getLogger("memdb.engine")
@@ -75,6 +78,12 @@ class View:
             return gaps
         damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
         return sorted([*gaps, *damaged], key=lambda gap: (gap.stream, gap.epoch, gap.first_seq))
+
+    def load_clip(
+        self, txn: Transaction, clip_no: int, birth: int, *, short_memory: bool, raw: bool
+    ) -> StoredClip:
+        """`memdb.engine.hydrate.load_clip` of one that an answer holds."""
+        return load_clip(txn, self.state, clip_no, birth, short_memory=short_memory, raw=raw)
 
     @property
     def revision(self) -> int:

@@ -24,6 +24,7 @@ from typing import Any, Final
 import faiss
 import numpy as np
 
+from memdb import deadline
 from memdb.index.matrix import Matrix
 from memdb.index.planes import block_rows, join
 from memdb.types.arrays import Array
@@ -52,7 +53,7 @@ def search(
     if count == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     query = padded_query(query, matrix.width)
-    bound = _bound(matrix, query)
+    bound = bound_of(matrix, query, matrix.residual_max)
     wanted = _CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA
     while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
         candidates, heads = _scan(matrix, rows, query, wanted, allowed, first)
@@ -86,6 +87,7 @@ def allowed_scores(
     out = np.empty(len(listed), np.float32)
     begin_row, done = first, 0
     for chunk in matrix.chunks(rows, first):
+        deadline.check()
         end = begin_row + len(chunk.numbers)
         inside = listed[done : np.searchsorted(listed, end)] - begin_row
         for begin in range(0, len(inside), step):
@@ -104,6 +106,7 @@ def all_scores(matrix: Matrix, rows: int, query: Array, first: int = 0) -> Array
     out = np.empty(rows - first, np.float32)
     done = 0
     for chunk in matrix.chunks(rows, first):
+        deadline.check()
         for begin in range(0, len(chunk.numbers), step):
             head, tail = chunk.head[begin : begin + step], chunk.tail[begin : begin + step]
             block = join(head, tail, joined[: len(head)])
@@ -130,6 +133,7 @@ def _scan(
     scanner.set_query(faiss.swig_ptr(query))
     scanner.set_list(0, 0.0)
     for chunk in matrix.chunks(rows, first):
+        deadline.check()
         scanner.scan_codes(
             len(chunk.numbers),
             faiss.swig_ptr(chunk.head.reshape(-1).view(np.uint8)),
@@ -150,14 +154,16 @@ def best_of(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
     return numbers[order], scores[order]
 
 
-def _bound(matrix: Matrix, query: Array) -> float:
-    """How far a score of a head may be from that of its row."""
+def bound_of(matrix: Matrix, query: Array, residual_max: float) -> float:
+    """How far a sum of another order, of rows within ``residual_max`` of ours, may be from the kernel's
+    score; infinite where a sum may overflow.
+    """
     length = float(np.linalg.norm(query.astype(np.float64)))
     rounding = 2 * matrix.width * _UNIT_ROUNDOFF * matrix.norm_max
     # What vanishes: kernels may take any number below the smallest normal one, be it of the query, of
     # the row or a product, for none.
     tiny = _SMALLEST_NORMAL * (matrix.width + math.sqrt(matrix.width) * (length + matrix.norm_max))
-    bound = length * (matrix.residual_max + rounding) + 2 * tiny
+    bound = length * (residual_max + rounding) + 2 * tiny
     # Where a sum may overflow, scores of heads say nothing.
     return bound if length * matrix.norm_max < float(np.finfo(np.float32).max) / 4 else np.inf
 

@@ -95,6 +95,16 @@ class Tiers:
                     return found.numbers, found.scores
         return flat.search(self._matrix, rows, query, limit, allowed)
 
+    def is_quick(self, rows: int, allowed: Array | None, questions: int) -> bool:
+        """Whether so many questions are answered sooner one by one than by one pass over the rows."""
+        if rows < self._rows_min:
+            return False
+        self._asked += questions
+        sketch = self._sketch
+        if self._placement is not None:
+            return True
+        return sketch is not None and self._rest == 0 and self._is_large(sketch, rows, allowed)
+
     @property
     def is_due(self) -> bool:
         """Whether `maintain` has something to do, for questions that want it."""
@@ -146,6 +156,9 @@ class Tiers:
         if self._rest > 0:
             self._rest -= 1
             return False
+        return self._is_large(sketch, rows, allowed)
+
+    def _is_large(self, sketch: Sketch, rows: int, allowed: Array | None) -> bool:
         coded = min(rows, sketch.rows)
         if allowed is not None:
             coded = int(np.count_nonzero(allowed[:coded]))

@@ -31,6 +31,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from memdb.deadline import Deadline
 from memdb.errors import (
     DataLoss,
     Internal,
@@ -41,10 +42,14 @@ from memdb.errors import (
 )
 from memdb.server.executors import Pool
 from memdb.server.resources import Resources
+from memdb.wire.fields import tag_of
 from memdb.wire.lists import SMALL_BYTES, check_lists
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
 REQUEST_ID_CHARS_MAX: Final = 64
+ID_CHARS_MAX: Final = 63
+_TAG_NUMBER_MAX: Final = 15
+"""Of fields whose tag is one byte."""
 _REQUEST_ID_CHARS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 )
@@ -140,7 +145,7 @@ class Calls:
         if iscoroutinefunction(function):
             behaviour = self._light(name, kind, function)
         else:
-            behaviour = self._unary(name, kind, function, pool, opens)
+            behaviour = self._unary(name, kind, function, pool, opens, _owner_tag(method))
         return grpc.unary_unary_rpc_method_handler(behaviour)
 
     def _unary(
@@ -150,7 +155,10 @@ class Calls:
         function: Callable[[Any], Message],
         pool: Pool,
         opens: bool,
+        owner_tag: int | None,
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        reads = pool is self._pools.read
+
         def answer(request: Message) -> bytes:
             return self._packed(function(request))
 
@@ -163,15 +171,22 @@ class Calls:
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             done: bytes | _Cold | None = None
+            # A commit that has begun is ended, whoever waits for it.
+            deadline = Deadline(context.time_remaining() if reads else None)
+            turns = pool.of(_owner(data, owner_tag))
             try:
                 with self._budget.call(len(data)):
-                    done = await pool.run(work, data)
+                    done = await turns.run(deadline.within, work, data)
                     if isinstance(done, _Cold):
                         # It waits without a thread, and then takes one again.
                         await self._openings.wait(done.user)
-                        done = await pool.run(answer, done.request)
+                        done = await turns.run(deadline.within, answer, done.request)
                     self._hold(context, len(done))
                     return done
+            except asyncio.CancelledError:
+                if reads:
+                    deadline.leave()
+                raise
             except Exception as error:
                 data, done = b"", None  # see `end`
                 await end(context, name, request_id, error)
@@ -209,16 +224,27 @@ class Calls:
 
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
+            deadline = Deadline(context.time_remaining())
             try:
                 with self._budget.call(len(data)):
                     # Nothing runs before the first step; every step runs on some thread of the
                     # pool.
-                    remaining = pages(await self._parsed(kind, data, opens=opens))
-                    page = await pool.run(next, remaining, None)
+                    request: Any = await self._parsed(kind, data, opens=opens)
+                    turns = pool.of(request.user if opens else "")
+                    remaining = pages(request)
+                    del request
+
+                    def step() -> bytes | None:
+                        return next(remaining, None)
+
+                    page = await turns.run(deadline.within, step)
                     while page is not None:
                         await self._write(context, page)
                         # An answer that has begun is not refused any more.
-                        page = await pool.run_in_turn(next, remaining, None)
+                        page = await turns.run_in_turn(deadline.within, step)
+            except asyncio.CancelledError:
+                deadline.leave()
+                raise
             except Exception as error:
                 data = b""  # see `end`
                 await end(context, name, request_id, error)
@@ -378,6 +404,21 @@ def _level(error: MemdbError) -> int:
     if isinstance(error, (ResourceExhausted, Unavailable)):
         return logging.WARNING
     return logging.DEBUG
+
+
+def _owner_tag(method: MethodDescriptor) -> int | None:
+    """What begins the user's id in a request, None where there is none."""
+    field = method.input_type.fields_by_name.get("user")
+    return None if field is None or field.number > _TAG_NUMBER_MAX else tag_of(field.number)
+
+
+def _owner(data: bytes, tag: int | None) -> str:
+    """Whose call it is, by a look at the first field: every library that we know writes the fields in order.
+    Who does not has its turns with all that is nobody's.
+    """
+    if tag is None or len(data) < 2 or data[0] != tag or data[1] > ID_CHARS_MAX:
+        return ""
+    return data[2 : 2 + data[1]].decode("latin-1")
 
 
 def _snake(name: str) -> str:

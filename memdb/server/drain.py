@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from memdb.errors import Unavailable
@@ -40,6 +40,25 @@ class Drain:
         """Raise `Unavailable` (``SHUTTING_DOWN``) once the server is stopping."""
         if self._begun:
             raise shutting_down()
+
+    async def first(
+        self, receive: Callable[[], Awaitable[bytes | None]], woken: asyncio.Event
+    ) -> bytes | None:
+        """The first message of a stream that listens by ``woken``.
+
+        Raises `Unavailable` (``SHUTTING_DOWN``) when the server stops before it comes.
+        """
+        self.check()
+        reading = asyncio.ensure_future(receive())
+        stopping = asyncio.create_task(woken.wait())
+        try:
+            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise shutting_down()
+            return reading.result()
+        finally:
+            reading.cancel()
+            stopping.cancel()
 
 
 def shutting_down() -> Unavailable:

@@ -7,16 +7,20 @@ for minutes or hours: a few such calls would hold every thread of another pool.
 A call that is one of many may be refused (`Pool.run`); a stream is never refused but waits for its
 turn (`Pool.run_in_turn`), which its client feels as back-pressure.  Streams are bounded by
 ``calls_max``.
+
+Users have their turns (`Pool.of`): calls of one stand behind one call of each other user, not behind all that
+somebody has waiting.  Where the queue is full, the one who has most waiting gives way: the last of its calls is
+refused in favour of one of somebody with fewer.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, TypeVar
 
 from memdb.config import ServerConfig
 from memdb.errors import ResourceExhausted
+from memdb.server.fair import FairSemaphore
 from memdb.server.threads import Threads
 
 _P = ParamSpec("_P")
@@ -32,31 +36,45 @@ class Pool:
         self._open_max = threads + queue_max
         self._open = 0  # touched by the event loop only
         # So many turns at once are in the executor's queue: calls and streams take threads alike.
-        self._turns = asyncio.Semaphore(threads)
+        self._turns = FairSemaphore(threads)
         self._threads = Threads(name, threads)
 
-    async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """The result of a call on a thread of the pool.
+    def of(self, owner: str) -> Turns:
+        """The pool for calls of one user, which have their turns among those of others."""
+        return Turns(self, owner)
 
-        A cancelled call that has not begun is never made; one that has begun goes on to its end.
-        Raises `ResourceExhausted` (``OVERLOADED``) when the queue is full.
-        """
+    async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """`Turns.run` of a call that is nobody's."""
+        return await self.run_as("", function, args, kwargs)
+
+    async def run_in_turn(
+        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """`Turns.run_in_turn` of what is nobody's."""
+        return await self.run_in_turn_as("", function, args, kwargs)
+
+    async def run_as(self, owner: str, function: Callable[..., _T], args: Any, kwargs: Any) -> _T:
+        """`Turns.run`."""
         if self._open >= self._open_max:
-            raise ResourceExhausted(
+            error = ResourceExhausted(
                 f"too many {self._name} calls are waiting",
                 reason="OVERLOADED",
                 field="server.queue_max",
                 value=self._queue_max,
             )
+            if not self._threads.make_room(owner, error):
+                raise error
         self._open += 1
-        return await self._threads.run(self._count_down, _guarded, (function, args, kwargs))
+        return await self._threads.run(self._count_down, _guarded, (function, args, kwargs), owner)
 
-    async def run_in_turn(
-        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    async def run_in_turn_as(
+        self, owner: str, function: Callable[..., _T], args: Any, kwargs: Any
     ) -> _T:
-        """`run` for a stream: waits, first come first served, where `run` refuses."""
-        await self._turns.acquire()
-        return await self._threads.run(self._turns.release, _guarded, (function, args, kwargs))
+        """`Turns.run_in_turn`."""
+        await self._turns.acquire(owner)
+        return await self._threads.run(
+            self._turns.release, _guarded, (function, args, kwargs), owner
+        )
 
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
@@ -64,6 +82,30 @@ class Pool:
 
     def _count_down(self) -> None:
         self._open -= 1
+
+
+class Turns:
+    """A pool for the calls of one user."""
+
+    __slots__ = ("_owner", "_pool")
+
+    def __init__(self, pool: Pool, owner: str) -> None:
+        self._pool = pool
+        self._owner = owner
+
+    async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """The result of a call on a thread of the pool.
+
+        A cancelled call that has not begun is never made; one that has begun goes on to its end.
+        Raises `ResourceExhausted` (``OVERLOADED``) when the queue is full and nobody has more waiting.
+        """
+        return await self._pool.run_as(self._owner, function, args, kwargs)
+
+    async def run_in_turn(
+        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """`run` for a stream: waits, first come first served among those of its user, where `run` refuses."""
+        return await self._pool.run_in_turn_as(self._owner, function, args, kwargs)
 
 
 def _guarded(function: Callable[..., _T], args: Any, kwargs: Any) -> _T:

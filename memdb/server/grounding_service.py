@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from memdb.server.calls import Receive, Send
+from memdb.server.ground_stream import GroundStream
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_arguments, grounding_to_proto
+from memdb.wire.groundings import ground_many_arguments, groundings_to_proto
 
 RERANK_WORK_MAX: Final = 1 << 40
 """Multiplications of one question's late interaction: a minute or some, 200 times what 32 tokens take
@@ -18,6 +21,7 @@ class GroundingService:
     """Questions to the users of a database."""
 
     def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._database = resources.database
         self._message_bytes_max = resources.message_bytes_max
 
@@ -34,3 +38,18 @@ class GroundingService:
             rerank_work_max=RERANK_WORK_MAX,
         )
         return grounding_to_proto(grounding)
+
+    def ground_many(self, request: pb.GroundManyRequest) -> pb.GroundManyResponse:
+        """The answers to several questions, all of one commit."""
+        features, options = ground_many_arguments(request)
+        groundings = self._database.user(request.user).ground_many(
+            features,
+            **options,
+            raw_short_memory=True,
+            answer_bytes_max=self._message_bytes_max,
+        )
+        return groundings_to_proto(groundings)
+
+    async def ground_stream(self, receive: Receive, send: Send) -> None:
+        """Answers to questions as they come; see `memdb.server.ground_stream`."""
+        await GroundStream(self._resources).run(receive, send)

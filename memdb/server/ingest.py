@@ -72,12 +72,12 @@ class Ingest:
         clip.
         """
         with self._drain.waking(self._work), self._budget.stream() as held:
-            first = await self._first(receive)
+            first = await self._drain.first(receive, self._work)
             if first is None:
                 raise InvalidArgument("no start", reason="START_EXPECTED", field="start")
             start = self._start(first)
             await self._openings.wait(start.user)
-            await send(await self._pools.read.run_in_turn(self._open, start))
+            await send(await self._pools.read.of(start.user).run_in_turn(self._open, start))
             reader = asyncio.create_task(self._read(receive, start.epoch, held))
             try:
                 await self._commit_all(start, send, held)
@@ -86,20 +86,6 @@ class Ingest:
                 # Its traceback holds messages, and us.
                 self._refusal = None
                 self._ready = []
-
-    async def _first(self, receive: Receive) -> bytes | None:
-        """The first message, unless the server stops before it comes."""
-        self._drain.check()
-        reading = asyncio.ensure_future(receive())
-        stopping = asyncio.create_task(self._work.wait())
-        try:
-            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                raise shutting_down()
-            return reading.result()
-        finally:
-            reading.cancel()
-            stopping.cancel()
 
     async def _commit_all(self, start: pb.IngestStart, send: Send, held: StreamBytes) -> None:
         user = self._database.user(start.user)
@@ -133,7 +119,9 @@ class Ingest:
             # It may have been closed since, for others.
             await self._openings.wait(user.id)
             try:
-                return await self._pools.write.run_in_turn(_commit, user, stream, batch, space)
+                return await self._pools.write.of(user.id).run_in_turn(
+                    _commit, user, stream, batch, space
+                )
             except ResourceExhausted as error:
                 # Refused before any of it was written, since other writes of the user wait.
                 if error.reason != "OVERLOADED":

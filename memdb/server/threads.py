@@ -1,7 +1,8 @@
 """Threads that make calls for the event loop, with as little between the two as can be.
 
-One queue there, `call_soon_threadsafe` back.  `concurrent.futures` does the same with three locks,
-two futures and a second thread that is woken for nothing, which a question of 2 ms can feel.
+One queue there, in which owners have their turns (`memdb.server.fair`), `call_soon_threadsafe` back.
+`concurrent.futures` does the same with three locks, two futures and a second thread that is woken for nothing, which a
+question of 2 ms can feel.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from memdb.server.fair import RoundRobin
 
 _T = TypeVar("_T")
 
@@ -54,6 +57,12 @@ class _Call:
         error = None
         del self
 
+    def refuse(self, error: Exception) -> None:
+        """Never make it, on the loop; whoever waits gets the error."""
+        self.give_back()
+        if not self.future.done():
+            self.future.set_exception(error)
+
     def drop(self) -> None:
         """Never make it; whoever waits is cancelled."""
         self._tell(self._cancel)
@@ -87,14 +96,21 @@ class Threads:
         self._name = name
         self._threads_max = threads_max
         self._threads: list[threading.Thread] = []
-        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        """A token for each call, True; False ends a thread.  Which call it is, turns say."""
+        self._turns: RoundRobin[_Call] = RoundRobin()
+        self._turns_lock = threading.Lock()
         self._taken = 0  # calls that wait or run; touched by the event loop only
         self._is_shut = False
 
     async def run(
-        self, give_back: Callable[[], None], function: Callable[..., _T], args: tuple[Any, ...]
+        self,
+        give_back: Callable[[], None],
+        function: Callable[..., _T],
+        args: tuple[Any, ...],
+        owner: str = "",
     ) -> _T:
-        """The result of ``function(*args)`` on a thread.
+        """The result of ``function(*args)`` on a thread, in the owner's turn.
 
         A call that is cancelled before it has begun is never made; one that has begun goes on.
         ``give_back`` is called on the loop, once, when the call takes no thread any more.
@@ -111,7 +127,9 @@ class Threads:
         except BaseException:
             ended()
             raise
-        self._calls.put(call)
+        with self._turns_lock:
+            self._turns.put(owner, call)
+        self._calls.put(True)
         if self._is_shut and call.claim():  # it came after the last look at the queue
             ended()
             raise asyncio.CancelledError
@@ -125,18 +143,28 @@ class Threads:
             del call  # as at the end of `_Call.make`
         return result
 
+    def make_room(self, owner: str, error: Exception) -> bool:
+        """Refuse the last waiting call of whoever has most of them, in favour of one more of ``owner``; False
+        where the owner has as many.
+        """
+        while True:
+            with self._turns_lock:
+                call = self._turns.give_way(owner)
+            if call is None:
+                return False
+            # One that was cancelled had given its place back; its token finds another, or nothing.
+            if call.claim():
+                call.refuse(error)
+                return True
+
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
         self._is_shut = True
-        try:
-            while True:
-                call = self._calls.get_nowait()
-                if call is not None and call.claim():
-                    call.drop()
-        except Empty:
-            pass
+        while (call := self._next()) is not None:
+            if call.claim():
+                call.drop()
         for _ in self._threads:
-            self._calls.put(None)
+            self._calls.put(False)
         for thread in self._threads:
             thread.join()
 
@@ -149,11 +177,13 @@ class Threads:
             thread.start()
             self._threads.append(thread)
 
+    def _next(self) -> _Call | None:
+        with self._turns_lock:
+            return self._turns.take() if self._turns else None
+
     def _work(self) -> None:
-        while True:
-            call = self._calls.get()
-            if call is None:
-                return
-            if call.claim():
+        while self._calls.get():
+            call = self._next()
+            if call is not None and call.claim():
                 call.make()
             del call  # or what it holds stayed until the next

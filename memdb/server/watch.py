@@ -40,14 +40,14 @@ async def watch(resources: Resources, request: pb.WatchUserRequest, send: Send) 
     subscription = _Subscription()
     try:
         if request.follow:
-            await pools.read.run_in_turn(subscription.begin, user, _waker(wake))
+            await pools.read.of(user.id).run_in_turn(subscription.begin, user, _waker(wake))
         with drain.waking(wake):
             while True:
                 drain.check()
                 wake.clear()
                 # It is open already, unless nobody follows it or it broke.
                 await resources.openings.wait(request.user)
-                messages, revision = await pools.read.run_in_turn(_page, user, revision)
+                messages, revision = await pools.read.of(user.id).run_in_turn(_page, user, revision)
                 for message in messages:
                     await send(message)
                 if messages:

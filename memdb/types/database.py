@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 from memdb.types.arrays import Array
 from memdb.types.backup import BackupReport
 from memdb.types.change import Change, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.retention import Retention, SweepReport
 from memdb.types.snapshot import Snapshot
@@ -192,6 +193,38 @@ class User(Protocol):
 
         Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable`
         (``min_revision`` not reached).
+        """
+        ...
+
+    def ground_many(
+        self, question_features: Array, **options: Unpack[GroundOptions]
+    ) -> list[Grounding]:
+        """The answers to several questions, in their order, all of one revision.
+
+        question_features: (questions, dim), at most 256.  Every option is that of `ground` and holds for
+        all; each answer is what `ground` would give, to the last bit.  Questions with tokens of their own are
+        re-ranked one by one, by `ground`.
+
+        Raises as `ground`, naming the question at fault (``question_features[3]``); `InvalidArgument`
+        (``TOO_LARGE``, ``EMPTY``), `ResourceExhausted` (``MESSAGE_TOO_LARGE``: over an address all clips of the
+        answers, each counted once, fit one message).
+        """
+        ...
+
+    def ground_stream(
+        self, question_features: Iterable[Array], **options: Unpack[GroundOptions]
+    ) -> Iterator[Grounding]:
+        """The answer to each question of an iterable that need not end, in the order of the questions.
+
+        question_features: (dim,) each; of the asyncio client an async iterable serves as well.  Every option is
+        that of `ground` and holds for all.  Each answer is what `ground` would give at its revision, which
+        never goes back; those that come close together are answered together.  Over an address questions are
+        taken while answers are on their way, some hundreds at most.
+
+        After a question at fault (``question_features[3]``, counted from 0) the answers to those before it
+        come, then its error.  A stream that the server or the network ended is not begun again: it raises
+        `Unavailable`, and what was not answered is to be asked anew.  Raises otherwise as `ground`, and what the
+        iterable raises.
         """
         ...
 

@@ -48,6 +48,8 @@ BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
 """Payload bytes of one commit; a batch is closed when either maximum is reached."""
 LIMIT_MAX: Final = 1000
 """Hits of one answer."""
+QUESTIONS_MAX: Final = 256
+"""Questions asked in one call; a stream of questions has no end."""
 STREAMS_FILTER_MAX: Final = 1000
 """Streams named in one filter."""
 SEQ_MAX: Final = 2**63 - 1

@@ -231,3 +231,201 @@ class GroundResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroundResponse: _TypeAlias = GroundResponse  # noqa: Y015
+
+@_typing.final
+class GroundManyRequest(_message.Message):
+    """Request of GroundMany."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    QUESTION_FEATURES_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose memory."""
+    @_builtins.property
+    def question_features(self) -> _types_pb2.Matrix:
+        """The questions, a row each; at most 256."""
+
+    @_builtins.property
+    def options(self) -> Global___GroundRequest:
+        """What all have in common: no user, no question_feature, no question_tokens, no rerank."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        question_features: _types_pb2.Matrix | None = ...,
+        options: Global___GroundRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "question_features", b"question_features"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "question_features", b"question_features", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundManyRequest: _TypeAlias = GroundManyRequest  # noqa: Y015
+
+@_typing.final
+class GroundManyResponse(_message.Message):
+    """Answers to several questions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    CLIPS_FIELD_NUMBER: _builtins.int
+    HIT_CLIPS_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroundResponse]:
+        """In the order of the questions; hits without their clip."""
+
+    @_builtins.property
+    def clips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.StoredClip]:
+        """The clips of all hits, each once."""
+
+    @_builtins.property
+    def hit_clips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which of them, for each hit of each answer in turn."""
+
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Gap]:
+        """Gaps that every answer has; its own come after them."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___GroundResponse] | None = ...,
+        clips: _abc.Iterable[_types_pb2.StoredClip] | None = ...,
+        hit_clips: _abc.Iterable[_builtins.int] | None = ...,
+        gaps: _abc.Iterable[_types_pb2.Gap] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "clips", b"clips", "gaps", b"gaps", "hit_clips", b"hit_clips"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundManyResponse: _TypeAlias = GroundManyResponse  # noqa: Y015
+
+@_typing.final
+class StreamedQuestion(_message.Message):
+    """A question of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    QUESTION_FEATURE_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """The asker's own number for it, which its answer bears."""
+    @_builtins.property
+    def question_feature(self) -> _types_pb2.Vector:
+        """The question in the space of the searched streams."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        question_feature: _types_pb2.Vector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question_feature", b"question_feature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "question_feature", b"question_feature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamedQuestion: _TypeAlias = StreamedQuestion  # noqa: Y015
+
+@_typing.final
+class GroundStreamStart(_message.Message):
+    """First message of GroundStream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose memory."""
+    @_builtins.property
+    def options(self) -> Global___GroundRequest:
+        """As in GroundManyRequest."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        options: Global___GroundRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundStreamStart: _TypeAlias = GroundStreamStart  # noqa: Y015
+
+@_typing.final
+class GroundStreamRequest(_message.Message):
+    """Message of GroundStream to the server: a start alone, then questions alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___GroundStreamStart:
+        """Whose memory, and what all questions have in common."""
+
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamedQuestion]:
+        """At most 256."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___GroundStreamStart | None = ...,
+        questions: _abc.Iterable[Global___StreamedQuestion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundStreamRequest: _TypeAlias = GroundStreamRequest  # noqa: Y015
+
+@_typing.final
+class GroundStreamResponse(_message.Message):
+    """Message of GroundStream to the client: answers of one commit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    error: _builtins.bytes
+    """In the last message of a stream that fails: the google.rpc.Status that its call is about to end with. A client that is
+    sending at that moment may not get to see the status of the call.
+    """
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the questions that are answered, in their order."""
+
+    @_builtins.property
+    def answers(self) -> Global___GroundManyResponse:
+        """The answers."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.int] | None = ...,
+        answers: Global___GroundManyResponse | None = ...,
+        error: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "error", b"error", "ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroundStreamResponse: _TypeAlias = GroundStreamResponse  # noqa: Y015

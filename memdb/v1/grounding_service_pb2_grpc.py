@@ -40,6 +40,16 @@ class GroundingServiceStub:
                 request_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundResponse.FromString,
                 _registered_method=True)
+        self.GroundMany = channel.unary_unary(
+                '/memdb.v1.GroundingService/GroundMany',
+                request_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyResponse.FromString,
+                _registered_method=True)
+        self.GroundStream = channel.stream_stream(
+                '/memdb.v1.GroundingService/GroundStream',
+                request_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundStreamRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundStreamResponse.FromString,
+                _registered_method=True)
 
 
 class GroundingServiceServicer:
@@ -53,6 +63,21 @@ class GroundingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GroundMany(self, request, context):
+        """The answers to several questions, all of one commit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GroundStream(self, request_iterator, context):
+        """Answers to questions as they come, in the order of the questions. After a question at fault those before it are
+        answered, then the call ends with its error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GroundingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +85,16 @@ def add_GroundingServiceServicer_to_server(servicer, server):
                     servicer.Ground,
                     request_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundResponse.SerializeToString,
+            ),
+            'GroundMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.GroundMany,
+                    request_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundManyResponse.SerializeToString,
+            ),
+            'GroundStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.GroundStream,
+                    request_deserializer=memdb_dot_v1_dot_grounding__service__pb2.GroundStreamRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_grounding__service__pb2.GroundStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +125,60 @@ class GroundingService:
             '/memdb.v1.GroundingService/Ground',
             memdb_dot_v1_dot_grounding__service__pb2.GroundRequest.SerializeToString,
             memdb_dot_v1_dot_grounding__service__pb2.GroundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GroundMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.GroundingService/GroundMany',
+            memdb_dot_v1_dot_grounding__service__pb2.GroundManyRequest.SerializeToString,
+            memdb_dot_v1_dot_grounding__service__pb2.GroundManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GroundStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/memdb.v1.GroundingService/GroundStream',
+            memdb_dot_v1_dot_grounding__service__pb2.GroundStreamRequest.SerializeToString,
+            memdb_dot_v1_dot_grounding__service__pb2.GroundStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

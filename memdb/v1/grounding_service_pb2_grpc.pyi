@@ -35,6 +35,12 @@ class GroundingServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GroundingServiceAsyncStub: ...
     Ground: _grpc.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundRequest, _grounding_service_pb2.GroundResponse]
     """The clips that answer a question."""
+    GroundMany: _grpc.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundManyRequest, _grounding_service_pb2.GroundManyResponse]
+    """The answers to several questions, all of one commit."""
+    GroundStream: _grpc.StreamStreamMultiCallable[_grounding_service_pb2.GroundStreamRequest, _grounding_service_pb2.GroundStreamResponse]
+    """Answers to questions as they come, in the order of the questions. After a question at fault those before it are
+    answered, then the call ends with its error.
+    """
 
 @_typing.type_check_only
 class GroundingServiceAsyncStub(GroundingServiceStub):
@@ -43,6 +49,12 @@ class GroundingServiceAsyncStub(GroundingServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ground: _aio.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundRequest, _grounding_service_pb2.GroundResponse]  # type: ignore[assignment]
     """The clips that answer a question."""
+    GroundMany: _aio.UnaryUnaryMultiCallable[_grounding_service_pb2.GroundManyRequest, _grounding_service_pb2.GroundManyResponse]  # type: ignore[assignment]
+    """The answers to several questions, all of one commit."""
+    GroundStream: _aio.StreamStreamMultiCallable[_grounding_service_pb2.GroundStreamRequest, _grounding_service_pb2.GroundStreamResponse]  # type: ignore[assignment]
+    """Answers to questions as they come, in the order of the questions. After a question at fault those before it are
+    answered, then the call ends with its error.
+    """
 
 class GroundingServiceServicer(metaclass=_abc_1.ABCMeta):
     """From a question to the moments that answer it."""
@@ -54,5 +66,23 @@ class GroundingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_grounding_service_pb2.GroundResponse, _abc.Awaitable[_grounding_service_pb2.GroundResponse]]:
         """The clips that answer a question."""
+
+    @_abc_1.abstractmethod
+    def GroundMany(
+        self,
+        request: _grounding_service_pb2.GroundManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_grounding_service_pb2.GroundManyResponse, _abc.Awaitable[_grounding_service_pb2.GroundManyResponse]]:
+        """The answers to several questions, all of one commit."""
+
+    @_abc_1.abstractmethod
+    def GroundStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_grounding_service_pb2.GroundStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_grounding_service_pb2.GroundStreamResponse], _abc.AsyncIterator[_grounding_service_pb2.GroundStreamResponse]]:
+        """Answers to questions as they come, in the order of the questions. After a question at fault those before it are
+        answered, then the call ends with its error.
+        """
 
 def add_GroundingServiceServicer_to_server(servicer: GroundingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

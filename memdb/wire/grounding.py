@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
@@ -13,6 +13,7 @@ from memdb.types.arguments import (
 )
 from memdb.types.arrays import Array, as_tokens, as_vector
 from memdb.types.checks import check_choice, check_flag, check_int
+from memdb.types.clip import StoredClip
 from memdb.types.grounding import FALLBACKS, POLICIES, AsOf, Grounding, Hit, Span
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
@@ -118,13 +119,23 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
     )
 
 
-def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
-    """An answer as a message."""
+def _put_clip(hit: grounding_pb.Hit, clip: StoredClip) -> None:
+    fill_stored_clip(hit.clip, clip)
+
+
+def _take_clip(hit: grounding_pb.Hit) -> StoredClip:
+    return stored_clip_from_proto(hit.clip)
+
+
+def grounding_to_proto(
+    grounding: Grounding, put_clip: Callable[[grounding_pb.Hit, StoredClip], None] = _put_clip
+) -> grounding_pb.GroundResponse:
+    """An answer as a message; ``put_clip`` writes the clip of a hit."""
     message = grounding_pb.GroundResponse(revision=grounding.revision, fallback=grounding.fallback)
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
         part = message.hits.add(score=hit.score)
-        fill_stored_clip(part.clip, hit.clip)
+        put_clip(part, hit.clip)
         if hit.relevance is not None:
             part.relevance = hit.relevance
         for span in hit.spans:
@@ -134,13 +145,16 @@ def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
     return message
 
 
-def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
-    """The answer of a message."""
+def grounding_from_proto(
+    message: grounding_pb.GroundResponse,
+    take_clip: Callable[[grounding_pb.Hit], StoredClip] = _take_clip,
+) -> Grounding:
+    """The answer of a message; ``take_clip`` reads the clip of a hit."""
     return Grounding(
         tuple(
             [
                 Hit(
-                    stored_clip_from_proto(hit.clip),
+                    take_clip(hit),
                     hit.score,
                     hit.relevance if hit.HasField("relevance") else None,
                     tuple([Span(span.start_ns, span.end_ns, span.score) for span in hit.spans[:]]),

@@ -22,11 +22,19 @@ FIGURES = {
     "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
     "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
     "tiers": {"tiers_p50_ms_views_3000", "faiss_p50_ms_scenes_3000"},
+    "many": {
+        "lone_p50_ms",
+        "echo_8_qps",
+        "unary_8_qps",
+        "ground_many_8_qps",
+        "ground_stream_8_qps",
+    },
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
 }
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
     "ground": {"ground_p50_vs_limit"},
+    "many": {"unary_vs_echo_8", "ground_many_vs_echo_8", "ground_stream_vs_echo_8"},
     "churn": {"churn_write_vs_fresh", "file_vs_live"},
     "tiers": {"tiers_vs_faiss_views_3000", "tiers_vs_heads_scenes_3000"},
 }

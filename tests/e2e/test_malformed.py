@@ -30,6 +30,7 @@ from memdb.v1 import (
 )
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
+from memdb.wire.arrays import matrix_to_proto
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.grounding import ground_request
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
@@ -138,6 +139,8 @@ def filled(method: MethodDescriptor) -> Any:
                 setattr(request, field.name, "mug")
             case "question_feature":
                 request.question_feature.f32 = vector(0).tobytes()
+            case "question_features":
+                request.question_features.CopyFrom(matrix_to_proto(vector(0).reshape(1, -1)))
             case "key" if not field.has_presence:
                 request.key = "k"
             case "json":
@@ -249,6 +252,36 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
             {"question_tokens": pb.Matrix(rows=0, dim=DIM), "rerank": 1},
             "EMPTY",
             "question_tokens",
+            None,
+        ),
+        ("GroundMany", {"options": grounding_service_pb2.GroundRequest(limit=1001)}, "OUT_OF_RANGE", "limit", "1001"),
+        ("GroundMany", {"options": grounding_service_pb2.GroundRequest(user="u")}, "NOT_SHARED", "options.user", None),
+        (
+            "GroundMany",
+            {"options": grounding_service_pb2.GroundRequest(rerank=3)},
+            "NOT_SHARED",
+            "options.rerank",
+            None,
+        ),
+        (
+            "GroundMany",
+            {"question_features": pb.Matrix(rows=2**32 - 1, dim=2**32 - 1)},
+            "BAD_SHAPE",
+            "question_features",
+            "0",
+        ),
+        (
+            "GroundMany",
+            {"question_features": pb.Matrix(rows=257, dim=1, f32=b"\0" * 4 * 257)},
+            "TOO_LARGE",
+            "question_features",
+            "257",
+        ),
+        (
+            "GroundMany",
+            {"question_features": pb.Matrix(rows=2, dim=DIM, f32=b"\0" * 8 * DIM)},
+            "ZERO_VECTOR",
+            "question_features[0]",
             None,
         ),
         ("ListClips", {"stream": "nowhere"}, "STREAM_NOT_FOUND", "streams", "nowhere"),

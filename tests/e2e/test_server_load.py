@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from memdb.engine import grounding, hydrate
+from memdb.engine import grounding, hydrate, view
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted
@@ -218,7 +218,7 @@ def test_an_answer_that_is_too_large_is_not_collected(
         loaded.append(args)
         return original(*args, **options)
 
-    monkeypatch.setattr(grounding, "load_clip", counting)
+    monkeypatch.setattr(view, "load_clip", counting)
     with pytest.raises(grpc.RpcError) as caught:
         large.grounding.Ground(
             ground_request("u", vector(0), limit=1000, with_short_memory=True), timeout=30

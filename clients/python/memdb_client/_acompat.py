@@ -7,7 +7,7 @@ Written by hand, as a pair: a change here wants the same change there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 
 import grpc
@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 Channel = grpc.aio.Channel
 Task = asyncio.Task[None]
 Answers: TypeAlias = AsyncGenerator[_T, None]
+Values: TypeAlias = Iterable[_T] | AsyncIterable[_T]
+"""What a caller gives one by one."""
 
 CANCELLED: tuple[type[BaseException], ...] = (asyncio.CancelledError, grpc.aio.UsageError)
 """What a call raises that was cancelled (the same as when the task that awaits it was), or that was
@@ -60,6 +62,16 @@ async def close_channel(channel: Channel) -> None:
 async def sleep(seconds: float) -> None:
     """Wait without stopping anything else."""
     await asyncio.sleep(seconds)
+
+
+async def each(values: Values[_T]) -> Answers[_T]:
+    """What an iterable of either kind gives."""
+    if isinstance(values, AsyncIterable):
+        async for value in values:
+            yield value
+    else:
+        for value in values:
+            yield value
 
 
 async def run_blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

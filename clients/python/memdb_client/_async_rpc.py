@@ -117,6 +117,25 @@ class AsyncRpc:
         finally:
             call.cancel()
 
+    async def converse(
+        self,
+        method: grpc.aio.StreamStreamMultiCallable[_Request, _Answer],
+        requests: compat.Answers[_Request],
+    ) -> compat.Answers[_Answer]:
+        """The answers to requests as they come, without a deadline; never tried again here."""
+        self.check_open()
+        call = method(requests, metadata=self.metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.RpcError as error:
+            raise self.failure(error) from None
+        except compat.CANCELLED:
+            self.raise_if_closed()
+            raise
+        finally:
+            call.cancel()
+
     async def pause_or_raise(
         self,
         error: grpc.RpcError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from memdb.errors import InvalidArgument, NotFound, Unavailable
 from memdb.text_encoder import find_text_encoder
@@ -21,6 +21,7 @@ from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_from_json, value_to_json
@@ -43,6 +44,7 @@ from memdb.wire.facts import (
     revise_request,
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
+from memdb.wire.groundings import ground_many_request, groundings_from_proto, stream_start
 from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.spaces import space_from_proto
@@ -54,6 +56,7 @@ from memdb.wire.users import (
     snapshot_request,
 )
 from memdb_client import _acompat as compat
+from memdb_client._async_questions import AsyncQuestions
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_stream import AsyncStream
 from memdb_client._options import Repeat, pauses_s, whole_timeout_s
@@ -154,6 +157,33 @@ class AsyncUser:
             min_revision=min_revision,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
+
+    async def ground_many(
+        self, question_features: Array, **options: Unpack[GroundOptions]
+    ) -> list[Grounding]:
+        """The answers to several questions, in their order, all of one revision:
+        `memdb.types.database.User.ground_many`.
+        """
+        request = ground_many_request(self._id, question_features, **options)
+        return groundings_from_proto(await self._rpc.call(self._rpc.groundings.GroundMany, request))
+
+    async def ground_stream(
+        self, question_features: compat.Values[Array], **options: Unpack[GroundOptions]
+    ) -> compat.Answers[Grounding]:
+        """The answer to each question of an iterable that need not end, in the order of the questions:
+        `memdb.types.database.User.ground_stream`.
+        """
+        questions = AsyncQuestions(stream_start(self._id, **options), question_features)
+        try:
+            async with aclosing(
+                self._rpc.converse(self._rpc.groundings.GroundStream, questions.requests())
+            ) as answers:
+                async for answer in answers:
+                    for grounding in await questions.answered(answer):
+                        yield grounding
+        finally:
+            await questions.close()
+        questions.ended()
 
     async def clips(
         self,

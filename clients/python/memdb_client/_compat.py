@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import ParamSpec, Self, TypeAlias, TypeVar
 
 import grpc
@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 Channel = grpc.Channel
 Task = threading.Thread
 Answers: TypeAlias = Generator[_T, None, None]
+Values: TypeAlias = Iterable[_T]
+"""What a caller gives one by one."""
 
 CANCELLED: tuple[type[BaseException], ...] = (ValueError,)
 """What a call raises that was made on a closed channel; one that was cancelled raises the
@@ -59,6 +61,11 @@ def close_channel(channel: Channel) -> None:
 def sleep(seconds: float) -> None:
     """Wait without stopping anything else."""
     time.sleep(seconds)
+
+
+def each(values: Values[_T]) -> Answers[_T]:
+    """What an iterable gives."""
+    yield from values
 
 
 def run_blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -118,6 +118,25 @@ class Rpc:
         finally:
             call.cancel()
 
+    def converse(
+        self,
+        method: grpc.StreamStreamMultiCallable[_Request, _Answer],
+        requests: compat.Answers[_Request],
+    ) -> compat.Answers[_Answer]:
+        """The answers to requests as they come, without a deadline; never tried again here."""
+        self.check_open()
+        call = method(requests, metadata=self.metadata)
+        try:
+            for answer in call:
+                yield answer
+        except grpc.RpcError as error:
+            raise self.failure(error) from None
+        except compat.CANCELLED:
+            self.raise_if_closed()
+            raise
+        finally:
+            call.cancel()
+
     def pause_or_raise(
         self,
         error: grpc.RpcError,

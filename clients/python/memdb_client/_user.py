@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from memdb.errors import InvalidArgument, NotFound, Unavailable
 from memdb.text_encoder import find_text_encoder
@@ -23,6 +23,7 @@ from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_from_json, value_to_json
@@ -45,6 +46,7 @@ from memdb.wire.facts import (
     revise_request,
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
+from memdb.wire.groundings import ground_many_request, groundings_from_proto, stream_start
 from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.spaces import space_from_proto
@@ -57,6 +59,7 @@ from memdb.wire.users import (
 )
 from memdb_client import _compat as compat
 from memdb_client._options import Repeat, pauses_s, whole_timeout_s
+from memdb_client._questions import Questions
 from memdb_client._rpc import Rpc
 from memdb_client._stream import Stream
 
@@ -152,6 +155,33 @@ class User:
             min_revision=min_revision,
         )
         return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
+
+    def ground_many(
+        self, question_features: Array, **options: Unpack[GroundOptions]
+    ) -> list[Grounding]:
+        """The answers to several questions, in their order, all of one revision:
+        `memdb.types.database.User.ground_many`.
+        """
+        request = ground_many_request(self._id, question_features, **options)
+        return groundings_from_proto(self._rpc.call(self._rpc.groundings.GroundMany, request))
+
+    def ground_stream(
+        self, question_features: compat.Values[Array], **options: Unpack[GroundOptions]
+    ) -> compat.Answers[Grounding]:
+        """The answer to each question of an iterable that need not end, in the order of the questions:
+        `memdb.types.database.User.ground_stream`.
+        """
+        questions = Questions(stream_start(self._id, **options), question_features)
+        try:
+            with closing(
+                self._rpc.converse(self._rpc.groundings.GroundStream, questions.requests())
+            ) as answers:
+                for answer in answers:
+                    for grounding in questions.answered(answer):
+                        yield grounding
+        finally:
+            questions.close()
+        questions.ended()
 
     def clips(
         self,

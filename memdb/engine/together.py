@@ -1,0 +1,139 @@
+"""Questions that are asked together: of one view, and what they have in common is done once.
+
+`ground` stays the one way to answer.  It is given a view whose parts remember: which rows a filter admits,
+the search of all questions in one pass (`memdb.index.batch`), the gaps of the range, and each clip that
+was loaded.  So every answer is that of the question alone, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+
+from memdb import deadline
+from memdb.engine.grounding import Question, ground
+from memdb.engine.hydrate import AnswerSize
+from memdb.engine.view import View
+from memdb.errors import InvalidArgument
+from memdb.index.batch import search_many
+from memdb.index.partition import Filter, PartitionView
+from memdb.store.environment import Environment
+from memdb.store.transaction import Transaction
+from memdb.types.arrays import Array
+from memdb.types.clip import StoredClip
+from memdb.types.grounding import Grounding
+from memdb.types.stream import Gap
+
+
+def ground_together(
+    environment: Environment, view: View, questions: Sequence[Question], as_of: int | None
+) -> Iterator[Grounding]:
+    """The answer to each question on ``view``, or as of an earlier revision; the questions differ in their
+    features alone.
+
+    Raises as `ground`, the field of a feature that is at fault with its place (``question_features[3]``),
+    and `ResourceExhausted` (``MESSAGE_TOO_LARGE``) when all clips together have too many bytes.
+    """
+    shared = SharedView.of(view, questions)
+    for place, question in enumerate(questions):
+        deadline.check()
+        try:
+            yield ground(environment, shared, question, as_of)
+        except InvalidArgument as error:
+            if error.field != "question_feature":
+                raise
+            # `ground` knows of one question.
+            raise InvalidArgument(
+                error.message,
+                reason=error.reason,
+                field=f"question_features[{place}]",
+                value=error.value,
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedPartition(PartitionView):
+    """A partition that answers all questions at the first."""
+
+    features: tuple[Array, ...] = ()
+    kept: dict[Any, Any] = field(default_factory=dict)
+    """Masks by what they were asked for, answers by limit and mask, places of questions by their bytes."""
+
+    @classmethod
+    def of(cls, partition: PartitionView, features: tuple[Array, ...]) -> Self:
+        return cls(
+            **{part.name: getattr(partition, part.name) for part in fields(PartitionView)},
+            features=features,
+        )
+
+    def allowed(
+        self, which: Filter, as_of: int | None, *, every_version: bool = False
+    ) -> Array | None:
+        key = (which, as_of, every_version)
+        if key not in self.kept:
+            self.kept[key] = PartitionView.allowed(self, which, as_of, every_version=every_version)
+        mask: Array | None = self.kept[key]
+        return mask
+
+    def search(self, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
+        if self.tiers.is_quick(self.rows, allowed, 1):
+            return PartitionView.search(self, query, limit, allowed)
+        if "places" not in self.kept:
+            queries = np.stack([self.unit(feature) for feature in self.features])
+            self.kept["queries"] = queries
+            self.kept["places"] = {one.tobytes(): place for place, one in enumerate(queries)}
+        place = self.kept["places"].get(query.tobytes())
+        if place is None:
+            return PartitionView.search(self, query, limit, allowed)
+        # The mask is kept with its answers, so no other can have its id.
+        key = (limit, id(allowed))
+        if key not in self.kept:
+            found = search_many(self.matrix, self.rows, self.kept["queries"], limit, allowed)
+            self.kept[key] = (allowed, found)
+        answer: tuple[Array, Array] = self.kept[key][1][place]
+        return answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedView(View):
+    """A view that reads nothing twice."""
+
+    size: AnswerSize = field(default_factory=lambda: AnswerSize(None))
+    kept_gaps: dict[Any, list[Gap]] = field(default_factory=dict)
+    kept_clips: dict[Any, StoredClip] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, view: View, questions: Sequence[Question]) -> Self:
+        parts: dict[str, Any] = {part.name: getattr(view, part.name) for part in fields(View)}
+        features = tuple(question.feature for question in questions)
+        parts["partitions"] = {
+            no: SharedPartition.of(partition, features)
+            for no, partition in view.partitions.items()
+            if len(features[0]) == partition.dim
+        } or view.partitions  # of another space: `ground` says so
+        return cls(**parts, size=AnswerSize(questions[0].answer_bytes_max))
+
+    def gaps(
+        self,
+        names: dict[int, str],
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> list[Gap]:
+        key = (tuple(names), revision, start_ns, end_ns)
+        if key not in self.kept_gaps:
+            self.kept_gaps[key] = View.gaps(self, names, revision, start_ns, end_ns)
+        return self.kept_gaps[key]
+
+    def load_clip(
+        self, txn: Transaction, clip_no: int, birth: int, *, short_memory: bool, raw: bool
+    ) -> StoredClip:
+        key = (clip_no, birth, short_memory, raw)
+        clip = self.kept_clips.get(key)
+        if clip is None:
+            clip = View.load_clip(self, txn, clip_no, birth, short_memory=short_memory, raw=raw)
+            self.kept_clips[key] = self.size.add(clip)
+        return clip

@@ -1,0 +1,69 @@
+"""What several questions that are asked together have in common: the options of `User.ground`, but what
+belongs to one question alone (its feature, its tokens, and re-ranking by them)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypedDict
+
+from memdb.errors import InvalidArgument
+from memdb.types.arrays import Array, as_tokens
+from memdb.types.grounding import AsOf
+from memdb.types.limits import QUESTIONS_MAX
+from memdb.types.times import Time
+
+
+class GroundOptions(TypedDict, total=False):
+    """Options of `User.ground_many` and `User.ground_stream`; each means what it means in `User.ground`."""
+
+    limit: int
+    streams: Sequence[str] | None
+    start_ns: Time | None
+    end_ns: Time | None
+    as_of: AsOf | None
+    min_score: float | None
+    policy: str
+    with_short_memory: bool
+    fallback: str
+    space: str | None
+    min_revision: int | None
+
+
+DEFAULTS: Final = GroundOptions(
+    limit=4,
+    streams=None,
+    start_ns=None,
+    end_ns=None,
+    as_of=None,
+    min_score=None,
+    policy="top",
+    with_short_memory=False,
+    fallback="none",
+    space=None,
+    min_revision=None,
+)
+"""As in `User.ground`."""
+
+
+def all_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the defaults of what was not given; `TypeError` for what is none, as of any call."""
+    for name in given:
+        if name not in DEFAULTS:
+            raise TypeError(f"unexpected option {name!r}: questions together have no such option")
+    return {**DEFAULTS, **given}
+
+
+def checked_features(question_features: object, field: str = "question_features") -> Array:
+    """A finite (questions, dim) float32 or float16 array.
+
+    Raises `InvalidArgument` as `memdb.types.arrays.as_tokens`, and (``TOO_LARGE``) above `QUESTIONS_MAX`.
+    """
+    features = as_tokens(question_features, field)
+    if len(features) > QUESTIONS_MAX:
+        raise InvalidArgument(
+            f"more than {QUESTIONS_MAX} questions",
+            reason="TOO_LARGE",
+            field=field,
+            value=len(features),
+        )
+    return features

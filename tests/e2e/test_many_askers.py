@@ -1,0 +1,115 @@
+"""Askers beside each other on a server with one thread for reads: nobody starves, and who has left holds
+nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memdb import deadline
+from memdb.engine.grounding import ground
+from memdb.errors import DeadlineExceeded
+from memdb.v1 import grounding_service_pb2 as pb
+from memdb.wire.grounding import ground_request
+from memdb_client import connect, connect_async
+from tests.e2e.serving import DIM, Served, clip, serving, vector
+
+pytestmark = pytest.mark.e2e
+
+PAUSE_S = 0.02
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path / "db", read_threads=1, connection_streams_max=1000) as running:
+        running.database.create_space("p", dim=DIM)
+        for name in ("loud", "quiet"):
+            stream = running.database.user(name).stream("cam", space="p")
+            stream.write_many([clip(seq) for seq in range(5)])
+        yield running
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question takes a while more than it would."""
+
+    def slowly(*args: Any) -> Any:
+        until_s = time.monotonic() + PAUSE_S
+        while time.monotonic() < until_s:
+            deadline.check()
+            time.sleep(0.001)
+        return ground(*args)
+
+    monkeypatch.setattr("memdb.engine.user.ground", slowly)
+    monkeypatch.setattr("memdb.engine.together.ground", slowly)
+
+
+async def test_five_hundred_questions_of_one_user_do_not_starve_another(
+    served: Served, slow: None
+) -> None:
+    async with connect_async(served.address) as db:
+        loud = [asyncio.create_task(db.user("loud").ground(vector(seed))) for seed in range(500)]
+
+        def answered() -> int:
+            return sum(task.done() for task in loud)
+
+        while answered() < 5:
+            await asyncio.sleep(0.01)
+        before = answered()
+        for seed in range(3):
+            # Not by the same client: gRPC has one connection for all that are alike.
+            request = ground_request("quiet", vector(seed))
+            assert (await asyncio.to_thread(served.grounding.Ground, request)).hits
+        between = answered() - before
+        for task in loud:
+            task.cancel()
+        await asyncio.gather(*loud, return_exceptions=True)
+    # One of the other's for each of its own, and some while they travel; first come, first served it is hundreds.
+    assert between < 30
+
+
+@pytest.mark.parametrize("kind", ["unary", "together", "stream"])
+def test_who_has_left_holds_no_thread(served: Served, slow: None, kind: str) -> None:
+    questions = np.stack([vector(seed) for seed in range(250)])  # five seconds of them
+    with connect(served.address) as db, connect(served.address, timeout_s=0.3) as hasty:
+        if kind == "together":
+            with pytest.raises(DeadlineExceeded):
+                hasty.user("loud").ground_many(questions)
+        elif kind == "stream":
+            answers = hasty.user("loud").ground_stream(questions)
+            time.sleep(0.1)
+            next(answers)
+            answers.close()
+        else:
+            calls = [
+                served.grounding.Ground.future(ground_request("loud", question), timeout=0.3)
+                for question in questions[:100]
+            ]
+            time.sleep(0.4)
+            assert any(call.exception() is not None for call in calls)
+        begin = time.monotonic()
+        assert db.user("quiet").ground(vector(1)).hits
+        assert db.user("loud").ground(vector(1)).hits
+        assert time.monotonic() - begin < 50 * PAUSE_S
+
+
+def test_a_deadline_is_told_as_one(served: Served, slow: None) -> None:
+    with connect(served.address, timeout_s=0.2) as db, pytest.raises(DeadlineExceeded):
+        db.user("loud").ground_many(np.stack([vector(seed) for seed in range(100)]))
+
+
+def test_whose_call_it_is_may_stand_anywhere(served: Served) -> None:
+    # Protobuf lets fields come in any order: such a call has its turns with those of nobody, and is answered.
+    head = pb.GroundRequest(user="quiet").SerializeToString()
+    whole = ground_request("quiet", vector(1)).SerializeToString()
+    assert whole.startswith(head)
+    channel: Any = served.channel
+    call = channel.unary_unary("/memdb.v1.GroundingService/Ground")
+    answers = [call(data, timeout=10) for data in (whole, whole[len(head) :] + head)]
+    assert answers[0] == answers[1]
