@@ -12,21 +12,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memdb.codecs.tensors import decode_verified
+from memdb.engine.candidates import candidate_rows
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.policies import select
+from memdb.engine.rerank import LateInteraction
 from memdb.engine.view import View
-from memdb.errors import DataLoss, InvalidArgument, ResourceExhausted
-from memdb.index.late_interaction import max_sim, max_sim_work
+from memdb.errors import DataLoss, InvalidArgument
 from memdb.index.partition import Filter, PartitionView
-from memdb.store import clips
 from memdb.store.environment import Environment
 from memdb.store.transaction import Transaction
-from memdb.types.arguments import checked_min_score, checked_streams, checked_times
-from memdb.types.arrays import Array, as_tokens, as_vector, check_dim
+from memdb.types.arguments import (
+    checked_feature,
+    checked_min_score,
+    checked_streams,
+    checked_times,
+)
+from memdb.types.arrays import Array, as_tokens, check_dim
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.clip import StoredClip
-from memdb.types.grounding import FALLBACKS, POLICIES, Grounding, Hit, Span
+from memdb.types.grounding import (
+    FALLBACKS,
+    POLICIES,
+    TOKENS_POLICY,
+    WEIGHTINGS,
+    Grounding,
+    Hit,
+)
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.stream import Gap
@@ -37,7 +48,8 @@ from memdb.types.times import Time
 class Question:
     """A checked request to ground."""
 
-    feature: Array
+    feature: Array | None
+    """None under `TOKENS_POLICY`."""
     limit: int
     streams: tuple[str, ...] | None
     start_ns: int | None
@@ -45,6 +57,7 @@ class Question:
     min_score: float | None
     policy: str
     tokens: Array | None
+    weighting: str
     rerank: int
     with_short_memory: bool
     raw_short_memory: bool
@@ -55,7 +68,7 @@ class Question:
 
 
 def checked_question(
-    feature: Array,
+    feature: Array | None,
     *,
     limit: int,
     streams: Sequence[str] | None,
@@ -64,6 +77,7 @@ def checked_question(
     min_score: float | None,
     policy: str,
     question_tokens: Array | None,
+    weighting: str,
     rerank: int,
     with_short_memory: bool,
     raw_short_memory: bool,
@@ -73,7 +87,8 @@ def checked_question(
     rerank_work_max: int | None = None,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
-    check_choice(policy, POLICIES, "policy", "BAD_POLICY")
+    check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
+    check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
     check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK")
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
     rerank = check_int(rerank, "rerank", 0, LIMIT_MAX)
@@ -81,9 +96,10 @@ def checked_question(
         raise InvalidArgument(
             "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
         )
+    feature = checked_feature(feature, policy, tokens)
     start, end = checked_times(start_ns, end_ns)
     return Question(
-        as_vector(feature, "question_feature"),
+        feature,
         check_int(limit, "limit", 1, LIMIT_MAX),
         checked_streams(streams),
         start,
@@ -91,6 +107,7 @@ def checked_question(
         checked_min_score(min_score),
         policy,
         tokens,
+        weighting,
         rerank,
         check_flag(with_short_memory, "with_short_memory"),
         raw_short_memory,
@@ -116,10 +133,11 @@ def ground(
     gaps = tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
     if space_no is not None:
         space = view.state.spaces[space_no]
-        check_dim(question.feature, space.dim, "question_feature")
+        if question.feature is not None:
+            check_dim(question.feature, space.dim, "question_feature")
         if question.tokens is not None:
             check_dim(question.tokens, space.dim, "question_tokens")
-        if question.policy != "top" and space.metric != "cosine":
+        if question.policy not in ("top", TOKENS_POLICY) and space.metric != "cosine":
             raise InvalidArgument(
                 "the published policies compare cosines; this space is not one of cosine",
                 reason="BAD_POLICY",
@@ -130,6 +148,8 @@ def ground(
     if partition is None:
         return Grounding((), revision, "none", gaps)
     allowed = partition.allowed(Filter(stream_nos, question.start_ns, question.end_ns), as_of)
+    if question.feature is None:
+        return _by_tokens(environment, view, partition, question, as_of, allowed, gaps)
     query = partition.unit(question.feature)
     if partition.cosine and not query.any():
         raise InvalidArgument(
@@ -152,7 +172,7 @@ def ground(
         hits: list[Hit] = []
         if question.tokens is not None:
             hits += _reranked(
-                txn, view, partition, question, size, rows[:first], scores[:first], damaged
+                txn, view, partition, question, as_of, size, rows[:first], scores[:first], damaged
             )
         for row, score in zip(
             rows[first : question.limit], scores[first : question.limit], strict=True
@@ -200,6 +220,7 @@ def _reranked(
     view: View,
     partition: PartitionView,
     question: Question,
+    as_of: int | None,
     size: AnswerSize,
     rows: Array,
     scores: Array,
@@ -209,46 +230,53 @@ def _reranked(
     score, last.
     """
     assert question.tokens is not None
-    column = partition.columns
-    ranked: list[tuple[bool, float, int, tuple[Span, ...]]] = []
-    work = 0
-    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-        try:
-            tensor = clips.get_short_memory(
-                txn, int(column["clip_no"][row]), int(column["birth"][row])
-            )
-        except DataLoss as error:
-            damaged.append(view.note_damage(partition, row, error))
-            continue
-        if tensor is None:
-            ranked.append((True, -score, row, ()))
-            continue
-        work += max_sim_work(question.tokens.shape[0], tensor.shape)
-        if question.rerank_work_max is not None and work > question.rerank_work_max:
-            raise ResourceExhausted(
-                "so many question tokens with so much short-term memory take too long; rerank fewer",
-                reason="TOO_MUCH_WORK",
-                field="rerank",
-                value=question.rerank,
-            )
-        matched, best = max_sim(question.tokens, decode_verified(tensor))
-        span = _span(
-            int(column["start_ns"][row]), int(column["end_ns"][row]), tensor.shape[0], best, matched
-        )
-        ranked.append((False, -matched, row, (span,)))
-    ranked.sort(key=lambda entry: entry[:3])
+    interaction = LateInteraction(
+        txn, view, partition, as_of, question.tokens, question.weighting, damaged
+    )
+    ranked = interaction.rank(rows, question.rerank_work_max, "rerank", question.rerank)
+    own = dict(zip(rows.tolist(), scores.tolist(), strict=True))
     hits: list[Hit] = []
-    for _, negative, row, spans in ranked[: question.limit]:
-        clip = _load(txn, view, partition, row, question, damaged)
+    for scored in ranked[: question.limit]:
+        clip = _load(txn, view, partition, scored.row, question, damaged)
         if clip is not None:
-            hits.append(Hit(size.add(clip), -negative, None, spans))
+            score = own[scored.row] if scored.score is None else scored.score
+            hits.append(Hit(size.add(clip), score, None, interaction.spans(scored.row)))
     return hits
 
 
-def _span(start_ns: int, end_ns: int, token_rows: int, best: Array, score: float) -> Span:
-    """The stretch of event time that the matched rows cover; rows are spread evenly over the clip."""
-    length = end_ns - start_ns
-    first, last = int(best.min()), int(best.max())
-    return Span(
-        start_ns + length * first // token_rows, start_ns + length * (last + 1) // token_rows, score
-    )
+def _by_tokens(
+    environment: Environment,
+    view: View,
+    partition: PartitionView,
+    question: Question,
+    as_of: int | None,
+    allowed: Array | None,
+    gaps: tuple[Gap, ...],
+) -> Grounding:
+    """The answer to a question that has no feature."""
+    assert question.tokens is not None
+    damaged: list[Gap] = []
+    hits: list[Hit] = []
+    fallback = "none"
+    size = AnswerSize(question.answer_bytes_max)
+    with environment.read() as txn:
+        interaction = LateInteraction(
+            txn, view, partition, as_of, question.tokens, question.weighting, damaged
+        )
+        rows = candidate_rows(partition, question.tokens, allowed, question.rerank)
+        ranked = interaction.rank(
+            rows, question.rerank_work_max, "question_tokens", question.tokens.shape
+        )
+        least = -np.inf if question.min_score is None else question.min_score
+        ranked = [s for s in ranked if s.score is not None and s.score >= least]
+        if not ranked and question.fallback == "recent":
+            newest = _newest(partition, allowed)
+            ranked = interaction.rank(newest, None, "question_tokens", question.tokens.shape)
+            fallback = "recent" if ranked else "none"
+        for scored in ranked[: question.limit]:
+            clip = _load(txn, view, partition, scored.row, question, damaged)
+            if clip is not None:
+                spans = interaction.spans(scored.row)
+                hits.append(Hit(size.add(clip), scored.score or 0.0, None, spans))
+    revision = view.revision if as_of is None else as_of
+    return Grounding(tuple(hits), revision, fallback, (*gaps, *damaged))

@@ -7,7 +7,7 @@ from memdb.engine.state import UserState
 from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store import clips
 from memdb.store.idents import IdKind, make_id, parse_id
-from memdb.store.records import CountersRecord, unpack
+from memdb.store.records import ClipRecord, CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.transaction import Transaction
 from memdb.types.clip import StoredClip
@@ -32,6 +32,22 @@ def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:
     return no
 
 
+def version_record(txn: Transaction, state: UserState, clip_no: int, birth: int) -> ClipRecord:
+    """The record of a version that a view shows; raises `DataLoss`, `ClipGone`."""
+    record = clips.get_record(txn, clip_no, birth)
+    if record is not None:
+        return record
+    stored = txn.get(Table.META, META_COUNTERS)
+    if (
+        stored is None
+        or state.revision < unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
+    ):
+        raise ClipGone
+    raise DataLoss(
+        "an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no
+    )
+
+
 def load_clip(
     txn: Transaction,
     state: UserState,
@@ -46,17 +62,7 @@ def load_clip(
     short_memory: also its short-term memory, decoded to (tokens, dim) float16, or as it is stored
     with ``raw``. Raises `DataLoss` when a part is damaged or missing, `ClipGone`.
     """
-    record = clips.get_record(txn, clip_no, birth)
-    if record is None:
-        stored = txn.get(Table.META, META_COUNTERS)
-        if (
-            stored is None
-            or state.revision < unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
-        ):
-            raise ClipGone
-        raise DataLoss(
-            "an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no
-        )
+    record = version_record(txn, state, clip_no, birth)
     tensor = None
     if short_memory:
         tensor = clips.short_memory_of(txn, clip_no, birth, record)
