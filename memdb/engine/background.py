@@ -16,12 +16,19 @@ from memdb.types.arrays import Array
 
 SAMPLE_CLIPS: Final = 8
 """Of each stream; 16 weighed tokens no better (`docs/benchmarks.md`)."""
+_SAMPLE_CLIPS_MIN: Final = 2
+_SAMPLES_MAX: Final = 256
+"""Of all streams together, where that leaves each its minimum."""
 
 
 def sampled_rows(
     partition: PartitionView, stream_nos: tuple[int, ...], as_of: int | None
 ) -> dict[int, Array]:
-    """Rows of at most `SAMPLE_CLIPS` clips with short-term memory, by stream number."""
+    """Rows of at most `SAMPLE_CLIPS` clips with short-term memory, by stream number; of fewer where there
+    are many streams.
+    """
+    count = _SAMPLES_MAX // max(1, len(stream_nos))
+    count = min(SAMPLE_CLIPS, max(_SAMPLE_CLIPS_MIN, count))
     there = partition.allowed(Filter(stream_nos), as_of)
     has_memory = partition.columns["short_memory_bytes"] > 0
     rows = np.flatnonzero(has_memory if there is None else there & has_memory)
@@ -31,7 +38,7 @@ def sampled_rows(
     found: dict[int, Array] = {}
     for stream_no in stream_nos:
         begin, end = np.searchsorted(streams, (stream_no, stream_no + 1))
-        found[stream_no] = rows[begin : min(end, begin + SAMPLE_CLIPS)]
+        found[stream_no] = rows[begin : min(end, begin + count)]
     return found
 
 

@@ -80,6 +80,7 @@ class LateInteraction:
         self._questions = unit_rows(tokens)
         self._weighting = weighting
         self._damaged = damaged
+        self._asked: set[int] = set()
         self._lost: set[int] = set()
         self._memories: dict[int, _Memory | None] = {}
         self._learned: dict[int, _Learned] = {}
@@ -91,6 +92,7 @@ class LateInteraction:
         Raises `ResourceExhausted` (``TOO_MUCH_WORK``) naming ``field`` before anything large is read,
         where it would take more than ``work_max`` multiplications.
         """
+        self._asked.update(rows.tolist())
         listed = [row for row in rows.tolist() if self._described(row)]
         by_stream: dict[int, list[int]] = {}
         for row in listed:
@@ -189,7 +191,10 @@ class LateInteraction:
     def _lose(self, row: int, error: DataLoss) -> None:
         self._lost.add(row)
         self._memories[row] = None
-        self._damaged.append(self._view.note_damage(self._partition, row, error))
+        gap = self._view.note_damage(self._partition, row, error)
+        # A clip that is merely of the sample may lie outside what was asked about.
+        if row in self._asked:
+            self._damaged.append(gap)
 
     def _check_work(self, work_max: int, field: str, value: object) -> None:
         tokens = len(self._questions)

@@ -195,11 +195,13 @@ class User(Protocol):
         weighs nothing, or ``uniform``.
 
         ``policy="tokens"`` goes without a question feature: every clip that the filters admit is
-        compared by its short-term memory (exact; about 0.1 ms a clip of 64 rows of 384-d, 0.4 of
-        1536-d), and ``min_score`` is one of late interaction.
+        compared by its short-term memory, about 0.1 ms for 64 rows of 384-d, or with ``rerank`` = N the N
+        whose global memory is nearest to the tokens' mean direction, which may miss some;
+        ``min_score`` is one of late interaction.
 
         Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable`
-        (``min_revision`` not reached).
+        (``min_revision`` not reached), over gRPC `ResourceExhausted` (``TOO_MUCH_WORK``: so many
+        tokens with so many clips would take minutes).
         """
         ...
 
