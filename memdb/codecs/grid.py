@@ -103,7 +103,8 @@ def decode_grid_codes(payload: bytes | memoryview, shape: tuple[int, int], field
     if period:
         codes = _summed(codes, period)
     rows = codes.astype(np.float32)
-    rows[np.broadcast_to(steps == 0, len(rows))] = 0
+    if not steps.all():
+        rows *= steps.astype(np.float32)[:, None] != 0
     return rows
 
 

@@ -7,6 +7,7 @@ that, one clip at a time, and once more where the clip is a hit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,13 @@ from memdb.engine.view import View
 from memdb.errors import DataLoss, ResourceExhausted
 from memdb.index.directions import unit_rows
 from memdb.index.frame_rows import FrameRows
-from memdb.index.late_interaction import Matched, frame_scores, match, match_work
+from memdb.index.late_interaction import (
+    CLIP_WORK,
+    best_cosines,
+    frame_means,
+    frame_scores,
+    match_work,
+)
 from memdb.index.partition import PartitionView
 from memdb.index.runs import best_runs
 from memdb.index.token_weights import idf_weights, uniform_weights
@@ -92,6 +99,8 @@ class LateInteraction:
         Raises `ResourceExhausted` (``TOO_MUCH_WORK``) naming ``field`` before anything large is read,
         where it would take more than ``work_max`` multiplications.
         """
+        if work_max is not None and len(rows) * CLIP_WORK > work_max:
+            raise _too_much_work(field, value)
         self._asked.update(rows.tolist())
         listed = [row for row in rows.tolist() if self._described(row)]
         by_stream: dict[int, list[int]] = {}
@@ -104,8 +113,8 @@ class LateInteraction:
                 self._partition, tuple(sorted(by_stream)), self._as_of
             ).items()
         }
-        if work_max is not None:
-            self._check_work(work_max, field, value)
+        if work_max is not None and self._work() > work_max:
+            raise _too_much_work(field, value)
         scores: dict[int, float] = {}
         for stream_no, members in by_stream.items():
             scores |= self._stream_scores(stream_no, members, samples[stream_no])
@@ -135,22 +144,27 @@ class LateInteraction:
     def _stream_scores(
         self, stream_no: int, members: list[int], sample: list[int]
     ) -> dict[int, float]:
-        found: dict[int, Matched] = {}
+        best: dict[int, Array] = {}
+        means: list[Array] = []
+        top = np.full(len(self._questions), -1, np.float32)
+        # Of a sample that is all damaged the candidates take the place.
+        sample = [row for row in sample if row not in self._lost] or members
         for row in dict.fromkeys((*sample, *members)):
             memory, read = self._memories[row], self._read(row)
-            if memory is not None and read is not None:
-                found[row] = match(self._questions, read, memory.frames.starts())
-        if not found:
+            if memory is None or read is None:
+                continue
+            best[row] = best_cosines(self._questions, read)
+            np.maximum(top, best[row], out=top)
+            if len(means) < len(sample):
+                means.append(frame_means(self._questions, read, memory.frames.starts()))
+        if not best:
             return {}
-        # Of a sample that is all damaged the candidates take the place.
-        seen = [found[row] for row in sample if row in found] or list(found.values())
         weights = uniform_weights(len(self._questions))
         if self._weighting == "idf":
-            top = np.max([matched.best for matched in found.values()], axis=0)
-            weights = idf_weights(np.stack([matched.best for matched in seen]), top)
-        usual = np.mean([matched.mean @ weights for matched in seen])
-        self._learned[stream_no] = _Learned(weights, float(usual))
-        return {row: float(found[row].best @ weights) for row in members if row in found}
+            seen = np.stack([best[row] for row in sample if row in best] or list(best.values()))
+            weights = idf_weights(seen, top)
+        self._learned[stream_no] = _Learned(weights, float(np.mean(means, axis=0) @ weights))
+        return {row: float(best[row] @ weights) for row in members if row in best}
 
     def _stream_of(self, row: int) -> int:
         return int(self._partition.columns["stream_no"][row])
@@ -196,15 +210,18 @@ class LateInteraction:
         if row in self._asked:
             self._damaged.append(gap)
 
-    def _check_work(self, work_max: int, field: str, value: object) -> None:
+    def _work(self) -> float:
         tokens = len(self._questions)
         there = [memory.tensor for memory in self._memories.values() if memory is not None]
-        work = sum(match_work(tokens, (tensor.rows, tensor.dim)) for tensor in there)
-        if work > work_max or tokens * len(there) > _PAIRS_MAX:
-            raise ResourceExhausted(
-                "so many question tokens with so much short-term memory take too long; "
-                "compare fewer clips",
-                reason="TOO_MUCH_WORK",
-                field=field,
-                value=value,
-            )
+        if tokens * len(there) > _PAIRS_MAX:
+            return math.inf
+        return sum(match_work(tokens, (tensor.rows, tensor.dim)) for tensor in there)
+
+
+def _too_much_work(field: str, value: object) -> ResourceExhausted:
+    return ResourceExhausted(
+        "so many question tokens with so much short-term memory take too long; compare fewer clips",
+        reason="TOO_MUCH_WORK",
+        field=field,
+        value=value,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -25,12 +26,8 @@ class FrameRows:
     """`Clip.frames_per_token_row`."""
 
     def starts(self) -> Array:
-        """(steps,) int64: the first row of each step."""
-        ratio = self.frames_per_row
-        if ratio is None or ratio >= 1:
-            return np.arange(self.rows)
-        frames = np.floor(np.arange(self.rows) * ratio + _ROUNDING)
-        return np.flatnonzero(np.diff(frames, prepend=-1))
+        """(steps,) int64, read-only: the first row of each step."""
+        return _starts(self.rows, self.frames_per_row)
 
     def frames(self, first: int, last: int) -> tuple[int, int] | None:
         """The first and the last frame of some steps, None where the clip does not say."""
@@ -41,3 +38,14 @@ class FrameRows:
             return first, last
         begin = math.floor(first * ratio + _ROUNDING)
         return begin, max(begin, math.ceil((last + 1) * ratio - _ROUNDING) - 1)
+
+
+@lru_cache(maxsize=16)
+def _starts(rows: int, ratio: float | None) -> Array:
+    if ratio is None or ratio >= 1:
+        starts = np.arange(rows)
+    else:
+        frames = np.floor(np.arange(rows) * ratio + _ROUNDING)
+        starts = np.flatnonzero(np.diff(frames, prepend=-1))
+    starts.flags.writeable = False
+    return starts

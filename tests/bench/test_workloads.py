@@ -22,10 +22,12 @@ FIGURES = {
     "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
     "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
+    "late": {"plain_top_r1", "plain_idf_r1", "beside_idf_iou", "global_tokens_r1_of_16"},
 }
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
     "ground": {"ground_p50_vs_limit"},
+    "late": {"codes_vs_decoded_delta_384"},
     "churn": {"churn_write_vs_fresh", "file_vs_live"},
 }
 
@@ -34,7 +36,7 @@ RATIOS = {
 @pytest.mark.parametrize(
     "workload",
     [
-        pytest.param(workload, marks=pytest.mark.weights if workload == "codecs" else ())
+        pytest.param(workload, marks=pytest.mark.weights if workload in ("codecs", "late") else ())
         for workload in WORKLOADS
     ],
 )

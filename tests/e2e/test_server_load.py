@@ -333,13 +333,13 @@ def test_a_question_that_would_take_hours_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = []
-    original = late_interaction.match
+    original = late_interaction.best_cosines
 
-    def counting(tokens: Any, rows: Any, starts: Any) -> Any:
+    def counting(tokens: Any, rows: Any) -> Any:
         compared.append(rows.shape)
-        return original(tokens, rows, starts)
+        return original(tokens, rows)
 
-    monkeypatch.setattr(rerank, "match", counting)
+    monkeypatch.setattr(rerank, "best_cosines", counting)
     # Of five clips: the sample of their stream has all of them.
     work = 5 * late_interaction.match_work(100, (400, DIM))
     monkeypatch.setattr(grounding_service, "RERANK_WORK_MAX", work - 1)

@@ -15,7 +15,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import ClipGone
 from memdb.engine.rerank import LateInteraction
 from memdb.engine.user import EmbeddedUser
-from memdb.index.late_interaction import Matched, match
+from memdb.index.late_interaction import best_cosines
 from memdb.types.arrays import Array
 from memdb.types.grounding import Grounding
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip
@@ -151,13 +151,13 @@ def test_candidates_are_taken_by_their_global_memory(
     )
     read: list[int] = []
 
-    def counting(*args: Array) -> Matched:
-        read.append(len(args[1]))
-        return match(*args)
+    def counting(questions: Array, rows: Array) -> Array:
+        read.append(len(rows))
+        return best_cosines(questions, rows)
 
     assert seqs(asked(user, limit=2)) == [5, 4]
     monkeypatch.setattr("memdb.engine.background.SAMPLE_CLIPS", 2)
-    monkeypatch.setattr(rerank, "match", counting)
+    monkeypatch.setattr(rerank, "best_cosines", counting)
     assert seqs(asked(user, limit=2, rerank=3)) == [2, 1]
     assert len(read) <= 5
 

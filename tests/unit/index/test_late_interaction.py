@@ -9,7 +9,7 @@ import pytest
 
 from memdb.index import late_interaction
 from memdb.index.directions import unit_rows
-from memdb.index.late_interaction import frame_scores, match
+from memdb.index.late_interaction import best_cosines, frame_means, frame_scores
 from memdb.types.arrays import Array
 
 
@@ -26,30 +26,28 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, block: int) -> N
     frames = np.stack([part.max(axis=0) for part in np.split(cosines, starts[1:])])
     weights = np.random.default_rng(3).dirichlet(np.ones(50)).astype(np.float32)
 
-    matched = match(questions, rows, starts)
-
-    np.testing.assert_allclose(matched.best, cosines.max(axis=0), atol=1e-6)
-    np.testing.assert_allclose(matched.mean, frames.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(best_cosines(questions, rows), cosines.max(axis=0), atol=1e-6)
+    means = frame_means(questions, rows, starts)
+    np.testing.assert_allclose(means, frames.mean(axis=0), atol=1e-6)
     scores = frame_scores(questions, weights, rows, starts)
     np.testing.assert_allclose(scores, frames @ weights, atol=1e-6)
 
 
 def test_the_length_of_a_row_does_not_matter_and_a_row_of_zeros_matches_nothing() -> None:
     questions, rows = unit_rows(tokens(1, 5)), tokens(2, 6)
-    starts = np.arange(6)
     longer = rows * np.array([[1e-3], [1], [7], [500], [1], [1e4]], np.float32)
 
-    same = match(questions, longer, starts)
+    same = best_cosines(questions, longer)
 
-    np.testing.assert_allclose(same.best, match(questions, rows, starts).best, atol=1e-6)
-    assert match(questions, np.zeros((3, 8), np.float32), np.arange(3)).best.tolist() == [0] * 5
+    np.testing.assert_allclose(same, best_cosines(questions, rows), atol=1e-6)
+    assert best_cosines(questions, np.zeros((3, 8), np.float32)).tolist() == [0] * 5
 
 
 def test_many_tokens_take_little_memory() -> None:
     questions, rows = unit_rows(tokens(1, 10_000)), tokens(2, 10_000)
     tracemalloc.start()
     try:
-        match(questions, rows, np.arange(10_000))
+        best_cosines(questions, rows)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
