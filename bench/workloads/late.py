@@ -4,7 +4,8 @@ what does a comparison take, and which candidates a question without a feature s
 Quality: questions are asked of the camera that the moment was planted in, of an embedded database whose
 clips are coded as `memdb-ingest` codes them.  ``top`` goes by the sentence's feature alone; ``maxsim`` re-ranks
 its ten best with tokens that weigh the same, ``idf`` with learned weights; ``tokens`` has no feature.  ``plain``
-questions name what was planted, ``beside`` questions also what the camera always sees.  ``iou``: of the frames
+questions name what was planted, ``beside`` questions also what the camera always sees; ``anywhere`` asks
+plain questions of all cameras at once, and any clip that shows the thing is right.  ``iou``: of the frames
 that the spans of the right clip cover and those in which the moment is; ``iou_first_to_last`` is that of the
 stretch from the first to the last best row over all tokens, which is what spans were before.
 
@@ -89,6 +90,11 @@ def _quality(setup: Setup, planted: Sequence[Planted]) -> dict[str, float]:
                     for hit in spans:
                         clip = one.cameras[question.camera][right]
                         found.setdefault(f"{key}_iou", []).append(_overlap(_told(hit), clip))
+                if kind == "plain":
+                    for weighting in ("idf", "uniform"):
+                        shows = _anywhere(user, one, question, weighting)
+                        found.setdefault(f"anywhere_{weighting}_r1", []).append(shows[0])
+                        found.setdefault(f"anywhere_{weighting}_r5", []).append(any(shows))
                 clip = one.cameras[question.camera][right]
                 first_to_last = _overlap(_first_to_last(question, clip), clip)
                 found.setdefault(f"{kind}_iou_first_to_last", []).append(first_to_last)
@@ -154,6 +160,19 @@ def _answers(
     for way, ask in ways.items():
         if only in (None, way):
             yield way, ask()
+
+
+def _anywhere(user: User, one: Planted, question: PlantedQuestion, weighting: str) -> list[bool]:
+    """Whether each of the five best clips of all cameras shows what the question names."""
+    answer = user.ground(
+        policy="tokens", limit=5, question_tokens=question.tokens, weighting=weighting
+    )
+    named = {_stream(camera): camera for camera in one.cameras}
+    return [
+        question.planted
+        in (named[hit.clip.stream], one.cameras[named[hit.clip.stream]][hit.clip.seq].planted)
+        for hit in answer.hits
+    ]
 
 
 def _stream(camera: str) -> str:

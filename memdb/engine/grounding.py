@@ -240,7 +240,9 @@ def _reranked(
         clip = _load(txn, view, partition, scored.row, question, damaged)
         if clip is not None:
             score = own[scored.row] if scored.score is None else scored.score
-            hits.append(Hit(size.add(clip), score, None, interaction.spans(scored.row)))
+            spans, weights = interaction.spans(scored.row), interaction.token_weights(scored.row)
+            size.add_numbers(len(weights))
+            hits.append(Hit(size.add(clip), score, None, spans, weights))
     return hits
 
 
@@ -277,6 +279,8 @@ def _by_tokens(
             clip = _load(txn, view, partition, scored.row, question, damaged)
             if clip is not None:
                 spans = interaction.spans(scored.row)
-                hits.append(Hit(size.add(clip), scored.score or 0.0, None, spans))
+                weights = interaction.token_weights(scored.row)
+                size.add_numbers(len(weights))
+                hits.append(Hit(size.add(clip), scored.score or 0.0, None, spans, weights))
     revision = view.revision if as_of is None else as_of
     return Grounding(tuple(hits), revision, fallback, (*gaps, *damaged))

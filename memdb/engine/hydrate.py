@@ -17,6 +17,9 @@ from memdb.types.tensor import EncodedTensor
 UTTERANCE_BYTES = 32
 """About what an utterance or sound takes beside its text."""
 
+NUMBER_BYTES = 4
+"""On the wire."""
+
 
 class ClipGone(Exception):
     """What a view shows was removed or changed since: the view is to be taken anew."""
@@ -126,6 +129,11 @@ class AnswerSize:
         if self._bytes_max is not None:
             self._count(clip_bytes(clip), self._bytes_max)
         return clip
+
+    def add_numbers(self, count: int) -> None:
+        """Count numbers beside a clip; raises as `add`."""
+        if self._bytes_max is not None:
+            self._count(NUMBER_BYTES * count, self._bytes_max)
 
     def add_fact(self, fact: Fact) -> Fact:
         """The fact, counted; raises as `add`."""

@@ -62,6 +62,8 @@ class _Learned:
     """What a stream makes of the question."""
 
     weights: Array
+    told: tuple[float, ...]
+    """The weights, one value for all hits of the stream."""
     usual: float
     """Score of a frame of its sample, in the mean."""
 
@@ -141,6 +143,12 @@ class LateInteraction:
             spans.append(Span(begin, end, run.score, first_frame, last_frame))
         return tuple(spans)
 
+    def token_weights(self, row: int) -> tuple[float, ...]:
+        """What each token weighed where a ranked clip was scored, nothing where it was not."""
+        if self._memories[row] is None:
+            return ()
+        return self._learned[self._stream_of(row)].told
+
     def _stream_scores(
         self, stream_no: int, members: list[int], sample: list[int]
     ) -> dict[int, float]:
@@ -163,7 +171,8 @@ class LateInteraction:
         if self._weighting == "idf":
             seen = np.stack([best[row] for row in sample if row in best] or list(best.values()))
             weights = idf_weights(seen, top)
-        self._learned[stream_no] = _Learned(weights, float(np.mean(means, axis=0) @ weights))
+        usual = float(np.mean(means, axis=0) @ weights)
+        self._learned[stream_no] = _Learned(weights, tuple(weights.tolist()), usual)
         return {row: float(best[row] @ weights) for row in members if row in best}
 
     def _stream_of(self, row: int) -> int:

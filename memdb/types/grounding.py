@@ -81,6 +81,8 @@ class Hit:
     """Which parts of the clip matched, best first, at most 8; filled when the question came with tokens
     and ``rerank`` > 0, or under the policy ``tokens``.
     """
+    token_weights: tuple[float, ...] = ()
+    """What each of the question's tokens weighed in the clip's stream, of sum 1; filled as ``spans`` is."""
 
     def __repr__(self) -> str:
         return shown(self)

@@ -183,6 +183,7 @@ class Hit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     RELEVANCE_FIELD_NUMBER: _builtins.int
     SPANS_FIELD_NUMBER: _builtins.int
+    TOKEN_WEIGHTS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Higher is better."""
     relevance: _builtins.float
@@ -195,6 +196,10 @@ class Hit(_message.Message):
     def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Span]:
         """Parts of the clip that matched."""
 
+    @_builtins.property
+    def token_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What each question token weighed in the clip's stream."""
+
     def __init__(
         self,
         *,
@@ -202,10 +207,11 @@ class Hit(_message.Message):
         score: _builtins.float = ...,
         relevance: _builtins.float | None = ...,
         spans: _abc.Iterable[Global___Span] | None = ...,
+        token_weights: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance", "score", b"score", "spans", b"spans"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance", "score", b"score", "spans", b"spans", "token_weights", b"token_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__relevance: _TypeAlias = _typing.Literal["relevance"]  # noqa: Y015
     _WhichOneofArgType__relevance: _TypeAlias = _typing.Literal["_relevance", b"_relevance"]  # noqa: Y015

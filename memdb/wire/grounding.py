@@ -152,6 +152,7 @@ def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
                 first_frame=span.first_frame,
                 last_frame=span.last_frame,
             )
+        part.token_weights.extend(hit.token_weights)
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
     return message
@@ -167,6 +168,7 @@ def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
                     hit.score,
                     hit.relevance if hit.HasField("relevance") else None,
                     tuple(map(_span_from_proto, hit.spans[:])),
+                    tuple(hit.token_weights),
                 )
                 for hit in message.hits[:]
             ]

@@ -71,6 +71,8 @@ def test_what_the_camera_always_sees_weighs_nothing(user: User, porch: Stream) -
 
     assert numbers(learned) == [3]
     # Of four tokens only the cat counts.
+    assert learned.hits[0].token_weights == (0, 0, 0, 1)
+    assert plain.hits[0].token_weights == (0.25,) * 4
     assert learned.hits[0].score == pytest.approx(1, abs=1e-3)
     assert plain.hits[0].score == pytest.approx((3 * PORCH @ USUAL / 1.0198 + 1) / 4, abs=1e-3)
     reranked = user.ground(USUAL, question_tokens=question, rerank=13, limit=2)
@@ -142,3 +144,4 @@ def test_clips_without_short_memory_are_found_by_the_fallback_alone(
     assert user.ground(policy="tokens", question_tokens=CAT[None]).hits == ()
     recent = user.ground(policy="tokens", question_tokens=CAT[None], fallback="recent")
     assert (numbers(recent), recent.hits[0].spans) == ([0], ())
+    assert recent.hits[0].token_weights == ()
