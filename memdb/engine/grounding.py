@@ -180,7 +180,12 @@ def ground(
             clip = _load(txn, view, partition, int(row), question, damaged)
             if clip is not None:
                 hits.append(Hit(size.add(clip), float(score)))
-    return Grounding(tuple(hits), revision, fallback, (*gaps, *damaged))
+    return Grounding(tuple(hits), revision, fallback, _told_once(gaps, damaged))
+
+
+def _told_once(gaps: tuple[Gap, ...], damaged: list[Gap]) -> tuple[Gap, ...]:
+    """The gaps, and damage that was met just now: that of an earlier question is among the gaps."""
+    return (*gaps, *(gap for gap in damaged if gap not in gaps))
 
 
 def _newest(partition: PartitionView, allowed: Array | None) -> Array:
@@ -273,7 +278,9 @@ def _by_tokens(
         ranked = [s for s in ranked if s.score is not None and s.score >= least]
         if not ranked and question.fallback == "recent":
             newest = _newest(partition, allowed)
-            ranked = interaction.rank(newest, None, "question_tokens", question.tokens.shape)
+            ranked = interaction.rank(
+                newest, question.rerank_work_max, "question_tokens", question.tokens.shape
+            )
             fallback = "recent" if ranked else "none"
         for scored in ranked[: question.limit]:
             clip = _load(txn, view, partition, scored.row, question, damaged)
@@ -283,4 +290,4 @@ def _by_tokens(
                 size.add_numbers(len(weights))
                 hits.append(Hit(size.add(clip), scored.score or 0.0, None, spans, weights))
     revision = view.revision if as_of is None else as_of
-    return Grounding(tuple(hits), revision, fallback, (*gaps, *damaged))
+    return Grounding(tuple(hits), revision, fallback, _told_once(gaps, damaged))

@@ -183,10 +183,14 @@ class LateInteraction:
         if row in self._memories:
             return row not in self._lost
         column = self._partition.columns
+        version = int(column["clip_no"][row]), int(column["birth"][row])
+        if version in self._view.quarantine.versions:
+            # Known, and told by the gaps: it is not noted again.
+            self._lost.add(row)
+            self._memories[row] = None
+            return False
         try:
-            record = version_record(
-                self._txn, self._view.state, int(column["clip_no"][row]), int(column["birth"][row])
-            )
+            record = version_record(self._txn, self._view.state, *version)
         except DataLoss as error:
             self._lose(row, error)
             return False
