@@ -182,3 +182,49 @@ def test_the_most_tokens_that_a_question_may_have_are_matched(db: EmbeddedDataba
     found = user.ground(policy="tokens", question_tokens=tokens)
     assert seqs(found) == [0]
     assert found.hits[0].spans
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_of_every_revision_stay(folder: Path, clock: ManualClock, seed: int) -> None:
+    """Weights, scores and spans, whatever is written after it, and when everything is read anew."""
+    random = np.random.default_rng(seed)
+    tokens = random.normal(size=(3, DIM)).astype(np.float32)
+
+    def answers(db: EmbeddedDatabase, as_of: int) -> list[object]:
+        user = db.user("alice")
+        return [
+            [(hit.clip.id, hit.score, hit.spans, hit.token_weights) for hit in found.hits]
+            for found in (
+                user.ground(policy="tokens", question_tokens=tokens, as_of=as_of, limit=50),
+                user.ground(tokens[0], question_tokens=tokens, rerank=20, as_of=as_of, limit=20),
+                user.ground(policy="tokens", question_tokens=tokens, as_of=as_of, rerank=3),
+            )
+        ]
+
+    kept: dict[int, list[object]] = {}
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        growing: dict[str, int] = {"door": 0, "yard": 0}
+        for _ in range(40):
+            stream = str(random.choice(["door", "yard"]))
+            sealed = bool(random.random() < 0.6)
+            seq = growing[stream]
+            rows = random.normal(size=(int(random.integers(1, 12)), DIM)).astype(np.float32)
+            memory_there = None if random.random() < 0.2 else rows
+            written_clip = clip(
+                seq,
+                global_memory=random.normal(size=DIM).astype(np.float32),
+                short_memory=memory_there,
+                frames_per_token_row=float(random.choice([0.5, 1.0, 1.5])),
+                sealed=sealed,
+            )
+            codec = str(random.choice(["plain", "int8", "delta"]))
+            handle = db.user("alice").stream(stream, space="cam", codec=codec)
+            revision = handle.write(written_clip).revision
+            growing[stream] += sealed
+            kept[revision] = answers(db, revision)
+        for revision, expected in kept.items():
+            assert answers(db, revision) == expected
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        for revision, expected in kept.items():
+            assert answers(db, revision) == expected
