@@ -25,6 +25,7 @@ WORKLOADS = (
     "codecs",
     "tiers",
     "many",
+    "late",
 )
 
 

@@ -86,7 +86,7 @@ def _measured(memory: Memory, codec: Codec, exact: Array, rounds: int) -> dict[s
 
 
 def _scores(memory: Memory, clips: Sequence[Array]) -> Array:
-    """(questions, clips) MaxSim, as `memdb.index.late_interaction.max_sim` scores one of each."""
+    """(questions, clips) MaxSim, as `memdb.index.late_interaction.best_cosines` has for one of each."""
     tokens = unit_rows(np.concatenate(memory.questions))
     best = np.stack([(tokens @ unit_rows(clip).T).max(axis=1) for clip in clips], axis=1)
     lengths = [len(question) for question in memory.questions]

@@ -97,6 +97,17 @@ def decode_grid(payload: bytes | memoryview, shape: tuple[int, int], field: str)
     return to_halves(codes, steps)
 
 
+def decode_grid_codes(payload: bytes | memoryview, shape: tuple[int, int], field: str) -> Array:
+    """(rows, dim) float32: the codes without their steps, 0 where the step is; raises as `decode_grid`."""
+    codes, steps, period = _parse(payload, shape, field)
+    if period:
+        codes = _summed(codes, period)
+    rows = codes.astype(np.float32)
+    if not steps.all():
+        rows *= steps.astype(np.float32)[:, None] != 0
+    return rows
+
+
 def _differences(codes: Array, period: int) -> Array | None:
     """Codes less those of the frame before, None where that does not pay."""
     if not 0 < period < min(len(codes), _PERIOD_MAX + 1):

@@ -102,6 +102,21 @@ def decode_int4(payload: bytes | memoryview, shape: tuple[int, int], field: str)
     return halves
 
 
+def decode_int4_codes(payload: bytes | memoryview, shape: tuple[int, int], field: str) -> Array:
+    """(rows, dim) float32: share times code, without the tops, 0 where the top is; raises as
+    `check_int4`.
+    """
+    rows, dim = shape
+    tops, shares, packed = _parse(payload, shape, field)
+    groups = shares.shape[1]
+    products = np.zeros((rows, groups * GROUP), np.float32)
+    codes = np.take(_PAIRS, packed).view(np.int8)
+    products[:, :dim] = codes[:, :dim]
+    products.reshape(rows, groups, GROUP)[...] *= shares[:, :, None]
+    products[tops == 0] = 0
+    return products[:, :dim]
+
+
 def _parse(
     payload: bytes | memoryview, shape: tuple[int, int], field: str
 ) -> tuple[Array, Array, Array]:

@@ -13,21 +13,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from memdb import deadline
-from memdb.codecs.tensors import decode_verified
+from memdb.engine.candidates import candidate_rows
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
+from memdb.engine.rerank import LateInteraction
 from memdb.engine.view import View
-from memdb.errors import DataLoss, InvalidArgument, ResourceExhausted
-from memdb.index.late_interaction import max_sim, max_sim_work
+from memdb.errors import DataLoss, InvalidArgument
 from memdb.index.partition import Filter, PartitionView
-from memdb.store import clips
 from memdb.store.environment import Environment
 from memdb.store.transaction import Transaction
-from memdb.types.arguments import checked_min_score, checked_streams, checked_times
-from memdb.types.arrays import Array, as_tokens, as_vector, check_dim
+from memdb.types.arguments import (
+    checked_feature,
+    checked_min_score,
+    checked_streams,
+    checked_times,
+)
+from memdb.types.arrays import Array, as_tokens, check_dim
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.clip import StoredClip
-from memdb.types.grounding import FALLBACKS, POLICIES, Grounding, Hit, Span
+from memdb.types.grounding import (
+    FALLBACKS,
+    POLICIES,
+    TOKENS_POLICY,
+    WEIGHTINGS,
+    Grounding,
+    Hit,
+)
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.stream import Gap
@@ -38,7 +49,8 @@ from memdb.types.times import Time
 class Question:
     """A checked request to ground."""
 
-    feature: Array
+    feature: Array | None
+    """None under `TOKENS_POLICY`."""
     limit: int
     streams: tuple[str, ...] | None
     start_ns: int | None
@@ -46,6 +58,7 @@ class Question:
     min_score: float | None
     policy: str
     tokens: Array | None
+    weighting: str
     rerank: int
     with_short_memory: bool
     raw_short_memory: bool
@@ -56,7 +69,7 @@ class Question:
 
 
 def checked_question(
-    feature: Array,
+    feature: Array | None,
     *,
     limit: int,
     streams: Sequence[str] | None,
@@ -65,6 +78,7 @@ def checked_question(
     min_score: float | None,
     policy: str,
     question_tokens: Array | None,
+    weighting: str,
     rerank: int,
     with_short_memory: bool,
     raw_short_memory: bool,
@@ -74,7 +88,8 @@ def checked_question(
     rerank_work_max: int | None = None,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
-    check_choice(policy, POLICIES, "policy", "BAD_POLICY")
+    check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
+    check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
     check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK")
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
     rerank = check_int(rerank, "rerank", 0, LIMIT_MAX)
@@ -82,9 +97,10 @@ def checked_question(
         raise InvalidArgument(
             "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
         )
+    feature = checked_feature(feature, policy, tokens)
     start, end = checked_times(start_ns, end_ns)
     return Question(
-        as_vector(feature, "question_feature"),
+        feature,
         check_int(limit, "limit", 1, LIMIT_MAX),
         checked_streams(streams),
         start,
@@ -92,6 +108,7 @@ def checked_question(
         checked_min_score(min_score),
         policy,
         tokens,
+        weighting,
         rerank,
         check_flag(with_short_memory, "with_short_memory"),
         raw_short_memory,
@@ -117,10 +134,11 @@ def ground(
     gaps = tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
     if space_no is not None:
         space = view.state.spaces[space_no]
-        check_dim(question.feature, space.dim, "question_feature")
+        if question.feature is not None:
+            check_dim(question.feature, space.dim, "question_feature")
         if question.tokens is not None:
             check_dim(question.tokens, space.dim, "question_tokens")
-        if question.policy != "top" and space.metric != "cosine":
+        if question.policy not in ("top", TOKENS_POLICY) and space.metric != "cosine":
             raise InvalidArgument(
                 "the published policies compare cosines; this space is not one of cosine",
                 reason="BAD_POLICY",
@@ -131,6 +149,8 @@ def ground(
     if partition is None:
         return Grounding((), revision, "none", gaps)
     allowed = partition.allowed(Filter(stream_nos, question.start_ns, question.end_ns), as_of)
+    if question.feature is None:
+        return _by_tokens(environment, view, partition, question, as_of, allowed, gaps)
     query = partition.unit(question.feature)
     if partition.cosine and not query.any():
         raise InvalidArgument(
@@ -153,7 +173,7 @@ def ground(
         hits: list[Hit] = []
         if question.tokens is not None:
             hits += _reranked(
-                txn, view, partition, question, size, rows[:first], scores[:first], damaged
+                txn, view, partition, question, as_of, size, rows[:first], scores[:first], damaged
             )
         for row, score in zip(
             rows[first : question.limit], scores[first : question.limit], strict=True
@@ -161,7 +181,12 @@ def ground(
             clip = _load(txn, view, partition, int(row), question, damaged)
             if clip is not None:
                 hits.append(Hit(size.add(clip), float(score)))
-    return Grounding(tuple(hits), revision, fallback, (*gaps, *damaged))
+    return Grounding(tuple(hits), revision, fallback, _told_once(gaps, damaged))
+
+
+def _told_once(gaps: tuple[Gap, ...], damaged: list[Gap]) -> tuple[Gap, ...]:
+    """The gaps, and damage that was met just now: that of an earlier question is among the gaps."""
+    return (*gaps, *(gap for gap in damaged if gap not in gaps))
 
 
 def _newest(partition: PartitionView, allowed: Array | None) -> Array:
@@ -201,6 +226,7 @@ def _reranked(
     view: View,
     partition: PartitionView,
     question: Question,
+    as_of: int | None,
     size: AnswerSize,
     rows: Array,
     scores: Array,
@@ -210,47 +236,59 @@ def _reranked(
     score, last.
     """
     assert question.tokens is not None
-    column = partition.columns
-    ranked: list[tuple[bool, float, int, tuple[Span, ...]]] = []
-    work = 0
-    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-        deadline.check()
-        try:
-            tensor = clips.get_short_memory(
-                txn, int(column["clip_no"][row]), int(column["birth"][row])
-            )
-        except DataLoss as error:
-            damaged.append(view.note_damage(partition, row, error))
-            continue
-        if tensor is None:
-            ranked.append((True, -score, row, ()))
-            continue
-        work += max_sim_work(question.tokens.shape[0], tensor.shape)
-        if question.rerank_work_max is not None and work > question.rerank_work_max:
-            raise ResourceExhausted(
-                "so many question tokens with so much short-term memory take too long; rerank fewer",
-                reason="TOO_MUCH_WORK",
-                field="rerank",
-                value=question.rerank,
-            )
-        matched, best = max_sim(question.tokens, decode_verified(tensor))
-        span = _span(
-            int(column["start_ns"][row]), int(column["end_ns"][row]), tensor.shape[0], best, matched
-        )
-        ranked.append((False, -matched, row, (span,)))
-    ranked.sort(key=lambda entry: entry[:3])
+    interaction = LateInteraction(
+        txn, view, partition, as_of, question.tokens, question.weighting, damaged
+    )
+    ranked = interaction.rank(rows, question.rerank_work_max, "rerank", question.rerank)
+    own = dict(zip(rows.tolist(), scores.tolist(), strict=True))
     hits: list[Hit] = []
-    for _, negative, row, spans in ranked[: question.limit]:
-        clip = _load(txn, view, partition, row, question, damaged)
+    for scored in ranked[: question.limit]:
+        clip = _load(txn, view, partition, scored.row, question, damaged)
         if clip is not None:
-            hits.append(Hit(size.add(clip), -negative, None, spans))
+            score = own[scored.row] if scored.score is None else scored.score
+            spans, weights = interaction.spans(scored.row), interaction.token_weights(scored.row)
+            size.add_numbers(len(weights))
+            hits.append(Hit(size.add(clip), score, None, spans, weights))
     return hits
 
 
-def _span(start_ns: int, end_ns: int, token_rows: int, best: Array, score: float) -> Span:
-    """The stretch of event time that the matched rows cover; rows are spread evenly over the clip."""
-    length = end_ns - start_ns
-    first, last = int(best.min()), int(best.max())
-    return Span(
-        start_ns + length * first // token_rows, start_ns + length * (last + 1) // token_rows, score
-    )
+def _by_tokens(
+    environment: Environment,
+    view: View,
+    partition: PartitionView,
+    question: Question,
+    as_of: int | None,
+    allowed: Array | None,
+    gaps: tuple[Gap, ...],
+) -> Grounding:
+    """The answer to a question that has no feature."""
+    assert question.tokens is not None
+    damaged: list[Gap] = []
+    hits: list[Hit] = []
+    fallback = "none"
+    size = AnswerSize(question.answer_bytes_max)
+    with environment.read() as txn:
+        interaction = LateInteraction(
+            txn, view, partition, as_of, question.tokens, question.weighting, damaged
+        )
+        rows = candidate_rows(partition, question.tokens, allowed, question.rerank)
+        ranked = interaction.rank(
+            rows, question.rerank_work_max, "question_tokens", question.tokens.shape
+        )
+        least = -np.inf if question.min_score is None else question.min_score
+        ranked = [s for s in ranked if s.score is not None and s.score >= least]
+        if not ranked and question.fallback == "recent":
+            newest = _newest(partition, allowed)
+            ranked = interaction.rank(
+                newest, question.rerank_work_max, "question_tokens", question.tokens.shape
+            )
+            fallback = "recent" if ranked else "none"
+        for scored in ranked[: question.limit]:
+            clip = _load(txn, view, partition, scored.row, question, damaged)
+            if clip is not None:
+                spans = interaction.spans(scored.row)
+                weights = interaction.token_weights(scored.row)
+                size.add_numbers(len(weights))
+                hits.append(Hit(size.add(clip), scored.score or 0.0, None, spans, weights))
+    revision = view.revision if as_of is None else as_of
+    return Grounding(tuple(hits), revision, fallback, _told_once(gaps, damaged))

@@ -7,7 +7,7 @@ from memdb.engine.state import UserState
 from memdb.errors import DataLoss, NotFound, ResourceExhausted
 from memdb.store import clips
 from memdb.store.idents import IdKind, make_id, parse_id
-from memdb.store.records import CountersRecord, unpack
+from memdb.store.records import ClipRecord, CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.transaction import Transaction
 from memdb.types.clip import StoredClip
@@ -16,6 +16,9 @@ from memdb.types.tensor import EncodedTensor
 
 UTTERANCE_BYTES = 32
 """About what an utterance or sound takes beside its text."""
+
+NUMBER_BYTES = 4
+"""On the wire."""
 
 
 class ClipGone(Exception):
@@ -32,6 +35,22 @@ def clip_no_of(state: UserState, clip_id: str, field: str = "clip_id") -> int:
     return no
 
 
+def version_record(txn: Transaction, state: UserState, clip_no: int, birth: int) -> ClipRecord:
+    """The record of a version that a view shows; raises `DataLoss`, `ClipGone`."""
+    record = clips.get_record(txn, clip_no, birth)
+    if record is not None:
+        return record
+    stored = txn.get(Table.META, META_COUNTERS)
+    if (
+        stored is None
+        or state.revision < unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
+    ):
+        raise ClipGone
+    raise DataLoss(
+        "an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no
+    )
+
+
 def load_clip(
     txn: Transaction,
     state: UserState,
@@ -46,17 +65,7 @@ def load_clip(
     short_memory: also its short-term memory, decoded to (tokens, dim) float16, or as it is stored
     with ``raw``. Raises `DataLoss` when a part is damaged or missing, `ClipGone`.
     """
-    record = clips.get_record(txn, clip_no, birth)
-    if record is None:
-        stored = txn.get(Table.META, META_COUNTERS)
-        if (
-            stored is None
-            or state.revision < unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
-        ):
-            raise ClipGone
-        raise DataLoss(
-            "an indexed clip is not in the store", reason="MISSING", field="clips", value=clip_no
-        )
+    record = version_record(txn, state, clip_no, birth)
     tensor = None
     if short_memory:
         tensor = clips.short_memory_of(txn, clip_no, birth, record)
@@ -120,6 +129,11 @@ class AnswerSize:
         if self._bytes_max is not None:
             self._count(clip_bytes(clip), self._bytes_max)
         return clip
+
+    def add_numbers(self, count: int) -> None:
+        """Count numbers beside a clip; raises as `add`."""
+        if self._bytes_max is not None:
+            self._count(NUMBER_BYTES * count, self._bytes_max)
 
     def add_fact(self, fact: Fact) -> Fact:
         """The fact, counted; raises as `add`."""

@@ -108,7 +108,8 @@ class SharedView(View):
     @classmethod
     def of(cls, view: View, questions: Sequence[Question]) -> Self:
         parts: dict[str, Any] = {part.name: getattr(view, part.name) for part in fields(View)}
-        features = tuple(question.feature for question in questions)
+        features = tuple(question.feature for question in questions if question.feature is not None)
+        assert features, "questions together are asked by features"
         parts["partitions"] = {
             no: SharedPartition.of(partition, features)
             for no, partition in view.partitions.items()

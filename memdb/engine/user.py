@@ -208,7 +208,7 @@ class EmbeddedUser:
 
     def ground(
         self,
-        question_feature: Array,
+        question_feature: Array | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -223,6 +223,7 @@ class EmbeddedUser:
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        weighting: str = "idf",
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
@@ -236,6 +237,7 @@ class EmbeddedUser:
             min_score=min_score,
             policy=policy,
             question_tokens=question_tokens,
+            weighting=weighting,
             rerank=rerank,
             with_short_memory=with_short_memory,
             raw_short_memory=raw_short_memory,

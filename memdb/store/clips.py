@@ -164,8 +164,13 @@ def short_memory_of(
     Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``CHECKSUM``, ``BAD_RECORD``).
     """
     description = record.short_memory
-    if description is None:
-        return None
+    return None if description is None else described_tensor(txn, clip_no, birth, description)
+
+
+def described_tensor(
+    txn: Transaction, clip_no: int, birth: int, description: TensorRecord
+) -> EncodedTensor:
+    """`short_memory_of` by what the record says of it."""
     key = schema.version_key(clip_no, birth)
     stored = txn.get(Table.SHORT_MEMORY, key)
     # Copied first, at the length that was written: the checksum then reads what is in the cache.

@@ -14,8 +14,9 @@ import numpy as np
 
 from memdb.errors import InvalidArgument, NotFound
 from memdb.types import limits
+from memdb.types.arrays import Array, as_vector
 from memdb.types.checks import check_int, check_many, check_number, check_range, check_text
-from memdb.types.grounding import AsOf
+from memdb.types.grounding import TOKENS_POLICY, AsOf
 from memdb.types.ids import check_id
 from memdb.types.snapshot import Snapshot
 from memdb.types.times import Time, as_ns, optional_ns
@@ -130,6 +131,29 @@ def checked_revision(revision: int | None, field: str = "min_revision") -> int |
 def checked_min_score(min_score: float | None) -> float | None:
     """The score that a hit needs; raises `InvalidArgument`."""
     return None if min_score is None else check_number(min_score, "min_score")
+
+
+def checked_feature(feature: Array | None, policy: str, tokens: Array | None) -> Array | None:
+    """A question feature, (dim,), and None under `TOKENS_POLICY`, which goes by the tokens.
+
+    Raises `InvalidArgument` (what `as_vector` finds; ``TOKENS_REQUIRED``; ``NOT_USED``).
+    """
+    if policy != TOKENS_POLICY:
+        return as_vector(feature, "question_feature")
+    if tokens is None:
+        raise InvalidArgument(
+            "this policy needs question_tokens",
+            reason="TOKENS_REQUIRED",
+            field="policy",
+            value=policy,
+        )
+    if feature is not None:
+        raise InvalidArgument(
+            "this policy has no use for a question feature",
+            reason="NOT_USED",
+            field="question_feature",
+        )
+    return None
 
 
 def checked_ttl_s(ttl_s: float) -> float:

@@ -27,6 +27,20 @@ code).
     the min(4, clips) best by softmax(cosine / 0.1), in time order.
 """
 
+TOKENS_POLICY: Final = "tokens"
+"""A policy for questions that no single vector expresses: there is no question feature, clips are compared
+by their short-term memory alone, best late interaction first.
+"""
+
+WEIGHTINGS: Final = ("idf", "uniform")
+"""What the tokens of a question weigh in late interaction.
+
+``idf``
+    learned per stream: what its clips always show weighs nothing.
+``uniform``
+    all the same.
+"""
+
 FALLBACKS: Final = ("none", "recent")
 """``recent``: the newest clip, open or sealed, when nothing passes."""
 
@@ -36,11 +50,18 @@ AsOf = int | datetime | str | Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The part of a clip that matched, in event time, and how well."""
+    """Neighbouring frames of a clip that matched, in event time, and how well.
+
+    A clip's frames are taken to be spread evenly over its time.
+    """
 
     start_ns: int
     end_ns: int
     score: float
+    """Late interaction of its best frame alone; at most the hit's."""
+    first_frame: int | None = None
+    """Counted from 0 in the clip; None where the clip has no ``frames_per_token_row``."""
+    last_frame: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +78,11 @@ class Hit:
     calibrated.
     """
     spans: tuple[Span, ...] = ()
-    """Which parts of the clip matched; filled when the question came with tokens and ``rerank`` >
-    0.
+    """Which parts of the clip matched, best first, at most 8; filled when the question came with tokens
+    and ``rerank`` > 0, or under the policy ``tokens``.
     """
+    token_weights: tuple[float, ...] = ()
+    """What each of the question's tokens weighed in the clip's stream, of sum 1; filled as ``spans`` is."""
 
     def __repr__(self) -> str:
         return shown(self)

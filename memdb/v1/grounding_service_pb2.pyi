@@ -40,6 +40,7 @@ class GroundRequest(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     SPACE_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    WEIGHTING_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
     limit: _builtins.int
@@ -62,9 +63,11 @@ class GroundRequest(_message.Message):
     """Which space to search when the streams span several."""
     min_revision: _builtins.int
     """Answer only when this commit is reached."""
+    weighting: _builtins.str
+    """What question tokens weigh: "idf" or "uniform"; empty means "idf"."""
     @_builtins.property
     def question_feature(self) -> _types_pb2.Vector:
-        """The question in the space of the searched streams."""
+        """The question in the space of the searched streams; absent under the policy "tokens"."""
 
     @_builtins.property
     def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -96,10 +99,11 @@ class GroundRequest(_message.Message):
         fallback: _builtins.str = ...,
         space: _builtins.str | None = ...,
         min_revision: _builtins.int | None = ...,
+        weighting: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "fallback", b"fallback", "limit", b"limit", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "with_short_memory", b"with_short_memory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "fallback", b"fallback", "limit", b"limit", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "weighting", b"weighting", "with_short_memory", b"with_short_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
@@ -126,31 +130,46 @@ Global___GroundRequest: _TypeAlias = GroundRequest  # noqa: Y015
 
 @_typing.final
 class Span(_message.Message):
-    """The part of a clip that matched."""
+    """Neighbouring frames of a clip that matched."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     START_NS_FIELD_NUMBER: _builtins.int
     END_NS_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    FIRST_FRAME_FIELD_NUMBER: _builtins.int
+    LAST_FRAME_FIELD_NUMBER: _builtins.int
     start_ns: _builtins.int
     """Start in event time."""
     end_ns: _builtins.int
     """End in event time."""
     score: _builtins.float
-    """How well it matched."""
+    """How well its best frame matched."""
+    first_frame: _builtins.int
+    """First frame, counted from 0 in the clip, where the clip says which rows are which frame's."""
+    last_frame: _builtins.int
+    """Last frame."""
     def __init__(
         self,
         *,
         start_ns: _builtins.int = ...,
         end_ns: _builtins.int = ...,
         score: _builtins.float = ...,
+        first_frame: _builtins.int | None = ...,
+        last_frame: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_frame", b"_first_frame", "_last_frame", b"_last_frame", "first_frame", b"first_frame", "last_frame", b"last_frame"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_ns", b"end_ns", "score", b"score", "start_ns", b"start_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_frame", b"_first_frame", "_last_frame", b"_last_frame", "end_ns", b"end_ns", "first_frame", b"first_frame", "last_frame", b"last_frame", "score", b"score", "start_ns", b"start_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__first_frame: _TypeAlias = _typing.Literal["first_frame"]  # noqa: Y015
+    _WhichOneofArgType__first_frame: _TypeAlias = _typing.Literal["_first_frame", b"_first_frame"]  # noqa: Y015
+    _WhichOneofReturnType__last_frame: _TypeAlias = _typing.Literal["last_frame"]  # noqa: Y015
+    _WhichOneofArgType__last_frame: _TypeAlias = _typing.Literal["_last_frame", b"_last_frame"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_frame) -> _WhichOneofReturnType__first_frame | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_frame) -> _WhichOneofReturnType__last_frame | None: ...
 
 Global___Span: _TypeAlias = Span  # noqa: Y015
 
@@ -164,6 +183,7 @@ class Hit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     RELEVANCE_FIELD_NUMBER: _builtins.int
     SPANS_FIELD_NUMBER: _builtins.int
+    TOKEN_WEIGHTS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Higher is better."""
     relevance: _builtins.float
@@ -176,6 +196,10 @@ class Hit(_message.Message):
     def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Span]:
         """Parts of the clip that matched."""
 
+    @_builtins.property
+    def token_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What each question token weighed in the clip's stream."""
+
     def __init__(
         self,
         *,
@@ -183,10 +207,11 @@ class Hit(_message.Message):
         score: _builtins.float = ...,
         relevance: _builtins.float | None = ...,
         spans: _abc.Iterable[Global___Span] | None = ...,
+        token_weights: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance", "score", b"score", "spans", b"spans"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance", "score", b"score", "spans", b"spans", "token_weights", b"token_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__relevance: _TypeAlias = _typing.Literal["relevance"]  # noqa: Y015
     _WhichOneofArgType__relevance: _TypeAlias = _typing.Literal["_relevance", b"_relevance"]  # noqa: Y015

@@ -6,15 +6,25 @@ from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
+    checked_feature,
     checked_min_score,
     checked_revision,
     checked_streams,
     checked_times,
 )
-from memdb.types.arrays import Array, as_tokens, as_vector
+from memdb.types.arrays import Array, as_tokens
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.clip import StoredClip
-from memdb.types.grounding import FALLBACKS, POLICIES, AsOf, Grounding, Hit, Span
+from memdb.types.grounding import (
+    FALLBACKS,
+    POLICIES,
+    TOKENS_POLICY,
+    WEIGHTINGS,
+    AsOf,
+    Grounding,
+    Hit,
+    Span,
+)
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
@@ -48,11 +58,12 @@ class GroundArguments(TypedDict):
     fallback: str
     space: str | None
     min_revision: int | None
+    weighting: str
 
 
 def ground_request(
     user: str,
-    question_feature: Array,
+    question_feature: Array | None = None,
     *,
     limit: int = LIMIT_DEFAULT,
     streams: Sequence[str] | None = None,
@@ -67,9 +78,12 @@ def ground_request(
     fallback: str = "none",
     space: str | None = None,
     min_revision: int | None = None,
+    weighting: str = "idf",
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
-    tokens = question_tokens
+    check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
+    tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
+    feature = checked_feature(question_feature, policy, tokens)
     start, end = checked_times(start_ns, end_ns)
     request = grounding_pb.GroundRequest(
         user=check_id(user, "user"),
@@ -79,21 +93,21 @@ def ground_request(
         end_ns=end,
         as_of=as_of_to_proto(as_of),
         min_score=checked_min_score(min_score),
-        policy=check_choice(policy, POLICIES, "policy", "BAD_POLICY"),
-        question_tokens=(
-            None if tokens is None else matrix_to_proto(as_tokens(tokens, "question_tokens"))
-        ),
+        policy=policy,
+        question_tokens=None if tokens is None else matrix_to_proto(tokens),
         rerank=check_int(rerank, "rerank", 0, LIMIT_MAX),
         with_short_memory=check_flag(with_short_memory, "with_short_memory"),
         fallback=check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
         space=None if space is None else check_id(space, "space"),
         min_revision=checked_revision(min_revision),
+        weighting=check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING"),
     )
-    fill_vector(request.question_feature, as_vector(question_feature, "question_feature"))
+    if feature is not None:
+        fill_vector(request.question_feature, feature)
     return request
 
 
-def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, GroundArguments]:
+def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None, GroundArguments]:
     """The question feature and the options of `User.ground` that a request carries.
 
     `User.ground` checks their elements.
@@ -101,7 +115,9 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
     tokens = None
     if request.HasField("question_tokens"):
         tokens = matrix_elements(request.question_tokens, "question_tokens")
-    feature = vector_elements(request.question_feature, "question_feature")
+    feature = None
+    if request.HasField("question_feature") or request.policy != TOKENS_POLICY:
+        feature = vector_elements(request.question_feature, "question_feature")
     return feature, GroundArguments(
         limit=request.limit or LIMIT_DEFAULT,
         streams=list(request.streams) or None,
@@ -116,6 +132,7 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
         fallback=request.fallback or "none",
         space=request.space if request.HasField("space") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
+        weighting=request.weighting or "idf",
     )
 
 
@@ -139,7 +156,14 @@ def grounding_to_proto(
         if hit.relevance is not None:
             part.relevance = hit.relevance
         for span in hit.spans:
-            part.spans.add(start_ns=span.start_ns, end_ns=span.end_ns, score=span.score)
+            part.spans.add(
+                start_ns=span.start_ns,
+                end_ns=span.end_ns,
+                score=span.score,
+                first_frame=span.first_frame,
+                last_frame=span.last_frame,
+            )
+        part.token_weights.extend(hit.token_weights)
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
     return message
@@ -157,7 +181,8 @@ def grounding_from_proto(
                     take_clip(hit),
                     hit.score,
                     hit.relevance if hit.HasField("relevance") else None,
-                    tuple([Span(span.start_ns, span.end_ns, span.score) for span in hit.spans[:]]),
+                    tuple(map(_span_from_proto, hit.spans[:])),
+                    tuple(hit.token_weights),
                 )
                 for hit in message.hits[:]
             ]
@@ -165,4 +190,14 @@ def grounding_from_proto(
         message.revision,
         message.fallback or "none",
         tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
+    )
+
+
+def _span_from_proto(span: grounding_pb.Span) -> Span:
+    return Span(
+        span.start_ns,
+        span.end_ns,
+        span.score,
+        span.first_frame if span.HasField("first_frame") else None,
+        span.last_frame if span.HasField("last_frame") else None,
     )

@@ -30,7 +30,7 @@ from memdb.wire.streams import gap_from_proto, gap_to_proto
 
 _ANY: Final = np.ones(1, np.float32)
 """Stands for a question where there is none yet."""
-_OF_ONE_QUESTION = ("user", "question_feature", "question_tokens", "rerank")
+_OF_ONE_QUESTION = ("user", "question_feature", "question_tokens", "rerank", "weighting")
 """Fields of a request that questions do not have in common."""
 
 

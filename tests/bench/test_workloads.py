@@ -30,11 +30,13 @@ FIGURES = {
         "ground_stream_8_qps",
     },
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
+    "late": {"plain_top_r1", "plain_idf_r1", "beside_idf_iou", "global_tokens_r1_of_16"},
 }
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
     "ground": {"ground_p50_vs_limit"},
     "many": {"unary_vs_echo_8", "ground_many_vs_echo_8", "ground_stream_vs_echo_8"},
+    "late": {"codes_vs_decoded_delta_384"},
     "churn": {"churn_write_vs_fresh", "file_vs_live"},
     "tiers": {"tiers_vs_faiss_views_3000", "tiers_vs_heads_scenes_3000"},
 }
@@ -44,7 +46,7 @@ RATIOS = {
 @pytest.mark.parametrize(
     "workload",
     [
-        pytest.param(workload, marks=pytest.mark.weights if workload == "codecs" else ())
+        pytest.param(workload, marks=pytest.mark.weights if workload in ("codecs", "late") else ())
         for workload in WORKLOADS
     ],
 )

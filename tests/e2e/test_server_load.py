@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from memdb.engine import grounding, hydrate, view
+from memdb.engine import hydrate, rerank, view
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted
@@ -333,14 +333,16 @@ def test_a_question_that_would_take_hours_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = []
-    original = late_interaction.max_sim
+    original = late_interaction.best_cosines
 
     def counting(tokens: Any, rows: Any) -> Any:
         compared.append(rows.shape)
         return original(tokens, rows)
 
-    monkeypatch.setattr(grounding, "max_sim", counting)
-    monkeypatch.setattr(grounding_service, "RERANK_WORK_MAX", 3 * 100 * 400 * (DIM + 64))
+    monkeypatch.setattr(rerank, "best_cosines", counting)
+    # Of five clips: the sample of their stream has all of them.
+    work = 5 * late_interaction.match_work(100, (400, DIM))
+    monkeypatch.setattr(grounding_service, "RERANK_WORK_MAX", work - 1)
     with serving(tmp_path / "db") as served:
         served.database.create_space("p", dim=DIM)
         cam = served.database.user("u").stream("cam", space="p")
@@ -354,9 +356,15 @@ def test_a_question_that_would_take_hours_is_refused(
         error = error_of(caught.value)
         assert isinstance(error, ResourceExhausted)
         assert (error.reason, error.field) == ("TOO_MUCH_WORK", "rerank")
-        assert len(compared) == 3
-        few = ground_request("u", vector(0), question_tokens=tokens, rerank=3)
-        assert len(served.grounding.Ground(few, timeout=30).hits) == 4
+        standalone = ground_request("u", policy="tokens", question_tokens=tokens)
+        with pytest.raises(grpc.RpcError) as caught:
+            served.grounding.Ground(standalone, timeout=30)
+        error = error_of(caught.value)
+        assert (error.reason, error.field) == ("TOO_MUCH_WORK", "question_tokens")
+        assert compared == []
+        fewer = ground_request("u", vector(0), question_tokens=tokens[:99], rerank=5)
+        assert len(served.grounding.Ground(fewer, timeout=30).hits) == 4
+        assert len(compared) == 5
         # In one's own process it takes what it takes.
         user = served.database.user("u")
         assert user.ground(vector(0), question_tokens=tokens, rerank=5).hits

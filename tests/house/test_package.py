@@ -37,6 +37,7 @@ def requirements(extras: list[str] | None = None) -> list[Requirement]:
     lines = [*PROJECT["dependencies"], *(line for name in names for line in optional[name])]
     return [r for r in map(Requirement, lines) if canonicalize_name(r.name) != PROJECT["name"]]
 
+
 NOT_LOCKED = {"faiss-gpu"}
 """Owns the module of faiss-cpu, which is locked: one environment cannot have both."""
 

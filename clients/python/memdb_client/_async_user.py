@@ -120,7 +120,7 @@ class AsyncUser:
 
     async def ground(
         self,
-        question_feature: Array,
+        question_feature: Array | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -135,6 +135,7 @@ class AsyncUser:
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        weighting: str = "idf",
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -155,6 +156,7 @@ class AsyncUser:
             fallback=fallback,
             space=space,
             min_revision=min_revision,
+            weighting=weighting,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 

@@ -118,7 +118,7 @@ class User:
 
     def ground(
         self,
-        question_feature: Array,
+        question_feature: Array | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -133,6 +133,7 @@ class User:
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        weighting: str = "idf",
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -153,6 +154,7 @@ class User:
             fallback=fallback,
             space=space,
             min_revision=min_revision,
+            weighting=weighting,
         )
         return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
 

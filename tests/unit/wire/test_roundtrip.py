@@ -220,9 +220,11 @@ def test_requests_carry_every_option() -> None:
         "fallback": "recent",
         "space": "p",
         "min_revision": 6,
+        "weighting": "uniform",
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
+    assert feature is not None
     assert np.array_equal(feature, np.ones(3))
     assert all(same(value, options[name]) for name, value in back.items())
 
@@ -241,6 +243,7 @@ def test_requests_carry_every_option() -> None:
         "fallback": "none",
         "space": None,
         "min_revision": None,
+        "weighting": "idf",
     }
 
 
@@ -258,6 +261,8 @@ def test_requests_carry_every_option() -> None:
         ({"policy": "best"}, "policy"),
         ({"fallback": "oldest"}, "fallback"),
         ({"rerank": -1}, "rerank"),
+        ({"weighting": "heavy"}, "weighting"),
+        ({"policy": "tokens"}, "policy"),
         ({"space": ""}, "space"),
         ({"min_revision": -1}, "min_revision"),
         ({"start_ns": 1.5}, "start_ns"),

@@ -1,0 +1,50 @@
+"""A sample of each stream's clips: what its camera usually sees.
+
+The clips with the least hash of their number, of all that are there at a revision.  So it is the same
+whenever that revision is asked about, whatever came later; a clip that comes seldom changes it, and one
+that goes only where it was in it.  Nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from memdb.index.partition import Filter, PartitionView
+from memdb.types.arrays import Array
+
+SAMPLE_CLIPS: Final = 8
+"""Of each stream; 16 weighed tokens no better (`docs/benchmarks.md`)."""
+_SAMPLE_CLIPS_MIN: Final = 2
+_SAMPLES_MAX: Final = 256
+"""Of all streams together, where that leaves each its minimum."""
+
+
+def sampled_rows(
+    partition: PartitionView, stream_nos: tuple[int, ...], as_of: int | None
+) -> dict[int, Array]:
+    """Rows of at most `SAMPLE_CLIPS` clips with short-term memory, by stream number; of fewer where there
+    are many streams.
+    """
+    count = _SAMPLES_MAX // max(1, len(stream_nos))
+    count = min(SAMPLE_CLIPS, max(_SAMPLE_CLIPS_MIN, count))
+    there = partition.allowed(Filter(stream_nos), as_of)
+    has_memory = partition.columns["short_memory_bytes"] > 0
+    rows = np.flatnonzero(has_memory if there is None else there & has_memory)
+    streams = partition.columns["stream_no"][rows]
+    order = np.lexsort((_hashed(partition.columns["clip_no"][rows]), streams))
+    rows, streams = rows[order], streams[order]
+    found: dict[int, Array] = {}
+    for stream_no in stream_nos:
+        begin, end = np.searchsorted(streams, (stream_no, stream_no + 1))
+        found[stream_no] = rows[begin : min(end, begin + count)]
+    return found
+
+
+def _hashed(numbers: Array) -> Array:
+    """splitmix64 of (n,) u64, after Steele, Lea and Flood: one to one, so no two clips are equal."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
