@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -204,7 +204,7 @@ class EmbeddedUser:
 
     def ground(
         self,
-        question_feature: Array,
+        question_feature: Array | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -219,6 +219,10 @@ class EmbeddedUser:
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
@@ -239,6 +243,10 @@ class EmbeddedUser:
             rerank_work_max=rerank_work_max,
             fallback=fallback,
             space=space,
+            text=text,
+            text_feature=self._text_feature(text, text_feature),
+            weights=weights,
+            explain=explain,
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:
@@ -559,6 +567,12 @@ class EmbeddedUser:
             if any(isinstance(one, (PutFact, ReviseFact, ForgetFact)) for one in operations):
                 memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
             return memory.write(operations)
+
+    def _text_feature(self, text: str | None, feature: Array | None) -> Array | None:
+        """`_feature` of the words of a question to ground."""
+        if text is None or feature is not None:
+            return feature
+        return self._feature(check_text(text, "text"), None)
 
     def _feature(self, text: str | None, feature: Array | None) -> Array | None:
         """The given feature, or the text's from the installed encoder of the user's text space."""

@@ -9,7 +9,7 @@ the classes of `memdb.errors`; reads of a user that never wrote raise `NotFound`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from memdb.types.arrays import Array
@@ -167,7 +167,7 @@ class User(Protocol):
 
     def ground(
         self,
-        question_feature: Array,
+        question_feature: Array | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -182,6 +182,10 @@ class User(Protocol):
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
     ) -> Grounding:
         """The clips that answer a question.
 
@@ -190,8 +194,18 @@ class User(Protocol):
         (or the named ones) span several spaces.  question_tokens: (n, dim); with ``rerank`` = N the
         N best clips are re-ordered by late interaction against their short-term memory.
 
-        Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable`
-        (``min_revision`` not reached).
+        text: the question in words (at most 16,384 characters), with or without ``question_feature``.
+        Then further arms search, under the same filters and at the same revision: what was said, the
+        names of sounds, the labels, and with ``text_feature``, (dim,) in the user's text space, the
+        utterances' features; it is made by the installed text encoder when None, and compared with the
+        clips themselves where there is no ``question_feature`` and they are of the text space.  Scores are then
+        weighted means in [0, 1] of the arms', relative to the best of this answer, and so is
+        ``min_score``; only ``policy="top"``.  weights: of the arms, by name, instead of
+        `memdb.types.arm.ARM_WEIGHTS`; 0 leaves an arm out.  explain: fill `Hit.arms`.
+
+        Raises `InvalidArgument` (``QUESTION_REQUIRED`` with neither feature nor text, ``TEXT_REQUIRED``,
+        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``), `NotFound` (user,
+        stream, space, snapshot), `Unavailable` (``min_revision`` not reached).
         """
         ...
 

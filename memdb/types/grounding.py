@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from memdb.types.arm import Arm
 from memdb.types.clip import StoredClip
 from memdb.types.shown import shown
 from memdb.types.snapshot import Snapshot
@@ -49,7 +50,8 @@ class Hit:
 
     clip: StoredClip
     score: float
-    """Similarity in the stream's space (cosine or inner product); re-ranked hits carry the
+    """Similarity in the stream's space (cosine or inner product); of a question with ``text`` the
+    fused score in [0, 1], comparable within one answer only; re-ranked hits carry the
     late-interaction score.
     """
     relevance: float | None = None
@@ -59,6 +61,10 @@ class Hit:
     spans: tuple[Span, ...] = ()
     """Which parts of the clip matched; filled when the question came with tokens and ``rerank`` >
     0.
+    """
+    arms: tuple[Arm, ...] = ()
+    """What each arm gave to the score, the largest share first; filled with ``explain``.  Of a hit that
+    was re-ranked they tell how it became a candidate.
     """
 
     def __repr__(self) -> str:

@@ -25,21 +25,31 @@ _sym_db = _symbol_database.Default()
 from memdb.v1 import types_pb2 as memdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memdb/v1/grounding_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\xb4\x03\n\rGroundRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0f\n\x07streams\x18\x04 \x03(\t\x12\x15\n\x08start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x16\n\tmin_score\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\t \x01(\t\x12)\n\x0fquestion_tokens\x18\n \x01(\x0b\x32\x10.memdb.v1.Matrix\x12\x0e\n\x06rerank\x18\x0b \x01(\r\x12\x19\n\x11with_short_memory\x18\x0c \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\r \x01(\t\x12\x12\n\x05space\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x0f \x01(\x04H\x04\x88\x01\x01\x42\x0b\n\t_start_nsB\t\n\x07_end_nsB\x0c\n\n_min_scoreB\x08\n\x06_spaceB\x0f\n\r_min_revision\"7\n\x04Span\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05score\x18\x03 \x01(\x01\"}\n\x03Hit\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x16\n\trelevance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x05spans\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.SpanB\x0c\n\n_relevance\"n\n\x0eGroundResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.memdb.v1.Hit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61llback\x18\x03 \x01(\t\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap2O\n\x10GroundingService\x12;\n\x06Ground\x12\x17.memdb.v1.GroundRequest\x1a\x18.memdb.v1.GroundResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memdb/v1/grounding_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\x83\x04\n\rGroundRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0f\n\x07streams\x18\x04 \x03(\t\x12\x15\n\x08start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x16\n\tmin_score\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\t \x01(\t\x12)\n\x0fquestion_tokens\x18\n \x01(\x0b\x32\x10.memdb.v1.Matrix\x12\x0e\n\x06rerank\x18\x0b \x01(\r\x12\x19\n\x11with_short_memory\x18\x0c \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\r \x01(\t\x12\x12\n\x05space\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x0f \x01(\x04H\x04\x88\x01\x01\x12\x11\n\x04text\x18\x12 \x01(\tH\x05\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\x13 \x01(\x08\x12 \n\x06\x66usion\x18\x14 \x01(\x0b\x32\x10.memdb.v1.FusionB\x0b\n\t_start_nsB\t\n\x07_end_nsB\x0c\n\n_min_scoreB\x08\n\x06_spaceB\x0f\n\r_min_revisionB\x07\n\x05_text\"\x90\x01\n\x06\x46usion\x12&\n\x0ctext_feature\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Vector\x12.\n\x07weights\x18\x02 \x03(\x0b\x32\x1d.memdb.v1.Fusion.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"7\n\x04Span\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05score\x18\x03 \x01(\x01\"J\n\x08\x41rmMatch\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05index\x18\x03 \x01(\r\x12\r\n\x05terms\x18\x04 \x03(\t\"u\n\x06HitArm\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x0c\n\x04rank\x18\x04 \x01(\r\x12\x0b\n\x03raw\x18\x05 \x01(\x01\x12#\n\x07matches\x18\x06 \x03(\x0b\x32\x12.memdb.v1.ArmMatch\"\x9d\x01\n\x03Hit\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x16\n\trelevance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x05spans\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.Span\x12\x1e\n\x04\x61rms\x18\x05 \x03(\x0b\x32\x10.memdb.v1.HitArmB\x0c\n\n_relevance\"n\n\x0eGroundResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.memdb.v1.Hit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61llback\x18\x03 \x01(\t\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap2O\n\x10GroundingService\x12;\n\x06Ground\x12\x17.memdb.v1.GroundRequest\x1a\x18.memdb.v1.GroundResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memdb.v1.grounding_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FUSION_WEIGHTSENTRY']._loaded_options = None
+  _globals['_FUSION_WEIGHTSENTRY']._serialized_options = b'8\001'
   _globals['_GROUNDREQUEST']._serialized_start=69
-  _globals['_GROUNDREQUEST']._serialized_end=505
-  _globals['_SPAN']._serialized_start=507
-  _globals['_SPAN']._serialized_end=562
-  _globals['_HIT']._serialized_start=564
-  _globals['_HIT']._serialized_end=689
-  _globals['_GROUNDRESPONSE']._serialized_start=691
-  _globals['_GROUNDRESPONSE']._serialized_end=801
-  _globals['_GROUNDINGSERVICE']._serialized_start=803
-  _globals['_GROUNDINGSERVICE']._serialized_end=882
+  _globals['_GROUNDREQUEST']._serialized_end=584
+  _globals['_FUSION']._serialized_start=587
+  _globals['_FUSION']._serialized_end=731
+  _globals['_FUSION_WEIGHTSENTRY']._serialized_start=685
+  _globals['_FUSION_WEIGHTSENTRY']._serialized_end=731
+  _globals['_SPAN']._serialized_start=733
+  _globals['_SPAN']._serialized_end=788
+  _globals['_ARMMATCH']._serialized_start=790
+  _globals['_ARMMATCH']._serialized_end=864
+  _globals['_HITARM']._serialized_start=866
+  _globals['_HITARM']._serialized_end=983
+  _globals['_HIT']._serialized_start=986
+  _globals['_HIT']._serialized_end=1143
+  _globals['_GROUNDRESPONSE']._serialized_start=1145
+  _globals['_GROUNDRESPONSE']._serialized_end=1255
+  _globals['_GROUNDINGSERVICE']._serialized_start=1257
+  _globals['_GROUNDINGSERVICE']._serialized_end=1336
 # @@protoc_insertion_point(module_scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
@@ -17,7 +17,9 @@ from memdb.types.grounding import FALLBACKS, POLICIES, AsOf, Grounding, Hit, Spa
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
+from memdb.types.word_question import checked_word_question
 from memdb.v1 import grounding_service_pb2 as grounding_pb
+from memdb.wire.arms import arms_from_proto, fill_arms, fill_words, text_feature_of, weights_of
 from memdb.wire.arrays import (
     fill_vector,
     matrix_elements,
@@ -47,11 +49,15 @@ class GroundArguments(TypedDict):
     fallback: str
     space: str | None
     min_revision: int | None
+    text: str | None
+    text_feature: Array | None
+    weights: Mapping[str, float] | None
+    explain: bool
 
 
 def ground_request(
     user: str,
-    question_feature: Array,
+    question_feature: Array | None = None,
     *,
     limit: int = LIMIT_DEFAULT,
     streams: Sequence[str] | None = None,
@@ -66,8 +72,13 @@ def ground_request(
     fallback: str = "none",
     space: str | None = None,
     min_revision: int | None = None,
+    text: str | None = None,
+    text_feature: Array | None = None,
+    weights: Mapping[str, float] | None = None,
+    explain: bool = False,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
+    words = checked_word_question(text, text_feature, weights, policy, question_feature)
     tokens = question_tokens
     start, end = checked_times(start_ns, end_ns)
     request = grounding_pb.GroundRequest(
@@ -87,12 +98,15 @@ def ground_request(
         fallback=check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
         space=None if space is None else check_id(space, "space"),
         min_revision=checked_revision(min_revision),
+        explain=check_flag(explain, "explain"),
     )
-    fill_vector(request.question_feature, as_vector(question_feature, "question_feature"))
+    if question_feature is not None:
+        fill_vector(request.question_feature, as_vector(question_feature, "question_feature"))
+    fill_words(request, words, weights)
     return request
 
 
-def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, GroundArguments]:
+def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None, GroundArguments]:
     """The question feature and the options of `User.ground` that a request carries.
 
     `User.ground` checks their elements.
@@ -100,7 +114,9 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
     tokens = None
     if request.HasField("question_tokens"):
         tokens = matrix_elements(request.question_tokens, "question_tokens")
-    feature = vector_elements(request.question_feature, "question_feature")
+    feature = None
+    if request.HasField("question_feature"):
+        feature = vector_elements(request.question_feature, "question_feature")
     return feature, GroundArguments(
         limit=request.limit or LIMIT_DEFAULT,
         streams=list(request.streams) or None,
@@ -115,6 +131,10 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
         fallback=request.fallback or "none",
         space=request.space if request.HasField("space") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
+        text=request.text if request.HasField("text") else None,
+        text_feature=text_feature_of(request),
+        weights=weights_of(request),
+        explain=request.explain,
     )
 
 
@@ -129,6 +149,8 @@ def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
             part.relevance = hit.relevance
         for span in hit.spans:
             part.spans.add(start_ns=span.start_ns, end_ns=span.end_ns, score=span.score)
+        if hit.arms:
+            fill_arms(part, hit.arms)
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
     return message
@@ -144,6 +166,7 @@ def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
                     hit.score,
                     hit.relevance if hit.HasField("relevance") else None,
                     tuple([Span(span.start_ns, span.end_ns, span.score) for span in hit.spans[:]]),
+                    arms_from_proto(hit),
                 )
                 for hit in message.hits[:]
             ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -117,7 +117,7 @@ class AsyncUser:
 
     async def ground(
         self,
-        question_feature: Array,
+        question_feature: Array | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -132,6 +132,10 @@ class AsyncUser:
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -152,6 +156,10 @@ class AsyncUser:
             fallback=fallback,
             space=space,
             min_revision=min_revision,
+            text=text,
+            text_feature=await self._feature(text, "text", text_feature),
+            weights=weights,
+            explain=explain,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -115,7 +115,7 @@ class User:
 
     def ground(
         self,
-        question_feature: Array,
+        question_feature: Array | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -130,6 +130,10 @@ class User:
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -150,6 +154,10 @@ class User:
             fallback=fallback,
             space=space,
             min_revision=min_revision,
+            text=text,
+            text_feature=self._feature(text, "text", text_feature),
+            weights=weights,
+            explain=explain,
         )
         return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
 

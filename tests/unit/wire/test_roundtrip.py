@@ -220,9 +220,14 @@ def test_requests_carry_every_option() -> None:
         "fallback": "recent",
         "space": "p",
         "min_revision": 6,
+        "text": None,
+        "text_feature": None,
+        "weights": None,
+        "explain": True,
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
+    assert feature is not None
     assert np.array_equal(feature, np.ones(3))
     assert all(same(value, options[name]) for name, value in back.items())
 
@@ -241,7 +246,24 @@ def test_requests_carry_every_option() -> None:
         "fallback": "none",
         "space": None,
         "min_revision": None,
+        "text": None,
+        "text_feature": None,
+        "weights": None,
+        "explain": False,
     }
+
+
+def test_a_question_of_words_alone_comes_through() -> None:
+    weights = {"transcript": 1.0, "labels": 0.0}
+    asked = over_the_wire(
+        grounding.ground_request(
+            "u", text="a red car", text_feature=np.ones(3, np.float32), weights=weights
+        )
+    )
+    feature, back = grounding.ground_arguments(asked)
+    assert feature is None
+    assert (back["text"], back["weights"]) == ("a red car", weights)
+    assert same(back["text_feature"], np.ones(3, np.float32))
 
 
 @pytest.mark.parametrize(
