@@ -155,7 +155,7 @@ def ground(
     wanted = max(question.limit, question.rerank)
     found: Found | None = None
     if question.words is not None:
-        found = search_arms(view, partition, query, question.words, allowed, as_of)
+        found = search_arms(view, partition, query, question.words, allowed, as_of, wanted)
         rows, scores = found.best(wanted)
     else:
         assert query is not None, "a question without words has a feature"

@@ -20,7 +20,6 @@ from memdb.index.directions import unit_rows
 from memdb.index.fusion import (
     FLOOR_PLACE,
     ArmScores,
-    best,
     best_parts,
     fused,
     similarities,
@@ -46,8 +45,20 @@ class Found:
     arms: tuple[ArmScores, ...]
 
     def best(self, limit: int) -> tuple[Array, Array]:
-        """(rows, scores) of the ``limit`` best, best first, equal scores by row."""
-        return best(self.rows, self.scores, limit)
+        """(rows, scores) of the ``limit`` best, best first; equal scores by similarity, then by row."""
+        rows, scores = self.rows, self.scores
+        if len(rows) > limit:
+            passed = scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit]
+            rows, scores = rows[passed], scores[passed]
+        likeness = np.full(len(rows), -np.inf)
+        for arm in self.arms:
+            if arm.name == VECTOR:
+                places = np.searchsorted(rows, arm.rows)
+                known = places < len(rows)
+                known[known] = rows[places[known]] == arm.rows[known]
+                likeness[places[known]] = arm.raw[known]
+        order = np.lexsort((rows, -likeness, -scores))[:limit]
+        return rows[order], scores[order]
 
     def scores_of(self, rows: Array) -> Array:
         """Scores of any rows; 0 for what no arm found."""
@@ -78,10 +89,12 @@ def search_arms(
     words: WordQuestion,
     allowed: Array | None,
     as_of: int | None,
+    limit: int,
 ) -> Found:
     """Ask every arm that the question has something for.
 
-    query: from `PartitionView.unit`.  allowed: (rows,) bool, or None for all.
+    query: from `PartitionView.unit`.  allowed: (rows,) bool, or None for all.  limit: at least so many
+    are found, where there are vectors of so many; the scores do not depend on it.
     """
     revision = view.revision if as_of is None else as_of
     text_space_no = view.state.counters.text_space_no
@@ -94,7 +107,7 @@ def search_arms(
     weights = {name: words.weights[name] / total for name in asked if words.weights[name] > 0.0}
     arms: list[ArmScores] = []
     if query is not None and VECTOR in weights:
-        arms.append(_vector_arm(partition, query, allowed, weights[VECTOR]))
+        arms.append(_vector_arm(partition, query, allowed, limit, weights[VECTOR]))
     said = {TRANSCRIPT, TRANSCRIPT_FEATURES} & weights.keys()
     if said and view.texts.documents:
         utterances = _Utterances(view.texts, partition, allowed, revision)
@@ -112,12 +125,12 @@ def search_arms(
 
 
 def _vector_arm(
-    partition: PartitionView, query: Array, allowed: Array | None, weight: float
+    partition: PartitionView, query: Array, allowed: Array | None, limit: int, weight: float
 ) -> ArmScores:
-    rows, scores = partition.search(query, FLOOR_PLACE, allowed)
+    rows, scores = partition.search(query, max(FLOOR_PLACE, limit), allowed)
     order = np.argsort(rows)
     rows, scores = rows[order], scores[order]
-    return ArmScores(VECTOR, weight, rows, scores, similarities(rows, scores))
+    return ArmScores(VECTOR, weight, rows, scores, similarities(scores))
 
 
 def _name_arms(
@@ -179,7 +192,7 @@ class _Utterances:
         found, scores = flat.search(matrix, count, query, FLOOR_PLACE, allowed)
         parts = self._texts.columns["index"][documents[found]]
         rows, raw, parts = best_parts(there[found], scores, parts)
-        return ArmScores(TRANSCRIPT_FEATURES, weight, rows, raw, similarities(rows, raw), parts)
+        return ArmScores(TRANSCRIPT_FEATURES, weight, rows, raw, similarities(raw), parts)
 
     def _placed(self, documents: Array, *, keep: bool = False) -> tuple[Array, Array]:
         """(row, document) of the documents whose clips may answer; with ``keep`` of all, row -1 for the rest."""

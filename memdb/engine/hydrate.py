@@ -113,7 +113,7 @@ def arms_bytes(arms: tuple[Arm, ...]) -> int:
     """About what the explanation of a hit takes in memory and on the wire; never much less."""
     matches = [match for arm in arms for match in arm.matches]
     terms = sum(len(term) + UTTERANCE_BYTES for match in matches for term in match.terms)
-    return (len(arms) + len(matches)) * UTTERANCE_BYTES + terms
+    return (2 * len(arms) + len(matches)) * UTTERANCE_BYTES + terms
 
 
 class AnswerSize:

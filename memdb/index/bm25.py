@@ -1,8 +1,9 @@
 """How well the words of a question match texts: BM25, as of the documents that are alive.
 
-After Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section 3.4, with
-k1 = 1.2, b = 0.75 and the idf ln(1 + (N - n + 0.5) / (n + 0.5)).  N, n and the mean length count the documents alive,
-so a score as of a revision does not depend on what came later.
+After Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section
+3.4, with the idf ln(1 + (N - n + 0.5) / (n + 0.5)), and k1 = 0.9, b = 0.4 as Anserini has them for
+passages, which utterances are.  N, n and the mean length count the documents alive, so a score as of a
+revision does not depend on what came later.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from memdb.index.terms import asked_terms
 from memdb.index.words import Words
 from memdb.types.arrays import Array
 
-_K1: Final = 1.2
-_B: Final = 0.75
+_K1: Final = 0.9
+_B: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class WordScores:
     scores: Array
     """(documents,) float64; 0 where no word is."""
     ceiling: float
-    """What no score can reach: all words of the question, each as often as can be.  Words that no document has
-    count as the rarest, so a document that lacks them is never close to it."""
+    """What no score can reach: all words of the question, each as often as can be.  Words that no
+    document has count as the rarest."""
 
 
 def bm25(index: Words, question: str, alive: Array) -> WordScores:

@@ -2,15 +2,16 @@
 
     score = sum over arms of weight * scaled score / sum of the weights of the arms asked
 
-After Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023): a convex combination of
-scores knows by how much a hit is ahead, which ranks (reciprocal rank fusion) do not; and so it is measured here,
-`python -m bench hybrid`.
+After Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023): a convex
+combination of scores knows by how much a hit is ahead, which ranks (reciprocal rank fusion) do not; and
+so it is measured here, `python -m bench hybrid`.
 
-Scales depend on what the filters admit at the revision asked, on nothing else:
+Scales depend on what the filters admit at the revision asked, on nothing else, the limit included:
 
-similarities    (s - floor) / (best - floor), floor = the `FLOOR_PLACE`-th best, or the least where there are fewer;
-                what is below it, and not found by words, is no hit
-words           s / max(best, `CEILING_SHARE` * ceiling), so that a hit by one word of many is not worth a full score
+similarities    (s - floor) / (best - floor), floor = the `FLOOR_PLACE`-th best, or the least where there
+                are fewer; 0 below it
+words           s / max(best, `CEILING_SHARE` * ceiling), so that a hit by one word of many is not worth
+                a full score
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import numpy as np
 
 from memdb.types.arrays import Array
 
-FLOOR_PLACE: Final = 1000
-"""Not below `LIMIT_MAX`, so that an answer is as long as it was asked to be."""
+FLOOR_PLACE: Final = 100
+"""Further floors are no better on dialogue, and cost more: each row above it is scored whole."""
 CEILING_SHARE: Final = 0.2
 
 
@@ -47,54 +48,57 @@ class ArmScores:
         return place if place < len(self.rows) and self.rows[place] == row else None
 
     def rank(self, place: int) -> int:
-        """How many are better, and one."""
-        score = self.scaled[place]
-        better = np.count_nonzero(self.scaled > score)
-        return int(better + np.count_nonzero(self.scaled[:place] == score)) + 1
+        """How many are better, and one; of equal ones the first."""
+        score = self.raw[place]
+        better = np.count_nonzero(self.raw > score)
+        return int(better + np.count_nonzero(self.raw[:place] == score)) + 1
 
 
-def similarities(rows: Array, scores: Array) -> Array:
-    """The scaled scores of an arm that compares vectors; of all that it found."""
-    if len(rows) == 0:
+def similarities(raw: Array) -> Array:
+    """The scaled scores of an arm that compares vectors; of its best, at least `FLOOR_PLACE`."""
+    if len(raw) == 0:
         return np.empty(0, np.float64)
-    raw = scores.astype(np.float64)
-    floor, best = raw.min(), raw.max()
+    raw = raw.astype(np.float64)
+    place = min(FLOOR_PLACE, len(raw))
+    floor, best = float(np.partition(raw, -place)[-place]), float(raw.max())
     if best == floor:
-        return np.ones(len(raw))
-    return np.asarray((raw - floor) / (best - floor))
+        return np.asarray((raw == best).astype(np.float64))
+    return np.asarray(np.maximum(raw - floor, 0.0) / (best - floor))
 
 
-def word_scores(scores: Array, ceiling: float) -> Array:
+def word_scores(raw: Array, ceiling: float) -> Array:
     """The scaled scores of an arm that looks for words."""
-    best = float(scores.max(initial=0.0))
+    best = float(raw.max(initial=0.0))
     if best <= 0.0:
-        return np.zeros(len(scores))
-    return np.asarray(scores / max(best, CEILING_SHARE * ceiling))
+        return np.zeros(len(raw))
+    return np.asarray(raw / max(best, CEILING_SHARE * ceiling))
 
 
-def best_parts(rows: Array, scores: Array, parts: Array) -> tuple[Array, Array, Array]:
-    """(rows, scores, parts) with each row once, ascending, with its best part."""
-    order = np.lexsort((parts, -scores, rows))
-    rows, scores, parts = rows[order], scores[order], parts[order]
-    first = np.ones(len(rows), bool)
-    first[1:] = rows[1:] != rows[:-1]
-    return rows[first], scores[first], parts[first]
+def best_parts(rows: Array, raw: Array, parts: Array) -> tuple[Array, Array, Array]:
+    """(rows, scores, parts) with each row once, ascending, with its best part, of equal ones the first.
+
+    parts: ascending among those of one row.
+    """
+    if len(rows) == 0:
+        return rows, raw, parts
+    count = int(rows.max()) + 1
+    highest = np.full(count, -np.inf)
+    np.maximum.at(highest, rows, raw)
+    chosen = raw == highest[rows]
+    part = np.zeros(count, np.int64)
+    # Backwards, so that the first of equal ones is the one that stays.
+    part[rows[chosen][::-1]] = parts[chosen][::-1]
+    once = np.flatnonzero(highest > -np.inf)
+    return once, highest[once], part[once]
 
 
 def fused(arms: Sequence[ArmScores]) -> tuple[Array, Array]:
     """(rows ascending, float64 scores in [0, 1]) of everything that any arm found."""
-    rows = np.unique(np.concatenate([arm.rows for arm in arms]))
-    scores = np.zeros(len(rows), np.float64)
+    count = max((int(arm.rows[-1]) + 1 for arm in arms if len(arm.rows)), default=0)
+    there = np.zeros(count, bool)
+    scores = np.zeros(count, np.float64)
     for arm in arms:
-        scores[np.searchsorted(rows, arm.rows)] += arm.weight * arm.scaled
-    return rows, np.minimum(scores, 1.0)
-
-
-def best(rows: Array, scores: Array, limit: int) -> tuple[Array, Array]:
-    """The ``limit`` best, best first, equal scores by row."""
-    if len(scores) > limit:
-        least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-        passed = scores >= least
-        rows, scores = rows[passed], scores[passed]
-    order = np.lexsort((rows, -scores))[:limit]
-    return rows[order], scores[order]
+        there[arm.rows] = True
+        scores[arm.rows] += arm.weight * arm.scaled
+    rows = np.flatnonzero(there)
+    return rows, np.minimum(scores[rows], 1.0)

@@ -18,11 +18,12 @@ from memdb.index import flat
 from memdb.index.bm25 import bm25
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_rows
+from memdb.index.fusion import word_scores
 from memdb.index.matrix import Matrix
 from memdb.index.words import Words
 from memdb.types.arrays import Array
 
-_SEMANTIC_WEIGHT: Final = 0.6
+_SEMANTIC_WEIGHT: Final = 0.3
 FACT: Final = 1
 """Kind of a document that is a fact, as in `memdb.store.schema`."""
 GONE_MAX: Final = 4096
@@ -78,22 +79,22 @@ class TextView:
     ) -> list[Match]:
         """The ``limit`` best documents alive at ``as_of``.
 
-        score = 0.6 * max(cosine, 0) + 0.4 * bm25 / (largest bm25 of the answer), or the second term
-        alone without a feature.  Documents that neither arm finds are left out.
+        score = 0.3 * max(cosine, 0) + 0.7 * words, or the second term alone without a feature; words
+        as `memdb.index.fusion` scales them.  Documents that neither arm finds are left out.
         """
         count = self.documents
         if count == 0:
             return []
         column = self.columns
         alive = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
-        lexical = bm25(self.words, question, alive).scores
+        found_words = bm25(self.words, question, alive)
+        lexical = found_words.scores
         semantic = np.full(count, np.nan, np.float32)
         if feature is not None and space_no in self.features:
             matrix, rows, documents = self.features[space_no]
             query = unit_rows(np.asarray(feature)[None])[0]
             semantic[documents] = flat.all_scores(matrix, rows, query)
-        top_lexical = float(lexical.max(initial=0.0))
-        fused = lexical / top_lexical if top_lexical > 0.0 else np.zeros(count)
+        fused = word_scores(lexical, found_words.ceiling)
         if feature is not None:
             fused = (
                 _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0))

@@ -21,6 +21,7 @@ FIGURES = {
     "churn": {"fresh_clips_per_s", "churn_clips_per_s", "file_vs_live_highest"},
     "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
     "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
+    "hybrid": {"embedded_p50_ms", "embedded_text_p50_ms", "grpc_text_added_ms", "first_words_ms"},
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
 }
 RATIOS = {

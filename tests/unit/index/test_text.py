@@ -45,7 +45,7 @@ def bm25(texts: tuple[str, ...], question: str) -> list[float]:
         for number, (one, length) in enumerate(zip(split, lengths, strict=True)):
             times = one.count(word)
             scores[number] += (
-                idf * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * length / mean)) if times else 0
+                idf * times * 1.9 / (times + 0.9 * (0.6 + 0.4 * length / mean)) if times else 0
             )
     return scores
 
