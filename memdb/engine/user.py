@@ -66,6 +66,7 @@ from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time, optional_ns
+from memdb.types.word_question import wants_text_feature
 
 _WATCH_PAGE = 256
 _WATCH_PAGE_BYTES = 16 * 1024 * 1024
@@ -244,7 +245,7 @@ class EmbeddedUser:
             fallback=fallback,
             space=space,
             text=text,
-            text_feature=self._text_feature(text, text_feature),
+            text_feature=self._text_feature(text, text_feature, question_feature, weights),
             weights=weights,
             explain=explain,
         )
@@ -568,9 +569,15 @@ class EmbeddedUser:
                 memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
             return memory.write(operations)
 
-    def _text_feature(self, text: str | None, feature: Array | None) -> Array | None:
-        """`_feature` of the words of a question to ground."""
-        if text is None or feature is not None:
+    def _text_feature(
+        self,
+        text: str | None,
+        feature: Array | None,
+        question_feature: Array | None,
+        weights: Mapping[str, float] | None,
+    ) -> Array | None:
+        """The given feature of a question's words, or `_feature` where an arm would look at it."""
+        if feature is not None or not wants_text_feature(text, question_feature, weights):
             return feature
         return self._feature(check_text(text, "text"), None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from memdb.errors import InvalidArgument
-from memdb.types.arm import ARM_WEIGHTS
+from memdb.types.arm import ARM_WEIGHTS, TRANSCRIPT_FEATURES
 from memdb.types.arrays import Array, as_vector
 from memdb.types.checks import check_number, check_text
 
@@ -23,6 +23,16 @@ class WordQuestion:
     """(dim,) of the text in the user's text space."""
     weights: Mapping[str, float]
     """Of every arm; at least one is above 0."""
+
+
+def wants_text_feature(
+    text: str | None, question_feature: object, weights: Mapping[str, float] | None
+) -> bool:
+    """Whether a feature of the text is worth making: not where no arm would look at it."""
+    if text is None:
+        return False
+    ignored = isinstance(weights, Mapping) and weights.get(TRANSCRIPT_FEATURES) == 0
+    return question_feature is None or not ignored
 
 
 def checked_word_question(

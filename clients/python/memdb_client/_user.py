@@ -31,6 +31,7 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
+from memdb.types.word_question import wants_text_feature
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -138,6 +139,8 @@ class User:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
         """
+        if wants_text_feature(text, question_feature, weights):
+            text_feature = self._feature(text, "text", text_feature)
         request = ground_request(
             self._id,
             question_feature,
@@ -155,7 +158,7 @@ class User:
             space=space,
             min_revision=min_revision,
             text=text,
-            text_feature=self._feature(text, "text", text_feature),
+            text_feature=text_feature,
             weights=weights,
             explain=explain,
         )
