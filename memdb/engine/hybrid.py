@@ -21,6 +21,7 @@ from memdb.index.fusion import (
     FLOOR_PLACE,
     ArmScores,
     best_parts,
+    cosines,
     fused,
     similarities,
     word_scores,
@@ -116,7 +117,9 @@ def search_arms(
         if TRANSCRIPT_FEATURES in weights and text_space_no in view.texts.features:
             assert words.feature is not None
             arms.append(
-                utterances.by_feature(words.feature, text_space_no, weights[TRANSCRIPT_FEATURES])
+                utterances.by_feature(
+                    words.feature, text_space_no, limit, weights[TRANSCRIPT_FEATURES]
+                )
             )
     arms += _name_arms(partition, words.text, allowed, as_of, weights)
     if not arms:
@@ -183,16 +186,17 @@ class _Utterances:
         rows, raw, parts = best_parts(rows, found.scores[documents], parts)
         return ArmScores(TRANSCRIPT, weight, rows, raw, word_scores(raw, found.ceiling), parts)
 
-    def by_feature(self, feature: Array, space_no: int, weight: float) -> ArmScores:
+    def by_feature(self, feature: Array, space_no: int, limit: int, weight: float) -> ArmScores:
         """The clips in which something alike was said, by the best utterance."""
         matrix, count, documents = self._texts.features[space_no]
         there, _ = self._placed(documents, keep=True)
         allowed = self._alive[documents] & (there >= 0)
         query = unit_rows(np.asarray(feature)[None])[0]
-        found, scores = flat.search(matrix, count, query, FLOOR_PLACE, allowed)
+        found, scores = flat.search(matrix, count, query, max(FLOOR_PLACE, limit), allowed)
+        found, scores = found[scores > 0.0], scores[scores > 0.0]
         parts = self._texts.columns["index"][documents[found]]
         rows, raw, parts = best_parts(there[found], scores, parts)
-        return ArmScores(TRANSCRIPT_FEATURES, weight, rows, raw, similarities(raw), parts)
+        return ArmScores(TRANSCRIPT_FEATURES, weight, rows, raw, cosines(raw), parts)
 
     def _placed(self, documents: Array, *, keep: bool = False) -> tuple[Array, Array]:
         """(row, document) of the documents whose clips may answer; with ``keep`` of all, row -1 for the rest."""

@@ -9,7 +9,9 @@ so it is measured here, `python -m bench hybrid`.
 Scales depend on what the filters admit at the revision asked, on nothing else, the limit included:
 
 similarities    (s - floor) / (best - floor), floor = the `FLOOR_PLACE`-th best, or the least where there
-                are fewer; 0 below it
+                are fewer; 0 below it: what a picture's similarity is worth differs from space to space
+cosines         of sentences, as they are, from 0 on: the best of what was said may have nothing to do with the
+                question, and then is worth little
 words           s / max(best, `CEILING_SHARE` * ceiling), so that a hit by one word of many is not worth
                 a full score
 """
@@ -64,6 +66,11 @@ def similarities(raw: Array) -> Array:
     if best == floor:
         return np.asarray((raw == best).astype(np.float64))
     return np.asarray(np.maximum(raw - floor, 0.0) / (best - floor))
+
+
+def cosines(raw: Array) -> Array:
+    """The scaled scores of an arm that compares sentences."""
+    return np.asarray(np.clip(raw.astype(np.float64), 0.0, 1.0))
 
 
 def word_scores(raw: Array, ceiling: float) -> Array:

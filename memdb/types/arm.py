@@ -14,7 +14,7 @@ EVENTS: Final = "events"
 LABELS: Final = "labels"
 
 ARM_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
-    {VECTOR: 0.2, TRANSCRIPT: 0.8, TRANSCRIPT_FEATURES: 0.2, EVENTS: 0.4, LABELS: 0.4}
+    {VECTOR: 0.2, TRANSCRIPT: 0.8, TRANSCRIPT_FEATURES: 0.3, EVENTS: 0.4, LABELS: 0.4}
 )
 """Every arm, and what it counts beside the others where the question does not say.
 

@@ -26,6 +26,8 @@ from tests.unit.engine.test_quarantine import change, flipped_value
 
 VOCABULARY = ("red", "cars", "dog", "barking", "the", "parcel", "porch", "is", "blue", "mug")
 SOUNDS = ("Dog bark", "Car passing", "Parcel falling", "Speech")
+FEATURES: dict[int, Array | None] = {}
+"""Of the utterances of each version, which reading a clip does not give back."""
 QUESTIONS = ("a red car", "is the dog barking?", "the", "blue parcels on the porch", "unheard")
 
 
@@ -56,13 +58,14 @@ def filled(db: EmbeddedDatabase, clips: int = 40) -> EmbeddedUser:
     """Two streams; each third clip has an open version before its last."""
     rng = np.random.default_rng(5)
     user = db.user("alice")
+    FEATURES.clear()
     user.stream("door", space="cam").write(wordy(0, rng, transcript_features=None))
     user.configure(text_space="cam")
     for seq in range(1, clips):
         stream = user.stream("door" if seq % 2 else "yard", space="cam")
-        if seq % 3 == 0:
-            stream.write(wordy(seq, rng, sealed=False))
-        stream.write(wordy(seq, rng))
+        for sealed in (False, True)[seq % 3 != 0 :]:
+            version = wordy(seq, rng, sealed=sealed)
+            FEATURES[stream.write(version).revision] = version.transcript_features
     user.remember("the red car is a fact and no clip")
     return user
 
@@ -84,6 +87,7 @@ def expected(
     admits: Callable[[StoredClip], bool],
     as_of: int,
     feature: Array | None,
+    text_feature: Array | None,
 ) -> dict[str, float]:
     """Score of every clip that is found."""
     alive = user.clips(as_of=as_of)
@@ -99,6 +103,15 @@ def expected(
     }
     for name, texts_of in texts.items():
         arms[name] = by_words(text, alive, admitted, texts_of, ARM_WEIGHTS[name])
+    if text_feature is not None:
+        likeness = {
+            one.id: max(max(cosine(row, text_feature) for row in rows), 0.0)
+            for one in admitted
+            if (rows := FEATURES.get(one.revision)) is not None
+        }
+        arms["transcript_features"] = Found(
+            ARM_WEIGHTS["transcript_features"], {key: s for key, s in likeness.items() if s > 0.0}
+        )
     total = sum(arm.weight for arm in arms.values())
     scores: dict[str, float] = {}
     for arm in arms.values():
@@ -150,6 +163,7 @@ def by_words(
     return Found(weight, {key: score / best for key, score in raw.items()})
 
 
+NO_VECTOR: dict[str, Any] = {"weights": {"vector": 0.0}}
 FILTERS: dict[str, tuple[dict[str, Any], Callable[[StoredClip], bool]]] = {
     "all": ({}, lambda one: True),
     "stream": ({"streams": ["yard"]}, lambda one: one.stream == "yard"),
@@ -163,7 +177,11 @@ FILTERS: dict[str, tuple[dict[str, Any], Callable[[StoredClip], bool]]] = {
 def agrees(user: EmbeddedUser, text: str, which: str, as_of: int, kind: str) -> None:
     options, admits = FILTERS[which]
     feature = vector(77) if kind == "both" else None
-    truth = expected(user, text, admits, as_of, feature)
+    told = vector(78) if kind != "words" else None
+    truth = expected(user, text, admits, as_of, feature, told)
+    if told is not None:
+        # Without another, the text's feature is compared with the clips, which are of its space.
+        options = {**options, "text_feature": told, **({} if kind == "both" else NO_VECTOR)}
     found = user.ground(feature, text=text, limit=1000, as_of=as_of, explain=True, **options)
     scores = {hit.clip.id: hit.score for hit in found.hits}
     assert scores == pytest.approx(truth, abs=1e-5)
@@ -174,7 +192,7 @@ def agrees(user: EmbeddedUser, text: str, which: str, as_of: int, kind: str) -> 
     assert [(h.clip.id, h.score) for h in few.hits] == list(scores.items())[:3]
 
 
-@pytest.mark.parametrize("kind", ["words", "both"])
+@pytest.mark.parametrize("kind", ["words", "told", "both"])
 @pytest.mark.parametrize("which", FILTERS)
 def test_every_arm_is_filtered_within_the_search(
     db: EmbeddedDatabase, which: str, kind: str
