@@ -178,7 +178,7 @@ def _ids(
 
 
 def _latency(setup: Setup) -> dict[str, float]:
-    count, blocks = (300, 1) if setup.quick else (data.DAY_CLIPS, 20)
+    count, blocks = (300, 1) if setup.quick else (data.DAY_CLIPS, 10)
     vectors = data.vectors(setup.seed, count)
     questions = data.vectors(setup.seed, _BLOCK, stream=1)
     folder = setup.folder / "day"
