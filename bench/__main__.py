@@ -26,6 +26,7 @@ WORKLOADS = (
     "tiers",
     "many",
     "late",
+    "hybrid",
 )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
 from memdb.types.limits import LIMIT_MAX
 from reasoner.evidence import (
     EVERYWHERE,
@@ -39,6 +40,10 @@ EXTRACTIVE: Final = "extractive"
 
 RECALLED_MIN: Final = 20
 """Utterances recalled at least: several clips may carry the same one."""
+
+
+NAMES_BESIDE_PICTURES: Final = {TRANSCRIPT: 0.0, TRANSCRIPT_FEATURES: 0.0}
+"""What is seen is searched by likeness, labels and sounds; what was said, by `recall` and for itself."""
 
 
 class LanguageModel(Protocol):
@@ -136,7 +141,7 @@ class Reasoner:
     ) -> Answer:
         """Answer one question.
 
-        min_score: clips less similar than this are not seen.
+        min_score: clips less similar than this are not seen; names are not looked at then.
 
         Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a user,
         stream or moment that does not exist, and what the database and the language model raise.
@@ -154,6 +159,10 @@ class Reasoner:
             as_of=as_of,
             min_score=min_score,
             space=self._space.name,
+            # A least similarity is one of pictures: of fused scores it would say nothing.
+            text=question.subject if min_score is None else None,
+            weights=NAMES_BESIDE_PICTURES if min_score is None else None,
+            explain=True,
         )
         grounded_s = time.perf_counter()
         # Both arms read one revision, so that an answer is of one moment and can be asked again.
@@ -207,7 +216,8 @@ def extract(question: Question, best: Evidence | None, grounding: Grounding) -> 
     if best.arm == SEEN:
         named = f"; labelled {', '.join(best.labels)}" if best.labels else ""
         said = f"; said meanwhile: {quoted}" if quoted else ""
-        return f"Seen {where}{when} (similarity {best.score:.2f}){named}{said}." + _gaps(grounding)
+        alike = f" (similarity {best.score:.2f})" if "cosine" in best.arms else ""
+        return f"Seen {where}{when}{alike}{named}{said}." + _gaps(grounding)
     return f"Remembered ({where}{when}): {quoted}"
 
 

@@ -1,8 +1,8 @@
 """What memory brings forward for a question, from two arms, and which of them speaks first.
 
-Two arms search.  *Seen*: `ground` compares the question feature with the clips' global memory; its
-score is a cosine. *Said*: `recall` finds utterances (and facts) by words and by meaning; its
-strength is
+Two arms search.  *Seen*: `ground` compares the question feature with the clips' global memory, and
+the question's words with their labels and sounds; its order is that of `ground`, its score the cosine.
+*Said*: `recall` finds utterances (and facts) by words and by meaning; its strength is
 
     strength = (semantic cosine + coverage) / 2     (coverage alone where recall was lexical)
 
@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from memdb.errors import NotFound
+from memdb.types.arm import VECTOR
 from memdb.types.times import as_text
 from reasoner.questions import SAID, SEEN, Question, terms
 
@@ -63,7 +64,9 @@ class Evidence:
     labels: tuple[str, ...] = ()
     """What the encoder and the sound tagger named."""
     arms: dict[str, float] = field(default_factory=dict)
-    """How it was found: ``cosine``, or ``semantic``, ``lexical`` (as recalled) and ``coverage``."""
+    """How it was found: ``cosine``, ``labels`` and ``events`` (BM25), or ``semantic``, ``lexical`` (as
+    recalled) and ``coverage``.
+    """
 
     def line(self) -> str:
         """The evidence as one line of text."""
@@ -97,15 +100,18 @@ def fuse(
 ) -> tuple[Evidence, ...]:
     """At most ``limit`` pieces of evidence: the arm that the question means first, each arm best
     first.
+
+    seen: best first; its order is not that of its scores where words found it.
     """
+    said = _ranked(said)
     strength = max((item.score for item in said), default=0.0)
     enough = {SAID: SAID_MIN, SEEN: float("inf"), None: SAID_STRONG}[question.cue]
     first, second = (said, seen) if strength >= enough else (seen, said)
     # What the other arm found still belongs to the evidence: half of the places, more where the
     # first leaves them.
     kept = max(limit - len(second), (limit + 1) // 2)
-    head = _ranked(first)[:kept]
-    return (*head, *_ranked(second)[: limit - len(head)])
+    head = first[:kept]
+    return (*head, *second[: limit - len(head)])
 
 
 def answers(question: Question, evidence: Sequence[Evidence]) -> bool:
@@ -123,21 +129,27 @@ def answers(question: Question, evidence: Sequence[Evidence]) -> bool:
 
 
 def seen_evidence(hits: Iterable[Hit]) -> list[Evidence]:
-    """One piece per grounded clip."""
-    return [
-        Evidence(
-            SEEN,
-            hit.clip.stream,
-            hit.clip.start_ns,
-            hit.clip.end_ns,
-            hit.score,
-            hit.clip.id,
-            tuple(utterance.text for utterance in hit.clip.transcript),
-            labels_of(hit.clip),
-            {"cosine": hit.score},
+    """One piece per grounded clip, in their order."""
+    found: list[Evidence] = []
+    for hit in hits:
+        arms = {"cosine" if arm.name == VECTOR else arm.name: arm.raw for arm in hit.arms}
+        if not hit.arms:
+            arms = {"cosine": hit.score}
+        found.append(
+            Evidence(
+                SEEN,
+                hit.clip.stream,
+                hit.clip.start_ns,
+                hit.clip.end_ns,
+                # One that only its names found, behind a hundred that are more alike, has none.
+                arms.get("cosine", 0.0),
+                hit.clip.id,
+                tuple(utterance.text for utterance in hit.clip.transcript),
+                labels_of(hit.clip),
+                arms,
+            )
         )
-        for hit in hits
-    ]
+    return found
 
 
 def said_evidence(

@@ -12,7 +12,8 @@ from memdb.engine.pyramid import PyramidDraft
 from memdb.engine.resend import is_coded_otherwise
 from memdb.errors import AlreadyExists, InvalidArgument
 from memdb.index.columns import ALIVE
-from memdb.index.text import Document
+from memdb.index.names import clip_names
+from memdb.index.text import Document, spoken
 from memdb.store import clips, schema
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import (
@@ -129,14 +130,22 @@ def write_clip(
             _END,
             utterance.start_ns,
             stream.no,
-            utterance.text,
+            spoken(utterance.text, utterance.speaker),
             None if features is None else draft.text_space_no,
             None if features is None else features[index],
         )
         for index, utterance in enumerate(clip.transcript)
     )
     applied.effects.clips.append(
-        NewClip(stream.space_no, clip_no, row, vector, ledger is None, documents)
+        NewClip(
+            stream.space_no,
+            clip_no,
+            row,
+            vector,
+            ledger is None,
+            documents,
+            clip_names([event.label for event in clip.events], clip.labels),
+        )
     )
     applied.entries.append(LogEntry("clip", no=clip_no))
     return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), draft.revision, duplicate=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from memdb.index.names import ClipNames
 from memdb.index.text import Document
 from memdb.store.rows import Row
 from memdb.types.arrays import Array
@@ -22,6 +23,7 @@ class NewClip:
     """(dim,) float32 as the partition holds it."""
     first_version: bool
     documents: tuple[Document, ...]
+    names: ClipNames
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,13 +7,15 @@ same for ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from memdb import deadline
 from memdb.engine.candidates import candidate_rows
+from memdb.engine.explain import explain, explain_similarity
+from memdb.engine.hybrid import Found, check_text_feature, search_arms
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
 from memdb.engine.rerank import LateInteraction
@@ -21,6 +23,7 @@ from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.environment import Environment
+from memdb.store.idents import IdKind, make_id
 from memdb.store.transaction import Transaction
 from memdb.types.arguments import (
     checked_feature,
@@ -43,6 +46,7 @@ from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.stream import Gap
 from memdb.types.times import Time
+from memdb.types.word_question import WordQuestion, checked_word_question
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +54,7 @@ class Question:
     """A checked request to ground."""
 
     feature: Array | None
-    """None under `TOKENS_POLICY`."""
+    """None under `TOKENS_POLICY`, and where there are words alone."""
     limit: int
     streams: tuple[str, ...] | None
     start_ns: int | None
@@ -66,6 +70,8 @@ class Question:
     space: str | None
     answer_bytes_max: int | None
     rerank_work_max: int | None
+    words: WordQuestion | None = None
+    explain: bool = False
 
 
 def checked_question(
@@ -86,18 +92,24 @@ def checked_question(
     space: str | None,
     answer_bytes_max: int | None = None,
     rerank_work_max: int | None = None,
+    text: str | None = None,
+    text_feature: Array | None = None,
+    weights: Mapping[str, float] | None = None,
+    explain: bool = False,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
     check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
     check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK")
+    words = checked_word_question(text, text_feature, weights, policy, feature)
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
     rerank = check_int(rerank, "rerank", 0, LIMIT_MAX)
     if rerank and tokens is None:
         raise InvalidArgument(
             "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
         )
-    feature = checked_feature(feature, policy, tokens)
+    if feature is not None or words is None:
+        feature = checked_feature(feature, policy, tokens)
     start, end = checked_times(start_ns, end_ns)
     return Question(
         feature,
@@ -116,6 +128,8 @@ def checked_question(
         None if space is None else check_id(space, "space"),
         answer_bytes_max,
         rerank_work_max,
+        words,
+        check_flag(explain, "explain"),
     )
 
 
@@ -132,6 +146,8 @@ def ground(
         if stream.space_no == space_no and (stream_nos is None or stream.no in stream_nos)
     }
     gaps = tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
+    if question.words is not None:
+        check_text_feature(view, question.words)
     if space_no is not None:
         space = view.state.spaces[space_no]
         if question.feature is not None:
@@ -149,15 +165,22 @@ def ground(
     if partition is None:
         return Grounding((), revision, "none", gaps)
     allowed = partition.allowed(Filter(stream_nos, question.start_ns, question.end_ns), as_of)
-    if question.feature is None:
+    if question.policy == TOKENS_POLICY:
         return _by_tokens(environment, view, partition, question, as_of, allowed, gaps)
-    query = partition.unit(question.feature)
-    if partition.cosine and not query.any():
+    feature = _feature(view, question, space_no)
+    query = None if feature is None else partition.unit(feature)
+    if query is not None and partition.cosine and not query.any():
         raise InvalidArgument(
             "a zero vector has no direction", reason="ZERO_VECTOR", field="question_feature"
         )
     wanted = max(question.limit, question.rerank)
-    rows, scores = select(question.policy, partition, query, allowed, wanted)
+    found: Found | None = None
+    if question.words is not None:
+        found = search_arms(view, partition, query, question.words, allowed, as_of, wanted)
+        rows, scores = found.best(wanted)
+    else:
+        assert query is not None, "a question without words has a feature"
+        rows, scores = select(question.policy, partition, query, allowed, wanted)
     if question.min_score is not None:
         passed = scores >= question.min_score
         rows, scores = rows[passed], scores[passed]
@@ -165,7 +188,7 @@ def ground(
     with environment.read() as txn:
         if len(rows) == 0 and question.fallback == "recent":
             rows = _newest(partition, allowed)
-            scores = partition.matrix.take(rows) @ query
+            scores = partition.matrix.take(rows) @ query if found is None else found.scores_of(rows)
             fallback = "recent" if len(rows) else "none"
         first = question.rerank
         size = AnswerSize(question.answer_bytes_max)
@@ -181,12 +204,47 @@ def ground(
             clip = _load(txn, view, partition, int(row), question, damaged)
             if clip is not None:
                 hits.append(Hit(size.add(clip), float(score)))
+    if question.explain:
+        hits = _explained(view, partition, question, rows, scores, found, hits, size)
     return Grounding(tuple(hits), revision, fallback, _told_once(gaps, damaged))
 
 
 def _told_once(gaps: tuple[Gap, ...], damaged: list[Gap]) -> tuple[Gap, ...]:
     """The gaps, and damage that was met just now: that of an earlier question is among the gaps."""
     return (*gaps, *(gap for gap in damaged if gap not in gaps))
+
+
+def _feature(view: View, question: Question, space_no: int | None) -> Array | None:
+    """What the clips' global memory is compared with; the text's feature where it is of their space."""
+    if question.feature is None and question.words is not None:
+        shared = view.state.counters.text_space_no == space_no
+        return question.words.feature if shared else None
+    return question.feature
+
+
+def _explained(
+    view: View,
+    partition: PartitionView,
+    question: Question,
+    rows: Array,
+    scores: Array,
+    found: Found | None,
+    hits: Sequence[Hit],
+    size: AnswerSize,
+) -> list[Hit]:
+    """The hits with what each arm gave; ``scores`` are those before re-ranking."""
+    numbers = partition.columns["clip_no"][rows].tolist()
+    ids = {make_id(view.state.id_key, IdKind.CLIP, no): i for i, no in enumerate(numbers)}
+    explained: list[Hit] = []
+    for hit in hits:
+        place = ids[hit.clip.id]
+        arms = (
+            explain_similarity(scores, place)
+            if found is None or question.words is None
+            else explain(found.arms, int(rows[place]), hit.clip, question.words.text)
+        )
+        explained.append(replace(hit, arms=size.add_arms(arms)))
+    return explained
 
 
 def _newest(partition: PartitionView, allowed: Array | None) -> Array:

@@ -10,6 +10,7 @@ from memdb.store.idents import IdKind, make_id, parse_id
 from memdb.store.records import ClipRecord, CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.transaction import Transaction
+from memdb.types.arm import Arm
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact
 from memdb.types.tensor import EncodedTensor
@@ -117,6 +118,13 @@ def fact_bytes(fact: Fact) -> int:
     )
 
 
+def arms_bytes(arms: tuple[Arm, ...]) -> int:
+    """About what the explanation of a hit takes in memory and on the wire; never much less."""
+    matches = [match for arm in arms for match in arm.matches]
+    terms = sum(len(term) + UTTERANCE_BYTES for match in matches for term in match.terms)
+    return (2 * len(arms) + len(matches)) * UTTERANCE_BYTES + terms
+
+
 class AnswerSize:
     """Bytes of an answer while it is collected, so that one that is too large is never whole."""
 
@@ -140,6 +148,12 @@ class AnswerSize:
         if self._bytes_max is not None:
             self._count(fact_bytes(fact), self._bytes_max)
         return fact
+
+    def add_arms(self, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        """What explains a hit, counted; raises as `add`."""
+        if self._bytes_max is not None:
+            self._count(arms_bytes(arms), self._bytes_max)
+        return arms
 
     def _count(self, size: int, bytes_max: int) -> None:
         self._bytes += size

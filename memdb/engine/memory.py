@@ -86,7 +86,7 @@ class UserMemory:
         try:
             check_lookups(txn, state.counters)
             self._partitions, self._coverage = load_partitions(txn, state)
-            self._texts = load_texts(txn)
+            self._texts = load_texts(txn, self._partitions)
         except DataLoss as error:
             check_counts(txn, state.counters, twins=False)
             quarantine = inspect(txn)
@@ -98,7 +98,7 @@ class UserMemory:
                 exc_info=error,
             )
             self._partitions, self._coverage = load_partitions(txn, state, quarantine)
-            self._texts = load_texts(txn, quarantine)
+            self._texts = load_texts(txn, self._partitions, quarantine)
             return quarantine
         return NOTHING_DAMAGED
 
@@ -303,6 +303,7 @@ class UserMemory:
                 space = state.spaces[space_no]
                 partition = self._partitions[space_no] = Partition(space.dim, space.metric)
             partition.extend(_rows(clips, revision))
+            partition.name([clip.names for clip in clips])
         # In the order in which a rebuild meets them: it decides between equal scores.
         for fact in sorted(effects.facts, key=lambda fact: fact.fact_no):
             self._texts.end(schema.FACT, fact.fact_no, revision)

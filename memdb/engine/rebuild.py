@@ -5,7 +5,7 @@ One scan per table, every checksum verified; the result equals what the running 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -19,8 +19,9 @@ from memdb.engine.state import StreamState, UserState
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.columns import ALIVE
 from memdb.index.directions import prepared_rows
+from memdb.index.names import NAMELESS, ClipNames, clip_names
 from memdb.index.partition import ClipRows, Partition
-from memdb.index.text import Document, TextIndex
+from memdb.index.text import Document, TextIndex, spoken
 from memdb.store import schema
 from memdb.store.records import (
     ClipRecord,
@@ -259,16 +260,24 @@ def _columns(
     return columns, np.lexsort((clip_no, birth))
 
 
-def load_texts(txn: Transaction, quarantine: Quarantine = NOTHING_DAMAGED) -> TextIndex:
-    """Every utterance and fact version but what is damaged, with the features they came with.
+def load_texts(
+    txn: Transaction, partitions: Mapping[int, Partition], quarantine: Quarantine = NOTHING_DAMAGED
+) -> TextIndex:
+    """Every utterance and fact version but what is damaged, with the features they came with; and
+    what the rows of the partitions, which have no names yet, are called.
 
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
     facts = [] if Table.FACTS in quarantine.suspect else list(_facts(txn, quarantine))
+    names: dict[tuple[int, int], ClipNames] = {}
     documents = sorted(
-        [*_utterances(txn, quarantine), *facts],
+        [*_utterances(txn, quarantine, names), *facts],
         key=lambda document: (document.birth, document.kind, document.no),
     )
+    for partition in partitions.values():
+        columns = partition.columns
+        versions = zip(columns["clip_no"].tolist(), columns["birth"].tolist(), strict=True)
+        partition.name([names.get(version, NAMELESS) for version in versions])
     index = TextIndex()
     index.add(documents)
     return index
@@ -286,7 +295,10 @@ def _feature(
     return unpack_row(Table.TEXTS, key, stored)[1].astype(np.float32)
 
 
-def _utterances(txn: Transaction, quarantine: Quarantine) -> list[Document]:
+def _utterances(
+    txn: Transaction, quarantine: Quarantine, names: dict[tuple[int, int], ClipNames]
+) -> list[Document]:
+    """What was said; what the clips are called goes to ``names``, in the one scan of them."""
     documents: list[Document] = []
     previous: tuple[int, int] | None = None
     begin = found = 0
@@ -304,6 +316,10 @@ def _utterances(txn: Transaction, quarantine: Quarantine) -> list[Document]:
             if quarantine.is_empty:
                 raise
             continue  # an entry under another's key
+        if record.events or record.labels:
+            names[clip_no, birth] = clip_names(
+                [event.label for event in record.events], record.labels
+            )
         documents.extend(
             Document(
                 schema.UTTERANCE,
@@ -313,7 +329,7 @@ def _utterances(txn: Transaction, quarantine: Quarantine) -> list[Document]:
                 _END,
                 utterance.start_ns,
                 record.stream_no,
-                utterance.text,
+                spoken(utterance.text, utterance.speaker),
                 record.text_space_no,
                 _feature(txn, record.text_space_no, schema.UTTERANCE, clip_no, index, birth),
             )

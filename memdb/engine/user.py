@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Unpack
@@ -70,6 +70,7 @@ from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time, optional_ns
+from memdb.types.word_question import wants_text_feature
 
 _WATCH_PAGE = 256
 _WATCH_PAGE_BYTES = 16 * 1024 * 1024
@@ -224,6 +225,10 @@ class EmbeddedUser:
         space: str | None = None,
         min_revision: int | None = None,
         weighting: str = "idf",
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
@@ -245,6 +250,10 @@ class EmbeddedUser:
             rerank_work_max=rerank_work_max,
             fallback=fallback,
             space=space,
+            text=text,
+            text_feature=self._text_feature(text, text_feature, question_feature, weights),
+            weights=weights,
+            explain=explain,
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:
@@ -600,6 +609,18 @@ class EmbeddedUser:
             if any(isinstance(one, (PutFact, ReviseFact, ForgetFact)) for one in operations):
                 memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
             return memory.write(operations)
+
+    def _text_feature(
+        self,
+        text: str | None,
+        feature: Array | None,
+        question_feature: Array | None,
+        weights: Mapping[str, float] | None,
+    ) -> Array | None:
+        """The given feature of a question's words, or `_feature` where an arm would look at it."""
+        if feature is not None or not wants_text_feature(text, question_feature, weights):
+            return feature
+        return self._feature(check_text(text, "text"), None)
 
     def _feature(self, text: str | None, feature: Array | None) -> Array | None:
         """The given feature, or the text's from the installed encoder of the user's text space."""

@@ -52,7 +52,7 @@ def _differences(txn: Transaction, view: View) -> Iterator[tuple[str, str]]:
     try:
         state = load_state(txn, view.state.user)
         rebuilt, coverage = load_partitions(txn, state)
-        texts = load_texts(txn).view()
+        texts = load_texts(txn, rebuilt).view()
     except MemdbError as error:
         yield "index", f"cannot be rebuilt: {error}"
         return
@@ -103,6 +103,11 @@ def _partition(view: View, space_no: int, expected: PartitionView | None) -> Ite
         return
     if running is None:
         return
+    for name in ("events", "labels"):
+        mine = getattr(running.names, name).known(running.rows)[1][everything]
+        stored = getattr(expected.names, name).known(expected.rows)[1][born]
+        if not np.array_equal(mine, stored):
+            yield f"words of {name} differ from the store"
     for name in running.columns:
         mine = _at(running.columns, name, everything, view.revision)
         if not np.array_equal(mine, _at(expected.columns, name, born, view.revision)):

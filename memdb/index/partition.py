@@ -6,7 +6,7 @@ in the order (birth, clip number), so that a rebuilt partition is equal to the o
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from memdb.index import flat
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_vector
 from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
+from memdb.index.names import ClipNames, Names
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
 
@@ -75,6 +76,7 @@ class PartitionView:
     columns: dict[str, Array]
     head_alive: Array | None
     """(rows,) bool at the view's revision; None when every row is alive."""
+    names: Names
 
     def allowed(
         self, which: Filter, as_of: int | None, *, every_version: bool = False
@@ -137,6 +139,7 @@ class Partition:
             short_memory_bytes=np.uint32,
             keyframe_bytes=np.uint32,
         )
+        self._names = Names()
         self._removed = 0
         """Rows that are no more there at any revision."""
         self._open_rows: dict[int, int] = {}
@@ -185,6 +188,15 @@ class Partition:
             alive[ended] = False
             self._head_alive = alive
 
+    @property
+    def columns(self) -> dict[str, Array]:
+        """Views of the columns of all rows."""
+        return self._columns.views()
+
+    def name(self, names: Sequence[ClipNames]) -> None:
+        """Say what the next rows that have no names yet are called."""
+        self._names.add(names)
+
     def remove(self, clip_nos: Array) -> None:
         """Take every version of some clips away, at every revision."""
         self._take_away(np.isin(self._columns.views()["clip_no"], clip_nos))
@@ -225,6 +237,8 @@ class Partition:
         """Make everything anew without the rows that are gone; views keep the old."""
         kept = np.flatnonzero(self._columns.views()["birth"] != ALIVE)
         places = np.cumsum(self._columns.views()["birth"] != ALIVE) - 1
+        self._names.fill(self._columns.rows)
+        self._names = self._names.without(self._columns.views()["birth"] != ALIVE, places)
         matrix = Matrix(self._matrix.dim)
         for begin in range(0, len(kept), CHUNK_ROWS_MAX):
             matrix.append(self._matrix.take(kept[begin : begin + CHUNK_ROWS_MAX]))
@@ -238,6 +252,7 @@ class Partition:
 
     def view(self) -> PartitionView:
         """What readers may use from now on."""
+        self._names.fill(self._columns.rows)
         return PartitionView(
             self._matrix.dim,
             self._cosine,
@@ -246,6 +261,7 @@ class Partition:
             self._tiers,
             self._columns.views(),
             self._head_alive,
+            self._names,
         )
 
 

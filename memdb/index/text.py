@@ -1,10 +1,8 @@
 """Words and text features of a user's facts and utterances: BM25 and exact cosine, fused, at any
 revision.
 
-BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009),
-section 3.4, with k1 = 1.2, b = 0.75 and the idf ln(1 + (N - n + 0.5) / (n + 0.5)).  N, n and the
-mean length count the documents alive at the asked revision, so an answer as of a revision does not
-depend on what came later.
+Words are scored by `memdb.index.bm25` over the documents alive at the asked revision, so an answer as
+of a revision does not depend on what came later.
 """
 
 from __future__ import annotations
@@ -17,15 +15,15 @@ from typing import Final
 import numpy as np
 
 from memdb.index import flat
+from memdb.index.bm25 import bm25
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_rows
+from memdb.index.fusion import word_scores
 from memdb.index.matrix import Matrix
-from memdb.index.words import Words, words
+from memdb.index.words import Words
 from memdb.types.arrays import Array
 
-_K1: Final = 1.2
-_B: Final = 0.75
-_SEMANTIC_WEIGHT: Final = 0.6
+_SEMANTIC_WEIGHT: Final = 0.3
 FACT: Final = 1
 """Kind of a document that is a fact, as in `memdb.store.schema`."""
 GONE_MAX: Final = 4096
@@ -47,6 +45,11 @@ class Document:
     space_no: int | None
     feature: Array | None
     """(dim,) in space ``space_no``."""
+
+
+def spoken(text: str, speaker: str | None) -> str:
+    """What an utterance is found by: its words and who said them."""
+    return text if speaker is None else f"{speaker} {text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +79,22 @@ class TextView:
     ) -> list[Match]:
         """The ``limit`` best documents alive at ``as_of``.
 
-        score = 0.6 * max(cosine, 0) + 0.4 * bm25 / (largest bm25 of the answer), or the second term
-        alone without a feature.  Documents that neither arm finds are left out.
+        score = 0.3 * max(cosine, 0) + 0.7 * words, or the second term alone without a feature; words
+        as `memdb.index.fusion` scales them.  Documents that neither arm finds are left out.
         """
         count = self.documents
         if count == 0:
             return []
         column = self.columns
         alive = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
-        lexical = self._bm25(question, alive)
+        found_words = bm25(self.words, question, alive)
+        lexical = found_words.scores
         semantic = np.full(count, np.nan, np.float32)
         if feature is not None and space_no in self.features:
             matrix, rows, documents = self.features[space_no]
             query = unit_rows(np.asarray(feature)[None])[0]
             semantic[documents] = flat.all_scores(matrix, rows, query)
-        top_lexical = float(lexical.max(initial=0.0))
-        fused = lexical / top_lexical if top_lexical > 0.0 else np.zeros(count)
+        fused = word_scores(lexical, found_words.ceiling)
         if feature is not None:
             fused = (
                 _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0))
@@ -120,24 +123,6 @@ class TextView:
             score,
             arms,
         )
-
-    def _bm25(self, question: str, alive: Array) -> Array:
-        scores = np.zeros(self.documents, np.float64)
-        total = int(np.count_nonzero(alive))
-        if total == 0:
-            return scores
-        _, lengths = self.words.known(self.documents)
-        mean = float(lengths[alive].mean()) or 1.0
-        for word in dict.fromkeys(words(question)):
-            posted, counts = self.words.posted(word, self.documents)
-            living = alive[posted]
-            documents, occurrences = posted[living], counts[living].astype(np.float64)
-            if len(documents) == 0:
-                continue
-            idf = math.log(1.0 + (total - len(documents) + 0.5) / (len(documents) + 0.5))
-            saturation = _K1 * (1.0 - _B + _B * lengths[documents] / mean)
-            scores[documents] += idf * occurrences * (_K1 + 1.0) / (occurrences + saturation)
-        return scores
 
 
 class TextIndex:

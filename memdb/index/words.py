@@ -1,4 +1,4 @@
-"""Which words are in which documents, counted when they are first asked for.
+"""Which terms are in which documents, counted when they are first asked for.
 
 Splitting texts costs more than all the rest of indexing them, and most commits, and most opened
 users, are never asked for words.  So texts wait as they came, and whoever asks first counts all that
@@ -10,32 +10,23 @@ array of as many Python objects would stop every other thread for as long as tha
 
 from __future__ import annotations
 
-import re
 import threading
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from typing import Final
 
 import numpy as np
 
 from memdb.index.columns import Columns
+from memdb.index.terms import terms, weight_of
 from memdb.types.arrays import Array
 
 Postings = dict[str, "array[int]"]
-"""word -> document, occurrences, document, occurrences, ...; documents ascending."""
-
-_WORD: Final = re.compile(r"[^\W_]+")  # \w is `str.isalnum` and the underscore
-
-
-def words(text: str) -> list[str]:
-    """Lower-case runs of letters and digits; the possessive ``'s`` is dropped."""
-    text = text.lower().replace("'s", " ").replace("\u2019s", " ")
-    return _WORD.findall(text)
+"""term -> document, occurrences, document, occurrences, ...; documents ascending."""
 
 
 class Words:
-    """The words of a growing list of documents; one writer adds, any readers ask."""
+    """The terms (`memdb.index.terms`) of a growing list of documents; one writer adds, any readers ask."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,7 +39,7 @@ class Words:
         self._waiting.extend(texts)
 
     def known(self, documents: int) -> tuple[Postings, Array]:
-        """Postings, and (documents,) u32 how many words each has, of at least the first
+        """Postings, and (documents,) u32 how long each is, of at least the first
         ``documents`` documents.
         """
         with self._lock:
@@ -62,7 +53,7 @@ class Words:
             return self._postings, self._lengths.views()["length"][:documents]
 
     def posted(self, word: str, documents: int) -> tuple[Array, Array]:
-        """The documents, of the first ``documents``, that have a word, ascending, and how often; of
+        """The documents, of the first ``documents``, that have a term, ascending, and how often; of
         what `known` has counted.
         """
         with self._lock:  # an array cannot grow while somebody looks at it
@@ -86,14 +77,14 @@ class Words:
         return kept
 
     def _count(self, document: int, text: str) -> int:
-        found = words(text)
+        found = terms(text)
         counted: dict[str, int] = {}
         for word in found:
             counted[word] = counted.get(word, 0) + 1
         postings = self._postings
         for word, occurrences in counted.items():
             postings[word].extend((document, occurrences))
-        return len(found)
+        return weight_of(found)
 
 
 def _numbers() -> array[int]:

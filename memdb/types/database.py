@@ -9,7 +9,7 @@ the classes of `memdb.errors`; reads of a user that never wrote raise `NotFound`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, Unpack
 
 from memdb.types.arrays import Array
@@ -184,6 +184,10 @@ class User(Protocol):
         space: str | None = None,
         min_revision: int | None = None,
         weighting: str = "idf",
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
     ) -> Grounding:
         """The clips that answer a question.
 
@@ -200,9 +204,19 @@ class User(Protocol):
         whose global memory is nearest to the tokens' mean direction, which may miss some;
         ``min_score`` is one of late interaction.
 
-        Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable`
-        (``min_revision`` not reached), over gRPC `ResourceExhausted` (``TOO_MUCH_WORK``: so many
-        tokens with so many clips would take minutes).
+        text: the question in words (at most 16,384 characters), with or without ``question_feature``.
+        Then further arms search, under the same filters and at the same revision: what was said, the
+        names of sounds, the labels, and with ``text_feature``, (dim,) in the user's text space, the
+        utterances' features; it is made by the installed text encoder when None, and compared with the
+        clips themselves where there is no ``question_feature`` and they are of the text space.  Scores are then
+        weighted means in [0, 1] of the arms', relative to the best of this answer, and so is
+        ``min_score``; only ``policy="top"``.  weights: of the arms, by name, instead of
+        `memdb.types.arm.ARM_WEIGHTS`; 0 leaves an arm out.  explain: fill `Hit.arms`.
+
+        Raises `InvalidArgument` (``QUESTION_REQUIRED`` with neither feature nor text, ``TEXT_REQUIRED``,
+        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``), `NotFound` (user,
+        stream, space, snapshot), `Unavailable` (``min_revision`` not reached), over gRPC
+        `ResourceExhausted` (``TOO_MUCH_WORK``: so many tokens with so many clips would take minutes).
         """
         ...
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from memdb.types.arm import Arm
 from memdb.types.clip import StoredClip
 from memdb.types.shown import shown
 from memdb.types.snapshot import Snapshot
@@ -70,7 +71,8 @@ class Hit:
 
     clip: StoredClip
     score: float
-    """Similarity in the stream's space (cosine or inner product); re-ranked hits carry the
+    """Similarity in the stream's space (cosine or inner product); of a question with ``text`` the
+    fused score in [0, 1], comparable within one answer only; re-ranked hits carry the
     late-interaction score.
     """
     relevance: float | None = None
@@ -83,6 +85,10 @@ class Hit:
     """
     token_weights: tuple[float, ...] = ()
     """What each of the question's tokens weighed in the clip's stream, of sum 1; filled as ``spans`` is."""
+    arms: tuple[Arm, ...] = ()
+    """What each arm gave to the score, the largest share first; filled with ``explain``.  Of a hit that
+    was re-ranked they tell how it became a candidate.
+    """
 
     def __repr__(self) -> str:
         return shown(self)

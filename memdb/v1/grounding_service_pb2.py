@@ -25,33 +25,43 @@ _sym_db = _symbol_database.Default()
 from memdb.v1 import types_pb2 as memdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memdb/v1/grounding_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\xc7\x03\n\rGroundRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0f\n\x07streams\x18\x04 \x03(\t\x12\x15\n\x08start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x16\n\tmin_score\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\t \x01(\t\x12)\n\x0fquestion_tokens\x18\n \x01(\x0b\x32\x10.memdb.v1.Matrix\x12\x0e\n\x06rerank\x18\x0b \x01(\r\x12\x19\n\x11with_short_memory\x18\x0c \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\r \x01(\t\x12\x12\n\x05space\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x0f \x01(\x04H\x04\x88\x01\x01\x12\x11\n\tweighting\x18\x15 \x01(\tB\x0b\n\t_start_nsB\t\n\x07_end_nsB\x0c\n\n_min_scoreB\x08\n\x06_spaceB\x0f\n\r_min_revision\"\x89\x01\n\x04Span\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x18\n\x0b\x66irst_frame\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\nlast_frame\x18\x05 \x01(\x04H\x01\x88\x01\x01\x42\x0e\n\x0c_first_frameB\r\n\x0b_last_frame\"\x94\x01\n\x03Hit\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x16\n\trelevance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x05spans\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.Span\x12\x15\n\rtoken_weights\x18\x06 \x03(\x02\x42\x0c\n\n_relevance\"n\n\x0eGroundResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.memdb.v1.Hit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61llback\x18\x03 \x01(\t\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"x\n\x11GroundManyRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12+\n\x11question_features\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Matrix\x12(\n\x07options\x18\x03 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\"\x94\x01\n\x12GroundManyResponse\x12)\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x18.memdb.v1.GroundResponse\x12#\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x14.memdb.v1.StoredClip\x12\x11\n\thit_clips\x18\x03 \x03(\r\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"J\n\x10StreamedQuestion\x12\n\n\x02id\x18\x01 \x01(\x04\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\"K\n\x11GroundStreamStart\x12\x0c\n\x04user\x18\x01 \x01(\t\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\"p\n\x13GroundStreamRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x1b.memdb.v1.GroundStreamStart\x12-\n\tquestions\x18\x02 \x03(\x0b\x32\x1a.memdb.v1.StreamedQuestion\"a\n\x14GroundStreamResponse\x12\x0b\n\x03ids\x18\x01 \x03(\x04\x12-\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x1c.memdb.v1.GroundManyResponse\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\x32\xeb\x01\n\x10GroundingService\x12;\n\x06Ground\x12\x17.memdb.v1.GroundRequest\x1a\x18.memdb.v1.GroundResponse\x12G\n\nGroundMany\x12\x1b.memdb.v1.GroundManyRequest\x1a\x1c.memdb.v1.GroundManyResponse\x12Q\n\x0cGroundStream\x12\x1d.memdb.v1.GroundStreamRequest\x1a\x1e.memdb.v1.GroundStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memdb/v1/grounding_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\x96\x04\n\rGroundRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0f\n\x07streams\x18\x04 \x03(\t\x12\x15\n\x08start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x16\n\tmin_score\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\t \x01(\t\x12)\n\x0fquestion_tokens\x18\n \x01(\x0b\x32\x10.memdb.v1.Matrix\x12\x0e\n\x06rerank\x18\x0b \x01(\r\x12\x19\n\x11with_short_memory\x18\x0c \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\r \x01(\t\x12\x12\n\x05space\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x0f \x01(\x04H\x04\x88\x01\x01\x12\x11\n\x04text\x18\x12 \x01(\tH\x05\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\x13 \x01(\x08\x12 \n\x06\x66usion\x18\x14 \x01(\x0b\x32\x10.memdb.v1.Fusion\x12\x11\n\tweighting\x18\x15 \x01(\tB\x0b\n\t_start_nsB\t\n\x07_end_nsB\x0c\n\n_min_scoreB\x08\n\x06_spaceB\x0f\n\r_min_revisionB\x07\n\x05_text\"\x90\x01\n\x06\x46usion\x12&\n\x0ctext_feature\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Vector\x12.\n\x07weights\x18\x02 \x03(\x0b\x32\x1d.memdb.v1.Fusion.WeightsEntry\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x89\x01\n\x04Span\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x18\n\x0b\x66irst_frame\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x17\n\nlast_frame\x18\x05 \x01(\x04H\x01\x88\x01\x01\x42\x0e\n\x0c_first_frameB\r\n\x0b_last_frame\"J\n\x08\x41rmMatch\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05index\x18\x03 \x01(\r\x12\r\n\x05terms\x18\x04 \x03(\t\"u\n\x06HitArm\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x0c\n\x04rank\x18\x04 \x01(\r\x12\x0b\n\x03raw\x18\x05 \x01(\x01\x12#\n\x07matches\x18\x06 \x03(\x0b\x32\x12.memdb.v1.ArmMatch\"\xb4\x01\n\x03Hit\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x16\n\trelevance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x05spans\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.Span\x12\x1e\n\x04\x61rms\x18\x05 \x03(\x0b\x32\x10.memdb.v1.HitArm\x12\x15\n\rtoken_weights\x18\x06 \x03(\x02\x42\x0c\n\n_relevance\"n\n\x0eGroundResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.memdb.v1.Hit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61llback\x18\x03 \x01(\t\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"x\n\x11GroundManyRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12+\n\x11question_features\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Matrix\x12(\n\x07options\x18\x03 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\"\x94\x01\n\x12GroundManyResponse\x12)\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x18.memdb.v1.GroundResponse\x12#\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x14.memdb.v1.StoredClip\x12\x11\n\thit_clips\x18\x03 \x03(\r\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"J\n\x10StreamedQuestion\x12\n\n\x02id\x18\x01 \x01(\x04\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\"K\n\x11GroundStreamStart\x12\x0c\n\x04user\x18\x01 \x01(\t\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\"p\n\x13GroundStreamRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x1b.memdb.v1.GroundStreamStart\x12-\n\tquestions\x18\x02 \x03(\x0b\x32\x1a.memdb.v1.StreamedQuestion\"a\n\x14GroundStreamResponse\x12\x0b\n\x03ids\x18\x01 \x03(\x04\x12-\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x1c.memdb.v1.GroundManyResponse\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\x32\xeb\x01\n\x10GroundingService\x12;\n\x06Ground\x12\x17.memdb.v1.GroundRequest\x1a\x18.memdb.v1.GroundResponse\x12G\n\nGroundMany\x12\x1b.memdb.v1.GroundManyRequest\x1a\x1c.memdb.v1.GroundManyResponse\x12Q\n\x0cGroundStream\x12\x1d.memdb.v1.GroundStreamRequest\x1a\x1e.memdb.v1.GroundStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memdb.v1.grounding_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FUSION_WEIGHTSENTRY']._loaded_options = None
+  _globals['_FUSION_WEIGHTSENTRY']._serialized_options = b'8\001'
   _globals['_GROUNDREQUEST']._serialized_start=69
-  _globals['_GROUNDREQUEST']._serialized_end=524
-  _globals['_SPAN']._serialized_start=527
-  _globals['_SPAN']._serialized_end=664
-  _globals['_HIT']._serialized_start=667
-  _globals['_HIT']._serialized_end=815
-  _globals['_GROUNDRESPONSE']._serialized_start=817
-  _globals['_GROUNDRESPONSE']._serialized_end=927
-  _globals['_GROUNDMANYREQUEST']._serialized_start=929
-  _globals['_GROUNDMANYREQUEST']._serialized_end=1049
-  _globals['_GROUNDMANYRESPONSE']._serialized_start=1052
-  _globals['_GROUNDMANYRESPONSE']._serialized_end=1200
-  _globals['_STREAMEDQUESTION']._serialized_start=1202
-  _globals['_STREAMEDQUESTION']._serialized_end=1276
-  _globals['_GROUNDSTREAMSTART']._serialized_start=1278
-  _globals['_GROUNDSTREAMSTART']._serialized_end=1353
-  _globals['_GROUNDSTREAMREQUEST']._serialized_start=1355
-  _globals['_GROUNDSTREAMREQUEST']._serialized_end=1467
-  _globals['_GROUNDSTREAMRESPONSE']._serialized_start=1469
-  _globals['_GROUNDSTREAMRESPONSE']._serialized_end=1566
-  _globals['_GROUNDINGSERVICE']._serialized_start=1569
-  _globals['_GROUNDINGSERVICE']._serialized_end=1804
+  _globals['_GROUNDREQUEST']._serialized_end=603
+  _globals['_FUSION']._serialized_start=606
+  _globals['_FUSION']._serialized_end=750
+  _globals['_FUSION_WEIGHTSENTRY']._serialized_start=704
+  _globals['_FUSION_WEIGHTSENTRY']._serialized_end=750
+  _globals['_SPAN']._serialized_start=753
+  _globals['_SPAN']._serialized_end=890
+  _globals['_ARMMATCH']._serialized_start=892
+  _globals['_ARMMATCH']._serialized_end=966
+  _globals['_HITARM']._serialized_start=968
+  _globals['_HITARM']._serialized_end=1085
+  _globals['_HIT']._serialized_start=1088
+  _globals['_HIT']._serialized_end=1268
+  _globals['_GROUNDRESPONSE']._serialized_start=1270
+  _globals['_GROUNDRESPONSE']._serialized_end=1380
+  _globals['_GROUNDMANYREQUEST']._serialized_start=1382
+  _globals['_GROUNDMANYREQUEST']._serialized_end=1502
+  _globals['_GROUNDMANYRESPONSE']._serialized_start=1505
+  _globals['_GROUNDMANYRESPONSE']._serialized_end=1653
+  _globals['_STREAMEDQUESTION']._serialized_start=1655
+  _globals['_STREAMEDQUESTION']._serialized_end=1729
+  _globals['_GROUNDSTREAMSTART']._serialized_start=1731
+  _globals['_GROUNDSTREAMSTART']._serialized_end=1806
+  _globals['_GROUNDSTREAMREQUEST']._serialized_start=1808
+  _globals['_GROUNDSTREAMREQUEST']._serialized_end=1920
+  _globals['_GROUNDSTREAMRESPONSE']._serialized_start=1922
+  _globals['_GROUNDSTREAMRESPONSE']._serialized_end=2019
+  _globals['_GROUNDINGSERVICE']._serialized_start=2022
+  _globals['_GROUNDINGSERVICE']._serialized_end=2257
 # @@protoc_insertion_point(module_scope)

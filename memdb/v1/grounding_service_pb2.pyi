@@ -40,6 +40,9 @@ class GroundRequest(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     SPACE_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
+    FUSION_FIELD_NUMBER: _builtins.int
     WEIGHTING_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
@@ -63,6 +66,10 @@ class GroundRequest(_message.Message):
     """Which space to search when the streams span several."""
     min_revision: _builtins.int
     """Answer only when this commit is reached."""
+    text: _builtins.str
+    """The question in words; question_feature may be absent then."""
+    explain: _builtins.bool
+    """Whether hits say by which arms they were found."""
     weighting: _builtins.str
     """What question tokens weigh: "idf" or "uniform"; empty means "idf"."""
     @_builtins.property
@@ -80,6 +87,10 @@ class GroundRequest(_message.Message):
     @_builtins.property
     def question_tokens(self) -> _types_pb2.Matrix:
         """The question as one row per token."""
+
+    @_builtins.property
+    def fusion(self) -> Global___Fusion:
+        """How the words are compared; only with text."""
 
     def __init__(
         self,
@@ -99,11 +110,14 @@ class GroundRequest(_message.Message):
         fallback: _builtins.str = ...,
         space: _builtins.str | None = ...,
         min_revision: _builtins.int | None = ...,
+        text: _builtins.str | None = ...,
+        explain: _builtins.bool = ...,
+        fusion: Global___Fusion | None = ...,
         weighting: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "end_ns", b"end_ns", "fusion", b"fusion", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "fallback", b"fallback", "limit", b"limit", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "weighting", b"weighting", "with_short_memory", b"with_short_memory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "end_ns", b"end_ns", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_short_memory", b"with_short_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
@@ -115,6 +129,8 @@ class GroundRequest(_message.Message):
     _WhichOneofArgType__space: _TypeAlias = _typing.Literal["_space", b"_space"]  # noqa: Y015
     _WhichOneofReturnType__start_ns: _TypeAlias = _typing.Literal["start_ns"]  # noqa: Y015
     _WhichOneofArgType__start_ns: _TypeAlias = _typing.Literal["_start_ns", b"_start_ns"]  # noqa: Y015
+    _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ns) -> _WhichOneofReturnType__end_ns | None: ...
     @_typing.overload
@@ -125,8 +141,60 @@ class GroundRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__space) -> _WhichOneofReturnType__space | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__start_ns) -> _WhichOneofReturnType__start_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
 
 Global___GroundRequest: _TypeAlias = GroundRequest  # noqa: Y015
+
+@_typing.final
+class Fusion(_message.Message):
+    """How the arms of a question with words are fused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class WeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TEXT_FEATURE_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def text_feature(self) -> _types_pb2.Vector:
+        """The text in the user's text space."""
+
+    @_builtins.property
+    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Weights of arms by name; of the others, the usual ones."""
+
+    def __init__(
+        self,
+        *,
+        text_feature: _types_pb2.Vector | None = ...,
+        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text_feature", b"text_feature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text_feature", b"text_feature", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fusion: _TypeAlias = Fusion  # noqa: Y015
 
 @_typing.final
 class Span(_message.Message):
@@ -174,6 +242,86 @@ class Span(_message.Message):
 Global___Span: _TypeAlias = Span  # noqa: Y015
 
 @_typing.final
+class ArmMatch(_message.Message):
+    """A part of a hit's clip that an arm found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_NS_FIELD_NUMBER: _builtins.int
+    END_NS_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    start_ns: _builtins.int
+    """Start in event time."""
+    end_ns: _builtins.int
+    """End in event time."""
+    index: _builtins.int
+    """Its place in the transcript, in the events, or among the labels in the order of their keys."""
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The words of the question that it has."""
+
+    def __init__(
+        self,
+        *,
+        start_ns: _builtins.int = ...,
+        end_ns: _builtins.int = ...,
+        index: _builtins.int = ...,
+        terms: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_ns", b"end_ns", "index", b"index", "start_ns", b"start_ns", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArmMatch: _TypeAlias = ArmMatch  # noqa: Y015
+
+@_typing.final
+class HitArm(_message.Message):
+    """What one arm gave to a hit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    RAW_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """vector, transcript, transcript_features, events or labels."""
+    score: _builtins.float
+    """In [0, 1] by the scale of the fusion."""
+    weight: _builtins.float
+    """Share of the arm in the score of the hit."""
+    rank: _builtins.int
+    """Place of the hit by this arm alone, from 1."""
+    raw: _builtins.float
+    """What the arm measured: a similarity or a BM25 score."""
+    @_builtins.property
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArmMatch]:
+        """What it found in the clip."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        score: _builtins.float = ...,
+        weight: _builtins.float = ...,
+        rank: _builtins.int = ...,
+        raw: _builtins.float = ...,
+        matches: _abc.Iterable[Global___ArmMatch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matches", b"matches", "name", b"name", "rank", b"rank", "raw", b"raw", "score", b"score", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HitArm: _TypeAlias = HitArm  # noqa: Y015
+
+@_typing.final
 class Hit(_message.Message):
     """One clip of an answer."""
 
@@ -183,6 +331,7 @@ class Hit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     RELEVANCE_FIELD_NUMBER: _builtins.int
     SPANS_FIELD_NUMBER: _builtins.int
+    ARMS_FIELD_NUMBER: _builtins.int
     TOKEN_WEIGHTS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Higher is better."""
@@ -197,6 +346,10 @@ class Hit(_message.Message):
         """Parts of the clip that matched."""
 
     @_builtins.property
+    def arms(self) -> _containers.RepeatedCompositeFieldContainer[Global___HitArm]:
+        """What each arm gave to the score, the largest share first."""
+
+    @_builtins.property
     def token_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """What each question token weighed in the clip's stream."""
 
@@ -207,11 +360,12 @@ class Hit(_message.Message):
         score: _builtins.float = ...,
         relevance: _builtins.float | None = ...,
         spans: _abc.Iterable[Global___Span] | None = ...,
+        arms: _abc.Iterable[Global___HitArm] | None = ...,
         token_weights: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "clip", b"clip", "relevance", b"relevance", "score", b"score", "spans", b"spans", "token_weights", b"token_weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relevance", b"_relevance", "arms", b"arms", "clip", b"clip", "relevance", b"relevance", "score", b"score", "spans", b"spans", "token_weights", b"token_weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__relevance: _TypeAlias = _typing.Literal["relevance"]  # noqa: Y015
     _WhichOneofArgType__relevance: _TypeAlias = _typing.Literal["_relevance", b"_relevance"]  # noqa: Y015

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
@@ -28,7 +28,9 @@ from memdb.types.grounding import (
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
+from memdb.types.word_question import checked_word_question
 from memdb.v1 import grounding_service_pb2 as grounding_pb
+from memdb.wire.arms import arms_from_proto, fill_arms, fill_words, text_feature_of, weights_of
 from memdb.wire.arrays import (
     fill_vector,
     matrix_elements,
@@ -59,6 +61,10 @@ class GroundArguments(TypedDict):
     space: str | None
     min_revision: int | None
     weighting: str
+    text: str | None
+    text_feature: Array | None
+    weights: Mapping[str, float] | None
+    explain: bool
 
 
 def ground_request(
@@ -79,11 +85,18 @@ def ground_request(
     space: str | None = None,
     min_revision: int | None = None,
     weighting: str = "idf",
+    text: str | None = None,
+    text_feature: Array | None = None,
+    weights: Mapping[str, float] | None = None,
+    explain: bool = False,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
+    words = checked_word_question(text, text_feature, weights, policy, question_feature)
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
-    feature = checked_feature(question_feature, policy, tokens)
+    feature = question_feature
+    if feature is not None or words is None:
+        feature = checked_feature(feature, policy, tokens)
     start, end = checked_times(start_ns, end_ns)
     request = grounding_pb.GroundRequest(
         user=check_id(user, "user"),
@@ -101,9 +114,11 @@ def ground_request(
         space=None if space is None else check_id(space, "space"),
         min_revision=checked_revision(min_revision),
         weighting=check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING"),
+        explain=check_flag(explain, "explain"),
     )
     if feature is not None:
         fill_vector(request.question_feature, feature)
+    fill_words(request, words, weights)
     return request
 
 
@@ -116,7 +131,7 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
     if request.HasField("question_tokens"):
         tokens = matrix_elements(request.question_tokens, "question_tokens")
     feature = None
-    if request.HasField("question_feature") or request.policy != TOKENS_POLICY:
+    if request.HasField("question_feature"):
         feature = vector_elements(request.question_feature, "question_feature")
     return feature, GroundArguments(
         limit=request.limit or LIMIT_DEFAULT,
@@ -133,6 +148,10 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         space=request.space if request.HasField("space") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
         weighting=request.weighting or "idf",
+        text=request.text if request.HasField("text") else None,
+        text_feature=text_feature_of(request),
+        weights=weights_of(request),
+        explain=request.explain,
     )
 
 
@@ -164,6 +183,8 @@ def grounding_to_proto(
                 last_frame=span.last_frame,
             )
         part.token_weights.extend(hit.token_weights)
+        if hit.arms:
+            fill_arms(part, hit.arms)
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
     return message
@@ -183,6 +204,7 @@ def grounding_from_proto(
                     hit.relevance if hit.HasField("relevance") else None,
                     tuple(map(_span_from_proto, hit.spans[:])),
                     tuple(hit.token_weights),
+                    arms_from_proto(hit),
                 )
                 for hit in message.hits[:]
             ]

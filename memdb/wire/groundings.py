@@ -15,7 +15,12 @@ import numpy as np
 from memdb.errors import DataLoss, InvalidArgument
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
-from memdb.types.ground_options import GroundOptions, all_options, checked_features
+from memdb.types.ground_options import (
+    DEFAULTS,
+    GroundOptions,
+    all_options,
+    checked_features,
+)
 from memdb.types.grounding import Grounding
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.arrays import fill_matrix, matrix_elements
@@ -30,7 +35,10 @@ from memdb.wire.streams import gap_from_proto, gap_to_proto
 
 _ANY: Final = np.ones(1, np.float32)
 """Stands for a question where there is none yet."""
-_OF_ONE_QUESTION = ("user", "question_feature", "question_tokens", "rerank", "weighting")
+_OF_ONE_QUESTION = (
+    *("user", "question_feature", "question_tokens", "rerank", "weighting"),
+    *("text", "fusion", "explain"),
+)
 """Fields of a request that questions do not have in common."""
 
 
@@ -82,7 +90,7 @@ def options_from_proto(message: pb.GroundRequest) -> GroundOptions:
             )
     message.question_feature.f32 = bytes(4)  # which `ground_arguments` reads with the options
     _, arguments = ground_arguments(message)
-    return {name: value for name, value in arguments.items() if name not in _OF_ONE_QUESTION}  # type: ignore[return-value]
+    return {name: arguments[name] for name in DEFAULTS}  # type: ignore[literal-required, return-value]
 
 
 def groundings_to_proto(groundings: Sequence[Grounding]) -> pb.GroundManyResponse:

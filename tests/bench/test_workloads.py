@@ -29,6 +29,7 @@ FIGURES = {
         "ground_many_8_qps",
         "ground_stream_8_qps",
     },
+    "hybrid": {"embedded_p50_ms", "embedded_text_p50_ms", "grpc_text_added_ms", "first_words_ms"},
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
     "late": {"plain_top_r1", "plain_idf_r1", "beside_idf_iou", "global_tokens_r1_of_16"},
 }

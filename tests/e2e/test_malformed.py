@@ -29,6 +29,7 @@ from memdb.v1 import (
     user_service_pb2,
 )
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import matrix_to_proto
 from memdb.wire.clips import clip_to_proto
@@ -292,6 +293,31 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
             "ZERO_VECTOR",
             "question_features[0]",
             None,
+        ),
+        ("Ground", {"text": ""}, "EMPTY", "text", None),
+        ("Ground", {"text": "x" * 16_385}, "TOO_LARGE", "text", "16385"),
+        ("Ground", {"text": "a", "policy": "ixc-live"}, "BAD_POLICY", "policy", "ixc-live"),
+        ("Ground", {"text": "a", "fusion": grounding_pb.Fusion(weights={"nose": 1.0})}, "BAD_ARM", "weights", "nose"),
+        (
+            "Ground",
+            {"text": "a", "fusion": grounding_pb.Fusion(weights={"labels": float("nan")})},
+            "OUT_OF_RANGE",
+            "weights[labels]",
+            "nan",
+        ),
+        (
+            "Ground",
+            {"text": "a", "fusion": grounding_pb.Fusion(text_feature=pb.Vector())},
+            "EMPTY",
+            "text_feature",
+            None,
+        ),
+        (
+            "Ground",
+            {"text": "a", "fusion": grounding_pb.Fusion(text_feature=pb.Vector(f32=b"\0" * 12))},
+            "DIM_MISMATCH",
+            "text_feature",
+            "3",
         ),
         ("ListClips", {"stream": "nowhere"}, "STREAM_NOT_FOUND", "streams", "nowhere"),
         ("ListClips", {"limit": 1001}, "OUT_OF_RANGE", "limit", "1001"),

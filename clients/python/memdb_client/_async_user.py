@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Unpack
 
@@ -30,6 +30,7 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
+from memdb.types.word_question import wants_text_feature
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -136,10 +137,16 @@ class AsyncUser:
         space: str | None = None,
         min_revision: int | None = None,
         weighting: str = "idf",
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
         """
+        if wants_text_feature(text, question_feature, weights):
+            text_feature = await self._feature(text, "text", text_feature)
         request = ground_request(
             self._id,
             question_feature,
@@ -157,6 +164,10 @@ class AsyncUser:
             space=space,
             min_revision=min_revision,
             weighting=weighting,
+            text=text,
+            text_feature=text_feature,
+            weights=weights,
+            explain=explain,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, Unpack
 
@@ -32,6 +32,7 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
+from memdb.types.word_question import wants_text_feature
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -134,10 +135,16 @@ class User:
         space: str | None = None,
         min_revision: int | None = None,
         weighting: str = "idf",
+        text: str | None = None,
+        text_feature: Array | None = None,
+        weights: Mapping[str, float] | None = None,
+        explain: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
         """
+        if wants_text_feature(text, question_feature, weights):
+            text_feature = self._feature(text, "text", text_feature)
         request = ground_request(
             self._id,
             question_feature,
@@ -155,6 +162,10 @@ class User:
             space=space,
             min_revision=min_revision,
             weighting=weighting,
+            text=text,
+            text_feature=text_feature,
+            weights=weights,
+            explain=explain,
         )
         return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
 

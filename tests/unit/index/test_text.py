@@ -11,8 +11,8 @@ import pytest
 
 from memdb.index import text as index_text
 from memdb.index.columns import ALIVE
+from memdb.index.terms import STOP_TERMS, terms
 from memdb.index.text import Document, TextIndex, TextView
-from memdb.index.words import words
 
 UTTERANCE = 2
 TEXTS = (
@@ -34,16 +34,18 @@ def found(view: TextView, question: str, revision: int) -> list[tuple[int, int, 
 
 def bm25(texts: tuple[str, ...], question: str) -> list[float]:
     """The formula, word by word."""
-    split = [words(text) for text in texts]
-    mean = sum(map(len, split)) / len(split)
+    split = [terms(text) for text in texts]
+    lengths = [sum(term not in STOP_TERMS for term in one) for one in split]
+    mean = sum(lengths) / len(lengths)
+    asked = set(terms(question)) - STOP_TERMS or set(terms(question))
     scores = [0.0] * len(texts)
-    for word in set(words(question)):
+    for word in asked:
         having = sum(word in one for one in split)
         idf = math.log(1 + (len(texts) - having + 0.5) / (having + 0.5))
-        for number, one in enumerate(split):
+        for number, (one, length) in enumerate(zip(split, lengths, strict=True)):
             times = one.count(word)
             scores[number] += (
-                idf * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * len(one) / mean)) if times else 0
+                idf * times * 1.9 / (times + 0.9 * (0.6 + 0.4 * length / mean)) if times else 0
             )
     return scores
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import memdb
-from memdb import Clip, InvalidArgument, NotFound, Space, Utterance
+from memdb import Clip, InvalidArgument, NotFound, SoundEvent, Space, Utterance
 from memdb.types.arrays import Array
 from memdb.types.database import User
 from reasoner.answer import EXTRACTIVE, Reasoner
@@ -165,6 +166,24 @@ def test_a_user_without_a_text_space_is_searched_by_words(tmp_path: Path) -> Non
         assert answer.recall_arms == ("lexical",)
         assert answer.moment is not None
         assert (answer.moment.arm, answer.moment.score) == ("said", 1.0)
+
+
+def test_a_sound_is_found_by_its_name(user: User, reasoner: Reasoner) -> None:
+    heard = SoundEvent(30 * SECOND_NS, 31 * SECOND_NS, "Siren", 0.9)
+    user.stream("yard").write(replace(clip(3, "nothing at all"), events=(heard,)))
+    answer = reasoner.ask("When was there a siren?")
+    assert answer.moment is not None
+    assert (answer.moment.arm, answer.moment.start_ns) == ("seen", 30 * SECOND_NS)
+    assert "Siren" in answer.moment.labels
+    assert answer.moment.arms["events"] > 0
+
+
+def test_a_label_leads_among_pictures_that_are_alike(user: User, reasoner: Reasoner) -> None:
+    alike = replace(clip(3, "cat"), labels={"scene": "cat Tom"})
+    user.stream("yard").write(alike)
+    answer = reasoner.ask("When was the cat Tom on screen?")
+    assert answer.moment is not None
+    assert answer.moment.start_ns == alike.start_ns
 
 
 def test_an_unknown_camera_is_an_error(reasoner: Reasoner) -> None:

@@ -88,7 +88,7 @@ class TestFuse:
 
     def test_each_arm_is_best_first_and_the_other_keeps_half_of_the_places(self) -> None:
         seen = [
-            moment("seen", score, start_s) for start_s, score in enumerate((0.1, 0.4, 0.3, 0.2))
+            moment("seen", score, start_s) for start_s, score in enumerate((0.4, 0.3, 0.2, 0.1))
         ]
         spoken = [moment("said", score, start_s) for start_s, score in enumerate((0.7, 0.9, 0.8))]
         found = fuse(parse_question("A dog?"), seen, spoken, 4)

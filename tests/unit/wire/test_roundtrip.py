@@ -221,6 +221,10 @@ def test_requests_carry_every_option() -> None:
         "space": "p",
         "min_revision": 6,
         "weighting": "uniform",
+        "text": None,
+        "text_feature": None,
+        "weights": None,
+        "explain": True,
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
@@ -244,7 +248,24 @@ def test_requests_carry_every_option() -> None:
         "space": None,
         "min_revision": None,
         "weighting": "idf",
+        "text": None,
+        "text_feature": None,
+        "weights": None,
+        "explain": False,
     }
+
+
+def test_a_question_of_words_alone_comes_through() -> None:
+    weights = {"transcript": 1.0, "labels": 0.0}
+    asked = over_the_wire(
+        grounding.ground_request(
+            "u", text="a red car", text_feature=np.ones(3, np.float32), weights=weights
+        )
+    )
+    feature, back = grounding.ground_arguments(asked)
+    assert feature is None
+    assert (back["text"], back["weights"]) == ("a red car", weights)
+    assert same(back["text_feature"], np.ones(3, np.float32))
 
 
 @pytest.mark.parametrize(

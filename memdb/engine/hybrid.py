@@ -1,0 +1,209 @@
+"""Searching by vectors and by words at once: every arm under the same filters, at the same revision.
+
+Filters and ``as_of`` say which rows of the partition may answer before any arm looks; no arm finds another row, so
+nothing is thrown away after the search.  What a word is worth depends on all that was alive at the revision, in every
+stream of the user (transcripts) or of the space (events, labels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from memdb.engine.view import View
+from memdb.errors import FailedPrecondition
+from memdb.index import flat
+from memdb.index.bm25 import bm25
+from memdb.index.directions import unit_rows
+from memdb.index.fusion import (
+    FLOOR_PLACE,
+    ArmScores,
+    best_parts,
+    cosines,
+    fused,
+    similarities,
+    word_scores,
+)
+from memdb.index.partition import Filter, PartitionView
+from memdb.index.text import TextView
+from memdb.index.words import Words
+from memdb.store import schema
+from memdb.types.arm import EVENTS, LABELS, TRANSCRIPT, TRANSCRIPT_FEATURES, VECTOR
+from memdb.types.arrays import Array, check_dim
+from memdb.types.word_question import WordQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the arms found, all of it."""
+
+    rows: Array
+    """Ascending."""
+    scores: Array
+    """(rows,) float64 in [0, 1]."""
+    arms: tuple[ArmScores, ...]
+
+    def best(self, limit: int) -> tuple[Array, Array]:
+        """(rows, scores) of the ``limit`` best, best first; equal scores by similarity, then by row."""
+        rows, scores = self.rows, self.scores
+        if len(rows) > limit:
+            passed = scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit]
+            rows, scores = rows[passed], scores[passed]
+        likeness = np.full(len(rows), -np.inf)
+        for arm in self.arms:
+            if arm.name == VECTOR:
+                places = np.searchsorted(rows, arm.rows)
+                known = places < len(rows)
+                known[known] = rows[places[known]] == arm.rows[known]
+                likeness[places[known]] = arm.raw[known]
+        order = np.lexsort((rows, -likeness, -scores))[:limit]
+        return rows[order], scores[order]
+
+    def scores_of(self, rows: Array) -> Array:
+        """Scores of any rows; 0 for what no arm found."""
+        scores = np.zeros(len(rows), np.float64)
+        places = np.searchsorted(self.rows, rows)
+        for index, (place, row) in enumerate(zip(places, rows, strict=True)):
+            if place < len(self.rows) and self.rows[place] == row:
+                scores[index] = self.scores[place]
+        return scores
+
+
+def check_text_feature(view: View, words: WordQuestion) -> None:
+    """Refuse a text feature that the user's text space cannot have."""
+    if words.feature is None:
+        return
+    space_no = view.state.counters.text_space_no
+    if space_no is None:
+        raise FailedPrecondition(
+            "the user has no text space", reason="NO_TEXT_SPACE", field="text_feature"
+        )
+    check_dim(words.feature, view.state.spaces[space_no].dim, "text_feature")
+
+
+def search_arms(
+    view: View,
+    partition: PartitionView,
+    query: Array | None,
+    words: WordQuestion,
+    allowed: Array | None,
+    as_of: int | None,
+    limit: int,
+) -> Found:
+    """Ask every arm that the question has something for.
+
+    query: from `PartitionView.unit`.  allowed: (rows,) bool, or None for all.  limit: at least so many
+    are found, where there are vectors of so many; the scores do not depend on it.
+    """
+    revision = view.revision if as_of is None else as_of
+    text_space_no = view.state.counters.text_space_no
+    asked = [TRANSCRIPT, EVENTS, LABELS]
+    if query is not None:
+        asked.append(VECTOR)
+    if words.feature is not None:
+        asked.append(TRANSCRIPT_FEATURES)
+    total = sum(words.weights[name] for name in asked) or 1.0
+    weights = {name: words.weights[name] / total for name in asked if words.weights[name] > 0.0}
+    arms: list[ArmScores] = []
+    if query is not None and VECTOR in weights:
+        arms.append(_vector_arm(partition, query, allowed, limit, weights[VECTOR]))
+    said = {TRANSCRIPT, TRANSCRIPT_FEATURES} & weights.keys()
+    if said and view.texts.documents:
+        utterances = _Utterances(view.texts, partition, allowed, revision)
+        if TRANSCRIPT in weights:
+            arms.append(utterances.by_words(words.text, weights[TRANSCRIPT]))
+        if TRANSCRIPT_FEATURES in weights and text_space_no in view.texts.features:
+            assert words.feature is not None
+            arms.append(
+                utterances.by_feature(
+                    words.feature, text_space_no, limit, weights[TRANSCRIPT_FEATURES]
+                )
+            )
+    arms += _name_arms(partition, words.text, allowed, as_of, weights)
+    if not arms:
+        return Found(np.empty(0, np.int64), np.empty(0), ())
+    return Found(*fused(arms), tuple(arms))
+
+
+def _vector_arm(
+    partition: PartitionView, query: Array, allowed: Array | None, limit: int, weight: float
+) -> ArmScores:
+    rows, scores = partition.search(query, max(FLOOR_PLACE, limit), allowed)
+    order = np.argsort(rows)
+    rows, scores = rows[order], scores[order]
+    return ArmScores(VECTOR, weight, rows, scores, similarities(scores))
+
+
+def _name_arms(
+    partition: PartitionView,
+    text: str,
+    allowed: Array | None,
+    as_of: int | None,
+    weights: Mapping[str, float],
+) -> list[ArmScores]:
+    alive = partition.allowed(Filter(), as_of)
+    if alive is None:
+        alive = np.ones(partition.rows, bool)
+    names: dict[str, Words] = {EVENTS: partition.names.events, LABELS: partition.names.labels}
+    arms: list[ArmScores] = []
+    for name, index in names.items():
+        if name not in weights:
+            continue
+        found = bm25(index, text, alive)
+        raw = found.scores if allowed is None else np.where(allowed, found.scores, 0.0)
+        rows = np.flatnonzero(raw > 0.0)
+        raw = raw[rows]
+        arms.append(ArmScores(name, weights[name], rows, raw, word_scores(raw, found.ceiling)))
+    return arms
+
+
+class _Utterances:
+    """What was said, and the rows of the partition that it belongs to."""
+
+    def __init__(
+        self, texts: TextView, partition: PartitionView, allowed: Array | None, revision: int
+    ) -> None:
+        column = texts.columns
+        self._texts = texts
+        self._alive = (
+            (column["kind"] == schema.UTTERANCE)
+            & (column["birth"] <= np.uint64(revision))
+            & (column["death"] > np.uint64(revision))
+        )
+        rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
+        clip_nos = partition.columns["clip_no"][rows].astype(np.int64)
+        # At one revision a clip has one row, so its number finds it.
+        self._rows = np.full(int(clip_nos.max(initial=-1)) + 1, -1, np.int64)
+        self._rows[clip_nos] = rows
+
+    def by_words(self, text: str, weight: float) -> ArmScores:
+        """The clips in which it was said, by the words of the best utterance."""
+        found = bm25(self._texts.words, text, self._alive)
+        rows, documents = self._placed(np.flatnonzero(found.scores > 0.0))
+        parts = self._texts.columns["index"][documents]
+        rows, raw, parts = best_parts(rows, found.scores[documents], parts)
+        return ArmScores(TRANSCRIPT, weight, rows, raw, word_scores(raw, found.ceiling), parts)
+
+    def by_feature(self, feature: Array, space_no: int, limit: int, weight: float) -> ArmScores:
+        """The clips in which something alike was said, by the best utterance."""
+        matrix, count, documents = self._texts.features[space_no]
+        there, _ = self._placed(documents, keep=True)
+        allowed = self._alive[documents] & (there >= 0)
+        query = unit_rows(np.asarray(feature)[None])[0]
+        found, scores = flat.search(matrix, count, query, max(FLOOR_PLACE, limit), allowed)
+        found, scores = found[scores > 0.0], scores[scores > 0.0]
+        parts = self._texts.columns["index"][documents[found]]
+        rows, raw, parts = best_parts(there[found], scores, parts)
+        return ArmScores(TRANSCRIPT_FEATURES, weight, rows, raw, cosines(raw), parts)
+
+    def _placed(self, documents: Array, *, keep: bool = False) -> tuple[Array, Array]:
+        """(row, document) of the documents whose clips may answer; with ``keep`` of all, row -1 for the rest."""
+        clip_nos = self._texts.columns["no"][documents].astype(np.int64)
+        known = clip_nos < len(self._rows)
+        rows = np.full(len(documents), -1, np.int64)
+        rows[known] = self._rows[clip_nos[known]]
+        if keep:
+            return rows, documents
+        return rows[rows >= 0], documents[rows >= 0]

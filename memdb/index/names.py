@@ -1,0 +1,65 @@
+"""What clips are called: the names of their sounds and their labels, row by row of a partition.
+
+Rows and texts are one to one, so a filter of rows is a filter of texts, and what is removed from the
+rows is found by no words.  Like all words these are counted when they are first asked for
+(`memdb.index.words`): a memory that is asked by vectors alone holds two references for each clip.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from memdb.index.words import Words
+from memdb.types.arrays import Array
+
+
+@dataclass(frozen=True, slots=True)
+class ClipNames:
+    """The names of one version of a clip."""
+
+    events: str = ""
+    """Of its sounds, one after the other."""
+    labels: str = ""
+    """Keys and values of its labels."""
+
+
+NAMELESS = ClipNames()
+
+
+def clip_names(events: Iterable[str], labels: Mapping[str, str]) -> ClipNames:
+    """The names of a clip with these sounds and labels."""
+    # Most clips of a camera are called as those before them: one copy serves all.
+    return ClipNames(
+        sys.intern(" ".join(events)),
+        sys.intern(" ".join(f"{key} {value}" for key, value in sorted(labels.items()))),
+    )
+
+
+class Names:
+    """The growing side; one writer adds, any readers ask `events` and `labels`."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.events = Words()
+        self.labels = Words()
+
+    def add(self, names: Sequence[ClipNames]) -> None:
+        """Names of the rows that come next."""
+        self.events.add(one.events for one in names)
+        self.labels.add(one.labels for one in names)
+        self.rows += len(names)
+
+    def fill(self, rows: int) -> None:
+        """No names for the rows up to ``rows`` that have got none."""
+        if rows > self.rows:
+            self.add([NAMELESS] * (rows - self.rows))
+
+    def without(self, there: Array, places: Array) -> Names:
+        """The names of the rows that are ``there``, (n,) bool, numbered anew by ``places``."""
+        kept = Names()
+        kept.events = self.events.without(there, places)
+        kept.labels = self.labels.without(there, places)
+        kept.rows = int(there.sum())
+        return kept
