@@ -7,14 +7,17 @@ same for ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from memdb.codecs.tensors import decode_verified
+from memdb.engine.calendar_rows import within_calendar
+from memdb.engine.footage import footage, searched_streams
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.policies import select
+from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument, ResourceExhausted
 from memdb.index.late_interaction import max_sim, max_sim_work
@@ -22,10 +25,17 @@ from memdb.index.partition import Filter, PartitionView
 from memdb.store import clips
 from memdb.store.environment import Environment
 from memdb.store.transaction import Transaction
-from memdb.types.arguments import checked_min_score, checked_streams, checked_times
+from memdb.types.arguments import (
+    checked_min_relevance,
+    checked_min_score,
+    checked_streams,
+    checked_times,
+)
 from memdb.types.arrays import Array, as_tokens, as_vector, check_dim
+from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.clip import StoredClip
+from memdb.types.coverage import StreamCoverage
 from memdb.types.grounding import FALLBACKS, POLICIES, Grounding, Hit, Span
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
@@ -52,6 +62,9 @@ class Question:
     space: str | None
     answer_bytes_max: int | None
     rerank_work_max: int | None
+    min_relevance: float | None
+    calendar: Calendar | None
+    with_coverage: bool
 
 
 def checked_question(
@@ -71,6 +84,11 @@ def checked_question(
     space: str | None,
     answer_bytes_max: int | None = None,
     rerank_work_max: int | None = None,
+    min_relevance: float | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
+    with_coverage: bool = False,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     check_choice(policy, POLICIES, "policy", "BAD_POLICY")
@@ -98,6 +116,9 @@ def checked_question(
         None if space is None else check_id(space, "space"),
         answer_bytes_max,
         rerank_work_max,
+        checked_min_relevance(min_relevance),
+        checked_calendar(hours, weekdays, zone),
+        check_flag(with_coverage, "with_coverage"),
     )
 
 
@@ -108,11 +129,8 @@ def ground(
     revision = view.revision if as_of is None else as_of
     stream_nos = view.stream_nos(question.streams, as_of)
     space_no = view.searched_space(stream_nos, question.space, as_of)
-    names = {
-        stream.no: stream.name
-        for stream in view.state.streams.values()
-        if stream.space_no == space_no and (stream_nos is None or stream.no in stream_nos)
-    }
+    streams = searched_streams(view.state, stream_nos, space_no, revision)
+    names = {stream.no: stream.name for stream in streams}
     gaps = tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
     if space_no is not None:
         space = view.state.spaces[space_no]
@@ -128,8 +146,12 @@ def ground(
             )
     partition = None if space_no is None else view.partitions.get(space_no)
     if partition is None:
-        return Grounding((), revision, "none", gaps)
+        return Grounding(
+            (), revision, "none", gaps, footage(None, None, streams, gaps), abstained=True
+        )
     allowed = partition.allowed(Filter(stream_nos, question.start_ns, question.end_ns), as_of)
+    if question.calendar is not None:
+        allowed = within_calendar(question.calendar, partition, allowed, streams)
     query = partition.unit(question.feature)
     if partition.cosine and not query.any():
         raise InvalidArgument(
@@ -137,30 +159,48 @@ def ground(
         )
     wanted = max(question.limit, question.rerank)
     rows, scores = select(question.policy, partition, query, allowed, wanted)
+    relevance = Relevance(partition, query, as_of)
+    if question.min_relevance is not None:
+        least, best_first = question.min_relevance, question.policy == "top"
+        rows, scores = relevant(relevance, least, (rows, scores), allowed, wanted, best_first)
     if question.min_score is not None:
         passed = scores >= question.min_score
         rows, scores = rows[passed], scores[passed]
+    abstained = len(rows) == 0
     fallback = "none"
     with environment.read() as txn:
         if len(rows) == 0 and question.fallback == "recent":
             rows = _newest(partition, allowed)
             scores = partition.matrix.take(rows) @ query
             fallback = "recent" if len(rows) else "none"
+        standing = dict(zip(rows.tolist(), relevance.of(rows, scores).tolist(), strict=True))
         first = question.rerank
         size = AnswerSize(question.answer_bytes_max)
         damaged: list[Gap] = []
         hits: list[Hit] = []
         if question.tokens is not None:
             hits += _reranked(
-                txn, view, partition, question, size, rows[:first], scores[:first], damaged
+                txn,
+                view,
+                partition,
+                question,
+                size,
+                rows[:first],
+                scores[:first],
+                damaged,
+                standing,
             )
         for row, score in zip(
             rows[first : question.limit], scores[first : question.limit], strict=True
         ):
             clip = _load(txn, view, partition, int(row), question, damaged)
             if clip is not None:
-                hits.append(Hit(size.add(clip), float(score)))
-    return Grounding(tuple(hits), revision, fallback, (*gaps, *damaged))
+                hits.append(Hit(size.add(clip), float(score), standing[int(row)]))
+    gaps = (*gaps, *damaged)
+    covered: tuple[StreamCoverage, ...] = ()
+    if abstained or question.with_coverage:
+        covered = footage(partition, allowed, streams, gaps)
+    return Grounding(tuple(hits), revision, fallback, gaps, covered, abstained)
 
 
 def _newest(partition: PartitionView, allowed: Array | None) -> Array:
@@ -204,6 +244,7 @@ def _reranked(
     rows: Array,
     scores: Array,
     damaged: list[Gap],
+    standing: Mapping[int, float],
 ) -> list[Hit]:
     """The candidates re-ordered by late interaction; a clip without short-term memory keeps its own
     score, last.
@@ -241,7 +282,7 @@ def _reranked(
     for _, negative, row, spans in ranked[: question.limit]:
         clip = _load(txn, view, partition, row, question, damaged)
         if clip is not None:
-            hits.append(Hit(size.add(clip), -negative, None, spans))
+            hits.append(Hit(size.add(clip), -negative, standing[row], spans))
     return hits
 
 

@@ -113,6 +113,12 @@ class PartitionView:
         """(rows, scores) of every allowed row, in row order."""
         return flat.allowed_scores(self.matrix, self.rows, query, allowed)
 
+    def rough_scores(self, query: Array, chosen: Array) -> Array:
+        """(rows,) float32: the scores of the rows in the (rows,) bool ``chosen`` to three digits, for
+        statistics; 0 elsewhere.
+        """
+        return flat.rough_scores(self.matrix, self.rows, query, chosen)
+
 
 class Partition:
     """The growing side; one writer."""

@@ -132,6 +132,13 @@ def checked_min_score(min_score: float | None) -> float | None:
     return None if min_score is None else check_number(min_score, "min_score")
 
 
+def checked_min_relevance(min_relevance: float | None) -> float | None:
+    """The relevance that a hit needs; raises `InvalidArgument`."""
+    if min_relevance is None:
+        return None
+    return check_number(min_relevance, "min_relevance", 0.0, 1.0)
+
+
 def checked_ttl_s(ttl_s: float) -> float:
     """How long a snapshot is leased; raises `InvalidArgument`."""
     return check_number(ttl_s, "ttl_s", limits.SNAPSHOT_TTL_S_MIN, limits.SNAPSHOT_TTL_S_MAX)

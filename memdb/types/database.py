@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 
 from memdb.types.arrays import Array
 from memdb.types.backup import BackupReport
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
@@ -77,11 +78,15 @@ class Stream(Protocol):
     @property
     def name(self) -> str: ...
 
-    def create(self) -> StreamInfo:
+    def create(self, *, zone: str | None = None) -> StreamInfo:
         """Create the stream now (idempotent); writing creates it too.
 
-        Raises `FailedPrecondition` (``SPACE_MISMATCH``) when it exists in another space,
-        `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle names no space.
+        zone: IANA name of the time zone in which hours and weekdays of its clips are told, such as
+        ``Europe/Berlin``; a stream keeps the one that it was created with, UTC where none was named.
+
+        Raises `FailedPrecondition` (``SPACE_MISMATCH``, ``ZONE_MISMATCH``) when it exists in another
+        space or zone, `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle names
+        no space, and for a zone that there is not (``BAD_ZONE``).
         """
         ...
 
@@ -182,6 +187,11 @@ class User(Protocol):
         fallback: str = "none",
         space: str | None = None,
         min_revision: int | None = None,
+        min_relevance: float | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
+        with_coverage: bool = False,
     ) -> Grounding:
         """The clips that answer a question.
 
@@ -190,8 +200,17 @@ class User(Protocol):
         (or the named ones) span several spaces.  question_tokens: (n, dim); with ``rerank`` = N the
         N best clips are re-ordered by late interaction against their short-term memory.
 
+        min_relevance: only hits of at least that `Hit.relevance`, from 0 to 1; where there is none the
+        answer abstains and says what it searched (`Grounding.abstained`, `Grounding.coverage`).
+        with_coverage: say what was searched in any case.
+
+        hours, weekdays: only clips with a moment in these hours of the day, (start, end) pairs of
+        `datetime.time` or ``"22:00"``, and on these days of the week, 0 (Monday) to 6 or ``"mon"``.  An end
+        at or before its start is of the next day, and a stretch belongs to the day on which it begins.
+        They are told in the zone of each stream, or of ``zone`` where one is named.
+
         Raises `InvalidArgument`, `NotFound` (user, stream, space, snapshot), `Unavailable`
-        (``min_revision`` not reached).
+        (``min_revision`` not reached), `FailedPrecondition` (``ZONE_UNKNOWN``).
         """
         ...
 

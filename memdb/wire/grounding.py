@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
+    checked_min_relevance,
     checked_min_score,
     checked_revision,
     checked_streams,
     checked_times,
 )
 from memdb.types.arrays import Array, as_tokens, as_vector
+from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.grounding import FALLBACKS, POLICIES, AsOf, Grounding, Hit, Span
 from memdb.types.ids import check_id
@@ -24,7 +26,9 @@ from memdb.wire.arrays import (
     matrix_to_proto,
     vector_elements,
 )
+from memdb.wire.calendar import calendar_arguments, calendar_to_proto
 from memdb.wire.clips import fill_stored_clip, stored_clip_from_proto
+from memdb.wire.coverage import coverage_from_proto, coverage_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
@@ -47,6 +51,11 @@ class GroundArguments(TypedDict):
     fallback: str
     space: str | None
     min_revision: int | None
+    min_relevance: float | None
+    hours: Iterable[Sequence[HourOfDay]] | None
+    weekdays: Iterable[Weekday] | None
+    zone: str | None
+    with_coverage: bool
 
 
 def ground_request(
@@ -66,6 +75,11 @@ def ground_request(
     fallback: str = "none",
     space: str | None = None,
     min_revision: int | None = None,
+    min_relevance: float | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
+    with_coverage: bool = False,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     tokens = question_tokens
@@ -87,6 +101,9 @@ def ground_request(
         fallback=check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
         space=None if space is None else check_id(space, "space"),
         min_revision=checked_revision(min_revision),
+        min_relevance=checked_min_relevance(min_relevance),
+        calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
+        with_coverage=check_flag(with_coverage, "with_coverage"),
     )
     fill_vector(request.question_feature, as_vector(question_feature, "question_feature"))
     return request
@@ -115,12 +132,17 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array, Ground
         fallback=request.fallback or "none",
         space=request.space if request.HasField("space") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
+        min_relevance=request.min_relevance if request.HasField("min_relevance") else None,
+        with_coverage=request.with_coverage,
+        **calendar_arguments(request.calendar),
     )
 
 
 def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
     """An answer as a message."""
-    message = grounding_pb.GroundResponse(revision=grounding.revision, fallback=grounding.fallback)
+    message = grounding_pb.GroundResponse(
+        revision=grounding.revision, fallback=grounding.fallback, abstained=grounding.abstained
+    )
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
         part = message.hits.add(score=hit.score)
@@ -131,6 +153,8 @@ def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
             part.spans.add(start_ns=span.start_ns, end_ns=span.end_ns, score=span.score)
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
+    if grounding.coverage:
+        message.coverage.extend(map(coverage_to_proto, grounding.coverage))
     return message
 
 
@@ -151,4 +175,6 @@ def grounding_from_proto(message: grounding_pb.GroundResponse) -> Grounding:
         message.revision,
         message.fallback or "none",
         tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
+        tuple([coverage_from_proto(part) for part in message.coverage[:]]),
+        message.abstained,
     )
