@@ -77,6 +77,11 @@ def clock_text(second: int) -> str:
     return f"{hour:02}:{minute:02}" + (f":{left:02}" if left else "")
 
 
+def clock_texts(calendar: Calendar) -> list[tuple[str, str]] | None:
+    """The hours of a calendar as an option, None for all day."""
+    return [(clock_text(start), clock_text(end)) for start, end in calendar.hours] or None
+
+
 def _not_empty(items: tuple[object, ...], field: str) -> None:
     if not items:
         # None in Python would be all on the wire.

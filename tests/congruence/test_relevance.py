@@ -9,18 +9,36 @@ from memdb.types.arrays import Array
 from memdb.types.coverage import StreamCoverage
 from memdb.types.database import Database, Stream, User
 from memdb.types.grounding import Grounding
-from tests.congruence.media import SECOND_NS, T0_NS, clip, vector
+from tests.congruence.media import SECOND_NS, T0_NS, clip
 
 pytestmark = pytest.mark.congruence
 
-QUESTION = vector(1)
+DIM = 256
+"""In few dimensions random directions are as close as anything."""
 HOUR_NS = 3600 * SECOND_NS
 T0_HOUR_NS = T0_NS // HOUR_NS * HOUR_NS
 
 
+def axes(*elements: float) -> Array:
+    """A (256,) float32 array, zero where nothing is given."""
+    array = np.zeros(DIM, np.float32)
+    array[: len(elements)] = elements
+    return array
+
+
+QUESTION = axes(1)
+
+
 def at(cosine: float) -> Array:
     """A unit vector with that cosine to the question."""
-    return vector(cosine, float(np.sqrt(1 - cosine * cosine)))
+    return axes(cosine, float(np.sqrt(1 - cosine * cosine)))
+
+
+@pytest.fixture
+def door(db: Database, user: User) -> Stream:
+    """A camera in a space of many dimensions."""
+    db.create_space("wide", dim=DIM)
+    return user.stream("door", space="wide")
 
 
 def noise(count: int, around: float, seed: int) -> list[Array]:
@@ -55,7 +73,7 @@ def test_what_is_nothing_on_one_camera_is_something_on_another(user: User, door:
     """The bright camera gives 0.6 to everything, the dark one -0.2; what the question asks for was seen by
     the dark one, at a score below that of all clips of the bright one."""
     fill(door, noise(80, 0.6, 2))
-    dark = user.stream("cellar", space="clip")
+    dark = user.stream("cellar", space="wide")
     fill(dark, [*noise(80, -0.2, 3), at(0.5)])
 
     assert {stream for stream, _ in numbers(user.ground(QUESTION))} == {"door"}
@@ -70,7 +88,7 @@ def test_an_answer_says_no_and_where_it_looked(user: User, door: Stream) -> None
     door.create(zone="Europe/Berlin")
     fill(door, noise(50, 0.1, 4))
     door.write(clip(55, at(0.1)))
-    fill(user.stream("porch", space="clip"), noise(10, 0.1, 5))
+    fill(user.stream("porch", space="wide"), noise(10, 0.1, 5))
 
     no = user.ground(QUESTION, min_relevance=0.99)
 
@@ -137,8 +155,8 @@ def test_relevance_as_of_a_revision_stays_as_it_was(user: User, door: Stream) ->
     before = user.ground(QUESTION, with_coverage=True)
     no = user.ground(QUESTION, min_relevance=0.99)
 
-    user.stream("later", space="clip").create()
-    fill(user.stream("porch", space="clip"), noise(40, 0.5, 7))
+    user.stream("later", space="wide").create()
+    fill(user.stream("porch", space="wide"), noise(40, 0.5, 7))
     door.write_many([clip(seq, memory) for seq, memory in enumerate(noise(40, 0.4, 8), 40)])
 
     def shown(answer: Grounding) -> list[object]:
@@ -165,13 +183,13 @@ def test_filters_do_not_change_a_relevance(user: User, door: Stream) -> None:
 def test_reranked_hits_keep_the_relevance_of_the_question_feature(user: User, door: Stream) -> None:
     door.write_many(
         [
-            clip(seq, memory, short_memory=np.ones((2, 4), np.float16))
+            clip(seq, memory, short_memory=np.ones((2, DIM), np.float16))
             for seq, memory in enumerate(noise(9, 0.1, 10))
         ]
     )
     plain = {hit.clip.id: hit.relevance for hit in user.ground(QUESTION, limit=9).hits}
 
-    ranked = user.ground(QUESTION, limit=9, rerank=9, question_tokens=np.ones((1, 4), np.float32))
+    ranked = user.ground(QUESTION, limit=9, rerank=9, question_tokens=np.ones((1, DIM), np.float32))
 
     assert {hit.clip.id: hit.relevance for hit in ranked.hits} == plain
     assert len(plain) == 9
@@ -179,10 +197,10 @@ def test_reranked_hits_keep_the_relevance_of_the_question_feature(user: User, do
 
 def test_other_metrics_are_calibrated_too(db: Database, user: User) -> None:
     """An inner product has no natural bound, and all scores may be alike."""
-    db.create_space("dot", dim=4, metric="dot")
+    db.create_space("dot", dim=DIM, metric="dot")
     camera = user.stream("dots", space="dot")
-    camera.write_many([clip(seq, vector(100 + seq % 3, seq % 5)) for seq in range(30)])
-    camera.write(clip(30, vector(900)))
+    camera.write_many([clip(seq, axes(seq % 3, 100 + seq % 5)) for seq in range(30)])
+    camera.write(clip(30, axes(900)))
 
     found = user.ground(QUESTION, space="dot", limit=31)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memdb.engine.calendar_rows import touches
 from memdb.types.calendar import Calendar
+from memdb.types.wall_clock import touches
 
 pytestmark = pytest.mark.property
 
