@@ -85,9 +85,9 @@ def stamps(encoder: ConseEncoder, most: int) -> list[Scene]:
             found.append((path, group, caption[0].strip()))
     scenes = []
     for place in range(min(len(found), most)):
-        path, group, caption = found[place * len(found) // min(len(found), most)]
-        views = encoder.encode_frames([_on_paper(path)]).frame_vectors
-        scenes.append(Scene(path.name, group, views, encoder.encode_texts([caption])))
+        picture, kind, text = found[place * len(found) // min(len(found), most)]
+        views = encoder.encode_frames([_on_paper(picture)]).frame_vectors
+        scenes.append(Scene(picture.name, kind, views, encoder.encode_texts([text])))
     return scenes
 
 
@@ -95,7 +95,10 @@ def _views(path: Path) -> Iterator[Pixels]:
     """Frames of a film at even distances, or windows that glide over a photograph."""
     if path.suffix == ".mp4":
         with av.open(str(path)) as film:
-            frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+            frames = [
+                frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+                for frame in film.decode(video=0)
+            ]
         yield from (frames[place * len(frames) // VIEWS] for place in range(VIEWS))
         return
     with Image.open(path) as file:

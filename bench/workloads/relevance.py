@@ -1,17 +1,17 @@
-"""Whether a no can be trusted: the same questions to a memory that answers them and to one that does not, by score and by
-relevance, over real pictures in the bundled space.
+"""Whether a no can be trusted, by score and by relevance: the same questions to a memory that answers them and to one
+that does not, over real pictures in the bundled space.
 
-A trial is a user with a few cameras.  All but the thing asked for (and what is captioned nearly alike) is written first;
-the question has no answer then.  The thing is written to one camera; now it has.  Both are one memory, told apart
-by ``as_of``, so no kind of question is on one side only.  Cameras see a mixture, one kind of thing, or one picture
-for four fifths of their clips, over 10, 40 and 150 clips.
+A trial is a user with a few cameras.  All but the thing asked for (and what is captioned nearly alike) is written
+first; the question has no answer then.  The thing is written to one camera; now it has.  Both are one memory, told
+apart by ``as_of``, so no kind of question is on one side only.  Cameras see a mixture, one kind of thing, or one
+picture for four fifths of their clips, over 10, 40 and 150 clips.
 
 ``*_auroc``: how often an answerable question has a higher best hit than an unanswerable one, of all pairs; 0.5 is
-chance.  ``*_false_at_recall_80``: share of the unanswerable that are answered where one bar for all cameras lets 80 % of
-the answerable through.  ``*_false_over_50``, ``_90``: share of the unanswerable that pass min_relevance 0.5 and 0.9; its
-``_least`` and ``_most`` over the kinds of cameras stand beside those of one bar on the score that lets as many through
-in all.  ``*_recall_over_50``, ``_90``: share of the answerable that pass.  ``top1_share``: answerable questions whose best
-hit is the thing.
+chance.  ``*_false_at_recall_80``: share of the unanswerable that are answered where one bar for all cameras lets 80 %
+of the answerable through.  ``*_false_over_50``, ``_90``: share of the unanswerable that pass min_relevance 0.5 and
+0.9; its ``_least`` and ``_most`` over the kinds of cameras stand beside those of one bar on the score that lets as
+many through in all.  ``*_recall_over_50``, ``_90``: share of the answerable that pass.  ``top1_share``: answerable
+questions whose best hit is the thing.
 """
 
 from __future__ import annotations
@@ -163,15 +163,15 @@ def _figures(name: str, tallies: dict[str, Tally]) -> dict[str, float]:
         yes, no = (_all(tallies, side, by) for side in ("answerable", "unanswerable"))
         figures[f"{name}_{by}_auroc"] = auroc(yes, no)
         for recall in (50, 80):
-            bar = np.quantile(yes, 1 - recall / 100)
-            figures[f"{name}_{by}_false_at_recall_{recall}"] = float(np.mean(no >= bar))
+            least = float(np.quantile(yes, 1 - recall / 100))
+            figures[f"{name}_{by}_false_at_recall_{recall}"] = float(np.mean(no >= least))
     for bar in (0.5, 0.9):
         percent = round(100 * bar)
         no = _all(tallies, "unanswerable", "relevance")
         false = float(np.mean(no >= bar))
         figures[f"{name}_false_over_{percent}"] = false
-        recall = float(np.mean(_all(tallies, "answerable", "relevance") >= bar))
-        figures[f"{name}_recall_over_{percent}"] = recall
+        yes = _all(tallies, "answerable", "relevance")
+        figures[f"{name}_recall_over_{percent}"] = float(np.mean(yes >= bar))
         by_score = float(np.quantile(_all(tallies, "unanswerable", "score"), 1 - false))
         for by, least in (("relevance", bar), ("score", by_score)):
             shares = [
