@@ -79,11 +79,11 @@ def test_a_least_relevance_gives_the_best_of_all_that_have_it(
         {"streams": ["s1", "s3", "s4"]},
         {"start_ns": 100 * SECOND_NS, "end_ns": 300 * SECOND_NS},
     ):
-        everything = shown(user.ground(question, limit=1000, **options))  # type: ignore[arg-type]
+        everything = shown(user.ground(question, limit=1000, **options))
         relevances = sorted({relevance for *_, relevance in everything})
         for least in (0.0, *relevances[:: max(1, len(relevances) // 7)], relevances[-1], 1.0):
             for limit in (1, 4, 50):
-                found = user.ground(question, limit=limit, min_relevance=least, **options)  # type: ignore[arg-type]
+                found = user.ground(question, limit=limit, min_relevance=least, **options)
                 expected = [hit for hit in everything if hit[3] >= least][:limit]
                 assert shown(found) == expected
                 assert found.abstained == (not expected)
