@@ -16,6 +16,7 @@ from typing import Final
 import av
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from perception.encoders.conse import ConseEncoder
@@ -61,6 +62,12 @@ class Scene:
     """(n, dim), unit length."""
     questions: Vectors
     """(m, dim): as asked, of unit length."""
+
+
+def loaded_encoder() -> ConseEncoder:
+    """The encoder, on one thread: several wait for each other on a busy machine."""
+    torch.set_num_threads(1)
+    return ConseEncoder()
 
 
 def packaged(encoder: ConseEncoder, most: int) -> list[Scene]:

@@ -23,11 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 import memdb
-from bench.pictures import Scene, packaged, stamps
+from bench.pictures import Scene, loaded_encoder, packaged, stamps
 from bench.report import Result, Setup, result
 from memdb import Clip
 from memdb.types.database import User
-from perception.encoders.conse import ConseEncoder
 
 SPACE = "bundled"
 CAMERAS = 3
@@ -59,7 +58,7 @@ class Tally:
 
 def run(setup: Setup) -> Result:
     """Measure."""
-    encoder = ConseEncoder()
+    encoder = loaded_encoder()
     scenes = packaged(encoder, 6 if setup.quick else 100)
     cut_outs = stamps(encoder, 40 if setup.quick else 1000)
     rng = np.random.default_rng(setup.seed)
