@@ -27,6 +27,7 @@ WORKLOADS = (
     "many",
     "late",
     "hybrid",
+    "relevance",
 )
 
 

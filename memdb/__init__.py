@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memdb.types.backup import BackupReport
     from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
     from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
+    from memdb.types.coverage import StreamCoverage
     from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
     from memdb.types.grounding import Grounding, Hit, Span
     from memdb.types.retention import Retention, SweepReport
@@ -56,6 +57,7 @@ _HOMES = {
     "memdb.types.backup": ("BackupReport",),
     "memdb.types.change": ("Change", "Discrepancy", "ErasureReport", "Verification"),
     "memdb.types.clip": ("Ack", "Clip", "Keyframe", "SoundEvent", "StoredClip", "Utterance"),
+    "memdb.types.coverage": ("StreamCoverage",),
     "memdb.types.fact": ("Fact", "LongTermMemory", "MemorySpan", "Recall", "RecallHit"),
     "memdb.types.grounding": ("Grounding", "Hit", "Span"),
     "memdb.types.retention": ("Retention", "SweepReport"),
@@ -146,6 +148,7 @@ __all__ = [
     "Space",
     "Span",
     "StoredClip",
+    "StreamCoverage",
     "StreamInfo",
     "SweepReport",
     "Unauthenticated",

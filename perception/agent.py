@@ -83,6 +83,8 @@ class IngestOptions:
     revise_every: int = REVISE_EVERY
     codec: str = CODEC
     """How short-term memory is coded, see `memdb.types.database.User.stream`."""
+    zone: str | None = None
+    """Time zone of the cameras, an IANA name; None for that which they have, UTC for new ones."""
 
 
 @dataclass(slots=True)
@@ -236,6 +238,8 @@ class IngestAgent:
         if epoch is None:
             epoch = int(time.time()) if source.is_live else 0
         stream = self._user.stream(camera.name, space=space.name)
+        if options.zone is not None:
+            stream.create(zone=options.zone)
         ledger = stream.ledger(epoch=epoch)
         if source.is_live and ledger.clips:
             raise FailedPrecondition(

@@ -147,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
         "answers, coarse, int8, int4, or without loss plain and f16 (default: delta). An ingest that is repeated "
         "needs the same",
     )
+    add(
+        "--zone",
+        metavar="NAME",
+        help="time zone of the cameras, by whose clock hours and weekdays are asked for: Europe/Berlin "
+        "(default: the one they have, UTC for new ones)",
+    )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")
     add(
@@ -168,6 +174,7 @@ def _ingest(options: argparse.Namespace) -> int:
         import memdb_client
         from memdb.types.tensor import codec_named
         from memdb.types.times import as_ns, moment
+        from memdb.types.zone import checked_zone
         from perception.agent import IngestAgent, IngestOptions, open_sources
         from perception.arguments import at_least, server_address
         from perception.reach import reach
@@ -181,6 +188,7 @@ def _ingest(options: argparse.Namespace) -> int:
         is_paced=options.realtime,
         revise_every=at_least(options.revise_every, 0, "revise-every"),
         codec=options.codec,
+        zone=None if options.zone is None else checked_zone(options.zone),
     )
     codec_named(options.codec)
     threads = at_least(options.threads, 1, "threads")

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
+from memdb.types.calendar import clock_texts
 from memdb.types.limits import LIMIT_MAX
+from reasoner.abstention import describe_abstention
 from reasoner.evidence import (
     EVERYWHERE,
     Evidence,
@@ -31,6 +33,7 @@ from reasoner.questions import SAID, SEEN, Question, QuestionEncoder, parse_ques
 
 if TYPE_CHECKING:
     from memdb.errors import InvalidArgument
+    from memdb.types.coverage import StreamCoverage
     from memdb.types.database import User
     from memdb.types.grounding import AsOf, Grounding
     from memdb.types.space import Space
@@ -75,6 +78,10 @@ class Answer:
     """
     durations_ms: Mapping[str, float]
     """``encode``, ``ground``, ``recall``, ``llm`` (where asked) and ``total``."""
+    abstained: bool = False
+    """No clip passed what was demanded of it."""
+    coverage: tuple[StreamCoverage, ...] = ()
+    """Where it was looked for, when it abstained."""
 
     @property
     def moment(self) -> Evidence | None:
@@ -93,6 +100,8 @@ class Answer:
             "evidence": [item.as_json() for item in self.evidence],
             "revision": self.revision,
             "recall_arms": list(self.recall_arms),
+            "abstained": self.abstained,
+            "coverage": [asdict(part) for part in self.coverage],
             "durations_ms": {name: round(value, 2) for name, value in self.durations_ms.items()},
         }
 
@@ -138,10 +147,12 @@ class Reasoner:
         scope: Scope = EVERYWHERE,
         as_of: AsOf | None = None,
         min_score: float | None = None,
+        min_relevance: float | None = None,
     ) -> Answer:
         """Answer one question.
 
-        min_score: clips less similar than this are not seen; names are not looked at then.
+        min_score: clips less similar than this are not seen; min_relevance: nor less relevant ones, and
+        where none is left the answer says so, and where it looked.  Names are not looked at with either.
 
         Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a user,
         stream or moment that does not exist, and what the database and the language model raise.
@@ -149,6 +160,9 @@ class Reasoner:
         started_s = time.perf_counter()
         question = parse_question(text)
         feature = self._encoder.encode([question.subject])[0]
+        calendar = scope.calendar
+        # A least similarity or relevance is one of pictures: of fused scores it would say nothing.
+        named = min_score is None and min_relevance is None
         encoded_s = time.perf_counter()
         grounding = self._user.ground(
             feature,
@@ -158,10 +172,13 @@ class Reasoner:
             end_ns=scope.end_ns,
             as_of=as_of,
             min_score=min_score,
+            min_relevance=min_relevance,
+            hours=None if calendar is None else clock_texts(calendar),
+            weekdays=None if calendar is None else calendar.weekdays or None,
+            zone=None if calendar is None else calendar.zone,
             space=self._space.name,
-            # A least similarity is one of pictures: of fused scores it would say nothing.
-            text=question.subject if min_score is None else None,
-            weights=NAMES_BESIDE_PICTURES if min_score is None else None,
+            text=question.subject if named else None,
+            weights=NAMES_BESIDE_PICTURES if named else None,
             explain=True,
         )
         grounded_s = time.perf_counter()
@@ -187,7 +204,8 @@ class Reasoner:
             answer = extract(question, evidence[0] if cited else None, grounding)
         else:
             answered_by = self._model.name
-            answer = self._model.complete(messages(question.text, evidence))
+            nothing = describe_abstention(grounding) if grounding.abstained else None
+            answer = self._model.complete(messages(question.text, evidence, nothing))
             cited = citations(answer, len(evidence))
             durations_ms["llm"] = (time.perf_counter() - recalled_s) * 1e3
         durations_ms["total"] = (time.perf_counter() - started_s) * 1e3
@@ -200,11 +218,15 @@ class Reasoner:
             grounding.revision,
             recall.arms,
             durations_ms,
+            grounding.abstained,
+            grounding.coverage,
         )
 
 
 def extract(question: Question, best: Evidence | None, grounding: Grounding) -> str:
     """The best evidence as a sentence, quoting and nothing more."""
+    if best is None and grounding.abstained and question.cue != SAID:
+        return describe_abstention(grounding)
     if best is None:
         known = "Nothing that was said" if question.cue == SAID else "Nothing in memory"
         return f"{known} answers this." + _gaps(grounding)

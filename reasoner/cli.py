@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -83,6 +84,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     with loading():
         import memdb_client
         from memdb.errors import InvalidArgument
+        from memdb.types.calendar import checked_calendar
         from memdb.types.times import as_ns, moment
         from perception.arguments import within
         from perception.reach import REACH_TIMEOUT_S, reach
@@ -94,10 +96,17 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         tuple(options.camera) if options.camera else None,
         None if options.start is None else as_ns(moment(options.start, "start"), "start"),
         None if options.end is None else as_ns(moment(options.end, "end"), "end"),
+        checked_calendar(
+            None if options.hours is None else [text.split("-") for text in options.hours],
+            options.weekday,
+            options.zone,
+        ),
     )
     as_of = _as_of(options.as_of)
     if options.min_score is not None:
         within(options.min_score, -1.0, 1.0, "min-score")
+    if options.min_relevance is not None:
+        within(options.min_relevance, 0.0, 1.0, "min-relevance")
     model = None
     if options.llm:
         with loading():
@@ -114,6 +123,9 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
             space, encoder = _space_and_encoder(
                 db, user, options.space, options.encoder, scope.cameras
             )
+            if scope.calendar is not None:
+                zones = {stream.name: stream.zone for stream in user.streams()}
+                scope = replace(scope, zones=zones)
             _warm_up(encoder)
             reasoner = Reasoner(user, space, encoder, model=model)
             for number, question in enumerate(questions, 1):
@@ -125,6 +137,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
                         scope=scope,
                         as_of=as_of,
                         min_score=options.min_score,
+                        min_relevance=options.min_relevance,
                     )
                 except InvalidArgument as error:
                     if error.field != "question":
@@ -263,6 +276,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--end", metavar="TIME", help="only before then")
     add("--limit", type=int, default=4, metavar="N", help="pieces of evidence at most (default 4)")
     add("--min-score", type=float, metavar="S", help="clips at least this similar (default: any)")
+    add(
+        "--min-relevance",
+        type=float,
+        metavar="R",
+        help="clips at least this relevant, from 0 to 1; else say that there is none (default: any)",
+    )
+    add(
+        "--hours",
+        action="append",
+        metavar="FROM-TO",
+        help="only these hours of the day, by each camera's clock: 22:00-06:00 (may be repeated)",
+    )
+    add("--weekday", action="append", metavar="DAY", help="only this day: mon (may be repeated)")
+    add("--zone", metavar="NAME", help="by the clock of this time zone: Europe/Berlin")
     add("--space", metavar="NAME", help="feature space, where several have an encoder")
     add("--encoder", metavar="NAME", help="as of memdb-ingest (default: by the space's model)")
     add("--as-of", metavar="MOMENT", help="a revision, a time (RFC 3339) or a snapshot's name")

@@ -20,16 +20,21 @@ An utterance counts once, however many clips carry it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from memdb.errors import NotFound
 from memdb.types.arm import VECTOR
 from memdb.types.times import as_text
+from memdb.types.wall_clock import touches
+from memdb.types.zone import UTC_ZONE
 from reasoner.questions import SAID, SEEN, Question, terms
 
 if TYPE_CHECKING:
+    from memdb.types.calendar import Calendar
     from memdb.types.clip import StoredClip, Utterance
     from memdb.types.database import User
     from memdb.types.fact import RecallHit
@@ -64,8 +69,8 @@ class Evidence:
     labels: tuple[str, ...] = ()
     """What the encoder and the sound tagger named."""
     arms: dict[str, float] = field(default_factory=dict)
-    """How it was found: ``cosine``, ``labels`` and ``events`` (BM25), or ``semantic``, ``lexical`` (as
-    recalled) and ``coverage``.
+    """How it was found: ``cosine``, ``relevance``, ``labels`` and ``events`` (BM25), or ``semantic``,
+    ``lexical`` (as recalled) and ``coverage``.
     """
 
     def line(self) -> str:
@@ -135,6 +140,8 @@ def seen_evidence(hits: Iterable[Hit]) -> list[Evidence]:
         arms = {"cosine" if arm.name == VECTOR else arm.name: arm.raw for arm in hit.arms}
         if not hit.arms:
             arms = {"cosine": hit.score}
+        if hit.relevance is not None:
+            arms["relevance"] = hit.relevance
         found.append(
             Evidence(
                 SEEN,
@@ -184,6 +191,9 @@ class Scope:
     cameras: tuple[str, ...] | None = None
     start_ns: int | None = None
     end_ns: int | None = None
+    calendar: Calendar | None = None
+    zones: Mapping[str, str] = field(default_factory=dict)
+    """Time zone of each camera; UTC of one that is not there."""
 
     def holds(self, camera: str, start_ns: int, end_ns: int) -> bool:
         """Whether a moment lies in it; one that overlaps its time does."""
@@ -191,7 +201,15 @@ class Scope:
             (self.cameras is None or camera in self.cameras)
             and (self.start_ns is None or end_ns > self.start_ns)
             and (self.end_ns is None or start_ns < self.end_ns)
+            and (
+                self.calendar is None or self._in_calendar(self.calendar, camera, start_ns, end_ns)
+            )
         )
+
+    def _in_calendar(self, calendar: Calendar, camera: str, start_ns: int, end_ns: int) -> bool:
+        zone = calendar.zone or self.zones.get(camera, UTC_ZONE)
+        times = np.array([[start_ns], [end_ns]], np.int64)
+        return bool(touches(calendar, zone, times[0], times[1])[0])
 
     @property
     def is_whole(self) -> bool:

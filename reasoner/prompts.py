@@ -26,10 +26,16 @@ as [1], [2]. If the evidence does not answer the question, say so and cite nothi
 _CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 
 
-def messages(question: str, evidence: Sequence[Evidence]) -> list[dict[str, str]]:
-    """The chat: the rules, then evidence and question."""
+def messages(
+    question: str, evidence: Sequence[Evidence], nothing: str | None = None
+) -> list[dict[str, str]]:
+    """The chat: the rules, then evidence and question.
+
+    nothing: that no picture matched, and where it was looked for.
+    """
     lines = "\n".join(f"[{number}] {item.line()}" for number, item in enumerate(evidence, 1))
-    asked = f"Evidence:\n{lines or '(nothing was found)'}\n\nQuestion: {question}"
+    found = "\n".join(part for part in (lines, nothing and f"({nothing})") if part)
+    asked = f"Evidence:\n{found or '(nothing was found)'}\n\nQuestion: {question}"
     return [{"role": "system", "content": RULES}, {"role": "user", "content": asked}]
 
 

@@ -70,6 +70,12 @@ def answers_table(rows: Sequence[Answer | Refused]) -> str:
             "Extractive answers: quoted from transcripts, labels and times; "
             "no language model was asked (--llm URL)."
         )
+    # In its cell the sentence is cut.
+    parts.extend(
+        f"{answer.question.text}\n  {answer.text}"
+        for answer in answers
+        if answer.abstained and answer.moment is None and answer.answered_by == EXTRACTIVE
+    )
     if any("semantic" not in answer.recall_arms for answer in answers):
         parts.append("Speech was searched by words alone: the user has no text space.")
     return "\n\n".join(parts)

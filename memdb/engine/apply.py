@@ -134,8 +134,8 @@ def _apply_one(
     | EndErasure,
 ) -> Outcome:
     match operation:
-        case CreateStream(stream=name, space=space):
-            stream = stream_of(txn, applied, name, space)
+        case CreateStream(stream=name, space=space, zone=zone):
+            stream = stream_of(txn, applied, name, space, zone)
             return applied.draft.state().stream_info(stream.name)
         case PutFact():
             return put_fact(txn, applied, operation)

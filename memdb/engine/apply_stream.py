@@ -16,6 +16,7 @@ from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.limits import STREAMS_MAX
 from memdb.types.space import Space
+from memdb.types.zone import UTC_ZONE
 
 
 def space_no_of(txn: Transaction, draft: Draft, space: Space) -> int:
@@ -33,10 +34,12 @@ def space_no_of(txn: Transaction, draft: Draft, space: Space) -> int:
     return no
 
 
-def stream_of(txn: Transaction, applied: Applied, name: str, space: Space | None) -> StreamState:
+def stream_of(
+    txn: Transaction, applied: Applied, name: str, space: Space | None, zone: str | None = None
+) -> StreamState:
     """The stream, created in ``space`` when it does not exist.
 
-    Raises `FailedPrecondition` (``SPACE_MISMATCH``), `NotFound` (``STREAM_NOT_FOUND``).
+    Raises `FailedPrecondition` (``SPACE_MISMATCH``, ``ZONE_MISMATCH``), `NotFound` (``STREAM_NOT_FOUND``).
     """
     draft = applied.draft
     stream = draft.streams.get(name)
@@ -48,6 +51,14 @@ def stream_of(txn: Transaction, applied: Applied, name: str, space: Space | None
                 reason="SPACE_MISMATCH",
                 field="space",
                 value=space.name,
+            )
+        if zone is not None and zone != stream.zone:
+            # Fixed, as the space is: what an earlier revision answers must not change.
+            raise FailedPrecondition(
+                f"stream {name} is in zone {stream.zone}",
+                reason="ZONE_MISMATCH",
+                field="zone",
+                value=zone,
             )
         return stream
     if space is None:
@@ -61,10 +72,12 @@ def stream_of(txn: Transaction, applied: Applied, name: str, space: Space | None
         raise ResourceExhausted(
             f"the user has {STREAMS_MAX} streams", reason="QUOTA", field="stream", value=name
         )
-    stream = StreamState(draft.next_stream_no, name, space_no_of(txn, draft, space), draft.revision)
+    zone = zone or UTC_ZONE
+    space_no = space_no_of(txn, draft, space)
+    stream = StreamState(draft.next_stream_no, name, space_no, draft.revision, zone)
     draft.next_stream_no += 1
     key = schema.number_key(stream.no)
-    txn.put(Table.STREAMS, key, pack(key, StreamRecord(name, stream.space_no, stream.revision)))
+    txn.put(Table.STREAMS, key, pack(key, StreamRecord(name, space_no, stream.revision, zone)))
     draft.streams[name] = stream
     applied.entries.append(LogEntry("stream", no=stream.no))
     return stream

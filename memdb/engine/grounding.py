@@ -7,18 +7,22 @@ same for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from memdb import deadline
+from memdb.engine.calendar_rows import within_calendar
 from memdb.engine.candidates import candidate_rows
 from memdb.engine.explain import explain, explain_similarity
+from memdb.engine.footage import footage, searched_streams
 from memdb.engine.hybrid import Found, check_text_feature, search_arms
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
+from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.rerank import LateInteraction
+from memdb.engine.state import StreamState
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument
 from memdb.index.partition import Filter, PartitionView
@@ -27,13 +31,16 @@ from memdb.store.idents import IdKind, make_id
 from memdb.store.transaction import Transaction
 from memdb.types.arguments import (
     checked_feature,
+    checked_min_relevance,
     checked_min_score,
     checked_streams,
     checked_times,
 )
 from memdb.types.arrays import Array, as_tokens, check_dim
+from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.clip import StoredClip
+from memdb.types.coverage import StreamCoverage
 from memdb.types.grounding import (
     FALLBACKS,
     POLICIES,
@@ -70,8 +77,11 @@ class Question:
     space: str | None
     answer_bytes_max: int | None
     rerank_work_max: int | None
-    words: WordQuestion | None = None
-    explain: bool = False
+    words: WordQuestion | None
+    explain: bool
+    min_relevance: float | None
+    calendar: Calendar | None
+    with_coverage: bool
 
 
 def checked_question(
@@ -96,6 +106,11 @@ def checked_question(
     text_feature: Array | None = None,
     weights: Mapping[str, float] | None = None,
     explain: bool = False,
+    min_relevance: float | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
+    with_coverage: bool = False,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -130,6 +145,9 @@ def checked_question(
         rerank_work_max,
         words,
         check_flag(explain, "explain"),
+        checked_min_relevance(min_relevance, text, policy),
+        checked_calendar(hours, weekdays, zone),
+        check_flag(with_coverage, "with_coverage"),
     )
 
 
@@ -140,11 +158,8 @@ def ground(
     revision = view.revision if as_of is None else as_of
     stream_nos = view.stream_nos(question.streams, as_of)
     space_no = view.searched_space(stream_nos, question.space, as_of)
-    names = {
-        stream.no: stream.name
-        for stream in view.state.streams.values()
-        if stream.space_no == space_no and (stream_nos is None or stream.no in stream_nos)
-    }
+    streams = searched_streams(view.state, stream_nos, space_no, revision)
+    names = {stream.no: stream.name for stream in streams}
     gaps = tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
     if question.words is not None:
         check_text_feature(view, question.words)
@@ -163,10 +178,14 @@ def ground(
             )
     partition = None if space_no is None else view.partitions.get(space_no)
     if partition is None:
-        return Grounding((), revision, "none", gaps)
+        return Grounding(
+            (), revision, "none", gaps, footage(None, None, streams, gaps), abstained=True
+        )
     allowed = partition.allowed(Filter(stream_nos, question.start_ns, question.end_ns), as_of)
+    if question.calendar is not None:
+        allowed = within_calendar(question.calendar, partition, allowed, streams)
     if question.policy == TOKENS_POLICY:
-        return _by_tokens(environment, view, partition, question, as_of, allowed, gaps)
+        return _by_tokens(environment, view, partition, question, as_of, allowed, streams, gaps)
     feature = _feature(view, question, space_no)
     query = None if feature is None else partition.unit(feature)
     if query is not None and partition.cosine and not query.any():
@@ -181,32 +200,79 @@ def ground(
     else:
         assert query is not None, "a question without words has a feature"
         rows, scores = select(question.policy, partition, query, allowed, wanted)
+    relevance = None if query is None else Relevance(partition, query, as_of)
+    if question.min_relevance is not None:
+        assert relevance is not None, "it was checked that there is a feature"
+        least, best_first = question.min_relevance, question.policy == "top"
+        rows, scores = relevant(relevance, least, (rows, scores), allowed, wanted, best_first)
     if question.min_score is not None:
         passed = scores >= question.min_score
         rows, scores = rows[passed], scores[passed]
+    abstained = len(rows) == 0
     fallback = "none"
     with environment.read() as txn:
         if len(rows) == 0 and question.fallback == "recent":
             rows = _newest(partition, allowed)
             scores = partition.matrix.take(rows) @ query if found is None else found.scores_of(rows)
             fallback = "recent" if len(rows) else "none"
+        standing = _standing(partition, query, relevance, rows, None if found else scores)
         first = question.rerank
         size = AnswerSize(question.answer_bytes_max)
         damaged: list[Gap] = []
         hits: list[Hit] = []
         if question.tokens is not None:
             hits += _reranked(
-                txn, view, partition, question, as_of, size, rows[:first], scores[:first], damaged
+                txn,
+                view,
+                partition,
+                question,
+                as_of,
+                size,
+                rows[:first],
+                scores[:first],
+                damaged,
+                standing,
             )
         for row, score in zip(
             rows[first : question.limit], scores[first : question.limit], strict=True
         ):
             clip = _load(txn, view, partition, int(row), question, damaged)
             if clip is not None:
-                hits.append(Hit(size.add(clip), float(score)))
+                hits.append(Hit(size.add(clip), float(score), standing.get(int(row))))
     if question.explain:
         hits = _explained(view, partition, question, rows, scores, found, hits, size)
-    return Grounding(tuple(hits), revision, fallback, _told_once(gaps, damaged))
+    gaps = _told_once(gaps, damaged)
+    covered = _covered(partition, question, allowed, streams, gaps, abstained)
+    return Grounding(tuple(hits), revision, fallback, gaps, covered, abstained)
+
+
+def _standing(
+    partition: PartitionView,
+    query: Array | None,
+    relevance: Relevance | None,
+    rows: Array,
+    scores: Array | None,
+) -> dict[int, float]:
+    """The relevance of rows; ``scores`` are their similarities, None where words were weighed in."""
+    if relevance is None or query is None:
+        return {}
+    if scores is None:
+        scores = partition.scores_of(query, rows)
+    return dict(zip(rows.tolist(), relevance.of(rows, scores).tolist(), strict=True))
+
+
+def _covered(
+    partition: PartitionView,
+    question: Question,
+    allowed: Array | None,
+    streams: Sequence[StreamState],
+    gaps: tuple[Gap, ...],
+    abstained: bool,
+) -> tuple[StreamCoverage, ...]:
+    """What was searched, where the answer is to say so."""
+    if not (abstained or question.with_coverage):
+        return ()
+    return footage(partition, allowed, streams, gaps)
 
 
 def _told_once(gaps: tuple[Gap, ...], damaged: list[Gap]) -> tuple[Gap, ...]:
@@ -289,6 +355,7 @@ def _reranked(
     rows: Array,
     scores: Array,
     damaged: list[Gap],
+    standing: Mapping[int, float],
 ) -> list[Hit]:
     """The candidates re-ordered by late interaction; a clip without short-term memory keeps its own
     score, last.
@@ -306,7 +373,7 @@ def _reranked(
             score = own[scored.row] if scored.score is None else scored.score
             spans, weights = interaction.spans(scored.row), interaction.token_weights(scored.row)
             size.add_numbers(len(weights))
-            hits.append(Hit(size.add(clip), score, None, spans, weights))
+            hits.append(Hit(size.add(clip), score, standing.get(scored.row), spans, weights))
     return hits
 
 
@@ -317,6 +384,7 @@ def _by_tokens(
     question: Question,
     as_of: int | None,
     allowed: Array | None,
+    streams: Sequence[StreamState],
     gaps: tuple[Gap, ...],
 ) -> Grounding:
     """The answer to a question that has no feature."""
@@ -335,6 +403,7 @@ def _by_tokens(
         )
         least = -np.inf if question.min_score is None else question.min_score
         ranked = [s for s in ranked if s.score is not None and s.score >= least]
+        abstained = not ranked
         if not ranked and question.fallback == "recent":
             newest = _newest(partition, allowed)
             ranked = interaction.rank(
@@ -349,4 +418,6 @@ def _by_tokens(
                 size.add_numbers(len(weights))
                 hits.append(Hit(size.add(clip), scored.score or 0.0, None, spans, weights))
     revision = view.revision if as_of is None else as_of
-    return Grounding(tuple(hits), revision, fallback, _told_once(gaps, damaged))
+    gaps = _told_once(gaps, damaged)
+    covered = _covered(partition, question, allowed, streams, gaps, abstained)
+    return Grounding(tuple(hits), revision, fallback, gaps, covered, abstained)

@@ -99,7 +99,7 @@ def load_state(txn: Transaction, user: str) -> UserState:
     }
     streams = {
         stream.name: StreamState(
-            int.from_bytes(key, "big"), stream.name, stream.space_no, stream.revision
+            int.from_bytes(key, "big"), stream.name, stream.space_no, stream.revision, stream.zone
         )
         for key, value in txn.scan(Table.STREAMS)
         for stream in (unpack(Table.STREAMS, key, value, StreamRecord),)

@@ -24,6 +24,7 @@ class StreamState:
     name: str
     space_no: int
     revision: int
+    zone: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class UserState:
             self.spaces[stream.space_no].name,
             stream.revision,
             make_id(self.id_key, IdKind.STREAM, stream.no),
+            stream.zone,
         )
 
     @cached_property

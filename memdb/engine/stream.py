@@ -24,6 +24,7 @@ from memdb.types.space import Space
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.tensor import codec_named
 from memdb.types.times import Time
+from memdb.types.zone import checked_zone
 
 if TYPE_CHECKING:
     from memdb.engine.user import EmbeddedUser
@@ -44,10 +45,12 @@ class EmbeddedStream:
     def name(self) -> str:
         return self._name
 
-    def create(self) -> StreamInfo:
+    def create(self, *, zone: str | None = None) -> StreamInfo:
+        zone = None if zone is None else checked_zone(zone)
         space = self._wanted_space()
+        operation = CreateStream(self._name, space, zone)
         try:
-            return self._user.commit(CreateStream(self._name, space), create=space is not None)  # type: ignore[return-value]
+            return self._user.commit(operation, create=space is not None)  # type: ignore[return-value]
         except NotFound as error:
             if error.reason in ("STREAM_NOT_FOUND", "USER_NOT_FOUND"):
                 raise InvalidArgument(

@@ -47,6 +47,7 @@ from memdb.types.arguments import (
     checked_ttl_s,
 )
 from memdb.types.arrays import Array, as_vector
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
@@ -229,6 +230,11 @@ class EmbeddedUser:
         text_feature: Array | None = None,
         weights: Mapping[str, float] | None = None,
         explain: bool = False,
+        min_relevance: float | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
+        with_coverage: bool = False,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
@@ -254,6 +260,11 @@ class EmbeddedUser:
             text_feature=self._text_feature(text, text_feature, question_feature, weights),
             weights=weights,
             explain=explain,
+            min_relevance=min_relevance,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
+            with_coverage=with_coverage,
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:

@@ -114,9 +114,21 @@ class PartitionView:
         """(rows, scores) of the ``limit`` best allowed rows, best first; ``query`` from `unit`."""
         return self.tiers.search(self.rows, query, limit, allowed)
 
+    def scores_of(self, query: Array, rows: Array) -> Array:
+        """(n,) float32 scores of some rows."""
+        return flat.row_scores(
+            self.matrix.take_padded(rows), flat.padded_query(query, self.matrix.width)
+        )
+
     def scores(self, query: Array, allowed: Array | None) -> tuple[Array, Array]:
         """(rows, scores) of every allowed row, in row order."""
         return flat.allowed_scores(self.matrix, self.rows, query, allowed)
+
+    def rough_scores(self, query: Array, chosen: Array) -> Array:
+        """(rows,) float32: the scores of the rows in the (rows,) bool ``chosen`` to three digits, for
+        statistics; 0 elsewhere.
+        """
+        return flat.rough_scores(self.matrix, self.rows, query, chosen)
 
 
 class Partition:

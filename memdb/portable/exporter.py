@@ -118,7 +118,7 @@ def _written(
                 for s in db.spaces()
                 if s.name in used
             ],
-            "streams": [{"name": s.name, "space": s.space} for s in streams],
+            "streams": [{"name": s.name, "space": s.space, "zone": s.zone} for s in streams],
             "damaged": damaged,
         },
     )

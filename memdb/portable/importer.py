@@ -36,6 +36,7 @@ from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
 from memdb.types.space import Space
+from memdb.types.zone import checked_zone
 
 _T = TypeVar("_T")
 _Version = tuple[Any, ...]
@@ -75,7 +76,12 @@ def _imported(
         user = db.user(document["user"] if name is None else name)
         made = [Space(s["name"], s["dim"], s["metric"], s["model"]) for s in document["spaces"]]
         spaces = {stream["name"]: stream["space"] for stream in document["streams"]}
+        # Exports of earlier releases name none.
+        zones = {stream["name"]: stream.get("zone") for stream in document["streams"]}
         text_space = document["text_space"]
+    for zone in zones.values():
+        if zone is not None:
+            checked_zone(zone)
     with _reading(FACTS):
         facts = list(_rows(folder / FACTS))
         cited = {clip for row in facts for clip in row["evidence"]}
@@ -86,7 +92,7 @@ def _imported(
     for space in made:
         db.create_space(space.name, dim=space.dim, metric=space.metric, model=space.model)
     for stream, space_name in spaces.items():
-        user.stream(stream, space=space_name).create()
+        user.stream(stream, space=space_name).create(zone=zones[stream])
     if text_space is not None:
         user.configure(text_space=text_space)
     ids: dict[str, str] = {}

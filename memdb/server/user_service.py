@@ -86,7 +86,8 @@ class UserService:
     def create_stream(self, request: pb.CreateStreamRequest) -> pb.CreateStreamResponse:
         """Create a stream."""
         space = request.space if request.HasField("space") else None
-        stream = self._user(request.user).stream(request.stream, space=space).create()
+        zone = request.zone if request.HasField("zone") else None
+        stream = self._user(request.user).stream(request.stream, space=space).create(zone=zone)
         return pb.CreateStreamResponse(stream=stream_to_proto(stream))
 
     def list_streams(self, request: pb.ListStreamsRequest) -> pb.ListStreamsResponse:

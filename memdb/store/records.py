@@ -62,6 +62,8 @@ class StreamRecord(Record, frozen=True):
     name: str
     space_no: int
     revision: int
+    zone: str = "UTC"
+    """IANA name of its time zone."""
 
 
 class LedgerRecord(Record, frozen=True):

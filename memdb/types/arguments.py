@@ -156,6 +156,26 @@ def checked_feature(feature: Array | None, policy: str, tokens: Array | None) ->
     return None
 
 
+def checked_min_relevance(
+    min_relevance: float | None, text: str | None, policy: str
+) -> float | None:
+    """The relevance that a hit needs; raises `InvalidArgument`.
+
+    It is of the question feature alone: with words, and under `TOKENS_POLICY`, there is none to ask for
+    (``NOT_USED``).
+    """
+    if min_relevance is None:
+        return None
+    if text is not None or policy == TOKENS_POLICY:
+        raise InvalidArgument(
+            "relevance is of a question's feature alone, without text or the policy tokens",
+            reason="NOT_USED",
+            field="min_relevance",
+            value=min_relevance,
+        )
+    return check_number(min_relevance, "min_relevance", 0.0, 1.0)
+
+
 def checked_ttl_s(ttl_s: float) -> float:
     """How long a snapshot is leased; raises `InvalidArgument`."""
     return check_number(ttl_s, "ttl_s", limits.SNAPSHOT_TTL_S_MIN, limits.SNAPSHOT_TTL_S_MAX)

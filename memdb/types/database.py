@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self, Unpack
 
 from memdb.types.arrays import Array
 from memdb.types.backup import BackupReport
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
@@ -78,11 +79,15 @@ class Stream(Protocol):
     @property
     def name(self) -> str: ...
 
-    def create(self) -> StreamInfo:
+    def create(self, *, zone: str | None = None) -> StreamInfo:
         """Create the stream now (idempotent); writing creates it too.
 
-        Raises `FailedPrecondition` (``SPACE_MISMATCH``) when it exists in another space,
-        `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle names no space.
+        zone: IANA name of the time zone in which hours and weekdays of its clips are told, such as
+        ``Europe/Berlin``; a stream keeps the one that it was created with, UTC where none was named.
+
+        Raises `FailedPrecondition` (``SPACE_MISMATCH``, ``ZONE_MISMATCH``) when it exists in another
+        space or zone, `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle names
+        no space, and for a zone that there is not (``BAD_ZONE``).
         """
         ...
 
@@ -188,6 +193,11 @@ class User(Protocol):
         text_feature: Array | None = None,
         weights: Mapping[str, float] | None = None,
         explain: bool = False,
+        min_relevance: float | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
+        with_coverage: bool = False,
     ) -> Grounding:
         """The clips that answer a question.
 
@@ -213,8 +223,17 @@ class User(Protocol):
         ``min_score``; only ``policy="top"``.  weights: of the arms, by name, instead of
         `memdb.types.arm.ARM_WEIGHTS`; 0 leaves an arm out.  explain: fill `Hit.arms`.
 
+        min_relevance: only hits of at least that `Hit.relevance`, from 0 to 1; where there is none the
+        answer abstains and says what it searched (`Grounding.abstained`, `Grounding.coverage`).
+        with_coverage: say what was searched in any case.
+
+        hours, weekdays: only clips with a moment in these hours of the day, (start, end) pairs of
+        `datetime.time` or ``"22:00"``, and on these days of the week, 0 (Monday) to 6 or ``"mon"``.  An end
+        at or before its start is of the next day, and a stretch belongs to the day on which it begins.
+        They are told in the zone of each stream, or of ``zone`` where one is named.
+
         Raises `InvalidArgument` (``QUESTION_REQUIRED`` with neither feature nor text, ``TEXT_REQUIRED``,
-        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``), `NotFound` (user,
+        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``), `NotFound` (user,
         stream, space, snapshot), `Unavailable` (``min_revision`` not reached), over gRPC
         `ResourceExhausted` (``TOO_MUCH_WORK``: so many tokens with so many clips would take minutes).
         """

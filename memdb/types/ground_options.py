@@ -3,11 +3,13 @@ belongs to one question alone (its feature, its tokens, and re-ranking by them).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TypedDict
 
 from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array, as_tokens
+from memdb.types.calendar import HOURS_MAX, HourOfDay, Weekday
 from memdb.types.grounding import AsOf
 from memdb.types.limits import QUESTIONS_MAX
 from memdb.types.times import Time
@@ -27,6 +29,11 @@ class GroundOptions(TypedDict, total=False):
     fallback: str
     space: str | None
     min_revision: int | None
+    min_relevance: float | None
+    hours: Iterable[Sequence[HourOfDay]] | None
+    weekdays: Iterable[Weekday] | None
+    zone: str | None
+    with_coverage: bool
 
 
 DEFAULTS: Final = GroundOptions(
@@ -41,6 +48,11 @@ DEFAULTS: Final = GroundOptions(
     fallback="none",
     space=None,
     min_revision=None,
+    min_relevance=None,
+    hours=None,
+    weekdays=None,
+    zone=None,
+    with_coverage=False,
 )
 """As in `User.ground`."""
 
@@ -50,7 +62,13 @@ def all_options(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in DEFAULTS:
             raise TypeError(f"unexpected option {name!r}: questions together have no such option")
-    return {**DEFAULTS, **given}
+    once = {
+        # What can be gone through once alone is asked of every group of a stream; one more than are taken.
+        name: tuple(islice(value, HOURS_MAX + 1))
+        for name, value in given.items()
+        if isinstance(value, Iterator)
+    }
+    return {**DEFAULTS, **given, **once}
 
 
 def checked_features(question_features: object, field: str = "question_features") -> Array:

@@ -8,6 +8,7 @@ from typing import Final
 
 from memdb.types.arm import Arm
 from memdb.types.clip import StoredClip
+from memdb.types.coverage import StreamCoverage
 from memdb.types.shown import shown
 from memdb.types.snapshot import Snapshot
 from memdb.types.stream import Gap
@@ -76,8 +77,9 @@ class Hit:
     late-interaction score.
     """
     relevance: float | None = None
-    """Calibrated probability-like relevance in [0, 1]; None while the user's scores are not
-    calibrated.
+    """Calibrated relevance in [0, 1], comparable between streams, questions and spaces: how likely the
+    best of as many unrelated clips of the stream (64 at most) would score less.  It rises with the score of the
+    question feature within a stream; re-ranking does not change it.
     """
     spans: tuple[Span, ...] = ()
     """Which parts of the clip matched, best first, at most 8; filled when the question came with tokens
@@ -106,6 +108,14 @@ class Grounding:
     """``recent`` when nothing passed and the newest clip was given instead."""
     gaps: tuple[Gap, ...] = field(default=())
     """Clip numbers missing within the searched streams and time: what the answer cannot know."""
+    coverage: tuple[StreamCoverage, ...] = field(default=())
+    """What of each searched stream was searched, by name: given when the answer abstains, or when asked
+    for by ``with_coverage``.
+    """
+    abstained: bool = False
+    """No clip passed what the question demands: nothing like that was seen.  There are no hits then,
+    or the one of the fallback.
+    """
 
     def __repr__(self) -> str:
         return shown(self)

@@ -36,6 +36,8 @@ class CreateStream:
 
     stream: str
     space: Space | None
+    zone: str | None = None
+    """Its time zone; None: UTC where it is created, any where it is found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

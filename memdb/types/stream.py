@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdb.types.zone import UTC_ZONE
+
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
@@ -17,6 +19,8 @@ class StreamInfo:
     id: str = ""
     """What tells it from another of its name, before and after: a watcher hears by it that the stream
     is gone."""
+    zone: str = UTC_ZONE
+    """IANA name of the time zone in which its hours and weekdays are told."""
 
 
 @dataclass(frozen=True, slots=True)

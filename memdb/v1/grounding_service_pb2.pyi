@@ -40,10 +40,13 @@ class GroundRequest(_message.Message):
     FALLBACK_FIELD_NUMBER: _builtins.int
     SPACE_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    MIN_RELEVANCE_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     FUSION_FIELD_NUMBER: _builtins.int
     WEIGHTING_FIELD_NUMBER: _builtins.int
+    WITH_COVERAGE_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
     limit: _builtins.int
@@ -66,12 +69,16 @@ class GroundRequest(_message.Message):
     """Which space to search when the streams span several."""
     min_revision: _builtins.int
     """Answer only when this commit is reached."""
+    min_relevance: _builtins.float
+    """Only hits of at least this relevance, from 0 to 1."""
     text: _builtins.str
     """The question in words; question_feature may be absent then."""
     explain: _builtins.bool
     """Whether hits say by which arms they were found."""
     weighting: _builtins.str
     """What question tokens weigh: "idf" or "uniform"; empty means "idf"."""
+    with_coverage: _builtins.bool
+    """Whether the answer says what was searched, also when it has hits."""
     @_builtins.property
     def question_feature(self) -> _types_pb2.Vector:
         """The question in the space of the searched streams; absent under the policy "tokens"."""
@@ -87,6 +94,10 @@ class GroundRequest(_message.Message):
     @_builtins.property
     def question_tokens(self) -> _types_pb2.Matrix:
         """The question as one row per token."""
+
+    @_builtins.property
+    def calendar(self) -> Global___CalendarFilter:
+        """Only clips with a moment in these hours and on these days."""
 
     @_builtins.property
     def fusion(self) -> Global___Fusion:
@@ -110,17 +121,22 @@ class GroundRequest(_message.Message):
         fallback: _builtins.str = ...,
         space: _builtins.str | None = ...,
         min_revision: _builtins.int | None = ...,
+        min_relevance: _builtins.float | None = ...,
+        calendar: Global___CalendarFilter | None = ...,
         text: _builtins.str | None = ...,
         explain: _builtins.bool = ...,
         fusion: Global___Fusion | None = ...,
         weighting: _builtins.str = ...,
+        with_coverage: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "end_ns", b"end_ns", "fusion", b"fusion", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "fusion", b"fusion", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "end_ns", b"end_ns", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_short_memory", b"with_short_memory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
+    _WhichOneofReturnType__min_relevance: _TypeAlias = _typing.Literal["min_relevance"]  # noqa: Y015
+    _WhichOneofArgType__min_relevance: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance"]  # noqa: Y015
     _WhichOneofReturnType__min_revision: _TypeAlias = _typing.Literal["min_revision"]  # noqa: Y015
     _WhichOneofArgType__min_revision: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision"]  # noqa: Y015
     _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
@@ -133,6 +149,8 @@ class GroundRequest(_message.Message):
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ns) -> _WhichOneofReturnType__end_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_relevance) -> _WhichOneofReturnType__min_relevance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_revision) -> _WhichOneofReturnType__min_revision | None: ...
     @_typing.overload
@@ -383,10 +401,14 @@ class GroundResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     GAPS_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    ABSTAINED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The commit the answer was taken at."""
     fallback: _builtins.str
     """"recent" when nothing passed and the newest clip was given."""
+    abstained: _builtins.bool
+    """Whether no clip passed what the question demands."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """Best first, or as the policy says."""
@@ -395,6 +417,10 @@ class GroundResponse(_message.Message):
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Gap]:
         """Clip numbers missing in the searched range."""
 
+    @_builtins.property
+    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamCoverage]:
+        """What was searched, by stream; when the answer abstains, or when asked for."""
+
     def __init__(
         self,
         *,
@@ -402,14 +428,163 @@ class GroundResponse(_message.Message):
         revision: _builtins.int = ...,
         fallback: _builtins.str = ...,
         gaps: _abc.Iterable[_types_pb2.Gap] | None = ...,
+        coverage: _abc.Iterable[Global___StreamCoverage] | None = ...,
+        abstained: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback", b"fallback", "gaps", b"gaps", "hits", b"hits", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "coverage", b"coverage", "fallback", b"fallback", "gaps", b"gaps", "hits", b"hits", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroundResponse: _TypeAlias = GroundResponse  # noqa: Y015
+
+@_typing.final
+class HoursOfDay(_message.Message):
+    """A stretch of the day, in seconds since midnight; an end at or before its start is of the next day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_S_FIELD_NUMBER: _builtins.int
+    END_S_FIELD_NUMBER: _builtins.int
+    start_s: _builtins.int
+    """Begin, 0 to 86399."""
+    end_s: _builtins.int
+    """End, exclusive, 1 to 86400."""
+    def __init__(
+        self,
+        *,
+        start_s: _builtins.int = ...,
+        end_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_s", b"end_s", "start_s", b"start_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoursOfDay: _TypeAlias = HoursOfDay  # noqa: Y015
+
+@_typing.final
+class CalendarFilter(_message.Message):
+    """Hours of the day and days of the week, by the clock on the wall."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOURS_FIELD_NUMBER: _builtins.int
+    WEEKDAYS_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    zone: _builtins.str
+    """IANA name of the time zone; left out: each stream's own."""
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoursOfDay]:
+        """Any of these; empty for all day."""
+
+    @_builtins.property
+    def weekdays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Days on which a stretch begins, 0 is Monday; empty for every day."""
+
+    def __init__(
+        self,
+        *,
+        hours: _abc.Iterable[Global___HoursOfDay] | None = ...,
+        weekdays: _abc.Iterable[_builtins.int] | None = ...,
+        zone: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_zone", b"_zone", "zone", b"zone"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_zone", b"_zone", "hours", b"hours", "weekdays", b"weekdays", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__zone: _TypeAlias = _typing.Literal["zone"]  # noqa: Y015
+    _WhichOneofArgType__zone: _TypeAlias = _typing.Literal["_zone", b"_zone"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__zone) -> _WhichOneofReturnType__zone | None: ...
+
+Global___CalendarFilter: _TypeAlias = CalendarFilter  # noqa: Y015
+
+@_typing.final
+class HoursCovered(_message.Message):
+    """Hours with clips that follow each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_NS_FIELD_NUMBER: _builtins.int
+    END_NS_FIELD_NUMBER: _builtins.int
+    start_ns: _builtins.int
+    """Begin in event time."""
+    end_ns: _builtins.int
+    """End in event time."""
+    def __init__(
+        self,
+        *,
+        start_ns: _builtins.int = ...,
+        end_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_ns", b"end_ns", "start_ns", b"start_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoursCovered: _TypeAlias = HoursCovered  # noqa: Y015
+
+@_typing.final
+class StreamCoverage(_message.Message):
+    """What of a stream was searched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    CLIPS_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    START_NS_FIELD_NUMBER: _builtins.int
+    END_NS_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    STRETCHES_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    stream: _builtins.str
+    """The stream."""
+    clips: _builtins.int
+    """Clips that the filters admit."""
+    zone: _builtins.str
+    """IANA name of the stream's time zone."""
+    start_ns: _builtins.int
+    """Start of the earliest clip."""
+    end_ns: _builtins.int
+    """End of the latest clip."""
+    hours: _builtins.int
+    """Clock hours (UTC) with clips."""
+    missing: _builtins.int
+    """Clip numbers that are missing or damaged."""
+    @_builtins.property
+    def stretches(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoursCovered]:
+        """These hours, oldest first; the newest 64 stretches."""
+
+    def __init__(
+        self,
+        *,
+        stream: _builtins.str = ...,
+        clips: _builtins.int = ...,
+        zone: _builtins.str = ...,
+        start_ns: _builtins.int | None = ...,
+        end_ns: _builtins.int | None = ...,
+        hours: _builtins.int = ...,
+        stretches: _abc.Iterable[Global___HoursCovered] | None = ...,
+        missing: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "end_ns", b"end_ns", "start_ns", b"start_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "clips", b"clips", "end_ns", b"end_ns", "hours", b"hours", "missing", b"missing", "start_ns", b"start_ns", "stream", b"stream", "stretches", b"stretches", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
+    _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
+    _WhichOneofReturnType__start_ns: _TypeAlias = _typing.Literal["start_ns"]  # noqa: Y015
+    _WhichOneofArgType__start_ns: _TypeAlias = _typing.Literal["_start_ns", b"_start_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ns) -> _WhichOneofReturnType__end_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_ns) -> _WhichOneofReturnType__start_ns | None: ...
+
+Global___StreamCoverage: _TypeAlias = StreamCoverage  # noqa: Y015
 
 @_typing.final
 class GroundManyRequest(_message.Message):

@@ -456,6 +456,7 @@ class StreamInfo(_message.Message):
     SPACE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique for the user."""
     space: _builtins.str
@@ -464,6 +465,8 @@ class StreamInfo(_message.Message):
     """The commit that created it."""
     id: _builtins.str
     """What tells it from another of its name; a change of kind "remove-stream" carries it."""
+    zone: _builtins.str
+    """IANA name of the time zone in which its hours and weekdays are told; empty means "UTC"."""
     def __init__(
         self,
         *,
@@ -471,10 +474,11 @@ class StreamInfo(_message.Message):
         space: _builtins.str = ...,
         revision: _builtins.int = ...,
         id: _builtins.str = ...,
+        zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name", "revision", b"revision", "space", b"space"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name", "revision", b"revision", "space", b"space", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -223,26 +223,35 @@ class CreateStreamRequest(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     SPACE_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     stream: _builtins.str
     """Name of the stream."""
     space: _builtins.str
     """Its space; may be left out when the stream exists."""
+    zone: _builtins.str
+    """IANA name of its time zone; left out: "UTC" for a new stream, any for one that exists."""
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
         stream: _builtins.str = ...,
         space: _builtins.str | None = ...,
+        zone: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_space", b"_space", "space", b"space"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_space", b"_space", "_zone", b"_zone", "space", b"space", "zone", b"zone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_space", b"_space", "space", b"space", "stream", b"stream", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_space", b"_space", "_zone", b"_zone", "space", b"space", "stream", b"stream", "user", b"user", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__space: _TypeAlias = _typing.Literal["space"]  # noqa: Y015
     _WhichOneofArgType__space: _TypeAlias = _typing.Literal["_space", b"_space"]  # noqa: Y015
+    _WhichOneofReturnType__zone: _TypeAlias = _typing.Literal["zone"]  # noqa: Y015
+    _WhichOneofArgType__zone: _TypeAlias = _typing.Literal["_zone", b"_zone"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__space) -> _WhichOneofReturnType__space | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__zone) -> _WhichOneofReturnType__zone | None: ...
 
 Global___CreateStreamRequest: _TypeAlias = CreateStreamRequest  # noqa: Y015
 

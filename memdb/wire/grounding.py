@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
     checked_feature,
+    checked_min_relevance,
     checked_min_score,
     checked_revision,
     checked_streams,
     checked_times,
 )
 from memdb.types.arrays import Array, as_tokens
+from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.clip import StoredClip
 from memdb.types.grounding import (
@@ -37,7 +39,9 @@ from memdb.wire.arrays import (
     matrix_to_proto,
     vector_elements,
 )
+from memdb.wire.calendar import calendar_arguments, calendar_to_proto
 from memdb.wire.clips import fill_stored_clip, stored_clip_from_proto
+from memdb.wire.coverage import coverage_from_proto, coverage_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
@@ -65,6 +69,11 @@ class GroundArguments(TypedDict):
     text_feature: Array | None
     weights: Mapping[str, float] | None
     explain: bool
+    min_relevance: float | None
+    hours: Iterable[Sequence[HourOfDay]] | None
+    weekdays: Iterable[Weekday] | None
+    zone: str | None
+    with_coverage: bool
 
 
 def ground_request(
@@ -89,6 +98,11 @@ def ground_request(
     text_feature: Array | None = None,
     weights: Mapping[str, float] | None = None,
     explain: bool = False,
+    min_relevance: float | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
+    with_coverage: bool = False,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -115,6 +129,9 @@ def ground_request(
         min_revision=checked_revision(min_revision),
         weighting=check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING"),
         explain=check_flag(explain, "explain"),
+        min_relevance=checked_min_relevance(min_relevance, text, policy),
+        calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
+        with_coverage=check_flag(with_coverage, "with_coverage"),
     )
     if feature is not None:
         fill_vector(request.question_feature, feature)
@@ -152,6 +169,9 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         text_feature=text_feature_of(request),
         weights=weights_of(request),
         explain=request.explain,
+        min_relevance=request.min_relevance if request.HasField("min_relevance") else None,
+        with_coverage=request.with_coverage,
+        **calendar_arguments(request.calendar),
     )
 
 
@@ -167,7 +187,9 @@ def grounding_to_proto(
     grounding: Grounding, put_clip: Callable[[grounding_pb.Hit, StoredClip], None] = _put_clip
 ) -> grounding_pb.GroundResponse:
     """An answer as a message; ``put_clip`` writes the clip of a hit."""
-    message = grounding_pb.GroundResponse(revision=grounding.revision, fallback=grounding.fallback)
+    message = grounding_pb.GroundResponse(
+        revision=grounding.revision, fallback=grounding.fallback, abstained=grounding.abstained
+    )
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
         part = message.hits.add(score=hit.score)
@@ -187,6 +209,8 @@ def grounding_to_proto(
             fill_arms(part, hit.arms)
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
+    if grounding.coverage:
+        message.coverage.extend(map(coverage_to_proto, grounding.coverage))
     return message
 
 
@@ -212,6 +236,8 @@ def grounding_from_proto(
         message.revision,
         message.fallback or "none",
         tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
+        tuple([coverage_from_proto(part) for part in message.coverage[:]]),
+        message.abstained,
     )
 
 

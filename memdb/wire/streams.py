@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.zone import UTC_ZONE
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
 
@@ -10,13 +11,19 @@ from memdb.v1 import types_pb2 as pb
 def stream_to_proto(stream: StreamInfo) -> pb.StreamInfo:
     """A stream as a message."""
     return pb.StreamInfo(
-        name=stream.name, space=stream.space, revision=stream.revision, id=stream.id
+        name=stream.name,
+        space=stream.space,
+        revision=stream.revision,
+        id=stream.id,
+        zone=stream.zone,
     )
 
 
 def stream_from_proto(message: pb.StreamInfo) -> StreamInfo:
     """The stream of a message."""
-    return StreamInfo(message.name, message.space, message.revision, message.id)
+    # A server that knows no zones leaves it out.
+    zone = message.zone or UTC_ZONE
+    return StreamInfo(message.name, message.space, message.revision, message.id, zone)
 
 
 def gap_to_proto(gap: Gap) -> pb.Gap:

@@ -76,7 +76,9 @@ def everything(user: User) -> tuple[object, ...]:
         ]
         for fact in user.facts()
     ]
-    return sorted(map(said, clips, shorts), key=repr), facts, user.get("diet"), user.text_space()
+    streams = [(stream.name, stream.space, stream.zone) for stream in user.streams()]
+    said_all = sorted(map(said, clips, shorts), key=repr)
+    return said_all, facts, user.get("diet"), user.text_space(), streams
 
 
 def fill(db: Database, user: User) -> None:
@@ -86,7 +88,7 @@ def fill(db: Database, user: User) -> None:
     acks = [door.write(full_clip(seq)) for seq in range(5)]
     door.write(clip(5, sealed=False))
     door.write(clip(0, epoch=3))
-    user.stream("empty", space="clip").create()
+    user.stream("empty", space="clip").create(zone="Asia/Kolkata")
     user.stream("yard", space="clip").write(clip(7))
     loose = user.remember("the mug is blue", about=["mug"], evidence=[acks[1].clip_id])
     user.revise(loose.id, text="the mug is red", valid_to=2 * 10**18)

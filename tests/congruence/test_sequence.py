@@ -136,6 +136,14 @@ class Run:
             options["min_score"] = float(self._random.random())
         if self._random.random() < 0.3:
             options |= {"question_tokens": self._vectors(2), "rerank": 4}
+        if self._random.random() < 0.3:
+            # In so few dimensions nothing is very relevant.
+            options["min_relevance"] = float(self._random.random()) ** 9
+        if self._random.random() < 0.3:
+            minute = int(self._random.integers(60))
+            options |= {"hours": [("22:13", f"22:{minute:02}")], "zone": "Asia/Kathmandu"}
+            options["hours"] = options["hours"] if minute != 13 else [("04:00", "05:00")]
+        options["with_coverage"] = self._random.random() < 0.3
         return self._db.user(user).ground(self._vectors(1)[0], **options)
 
     def _clips_of(self, user: str) -> Any:

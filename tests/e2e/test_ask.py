@@ -136,6 +136,32 @@ def test_questions_from_a_file_and_a_scope(
     assert found == {("kitchen", "2026-01-05T09:00:10.000Z")}
 
 
+def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All clips are of 9 o'clock UTC, a Monday."""
+    common = ["--server", server, "--user", "alice", "a cat on screen"]
+    (morning,) = ask(capsys, *common, "--hours", "08:00-09:30", "--weekday", "mon")
+    assert (morning["evidence"][0]["camera"], morning["abstained"]) == ("kitchen", False)
+    assert 0 <= morning["evidence"][0]["arms"]["relevance"] <= 1
+    (tokyo,) = ask(capsys, *common, "--hours", "18:00-18:01", "--zone", "Asia/Tokyo")
+    assert tokyo["evidence"] == morning["evidence"]
+
+    (night,) = ask(capsys, *common, "--hours", "22:00-06:00")
+    assert (night["cited"], night["abstained"]) == ([], True)
+    assert {part["clips"] for part in night["coverage"]} == {0}
+    assert main([*common, "--min-relevance", "0.9999"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "Nothing like that was seen; cameras and hours covered: kitchen 2026-01-05 09:00–10:00"
+        in shown
+    )
+
+    assert main([*common, "--hours", "22:00"]) == 1
+    assert "BAD_HOURS" in capsys.readouterr().err
+    assert main([*common, "--weekday", "mo"]) == 1
+    assert "BAD_WEEKDAY" in capsys.readouterr().err
+    assert main([*common, "--min-relevance", "7"]) == 1
+
+
 def test_as_of_a_revision_and_a_time(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--server", server, "--user", "alice", "When was a tiger on screen?"]
     (before,) = ask(capsys, *common)

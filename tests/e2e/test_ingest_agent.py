@@ -268,6 +268,17 @@ def test_a_stream_of_another_space_is_refused(database: Database, film: Path) ->
     assert isinstance(report.error, FailedPrecondition)
 
 
+def test_the_zone_of_the_cameras(database: Database, film: Path) -> None:
+    camera = Camera("porch", str(film))
+    ingest(database, None, camera, zone="Europe/Berlin")
+    ingest(database, None, camera, epoch=1)  # keeps it
+
+    assert [info.zone for info in database.user("alice").streams()] == ["Europe/Berlin"]
+    with pytest.raises(FailedPrecondition) as caught:
+        ingest(database, None, camera, epoch=2, zone="Asia/Tokyo")
+    assert caught.value.reason == "ZONE_MISMATCH"
+
+
 def test_wrong_cameras_are_refused(database: Database, film: Path) -> None:
     for cameras in ([], [Camera("porch", str(film))] * 2, [Camera("no name", str(film))]):
         with pytest.raises(InvalidArgument):

@@ -31,6 +31,7 @@ from memdb.v1 import (
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import types_pb2 as pb
+from memdb.v1.grounding_service_pb2 import CalendarFilter, HoursOfDay
 from memdb.wire.arrays import matrix_to_proto
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.grounding import ground_request
@@ -117,6 +118,10 @@ def refusal(served: Served, method: MethodDescriptor, *requests: bytes) -> Memdb
 def method_named(name: str) -> MethodDescriptor:
     (method,) = [method for method in METHODS if method.name == name]
     return method
+
+
+def hours(*stretches: tuple[int, int]) -> CalendarFilter:
+    return CalendarFilter(hours=[HoursOfDay(start_s=start, end_s=end) for start, end in stretches])
 
 
 def names(methods: list[MethodDescriptor]) -> list[str]:
@@ -230,6 +235,18 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ),
         ("Ground", {"fallback": "oldest"}, "BAD_FALLBACK", "fallback", "oldest"),
         ("Ground", {"min_score": float("nan")}, "OUT_OF_RANGE", "min_score", "nan"),
+        ("Ground", {"min_relevance": float("nan")}, "OUT_OF_RANGE", "min_relevance", "nan"),
+        ("Ground", {"min_relevance": -0.1}, "OUT_OF_RANGE", "min_relevance", "-0.1"),
+        ("Ground", {"calendar": hours((5, 5))}, "BAD_HOURS", "hours[0]", None),
+        ("Ground", {"calendar": hours((0, 3600), (86_400, 5))}, "BAD_HOURS", "hours[1]", None),
+        ("Ground", {"calendar": hours((0, 2**32 - 1))}, "BAD_HOURS", "hours[0]", "4294967295"),
+        ("Ground", {"calendar": hours(*[(0, 60)] * 25)}, "TOO_LARGE", "hours", "25"),
+        ("Ground", {"calendar": CalendarFilter(weekdays=[0, 7])}, "BAD_WEEKDAY", "weekdays[1]", "7"),
+        ("Ground", {"calendar": CalendarFilter(weekdays=[2**32 - 1])}, "BAD_WEEKDAY", "weekdays[0]", None),
+        ("Ground", {"calendar": CalendarFilter(weekdays=[1] * 8)}, "TOO_LARGE", "weekdays", "8"),
+        ("Ground", {"calendar": CalendarFilter(weekdays=[1], zone="../x")}, "BAD_ZONE", "zone", "../x"),
+        ("Ground", {"calendar": CalendarFilter(zone="")}, "EMPTY", "zone", None),
+        ("Ground", {"calendar": CalendarFilter(zone="x" * 65)}, "TOO_LARGE", "zone", "65"),
         ("Ground", {"start_ns": 5, "end_ns": 4}, "TIME_RANGE", "end_ns", "[5, 4)"),
         ("Ground", {"start_ns": -(2**63)}, "TIME_RANGE", "start_ns", str(-(2**63))),
         ("Ground", {"min_revision": 10**6}, "BEHIND", "min_revision", "1000000"),
@@ -350,6 +367,9 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ("CreateStream", {"stream": "new"}, "SPACE_REQUIRED", "space", None),
         ("CreateStream", {"space": "nowhere"}, "SPACE_NOT_FOUND", "space", "nowhere"),
         ("CreateStream", {"space": "other"}, "SPACE_MISMATCH", "space", None),
+        ("CreateStream", {"zone": "Mars/Olympus"}, "BAD_ZONE", "zone", "Mars/Olympus"),
+        ("CreateStream", {"zone": "America"}, "BAD_ZONE", "zone", "America"),
+        ("CreateStream", {"zone": "Europe/Paris"}, "ZONE_MISMATCH", "zone", "Europe/Paris"),
         ("CreateSnapshot", {"name": "../x"}, "BAD_ID", "snapshot", "../x"),
         ("CreateSnapshot", {"ttl_s": -1.0}, "OUT_OF_RANGE", "ttl_s", "-1.0"),
         ("CreateSnapshot", {"ttl_s": float("inf")}, "OUT_OF_RANGE", "ttl_s", "inf"),

@@ -15,6 +15,7 @@ from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.tensor import codec_named
 from memdb.types.times import Time
+from memdb.types.zone import checked_zone
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.clips import ack_from_proto
@@ -54,16 +55,23 @@ class AsyncStream:
         """The stream's name."""
         return self._name
 
-    async def create(self) -> StreamInfo:
+    async def create(self, *, zone: str | None = None) -> StreamInfo:
         """Create the stream now (idempotent); writing creates it too.
 
-        Raises `FailedPrecondition` (``SPACE_MISMATCH``) when it exists in another space,
-        `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle names no
-        space.
+        zone: IANA name of its time zone; `memdb.types.database.Stream.create` tells more.
+
+        Raises `FailedPrecondition` (``SPACE_MISMATCH``, ``ZONE_MISMATCH``) when it exists in another
+        space or zone, `InvalidArgument` (``SPACE_REQUIRED``) when it does not exist and the handle
+        names no space, and for a zone that there is not (``BAD_ZONE``).
         """
         answer = await self._rpc.call(
             self._rpc.users.CreateStream,
-            user_pb.CreateStreamRequest(user=self._user, stream=self._name, space=self._space),
+            user_pb.CreateStreamRequest(
+                user=self._user,
+                stream=self._name,
+                space=self._space,
+                zone=None if zone is None else checked_zone(zone),
+            ),
         )
         return stream_from_proto(answer.stream)
 

@@ -17,6 +17,7 @@ from memdb.types.arguments import (
     checked_thing,
 )
 from memdb.types.arrays import Array
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_text
 from memdb.types.clip import StoredClip
@@ -141,6 +142,11 @@ class AsyncUser:
         text_feature: Array | None = None,
         weights: Mapping[str, float] | None = None,
         explain: bool = False,
+        min_relevance: float | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
+        with_coverage: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -168,6 +174,11 @@ class AsyncUser:
             text_feature=text_feature,
             weights=weights,
             explain=explain,
+            min_relevance=min_relevance,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
+            with_coverage=with_coverage,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from itertools import repeat
 
 import numpy as np
@@ -116,6 +116,65 @@ QUESTIONS: list[Bad] = [
         "NOT_USED",
         "question_feature",
     ),
+    Bad(
+        "min_relevance",
+        ground(min_relevance=1.01),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "min_relevance",
+        "1.01",
+    ),
+    Bad(
+        "relevance.nan",
+        ground(min_relevance=float("nan")),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "min_relevance",
+    ),
+    Bad("hours.none", ground(hours=[]), InvalidArgument, "EMPTY", "hours"),
+    Bad("hours.type", ground(hours=5), InvalidArgument, "BAD_TYPE", "hours", "int"),
+    Bad("hours.text", ground(hours=["22:00"]), InvalidArgument, "BAD_HOURS", "hours[0]", "22:00"),
+    Bad("hours.one", ground(hours=[("22:00",)]), InvalidArgument, "BAD_HOURS", "hours[0]"),
+    Bad("hours.same", ground(hours=[("05:00", "05:00")]), InvalidArgument, "BAD_HOURS", "hours[0]"),
+    Bad(
+        "hours.clock",
+        ground(hours=[("08:00", "09:00"), ("25:00", "06:00")]),
+        InvalidArgument,
+        "BAD_HOURS",
+        "hours[1]",
+        "25:00",
+    ),
+    Bad(
+        "hours.aware",
+        ground(hours=[(time(8, tzinfo=UTC), time(9))]),
+        InvalidArgument,
+        "BAD_HOURS",
+        "hours[0]",
+    ),
+    Bad(
+        "hours.endless",
+        ground(hours=repeat(("08:00", "09:00"))),
+        InvalidArgument,
+        "TOO_LARGE",
+        "hours",
+        "25",
+    ),
+    Bad("weekdays.none", ground(weekdays=()), InvalidArgument, "EMPTY", "weekdays"),
+    Bad("weekdays.text", ground(weekdays="mon"), InvalidArgument, "BAD_TYPE", "weekdays", "mon"),
+    Bad("weekday", ground(weekdays=[7]), InvalidArgument, "BAD_WEEKDAY", "weekdays[0]", "7"),
+    Bad("weekday.flag", ground(weekdays=[True]), InvalidArgument, "BAD_WEEKDAY", "weekdays[0]"),
+    Bad(
+        "zone",
+        ground(weekdays=[1], zone="Mars/Olympus"),
+        InvalidArgument,
+        "BAD_ZONE",
+        "zone",
+        "Mars/Olympus",
+    ),
+    Bad("zone.path", ground(zone="../etc/passwd"), InvalidArgument, "BAD_ZONE", "zone"),
+    Bad("zone.folder", ground(zone="America"), InvalidArgument, "BAD_ZONE", "zone", "America"),
+    Bad("zone.local", ground(zone="localtime"), InvalidArgument, "BAD_ZONE", "zone", "localtime"),
+    Bad("coverage", ground(with_coverage=2), InvalidArgument, "BAD_TYPE", "with_coverage", "int"),
     Bad("min_score.big", ground(min_score=BIG), InvalidArgument, "OUT_OF_RANGE", "min_score"),
     Bad("limit.huge", ground(limit=HUGE), InvalidArgument, "OUT_OF_RANGE", "limit", "<int>"),
     Bad("streams", ground(streams=5), InvalidArgument, "BAD_TYPE", "streams", "int"),

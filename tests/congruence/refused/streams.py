@@ -24,6 +24,22 @@ STREAMS: list[Bad] = [
         "a b",
     ),
     Bad(
+        "stream.zone",
+        lambda db, user: user.stream("a", space="clip").create(zone="Europe/Atlantis"),
+        InvalidArgument,
+        "BAD_ZONE",
+        "zone",
+        "Europe/Atlantis",
+    ),
+    Bad(
+        "stream.zone.other",
+        lambda db, user: user.stream("door").create(zone="Europe/Berlin"),
+        FailedPrecondition,
+        "ZONE_MISMATCH",
+        "zone",
+        "Europe/Berlin",
+    ),
+    Bad(
         "user.write",
         lambda db, user: db.user("nobody").stream("a").write(clip(0)),
         NotFound,

@@ -195,6 +195,16 @@ def test_a_damaged_part_is_found_by_a_read_and_told_from_then_on(
             assert [found.seq for found in user.clips()] == [0, 2, 3, 4, 5]
 
 
+def test_an_answer_that_cannot_be_read_is_no_abstention(folder: Path, clock: ManualClock) -> None:
+    """The clip was seen: only what it showed is lost."""
+    path = made(folder, clock)
+    change(path, "short_memory", 1, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        answer = db.user("alice").ground(vector(1), limit=1, with_short_memory=True)
+        assert (answer.hits, answer.abstained, answer.coverage) == ((), False, ())
+        assert [(gap.first_seq, gap.reason) for gap in answer.gaps] == [(1, "damaged")]
+
+
 @pytest.mark.parametrize(
     ("table", "asks"),
     [

@@ -18,10 +18,12 @@ import pytest
 import memdb
 from memdb import Clip, InvalidArgument, NotFound, SoundEvent, Space, Utterance
 from memdb.types.arrays import Array
+from memdb.types.calendar import Calendar
 from memdb.types.database import User
 from reasoner.answer import EXTRACTIVE, Reasoner
 from reasoner.evidence import Scope
 from reasoner.models.openai import OpenAIModel
+from reasoner.table import answers_table
 from tests.unit.reasoner.chat_peer import ChatPeer
 
 SECOND_NS = 1_000_000_000
@@ -129,7 +131,47 @@ def test_the_scope_bounds_both_arms(reasoner: Reasoner) -> None:
     assert {item.camera for item in porch.evidence} == {"porch"}
     early = reasoner.ask("dog", scope=Scope(end_ns=9 * SECOND_NS))
     assert all(item.start_ns < 9 * SECOND_NS for item in early.evidence)
-    assert reasoner.ask("dog", scope=Scope(start_ns=10**15)).text.startswith("Nothing in memory")
+    nowhere = reasoner.ask("dog", scope=Scope(start_ns=10**15))
+    assert nowhere.text == (
+        "Nothing like that was seen; cameras and hours covered: no clips of porch, yard; gaps: none."
+    )
+
+
+def test_the_hours_of_the_day_bound_both_arms(user: User, reasoner: Reasoner) -> None:
+    """All clips are of midnight UTC; in Kolkata it is half past five."""
+    zones = {stream.name: stream.zone for stream in user.streams()}
+    night = Scope(calendar=Calendar(((23 * 3600, 3600),)), zones=zones)
+    dawn = Calendar(((5 * 3600, 6 * 3600),))
+
+    assert {item.arm for item in reasoner.ask("dog", scope=night).evidence} == {"seen", "said"}
+    assert reasoner.ask("dog", scope=Scope(calendar=dawn, zones=zones)).evidence == ()
+    by_kolkata = Scope(calendar=replace(dawn, zone="Asia/Kolkata"), zones=zones)
+    assert {item.arm for item in reasoner.ask("dog", scope=by_kolkata).evidence} == {"seen", "said"}
+
+
+def test_a_no_says_where_it_looked(user: User, reasoner: Reasoner) -> None:
+    user.stream("yard").write(clip(5, "dog", start_s=50))
+
+    answer = reasoner.ask("When was the cat on screen?", min_relevance=0.999)
+
+    assert (answer.abstained, answer.moment) == (True, None)
+    assert "seen" not in {item.arm for item in answer.evidence}
+    assert answer.text == (
+        "Nothing like that was seen; cameras and hours covered: porch 1970-01-01 00:00–01:00"
+        " (1 h, 2 clips); yard 1970-01-01 00:00–01:00 (1 h, 3 clips); gaps: yard 3 clips."
+    )
+    told = json.loads(json.dumps(answer.as_json()))
+    assert told["abstained"] is True
+    assert [part["stream"] for part in told["coverage"]] == ["porch", "yard"]
+    assert answer.text in answers_table([answer])
+    assert not reasoner.ask("When was the cat on screen?", min_relevance=1e-6).abstained
+
+
+def test_a_language_model_is_told_that_nothing_matched(user: User) -> None:
+    with ChatPeer(reply="No.") as peer, OpenAIModel(peer.url, "small") as model:
+        Reasoner(user, SPACE, AxisEncoder(), model=model).ask("a cat", min_relevance=0.999)
+    sent = peer.requests[0]["messages"][1]["content"]
+    assert "(Nothing like that was seen; cameras and hours covered: porch 1970-01-01" in sent
 
 
 def test_the_limit_bounds_the_evidence(reasoner: Reasoner) -> None:

@@ -15,6 +15,7 @@ from memdb.types import json_value
 from memdb.types.arrays import Array
 from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
+from memdb.types.coverage import StreamCoverage
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import Grounding, Hit, Span
 from memdb.types.snapshot import Snapshot
@@ -122,6 +123,11 @@ def test_grounding() -> None:
         9,
         "recent",
         (Gap("s", 1, 2, 3, -4, 5), Gap("s", 0, 0, 0)),
+        (
+            StreamCoverage("s", 7, "Asia/Kolkata", -4, 2**62, 3, ((-(2**62), 1), (5, 6)), 9),
+            StreamCoverage("t", 0),
+        ),
+        True,
     )
     back = grounding.grounding_from_proto(over_the_wire(grounding.grounding_to_proto(answer)))
     assert same(back, answer)
@@ -153,7 +159,7 @@ def test_long_term_memory_may_be_empty(rows: int) -> None:
     [
         Change(1, 0, 5, "clip", clip=stored()),
         Change(1, 1, 5, "fact", fact=FACT),
-        Change(1, 2, 5, "stream", stream=StreamInfo("s", "p", 1, "03" * 16)),
+        Change(1, 2, 5, "stream", stream=StreamInfo("s", "p", 1, "03" * 16, "Asia/Kolkata")),
         Change(1, 3, 5, "snapshot", snapshot=Snapshot("n", 1, 2, 3)),
         Change(1, 4, 5, "value", key="k"),
     ],
@@ -225,6 +231,11 @@ def test_requests_carry_every_option() -> None:
         "text_feature": None,
         "weights": None,
         "explain": True,
+        "min_relevance": 0.75,
+        "hours": [("22:00", "06:30:15"), ("12:00", "24:00")],
+        "weekdays": [0, 6],
+        "zone": "Europe/Berlin",
+        "with_coverage": True,
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
@@ -252,6 +263,11 @@ def test_requests_carry_every_option() -> None:
         "text_feature": None,
         "weights": None,
         "explain": False,
+        "min_relevance": None,
+        "hours": None,
+        "weekdays": None,
+        "zone": None,
+        "with_coverage": False,
     }
 
 
@@ -288,6 +304,11 @@ def test_a_question_of_words_alone_comes_through() -> None:
         ({"min_revision": -1}, "min_revision"),
         ({"start_ns": 1.5}, "start_ns"),
         ({"question_tokens": np.ones((0, 3), np.float32)}, "question_tokens"),
+        ({"min_relevance": 1.5}, "min_relevance"),
+        ({"hours": [("22:00", "22:00")]}, "hours[0]"),
+        ({"weekdays": [7]}, "weekdays[0]"),
+        ({"zone": "Mars/Olympus"}, "zone"),
+        ({"with_coverage": 1}, "with_coverage"),
     ],
     ids=str,
 )
