@@ -185,11 +185,12 @@ class EmbeddedStanding:
         while True:
             alerts = watched.page()
             yield from alerts
-            if not alerts and not follow:
+            if alerts or not watched.is_at_end:
+                continue
+            if not follow:
                 return
-            if not alerts:
-                # In steps, so that a closed database ends the wait.
-                watched.wait(_WAIT_S)
+            # In steps, so that a closed database ends the wait.
+            watched.wait(_WAIT_S)
 
     # -- for the server
 
@@ -213,9 +214,11 @@ class WatchedStanding:
         self._user_key = b""
         """Of the user whose commits are followed: one that was erased and made anew has another."""
         self._due_ns: int | None = None
+        self.is_at_end = False
+        """Whether the last page came to the newest commit, and no more is due."""
 
     def page(self) -> list[Alert]:
-        """The next alerts; none when everything is told.
+        """The alerts of the next commits, of which there may be none; `is_at_end` says whether to wait.
 
         Raises `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of a cursor that is ahead of the
         user), `InvalidArgument` (``BAD_CURSOR``), `DataLoss`.
@@ -226,9 +229,12 @@ class WatchedStanding:
             view.quarantine.check_standing()
             questions = memory.standing.newest(memory.environment, view.state)
             followed = self._following(memory, view, questions)
-            alerts = followed.advance(memory.environment, view, questions, PAGE_ALERTS)
-            if not alerts:
-                alerts = followed.tick(view, questions, self._clock.now_ns())
+            followed.begin(memory.environment, view, questions, self._clock.now_ns())
+            alerts = followed.advance(view, questions, PAGE_ALERTS)
+            self.is_at_end = not alerts and followed.has_come_to(view)
+            if self.is_at_end:
+                alerts = followed.tick(view, questions)
+                self.is_at_end = not alerts
             self._due_ns = followed.next_due_ns(questions)
             return alerts
 

@@ -3,9 +3,9 @@
 ::
 
     revision, clip u64, question u64    matches: told up to this question of this clip of this commit
-    clock i64, question u64             absences: told up to this deadline, and question
+    clock i64                           absences: told up to this deadline
 
-80 hexadecimal digits, and 16 of a check that only this user's key makes: a cursor of another user, or
+64 hexadecimal digits, and 16 of a check that only this user's key makes: a cursor of another user, or
 one that was cut, is refused.
 """
 
@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from memdb.errors import InvalidArgument
 
-_BODY: Final = struct.Struct(">QQQqQ")
+_BODY: Final = struct.Struct(">QQQq")
 _CHECK_BYTES: Final = 8
 ALL: Final = 2**64 - 1
 """In the place of a clip or question: all of them."""
@@ -34,7 +34,6 @@ class Cursor:
     clip_no: int = ALL
     question_no: int = ALL
     clock_ns: int = CLOCK_MIN_NS
-    clock_question_no: int = ALL
 
     @property
     def is_whole(self) -> bool:
@@ -43,9 +42,7 @@ class Cursor:
 
     def text(self, id_key: bytes) -> str:
         """What callers get."""
-        body = _BODY.pack(
-            self.revision, self.clip_no, self.question_no, self.clock_ns, self.clock_question_no
-        )
+        body = _BODY.pack(self.revision, self.clip_no, self.question_no, self.clock_ns)
         return (body + _check(body, id_key)).hex()
 
     @classmethod

@@ -12,6 +12,7 @@ commit, and with `FollowedStanding.tick` where nothing comes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -24,15 +25,19 @@ from memdb.engine.standing_cursor import ALL, CLOCK_MIN_NS, Cursor
 from memdb.engine.standing_questions import Question, Questions, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, by_commit, looked_at, new_rows, rows_near
 from memdb.engine.view import View
+from memdb.errors import DataLoss
 from memdb.index.columns import ALIVE
 from memdb.store.environment import Environment
 from memdb.store.idents import IdKind, make_id
 from memdb.types.standing import Alert
 
 LATE_MAX_NS: Final = 3600 * 10**9
+"""Behind the wall clock by more the user's clock is never."""
 _BLOCK_ROWS: Final = 1024
 _START_MIN: Final = -(2**63)
 _NEVER: Final = 2**80
+
+log = logging.getLogger("memdb.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,51 +71,65 @@ class FollowedStanding:
         if cursor is None:
             first = questions.first_birth
             cursor = Cursor(view.revision if first is None else min(first, view.revision))
+        self._environment = environment
+        self._now_ns = _NEVER
         self.cursor = cursor
-        done = cursor.revision if cursor.is_whole else cursor.revision - 1
-        self._done = done
-        self._newest = _newest(environment, view, done)
+        self._done = cursor.revision if cursor.is_whole else cursor.revision - 1
+        self._newest: _Newest | None = None
+        """None while nothing waits for an absence."""
         self._bases: dict[int, _Base] = {}
+        self._fresh: dict[int, int] = {}
+        """Questions, and their births, that were asked after the commits that are told."""
         self._soonest_ns: int | None = None
         """See `_soonest`; None: to be found again."""
         self._known: Questions | None = None
         """Those whose bases are known."""
-        self._know_bases(view, questions, done)
 
-    def advance(
-        self, environment: Environment, view: View, questions: Questions, limit: int
-    ) -> list[Alert]:
-        """What the next commits gave; an empty list with the cursor at the view's revision means that there
-        is no more.  At most ``limit`` matches, and the absences of one commit beside them.
-        """
-        while self._done < view.revision:
-            rows = new_rows(view, self._done)
-            if not rows:
-                self._to(replace(self.cursor, revision=view.revision, clip_no=ALL, question_no=ALL))
-                return []
-            self._know_bases(view, questions, self._done)
-            page = _Page(view, questions, rows)
-            found: list[Alert] = []
-            for revision, born in by_commit(rows):
-                step = _Step(self, environment, view, page, revision, born)
-                for alert in step.alerts():
-                    found.append(alert)
-                    if len(found) >= limit and alert.clip_id is not None:
-                        # In the middle of the commit: the next call begins it again.
-                        return found
-            if found:
-                return found
-        return []
-
-    def tick(self, view: View, questions: Questions, now_ns: int) -> list[Alert]:
-        """The absences that are due at a wall time, when every commit of the view is told."""
+    def begin(
+        self, environment: Environment, view: View, questions: Questions, now_ns: int
+    ) -> None:
+        """What `advance` and `tick` look at from now on: a user may have been opened anew."""
+        self._environment = environment
+        self._now_ns = now_ns
+        if self.cursor.clock_ns > now_ns:
+            # The wall clock was ahead, and what it took for over was not: it is told when it is.
+            self._to(replace(self.cursor, clock_ns=now_ns), self._done)
+            self._soonest_ns = None
         self._know_bases(view, questions, self._done)
-        return list(self.due(view, questions, view.revision, now_ns - self._newest.late_ns, {}))
+
+    def advance(self, view: View, questions: Questions, limit: int) -> list[Alert]:
+        """What the next page of commits gave: at most ``limit`` matches, and what was absent besides."""
+        found: list[Alert] = []
+        rows = new_rows(view, self._done)
+        if not rows and self._done < view.revision:
+            self.matches_done(view.revision)
+        page = _Page(view, questions, rows)
+        for revision, born in by_commit(rows):
+            step = _Step(self, view, page, revision, born)
+            for alert in step.alerts():
+                found.append(alert)
+                if len(found) >= limit and alert.clip_id is not None:
+                    # In the middle of the commit: the next call begins it again.
+                    return found
+        return found
+
+    def has_come_to(self, view: View) -> bool:
+        """Whether every commit of a view is told."""
+        return self._done >= view.revision
+
+    def tick(self, view: View, questions: Questions) -> list[Alert]:
+        """The absences that are due by now, once every commit of the view is told."""
+        if self._newest is None:
+            return []
+        clock = self._now_ns - self._newest.late_ns
+        return self.absences(view, questions, view.revision, clock, [], {})
 
     def next_due_ns(self, questions: Questions) -> int | None:
         """The wall time before which `tick` has nothing to tell, if nothing comes; None: ever."""
         soonest = self._soonest(questions)
-        return None if soonest is None else soonest + self._newest.late_ns
+        if soonest is None or self._newest is None:
+            return None
+        return soonest + self._newest.late_ns
 
     # -- for the step
 
@@ -131,14 +150,18 @@ class FollowedStanding:
         """Every match of a commit is told."""
         self._to(replace(self.cursor, revision=revision, clip_no=ALL, question_no=ALL))
 
-    def came(self, environment: Environment, rows: list[NewRow], revision: int) -> int:
-        """Clips have come with a commit; the clock."""
-        with environment.read() as txn:
-            time_ns = commit_time(txn, revision)
+    def came(self, rows: list[NewRow], revision: int) -> int | None:
+        """Clips have come with a commit; the clock, None where nothing waits for an absence."""
+        if self._newest is None:
+            return None
         newest = max(row.column("end_ns") for row in rows)
+        time_ns = _commit_time(self._environment, revision)
+        if time_ns is None:
+            return self.cursor.clock_ns
         if newest >= self._newest.end_ns:
             self._newest = _Newest(newest, _late_ns(time_ns, newest))
-        return time_ns - self._newest.late_ns
+        # Commits under a clock that was ahead are stamped later than now.
+        return min(time_ns, self._now_ns) - self._newest.late_ns
 
     def base(self, question: Question) -> _Base:
         """What an absence is counted from now."""
@@ -163,27 +186,36 @@ class FollowedStanding:
             self.cursor,
             revision=revision,
             happened_ns=due_ns,
-            about=f"absent {base.end_ns} {base.clip_no}",
+            # By the time alone: of clips that end together any may have come first.
+            about=f"absent {base.end_ns}",
             earlier_no=base.clip_no,
         )
 
-    def due(
+    def absences(
         self,
         view: View,
         questions: Questions,
         revision: int,
         clock: int,
+        missed: list[Alert],
         renewed: dict[int, Question],
-    ) -> Iterator[Alert]:
-        """The absences up to a time of the clock, which it then is.
+    ) -> list[Alert]:
+        """The absences up to a time of the clock, which it then is; they end the step.
 
-        renewed: questions that were answered anew: what they are due is not told yet, whatever the clock.
+        missed: those that clips of the step came too late for.
+        renewed: questions that the step answered: what they are due is not told yet, whatever the clock.
+
+        All but the last have the cursor of what was told before the step's end: should they not all be
+        heard, all are told again, as they were known then.
         """
-        # Before the cursor says that the commit is told: should nobody hear it, it is told again.
-        for no in sorted(renewed):
-            if self.deadline_ns(renewed[no]) <= min(clock, self.cursor.clock_ns):
-                yield self.absence(view, renewed[no], revision)
-        self.matches_done(revision)
+        # It never goes back: should the newest clip have come later than others, it waits.
+        clock = max(clock, self.cursor.clock_ns)
+        told = [*missed]
+        told += [
+            self.absence(view, renewed[no], revision)
+            for no in sorted(renewed)
+            if self.is_told(renewed[no])
+        ]
         soonest = self._soonest(questions)
         if soonest is not None and soonest <= clock:
             due = [
@@ -192,14 +224,18 @@ class FollowedStanding:
                 for due_ns in (self.deadline_ns(question),)
                 if question.record.birth <= revision
                 and due_ns <= clock
-                and not self._is_told(due_ns, question.no)
+                and not self.is_told(question)
             ]
-            for due_ns, no, question in sorted(due, key=lambda one: one[:2]):
-                self._to(replace(self.cursor, clock_ns=due_ns, clock_question_no=no))
-                yield self.absence(view, question, revision)
+            told += [
+                self.absence(view, question, revision)
+                for _, _, question in sorted(due, key=lambda one: one[:2])
+            ]
             self._soonest_ns = None
-        if clock > self.cursor.clock_ns:
-            self._to(replace(self.cursor, clock_ns=clock, clock_question_no=ALL))
+        self._fresh = {no: birth for no, birth in self._fresh.items() if birth > revision}
+        self._to(Cursor(revision, clock_ns=clock))
+        if told:
+            told[-1] = replace(told[-1], cursor=self.cursor.text(view.state.id_key))
+        return told
 
     def _soonest(self, questions: Questions) -> int | None:
         """A time before which no absence is due; None where none is at all."""
@@ -209,13 +245,16 @@ class FollowedStanding:
                 due_ns
                 for _, question in questions.absent
                 for due_ns in (self.deadline_ns(question),)
-                if not self._is_told(due_ns, question.no)
+                if not self.is_told(question)
             ]
             self._soonest_ns = min(dues, default=_NEVER)
         return None if self._soonest_ns == _NEVER else self._soonest_ns
 
-    def _is_told(self, due_ns: int, question_no: int) -> bool:
-        return (due_ns, question_no) <= (self.cursor.clock_ns, self.cursor.clock_question_no)
+    def is_told(self, question: Question) -> bool:
+        """Whether the clock has passed the deadline of a question that was there already."""
+        if question.no in self._fresh:
+            return False
+        return self.deadline_ns(question) <= self.cursor.clock_ns
 
     def _to(self, cursor: Cursor, done: int | None = None) -> None:
         self.cursor = cursor
@@ -228,58 +267,66 @@ class FollowedStanding:
         if questions is self._known:
             return
         self._known, self._soonest_ns = questions, None
+        if not questions.absent:
+            self._newest = None
+        elif self._newest is None:
+            self._newest = _newest(self._environment, view, revision)
         groups: dict[tuple[int, tuple[int, ...] | None, int, bool], list[Question]] = {}
         for space_no, question in questions.absent:
             record = question.record
             if question.no in self._bases:
                 continue
             self._bases[question.no] = _Base(record.armed_ns, None)
-            if record.birth < revision:
+            if record.birth > revision:
+                self._fresh[question.no] = record.birth
+            elif record.birth < revision:
                 key = (space_no, record.stream_nos, record.window_ns or 0, record.sealed_only)
                 groups.setdefault(key, []).append(question)
         for (space_no, _, window_ns, _), group in groups.items():
-            self._look_back(view, questions.spaces[space_no], space_no, group, window_ns, revision)
-
-    def _look_back(
-        self,
-        view: View,
-        asked: SpaceQuestions,
-        space_no: int,
-        group: list[Question],
-        window_ns: int,
-        revision: int,
-    ) -> None:
-        """The last match of questions that ask the same streams."""
-        partition = view.partitions.get(space_no)
-        if partition is None:
-            return
-        column = partition.columns
-        rows = np.flatnonzero(
             # What ended before was told as absent already.
-            (column["end_ns"] > max(self.cursor.clock_ns, CLOCK_MIN_NS + window_ns) - window_ns)
-            & (column["birth"] <= np.uint64(revision))
-        )
-        rows = rows[looked_at(partition, group[0], rows)]
-        rows = rows[np.lexsort((column["clip_no"][rows], column["end_ns"][rows]))][::-1]
-        left = group
-        for begin in range(0, len(rows), _BLOCK_ROWS):
-            block = rows[begin : begin + _BLOCK_ROWS]
-            vectors = partition.matrix.take(block)
-            births = column["birth"][block]
-            still: list[Question] = []
-            for question in left:
-                since = np.flatnonzero(births > np.uint64(question.record.birth))
-                place = asked.first_match(vectors[since], question.probe)
-                if place is None:
-                    still.append(question)
-                    continue
+            since_ns = max(self.cursor.clock_ns, CLOCK_MIN_NS + window_ns) - window_ns + 1
+            asked = questions.spaces[space_no]
+            found = newest_matches(view, asked, space_no, group, since_ns, revision)
+            for question in group:
+                base = found.get(question.no)
+                if base is not None and base[0] > question.record.armed_ns:
+                    self.set_base(question, *base)
+
+
+def newest_matches(
+    view: View,
+    asked: SpaceQuestions,
+    space_no: int,
+    group: list[Question],
+    since_ns: int,
+    revision: int,
+) -> dict[int, tuple[int, int]]:
+    """By question the (end, number) of the clip that ended last of those that matched as of a commit, and
+    ended at ``since_ns`` or later; of questions that ask the same streams.
+    """
+    partition = view.partitions.get(space_no)
+    if partition is None:
+        return {}
+    column = partition.columns
+    rows = np.flatnonzero((column["end_ns"] >= since_ns) & (column["birth"] <= np.uint64(revision)))
+    rows = rows[looked_at(partition, group[0], rows)]
+    rows = rows[np.lexsort((column["clip_no"][rows], column["end_ns"][rows]))][::-1]
+    found: dict[int, tuple[int, int]] = {}
+    left = group
+    for begin in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[begin : begin + _BLOCK_ROWS]
+        vectors = partition.matrix.take(block)
+        births = column["birth"][block]
+        for question in left:
+            since = np.flatnonzero(births > np.uint64(question.record.birth))
+            place = asked.first_match(vectors[since], question.probe)
+            if place is not None:
                 row = block[since[place]]
-                end_ns = int(column["end_ns"][row])
-                if end_ns > question.record.armed_ns:
-                    self.set_base(question, end_ns, int(column["clip_no"][row]))
-            left = still
-            if not left:
-                return
+                found[question.no] = int(column["end_ns"][row]), int(column["clip_no"][row])
+        left = [question for question in left if question.no not in found]
+        if not left:
+            break
+    return found
 
 
 class _Page:
@@ -317,14 +364,12 @@ class _Step:
     def __init__(
         self,
         followed: FollowedStanding,
-        environment: Environment,
         view: View,
         page: _Page,
         revision: int,
         rows: list[NewRow],
     ) -> None:
         self._followed = followed
-        self._environment = environment
         self._view = view
         self._page = page
         self._revision = revision
@@ -500,21 +545,42 @@ class _Step:
                 return True
         return False
 
-    def _absences(self, answered: list[tuple[Question, NewRow]]) -> Iterator[Alert]:
+    def _absences(self, answered: list[tuple[Question, NewRow]]) -> list[Alert]:
         """What was absent until a clip of this commit, or is by now."""
         followed, view = self._followed, self._view
-        clock = followed.came(self._environment, self._rows, self._revision)
+        clock = followed.came(self._rows, self._revision)
+        if clock is None:
+            followed.matches_done(self._revision)
+            return []
+        missed: list[Alert] = []
         renewed: dict[int, Question] = {}
         answered.sort(key=lambda one: (one[1].column("start_ns"), one[1].clip_no, one[0].no))
         for question, row in answered:
             due_ns = followed.deadline_ns(question)
-            if row.column("start_ns") >= due_ns and not followed._is_told(due_ns, question.no):
+            if row.column("start_ns") >= due_ns and not followed.is_told(question):
                 # It happened again, but too late; whatever the clock says.
-                yield followed.absence(view, question, self._revision)
-            if row.column("end_ns") > followed.base(question).end_ns:
-                followed.set_base(question, row.column("end_ns"), row.clip_no)
+                missed.append(followed.absence(view, question, self._revision))
+            base, end_ns = followed.base(question), row.column("end_ns")
+            window_ns = question.record.window_ns or 0
+            if end_ns > base.end_ns and end_ns + window_ns <= followed.cursor.clock_ns:
+                # It came so late that a later one may have been told, of which a watch that began since
+                # does not know.
+                later = newest_matches(
+                    view,
+                    self._page.questions.spaces[row.space_no],
+                    row.space_no,
+                    [question],
+                    end_ns + 1,
+                    self._revision,
+                )
+                if later:
+                    followed.set_base(question, *later[question.no])
+                    continue
+            if end_ns > base.end_ns:
                 renewed[question.no] = question
-        yield from followed.due(view, self._page.questions, self._revision, clock, renewed)
+            if (end_ns, row.clip_no) > (base.end_ns, -1 if base.clip_no is None else base.clip_no):
+                followed.set_base(question, end_ns, row.clip_no)
+        return followed.absences(view, self._page.questions, self._revision, clock, missed, renewed)
 
 
 def _late_ns(time_ns: int, end_ns: int) -> int:
@@ -536,8 +602,20 @@ def _newest(environment: Environment, view: View, revision: int) -> _Newest:
     if found is None:
         return _Newest()
     end_ns, birth = found
-    with environment.read() as txn:
-        return _Newest(end_ns, _late_ns(commit_time(txn, birth), end_ns))
+    time_ns = _commit_time(environment, birth)
+    return _Newest(end_ns, 0 if time_ns is None else _late_ns(time_ns, end_ns))
+
+
+def _commit_time(environment: Environment, revision: int) -> int | None:
+    """When a commit was made; None where its record is damaged, or was emptied by an erasure: who waits
+    for an absence waits a little longer, and `verify` tells the damage.
+    """
+    try:
+        with environment.read() as txn:
+            return commit_time(txn, revision)
+    except DataLoss as error:
+        log.warning("a commit's time cannot be told", extra={"fields": {"where": error.field}})
+        return None
 
 
 def _alert(

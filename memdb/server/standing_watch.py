@@ -51,6 +51,7 @@ async def watch_standing(
                     await send(message)
                 if messages:
                     sent_s = loop.time()
+                if messages or not watched.is_at_end:
                     continue
                 if not request.follow:
                     return

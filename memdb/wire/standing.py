@@ -12,6 +12,7 @@ from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.standing import (
+    THRESHOLDS_MAX,
     Alert,
     Backtest,
     StandingQuestion,
@@ -194,7 +195,8 @@ def backtest_arguments(request: pb.BacktestStandingRequest) -> BacktestArguments
         start_ns=request.start_ns if request.HasField("start_ns") else None,
         end_ns=request.end_ns if request.HasField("end_ns") else None,
         as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
-        thresholds=list(request.thresholds) or None,
+        # One more than may be says that there are too many.
+        thresholds=list(request.thresholds[: THRESHOLDS_MAX + 1]) or None,
         limit=request.limit or BACKTEST_LIMIT_DEFAULT,
     )
 
