@@ -23,6 +23,7 @@ WORKLOADS = (
     "users",
     "streams",
     "codecs",
+    "standing",
 )
 
 

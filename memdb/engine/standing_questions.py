@@ -1,9 +1,10 @@
 """The standing questions of a user as they are asked: one matrix for each space, and an index of the
 streams that they name.
 
-A product of matrices says which clips may match; what may is scored again, pair by pair, in a way that
-does not depend on what else is scored.  So the same clip gives the same answer whenever it is looked at:
-with others or alone, now or after a restart.
+A product of matrices says which clips may match; of clips that come one by one a search for the questions
+whose thresholds they pass by most, which reads half of the bytes.  What may match is scored again, pair by
+pair, in a way that does not depend on what else is scored.  So the same clip gives the same answer whenever
+it is looked at: with others or alone, now or after a restart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 
 from memdb.engine.state import UserState
 from memdb.index.directions import prepared_rows
+from memdb.index.flat import search
+from memdb.index.matrix import Matrix
 from memdb.store import standing
 from memdb.store.environment import Environment
 from memdb.store.records import StandingCountRecord, StandingRecord
@@ -23,6 +26,13 @@ from memdb.types.arrays import Array
 from memdb.types.space import Space
 
 _ROUNDOFF: Final = 2.0**-23
+SEARCHED_CLIPS_MAX: Final = 3
+"""Clips that are searched for one by one; a product of more is as quick."""
+SEARCHED_PROBES_MIN: Final = 1024
+_THRESHOLD_MAX: Final = 1e30
+_BLOCK_ROWS: Final = 1024
+_SEARCH_LIMIT: Final = 64
+"""Questions that one clip may match before all are scored."""
 
 
 def exact_score(vector: Array, probe: Array) -> float:
@@ -67,6 +77,9 @@ class SpaceQuestions:
     """Probes of questions that name no stream."""
     by_stream: dict[int, Array]
     """Stream number -> probes of the questions that ask it, those that name no stream included."""
+    margins: Matrix | None
+    """(probes, dim + 1): as `matrix`, and what is needed, so that a product with (clip, -1) is by how much a
+    clip passes; None where there are few."""
 
     def asked(self, stream_no: int) -> Array:
         """Probes of the questions that ask a stream."""
@@ -80,6 +93,17 @@ class SpaceQuestions:
         found: list[list[tuple[int, float]]] = [[] for _ in vectors]
         if not len(probes):
             return found
+        if self.margins is not None and len(vectors) <= SEARCHED_CLIPS_MAX:
+            some = [self._searched(vector, probes) for vector in vectors]
+        else:
+            some = [None]
+        if all(one is not None for one in some):
+            for place, one in enumerate(some):
+                for probe in [] if one is None else one:
+                    found[place] += self._match(
+                        vectors[place], int(births[place]), bool(sealed[place]), probe
+                    )
+            return found
         # All of it as it lies there, unless few are asked: to pick rows out copies them.
         is_part = 2 * len(probes) < len(self.matrix)
         matrix = self.matrix[probes] if is_part else self.matrix
@@ -89,16 +113,41 @@ class SpaceQuestions:
                 products = products[:, probes]
             # Not "at least": what overflowed is looked at as well.
             may = ~(products < self._floor(vectors, probes))
-        if births.min() <= self.births[probes].max():
-            may &= self.births[probes] < births[:, None]
-        if not sealed.all():
-            may &= sealed[:, None] | ~self.sealed_only[probes]
         for place in np.flatnonzero(may.any(axis=1)).tolist():
             for probe in probes[may[place]].tolist():
-                score = self.score(vectors[place], probe)
-                if score is not None:
-                    found[place].append((probe, score))
+                found[place] += self._match(
+                    vectors[place], int(births[place]), bool(sealed[place]), probe
+                )
         return found
+
+    def _match(
+        self, vector: Array, birth: int, is_sealed: bool, probe: int
+    ) -> list[tuple[int, float]]:
+        """(probe, score) of a clip that matches, nothing of one that does not."""
+        if birth <= self.births[probe] or (self.sealed_only[probe] and not is_sealed):
+            return []
+        score = self.score(vector, probe)
+        return [] if score is None else [(probe, score)]
+
+    def _searched(self, vector: Array, probes: Array) -> list[int] | None:
+        """The probes that a clip may match, ascending; None where they are too many to be searched for."""
+        assert self.margins is not None, "asked before"
+        rows = len(self.matrix)
+        allowed = None
+        if len(probes) < rows:
+            allowed = np.zeros(rows, np.bool_)
+            allowed[probes] = True
+        query = np.append(vector, np.float32(-1))
+        found, margins = search(self.margins, rows, query, _SEARCH_LIMIT, allowed)
+        # Of numbers as large as the thresholds, too.
+        length = np.sqrt(np.square(query, dtype=np.float64).sum())
+        slack = len(query) * _ROUNDOFF * length * self.margins.norm_max
+        # What overflowed is no number, or infinite.
+        if not np.isfinite(margins).all() or (
+            len(found) == _SEARCH_LIMIT and margins[-1] >= -slack
+        ):
+            return None
+        return sorted(found[margins >= -slack].tolist())
 
     def score(self, vector: Array, probe: int) -> float | None:
         """The score of a clip that matches, None of one that does not."""
@@ -217,4 +266,17 @@ def _made(records: list[tuple[int, StandingRecord]], *, cosine: bool) -> SpaceQu
         np.array([record.sealed_only for record in owned], np.bool_),
         np.array(anywhere, np.int64),
         {no: np.array(sorted([*anywhere, *probes]), np.int64) for no, probes in named.items()},
+        _margins(matrix, owned) if len(owned) >= SEARCHED_PROBES_MIN else None,
     )
+
+
+def _margins(matrix: Array, owned: list[StandingRecord]) -> Matrix | None:
+    """None where a threshold is beyond what float32 can compare."""
+    thresholds = np.array([record.min_score for record in owned])
+    if np.abs(thresholds).max() > _THRESHOLD_MAX:
+        return None
+    margins = Matrix(matrix.shape[1] + 1)
+    for begin in range(0, len(matrix), _BLOCK_ROWS):
+        rows = slice(begin, begin + _BLOCK_ROWS)
+        margins.append(np.column_stack([matrix[rows], thresholds[rows].astype(np.float32)]))
+    return margins

@@ -22,11 +22,13 @@ FIGURES = {
     "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
     "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
+    "standing": {"evaluate_ms_single_one", "evaluate_cpu_ms_page_users", "heard_p50_ms_streams"},
 }
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
     "ground": {"ground_p50_vs_limit"},
     "churn": {"churn_write_vs_fresh", "file_vs_live"},
+    "standing": {"write_watched_vs_alone_one"},
 }
 
 

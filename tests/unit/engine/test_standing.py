@@ -13,7 +13,7 @@ import pytest
 
 from memdb import Alert, Clip, NotFound, ResourceExhausted, StandingQuestion
 from memdb.clock import ManualClock
-from memdb.engine import apply_standing, standing, standing_rows
+from memdb.engine import apply_standing, standing, standing_questions, standing_rows
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.standing_follower import LATE_MAX_NS
 from memdb.engine.standing_questions import exact_score
@@ -61,6 +61,9 @@ def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
         monkeypatch.setattr(standing, "PAGE_ALERTS", 2)
         monkeypatch.setattr(standing_rows, "PAGE_ROWS", 3)
         monkeypatch.setattr(standing_rows, "_TAIL_ROWS", 2)
+        # So few clips at once are searched for, and so few matches are found at once.
+        monkeypatch.setattr(standing_questions, "SEARCHED_PROBES_MIN", 1)
+        monkeypatch.setattr(standing_questions, "_SEARCH_LIMIT", 4)
     return size
 
 
