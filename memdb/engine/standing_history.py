@@ -6,16 +6,19 @@ In event time, of the versions that are current; a watch tells the same of clips
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from memdb.engine.standing_questions import exact_score, rounding
 from memdb.engine.view import View
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.idents import IdKind, make_id
 from memdb.types.arrays import Array
 from memdb.types.standing import Alert, Backtest, StandingSpec, ThresholdCount
 
-_POINTS = 21
+_POINTS: Final = 21
+_BLOCK_ROWS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +59,7 @@ def backtest(
     history = None
     if partition is not None:
         which = Filter(stream_nos, *times, sealed_only=spec.sealed_only)
-        history = _history(partition, spec, which, as_of)
+        history = _history(partition, spec, which, as_of, (spec.min_score, *(thresholds or ())))
     if history is None or not len(history.clip_no):
         points = thresholds or (spec.min_score,)
         return Backtest(tuple(ThresholdCount(t, 0) for t in points), (), 0, revision)
@@ -72,13 +75,17 @@ def backtest(
 
 
 def _history(
-    partition: PartitionView, spec: StandingSpec, which: Filter, as_of: int | None
+    partition: PartitionView,
+    spec: StandingSpec,
+    which: Filter,
+    as_of: int | None,
+    thresholds: tuple[float, ...],
 ) -> _History:
     allowed = partition.allowed(which, as_of)
-    rows, scores = partition.scores(partition.unit(spec.feature), allowed)
+    rows, scores = _scores(partition, spec.feature, allowed, thresholds)
     then = None
     if spec.then_feature is not None:
-        then = partition.scores(partition.unit(spec.then_feature), allowed)[1].astype(np.float64)
+        then = _scores(partition, spec.then_feature, allowed, thresholds)[1]
     column = partition.columns
     order = np.lexsort((column["clip_no"][rows], column["start_ns"][rows]))
     rows = rows[order]
@@ -87,9 +94,30 @@ def _history(
         column["stream_no"][rows],
         column["start_ns"][rows],
         column["end_ns"][rows],
-        scores[order].astype(np.float64),
+        scores[order],
         None if then is None else then[order],
     )
+
+
+def _scores(
+    partition: PartitionView, feature: Array, allowed: Array | None, thresholds: tuple[float, ...]
+) -> tuple[Array, Array]:
+    """(rows, float64 scores) of the allowed; those so close to a threshold that rounding decides are what a
+    watch compares.
+    """
+    probe = partition.unit(feature)
+    rows, quick = partition.scores(probe, allowed)
+    scores = quick.astype(np.float64)
+    slack = rounding(partition.matrix.norm_max, probe)
+    near = np.zeros(len(rows), np.bool_)
+    for threshold in thresholds:
+        near |= np.abs(scores - threshold) <= slack
+    places = np.flatnonzero(near)
+    for begin in range(0, len(places), _BLOCK_ROWS):
+        block = places[begin : begin + _BLOCK_ROWS]
+        for place, vector in zip(block, partition.matrix.take(rows[block]), strict=True):
+            scores[place] = exact_score(vector, probe)
+    return rows, scores
 
 
 def _default_thresholds(
@@ -145,11 +173,10 @@ def _absences(
     bases = np.concatenate([[begin_ns], np.maximum.accumulate(ends)]) if len(ends) else [begin_ns]
     bases = np.asarray(bases, np.int64)
     last = np.full(len(bases), -1)
-    newest = -1
-    for place, end_ns in enumerate(ends.tolist()):
-        if newest < 0 or end_ns > bases[place]:
-            newest = int(matched[place])
-        last[place + 1] = newest
+    if len(ends):
+        is_later = np.append(True, ends[1:] > bases[1:-1])
+        places = np.maximum.accumulate(np.where(is_later, np.arange(len(ends)), 0))
+        last[1:] = matched[places]
     next_ns = np.append(history.start_ns[matched], until_ns)
     absent = np.flatnonzero(next_ns >= bases + window_ns)
     # A base that the next match did not move is the same absence.

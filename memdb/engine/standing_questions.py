@@ -40,6 +40,12 @@ def exact_score(vector: Array, probe: Array) -> float:
     return float(np.add.reduce(vector.astype(np.float64) * probe.astype(np.float64)))
 
 
+def rounding(longest: float, probe: Array) -> float:
+    """How far a product in float32 of a vector no longer than that may be from `exact_score`."""
+    length = float(np.sqrt(np.square(probe, dtype=np.float64).sum()))
+    return len(probe) * _ROUNDOFF * longest * length
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
     """One standing question."""

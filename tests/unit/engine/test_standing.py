@@ -226,6 +226,28 @@ def test_matches_are_those_of_a_plain_search(
     assert {(a.question_id, seqs[a.clip_id or ""]) for a in told(user)} == expected
 
 
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_threshold_taken_from_a_score_means_the_same_in_both(
+    user: EmbeddedUser, seed: int
+) -> None:
+    """However scores are rounded: the very score of a clip is enough, and a little more is not."""
+    vectors = np.random.default_rng(seed).standard_normal((40, DIM)).astype(np.float32)
+    feature = vector(seed + 100)
+    user.standing.create(feature, min_score=-2)
+    door = user.stream("door")
+    door.write_many([clip(seq, global_memory=one) for seq, one in enumerate(vectors)])
+    scores = sorted(alert.score or 0.0 for alert in told(user))
+    assert len(scores) == 40
+    points = [*scores, *(float(np.nextafter(score, 2)) for score in scores)]
+    test = user.standing.backtest(feature, min_score=scores[20], thresholds=points)
+    counts = {point.threshold: point.alerts for point in test.curve}
+    for place, score in enumerate(scores):
+        assert counts[score] == 40 - place
+        assert counts[float(np.nextafter(score, 2))] == 39 - place
+    assert len(test.alerts) == 20
+    assert min(alert.score or 0.0 for alert in test.alerts) == scores[20]
+
+
 def test_a_score_does_not_depend_on_what_is_scored_beside_it(user: EmbeddedUser) -> None:
     user.standing.create(vector(1000), min_score=-1)
     clips = [clip(seq) for seq in range(64)]
