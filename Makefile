@@ -85,7 +85,7 @@ release-proto: $(STAMP)
 	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
 
 bench: $(STAMP)
-	@for workload in ingest ground tiers many snapshot restart codecs late streams churn users; do \
+	@for workload in ingest ground tiers many snapshot restart codecs late hybrid relevance streams churn users standing; do \
 	    $(BIN)/python -m bench $$workload --seed $(SEED) $(ARGS); \
 	done
 

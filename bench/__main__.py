@@ -28,6 +28,7 @@ WORKLOADS = (
     "late",
     "hybrid",
     "relevance",
+    "standing",
 )
 
 

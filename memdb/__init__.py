@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from memdb.types.retention import Retention, SweepReport
     from memdb.types.snapshot import Snapshot
     from memdb.types.space import Space
+    from memdb.types.standing import Alert, Backtest, StandingQuestion, ThresholdCount
     from memdb.types.stream import Gap, Ledger, StreamInfo
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ _HOMES = {
     "memdb.types.retention": ("Retention", "SweepReport"),
     "memdb.types.snapshot": ("Snapshot",),
     "memdb.types.space": ("Space",),
+    "memdb.types.standing": ("Alert", "Backtest", "StandingQuestion", "ThresholdCount"),
     "memdb.types.stream": ("Gap", "Ledger", "StreamInfo"),
 }
 """Where each public name comes from, looked up when it is first asked for: numpy alone takes a third of a
@@ -117,7 +119,9 @@ def open(  # noqa: A001 - the verb users know
 
 __all__ = [
     "Ack",
+    "Alert",
     "AlreadyExists",
+    "Backtest",
     "BackupReport",
     "Change",
     "Clip",
@@ -147,10 +151,12 @@ __all__ = [
     "SoundEvent",
     "Space",
     "Span",
+    "StandingQuestion",
     "StoredClip",
     "StreamCoverage",
     "StreamInfo",
     "SweepReport",
+    "ThresholdCount",
     "Unauthenticated",
     "Unavailable",
     "Utterance",

@@ -11,6 +11,7 @@ from memdb.store.records import LogEntry
 from memdb.types.clip import Ack
 from memdb.types.fact import Fact
 from memdb.types.snapshot import Snapshot
+from memdb.types.standing import StandingQuestion
 from memdb.types.stream import StreamInfo
 
 
@@ -25,7 +26,7 @@ class Removed:
     """Bytes of short-term memory and keyframes."""
 
 
-Outcome = Ack | StreamInfo | Fact | Snapshot | Removed | int | MemdbError
+Outcome = Ack | StreamInfo | Fact | Snapshot | StandingQuestion | Removed | int | MemdbError
 """What one operation gave: its value, the commit's revision, or the error that refused it."""
 
 

@@ -25,6 +25,7 @@ from memdb.engine.apply_removal import (
     thin_clips,
 )
 from memdb.engine.apply_retention import mark_sweep, set_retention
+from memdb.engine.apply_standing import create_standing, remove_standing
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.pyramid import PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
@@ -47,6 +48,7 @@ from memdb.types.operation import (
     BeginErasure,
     CollectVersions,
     ConfigureUser,
+    CreateStanding,
     CreateStream,
     EndErasure,
     ForgetFact,
@@ -58,6 +60,7 @@ from memdb.types.operation import (
     ReleaseSnapshot,
     RemoveClips,
     RemoveLost,
+    RemoveStanding,
     RemoveStream,
     ReviseFact,
     SetRetention,
@@ -131,7 +134,9 @@ def _apply_one(
     | MarkSweep
     | BeginErasure
     | AwaitCompaction
-    | EndErasure,
+    | EndErasure
+    | CreateStanding
+    | RemoveStanding,
 ) -> Outcome:
     match operation:
         case CreateStream(stream=name, space=space, zone=zone):
@@ -175,6 +180,10 @@ def _apply_one(
             return await_compaction(txn, applied)
         case EndErasure():
             return end_erasure(txn, applied)
+        case CreateStanding():
+            return create_standing(txn, applied, operation)
+        case RemoveStanding(question_id=question_id):
+            return remove_standing(txn, applied, question_id)
 
 
 def _configure(txn: Transaction, applied: Applied, space: Space) -> int:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from memdb.engine.applied import Applied, Removed
+from memdb.engine.apply_standing import leave_stream
 from memdb.engine.effects import RemovedClip, ThinnedVersion
 from memdb.engine.holds import held, is_held, stream_named
 from memdb.engine.pyramid import Bucket, PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.directions import prepared_rows
-from memdb.store import removal, schema
+from memdb.store import removal, schema, standing
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import (
     HistoryRecord,
@@ -256,6 +257,7 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
             value=operation.stream,
         )
     nameless = _without_name(txn, stream.no, operation.stream)
+    questions = standing.of_stream(txn, stream.no)
     # Decided: from here on nothing is read that could be damaged.
     for key, _ in rows:
         txn.delete(Table.LEDGER, key)
@@ -266,6 +268,7 @@ def remove_stream(txn: Transaction, applied: Applied, operation: RemoveStream) -
     txn.delete(Table.RETENTION, key)
     draft.retention.pop(stream.no, None)
     del draft.streams[operation.stream]
+    leave_stream(txn, applied, stream.no, questions)
     draft.removed_streams += 1
     draft.removed_numbers += len(rows)
     draft.stones -= sum(1 for _, row in rows if row is not None)

@@ -30,6 +30,7 @@ from memdb.engine.long_term import summed_buckets
 from memdb.engine.pyramid import write_sums
 from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
 from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
+from memdb.engine.standing_questions import AskedQuestions
 from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.engine.writer import Writer
@@ -37,7 +38,7 @@ from memdb.errors import DataLoss, Unavailable
 from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
-from memdb.store import schema
+from memdb.store import schema, standing
 from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, UserRecord, pack
@@ -71,6 +72,7 @@ class UserMemory:
         self._listeners: dict[int, Callable[[int], None]] = {}
         self._changed = threading.Condition()
         self._stale = False
+        self.standing = AskedQuestions()
         with environment.read() as txn:
             state = load_state(txn, user)
             self._quarantine = self._load(txn, state)
@@ -85,6 +87,7 @@ class UserMemory:
         """Fill the indexes; what had to be left out."""
         try:
             check_lookups(txn, state.counters)
+            standing.check(txn)
             self._partitions, self._coverage = load_partitions(txn, state)
             self._texts = load_texts(txn, self._partitions)
         except DataLoss as error:

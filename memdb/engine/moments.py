@@ -94,9 +94,9 @@ def _check_stamps(
     ahead when that was made, and when it was made nobody knows.
     """
     with environment.read() as txn:
-        if _commit_time(txn, revision + 1) <= now_ns:
+        if commit_time(txn, revision + 1) <= now_ns:
             return
-        if revision and _commit_time(txn, revision) == time_ns:
+        if revision and commit_time(txn, revision) == time_ns:
             return  # the very moment of a commit
     raise FailedPrecondition(
         "later commits are stamped with times that have not come: which of them there were at that "
@@ -115,14 +115,15 @@ def revision_at(environment: Environment, view: View, time_ns: int) -> int:
         low, high = 0, view.revision
         while low < high:
             middle = (low + high + 1) // 2
-            if _commit_time(txn, middle) <= time_ns:
+            if commit_time(txn, middle) <= time_ns:
                 low = middle
             else:
                 high = middle - 1
     return low
 
 
-def _commit_time(txn: Transaction, revision: int) -> int:
+def commit_time(txn: Transaction, revision: int) -> int:
+    """When a commit was made; raises `DataLoss`."""
     key = schema.revision_key(revision)
     stored = txn.get(Table.LOG, key)
     if stored is None:

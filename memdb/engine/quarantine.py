@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from memdb.errors import DataLoss
-from memdb.store import schema
+from memdb.store import schema, standing
 from memdb.store.envelope import Kind, unseal
 from memdb.store.records import ClipRecord, FactRecord, LedgerRecord, unpack
 from memdb.store.rows import Row, unpack_row
@@ -75,6 +75,8 @@ class Quarantine:
     """Numbers that must not be written: what they hold cannot be told."""
     suspect: frozenset[Table] = frozenset()
     """Tables whose look-ups cannot be trusted."""
+    standing_suspect: bool = False
+    """Whether a standing question is damaged, or hidden."""
     facts: frozenset[Version] = frozenset()
     """Versions of facts, (number, birth), that are whole but for what they were found by: their
     text's feature."""
@@ -107,6 +109,15 @@ class Quarantine:
                     reason="QUARANTINED",
                     field=table.value,
                 )
+
+    def check_standing(self) -> None:
+        """Raise `DataLoss` (``QUARANTINED``) where standing questions are suspect."""
+        if self.standing_suspect:
+            raise DataLoss(
+                "a standing question is damaged: restore the user, or see `memdb verify`",
+                reason="QUARANTINED",
+                field="standing",
+            )
 
     def refusal(self, stream_no: int, epoch: int, seq: int) -> DataLoss | None:
         """Why a number cannot be written, None when it can."""
@@ -185,13 +196,16 @@ def inspect(txn: Transaction) -> Quarantine:
             _noted(notes, table, key, lambda: unseal(table, key, stored, kind))  # noqa: B023
         if len(notes) > before:
             suspect.add(table)
+    before = len(notes)
+    notes += standing.damage(txn)
     return Quarantine(
-        frozenset(damaged),
-        tuple(found),
-        frozenset(numbers),
-        frozenset(suspect),
-        facts,
-        tuple(notes),
+        versions=frozenset(damaged),
+        clips=tuple(found),
+        numbers=frozenset(numbers),
+        suspect=frozenset(suspect),
+        standing_suspect=len(notes) > before,
+        facts=facts,
+        notes=tuple(notes),
     )
 
 

@@ -22,7 +22,7 @@ from memdb.index.directions import prepared_rows
 from memdb.index.names import NAMELESS, ClipNames, clip_names
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document, TextIndex, spoken
-from memdb.store import schema
+from memdb.store import schema, standing
 from memdb.store.records import (
     ClipRecord,
     CountersRecord,
@@ -126,6 +126,7 @@ def load_state(txn: Transaction, user: str) -> UserState:
         ()
         if history is None
         else unpack(Table.META, META_HISTORY, history, HistoryRecord).collected,
+        standing.counted(txn),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from memdb.store.idents import IdKind, make_id
-from memdb.store.records import CountersRecord
+from memdb.store.records import CountersRecord, StandingCountRecord
 from memdb.types.retention import Retention
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
@@ -42,6 +42,7 @@ class UserState:
     """How far the clock of retention has come."""
     collected: tuple[tuple[int, int], ...] = ()
     """Revisions [first, end) that can no more be told exactly."""
+    standing: StandingCountRecord = field(default_factory=StandingCountRecord)
 
     @property
     def revision(self) -> int:
@@ -99,6 +100,7 @@ class Draft:
         self.retention = dict(state.retention)
         self.sweep_ns = state.sweep_ns
         self.collected = state.collected
+        self.standing = state.standing
 
     def counters(self) -> CountersRecord:
         """What the commit writes under `meta/counters`."""
@@ -126,4 +128,5 @@ class Draft:
             self.retention,
             self.sweep_ns,
             self.collected,
+            self.standing,
         )

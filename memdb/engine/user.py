@@ -21,6 +21,7 @@ from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
 from memdb.engine.memory import UserMemory
 from memdb.engine.snapshots import leased_snapshots
+from memdb.engine.standing import EmbeddedStanding
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.together import ground_together
 from memdb.engine.users import Users
@@ -123,6 +124,10 @@ class EmbeddedUser:
         self, name: str, *, space: str | None = None, codec: str | None = None
     ) -> EmbeddedStream:
         return EmbeddedStream(self, name, space, codec)
+
+    @property
+    def standing(self) -> EmbeddedStanding:
+        return EmbeddedStanding(self, self._clock)
 
     def streams(self) -> list[StreamInfo]:
         with self._users.use(self._id) as memory:

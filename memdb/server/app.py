@@ -37,6 +37,7 @@ from memdb.server.health import HealthService
 from memdb.server.listener import bind, channel_options, check_listen
 from memdb.server.memory_service import MemoryService
 from memdb.server.resources import Resources
+from memdb.server.standing_service import StandingService
 from memdb.server.user_service import UserService
 from memdb.types.retention import SweepReport
 from memdb.v1 import (
@@ -44,6 +45,7 @@ from memdb.v1 import (
     database_service_pb2,
     grounding_service_pb2,
     memory_service_pb2,
+    standing_service_pb2,
     user_service_pb2,
 )
 
@@ -100,6 +102,7 @@ class Server:
             (clip_service_pb2, "ClipService", ClipService(resources)),
             (grounding_service_pb2, "GroundingService", GroundingService(resources)),
             (memory_service_pb2, "MemoryService", MemoryService(resources)),
+            (standing_service_pb2, "StandingService", StandingService(resources)),
             (user_service_pb2, "UserService", UserService(resources)),
             (
                 database_service_pb2,

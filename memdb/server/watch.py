@@ -37,10 +37,10 @@ async def watch(resources: Resources, request: pb.WatchUserRequest, send: Send) 
     user = resources.database.user(request.user)
     revision = request.from_revision
     wake = asyncio.Event()
-    subscription = _Subscription()
+    subscription = Subscription()
     try:
         if request.follow:
-            await pools.read.of(user.id).run_in_turn(subscription.begin, user, _waker(wake))
+            await pools.read.of(user.id).run_in_turn(subscription.begin, user, waker(wake))
         with drain.waking(wake):
             while True:
                 drain.check()
@@ -61,7 +61,7 @@ async def watch(resources: Resources, request: pb.WatchUserRequest, send: Send) 
         asyncio.get_running_loop().run_in_executor(None, subscription.end)
 
 
-class _Subscription:
+class Subscription:
     """A subscription that ends although its watcher may leave while it is being made."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class _Subscription:
                 self._unsubscribe()
 
 
-def _waker(wake: asyncio.Event) -> Callable[[int], None]:
+def waker(wake: asyncio.Event) -> Callable[[int], None]:
     """A callback for a thread of the engine that sets an event of this loop."""
     loop = asyncio.get_running_loop()
 

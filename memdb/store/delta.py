@@ -75,7 +75,18 @@ _BY_LOG: Final = frozenset(
 )
 """Tables that the log leads into; all others are copied whole."""
 _KINDS: Final = frozenset(
-    {"clip", "fact", "forget", "stream", "value", "snapshot", "release", "settings"}
+    {
+        "clip",
+        "fact",
+        "forget",
+        "stream",
+        "value",
+        "snapshot",
+        "release",
+        "settings",
+        "standing",
+        "remove-standing",
+    }
 )
 """Kinds of log entries whose effects are known here."""
 _TABLES: Final = {table.value: table for table in USER_TABLES}

@@ -2,8 +2,8 @@
 
 ::
 
-    32 hexadecimal digits = kind u8 (1 clip, 2 fact, 3 stream) | number u56 | first 8 bytes of BLAKE2b(key,
-    kind | number)
+    32 hexadecimal digits = kind u8 (1 clip, 2 fact, 3 stream, 4 standing question) | number u56 | first 8 bytes
+    of BLAKE2b(key, kind | number)
 
 An id of another user, or a guessed one, fails the check exactly as a missing one does, and needs no
 table.
@@ -26,6 +26,7 @@ class IdKind(IntEnum):
     CLIP = 1
     FACT = 2
     STREAM = 3
+    STANDING = 4
 
 
 def make_id(key: bytes, kind: IdKind, no: int) -> str:

@@ -208,6 +208,35 @@ class ValueRecord(Record, frozen=True):
     json: str
 
 
+class StandingCountRecord(Record, frozen=True):
+    """The standing questions of a user, as a whole."""
+
+    next_no: int = 0
+    count: int = 0
+    revision: int = 0
+    """The commit that changed them last."""
+
+
+class StandingRecord(Record, frozen=True):
+    """A standing question, see `memdb.types.standing`."""
+
+    kind: str
+    space_no: int
+    stream_nos: tuple[int, ...] | None
+    min_score: float
+    window_ns: int | None
+    sealed_only: bool
+    text: str
+    birth: int
+    created_ns: int
+    armed_ns: int
+    dtype: str
+    """``<f2`` or ``<f4``, of the features."""
+    feature: bytes
+    then_dtype: str
+    then_feature: bytes | None
+
+
 class NumberRecord(Record, frozen=True):
     """A bare number."""
 
@@ -239,6 +268,8 @@ _decoders: dict[type, msgspec.msgpack.Decoder] = {  # type: ignore[type-arg]
         RetentionRecord,
         ErasureRecord,
         HistoryRecord,
+        StandingCountRecord,
+        StandingRecord,
     )
 }
 

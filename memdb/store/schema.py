@@ -11,7 +11,8 @@ User environment::
 
     table         key                                         value
     meta          name                                        record UserRecord, CountersRecord,
-                  NumberRecord (sweep), ErasureRecord, HistoryRecord
+                  NumberRecord (sweep), ErasureRecord, HistoryRecord, StandingCountRecord
+    meta          "standing/", question no u64                record StandingRecord
     spaces        space_no u32                                record SpaceRecord
     streams       stream_no u32                               record StreamRecord
     ledger        stream_no u32, epoch u32, seq u64           record LedgerRecord: the newest
@@ -86,6 +87,9 @@ META_FORMAT: Final = b"format"
 META_SWEEP: Final = b"sweep"
 META_ERASURE: Final = b"erasure"
 META_HISTORY: Final = b"history"
+META_STANDING: Final = b"standing"
+META_QUESTIONS: Final = b"standing/"
+"""What every `standing_key` begins with."""
 
 _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
@@ -189,6 +193,17 @@ def value_key(key: str, birth: int) -> bytes:
     """Key of table ``values``; the length keeps one key from being the prefix of another."""
     raw = key.encode()
     return _LENGTH.pack(len(raw)) + raw + _U64.pack(birth)
+
+
+def standing_key(no: int) -> bytes:
+    """Key of a standing question in table ``meta``."""
+    return META_QUESTIONS + _U64.pack(no)
+
+
+def split_standing_key(key: bytes) -> int:
+    """The number of a `standing_key`."""
+    (no,) = _split(_U64, key[len(META_QUESTIONS) :])
+    return int(no)
 
 
 def pyramid_key(stream_no: int, level: int, start_ns: int) -> bytes:

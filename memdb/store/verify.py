@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from memdb.errors import DataLoss
-from memdb.store import schema
+from memdb.store import schema, standing
 from memdb.store.clips import check_short_memory
 from memdb.store.envelope import Kind, unseal
 from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRecord, unpack
@@ -61,6 +61,8 @@ def check_tables(txn: Transaction, user: str) -> TableReport:
         _check_clips(txn, report)
         _check_ledger(txn, report)
         _check_log(txn, report)
+        for where, what in standing.damage(txn):
+            report.note(where, what)
     return report
 
 

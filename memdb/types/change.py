@@ -24,7 +24,8 @@ class Change:
     """Commit time."""
     kind: str
     """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release``, ``settings``;
-    ``erase``, ``expire`` and ``thin`` of a clip; ``retention`` of a stream; and what keeps house:
+    ``erase``, ``expire`` and ``thin`` of a clip; ``retention`` of a stream; ``standing`` and
+    ``remove-standing`` of a standing question; and what keeps house:
     ``remove-stream``, ``collect``, ``sweep``, ``begin-erasure``, ``remove-lost``,
     ``await-compaction``, ``end-erasure``.
     """
@@ -34,8 +35,8 @@ class Change:
     snapshot: Snapshot | None = None
     key: str | None = None
     """Key of a changed value; id of a forgotten fact, of a clip that was removed or thinned, of a
-    stream that was removed (`StreamInfo.id`: its name is gone); name of a released snapshot, of the
-    text space, or of the stream of a policy.
+    stream that was removed (`StreamInfo.id`: its name is gone), of a standing question; name of a
+    released snapshot, of the text space, or of the stream of a policy.
     """
 
 

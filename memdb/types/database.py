@@ -23,6 +23,7 @@ from memdb.types.grounding import AsOf, Grounding
 from memdb.types.retention import Retention, SweepReport
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
+from memdb.types.standing import Alert, Backtest, StandingQuestion
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
 
@@ -139,6 +140,95 @@ class Stream(Protocol):
         ...
 
 
+class Standing(Protocol):
+    """The standing questions of a user: asked once, answered whenever a clip comes that answers them.
+
+    Nobody need listen: what there is to tell follows from what is stored.  A watch tells it from its
+    cursor on, after a crash or a year as well, as long as clip and question are there.
+    """
+
+    def create(
+        self,
+        question_feature: Array,
+        *,
+        min_score: float,
+        kind: str = "seen",
+        then_feature: Array | None = None,
+        window_s: float | None = None,
+        streams: Sequence[str] | None = None,
+        space: str | None = None,
+        sealed_only: bool = True,
+        text: str = "",
+    ) -> StandingQuestion:
+        """Ask a question of every clip of later commits.
+
+        question_feature: (dim,) in the space of the streams; a clip matches from ``min_score`` on, a
+        cosine in a cosine space.  kind: ``seen``: a match, with ``window_s`` unless another clip that
+        matches began within so many seconds before; ``sequence``: a match of ``then_feature`` (dim,)
+        that begins at most ``window_s`` after a match of the question; ``absent``: ``window_s``
+        without a match.  Seconds are of event time.  streams: None for all of the space.  space is
+        needed where the streams span several, or there is none yet.  sealed_only: without it the
+        first version that matches of a growing clip is told.  text: the question in words.
+
+        Raises `InvalidArgument` (``BAD_KIND``, ``THEN_REQUIRED``, ``WINDOW_REQUIRED``,
+        ``NOT_OF_KIND``, ``DIM_MISMATCH``, ``ZERO_VECTOR``, ``SPACE_REQUIRED``), `NotFound` (user,
+        stream, space), `FailedPrecondition` (``SPACE_MISMATCH``), `ResourceExhausted` (``QUOTA`` beyond
+        10,000 of a user).
+        """
+        ...
+
+    def list(self) -> list[StandingQuestion]:
+        """Every question, oldest first."""
+        ...
+
+    def get(self, question_id: str) -> StandingQuestion:
+        """One question; raises `NotFound` (``STANDING_NOT_FOUND``)."""
+        ...
+
+    def remove(self, question_id: str) -> None:
+        """Ask it no more; what it would still have to tell is told no more either.
+
+        Raises `NotFound` (``STANDING_NOT_FOUND``).
+        """
+        ...
+
+    def backtest(
+        self,
+        question_feature: Array,
+        *,
+        min_score: float,
+        kind: str = "seen",
+        then_feature: Array | None = None,
+        window_s: float | None = None,
+        streams: Sequence[str] | None = None,
+        space: str | None = None,
+        sealed_only: bool = True,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        thresholds: Sequence[float] | None = None,
+        limit: int = 100,
+    ) -> Backtest:
+        """What a question would have told of the clips that are stored: how often, by threshold, and the
+        newest ``limit`` alerts at ``min_score``.
+
+        thresholds: None for 21 from 0 to 1 (in a space of inner products, over the scores that there
+        are).  ``absent`` counts from the start of the time (or of the first clip) to its end.  Raises as
+        `create`.
+        """
+        ...
+
+    def watch(self, *, cursor: str | None = None, follow: bool = True) -> Iterator[Alert]:
+        """Alerts after ``cursor`` (None: all that there is to tell), oldest commit first; with
+        ``follow`` waits for new ones.
+
+        At least once: keep the `Alert.cursor` of the last one that was dealt with, and drop an
+        `Alert.id` that was seen before.  Raises `InvalidArgument` (``BAD_CURSOR``), `NotFound` (``USER_NOT_FOUND``;
+        ``REVISION_NOT_FOUND`` of a cursor that is ahead of the user).
+        """
+        ...
+
+
 class User(Protocol):
     """A handle on one user; created by its first write."""
 
@@ -167,6 +257,11 @@ class User(Protocol):
 
         Raises `InvalidArgument` (``BAD_CODEC``).
         """
+        ...
+
+    @property
+    def standing(self) -> Standing:
+        """The user's standing questions."""
         ...
 
     def streams(self) -> list[StreamInfo]: ...

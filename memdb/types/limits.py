@@ -64,6 +64,8 @@ TIME_NS_MAX: Final = 2**62
 """Event times lie in ±146 years around 1970; the sentinels beyond are ours."""
 SNAPSHOTS_MAX: Final = 1000
 """Live snapshots of one user."""
+STANDING_MAX: Final = 10_000
+"""Standing questions of one user."""
 STREAMS_MAX: Final = 10_000
 """Streams of one user."""
 SNAPSHOT_TTL_S_MIN: Final = 0.001

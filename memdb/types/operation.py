@@ -13,6 +13,7 @@ from memdb.types.arrays import Array
 from memdb.types.clip import Clip, carried_bytes
 from memdb.types.retention import Retention
 from memdb.types.space import Space
+from memdb.types.standing import StandingSpec
 from memdb.types.tensor import EncodedTensor
 
 
@@ -182,6 +183,24 @@ class EndErasure:
     """Every byte of the erasure that was begun is gone."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CreateStanding:
+    """Store a standing question."""
+
+    spec: StandingSpec
+    space: Space
+    created_ns: int
+    armed_ns: int
+    """Event time from which an absence counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveStanding:
+    """Remove a standing question."""
+
+    question_id: str
+
+
 Operation = (
     WriteClip
     | CreateStream
@@ -202,6 +221,8 @@ Operation = (
     | RemoveLost
     | AwaitCompaction
     | EndErasure
+    | CreateStanding
+    | RemoveStanding
 )
 
 
@@ -218,6 +239,7 @@ _MAKING_ROOM: Final = (
     RemoveLost,
     AwaitCompaction,
     EndErasure,
+    RemoveStanding,
 )
 
 
@@ -237,6 +259,9 @@ def payload_bytes(operation: Operation) -> int:
             return 4 * len(text) + 4096
         case PutValue(json=json):
             return 4 * len(json)
+        case CreateStanding(spec=spec):
+            then = 0 if spec.then_feature is None else spec.then_feature.nbytes
+            return spec.feature.nbytes + then + 4 * len(spec.text) + 8192
         case _:
             return 1024
 

@@ -33,6 +33,7 @@ FIGURES = {
     "relevance": {"packaged_score_auroc", "packaged_relevance_auroc", "packaged_false_over_90"},
     "codecs": {"compression_vs_f16", "cosine_mean", "top1_agreement", "decode_mb_s"},
     "late": {"plain_top_r1", "plain_idf_r1", "beside_idf_iou", "global_tokens_r1_of_16"},
+    "standing": {"evaluate_ms_single_one", "evaluate_cpu_ms_page_users", "heard_p50_ms_streams"},
 }
 ENCODED = ("codecs", "relevance")
 """Those that need the bundled weights."""
@@ -43,6 +44,7 @@ RATIOS = {
     "late": {"codes_vs_decoded_delta_384"},
     "churn": {"churn_write_vs_fresh", "file_vs_live"},
     "tiers": {"tiers_vs_faiss_views_3000", "tiers_vs_heads_scenes_3000"},
+    "standing": {"write_watched_vs_alone_one"},
 }
 
 

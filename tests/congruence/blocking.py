@@ -14,6 +14,7 @@ from memdb.types.database import Database
 from memdb_client import (
     AsyncDatabase,
     AsyncIngestWriter,
+    AsyncStanding,
     AsyncStream,
     AsyncUser,
     connect_async,
@@ -58,6 +59,8 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
+        if isinstance(value, AsyncStanding):
+            return Blocking(self._loop, value)
         if not callable(value):
             return value
         return lambda *args, **kwargs: self._plain(value(*args, **kwargs))

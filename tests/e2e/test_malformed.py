@@ -26,10 +26,12 @@ from memdb.v1 import (
     database_service_pb2,
     grounding_service_pb2,
     memory_service_pb2,
+    standing_service_pb2,
     user_service_pb2,
 )
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
+from memdb.v1 import standing_service_pb2 as standing_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.v1.grounding_service_pb2 import CalendarFilter, HoursOfDay
 from memdb.wire.arrays import matrix_to_proto
@@ -45,6 +47,7 @@ METHODS: list[MethodDescriptor] = [
         clip_service_pb2,
         grounding_service_pb2,
         memory_service_pb2,
+        standing_service_pb2,
         user_service_pb2,
         database_service_pb2,
         health_pb2,
@@ -124,6 +127,15 @@ def hours(*stretches: tuple[int, int]) -> CalendarFilter:
     return CalendarFilter(hours=[HoursOfDay(start_s=start, end_s=end) for start, end in stretches])
 
 
+def asked(**changes: Any) -> standing_pb.StandingSpec:
+    """A good standing question, and what is changed of it."""
+    fields: dict[str, Any] = {
+        "question_feature": pb.Vector(f32=vector(0).tobytes()),
+        "min_score": 0.5,
+    }
+    return standing_pb.StandingSpec(**(fields | changes))
+
+
 def names(methods: list[MethodDescriptor]) -> list[str]:
     return [f"{method.containing_service.name}.{method.name}" for method in methods]
 
@@ -151,7 +163,9 @@ def filled(method: MethodDescriptor) -> Any:
                 request.key = "k"
             case "json":
                 request.json = "1"
-            case "clip_id" | "fact_id":
+            case "spec":
+                request.spec.CopyFrom(asked())
+            case "clip_id" | "fact_id" | "question_id":
                 setattr(request, field.name, "0" * 32)
             case "clip_ids":
                 request.clip_ids.append("0" * 32)
@@ -382,6 +396,38 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ("CreateSpace", {"space": pb.Space(name="", dim=3)}, "BAD_ID", "space.name", ""),
         ("CreateSpace", {"space": pb.Space(name="q", dim=3, metric="l2")}, "BAD_METRIC", "space.metric", "l2"),
         ("CreateSpace", {"space": pb.Space(name="p", dim=3)}, "SPACE_EXISTS", None, None),
+        ("CreateStanding", {"spec": standing_pb.StandingSpec()}, "EMPTY", "question_feature", None),
+        ("CreateStanding", {"spec": asked(kind="maybe")}, "BAD_KIND", "kind", "maybe"),
+        ("CreateStanding", {"spec": asked(kind="absent")}, "WINDOW_REQUIRED", "window_s", "absent"),
+        ("CreateStanding", {"spec": asked(kind="absent", window_s=-1.0)}, "OUT_OF_RANGE", "window_s", "-1.0"),
+        ("CreateStanding", {"spec": asked(window_s=float("inf"))}, "OUT_OF_RANGE", "window_s", "inf"),
+        ("CreateStanding", {"spec": asked(min_score=float("nan"))}, "OUT_OF_RANGE", "min_score", "nan"),
+        ("CreateStanding", {"spec": asked(kind="sequence", window_s=1.0)}, "THEN_REQUIRED", "then_feature", None),
+        ("CreateStanding", {"spec": asked(then_feature=pb.Vector(f32=b"\0" * 4))}, "NOT_OF_KIND", "then_feature", None),
+        (
+            "CreateStanding",
+            {"spec": asked(kind="sequence", window_s=1.0, then_feature=pb.Vector(f32=b"\0" * 12))},
+            "DIM_MISMATCH",
+            "then_feature",
+            "3",
+        ),
+        ("CreateStanding", {"spec": asked(streams=["nowhere"])}, "STREAM_NOT_FOUND", "streams", "nowhere"),
+        ("CreateStanding", {"spec": asked(streams=["a"] * 1001)}, "TOO_LARGE", "streams", "1001"),
+        ("CreateStanding", {"spec": asked(space="../x")}, "BAD_ID", "space", "../x"),
+        ("CreateStanding", {"spec": asked(space="other")}, "DIM_MISMATCH", "question_feature", str(DIM)),
+        ("CreateStanding", {"spec": asked(streams=["../x"])}, "BAD_ID", "streams", "../x"),
+        ("CreateStanding", {"spec": asked(text="x" * 16_385)}, "TOO_LARGE", "text", "16385"),
+        ("GetStanding", {"question_id": "x" * 257}, "TOO_LARGE", "question_id", "257"),
+        ("RemoveStanding", {"question_id": "0" * 32}, "STANDING_NOT_FOUND", "question_id", "0" * 32),
+        ("BacktestStanding", {"spec": asked(kind="maybe")}, "BAD_KIND", "kind", "maybe"),
+        ("BacktestStanding", {"limit": 1001}, "OUT_OF_RANGE", "limit", "1001"),
+        ("BacktestStanding", {"start_ns": 5, "end_ns": 4}, "TIME_RANGE", "end_ns", "[5, 4)"),
+        ("BacktestStanding", {"as_of": pb.AsOf(revision=99)}, "REVISION_NOT_FOUND", "as_of", "99"),
+        ("BacktestStanding", {"thresholds": [float("nan")]}, "OUT_OF_RANGE", "thresholds[0]", "nan"),
+        ("BacktestStanding", {"thresholds": [0.5] * 10_000}, "TOO_LARGE", "thresholds", None),
+        ("WatchStanding", {"cursor": ""}, "EMPTY", "cursor", None),
+        ("WatchStanding", {"cursor": "ff" * 40}, "BAD_CURSOR", "cursor", "ff" * 40),
+        ("WatchStanding", {"cursor": "x" * 10_000}, "TOO_LARGE", "cursor", "10000"),
         ("WriteClips", {"clips": []}, "EMPTY", "clips", None),
         ("WriteClips", {"space": "nowhere"}, "SPACE_NOT_FOUND", "space", "nowhere"),
         ("WriteClips", {"space": "other"}, "SPACE_MISMATCH", "space", None),

@@ -25,7 +25,9 @@ from __future__ import annotations
 
 from memdb import (
     Ack,
+    Alert,
     AlreadyExists,
+    Backtest,
     BackupReport,
     Change,
     Clip,
@@ -55,10 +57,12 @@ from memdb import (
     SoundEvent,
     Space,
     Span,
+    StandingQuestion,
     StoredClip,
     StreamCoverage,
     StreamInfo,
     SweepReport,
+    ThresholdCount,
     Unauthenticated,
     Unavailable,
     Utterance,
@@ -66,21 +70,26 @@ from memdb import (
 )
 from memdb_client._async_database import AsyncDatabase
 from memdb_client._async_ingest import AsyncIngestWriter
+from memdb_client._async_standing import AsyncStanding
 from memdb_client._async_stream import AsyncStream
 from memdb_client._async_user import AsyncUser
 from memdb_client._connect import connect, connect_async
 from memdb_client._database import Database
 from memdb_client._ingest import IngestWriter
+from memdb_client._standing import Standing
 from memdb_client._stream import Stream
 from memdb_client._user import User
 
 __all__ = [
     "Ack",
+    "Alert",
     "AlreadyExists",
     "AsyncDatabase",
     "AsyncIngestWriter",
+    "AsyncStanding",
     "AsyncStream",
     "AsyncUser",
+    "Backtest",
     "BackupReport",
     "Change",
     "Clip",
@@ -112,11 +121,14 @@ __all__ = [
     "SoundEvent",
     "Space",
     "Span",
+    "Standing",
+    "StandingQuestion",
     "StoredClip",
     "Stream",
     "StreamCoverage",
     "StreamInfo",
     "SweepReport",
+    "ThresholdCount",
     "Unauthenticated",
     "Unavailable",
     "User",

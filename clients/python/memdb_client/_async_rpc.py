@@ -15,6 +15,7 @@ from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
 from memdb.v1.grounding_service_pb2_grpc import GroundingServiceStub
 from memdb.v1.memory_service_pb2_grpc import MemoryServiceStub
+from memdb.v1.standing_service_pb2_grpc import StandingServiceStub
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.status import error_from_call
 from memdb_client import _acompat as compat
@@ -47,6 +48,7 @@ class AsyncRpc:
         self.databases = DatabaseServiceStub(self._channel)
         self.groundings = GroundingServiceStub(self._channel)
         self.memories = MemoryServiceStub(self._channel)
+        self.standing = StandingServiceStub(self._channel)
         self.users = UserServiceStub(self._channel)
 
     async def call(

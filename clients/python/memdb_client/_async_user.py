@@ -60,6 +60,7 @@ from memdb.wire.users import (
 from memdb_client import _acompat as compat
 from memdb_client._async_questions import AsyncQuestions
 from memdb_client._async_rpc import AsyncRpc
+from memdb_client._async_standing import AsyncStanding
 from memdb_client._async_stream import AsyncStream
 from memdb_client._options import Repeat, pauses_s, whole_timeout_s
 
@@ -112,6 +113,11 @@ class AsyncUser:
         codec: how this handle codes short-term memory, see `memdb.types.database.User.stream`.
         """
         return AsyncStream(self._rpc, self._id, name, space, codec)
+
+    @property
+    def standing(self) -> AsyncStanding:
+        """The user's standing questions."""
+        return AsyncStanding(self._rpc, self._id)
 
     async def streams(self) -> list[StreamInfo]:
         """Every stream of the user, by name."""

@@ -63,6 +63,7 @@ from memdb_client import _compat as compat
 from memdb_client._options import Repeat, pauses_s, whole_timeout_s
 from memdb_client._questions import Questions
 from memdb_client._rpc import Rpc
+from memdb_client._standing import Standing
 from memdb_client._stream import Stream
 
 CHANGE_INDEX_MAX: Final = 2**32 - 1
@@ -110,6 +111,11 @@ class User:
         codec: how this handle codes short-term memory, see `memdb.types.database.User.stream`.
         """
         return Stream(self._rpc, self._id, name, space, codec)
+
+    @property
+    def standing(self) -> Standing:
+        """The user's standing questions."""
+        return Standing(self._rpc, self._id)
 
     def streams(self) -> list[StreamInfo]:
         """Every stream of the user, by name."""

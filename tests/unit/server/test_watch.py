@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memdb.engine.database import EmbeddedDatabase
-from memdb.server.watch import _waker
+from memdb.server.watch import waker
 
 
 def test_a_listener_that_fails_does_not_reach_the_writer(
@@ -35,7 +35,7 @@ def test_a_listener_that_fails_does_not_reach_the_writer(
 
 def test_a_loop_that_is_closed_is_not_woken() -> None:
     async def make() -> object:
-        return _waker(asyncio.Event())
+        return waker(asyncio.Event())
 
     callback = asyncio.run(make())
     assert callable(callback)
