@@ -19,6 +19,7 @@ class Milvus(MilvusCollection):
 
     title = "Milvus standalone"
     acknowledges = "handed to its queue (RocksMQ), not synced"
+    scalar_index = "STL_SORT"
 
     def start(self) -> None:
         binaries = Path(sys.prefix) / "server" / "bin"  # unpacked by `bench.peers.install`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, ClassVar
 
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
@@ -20,6 +20,8 @@ class MilvusCollection(ServerPeer):
 
     beams = (32, 64, 128, 256, 512)
     tensors = False
+    scalar_index: ClassVar[str] = ""
+    """Of the numbers that filters name; empty: none."""
     _loaded = False
 
     def answers(self) -> bool:
@@ -36,6 +38,9 @@ class MilvusCollection(ServerPeer):
         indexes = MilvusClient.prepare_index_params()
         hnsw = {"M": 16, "efConstruction": 128}
         indexes.add_index("v", index_type="HNSW", metric_type="IP", params=hnsw)
+        if self.scalar_index:
+            for name in ("user", "start"):
+                indexes.add_index(name, index_type=self.scalar_index)
         client.create_collection(
             _NAME, schema=schema, index_params=indexes, consistency_level="Strong"
         )
