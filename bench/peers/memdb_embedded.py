@@ -23,4 +23,5 @@ class MemdbEmbeddedBig(MemdbEmbedded):
 
     title = "memdb embedded, one big user"
     kinds = ("big",)
+    tensors = False  # as those of `MemdbEmbedded`
     big = True

@@ -84,4 +84,5 @@ class MemdbServerBig(MemdbServer):
 
     title = "memdb over gRPC, one big user"
     kinds = ("big", "echo")
+    tensors = False  # as those of `MemdbServer`
     big = True

@@ -13,6 +13,18 @@ from bench.peers.registry import PEERS
 from bench.peers.turn import Turn
 
 Turns = Mapping[str, Turn]
+GOALS = {
+    "embedded_filtered_vs_qdrantedge": (">=", 1.5),
+    "grpc_filtered_vs_echo": (">=", 0.8),
+    "grpc_filtered_vs_milvus": (">=", 3.0),
+    "grpc_filtered_vs_chroma": (">=", 3.0),
+    "many_filtered_vs_redis": (">=", 1.0),
+    "big_user_vs_best_server_c1": (">=", 1.0),
+    "big_user_vs_best_server_c8": (">=", 1.0),
+    "ingest_vs_best_durable": (">=", 2.0),
+    "restart_vs_best_server": ("<=", 0.5),
+}
+"""What is aimed for."""
 
 
 def ratios(turns: Turns, clients: tuple[int, ...]) -> dict[str, float]:

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.peers import install
+from bench.peers import turn as turns_of_engines
 from bench.peers.install import available
+from bench.peers.publish import BEGIN, END, replaced, section
 from bench.peers.ratios import ratios
 from bench.peers.registry import ALL, OURS, PEERS
 from bench.peers.rows import KINDS, STEP_S
-from bench.peers.table import table
-from bench.peers.turn import Turn
+from bench.peers.table import goals, table
+from bench.peers.turn import Turn, take_turn
 from bench.peers.work import Size, prepare, recall
 
 CLIENTS = (1, 8)
@@ -50,6 +53,7 @@ def test_it_runs_with_nothing_installed_and_names_who_is_absent(tmp_path: Path) 
     assert {"grpc_filtered_vs_echo", "grpc_filtered_vs_echo_c8"} <= set(result["ratios"])
     for name in ("memdb_embedded", "memdb_grpc", "memdb_embedded_big", "memdb_grpc_big"):
         assert config["facts"][name]["kept_singles"] == "20 of 20"
+    for name in ("memdb_embedded", "memdb_grpc"):
         assert config["facts"][name]["kept_tensors"] == "128 of 128"
     exact = [v for name, v in figures.items() if "recall" in name and name.startswith("memdb")]
     assert exact
@@ -130,3 +134,73 @@ def test_the_table_marks_who_finds_less_and_names_who_failed() -> None:
 
     assert "12 / 3,456 (finds less)" in text
     assert "* redis: failed, NotReady: it ended" in text
+
+
+def test_what_is_aimed_for_is_there_also_where_nothing_was_seen() -> None:
+    text = goals({"restart_vs_best_server": 0.4, "big_user_vs_best_server_c1": 0.99})
+
+    assert "| `restart_vs_best_server` | ≤ 0.5 | 0.4 | reached |" in text
+    assert "| `big_user_vs_best_server_c1` | ≥ 1 | 0.99 | **missed** |" in text
+    assert "| `grpc_filtered_vs_milvus` | ≥ 3 | – | not in this run |" in text
+
+
+def test_a_driver_that_fails_is_told_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an environment that has not what the engine needs."""
+    monkeypatch.setattr(turns_of_engines, "python_of", lambda name: Path(sys.executable))
+    work = prepare(tmp_path / "work", 3, Size(100, 0, 0.1, 1, CLIENTS, 1, 1))
+
+    found = take_turn("redis", work, tmp_path / "redis")
+
+    assert found.state == "failed"
+    assert "No module named" in found.reason
+    assert not (tmp_path / "redis").exists()
+
+
+def test_a_driver_that_does_not_end_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_of_engines, "TURN_S", 0.5)
+    work = prepare(tmp_path / "work", 3, Size(100, 0, 60.0, 1, CLIENTS, 1, 1))
+
+    found = take_turn("faiss", work, tmp_path / "faiss")
+
+    assert (found.state, found.reason) == ("failed", "not done within 0.5 s")
+    assert not (tmp_path / "faiss").exists()
+
+
+def test_an_environment_that_fails_to_install_counts_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requirements = tmp_path / "requirements"
+    requirements.mkdir()
+    (requirements / "nonsense.txt").write_text("./there-is-no-such-folder\n")
+    monkeypatch.setattr(install, "REQUIREMENTS", requirements)
+    monkeypatch.setattr(install, "ENVIRONMENTS", tmp_path / "environments")
+
+    with pytest.raises(subprocess.CalledProcessError):
+        install.install("nonsense")
+
+    assert install.python_of("nonsense") is None
+    assert not (tmp_path / "environments" / "nonsense").exists()
+
+
+def test_publishing_replaces_what_stands_between_the_marks() -> None:
+    result = {
+        "note": "2 CPUs",
+        "config": {"clients": [1, 8]},
+        "ratios": {"restart_vs_best_server": 0.4},
+        "turns": [{"name": "redis", "state": "ran", "reason": "", "figures": {"rss_mb": 12.0}}],
+    }
+
+    text = replaced(f"before {BEGIN} old {END} after", section(result, "chart.png", "Busy."))
+
+    assert text.startswith(f"before {BEGIN}\n")
+    assert text.endswith(f"{END} after")
+    assert " old " not in text
+    for part in ("2 CPUs", "Busy.", "(chart.png)", "| redis |", "| ≤ 0.5 | 0.4 | reached |"):
+        assert part in text
+    with pytest.raises(ValueError, match="no place marked"):
+        replaced("nothing", "")
+    assert BEGIN in Path("README.md").read_text("utf-8")
