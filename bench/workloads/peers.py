@@ -21,7 +21,7 @@ from bench.peers import isolation
 from bench.peers.install import python_of
 from bench.peers.ratios import ratios
 from bench.peers.registry import OURS, PEERS
-from bench.peers.table import table
+from bench.peers.table import goals, table
 from bench.peers.turn import ROOT, Turn, take_turn
 from bench.peers.work import Size, prepare
 from bench.report import Result, Setup, result
@@ -72,7 +72,7 @@ def run(setup: Setup) -> Result:
     }
     found = result("peers", setup, config, figures, ratios(turns, size.clients))
     written = table(turns.values(), size.clients)
-    print(written)
+    print(f"{written}\n\n{goals(found.ratios)}\n")
     if setup.report is not None:
         _report(setup.report, found, list(turns.values()), written)
     return found
