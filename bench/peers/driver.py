@@ -139,7 +139,7 @@ class Driver:
         with Clients(self._name, peer, self._work) as clients:
             if peer.form != "server":
                 self.figures[f"restart_{peer.kinds[0]}_s"] = clients.opened_s
-            self._tune(peer, clients)
+            self._tune(peer, kinds, clients)
             self._rates(kinds, clients)
             self.figures["rss_mb"] = (
                 memory_mb(peer.pids()) if peer.form == "server" else clients.memory_mb()
@@ -150,23 +150,24 @@ class Driver:
             name: value for name, value in peer.settings.items() if "port" not in name
         }
 
-    def _tune(self, peer: Peer, clients: Clients) -> None:
+    def _tune(self, peer: Peer, kinds: list[str], clients: Clients) -> None:
         """Take the first width that finds enough, among all records, where it is that matters."""
         judged = self._work.size.judged
         for beam in peer.beams or (0,):
             if beam:
                 clients.set_beam(beam)
                 self.facts["beam"] = beam
-            if "big" not in peer.kinds:
+            if "big" not in kinds:
                 break
             found = clients.answers("big", judged)
             self.figures["recall_big"] = recall(found, self._work.exact("big"))
             if self.figures["recall_big"] >= RECALL:
                 break
-        for kind in ("user", "user_time"):
-            if kind in peer.kinds:
+        # The first of many questions is the one that is asked alone.
+        for kind, same in (("user", "user"), ("user_time", "user_time"), ("many", "user")):
+            if kind in kinds:
                 found = clients.answers(kind, judged)
-                self.figures[f"recall_{kind}"] = recall(found, self._work.exact(kind))
+                self.figures[f"recall_{kind}"] = recall(found, self._work.exact(same))
 
     def _rates(self, kinds: list[str], clients: Clients) -> None:
         """Kinds take turns in short rounds, so that a slow phase of the machine meets all."""

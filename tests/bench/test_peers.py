@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.peers import install
+from bench.peers import install, isolation
 from bench.peers import turn as turns_of_engines
 from bench.peers.install import available
 from bench.peers.publish import BEGIN, END, replaced, section
@@ -156,6 +156,34 @@ def test_a_driver_that_fails_is_told_with_its_reason(
     assert found.state == "failed"
     assert "No module named" in found.reason
     assert not (tmp_path / "redis").exists()
+
+
+def test_who_listens_everywhere_does_not_run_without_a_network_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_of_engines, "python_of", lambda name: Path(sys.executable))
+    monkeypatch.setattr(isolation, "prefix", tuple)
+    work = prepare(tmp_path / "work", 3, Size(100, 0, 0.1, 1, CLIENTS, 1, 1))
+
+    found = take_turn("milvus", work, tmp_path / "milvus")
+
+    assert (found.state, list(found.figures)) == ("absent", [])
+    assert "listens on every address" in found.reason
+
+
+@pytest.mark.skipif(not isolation.prefix(), reason="no namespaces here")
+def test_behind_the_prefix_there_is_no_network_but_loopback() -> None:
+    look = "from bench.peers import isolation as i; i.raise_loopback(); print(i.apart(), open('/proc/net/dev').read())"
+
+    seen = subprocess.run(
+        [*isolation.prefix(), sys.executable, "-c", look],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert seen.startswith("True ")
+    assert [line.split(":")[0].strip() for line in seen.splitlines() if ":" in line] == ["lo"]
 
 
 def test_a_driver_that_does_not_end_is_ended(
