@@ -1,8 +1,9 @@
 """``python -m bench.peers.driver NAME WORK FOLDER OUT``: the whole work with one engine, in its own environment.
 
-Writes one JSON object into OUT: ``state`` (ran or failed), ``reason``, ``facts`` and ``figures``.  Records in, index
-built, restart, questions from 1, 8 and 32 clients, single records and a SIGKILL; then records with a tensor each,
-SIGKILL right after the last acknowledgement.
+Says on stdout what it is at; on stderr is whatever an engine's libraries say.  Writes one JSON object into OUT:
+``state`` (ran or failed), ``reason``, ``facts`` and ``figures``.  Records in, index built, restart, questions from 1, 8
+and 32 clients, single records and a SIGKILL; then records with a tensor each, SIGKILL right after the last
+acknowledgement.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Driver:
                 peer.stop(signal.SIGKILL)
 
     def _say(self, what: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {self._name}: {what}", file=sys.stderr, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {self._name}: {what}", flush=True)
 
     def _made(self, name: str) -> Peer:
         folder = self._folder / name

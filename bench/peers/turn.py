@@ -20,6 +20,8 @@ from bench.peers.work import Work
 
 ROOT = Path(__file__).parents[2]
 TURN_S = 1800.0
+_SHOWN_CHARS = 4000
+"""Of what a driver that failed has said last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +58,40 @@ def take_turn(name: str, work: Work, folder: Path) -> Turn:
             name, "absent", "it listens on every address, and no network apart can be made here"
         )
     folder.mkdir()
-    out = folder.with_suffix(".json")
-    driver = subprocess.Popen(
-        [
-            *(*apart, str(python), "-m", "bench.peers.driver"),
-            *(name, str(work.folder), str(folder), str(out)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        start_new_session=True,
-    )
+    out, log = folder.with_suffix(".json"), folder.with_suffix(".stderr")
+    with log.open("wb") as said:
+        driver = subprocess.Popen(
+            [
+                *(*apart, str(python), "-m", "bench.peers.driver"),
+                *(name, str(work.folder), str(folder), str(out)),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            stderr=said,
+            start_new_session=True,
+        )
     try:
-        status = driver.wait(TURN_S)
-        if not out.exists():
-            return Turn(name, "failed", f"its driver ended with status {status}")
-        return Turn(name=name, **json.loads(out.read_text("utf-8")))
-    except subprocess.TimeoutExpired:
-        return Turn(name, "failed", f"not done within {TURN_S:g} s")
+        turn = _result(name, driver, out)
     finally:
         _end(driver)
         shutil.rmtree(folder, ignore_errors=True)
-        out.unlink(missing_ok=True)
+    if turn.state == "failed":
+        print(log.read_text("utf-8", "replace")[-_SHOWN_CHARS:], file=sys.stderr)
+    for path in (out, log):
+        path.unlink(missing_ok=True)
+    return turn
+
+
+def _result(name: str, driver: subprocess.Popen[bytes], out: Path) -> Turn:
+    try:
+        status = driver.wait(TURN_S)
+    except subprocess.TimeoutExpired:
+        return Turn(name, "failed", f"not done within {TURN_S:g} s")
+    if not out.exists():
+        return Turn(name, "failed", f"its driver ended with status {status}")
+    return Turn(name=name, **json.loads(out.read_text("utf-8")))
 
 
 def _end(driver: subprocess.Popen[bytes]) -> None:
