@@ -55,6 +55,7 @@ class Driver:
             "form": self._kind.form,
             "acknowledges": self._kind.acknowledges,
             "synced": self._kind.synced,
+            "bound": self._kind.bound,
         }
 
     def run(self) -> None:

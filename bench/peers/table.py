@@ -50,7 +50,7 @@ def _cells(turn: Turn, clients: tuple[int, ...]) -> dict[str, str]:
     shares = [figures.get(f"recall_{kind}") for kind in ("user", "user_time", "big")]
     return {
         "engine": turn.title,
-        "kept after `kill -9`": str(kept or "no store"),
+        "kept after `kill -9`": str(kept or ("no store" if facts.get("bound") else "–")),
         "synced before it says so": "yes" if facts.get("synced") else "no",
         "with tensor in /s": _number(figures.get("tensors_per_s")),
         "one record, p50 ms": _number(figures.get("single_p50_ms")),
