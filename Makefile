@@ -6,6 +6,7 @@
 #   make check   everything that needs no running           make bench   workloads and their ratios
 #   make test    the suite                                  make crash   kills, power losses, faults, at length
 #   make demo    the whole system on real video and speech  make release-proto   new baseline of the contract
+#   make peers   memdb and other engines, into the README: an hour, 8 GB of disk
 #
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
 #          ARGS="..." (for pytest, demo, lock)  SEED=n (bench)
@@ -42,7 +43,7 @@ export PYTHON TORCH_ARGS
 # Without a HOME, buf would keep its cache in the working tree.
 export BUF_CACHE_DIR := $(CURDIR)/$(VENV)/cache/buf
 
-.PHONY: help setup fmt check test demo proto bench crash lock release-proto
+.PHONY: help setup fmt check test demo proto bench peers crash lock release-proto
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -88,6 +89,12 @@ bench: $(STAMP)
 	@for workload in ingest ground tiers many snapshot restart codecs late hybrid relevance streams churn users standing; do \
 	    $(BIN)/python -m bench $$workload --seed $(SEED) $(ARGS); \
 	done
+
+# Each engine is installed into an environment of its own; one that cannot be is named as absent, and the rest goes on.
+peers: $(STAMP)
+	-$(BIN)/python -m bench.peers.install
+	$(BIN)/python -m bench peers --json --seed $(SEED) --report docs/peers $(ARGS)
+	$(BIN)/python -m bench.peers.publish docs/peers
 
 crash: $(STAMP)
 	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_EMBEDDED_KILLS=$(EMBEDDED) MEMDB_BACKUP_KILLS=$(BACKUPS) MEMDB_POWER_STATES=$(STATES) \

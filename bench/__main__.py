@@ -11,6 +11,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from bench.peers.registry import PEERS
 from bench.report import Setup, text
 
 WORKLOADS = (
@@ -29,6 +30,7 @@ WORKLOADS = (
     "hybrid",
     "relevance",
     "standing",
+    "peers",
 )
 
 
@@ -49,10 +51,32 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="DIR",
         help="file system to measure; default: the temporary one",
     )
+    parser.add_argument(
+        "--peers",
+        metavar="A,B,C",
+        help="peers: which other engines; default: all, and '' for none",
+    )
+    parser.add_argument("--vectors", type=int, metavar="N", help="peers: default 100,000")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="peers: write the result, table and chart there"
+    )
     options = parser.parse_args(arguments)
+    peers = None if options.peers is None else tuple(filter(None, options.peers.split(",")))
+    unknown = sorted(set(peers or ()) - set(PEERS))
+    if unknown:
+        parser.error(f"--peers: nobody knows {', '.join(unknown)}; there are {', '.join(PEERS)}")
     workload = import_module(f"bench.workloads.{options.workload}")
     with tempfile.TemporaryDirectory(prefix="memdb-bench-", dir=options.directory) as folder:
-        result = workload.run(Setup(Path(folder), options.seed, options.quick))
+        result = workload.run(
+            Setup(
+                Path(folder),
+                options.seed,
+                options.quick,
+                peers,
+                options.vectors,
+                options.report,
+            )
+        )
     print(text(result))
     if options.json:
         print(result.as_json(), flush=True)

@@ -31,6 +31,12 @@ class Setup:
     """An empty directory on the file system that is measured."""
     seed: int
     quick: bool
+    peers: tuple[str, ...] | None = None
+    """Of `peers`: which other engines; None: all."""
+    vectors: int | None = None
+    """Of `peers`: how many; None: 100,000."""
+    report: Path | None = None
+    """Of `peers`: where the result, its table and its chart are written."""
 
 
 @dataclass(frozen=True, slots=True)

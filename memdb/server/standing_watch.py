@@ -46,7 +46,7 @@ async def watch_standing(
                 drain.check()
                 wake.clear()
                 await resources.openings.wait(request.user)
-                messages, cursor = await pools.read.run_in_turn(_page, watched)
+                messages, cursor = await pools.read.of(user.id).run_in_turn(_page, watched)
                 for message in messages:
                     await send(message)
                 if messages:

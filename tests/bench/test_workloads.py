@@ -54,6 +54,7 @@ RATIOS = {
     [
         pytest.param(workload, marks=pytest.mark.weights if workload in ENCODED else ())
         for workload in WORKLOADS
+        if workload != "peers"  # tests/bench/test_peers.py
     ],
 )
 def test_a_quick_run_ends_with_one_json_object(workload: str, tmp_path: Path) -> None:

@@ -42,3 +42,16 @@ NEVER_LOADED = {
 @pytest.mark.parametrize("module", NEVER_LOADED)
 def test_importing_stays_light(module: str) -> None:
     assert loaded_by(module) & NEVER_LOADED[module] == set()
+
+
+def test_a_server_starts_without_what_only_reflection_needs() -> None:
+    output = subprocess.run(
+        [sys.executable, "-c", "import sys, memdb.server.app; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+
+    # grpc itself imports the packages `grpc_reflection` and `google.protobuf`, which are next to nothing.
+    assert {"grpc_reflection.v1alpha", "google.protobuf.descriptor_pb2"}.isdisjoint(output.split())
