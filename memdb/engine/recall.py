@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memdb import deadline
+from memdb.engine.fact_page import WHOLE, Page
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition
@@ -96,18 +97,26 @@ def load_fact(txn: Transaction, view: View, fact_no: int, birth: int, revision: 
 
 
 def history(
-    txn: Transaction, view: View, fact_no: int, answer_bytes_max: int | None = None
+    txn: Transaction,
+    view: View,
+    fact_no: int,
+    answer_bytes_max: int | None = None,
+    page: Page = WHOLE,
 ) -> list[Fact]:
-    """Every version of a fact that the view knows, oldest first; raises as `recall`."""
-    size = AnswerSize(answer_bytes_max)
-    found: list[Fact] = []
-    for birth, record in facts.versions(txn, fact_no):
+    """Versions of a fact that the view knows, oldest first, those of a page; raises as `recall`.
+
+    The page begins after a birth.
+    """
+    filled = page.filled(AnswerSize(answer_bytes_max))
+    found = filled.facts
+    for birth, record in facts.versions(txn, fact_no, page.after):
         if birth > view.revision:
             break
         if found:
             found[-1] = replace(found[-1], superseded_revision=birth)
-        fact = facts.as_fact(record, view.state.user, view.state.id_key, fact_no, birth, None)
-        found.append(size.add_fact(fact))
+        if filled.is_full:
+            break
+        filled.add(facts.as_fact(record, view.state.user, view.state.id_key, fact_no, birth, None))
     return found
 
 
@@ -116,20 +125,24 @@ def current_facts(
     view: View,
     about: str | None,
     revision: int,
-    limit: int,
     answer_bytes_max: int | None = None,
+    page: Page = WHOLE,
 ) -> list[Fact]:
-    """Facts current at ``revision``, in the order they were first written; raises as `recall`."""
-    size = AnswerSize(answer_bytes_max)
-    found: list[Fact] = []
-    for fact_no in range(view.state.counters.next_fact_no):
+    """Facts current at ``revision``, in the order they were first written, those of a page; raises as
+    `recall`.
+
+    The page begins after the number of a fact.
+    """
+    filled = page.filled(AnswerSize(answer_bytes_max))
+    first = 0 if page.after is None else page.after + 1
+    for fact_no in range(first, view.state.counters.next_fact_no):
         deadline.check()
         entry = facts.at(txn, fact_no, revision)
         if entry is None or (about is not None and about not in entry[1].about):
             continue
         fact = load_fact(txn, view, fact_no, entry[0], revision)
         if fact is not None:
-            found.append(size.add_fact(fact))
-        if len(found) == limit:
+            filled.add(fact)
+        if filled.is_full:
             break
-    return found
+    return filled.facts

@@ -15,6 +15,7 @@ from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.erasure import clips_to_erase, erase_parts
+from memdb.engine.fact_page import Page
 from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import checked_question, ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
@@ -29,6 +30,7 @@ from memdb.engine.values import value_json
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.index.partition import Filter
+from memdb.store import facts as facts_store
 from memdb.store.catalog import Catalog
 from memdb.store.idents import IdKind, parse_id
 from memdb.store.schema import Table
@@ -110,6 +112,14 @@ class EmbeddedUser:
     def revision(self) -> int:
         with self._users.use(self._id) as memory:
             return memory.view.revision
+
+    def moment(self, as_of: AsOf | None) -> int:
+        """The revision that a moment names now; a snapshot's name may come to name another."""
+        as_of = checked_as_of(as_of)
+        with self._users.use(self._id) as memory:
+            view = memory.view
+            revision = memory.resolve(view, as_of)
+            return view.revision if revision is None else revision
 
     def configure(self, *, text_space: str) -> None:
         self._commit(
@@ -414,16 +424,32 @@ class EmbeddedUser:
     def forget(self, fact_id: str) -> None:
         self._commit(ForgetFact(checked_reference(fact_id, "fact_id")))
 
-    def history(self, fact_id: str, *, answer_bytes_max: int | None = None) -> list[Fact]:
+    def history(
+        self,
+        fact_id: str,
+        *,
+        limit: int | None = None,
+        after: int | None = None,
+        answer_bytes_max: int | None = None,
+        page_bytes: int | None = None,
+    ) -> list[Fact]:
         checked_reference(fact_id, "fact_id")
+        page = Page(
+            checked_revision(after, "after"),
+            None if limit is None else check_int(limit, "limit", 1, limits.LIMIT_MAX),
+            page_bytes,
+        )
         with self._users.use(self._id) as memory:
             memory.view.quarantine.check(Table.FACTS)
             no = parse_id(memory.view.state.id_key, IdKind.FACT, fact_id)
             with memory.environment.read() as txn:
-                known = [] if no is None else recall.history(txn, memory.view, no, answer_bytes_max)
-        if not known:
-            raise NotFound("no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id)
-        return known
+                view = memory.view
+                known = no is not None and facts_store.at(txn, no, view.revision) is not None
+                if no is None or not known:
+                    raise NotFound(
+                        "no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id
+                    )
+                return recall.history(txn, view, no, answer_bytes_max, page)
 
     def facts(
         self,
@@ -431,23 +457,33 @@ class EmbeddedUser:
         about: str | None = None,
         as_of: AsOf | None = None,
         limit: int = 1000,
+        after: str | None = None,
         answer_bytes_max: int | None = None,
+        page_bytes: int | None = None,
     ) -> list[Fact]:
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        after = None if after is None else checked_reference(after, "after")
         about = None if about is None else checked_thing(about)
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             view = memory.view
             view.quarantine.check(Table.FACTS)
             revision = memory.resolve(view, as_of)
+            after_no = None
+            if after is not None:
+                after_no = parse_id(view.state.id_key, IdKind.FACT, after)
+                if after_no is None:
+                    raise NotFound(
+                        "no such fact", reason="FACT_NOT_FOUND", field="after", value=after
+                    )
             with memory.environment.read() as txn:
                 return recall.current_facts(
                     txn,
                     view,
                     about,
                     view.revision if revision is None else revision,
-                    limit,
                     answer_bytes_max,
+                    Page(after_no, limit, page_bytes),
                 )
 
     def recall(

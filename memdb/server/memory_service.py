@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
+from memdb.engine.hydrate import fact_bytes
 from memdb.engine.user import EmbeddedUser
 from memdb.server.calls import commits
 from memdb.server.resources import Resources
+from memdb.types.fact import Fact
 from memdb.types.json_value import value_from_json
 from memdb.v1 import memory_service_pb2 as pb
 from memdb.wire.facts import (
@@ -18,6 +23,9 @@ from memdb.wire.facts import (
     revise_arguments,
 )
 from memdb.wire.moments import as_of_from_proto
+
+PAGE_BYTES: Final = 1024 * 1024
+"""Of facts, their texts counted in characters: in any language below the 4 MiB that a client takes by default."""
 
 
 class MemoryService:
@@ -50,19 +58,38 @@ class MemoryService:
     def get_history(self, request: pb.GetHistoryRequest) -> pb.GetHistoryResponse:
         """Every version of a fact."""
         facts = self._user(request.user).history(
-            request.fact_id, answer_bytes_max=self._message_bytes_max
+            request.fact_id,
+            limit=request.limit or None,
+            after=request.after if request.HasField("after") else None,
+            answer_bytes_max=self._message_bytes_max,
+            page_bytes=PAGE_BYTES if request.paged else None,
         )
-        return pb.GetHistoryResponse(facts=[fact_to_proto(fact) for fact in facts])
+        return pb.GetHistoryResponse(
+            facts=[fact_to_proto(fact) for fact in facts],
+            more=request.paged and len(facts) != request.limit and _is_cut(facts),
+        )
 
     def list_facts(self, request: pb.ListFactsRequest) -> pb.ListFactsResponse:
         """Current facts."""
-        facts = self._user(request.user).facts(
+        user = self._user(request.user)
+        as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
+        if request.paged:
+            # What a client asks for next is to be of the same moment.
+            as_of = user.moment(as_of)
+        limit = request.limit or FACTS_LIMIT_DEFAULT
+        facts = user.facts(
             about=request.about if request.HasField("about") else None,
-            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
-            limit=request.limit or FACTS_LIMIT_DEFAULT,
+            as_of=as_of,
+            limit=limit,
+            after=request.after if request.HasField("after") else None,
             answer_bytes_max=self._message_bytes_max,
+            page_bytes=PAGE_BYTES if request.paged else None,
         )
-        return pb.ListFactsResponse(facts=[fact_to_proto(fact) for fact in facts])
+        return pb.ListFactsResponse(
+            facts=[fact_to_proto(fact) for fact in facts],
+            more=request.paged and len(facts) != limit and _is_cut(facts),
+            revision=as_of if isinstance(as_of, int) else None,
+        )
 
     def recall(self, request: pb.RecallRequest) -> pb.RecallResponse:
         """Facts and utterances that answer a question."""
@@ -100,3 +127,8 @@ class MemoryService:
 
     def _user(self, user_id: str) -> EmbeddedUser:
         return self._database.user(user_id)
+
+
+def _is_cut(facts: Sequence[Fact]) -> bool:
+    """Whether its bytes ended a page, so that there may be more."""
+    return sum(map(fact_bytes, facts)) >= PAGE_BYTES

@@ -21,9 +21,14 @@ def holder(txn: Transaction, name: str) -> int | None:
     return None if stored is None else unpack(Table.FACT_KEYS, key, stored, NumberRecord).no
 
 
-def versions(txn: Transaction, fact_no: int) -> Iterator[tuple[int, FactRecord]]:
-    """(birth, record) of every version, oldest first; each read when its turn comes."""
-    for key, stored in txn.scan(Table.FACTS, schema.revision_key(fact_no)):
+def versions(
+    txn: Transaction, fact_no: int, after: int | None = None
+) -> Iterator[tuple[int, FactRecord]]:
+    """(birth, record) of every version, or of those after a birth, oldest first; each read when its turn
+    comes.
+    """
+    begin = b"" if after is None else schema.version_key(fact_no, after)
+    for key, stored in txn.scan(Table.FACTS, schema.revision_key(fact_no), after=begin):
         yield schema.split_version_key(key)[1], unpack(Table.FACTS, key, stored, FactRecord)
 
 

@@ -453,14 +453,28 @@ class User(Protocol):
         """Remove every version of a fact."""
         ...
 
-    def history(self, fact_id: str) -> list[Fact]:
-        """Every version of a fact, oldest first."""
+    def history(
+        self, fact_id: str, *, limit: int | None = None, after: int | None = None
+    ) -> list[Fact]:
+        """The versions of a fact, oldest first: all, or at most ``limit`` of those after the one of revision
+        ``after``, the last of the page before.
+        """
         ...
 
     def facts(
-        self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000
+        self,
+        *,
+        about: str | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        after: str | None = None,
     ) -> list[Fact]:
-        """Current facts in the order they were first written."""
+        """Current facts in the order they were first written; ``after`` is the id of the last fact of the page
+        before, which may have been forgotten since.
+
+        Pages of the newest facts leave none out and tell none twice that is there all the while; with ``as_of`` they
+        are of one moment.  Raises `NotFound` (``FACT_NOT_FOUND``) for an ``after`` that is no fact's id.
+        """
         ...
 
     def recall(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from memdb.v1 import types_pb2 as memdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmemdb/v1/memory_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\xe3\x01\n\x0fRememberRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05\x61\x62out\x18\x03 \x03(\t\x12\x1a\n\rvalid_from_ns\x18\x04 \x01(\x12H\x00\x88\x01\x01\x12\x18\n\x0bvalid_to_ns\x18\x05 \x01(\x12H\x01\x88\x01\x01\x12\x10\n\x08\x65vidence\x18\x06 \x03(\t\x12\x10\n\x03key\x18\x07 \x01(\tH\x02\x88\x01\x01\x12!\n\x07\x66\x65\x61ture\x18\x08 \x01(\x0b\x32\x10.memdb.v1.VectorB\x10\n\x0e_valid_from_nsB\x0e\n\x0c_valid_to_nsB\x06\n\x04_key\"0\n\x10RememberResponse\x12\x1c\n\x04\x66\x61\x63t\x18\x01 \x01(\x0b\x32\x0e.memdb.v1.Fact\"\x19\n\x08TextList\x12\r\n\x05items\x18\x01 \x03(\t\"\x8e\x02\n\rReviseRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x02 \x01(\t\x12\x11\n\x04text\x18\x03 \x01(\tH\x00\x88\x01\x01\x12!\n\x05\x61\x62out\x18\x04 \x01(\x0b\x32\x12.memdb.v1.TextList\x12\x1a\n\rvalid_from_ns\x18\x05 \x01(\x12H\x01\x88\x01\x01\x12\x18\n\x0bvalid_to_ns\x18\x06 \x01(\x12H\x02\x88\x01\x01\x12$\n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x12.memdb.v1.TextList\x12!\n\x07\x66\x65\x61ture\x18\x08 \x01(\x0b\x32\x10.memdb.v1.VectorB\x07\n\x05_textB\x10\n\x0e_valid_from_nsB\x0e\n\x0c_valid_to_ns\".\n\x0eReviseResponse\x12\x1c\n\x04\x66\x61\x63t\x18\x01 \x01(\x0b\x32\x0e.memdb.v1.Fact\".\n\rForgetRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x02 \x01(\t\"\"\n\x0e\x46orgetResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"2\n\x11GetHistoryRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x02 \x01(\t\"3\n\x12GetHistoryResponse\x12\x1d\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x0e.memdb.v1.Fact\"l\n\x10ListFactsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x12\n\x05\x61\x62out\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\r\n\x05limit\x18\x04 \x01(\rB\x08\n\x06_about\"2\n\x11ListFactsResponse\x12\x1d\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x0e.memdb.v1.Fact\"\xac\x01\n\rRecallRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x1d\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12!\n\x07\x66\x65\x61ture\x18\x05 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\x19\n\x0cmin_revision\x18\x06 \x01(\x04H\x00\x88\x01\x01\x42\x0f\n\r_min_revision\"\xec\x01\n\tRecallHit\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12+\n\x04\x61rms\x18\x03 \x03(\x0b\x32\x1d.memdb.v1.RecallHit.ArmsEntry\x12\x1c\n\x04\x66\x61\x63t\x18\x04 \x01(\x0b\x32\x0e.memdb.v1.Fact\x12&\n\tutterance\x18\x05 \x01(\x0b\x32\x13.memdb.v1.Utterance\x12\"\n\x04\x63lip\x18\x06 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x1a+\n\tArmsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"S\n\x0eRecallResponse\x12!\n\x04hits\x18\x01 \x03(\x0b\x32\x13.memdb.v1.RecallHit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0c\n\x04\x61rms\x18\x03 \x03(\t\":\n\x0fPutValueRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04json\x18\x03 \x01(\t\"$\n\x10PutValueResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"K\n\x0fGetValueRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\".\n\x10GetValueResponse\x12\x11\n\x04json\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_json\"\x99\x01\n\x18GetLongTermMemoryRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x06stream\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x12\n\x05space\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_streamB\x08\n\x06_space\"\\\n\nMemorySpan\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12\x10\n\x08start_ns\x18\x03 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x04 \x01(\x12\x12\r\n\x05\x63lips\x18\x05 \x01(\x04\"\x83\x01\n\x19GetLongTermMemoryResponse\x12 \n\x06tokens\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Matrix\x12#\n\x05spans\x18\x02 \x03(\x0b\x32\x14.memdb.v1.MemorySpan\x12\r\n\x05space\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x32\xfc\x04\n\rMemoryService\x12\x41\n\x08Remember\x12\x19.memdb.v1.RememberRequest\x1a\x1a.memdb.v1.RememberResponse\x12;\n\x06Revise\x12\x17.memdb.v1.ReviseRequest\x1a\x18.memdb.v1.ReviseResponse\x12;\n\x06\x46orget\x12\x17.memdb.v1.ForgetRequest\x1a\x18.memdb.v1.ForgetResponse\x12G\n\nGetHistory\x12\x1b.memdb.v1.GetHistoryRequest\x1a\x1c.memdb.v1.GetHistoryResponse\x12\x44\n\tListFacts\x12\x1a.memdb.v1.ListFactsRequest\x1a\x1b.memdb.v1.ListFactsResponse\x12;\n\x06Recall\x12\x17.memdb.v1.RecallRequest\x1a\x18.memdb.v1.RecallResponse\x12\x41\n\x08PutValue\x12\x19.memdb.v1.PutValueRequest\x1a\x1a.memdb.v1.PutValueResponse\x12\x41\n\x08GetValue\x12\x19.memdb.v1.GetValueRequest\x1a\x1a.memdb.v1.GetValueResponse\x12\\\n\x11GetLongTermMemory\x12\".memdb.v1.GetLongTermMemoryRequest\x1a#.memdb.v1.GetLongTermMemoryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmemdb/v1/memory_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\xe3\x01\n\x0fRememberRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05\x61\x62out\x18\x03 \x03(\t\x12\x1a\n\rvalid_from_ns\x18\x04 \x01(\x12H\x00\x88\x01\x01\x12\x18\n\x0bvalid_to_ns\x18\x05 \x01(\x12H\x01\x88\x01\x01\x12\x10\n\x08\x65vidence\x18\x06 \x03(\t\x12\x10\n\x03key\x18\x07 \x01(\tH\x02\x88\x01\x01\x12!\n\x07\x66\x65\x61ture\x18\x08 \x01(\x0b\x32\x10.memdb.v1.VectorB\x10\n\x0e_valid_from_nsB\x0e\n\x0c_valid_to_nsB\x06\n\x04_key\"0\n\x10RememberResponse\x12\x1c\n\x04\x66\x61\x63t\x18\x01 \x01(\x0b\x32\x0e.memdb.v1.Fact\"\x19\n\x08TextList\x12\r\n\x05items\x18\x01 \x03(\t\"\x8e\x02\n\rReviseRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x02 \x01(\t\x12\x11\n\x04text\x18\x03 \x01(\tH\x00\x88\x01\x01\x12!\n\x05\x61\x62out\x18\x04 \x01(\x0b\x32\x12.memdb.v1.TextList\x12\x1a\n\rvalid_from_ns\x18\x05 \x01(\x12H\x01\x88\x01\x01\x12\x18\n\x0bvalid_to_ns\x18\x06 \x01(\x12H\x02\x88\x01\x01\x12$\n\x08\x65vidence\x18\x07 \x01(\x0b\x32\x12.memdb.v1.TextList\x12!\n\x07\x66\x65\x61ture\x18\x08 \x01(\x0b\x32\x10.memdb.v1.VectorB\x07\n\x05_textB\x10\n\x0e_valid_from_nsB\x0e\n\x0c_valid_to_ns\".\n\x0eReviseResponse\x12\x1c\n\x04\x66\x61\x63t\x18\x01 \x01(\x0b\x32\x0e.memdb.v1.Fact\".\n\rForgetRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x02 \x01(\t\"\"\n\x0e\x46orgetResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"n\n\x11GetHistoryRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61\x63t_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\n \x01(\r\x12\x12\n\x05\x61\x66ter\x18\x0b \x01(\x04H\x00\x88\x01\x01\x12\r\n\x05paged\x18\x0c \x01(\x08\x42\x08\n\x06_after\"A\n\x12GetHistoryResponse\x12\x1d\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x0e.memdb.v1.Fact\x12\x0c\n\x04more\x18\n \x01(\x08\"\x99\x01\n\x10ListFactsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x12\n\x05\x61\x62out\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x12\n\x05\x61\x66ter\x18\n \x01(\tH\x01\x88\x01\x01\x12\r\n\x05paged\x18\x0b \x01(\x08\x42\x08\n\x06_aboutB\x08\n\x06_after\"d\n\x11ListFactsResponse\x12\x1d\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x0e.memdb.v1.Fact\x12\x0c\n\x04more\x18\n \x01(\x08\x12\x15\n\x08revision\x18\x0b \x01(\x04H\x00\x88\x01\x01\x42\x0b\n\t_revision\"\xac\x01\n\rRecallRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x1d\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12!\n\x07\x66\x65\x61ture\x18\x05 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\x19\n\x0cmin_revision\x18\x06 \x01(\x04H\x00\x88\x01\x01\x42\x0f\n\r_min_revision\"\xec\x01\n\tRecallHit\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12+\n\x04\x61rms\x18\x03 \x03(\x0b\x32\x1d.memdb.v1.RecallHit.ArmsEntry\x12\x1c\n\x04\x66\x61\x63t\x18\x04 \x01(\x0b\x32\x0e.memdb.v1.Fact\x12&\n\tutterance\x18\x05 \x01(\x0b\x32\x13.memdb.v1.Utterance\x12\"\n\x04\x63lip\x18\x06 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x1a+\n\tArmsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"S\n\x0eRecallResponse\x12!\n\x04hits\x18\x01 \x03(\x0b\x32\x13.memdb.v1.RecallHit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0c\n\x04\x61rms\x18\x03 \x03(\t\":\n\x0fPutValueRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04json\x18\x03 \x01(\t\"$\n\x10PutValueResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"K\n\x0fGetValueRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\".\n\x10GetValueResponse\x12\x11\n\x04json\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_json\"\x99\x01\n\x18GetLongTermMemoryRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x06stream\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x12\n\x05space\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_streamB\x08\n\x06_space\"\\\n\nMemorySpan\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12\x10\n\x08start_ns\x18\x03 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x04 \x01(\x12\x12\r\n\x05\x63lips\x18\x05 \x01(\x04\"\x83\x01\n\x19GetLongTermMemoryResponse\x12 \n\x06tokens\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Matrix\x12#\n\x05spans\x18\x02 \x03(\x0b\x32\x14.memdb.v1.MemorySpan\x12\r\n\x05space\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x32\xfc\x04\n\rMemoryService\x12\x41\n\x08Remember\x12\x19.memdb.v1.RememberRequest\x1a\x1a.memdb.v1.RememberResponse\x12;\n\x06Revise\x12\x17.memdb.v1.ReviseRequest\x1a\x18.memdb.v1.ReviseResponse\x12;\n\x06\x46orget\x12\x17.memdb.v1.ForgetRequest\x1a\x18.memdb.v1.ForgetResponse\x12G\n\nGetHistory\x12\x1b.memdb.v1.GetHistoryRequest\x1a\x1c.memdb.v1.GetHistoryResponse\x12\x44\n\tListFacts\x12\x1a.memdb.v1.ListFactsRequest\x1a\x1b.memdb.v1.ListFactsResponse\x12;\n\x06Recall\x12\x17.memdb.v1.RecallRequest\x1a\x18.memdb.v1.RecallResponse\x12\x41\n\x08PutValue\x12\x19.memdb.v1.PutValueRequest\x1a\x1a.memdb.v1.PutValueResponse\x12\x41\n\x08GetValue\x12\x19.memdb.v1.GetValueRequest\x1a\x1a.memdb.v1.GetValueResponse\x12\\\n\x11GetLongTermMemory\x12\".memdb.v1.GetLongTermMemoryRequest\x1a#.memdb.v1.GetLongTermMemoryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,35 +49,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FORGETRESPONSE']._serialized_start=741
   _globals['_FORGETRESPONSE']._serialized_end=775
   _globals['_GETHISTORYREQUEST']._serialized_start=777
-  _globals['_GETHISTORYREQUEST']._serialized_end=827
-  _globals['_GETHISTORYRESPONSE']._serialized_start=829
-  _globals['_GETHISTORYRESPONSE']._serialized_end=880
-  _globals['_LISTFACTSREQUEST']._serialized_start=882
-  _globals['_LISTFACTSREQUEST']._serialized_end=990
-  _globals['_LISTFACTSRESPONSE']._serialized_start=992
-  _globals['_LISTFACTSRESPONSE']._serialized_end=1042
-  _globals['_RECALLREQUEST']._serialized_start=1045
-  _globals['_RECALLREQUEST']._serialized_end=1217
-  _globals['_RECALLHIT']._serialized_start=1220
-  _globals['_RECALLHIT']._serialized_end=1456
-  _globals['_RECALLHIT_ARMSENTRY']._serialized_start=1413
-  _globals['_RECALLHIT_ARMSENTRY']._serialized_end=1456
-  _globals['_RECALLRESPONSE']._serialized_start=1458
-  _globals['_RECALLRESPONSE']._serialized_end=1541
-  _globals['_PUTVALUEREQUEST']._serialized_start=1543
-  _globals['_PUTVALUEREQUEST']._serialized_end=1601
-  _globals['_PUTVALUERESPONSE']._serialized_start=1603
-  _globals['_PUTVALUERESPONSE']._serialized_end=1639
-  _globals['_GETVALUEREQUEST']._serialized_start=1641
-  _globals['_GETVALUEREQUEST']._serialized_end=1716
-  _globals['_GETVALUERESPONSE']._serialized_start=1718
-  _globals['_GETVALUERESPONSE']._serialized_end=1764
-  _globals['_GETLONGTERMMEMORYREQUEST']._serialized_start=1767
-  _globals['_GETLONGTERMMEMORYREQUEST']._serialized_end=1920
-  _globals['_MEMORYSPAN']._serialized_start=1922
-  _globals['_MEMORYSPAN']._serialized_end=2014
-  _globals['_GETLONGTERMMEMORYRESPONSE']._serialized_start=2017
-  _globals['_GETLONGTERMMEMORYRESPONSE']._serialized_end=2148
-  _globals['_MEMORYSERVICE']._serialized_start=2151
-  _globals['_MEMORYSERVICE']._serialized_end=2787
+  _globals['_GETHISTORYREQUEST']._serialized_end=887
+  _globals['_GETHISTORYRESPONSE']._serialized_start=889
+  _globals['_GETHISTORYRESPONSE']._serialized_end=954
+  _globals['_LISTFACTSREQUEST']._serialized_start=957
+  _globals['_LISTFACTSREQUEST']._serialized_end=1110
+  _globals['_LISTFACTSRESPONSE']._serialized_start=1112
+  _globals['_LISTFACTSRESPONSE']._serialized_end=1212
+  _globals['_RECALLREQUEST']._serialized_start=1215
+  _globals['_RECALLREQUEST']._serialized_end=1387
+  _globals['_RECALLHIT']._serialized_start=1390
+  _globals['_RECALLHIT']._serialized_end=1626
+  _globals['_RECALLHIT_ARMSENTRY']._serialized_start=1583
+  _globals['_RECALLHIT_ARMSENTRY']._serialized_end=1626
+  _globals['_RECALLRESPONSE']._serialized_start=1628
+  _globals['_RECALLRESPONSE']._serialized_end=1711
+  _globals['_PUTVALUEREQUEST']._serialized_start=1713
+  _globals['_PUTVALUEREQUEST']._serialized_end=1771
+  _globals['_PUTVALUERESPONSE']._serialized_start=1773
+  _globals['_PUTVALUERESPONSE']._serialized_end=1809
+  _globals['_GETVALUEREQUEST']._serialized_start=1811
+  _globals['_GETVALUEREQUEST']._serialized_end=1886
+  _globals['_GETVALUERESPONSE']._serialized_start=1888
+  _globals['_GETVALUERESPONSE']._serialized_end=1934
+  _globals['_GETLONGTERMMEMORYREQUEST']._serialized_start=1937
+  _globals['_GETLONGTERMMEMORYREQUEST']._serialized_end=2090
+  _globals['_MEMORYSPAN']._serialized_start=2092
+  _globals['_MEMORYSPAN']._serialized_end=2184
+  _globals['_GETLONGTERMMEMORYRESPONSE']._serialized_start=2187
+  _globals['_GETLONGTERMMEMORYRESPONSE']._serialized_end=2318
+  _globals['_MEMORYSERVICE']._serialized_start=2321
+  _globals['_MEMORYSERVICE']._serialized_end=2957
 # @@protoc_insertion_point(module_scope)

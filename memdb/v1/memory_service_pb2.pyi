@@ -281,21 +281,35 @@ class GetHistoryRequest(_message.Message):
 
     USER_FIELD_NUMBER: _builtins.int
     FACT_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PAGED_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     fact_id: _builtins.str
     """Which fact."""
+    limit: _builtins.int
+    """At most so many versions; 0 for all."""
+    after: _builtins.int
+    """Only versions after the one of this commit."""
+    paged: _builtins.bool
+    """Whether the answer may be a part that says so, instead of one too large to send."""
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
         fact_id: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        after: _builtins.int | None = ...,
+        paged: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fact_id", b"fact_id", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after", "fact_id", b"fact_id", "limit", b"limit", "paged", b"paged", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
 
 Global___GetHistoryRequest: _TypeAlias = GetHistoryRequest  # noqa: Y015
 
@@ -306,6 +320,9 @@ class GetHistoryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FACTS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """There may be more: ask after the revision of the last."""
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Fact]:
         """Oldest first."""
@@ -314,10 +331,11 @@ class GetHistoryResponse(_message.Message):
         self,
         *,
         facts: _abc.Iterable[_types_pb2.Fact] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -333,12 +351,18 @@ class ListFactsRequest(_message.Message):
     ABOUT_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PAGED_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     about: _builtins.str
     """Only facts about this."""
     limit: _builtins.int
     """At most so many."""
+    after: _builtins.str
+    """Only facts that were first written after this one, which need not be there any more."""
+    paged: _builtins.bool
+    """Whether the answer may be a part that says so, instead of one too large to send."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
@@ -350,14 +374,21 @@ class ListFactsRequest(_message.Message):
         about: _builtins.str | None = ...,
         as_of: _types_pb2.AsOf | None = ...,
         limit: _builtins.int = ...,
+        after: _builtins.str | None = ...,
+        paged: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "about", b"about", "as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "about", b"about", "as_of", b"as_of", "limit", b"limit", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of", "limit", b"limit", "paged", b"paged", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__about: _TypeAlias = _typing.Literal["about"]  # noqa: Y015
     _WhichOneofArgType__about: _TypeAlias = _typing.Literal["_about", b"_about"]  # noqa: Y015
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__about) -> _WhichOneofReturnType__about | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
 
 Global___ListFactsRequest: _TypeAlias = ListFactsRequest  # noqa: Y015
 
@@ -368,6 +399,12 @@ class ListFactsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FACTS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """There may be more: ask after the last, as of the same revision."""
+    revision: _builtins.int
+    """The commit the answer was taken at, where the request is paged."""
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Fact]:
         """In the order they were first written."""
@@ -376,12 +413,16 @@ class ListFactsResponse(_message.Message):
         self,
         *,
         facts: _abc.Iterable[_types_pb2.Fact] | None = ...,
+        more: _builtins.bool = ...,
+        revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "revision", b"revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "facts", b"facts", "more", b"more", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
+    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
 
 Global___ListFactsResponse: _TypeAlias = ListFactsResponse  # noqa: Y015
 

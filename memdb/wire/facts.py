@@ -11,6 +11,7 @@ from memdb.types.arguments import (
     checked_key,
     checked_reference,
     checked_revision,
+    checked_thing,
 )
 from memdb.types.arrays import Array, as_vector
 from memdb.types.checks import check_int, check_text
@@ -33,6 +34,38 @@ from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 RECALL_LIMIT_DEFAULT = 5
 FACTS_LIMIT_DEFAULT = 1000
 LONG_TERM_TOKENS_DEFAULT = 512
+
+
+def history_request(
+    user: str, fact_id: str, *, limit: int | None = None, after: int | None = None
+) -> memory_pb.GetHistoryRequest:
+    """The request for `User.history`, a page at a time; raises `InvalidArgument` as the call would."""
+    return memory_pb.GetHistoryRequest(
+        user=user,
+        fact_id=checked_reference(fact_id, "fact_id"),
+        limit=0 if limit is None else check_int(limit, "limit", 1, LIMIT_MAX),
+        after=checked_revision(after, "after"),
+        paged=True,
+    )
+
+
+def list_facts_request(
+    user: str,
+    *,
+    about: str | None = None,
+    as_of: AsOf | None = None,
+    limit: int = FACTS_LIMIT_DEFAULT,
+    after: str | None = None,
+) -> memory_pb.ListFactsRequest:
+    """The request for `User.facts`, a page at a time; raises `InvalidArgument` as the call would."""
+    return memory_pb.ListFactsRequest(
+        user=user,
+        about=None if about is None else checked_thing(about),
+        as_of=as_of_to_proto(as_of),
+        limit=check_int(limit, "limit", 1, LIMIT_MAX),
+        after=None if after is None else checked_reference(after, "after"),
+        paged=True,
+    )
 
 
 def fact_to_proto(fact: Fact) -> pb.Fact:

@@ -52,6 +52,7 @@ class Run:
             yield f"create {name}", self._plain(self._db.create_space(name, dim=dim))
         actions = [
             *[self._write] * 4, self._write_many, self._ingest, self._resend, self._open_clip,
+            self._ground_many, self._ground_stream,
             *[self._ground] * 4, self._clips_of, self._read, self._remember, self._remember, self._revise,
             self._forget, self._recall, self._recall, self._value, self._snapshot, self._ledger, self._long_term,
             self._facts_of, self._erase_rarely, self._configure,
@@ -145,6 +146,12 @@ class Run:
             options["hours"] = options["hours"] if minute != 13 else [("04:00", "05:00")]
         options["with_coverage"] = self._random.random() < 0.3
         return self._db.user(user).ground(self._vectors(1)[0], **options)
+
+    def _ground_many(self, user: str) -> Any:
+        return self._db.user(user).ground_many(self._vectors(5), limit=3, space="clip")
+
+    def _ground_stream(self, user: str) -> Any:
+        return list(self._db.user(user).ground_stream(self._vectors(5), limit=3, space="clip"))
 
     def _clips_of(self, user: str) -> Any:
         start_ns = T0_NS + int(self._random.integers(100)) * SECOND_NS

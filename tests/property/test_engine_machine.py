@@ -29,6 +29,7 @@ from memdb import (
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import POLICIES
 from tests.property.conftest import MACHINE_TIMEOUT_S, machine_settings, memory_folder
 from tests.property.model import (
@@ -442,20 +443,33 @@ class EngineMachine(RuleBasedStateMachine):
         there = model.streams_at(revision)
         handle = self.db.user(user)
 
+        options: GroundOptions = {
+            "limit": limit,
+            "streams": chosen,
+            "start_ns": start,
+            "end_ns": end,
+            "as_of": as_of,
+            "min_score": min_score,
+            "policy": policy,
+            "with_short_memory": with_short,
+            "fallback": fallback,
+            "space": space,
+        }
+
         def ask(dim: int) -> Any:
-            return handle.ground(
-                named_vector(question, dim),
-                limit=limit,
-                streams=chosen,
-                start_ns=start,
-                end_ns=end,
-                as_of=as_of,
-                min_score=min_score,
-                policy=policy,
-                with_short_memory=with_short,
-                fallback=fallback,
-                space=space,
+            alone = handle.ground(named_vector(question, dim), **options)
+            together = handle.ground_many(
+                np.stack([named_vector(question + n, dim) for n in (1, 0, 2)]), **options
             )
+            assert [(hit.clip.id, hit.clip.revision, hit.score) for hit in together[1].hits] == [
+                (hit.clip.id, hit.clip.revision, hit.score) for hit in alone.hits
+            ]
+            assert (together[1].revision, together[1].fallback, together[1].gaps) == (
+                alone.revision,
+                alone.fallback,
+                alone.gaps,
+            )
+            return alone
 
         if chosen is not None and not set(chosen) <= set(there):
             with pytest.raises(NotFound) as refused:

@@ -16,7 +16,6 @@ from memdb.types.arguments import (
     checked_clip_ids,
     checked_key,
     checked_reference,
-    checked_thing,
 )
 from memdb.types.arrays import Array
 from memdb.types.calendar import HourOfDay, Weekday
@@ -28,7 +27,7 @@ from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_from_json, value_to_json
-from memdb.types.limits import LIMIT_MAX, TOKENS_MAX
+from memdb.types.limits import TOKENS_MAX
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
@@ -41,6 +40,8 @@ from memdb.wire.arrays import array_from_tensor
 from memdb.wire.clips import list_clips_request, stored_clip_from_proto
 from memdb.wire.facts import (
     fact_from_proto,
+    history_request,
+    list_facts_request,
     long_term_from_proto,
     recall_from_proto,
     recall_request,
@@ -380,30 +381,44 @@ class User:
             repeat=Repeat.UNSENT,
         )
 
-    def history(self, fact_id: str) -> list[Fact]:
-        """Every version of a fact, oldest first."""
-        answer = self._rpc.call(
-            self._rpc.memories.GetHistory,
-            memory_pb.GetHistoryRequest(
-                user=self._id, fact_id=checked_reference(fact_id, "fact_id")
-            ),
-        )
-        return [fact_from_proto(fact) for fact in answer.facts]
+    def history(
+        self, fact_id: str, *, limit: int | None = None, after: int | None = None
+    ) -> list[Fact]:
+        """The versions of a fact, oldest first: all, or at most ``limit`` of those after the one of
+        revision ``after``, the last of the page before.
+        """
+        request = history_request(self._id, fact_id, limit=limit, after=after)
+        found: list[Fact] = []
+        while True:
+            answer = self._rpc.call(self._rpc.memories.GetHistory, request)
+            found += [fact_from_proto(fact) for fact in answer.facts]
+            if not answer.more:
+                return found
+            request.after = found[-1].revision
+            request.limit = 0 if limit is None else limit - len(found)
 
     def facts(
-        self, *, about: str | None = None, as_of: AsOf | None = None, limit: int = 1000
+        self,
+        *,
+        about: str | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        after: str | None = None,
     ) -> list[Fact]:
-        """Current facts in the order they were first written."""
-        answer = self._rpc.call(
-            self._rpc.memories.ListFacts,
-            memory_pb.ListFactsRequest(
-                user=self._id,
-                about=None if about is None else checked_thing(about),
-                as_of=as_of_to_proto(as_of),
-                limit=check_int(limit, "limit", 1, LIMIT_MAX),
-            ),
-        )
-        return [fact_from_proto(fact) for fact in answer.facts]
+        """Current facts in the order they were first written; ``after`` is the id of the last fact of the
+        page before, which may have been forgotten since.
+        """
+        request = list_facts_request(self._id, about=about, as_of=as_of, limit=limit, after=after)
+        found: list[Fact] = []
+        while True:
+            answer = self._rpc.call(self._rpc.memories.ListFacts, request)
+            found += [fact_from_proto(fact) for fact in answer.facts]
+            if not answer.more:
+                return found
+            request.after = found[-1].id
+            request.limit = limit - len(found)
+            if answer.HasField("revision"):
+                request.as_of.revision = answer.revision
 
     def recall(
         self,
