@@ -58,7 +58,9 @@ def test_a_quick_run_ends_with_one_json_object(workload: str, tmp_path: Path) ->
     assert FIGURES[workload] <= set(result["figures"])
     assert RATIOS.get(workload, set()) <= set(result["ratios"])
     numbers = [*result["figures"].values(), *result["ratios"].values()]
-    assert all(math.isfinite(number) and number > 0 for number in numbers)
+    assert all(map(math.isfinite, numbers))
+    # Of a handful of questions none may be right.
+    assert min(numbers) >= 0 if workload == "late" else min(numbers) > 0
     assert not list(tmp_path.iterdir()), "a run leaves nothing behind"
 
 
