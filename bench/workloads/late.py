@@ -214,7 +214,7 @@ def _candidates(setup: Setup, planted: Sequence[Planted]) -> dict[str, float]:
         "global_sentence": np.stack([means @ unit_vector(q.feature) for q in questions]),
         "global_tokens": np.stack([means @ t.mean(axis=0) for t in tokens]),
     }
-    figures = {"global_bytes_per_clip": 0.0}
+    figures: dict[str, float] = {}
     for sizes in ENCODINGS:
         encoder = FixedEncoder(rows[0].shape[1], sizes, setup.seed)
         encoded = np.stack([encoder.clip(one) for one in rows])

@@ -17,6 +17,8 @@ from memdb.types.arrays import Array
 SAMPLE_CLIPS: Final = 8
 """Of each stream; 16 weighed tokens no better (`docs/benchmarks.md`)."""
 _SAMPLE_CLIPS_MIN: Final = 2
+_LOW_PER_CLIP: Final = 8
+"""So many rows for each of the sample are looked at closely."""
 _SAMPLES_MAX: Final = 256
 """Of all streams together, where that leaves each its minimum."""
 
@@ -33,13 +35,28 @@ def sampled_rows(
     has_memory = partition.columns["short_memory_bytes"] > 0
     rows = np.flatnonzero(has_memory if there is None else there & has_memory)
     streams = partition.columns["stream_no"][rows]
-    order = np.lexsort((_hashed(partition.columns["clip_no"][rows]), streams))
+    hashes = _hashed(partition.columns["clip_no"][rows])
+    low = _low(streams, hashes, count)
+    rows, streams, hashes = rows[low], streams[low], hashes[low]
+    order = np.lexsort((hashes, streams))
     rows, streams = rows[order], streams[order]
     found: dict[int, Array] = {}
     for stream_no in stream_nos:
         begin, end = np.searchsorted(streams, (stream_no, stream_no + 1))
         found[stream_no] = rows[begin : min(end, begin + count)]
     return found
+
+
+def _low(streams: Array, hashes: Array, count: int) -> Array:
+    """(n,) bool of rows that may be among the ``count`` least of their stream: to sort a million takes
+    longer than the rest of a question.
+    """
+    clips = np.bincount(streams)
+    share = np.minimum(1.0, _LOW_PER_CLIP * count / np.maximum(clips, 1))
+    low = np.asarray(hashes * 2.0**-64 <= share[streams])
+    # Hashes are as good as random: that a stream has too few low ones will not be seen.
+    too_few = np.bincount(streams[low], minlength=len(clips)) < np.minimum(clips, count)
+    return low | too_few[streams]
 
 
 def _hashed(numbers: Array) -> Array:

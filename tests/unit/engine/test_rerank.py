@@ -9,7 +9,7 @@ import pytest
 
 from memdb import Retention
 from memdb.clock import ManualClock
-from memdb.engine import rerank
+from memdb.engine import background, rerank
 from memdb.engine.background import SAMPLE_CLIPS, sampled_rows
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import ClipGone
@@ -139,6 +139,21 @@ def test_the_sample_is_of_the_revision_and_hardly_changes(db: EmbeddedDatabase) 
     written(db, 10, first=40)
     assert sample(then) == before
     assert len(set(sample(None)) & set(before)) >= SAMPLE_CLIPS - 4
+
+
+@pytest.mark.parametrize("per_clip", [0, 1, 8])
+def test_the_sample_has_the_least_hashes(monkeypatch: pytest.MonkeyPatch, per_clip: int) -> None:
+    """Also where hardly any hash is taken for low, which is a matter of chance alone."""
+    monkeypatch.setattr(background, "_LOW_PER_CLIP", per_clip)
+    random = np.random.default_rng(1)
+    streams = random.choice([1, 2, 5], size=5000, p=[0.9, 0.099, 0.001]).astype(np.uint32)
+    hashes = background._hashed(np.arange(5000, dtype=np.uint64))
+    low = background._low(streams, hashes, 8)
+    for stream in (1, 2, 5):
+        of_it = np.flatnonzero(streams == stream)
+        assert low[of_it[np.argsort(hashes[of_it])[:8]]].all()
+    assert len(np.unique(hashes)) == 5000
+    assert per_clip < 8 or np.count_nonzero(low) < 400
 
 
 def test_many_streams_share_the_sample(db: EmbeddedDatabase) -> None:
