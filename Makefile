@@ -85,7 +85,7 @@ release-proto: $(STAMP)
 	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
 
 bench: $(STAMP)
-	@for workload in ingest ground snapshot restart codecs streams churn users; do \
+	@for workload in ingest ground hybrid snapshot restart codecs streams churn users; do \
 	    $(BIN)/python -m bench $$workload --seed $(SEED) $(ARGS); \
 	done
 

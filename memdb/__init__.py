@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
+    from memdb.types.arm import Arm, ArmMatch
     from memdb.types.backup import BackupReport
     from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
     from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
@@ -53,6 +54,7 @@ _HOMES = {
         "Unauthenticated",
         "Unavailable",
     ),
+    "memdb.types.arm": ("Arm", "ArmMatch"),
     "memdb.types.backup": ("BackupReport",),
     "memdb.types.change": ("Change", "Discrepancy", "ErasureReport", "Verification"),
     "memdb.types.clip": ("Ack", "Clip", "Keyframe", "SoundEvent", "StoredClip", "Utterance"),
@@ -116,6 +118,8 @@ def open(  # noqa: A001 - the verb users know
 __all__ = [
     "Ack",
     "AlreadyExists",
+    "Arm",
+    "ArmMatch",
     "BackupReport",
     "Change",
     "Clip",

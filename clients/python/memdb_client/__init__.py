@@ -26,6 +26,8 @@ from __future__ import annotations
 from memdb import (
     Ack,
     AlreadyExists,
+    Arm,
+    ArmMatch,
     BackupReport,
     Change,
     Clip,
@@ -76,6 +78,8 @@ from memdb_client._user import User
 __all__ = [
     "Ack",
     "AlreadyExists",
+    "Arm",
+    "ArmMatch",
     "AsyncDatabase",
     "AsyncIngestWriter",
     "AsyncStream",
