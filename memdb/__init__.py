@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
+    from memdb.types.arm import Arm, ArmMatch
     from memdb.types.backup import BackupReport
     from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
     from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
@@ -55,6 +56,7 @@ _HOMES = {
         "Unauthenticated",
         "Unavailable",
     ),
+    "memdb.types.arm": ("Arm", "ArmMatch"),
     "memdb.types.backup": ("BackupReport",),
     "memdb.types.change": ("Change", "Discrepancy", "ErasureReport", "Verification"),
     "memdb.types.clip": ("Ack", "Clip", "Keyframe", "SoundEvent", "StoredClip", "Utterance"),
@@ -121,6 +123,8 @@ __all__ = [
     "Ack",
     "Alert",
     "AlreadyExists",
+    "Arm",
+    "ArmMatch",
     "Backtest",
     "BackupReport",
     "Change",

@@ -35,7 +35,8 @@ from memdb.types.arm import EVENTS, LABELS, TRANSCRIPT, TRANSCRIPT_FEATURES, VEC
 from memdb.types.database import User
 
 DIALOGUE: Final = "MEMDB_DIALOGUE"
-DEPTH: Final = 1000
+DEPTH: Final = 100
+"""Hits of each way; what is further down counts as not found."""
 SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Of vectors against transcripts, for the sweep."""
 WORDS_ALONE: Final = {VECTOR: 0.0, TRANSCRIPT_FEATURES: 0.0}
@@ -134,7 +135,7 @@ def _dialogue(setup: Setup, talks: list[Conversation]) -> dict[str, float]:
             user = database.user(f"talk-{number}")
             stream = user.stream("talk", space="sentences")
             stream.write_many(talk.clips(encoder))
-            seqs = {clip.id: clip.seq for clip in user.clips(limit=DEPTH)}
+            seqs = {clip.id: clip.seq for clip in user.clips(limit=len(talk.turns))}
             name = "dialogue" if number == 0 else "dialogue_rest"
             for text, right in talk.questions:
                 feature = encoder.encode([text])[0]

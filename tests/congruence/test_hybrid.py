@@ -199,6 +199,22 @@ def test_rerank_and_fallback_go_with_words(user: User, door: Stream) -> None:
     assert recent.hits[0].arms == ()
 
 
+def test_words_are_asked_of_one_space(db: Database, user: User, seen: Stream) -> None:
+    db.create_space("sound", dim=3, metric="dot")
+    louder, quieter = np.array([2, 0, 0], np.float32), np.array([1, 0, 0], np.float32)
+    mic = user.stream("mic", space="sound")
+    mic.write_many([said(0, "a red car", quieter), said(1, "so loud", louder)])
+
+    with pytest.raises(InvalidArgument) as caught:
+        user.ground(text="a red car")
+    assert (caught.value.reason, caught.value.field) == ("SPACE_REQUIRED", "space")
+    assert set(numbers(user.ground(text="a red car", space="clip"))) == {3, 4}
+    both = user.ground(quieter, text="a red car", streams=["mic"], explain=True)
+    assert numbers(both) == [0, 1]
+    assert {arm.name: arm.raw for arm in both.hits[1].arms} == {"vector": pytest.approx(2.0)}
+    assert all(0.0 <= hit.score <= 1.0 for hit in both.hits)
+
+
 def test_what_makes_no_question_is_refused(user: User, seen: Stream) -> None:
     refusals: list[tuple[dict[str, object], str, str]] = [
         ({}, "QUESTION_REQUIRED", "question_feature"),

@@ -25,6 +25,9 @@ SEQ_AHEAD_MAX = 2**32
 CLOSE = 1e-5
 """Scores nearer than this are ties: float32 dot products against float64 ones."""
 
+THE = "the"
+"""The one word of the sequences that does not count, unless a question has no other."""
+
 Vector = npt.NDArray[Any]
 
 
@@ -369,8 +372,10 @@ class UserModel:
                 found[fact_id] = (known[-1], None)
         return found
 
-    def lexical(self, question: str, revision: int) -> dict[tuple[str, str], float]:
-        """BM25 of every text alive: ("fact", fact id) or ("utterance", clip id) -> score > 0."""
+    def lexical(self, question: str, revision: int) -> tuple[dict[tuple[str, str], float], float]:
+        """BM25 of every text alive: ("fact", fact id) or ("utterance", clip id) -> score > 0; and the
+        score that counts as full.
+        """
         documents: dict[tuple[str, str], list[str]] = {}
         for version in self.alive(revision):
             if version.content.text is not None:
@@ -378,18 +383,21 @@ class UserModel:
         for fact_id, (fact, _) in self.facts_at(revision).items():
             documents["fact", fact_id] = _words(fact.text)
         if not documents:
-            return {}
-        mean = sum(map(len, documents.values())) / len(documents) or 1.0
+            return {}, 0.0
+        lengths = {name: sum(word != THE for word in text) for name, text in documents.items()}
+        mean = sum(lengths.values()) / len(documents) or 1.0
         scores: dict[tuple[str, str], float] = defaultdict(float)
-        for word in set(_words(question)):
+        ceiling = 0.0
+        for word in set(_words(question)) - {THE} or {THE}:
             holding = {
                 name: Counter(text)[word] for name, text in documents.items() if word in text
             }
             idf = math.log(1 + (len(documents) - len(holding) + 0.5) / (len(holding) + 0.5))
+            ceiling += idf * 1.9
             for name, count in holding.items():
-                length = len(documents[name]) / mean
-                scores[name] += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length))
-        return scores
+                length = lengths[name] / mean
+                scores[name] += idf * count * 1.9 / (count + 0.9 * (0.6 + 0.4 * length))
+        return scores, max([*scores.values(), 0.2 * ceiling])
 
 
 def _words(text: str) -> list[str]:

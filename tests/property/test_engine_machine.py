@@ -648,13 +648,13 @@ class EngineMachine(RuleBasedStateMachine):
         as_of, revision = self._moment(model, mark)
         answer = self.db.user(user).recall(question, as_of=as_of, limit=limit)
         assert (answer.revision, answer.arms) == (revision, ("lexical",))
-        scores = model.lexical(question, revision)
+        scores, full = model.lexical(question, revision)
         best = sorted(scores.values(), reverse=True)[:limit]
         assert len(answer) == len(best)
         facts = model.facts_at(revision)
         for hit, score in zip(answer.hits, best, strict=True):
             assert abs(hit.arms["lexical"] - score) < CLOSE
-            assert abs(hit.score - score / best[0]) < CLOSE
+            assert abs(hit.score - score / full) < CLOSE
             if hit.kind == "fact":
                 assert hit.fact is not None
                 assert abs(scores["fact", hit.fact.id] - score) < CLOSE
