@@ -12,6 +12,7 @@ import pytest
 from memdb.codecs.tensors import encode_tensor
 from memdb.errors import InvalidArgument, NotFound
 from memdb.types import json_value
+from memdb.types.arm import Arm, ArmMatch
 from memdb.types.arrays import Array
 from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
@@ -117,9 +118,19 @@ def test_fact(fact: Fact) -> None:
     assert facts.fact_from_proto(over_the_wire(facts.fact_to_proto(fact))) == fact
 
 
+ARMS = (
+    Arm("transcript", 1.0, 0.75, 1, 7.5, (ArmMatch(-1, 2, 3, ("red", "car")), ArmMatch(5, 6, 0))),
+    Arm("vector", 0.5, 0.25, 12, -0.25),
+)
+
+
 def test_grounding() -> None:
     answer = Grounding(
-        (Hit(stored(), -0.5, 0.25, (Span(1, 2, 0.5),)), Hit(stored(), 0.0)),
+        (
+            Hit(stored(), -0.5, 0.25, (Span(1, 2, 0.5),)),
+            Hit(stored(), 0.5, arms=ARMS),
+            Hit(stored(), 0.0),
+        ),
         9,
         "recent",
         (Gap("s", 1, 2, 3, -4, 5), Gap("s", 0, 0, 0)),
