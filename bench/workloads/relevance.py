@@ -10,8 +10,8 @@ their clips, over 10, 40 and 150 clips.
 ``*_auroc``: how often an answerable question has a higher best hit than an unanswerable one, of all pairs; 0.5 is
 chance.  ``*_false_at_recall_80``: share of the unanswerable that are answered where one bar for all cameras lets 80 %
 of the answerable through.  ``*_false_over_50``, ``_90``: share of the unanswerable that pass min_relevance 0.5 and
-0.9; ``*_recall_over_50``, ``_90``: of the answerable.  ``*_false_by_camera_10_least``, ``_most``: one bar lets 10 % of the
-unanswerable through; how many on the kind of camera where it lets through fewest and most.  ``top1_share``:
+0.9; ``*_recall_over_50``, ``_90``: of the answerable.  ``*_false_by_camera_10_least``, ``_most``: one bar lets 10 % of
+the unanswerable through; how many on the kind of camera where it lets through fewest and most.  ``top1_share``:
 answerable questions whose best hit is the thing.
 """
 

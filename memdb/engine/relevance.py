@@ -41,6 +41,7 @@ SPREAD_SHARE: Final = 2.0
 """Of the deviation of the scores of random directions."""
 UNRELATED_CLIPS: Final = 64
 _LOGISTIC: Final = pi / sqrt(3)
+_STREAMS_FEW: Final = 8
 _LEAST: Final = 1e-200
 """A spread is no divisor where all vectors are zero."""
 
@@ -70,10 +71,7 @@ class Relevance:
 
     def _nulls(self, stream_nos: Array) -> Array:
         """(streams, 2): mean and spread of the null distribution of each."""
-        samples = []
-        for no in stream_nos:
-            rows = self._own(no)
-            samples.append(rows[even_places(len(rows), SAMPLE_ROWS)])
+        samples = [rows[even_places(len(rows), SAMPLE_ROWS)] for rows in self._rows_of(stream_nos)]
         scored = np.zeros(self.partition.rows, bool)
         for rows in samples:
             scored[rows] = True
@@ -89,9 +87,20 @@ class Relevance:
             ]
         )
 
-    def _own(self, stream_no: int) -> Array:
-        """The rows of a stream that were there."""
-        return np.asarray(self.alive[self.streams[self.alive] == stream_no])
+    def _rows_of(self, stream_nos: Array) -> list[Array]:
+        """The rows of each stream that were there, in row order."""
+        streams = self.streams[self.alive]
+        if len(stream_nos) <= _STREAMS_FEW:
+            return [self.alive[streams == no] for no in stream_nos]
+        # Sorted once: a user may have a thousand cameras.
+        order = np.argsort(streams, kind="stable")
+        streams = streams[order]
+        firsts = np.searchsorted(streams, stream_nos)
+        ends = np.searchsorted(streams, stream_nos, "right")
+        return [
+            self.alive[order[first:end]]
+            for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
+        ]
 
     def _length(self, rows: Array) -> float:
         """|question| times the root mean square length of some rows."""
