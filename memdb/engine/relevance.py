@@ -4,18 +4,20 @@ A score says little by itself: what one camera, one encoder or one wording of a 
 a hit elsewhere.  So each question is also scored against a small sample of the stream's clips, whose mean m is
 where its *null distribution* on that stream lies, and
 
-    z          =  (score - 0.7 m) / spread         spread: 2 |question| |clip| / sqrt(dim)
-    relevance  =  F(z) ** 64                       F: logistic distribution of mean 0 and deviation 1
+    z          =  (score - 0.7 m) / spread         spread: 2.5 |question| |clip| / sqrt(dim)
+    relevance  =  F(z) ** things                   F: logistic distribution of mean 0 and deviation 1
+                                                   things: 4 sqrt(clips of the stream)
 
-which is the probability that the best of 64 unrelated clips scores less.  What the parts rest on, all measured on
+which is the probability that the best of so many unrelated things scores less.  What the parts rest on, all measured on
 real pictures by ``python -m bench relevance``:
 
 * 0.7 and not 1: clips that do answer are in the sample too, and a camera that sees little else than what is asked
   for must not talk itself out of it; m is drawn toward 0, the score of a random direction.
 * The spread is that of the space and not of the sample.  1 / sqrt(dim) is how far cosines of random directions
-  vary, and real ones vary about twice as far.  Divided by the spread of the sample, questions that nothing answers
-  stand out more than those that something does: nothing like them being there, all their scores are alike.
-* 64 and not the number of clips: a day of one camera does not show 5,400 different things.
+  vary, and real ones vary two or three times as far.  Divided by the spread of the sample, questions that nothing
+  answers stand out more than those that something does: nothing like them being there, all scores are alike.
+* Things and not clips: the more different things a camera has seen, the better the best of them matches anything; but
+  a day of it does not show 5,400 different ones.
 * F has the heavy tail that real scores have.
 
 The sample is taken at even distances from the clips that were there at the revision, in the order in which they
@@ -37,10 +39,11 @@ from memdb.types.arrays import Array
 SAMPLE_ROWS: Final = 64
 """Clips of a stream that are scored for its null distribution."""
 CENTRE_SHARE: Final = 0.7
-SPREAD_SHARE: Final = 2.0
+SPREAD_SHARE: Final = 2.5
 """Of the deviation of the scores of random directions."""
-UNRELATED_CLIPS: Final = 64
+THINGS_SHARE: Final = 4.0
 _LOGISTIC: Final = pi / sqrt(3)
+_STREAMS_FEW: Final = 8
 _LEAST: Final = 1e-200
 """A spread is no divisor where all vectors are zero."""
 
@@ -61,19 +64,17 @@ class Relevance:
         if not len(rows):
             return np.empty(0)
         distinct, place = np.unique(self.streams[rows], return_inverse=True)
-        mean, spread = self._nulls(distinct).T[:, place]
+        mean, spread, things = self._nulls(distinct).T[:, place]
         with np.errstate(over="ignore", invalid="ignore"):
             z = (scores.astype(np.float64) - CENTRE_SHARE * mean) / spread
-            found = np.exp(-UNRELATED_CLIPS * np.logaddexp(0.0, -_LOGISTIC * z))
+            found = np.exp(-things * np.logaddexp(0.0, -_LOGISTIC * z))
         # Where scores overflowed there is nothing to compare.
         return np.asarray(np.nan_to_num(found, nan=0.0))
 
     def _nulls(self, stream_nos: Array) -> Array:
-        """(streams, 2): mean and spread of the null distribution of each."""
-        samples = []
-        for no in stream_nos:
-            rows = self._own(no)
-            samples.append(rows[even_places(len(rows), SAMPLE_ROWS)])
+        """(streams, 3): mean and spread of the null distribution of each, and its things."""
+        rows_of = self._rows_of(stream_nos)
+        samples = [rows[even_places(len(rows), SAMPLE_ROWS)] for rows in rows_of]
         scored = np.zeros(self.partition.rows, bool)
         for rows in samples:
             scored[rows] = True
@@ -82,16 +83,28 @@ class Relevance:
         return np.array(
             [
                 (
-                    float(scores[rows].sum(dtype=np.float64)) / len(rows),
-                    max(of_random * self._length(rows), _LEAST),
+                    float(scores[sample].sum(dtype=np.float64)) / len(sample),
+                    max(of_random * self._length(sample), _LEAST),
+                    THINGS_SHARE * sqrt(len(rows)),
                 )
-                for rows in samples
+                for sample, rows in zip(samples, rows_of, strict=True)
             ]
         )
 
-    def _own(self, stream_no: int) -> Array:
-        """The rows of a stream that were there."""
-        return np.asarray(self.alive[self.streams[self.alive] == stream_no])
+    def _rows_of(self, stream_nos: Array) -> list[Array]:
+        """The rows of each stream that were there, in row order."""
+        streams = self.streams[self.alive]
+        if len(stream_nos) <= _STREAMS_FEW:
+            return [self.alive[streams == no] for no in stream_nos]
+        # Sorted once: a user may have a thousand cameras.
+        order = np.argsort(streams, kind="stable")
+        streams = streams[order]
+        firsts = np.searchsorted(streams, stream_nos)
+        ends = np.searchsorted(streams, stream_nos, "right")
+        return [
+            self.alive[order[first:end]]
+            for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
+        ]
 
     def _length(self, rows: Array) -> float:
         """|question| times the root mean square length of some rows."""

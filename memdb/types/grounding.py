@@ -77,9 +77,9 @@ class Hit:
     late-interaction score.
     """
     relevance: float | None = None
-    """Calibrated relevance in [0, 1], comparable between streams, questions and spaces: how likely the
-    best of as many unrelated clips of the stream (64 at most) would score less.  It rises with the score of the
-    question feature within a stream; re-ranking does not change it.
+    """Calibrated relevance in [0, 1]: how likely the best of as many unrelated things as the stream shows
+    would score less.  It rises with the score of the question feature within a stream; re-ranking does
+    not change it.
     """
     spans: tuple[Span, ...] = ()
     """Which parts of the clip matched, best first, at most 8; filled when the question came with tokens

@@ -70,6 +70,18 @@ MUTANTS = {
         "    elif False:\n",
         "tests/unit/engine/test_quarantine.py",
     ),
+    "relevance of the best scores alone": Mutant(
+        "memdb/engine/relevance.py",
+        "    if not best_first or passed.all() or len(rows) < limit:\n",
+        "    if True:\n",
+        "tests/unit/engine/test_relevance.py",
+    ),
+    "clocks that are never changed": Mutant(
+        "memdb/types/local_time.py",
+        "        if after == offset:\n",
+        "        if True:\n",
+        "tests/property/test_calendar.py",
+    ),
     "no rename at creation": Mutant(
         "memdb/store/creation.py",
         '    temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"\n',

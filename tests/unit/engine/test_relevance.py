@@ -89,6 +89,21 @@ def test_a_least_relevance_gives_the_best_of_all_that_have_it(
                 assert found.abstained == (not expected)
 
 
+def test_many_streams_are_looked_at_like_few(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    fill(user, 11, streams=12)
+    question = np.eye(DIM, dtype=np.float32)[0]
+    all_at_once = shown(user.ground(question, limit=1000))
+
+    one_by_one = [
+        hit
+        for number in range(12)
+        for hit in shown(user.ground(question, limit=1000, streams=[f"s{number}"]))
+    ]
+
+    assert sorted(all_at_once) == sorted(one_by_one)
+
+
 def test_a_least_score_counts_as_well(db: EmbeddedDatabase) -> None:
     user = db.user("alice")
     fill(user, 3)
