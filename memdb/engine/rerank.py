@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb.caller import check_caller
 from memdb.codecs.scaled import scaled_rows
 from memdb.engine.background import sampled_rows
 from memdb.engine.hydrate import version_record
@@ -99,7 +100,8 @@ class LateInteraction:
         memory last.
 
         Raises `ResourceExhausted` (``TOO_MUCH_WORK``) naming ``field`` before anything large is read,
-        where it would take more than ``work_max`` multiplications.
+        where it would take more than ``work_max`` multiplications, and `DeadlineExceeded`
+        (``CALLER_LEFT``) once nobody waits for it.
         """
         if work_max is not None and len(rows) * CLIP_WORK > work_max:
             raise _too_much_work(field, value)
@@ -182,6 +184,7 @@ class LateInteraction:
         """Whether what a clip has can be told."""
         if row in self._memories:
             return row not in self._lost
+        check_caller()
         column = self._partition.columns
         version = int(column["clip_no"][row]), int(column["birth"][row])
         if version in self._view.quarantine.versions:
@@ -204,6 +207,7 @@ class LateInteraction:
 
     def _read(self, row: int) -> Array | None:
         """(rows, dim) float32 of a clip, None where it is damaged."""
+        check_caller()
         memory = self._memories[row]
         if memory is None or row in self._lost:
             return None

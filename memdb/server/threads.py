@@ -12,13 +12,15 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from memdb.caller import Caller, work_for
+
 _T = TypeVar("_T")
 
 
 class _Call:
     """A call on its way to a thread and its result on the way back."""
 
-    __slots__ = ("_ticket", "args", "function", "future", "give_back", "loop")
+    __slots__ = ("_ticket", "args", "caller", "function", "future", "give_back", "loop")
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class _Call:
         self.give_back = give_back
         self.function = function
         self.args = args
+        self.caller = Caller()
         self._ticket = [None]
 
     def claim(self) -> bool:
@@ -45,10 +48,12 @@ class _Call:
     def make(self) -> None:
         """Make it, on a thread, and tell the loop."""
         result = error = None
+        work_for(self.caller)
         try:
             result = self.function(*self.args)
         except BaseException as raised:  # whoever waits gets it
             error = raised
+        work_for(None)
         self._tell(self._finish, result, error)
         # Or they made a cycle: the error's traceback holds this frame, and the call's future the error.
         error = None
@@ -96,7 +101,8 @@ class Threads:
     ) -> _T:
         """The result of ``function(*args)`` on a thread.
 
-        A call that is cancelled before it has begun is never made; one that has begun goes on.
+        A call that is cancelled before it has begun is never made; one that has begun goes on, unless it
+        looks whether its caller is there (`memdb.caller`).
         ``give_back`` is called on the loop, once, when the call takes no thread any more.
         """
 
@@ -120,6 +126,8 @@ class Threads:
         except asyncio.CancelledError:
             if call.claim():
                 ended()
+            else:
+                call.caller.has_left = True
             raise
         finally:
             del call  # as at the end of `_Call.make`
