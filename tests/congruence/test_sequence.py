@@ -17,7 +17,7 @@ import pytest
 
 from memdb import Clip, Keyframe, MemdbError, SoundEvent, Utterance
 from memdb.types.database import Database
-from memdb.types.grounding import POLICIES
+from memdb.types.grounding import POLICIES, TOKENS_POLICY, WEIGHTINGS
 from tests.congruence.conftest import ENCRYPTED, TRANSPORTS, opened
 from tests.congruence.media import SECOND_NS, T0_NS
 
@@ -136,6 +136,12 @@ class Run:
             options["min_score"] = float(self._random.random())
         if self._random.random() < 0.3:
             options |= {"question_tokens": self._vectors(2), "rerank": 4}
+        if self._random.random() < 0.5:
+            options["weighting"] = self._pick(WEIGHTINGS)
+        if self._random.random() < 0.3:
+            options |= {"policy": TOKENS_POLICY, "question_tokens": self._vectors(3)}
+            options["rerank"] = int(self._random.integers(3))
+            return self._db.user(user).ground(**options)
         return self._db.user(user).ground(self._vectors(1)[0], **options)
 
     def _clips_of(self, user: str) -> Any:
