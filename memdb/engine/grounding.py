@@ -389,6 +389,10 @@ def _by_tokens(
 ) -> Grounding:
     """The answer to a question that has no feature."""
     assert question.tokens is not None
+    if not question.tokens.any():
+        raise InvalidArgument(
+            "a zero vector has no direction", reason="ZERO_VECTOR", field="question_tokens"
+        )
     damaged: list[Gap] = []
     hits: list[Hit] = []
     fallback = "none"

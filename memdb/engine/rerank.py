@@ -100,7 +100,8 @@ class LateInteraction:
         memory last.
 
         Raises `ResourceExhausted` (``TOO_MUCH_WORK``) naming ``field`` before anything large is read,
-        where it would take more than ``work_max`` multiplications.
+        where it would take more than ``work_max`` multiplications, and `DeadlineExceeded`
+        (``CALLER_LEFT``) once nobody waits for it.
         """
         if work_max is not None and len(rows) * CLIP_WORK > work_max:
             raise _too_much_work(field, value)
@@ -183,6 +184,7 @@ class LateInteraction:
         """Whether what a clip has can be told."""
         if row in self._memories:
             return row not in self._lost
+        deadline.check()
         column = self._partition.columns
         version = int(column["clip_no"][row]), int(column["birth"][row])
         if version in self._view.quarantine.versions:

@@ -13,8 +13,8 @@ from memdb.wire.groundings import ground_many_arguments, groundings_to_proto
 
 RERANK_WORK_MAX: Final = 1 << 40
 """Multiplications of one question's late interaction: a minute or some, 200 times what 32 tokens take
-with a thousand clips of 64 rows of 1536.  A thread that has begun cannot be stopped, and the largest
-question that fits a message would hold one for half a day."""
+with a thousand clips of 64 rows of 1536.  A thread that has begun stops only when its caller leaves, and the
+largest question that fits a message would hold one for half a day."""
 
 
 class GroundingService:

@@ -17,7 +17,7 @@ import pytest
 
 from memdb import Clip, Keyframe, MemdbError, SoundEvent, Utterance
 from memdb.types.database import Database
-from memdb.types.grounding import POLICIES
+from memdb.types.grounding import POLICIES, TOKENS_POLICY, WEIGHTINGS
 from tests.congruence.conftest import ENCRYPTED, TRANSPORTS, opened
 from tests.congruence.media import SECOND_NS, T0_NS
 
@@ -145,6 +145,13 @@ class Run:
             options |= {"hours": [("22:13", f"22:{minute:02}")], "zone": "Asia/Kathmandu"}
             options["hours"] = options["hours"] if minute != 13 else [("04:00", "05:00")]
         options["with_coverage"] = self._random.random() < 0.3
+        if self._random.random() < 0.5:
+            options["weighting"] = self._pick(WEIGHTINGS)
+        if self._random.random() < 0.3:
+            options |= {"policy": TOKENS_POLICY, "question_tokens": self._vectors(3)}
+            options["rerank"] = int(self._random.integers(3))
+            options.pop("min_relevance", None)
+            return self._db.user(user).ground(**options)
         return self._db.user(user).ground(self._vectors(1)[0], **options)
 
     def _ground_many(self, user: str) -> Any:

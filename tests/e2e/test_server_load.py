@@ -368,3 +368,36 @@ def test_a_question_that_would_take_hours_is_refused(
         # In one's own process it takes what it takes.
         user = served.database.user("u")
         assert user.ground(vector(0), question_tokens=tokens, rerank=5).hits
+
+
+def test_a_comparison_ends_when_its_caller_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a few callers who are impatient and ask again would hold every thread there is."""
+    original = late_interaction.best_cosines
+    compared = []
+
+    def slow(tokens: Any, rows: Any) -> Any:
+        compared.append(len(rows))
+        time.sleep(0.02)
+        return original(tokens, rows)
+
+    monkeypatch.setattr(rerank, "best_cosines", slow)
+    with serving(tmp_path / "db", read_threads=1) as served:
+        served.database.create_space("p", dim=DIM)
+        cam = served.database.user("u").stream("cam", space="p")
+        cam.write_many(
+            [clip(seq, short_memory=np.ones((2, DIM), np.float16)) for seq in range(200)]
+        )
+        tokens = np.ones((1, DIM), np.float32)
+        standalone = ground_request("u", policy="tokens", question_tokens=tokens)
+        with pytest.raises(grpc.RpcError) as caught:
+            served.grounding.Ground(standalone, timeout=0.5)
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert served.grounding.Ground(ground_request("u", vector(0)), timeout=2).hits
+        assert 0 < len(compared) < 190
+        time.sleep(0.2)
+        seen = len(compared)
+        time.sleep(0.2)
+        assert len(compared) == seen
+        assert len(served.grounding.Ground(standalone, timeout=60).hits) == 4

@@ -110,6 +110,13 @@ QUESTIONS: list[Bad] = [
         "5",
     ),
     Bad(
+        "standalone.zero",
+        ground(policy="tokens", feature=None, question_tokens=np.zeros((2, 4), np.float32)),
+        InvalidArgument,
+        "ZERO_VECTOR",
+        "question_tokens",
+    ),
+    Bad(
         "standalone.feature",
         ground(policy="tokens", question_tokens=np.ones((2, 4), np.float32)),
         InvalidArgument,
