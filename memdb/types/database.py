@@ -219,7 +219,7 @@ class User(Protocol):
         question_features: (dim,) each; of the asyncio client an async iterable serves as well.  Every option is
         that of `ground` and holds for all.  Each answer is what `ground` would give at its revision, which
         never goes back; those that come close together are answered together.  Over an address questions are
-        taken while answers are on their way, some hundreds at most.
+        taken while answers are on their way, some hundreds at most, by the sync client in a thread of its own.
 
         After a question at fault (``question_features[3]``, counted from 0) the answers to those before it
         come, then its error.  A stream that the server or the network ended is not begun again: it raises
