@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from memdb.v1 import types_pb2 as memdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memdb/v1/grounding_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\xb4\x03\n\rGroundRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0f\n\x07streams\x18\x04 \x03(\t\x12\x15\n\x08start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x16\n\tmin_score\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\t \x01(\t\x12)\n\x0fquestion_tokens\x18\n \x01(\x0b\x32\x10.memdb.v1.Matrix\x12\x0e\n\x06rerank\x18\x0b \x01(\r\x12\x19\n\x11with_short_memory\x18\x0c \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\r \x01(\t\x12\x12\n\x05space\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x0f \x01(\x04H\x04\x88\x01\x01\x42\x0b\n\t_start_nsB\t\n\x07_end_nsB\x0c\n\n_min_scoreB\x08\n\x06_spaceB\x0f\n\r_min_revision\"7\n\x04Span\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05score\x18\x03 \x01(\x01\"}\n\x03Hit\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x16\n\trelevance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x05spans\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.SpanB\x0c\n\n_relevance\"n\n\x0eGroundResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.memdb.v1.Hit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61llback\x18\x03 \x01(\t\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"x\n\x11GroundManyRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12+\n\x11question_features\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Matrix\x12(\n\x07options\x18\x03 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\"\x94\x01\n\x12GroundManyResponse\x12)\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x18.memdb.v1.GroundResponse\x12#\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x14.memdb.v1.StoredClip\x12\x11\n\thit_clips\x18\x03 \x03(\r\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"J\n\x10StreamedQuestion\x12\n\n\x02id\x18\x01 \x01(\x04\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\"K\n\x11GroundStreamStart\x12\x0c\n\x04user\x18\x01 \x01(\t\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\"p\n\x13GroundStreamRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x1b.memdb.v1.GroundStreamStart\x12-\n\tquestions\x18\x02 \x03(\x0b\x32\x1a.memdb.v1.StreamedQuestion\"a\n\x14GroundStreamResponse\x12\x0b\n\x03ids\x18\x01 \x03(\x04\x12-\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x1c.memdb.v1.GroundManyResponse\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\x32\xeb\x01\n\x10GroundingService\x12;\n\x06Ground\x12\x17.memdb.v1.GroundRequest\x1a\x18.memdb.v1.GroundResponse\x12G\n\nGroundMany\x12\x1b.memdb.v1.GroundManyRequest\x1a\x1c.memdb.v1.GroundManyResponse\x12Q\n\x0cGroundStream\x12\x1d.memdb.v1.GroundStreamRequest\x1a\x1e.memdb.v1.GroundStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memdb/v1/grounding_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\xb4\x03\n\rGroundRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0f\n\x07streams\x18\x04 \x03(\t\x12\x15\n\x08start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x16\n\tmin_score\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06policy\x18\t \x01(\t\x12)\n\x0fquestion_tokens\x18\n \x01(\x0b\x32\x10.memdb.v1.Matrix\x12\x0e\n\x06rerank\x18\x0b \x01(\r\x12\x19\n\x11with_short_memory\x18\x0c \x01(\x08\x12\x10\n\x08\x66\x61llback\x18\r \x01(\t\x12\x12\n\x05space\x18\x0e \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x0f \x01(\x04H\x04\x88\x01\x01\x42\x0b\n\t_start_nsB\t\n\x07_end_nsB\x0c\n\n_min_scoreB\x08\n\x06_spaceB\x0f\n\r_min_revision\"7\n\x04Span\x12\x10\n\x08start_ns\x18\x01 \x01(\x12\x12\x0e\n\x06\x65nd_ns\x18\x02 \x01(\x12\x12\r\n\x05score\x18\x03 \x01(\x01\"}\n\x03Hit\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x16\n\trelevance\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x05spans\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.SpanB\x0c\n\n_relevance\"n\n\x0eGroundResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.memdb.v1.Hit\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61llback\x18\x03 \x01(\t\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"\xa3\x01\n\x11GroundManyRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12+\n\x11question_features\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Matrix\x12(\n\x07options\x18\x03 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\x12)\n\x0fquestion_tokens\x18\x04 \x03(\x0b\x32\x10.memdb.v1.Matrix\"\x94\x01\n\x12GroundManyResponse\x12)\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x18.memdb.v1.GroundResponse\x12#\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x14.memdb.v1.StoredClip\x12\x11\n\thit_clips\x18\x03 \x03(\r\x12\x1b\n\x04gaps\x18\x04 \x03(\x0b\x32\r.memdb.v1.Gap\"J\n\x10StreamedQuestion\x12\n\n\x02id\x18\x01 \x01(\x04\x12*\n\x10question_feature\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Vector\"K\n\x11GroundStreamStart\x12\x0c\n\x04user\x18\x01 \x01(\t\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.memdb.v1.GroundRequest\"p\n\x13GroundStreamRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x1b.memdb.v1.GroundStreamStart\x12-\n\tquestions\x18\x02 \x03(\x0b\x32\x1a.memdb.v1.StreamedQuestion\"a\n\x14GroundStreamResponse\x12\x0b\n\x03ids\x18\x01 \x03(\x04\x12-\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x1c.memdb.v1.GroundManyResponse\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\x32\xeb\x01\n\x10GroundingService\x12;\n\x06Ground\x12\x17.memdb.v1.GroundRequest\x1a\x18.memdb.v1.GroundResponse\x12G\n\nGroundMany\x12\x1b.memdb.v1.GroundManyRequest\x1a\x1c.memdb.v1.GroundManyResponse\x12Q\n\x0cGroundStream\x12\x1d.memdb.v1.GroundStreamRequest\x1a\x1e.memdb.v1.GroundStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HIT']._serialized_end=689
   _globals['_GROUNDRESPONSE']._serialized_start=691
   _globals['_GROUNDRESPONSE']._serialized_end=801
-  _globals['_GROUNDMANYREQUEST']._serialized_start=803
-  _globals['_GROUNDMANYREQUEST']._serialized_end=923
-  _globals['_GROUNDMANYRESPONSE']._serialized_start=926
-  _globals['_GROUNDMANYRESPONSE']._serialized_end=1074
-  _globals['_STREAMEDQUESTION']._serialized_start=1076
-  _globals['_STREAMEDQUESTION']._serialized_end=1150
-  _globals['_GROUNDSTREAMSTART']._serialized_start=1152
-  _globals['_GROUNDSTREAMSTART']._serialized_end=1227
-  _globals['_GROUNDSTREAMREQUEST']._serialized_start=1229
-  _globals['_GROUNDSTREAMREQUEST']._serialized_end=1341
-  _globals['_GROUNDSTREAMRESPONSE']._serialized_start=1343
-  _globals['_GROUNDSTREAMRESPONSE']._serialized_end=1440
-  _globals['_GROUNDINGSERVICE']._serialized_start=1443
-  _globals['_GROUNDINGSERVICE']._serialized_end=1678
+  _globals['_GROUNDMANYREQUEST']._serialized_start=804
+  _globals['_GROUNDMANYREQUEST']._serialized_end=967
+  _globals['_GROUNDMANYRESPONSE']._serialized_start=970
+  _globals['_GROUNDMANYRESPONSE']._serialized_end=1118
+  _globals['_STREAMEDQUESTION']._serialized_start=1120
+  _globals['_STREAMEDQUESTION']._serialized_end=1194
+  _globals['_GROUNDSTREAMSTART']._serialized_start=1196
+  _globals['_GROUNDSTREAMSTART']._serialized_end=1271
+  _globals['_GROUNDSTREAMREQUEST']._serialized_start=1273
+  _globals['_GROUNDSTREAMREQUEST']._serialized_end=1385
+  _globals['_GROUNDSTREAMRESPONSE']._serialized_start=1387
+  _globals['_GROUNDSTREAMRESPONSE']._serialized_end=1484
+  _globals['_GROUNDINGSERVICE']._serialized_start=1487
+  _globals['_GROUNDINGSERVICE']._serialized_end=1722
 # @@protoc_insertion_point(module_scope)

@@ -15,7 +15,13 @@ import numpy as np
 from memdb.errors import DataLoss, InvalidArgument
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
-from memdb.types.ground_options import GroundOptions, all_options, checked_features
+from memdb.types.ground_options import (
+    GroundOptions,
+    all_options,
+    checked_features,
+    checked_rerank,
+    checked_tokens,
+)
 from memdb.types.grounding import Grounding
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.arrays import fill_matrix, matrix_elements
@@ -35,24 +41,48 @@ _OF_ONE_QUESTION = ("user", "question_feature", "question_tokens", "rerank")
 
 
 def ground_many_request(
-    user: str, question_features: Array, **options: Unpack[GroundOptions]
+    user: str,
+    question_features: Array,
+    *,
+    question_tokens: Sequence[Array] | None = None,
+    rerank: int = 0,
+    **options: Unpack[GroundOptions],
 ) -> pb.GroundManyRequest:
     """The request for `User.ground_many`; raises `InvalidArgument` as the call would."""
     features = checked_features(question_features)
+    tokens = checked_tokens(question_tokens, len(features))
+    rerank = checked_rerank(rerank, has_tokens=tokens is not None)
     request = pb.GroundManyRequest(
         user=user, options=options_to_proto(user, features[0], **options)
     )
+    request.options.rerank = rerank
     fill_matrix(request.question_features, features)
+    for matrix in tokens or ():
+        fill_matrix(request.question_tokens.add(), matrix)
     return request
 
 
-def ground_many_arguments(request: pb.GroundManyRequest) -> tuple[Array, GroundOptions]:
+class GroundManyArguments(GroundOptions, total=False):
+    """Options of `User.ground_many`."""
+
+    question_tokens: Sequence[Array] | None
+    rerank: int
+
+
+def ground_many_arguments(request: pb.GroundManyRequest) -> tuple[Array, GroundManyArguments]:
     """The question features and options of `User.ground_many` that a request carries.
 
     `User.ground_many` checks their elements.  Raises `InvalidArgument` (``NOT_SHARED``).
     """
     features = matrix_elements(request.question_features, "question_features")
-    return features, options_from_proto(request.options)
+    rerank = request.options.rerank
+    request.options.ClearField("rerank")
+    tokens = [
+        matrix_elements(matrix, f"question_tokens[{place}]")
+        for place, matrix in enumerate(request.question_tokens)
+    ]
+    options = options_from_proto(request.options)
+    return features, {**options, "question_tokens": tokens or None, "rerank": rerank}
 
 
 def stream_start(user: str, **options: Unpack[GroundOptions]) -> pb.GroundStreamRequest:

@@ -160,12 +160,23 @@ class AsyncUser:
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 
     async def ground_many(
-        self, question_features: Array, **options: Unpack[GroundOptions]
+        self,
+        question_features: Array,
+        *,
+        question_tokens: Sequence[Array] | None = None,
+        rerank: int = 0,
+        **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
         """The answers to several questions, in their order, all of one revision:
         `memdb.types.database.User.ground_many`.
         """
-        request = ground_many_request(self._id, question_features, **options)
+        request = ground_many_request(
+            self._id,
+            question_features,
+            question_tokens=question_tokens,
+            rerank=rerank,
+            **options,
+        )
         return groundings_from_proto(await self._rpc.call(self._rpc.groundings.GroundMany, request))
 
     async def ground_stream(
