@@ -211,8 +211,8 @@ class User(Protocol):
         the last bit.
 
         Raises as `ground`, naming the question at fault (``question_features[3]``, ``question_tokens[3]``);
-        `InvalidArgument` (``TOO_LARGE``, ``EMPTY``), `ResourceExhausted` (``MESSAGE_TOO_LARGE``: over an address
-        all clips of the answers, each counted once, fit one message).
+        `InvalidArgument` (``TOO_LARGE``, ``EMPTY``).  Over an address what is more than a message goes in parts, of
+        one revision all the same.
         """
         ...
 

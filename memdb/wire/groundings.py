@@ -62,6 +62,26 @@ def ground_many_request(
     return request
 
 
+def halves(
+    request: pb.GroundManyRequest,
+) -> tuple[pb.GroundManyRequest, pb.GroundManyRequest] | None:
+    """The first and the other questions of a request as requests, None of a single one."""
+    features = matrix_elements(request.question_features, "question_features")
+    half = len(features) // 2
+    if half == 0:
+        return None
+    parts: list[pb.GroundManyRequest] = []
+    for place in (slice(half), slice(half, None)):
+        part = pb.GroundManyRequest(
+            user=request.user,
+            options=request.options,
+            question_tokens=request.question_tokens[place],
+        )
+        fill_matrix(part.question_features, features[place])
+        parts.append(part)
+    return parts[0], parts[1]
+
+
 class GroundManyArguments(GroundOptions, total=False):
     """Options of `User.ground_many`."""
 
