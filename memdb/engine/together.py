@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from memdb.types.clip import StoredClip
 from memdb.types.grounding import Grounding
 from memdb.types.stream import Gap
 
+_PLURALS: Final = {"question_feature": "question_features", "question_tokens": "question_tokens"}
+"""What `ground` calls an argument, and what many questions do."""
+
 
 def ground_together(
     environment: Environment, view: View, questions: Sequence[Question], as_of: int | None
@@ -43,15 +46,14 @@ def ground_together(
         try:
             yield ground(environment, shared, question, as_of)
         except InvalidArgument as error:
-            if error.field != "question_feature":
+            plural = _PLURALS.get(error.field or "")
+            if plural is None:
                 raise
             # `ground` knows of one question.
-            raise InvalidArgument(
-                error.message,
-                reason=error.reason,
-                field=f"question_features[{place}]",
-                value=error.value,
-            ) from None
+            other = InvalidArgument(
+                error.message, reason=error.reason, field=f"{plural}[{place}]", value=error.value
+            )
+            raise other from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

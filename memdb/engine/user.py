@@ -55,7 +55,13 @@ from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
-from memdb.types.ground_options import GroundOptions, all_options, checked_features
+from memdb.types.ground_options import (
+    GroundOptions,
+    all_options,
+    checked_features,
+    checked_rerank,
+    checked_tokens,
+)
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_to_json
@@ -294,23 +300,32 @@ class EmbeddedUser:
         self,
         question_features: Array,
         *,
+        question_tokens: Sequence[Array] | None = None,
+        rerank: int = 0,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
+        rerank_work_max: int | None = None,
         **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
         chosen = all_options(options)
         as_of = checked_as_of(chosen.pop("as_of"))
         min_revision = checked_revision(chosen.pop("min_revision"))
         features = checked_features(question_features)
+        tokens = checked_tokens(question_tokens, len(features))
         first = checked_question(
             features[0],
             question_tokens=None,
             rerank=0,
             raw_short_memory=raw_short_memory,
             answer_bytes_max=answer_bytes_max,
+            rerank_work_max=None if rerank_work_max is None else rerank_work_max // len(features),
             **chosen,
         )
-        questions = [replace(first, feature=feature) for feature in features]
+        first = replace(first, rerank=checked_rerank(rerank, has_tokens=tokens is not None))
+        questions = [
+            replace(first, feature=feature, tokens=tokens[place] if tokens else None)
+            for place, feature in enumerate(features)
+        ]
         with self._users.use(self._id) as memory:
 
             def grounded(view: View) -> list[Grounding]:

@@ -188,10 +188,16 @@ class GroundStream:
         asked: list[_Asked] = []
         try:
             message = parse(pb.GroundStreamRequest, data)
-            if message.HasField("start") or not 0 < len(message.questions) <= QUESTIONS_MAX:
+            if message.HasField("start") or not message.questions:
                 raise InvalidArgument(
-                    f"a message after the start is of 1 to {QUESTIONS_MAX} questions",
+                    "what comes after the start are questions alone",
                     reason="QUESTIONS_EXPECTED",
+                    field="questions",
+                )
+            if len(message.questions) > QUESTIONS_MAX:
+                raise InvalidArgument(
+                    f"more than {QUESTIONS_MAX} questions in a message",
+                    reason="TOO_LARGE",
                     field="questions",
                     value=len(message.questions),
                 )

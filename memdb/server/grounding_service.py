@@ -47,6 +47,7 @@ class GroundingService:
             **options,
             raw_short_memory=True,
             answer_bytes_max=self._message_bytes_max,
+            rerank_work_max=RERANK_WORK_MAX,
         )
         return groundings_to_proto(groundings)
 

@@ -335,17 +335,22 @@ class User(Protocol):
         ...
 
     def ground_many(
-        self, question_features: Array, **options: Unpack[GroundOptions]
+        self,
+        question_features: Array,
+        *,
+        question_tokens: Sequence[Array] | None = None,
+        rerank: int = 0,
+        **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
         """The answers to several questions, in their order, all of one revision.
 
-        question_features: (questions, dim), at most 256.  Every option is that of `ground` and holds for
-        all; each answer is what `ground` would give, to the last bit.  Questions with tokens of their own are
-        re-ranked one by one, by `ground`.
+        question_features: (questions, dim), at most 256.  question_tokens: None, or (n, dim) for each question.
+        Every other option is that of `ground` and holds for all; each answer is what `ground` would give, to
+        the last bit.
 
-        Raises as `ground`, naming the question at fault (``question_features[3]``); `InvalidArgument`
-        (``TOO_LARGE``, ``EMPTY``), `ResourceExhausted` (``MESSAGE_TOO_LARGE``: over an address all clips of the
-        answers, each counted once, fit one message).
+        Raises as `ground`, naming the question at fault (``question_features[3]``, ``question_tokens[3]``);
+        `InvalidArgument` (``TOO_LARGE``, ``EMPTY``).  Over an address what is more than a message goes in parts, of
+        one revision all the same.
         """
         ...
 
@@ -355,9 +360,10 @@ class User(Protocol):
         """The answer to each question of an iterable that need not end, in the order of the questions.
 
         question_features: (dim,) each; of the asyncio client an async iterable serves as well.  Every option is
-        that of `ground` and holds for all.  Each answer is what `ground` would give at its revision, which
-        never goes back; those that come close together are answered together.  Over an address questions are
-        taken while answers are on their way, some hundreds at most.
+        that of `ground` and holds for all; questions of a stream have no tokens.  Each answer is what `ground`
+        would give at its revision, which never goes back; those that come close together are answered together.
+        Over an address questions are taken while answers are on their way, some hundreds at most, by the sync
+        client in a thread of its own.
 
         After a question at fault (``question_features[3]``, counted from 0) the answers to those before it
         come, then its error.  A stream that the server or the network ended is not begun again: it raises

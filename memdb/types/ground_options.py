@@ -1,5 +1,6 @@
 """What several questions that are asked together have in common: the options of `User.ground`, but what
-belongs to one question alone (its feature, its tokens, and re-ranking by them)."""
+belongs to one question alone (its feature, its tokens, and re-ranking by them).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypedDict
 
+import numpy as np
+
 from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array, as_tokens
 from memdb.types.calendar import HOURS_MAX, HourOfDay, Weekday
+from memdb.types.checks import check_int
 from memdb.types.grounding import AsOf
-from memdb.types.limits import QUESTIONS_MAX
+from memdb.types.limits import LIMIT_MAX, QUESTIONS_MAX
 from memdb.types.times import Time
 
 
@@ -34,6 +38,7 @@ class GroundOptions(TypedDict, total=False):
     weekdays: Iterable[Weekday] | None
     zone: str | None
     with_coverage: bool
+    weighting: str
 
 
 DEFAULTS: Final = GroundOptions(
@@ -53,6 +58,7 @@ DEFAULTS: Final = GroundOptions(
     weekdays=None,
     zone=None,
     with_coverage=False,
+    weighting="idf",
 )
 """As in `User.ground`."""
 
@@ -85,3 +91,41 @@ def checked_features(question_features: object, field: str = "question_features"
             value=len(features),
         )
     return features
+
+
+def checked_tokens(question_tokens: object, questions: int) -> list[Array] | None:
+    """The (tokens, dim) array of each question, None where there are none.
+
+    Raises `InvalidArgument` (``BAD_SHAPE``) unless there is one for each, and as
+    `memdb.types.arrays.as_tokens` naming its place.
+    """
+    if question_tokens is None:
+        return None
+    if not isinstance(question_tokens, (Sequence, np.ndarray)) or isinstance(question_tokens, str):
+        raise InvalidArgument(
+            "expected an array for each question",
+            reason="BAD_DTYPE",
+            field="question_tokens",
+            value=type(question_tokens).__name__,
+        )
+    if len(question_tokens) != questions:
+        raise InvalidArgument(
+            f"expected an array for each of {questions} questions",
+            reason="BAD_SHAPE",
+            field="question_tokens",
+            value=len(question_tokens),
+        )
+    return [
+        as_tokens(tokens, f"question_tokens[{place}]")
+        for place, tokens in enumerate(question_tokens)
+    ]
+
+
+def checked_rerank(rerank: int, *, has_tokens: bool) -> int:
+    """How many candidates are re-ranked; raises `InvalidArgument` as `User.ground`."""
+    rerank = check_int(rerank, "rerank", 0, LIMIT_MAX)
+    if rerank and not has_tokens:
+        raise InvalidArgument(
+            "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
+        )
+    return rerank

@@ -595,6 +595,7 @@ class GroundManyRequest(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     QUESTION_FEATURES_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    QUESTION_TOKENS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
     @_builtins.property
@@ -603,7 +604,11 @@ class GroundManyRequest(_message.Message):
 
     @_builtins.property
     def options(self) -> Global___GroundRequest:
-        """What all have in common: no user, no question_feature, no question_tokens, no rerank."""
+        """What all have in common: no user, no question_feature, no question_tokens."""
+
+    @_builtins.property
+    def question_tokens(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Matrix]:
+        """Each question as one row per token, for options.rerank; none, or one for each question."""
 
     def __init__(
         self,
@@ -611,10 +616,11 @@ class GroundManyRequest(_message.Message):
         user: _builtins.str = ...,
         question_features: _types_pb2.Matrix | None = ...,
         options: Global___GroundRequest | None = ...,
+        question_tokens: _abc.Iterable[_types_pb2.Matrix] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "question_features", b"question_features"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "question_features", b"question_features", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "question_features", b"question_features", "question_tokens", b"question_tokens", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -702,7 +708,7 @@ class GroundStreamStart(_message.Message):
     """Whose memory."""
     @_builtins.property
     def options(self) -> Global___GroundRequest:
-        """As in GroundManyRequest."""
+        """What all have in common: no user, no question_feature, no question_tokens, no rerank."""
 
     def __init__(
         self,

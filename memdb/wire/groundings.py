@@ -20,6 +20,8 @@ from memdb.types.ground_options import (
     GroundOptions,
     all_options,
     checked_features,
+    checked_rerank,
+    checked_tokens,
 )
 from memdb.types.grounding import Grounding
 from memdb.v1 import grounding_service_pb2 as pb
@@ -36,31 +38,75 @@ from memdb.wire.streams import gap_from_proto, gap_to_proto
 _ANY: Final = np.ones(1, np.float32)
 """Stands for a question where there is none yet."""
 _OF_ONE_QUESTION = (
-    *("user", "question_feature", "question_tokens", "rerank", "weighting"),
+    *("user", "question_feature", "question_tokens", "rerank"),
     *("text", "fusion", "explain"),
 )
 """Fields of a request that questions do not have in common."""
 
 
 def ground_many_request(
-    user: str, question_features: Array, **options: Unpack[GroundOptions]
+    user: str,
+    question_features: Array,
+    *,
+    question_tokens: Sequence[Array] | None = None,
+    rerank: int = 0,
+    **options: Unpack[GroundOptions],
 ) -> pb.GroundManyRequest:
     """The request for `User.ground_many`; raises `InvalidArgument` as the call would."""
     features = checked_features(question_features)
+    tokens = checked_tokens(question_tokens, len(features))
+    rerank = checked_rerank(rerank, has_tokens=tokens is not None)
     request = pb.GroundManyRequest(
         user=user, options=options_to_proto(user, features[0], **options)
     )
+    request.options.rerank = rerank
     fill_matrix(request.question_features, features)
+    for matrix in tokens or ():
+        fill_matrix(request.question_tokens.add(), matrix)
     return request
 
 
-def ground_many_arguments(request: pb.GroundManyRequest) -> tuple[Array, GroundOptions]:
+def halves(
+    request: pb.GroundManyRequest,
+) -> tuple[pb.GroundManyRequest, pb.GroundManyRequest] | None:
+    """The first and the other questions of a request as requests, None of a single one."""
+    features = matrix_elements(request.question_features, "question_features")
+    half = len(features) // 2
+    if half == 0:
+        return None
+    parts: list[pb.GroundManyRequest] = []
+    for place in (slice(half), slice(half, None)):
+        part = pb.GroundManyRequest(
+            user=request.user,
+            options=request.options,
+            question_tokens=request.question_tokens[place],
+        )
+        fill_matrix(part.question_features, features[place])
+        parts.append(part)
+    return parts[0], parts[1]
+
+
+class GroundManyArguments(GroundOptions, total=False):
+    """Options of `User.ground_many`."""
+
+    question_tokens: Sequence[Array] | None
+    rerank: int
+
+
+def ground_many_arguments(request: pb.GroundManyRequest) -> tuple[Array, GroundManyArguments]:
     """The question features and options of `User.ground_many` that a request carries.
 
     `User.ground_many` checks their elements.  Raises `InvalidArgument` (``NOT_SHARED``).
     """
     features = matrix_elements(request.question_features, "question_features")
-    return features, options_from_proto(request.options)
+    rerank = request.options.rerank
+    request.options.ClearField("rerank")
+    tokens = [
+        matrix_elements(matrix, f"question_tokens[{place}]")
+        for place, matrix in enumerate(request.question_tokens)
+    ]
+    options = options_from_proto(request.options)
+    return features, {**options, "question_tokens": tokens or None, "rerank": rerank}
 
 
 def stream_start(user: str, **options: Unpack[GroundOptions]) -> pb.GroundStreamRequest:

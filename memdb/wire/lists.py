@@ -1,4 +1,4 @@
-"""How long the lists of a message with clips are, looked at before it is parsed.
+"""How long the lists of a message with clips or questions are, looked at before it is parsed.
 
 An item takes two bytes on the wire and fifty times as many once it is parsed, which is done in one piece
 and stops everything else meanwhile.  So a message that has more of them than may be is refused unparsed;
@@ -12,6 +12,7 @@ from typing import Final
 from memdb.errors import InvalidArgument
 from memdb.types import limits
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.fields import BadFields, fields, tag_of
 
@@ -28,6 +29,20 @@ _CLIP_LISTS: Final = {
     tag_of(pb.Clip.KEYFRAMES_FIELD_NUMBER): ("clip.keyframes", limits.KEYFRAMES_MAX),
     tag_of(pb.Clip.LABELS_FIELD_NUMBER): ("clip.labels", limits.LABELS_MAX),
 }
+_QUESTION_LISTS: Final[dict[type, dict[int, tuple[str, int]]]] = {
+    grounding_pb.GroundManyRequest: {
+        tag_of(grounding_pb.GroundManyRequest.QUESTION_TOKENS_FIELD_NUMBER): (
+            "question_tokens",
+            limits.QUESTIONS_MAX,
+        )
+    },
+    grounding_pb.GroundStreamRequest: {
+        tag_of(grounding_pb.GroundStreamRequest.QUESTIONS_FIELD_NUMBER): (
+            "questions",
+            limits.QUESTIONS_MAX,
+        )
+    },
+}
 
 
 def check_lists(kind: type, data: bytes) -> None:
@@ -36,10 +51,13 @@ def check_lists(kind: type, data: bytes) -> None:
     Raises `InvalidArgument` (``TOO_LARGE`` naming the list; ``BAD_MESSAGE`` for what is no run of
     fields).
     """
-    clips = _CLIPS.get(kind)
-    if clips is None or len(data) <= SMALL_BYTES:
+    clips, questions = _CLIPS.get(kind), _QUESTION_LISTS.get(kind)
+    if (clips is None and questions is None) or len(data) <= SMALL_BYTES:
         return
     try:
+        if questions is not None:
+            _check_counts(data, 0, len(data), questions)
+            return
         count = 0
         for tag, _, begin, end in fields(data, 0, len(data)):
             if tag == clips:
@@ -62,11 +80,15 @@ def check_clip_count(count: int) -> None:
 
 def check_clip_lists(data: bytes, begin: int, end: int) -> None:
     """`check_lists` of the clip between ``begin`` and ``end``; raises `BadFields` too."""
-    counts = dict.fromkeys(_CLIP_LISTS, 0)
+    _check_counts(data, begin, end, _CLIP_LISTS)
+
+
+def _check_counts(data: bytes, begin: int, end: int, lists: dict[int, tuple[str, int]]) -> None:
+    counts = dict.fromkeys(lists, 0)
     for tag, *_ in fields(data, begin, end):
         if tag in counts:
             counts[tag] += 1
-            name, maximum = _CLIP_LISTS[tag]
+            name, maximum = lists[tag]
             if counts[tag] > maximum:
                 raise _too_many(name, maximum, counts[tag])
 

@@ -21,7 +21,10 @@ QUESTIONS = RNG.standard_normal((40, 4)).astype(np.float32)
 def seen(user: User, door: Stream) -> Stream:
     """Twelve clips with two gaps, one of them in the first clips, and three of another stream."""
     numbers = [0, 1, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15]
-    door.write_many([clip(seq, RNG.standard_normal(4).astype(np.float32)) for seq in numbers])
+    for seq in numbers:
+        tokens = RNG.standard_normal((6, 4)).astype(np.float16)
+        memory = RNG.standard_normal(4).astype(np.float32)
+        door.write(clip(seq, memory, short_memory=tokens if seq % 4 else None))
     porch = user.stream("porch", space="clip")
     porch.write_many([clip(seq, RNG.standard_normal(4).astype(np.float32)) for seq in range(3)])
     return door
@@ -65,6 +68,34 @@ def test_each_answer_is_that_of_the_question_alone(
 
     alone = [user.ground(question, **options) for question in QUESTIONS]  # type: ignore[arg-type]
     assert [shown(one) for one in together] == [shown(one) for one in alone]
+
+
+def test_each_question_is_re_ranked_by_its_own_tokens(user: User, seen: Stream) -> None:
+    tokens = [RNG.standard_normal((2 + place % 3, 4)).astype(np.float32) for place in range(10)]
+
+    together = user.ground_many(QUESTIONS[:10], question_tokens=tokens, rerank=8, limit=5)
+
+    for question, own, answer in zip(QUESTIONS, tokens, together, strict=False):
+        alone = user.ground(question, question_tokens=own, rerank=8, limit=5)
+        assert shown(answer) == shown(alone)
+        assert [hit.spans for hit in answer.hits] == [hit.spans for hit in alone.hits]
+    assert any(hit.spans for answer in together for hit in answer.hits)
+
+
+def test_bad_tokens(user: User, seen: Stream) -> None:
+    good = np.ones((2, 4), np.float32)
+    for tokens, reason, field, value in (
+        ([good], "BAD_SHAPE", "question_tokens", "1"),
+        ([good, np.ones(4, np.float32)], "BAD_SHAPE", "question_tokens[1]", "(4,)"),
+        ([good, np.ones((2, 5), np.float32)], "DIM_MISMATCH", "question_tokens[1]", "5"),
+        ("ab", "BAD_DTYPE", "question_tokens", "str"),
+        (7, "BAD_DTYPE", "question_tokens", "int"),
+        (None, "TOKENS_REQUIRED", "rerank", "3"),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            user.ground_many(QUESTIONS[:2], question_tokens=tokens, rerank=3)  # type: ignore[arg-type]
+        assert (caught.value.reason, caught.value.field) == (reason, field)
+        assert caught.value.value == value
 
 
 def test_a_list_of_vectors_and_of_halves(user: User, seen: Stream) -> None:
@@ -122,9 +153,8 @@ def test_bad_options(user: User, seen: Stream) -> None:
     with pytest.raises(Unavailable) as behind:
         user.ground_many(QUESTIONS, min_revision=10_000)
     assert behind.value.reason == "BEHIND"
-    for name in ("question_tokens", "rerank", "nonsense"):
-        with pytest.raises(TypeError, match=name):
-            user.ground_many(QUESTIONS, **{name: 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="nonsense"):
+        user.ground_many(QUESTIONS, nonsense=1)  # type: ignore[call-arg]
 
 
 def test_a_user_that_never_wrote(user: User) -> None:

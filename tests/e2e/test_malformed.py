@@ -300,9 +300,23 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         (
             "GroundMany",
             {"options": grounding_service_pb2.GroundRequest(rerank=3)},
-            "NOT_SHARED",
-            "options.rerank",
-            None,
+            "TOKENS_REQUIRED",
+            "rerank",
+            "3",
+        ),
+        (
+            "GroundMany",
+            {"question_tokens": [pb.Matrix(rows=1, dim=DIM, f32=b"\0" * 4 * DIM)] * 2},
+            "BAD_SHAPE",
+            "question_tokens",
+            "2",
+        ),
+        (
+            "GroundMany",
+            {"question_tokens": [pb.Matrix(rows=2**31, dim=2**31)]},
+            "BAD_SHAPE",
+            "question_tokens[0]",
+            "0",
         ),
         (
             "GroundMany",

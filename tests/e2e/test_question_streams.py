@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import collections
+import gc
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument, Unavailable
 from memdb.types.arrays import Array
 from memdb.types.limits import QUESTIONS_MAX
 from memdb.types.questions import GROUP_MAX
-from memdb_client import connect_async
+from memdb_client import connect, connect_async
+from tests.congruence.server import ServerProcess
 from tests.e2e.serving import DIM, Served, clip, serving, vector
 
 pytestmark = pytest.mark.e2e
@@ -108,3 +113,51 @@ async def test_closing_the_client_ends_a_stream(served: Served) -> None:
     with pytest.raises(Unavailable) as caught:
         await waiting
     assert caught.value.reason == "CLOSED"
+
+
+def test_a_server_that_is_killed_ends_a_stream_and_lets_its_questions_go(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path / "db") as database:
+        database.create_space("p", dim=DIM)
+        database.user("u").stream("cam", space="p").write(clip(0))
+    released = threading.Event()
+
+    def questions() -> Iterator[Array]:
+        try:
+            while True:
+                yield vector(1)
+        finally:
+            released.set()
+
+    with ServerProcess(tmp_path / "db") as server, connect(server.address) as db:
+        answers = db.user("u").ground_stream(questions())
+        assert [len(next(answers).hits) for _ in range(300)] == [1] * 300
+        server.kill()
+        with pytest.raises(Unavailable):
+            collections.deque(answers, maxlen=0)
+    gc.collect()
+    assert released.wait(5)
+
+
+async def test_a_server_that_stops_says_so_to_a_stream(tmp_path: Path) -> None:
+    answered = asyncio.Event()
+
+    async def questions() -> AsyncIterator[Array]:
+        yield vector(1)
+        await asyncio.sleep(3600)
+
+    with EmbeddedDatabase(tmp_path / "db") as database:
+        database.create_space("p", dim=DIM)
+        database.user("u").stream("cam", space="p").write(clip(0))
+    with ServerProcess(tmp_path / "db") as server:
+        async with connect_async(server.address) as db:
+
+            async def follow() -> None:
+                async for _ in db.user("u").ground_stream(questions()):
+                    answered.set()
+
+            following = asyncio.create_task(follow())
+            await asyncio.wait_for(answered.wait(), 10)
+            server._process.terminate()
+            with pytest.raises(Unavailable) as caught:
+                await asyncio.wait_for(following, 10)
+    assert caught.value.reason == "SHUTTING_DOWN"

@@ -24,6 +24,7 @@ from memdb.index import late_interaction
 from memdb.server import grounding_service
 from memdb.store import facts
 from memdb.store.records import unpack
+from memdb.types import limits
 from memdb.types.clip import Keyframe
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import database_service_pb2 as database_pb
@@ -32,6 +33,7 @@ from memdb.v1 import user_service_pb2 as user_pb
 from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from memdb.wire.clips import clip_to_proto, list_clips_request
 from memdb.wire.grounding import ground_request
+from memdb_client import connect
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
 pytestmark = pytest.mark.e2e
@@ -401,3 +403,29 @@ def test_a_comparison_ends_when_its_caller_leaves(
         time.sleep(0.2)
         assert len(compared) == seen
         assert len(served.grounding.Ground(standalone, timeout=60).hits) == 4
+
+
+@pytest.mark.parametrize("how", ["answers", "questions"])
+def test_questions_together_that_are_more_than_a_message_go_in_parts(
+    large: Served, how: str
+) -> None:
+    questions = np.stack([vector(seed) for seed in range(24)])
+    with connect(large.address) as db:
+        user = db.user("u")
+        if how == "answers":  # each clip has 1.7 MB of them
+            answers = user.ground_many(questions, limit=2, with_short_memory=True)
+            alone = [user.ground(one, limit=2, with_short_memory=True) for one in questions]
+            clips = {hit.clip.id for answer in answers for hit in answer.hits}
+            assert len(clips) * 1_600_000 > limits.MESSAGE_BYTES_MAX
+        else:
+            tokens = [np.full((30_000, DIM), seed + 1, np.float32) for seed in range(24)]
+            answers = user.ground_many(questions, limit=1, question_tokens=tokens, rerank=0)
+            alone = [user.ground(one, limit=1) for one in questions]
+            assert sum(one.nbytes for one in tokens) > limits.MESSAGE_BYTES_MAX
+    assert [[hit.clip.id for hit in one.hits] for one in answers] == [
+        [hit.clip.id for hit in one.hits] for one in alone
+    ]
+    assert len({answer.revision for answer in answers}) == 1
+    with connect(large.address) as db, pytest.raises(ResourceExhausted) as caught:
+        db.user("u").ground_many(questions[:3], limit=40, with_short_memory=True)
+    assert caught.value.reason == "MESSAGE_TOO_LARGE"

@@ -42,6 +42,8 @@ class AsyncQuestions:
         message = pb.GroundStreamRequest()
         try:
             async for feature in compat.each(self._features):
+                if self._is_over:
+                    return
                 vector = checked_feature(feature, self._asked)
                 question = message.questions.add(id=self._asked)
                 fill_vector(question.question_feature, vector)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Unpack
 
-from memdb.errors import InvalidArgument, NotFound, Unavailable
+from memdb.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from memdb.text_encoder import find_text_encoder
 from memdb.types.arguments import (
     REVISION_MAX,
@@ -32,6 +32,7 @@ from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
 from memdb.types.word_question import wants_text_feature
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.arrays import array_from_tensor
@@ -47,7 +48,12 @@ from memdb.wire.facts import (
     revise_request,
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
-from memdb.wire.groundings import ground_many_request, groundings_from_proto, stream_start
+from memdb.wire.groundings import (
+    ground_many_request,
+    groundings_from_proto,
+    halves,
+    stream_start,
+)
 from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.spaces import space_from_proto
@@ -190,13 +196,39 @@ class AsyncUser:
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 
     async def ground_many(
-        self, question_features: Array, **options: Unpack[GroundOptions]
+        self,
+        question_features: Array,
+        *,
+        question_tokens: Sequence[Array] | None = None,
+        rerank: int = 0,
+        **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
         """The answers to several questions, in their order, all of one revision:
         `memdb.types.database.User.ground_many`.
         """
-        request = ground_many_request(self._id, question_features, **options)
-        return groundings_from_proto(await self._rpc.call(self._rpc.groundings.GroundMany, request))
+        request = ground_many_request(
+            self._id,
+            question_features,
+            question_tokens=question_tokens,
+            rerank=rerank,
+            **options,
+        )
+        return await self._ground_many(request)
+
+    async def _ground_many(self, request: grounding_pb.GroundManyRequest) -> list[Grounding]:
+        """The answers, in parts of one revision where they, or the questions, are more than a message."""
+        try:
+            answer = await self._rpc.call(self._rpc.groundings.GroundMany, request)
+        except ResourceExhausted as error:
+            parts = halves(request) if error.reason == "MESSAGE_TOO_LARGE" else None
+            if parts is None:
+                raise
+        else:
+            return groundings_from_proto(answer)
+        first, second = parts
+        found = await self._ground_many(first)
+        second.options.as_of.revision = found[0].revision
+        return found + await self._ground_many(second)
 
     async def ground_stream(
         self, question_features: compat.Values[Array], **options: Unpack[GroundOptions]

@@ -44,6 +44,8 @@ class Questions:
         message = pb.GroundStreamRequest()
         try:
             for feature in compat.each(self._features):
+                if self._is_over:
+                    return
                 vector = checked_feature(feature, self._asked)
                 question = message.questions.add(id=self._asked)
                 fill_vector(question.question_feature, vector)

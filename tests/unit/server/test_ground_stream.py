@@ -234,7 +234,7 @@ async def test_what_is_no_question(bench: Bench) -> None:
         ([pb.GroundStreamRequest()], "START_EXPECTED", "start"),
         ([pb.GroundStreamRequest(start=wrong_options)], "NOT_SHARED", "options.rerank"),
         ([pb.GroundStreamRequest(start=start), both], "QUESTIONS_EXPECTED", "questions"),
-        ([pb.GroundStreamRequest(start=start), many], "QUESTIONS_EXPECTED", "questions"),
+        ([pb.GroundStreamRequest(start=start), many], "TOO_LARGE", "questions"),
         (
             [pb.GroundStreamRequest(start=start), pb.GroundStreamRequest()],
             "QUESTIONS_EXPECTED",

@@ -14,6 +14,7 @@ from memdb.server.calls import parse
 from memdb.types import limits
 from memdb.types.clip import Clip, Keyframe, SoundEvent, Utterance
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.fields import head, tag_of
@@ -126,3 +127,35 @@ def test_a_shape_of_millions_is_not_walked() -> None:
     with pytest.raises(InvalidArgument) as refused:
         ingested(message(WAYS["ingest"][1], clip.SerializeToString()))
     assert (refused.value.reason, refused.value.value) == ("BAD_SHAPE", "(1, 1, 1)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "name"),
+    [
+        (
+            grounding_pb.GroundStreamRequest,
+            grounding_pb.GroundStreamRequest.QUESTIONS_FIELD_NUMBER,
+            "questions",
+        ),
+        (
+            grounding_pb.GroundManyRequest,
+            grounding_pb.GroundManyRequest.QUESTION_TOKENS_FIELD_NUMBER,
+            "question_tokens",
+        ),
+    ],
+)
+def test_questions_by_the_million(
+    kind: type[Message], number: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse(
+        kind, message(number, *[b""] * limits.QUESTIONS_MAX) + head(tag_of(100), 4096) + bytes(4096)
+    )
+
+    def refused(_data: bytes) -> Message:
+        raise AssertionError("the message was parsed")
+
+    monkeypatch.setattr(kind, "FromString", refused)
+    with pytest.raises(InvalidArgument) as told:
+        parse(kind, message(number, b"") * MILLIONS)
+    assert (told.value.reason, told.value.field) == ("TOO_LARGE", name)
+    assert told.value.value == str(limits.QUESTIONS_MAX + 1)
