@@ -19,7 +19,7 @@ from memdb.engine.view import View
 from memdb.index.columns import ALIVE
 from memdb.types.standing import Alert
 
-_BLOCK_ROWS: Final = 1024
+_BLOCK_ROWS: Final = 256
 _NO_CLIP: Final = -1
 
 
@@ -216,13 +216,12 @@ def newest_matches(
     left = group
     for begin in range(0, len(rows), _BLOCK_ROWS):
         block = rows[begin : begin + _BLOCK_ROWS]
+        probes = np.array([question.probe for question in left])
         vectors = partition.matrix.take(block)
-        births = column["birth"][block]
+        places = asked.first_matches(vectors, column["birth"][block], probes)
         for question in left:
-            since = np.flatnonzero(births > np.uint64(question.record.birth))
-            place = asked.first_match(vectors[since], question.probe)
-            if place is not None:
-                row = block[since[place]]
+            if question.probe in places:
+                row = block[places[question.probe]]
                 found[question.no] = int(column["end_ns"][row]), int(column["clip_no"][row])
         left = [question for question in left if question.no not in found]
         if not left:
