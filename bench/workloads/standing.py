@@ -9,7 +9,8 @@ each, in rounds that take turns.  ``heard_ms``: from before a write
 to the alert in the hands of the watcher.
 
 ``one``: all questions are of one user, and each asks every stream.  ``streams``: of one user, who has 16 cameras, and
-each asks one.  ``users``: 100 users have 100 each.  Of each, some alerts come for every clip.
+each asks one.  ``users``: 100 users have 100 each.  Of each, some alerts come for every clip.  ``absent``: as
+``one``, and each waits for an hour without a match, which does not pass.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import memdb
 from bench import data
@@ -30,6 +30,7 @@ from memdb.types.standing import checked_standing
 SPACE = "bench-1536"
 MIN_SCORE = 0.68
 """A scene that comes back scores 0.67 or so: one in four of the questions on it is answered."""
+ABSENT_S = 3600.0
 PAGE_CLIPS = 64
 CREATED_AT_ONCE = 256
 
@@ -39,9 +40,10 @@ def run(setup: Setup) -> Result:
     questions, clips, rounds = (200, 16, 1) if setup.quick else (10_000, 64, 4)
     figures: dict[str, float] = {}
     ratios: dict[str, float] = {}
-    shapes = (("one", 1, 1), ("streams", 1, 16), ("users", 10 if setup.quick else 100, 1))
+    many = 10 if setup.quick else 100
+    shapes = (("one", 1, 1), ("streams", 1, 16), ("users", many, 1), ("absent", 1, 1))
     for name, users, cameras in shapes:
-        found = _shape(setup, setup.folder / name, questions, users, cameras, clips, rounds)
+        found = _shape(setup, name, questions, users, cameras, clips, rounds)
         figures |= {f"{figure}_{name}": value for figure, value in found.items()}
         ratios[f"write_watched_vs_alone_{name}"] = (
             found["write_ms_watched"] / found["write_ms_alone"]
@@ -59,27 +61,28 @@ def run(setup: Setup) -> Result:
 
 
 def _shape(
-    setup: Setup, folder: Path, questions: int, users: int, cameras: int, clips: int, rounds: int
+    setup: Setup, name: str, questions: int, users: int, cameras: int, clips: int, rounds: int
 ) -> dict[str, float]:
     features = data.vectors(setup.seed, questions, stream=1)
     vectors = data.vectors(setup.seed, 2 * clips * (rounds + 1), stream=2)
-    with memdb.open(folder) as db:
+    kind, window_s = ("absent", ABSENT_S) if name == "absent" else ("seen", None)
+    with memdb.open(setup.folder / name) as db:
         space = db.create_space(SPACE, dim=data.DIM, model="bench")
         each = questions // users
         for number in range(users):
             user = db.user(f"user-{number}")
             names = [f"camera-{camera}" for camera in range(cameras)]
-            for name in names:
-                user.stream(name, space=SPACE).create()
+            for camera_name in names:
+                user.stream(camera_name, space=SPACE).create()
             operations = [
                 CreateStanding(
                     checked_standing(
                         features[number * each + place],
                         # At the smallest size there is no scene for most clips.
                         min_score=-1.0 if setup.quick else MIN_SCORE,
-                        kind="seen",
+                        kind=kind,
                         then_feature=None,
-                        window_s=None,
+                        window_s=window_s,
                         streams=None if cameras == 1 else [names[place % cameras]],
                         space=None,
                         sealed_only=True,
@@ -108,8 +111,12 @@ def _shape(
         return figures | {
             "write_ms_alone": median(alone),
             "write_ms_watched": median(watched),
-            "heard_p50_ms": median(heard),
-            "heard_p99_ms": percentile(heard, 99),
+            # Nothing is heard of what is not absent.
+            **(
+                {"heard_p50_ms": median(heard), "heard_p99_ms": percentile(heard, 99)}
+                if heard
+                else {}
+            ),
         }
 
 
@@ -131,7 +138,9 @@ class _Source:
         vector = self.vectors[self.taken % len(self.vectors)]
         (clip,) = data.clips(self.setup.seed, vector[None], first_seq=seq, transcript=False)
         self.taken += 1
-        return user, stream, replace(clip, global_memory=vector)
+        end_ns = time.time_ns()  # of now, which is what an absence is counted by
+        clip = replace(clip, global_memory=vector, start_ns=end_ns - data.CLIP_NS, end_ns=end_ns)
+        return user, stream, clip
 
     def write(
         self, users: list[EmbeddedUser], clips: int, listener: _Listener | None = None
@@ -212,4 +221,4 @@ def _evaluated(users: list[EmbeddedUser], source: _Source, clips: int) -> dict[s
     evaluated = clips + 4 * PAGE_CLIPS
     figures = {f"evaluate_ms_{kind}": median(values) for kind, values in spent.items()}
     figures |= {f"evaluate_cpu_ms_{kind}": median(values) for kind, values in processor.items()}
-    return figures | {"alerts_per_clip": alerts / evaluated}
+    return figures | ({"alerts_per_clip": alerts / evaluated} if alerts else {})

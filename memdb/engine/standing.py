@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.clock import Clock
 from memdb.engine.apply_standing import as_question, check_fits, not_found
-from memdb.engine.memory import UserMemory
+from memdb.engine.standing_clock import UserClock
 from memdb.engine.standing_cursor import Cursor
-from memdb.engine.standing_follower import FollowedStanding, clock_ns
+from memdb.engine.standing_follower import FollowedStanding
 from memdb.engine.standing_history import backtest
 from memdb.engine.standing_questions import Questions
 from memdb.engine.view import View
@@ -98,7 +98,10 @@ class EmbeddedStanding:
                         field="space",
                     )
                 found = view.state.spaces[space_no]
-            armed_ns = clock_ns(memory.environment, view, now_ns)
+            armed_ns = now_ns
+            if spec.kind == "absent":
+                clock = UserClock.at(memory.environment, view, view.revision)
+                armed_ns = clock.time_ns(now_ns)
         operation = CreateStanding(spec, found, now_ns, armed_ns)
         return self._user.commit(operation)  # type: ignore[return-value]
 
@@ -228,14 +231,11 @@ class WatchedStanding:
             view = memory.view
             view.quarantine.check_standing()
             questions = memory.standing.newest(memory.environment, view.state)
-            followed = self._following(memory, view, questions)
-            followed.begin(memory.environment, view, questions, self._clock.now_ns())
-            alerts = followed.advance(view, questions, PAGE_ALERTS)
+            followed = self._following(view, questions)
+            now_ns = self._clock.now_ns()
+            alerts = followed.page(memory.environment, view, questions, now_ns, PAGE_ALERTS)
             self.is_at_end = not alerts and followed.has_come_to(view)
-            if self.is_at_end:
-                alerts = followed.tick(view, questions)
-                self.is_at_end = not alerts
-            self._due_ns = followed.next_due_ns(questions)
+            self._due_ns = followed.next_due_ns()
             return alerts
 
     @property
@@ -259,13 +259,18 @@ class WatchedStanding:
         """Wait for the next commit or deadline."""
         self._user.wait_for_revision(self.revision, self.pause_s(longest_s))
 
-    def _following(self, memory: UserMemory, view: View, questions: Questions) -> FollowedStanding:
+    def _following(self, view: View, questions: Questions) -> FollowedStanding:
         id_key = view.state.id_key
         if self._followed is not None and self._user_key == id_key:
             return self._followed
-        begin = (
-            self._begin if self._followed is None else self._followed.cursor.text(self._user_key)
-        )
+        if self._followed is not None:
+            raise NotFound(
+                "the user was erased, and made anew",
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=self._user.id,
+            )
+        begin = self._begin
         cursor = None if begin is None else Cursor.parse(begin, id_key)
         if cursor is not None and cursor.revision > view.revision:
             # Of a user that was restored from before: going on would lose its alerts silently.
@@ -276,7 +281,7 @@ class WatchedStanding:
                 value=cursor.revision,
             )
         self._user_key = id_key
-        self._followed = FollowedStanding(memory.environment, view, questions, cursor)
+        self._followed = FollowedStanding(view, questions, cursor)
         return self._followed
 
 

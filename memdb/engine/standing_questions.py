@@ -170,6 +170,21 @@ class SpaceQuestions:
                 return int(place)
         return None
 
+    def first_matches(self, vectors: Array, births: Array, probes: Array) -> dict[int, int]:
+        """By probe the place of the first of (n, dim) clips, born after its question, that matches."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            products = vectors @ self.matrix[probes].T
+            may = ~(products < self._floor(vectors, probes))
+        may &= births[:, None] > self.births[probes]
+        found: dict[int, int] = {}
+        for at in np.flatnonzero(may.any(axis=0)).tolist():
+            probe = int(probes[at])
+            for place in np.flatnonzero(may[:, at]).tolist():
+                if self.score(vectors[place], probe) is not None:
+                    found[probe] = place
+                    break
+        return found
+
     def _floor(self, vectors: Array, probes: Array) -> Array:
         """(probes,) float32: a product of matrices that is less belongs to no match, however it was rounded."""
         if not len(vectors):

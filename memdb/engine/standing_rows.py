@@ -79,20 +79,20 @@ def _first_after(births: Array, after: int) -> int:
 def rows_near(
     partition: PartitionView,
     question: Question,
-    revision: int,
+    revisions: tuple[int, int],
     start_ns: int,
     end_ns: int,
 ) -> Array:
-    """Rows of what a question looks at, current at a commit, that begin in [start_ns, end_ns): the latest
-    first.
+    """Rows of what a question looks at, current at any of the commits from the first to the last, that begin
+    in [start_ns, end_ns): the latest first.
     """
     column, record = partition.columns, question.record
     starts = column["start_ns"]
     rows = np.flatnonzero((starts >= start_ns) & (starts < end_ns))
     rows = rows[
-        (column["birth"][rows] <= np.uint64(revision))
+        (column["birth"][rows] <= np.uint64(revisions[1]))
         & (column["birth"][rows] > np.uint64(record.birth))
-        & (column["death"][rows] > np.uint64(revision))
+        & (column["death"][rows] > np.uint64(revisions[0]))
     ]
     rows = rows[looked_at(partition, question, rows)]
     return np.asarray(rows[np.lexsort((column["clip_no"][rows], starts[rows]))][::-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,8 @@ def test_what_does_not_happen_is_told(user: User, door: Stream) -> None:
 
     assert (alert.question_id, alert.kind, alert.clip_id) == (question.id, "absent", None)
     assert alert.happened_ns == question.armed_ns + 300_000_000
-    assert told(user) == [alert]
+    # The clock has gone on, and nothing else.
+    assert [replace(one, cursor="") for one in told(user)] == [replace(alert, cursor="")]
     assert told(user, alert.cursor) == []
     start_ns = time.time_ns()
     again = door.write(clip(1, AXES[0], start_ns=start_ns, end_ns=start_ns + 1))

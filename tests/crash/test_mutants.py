@@ -35,6 +35,19 @@ class Mutant:
 
 
 MUTANTS = {
+    "absences of one step told apart": Mutant(
+        "memdb/engine/standing_follower.py",
+        "            told[-1] = replace(told[-1], cursor=self.cursor.text(view.state.id_key))\n",
+        "            whole = self.cursor.text(view.state.id_key)\n"
+        "            told = [replace(one, cursor=whole) for one in told]\n",
+        "tests/unit/engine/test_standing.py::test_from_every_cursor_the_rest_is_told",
+    ),
+    "product of matrices believed": Mutant(
+        "memdb/engine/standing_questions.py",
+        "        score = exact_score(vector, self.matrix[probe])\n",
+        "        score = float(vector @ self.matrix[probe])\n",
+        "tests/unit/engine/test_standing.py::test_a_threshold_taken_from_a_score_means_the_same_in_both",
+    ),
     "sync off": Mutant(
         "memdb/store/environment.py",
         "                readahead=True,\n",

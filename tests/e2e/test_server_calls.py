@@ -235,7 +235,7 @@ def test_errors_arrive_as_they_were_raised(served: Served) -> None:
 def test_health(served: Served) -> None:
     stub: Any = health_pb2_grpc.HealthStub(served.channel)
     serving_now = health_pb2.HealthCheckResponse.SERVING
-    for name in ("", "memdb.v1.ClipService", "memdb.v1.DatabaseService"):
+    for name in ("", "memdb.v1.ClipService", "memdb.v1.StandingService"):
         assert stub.Check(health_pb2.HealthCheckRequest(service=name)).status == serving_now
     with pytest.raises(grpc.RpcError) as caught:
         stub.Check(health_pb2.HealthCheckRequest(service="memdb.v1.Nothing"))
@@ -244,7 +244,7 @@ def test_health(served: Served) -> None:
         "/grpc.health.v1.Health/List",
         response_deserializer=health_pb2.HealthListResponse.FromString,
     )
-    assert len(listed_all(b"").statuses) == 6
+    assert len(listed_all(b"").statuses) == 7
 
 
 def ingest(served: Served, *messages: clip_pb.IngestClipsRequest) -> Any:

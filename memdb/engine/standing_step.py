@@ -1,0 +1,213 @@
+"""One commit as standing questions look at it: which of its clips are to be told.
+
+A match is told once for a clip, with the first of its versions that matches; what it depends on beside the
+clip (what came before it in time, or after) is taken as of the commit.  So a step gives the same whenever
+it is taken, as long as the clips are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from memdb.engine.standing_questions import Question, Questions, SpaceQuestions
+from memdb.engine.standing_rows import NewRow, looked_at, rows_near
+from memdb.engine.view import View
+
+_BLOCK_ROWS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A clip that answers a question."""
+
+    clip_no: int
+    question: Question
+    row: NewRow
+    score: float
+    earlier_no: int | None = None
+    """The clip that the sequence began with."""
+
+
+class Page:
+    """What the clips of some commits match, found at once."""
+
+    def __init__(self, view: View, questions: Questions, rows: list[NewRow]) -> None:
+        self.questions = questions
+        self._matches: dict[tuple[int, int], list[tuple[int, float]]] = {}
+        groups: dict[tuple[int, int], list[NewRow]] = {}
+        for row in rows:
+            groups.setdefault((row.space_no, row.column("stream_no")), []).append(row)
+        for (space_no, stream_no), group in groups.items():
+            asked = questions.spaces.get(space_no)
+            if asked is None:
+                continue
+            partition = view.partitions[space_no]
+            places = np.array([row.row for row in group])
+            matches = asked.matches(
+                partition.matrix.take(places),
+                stream_no,
+                partition.columns["birth"][places],
+                partition.columns["sealed"][places],
+            )
+            for row, found in zip(group, matches, strict=True):
+                self._matches[space_no, row.row] = found
+
+    def matches(self, row: NewRow) -> list[tuple[int, float]]:
+        """(probe, score) of each."""
+        return self._matches.get((row.space_no, row.row), [])
+
+
+class Step:
+    """One commit."""
+
+    def __init__(self, page: Page, revision: int, rows: list[NewRow]) -> None:
+        self.revision = revision
+        self.rows = rows
+        self.answers: list[tuple[Question, NewRow]] = []
+        """Matches of questions for an absence; complete once the matches are gone through."""
+        self._page = page
+
+    def matches(self) -> list[Match]:
+        """What is to be told, by clip and question."""
+        self.answers = []
+        # A clip may end a sequence for two reasons.
+        found = {(match.clip_no, match.question.no): match for match in self._found()}
+        return [found[key] for key in sorted(found)]
+
+    def _found(self) -> Iterator[Match]:
+        for row in self.rows:
+            asked = self._page.questions.spaces.get(row.space_no)
+            if asked is None:
+                continue
+            for probe, score in self._page.matches(row):
+                question = asked.questions[asked.owners[probe]]
+                if question.record.kind == "absent":
+                    self.answers.append((question, row))
+                elif question.record.kind == "seen":
+                    if self._is_first(asked, question, row, probe) and self._is_quiet(
+                        asked, question, row
+                    ):
+                        yield Match(row.clip_no, question, row, score)
+                elif probe == question.then_probe:
+                    yield from self._completed(asked, question, row, score)
+                else:
+                    # What follows may have come before what it follows.
+                    yield from self._completed_by(asked, question, row)
+
+    def _is_first(self, asked: SpaceQuestions, question: Question, row: NewRow, probe: int) -> bool:
+        """Whether no earlier version of the clip matched."""
+        if question.record.sealed_only:
+            return True
+        column = row.partition.columns
+        before = np.flatnonzero(
+            (column["clip_no"] == np.uint64(row.clip_no))
+            & (column["birth"] < np.uint64(row.birth))
+            & (column["birth"] > np.uint64(question.record.birth))
+        )
+        if not len(before):
+            return True
+        return asked.first_match(row.partition.matrix.take(before), probe) is None
+
+    def _is_quiet(self, asked: SpaceQuestions, question: Question, row: NewRow) -> bool:
+        """Whether no other clip matched in the time before."""
+        window_ns = question.record.window_ns
+        if window_ns is None:
+            return True
+        start_ns = row.column("start_ns")
+        return (
+            self._match_between(
+                asked, question, question.probe, row, start_ns - window_ns, start_ns
+            )
+            is None
+        )
+
+    def _match_between(
+        self,
+        asked: SpaceQuestions,
+        question: Question,
+        probe: int,
+        row: NewRow,
+        start_ns: int,
+        end_ns: int,
+        revisions: tuple[int, int] | None = None,
+    ) -> int | None:
+        """The latest row of another clip that matches and begins in [start_ns, end_ns), as of this commit or
+        of any from the first to the last.
+        """
+        partition = row.partition
+        as_of = (self.revision, self.revision) if revisions is None else revisions
+        rows = rows_near(partition, question, as_of, start_ns, end_ns)
+        rows = rows[partition.columns["clip_no"][rows] != np.uint64(row.clip_no)]
+        for begin in range(0, len(rows), _BLOCK_ROWS):
+            block = rows[begin : begin + _BLOCK_ROWS]
+            place = asked.first_match(partition.matrix.take(block), probe)
+            if place is not None:
+                return int(block[place])
+        return None
+
+    def _completed(
+        self, asked: SpaceQuestions, question: Question, row: NewRow, score: float
+    ) -> Iterator[Match]:
+        """The sequence that a clip ends, unless it did before."""
+        start_ns = row.column("start_ns")
+        window = start_ns - (question.record.window_ns or 0), start_ns
+        first = self._match_between(asked, question, question.probe, row, *window)
+        if first is not None and not self._was_complete(asked, question, row):
+            earlier = int(row.partition.columns["clip_no"][first])
+            yield Match(row.clip_no, question, row, score, earlier)
+
+    def _completed_by(
+        self, asked: SpaceQuestions, question: Question, row: NewRow
+    ) -> Iterator[Match]:
+        """The sequences that a clip begins whose ends came before it."""
+        assert question.then_probe is not None, "of a sequence"
+        start_ns = row.column("start_ns")
+        later = rows_near(
+            row.partition,
+            question,
+            (self.revision, self.revision),
+            start_ns + 1,
+            start_ns + (question.record.window_ns or 0) + 1,
+        )
+        for place, vector in zip(later.tolist(), row.partition.matrix.take(later), strict=True):
+            score = asked.score(vector, question.then_probe)
+            if score is None:
+                continue
+            column = row.partition.columns
+            end = NewRow(
+                row.space_no,
+                row.partition,
+                place,
+                int(column["clip_no"][place]),
+                int(column["birth"][place]),
+            )
+            yield from self._completed(asked, question, end, score)
+
+    def _was_complete(self, asked: SpaceQuestions, question: Question, row: NewRow) -> bool:
+        """Whether the clip ended a sequence as of any commit before: then it was told, be it that a version
+        that had a part in it was superseded since.
+        """
+        assert question.then_probe is not None, "of a sequence"
+        last = self.revision - 1
+        column = row.partition.columns
+        before = np.flatnonzero(
+            (column["clip_no"] == np.uint64(row.clip_no))
+            & (column["birth"] <= np.uint64(last))
+            & (column["birth"] > np.uint64(question.record.birth))
+        )
+        before = before[looked_at(row.partition, question, before)]
+        for place in before.tolist():
+            vector = row.partition.matrix.take(np.array([place]))[0]
+            if asked.score(vector, question.then_probe) is None:
+                continue
+            start_ns = int(column["start_ns"][place])
+            window = start_ns - (question.record.window_ns or 0), start_ns
+            lived = int(column["birth"][place]), min(int(column["death"][place]) - 1, last)
+            first = self._match_between(asked, question, question.probe, row, *window, lived)
+            if first is not None:
+                return True
+        return False
