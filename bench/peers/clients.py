@@ -73,6 +73,12 @@ class Clients:
         found: list[list[int]] = _told(self._links[0])
         return found
 
+    def first_ms(self, kind: str) -> list[float]:
+        """Time of each question of a kind, asked once one after the other: what was cold is warm then."""
+        self._links[0].send(("first", kind))
+        spent: list[float] = _told(self._links[0])
+        return spent
+
     def round(self, kind: str, clients: int, seconds: float) -> Round:
         """Ask from so many clients at once."""
         links = self._links[:1] if clients < len(self._links) else self._links
@@ -164,7 +170,18 @@ class _Client:
             return [
                 ask(self._connection, self._work.question(kind, number)) for number in range(count)
             ]
+        if word == "first":
+            return self._first(*arguments)
         return self._round(link, *arguments)
+
+    def _first(self, kind: str) -> list[float]:
+        spent = []
+        for number in range(len(self._work.questions)):
+            question = self._work.question(kind, number)
+            begin = time.perf_counter()
+            self._peer.ask(self._connection, question)
+            spent.append((time.perf_counter() - begin) * 1e3)
+        return spent
 
     def _round(
         self, link: Connection, kind: str, threads: int, seconds: float

@@ -141,6 +141,9 @@ class Driver:
         with Clients(self._name, peer, self._work) as clients:
             if peer.form != "server":
                 self.figures[f"restart_{peer.kinds[0]}_s"] = clients.opened_s
+            if "user" in kinds:
+                first = clients.first_ms("user")
+                self.figures["user_first_p50_ms"] = float(np.percentile(first, 50))
             self._tune(peer, kinds, clients)
             self._rates(kinds, clients)
             self.figures["rss_mb"] = (
