@@ -20,9 +20,9 @@ real pictures by ``python -m bench relevance``:
   a day of it does not show 5,400 different ones.
 * F has the heavy tail that real scores have.
 
-The sample is taken at even distances from the clips that were there at the revision, in the order in which they
-were written, so a relevance is the same whenever it is asked as of that revision, and does not depend on the
-filters of the question.  Within a stream it never falls as the score rises.
+The sample (`memdb.engine.nulls`) is of the clips that were there at the revision, so a relevance is the same whenever
+it is asked as of that revision, and does not depend on the filters of the question.  Within a stream it never falls as
+the score rises.
 """
 
 from __future__ import annotations
@@ -32,18 +32,16 @@ from typing import Final
 
 import numpy as np
 
+from memdb.engine.nulls import Nulls
 from memdb.engine.policies import Selected
-from memdb.index.partition import Filter, PartitionView
+from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
 
-SAMPLE_ROWS: Final = 64
-"""Clips of a stream that are scored for its null distribution."""
 CENTRE_SHARE: Final = 0.7
 SPREAD_SHARE: Final = 2.5
 """Of the deviation of the scores of random directions."""
 THINGS_SHARE: Final = 4.0
 _LOGISTIC: Final = pi / sqrt(3)
-_STREAMS_FEW: Final = 8
 _LEAST: Final = 1e-200
 """A spread is no divisor where all vectors are zero."""
 
@@ -56,69 +54,35 @@ class Relevance:
         self.partition = partition
         self.query = query
         self.streams = partition.columns["stream_no"]
-        alive = partition.allowed(Filter(), as_of)
-        self.alive = np.arange(partition.rows) if alive is None else np.flatnonzero(alive)
+        self.nulls = Nulls(partition, as_of)
 
     def of(self, rows: Array, scores: Array) -> Array:
         """(n,) float64 in [0, 1] for rows and their scores."""
         if not len(rows):
             return np.empty(0)
         distinct, place = np.unique(self.streams[rows], return_inverse=True)
-        mean, spread, things = self._nulls(distinct).T[:, place]
+        mean, spread, things = self._distributions(distinct).T[:, place]
         with np.errstate(over="ignore", invalid="ignore"):
             z = (scores.astype(np.float64) - CENTRE_SHARE * mean) / spread
             found = np.exp(-things * np.logaddexp(0.0, -_LOGISTIC * z))
         # Where scores overflowed there is nothing to compare.
         return np.asarray(np.nan_to_num(found, nan=0.0))
 
-    def _nulls(self, stream_nos: Array) -> Array:
+    def _distributions(self, stream_nos: Array) -> Array:
         """(streams, 3): mean and spread of the null distribution of each, and its things."""
-        rows_of = self._rows_of(stream_nos)
-        samples = [rows[even_places(len(rows), SAMPLE_ROWS)] for rows in rows_of]
-        scored = np.zeros(self.partition.rows, bool)
-        for rows in samples:
-            scored[rows] = True
-        scores = self.partition.rough_scores(self.query, scored)
-        of_random = SPREAD_SHARE / sqrt(self.partition.dim)
+        query = self.query.astype(np.float64)
+        length = 1.0 if self.partition.cosine else float(np.linalg.norm(query))
+        of_random = SPREAD_SHARE / sqrt(self.partition.dim) * length
         return np.array(
             [
                 (
-                    float(scores[sample].sum(dtype=np.float64)) / len(sample),
-                    max(of_random * self._length(sample), _LEAST),
-                    THINGS_SHARE * sqrt(len(rows)),
+                    float(np.add.reduce(null.mean * query)),
+                    max(of_random * null.length, _LEAST),
+                    THINGS_SHARE * sqrt(null.clips),
                 )
-                for sample, rows in zip(samples, rows_of, strict=True)
+                for null in self.nulls.of(stream_nos)
             ]
         )
-
-    def _rows_of(self, stream_nos: Array) -> list[Array]:
-        """The rows of each stream that were there, in row order."""
-        streams = self.streams[self.alive]
-        if len(stream_nos) <= _STREAMS_FEW:
-            return [self.alive[streams == no] for no in stream_nos]
-        # Sorted once: a user may have a thousand cameras.
-        order = np.argsort(streams, kind="stable")
-        streams = streams[order]
-        firsts = np.searchsorted(streams, stream_nos)
-        ends = np.searchsorted(streams, stream_nos, "right")
-        return [
-            self.alive[order[first:end]]
-            for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)
-        ]
-
-    def _length(self, rows: Array) -> float:
-        """|question| times the root mean square length of some rows."""
-        if self.partition.cosine:
-            return 1.0
-        vectors = self.partition.matrix.take(rows).astype(np.float64)
-        squares = float(np.mean(np.square(vectors).sum(axis=1)))
-        return float(np.linalg.norm(self.query.astype(np.float64))) * sqrt(squares)
-
-
-def even_places(count: int, most: int) -> Array:
-    """At most ``most`` of ``count`` places, at even distances, the first always among them."""
-    taken = min(count, most)
-    return np.arange(taken) * count // max(taken, 1)
 
 
 def relevant(
@@ -143,7 +107,7 @@ def relevant(
     # A stream of which one clip failed has no other that passes: those before it are here, those after
     # it have less.  In the other streams, clips behind the `limit` best may pass.
     streams = relevance.streams
-    others = relevance.alive if allowed is None else np.flatnonzero(allowed)
+    others = relevance.nulls.rows if allowed is None else np.flatnonzero(allowed)
     others = others[~np.isin(streams[others], np.unique(streams[rows[~passed]]))]
     if not len(others):
         return kept

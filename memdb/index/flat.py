@@ -115,17 +115,6 @@ def all_scores(matrix: Matrix, rows: int, query: Array, first: int = 0) -> Array
     return out
 
 
-def rough_scores(matrix: Matrix, rows: int, query: Array, chosen: Array) -> Array:
-    """(rows,) float32: by their heads, the scores of the rows in the (rows,) bool ``chosen``; of all
-    others, and where a score is no number, 0.  No row is copied.
-    """
-    wanted = int(np.count_nonzero(chosen))
-    found, scores = _scan(matrix, rows, padded_query(query, matrix.width), wanted, chosen, 0)
-    out = np.zeros(rows + 1, np.float32)
-    out[found] = scores  # the last place is that of what was not found
-    return out[:-1]
-
-
 def _scan(
     matrix: Matrix, rows: int, query: Array, wanted: int, allowed: Array | None, first: int
 ) -> tuple[Array, Array]:

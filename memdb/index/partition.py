@@ -7,8 +7,8 @@ in the order (birth, clip number), so that a rebuilt partition is equal to the o
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
@@ -77,6 +77,8 @@ class PartitionView:
     head_alive: Array | None
     """(rows,) bool at the view's revision; None when every row is alive."""
     names: Names
+    nulls: dict[tuple[int, int | None], Any] = field(default_factory=dict)
+    """What was made of the rows of a stream (number) at a revision, for the questions to come."""
 
     def allowed(
         self, which: Filter, as_of: int | None, *, every_version: bool = False
@@ -123,12 +125,6 @@ class PartitionView:
     def scores(self, query: Array, allowed: Array | None) -> tuple[Array, Array]:
         """(rows, scores) of every allowed row, in row order."""
         return flat.allowed_scores(self.matrix, self.rows, query, allowed)
-
-    def rough_scores(self, query: Array, chosen: Array) -> Array:
-        """(rows,) float32: the scores of the rows in the (rows,) bool ``chosen`` to three digits, for
-        statistics; 0 elsewhere.
-        """
-        return flat.rough_scores(self.matrix, self.rows, query, chosen)
 
 
 class Partition:

@@ -11,7 +11,7 @@ import pytest
 from memdb import Clip, FailedPrecondition
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
-from memdb.engine.relevance import even_places
+from memdb.engine.nulls import even_places
 from memdb.engine.user import EmbeddedUser
 from memdb.types.arrays import Array
 from memdb.types.grounding import Grounding
