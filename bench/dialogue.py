@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.data import CLIP_NS, start_of
 from memdb import Clip, Utterance
-from memdb.text_encoder import TextEncoder
+from memdb.types.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +25,15 @@ class Conversation:
     questions: tuple[tuple[str, tuple[int, ...]], ...]
     """(text, numbers of turns)."""
 
-    def clips(self, encoder: TextEncoder) -> Iterator[Clip]:
-        """A clip for each turn."""
+    def clips(self, features: Array) -> Iterator[Clip]:
+        """A clip for each turn; features: (turns, dim) of what was said."""
         for seq, (speaker, text) in enumerate(self.turns):
             start_ns = start_of(seq)
             yield Clip(
                 seq=seq,
                 start_ns=start_ns,
                 end_ns=start_ns + CLIP_NS,
-                global_memory=encoder.encode([text])[0],
+                global_memory=features[seq],
                 transcript=(Utterance(start_ns, start_ns + CLIP_NS, text, speaker=speaker),),
             )
 

@@ -134,11 +134,12 @@ def _dialogue(setup: Setup, talks: list[Conversation]) -> dict[str, float]:
         for number, talk in enumerate(talks):
             user = database.user(f"talk-{number}")
             stream = user.stream("talk", space="sentences")
-            stream.write_many(talk.clips(encoder))
+            said = encoder.encode_table([text for _, text in talk.turns])
+            stream.write_many(talk.clips(said))
             seqs = {clip.id: clip.seq for clip in user.clips(limit=len(talk.turns))}
             name = "dialogue" if number == 0 else "dialogue_rest"
-            for text, right in talk.questions:
-                feature = encoder.encode([text])[0]
+            asked = encoder.encode_table([text for text, _ in talk.questions])
+            for (text, right), feature in zip(talk.questions, asked, strict=True):
                 ways = _ways(user, feature, text)
                 if number == 0:
                     for share in SHARES:
