@@ -6,7 +6,7 @@ they are, without their steps and without a rounding to float16, and nothing has
     INT8, DELTA, COARSE    step * code                  the codes
     INT4                   top * share / 128 * code     share * code, but for rows next to nothing
 
-A direction differs from that of the decoded row by what `decode_tensor` rounds, 1e-4 of a radian at most.
+A direction differs from that of the decoded row by what `decode_tensor` rounds, 5e-4 of a radian at most.
 """
 
 from __future__ import annotations
