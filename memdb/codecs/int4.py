@@ -29,6 +29,8 @@ from memdb.types.arrays import Array
 
 GROUP: Final = 32
 _TOP_MAX: Final = 8188.0
+_TOP_FINE: Final = 2.0**-12
+"""Below it elements that matter are among float16's subnormal numbers, whose rounding turns a row."""
 _SHARE_MAX: Final = 127
 _SHARES: Final = 128
 _CODE_MIN, _CODE_MAX = -8, 7
@@ -103,11 +105,13 @@ def decode_int4(payload: bytes | memoryview, shape: tuple[int, int], field: str)
 
 
 def decode_int4_codes(payload: bytes | memoryview, shape: tuple[int, int], field: str) -> Array:
-    """(rows, dim) float32: share times code, without the tops, 0 where the top is; raises as
-    `check_int4`.
+    """(rows, dim) float32: share times code, without the tops, 0 where the top is; the elements where
+    float16 is too coarse for them.  Raises as `check_int4`.
     """
     rows, dim = shape
     tops, shares, packed = _parse(payload, shape, field)
+    if ((tops > 0) & (tops < _TOP_FINE)).any():
+        return decode_int4(payload, shape, field).astype(np.float32)
     groups = shares.shape[1]
     products = np.zeros((rows, groups * GROUP), np.float32)
     codes = np.take(_PAIRS, packed).view(np.int8)

@@ -4,9 +4,9 @@ A cosine does not see by what its row was multiplied.  So rows of whole codes ar
 they are, without their steps and without a rounding to float16, and nothing has to be made of unit length::
 
     INT8, DELTA, COARSE    step * code                  the codes
-    INT4                   top * share / 128 * code     share * code
+    INT4                   top * share / 128 * code     share * code, but for rows next to nothing
 
-A direction differs from that of the decoded row by what `decode_tensor` rounds, 1e-4 of a radian at most.
+A direction differs from that of the decoded row by what `decode_tensor` rounds, 5e-4 of a radian at most.
 """
 
 from __future__ import annotations

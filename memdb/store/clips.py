@@ -148,18 +148,10 @@ def get_global_memory(txn: Transaction, space_no: int, clip_no: int, birth: int)
     return unpack_vector(Table.VECTORS, key, stored)
 
 
-def get_short_memory(txn: Transaction, clip_no: int, birth: int) -> EncodedTensor | None:
-    """The tensor as the client coded it, None when the clip was written without; raises `DataLoss`."""
-    record = get_record(txn, clip_no, birth)
-    if record is None:
-        raise DataLoss("clip is not there", reason="MISSING", field="clips", value=clip_no)
-    return short_memory_of(txn, clip_no, birth, record)
-
-
 def short_memory_of(
     txn: Transaction, clip_no: int, birth: int, record: ClipRecord
 ) -> EncodedTensor | None:
-    """`get_short_memory` of a version whose record was read.
+    """The tensor of a version as the client coded it, None when the clip was written without.
 
     Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``CHECKSUM``, ``BAD_RECORD``).
     """

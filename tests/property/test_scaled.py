@@ -23,7 +23,7 @@ pytestmark = pytest.mark.property
     rows=st.integers(1, 12),
     dim=st.integers(1, 100),
     period=st.integers(0, 5),
-    scale=st.sampled_from([1e-3, 1.0, 300.0]),
+    scale=st.sampled_from([1e-6, 1e-5, 1e-3, 1.0, 300.0]),
 )
 def test_directions_are_those_of_the_decoded_rows(
     codec: Codec, seed: int, rows: int, dim: int, period: int, scale: float
