@@ -99,6 +99,21 @@ def test_it_takes_what_comes_next(golden: Path) -> None:
         assert db.verify().ok
 
 
+def test_it_takes_standing_questions(golden: Path) -> None:
+    (golden / "answers.json").unlink()
+    with EmbeddedDatabase(golden, clock=ManualClock(), embed_texts=False) as db:
+        user = db.user("alice")
+        assert user.standing.list() == []
+        assert list(user.standing.watch(follow=False)) == []
+        question = user.standing.create(np.ones(8, np.float32), min_score=-1, space="cam")
+        user.stream("door").write(clip("door", 11))
+        (alert,) = user.standing.watch(follow=False)
+        assert alert.question_id == question.id
+        assert db.verify().ok
+    with EmbeddedDatabase(golden, clock=ManualClock(), embed_texts=False) as db:
+        assert list(db.user("alice").standing.watch(follow=False)) == [alert]
+
+
 @pytest.mark.parametrize("where", ["FORMAT", "user"])
 def test_a_newer_one_is_refused_in_clear_words(golden: Path, where: str) -> None:
     (golden / "answers.json").unlink()
