@@ -66,6 +66,8 @@ def _main(arguments: Sequence[str] | None) -> int:
             parser.error("a question, or --questions FILE")
         if options.llm and not options.model:
             parser.error("--llm needs --model")
+        if options.zone and not (options.hours or options.weekday):
+            parser.error("--zone needs --hours or --weekday")
         return _ask(options, questions)
     except MemdbError as error:
         _to_stderr(str(error))

@@ -298,6 +298,7 @@ def test_no_server_is_an_error_in_the_time_given(capsys: pytest.CaptureFixture[s
         ["--use", "alice", "a cat"],
         ["a cat"],
         ["--user", "alice", "a cat", "--llm", "http://x"],
+        ["--user", "alice", "a cat", "--zone", "Europe/Berlin"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(server: str, arguments: list[str]) -> None:

@@ -802,10 +802,17 @@ class EngineMachine(RuleBasedStateMachine):
                     if space not in {s.name for s in model.streams_at(revision).values()}:
                         continue
                     grounding = handle.ground(
-                        named_vector(1, SPACES[space].dim), limit=50, space=space, as_of=revision
+                        named_vector(1, SPACES[space].dim),
+                        limit=50,
+                        space=space,
+                        as_of=revision,
+                        with_coverage=True,
                     )
-                    answers.append([(shown(hit.clip), hit.score) for hit in grounding.hits])
+                    answers.append(
+                        [(shown(hit.clip), hit.score, hit.relevance) for hit in grounding.hits]
+                    )
                     answers.append((grounding.gaps, grounding.revision))
+                    answers.append((grounding.coverage, grounding.abstained))
                     memory = handle.long_term(space=space, as_of=revision)
                     answers.append((memory.spans, memory.tokens.tobytes()))
         return answers
