@@ -14,8 +14,9 @@ from typing import Any, Final, Self
 import numpy as np
 
 from memdb import deadline
-from memdb.engine.grounding import Question, ground
+from memdb.engine.grounding import ground
 from memdb.engine.hydrate import AnswerSize
+from memdb.engine.question import Question
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument
 from memdb.index.batch import search_many

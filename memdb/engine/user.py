@@ -17,10 +17,11 @@ from memdb.engine.applied import Outcome
 from memdb.engine.erasure import clips_to_erase, erase_parts
 from memdb.engine.fact_page import Page
 from memdb.engine.ground_stream import answers
-from memdb.engine.grounding import checked_question, ground
+from memdb.engine.grounding import ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
 from memdb.engine.memory import UserMemory
+from memdb.engine.question import checked_question
 from memdb.engine.snapshots import leased_snapshots
 from memdb.engine.standing import EmbeddedStanding
 from memdb.engine.stream import EmbeddedStream

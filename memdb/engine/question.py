@@ -1,0 +1,118 @@
+"""A question to ground: what was asked, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from memdb.errors import InvalidArgument
+from memdb.types.arguments import (
+    checked_feature,
+    checked_min_relevance,
+    checked_min_score,
+    checked_streams,
+    checked_times,
+)
+from memdb.types.arrays import Array, as_tokens
+from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
+from memdb.types.checks import check_choice, check_flag, check_int
+from memdb.types.grounding import FALLBACKS, POLICIES, TOKENS_POLICY, WEIGHTINGS
+from memdb.types.ids import check_id
+from memdb.types.limits import LIMIT_MAX
+from memdb.types.times import Time
+from memdb.types.word_question import WordQuestion, checked_word_question
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A checked request to ground."""
+
+    feature: Array | None
+    """None under `TOKENS_POLICY`, and where there are words alone."""
+    limit: int
+    streams: tuple[str, ...] | None
+    start_ns: int | None
+    end_ns: int | None
+    min_score: float | None
+    policy: str
+    tokens: Array | None
+    weighting: str
+    rerank: int
+    with_short_memory: bool
+    raw_short_memory: bool
+    fallback: str
+    space: str | None
+    answer_bytes_max: int | None
+    rerank_work_max: int | None
+    words: WordQuestion | None
+    explain: bool
+    min_relevance: float | None
+    calendar: Calendar | None
+    with_coverage: bool
+
+
+def checked_question(
+    feature: Array | None,
+    *,
+    limit: int,
+    streams: Sequence[str] | None,
+    start_ns: Time | None,
+    end_ns: Time | None,
+    min_score: float | None,
+    policy: str,
+    question_tokens: Array | None,
+    rerank: int,
+    with_short_memory: bool,
+    raw_short_memory: bool,
+    fallback: str,
+    space: str | None,
+    answer_bytes_max: int | None = None,
+    rerank_work_max: int | None = None,
+    weighting: str = "idf",
+    text: str | None = None,
+    text_feature: Array | None = None,
+    weights: Mapping[str, float] | None = None,
+    explain: bool = False,
+    min_relevance: float | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
+    with_coverage: bool = False,
+) -> Question:
+    """The request as a `Question`; raises `InvalidArgument` naming the field."""
+    check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
+    check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
+    check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK")
+    words = checked_word_question(text, text_feature, weights, policy, feature)
+    tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
+    rerank = check_int(rerank, "rerank", 0, LIMIT_MAX)
+    if rerank and tokens is None:
+        raise InvalidArgument(
+            "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
+        )
+    if feature is not None or words is None:
+        feature = checked_feature(feature, policy, tokens)
+    start, end = checked_times(start_ns, end_ns)
+    return Question(
+        feature,
+        check_int(limit, "limit", 1, LIMIT_MAX),
+        checked_streams(streams),
+        start,
+        end,
+        checked_min_score(min_score),
+        policy,
+        tokens,
+        weighting,
+        rerank,
+        check_flag(with_short_memory, "with_short_memory"),
+        raw_short_memory,
+        fallback,
+        None if space is None else check_id(space, "space"),
+        answer_bytes_max,
+        rerank_work_max,
+        words,
+        check_flag(explain, "explain"),
+        checked_min_relevance(min_relevance, text, policy),
+        checked_calendar(hours, weekdays, zone),
+        check_flag(with_coverage, "with_coverage"),
+    )
