@@ -169,7 +169,8 @@ class Driver:
             if self.figures["recall_big"] >= RECALL:
                 break
         # The first of many questions is the one that is asked alone.
-        for kind, same in (("user", "user"), ("user_time", "user_time"), ("many", "user")):
+        alone = "big" if "big" in kinds else "user"
+        for kind, same in (("user", "user"), ("user_time", "user_time"), ("many", alone)):
             if kind in kinds:
                 found = clients.answers(kind, judged)
                 self.figures[f"recall_{kind}"] = recall(found, self._work.exact(same))

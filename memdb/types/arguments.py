@@ -166,6 +166,7 @@ def checked_min_relevance(
     """
     if min_relevance is None:
         return None
+    least = check_number(min_relevance, "min_relevance", 0.0, 1.0)
     if text is not None or policy == TOKENS_POLICY:
         raise InvalidArgument(
             "relevance is of a question's feature alone, without text or the policy tokens",
@@ -173,7 +174,7 @@ def checked_min_relevance(
             field="min_relevance",
             value=min_relevance,
         )
-    return check_number(min_relevance, "min_relevance", 0.0, 1.0)
+    return least
 
 
 def checked_ttl_s(ttl_s: float) -> float:

@@ -238,11 +238,15 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ("Ground", {"rerank": 5}, "TOKENS_REQUIRED", "rerank", "5"),
         ("Ground", {"rerank": 2**32 - 1}, "OUT_OF_RANGE", "rerank", "4294967295"),
         ("Ground", {"policy": "best"}, "BAD_POLICY", "policy", "best"),
-        ("Ground", {"policy": "tokens"}, "TOKENS_REQUIRED", "policy", "tokens"),
+        ("Ground", {"policy": "tokens", "text": None}, "TOKENS_REQUIRED", "policy", "tokens"),
         ("Ground", {"weighting": "tf"}, "BAD_WEIGHTING", "weighting", "tf"),
         (
             "Ground",
-            {"policy": "tokens", "question_tokens": pb.Matrix(rows=1, dim=DIM, f32=b"\0" * 4 * DIM)},
+            {
+                "policy": "tokens",
+                "question_tokens": pb.Matrix(rows=1, dim=DIM, f32=b"\0" * 4 * DIM),
+                "text": None,
+            },
             "NOT_USED",
             "question_feature",
             None,
@@ -251,6 +255,7 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ("Ground", {"min_score": float("nan")}, "OUT_OF_RANGE", "min_score", "nan"),
         ("Ground", {"min_relevance": float("nan")}, "OUT_OF_RANGE", "min_relevance", "nan"),
         ("Ground", {"min_relevance": -0.1}, "OUT_OF_RANGE", "min_relevance", "-0.1"),
+        ("Ground", {"min_relevance": 0.5, "text": "a cat"}, "NOT_USED", "min_relevance", "0.5"),
         ("Ground", {"calendar": hours((5, 5))}, "BAD_HOURS", "hours[0]", None),
         ("Ground", {"calendar": hours((0, 3600), (86_400, 5))}, "BAD_HOURS", "hours[1]", None),
         ("Ground", {"calendar": hours((0, 2**32 - 1))}, "BAD_HOURS", "hours[0]", "4294967295"),
@@ -459,7 +464,9 @@ def test_arguments_out_of_their_limits(
     method = method_named(name)
     request = filled(method)
     for key, changed in changes.items():
-        if isinstance(changed, list):
+        if changed is None:
+            request.ClearField(key)
+        elif isinstance(changed, list):
             request.ClearField(key)
             getattr(request, key).extend(changed)
         elif isinstance(changed, Message):
