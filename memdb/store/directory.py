@@ -105,6 +105,9 @@ class DataDirectory:
         self._check_ours()
         self._lock_fd = self._lock()
         try:
+            # A process that was killed may have named the format and not synced the name: what is made
+            # beside it may outlive a power loss that it does not, and is a stranger's then.
+            sync_directory(self.path)
             finish_swap(self.path)
             self.format = self._checked_format(master_key, rotating_to)
             self.users = self._folder("users")

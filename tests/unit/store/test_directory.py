@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import memdb.store.directory
 import memdb.store.files
 from memdb import DataLoss, FailedPrecondition
 from memdb.store.directory import DataDirectory
@@ -24,6 +25,31 @@ def test_a_directory_is_opened_once(tmp_path: Path) -> None:
     assert reason(tmp_path) == "DIRECTORY_LOCKED"
     opened.close()
     DataDirectory(tmp_path).close()
+
+
+def test_a_format_that_a_killed_process_named_is_durable_before_anything_is_made_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power loss may leave what was made and take the format: other files, to who comes next."""
+    DataDirectory(tmp_path).close()
+    for entry in tmp_path.iterdir():
+        if entry.is_dir():
+            entry.rmdir()
+    steps: list[str] = []
+    make = Path.mkdir
+
+    def noted(path: Path) -> None:
+        steps.append(f"sync {path.name}")
+        sync_directory(path)
+
+    def made(path: Path, mode: int = 0o777, **options: bool) -> None:
+        steps.append(f"make {path.name}")
+        make(path, mode, **options)
+
+    monkeypatch.setattr(memdb.store.directory, "sync_directory", noted)
+    monkeypatch.setattr(Path, "mkdir", made)
+    DataDirectory(tmp_path).close()
+    assert steps[:2] == [f"sync {tmp_path.name}", "make users"]
 
 
 def test_the_name_of_a_new_directory_is_durable(
