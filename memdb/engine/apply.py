@@ -200,6 +200,7 @@ def _configure(txn: Transaction, applied: Applied, space: Space) -> int:
             )
         return draft.revision - 1
     draft.text_space_no = space_no_of(txn, draft, space)
+    draft.text_space_revision = draft.revision
     applied.entries.append(LogEntry("settings", no=draft.text_space_no, name=space.name))
     return draft.revision
 

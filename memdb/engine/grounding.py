@@ -71,12 +71,18 @@ def ground(
         return Grounding(
             (), revision, "none", gaps, footage(None, None, streams, gaps), abstained=True
         )
-    allowed = partition.allowed(Filter(stream_nos, question.start_ns, question.end_ns), as_of)
-    if question.calendar is not None:
-        allowed = within_calendar(question.calendar, partition, allowed, streams)
+    which = Filter(stream_nos, question.start_ns, question.end_ns)
+    allowed = partition.allowed(which, as_of)
+    calendar = question.calendar
+    if calendar is not None:
+        admitted = allowed
+        allowed = partition.narrowed(
+            (calendar, which, as_of),
+            lambda: within_calendar(calendar, partition, admitted, streams),
+        )
     if question.policy == TOKENS_POLICY:
         return _by_tokens(environment, view, partition, question, as_of, allowed, streams, gaps)
-    feature = _feature(view, question, space_no)
+    feature = _feature(view, question, space_no, as_of)
     query = None if feature is None else partition.unit(feature)
     if query is not None and partition.cosine and not query.any():
         raise InvalidArgument(
@@ -170,11 +176,15 @@ def _told_once(gaps: tuple[Gap, ...], damaged: list[Gap]) -> tuple[Gap, ...]:
     return (*gaps, *(gap for gap in damaged if gap not in gaps))
 
 
-def _feature(view: View, question: Question, space_no: int | None) -> Array | None:
+def _feature(
+    view: View, question: Question, space_no: int | None, as_of: int | None
+) -> Array | None:
     """What the clips' global memory is compared with; the text's feature where it is of their space."""
     if question.feature is None and question.words is not None:
-        shared = view.state.counters.text_space_no == space_no
-        return question.words.feature if shared else None
+        feature = question.words.feature
+        shared = view.text_space_no(as_of) == space_no
+        # One that has no direction says nothing; the words may.
+        return feature if shared and feature is not None and feature.any() else None
     return question.feature
 
 

@@ -98,11 +98,12 @@ def search_arms(
     are found, where there are vectors of so many; the scores do not depend on it.
     """
     revision = view.revision if as_of is None else as_of
-    text_space_no = view.state.counters.text_space_no
+    text_space_no = view.text_space_no(as_of)
     asked = [TRANSCRIPT, EVENTS, LABELS]
     if query is not None:
         asked.append(VECTOR)
-    if words.feature is not None:
+    # Before the user had a text space there is nothing that a feature could be compared with.
+    if words.feature is not None and text_space_no is not None:
         asked.append(TRANSCRIPT_FEATURES)
     total = sum(words.weights[name] for name in asked) or 1.0
     weights = {name: words.weights[name] / total for name in asked if words.weights[name] > 0.0}

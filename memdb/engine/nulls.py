@@ -54,15 +54,17 @@ class Nulls:
     def of(self, stream_nos: Array) -> list[Null]:
         """That of each stream; each has a row that was there."""
         kept = self._partition.nulls
-        numbers = stream_nos.tolist()
-        missing = [no for no in numbers if (no, self._as_of) not in kept]
+        # Each looked up once: another question may clear them at any moment.
+        found: dict[int, Null | None] = {
+            no: kept.get((no, self._as_of)) for no in stream_nos.tolist()
+        }
+        missing = [no for no, null in found.items() if null is None]
         made = dict(zip(missing, map(self._null, self._rows_of(missing)), strict=True))
-        found = [made.get(no) or kept[no, self._as_of] for no in numbers]
         if made:
             if len(kept) > _KEPT_MAX:
                 kept.clear()
             kept.update({(no, self._as_of): null for no, null in made.items()})
-        return found
+        return [made[no] if null is None else null for no, null in found.items()]
 
     def _null(self, rows: Array) -> Null:
         sample = rows[even_places(len(rows), SAMPLE_ROWS)]

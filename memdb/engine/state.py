@@ -97,6 +97,7 @@ class Draft:
         self.removed_streams = state.counters.removed_streams
         self.removed_numbers = state.counters.removed_numbers
         self.stones = state.counters.stones
+        self.text_space_revision = state.counters.text_space_revision
         self.retention = dict(state.retention)
         self.sweep_ns = state.sweep_ns
         self.collected = state.collected
@@ -115,6 +116,7 @@ class Draft:
             self.removed_streams,
             self.removed_numbers,
             self.stones,
+            self.text_space_revision,
         )
 
     def state(self) -> UserState:

@@ -7,7 +7,7 @@ was loaded.  So every answer is that of the question alone, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
@@ -81,6 +81,13 @@ class SharedPartition(PartitionView):
         mask: Array | None = self.kept[key]
         return mask
 
+    def narrowed(self, by: Any, make: Callable[[], Array]) -> Array:
+        key = ("narrowed", by)
+        if key not in self.kept:
+            self.kept[key] = make()
+        mask: Array = self.kept[key]
+        return mask
+
     def search(self, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
         if self.tiers.is_quick(self.rows, allowed, 1):
             return PartitionView.search(self, query, limit, allowed)
@@ -89,7 +96,9 @@ class SharedPartition(PartitionView):
             self.kept["queries"] = queries
             self.kept["places"] = {one.tobytes(): place for place, one in enumerate(queries)}
         place = self.kept["places"].get(query.tobytes())
-        if place is None:
+        # Of a mask that is one question's own, the others want no answer.
+        shared = allowed is None or any(allowed is mask for mask in self.kept.values())
+        if place is None or not shared:
             return PartitionView.search(self, query, limit, allowed)
         # The mask is kept with its answers, so no other can have its id.
         key = (limit, id(allowed))

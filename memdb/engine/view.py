@@ -90,6 +90,13 @@ class View:
         """The commit this view shows."""
         return self.state.revision
 
+    def text_space_no(self, as_of: int | None) -> int | None:
+        """Number of the user's text space, None before it had one."""
+        counters = self.state.counters
+        return (
+            None if self._moment(as_of) < counters.text_space_revision else counters.text_space_no
+        )
+
     def stream_nos(
         self, names: tuple[str, ...] | None, as_of: int | None = None
     ) -> tuple[int, ...] | None:

@@ -26,6 +26,7 @@ import numpy as np
 
 from memdb.types.arrays import Array
 
+_LARGEST: Final = float(np.finfo(np.float32).max)
 FLOOR_PLACE: Final = 100
 """Further floors are no better on dialogue, and cost more: each row above it is scored whole."""
 CEILING_SHARE: Final = 0.2
@@ -60,7 +61,8 @@ def similarities(raw: Array) -> Array:
     """The scaled scores of an arm that compares vectors; of its best, at least `FLOOR_PLACE`."""
     if len(raw) == 0:
         return np.empty(0, np.float64)
-    raw = raw.astype(np.float64)
+    # Where products overflowed, the largest there is: of infinities no share could be taken.
+    raw = np.clip(raw.astype(np.float64), -_LARGEST, _LARGEST)
     place = min(FLOOR_PLACE, len(raw))
     floor, best = float(np.partition(raw, -place)[-place]), float(raw.max())
     if best == floor:

@@ -202,9 +202,12 @@ class Placement:
                 scores, numbers = index.search(np.stack([one.query for one in asked]), wanted)
                 for one, its_numbers, its_scores in zip(asked, numbers, scores, strict=True):
                     one.answer = its_numbers, its_scores
-        except RuntimeError as error:
+        except Exception as error:
+            # Whatever it is: none of them may wait for ever, and each is asked of the CPU then.
+            failure = RuntimeError(f"a search on the GPU failed: {error}")
+            failure.__cause__ = error
             for one in asked:
-                one.error = error
+                one.error = failure
         for one in asked:
             one.done = True
 

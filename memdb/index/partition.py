@@ -6,7 +6,7 @@ in the order (birth, clip number), so that a rebuilt partition is equal to the o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -107,6 +107,10 @@ class PartitionView:
         if which.sealed_only:
             mask &= column["sealed"]
         return mask
+
+    def narrowed(self, by: Any, make: Callable[[], Array]) -> Array:
+        """A mask that ``make`` narrows further; ``by``: what tells it from any other of this partition."""
+        return make()
 
     def unit(self, vector: Array) -> Array:
         """(dim,) float32 query, of unit length in a cosine space."""

@@ -45,6 +45,8 @@ class CountersRecord(Record, frozen=True):
     """Ledger rows that went with their streams."""
     stones: int = 0
     """Ledger rows of clips that were removed."""
+    text_space_revision: int = 0
+    """The commit that set the text space; 0 of one that an earlier release set: as if it always was."""
 
 
 class SpaceRecord(Record, frozen=True):

@@ -12,10 +12,10 @@ import numpy as np
 
 from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array, as_tokens
-from memdb.types.calendar import HOURS_MAX, HourOfDay, Weekday
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_int
 from memdb.types.grounding import AsOf
-from memdb.types.limits import LIMIT_MAX, QUESTIONS_MAX
+from memdb.types.limits import LIMIT_MAX, QUESTIONS_MAX, STREAMS_FILTER_MAX
 from memdb.types.times import Time
 
 
@@ -70,7 +70,7 @@ def all_options(given: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"unexpected option {name!r}: questions together have no such option")
     once = {
         # What can be gone through once alone is asked of every group of a stream; one more than are taken.
-        name: tuple(islice(value, HOURS_MAX + 1))
+        name: tuple(islice(value, STREAMS_FILTER_MAX + 1))
         for name, value in given.items()
         if isinstance(value, Iterator)
     }

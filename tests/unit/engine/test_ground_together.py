@@ -127,3 +127,35 @@ def test_a_damaged_clip_is_told_by_the_questions_that_would_have_found_it(
             assert len(after.hits) == (0 if lost else 1)
         # Known from now on, and told once.
         assert [gap.first_seq for gap in user.stream("door").gaps()] == [bad]
+
+
+def test_streams_that_can_be_gone_through_once_are_all_asked(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    names = [f"camera-{number:02}" for number in range(40)]
+    for name in names:
+        user.stream(name, space="cam").write(clip(0))
+    (found, _) = user.ground_many(QUESTIONS[:2], limit=100, streams=iter(names))  # type: ignore[arg-type]
+    assert {hit.clip.stream for hit in found.hits} == set(names)
+    streamed = list(user.ground_stream(iter(QUESTIONS[:3]), limit=100, streams=iter(names)))  # type: ignore[arg-type]
+    assert [len(answer.hits) for answer in streamed] == [40] * 3
+
+
+def test_hours_are_looked_up_once_for_all_questions(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each had a mask of its own, and each mask was searched for all questions."""
+    user = filled(db)
+    searches: list[int] = []
+
+    def counted(*args: object) -> object:
+        searches.append(1)
+        return search_many(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(together, "search_many", counted)
+    options = {"hours": [("00:00", "00:02")], "limit": 3}
+    answers = user.ground_many(QUESTIONS, **options)  # type: ignore[arg-type]
+    assert searches == [1]
+    alone = [user.ground(question, **options) for question in QUESTIONS]  # type: ignore[arg-type]
+    assert [[hit.clip.id for hit in one.hits] for one in answers] == [
+        [hit.clip.id for hit in one.hits] for one in alone
+    ]

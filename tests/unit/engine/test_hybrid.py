@@ -290,3 +290,41 @@ def test_words_of_several_at_once(db: EmbeddedDatabase) -> None:
     truth = answers(user)
     with ThreadPoolExecutor(4) as pool:
         assert all(one == truth for one in pool.map(lambda _: answers(user), range(8)))
+
+
+def test_a_text_space_that_comes_later_changes_no_earlier_answer(db: EmbeddedDatabase) -> None:
+    user = db.user("bob")
+    said = (Utterance(0, 1, "the door is open"),)
+    ack = user.stream("door", space="cam").write(
+        clip(0, global_memory=vector(3), transcript=said, labels={"seen": "door"})
+    )
+    before = user.ground(text="door", as_of=ack.revision, explain=True)
+    user.configure(text_space="cam")
+    # A feature of the text, which an encoder would make of itself now, has nothing to be compared with then.
+    after = user.ground(text="door", text_feature=vector(3), as_of=ack.revision, explain=True)
+    assert [(hit.score, hit.arms) for hit in after.hits] == [
+        (hit.score, hit.arms) for hit in before.hits
+    ]
+    now = user.ground(text="door", text_feature=vector(3), explain=True)
+    assert "vector" in {arm.name for arm in now.hits[0].arms}
+
+
+def test_a_text_without_a_direction_is_asked_by_its_words(db: EmbeddedDatabase) -> None:
+    user = filled(db)
+    user_has = user.ground(text="barking dog", text_feature=np.zeros(DIM, np.float32))
+    assert user_has.hits
+
+
+def test_scores_that_overflow_keep_their_place_beside_words(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path / "dot", config=CONFIG) as db:
+        db.create_space("dot", dim=DIM, metric="dot")
+        camera = db.user("u").stream("cam", space="dot")
+        for seq in range(5):
+            level = np.float32(1e30 if seq == 3 else 10.0**seq)
+            labels = {"seen": "door"} if seq == 1 else {}
+            camera.write(clip(seq, global_memory=np.full(DIM, level), labels=labels))
+        question = np.full(DIM, 1e30, np.float32)
+        answer = db.user("u").ground(question, text="door", limit=10)
+        assert sorted(hit.clip.seq for hit in answer.hits)[:1] == [0]
+        assert all(math.isfinite(hit.score) for hit in answer.hits)
+        assert 3 in {hit.clip.seq for hit in answer.hits[:2]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from memdb import Clip, FailedPrecondition
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
-from memdb.engine.nulls import even_places
+from memdb.engine.nulls import Null, Nulls, even_places
 from memdb.engine.user import EmbeddedUser
 from memdb.types.arrays import Array
 from memdb.types.grounding import Grounding
@@ -205,3 +206,24 @@ def test_a_zone_that_this_machine_does_not_have(db: EmbeddedDatabase) -> None:
     assert (caught.value.reason, caught.value.value) == ("ZONE_UNKNOWN", "Mars/Olympus")
     assert len(user.ground(question).hits) == 1
     assert len(user.ground(question, weekdays=["thu"], zone="UTC").hits) == 1
+
+
+class Forgetful(dict[tuple[int, int | None], Null]):
+    """What another question empties between two looks at it."""
+
+    def get(self, key: object, default: object = None) -> None:  # type: ignore[override]
+        return None
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+def test_what_another_question_clears_meanwhile_is_made_again(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    fill(user, 2)
+    with db._users.use("alice") as memory:
+        (partition,) = memory.view.partitions.values()
+    streams = np.unique(partition.columns["stream_no"])
+    expected = Nulls(partition, None).of(streams)
+    found = Nulls(replace(partition, nulls=Forgetful()), None).of(streams)
+    assert [null.mean.tobytes() for null in found] == [null.mean.tobytes() for null in expected]

@@ -179,6 +179,17 @@ def test_a_gpu_that_fails_fails_no_question(
     assert watched.calls == [1, 1], "it is not asked again"
 
 
+def test_any_error_of_a_call_is_told_to_all_that_waited_for_it(rows: Array) -> None:
+    watched = Watched(twin(DIM))
+    matrix = matrix_of(rows)
+    placement = placed(Gpu(lambda _: watched, 1 << 30), matrix)
+    watched.search = lambda queries, wanted: (_ for _ in ()).throw(MemoryError("no room"))  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no room"):
+            placement.search(matrix, ROWS, rows[0], 4, None)
+    assert not placement._queue
+
+
 def test_a_gpu_without_room_leaves_the_rows_where_they_are(
     rows: Array, caplog: pytest.LogCaptureFixture
 ) -> None:
