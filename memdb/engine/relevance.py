@@ -60,29 +60,42 @@ class Relevance:
         """(n,) float64 in [0, 1] for rows and their scores."""
         if not len(rows):
             return np.empty(0)
-        distinct, place = np.unique(self.streams[rows], return_inverse=True)
-        mean, spread, things = self._distributions(distinct).T[:, place]
+        streams = self.streams[rows]
+        mean: Array | float
+        spread: Array | float
+        things: Array | float
+        if (streams == streams[0]).all():
+            # As most answers are.
+            ((mean, spread, things),) = self._distributions(streams[:1])
+        else:
+            distinct, place = np.unique(streams, return_inverse=True)
+            mean, spread, things = np.array(self._distributions(distinct)).T[:, place]
+        if self.partition.cosine:
+            return _relevances(scores, mean, spread, things)
         with np.errstate(over="ignore", invalid="ignore"):
-            z = (scores.astype(np.float64) - CENTRE_SHARE * mean) / spread
-            found = np.exp(-things * np.logaddexp(0.0, -_LOGISTIC * z))
-        # Where scores overflowed there is nothing to compare.
-        return np.asarray(np.nan_to_num(found, nan=0.0))
+            # Where scores overflowed there is nothing to compare.
+            return np.nan_to_num(_relevances(scores, mean, spread, things), nan=0.0)
 
-    def _distributions(self, stream_nos: Array) -> Array:
-        """(streams, 3): mean and spread of the null distribution of each, and its things."""
+    def _distributions(self, stream_nos: Array) -> list[tuple[float, float, float]]:
+        """Mean and spread of the null distribution of each stream, and its things."""
         query = self.query.astype(np.float64)
         length = 1.0 if self.partition.cosine else float(np.linalg.norm(query))
         of_random = SPREAD_SHARE / sqrt(self.partition.dim) * length
-        return np.array(
-            [
-                (
-                    float(np.add.reduce(null.mean * query)),
-                    max(of_random * null.length, _LEAST),
-                    THINGS_SHARE * sqrt(null.clips),
-                )
-                for null in self.nulls.of(stream_nos)
-            ]
-        )
+        return [
+            (
+                float(null.mean.dot(query)),
+                max(of_random * null.length, _LEAST),
+                THINGS_SHARE * sqrt(null.clips),
+            )
+            for null in self.nulls.of(stream_nos)
+        ]
+
+
+def _relevances(
+    scores: Array, mean: Array | float, spread: Array | float, things: Array | float
+) -> Array:
+    z = (scores.astype(np.float64) - CENTRE_SHARE * mean) / spread
+    return np.asarray(np.exp(-things * np.logaddexp(0.0, -_LOGISTIC * z)))
 
 
 def relevant(
