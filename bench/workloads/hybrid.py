@@ -1,10 +1,9 @@
 """Grounding with words beside vectors: what it finds and what it costs.
 
 *films*: the two films of the demo, through the bundled pipeline (real speech, pictures and their labels), with
-its questions and the held-out ones.  *dialogue*: conversations in the format of
-LoCoMo, where ``MEMDB_DIALOGUE`` names a file of them; the first, and the others as
-``dialogue_rest``.  Weights were chosen with all of them in view.  Ways: ``vector`` alone, ``words`` alone, ``rrf`` (both lists, reciprocal rank fusion), ``fused``
-(ours).
+its questions and the held-out ones.  *dialogue*: conversations in the format of LoCoMo, where ``MEMDB_DIALOGUE``
+names a file of them: the first, and the others as ``dialogue_rest``.  Weights were chosen with all of them in
+view.  Ways: ``vector`` alone, ``words`` alone, ``rrf`` (both lists, reciprocal rank fusion), ``fused`` (ours).
 
 Latency: a camera-day (5,400 clips, 1536-d) with a transcript, labels and, every second clip, a sound.
 """
