@@ -188,6 +188,7 @@ class _Listener:
 
     def end(self) -> list[float]:
         """Milliseconds from the begin of a write to its first alert."""
+        # What the last writes have to tell may be on its way; what comes later is of no figure.
         time.sleep(0.2)
         self._ended.set()
         self._thread.join()

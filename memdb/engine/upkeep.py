@@ -51,5 +51,6 @@ class Upkeep:
             try:
                 tiers.maintain(lambda: self._stopped, self._gpu)
             except Exception:
-                # Questions are answered without; whoever asks much brings it here again.
+                # Questions are answered without; whoever asks much more brings it here again.
+                tiers.put_off()
                 log.exception("an index could not be maintained")

@@ -120,6 +120,10 @@ class Tiers:
         sketch = self._sketch
         return 0 if sketch is None else sketch.rows
 
+    def put_off(self) -> None:
+        """`maintain` failed: not to be tried again with every question, but after `REST_QUESTIONS` more."""
+        self._asked = -REST_QUESTIONS
+
     def maintain(self, stop: Callable[[], bool], gpu: Gpu | None = None) -> None:
         """Bring the codes, and what is on the GPU, up to date, beside readers and the writer.
 

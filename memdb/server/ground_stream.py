@@ -178,6 +178,7 @@ class GroundStream:
                     self._room.clear()
                     await self._room.wait()
         except Exception as error:
+            # Told after the answers to what came before, by whoever sends them.
             self._refusal = error
         finally:
             self._ended = True

@@ -58,6 +58,7 @@ class Questions:
                         while self._asked - self._answered >= QUESTIONS_MAX and not self._is_over:
                             self._changed.wait()
         except Exception as error:
+            # Of the caller's iterable: raised to the caller, after the answers to what it gave.
             self._error = error
         if message.questions:
             yield message

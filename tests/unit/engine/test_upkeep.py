@@ -16,7 +16,14 @@ from memdb import Clip
 from memdb.engine.upkeep import Upkeep
 from memdb.index.gpu import Gpu
 from memdb.index.matrix import Matrix
-from memdb.index.tiers import Tiers
+from memdb.index.sketch import Sketch
+from memdb.index.tiers import (
+    BLOCK_ROWS,
+    QUESTIONS_MIN,
+    REST_QUESTIONS,
+    SKETCH_ROWS_MIN,
+    Tiers,
+)
 
 DIM = 1536
 CLIPS = 3000
@@ -65,6 +72,31 @@ def test_an_error_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> 
         assert sound.begun.wait(20)
         upkeep.close()
     assert "no room for codes" in caplog.text
+
+
+def test_what_failed_is_not_tried_with_every_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    matrix = Matrix(DIM)
+    matrix.append(rng.standard_normal((SKETCH_ROWS_MIN, DIM)).astype(np.float32))
+    index, upkeep, tried = Tiers(matrix, bytes_min=0), Upkeep(), threading.Event()
+    index.is_quick(matrix.rows, None, QUESTIONS_MIN)
+    index.maintain(lambda: False)
+    matrix.append(rng.standard_normal((BLOCK_ROWS, DIM)).astype(np.float32))
+    assert index.is_due
+
+    def fails(*_: object) -> bool:
+        tried.set()
+        raise MemoryError("no room for codes")
+
+    monkeypatch.setattr(Sketch, "extend", fails)
+    upkeep.want(index)
+    assert tried.wait(20)
+    upkeep.close()
+    assert not index.is_due
+    index.is_quick(matrix.rows, None, REST_QUESTIONS + QUESTIONS_MIN - 1)
+    assert not index.is_due
+    index.is_quick(matrix.rows, None, 1)
+    assert index.is_due
 
 
 def test_questions_bring_codes_and_answers_stay_the_same(tmp_path: Path) -> None:
