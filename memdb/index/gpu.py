@@ -16,6 +16,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -67,17 +68,19 @@ def find_gpu(device: str, bytes_max: int = 0) -> Gpu | None:
                 value=device,
             )
         return None
-    resources = faiss.StandardGpuResources()
+
+    # Not before something is placed: they take memory of the GPU, and most who open a database ask little.
+    @cache
+    def resources() -> Any:
+        return faiss.StandardGpuResources()
 
     def make(width: int) -> Any:
         config = faiss.GpuIndexFlatConfig()
         config.useFloat16 = True
         config.device = 0
-        return faiss.GpuIndexFlatIP(resources, width, config)
+        return faiss.GpuIndexFlatIP(resources(), width, config)
 
-    if not bytes_max:
-        bytes_max = int(resources.getMemoryFree(0) * _BUDGET_SHARE)
-    return Gpu(make, bytes_max)
+    return Gpu(make, bytes_max, lambda: int(resources().getMemoryFree(0)))
 
 
 @dataclass(eq=False)
@@ -213,11 +216,20 @@ class Placement:
 
 
 class Gpu:
-    """What is placed on a GPU, within ``bytes_max``; `keep` by one thread at a time."""
+    """What is placed on a GPU, within ``bytes_max``; `keep` by one thread at a time.
 
-    def __init__(self, make_index: IndexMaker, bytes_max: int) -> None:
+    bytes_max: 0 for four fifths of what ``free_bytes`` tells when something is first placed.
+    """
+
+    def __init__(
+        self,
+        make_index: IndexMaker,
+        bytes_max: int,
+        free_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._make_index = make_index
         self._bytes_max = bytes_max
+        self._free_bytes = free_bytes
         self._gpu_lock = threading.Lock()
         self._placements: WeakSet[Placement] = WeakSet()
         self.is_lost = False
@@ -236,6 +248,8 @@ class Gpu:
         if self.is_lost or matrix.rows < PLACE_ROWS_MIN:
             return None
         try:
+            if not self._bytes_max:
+                self._bytes_max = int(self._free_bytes() * _BUDGET_SHARE)
             if not self._make_room(matrix, placement):
                 if placement is not None:
                     placement.drop()

@@ -220,6 +220,23 @@ def test_the_largest_that_fit_have_the_room(rows: Array) -> None:
     assert gpu.bytes_used == second.bytes, "the memory goes with the user"
 
 
+def test_without_a_budget_four_fifths_of_what_is_free_at_the_first_placement(rows: Array) -> None:
+    asked: list[int] = []
+
+    def free() -> int:
+        asked.append(1)
+        return 2 * DIM * ROWS * 2
+
+    gpu = Gpu(twin, 0, free)
+    assert not asked, "who places nothing takes nothing"
+    placement = placed(gpu, matrix_of(rows))
+    assert asked == [1]
+    smaller = matrix_of(rows[:PLACE_ROWS_MIN])
+    assert gpu.keep(smaller, None) is None, "it would fit the whole, not four fifths"
+    assert asked == [1]
+    assert placement.rows
+
+
 def test_rows_that_float16_does_not_hold_stay_on_the_cpu(rows: Array) -> None:
     gpu = Gpu(twin, 1 << 30)
     matrix = matrix_of(rows * np.float32(1e6))
