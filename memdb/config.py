@@ -51,6 +51,9 @@ class EngineConfig:
     seq_ahead_max: int = 1 << 32
     """How many numbers of its epoch a clip may skip at most; beyond it a write fails with
     ``TOO_FAR_AHEAD``.  The default: more than a year at 100 clips a second."""
+    clip_cache_bytes_max: int = 16 << 20
+    """Memory for clips that answers held lately, of all users together, without their short-term memory; 0:
+    none."""
     durability: str = "durable"
     """durable: an acknowledged write survives power loss; relaxed: power loss may take the newest
     acknowledged writes of a user, never its integrity.  Both survive the end of the process."""
@@ -67,6 +70,7 @@ class EngineConfig:
             ("disk_free_bytes_min", 0, 2**62),
             ("open_history_s", 0, 2**32),
             ("seq_ahead_max", 0, SEQ_MAX),
+            ("clip_cache_bytes_max", 0, 2**40),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):

@@ -48,9 +48,10 @@ def ground(
     revision = view.revision if as_of is None else as_of
     stream_nos = view.stream_nos(question.streams, as_of)
     space_no = view.searched_space(stream_nos, question.space, as_of)
-    streams = searched_streams(view.state, stream_nos, space_no, revision)
-    names = {stream.no: stream.name for stream in streams}
-    gaps = tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
+    streams, gaps = view.once(
+        (stream_nos, space_no, revision, question.start_ns, question.end_ns),
+        lambda: _searched(view, question, stream_nos, space_no, revision),
+    )
     if question.words is not None:
         check_text_feature(view, question.words)
     if space_no is not None:
@@ -140,6 +141,19 @@ def ground(
     gaps = _told_once(gaps, damaged)
     covered = _covered(partition, question, allowed, streams, gaps, abstained)
     return Grounding(tuple(hits), revision, fallback, gaps, covered, abstained)
+
+
+def _searched(
+    view: View,
+    question: Question,
+    stream_nos: tuple[int, ...] | None,
+    space_no: int | None,
+    revision: int,
+) -> tuple[tuple[StreamState, ...], tuple[Gap, ...]]:
+    """Which streams a question looks at, and what is missing of them in its range."""
+    streams = tuple(searched_streams(view.state, stream_nos, space_no, revision))
+    names = {stream.no: stream.name for stream in streams}
+    return streams, tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
 
 
 def _standing(

@@ -23,6 +23,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import moments
 from memdb.engine.applied import Applied, Outcome
+from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
@@ -73,6 +74,7 @@ class UserMemory:
         self._changed = threading.Condition()
         self._stale = False
         self.standing = AskedQuestions()
+        self._kept = KeptClips(ClipCache(0))
         with environment.read() as txn:
             state = load_state(txn, user)
             self._quarantine = self._load(txn, state)
@@ -193,7 +195,9 @@ class UserMemory:
             while self._found:  # readers add to it meanwhile
                 found.append(self._found.pop(0))
             self._quarantine = self._quarantine.with_more(found)
-            self.view = replace(self.view, quarantine=self._quarantine)
+            # What was remembered of it did not know of the damage.
+            self._kept = self._kept.successor()
+            self.view = replace(self.view, quarantine=self._quarantine, kept=self._kept, asked={})
 
     def resolve(
         self, view: View, as_of: AsOf | None, min_revision: int | None = None
@@ -223,6 +227,12 @@ class UserMemory:
         """Tell those who listen to the user, be it that they came when another memory of it was open."""
         # The same dictionary: what they unsubscribe from there is unsubscribed here.
         self._listeners = listeners
+
+    def keep_clips(self, kept: KeptClips) -> None:
+        """Where clips that answers held are kept from now on."""
+        with self._changed:
+            self._kept = kept
+            self.view = replace(self.view, kept=kept)
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
@@ -262,6 +272,7 @@ class UserMemory:
         """Finish commits in flight and close."""
         self._writer.close()
         self._notify(self.view.revision)
+        self._kept.retire()
         self.environment.close()
 
     def _show(self, applied: Applied, state: UserState) -> None:
@@ -271,6 +282,8 @@ class UserMemory:
         with self._changed:
             # Readers replace the view as well, when they report damage; neither may undo the other.
             assert state.revision > self.view.revision, "commits are shown in their order"
+            if _takes_away(applied.effects):
+                self._kept = self._kept.successor()
             self.view = self._published(state, texts=_touches_texts(applied.effects))
         failpoints.hit("index.after")
         self._notify(state.revision)
@@ -356,6 +369,7 @@ class UserMemory:
             self._coverage,
             self._quarantine,
             self._found,
+            self._kept,
         )
 
 
@@ -377,6 +391,10 @@ def _touches_texts(effects: Effects) -> bool:
     return bool(effects.facts or effects.forgotten or effects.removed or effects.collected) or any(
         clip.documents or not clip.first_version for clip in effects.clips
     )
+
+
+def _takes_away(effects: Effects) -> bool:
+    return bool(effects.removed or effects.thinned or effects.collected or effects.removed_streams)
 
 
 def _rows(clips: list[NewClip], revision: int) -> ClipRows:

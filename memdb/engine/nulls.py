@@ -51,13 +51,11 @@ class Nulls:
             self._rows = np.arange(count) if alive is None else np.flatnonzero(alive)
         return self._rows
 
-    def of(self, stream_nos: Array) -> list[Null]:
+    def of(self, stream_nos: list[int]) -> list[Null]:
         """That of each stream; each has a row that was there."""
         kept = self._partition.nulls
         # Each looked up once: another question may clear them at any moment.
-        found: dict[int, Null | None] = {
-            no: kept.get((no, self._as_of)) for no in stream_nos.tolist()
-        }
+        found: dict[int, Null | None] = {no: kept.get((no, self._as_of)) for no in stream_nos}
         missing = [no for no, null in found.items() if null is None]
         made = dict(zip(missing, map(self._null, self._rows_of(missing)), strict=True))
         if made:

@@ -60,23 +60,24 @@ class Relevance:
         """(n,) float64 in [0, 1] for rows and their scores."""
         if not len(rows):
             return np.empty(0)
-        streams = self.streams[rows]
+        numbers = self.streams[rows].tolist()
+        distinct = sorted(set(numbers))
         mean: Array | float
         spread: Array | float
         things: Array | float
-        if (streams == streams[0]).all():
+        if len(distinct) == 1:
             # As most answers are.
-            ((mean, spread, things),) = self._distributions(streams[:1])
+            ((mean, spread, things),) = self._distributions(distinct)
         else:
-            distinct, place = np.unique(streams, return_inverse=True)
-            mean, spread, things = np.array(self._distributions(distinct)).T[:, place]
+            of_stream = dict(zip(distinct, self._distributions(distinct), strict=True))
+            mean, spread, things = np.array([of_stream[number] for number in numbers]).T
         if self.partition.cosine:
             return _relevances(scores, mean, spread, things)
         with np.errstate(over="ignore", invalid="ignore"):
             # Where scores overflowed there is nothing to compare.
             return np.nan_to_num(_relevances(scores, mean, spread, things), nan=0.0)
 
-    def _distributions(self, stream_nos: Array) -> list[tuple[float, float, float]]:
+    def _distributions(self, stream_nos: list[int]) -> list[tuple[float, float, float]]:
         """Mean and spread of the null distribution of each stream, and its things."""
         query = self.query.astype(np.float64)
         length = 1.0 if self.partition.cosine else float(np.linalg.norm(query))

@@ -1,8 +1,7 @@
 """Questions that are asked together: of one view, and what they have in common is done once.
 
 `ground` stays the one way to answer.  It is given a view whose parts remember: which rows a filter admits,
-the search of all questions in one pass (`memdb.index.batch`), the gaps of the range, and each clip that
-was loaded.  So every answer is that of the question alone, to the last bit.
+the search of all questions in one pass (`memdb.index.batch`), and each clip that was loaded.  So every answer is that of the question alone, to the last bit.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.grounding import Grounding
-from memdb.types.stream import Gap
 
 _PLURALS: Final = {"question_feature": "question_features", "question_tokens": "question_tokens"}
 """What `ground` calls an argument, and what many questions do."""
@@ -114,7 +112,6 @@ class SharedView(View):
     """A view that reads nothing twice."""
 
     size: AnswerSize = field(default_factory=lambda: AnswerSize(None))
-    kept_gaps: dict[Any, list[Gap]] = field(default_factory=dict)
     kept_clips: dict[Any, StoredClip] = field(default_factory=dict)
 
     @classmethod
@@ -128,18 +125,6 @@ class SharedView(View):
             if len(features[0]) == partition.dim
         } or view.partitions  # of another space: `ground` says so
         return cls(**parts, size=AnswerSize(questions[0].answer_bytes_max))
-
-    def gaps(
-        self,
-        names: dict[int, str],
-        revision: int,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
-    ) -> list[Gap]:
-        key = (tuple(names), revision, start_ns, end_ns)
-        if key not in self.kept_gaps:
-            self.kept_gaps[key] = View.gaps(self, names, revision, start_ns, end_ns)
-        return self.kept_gaps[key]
 
     def load_clip(
         self, txn: Transaction, clip_no: int, birth: int, *, short_memory: bool, raw: bool

@@ -16,6 +16,7 @@ from typing import Final
 from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
+from memdb.engine.clip_cache import ClipCache
 from memdb.engine.memory import UserMemory
 from memdb.engine.upkeep import Upkeep
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
@@ -107,6 +108,7 @@ class Users:
         self._resting: set[str] = set()
         """Users that have nothing for a sweep to do, as long as nobody uses them."""
         self._upkeep = upkeep
+        self._clips = ClipCache(config.clip_cache_bytes_max)
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
@@ -144,7 +146,7 @@ class Users:
                     slot.memory = None
                 if slot.memory is None:
                     slot.memory = self._open_once(slot, user, create=create)
-                    slot.memory.share_listeners(slot.listeners)
+                    self._take_in(slot, slot.memory)
                 self._resting.discard(user)
                 memory = slot.memory
                 if not lasting:
@@ -328,7 +330,7 @@ class Users:
         with self._alone(user) as slot, system_errors("user"):
             if slot.memory is None:
                 slot.memory = self._open_bare(user)
-                slot.memory.share_listeners(slot.listeners)
+                self._take_in(slot, slot.memory)
             path = self._directory.user_path(user)
             slot.memory.close()
             slot.memory = None
@@ -337,7 +339,7 @@ class Users:
             finally:
                 slot.memory = self._open_bare(user)
                 slot.memory.erasure_pending = True
-                slot.memory.share_listeners(slot.listeners)
+                self._take_in(slot, slot.memory)
             removal.end(slot.memory)
             slot.memory.erasure_pending = False
             return shrunk
@@ -464,6 +466,11 @@ class Users:
             memory.close()
             raise
         return memory
+
+    def _take_in(self, slot: _Slot, memory: UserMemory) -> None:
+        """What outlasts an open user: who listens to it, and the budget of what is kept of it."""
+        memory.share_listeners(slot.listeners)
+        memory.keep_clips(self._clips.of_user())
 
     def _evict(self) -> None:
         """Close the least recently used users above the limit."""

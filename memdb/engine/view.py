@@ -7,12 +7,15 @@ without a lock.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from memdb.engine.coverage import Coverage
-from memdb.engine.hydrate import load_clip
+from memdb.engine.clip_cache import KeptClips
+from memdb.engine.hydrate import clip_bytes, load_clip
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, InvalidArgument, NotFound
@@ -21,6 +24,11 @@ from memdb.index.text import TextView
 from memdb.store.transaction import Transaction
 from memdb.types.clip import StoredClip
 from memdb.types.stream import Gap
+
+ASKED_MAX: Final = 256
+"""Things that a view remembers between questions."""
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("memdb.engine")
 
@@ -37,6 +45,10 @@ class View:
     quarantine: Quarantine
     found: list[DamagedClip]
     """Damage that readers came upon; emptied by the user's memory, which keeps it apart."""
+    kept: KeptClips
+    """What was read of it lately."""
+    asked: dict[Any, Any] = field(default_factory=dict)
+    """What questions that look at the same streams have in common."""
 
     def note_damage(self, partition: PartitionView, row: int, error: DataLoss) -> Gap:
         """A clip could not be read whole: log it, keep it apart from now on, and how to tell it."""
@@ -65,6 +77,16 @@ class View:
             for row in np.flatnonzero(same):
                 self.note_damage(partition, int(row), error)
 
+    def once(self, key: Any, make: Callable[[], _T]) -> _T:
+        """What ``make`` makes of this view and the key alone, made once for many questions."""
+        asked = self.asked
+        found: _T | None = asked.get(key)
+        if found is None:
+            if len(asked) >= ASKED_MAX:
+                asked.clear()
+            found = asked[key] = make()
+        return found
+
     def gaps(
         self,
         names: dict[int, str],
@@ -83,7 +105,13 @@ class View:
         self, txn: Transaction, clip_no: int, birth: int, *, short_memory: bool, raw: bool
     ) -> StoredClip:
         """`memdb.engine.hydrate.load_clip` of one that an answer holds."""
-        return load_clip(txn, self.state, clip_no, birth, short_memory=short_memory, raw=raw)
+        if short_memory:
+            return load_clip(txn, self.state, clip_no, birth, short_memory=True, raw=raw)
+        clip = self.kept.find(clip_no, birth)
+        if clip is None:
+            clip = load_clip(txn, self.state, clip_no, birth)
+            self.kept.put(clip_no, birth, clip, clip_bytes(clip))
+        return clip
 
     @property
     def revision(self) -> int:

@@ -6,7 +6,8 @@ out cannot be better: for a row x with head h and a query q
 
     |q.x - q.h|  <=  |q| |x - h|  <=  |q| * matrix.residual_max        (Cauchy-Schwarz)
 
-and the rounding of two sums of n products is at most 2 n 2^-24 |q| |x|.  A candidate whose head is
+(processors with instructions for bfloat16 round the query to it as well, so there it is rounded first, to some p, and
+|q.h - p.h| <= |q - p| |h| comes to that) and the rounding of two sums of n products is at most 2 n 2^-24 |q| |x|.  A candidate whose head is
 behind the last of the best heads by more than twice both is not scored.  If the last of the best
 rows is not ahead of the worst candidate by more than both, more candidates are taken; in the end,
 where rows are too much alike, every row is scored.  So the answer is that of a search of all rows,
@@ -19,6 +20,7 @@ could not be searched while it grows.  They release the GIL.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, Final
 
 import faiss
@@ -26,7 +28,7 @@ import numpy as np
 
 from memdb import deadline
 from memdb.index.matrix import Matrix
-from memdb.index.planes import block_rows, join
+from memdb.index.planes import LANES, block_rows, join
 from memdb.types.arrays import Array
 
 _CANDIDATES_EXTRA: Final = 28
@@ -54,9 +56,14 @@ def search(
         return np.empty(0, np.int64), np.empty(0, np.float32)
     query = padded_query(query, matrix.width)
     bound = bound_of(matrix, query, matrix.residual_max)
-    wanted = _CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA
+    scanned = query
+    if _rounds_queries():
+        scanned = _rounded(query)
+        missed = float(np.linalg.norm(query.astype(np.float64) - scanned))
+        bound += missed * (matrix.norm_max + matrix.residual_max)
+    wanted = min(_CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA, max(limit, (limit + count) // 2))
     while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
-        candidates, heads = _scan(matrix, rows, query, wanted, allowed, first)
+        candidates, heads = _scan(matrix, rows, scanned, wanted, allowed, first)
         heads = heads.astype(np.float64)  # or a bound would be rounded to float32
         worst = float(heads[0])
         # The `limit` best heads have rows of at least `least`: who cannot reach it need not be read.
@@ -190,6 +197,23 @@ def padded_query(query: Array, width: int) -> Array:
     wide = np.zeros(width, np.float32)
     wide[: len(query)] = query
     return wide
+
+
+def _rounded(query: Array) -> Array:
+    """The query as bfloat16; what rounding makes infinite is a bound that is infinite."""
+    return ((query.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+@cache
+def _rounds_queries() -> bool:
+    """Whether FAISS's kernel for bfloat16 rows rounds the query to bfloat16 too, as it does where the processor
+    multiplies nothing else (AVX512-BF16).
+    """
+    query = np.full(LANES, 1 + 2.0**-12, np.float32)
+    matrix = Matrix(LANES)
+    matrix.append(np.ones((1, LANES), np.float32))
+    _, scores = _scan(matrix, 1, query, 1, None, 0)
+    return bool(scores[0] != query.sum())
 
 
 def _quantizer(width: int) -> Any:

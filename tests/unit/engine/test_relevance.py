@@ -223,7 +223,7 @@ def test_what_another_question_clears_meanwhile_is_made_again(db: EmbeddedDataba
     fill(user, 2)
     with db._users.use("alice") as memory:
         (partition,) = memory.view.partitions.values()
-    streams = np.unique(partition.columns["stream_no"])
+    streams = np.unique(partition.columns["stream_no"]).tolist()
     expected = Nulls(partition, None).of(streams)
     found = Nulls(replace(partition, nulls=Forgetful()), None).of(streams)
     assert [null.mean.tobytes() for null in found] == [null.mean.tobytes() for null in expected]

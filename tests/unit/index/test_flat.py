@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memdb.index import flat, planes
@@ -59,6 +59,9 @@ KINDS = ["free", "alike", "equal", "tiny", "subnormal", "large", "one giant", "l
 
 @pytest.mark.property
 @settings(max_examples=150, deadline=None)
+# Processors with AVX512-BF16 round the query as well: the bound was too small there.
+@example("alike", 203, 3, 1, None, 1e15, 203)
+@example("alike", 203, 3, 1, None, 1.0, 203)
 @given(
     kind=st.sampled_from(KINDS),
     count=st.integers(1, 1500),

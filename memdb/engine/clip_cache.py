@@ -1,0 +1,99 @@
+"""Clips that answers held lately, as values: who is asked often is asked for the same clips.
+
+A version of a clip (number, birth) never changes, except that a removal or thinning takes all or part of it away; so
+what was read once, every checksum verified, is the clip as long as nothing of the user was taken away since.
+When something is, the user's clips are forgotten as a whole (`KeptClips.retire`): who still reads an older view
+keeps nothing more, so nothing that is gone stays behind.
+
+Short-term memory is never kept.  All users of a database share one budget; the oldest clip gives way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Final
+
+from memdb.types.clip import StoredClip
+
+_BESIDE_BYTES: Final = 1536
+"""About what the objects of a clip take beside what `memdb.engine.hydrate.clip_bytes` counts."""
+_SHARE: Final = 256
+"""A clip that takes more than this part of the budget is not kept."""
+
+_Key = tuple[int, int]
+
+
+class ClipCache:
+    """The budget, and in which order clips came."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._bytes = 0
+        self._came: deque[tuple[KeptClips, _Key, int]] = deque()
+
+    @property
+    def bytes(self) -> int:
+        """About what the kept clips take."""
+        return self._bytes
+
+    def of_user(self) -> KeptClips:
+        """A place for the clips of one user."""
+        return KeptClips(self)
+
+    def put(self, kept: KeptClips, key: _Key, clip: StoredClip, clip_bytes: int) -> None:
+        """Keep a clip, unless it is large or nothing of its user is kept any more."""
+        size = clip_bytes + _BESIDE_BYTES
+        if size > self._bytes_max // _SHARE:
+            return
+        with self._lock:
+            if kept.retired or key in kept.clips:
+                return
+            kept.clips[key] = clip
+            self._came.append((kept, key, size))
+            self._bytes += size
+            while self._bytes > self._bytes_max:
+                oldest, of, took = self._came.popleft()
+                oldest.clips.pop(of, None)
+                self._bytes -= took
+
+    def retire(self, kept: KeptClips) -> None:
+        """Forget all of a user, and keep nothing more in its place."""
+        with self._lock:
+            if kept.retired:
+                return
+            kept.retired = True
+            if not kept.clips:
+                return
+            kept.clips = {}
+            self._came = deque(entry for entry in self._came if entry[0] is not kept)
+            self._bytes = sum(size for _, _, size in self._came)
+
+
+class KeptClips:
+    """Clips of one user.  Any readers."""
+
+    __slots__ = ("_cache", "clips", "retired")
+
+    def __init__(self, cache: ClipCache) -> None:
+        self._cache = cache
+        self.clips: dict[_Key, StoredClip] = {}
+        self.retired = False
+
+    def find(self, clip_no: int, birth: int) -> StoredClip | None:
+        """The version without its short-term memory, if it is kept."""
+        return self.clips.get((clip_no, birth))
+
+    def put(self, clip_no: int, birth: int, clip: StoredClip, clip_bytes: int) -> None:
+        """Keep a version that was read without its short-term memory."""
+        self._cache.put(self, (clip_no, birth), clip, clip_bytes)
+
+    def retire(self) -> None:
+        """Forget them: something of the user is being taken away, or the user is closed."""
+        self._cache.retire(self)
+
+    def successor(self) -> KeptClips:
+        """Retire, and have a place for what is read from now on."""
+        self.retire()
+        return KeptClips(self._cache)

@@ -1,0 +1,143 @@
+"""Clips that are kept in memory between questions: the same answers, nothing that is gone, within a budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdb import Keyframe, Retention, Utterance
+from memdb.engine import view as views
+from memdb.engine.clip_cache import ClipCache, KeptClips
+from memdb.engine.database import EmbeddedDatabase
+from memdb.types.arrays import Array
+from memdb.types.clip import StoredClip
+from tests.unit.engine.conftest import CONFIG, clip, vector
+
+
+def kept(db: EmbeddedDatabase, user: str = "alice") -> KeptClips:
+    with db.user(user).memory() as memory:
+        return memory.view.kept
+
+
+def filled(db: EmbeddedDatabase, count: int = 6) -> None:
+    frames = (Keyframe(1, b"jpeg"),)
+    said = (Utterance(1, 2, "a word"),)
+    memory = np.ones((4, 8), np.float16)
+    db.user("alice").stream("door", space="cam").write_many(
+        [clip(n, keyframes=frames, transcript=said, short_memory=memory) for n in range(count)]
+    )
+
+
+def test_a_second_answer_reads_no_clip_and_is_the_same(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db)
+    user = db.user("alice")
+    first = user.ground(vector(2), limit=4)
+
+    def read_again(*args: object, **named: object) -> StoredClip:
+        raise AssertionError("read from the store")
+
+    monkeypatch.setattr(views, "load_clip", read_again)
+    second = user.ground(vector(2), limit=4)
+    assert [hit.clip for hit in second.hits] == [hit.clip for hit in first.hits]
+    assert [hit.score for hit in second.hits] == [hit.score for hit in first.hits]
+    with pytest.raises(AssertionError, match="read from the store"):
+        user.ground(vector(2), limit=4, with_short_memory=True)
+
+
+def test_what_is_kept_cannot_be_changed_by_who_holds_it(db: EmbeddedDatabase) -> None:
+    filled(db)
+    found = db.user("alice").ground(vector(2)).hits[0].clip
+    with pytest.raises(ValueError, match="read-only"):
+        found.global_memory[0] = 7
+    with pytest.raises(TypeError):
+        found.labels["mine"] = "yes"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("what", ["clip", "keyframes", "stream", "damage"])
+def test_nothing_is_kept_of_what_was_taken_away(db: EmbeddedDatabase, what: str) -> None:
+    filled(db)
+    user = db.user("alice")
+    hits = user.ground(vector(2), limit=6).hits
+    before = kept(db)
+    assert len(before.clips) == 6
+    if what == "clip":
+        user.erase_clips(clip_ids=[hits[0].clip.id])
+    elif what == "keyframes":
+        user.stream("door").set_retention(Retention(max_bytes=0))
+        db.sweep()
+    elif what == "stream":
+        user.stream("door").erase()
+    else:
+        with user.memory() as memory:
+            memory.damage_found(["keyframes/" + "0" * 15 + "2" + "0" * 15 + "1" + "0" * 8])
+    assert before.retired
+    assert not before.clips
+    # Who still reads what was before keeps nothing.
+    before.put(1, 1, hits[0].clip, 100)
+    assert not before.clips
+    after = user.ground(vector(2), limit=6).hits
+    if what == "clip":
+        assert [hit.clip.id for hit in after] == [hit.clip.id for hit in hits[1:]]
+    elif what == "keyframes":
+        assert len(after) == 6
+        assert not any(hit.clip.keyframes for hit in after)
+    elif what == "stream":
+        assert not after
+
+
+def test_a_later_version_of_an_open_clip_is_read(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    door.write(clip(0, sealed=False, labels={"n": "1"}))
+    early = db.user("alice").ground(vector(0))
+    door.write(clip(0, labels={"n": "2"}))
+    assert db.user("alice").ground(vector(0)).hits[0].clip.labels == {"n": "2"}
+    then = db.user("alice").ground(vector(0), as_of=early.revision)
+    assert then.hits[0].clip == early.hits[0].clip
+
+
+def test_a_closed_user_keeps_nothing(db: EmbeddedDatabase) -> None:
+    filled(db)
+    db.user("alice").ground(vector(2))
+    before = kept(db)
+    assert before.clips
+    with db._users.exclusively("alice"):
+        assert before.retired
+        assert not before.clips
+
+
+def test_none_where_the_budget_is_none(folder: Path) -> None:
+    config = replace(CONFIG, clip_cache_bytes_max=0)
+    with EmbeddedDatabase(folder / "none", config=config) as db:
+        db.create_space("cam", dim=8)
+        filled(db)
+        db.user("alice").ground(vector(2))
+        assert not kept(db).clips
+
+
+def test_the_oldest_of_all_users_give_way(db: EmbeddedDatabase) -> None:
+    filled(db)
+    (found,) = db.user("alice").ground(vector(2), limit=1).hits
+    cache = ClipCache(512 * 2048)
+    one, other = cache.of_user(), cache.of_user()
+    rng = np.random.default_rng(5)
+    held: list[tuple[KeptClips, int]] = []
+    for n in range(2000):
+        whose = one if rng.random() < 0.5 else other
+        whose.put(n, 1, found.clip, 512)
+        held.append((whose, n))
+        assert cache.bytes <= 512 * 2048
+    left = {(whose, n) for whose in (one, other) for n, _ in whose.clips}
+    assert left == set(held[-512:])
+    one.retire()
+    assert cache.bytes == 2048 * len(other.clips)
+    other.put(5000, 1, found.clip, 5000)  # more than its share
+    assert other.find(5000, 1) is None
+    more: Array = np.arange(512 - len(other.clips))
+    for n in more.tolist():
+        other.put(6000 + n, 1, found.clip, 512)
+    assert len(other.clips) == 512
