@@ -1,7 +1,8 @@
 """Questions that are asked together: of one view, and what they have in common is done once.
 
 `ground` stays the one way to answer.  It is given a view whose parts remember: which rows a filter admits,
-the search of all questions in one pass (`memdb.index.batch`), and each clip that was loaded.  So every answer is that of the question alone, to the last bit.
+the search of all questions in one pass (`memdb.index.batch`), and each clip that was loaded.  So every answer
+is that of the question alone, to the last bit.
 """
 
 from __future__ import annotations

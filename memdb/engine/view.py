@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from memdb.engine.coverage import Coverage
 from memdb.engine.clip_cache import KeptClips
+from memdb.engine.coverage import Coverage
 from memdb.engine.hydrate import clip_bytes, load_clip
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
