@@ -8,10 +8,10 @@ out cannot be better: for a row x with head h and a query q
 
 and the rounding of two sums of n products is at most 2 n 2^-24 |q| |x|.  Processors with instructions for
 bfloat16 round the query as well: there it is rounded first, to some p, and |q.h - p.h| <= |q - p| |h| comes
-to the bound.  A candidate whose head is behind the last of the best heads by more than twice both is not scored.  If the last of the best
-rows is not ahead of the worst candidate by more than both, more candidates are taken; in the end,
-where rows are too much alike, every row is scored.  So the answer is that of a search of all rows,
-ties by row number included.
+to the bound.  A candidate whose head is behind the last of the best heads by more than twice both is not
+scored.  If the last of the best rows is not ahead of the worst candidate by more than both, more candidates
+are taken; in the end, where rows are too much alike, every row is scored.  So the answer is that of a search
+of all rows, ties by row number included.
 
 The kernels work on the matrix's own memory: a FAISS index object would hold a second copy and
 could not be searched while it grows.  They release the GIL.
