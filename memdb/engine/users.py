@@ -164,8 +164,11 @@ class Users:
                     slot.calls -= 1
                     if not slot.calls:
                         self._idle.notify_all()
-            self._drop_if_unused(user, slot)
-            self._evict()
+                is_bare, are_many = slot.memory is None, len(self._slots) > self._open_max
+            if is_bare:
+                self._drop_if_unused(user, slot)
+            if are_many:
+                self._evict()
 
     @contextmanager
     def environment(self, user: str) -> Iterator[Environment]:

@@ -106,6 +106,9 @@ class Matrix:
     def take_padded(self, rows: Array) -> Array:
         """Copies of the given rows, in that order: (n, width) float32."""
         out = np.empty((len(rows), self.width), dtype=np.float32)
+        if len(self._chunks) == 1:
+            (chunk,) = self._chunks
+            return join(chunk.head[rows], chunk.tail[rows], out)
         first = 0
         for chunk in self._chunks:
             end = first + len(chunk.numbers)
