@@ -11,7 +11,7 @@
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
 #          ARGS="..." (for pytest, demo, lock)  SEED=n (bench)
 #          CYCLES=n STATES=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n EMBEDDED=n BACKUPS=n
-#          CRASH_WORKERS=n (crash: see docs/testing.md; MEMDB_CRASH_SEED for the same again)
+#          CRASH_WORKERS=n PIECE=name (crash: see docs/testing.md; MEMDB_CRASH_SEED for the same again)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -96,12 +96,13 @@ peers: $(STAMP)
 	$(BIN)/python -m bench peers --json --seed $(SEED) --report docs/peers $(ARGS)
 	$(BIN)/python -m bench.peers.publish docs/peers
 
+# Hundreds of interpreters are started: they take their modules as bytecode, also where that is switched off.
 crash: $(STAMP)
+	PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/cache/bytecode \
 	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_EMBEDDED_KILLS=$(EMBEDDED) MEMDB_BACKUP_KILLS=$(BACKUPS) MEMDB_POWER_STATES=$(STATES) \
 	MEMDB_SYSCALL_FAULTS=$(FAULTS) MEMDB_FAILPOINT_KILLS=$(KILLS) MEMDB_DAMAGES=$(DAMAGES) \
 	MEMDB_ERASE_MARKERS=$(MARKERS) MEMDB_HYPOTHESIS_PROFILE=full MEMDB_SEQUENCES=$(SEQUENCES) \
-	    $(BIN)/pytest tests/crash tests/property/test_engine_machine.py tests/property/test_server_machine.py \
-	    -n $(CRASH_WORKERS) --dist loadfile -o faulthandler_timeout=0 $(ARGS)
+	    $(BIN)/python -m tests.crash.full --workers $(CRASH_WORKERS) $(if $(PIECE),--only "$(PIECE)") -- $(ARGS)
 
 lock:
 	@scripts/lock.sh $(ARGS)

@@ -66,14 +66,23 @@ class Words:
         """The words of the documents that are ``there``, (n,) bool, numbered anew by ``places``."""
         postings, lengths = self.known(len(there))
         kept = Words()
-        with self._lock:
-            for word, numbers in postings.items():
-                pairs = _pairs(numbers)
-                pairs = pairs[there[pairs[:, 0]]]
-                if len(pairs):
-                    pairs[:, 0] = places[pairs[:, 0]]
-                    kept._postings[word] = array("q", pairs.tobytes())
         kept._lengths.append(length=lengths[there])
+        # All terms at once: there are about as many as documents, and most are in one or two.
+        with self._lock:  # an array cannot grow while somebody looks at it
+            words = list(postings)
+            ends = np.cumsum([len(numbers) // 2 for numbers in postings.values()], dtype=np.int64)
+            joined = b"".join(postings.values())
+        pairs = np.frombuffer(joined, np.int64).reshape(-1, 2)
+        stays = there[pairs[:, 0]]
+        counts = np.concatenate([[0], np.cumsum(stays)])[ends]
+        pairs = pairs[stays]
+        pairs[:, 0] = places[pairs[:, 0]]
+        left = pairs.tobytes()
+        begin = 0
+        for word, end in zip(words, (counts * 2 * pairs.itemsize).tolist(), strict=True):
+            if end > begin:
+                kept._postings[word] = array("q", left[begin:end])
+            begin = end
         return kept
 
     def _count(self, document: int, text: str) -> int:

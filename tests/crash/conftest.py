@@ -3,6 +3,8 @@
 ``MEMDB_CRASH_CYCLES``: kills of the real server (default 12; `make crash`: 2,000).
 ``MEMDB_EMBEDDED_KILLS``: kills of embedded programs in each mode (default 6; `make crash`: 50).
 ``MEMDB_CRASH_SEED``: which moments; a new one each time.
+``MEMDB_CRASH_PART``: ``k/n`` runs the k-th (from 0) of n parts of each harness (`tests.crash.full`); the sizes stay
+those of the whole.
 A failing test keeps its directory and says how to go there again.
 """
 
@@ -17,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.crash.part import PART
+
 CYCLES = int(os.environ.get("MEMDB_CRASH_CYCLES", "12"))
 EMBEDDED_KILLS = int(os.environ.get("MEMDB_EMBEDDED_KILLS", "6"))
 SEED = int(os.environ.get("MEMDB_CRASH_SEED") or random.SystemRandom().randrange(2**31))
@@ -25,7 +29,7 @@ os.environ["MEMDB_CRASH_SEED"] = str(SEED)
 
 SIZES = (
     *("CRASH_CYCLES", "EMBEDDED_KILLS", "BACKUP_KILLS", "POWER_STATES", "SYSCALL_FAULTS"),
-    *("FAILPOINT_KILLS", "DAMAGES", "ERASE_MARKERS"),
+    *("FAILPOINT_KILLS", "DAMAGES", "ERASE_MARKERS", "CRASH_PART"),
 )
 
 _figures: list[str] = []
@@ -90,6 +94,6 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures."""
     if _figures:
-        terminalreporter.section(f"crash (seed {SEED})")
+        terminalreporter.section(f"crash (seed {SEED}{PART})")
         for line in _figures:
             terminalreporter.write_line(line)

@@ -8,24 +8,28 @@ log.  Where a clock is named, the server takes the time from there (`tests.crash
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 from functools import partial
 from typing import Any
 
+from memdb import failpoints
 from tests.crash.file_clock import FileClock
 from tests.crash.forked import born, ended
+
+LOADED = (
+    *("memdb.cli.main", "memdb.engine.database", "memdb.server.app", "memdb.server.process"),
+    "numpy.ma",  # by the first call that brings an array
+)
 
 
 def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # After the line above, which gRPC reads as it is loaded, and before the fork.
-    import memdb.cli.main
-    import memdb.engine.database
-    import memdb.server.app
-    import memdb.server.process  # noqa: F401
-
+    for module in LOADED:
+        importlib.import_module(module)
     for line in sys.stdin:
         pid = born(partial(_serve, json.loads(line)))
         _tell(pid=pid)
@@ -42,6 +46,8 @@ def _serve(asked: dict[str, Any]) -> int:
         os.dup2(log, fd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(asked["environment"])
+    # Read from the environment when it was loaded, before the fork.
+    failpoints.arm(os.environ.get("MEMDB_FAILPOINTS", ""))
     if asked["clock"]:
         # In the place of the class, which nobody has made one of yet.
         vars(memdb.engine.database)["SystemClock"] = partial(FileClock, asked["clock"])

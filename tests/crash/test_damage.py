@@ -26,6 +26,7 @@ from memdb.store.schema import USER_TABLES
 from tests.crash.conftest import SEED
 from tests.crash.damage_child import Parts, told
 from tests.crash.load import DIM, SPACE, STREAMS, clip_of, versions_of
+from tests.crash.part import PART
 from tests.crash.processes import ROOT
 
 pytestmark = pytest.mark.crash
@@ -36,7 +37,7 @@ KINDS = ("bit", "bytes", "hidden entry", "table name", "zero page", "cut", "stal
 """The last, an old page where a new one should be (a write that the disk lost), is counted and not
 judged: old pages are consistent with each other, and LMDB 0.9 pages do not say how old they are.
 """
-CASES = -(-int(os.environ.get("MEMDB_DAMAGES", "280")) // len(KINDS))
+CASES = PART.share(-(-int(os.environ.get("MEMDB_DAMAGES", "280")) // len(KINDS)))
 """Of each kind."""
 FAULTS_MAX = 3
 """After so many there is nothing to be learned from more."""

@@ -26,6 +26,7 @@ from memdb.store.directory import DataDirectory
 from memdb.types.arrays import Array
 from memdb.types.database import User
 from tests.crash.erase_child import erase_planted
+from tests.crash.part import PART
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1800)]
 
@@ -251,7 +252,7 @@ def test_the_erasures_pass_no_failpoint_that_is_not_killed_at(passed: dict[str, 
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", PART.among(POINTS))
 def test_an_erasure_that_was_killed_is_finished(
     original: Path,
     tmp_path: Path,

@@ -164,6 +164,9 @@ def test_a_mutant_is_caught(name: str, tmp_path: Path, report: Callable[[str], N
             **{name: text for name, text in os.environ.items() if not name.startswith("MEMDB_")},
             "PYTHONPATH": f"{tmp_path}:{tmp_path / 'clients' / 'python'}",
             "PYTEST_ADDOPTS": "",
+            # Each process that the test starts takes what the first has compiled, and nobody else's.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"),
         },
         capture_output=True,
         text=True,

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.conftest import SEED
+from tests.crash.part import PART
 from tests.crash.power.harness import (
     Result,
     build_recorder,
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.crash
 
 STATES = int(os.environ.get("MEMDB_POWER_STATES", "300"))
 FULL = 2000
-"""From so many on, two checkers run, and those after kills and of recoveries are counted in."""
+"""From so many on those after kills and of recoveries are counted in."""
 OF_PROGRAM = STATES * 7 // 10 if STATES >= FULL else STATES
 OF_RECOVERIES = max(3, STATES // 300), 20
 """Recordings of recoveries, and disks of each."""
@@ -61,12 +62,13 @@ def test_what_was_acknowledged_outlives_power_loss(
     recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
 ) -> None:
     result = Result()
-    with checkers(scratch, 2 if STATES >= FULL else 1) as crew:
-        while result.states < OF_PROGRAM:
+    count = PART.share(OF_PROGRAM)
+    with checkers(scratch) as crew:
+        while result.states < count:
             seed = SEED + result.recordings
             check_all(
                 record(recorder, scratch / "work", seed),
-                min(OF_ONE_RECORDING, OF_PROGRAM - result.states),
+                min(OF_ONE_RECORDING, count - result.states),
                 seed,
                 crew=crew,
                 keep=directory,

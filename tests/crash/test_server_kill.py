@@ -2,7 +2,7 @@
 on one data directory, and then on the next.
 
 Most servers are forked from a process that has their modules, which is five times as fast as a start; each
-tenth is a `memdb serve` of its own.
+25th is a `memdb serve` of its own.
 Every other life ends so long after its first acknowledgement, the rest so long after the first call.
 """
 
@@ -22,13 +22,14 @@ from memdb_client import connect
 from tests.crash.checks import Tally, check_user, resend
 from tests.crash.conftest import CYCLES, SEED
 from tests.crash.load import DIM, SPACE, Record, running
+from tests.crash.part import PART
 from tests.crash.processes import ForkedServer, Server, ServerNursery
 
 pytestmark = pytest.mark.crash
 
 CYCLES_PER_USER = 5
 CYCLES_PER_DIRECTORY = 50
-STARTED_EVERY = 10
+STARTED_EVERY = 25
 VERIFIED_EVERY = 10
 KILL_MS = (5, 150)
 
@@ -99,18 +100,18 @@ def test_nothing_acknowledged_is_lost_torn_or_doubled(
     directory: Path, report: Callable[[str], None]
 ) -> None:
     moments = random.Random(SEED)
-    tally = Tally()
+    tally, cycles = Tally(), PART.share(CYCLES)
     began_s = time.monotonic()
     with ServerNursery(directory / "log") as nursery:
-        while tally.cycles < CYCLES and not tally.faults:
+        while tally.cycles < cycles and not tally.faults:
             where = directory / str(tally.cycles)
             where.mkdir()
             one_directory(
-                where, min(CYCLES_PER_DIRECTORY, CYCLES - tally.cycles), nursery, moments, tally
+                where, min(CYCLES_PER_DIRECTORY, cycles - tally.cycles), nursery, moments, tally
             )
             if not tally.faults:
                 shutil.rmtree(where)
     report(f"memdb serve: {tally}, {time.monotonic() - began_s:.0f} s")
     assert not tally.faults, "\n".join(tally.faults[:20])
-    assert tally.acked > CYCLES
+    assert tally.acked > cycles
     assert threading.active_count() < 20

@@ -21,7 +21,7 @@ from memdb import Alert, Clip, DeadlineExceeded, StoredClip, Unavailable
 from memdb.types.database import Database, Stream, User
 from memdb_client import connect
 from tests.crash.conftest import CYCLES, SEED
-from tests.crash.processes import ForkedServer, Server, ServerNursery
+from tests.crash.processes import ForkedServer, ServerNursery
 
 pytestmark = pytest.mark.crash
 
@@ -78,9 +78,7 @@ def write(stream: Stream, begin: int) -> int:
         return seq
 
 
-def life(
-    db: Database, server: ForkedServer | Server, watcher: Watcher, begin: int, kill: bool
-) -> int:
+def life(db: Database, server: ForkedServer, watcher: Watcher, begin: int, kill: bool) -> int:
     """Write and listen until the server dies; the next number to write."""
     user = db.user("alice")
     listening = threading.Thread(target=watcher.listen, args=(user,))
@@ -116,12 +114,7 @@ def test_no_answer_is_lost(directory: Path, report: Callable[[str], None]) -> No
                 db.user("alice").standing.create(axis, min_score=0.5)
         for cycle in range(KILLS):
             armed = f"commit.after=exit@{moments.randint(*COMMITS)}" if cycle % 2 else ""
-            # A fork has read already which failpoints there are.
-            mortal: ForkedServer | Server = (
-                Server(data, socket, MEMDB_FAILPOINTS=armed)
-                if armed
-                else ForkedServer(nursery, data, socket)
-            )
+            mortal = ForkedServer(nursery, data, socket, MEMDB_FAILPOINTS=armed)
             with mortal, connect(mortal.address, timeout_s=0.5) as db:
                 seq = life(db, mortal, watcher, seq, kill=not armed)
         with ForkedServer(nursery, data, socket) as server, connect(server.address) as db:

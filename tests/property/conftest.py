@@ -1,7 +1,8 @@
 """Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast, slow or full) and a directory in memory.
 
 ``MEMDB_SEQUENCES``: sequences of the engine's state machines in the profile full (default 10,000), of 50 steps
-each: nine tenths in this process, a twentieth encrypted, a twentieth over gRPC.
+each: nine tenths in this process, a twentieth encrypted, a twentieth over gRPC.  ``MEMDB_CRASH_PART``: a part of
+them (`tests.crash.part`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import os
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.crash.part import PART
 
 COMMON = settings(
     deadline=None,  # one core may be busy with another suite
@@ -31,12 +35,15 @@ settings.load_profile(PROFILE)
 MACHINE_TIMEOUT_S = 4 * 3600 if PROFILE == "full" else 300
 MEMORY = Path("/dev/shm")
 
+lived: Counter[str] = Counter()
+"""Sequences and steps of each state machine, in this process."""
+
 
 def machine_settings(twentieths: int) -> settings:
     """For a state machine that lives through so many twentieths of the sequences of the profile."""
     current = settings()
     return settings(
-        max_examples=max(10, current.max_examples * twentieths // 20),
+        max_examples=max(10, PART.share(current.max_examples * twentieths // 20)),
         stateful_step_count=current.stateful_step_count,
     )
 
@@ -48,6 +55,14 @@ def pytest_report_header(config: pytest.Config) -> str:
         seed = random.SystemRandom().randrange(2**32)
         config.option.hypothesis_seed = str(seed)
     return f"hypothesis: profile {PROFILE}, seed {seed} (again: --hypothesis-seed={seed})"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the state machines lived through."""
+    if lived:
+        terminalreporter.section("state machines")
+        for what, count in sorted(lived.items()):
+            terminalreporter.write_line(f"{what}: {count}")
 
 
 def memory_folder() -> Path:

@@ -31,7 +31,7 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import POLICIES
-from tests.property.conftest import MACHINE_TIMEOUT_S, machine_settings, memory_folder
+from tests.property.conftest import MACHINE_TIMEOUT_S, lived, machine_settings, memory_folder
 from tests.property.model import (
     CLOSE,
     DAY_NS,
@@ -164,6 +164,8 @@ class EngineMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self._check_revisions()
+            lived[f"{type(self).__name__} sequences"] += 1
+            lived[f"{type(self).__name__} steps"] += self._steps
         finally:
             self._close()
             shutil.rmtree(self.folder)
@@ -790,13 +792,8 @@ class EngineMachine(RuleBasedStateMachine):
         for user, model in self.models.items():
             handle = self.db.user(user)
             answers += [handle.revision(), handle.streams(), handle.facts(), handle.snapshots()]
-            answers.append(
-                handle.recall("red mug door", limit=20).hits
-                and [
-                    (hit.kind, hit.score, hit.arms, hit.text)
-                    for hit in handle.recall("red mug door", limit=20).hits
-                ]
-            )
+            recalled = handle.recall("red mug door", limit=20).hits
+            answers.append([(hit.kind, hit.score, hit.arms, hit.text) for hit in recalled])
             for space in {s.name for s in model.streams_at(model.revision).values()}:
                 for revision in {model.revision, model.revision // 2}:
                     if space not in {s.name for s in model.streams_at(revision).values()}:
