@@ -86,7 +86,7 @@ release-proto: $(STAMP)
 	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
 
 bench: $(STAMP)
-	@for workload in ingest ground tiers many snapshot restart codecs late hybrid relevance streams churn users standing; do \
+	@for workload in ingest ground tiers many snapshot restart codecs late hybrid relevance quality streams churn users standing; do \
 	    $(BIN)/python -m bench $$workload --seed $(SEED) $(ARGS); \
 	done
 

@@ -29,6 +29,7 @@ WORKLOADS = (
     "late",
     "hybrid",
     "relevance",
+    "quality",
     "standing",
     "peers",
 )

@@ -82,6 +82,17 @@ def packaged(encoder: ConseEncoder, most: int, look: str = "clear") -> list[Scen
 
 def stamps(encoder: ConseEncoder, most: int) -> list[Scene]:
     """The stamps, evenly taken from all; none where the package is not there."""
+    found = captioned_stamps()
+    scenes = []
+    for place in range(min(len(found), most)):
+        picture, kind, text = found[place * len(found) // min(len(found), most)]
+        views = encoder.encode_frames([_on_paper(picture)]).frame_vectors
+        scenes.append(Scene(picture.name, kind, views, encoder.encode_texts([text])))
+    return scenes
+
+
+def captioned_stamps() -> list[tuple[Path, str, str]]:
+    """(picture, kind, caption) of every stamp, by path; none where the package is not there."""
     folder = Path(os.environ.get("MEMDB_BENCH_STAMPS", STAMPS_FOLDER))
     found = []
     for path in sorted(folder.glob("*/**/*.png")):
@@ -90,12 +101,7 @@ def stamps(encoder: ConseEncoder, most: int) -> list[Scene]:
         caption = words.read_text("utf-8").splitlines()[:1] if words.is_file() else []
         if group != _LEFT_OUT and caption and caption[0].strip():
             found.append((path, group, caption[0].strip()))
-    scenes = []
-    for place in range(min(len(found), most)):
-        picture, kind, text = found[place * len(found) // min(len(found), most)]
-        views = encoder.encode_frames([_on_paper(picture)]).frame_vectors
-        scenes.append(Scene(picture.name, kind, views, encoder.encode_texts([text])))
-    return scenes
+    return found
 
 
 def _views(path: Path) -> Iterator[Pixels]:
