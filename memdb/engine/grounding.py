@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -17,12 +18,13 @@ from memdb.engine.calendar_rows import within_calendar
 from memdb.engine.candidates import candidate_rows
 from memdb.engine.explain import explain, explain_similarity
 from memdb.engine.footage import footage, searched_streams
+from memdb.engine.ground_window import NOTHING, shown
 from memdb.engine.hybrid import Found, check_text_feature, search_arms
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
 from memdb.engine.question import Question
 from memdb.engine.relevance import Relevance, relevant
-from memdb.engine.rerank import LateInteraction
+from memdb.engine.rerank import LateInteraction, Scored
 from memdb.engine.state import StreamState
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument
@@ -39,6 +41,8 @@ from memdb.types.grounding import (
     Hit,
 )
 from memdb.types.stream import Gap
+
+_NONE_RANKED: Final = NOTHING, np.empty(0)
 
 
 def ground(
@@ -89,7 +93,7 @@ def ground(
         raise InvalidArgument(
             "a zero vector has no direction", reason="ZERO_VECTOR", field="question_feature"
         )
-    wanted = max(question.limit, question.rerank)
+    wanted = question.reach
     found: Found | None = None
     if question.words is not None:
         found = search_arms(view, partition, query, question.words, allowed, as_of, wanted)
@@ -108,7 +112,7 @@ def ground(
     abstained = len(rows) == 0
     fallback = "none"
     with environment.read() as txn:
-        if len(rows) == 0 and question.fallback == "recent":
+        if len(rows) == 0 and question.may_fall_back:
             rows = _newest(partition, allowed)
             scores = partition.matrix.take(rows) @ query if found is None else found.scores_of(rows)
             fallback = "recent" if len(rows) else "none"
@@ -117,8 +121,14 @@ def ground(
         size = AnswerSize(question.answer_bytes_max)
         damaged: list[Gap] = []
         hits: list[Hit] = []
-        if question.tokens is not None:
-            hits += _reranked(
+        rest = rows[first:], scores[first:]
+        if question.tokens is None:
+            plain = question.words is None
+            _, behind = shown(
+                question.window, question.limit, partition, _NONE_RANKED, rest, by_score=plain
+            )
+        else:
+            more, behind = _reranked(
                 txn,
                 view,
                 partition,
@@ -129,10 +139,10 @@ def ground(
                 scores[:first],
                 damaged,
                 standing,
+                rest,
             )
-        for row, score in zip(
-            rows[first : question.limit], scores[first : question.limit], strict=True
-        ):
+            hits += more
+        for row, score in zip(rest[0][behind], rest[1][behind], strict=True):
             clip = _load(txn, view, partition, int(row), question, damaged)
             if clip is not None:
                 hits.append(Hit(size.add(clip), float(score), standing.get(int(row))))
@@ -270,9 +280,10 @@ def _reranked(
     scores: Array,
     damaged: list[Gap],
     standing: Mapping[int, float],
-) -> list[Hit]:
-    """The candidates re-ordered by late interaction; a clip without short-term memory keeps its own
-    score, last.
+    rest: tuple[Array, Array],
+) -> tuple[list[Hit], slice]:
+    """The candidates re-ordered by late interaction, and which of the ``rest`` are shown behind them; a
+    clip without short-term memory keeps its own score, last.
     """
     assert question.tokens is not None
     interaction = LateInteraction(
@@ -280,15 +291,32 @@ def _reranked(
     )
     ranked = interaction.rank(rows, question.rerank_work_max, "rerank", question.rerank)
     own = dict(zip(rows.tolist(), scores.tolist(), strict=True))
+    here, behind = shown(
+        question.window,
+        question.limit,
+        partition,
+        _arrays(ranked),
+        rest,
+        candidates=question.rerank,
+        by_score=not question.rerank and question.words is None,
+    )
     hits: list[Hit] = []
-    for scored in ranked[: question.limit]:
+    for scored in ranked[here]:
         clip = _load(txn, view, partition, scored.row, question, damaged)
         if clip is not None:
             score = own[scored.row] if scored.score is None else scored.score
             spans, weights = interaction.spans(scored.row), interaction.token_weights(scored.row)
             size.add_numbers(len(weights))
             hits.append(Hit(size.add(clip), score, standing.get(scored.row), spans, weights))
-    return hits
+    return hits, behind
+
+
+def _arrays(ranked: Sequence[Scored]) -> tuple[Array, Array]:
+    """The rows and scores of what was ranked."""
+    return (
+        np.fromiter((scored.row for scored in ranked), np.int64, len(ranked)),
+        np.fromiter((scored.score or 0.0 for scored in ranked), np.float64, len(ranked)),
+    )
 
 
 def _by_tokens(
@@ -322,13 +350,14 @@ def _by_tokens(
         least = -np.inf if question.min_score is None else question.min_score
         ranked = [s for s in ranked if s.score is not None and s.score >= least]
         abstained = not ranked
-        if not ranked and question.fallback == "recent":
+        if not ranked and question.may_fall_back:
             newest = _newest(partition, allowed)
             ranked = interaction.rank(
                 newest, question.rerank_work_max, "question_tokens", question.tokens.shape
             )
             fallback = "recent" if ranked else "none"
-        for scored in ranked[: question.limit]:
+        here, _ = shown(question.window, question.limit, partition, _arrays(ranked), _NONE_RANKED)
+        for scored in ranked[here]:
             clip = _load(txn, view, partition, scored.row, question, damaged)
             if clip is not None:
                 spans = interaction.spans(scored.row)

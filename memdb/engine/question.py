@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from memdb.engine.ground_window import Window
 from memdb.errors import InvalidArgument
 from memdb.types.arguments import (
     checked_feature,
@@ -49,6 +50,18 @@ class Question:
     min_relevance: float | None
     calendar: Calendar | None
     with_coverage: bool
+    window: Window | None = None
+    """Of a page; None: the first ``limit`` hits."""
+
+    @property
+    def reach(self) -> int:
+        """How many of the best are to be found."""
+        return max(self.limit if self.window is None else self.window.reach, self.rerank)
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Whether an answer without hits is given the newest clip: not where a page before had some."""
+        return self.fallback == "recent" and (self.window is None or self.window.is_first)
 
 
 def checked_question(

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 from memdb.clock import Clock
@@ -16,6 +17,7 @@ from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
 from memdb.engine.erasure import clips_to_erase, erase_parts
 from memdb.engine.fact_page import Page
+from memdb.engine.ground_page import ground_page
 from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import ground
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
@@ -42,6 +44,7 @@ from memdb.types.arguments import (
     checked_about,
     checked_as_of,
     checked_clip_ids,
+    checked_cursor,
     checked_evidence,
     checked_key,
     checked_reference,
@@ -257,6 +260,7 @@ class EmbeddedUser:
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
         with_coverage: bool = False,
+        cursor: str | None = None,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
@@ -289,10 +293,15 @@ class EmbeddedUser:
             with_coverage=with_coverage,
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
+        cursor = checked_cursor(cursor)
         with self._users.use(self._id) as memory:
 
             def grounded(view: View) -> Grounding:
                 revision = memory.resolve(view, as_of, min_revision)
+                if cursor is not None:
+                    named = None if as_of is None else revision or view.revision
+                    resolve = partial(memory.resolve, view)
+                    return ground_page(memory.environment, view, question, cursor, named, resolve)
                 return ground(memory.environment, view, question, revision)
 
             return memory.read(grounded)

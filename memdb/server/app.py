@@ -33,8 +33,10 @@ from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
 from memdb.server.grounding_service import GroundingService
 from memdb.server.health import HealthService
+from memdb.server.heartbeat import Heartbeat
 from memdb.server.listener import bind, channel_options, check_listen
 from memdb.server.memory_service import MemoryService
+from memdb.server.metrics import metrics_text, write_metrics
 from memdb.server.resources import Resources
 from memdb.server.standing_service import StandingService
 from memdb.server.user_service import UserService
@@ -53,6 +55,7 @@ T = TypeVar("T")
 HARD_EXIT_S: Final = 5.0
 """How long after the grace period the process ends without further ado."""
 HARD_EXIT_STATUS: Final = 70
+METRICS_INTERVAL_S: Final = 10.0
 
 log = logging.getLogger("memdb.server")
 
@@ -64,6 +67,7 @@ class Server:
         check_listen(config)
         self._config = config
         self._resources = Resources.make(database, config)
+        self.heartbeat = Heartbeat()
         self._server = grpc.aio.server(
             options=channel_options(config), maximum_concurrent_rpcs=config.calls_max
         )
@@ -76,11 +80,13 @@ class Server:
         """
         address = bind(self._server, self._config)
         await self._server.start()
+        self.heartbeat.start()
         return address
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Refuse new calls, let those that run end within the grace period, end the others."""
         self._resources.drain.begin()
+        self.heartbeat.stop()
         await self._server.stop(self._config.grace_s if grace_s is None else grace_s)
         # A commit that was cut off from its caller still ends before the database closes.
         await asyncio.to_thread(self._resources.pools.shutdown)
@@ -158,6 +164,7 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
+        asyncio.create_task(_tell_metrics(server.heartbeat, config.metrics_file)),
     ]
     if config.port_file:
         try:
@@ -199,6 +206,17 @@ async def _scrub(database: EmbeddedDatabase, server: Server, bytes_per_s: int) -
             await server.in_reading_thread(lambda: database.scrub(bytes_per_s))
         except Exception:  # as in a sweep
             log.exception("a scrub failed")
+
+
+async def _tell_metrics(heartbeat: Heartbeat, path: str) -> None:
+    """Write the metrics, over and over; a disk that is full for a while ends nothing."""
+    while path:
+        text = metrics_text(heartbeat.metrics)
+        try:
+            await asyncio.to_thread(write_metrics, Path(path), text)
+        except OSError as error:
+            log.warning("the metrics could not be written", exc_info=error)
+        await asyncio.sleep(METRICS_INTERVAL_S)
 
 
 def _write_port_file(path: Path, address: str) -> None:

@@ -42,6 +42,7 @@ from memdb.errors import (
 )
 from memdb.server.executors import Pool
 from memdb.server.resources import Resources
+from memdb.wire.field_count import check_field_count
 from memdb.wire.fields import tag_of
 from memdb.wire.lists import SMALL_BYTES, check_lists
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
@@ -87,6 +88,7 @@ def closed_user(method: _F) -> _F:
 def parse(kind: type[_M], data: bytes) -> _M:
     """The message of the bytes; raises `InvalidArgument` (``BAD_MESSAGE``, ``TOO_LARGE``)."""
     check_lists(kind, data)
+    check_field_count(kind, data)
     try:
         return kind.FromString(data)
     except DecodeError as error:

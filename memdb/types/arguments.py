@@ -177,6 +177,13 @@ def checked_min_relevance(
     return least
 
 
+def checked_cursor(cursor: str | None) -> str | None:
+    """Where a page of hits begins, empty for the first one; raises `InvalidArgument`."""
+    if cursor is None:
+        return None
+    return check_text(cursor, "cursor", limits.REFERENCE_CHARS_MAX, may_be_empty=True)
+
+
 def checked_ttl_s(ttl_s: float) -> float:
     """How long a snapshot is leased; raises `InvalidArgument`."""
     return check_number(ttl_s, "ttl_s", limits.SNAPSHOT_TTL_S_MIN, limits.SNAPSHOT_TTL_S_MAX)

@@ -293,6 +293,7 @@ class User(Protocol):
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
         with_coverage: bool = False,
+        cursor: str | None = None,
     ) -> Grounding:
         """The clips that answer a question.
 
@@ -326,6 +327,15 @@ class User(Protocol):
         `datetime.time` or ``"22:00"``, and on these days of the week, 0 (Monday) to 6 or ``"mon"``.  An end
         at or before its start is of the next day, and a stretch belongs to the day on which it begins.
         They are told in the zone of each stream, or of ``zone`` where one is named.
+
+        cursor: hits in pages of ``limit``, however many there are: ``""`` for the first, then the
+        `Grounding.next_cursor` of the page before, until that is None.  All pages are as of the revision of
+        the first, whatever is written meanwhile, and before and after a restart; the question stays the
+        same, but for ``limit``, ``with_short_memory``, ``explain`` and ``with_coverage``.  Only
+        ``policy="top"`` and ``"tokens"``.  Raises, of the field ``cursor``, `InvalidArgument` (``BAD_CURSOR``: not
+        of this user; ``OTHER_QUESTION``, ``OTHER_MOMENT``), `NotFound` (``REVISION_NOT_FOUND``),
+        `FailedPrecondition` (``HISTORY_COLLECTED``; ``CURSOR_GONE`` where words or late interaction ordered
+        the hits and the one that ended the page was removed).
 
         Raises `InvalidArgument` (``QUESTION_REQUIRED`` with neither feature nor text, ``TEXT_REQUIRED``,
         ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``), `NotFound` (user,

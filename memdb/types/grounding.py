@@ -34,6 +34,9 @@ TOKENS_POLICY: Final = "tokens"
 by their short-term memory alone, best late interaction first.
 """
 
+PAGED_POLICIES: Final = ("top", TOKENS_POLICY)
+"""Policies whose answers come in pages; the published ones give a few hits."""
+
 WEIGHTINGS: Final = ("idf", "uniform")
 """What the tokens of a question weigh in late interaction.
 
@@ -116,6 +119,8 @@ class Grounding:
     """No clip passed what the question demands: nothing like that was seen.  There are no hits then,
     or the one of the fallback.
     """
+    next_cursor: str | None = None
+    """Of a page: what ``cursor`` asks for the one behind it; None where there is no more."""
 
     def __repr__(self) -> str:
         return shown(self)

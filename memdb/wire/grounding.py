@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
+    checked_cursor,
     checked_feature,
     checked_min_relevance,
     checked_min_score,
@@ -74,6 +75,7 @@ class GroundArguments(TypedDict):
     weekdays: Iterable[Weekday] | None
     zone: str | None
     with_coverage: bool
+    cursor: str | None
 
 
 def ground_request(
@@ -103,6 +105,7 @@ def ground_request(
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
     with_coverage: bool = False,
+    cursor: str | None = None,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -132,6 +135,7 @@ def ground_request(
         min_relevance=checked_min_relevance(min_relevance, text, policy),
         calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
         with_coverage=check_flag(with_coverage, "with_coverage"),
+        cursor=checked_cursor(cursor),
     )
     if feature is not None:
         fill_vector(request.question_feature, feature)
@@ -171,6 +175,7 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         explain=request.explain,
         min_relevance=request.min_relevance if request.HasField("min_relevance") else None,
         with_coverage=request.with_coverage,
+        cursor=request.cursor if request.HasField("cursor") else None,
         **calendar_arguments(request.calendar),
     )
 
@@ -188,7 +193,10 @@ def grounding_to_proto(
 ) -> grounding_pb.GroundResponse:
     """An answer as a message; ``put_clip`` writes the clip of a hit."""
     message = grounding_pb.GroundResponse(
-        revision=grounding.revision, fallback=grounding.fallback, abstained=grounding.abstained
+        revision=grounding.revision,
+        fallback=grounding.fallback,
+        abstained=grounding.abstained,
+        next_cursor=grounding.next_cursor or "",
     )
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
@@ -238,6 +246,7 @@ def grounding_from_proto(
         tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
         tuple([coverage_from_proto(part) for part in message.coverage[:]]),
         message.abstained,
+        message.next_cursor or None,
     )
 
 

@@ -39,7 +39,7 @@ _ANY: Final = np.ones(1, np.float32)
 """Stands for a question where there is none yet."""
 _OF_ONE_QUESTION = (
     *("user", "question_feature", "question_tokens", "rerank"),
-    *("text", "fusion", "explain"),
+    *("text", "fusion", "explain", "cursor"),
 )
 """Fields of a request that questions do not have in common."""
 

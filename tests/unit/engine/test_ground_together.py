@@ -39,7 +39,8 @@ def test_the_options_are_those_of_one_question_but_what_is_its_own() -> None:
         for name, parameter in parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    for own in ("question_tokens", "rerank", "text", "text_feature", "weights", "explain"):
+    single = ("question_tokens", "rerank", "text", "text_feature", "weights", "explain", "cursor")
+    for own in single:
         del options[own]
     assert options == DEFAULTS
     assert set(GroundOptions.__annotations__) == set(DEFAULTS)

@@ -247,6 +247,7 @@ def test_requests_carry_every_option() -> None:
         "weekdays": [0, 6],
         "zone": "Europe/Berlin",
         "with_coverage": True,
+        "cursor": "00ff",
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
@@ -279,6 +280,7 @@ def test_requests_carry_every_option() -> None:
         "weekdays": None,
         "zone": None,
         "with_coverage": False,
+        "cursor": None,
     }
 
 
