@@ -26,8 +26,7 @@ from memdb.engine.applied import Applied, Outcome
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
-from memdb.engine.long_term import summed_buckets
-from memdb.engine.pyramid import write_sums
+from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
 from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
 from memdb.engine.standing_questions import AskedQuestions
@@ -73,11 +72,10 @@ class UserMemory:
         self._changed = threading.Condition()
         self._stale = False
         self.standing = AskedQuestions()
+        self._pyramid = Pyramid()
         with environment.read() as txn:
             state = load_state(txn, user)
             self._quarantine = self._load(txn, state)
-        if Table.PYRAMID in self._quarantine.suspect:
-            self._rebuild_pyramid(state)
         environment.release_pages()
         self.view = self._published(state, texts=True)
         self._commits = Commits(environment, clock, state, self._show)
@@ -104,27 +102,6 @@ class UserMemory:
             self._texts = load_texts(txn, self._partitions, quarantine)
             return quarantine
         return NOTHING_DAMAGED
-
-    def _rebuild_pyramid(self, state: UserState) -> None:
-        """Sums are derived: make them anew of the clips that are whole."""
-        sums = {
-            key: bucket
-            for space_no, partition in self._partitions.items()
-            for key, bucket in summed_buckets(
-                partition.view(),
-                {s.no for s in state.streams.values() if s.space_no == space_no},
-                state.revision,
-            ).items()
-        }
-
-        def change(txn: Transaction) -> tuple[bool, None]:
-            write_sums(txn, sums)
-            return True, None
-
-        self.environment.write(change)
-        self._quarantine = replace(
-            self._quarantine, suspect=self._quarantine.suspect - {Table.PYRAMID}
-        )
 
     @classmethod
     def create(
@@ -356,6 +333,7 @@ class UserMemory:
             self._coverage,
             self._quarantine,
             self._found,
+            self._pyramid,
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from memdb.engine.coverage import Coverage
 from memdb.engine.hydrate import load_clip
+from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, InvalidArgument, NotFound
@@ -37,6 +38,8 @@ class View:
     quarantine: Quarantine
     found: list[DamagedClip]
     """Damage that readers came upon; emptied by the user's memory, which keeps it apart."""
+    pyramid: Pyramid
+    """Of the user, at whatever revision was asked about last."""
 
     def note_damage(self, partition: PartitionView, row: int, error: DataLoss) -> Gap:
         """A clip could not be read whole: log it, keep it apart from now on, and how to tell it."""
