@@ -27,7 +27,6 @@ from memdb.engine.apply_removal import (
 from memdb.engine.apply_retention import mark_sweep, set_retention
 from memdb.engine.apply_standing import create_standing, remove_standing
 from memdb.engine.apply_stream import space_no_of, stream_of
-from memdb.engine.pyramid import PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
 from memdb.index.directions import unit_rows
 from memdb.store import schema
@@ -77,16 +76,15 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
     applied: what the operations before these in the same commit gave; added to.
     """
     draft = applied.draft
-    pyramid = PyramidDraft()
     directions = _directions(operations)
     for index, operation in enumerate(operations):
         try:
             outcome = (
-                write_clip(txn, applied, pyramid, operation, directions[index])
+                write_clip(txn, applied, operation, directions[index])
                 if isinstance(operation, WriteClip)
-                else remove_clips(txn, applied, pyramid, operation)
+                else remove_clips(txn, applied, operation)
                 if isinstance(operation, RemoveClips)
-                else remove_lost(txn, applied, pyramid, operation)
+                else remove_lost(txn, applied, operation)
                 if isinstance(operation, RemoveLost)
                 else _apply_one(txn, applied, operation)
             )
@@ -94,7 +92,6 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
         except MemdbError as error:
             applied.outcomes.append(error)
     if applied.changed:
-        pyramid.store(txn)
         key = schema.revision_key(draft.revision)
         txn.put(
             Table.LOG, key, pack(key, LogRecord(draft.time_ns, tuple(applied.entries))), append=True

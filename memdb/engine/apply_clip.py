@@ -8,7 +8,6 @@ from memdb.engine.applied import Applied
 from memdb.engine.apply_stream import stream_of
 from memdb.engine.checks import check_feature
 from memdb.engine.effects import NewClip
-from memdb.engine.pyramid import PyramidDraft
 from memdb.engine.resend import is_coded_otherwise
 from memdb.errors import AlreadyExists, InvalidArgument
 from memdb.index.columns import ALIVE
@@ -57,7 +56,6 @@ def check_clip(space: Space, text_space: Space | None, operation: WriteClip) -> 
 def write_clip(
     txn: Transaction,
     applied: Applied,
-    pyramid: PyramidDraft,
     operation: WriteClip,
     direction: Array,
 ) -> Ack:
@@ -102,10 +100,6 @@ def write_clip(
                 value=clip.seq,
             )
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
-    # Read before anything is written: damage here must refuse the clip whole.
-    buckets = (
-        pyramid.load(txn, stream.no, clip.start_ns, len(clip.global_memory)) if clip.sealed else ()
-    )
     if ledger is None:
         draft.next_clip_no += 1
     cosine = draft.spaces[stream.space_no].metric == "cosine"
@@ -119,7 +113,6 @@ def write_clip(
         ledger_key,
         pack(ledger_key, LedgerRecord(clip_no, draft.revision, clip.sealed, operation.content)),
     )
-    pyramid.add(buckets, vector)
     features = clip.transcript_features
     documents = tuple(
         Document(

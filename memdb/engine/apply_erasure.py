@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from memdb.engine.applied import Applied
 from memdb.engine.holds import held, is_held, stream_named
-from memdb.engine.pyramid import PyramidDraft
 from memdb.engine.state import StreamState
 from memdb.store import removal, schema
 from memdb.store.lost import lost_entries, lost_numbers
@@ -60,9 +59,7 @@ def end_erasure(txn: Transaction, applied: Applied) -> int:
     return applied.draft.revision - 1
 
 
-def remove_lost(
-    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: RemoveLost
-) -> int:
+def remove_lost(txn: Transaction, applied: Applied, operation: RemoveLost) -> int:
     """Remove entries that belong to nothing that can be read, and what damaged rows of the ledger
     say; their numbers stay refused.
     """
@@ -71,10 +68,6 @@ def remove_lost(
     rows = lost_numbers(txn, tuple(draft.spaces))
     if not lost and not rows:
         return draft.revision - 1
-    if any(table in (Table.CLIPS, Table.VECTORS) for table, _ in lost):
-        for space_no, space in draft.spaces.items():
-            wanted = {s.no for s in draft.streams.values() if s.space_no == space_no}
-            pyramid.sum_anew(txn, space_no, space, wanted, frozenset())
     for table, key in lost:
         txn.delete(table, key)
     for key in rows:

@@ -5,16 +5,13 @@ What is removed is removed at every moment: `as_of` does not bring it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from memdb.engine.applied import Applied, Removed
 from memdb.engine.apply_standing import leave_stream
 from memdb.engine.effects import RemovedClip, ThinnedVersion
 from memdb.engine.holds import held, is_held, stream_named
-from memdb.engine.pyramid import Bucket, PyramidDraft
 from memdb.errors import DataLoss, FailedPrecondition
-from memdb.index.directions import prepared_rows
 from memdb.store import removal, schema, standing
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import (
@@ -27,7 +24,6 @@ from memdb.store.records import (
 )
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
-from memdb.types.arrays import Array
 from memdb.types.operation import (
     CollectVersions,
     RemoveClips,
@@ -39,9 +35,7 @@ SPANS_MAX: Final = 4096
 """Stretches of revisions that a user's history knows apart as collected."""
 
 
-def remove_clips(
-    txn: Transaction, applied: Applied, pyramid: PyramidDraft, operation: RemoveClips
-) -> Removed:
+def remove_clips(txn: Transaction, applied: Applied, operation: RemoveClips) -> Removed:
     """Remove clips, whatever of them can be read; those that are gone already, and those of a held
     stream, are passed over.
 
@@ -56,7 +50,6 @@ def remove_clips(
             going.append(remains)
     numbers = frozenset(remains.clip_no for remains in going)
     facts = removal.without_evidence(txn, numbers) if operation.is_erasure and going else []
-    _take_out_of_sums(txn, applied, pyramid, going)
     # Decided: from here on nothing is read that could be damaged.
     for remains in going:
         removal.remove_whole(txn, remains.clip_no, space_nos)
@@ -74,42 +67,6 @@ def remove_clips(
         tuple(make_id(draft.id_key, IdKind.FACT, no) for no in changed),
         sum(remains.size for remains in going),
     )
-
-
-def _take_out_of_sums(
-    txn: Transaction, applied: Applied, pyramid: PyramidDraft, going: Sequence[removal.Remains]
-) -> None:
-    """Take clips out of the hours and days; where what they added cannot be told, those of their
-    streams are summed anew.
-    """
-    streams = {stream.no: stream.space_no for stream in applied.draft.streams.values()}
-    anew: set[int] = set()
-    loaded: list[tuple[int, tuple[Bucket, Bucket], Array]] = []
-    for remains in going:
-        stream_no, vector, start_ns = remains.stream_no, remains.vector, remains.start_ns
-        if stream_no is None:
-            anew.update(streams)
-        elif not remains.sealed:
-            continue
-        elif vector is None or start_ns is None or stream_no not in streams:
-            anew.add(stream_no)
-        else:
-            cosine = applied.draft.spaces[streams[stream_no]].metric == "cosine"
-            try:
-                buckets = pyramid.load(txn, stream_no, start_ns, len(vector))
-            except DataLoss:
-                anew.add(stream_no)
-                continue
-            (prepared,) = prepared_rows(vector[None], cosine=cosine)
-            loaded.append((stream_no, buckets, prepared))
-    without = frozenset(remains.clip_no for remains in going)
-    for space_no, space in applied.draft.spaces.items():
-        wanted = {no for no in anew if streams.get(no) == space_no}
-        if wanted:
-            pyramid.sum_anew(txn, space_no, space, wanted, without)
-    for stream_no, buckets, vector in loaded:
-        if stream_no not in anew:
-            pyramid.subtract(buckets, vector)
 
 
 def _put_stone(

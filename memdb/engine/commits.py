@@ -23,6 +23,7 @@ from memdb.engine.state import Draft, UserState
 from memdb.errors import Unavailable
 from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, unpack
+from memdb.store.renewal import renew
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.staging import Entries, NotStaged, Staged, write_into
 from memdb.store.transaction import Transaction
@@ -83,6 +84,8 @@ class Commits:
         self._shown = state
         self._under_way: Group | None = None
         """The group that is being written."""
+        self._is_renewed = False
+        """Whether the environment is of this release's format."""
         self.broken: str | None = None
         """Why the user must be opened again: what is in memory fell behind the store."""
 
@@ -133,6 +136,8 @@ class Commits:
 
         def change(txn: Transaction) -> tuple[bool, None]:
             self._check_current(txn, base)
+            if not self._is_renewed:
+                renew(txn)
             if ready:
                 write_into(txn, group.entries)
                 return True, None
@@ -148,6 +153,7 @@ class Commits:
             self._environment.write(change, group.size, waiting, gives_up=group.gives_up)
             if group.state is not None:
                 self._committed = group.state
+                self._is_renewed = True
         finally:
             self._under_way = None
 

@@ -1,39 +1,39 @@
 """The memory above single clips: day vectors for the past, hour vectors for the recent, within a
 token budget.
 
-At the newest revision the buckets come from the store, where the commit that seals a clip keeps
-them.  As of an earlier revision they are summed again from the rows alive then, in the same order
-and precision, so both ways agree.
+At the newest revision the buckets come from the user's pyramid, which keeps the sums of large ones.  As of an
+earlier revision they are summed again from the rows alive then, in the same order and precision, so both ways
+agree.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
 from memdb.engine.hydrate import ClipGone
-from memdb.engine.pyramid import LENGTHS_NS, LEVEL_NAMES, Bucket, bucket_start, read_bucket
+from memdb.engine.pyramid import (
+    DAY,
+    LENGTHS_NS,
+    LEVEL_NAMES,
+    Bucket,
+    Buckets,
+    Choice,
+    Place,
+    add_rows,
+    bucket_start,
+    grouped,
+)
 from memdb.engine.view import View
 from memdb.errors import ResourceExhausted
 from memdb.index.partition import Filter, PartitionView
-from memdb.store import schema
-from memdb.store.environment import Environment
-from memdb.store.records import CountersRecord, unpack
-from memdb.store.schema import DAY, META_COUNTERS, Table
-from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.fact import LongTermMemory, MemorySpan
 
-Place = tuple[int, int, int]
-"""(stream_no, level, start_ns) of a bucket."""
-Buckets = dict[Place, Bucket]
-Choice = Callable[[Iterable[Place]], list[Place]]
-
 
 def long_term(
-    environment: Environment,
     view: View,
     stream_nos: tuple[int, ...] | None,
     space_no: int,
@@ -45,10 +45,10 @@ def long_term(
 ) -> LongTermMemory:
     """At most ``max_tokens`` tokens of the space, oldest first.
 
-    may_sum: whether to sum anew where the store is past the view; a newer view costs less.
+    may_sum: whether to sum anew where the pyramid is past the view; a newer view costs less.
 
-    Which hours and days these are is known before any of their sums is read: a year of many cameras
-    has more of them than memory holds.
+    Which hours and days these are is known before any of them is summed: a year of many cameras has
+    more of them than memory holds.
 
     Raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``) above ``answer_bytes_max``, `ClipGone` where it
     may not sum.
@@ -75,8 +75,9 @@ def long_term(
 
     buckets: Buckets | None = {}
     if partition is not None:
-        # Only when no commit came between the view and the transaction are the buckets the view's.
-        buckets = None if as_of is not None else _stored(environment, wanted, revision, choose)
+        buckets = None
+        if as_of is None:
+            buckets = view.pyramid.buckets(space_no, partition, revision, wanted, choose)
         if buckets is None:
             if as_of is None and not may_sum:
                 raise ClipGone
@@ -101,37 +102,6 @@ def long_term(
     return LongTermMemory(matrix, spans, space.name, revision)
 
 
-def _stored(
-    environment: Environment, wanted: set[int], revision: int, choose: Choice
-) -> Buckets | None:
-    """The stored buckets that are chosen, None when the store is past ``revision``."""
-    with environment.read() as txn:
-        places = [
-            schema.split_pyramid_key(key)
-            for stream_no in sorted(wanted)
-            for key, _ in txn.scan(Table.PYRAMID, schema.number_key(stream_no))
-        ]
-        buckets: Buckets = {}
-        for place in choose(places):
-            key = schema.pyramid_key(*place)
-            stored = txn.get(Table.PYRAMID, key)
-            assert stored is not None, "its key was there, in this transaction"
-            buckets[place] = read_bucket(key, stored)
-        counters = txn.get(Table.META, META_COUNTERS)
-        assert counters is not None, "an open user has counters"
-        stored_revision = unpack(Table.META, META_COUNTERS, counters, CountersRecord).revision
-    return buckets if stored_revision == revision else None
-
-
-def stored_buckets(txn: Transaction, wanted: set[int]) -> Buckets:
-    """The buckets of the streams ``wanted`` as they are stored; raises `DataLoss`."""
-    return {
-        schema.split_pyramid_key(key): read_bucket(key, stored)
-        for stream_no in sorted(wanted)
-        for key, stored in txn.scan(Table.PYRAMID, schema.number_key(stream_no))
-    }
-
-
 def summed_buckets(partition: PartitionView, wanted: set[int], as_of: int) -> Buckets:
     """The buckets of the streams ``wanted``, summed from the sealed rows alive at ``as_of``."""
     return _sums(partition, _members(partition, wanted, as_of))
@@ -147,24 +117,14 @@ def _members(partition: PartitionView, wanted: set[int], as_of: int) -> dict[Pla
     """The rows of each bucket, ascending."""
     allowed = partition.allowed(Filter(tuple(sorted(wanted)), sealed_only=True), as_of)
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
-    stream_no, start_ns = (partition.columns[name][rows] for name in ("stream_no", "start_ns"))
-    members: dict[Place, Array] = {}
-    for level, length_ns in LENGTHS_NS.items():
-        begin = start_ns - start_ns % length_ns
-        order = np.lexsort((begin, stream_no))
-        changes = (np.diff(stream_no[order]) != 0) | (np.diff(begin[order]) != 0)
-        for places in np.split(order, np.flatnonzero(changes) + 1) if len(order) else ():
-            first = places[0]
-            members[int(stream_no[first]), level, int(begin[first])] = rows[places]
-    return members
+    return grouped(partition.columns, rows)
 
 
 def _sums(partition: PartitionView, members: dict[Place, Array]) -> Buckets:
     buckets: Buckets = {}
     for place, rows in members.items():
         total = np.zeros(partition.dim)
-        for vector in partition.matrix.take(rows):
-            total += vector.astype(np.float64)
+        add_rows(total, partition.matrix, rows)
         buckets[place] = Bucket(len(rows), total)
     return buckets
 

@@ -27,8 +27,7 @@ from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
-from memdb.engine.long_term import summed_buckets
-from memdb.engine.pyramid import write_sums
+from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
 from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
 from memdb.engine.standing_questions import AskedQuestions
@@ -75,11 +74,10 @@ class UserMemory:
         self._stale = False
         self.standing = AskedQuestions()
         self._kept = KeptClips(ClipCache(0))
+        self._pyramid = Pyramid()
         with environment.read() as txn:
             state = load_state(txn, user)
             self._quarantine = self._load(txn, state)
-        if Table.PYRAMID in self._quarantine.suspect:
-            self._rebuild_pyramid(state)
         environment.release_pages()
         self.view = self._published(state, texts=True)
         self._commits = Commits(environment, clock, state, self._show)
@@ -106,27 +104,6 @@ class UserMemory:
             self._texts = load_texts(txn, self._partitions, quarantine)
             return quarantine
         return NOTHING_DAMAGED
-
-    def _rebuild_pyramid(self, state: UserState) -> None:
-        """Sums are derived: make them anew of the clips that are whole."""
-        sums = {
-            key: bucket
-            for space_no, partition in self._partitions.items()
-            for key, bucket in summed_buckets(
-                partition.view(),
-                {s.no for s in state.streams.values() if s.space_no == space_no},
-                state.revision,
-            ).items()
-        }
-
-        def change(txn: Transaction) -> tuple[bool, None]:
-            write_sums(txn, sums)
-            return True, None
-
-        self.environment.write(change)
-        self._quarantine = replace(
-            self._quarantine, suspect=self._quarantine.suspect - {Table.PYRAMID}
-        )
 
     @classmethod
     def create(
@@ -370,6 +347,7 @@ class UserMemory:
             self._quarantine,
             self._found,
             self._kept,
+            self._pyramid,
         )
 
 

@@ -1,36 +1,44 @@
-"""Hour and day sums of sealed clips' global memories, kept current by the commit that seals a clip.
+"""Hour and day sums of sealed clips' global memories: derived from the rows of a partition, in memory only.
 
 A bucket holds the number of clips and the float64 sum of their global memories (of unit length in a
 cosine space) whose start lies in the hour or day (UTC).  Its vector is the direction of the sum
 (cosine) or the mean (dot): a mean over clips as in the global slot of IXC2.5-OmniLive's compressor
 (arXiv 2412.09596, section 3.2), one level up.
+
+A commit does nothing for them.  Whoever asks counts the rows that came since somebody asked before, and sums
+what is given, row after row; a sum of `KEPT_CLIPS` or more is kept and grows with later rows.  What is kept is thus
+a sixteenth of the vectors that it is the sum of, at most.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from memdb.errors import DataLoss
-from memdb.index.directions import prepared_rows
-from memdb.store import schema
-from memdb.store.envelope import Coding, Kind, seal, unseal
-from memdb.store.rows import unpack_row
-from memdb.store.schema import DAY, HOUR, Table
-from memdb.store.transaction import Transaction
+from memdb.index.matrix import Matrix
+from memdb.index.partition import ALIVE, PartitionView
 from memdb.types.arrays import Array
-from memdb.types.space import Space
 
+HOUR: Final = 0
+DAY: Final = 1
 HOUR_NS: Final = 3600 * 10**9
 DAY_NS: Final = 24 * HOUR_NS
 LENGTHS_NS: Final = {HOUR: HOUR_NS, DAY: DAY_NS}
 LEVEL_NAMES: Final = {HOUR: "hour", DAY: "day"}
+KEPT_CLIPS: Final = 32
+"""Of a bucket whose sum is kept: a sum takes as much memory as two rows, and stands in two levels."""
 
-_CLIPS: Final = struct.Struct("<Q")
+_SUMMED_ROWS: Final = 1024
+"""Copied out of the matrix at once."""
+_PENDING_MAX: Final = 64
+"""Arrays of rows that a bucket keeps apart."""
+
+Place = tuple[int, int, int]
+"""(stream_no, level, start_ns) of a bucket."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,116 +55,134 @@ class Bucket:
         return (self.total / (length or 1.0)).astype(np.float32)
 
 
+Buckets = dict[Place, Bucket]
+Choice = Callable[[Iterable[Place]], list[Place]]
+
+
 def bucket_start(start_ns: int, level: int) -> int:
     """Start of the hour or day that holds ``start_ns``."""
     return start_ns - start_ns % LENGTHS_NS[level]
 
 
-def read_bucket(key: bytes, stored: bytes | memoryview) -> Bucket:
-    """The bucket stored under ``key``; raises `DataLoss`."""
-    value = unseal(Table.PYRAMID, key, stored, Kind.SUMS)
-    if len(value.payload) != _CLIPS.size + 8 * value.dim:
-        raise DataLoss(
-            "sums have another size than they state",
-            reason="BAD_RECORD",
-            field=f"pyramid/{key.hex()}",
-        )
-    return Bucket(
-        _CLIPS.unpack_from(value.payload)[0],
-        np.frombuffer(value.payload, "<f8", offset=_CLIPS.size).copy(),
-    )
+def grouped(columns: Mapping[str, Array], rows: Array) -> dict[Place, Array]:
+    """Which of some rows, ascending, belong to which bucket, ascending."""
+    stream_no, start_ns = (columns[name][rows] for name in ("stream_no", "start_ns"))
+    groups: dict[Place, Array] = {}
+    for level, length_ns in LENGTHS_NS.items():
+        begin = start_ns - start_ns % length_ns
+        order = np.lexsort((begin, stream_no))
+        changes = (np.diff(stream_no[order]) != 0) | (np.diff(begin[order]) != 0)
+        for places in np.split(order, np.flatnonzero(changes) + 1) if len(order) else ():
+            first = places[0]
+            groups[int(stream_no[first]), level, int(begin[first])] = rows[places]
+    return groups
 
 
-def write_sums(txn: Transaction, sums: Mapping[tuple[int, int, int], Bucket]) -> None:
-    """Replace every bucket, by (stream number, level, start)."""
-    for key in [key for key, _ in txn.scan(Table.PYRAMID)]:
-        txn.delete(Table.PYRAMID, key)
-    for (stream_no, level, start_ns), bucket in sums.items():
-        key = schema.pyramid_key(stream_no, level, start_ns)
-        txn.put(Table.PYRAMID, key, _sealed(key, bucket))
+def add_rows(total: Array, matrix: Matrix, rows: Array) -> None:
+    """Add rows to a float64 sum, one after the other: in however many calls, the same to the last bit."""
+    for begin in range(0, len(rows), _SUMMED_ROWS):
+        for vector in matrix.take(rows[begin : begin + _SUMMED_ROWS]):
+            total += vector
 
 
-def _sealed(key: bytes, bucket: Bucket) -> bytes:
-    payload = _CLIPS.pack(bucket.clips) + bucket.total.tobytes()
-    return seal(key, payload, Kind.SUMS, Coding.F64, 1, len(bucket.total))
+@dataclass(slots=True, eq=False)
+class _Tally:
+    """What is known of one bucket."""
+
+    clips: int = 0
+    pending: list[Array] = field(default_factory=list)
+    """Rows that ``total`` does not hold."""
+    total: Array | None = None
+
+    def add(self, rows: Array) -> None:
+        self.clips += len(rows)
+        if len(self.pending) >= _PENDING_MAX:
+            self.pending = [np.concatenate(self.pending)]
+        self.pending.append(rows)
+
+    def bucket(self, matrix: Matrix) -> Bucket:
+        total = np.zeros(matrix.dim) if self.total is None else self.total.copy()
+        for rows in self.pending:
+            add_rows(total, matrix, rows)
+        if self.clips >= KEPT_CLIPS:
+            # Never changed from here on: the answer has it too.
+            self.total, self.pending = total, []
+        return Bucket(self.clips, total)
 
 
-class PyramidDraft:
-    """The buckets that a commit changes."""
+class _Tallies:
+    """The buckets of one partition, as of the newest view that was asked about."""
+
+    def __init__(self, partition: PartitionView) -> None:
+        self.matrix = partition.matrix
+        self._rows = 0
+        self._birth = partition.columns["birth"][:0]
+        self.places: dict[Place, _Tally] = {}
+
+    def catch_up(self, partition: PartitionView) -> None:
+        """Count what came since, and no more what was removed."""
+        columns, before = partition.columns, self._birth
+        birth = columns["birth"]
+        # A removal copies the column (`memdb.index.columns`), as growth does.
+        if birth.base is not before.base:
+            gone = np.flatnonzero((before != ALIVE) & (birth[: len(before)] == ALIVE))
+            if len(gone):
+                self._recount(columns, grouped(columns, gone).keys())
+        new = np.arange(self._rows, partition.rows)
+        for place, rows in grouped(columns, _counting(columns, new)).items():
+            self.places.setdefault(place, _Tally()).add(rows)
+        self._rows, self._birth = partition.rows, birth
+
+    def _recount(self, columns: Mapping[str, Array], lighter: Iterable[Place]) -> None:
+        """Make buckets anew that lost rows."""
+        places = set(lighter)
+        for place in places:
+            self.places.pop(place, None)
+        streams = np.array(sorted({stream_no for stream_no, _, _ in places}), np.uint32)
+        left = _counting(columns, np.flatnonzero(np.isin(columns["stream_no"], streams)))
+        for place, rows in grouped(columns, left[left < self._rows]).items():
+            if place in places:
+                self.places.setdefault(place, _Tally()).add(rows)
+
+
+def _counting(columns: Mapping[str, Array], rows: Array) -> Array:
+    """Of some rows those of sealed clips that are there; a sealed version is its clip's last."""
+    alive = (columns["birth"][rows] != ALIVE) & (columns["death"][rows] == ALIVE)
+    counting: Array = rows[alive & columns["sealed"][rows]]
+    return counting
+
+
+class Pyramid:
+    """The buckets of a user at its newest revision; thread-safe."""
 
     def __init__(self) -> None:
-        self._buckets: dict[bytes, Bucket] = {}
+        self._lock = threading.Lock()
+        self._tallies: dict[int, _Tallies] = {}
+        self._revisions: dict[int, int] = {}
 
-    def load(
-        self, txn: Transaction, stream_no: int, start_ns: int, dim: int
-    ) -> tuple[Bucket, Bucket]:
-        """The hour and the day of a clip; raises `DataLoss`."""
-        return self._load(txn, stream_no, HOUR, start_ns, dim), self._load(
-            txn, stream_no, DAY, start_ns, dim
-        )
-
-    def add(self, buckets: Sequence[Bucket], vector: Array) -> None:
-        """Add a sealed clip to its loaded buckets; ``vector`` as the partition holds it."""
-        for bucket in buckets:
-            bucket.clips += 1
-            bucket.total += vector
-
-    def subtract(self, buckets: Sequence[Bucket], vector: Array) -> None:
-        """Take a sealed clip out of its loaded buckets."""
-        for bucket in buckets:
-            bucket.clips -= 1
-            bucket.total -= vector
-
-    def sum_anew(
+    def buckets(
         self,
-        txn: Transaction,
         space_no: int,
-        space: Space,
-        stream_nos: Collection[int],
-        without: Collection[int],
-    ) -> None:
-        """Make the buckets of streams of a space anew from the rows that can be read: for when what a
-        clip once added, or the bucket, cannot be.
-
-        without: clip numbers that do not count.
+        partition: PartitionView,
+        revision: int,
+        wanted: set[int],
+        choose: Choice,
+    ) -> Buckets | None:
+        """Those of the streams ``wanted`` that are chosen, of a space as of ``revision``, whose view
+        ``partition`` is; None where a later one was asked about before.
         """
-        prefixes = tuple(schema.number_key(no) for no in stream_nos)
-        sums = {
-            key: Bucket(0, np.zeros(space.dim)) for key in self._buckets if key.startswith(prefixes)
-        }
-        for prefix in prefixes:
-            for key in txn.keys(Table.PYRAMID, prefix):
-                sums[key] = Bucket(0, np.zeros(space.dim))
-        for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
+        with self._lock:
+            if revision < self._revisions.get(space_no, 0):
+                return None
+            tallies = self._tallies.get(space_no)
+            if tallies is None or tallies.matrix is not partition.matrix:
+                # The first time, and when removed rows were cleared away.
+                tallies = self._tallies[space_no] = _Tallies(partition)
+            self._revisions[space_no] = revision
             try:
-                clip_no = schema.split_vector_key(key)[1]
-                row, vector = unpack_row(Table.VECTORS, key, stored)
-            except DataLoss:
-                continue
-            if not row.sealed or row.stream_no not in stream_nos or clip_no in without:
-                continue
-            (prepared,) = prepared_rows(vector[None], cosine=space.metric == "cosine")
-            for level in (HOUR, DAY):
-                start_ns = bucket_start(row.start_ns, level)
-                key = schema.pyramid_key(row.stream_no, level, start_ns)
-                self.add((sums.setdefault(key, Bucket(0, np.zeros(space.dim))),), prepared)
-        self._buckets.update(sums)
-
-    def _load(
-        self, txn: Transaction, stream_no: int, level: int, start_ns: int, dim: int
-    ) -> Bucket:
-        key = schema.pyramid_key(stream_no, level, bucket_start(start_ns, level))
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            stored = txn.get(Table.PYRAMID, key)
-            bucket = Bucket(0, np.zeros(dim)) if stored is None else read_bucket(key, stored)
-            self._buckets[key] = bucket
-        return bucket
-
-    def store(self, txn: Transaction) -> None:
-        """Write what changed."""
-        for key, bucket in self._buckets.items():
-            if bucket.clips <= 0:
-                txn.delete(Table.PYRAMID, key)
-            else:
-                txn.put(Table.PYRAMID, key, _sealed(key, bucket))
+                tallies.catch_up(partition)
+            except BaseException:
+                del self._tallies[space_no]  # it may have counted half of what came
+                raise
+            chosen = choose(place for place in tallies.places if place[0] in wanted)
+            return {place: tallies.places[place].bucket(tallies.matrix) for place in chosen}

@@ -31,7 +31,6 @@ _SUSPECTS: Final = {
     Table.SNAPSHOTS: Kind.RECORD,
     Table.FACT_KEYS: Kind.RECORD,
     Table.FACTS: Kind.RECORD,
-    Table.PYRAMID: Kind.SUMS,
 }
 
 T = TypeVar("T")

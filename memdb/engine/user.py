@@ -90,7 +90,7 @@ _WATCH_PAGE = 256
 _WATCH_PAGE_BYTES = 16 * 1024 * 1024
 _WATCH_WAIT_S = 0.5
 _LONG_TERM_TRIES = 10
-"""Views that are tried for one whose sums are in the store."""
+"""Views that are tried for one that the pyramid is not past."""
 
 
 class EmbeddedUser:
@@ -367,7 +367,6 @@ class EmbeddedUser:
             tried: list[int] = []
 
             def remembered(view: View) -> LongTermMemory:
-                # The same view again: what the store has more may be shown with the next write only.
                 may_sum = view.revision in tried or len(tried) >= _LONG_TERM_TRIES
                 tried.append(view.revision)
                 revision = memory.resolve(view, as_of)
@@ -378,7 +377,6 @@ class EmbeddedUser:
                         "the user has no stream", reason="STREAM_NOT_FOUND", field="stream"
                     )
                 return long_term(
-                    memory.environment,
                     view,
                     stream_nos,
                     space_no,

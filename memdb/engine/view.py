@@ -16,6 +16,7 @@ import numpy as np
 from memdb.engine.clip_cache import KeptClips
 from memdb.engine.coverage import Coverage
 from memdb.engine.hydrate import clip_bytes, load_clip
+from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, InvalidArgument, NotFound
@@ -47,6 +48,8 @@ class View:
     """Damage that readers came upon; emptied by the user's memory, which keeps it apart."""
     kept: KeptClips
     """What was read of it lately."""
+    pyramid: Pyramid
+    """Of the user, at whatever revision was asked about last."""
     asked: dict[Any, Any] = field(default_factory=dict)
     """What questions that look at the same streams have in common."""
 

@@ -3,7 +3,7 @@
 ::
 
     DIR/LOCK          flock'ed while open; holds the pid of the opener
-    DIR/FORMAT        "memdb 1 1\\n": format, oldest format that may open it (`memdb.store.format`)
+    DIR/FORMAT        "memdb 2 2\\n": format, oldest format that may open it (`memdb.store.format`)
     DIR/SECRET        32 random bytes: the key of directory names
     DIR/ENCRYPTION    only where it is encrypted: check value of the master key (see
                       `memdb.store.masterkey`)

@@ -111,12 +111,8 @@ class Remains:
     space_no: int | None
     birth: int | None
     """Of its first version, as far as one knows."""
-    sealed: bool
-    """True also where it cannot be told."""
     start_ns: int | None
     end_ns: int | None
-    vector: Array | None
-    """Global memory of the newest version, None where it cannot be read."""
     size: int
     """Bytes of short-term memory and keyframes, as far as one knows."""
 
@@ -132,7 +128,7 @@ def remains(txn: Transaction, clip_no: int, space_nos: Collection[int]) -> Remai
     space_nos: the user's spaces.
     """
     records: dict[int, ClipRecord | None] = {}
-    rows: dict[int, tuple[int, Row, Array] | None] = {}
+    rows: dict[int, tuple[int, Row] | None] = {}
     anything = False
     for table, key in _keys(txn, clip_no, space_nos):
         anything = True
@@ -144,8 +140,7 @@ def remains(txn: Transaction, clip_no: int, space_nos: Collection[int]) -> Remai
             elif table is Table.VECTORS:
                 space_no, _, birth = schema.split_vector_key(key)
                 rows.setdefault(birth, None)
-                row, vector = unpack_row(table, key, _stored(txn, table, key))
-                rows[birth] = space_no, row, vector.copy()
+                rows[birth] = space_no, unpack_row(table, key, _stored(txn, table, key))[0]
         except DataLoss:
             continue
     if not anything:
@@ -164,11 +159,9 @@ def remains(txn: Transaction, clip_no: int, space_nos: Collection[int]) -> Remai
         number,
         read[-1][0] if read else told[-1].space_no if told else None,
         min(whole or births, default=None),
-        newest is None or newest[1].sealed,
         None if what is None else what.start_ns,
         None if what is None else what.end_ns,
-        None if newest is None else newest[2],
-        sum(row.short_memory_bytes + row.keyframe_bytes for _, row, _ in read),
+        sum(row.short_memory_bytes + row.keyframe_bytes for _, row in read),
     )
 
 

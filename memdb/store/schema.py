@@ -29,8 +29,9 @@ User environment::
     fact_keys     key                                         record: fact_no
     values        length u16, key, birth u64                  record: JSON text
     snapshots     name                                        record SnapshotRecord
-    pyramid       stream_no u32, level u8, start t            sums: clips u64 + float64 sum of unit
-                  global memories
+    pyramid       stream_no u32, level u8, start t            nothing; format 1: sums: clips u64 +
+                  float64 sum of unit global
+                  memories
     log           revision u64                                record LogRecord
     retention     stream_no u32                               record RetentionRecord
 
@@ -49,7 +50,7 @@ from typing import Any, Final
 
 from memdb.errors import DataLoss
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Format of the data directory; a reader refuses a higher one."""
 
 
@@ -99,15 +100,10 @@ _VECTOR: Final = struct.Struct(">IQQ")
 _KEYFRAME: Final = struct.Struct(">QQI")
 _TEXT: Final = struct.Struct(">IBQIQ")
 _TEXTS: Final = struct.Struct(">IBQ")
-_PYRAMID: Final = struct.Struct(">IBQ")
 _LENGTH: Final = struct.Struct(">H")
-_SIGN: Final = 1 << 63
 
 UTTERANCE: Final = 0
 FACT: Final = 1
-
-HOUR: Final = 0
-DAY: Final = 1
 
 
 def _split(layout: struct.Struct, key: bytes) -> tuple[Any, ...]:
@@ -204,14 +200,3 @@ def split_standing_key(key: bytes) -> int:
     """The number of a `standing_key`."""
     (no,) = _split(_U64, key[len(META_QUESTIONS) :])
     return int(no)
-
-
-def pyramid_key(stream_no: int, level: int, start_ns: int) -> bytes:
-    """Key of table ``pyramid``."""
-    return _PYRAMID.pack(stream_no, level, (start_ns + _SIGN) % (1 << 64))
-
-
-def split_pyramid_key(key: bytes) -> tuple[int, int, int]:
-    """(stream_no, level, start_ns) of a `pyramid_key`."""
-    stream_no, level, start = _split(_PYRAMID, key)
-    return stream_no, level, start - _SIGN

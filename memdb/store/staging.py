@@ -53,6 +53,9 @@ class Staged(Transaction):
     def delete(self, table: Table, key: bytes) -> bool:
         raise NotStaged
 
+    def clear(self, table: Table) -> None:
+        raise NotStaged
+
     def count(self, table: Table) -> int:
         raise NotStaged
 

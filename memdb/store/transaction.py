@@ -59,6 +59,10 @@ class Transaction:
             key = self._cipher.hide(table, key)
         return bool(self._txn.delete(key, db=self._handles[table]))
 
+    def clear(self, table: Table) -> None:
+        """Remove every entry of the table."""
+        self._txn.drop(self._handles[table], delete=False)
+
     def count(self, table: Table) -> int:
         """Entries of the table."""
         return int(self._txn.stat(self._handles[table])["entries"])

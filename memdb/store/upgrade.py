@@ -33,6 +33,7 @@ from memdb.store.files import sync_directory, write_file
 from memdb.store.format import FormatLine
 from memdb.store.former import read_former, write_former
 from memdb.store.masterkey import check_value, write_marker
+from memdb.store.renewal import renewed
 from memdb.store.schema import CATALOG, CATALOG_TABLES, FORMAT, USER_TABLES, Table
 from memdb.store.swap import STAGED, decide, finish_swap
 from memdb.store.system import system_errors
@@ -73,7 +74,7 @@ def upgrade(
 ) -> UpgradeReport:
     """Make the directory anew, readable with ``new_master_key``, or with none where that is None.
 
-    target, convert: the format to reach, and how an entry gets there (as it is, by default).
+    target, convert: the format to reach, and how an entry gets there (`renewed`, by default).
 
     Raises what `DataDirectory` does, `DataLoss` naming the value that cannot be read,
     `ResourceExhausted` (``DISK_FULL``), `Unavailable` (``IO_FAILED``, ``OPEN_FAILED``); the
@@ -206,10 +207,7 @@ def _entries(
                     reason="CHECKSUM",
                     field=f"{table.value}/{key.hex()}",
                 )
-            if convert is None:
-                yield table, key, value
-            else:
-                yield from convert(table, key, value)
+            yield from (convert or renewed)(table, key, value)
 
 
 def _is_emptied(reading: Transaction, table: Table, key: bytes) -> bool:
@@ -247,7 +245,7 @@ def _compare_counts(
 ) -> None:
     with target.read() as made:
         for table in tables:
-            if made.count(table) != reading.count(table):
+            if table is not Table.PYRAMID and made.count(table) != reading.count(table):
                 raise DataLoss(
                     f"{reading.count(table)} entries gave {made.count(table)}",
                     reason="KEY_ORDER",

@@ -177,10 +177,6 @@ def test_no_text_is_an_id_by_chance(text: str) -> None:
         (schema.vector_key, (u32, u64, u64)),
         (schema.keyframe_key, (u64, u64, u32)),
         (schema.text_key, (u32, st.integers(0, 255), u64, u32, u64)),
-        (
-            schema.pyramid_key,
-            (u32, st.integers(0, 255), st.integers(TIME_NS_MIN - 86400 * 10**9, TIME_NS_MAX)),
-        ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -201,13 +197,11 @@ def test_keys_sort_as_their_parts(
     birth=u64,
     space=u32,
     seq=st.integers(0, SEQ_MAX),
-    start=st.integers(TIME_NS_MIN, TIME_NS_MAX),
 )
-def test_keys_give_back_their_parts(no: int, birth: int, space: int, seq: int, start: int) -> None:
+def test_keys_give_back_their_parts(no: int, birth: int, space: int, seq: int) -> None:
     assert schema.split_version_key(schema.version_key(no, birth)) == (no, birth)
     assert schema.split_vector_key(schema.vector_key(space, no, birth)) == (space, no, birth)
     assert schema.split_ledger_key(schema.ledger_key(space, 7, seq)) == (space, 7, seq)
-    assert schema.split_pyramid_key(schema.pyramid_key(space, 1, start)) == (space, 1, start)
     assert schema.split_text_key(schema.text_key(space, 1, no, 9, birth)) == (
         space,
         1,

@@ -160,7 +160,7 @@ def spoil(db: EmbeddedDatabase, table: Table, entry: int) -> None:
         memory.environment.write(change)
 
 
-@pytest.mark.parametrize("table", [Table.PYRAMID, Table.FACTS, Table.CLIPS, Table.VECTORS])
+@pytest.mark.parametrize("table", [Table.FACTS, Table.CLIPS, Table.VECTORS])
 @pytest.mark.parametrize("entry", [0, 1, 2, 3])
 def test_what_is_damaged_half_way_leaves_no_half_of_a_removal(
     db: EmbeddedDatabase, table: Table, entry: int
@@ -185,7 +185,7 @@ def test_what_is_damaged_half_way_leaves_no_half_of_a_removal(
     assert len(user.long_term().tokens) == 1
 
 
-TABLES = ("clips", "vectors", "ledger", "texts", "keyframes", "short_memory", "facts", "pyramid")
+TABLES = ("clips", "vectors", "ledger", "texts", "keyframes", "short_memory", "facts")
 
 
 def keys_of(path: Path, table: str) -> list[bytes]:

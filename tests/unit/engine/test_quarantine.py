@@ -265,16 +265,6 @@ def test_a_name_that_is_damaged_meanwhile_is_told(
             asks[table](db.user("alice"))
 
 
-def test_damaged_sums_are_made_anew(folder: Path, clock: ManualClock, config: EngineConfig) -> None:
-    path = made(folder, clock, config)
-    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
-        before = db.user("alice").long_term().tokens
-    change(path, "pyramid", 0, flipped_value)
-    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
-        assert np.allclose(db.user("alice").long_term().tokens, before)
-        assert db.verify().ok
-
-
 @pytest.mark.parametrize("table", ["meta", "streams", "spaces"])
 def test_what_all_hangs_on_keeps_one_user_closed_and_is_not_tried_over_and_over(
     folder: Path,
