@@ -145,6 +145,29 @@ def _scan(
     return numbers, scores
 
 
+def best_heads(matrix: Matrix, numbers: Array, query: Array, wanted: int, least: float) -> Array:
+    """Of some rows, ascending, those of the ``wanted`` best heads, as far as these score ``least``."""
+    heads = matrix.heads(numbers)
+    wanted = min(wanted, len(numbers))
+    found = np.full(wanted, -1, np.int64)
+    scores = np.full(wanted, -np.inf, np.float32)
+    scanner = _quantizer(matrix.width).select_InvertedListScanner(
+        faiss.METRIC_INNER_PRODUCT, None, False, None, False
+    )
+    scanner.set_query(faiss.swig_ptr(query))
+    scanner.set_list(0, 0.0)
+    scanner.scan_codes(
+        len(numbers),
+        faiss.swig_ptr(heads.reshape(-1).view(np.uint8)),
+        faiss.swig_ptr(numbers),
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(found),
+        wanted,
+    )
+    # Where a head's sum is no number it is in no heap.
+    return np.sort(found[(scores >= least) & (found >= 0)])
+
+
 def best_of(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
     """The ``limit`` best, best first, equal scores by number."""
     if len(scores) > limit:

@@ -116,6 +116,11 @@ class Grounding:
     """No clip passed what the question demands: nothing like that was seen.  There are no hits then,
     or the one of the fallback.
     """
+    approximate: bool = field(default=False, kw_only=True)
+    """Whether clips were looked for among the likely ones alone, as in a large memory, instead of among all:
+    one of the best may be missing, at a recall that is measured (docs/guarantees.md).  Scores are always
+    exact.  ``exact=True`` asks for all of them.
+    """
 
     def __repr__(self) -> str:
         return shown(self)

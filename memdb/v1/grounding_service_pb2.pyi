@@ -47,6 +47,7 @@ class GroundRequest(_message.Message):
     FUSION_FIELD_NUMBER: _builtins.int
     WEIGHTING_FIELD_NUMBER: _builtins.int
     WITH_COVERAGE_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
     limit: _builtins.int
@@ -79,6 +80,8 @@ class GroundRequest(_message.Message):
     """What question tokens weigh: "idf" or "uniform"; empty means "idf"."""
     with_coverage: _builtins.bool
     """Whether the answer says what was searched, also when it has hits."""
+    exact: _builtins.bool
+    """Whether all clips are looked at, however many there are."""
     @_builtins.property
     def question_feature(self) -> _types_pb2.Vector:
         """The question in the space of the searched streams; absent under the policy "tokens"."""
@@ -128,10 +131,11 @@ class GroundRequest(_message.Message):
         fusion: Global___Fusion | None = ...,
         weighting: _builtins.str = ...,
         with_coverage: _builtins.bool = ...,
+        exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "fusion", b"fusion", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "exact", b"exact", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
@@ -403,12 +407,15 @@ class GroundResponse(_message.Message):
     GAPS_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     ABSTAINED_FIELD_NUMBER: _builtins.int
+    APPROXIMATE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The commit the answer was taken at."""
     fallback: _builtins.str
     """"recent" when nothing passed and the newest clip was given."""
     abstained: _builtins.bool
     """Whether no clip passed what the question demands."""
+    approximate: _builtins.bool
+    """Whether clips were looked for among the likely ones alone; scores are exact all the same."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """Best first, or as the policy says."""
@@ -430,10 +437,11 @@ class GroundResponse(_message.Message):
         gaps: _abc.Iterable[_types_pb2.Gap] | None = ...,
         coverage: _abc.Iterable[Global___StreamCoverage] | None = ...,
         abstained: _builtins.bool = ...,
+        approximate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "coverage", b"coverage", "fallback", b"fallback", "gaps", b"gaps", "hits", b"hits", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "approximate", b"approximate", "coverage", b"coverage", "fallback", b"fallback", "gaps", b"gaps", "hits", b"hits", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

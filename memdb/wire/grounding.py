@@ -74,6 +74,7 @@ class GroundArguments(TypedDict):
     weekdays: Iterable[Weekday] | None
     zone: str | None
     with_coverage: bool
+    exact: bool
 
 
 def ground_request(
@@ -103,6 +104,7 @@ def ground_request(
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
     with_coverage: bool = False,
+    exact: bool = False,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -132,6 +134,7 @@ def ground_request(
         min_relevance=checked_min_relevance(min_relevance, text, policy),
         calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
         with_coverage=check_flag(with_coverage, "with_coverage"),
+        exact=check_flag(exact, "exact"),
     )
     if feature is not None:
         fill_vector(request.question_feature, feature)
@@ -171,6 +174,7 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         explain=request.explain,
         min_relevance=request.min_relevance if request.HasField("min_relevance") else None,
         with_coverage=request.with_coverage,
+        exact=request.exact,
         **calendar_arguments(request.calendar),
     )
 
@@ -188,7 +192,10 @@ def grounding_to_proto(
 ) -> grounding_pb.GroundResponse:
     """An answer as a message; ``put_clip`` writes the clip of a hit."""
     message = grounding_pb.GroundResponse(
-        revision=grounding.revision, fallback=grounding.fallback, abstained=grounding.abstained
+        revision=grounding.revision,
+        fallback=grounding.fallback,
+        abstained=grounding.abstained,
+        approximate=grounding.approximate,
     )
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
@@ -238,6 +245,7 @@ def grounding_from_proto(
         tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
         tuple([coverage_from_proto(part) for part in message.coverage[:]]),
         message.abstained,
+        approximate=message.approximate,
     )
 
 

@@ -160,6 +160,7 @@ class AsyncUser:
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
         with_coverage: bool = False,
+        exact: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -192,6 +193,7 @@ class AsyncUser:
             weekdays=weekdays,
             zone=zone,
             with_coverage=with_coverage,
+            exact=exact,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 

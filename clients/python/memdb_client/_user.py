@@ -158,6 +158,7 @@ class User:
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
         with_coverage: bool = False,
+        exact: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -190,6 +191,7 @@ class User:
             weekdays=weekdays,
             zone=zone,
             with_coverage=with_coverage,
+            exact=exact,
         )
         return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
 

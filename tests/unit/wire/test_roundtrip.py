@@ -247,6 +247,7 @@ def test_requests_carry_every_option() -> None:
         "weekdays": [0, 6],
         "zone": "Europe/Berlin",
         "with_coverage": True,
+        "exact": True,
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
@@ -279,6 +280,7 @@ def test_requests_carry_every_option() -> None:
         "weekdays": None,
         "zone": None,
         "with_coverage": False,
+        "exact": False,
     }
 
 
@@ -320,6 +322,7 @@ def test_a_question_of_words_alone_comes_through() -> None:
         ({"weekdays": [7]}, "weekdays[0]"),
         ({"zone": "Mars/Olympus"}, "zone"),
         ({"with_coverage": 1}, "with_coverage"),
+        ({"exact": 1}, "exact"),
     ],
     ids=str,
 )
