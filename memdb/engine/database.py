@@ -26,6 +26,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.index.gpu import find_gpu
+from memdb.index.indexed import Approximation
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
 from memdb.store.masterkey import read_master_key
@@ -69,7 +70,9 @@ class EmbeddedDatabase:
         self._config = config or EngineConfig()
         self._clock = clock or SystemClock()
         index = index or IndexConfig()
-        upkeep = Upkeep(find_gpu(index.device, index.gpu_bytes_max))
+        approximation = Approximation(index.approximate_rows_min)
+        self._recall = approximation.recall
+        upkeep = Upkeep(find_gpu(index.device, index.gpu_bytes_max), approximation)
         key_file = self._config.master_key_file
         master_key = read_master_key(key_file) if key_file else None
         self._directory = _open_directory(path, create=create, master_key=master_key)

@@ -1,6 +1,6 @@
 """Grounding: from a question feature to the clips that answer it.
 
-view -> revision -> filter to rows -> exact search -> policy -> late interaction -> hydrate -> gaps.
+view -> revision -> filter to rows -> search -> policy -> late interaction -> hydrate -> gaps.
 Works on one immutable view, so it never waits for a writer, and an answer as of a revision is the
 same for ever.
 """
@@ -95,12 +95,16 @@ def ground(
         )
     wanted = question.reach
     found: Found | None = None
+    approximate = False
     if question.words is not None:
         found = search_arms(view, partition, query, question.words, allowed, as_of, wanted)
         rows, scores = found.best(wanted)
     else:
         assert query is not None, "a question without words has a feature"
-        rows, scores = select(question.policy, partition, query, allowed, wanted)
+        if as_of is None and question.may_be_approximate:
+            rows, scores, approximate = partition.search_now(query, wanted, allowed)
+        else:
+            rows, scores = select(question.policy, partition, query, allowed, wanted)
     relevance = None if query is None else Relevance(partition, query, as_of)
     if question.min_relevance is not None:
         assert relevance is not None, "it was checked that there is a feature"
@@ -150,7 +154,9 @@ def ground(
         hits = _explained(view, partition, question, rows, scores, found, hits, size)
     gaps = _told_once(gaps, damaged)
     covered = _covered(partition, question, allowed, streams, gaps, abstained)
-    return Grounding(tuple(hits), revision, fallback, gaps, covered, abstained)
+    return Grounding(
+        tuple(hits), revision, fallback, gaps, covered, abstained, approximate=approximate
+    )
 
 
 def _searched(

@@ -50,6 +50,8 @@ class Question:
     min_relevance: float | None
     calendar: Calendar | None
     with_coverage: bool
+    exact: bool
+    """Asked for, or as of a moment."""
     window: Window | None = None
     """Of a page; None: the first ``limit`` hits."""
 
@@ -62,6 +64,18 @@ class Question:
     def may_fall_back(self) -> bool:
         """Whether an answer without hits is given the newest clip: not where a page before had some."""
         return self.fallback == "recent" and (self.window is None or self.window.is_first)
+
+    @property
+    def may_be_approximate(self) -> bool:
+        """Whether rows that are not quite the best may answer it: nothing but their order by score is asked
+        for.  What compares scores of several arms or streams wants all of them.
+        """
+        return (
+            self.policy == "top"
+            and not self.exact
+            and self.words is None
+            and self.min_relevance is None
+        )
 
 
 def checked_question(
@@ -91,6 +105,7 @@ def checked_question(
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
     with_coverage: bool = False,
+    exact: bool = False,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -128,4 +143,5 @@ def checked_question(
         checked_min_relevance(min_relevance, text, policy),
         checked_calendar(hours, weekdays, zone),
         check_flag(with_coverage, "with_coverage"),
+        check_flag(exact, "exact"),
     )

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 
 from memdb.index.gpu import Gpu
+from memdb.index.indexed import Approximation
 from memdb.index.tiers import Tiers
 
 log = logging.getLogger("memdb.engine")
@@ -15,8 +16,9 @@ log = logging.getLogger("memdb.engine")
 class Upkeep:
     """Maintains what it is given, one after the other; its thread lives while there is something."""
 
-    def __init__(self, gpu: Gpu | None = None) -> None:
+    def __init__(self, gpu: Gpu | None = None, approximation: Approximation | None = None) -> None:
         self._gpu = gpu
+        self._approximation = approximation
         self._lock = threading.Lock()
         self._waiting: deque[Tiers] = deque()
         self._thread: threading.Thread | None = None
@@ -49,7 +51,7 @@ class Upkeep:
                     return
                 tiers = self._waiting.popleft()
             try:
-                tiers.maintain(lambda: self._stopped, self._gpu)
+                tiers.maintain(lambda: self._stopped, self._gpu, self._approximation)
             except Exception:
                 # Questions are answered without; whoever asks much more brings it here again.
                 tiers.put_off()

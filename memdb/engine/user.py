@@ -261,6 +261,7 @@ class EmbeddedUser:
         zone: str | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
+        exact: bool = False,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
@@ -291,9 +292,14 @@ class EmbeddedUser:
             weekdays=weekdays,
             zone=zone,
             with_coverage=with_coverage,
+            exact=exact,
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         cursor = checked_cursor(cursor)
+        if as_of is not None or cursor is not None:
+            # Also as of the newest revision: asked again once there are more, it is the same; and pages are of
+            # one order.
+            question = replace(question, exact=True)
         with self._users.use(self._id) as memory:
 
             def grounded(view: View) -> Grounding:
@@ -331,7 +337,11 @@ class EmbeddedUser:
             rerank_work_max=None if rerank_work_max is None else rerank_work_max // len(features),
             **chosen,
         )
-        first = replace(first, rerank=checked_rerank(rerank, has_tokens=tokens is not None))
+        first = replace(
+            first,
+            rerank=checked_rerank(rerank, has_tokens=tokens is not None),
+            exact=first.exact or as_of is not None,
+        )
         questions = [
             replace(first, feature=feature, tokens=tokens[place] if tokens else None)
             for place, feature in enumerate(features)

@@ -62,7 +62,9 @@ def search(
     scanned = query
     if _rounds_queries():
         scanned = _rounded(query)
-        bound += _length(query.astype(np.float64) - scanned) * (matrix.norm_max + matrix.residual_max)
+        bound += _length(query.astype(np.float64) - scanned) * (
+            matrix.norm_max + matrix.residual_max
+        )
     wanted = min(_CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA, max(limit, (limit + count) // 2))
     while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
         candidates, heads = _scan(matrix, rows, scanned, wanted, allowed, first)
@@ -152,6 +154,29 @@ def _scan(
             wanted,
         )
     return numbers, scores
+
+
+def best_heads(matrix: Matrix, numbers: Array, query: Array, wanted: int, least: float) -> Array:
+    """Of some rows, ascending, those of the ``wanted`` best heads, as far as these score ``least``."""
+    heads = matrix.heads(numbers)
+    wanted = min(wanted, len(numbers))
+    found = np.full(wanted, -1, np.int64)
+    scores = np.full(wanted, -np.inf, np.float32)
+    scanner = _quantizer(matrix.width).select_InvertedListScanner(
+        faiss.METRIC_INNER_PRODUCT, None, False, None, False
+    )
+    scanner.set_query(faiss.swig_ptr(query))
+    scanner.set_list(0, 0.0)
+    scanner.scan_codes(
+        len(numbers),
+        faiss.swig_ptr(heads.reshape(-1).view(np.uint8)),
+        faiss.swig_ptr(numbers),
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(found),
+        wanted,
+    )
+    # Where a head's sum is no number it is in no heap.
+    return np.sort(found[(scores >= least) & (found >= 0)])
 
 
 def best_of(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:

@@ -123,6 +123,21 @@ class Matrix:
             first = end
         return out
 
+    def heads(self, rows: Array) -> Array:
+        """Copies of the heads of the given rows, ascending: (n, width) u16."""
+        out = np.empty((len(rows), self.width), np.uint16)
+        first = done = 0
+        for chunk in self._chunks:
+            end = first + len(chunk.numbers)
+            if done < len(rows) and rows[done] < end:
+                until = int(np.searchsorted(rows, end))
+                np.take(
+                    chunk.head, rows[done:until] - first, axis=0, out=out[done:until], mode="clip"
+                )
+                done = until
+            first = end
+        return out
+
     def _chunk(self, rows: int) -> Chunk:
         return Chunk(
             np.empty((rows, self.width), np.uint16),

@@ -11,6 +11,7 @@ a block is whole, and rows from there on are searched without.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import faiss
@@ -65,28 +66,46 @@ class Sketch:
         rows whose bounds are the highest, as heaps: the lowest first.  Numbers are -1 where there
         are fewer.  ``weights`` from `Basis.query`.
         """
-        numbers = np.full(wanted, -1, np.int64)
-        bounds = np.full(wanted, -np.inf, np.float32)
         selector = None
         if allowed is not None:
             bits = np.packbits(allowed[:rows], bitorder="little")
             selector = faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))
-        scanner = _quantizer(self.basis.code_bytes).select_InvertedListScanner(
-            faiss.METRIC_INNER_PRODUCT, None, False, selector, False
-        )
-        scanner.set_query(faiss.swig_ptr(weights))
-        scanner.set_list(0, 0.0)
+        return highest_bounds(self.parts(matrix, 0, rows), weights, wanted, selector)
+
+    def parts(self, matrix: Matrix, first: int, rows: int) -> Iterator[tuple[Array, Array]]:
+        """(codes, row numbers) of rows [first, rows), as views, in their order."""
+        begin = 0
         # Codes first: there may be a chunk more, of rows that came since.
         for codes, chunk in zip(self._codes, matrix.chunks(rows), strict=False):
-            scanner.scan_codes(
-                len(chunk.numbers),
-                faiss.swig_ptr(codes[: len(chunk.numbers)].reshape(-1)),
-                faiss.swig_ptr(chunk.numbers),
-                faiss.swig_ptr(bounds),
-                faiss.swig_ptr(numbers),
-                wanted,
-            )
-        return numbers, bounds
+            here, length = max(first - begin, 0), len(chunk.numbers)
+            if here < length:
+                yield codes[here:length], chunk.numbers[here:]
+            begin += length
+
+
+def highest_bounds(
+    parts: Iterable[tuple[Array, Array]], weights: Array, wanted: int, selector: Any = None
+) -> tuple[Array, Array]:
+    """(row numbers int64, bounds float32) of the ``wanted`` highest bounds of some (codes, row numbers),
+    as heaps: the lowest first.  Numbers are -1 where there are fewer.
+    """
+    numbers = np.full(wanted, -1, np.int64)
+    bounds = np.full(wanted, -np.inf, np.float32)
+    scanner = _quantizer(len(weights)).select_InvertedListScanner(
+        faiss.METRIC_INNER_PRODUCT, None, False, selector, False
+    )
+    scanner.set_query(faiss.swig_ptr(weights))
+    scanner.set_list(0, 0.0)
+    for codes, its_numbers in parts:
+        scanner.scan_codes(
+            len(its_numbers),
+            faiss.swig_ptr(codes.reshape(-1)),
+            faiss.swig_ptr(its_numbers),
+            faiss.swig_ptr(bounds),
+            faiss.swig_ptr(numbers),
+            wanted,
+        )
+    return numbers, bounds
 
 
 def _quantizer(width: int) -> Any:

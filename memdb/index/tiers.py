@@ -1,4 +1,5 @@
-"""How the rows of one matrix are searched: exactly always; what changes is how much is read.
+"""How the rows of one matrix are searched: exactly, unless a question may be answered approximately; what
+changes otherwise is how much is read.
 
 =========  ==============================================  =====================================
 tier       serves                                          reads of 1536-d rows
@@ -8,11 +9,13 @@ sketch     rows that have codes, where bounds tell enough; 128 bytes a row, or 2
            else the tier before                            (`memdb.index.pruned`)
 GPU        the largest matrices that fit, where there is   nothing here (`memdb.index.gpu`)
            one; else the tiers before
+lists      `approximate` alone: large matrices of which     256 bytes of a row in some hundred, as a
+           some lists are measured to be enough            rule (`memdb.index.ivf`)
 =========  ==============================================  =====================================
 
-Nothing waits for a tier: codes are made in the background (`maintain`), of what is asked about, and
-a question uses what there is.  All tiers give the same answer to the last bit, so neither the age of
-an index, nor a restart, nor the way in which a revision is named can change one.
+Nothing waits for a tier: codes and lists are made in the background (`maintain`), of what is asked about, and
+a question uses what there is.  All tiers of `search` give the same answer to the last bit, so neither the
+age of an index, nor a restart, nor the way in which a revision is named can change one.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import numpy as np
 from memdb.index import flat, pruned
 from memdb.index.basis import CODE_BYTES_MAX, DIM_PER_BYTE, SAMPLE_ROWS, code_bytes, fit
 from memdb.index.gpu import Gpu, Placement
+from memdb.index.indexed import Approximation, Indexed
 from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found
 from memdb.index.sketch import Sketch
@@ -62,6 +66,7 @@ class Tiers:
         """How many there were when a basis was last fitted, or tried to be."""
         self._gpu: Gpu | None = None
         self._placement: Placement | None = None
+        self.indexed = Indexed(matrix)
         self._maintaining = threading.Lock()
         # Counters that readers race for: what is lost of them matters to nobody.
         self._asked = 0
@@ -95,6 +100,20 @@ class Tiers:
                     return found.numbers, found.scores
         return flat.search(self._matrix, rows, query, limit, allowed)
 
+    def approximate(
+        self, rows: int, query: Array, limit: int, allowed: Array | None, alive: Array | None
+    ) -> Found | None:
+        """About what `search` gives, with its scores; None where that is to be asked.
+
+        alive: what would be allowed without a filter.
+        """
+        if self._placement is not None:  # exact, and as quick
+            return None
+        found = self.indexed.search(rows, query, limit, allowed, alive)
+        if found is not None:
+            self._asked += 1
+        return found
+
     def is_quick(self, rows: int, allowed: Array | None, questions: int) -> bool:
         """Whether so many questions are answered sooner one by one than by one pass over the rows."""
         if rows < self._rows_min:
@@ -112,7 +131,7 @@ class Tiers:
             return False
         sketch = self._sketch
         late = sketch is not None and self._matrix.rows - sketch.rows >= BLOCK_ROWS
-        return late or self._wants_basis()
+        return late or self._wants_basis() or self.indexed.is_due(sketch)
 
     @property
     def coded_rows(self) -> int:
@@ -124,8 +143,13 @@ class Tiers:
         """`maintain` failed: not to be tried again with every question, but after `REST_QUESTIONS` more."""
         self._asked = -REST_QUESTIONS
 
-    def maintain(self, stop: Callable[[], bool], gpu: Gpu | None = None) -> None:
-        """Bring the codes, and what is on the GPU, up to date, beside readers and the writer.
+    def maintain(
+        self,
+        stop: Callable[[], bool],
+        gpu: Gpu | None = None,
+        approximation: Approximation | None = None,
+    ) -> None:
+        """Bring the codes, the lists and what is on the GPU up to date, beside readers and the writer.
 
         stop: asked between steps of some milliseconds (to fit a basis is one of half a second)
         whether to leave the rest to another time.
@@ -133,6 +157,9 @@ class Tiers:
         if not self._maintaining.acquire(blocking=False):
             return
         try:
+            if approximation is not None and 0 < approximation.rows_min <= self._matrix.rows:
+                # Lists are as good as what codes tell of where a row is.
+                self._have_longest()
             if self._wants_basis():
                 self._fit(stop)
             sketch = self._sketch
@@ -142,6 +169,8 @@ class Tiers:
             if gpu is not None:
                 self._gpu = gpu
                 self._placement = gpu.keep(self._matrix, self._placement)
+            if approximation is not None and self._placement is None:
+                self.indexed.maintain(self._sketch, self.search, approximation, stop)
         finally:
             self._maintaining.release()
 
@@ -171,9 +200,7 @@ class Tiers:
     def _judge(self) -> None:
         """When codes tell too little: have them of a new basis, or longer; or leave them alone."""
         useful = self._told >= _TOLD_SHARE * self._tried
-        may_be_longer = 2 * self._code_bytes <= min(
-            CODE_BYTES_MAX, self._matrix.dim // DIM_PER_BYTE
-        )
+        may_be_longer = 2 * self._code_bytes <= self._code_bytes_max
         if useful and (self._scored <= _SCORED_MAX * self._told or not may_be_longer):
             self._rest_next = REST_QUESTIONS
         elif self._matrix.rows >= 2 * self._fitted_rows:
@@ -185,6 +212,16 @@ class Tiers:
             self._rest = self._rest_next
             self._rest_next = min(2 * self._rest_next, _REST_MAX)
         self._tried = self._told = self._scored = 0
+
+    @property
+    def _code_bytes_max(self) -> int:
+        return min(CODE_BYTES_MAX, self._matrix.dim // DIM_PER_BYTE)
+
+    def _have_longest(self) -> None:
+        if 2 * self._code_bytes <= self._code_bytes_max:
+            while 2 * self._code_bytes <= self._code_bytes_max:
+                self._code_bytes *= 2
+            self._fitted_rows = 0
 
     def _wants_basis(self) -> bool:
         return self._matrix.rows >= max(self._rows_min, REFIT_GROWTH * self._fitted_rows)

@@ -294,6 +294,7 @@ class User(Protocol):
         zone: str | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
+        exact: bool = False,
     ) -> Grounding:
         """The clips that answer a question.
 
@@ -322,6 +323,10 @@ class User(Protocol):
         min_relevance: only hits of at least that `Hit.relevance`, from 0 to 1; where there is none the
         answer abstains and says what it searched (`Grounding.abstained`, `Grounding.coverage`).
         with_coverage: say what was searched in any case.
+
+        exact: look at every clip.  Without it a question about now (no ``as_of``, ``text`` or
+        ``min_relevance``, ``policy="top"``) to a large memory may miss one of the best and says so
+        (`Grounding.approximate`); its scores are exact all the same.
 
         hours, weekdays: only clips with a moment in these hours of the day, (start, end) pairs of
         `datetime.time` or ``"22:00"``, and on these days of the week, 0 (Monday) to 6 or ``"mon"``.  An end

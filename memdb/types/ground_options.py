@@ -39,6 +39,7 @@ class GroundOptions(TypedDict, total=False):
     zone: str | None
     with_coverage: bool
     weighting: str
+    exact: bool
 
 
 DEFAULTS: Final = GroundOptions(
@@ -59,6 +60,7 @@ DEFAULTS: Final = GroundOptions(
     zone=None,
     with_coverage=False,
     weighting="idf",
+    exact=False,
 )
 """As in `User.ground`."""
 

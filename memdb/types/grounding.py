@@ -121,6 +121,11 @@ class Grounding:
     """
     next_cursor: str | None = None
     """Of a page: what ``cursor`` asks for the one behind it; None where there is no more."""
+    approximate: bool = field(default=False, kw_only=True)
+    """Whether clips were looked for among the likely ones alone, as in a large memory, instead of among all:
+    one of the best may be missing, at a recall that is measured (docs/guarantees.md).  Scores are always
+    exact.  ``exact=True`` asks for all of them.
+    """
 
     def __repr__(self) -> str:
         return shown(self)

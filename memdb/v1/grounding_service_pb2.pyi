@@ -48,6 +48,7 @@ class GroundRequest(_message.Message):
     WEIGHTING_FIELD_NUMBER: _builtins.int
     WITH_COVERAGE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
     limit: _builtins.int
@@ -84,6 +85,8 @@ class GroundRequest(_message.Message):
     """A page of the answer: empty for the first one, then next_cursor of the page before. Pages are of at most limit hits,
     as of the revision of the first; the question stays the same. Left out: the first hits, and no page.
     """
+    exact: _builtins.bool
+    """Whether all clips are looked at, however many there are."""
     @_builtins.property
     def question_feature(self) -> _types_pb2.Vector:
         """The question in the space of the searched streams; absent under the policy "tokens"."""
@@ -134,10 +137,11 @@ class GroundRequest(_message.Message):
         weighting: _builtins.str = ...,
         with_coverage: _builtins.bool = ...,
         cursor: _builtins.str | None = ...,
+        exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "fusion", b"fusion", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "exact", b"exact", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
@@ -414,6 +418,7 @@ class GroundResponse(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     ABSTAINED_FIELD_NUMBER: _builtins.int
     NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    APPROXIMATE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The commit the answer was taken at."""
     fallback: _builtins.str
@@ -422,6 +427,8 @@ class GroundResponse(_message.Message):
     """Whether no clip passed what the question demands."""
     next_cursor: _builtins.str
     """Of a page: what asks for the one behind it; empty where there is no more."""
+    approximate: _builtins.bool
+    """Whether clips were looked for among the likely ones alone; scores are exact all the same."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """Best first, or as the policy says."""
@@ -444,10 +451,11 @@ class GroundResponse(_message.Message):
         coverage: _abc.Iterable[Global___StreamCoverage] | None = ...,
         abstained: _builtins.bool = ...,
         next_cursor: _builtins.str = ...,
+        approximate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "coverage", b"coverage", "fallback", b"fallback", "gaps", b"gaps", "hits", b"hits", "next_cursor", b"next_cursor", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "approximate", b"approximate", "coverage", b"coverage", "fallback", b"fallback", "gaps", b"gaps", "hits", b"hits", "next_cursor", b"next_cursor", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

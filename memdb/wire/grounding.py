@@ -76,6 +76,7 @@ class GroundArguments(TypedDict):
     zone: str | None
     with_coverage: bool
     cursor: str | None
+    exact: bool
 
 
 def ground_request(
@@ -106,6 +107,7 @@ def ground_request(
     zone: str | None = None,
     with_coverage: bool = False,
     cursor: str | None = None,
+    exact: bool = False,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -136,6 +138,7 @@ def ground_request(
         calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
         with_coverage=check_flag(with_coverage, "with_coverage"),
         cursor=checked_cursor(cursor),
+        exact=check_flag(exact, "exact"),
     )
     if feature is not None:
         fill_vector(request.question_feature, feature)
@@ -176,6 +179,7 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         min_relevance=request.min_relevance if request.HasField("min_relevance") else None,
         with_coverage=request.with_coverage,
         cursor=request.cursor if request.HasField("cursor") else None,
+        exact=request.exact,
         **calendar_arguments(request.calendar),
     )
 
@@ -197,6 +201,7 @@ def grounding_to_proto(
         fallback=grounding.fallback,
         abstained=grounding.abstained,
         next_cursor=grounding.next_cursor or "",
+        approximate=grounding.approximate,
     )
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
@@ -247,6 +252,7 @@ def grounding_from_proto(
         tuple([coverage_from_proto(part) for part in message.coverage[:]]),
         message.abstained,
         message.next_cursor or None,
+        approximate=message.approximate,
     )
 
 

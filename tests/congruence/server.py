@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from memdb.config import ServerConfig
+from memdb.config import IndexConfig, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.server.app import Server
 
@@ -23,9 +23,14 @@ class ServerThread:
     """Serves ``directory`` until it is closed."""
 
     def __init__(
-        self, directory: Path, listen: str = "127.0.0.1:0", *, backup_dir: str = ""
+        self,
+        directory: Path,
+        listen: str = "127.0.0.1:0",
+        *,
+        backup_dir: str = "",
+        index: IndexConfig | None = None,
     ) -> None:
-        self._database = EmbeddedDatabase(directory, embed_texts=False)
+        self._database = EmbeddedDatabase(directory, index=index, embed_texts=False)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="server-loop")
         self._thread.start()

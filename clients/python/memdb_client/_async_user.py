@@ -161,6 +161,7 @@ class AsyncUser:
         zone: str | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
+        exact: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -194,6 +195,7 @@ class AsyncUser:
             zone=zone,
             with_coverage=with_coverage,
             cursor=cursor,
+            exact=exact,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 

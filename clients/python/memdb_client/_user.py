@@ -159,6 +159,7 @@ class User:
         zone: str | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
+        exact: bool = False,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -192,6 +193,7 @@ class User:
             zone=zone,
             with_coverage=with_coverage,
             cursor=cursor,
+            exact=exact,
         )
         return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
 

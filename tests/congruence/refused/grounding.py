@@ -190,6 +190,7 @@ QUESTIONS: list[Bad] = [
     Bad("zone.folder", ground(zone="America"), InvalidArgument, "BAD_ZONE", "zone", "America"),
     Bad("zone.local", ground(zone="localtime"), InvalidArgument, "BAD_ZONE", "zone", "localtime"),
     Bad("coverage", ground(with_coverage=2), InvalidArgument, "BAD_TYPE", "with_coverage", "int"),
+    Bad("exact", ground(exact=2), InvalidArgument, "BAD_TYPE", "exact", "int"),
     Bad("min_score.big", ground(min_score=BIG), InvalidArgument, "OUT_OF_RANGE", "min_score"),
     Bad("limit.huge", ground(limit=HUGE), InvalidArgument, "OUT_OF_RANGE", "limit", "<int>"),
     Bad("streams", ground(streams=5), InvalidArgument, "BAD_TYPE", "streams", "int"),

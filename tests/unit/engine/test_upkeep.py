@@ -15,6 +15,7 @@ import memdb
 from memdb import Clip
 from memdb.engine.upkeep import Upkeep
 from memdb.index.gpu import Gpu
+from memdb.index.indexed import Approximation
 from memdb.index.matrix import Matrix
 from memdb.index.sketch import Sketch
 from memdb.index.tiers import (
@@ -39,7 +40,12 @@ class Noted(Tiers):
         self.may_end = threading.Event()
         self.times = 0
 
-    def maintain(self, stop: Callable[[], bool], gpu: Gpu | None = None) -> None:
+    def maintain(
+        self,
+        stop: Callable[[], bool],
+        gpu: Gpu | None = None,
+        approximation: Approximation | None = None,
+    ) -> None:
         self.times += 1
         self.begun.set()
         assert self.may_end.wait(20)

@@ -248,6 +248,7 @@ def test_requests_carry_every_option() -> None:
         "zone": "Europe/Berlin",
         "with_coverage": True,
         "cursor": "00ff",
+        "exact": True,
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
@@ -281,6 +282,7 @@ def test_requests_carry_every_option() -> None:
         "zone": None,
         "with_coverage": False,
         "cursor": None,
+        "exact": False,
     }
 
 
@@ -322,6 +324,7 @@ def test_a_question_of_words_alone_comes_through() -> None:
         ({"weekdays": [7]}, "weekdays[0]"),
         ({"zone": "Mars/Olympus"}, "zone"),
         ({"with_coverage": 1}, "with_coverage"),
+        ({"exact": 1}, "exact"),
     ],
     ids=str,
 )
