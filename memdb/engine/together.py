@@ -62,7 +62,9 @@ class SharedPartition(PartitionView):
 
     features: tuple[Array, ...] = ()
     kept: dict[Any, Any] = field(default_factory=dict)
-    """Masks by what they were asked for, answers by limit and mask, places of questions by their bytes."""
+    """Masks by what they were asked for, answers by limit and mask, places of questions by their queries."""
+    units: dict[int, Array] = field(default_factory=dict)
+    """The query of each feature, by the feature's id: both live as long as this."""
 
     @classmethod
     def of(cls, partition: PartitionView, features: tuple[Array, ...]) -> Self:
@@ -87,14 +89,22 @@ class SharedPartition(PartitionView):
         mask: Array = self.kept[key]
         return mask
 
+    def unit(self, vector: Array) -> Array:
+        if not self.units:
+            self.units.update(
+                {id(feature): PartitionView.unit(self, feature) for feature in self.features}
+            )
+        query = self.units.get(id(vector))
+        return PartitionView.unit(self, vector) if query is None else query
+
     def search(self, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array]:
         if self.tiers.is_quick(self.rows, allowed, 1):
             return PartitionView.search(self, query, limit, allowed)
         if "places" not in self.kept:
-            queries = np.stack([self.unit(feature) for feature in self.features])
-            self.kept["queries"] = queries
-            self.kept["places"] = {one.tobytes(): place for place, one in enumerate(queries)}
-        place = self.kept["places"].get(query.tobytes())
+            queries = [self.unit(feature) for feature in self.features]
+            self.kept["queries"] = np.stack(queries)
+            self.kept["places"] = {id(one): place for place, one in enumerate(queries)}
+        place = self.kept["places"].get(id(query))
         # Of a mask that is one question's own, the others want no answer.
         shared = allowed is None or any(allowed is mask for mask in self.kept.values())
         if place is None or not shared:
