@@ -28,7 +28,7 @@ from memdb.engine.apply_retention import mark_sweep, set_retention
 from memdb.engine.apply_standing import create_standing, remove_standing
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
-from memdb.index.directions import unit_rows
+from memdb.index.directions import unit_rows, unit_vector
 from memdb.store import schema
 from memdb.store.records import (
     LogEntry,
@@ -108,6 +108,9 @@ def _directions(operations: list[Operation]) -> dict[int, Array]:
             vectors[index] = operation.clip.global_memory
             by_dim.setdefault(len(vectors[index]), []).append(index)
     for places in by_dim.values():
+        if len(places) == 1:
+            vectors[places[0]] = unit_vector(vectors[places[0]])
+            continue
         rows = unit_rows(np.array([vectors[place] for place in places], np.float32))
         vectors.update(zip(places, rows, strict=True))
     return vectors

@@ -5,6 +5,7 @@ returned.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from memdb.index.names import ClipNames
 from memdb.index.text import Document
@@ -12,9 +13,8 @@ from memdb.store.rows import Row
 from memdb.types.arrays import Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NewClip:
-    """A version of a clip that came into being."""
+class NewClip(NamedTuple):
+    """A version of a clip that came into being; a tuple, which costs a third: there is one for each clip."""
 
     space_no: int
     clip_no: int

@@ -375,21 +375,36 @@ def _takes_away(effects: Effects) -> bool:
     return bool(effects.removed or effects.thinned or effects.collected or effects.removed_streams)
 
 
+_ROWS: Final = np.dtype(
+    [
+        ("clip_no", np.uint64),
+        ("stream_no", np.uint32),
+        ("epoch", np.uint32),
+        ("seq", np.uint64),
+        ("start_ns", np.int64),
+        ("end_ns", np.int64),
+        ("sealed", np.bool_),
+        ("short_memory_bytes", np.uint32),
+        ("keyframe_bytes", np.uint32),
+    ]
+)
+"""A clip's number and its `memdb.store.rows.Row`, in one array: nine calls of numpy less for each commit."""
+
+
 def _rows(clips: list[NewClip], revision: int) -> ClipRows:
+    rows = np.array([(clip.clip_no, *clip.row) for clip in clips], _ROWS)
     count = len(clips)
     return ClipRows(
-        clip_no=np.fromiter((clip.clip_no for clip in clips), np.uint64, count),
-        stream_no=np.fromiter((clip.row.stream_no for clip in clips), np.uint32, count),
-        epoch=np.fromiter((clip.row.epoch for clip in clips), np.uint32, count),
-        seq=np.fromiter((clip.row.seq for clip in clips), np.uint64, count),
-        start_ns=np.fromiter((clip.row.start_ns for clip in clips), np.int64, count),
-        end_ns=np.fromiter((clip.row.end_ns for clip in clips), np.int64, count),
-        sealed=np.fromiter((clip.row.sealed for clip in clips), np.bool_, count),
+        clip_no=rows["clip_no"],
+        stream_no=rows["stream_no"],
+        epoch=rows["epoch"],
+        seq=rows["seq"],
+        start_ns=rows["start_ns"],
+        end_ns=rows["end_ns"],
+        sealed=rows["sealed"],
         birth=np.full(count, revision, np.uint64),
         death=np.full(count, ALIVE, np.uint64),
-        short_memory_bytes=np.fromiter(
-            (clip.row.short_memory_bytes for clip in clips), np.uint32, count
-        ),
-        keyframe_bytes=np.fromiter((clip.row.keyframe_bytes for clip in clips), np.uint32, count),
-        vectors=np.stack([clip.vector for clip in clips]),
+        short_memory_bytes=rows["short_memory_bytes"],
+        keyframe_bytes=rows["keyframe_bytes"],
+        vectors=clips[0].vector[None] if count == 1 else np.array([clip.vector for clip in clips]),
     )

@@ -70,6 +70,47 @@ class _Submission:
         return self.error is not None or len(self.outcomes) == len(self.operations)
 
 
+class _Taken:
+    """What a group has taken of the submissions, and what decides whether it takes more.
+
+    Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
+    """
+
+    __slots__ = ("entries", "making_room", "size", "subjects")
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[_Submission, Operation]] = []
+        self.subjects: set[tuple[object, ...]] = set()
+        self.size = 0
+        """Payload bytes."""
+        self.making_room: bool | None = None
+        """Whether its operations make room; None while it has none."""
+
+    def take(self, submission: _Submission) -> bool:
+        """The next operation of a submission; whether it fits."""
+        operation = submission.operations[submission.next]
+        size = submission.sizes[submission.next]
+        if self.entries and (
+            len(self.entries) >= BATCH_OPERATIONS_MAX or self.size + size > BATCH_BYTES_MAX
+        ):
+            return False
+        what = subject(operation)
+        if what is not None and what in self.subjects:
+            return False
+        making_room = makes_room(operation)
+        if self.making_room is not making_room:
+            if self.making_room is not None:
+                # A write beside it would take from it the room that it may have beyond the quota.
+                return False
+            self.making_room = making_room
+        if what is not None:
+            self.subjects.add(what)
+        self.size += size
+        self.entries.append((submission, operation))
+        submission.next += 1
+        return True
+
+
 class _Turn:
     """A lock that may be given away before the end of its block."""
 
@@ -237,7 +278,7 @@ class Writer:
 
     def _commit_group(self, leader: _Submission) -> None:
         """Take the next group through the steps; leadership is handed over on the way."""
-        group: list[tuple[_Submission, Operation]] = []
+        group = _Taken()
         with self._lock:
             while self._held:
                 self._changed.wait()
@@ -254,9 +295,7 @@ class Writer:
                 if not self._groups:
                     self._changed.notify_all()
 
-    def _take_through(
-        self, leader: _Submission, group: list[tuple[_Submission, Operation]]
-    ) -> None:
+    def _take_through(self, leader: _Submission, group: _Taken) -> None:
         with self._turn:
             with self._lock:
                 more, size = self._take(group)
@@ -290,7 +329,7 @@ class Writer:
     def _wait_for_disk(
         self,
         leader: _Submission,
-        group: list[tuple[_Submission, Operation]],
+        group: _Taken,
         prepared: Group,
         there: threading.Event,
     ) -> None:
@@ -312,53 +351,35 @@ class Writer:
             with self._turn:
                 self._commits.extend(prepared, more, size)
 
-    def _take(self, group: list[tuple[_Submission, Operation]]) -> tuple[list[Operation], int]:
+    def _take(self, group: _Taken) -> tuple[list[Operation], int]:
         """Move what fits from the queue to ``group`` (under the lock); the operations that were
         moved, and their payload bytes.
         """
-        subjects = {subject(operation) for _, operation in group} - {None}
-        making_room = makes_room(group[0][1]) if group else None
-        carried = sum(payload_bytes(operation) for _, operation in group) if group else 0
-        more: list[Operation] = []
-        size = 0
+        before, size = len(group.entries), group.size
         share = BATCH_OPERATIONS_MAX if len(self._queue) == 1 else SHARE_OPERATIONS_MAX
         for submission in self._queue:
-            taken = 0
-            while not (submission.taken or submission.abandoned) and taken < share:
-                operation = submission.operations[submission.next]
-                what = subject(operation)
-                grown = size + submission.sizes[submission.next]
-                full = len(group) >= BATCH_OPERATIONS_MAX or (
-                    group and carried + grown > BATCH_BYTES_MAX
-                )
-                if making_room is None:
-                    making_room = makes_room(operation)
-                # A write beside it would take from it the room that it may have beyond the quota.
-                other_kind = makes_room(operation) is not making_room
-                if full or other_kind or (what is not None and what in subjects):
-                    return more, size
-                if what is not None:
-                    subjects.add(what)
-                size = grown
-                group.append((submission, operation))
-                more.append(operation)
-                submission.next += 1
-                taken += 1
-        return more, size
+            last = min(len(submission.operations), submission.next + share)
+            while submission.next < last and not submission.abandoned:
+                if not group.take(submission):
+                    break
+            else:
+                continue
+            break  # all that come later come behind it
+        return [operation for _, operation in group.entries[before:]], group.size - size
 
     def _settle(
         self,
-        group: list[tuple[_Submission, Operation]],
+        group: _Taken,
         outcomes: list[Outcome] | None,
         error: BaseException | None,
     ) -> None:
         """Give each operation its outcome and wake the callers that have all of theirs."""
-        for index, (submission, _) in enumerate(group):
+        for index, (submission, _) in enumerate(group.entries):
             if outcomes is not None:
                 submission.outcomes.append(outcomes[index])
             elif submission.error is None:
                 submission.error = error
-        finished = list(dict.fromkeys(s for s, _ in group if s.done or s.abandoned))
+        finished = list(dict.fromkeys(s for s, _ in group.entries if s.done or s.abandoned))
         with self._lock:
             for submission in finished:
                 if submission in self._queue:

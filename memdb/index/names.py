@@ -8,7 +8,7 @@ rows is found by no words.  Like all words these are counted when they are first
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memdb.index.words import Words
@@ -28,8 +28,10 @@ class ClipNames:
 NAMELESS = ClipNames()
 
 
-def clip_names(events: Iterable[str], labels: Mapping[str, str]) -> ClipNames:
+def clip_names(events: Sequence[str], labels: Mapping[str, str]) -> ClipNames:
     """The names of a clip with these sounds and labels."""
+    if not events and not labels:
+        return NAMELESS
     # Most clips of a camera are called as those before them: one copy serves all.
     return ClipNames(
         sys.intern(" ".join(events)),

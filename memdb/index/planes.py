@@ -20,6 +20,9 @@ from memdb.types.arrays import Array
 LANES: Final = 16
 """Rows are padded with zeros to a multiple of this: FAISS's vector kernels take nothing else."""
 _SQUARES: Final = (1e-30, 1e36)
+_HALF: Final = np.uint32(0x8000)
+_HEAD: Final = np.uint32(0xFFFF0000)
+_HEAD_BITS: Final = np.uint32(16)
 _BLOCK_BYTES: Final = 512 * 1024
 """Of float32 that are worked on at once: several passes over what a core's cache holds."""
 
@@ -49,10 +52,10 @@ def split(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
         block = rows[begin : begin + step]
         bits = block.view(np.uint32)
         # Half up; an element next to the largest float32 becomes infinite in its head alone.
-        heads = bits + np.uint32(0x8000)
-        heads &= np.uint32(0xFFFF0000)
-        head[begin : begin + step, :dim] = heads >> np.uint32(16)
-        tail[begin : begin + step, :dim] = (bits - heads).view(np.int32)
+        heads = bits + _HALF
+        heads &= _HEAD
+        np.right_shift(heads, _HEAD_BITS, out=head[begin : begin + step, :dim], casting="unsafe")
+        np.subtract(bits, heads, out=tail[begin : begin + step, :dim], casting="unsafe")
         residual = block - heads.view(np.float32)
         residual_max = max(residual_max, _norm_max(residual))
         norm_max = max(norm_max, _norm_max(block))

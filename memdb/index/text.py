@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,18 @@ _SEMANTIC_WEIGHT: Final = 0.3
 FACT: Final = 1
 """Kind of a document that is a fact, as in `memdb.store.schema`."""
 GONE_MAX: Final = 4096
+_COLUMNS: Final = [
+    ("kind", np.uint8),
+    ("no", np.uint64),
+    ("index", np.uint32),
+    ("birth", np.uint64),
+    ("death", np.uint64),
+    ("start_ns", np.int64),
+    ("stream_no", np.uint32),
+]
+_PLACES: Final = np.dtype(_COLUMNS)
+_place: Final = attrgetter(*(name for name, _ in _COLUMNS))
+"""What `_COLUMNS` hold of a document; all of a commit become one array, in one call of numpy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +142,7 @@ class TextIndex:
     """The growing side; one writer."""
 
     def __init__(self) -> None:
-        self._columns = Columns(
-            kind=np.uint8,
-            no=np.uint64,
-            index=np.uint32,
-            birth=np.uint64,
-            death=np.uint64,
-            start_ns=np.int64,
-            stream_no=np.uint32,
-        )
+        self._columns = Columns(**dict(_COLUMNS))
         self._words = Words()
         self._features: dict[int, tuple[Matrix, Columns]] = {}
         self._current: dict[tuple[int, int], list[int]] = {}
@@ -151,15 +156,8 @@ class TextIndex:
         first = self._columns.rows
         # Before the rows: whoever takes a view meanwhile asks for no text that does not wait.
         self._words.add(document.text for document in documents)
-        self._columns.append(
-            kind=np.array([document.kind for document in documents]),
-            no=np.array([document.no for document in documents], np.uint64),
-            index=np.array([document.index for document in documents]),
-            birth=np.array([document.birth for document in documents], np.uint64),
-            death=np.array([document.death for document in documents], np.uint64),
-            start_ns=np.array([document.start_ns for document in documents]),
-            stream_no=np.array([document.stream_no for document in documents]),
-        )
+        rows = np.array([_place(document) for document in documents], _PLACES)
+        self._columns.append(**{name: rows[name] for name in _PLACES.names or ()})
         for row, document in enumerate(documents, first):
             if document.feature is not None and document.space_no is not None:
                 self._add_feature(row, document.space_no, document.feature)

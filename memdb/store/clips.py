@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import xxhash
 
@@ -31,8 +30,7 @@ _TIME: Final = struct.Struct("<q")
 _CODECS: Final = frozenset(map(int, Codec))
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Where a version of a clip goes."""
 
     stream_no: int

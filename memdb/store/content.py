@@ -44,5 +44,5 @@ def content_hash(clip: Clip, short_memory: EncodedTensor | None) -> bytes:
             )
         )
     )
-    hasher.update(clip.global_memory.tobytes())
+    hasher.update(clip.global_memory.data)
     return hasher.digest()

@@ -34,7 +34,9 @@ from memdb.errors import DataLoss
 MAGIC: Final = b"mdbv"
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<4sBBBBIIQQ")
-_PREFIX_BYTES: Final = 24
+_PREFIX: Final = struct.Struct("<4sBBBBIIQ")
+_PREFIX_BYTES: Final = _PREFIX.size
+_CHECKSUM: Final = struct.Struct("<Q")
 
 
 class Kind(IntEnum):
@@ -80,13 +82,11 @@ def seal(
 
     payload_checksum: xxh3_64 of the payload where it is known already.
     """
-    prefix = HEADER.pack(MAGIC, VERSION, kind, coding, 0, rows, dim, len(payload), 0)[
-        :_PREFIX_BYTES
-    ]
+    prefix = _PREFIX.pack(MAGIC, VERSION, kind, coding, 0, rows, dim, len(payload))
     if payload_checksum is None:
         payload_checksum = xxhash.xxh3_64_intdigest(payload)
-    checksum = _checksum(prefix, key, payload_checksum).to_bytes(8, "little")
-    return b"".join((prefix, checksum, payload))
+    checksum = _checksum(prefix, key, payload_checksum)
+    return b"".join((prefix, _CHECKSUM.pack(checksum), payload))
 
 
 def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Value:
@@ -118,7 +118,7 @@ def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Va
 
 
 def _checksum(prefix: bytes, key: bytes, payload_checksum: int) -> int:
-    return xxhash.xxh3_64_intdigest(prefix + key + payload_checksum.to_bytes(8, "little"))
+    return xxhash.xxh3_64_intdigest(prefix + key + _CHECKSUM.pack(payload_checksum))
 
 
 def _damage(

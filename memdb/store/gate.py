@@ -11,20 +11,22 @@ class Gate:
     """Many passers or one owner, who waits for them; nobody passes meanwhile."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # Taken directly by those who pass: eight times in a commit, and a condition's own way is twice as long.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._inside = 0
         self._owned = False
 
     def enter(self) -> None:
-        with self._changed:
+        with self._lock:
             while self._owned:
                 self._changed.wait()
             self._inside += 1
 
     def leave(self) -> None:
-        with self._changed:
+        with self._lock:
             self._inside -= 1
-            if self._inside == 0:
+            if self._inside == 0 and self._owned:  # else nobody waits for it
                 self._changed.notify_all()
 
     @contextmanager

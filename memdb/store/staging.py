@@ -67,5 +67,6 @@ class Staged(Transaction):
 
 def write_into(txn: Transaction, entries: Entries) -> None:
     """Put everything that was staged into a write transaction."""
+    put = txn.put
     for (table, key), (value, append) in entries.items():
-        txn.put(table, key, value, append=append)
+        put(table, key, value, append=append)

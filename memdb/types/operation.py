@@ -226,7 +226,7 @@ Operation = (
 )
 
 
-_MAKING_ROOM: Final = (
+_MAKING_ROOM: Final[frozenset[type]] = frozenset({
     ForgetFact,
     ReleaseSnapshot,
     SetRetention,
@@ -240,14 +240,14 @@ _MAKING_ROOM: Final = (
     AwaitCompaction,
     EndErasure,
     RemoveStanding,
-)
+})  # fmt: skip
 
 
 def makes_room(operation: Operation) -> bool:
     """Whether the operation makes room, or leads to it: a user at its quota has to be able to.  One commit
     has such operations alone, or none.
     """
-    return isinstance(operation, _MAKING_ROOM)
+    return type(operation) in _MAKING_ROOM
 
 
 def payload_bytes(operation: Operation) -> int:
