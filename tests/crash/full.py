@@ -111,7 +111,7 @@ class Run:
         how = "passed" if self.status == 0 else f"FAILED ({self.status})"
         return (
             f"{self.piece!s:32} seed {self.seed:<11} {how:10} "
-            f"processor {self.processor_s / 60:5.1f} min  wall {self.wall_s / 60:5.1f} min"
+            f"processor {self.processor_s / 60:6.2f} min  wall {self.wall_s / 60:6.2f} min"
         )
 
 

@@ -20,7 +20,8 @@ from tests.crash.file_clock import FileClock
 from tests.crash.forked import born, ended
 
 LOADED = (
-    *("memdb.cli.main", "memdb.engine.database", "memdb.server.app", "memdb.server.process"),
+    *("memdb.cli.main", "memdb.cli.config", "memdb.cli.source", "memdb.engine.database"),
+    *("memdb.server.app", "memdb.server.logs", "memdb.server.process", "grpc._utilities"),
     "numpy.ma",  # by the first call that brings an array
 )
 
