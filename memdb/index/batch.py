@@ -7,7 +7,8 @@ Few rows are scored whole for each question, by the kernel of `flat`.  Of many r
 matrices gives candidates: BLAS adds in another order than the kernel, so its scores may differ by rounding,
 which for a sum of n products is at most n 2^-24 |q| |x| on either side.  A row whose product is behind the
 last of the best products by more than twice that cannot be among the best; what is left is scored
-by the kernel.  Where a sum may overflow, questions are asked one by one.
+by the kernel.  Where a sum may overflow, or more rows are nearly alike than are to be held whole (a screen that shows
+the same for days), questions are asked one by one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _WHOLE_ROWS_MAX: Final = 256
 """Up to so many rows, to score all costs less than to choose among them."""
 _PRODUCTS_BYTES_MAX: Final = 32 * 1024 * 1024
 """Products of some questions with all rows that are held at once."""
+_CANDIDATES_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Candidates that are held whole at once."""
 _TOGETHER_MIN: Final = 16
 """Fewer questions at once do not pay for making the rows float32."""
 _BLOCK_ROWS: Final = 512
@@ -91,12 +94,22 @@ def _by_products(
         least = np.partition(row, len(row) - limit)[len(row) - limit]
         # In float64, or the bound would be rounded away.
         candidates.append(np.flatnonzero(row >= float(least) - 2 * bound))
-    wanted = np.unique(np.concatenate(candidates))
-    block = matrix.take_padded(numbers[wanted])
+    most = max(1, _CANDIDATES_BYTES_MAX // (4 * matrix.width))
+    few = [places for places in candidates if len(places) <= most]
+    wanted = np.unique(np.concatenate(few)) if few else np.empty(0, np.int64)
+    # What questions share is read once, unless all of it is too much.
+    block = matrix.take_padded(numbers[wanted]) if len(wanted) <= most else None
     found: list[tuple[Array, Array]] = []
     for query, places in zip(queries, candidates, strict=True):
-        scores = flat.row_scores(block[np.searchsorted(wanted, places)], query)
-        found.append(flat.best_of(numbers[places], scores, limit))
+        if len(places) > most:
+            found.append(flat.search(matrix, rows, query, limit, allowed))
+            continue
+        own = (
+            matrix.take_padded(numbers[places])
+            if block is None
+            else block[np.searchsorted(wanted, places)]
+        )
+        found.append(flat.best_of(numbers[places], flat.row_scores(own, query), limit))
     return found
 
 

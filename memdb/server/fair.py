@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
@@ -38,6 +39,16 @@ class RoundRobin(Generic[_T]):
         if things:
             self._waiting[owner] = things  # behind all others
         return thing
+
+    def discard(self, owner: str, thing: _T) -> None:
+        """Take out what waits no more, if it is still here."""
+        things = self._waiting.get(owner)
+        if things is None:
+            return
+        with suppress(ValueError):
+            things.remove(thing)
+        if not things:
+            del self._waiting[owner]
 
     def give_way(self, owner: str) -> _T | None:
         """The last thing of whoever has most waiting, taken out in favour of one more of ``owner``; None when

@@ -138,6 +138,9 @@ class Threads:
         except asyncio.CancelledError:
             if call.claim():
                 ended()
+                # Or what it holds, a request perhaps, stayed until its turn; no budget counts it any more.
+                with self._turns_lock:
+                    self._turns.discard(owner, call)
             raise
         finally:
             del call  # as at the end of `_Call.make`

@@ -3,6 +3,8 @@ rows are."""
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,3 +78,39 @@ def test_many_rows_are_taken_some_questions_at_a_time(monkeypatch: pytest.Monkey
 
     for query, (numbers, _) in zip(queries, together, strict=True):
         assert np.array_equal(flat.search(matrix, 3000, query, 5, None)[0], numbers)
+
+
+@pytest.mark.parametrize("bytes_max", [4 * 16 * 3, 4 * 16 * 40, 4 * 16 * 600])
+def test_candidates_are_held_in_parts(monkeypatch: pytest.MonkeyPatch, bytes_max: int) -> None:
+    # Of the first questions all rows are candidates, of the others few: too many for one, or for all of them.
+    monkeypatch.setattr(batch, "_CANDIDATES_BYTES_MAX", bytes_max)
+    rng = np.random.default_rng(7)
+    rows = rows_of("free", 600, 16, 3)
+    rows[:, 8:] = 1.0
+    queries = np.zeros((40, 16), np.float32)
+    queries[:20, 8:] = rng.standard_normal((20, 8))
+    queries[20:] = rng.standard_normal((20, 16))
+    matrix = matrix_of(rows)
+
+    together = batch.search_many(matrix, 600, queries, 5, None)
+
+    for query, (numbers, scores) in zip(queries, together, strict=True):
+        one = flat.search(matrix, 600, query, 5, None)
+        assert np.array_equal(one[0], numbers)
+        assert np.array_equal(one[1], scores)
+
+
+def test_rows_that_are_all_alike_are_not_all_held() -> None:
+    rows = np.repeat(rows_of("free", 1, 384, 1), 60_000, axis=0)
+    matrix = matrix_of(rows)
+    queries = rows_of("free", 16, 384, 2)
+
+    tracemalloc.start()
+    try:
+        batch.search_many(matrix, len(rows), queries, 4, None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # All of them as float32, twice, are 184 MB.
+    assert peak < 64e6

@@ -128,3 +128,39 @@ def test_what_a_failed_call_held_goes_with_its_error() -> None:
         assert [reference() for reference in held] == [None, None, None]
     finally:
         gc.enable()
+
+
+def test_what_a_cancelled_call_held_goes_at_once() -> None:
+    async def run() -> None:
+        begun, let_go = threading.Event(), threading.Event()
+        threads = Threads("test", 1)
+
+        def block() -> None:
+            begun.set()
+            let_go.wait(5)
+
+        running = asyncio.create_task(threads.run(lambda: None, block, ()))
+        held: list[weakref.ref[Large]] = []
+        waiting: list[asyncio.Task[None]] = []
+        for _ in range(3):
+            large = Large()
+            held.append(weakref.ref(large))
+            waiting.append(
+                asyncio.create_task(threads.run(lambda: None, lambda _large: None, (large,), "one"))
+            )
+            del large
+        assert await asyncio.to_thread(begun.wait, 5)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        del task
+        waiting.clear()
+        gc.collect()
+        # The only thread is busy still.
+        assert [reference() for reference in held] == [None, None, None]
+        let_go.set()
+        await running
+        assert await threads.run(lambda: None, divmod, (7, 3), "one") == (2, 1)
+        await asyncio.to_thread(threads.shutdown)
+
+    asyncio.run(run())
