@@ -193,16 +193,20 @@ class IndexConfig:
     gpu_bytes_max: int = 0
     """Bytes of vectors on the GPU, as float16: those of the largest users; 0: four fifths of what is
     free at the start."""
+    checkpoint_rows: int = 512
+    """So many clips must have come since before the rows of a user's index are written to its
+    directory, from which it opens sooner; 0: none are, and what is there is removed."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` naming ``index.<field>``."""
         if self.device not in DEVICES:
             raise _refused("index.device", self.device, f"one of {', '.join(DEVICES)}")
-        value = self.gpu_bytes_max
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise _refused("index.gpu_bytes_max", value, "expected int")
-        if not 0 <= value <= 2**62:
-            raise _refused("index.gpu_bytes_max", value, f"expected 0 to {2**62}")
+        for name in ("gpu_bytes_max", "checkpoint_rows"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise _refused(f"index.{name}", value, "expected int")
+            if not 0 <= value <= 2**62:
+                raise _refused(f"index.{name}", value, f"expected 0 to {2**62}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from memdb.engine.applied import Applied, Outcome
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
+from memdb.engine.kept_index import KeptIndex
 from memdb.engine.long_term import summed_buckets
 from memdb.engine.pyramid import write_sums
 from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
@@ -62,9 +63,10 @@ log = logging.getLogger("memdb.engine")
 class UserMemory:
     """An open user.  Reads take `view`; writes go through `write`."""
 
-    def __init__(self, environment: Environment, user: str, clock: Clock) -> None:
+    def __init__(self, environment: Environment, user: str, clock: Clock, kept: KeptIndex) -> None:
         """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
         self.environment = environment
+        self.kept = kept
         self.erasure_pending = False
         """Whether an erasure was begun and could not be ended yet."""
         self._clock = clock
@@ -80,6 +82,7 @@ class UserMemory:
             self._rebuild_pyramid(state)
         environment.release_pages()
         self.view = self._published(state, texts=True)
+        kept.watch(lambda: self.view)
         self._commits = Commits(environment, clock, state, self._show)
         self._writer = Writer(self._commits)
 
@@ -88,7 +91,9 @@ class UserMemory:
         try:
             check_lookups(txn, state.counters)
             standing.check(txn)
-            self._partitions, self._coverage = load_partitions(txn, state)
+            kept_rows = self.kept.load(state)
+            self._partitions, self._coverage = load_partitions(txn, state, kept=kept_rows)
+            self.kept.check_all_there(kept_rows, self._partitions)
             self._texts = load_texts(txn, self._partitions)
         except DataLoss as error:
             check_counts(txn, state.counters, twins=False)
@@ -128,7 +133,13 @@ class UserMemory:
 
     @classmethod
     def create(
-        cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
+        cls,
+        path: Path,
+        user: str,
+        config: EngineConfig,
+        clock: Clock,
+        keys: KeyRing | None = None,
+        checkpoint_rows: int = 0,
     ) -> UserMemory:
         """Make a new user's directory; after a crash it is whole or absent."""
         record = UserRecord(user, secrets.token_bytes(32), clock.now_ns(), FORMAT)
@@ -138,21 +149,40 @@ class UserMemory:
             txn.put(Table.META, META_USER, pack(META_USER, record))
             txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
 
-        return cls._loaded(create_environment(path, USER_TABLES, config, fill, keys), user, clock)
+        environment = create_environment(path, USER_TABLES, config, fill, keys)
+        memory = cls._loaded(
+            environment, user, clock, KeptIndex(environment, config, checkpoint_rows)
+        )
+        memory.kept.put_off()  # what a new user writes now need not be kept at once
+        return memory
 
     @classmethod
     def open(
-        cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
+        cls,
+        path: Path,
+        user: str,
+        config: EngineConfig,
+        clock: Clock,
+        keys: KeyRing | None = None,
+        checkpoint_rows: int = 0,
     ) -> UserMemory:
-        """Open an existing user.  Raises `DataLoss`."""
-        return cls._loaded(Environment(path, USER_TABLES, config, keys), user, clock)
+        """Open an existing user.  Raises `DataLoss`.
+
+        checkpoint_rows: `IndexConfig.checkpoint_rows`.
+        """
+        environment = Environment(path, USER_TABLES, config, keys)
+        return cls._loaded(
+            environment, user, clock, KeptIndex(environment, config, checkpoint_rows)
+        )
 
     @classmethod
-    def _loaded(cls, environment: Environment, user: str, clock: Clock) -> UserMemory:
+    def _loaded(
+        cls, environment: Environment, user: str, clock: Clock, kept: KeptIndex
+    ) -> UserMemory:
         """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
         it a second time."""
         try:
-            return cls(environment, user, clock)
+            return cls(environment, user, clock, kept)
         except BaseException:
             environment.close()
             raise
@@ -261,6 +291,7 @@ class UserMemory:
     def close(self) -> None:
         """Finish commits in flight and close."""
         self._writer.close()
+        self.kept.close()
         self._notify(self.view.revision)
         self.environment.close()
 
@@ -272,6 +303,9 @@ class UserMemory:
             # Readers replace the view as well, when they report damage; neither may undo the other.
             assert state.revision > self.view.revision, "commits are shown in their order"
             self.view = self._published(state, texts=_touches_texts(applied.effects))
+        if applied.effects.removed or applied.effects.collected:
+            # Once the view is without them: a file that is being written is of it, or is not named.
+            self.kept.drop()
         failpoints.hit("index.after")
         self._notify(state.revision)
 
@@ -396,4 +430,5 @@ def _rows(clips: list[NewClip], revision: int) -> ClipRows:
         ),
         keyframe_bytes=np.fromiter((clip.row.keyframe_bytes for clip in clips), np.uint32, count),
         vectors=np.stack([clip.vector for clip in clips]),
+        content=np.fromiter((clip.content for clip in clips), np.uint64, count),
     )
