@@ -203,12 +203,15 @@ class IndexConfig:
     approximate_rows_min: int = 50_000
     """Vectors of a user in a space from which on questions about now may be answered approximately, at a
     measured recall; 0: none is."""
+    checkpoint_rows: int = 512
+    """So many clips must have come since before the rows of a user's index are written to its
+    directory, from which it opens sooner; 0: none are, and what is there is removed."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` naming ``index.<field>``."""
         if self.device not in DEVICES:
             raise _refused("index.device", self.device, f"one of {', '.join(DEVICES)}")
-        for name in ("gpu_bytes_max", "approximate_rows_min"):
+        for name in ("gpu_bytes_max", "approximate_rows_min", "checkpoint_rows"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise _refused(f"index.{name}", value, "expected int")

@@ -22,6 +22,7 @@ from memdb.store.records import (
     pack,
     unpack,
 )
+from memdb.store.rows import vector_content
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array, check_dim
@@ -142,6 +143,7 @@ def write_clip(
             ledger is None,
             documents,
             clip_names([event.label for event in clip.events], clip.labels),
+            vector_content(clip.global_memory),
         )
     )
     applied.entries.append(LogEntry("clip", no=clip_no))

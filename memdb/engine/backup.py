@@ -56,6 +56,7 @@ from memdb.store.archive import (
 from memdb.store.assembly import identity_of, log_head_of
 from memdb.store.catalog import Catalog
 from memdb.store.delta import Base, NeedsFull, changed, write_delta
+from memdb.store.derived import DERIVED_FILE
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.erased import ERASED_FILE, read_erased
@@ -70,6 +71,8 @@ from memdb.types.backup import BackupReport
 
 _TEMPORARY: Final = ".memdb-backup-"
 _LOCK_FILE: Final = "lock.mdb"
+_NOT_COPIED: Final = (DATA_FILE, _LOCK_FILE, KEY_FILE, CLEAN_FILE, DERIVED_FILE)
+"""Of a user's directory: what is copied otherwise, has no place in an archive, or is derived."""
 
 log = logging.getLogger("memdb.engine")
 
@@ -318,9 +321,7 @@ def _copied_files(growing: _Growing, path: Path) -> list[str]:
     """Copy what else lies in the user's directory, but its key; the paths in the archive."""
     copied: list[str] = []
     for source in sorted(path.iterdir()):
-        if source.name in (DATA_FILE, _LOCK_FILE, KEY_FILE, CLEAN_FILE) or source.name.startswith(
-            "."
-        ):
+        if source.name in _NOT_COPIED or source.name.startswith("."):
             continue
         if not stat.S_ISREG(source.lstat().st_mode):
             # Left out it would be missed when it is too late.

@@ -81,7 +81,14 @@ class EmbeddedDatabase:
         except BaseException:
             self._directory.close()
             raise
-        self._users = Users(self._directory, self._catalog, self._config, self._clock, upkeep)
+        self._users = Users(
+            self._directory,
+            self._catalog,
+            self._config,
+            self._clock,
+            upkeep,
+            index.checkpoint_rows,
+        )
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._scrub = Scrub(self._users, self._catalog)
         self._retention_clock = RetentionClock(self._clock)

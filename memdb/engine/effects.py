@@ -24,6 +24,8 @@ class NewClip(NamedTuple):
     first_version: bool
     documents: tuple[Document, ...]
     names: ClipNames
+    content: int
+    """Of the vector as it is stored (`memdb.store.rows.vector_content`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

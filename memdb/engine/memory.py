@@ -27,6 +27,7 @@ from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
+from memdb.engine.kept_index import KeptIndex
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
 from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
@@ -62,9 +63,10 @@ log = logging.getLogger("memdb.engine")
 class UserMemory:
     """An open user.  Reads take `view`; writes go through `write`."""
 
-    def __init__(self, environment: Environment, user: str, clock: Clock) -> None:
+    def __init__(self, environment: Environment, user: str, clock: Clock, kept: KeptIndex) -> None:
         """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
         self.environment = environment
+        self.kept = kept
         self.erasure_pending = False
         """Whether an erasure was begun and could not be ended yet."""
         self._clock = clock
@@ -73,13 +75,14 @@ class UserMemory:
         self._changed = threading.Condition()
         self._stale = False
         self.standing = AskedQuestions()
-        self._kept = KeptClips(ClipCache(0))
+        self._clips = KeptClips(ClipCache(0))
         self._pyramid = Pyramid()
         with environment.read() as txn:
             state = load_state(txn, user)
             self._quarantine = self._load(txn, state)
         environment.release_pages()
         self.view = self._published(state, texts=True)
+        kept.watch(lambda: self.view)
         self._commits = Commits(environment, clock, state, self._show)
         self._writer = Writer(self._commits)
 
@@ -88,7 +91,9 @@ class UserMemory:
         try:
             check_lookups(txn, state.counters)
             standing.check(txn)
-            self._partitions, self._coverage = load_partitions(txn, state)
+            kept_rows = self.kept.load(state)
+            self._partitions, self._coverage = load_partitions(txn, state, kept=kept_rows)
+            self.kept.check_all_there(kept_rows, self._partitions)
             self._texts = load_texts(txn, self._partitions)
         except DataLoss as error:
             check_counts(txn, state.counters, twins=False)
@@ -107,7 +112,13 @@ class UserMemory:
 
     @classmethod
     def create(
-        cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
+        cls,
+        path: Path,
+        user: str,
+        config: EngineConfig,
+        clock: Clock,
+        keys: KeyRing | None = None,
+        checkpoint_rows: int = 0,
     ) -> UserMemory:
         """Make a new user's directory; after a crash it is whole or absent."""
         record = UserRecord(user, secrets.token_bytes(32), clock.now_ns(), FORMAT)
@@ -117,21 +128,40 @@ class UserMemory:
             txn.put(Table.META, META_USER, pack(META_USER, record))
             txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
 
-        return cls._loaded(create_environment(path, USER_TABLES, config, fill, keys), user, clock)
+        environment = create_environment(path, USER_TABLES, config, fill, keys)
+        memory = cls._loaded(
+            environment, user, clock, KeptIndex(environment, config, checkpoint_rows)
+        )
+        memory.kept.put_off()  # what a new user writes now need not be kept at once
+        return memory
 
     @classmethod
     def open(
-        cls, path: Path, user: str, config: EngineConfig, clock: Clock, keys: KeyRing | None = None
+        cls,
+        path: Path,
+        user: str,
+        config: EngineConfig,
+        clock: Clock,
+        keys: KeyRing | None = None,
+        checkpoint_rows: int = 0,
     ) -> UserMemory:
-        """Open an existing user.  Raises `DataLoss`."""
-        return cls._loaded(Environment(path, USER_TABLES, config, keys), user, clock)
+        """Open an existing user.  Raises `DataLoss`.
+
+        checkpoint_rows: `IndexConfig.checkpoint_rows`.
+        """
+        environment = Environment(path, USER_TABLES, config, keys)
+        return cls._loaded(
+            environment, user, clock, KeptIndex(environment, config, checkpoint_rows)
+        )
 
     @classmethod
-    def _loaded(cls, environment: Environment, user: str, clock: Clock) -> UserMemory:
+    def _loaded(
+        cls, environment: Environment, user: str, clock: Clock, kept: KeptIndex
+    ) -> UserMemory:
         """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
         it a second time."""
         try:
-            return cls(environment, user, clock)
+            return cls(environment, user, clock, kept)
         except BaseException:
             environment.close()
             raise
@@ -173,8 +203,8 @@ class UserMemory:
                 found.append(self._found.pop(0))
             self._quarantine = self._quarantine.with_more(found)
             # What was remembered of it did not know of the damage.
-            self._kept = self._kept.successor()
-            self.view = replace(self.view, quarantine=self._quarantine, kept=self._kept, asked={})
+            self._clips = self._clips.successor()
+            self.view = replace(self.view, quarantine=self._quarantine, kept=self._clips, asked={})
 
     def resolve(
         self, view: View, as_of: AsOf | None, min_revision: int | None = None
@@ -208,7 +238,7 @@ class UserMemory:
     def keep_clips(self, kept: KeptClips) -> None:
         """Where clips that answers held are kept from now on."""
         with self._changed:
-            self._kept = kept
+            self._clips = kept
             self.view = replace(self.view, kept=kept)
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
@@ -248,8 +278,9 @@ class UserMemory:
     def close(self) -> None:
         """Finish commits in flight and close."""
         self._writer.close()
+        self.kept.close()
         self._notify(self.view.revision)
-        self._kept.retire()
+        self._clips.retire()
         self.environment.close()
 
     def _show(self, applied: Applied, state: UserState) -> None:
@@ -260,8 +291,11 @@ class UserMemory:
             # Readers replace the view as well, when they report damage; neither may undo the other.
             assert state.revision > self.view.revision, "commits are shown in their order"
             if _takes_away(applied.effects):
-                self._kept = self._kept.successor()
+                self._clips = self._clips.successor()
             self.view = self._published(state, texts=_touches_texts(applied.effects))
+        if applied.effects.removed or applied.effects.collected:
+            # Once the view is without them: a file that is being written is of it, or is not named.
+            self.kept.drop()
         failpoints.hit("index.after")
         self._notify(state.revision)
 
@@ -346,7 +380,7 @@ class UserMemory:
             self._coverage,
             self._quarantine,
             self._found,
-            self._kept,
+            self._clips,
             self._pyramid,
         )
 
@@ -407,4 +441,5 @@ def _rows(clips: list[NewClip], revision: int) -> ClipRows:
         short_memory_bytes=rows["short_memory_bytes"],
         keyframe_bytes=rows["keyframe_bytes"],
         vectors=clips[0].vector[None] if count == 1 else np.array([clip.vector for clip in clips]),
+        content=np.fromiter((clip.content for clip in clips), np.uint64, count),
     )

@@ -15,12 +15,13 @@ import numpy as np
 
 from memdb.engine.coverage import Coverage
 from memdb.engine.quarantine import DamagedClip, Quarantine
+from memdb.engine.space_rows import arrived, read_rows
 from memdb.engine.state import StreamState, UserState
 from memdb.errors import DataLoss, FailedPrecondition
+from memdb.index.checkpoint import KeptRows
 from memdb.index.columns import ALIVE
-from memdb.index.directions import prepared_rows
 from memdb.index.names import NAMELESS, ClipNames, clip_names
-from memdb.index.partition import ClipRows, Partition
+from memdb.index.partition import Partition
 from memdb.index.text import Document, TextIndex, spoken
 from memdb.store import schema, standing
 from memdb.store.records import (
@@ -53,20 +54,7 @@ from memdb.types.space import Space
 
 _END = int(ALIVE)
 NOTHING_DAMAGED: Final = Quarantine()
-_FIELDS: Final = np.dtype(
-    [
-        ("stream_no", np.uint32),
-        ("epoch", np.uint32),
-        ("seq", np.uint64),
-        ("start_ns", np.int64),
-        ("end_ns", np.int64),
-        ("sealed", np.bool_),
-        ("short_memory_bytes", np.uint32),
-        ("keyframe_bytes", np.uint32),
-    ]
-)
-"""A `Row`, field by field."""
-_BLOCK_ROWS: Final = 4096
+NOTHING_KEPT: Final[Mapping[int, KeptRows]] = {}
 
 
 def load_state(txn: Transaction, user: str) -> UserState:
@@ -131,9 +119,14 @@ def load_state(txn: Transaction, user: str) -> UserState:
 
 
 def load_partitions(
-    txn: Transaction, state: UserState, quarantine: Quarantine = NOTHING_DAMAGED
+    txn: Transaction,
+    state: UserState,
+    quarantine: Quarantine = NOTHING_DAMAGED,
+    kept: Mapping[int, KeptRows] = NOTHING_KEPT,
 ) -> tuple[dict[int, Partition], Coverage]:
     """Every clip version of every space but what is damaged, and what arrived when.
+
+    kept: rows of a checkpoint by space number, so that they need not be made again.
 
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
@@ -143,45 +136,15 @@ def load_partitions(
     ]
     found = 0
     for space_no, space in state.spaces.items():
-        numbers: list[tuple[int, int]] = []
-        rows: list[Row] = []
-        capacity = max(1024, txn.count(Table.VECTORS))
-        vectors: Array = np.empty((capacity, space.dim), np.float32)
-        for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
-            found += 1
-            if not quarantine.is_empty:
-                if not _readable(key, stored):
-                    continue
-                if schema.split_vector_key(key)[1:] in quarantine.versions:
-                    continue
-            _, clip_no, birth = schema.split_vector_key(key)
-            row, vector = unpack_row(Table.VECTORS, key, stored)
-            if vector.shape[0] != space.dim:
-                raise DataLoss(
-                    f"vector is not of dim {space.dim}",
-                    reason="BAD_RECORD",
-                    field=f"vectors/{key.hex()}",
-                )
-            vectors[len(rows)] = vector
-            numbers.append((clip_no, birth))
-            rows.append(row)
-        if not rows:
-            continue
-        columns, order = _columns(numbers, rows, quarantine.versions)
-        partitions[space_no] = Partition(space.dim, space.metric)
-        # So many at a time: a copy of all of them, and there would be four, may be what memory lacks.
-        for begin in range(0, len(rows), _BLOCK_ROWS):
-            places = order[begin : begin + _BLOCK_ROWS]
-            partitions[space_no].extend(
-                ClipRows(
-                    **{name: column[places] for name, column in columns.items()},
-                    vectors=prepared_rows(vectors[places], cosine=space.metric == "cosine"),
-                )
+        kept_here = kept.get(space_no)
+        rows = read_rows(txn, space_no, space, kept_here, quarantine)
+        found += rows.found
+        if rows.rows:
+            partitions[space_no] = rows.partition(space, kept_here, quarantine)
+            arrivals.extend(
+                (birth, clip_no, first, Row(*fields))
+                for birth, clip_no, first, fields in arrived(rows)
             )
-        arrivals.extend(
-            (birth, clip_no, index == 0 or numbers[index - 1][0] != clip_no, rows[index])
-            for index, (clip_no, birth) in enumerate(numbers)
-        )
     if not quarantine.is_empty:
         # Those under a space that there is not: its number was damaged, and they are in quarantine.
         known = tuple(schema.number_key(space_no) for space_no in state.spaces)
@@ -193,12 +156,12 @@ def load_partitions(
             for stone in _stones(txn, tolerant=not quarantine.is_empty)
         )
     coverage = Coverage()
-    for birth, _, first, arrived in sorted(arrivals, key=itemgetter(0, 1)):
-        epoch = coverage.epoch(arrived.stream_no, arrived.epoch)
-        if first and not (quarantine.clips and epoch.has(arrived.seq)):
-            epoch.arrive(arrived.seq, arrived.start_ns, arrived.end_ns, birth)
-        if arrived.sealed:
-            epoch.seal(arrived.seq, arrived.end_ns)
+    for birth, _, first, came in sorted(arrivals, key=itemgetter(0, 1)):
+        epoch = coverage.epoch(came.stream_no, came.epoch)
+        if first and not (quarantine.clips and epoch.has(came.seq)):
+            epoch.arrive(came.seq, came.start_ns, came.end_ns, birth)
+        if came.sealed:
+            epoch.seal(came.seq, came.end_ns)
     return partitions, coverage
 
 
@@ -216,15 +179,6 @@ class _Stone:
     sealed: bool = True
 
 
-def _readable(key: bytes, stored: memoryview) -> bool:
-    try:
-        unpack_row(Table.VECTORS, key, stored)
-        schema.split_vector_key(key)
-    except DataLoss:
-        return False
-    return True
-
-
 def _stones(txn: Transaction, *, tolerant: bool) -> Iterator[_Stone]:
     for key, stored in txn.scan(Table.LEDGER):
         try:
@@ -236,29 +190,6 @@ def _stones(txn: Transaction, *, tolerant: bool) -> Iterator[_Stone]:
         if row.removed:
             numbers = schema.split_ledger_key(key)
             yield _Stone(row.clip_no, row.birth, *numbers, row.start_ns, row.end_ns)
-
-
-def _columns(
-    numbers: list[tuple[int, int]],
-    rows: list[Row],
-    damaged: frozenset[tuple[int, int]] = frozenset(),
-) -> tuple[dict[str, Array], Array]:
-    """Columns of rows in (clip number, birth) order, and their places in (birth, clip number) order.
-
-    damaged: versions that have no row, and end the version before them all the same.
-    """
-    count = len(rows)
-    clip_no, birth = np.array(numbers, np.uint64).T
-    death = np.full(count, ALIVE, np.uint64)
-    superseded = np.flatnonzero(clip_no[1:] == clip_no[:-1])
-    death[superseded] = birth[superseded + 1]
-    for damaged_no, damaged_birth in damaged:
-        before = (clip_no == np.uint64(damaged_no)) & (birth < np.uint64(damaged_birth))
-        death[before] = np.minimum(death[before], np.uint64(damaged_birth))
-    fields = np.array(rows, _FIELDS)
-    columns = {"clip_no": clip_no, "birth": birth, "death": death}
-    columns |= {name: fields[name] for name in fields.dtype.names or ()}
-    return columns, np.lexsort((clip_no, birth))
 
 
 def load_texts(

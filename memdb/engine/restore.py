@@ -30,6 +30,7 @@ from memdb.store.archive import (
 )
 from memdb.store.archivekeys import ArchiveKeys, KeyFiles, keys_of
 from memdb.store.assembly import Assembler
+from memdb.store.derived import DERIVED_FILE
 from memdb.store.directory import user_directory_name
 from memdb.store.environment import DATA_FILE
 from memdb.store.erased import ERASED_FILE
@@ -185,7 +186,8 @@ def _restore_user(
     base.copy(f"users/{user.name}/{DATA_FILE}", made / DATA_FILE)
     keys.write(made)
     for name in user.files:
-        if Path(name).name not in (DATA_FILE, DELTA):
+        # What is derived is made of what was restored, whatever the archive holds.
+        if Path(name).name not in (DATA_FILE, DELTA, DERIVED_FILE):
             chain[0].copy(name, made / Path(name).name)
     failpoints.hit("restore.after_copy")
     named = f"{base.path.name}/users/{user.name}/{DATA_FILE}"

@@ -5,12 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 from memdb.index.gpu import Gpu
 from memdb.index.indexed import Approximation
-from memdb.index.tiers import Tiers
 
 log = logging.getLogger("memdb.engine")
+
+
+class Chore(Protocol):
+    """What can be maintained: the tiers of a matrix, the checkpoint of a user."""
+
+    def maintain(
+        self,
+        stop: Callable[[], bool],
+        gpu: Gpu | None = None,
+        approximation: Approximation | None = None,
+    ) -> None:
+        """Do what there is to do; stop: asked whether to leave the rest to another time."""
+
+    def put_off(self) -> None:
+        """It failed, and is not to be tried again at once."""
 
 
 class Upkeep:
@@ -20,16 +36,16 @@ class Upkeep:
         self._gpu = gpu
         self._approximation = approximation
         self._lock = threading.Lock()
-        self._waiting: deque[Tiers] = deque()
+        self._waiting: deque[Chore] = deque()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def want(self, tiers: Tiers) -> None:
-        """Have ``tiers`` maintained soon; once, however often it is wanted before."""
+    def want(self, chore: Chore) -> None:
+        """Have ``chore`` maintained soon; once, however often it is wanted before."""
         with self._lock:
-            if self._stopped or tiers in self._waiting:
+            if self._stopped or chore in self._waiting:
                 return
-            self._waiting.append(tiers)
+            self._waiting.append(chore)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="memdb-upkeep", daemon=True)
                 self._thread.start()
@@ -49,10 +65,10 @@ class Upkeep:
                 if not self._waiting:
                     self._thread = None
                     return
-                tiers = self._waiting.popleft()
+                chore = self._waiting.popleft()
             try:
-                tiers.maintain(lambda: self._stopped, self._gpu, self._approximation)
+                chore.maintain(lambda: self._stopped, self._gpu, self._approximation)
             except Exception:
                 # Questions are answered without; whoever asks much more brings it here again.
-                tiers.put_off()
+                chore.put_off()
                 log.exception("an index could not be maintained")

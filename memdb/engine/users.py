@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ log = logging.getLogger("memdb.engine")
 
 CALLS_END_S: Final = 5.0
 """How long calls on a user that must be closed may go on; who takes longer is told `CLOSED`."""
+
+CHECKPOINTS_S: Final = 3.0
+"""How long a database that is closed writes checkpoints; those that come after do without."""
 
 FILES_PER_USER: Final = 3
 """Descriptors of an open environment: its data, that again for synced writes, and its lock."""
@@ -93,6 +97,7 @@ class Users:
         config: EngineConfig,
         clock: Clock,
         upkeep: Upkeep,
+        checkpoint_rows: int,
     ) -> None:
         self._directory = directory
         self._catalog = catalog
@@ -109,6 +114,7 @@ class Users:
         """Users that have nothing for a sweep to do, as long as nobody uses them."""
         self._upkeep = upkeep
         self._clips = ClipCache(config.clip_cache_bytes_max)
+        self._checkpoint_rows = checkpoint_rows
         self._closed = False
         self._pid = os.getpid()
         self._open_max = min(config.open_users_max, _room())
@@ -157,6 +163,8 @@ class Users:
             for partition in memory.view.partitions.values():
                 if partition.tiers.is_due:
                     self._upkeep.want(partition.tiers)
+            if memory.kept.is_due:
+                self._upkeep.want(memory.kept)
         finally:
             with self._lock:
                 slot.users -= 1
@@ -391,9 +399,12 @@ class Users:
             slots = list(self._slots.values())
             self._slots.clear()
         self._upkeep.close()
+        until = time.monotonic() + CHECKPOINTS_S
         for slot in slots:
             with slot.lock:
                 if slot.memory is not None:
+                    if not slot.memory.to_be_opened_again:
+                        slot.memory.kept.finish(lambda: time.monotonic() >= until)
                     slot.memory.close()
                     slot.memory = None
 
@@ -417,7 +428,9 @@ class Users:
             memory = self._whole(path, user)
         elif create:
             self._found_ns[user] = None
-            memory = UserMemory.create(path, user, self._config, self._clock, self._directory.keys)
+            memory = UserMemory.create(
+                path, user, self._config, self._clock, self._directory.keys, self._checkpoint_rows
+            )
         else:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
         # A crash may have come between the two; a user is listed once it could have been
@@ -433,7 +446,12 @@ class Users:
     def _open_bare(self, user: str) -> UserMemory:
         """An existing user as it lies there."""
         return UserMemory.open(
-            self._directory.user_path(user), user, self._config, self._clock, self._directory.keys
+            self._directory.user_path(user),
+            user,
+            self._config,
+            self._clock,
+            self._directory.keys,
+            self._checkpoint_rows,
         )
 
     def _whole(self, path: Path, user: str) -> UserMemory:

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from memdb.index.planes import join, padded, split
+from memdb.index.planes import Planes, join, padded, split
 from memdb.types.arrays import Array
 
 CHUNK_ROWS_MIN: Final = 256
@@ -83,6 +83,19 @@ class Matrix:
             done += take
             self.rows += take
 
+    def adopt(self, planes: Planes) -> None:
+        """Add rows that were split already, without a copy, as a chunk of their own; the matrix keeps
+        the arrays, and nobody may change them.
+        """
+        assert self.rows == self._capacity(), "no row is left free in the middle"
+        count = len(planes.head)
+        if count:
+            numbers = np.arange(self.rows, self.rows + count, dtype=np.int64)
+            self._chunks.append(Chunk(planes.head, planes.tail, numbers))
+            self.residual_max = max(self.residual_max, planes.residual_max)
+            self.norm_max = max(self.norm_max, planes.norm_max)
+            self.rows += count
+
     def chunks(self, rows: int, first: int = 0) -> Iterator[Chunk]:
         """The chunks of rows [first, rows)."""
         begin = 0
@@ -137,6 +150,20 @@ class Matrix:
                 done = until
             first = end
         return out
+
+    def take_planes(self, rows: Array) -> Planes:
+        """Copies of the given rows, which are in ascending order, as two planes."""
+        head = np.empty((len(rows), self.width), np.uint16)
+        tail = np.empty((len(rows), self.width), np.int16)
+        first = 0
+        for chunk in self._chunks:
+            end = first + len(chunk.numbers)
+            begin, until = np.searchsorted(rows, (first, end))
+            if begin < until:
+                place = rows[begin:until] - first
+                head[begin:until], tail[begin:until] = chunk.head[place], chunk.tail[place]
+            first = end
+        return Planes(head, tail, self.residual_max, self.norm_max)
 
     def _chunk(self, rows: int) -> Chunk:
         return Chunk(

@@ -17,6 +17,7 @@ from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_vector
 from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
 from memdb.index.names import ClipNames, Names
+from memdb.index.planes import Planes
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
 
@@ -39,8 +40,10 @@ class ClipRows:
     death: Array
     short_memory_bytes: Array
     keyframe_bytes: Array
-    vectors: Array
-    """(n, dim) float32 from `memdb.index.directions.prepared_rows`."""
+    vectors: Array | Planes
+    """(n, dim) float32 from `memdb.index.directions.prepared_rows`, or such that were split already."""
+    content: Array | None = None
+    """xxh3_64 of each vector's bytes in the store, 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ class Partition:
             death=np.uint64,
             short_memory_bytes=np.uint32,
             keyframe_bytes=np.uint32,
+            content=np.uint64,
         )
         self._names = Names()
         self._removed = 0
@@ -199,8 +203,12 @@ class Partition:
             death=death,
             short_memory_bytes=added.short_memory_bytes,
             keyframe_bytes=added.keyframe_bytes,
+            content=np.zeros(len(death), np.uint64) if added.content is None else added.content,
         )
-        self._matrix.append(added.vectors)
+        if isinstance(added.vectors, Planes):
+            self._matrix.adopt(added.vectors)
+        else:
+            self._matrix.append(added.vectors)
         # Ended by a later one, or by one that is not here because it is damaged.
         ended = np.flatnonzero(death != ALIVE) + first
         if superseded or len(ended) or self._head_alive is not None:

@@ -11,6 +11,7 @@ head and tail together give back x to the last bit.  Nothing is stored twice.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,20 @@ _HEAD: Final = np.uint32(0xFFFF0000)
 _HEAD_BITS: Final = np.uint32(16)
 _BLOCK_BYTES: Final = 512 * 1024
 """Of float32 that are worked on at once: several passes over what a core's cache holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planes:
+    """Rows that were split already."""
+
+    head: Array
+    """(n, width) u16."""
+    tail: Array
+    """(n, width) i16."""
+    residual_max: float
+    """No row is farther from its head."""
+    norm_max: float
+    """No row is longer."""
 
 
 def padded(dim: int) -> int:

@@ -6,7 +6,7 @@ along.  So the entries are put, in order, into a new file, which then takes the 
     DIR/.new-data.mdb   written and synced   ─rename─▶   DIR/data.mdb
 
 A crash leaves the old file or the new one; a half-made one is removed at the next compaction and by
-`sweep`.  The environment must not be open meanwhile.
+`sweep`.  What is derived of the old (`memdb.store.derived`) goes before.  The environment must not be open meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import lmdb
 
 from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted, Unavailable
+from memdb.store.derived import drop_derived, sweep_derived
 from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
@@ -53,6 +54,8 @@ def compact(path: Path) -> int:
             f"the environment cannot be compacted: {said}", reason="IO_FAILED", field=path.name
         ) from error
     sync_file(new)
+    # What was made of the old may hold what is to go.
+    drop_derived(path)
     failpoints.hit("compact.before_rename")
     new.rename(old)
     failpoints.hit("compact.after_rename")
@@ -73,8 +76,9 @@ def check_room(path: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what a crash in the middle of a compaction left."""
+    """Remove what a crash left half-made: a compaction, or a file of what is derived."""
     (path / NEW_FILE).unlink(missing_ok=True)
+    sweep_derived(path)
 
 
 def _copy(path: Path, new: Path, size: int) -> None:

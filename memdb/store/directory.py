@@ -12,6 +12,9 @@
                       only while the name of an erased user may stand in a freed page of it
     DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never
                       the id's text
+    DIR/users/NAME/INDEX
+                      only where it is not encrypted: rows of the index, derived (see
+                      `memdb.index.checkpoint`)
     DIR/.../KEY       only where it is encrypted, in `catalog` and in each user's directory: the
                       wrapped data key (see `memdb.store.keyring`)
     DIR/.../FORMER    only where a data key was replaced: its id (see `memdb.store.former`)

@@ -410,6 +410,11 @@ class Environment:
             raise
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether its values are."""
+        return self._cipher is not None
+
+    @property
     def is_read_only(self) -> bool:
         """Whether writes are refused, after an I/O error."""
         return self._failed is not None

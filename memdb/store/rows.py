@@ -22,6 +22,7 @@ import struct
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import xxhash
 
 from memdb.errors import DataLoss
 from memdb.store.envelope import Coding, Kind, seal, unseal
@@ -34,6 +35,25 @@ _DTYPES: Final[dict[int, np.dtype[Any]]] = {
     Coding.F32: np.dtype("<f4"),
 }
 _CODINGS: Final = {dtype: coding for coding, dtype in _DTYPES.items()}
+
+HEAD: Final = np.dtype(
+    {
+        "names": [
+            "stream_no",
+            "epoch",
+            "seq",
+            "start_ns",
+            "end_ns",
+            "sealed",
+            "short_memory_bytes",
+            "keyframe_bytes",
+        ],
+        "formats": ["<u4", "<u4", "<u8", "<i8", "<i8", "?", "<u4", "<u4"],
+        "offsets": [0, 4, 8, 16, 24, 32, 36, 40],
+        "itemsize": _ROW.size,
+    }
+)
+"""What stands before the vector: a `Row`, field by field."""
 
 NO_STREAM: Final = 0xFFFFFFFF
 
@@ -72,6 +92,25 @@ def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Ro
     stream_no, epoch, seq, start_ns, end_ns, sealed, *sizes = _ROW.unpack_from(payload)
     vector = np.frombuffer(payload, dtype=dtype, offset=_ROW.size)
     return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed), *sizes), vector
+
+
+def opened_row(
+    table: Table, key: bytes, stored: bytes | memoryview
+) -> tuple[memoryview, Array, int]:
+    """The bytes of `HEAD`, the (dim,) vector and `vector_content`, of views of ``stored``; raises
+    `DataLoss`.
+    """
+    payload, dtype = _opened(table, key, stored)
+    vector = payload[_ROW.size :]
+    content = xxhash.xxh3_64_intdigest(vector)
+    return payload[: _ROW.size], np.frombuffer(vector, dtype=dtype), content
+
+
+def vector_content(vector: Array) -> int:
+    """What tells a (dim,) float16 or float32 vector of one space from any other: xxh3_64 of its bytes
+    as they are stored.
+    """
+    return xxhash.xxh3_64_intdigest(vector.tobytes())
 
 
 def unpack_vector(table: Table, key: bytes, stored: bytes | memoryview) -> Array:

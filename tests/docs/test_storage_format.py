@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from memdb.codecs import grid, int4, planes, tensors
+from memdb.index import checkpoint
 from memdb.store import (
     archive,
     cipher,
@@ -60,7 +61,7 @@ def literal_blocks(docstring: str) -> list[str]:
             former,
             keycopies,
         ),
-        *(tensors, planes, grid, int4, archive, delta),
+        *(tensors, planes, grid, int4, archive, delta, checkpoint),
     ],
     ids=lambda module: module.__name__,
 )

@@ -1,0 +1,213 @@
+"""The checkpoint of one open user: read when it is opened, written behind its back, dropped with what
+it must not hold.
+
+It is written when there are enough rows that it lacks (`is_due`), by the upkeep or when the database is
+closed; no write and no question waits for it.  It is never the reason for an answer: what cannot be
+read or written of it is logged, and the user does without.
+
+A removal drops it before anything else may rest on it: a writer that had begun before finds that
+out before it names its file.  Where a crash came first, the next opening finds rows in it that the
+store does not have, and drops it then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, Final
+
+from memdb import failpoints
+from memdb.config import EngineConfig
+from memdb.engine.state import UserState
+from memdb.engine.view import View
+from memdb.errors import MemdbError
+from memdb.index.checkpoint import (
+    BadCheckpoint,
+    CheckpointWriter,
+    KeptRows,
+    file_bytes,
+    kept_places,
+    owner_of,
+    read_checkpoint,
+)
+from memdb.index.gpu import Gpu
+from memdb.index.indexed import Approximation
+from memdb.index.partition import Partition
+from memdb.store.derived import (
+    DERIVED_FILE,
+    drop_derived,
+    place_derived,
+    sweep_derived,
+    write_derived,
+)
+from memdb.store.disk import check_disk
+from memdb.store.environment import Environment
+from memdb.types.space import Space
+
+GROWTH: Final = 2
+"""One is due when as much as one part in so many of what it keeps has come since."""
+PAUSE_S: Final = 30.0
+"""Between two of them at least, and before the first of a user that grows."""
+BYTES_PER_S: Final = 4 << 20
+"""More than so many are not written in the long run, however much is removed."""
+
+log = logging.getLogger("memdb.engine")
+
+
+class KeptIndex:
+    """The checkpoint of an open user.  `maintain` by one thread at a time, the rest by any."""
+
+    def __init__(self, environment: Environment, config: EngineConfig, rows_min: int) -> None:
+        """rows_min: rows without which none is written; 0: none is written, read or left."""
+        self._folder = environment.path
+        self._environment = environment
+        self._config = config
+        # Vectors of an encrypted user would stand there in the clear.
+        self._rows_min = 0 if environment.is_encrypted else rows_min
+        self._view: Callable[[], View | None] = lambda: None
+        self._naming = threading.Lock()
+        self._writing = threading.Lock()
+        self._removals = 0
+        """How often it was dropped."""
+        self._rows = 0
+        """That the file keeps."""
+        self._not_before = 0.0
+        self._closed = False
+
+    def load(self, state: UserState) -> Mapping[int, KeptRows]:
+        """What the file keeps, by space; nothing where there is none that can be used."""
+        path = self._folder / DERIVED_FILE
+        try:
+            if self._rows_min == 0:
+                drop_derived(self._folder)
+                return {}
+            sweep_derived(self._folder)
+            found = read_checkpoint(path, owner_of(state.id_key), state.revision)
+            _check_spaces(found, state.spaces)
+        except FileNotFoundError:
+            return {}
+        except (BadCheckpoint, OSError) as error:
+            where = {"user": state.user, "what": str(error)}
+            log.warning("a checkpoint is not used, and removed", extra={"fields": where})
+            self.drop(durably=True)
+            return {}
+        self._rows = sum(len(rows.clip_no) for rows in found.values())
+        return found
+
+    def check_all_there(
+        self, found: Mapping[int, KeptRows], partitions: Mapping[int, Partition]
+    ) -> None:
+        """Drop the file where it keeps what the store does not have, or has otherwise: it may have been
+        removed.
+        """
+        for space_no, rows in found.items():
+            partition = partitions.get(space_no)
+            columns = None if partition is None else partition.columns
+            if not rows.are_all_in(columns):
+                self.drop(durably=True)
+                return
+
+    def watch(self, view: Callable[[], View]) -> None:
+        """Keep what ``view`` shows from now on."""
+        self._view = view
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough came since the file was written, and long enough ago."""
+        return self._lacks_rows(GROWTH) and time.monotonic() >= self._not_before
+
+    def put_off(self) -> None:
+        """Not to be written soon: it failed, or the user is new."""
+        self._not_before = time.monotonic() + PAUSE_S
+
+    def maintain(
+        self,
+        stop: Callable[[], bool],
+        gpu: Gpu | None = None,
+        approximation: Approximation | None = None,
+    ) -> None:
+        """Write the file anew, beside readers and the writer.
+
+        stop: asked after each megabyte or so whether to leave it to another time.  Raises
+        `ResourceExhausted` (``DISK_FULL``) and `OSError`; the file is what it was then.
+        """
+        with self._writing:
+            if self.is_due:
+                self._write(stop)
+
+    def finish(self, stop: Callable[[], bool]) -> None:
+        """Write it where the user is about to be closed in order, and enough came since."""
+        try:
+            with self._writing:
+                if self._lacks_rows(8):
+                    self._write(stop)
+        except (MemdbError, OSError):
+            log.exception("a checkpoint could not be written")
+
+    def drop(self, *, durably: bool = False) -> None:
+        """Remove the file, since it may hold what was removed from the user; nothing that is being
+        written comes in its place.
+
+        durably: wait for the disk; without, a power loss may bring the file back, for the next opening to
+        drop.
+        """
+        with self._naming:
+            self._removals += 1
+            if self._rows_min == 0:
+                return
+            self._rows = 0
+            try:
+                drop_derived(self._folder, durably=durably)
+            except OSError:
+                # It is looked at again by whoever opens the user next, and never taken for the store.
+                log.exception("a checkpoint could not be removed")
+
+    def close(self) -> None:
+        """Nothing is written any more once this returns."""
+        self._closed = True
+        with self._writing:
+            pass
+
+    def _lacks_rows(self, growth: int) -> bool:
+        view = self._view()
+        if self._rows_min == 0 or view is None or self._closed:
+            return False
+        if not view.quarantine.is_empty or self._environment.is_read_only:
+            return False
+        rows = sum(partition.rows for partition in view.partitions.values())
+        return rows - self._rows >= max(self._rows_min, self._rows // growth)
+
+    def _write(self, stop: Callable[[], bool]) -> None:
+        removals, view = self._removals, self._view()
+        assert view is not None, "asked for once it is loaded"
+        size = file_bytes(view.partitions)
+        check_disk(self._folder, self._config, size)
+        self._not_before = time.monotonic() + max(PAUSE_S, size / BYTES_PER_S)
+
+        def write(file: BinaryIO) -> bool:
+            writer = CheckpointWriter(file, owner_of(view.state.id_key), view.revision)
+            for _ in writer.write(view.partitions):
+                failpoints.hit("checkpoint.writing")
+                if stop() or self._closed or self._removals != removals:
+                    return False
+            return True
+
+        if write_derived(self._folder, write) is None:
+            return
+        failpoints.hit("checkpoint.before_rename")
+        with self._naming:
+            if self._removals != removals:
+                sweep_derived(self._folder)
+                return
+            place_derived(self._folder)
+            self._rows = sum(len(kept_places(one)) for one in view.partitions.values())
+        failpoints.hit("checkpoint.after_rename")
+
+
+def _check_spaces(found: Mapping[int, KeptRows], spaces: Mapping[int, Space]) -> None:
+    for space_no, rows in found.items():
+        space = spaces.get(space_no)
+        if space is None or (rows.dim, rows.cosine) != (space.dim, space.metric == "cosine"):
+            raise BadCheckpoint("of a space that the user does not have")

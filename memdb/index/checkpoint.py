@@ -1,0 +1,303 @@
+"""Rows of a user's partitions as the index wants them, in one file, so that an opening need not make
+them of the vectors again.
+
+What is kept are the planes of unit rows (`memdb.index.planes`), which cost most of a rebuild.  It is
+derived and proves nothing: the store is read and checked as ever, and a row is taken from here only
+where the store's own vector, checked, has the content from which it was made.
+
+::
+
+    offset  size  field
+         0     8  magic      b"mdbindex"
+         8     4  version    u32, 1
+        12     4  parts      u32
+        16    16  owner      BLAKE2b of the user's key of ids
+        32     8  revision   u64, of the user when it was written
+        40     8  checksum   u64, xxh3_64 of the header with zeros here + the table of parts
+        48     -  parts, 64 bytes each
+         -     -  blocks, one for each part, in that order
+
+    a part:
+         0     4  kind       u32, 1 versions, 2 planes
+         4     4  space_no   u32
+         8     4  dim        u32
+        12     4  cosine     u32, 1 where rows are of unit length
+        16     8  rows       u64
+        24     8  offset     u64, of its block in the file
+        32     8  length     u64, bytes of its block
+        40     8  checksum   u64, xxh3_64 of its block
+        48     8  norm_max      f64, of planes: no row is longer
+        56     8  residual_max  f64, of planes: no row is farther from its head
+
+    block of versions    clip_no u64, birth u64, content u64: three arrays of ``rows``
+    block of planes      heads u16, tails i16: two arrays of (rows, dim padded to 16)
+
+Integers are little-endian.  Content is xxh3_64 of the vector's bytes in the store.  The parts of a
+space are one of versions, then planes of at most `CHUNK_ROWS_MAX` rows that together are as many.
+Parts of another kind are passed over: a later release may keep more (codes, lists).
+
+It is read into memory, not mapped: a page of a mapped file that was checked may be read again from the
+disk later, and then nobody would check it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+import numpy as np
+import xxhash
+
+from memdb.index.columns import ALIVE
+from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
+from memdb.index.partition import PartitionView
+from memdb.index.planes import Planes, padded
+from memdb.types.arrays import Array
+
+_MAGIC: Final = b"mdbindex"
+_VERSION: Final = 1
+_HEADER: Final = struct.Struct("<8sII16sQQ")
+_PART: Final = struct.Struct("<IIIIQQQQdd")
+_VERSIONS: Final = 1
+_PLANES: Final = 2
+_PARTS_MAX: Final = 1 << 20
+_COPIED_ROWS: Final = 1024
+"""Rows that are gathered at once to be written."""
+
+
+class BadCheckpoint(Exception):
+    """The file is no checkpoint of this user, or damaged; the message says which."""
+
+
+class Stopped(Exception):
+    """Whoever writes was asked to leave off."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptRows:
+    """The rows of one space, in the order of the partition that they were of."""
+
+    dim: int
+    cosine: bool
+    clip_no: Array
+    birth: Array
+    content: Array
+    planes: list[Planes] = field(default_factory=list)
+
+    def are_all_in(self, columns: Mapping[str, Array] | None) -> bool:
+        """Whether the rows of a partition have every one of these."""
+        mine = np.stack((self.clip_no, self.birth, self.content), axis=1)
+        if columns is None:
+            return not len(mine)
+        theirs = [columns[name] for name in ("clip_no", "birth", "content")]
+        if np.array_equal(mine, np.stack([one[: len(mine)] for one in theirs], axis=1)):
+            return True
+        return {tuple(row) for row in mine.tolist()} <= set(
+            zip(*(one.tolist() for one in theirs), strict=True)
+        )
+
+    def taken(self, places: Array) -> Array:
+        """(n, dim) float32 copies of some rows, as they went in."""
+        matrix = Matrix(self.dim)
+        for planes in self.planes:
+            matrix.adopt(planes)
+        return matrix.take(places)
+
+
+class _Part(NamedTuple):
+    kind: int
+    space_no: int
+    dim: int
+    cosine: int
+    rows: int
+    offset: int
+    length: int
+    checksum: int
+    norm_max: float
+    residual_max: float
+
+
+def owner_of(id_key: bytes) -> bytes:
+    """How a file tells whose it is, from the key that was drawn when the user was made."""
+    return blake2b(id_key, digest_size=16, person=b"memdb-index").digest()
+
+
+def kept_places(partition: PartitionView) -> Array:
+    """The rows of a partition that can be kept: those that are there at some revision, and of which
+    it is known what the store has."""
+    there = partition.columns["birth"] != ALIVE
+    return np.flatnonzero(there & (partition.columns["content"] != 0))
+
+
+def file_bytes(partitions: Mapping[int, PartitionView]) -> int:
+    """Bytes of a file that keeps these, at most and but for its header."""
+    return sum(view.rows * (4 * padded(view.dim) + 24) for view in partitions.values())
+
+
+class CheckpointWriter:
+    """Writes partitions into an open, empty file, block by block."""
+
+    def __init__(self, file: BinaryIO, owner: bytes, revision: int) -> None:
+        self._file = file
+        self._owner = owner
+        self._revision = revision
+        self._parts: list[_Part] = []
+
+    def write(self, partitions: Mapping[int, PartitionView]) -> Iterator[int]:
+        """Write it all; yields after every piece how many bytes there are, so that the caller may leave
+        off, and is done when it ends.
+        """
+        chosen = {no: kept_places(view) for no, view in sorted(partitions.items())}
+        parts = sum(1 + -(-len(places) // CHUNK_ROWS_MAX) for places in chosen.values())
+        # The table is known last; its place is kept by zeros, which no reader takes for one.
+        self._file.write(bytes(_HEADER.size + parts * _PART.size))
+        for space_no, places in chosen.items():
+            view = partitions[space_no]
+            yield from self._block(_VERSIONS, space_no, view, places, _versions(view, places))
+            for begin in range(0, len(places), CHUNK_ROWS_MAX):
+                rows = places[begin : begin + CHUNK_ROWS_MAX]
+                yield from self._block(_PLANES, space_no, view, rows, _planes(view, rows))
+        assert len(self._parts) == parts
+        self._file.seek(0)
+        self._file.write(_head(self._owner, self._revision, self._parts))
+        self._file.seek(0, os.SEEK_END)
+
+    def _block(
+        self, kind: int, space_no: int, view: PartitionView, rows: Array, pieces: Iterator[bytes]
+    ) -> Iterator[int]:
+        offset, checksum = self._file.tell(), xxhash.xxh3_64()
+        for piece in pieces:
+            checksum.update(piece)
+            self._file.write(piece)
+            yield self._file.tell()
+        self._parts.append(
+            _Part(
+                kind,
+                space_no,
+                view.dim,
+                int(view.cosine),
+                len(rows),
+                offset,
+                self._file.tell() - offset,
+                checksum.intdigest(),
+                view.matrix.norm_max,
+                view.matrix.residual_max,
+            )
+        )
+
+
+def _versions(view: PartitionView, places: Array) -> Iterator[bytes]:
+    for name in ("clip_no", "birth", "content"):
+        yield view.columns[name][places].astype("<u8").tobytes()
+
+
+def _planes(view: PartitionView, rows: Array) -> Iterator[bytes]:
+    for tails in (False, True):
+        for begin in range(0, len(rows), _COPIED_ROWS):
+            planes = view.matrix.take_planes(rows[begin : begin + _COPIED_ROWS])
+            yield (planes.tail.astype("<i2") if tails else planes.head.astype("<u2")).tobytes()
+
+
+def _head(owner: bytes, revision: int, parts: list[_Part]) -> bytes:
+    table = b"".join(_PART.pack(*part) for part in parts)
+    zeroed = _HEADER.pack(_MAGIC, _VERSION, len(parts), owner, revision, 0)
+    checksum = xxhash.xxh3_64_intdigest(zeroed + table)
+    return _HEADER.pack(_MAGIC, _VERSION, len(parts), owner, revision, checksum) + table
+
+
+def read_checkpoint(path: Path, owner: bytes, revision: int) -> dict[int, KeptRows]:
+    """What a file keeps, by space number, every byte of it checked.
+
+    Raises `BadCheckpoint` for one that is of another user, version or layout, of a later ``revision``, or
+    damaged; `OSError` as the system does.
+    """
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        parts = _read_parts(file, size, owner, revision)
+        found: dict[int, KeptRows] = {}
+        for part in parts:
+            if part.kind == _VERSIONS:
+                if part.space_no in found:
+                    raise BadCheckpoint("two parts of versions of one space")
+                clip_no, birth, content = _read_versions(file, part)
+                found[part.space_no] = KeptRows(
+                    part.dim, bool(part.cosine), clip_no, birth, content
+                )
+            elif part.kind == _PLANES:
+                rows = found.get(part.space_no)
+                if rows is None or (rows.dim, rows.cosine) != (part.dim, bool(part.cosine)):
+                    raise BadCheckpoint("planes of no space")
+                rows.planes.append(_read_planes(file, part))
+    for rows in found.values():
+        if sum(len(planes.head) for planes in rows.planes) != len(rows.clip_no):
+            raise BadCheckpoint("not as many planes as versions")
+    return found
+
+
+def _read_parts(file: BinaryIO, size: int, owner: bytes, revision: int) -> list[_Part]:
+    header = file.read(_HEADER.size)
+    if len(header) != _HEADER.size:
+        raise BadCheckpoint("shorter than a header")
+    magic, version, count, stated_owner, stated_revision, checksum = _HEADER.unpack(header)
+    if magic != _MAGIC or version != _VERSION:
+        raise BadCheckpoint("not a file of this layout")
+    # Before as much is read as it claims.
+    if count > _PARTS_MAX or _HEADER.size + count * _PART.size > size:
+        raise BadCheckpoint("shorter than its table")
+    table = file.read(count * _PART.size)
+    zeroed = _HEADER.pack(magic, version, count, stated_owner, stated_revision, 0)
+    if xxhash.xxh3_64_intdigest(zeroed + table) != checksum:
+        raise BadCheckpoint("header does not match its checksum")
+    if stated_owner != owner:
+        raise BadCheckpoint("of another user")
+    if stated_revision > revision:
+        raise BadCheckpoint("newer than the user: an older state of it was put back")
+    parts = [_Part(*fields) for fields in _PART.iter_unpack(table)]
+    at = _HEADER.size + len(table)
+    for part in parts:
+        if part.offset != at:
+            raise BadCheckpoint("a block is not where the one before ends")
+        at += part.length
+    if at != size:
+        raise BadCheckpoint("of another length than its table says")
+    return parts
+
+
+def _read_versions(file: BinaryIO, part: _Part) -> Array:
+    if part.length != 24 * part.rows:
+        raise BadCheckpoint("versions of another length than their number")
+    block = np.empty((3, part.rows), "<u8")
+    _fill(file, part, [block])
+    return block
+
+
+def _read_planes(file: BinaryIO, part: _Part) -> Planes:
+    width = padded(part.dim)
+    if part.rows > CHUNK_ROWS_MAX or part.length != 4 * part.rows * width:
+        raise BadCheckpoint("planes of another length than their number")
+    head = np.empty((part.rows, width), "<u2")
+    tail = np.empty((part.rows, width), "<i2")
+    _fill(file, part, [head, tail])
+    return Planes(head, tail, part.residual_max, part.norm_max)
+
+
+def _fill(file: BinaryIO, part: _Part, arrays: list[Array]) -> None:
+    """Read a block into arrays, and check what came."""
+    file.seek(part.offset)
+    checksum = xxhash.xxh3_64()
+    for array in arrays:
+        view = memoryview(array.reshape(-1).view(np.uint8).data)
+        done = 0
+        while done < len(view):
+            read = file.readinto(view[done:])  # type: ignore[attr-defined]  # a raw file
+            if not read:
+                raise BadCheckpoint("a block is cut off")
+            done += read
+        checksum.update(view)
+    if checksum.intdigest() != part.checksum:
+        raise BadCheckpoint("a block does not match its checksum")
