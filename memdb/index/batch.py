@@ -98,7 +98,7 @@ def _by_products(
     few = [places for places in candidates if len(places) <= most]
     wanted = np.unique(np.concatenate(few)) if few else np.empty(0, np.int64)
     # What questions share is read once, unless all of it is too much.
-    shared = matrix.take_padded(numbers[wanted]) if len(wanted) <= most else None
+    together = matrix.take_padded(numbers[wanted]) if len(wanted) <= most else None
     found: list[tuple[Array, Array]] = []
     for query, places in zip(queries, candidates, strict=True):
         if len(places) > most:
@@ -106,8 +106,8 @@ def _by_products(
             continue
         own = (
             matrix.take_padded(numbers[places])
-            if shared is None
-            else shared[np.searchsorted(wanted, places)]
+            if together is None
+            else together[np.searchsorted(wanted, places)]
         )
         found.append(flat.best_of(numbers[places], flat.row_scores(own, query), limit))
     return found

@@ -14,12 +14,17 @@ import threading
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from itertools import islice
+from typing import Final
 
 import numpy as np
 
 from memdb.index.columns import Columns
 from memdb.index.terms import terms, weight_of
 from memdb.types.arrays import Array
+
+_COUNTED_AT_ONCE: Final = 1024
+"""Texts; what was counted of them is kept together."""
 
 Postings = dict[str, "array[int]"]
 """term -> document, occurrences, document, occurrences, ...; documents ascending."""
@@ -43,13 +48,8 @@ class Words:
         ``documents`` documents.
         """
         with self._lock:
-            first = self._lengths.rows
-            lengths = [
-                self._count(document, self._waiting.popleft())
-                for document in range(first, documents)
-            ]
-            if lengths:
-                self._lengths.append(length=np.array(lengths, np.uint32))
+            while self._lengths.rows < documents:
+                self._count_some(min(documents - self._lengths.rows, _COUNTED_AT_ONCE))
             return self._postings, self._lengths.views()["length"][:documents]
 
     def posted(self, word: str, documents: int) -> tuple[Array, Array]:
@@ -85,6 +85,25 @@ class Words:
             begin = end
         return kept
 
+    def _count_some(self, count: int) -> None:
+        """Count the next texts that wait.
+
+        Whoever asks may be interrupted (Ctrl-C): what was counted by then is kept, each text under its own
+        number, or all later ones would be taken for their neighbours.
+        """
+        first = self._lengths.rows
+        texts = list(islice(self._waiting, count))
+        assert len(texts) == count, "texts are added before anybody can ask for them"
+        lengths: list[int] = []
+        try:
+            for offset, text in enumerate(texts):
+                lengths.append(self._count(first + offset, text))
+        finally:
+            if lengths:
+                self._lengths.append(length=np.array(lengths, np.uint32))
+            for _ in lengths:
+                self._waiting.popleft()
+
     def _count(self, document: int, text: str) -> int:
         found = terms(text)
         counted: dict[str, int] = {}
@@ -92,7 +111,10 @@ class Words:
             counted[word] = counted.get(word, 0) + 1
         postings = self._postings
         for word, occurrences in counted.items():
-            postings[word].extend((document, occurrences))
+            numbers = postings[word]
+            # Not what a count that was interrupted came to.
+            if not numbers or numbers[-2] != document:
+                numbers.extend((document, occurrences))
         return weight_of(found)
 
 
