@@ -72,6 +72,8 @@ def ground(
                 value=question.policy,
             )
     partition = None if space_no is None else view.partitions.get(space_no)
+    if partition is not None and as_of is not None:
+        partition = partition.until(as_of)
     if partition is None:
         return Grounding(
             (), revision, "none", gaps, footage(None, None, streams, gaps), abstained=True

@@ -57,6 +57,11 @@ def search(
     count = rows - first if allowed is None else int(np.count_nonzero(allowed[first:]))
     if count == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
+    if allowed is not None:
+        # Those of an hour lie together: what is before and behind them is not looked at.
+        first += int(allowed[first:].argmax())
+        rows -= int(allowed[:rows][::-1].argmax())
+        allowed = allowed[:rows]
     query = padded_query(query, matrix.width)
     bound = bound_of(matrix, query, matrix.residual_max)
     scanned = query

@@ -7,22 +7,27 @@ in the order (birth, clip number), so that a rebuilt partition is equal to the o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 import numpy as np
 
 from memdb.index import flat
+from memdb.index.born import rows_born
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_vector
 from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
 from memdb.index.names import ClipNames, Names
 from memdb.index.planes import Planes
 from memdb.index.tiers import Tiers
+from memdb.index.time_blocks import TimeBlocks
 from memdb.types.arrays import Array
 
 REMOVED_ROWS_MAX: Final = 4096
 """Rows that are gone and still take memory, at least; more than half of all are cleared away."""
+
+
+_FILTERED: Final = ("stream_no", "start_ns", "end_ns", "sealed", "birth", "death")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ class PartitionView:
     names: Names
     nulls: dict[tuple[int, int | None], Any] = field(default_factory=dict)
     """What was made of the rows of a stream (number) at a revision, for the questions to come."""
+    times: TimeBlocks = field(default_factory=TimeBlocks)
+    """Where in the rows a time is."""
 
     def allowed(
         self, which: Filter, as_of: int | None, *, every_version: bool = False
@@ -89,17 +96,32 @@ class PartitionView:
         """(rows,) bool of the rows that ``which`` admits at ``as_of`` (None: at the view's own
         revision; with ``every_version``: at any).
         """
-        column = self.columns
+        if which.start_ns is None and which.end_ns is None:
+            return self._allowed(which, as_of, every_version, 0, self.rows)
+        first, last = self.times.hull(
+            self.columns["start_ns"], self.columns["end_ns"], which.start_ns, which.end_ns
+        )
+        mask = np.zeros(self.rows, bool)
+        inside = self._allowed(which, as_of, every_version, first, last)
+        assert inside is not None, "a time restricts"
+        mask[first:last] = inside
+        return mask
+
+    def _allowed(
+        self, which: Filter, as_of: int | None, every_version: bool, first: int, last: int
+    ) -> Array | None:
+        """`allowed` of rows [first, last)."""
+        column = {name: self.columns[name][first:last] for name in _FILTERED}
         mask: Array | None
         if every_version:
             mask = column["birth"] != ALIVE
         elif as_of is None:
-            mask = self.head_alive
+            mask = None if self.head_alive is None else self.head_alive[first:last]
         else:
             mask = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
         if which.empty:
             return mask
-        mask = np.ones(self.rows, bool) if mask is None else mask.copy()
+        mask = np.ones(last - first, bool) if mask is None else mask.copy()
         if which.stream_nos is not None:
             mask &= np.isin(column["stream_no"], np.array(which.stream_nos, np.uint32))
         if which.end_ns is not None:
@@ -110,6 +132,20 @@ class PartitionView:
         if which.sealed_only:
             mask &= column["sealed"]
         return mask
+
+    def until(self, as_of: int) -> Self:
+        """Without the rows of later commits, which cannot answer: to ask as of a revision costs what it
+        did then, however much was written since.
+        """
+        rows = rows_born(self.columns["birth"], as_of)
+        if rows == self.rows:
+            return self
+        return replace(
+            self,
+            rows=rows,
+            columns={name: column[:rows] for name, column in self.columns.items()},
+            head_alive=None if self.head_alive is None else self.head_alive[:rows],
+        )
 
     def narrowed(self, by: Any, make: Callable[[], Array]) -> Array:
         """A mask that ``make`` narrows further; ``by``: what tells it from any other of this partition."""
@@ -167,6 +203,7 @@ class Partition:
             content=np.uint64,
         )
         self._names = Names()
+        self._times = TimeBlocks()
         self._removed = 0
         """Rows that are no more there at any revision."""
         self._open_rows: dict[int, int] = {}
@@ -276,6 +313,7 @@ class Partition:
         self._matrix = matrix
         self._tiers = Tiers(matrix)
         self._columns = self._columns.kept(kept)
+        self._times = TimeBlocks()
         self._open_rows = {no: int(places[row]) for no, row in self._open_rows.items()}
         alive = self._columns.views()["death"] == ALIVE
         self._head_alive = None if alive.all() else alive
@@ -284,15 +322,18 @@ class Partition:
     def view(self) -> PartitionView:
         """What readers may use from now on."""
         self._names.fill(self._columns.rows)
+        columns = self._columns.views()
+        self._times.grow(columns["start_ns"], columns["end_ns"])
         return PartitionView(
             self._matrix.dim,
             self._cosine,
             self._columns.rows,
             self._matrix,
             self._tiers,
-            self._columns.views(),
+            columns,
             self._head_alive,
             self._names,
+            times=self._times,
         )
 
 

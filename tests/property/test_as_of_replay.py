@@ -1,0 +1,268 @@
+"""An answer as of a revision is, byte for byte, that of a database into which the log was replayed so far.
+
+Both have one key for ids: it is drawn when a user is made, and is the only thing in an answer that is not in the
+log.  No operation here forgets, erases or gives up, since these change the past as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memdb import Clip, SoundEvent, Utterance
+from memdb.clock import ManualClock
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
+from memdb.engine.user import EmbeddedUser
+from memdb.types.operation import Operation
+from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.wire.clips import stored_clip_to_proto
+from memdb.wire.facts import fact_to_proto, long_term_to_proto, recall_to_proto
+from memdb.wire.grounding import grounding_to_proto
+from memdb.wire.groundings import groundings_to_proto
+from memdb.wire.streams import gap_to_proto
+from tests.property.conftest import machine_settings, memory_folder
+
+pytestmark = pytest.mark.property
+
+SECOND_NS = 1_000_000_000
+T0_NS = 1_700_000_000 * SECOND_NS
+WORDS = ("red", "mug", "door", "opens", "two", "Alice", "says")
+SPACES = {"cos": (6, "cosine"), "dot": (4, "dot"), "text": (3, "cosine")}
+STREAMS = {"porch": "cos", "yard": "cos", "mic": "dot"}
+
+Commit = tuple[int, list[Operation]]
+"""When, and what."""
+
+
+@contextmanager
+def opened(clock: ManualClock) -> Iterator[EmbeddedUser]:
+    folder = memory_folder()
+    try:
+        with (
+            patch("memdb.engine.memory.secrets.token_bytes", return_value=bytes(range(32))),
+            EmbeddedDatabase(folder / "data", clock=clock, embed_texts=False) as db,
+        ):
+            for name, (dim, metric) in SPACES.items():
+                db.create_space(name, dim=dim, metric=metric)
+            yield db.user("alice")
+    finally:
+        shutil.rmtree(Path(folder))
+
+
+def vector(rng: np.random.Generator, dim: int) -> Any:
+    """Few directions: equal scores are met."""
+    made = rng.integers(-2, 3, dim).astype(np.float32)
+    made[0] += 3
+    return made
+
+
+def words(rng: np.random.Generator) -> str:
+    return " ".join(rng.choice(WORDS, int(rng.integers(1, 5))))
+
+
+def clip(rng: np.random.Generator, seq: int, dim: int, *, sealed: bool) -> Clip:
+    start_ns = T0_NS + (seq * 1200 + int(rng.integers(0, 600))) * SECOND_NS
+    spoken = tuple(
+        Utterance(start_ns + part, start_ns + part + 1, words(rng))
+        for part in range(int(rng.integers(0, 3)))
+    )
+    rows = int(rng.choice([0, 2, 4]))
+    return Clip(
+        seq=seq,
+        epoch=int(rng.choice([0, 0, 0, 3])),
+        start_ns=start_ns,
+        end_ns=start_ns + int(rng.choice([0, 1, 3600])) * SECOND_NS,
+        global_memory=vector(rng, dim),
+        short_memory=rng.standard_normal((rows, dim)).astype(np.float16) if rows else None,
+        frames_per_token_row=1.0 if rows else None,
+        transcript=spoken,
+        transcript_features=(
+            np.stack([vector(rng, 3) for _ in spoken]) if spoken and rng.random() < 0.5 else None
+        ),
+        events=(SoundEvent(start_ns, start_ns + 1, words(rng), 0.5),) if rng.random() < 0.4 else (),
+        labels={"zone": words(rng)} if rng.random() < 0.3 else {},
+        sealed=sealed,
+    )
+
+
+def live(user: EmbeddedUser, clock: ManualClock, rng: np.random.Generator, steps: int) -> None:
+    """A life of one user."""
+    facts: list[str] = []
+    seqs = dict.fromkeys(STREAMS, 0)
+    growing: dict[str, tuple[int, int]] = {}
+    if rng.random() < 0.7:
+        user.configure(text_space="text")
+    for _ in range(steps):
+        clock.advance(int(rng.integers(0, 5)) * SECOND_NS)
+        kind = rng.choice(["clips", "clips", "clips", "grow", "fact", "revise", "value", "text"])
+        name = str(rng.choice(list(STREAMS)))
+        space = STREAMS[name]
+        stream = user.stream(name, space=space)
+        dim = SPACES[space][0]
+        if kind == "clips":
+            many = int(rng.integers(1, 5))
+            first = seqs[name] + int(rng.choice([0, 0, 2]))  # or a gap
+            stream.write_many([clip(rng, first + n, dim, sealed=True) for n in range(many)])
+            seqs[name] = first + many
+        elif kind == "grow":
+            epoch, seq = growing.get(name, (0, seqs[name]))
+            sealed = bool(rng.random() < 0.4)
+            made = clip(rng, seq, dim, sealed=sealed)
+            object.__setattr__(made, "epoch", epoch)
+            stream.write(made)
+            seqs[name] = max(seqs[name], seq + 1)
+            if sealed:
+                growing.pop(name, None)
+            else:
+                growing[name] = (epoch, seq)
+        elif kind == "fact":
+            feature = vector(rng, 3) if user.is_known() and user.text_space() else None
+            facts.append(user.remember(words(rng), about=[words(rng)], feature=feature).id)
+        elif kind == "revise" and facts:
+            user.revise(str(rng.choice(facts)), text=words(rng))
+        elif kind == "value":
+            user.put(str(rng.choice(["diet", "name"])), words(rng))
+        elif kind == "text" and rng.random() < 0.2:
+            user.configure(text_space="text")
+
+
+def replay(user: EmbeddedUser, clock: ManualClock, log: list[Commit]) -> None:
+    for now_ns, operations in log:
+        clock.jump(now_ns - clock.now_ns())
+        with user.memory(create=True) as memory:
+            for outcome in memory.write(list(operations)):
+                assert not isinstance(outcome, Exception)
+
+
+def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> dict[str, bytes]:
+    """What every kind of question is answered, as bytes; an error by its reason and field."""
+    found: dict[str, bytes] = {}
+
+    def ask(name: str, question: Callable[[], Any]) -> None:
+        try:
+            told = question()
+        except Exception as error:  # every error is an answer too
+            told = repr((type(error), getattr(error, "reason", ""), str(error))).encode()
+        found[name] = (
+            told if isinstance(told, bytes) else told.SerializeToString(deterministic=True)
+        )
+
+    features = {"cos": vector(rng, 6), "dot": vector(rng, 4)}
+    tokens = rng.standard_normal((3, 6)).astype(np.float32)
+    begin = T0_NS + int(rng.integers(0, 20)) * 1200 * SECOND_NS
+    cos: dict[str, Any] = {"space": "cos", "as_of": as_of, "with_coverage": True, "limit": 50}
+    kinds: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "whole": {"with_short_memory": True},
+        "streams": {"streams": ["porch"]},
+        "time": {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS},
+        "hours": {"hours": [("22:00", "04:00")], "weekdays": [1, 2]},
+        "least": {"min_score": 0.8},
+        "relevance": {"min_relevance": 0.001},
+        "abstains": {"min_score": 5.0, "fallback": "recent"},
+        "re-ranked": {"question_tokens": tokens, "rerank": 5},
+        "words": {"text": "red door", "text_feature": vector(rng, 3), "explain": True},
+        **{name: {"policy": name} for name in ("ixc-live", "ixc-offline", "ixc-train")},
+    }
+    for name, options in kinds.items():
+        ask(
+            f"ground {name}",
+            lambda options=options: grounding_to_proto(
+                user.ground(features["cos"], **cos | options)
+            ),
+        )
+    ask(
+        "ground dot",
+        lambda: grounding_to_proto(user.ground(features["dot"], space="dot", as_of=as_of)),
+    )
+    ask(
+        "ground words",
+        lambda: grounding_to_proto(user.ground(text="mug Alice", explain=True, **cos)),
+    )
+    ask(
+        "ground tokens",
+        lambda: grounding_to_proto(user.ground(policy="tokens", question_tokens=tokens, **cos)),
+    )
+    many = np.stack([features["cos"], vector(rng, 6)])
+    ask("ground many", lambda: groundings_to_proto(user.ground_many(many, **cos)))
+    ask(
+        "ground page",
+        lambda: grounding_to_proto(
+            user.ground(features["cos"], **cos | {"limit": 3, "cursor": ""})
+        ),
+    )
+    ask("recall", lambda: recall_to_proto(user.recall("red mug", as_of=as_of, limit=20)))
+    ask(
+        "recall feature",
+        lambda: recall_to_proto(user.recall("two", as_of=as_of, feature=vector(rng, 3))),
+    )
+    for space in ("cos", "dot"):
+        for most in (2, 100):
+            ask(
+                f"long term {space} {most}",
+                lambda space=space, most=most: long_term_to_proto(
+                    user.long_term(space=space, as_of=as_of, max_tokens=most)
+                ),
+            )
+    ask(
+        "clips",
+        lambda: clip_pb.ListClipsResponse(
+            clips=[
+                stored_clip_to_proto(user.clip(one.id, as_of=as_of, with_short_memory=True))
+                for one in user.clips(as_of=as_of)
+            ]
+        ),
+    )
+    for name in STREAMS:
+        ask(
+            f"gaps {name}",
+            lambda name=name: clip_pb.ListGapsResponse(
+                gaps=[gap_to_proto(gap) for gap in user.stream(name).gaps(as_of=as_of)]
+            ),
+        )
+    ask(
+        "facts",
+        lambda: b"".join(fact_to_proto(one).SerializeToString() for one in user.facts(as_of=as_of)),
+    )
+    for key in ("diet", "name"):
+        ask(f"value {key}", lambda key=key: repr(user.get(key, as_of=as_of)).encode())
+    return found
+
+
+@machine_settings(6)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 25), share=st.floats(0, 1))
+def test_as_of_is_a_replay_of_the_log(seed: int, steps: int, share: float) -> None:
+    clock = ManualClock(T0_NS)
+    log: list[Commit] = []
+    write = UserMemory.write
+
+    def logged(memory: UserMemory, operations: list[Operation], *rest: Any) -> Any:
+        log.append((clock.now_ns(), list(operations)))
+        return write(memory, operations, *rest)
+
+    with opened(clock) as grown:
+        with patch.object(UserMemory, "write", logged):
+            live(grown, clock, np.random.default_rng(seed), steps)
+        if not log:
+            return
+        assert grown.revision() == len(log)  # of one writer, every call is a commit
+        revision = 1 + int(share * (len(log) - 1))
+        here = answers(grown, revision, np.random.default_rng(seed + 1))
+    again = ManualClock(T0_NS)
+    with opened(again) as replayed:
+        replay(replayed, again, log[:revision])
+        assert replayed.revision() == revision
+        for as_of in (revision, None):
+            there = answers(replayed, as_of, np.random.default_rng(seed + 1))
+            different = [name for name in here if here[name] != there[name]]
+            assert not different, [(name, here[name], there[name]) for name in different[:1]]
