@@ -10,7 +10,8 @@ to the alert in the hands of the watcher.
 
 ``one``: all questions are of one user, and each asks every stream.  ``streams``: of one user, who has 16 cameras, and
 each asks one.  ``users``: 100 users have 100 each.  Of each, some alerts come for every clip.  ``absent``: as
-``one``, and each waits for an hour without a match, which does not pass.
+``one``, and each waits for an hour without a match, which does not pass.  ``relevant``: of one user with 16 cameras,
+each asks all of them, for a relevance.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from memdb.types.standing import checked_standing
 SPACE = "bench-1536"
 MIN_SCORE = 0.68
 """A scene that comes back scores 0.67 or so: one in four of the questions on it is answered."""
+MIN_RELEVANCE = 0.99
 ABSENT_S = 3600.0
 PAGE_CLIPS = 64
 CREATED_AT_ONCE = 256
@@ -41,7 +43,13 @@ def run(setup: Setup) -> Result:
     figures: dict[str, float] = {}
     ratios: dict[str, float] = {}
     many = 10 if setup.quick else 100
-    shapes = (("one", 1, 1), ("streams", 1, 16), ("users", many, 1), ("absent", 1, 1))
+    shapes = (
+        ("one", 1, 1),
+        ("streams", 1, 16),
+        ("users", many, 1),
+        ("absent", 1, 1),
+        ("relevant", 1, 16),
+    )
     for name, users, cameras in shapes:
         found = _shape(setup, name, questions, users, cameras, clips, rounds)
         figures |= {f"{figure}_{name}": value for figure, value in found.items()}
@@ -65,6 +73,7 @@ def _shape(
 ) -> dict[str, float]:
     features = data.vectors(setup.seed, questions, stream=1)
     vectors = data.vectors(setup.seed, 2 * clips * (rounds + 1), stream=2)
+    relevant = name == "relevant"
     kind, window_s = ("absent", ABSENT_S) if name == "absent" else ("seen", None)
     with memdb.open(setup.folder / name) as db:
         space = db.create_space(SPACE, dim=data.DIM, model="bench")
@@ -79,11 +88,12 @@ def _shape(
                     checked_standing(
                         features[number * each + place],
                         # At the smallest size there is no scene for most clips.
-                        min_score=-1.0 if setup.quick else MIN_SCORE,
+                        min_score=None if relevant else -1.0 if setup.quick else MIN_SCORE,
+                        min_relevance=MIN_RELEVANCE if relevant else None,
                         kind=kind,
                         then_feature=None,
                         window_s=window_s,
-                        streams=None if cameras == 1 else [names[place % cameras]],
+                        streams=None if cameras == 1 or relevant else [names[place % cameras]],
                         space=None,
                         sealed_only=True,
                         text="",

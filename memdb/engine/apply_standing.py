@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from memdb.engine.applied import Applied
 from memdb.engine.apply_stream import space_no_of
 from memdb.engine.state import Draft
-from memdb.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from memdb.store import standing
+from memdb.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
+from memdb.store import standing, standing_names
 from memdb.store.idents import IdKind, make_id, parse_id
 from memdb.store.records import LogEntry, StandingCountRecord, StandingRecord
 from memdb.store.transaction import Transaction
-from memdb.types.arrays import check_dim
+from memdb.types.arrays import Array, check_dim
 from memdb.types.limits import STANDING_MAX
 from memdb.types.operation import CreateStanding
 from memdb.types.space import Space
@@ -41,13 +49,21 @@ def check_fits(spec: StandingSpec, space: Space) -> None:
 def create_standing(
     txn: Transaction, applied: Applied, operation: CreateStanding
 ) -> StandingQuestion:
-    """Store a question.
+    """Store a question; of a name that has one, what it has.
 
-    Raises `ResourceExhausted` (``QUOTA``), `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition`
-    (``SPACE_MISMATCH``), and as `check_fits`.
+    Raises `AlreadyExists` (``NAME_TAKEN``), `ResourceExhausted` (``QUOTA``), `NotFound`
+    (``STREAM_NOT_FOUND``), `FailedPrecondition` (``SPACE_MISMATCH``), and as `check_fits`.
     """
     draft, spec, space = applied.draft, operation.spec, operation.space
     counts = draft.standing
+    check_fits(spec, space)
+    stream_nos = None if spec.streams is None else _numbers(draft, spec.streams, space)
+    known = _named(txn, draft, operation.name)
+    if known is not None:
+        names = {stream.no: stream.name for stream in draft.streams.values()}
+        question = as_question(known[1], known[0], draft.user, draft.id_key, draft.spaces, names)
+        check_same(spec, space, question, operation.name)
+        return question
     if counts.count >= STANDING_MAX:
         raise ResourceExhausted(
             f"the user has {STANDING_MAX} standing questions",
@@ -55,14 +71,12 @@ def create_standing(
             field="standing",
             value=counts.count,
         )
-    check_fits(spec, space)
-    stream_nos = None if spec.streams is None else _numbers(draft, spec.streams, space)
     feature, then = spec.feature, spec.then_feature
     record = StandingRecord(
         spec.kind,
         space_no_of(txn, draft, space),
         stream_nos,
-        spec.min_score,
+        math.inf if spec.min_score is None else spec.min_score,
         spec.window_ns,
         spec.sealed_only,
         spec.text,
@@ -73,9 +87,13 @@ def create_standing(
         feature.tobytes(),
         "" if then is None else then.dtype.str,
         None if then is None else then.tobytes(),
+        spec.min_relevance,
+        operation.name,
     )
     no = counts.next_no
     standing.put(txn, no, record)
+    if operation.name:
+        standing_names.put(txn, draft.id_key, operation.name, no)
     _count(txn, draft, StandingCountRecord(no + 1, counts.count + 1, draft.revision))
     _log(applied, "standing", no)
     names = {stream.no: stream.name for stream in draft.streams.values()}
@@ -86,8 +104,10 @@ def remove_standing(txn: Transaction, applied: Applied, question_id: str) -> int
     """Remove a question; raises `NotFound` (``STANDING_NOT_FOUND``)."""
     draft = applied.draft
     no = parse_id(draft.id_key, IdKind.STANDING, question_id)
-    if no is None or not standing.remove(txn, no):
+    record = None if no is None else standing.get(txn, no)
+    if no is None or record is None:
         raise not_found(question_id)
+    _remove(txn, draft, no, record)
     counts = draft.standing
     _count(txn, draft, StandingCountRecord(counts.next_no, counts.count - 1, draft.revision))
     _log(applied, "remove-standing", no)
@@ -108,7 +128,7 @@ def leave_stream(
         if left:
             standing.put(txn, no, msgspec.structs.replace(record, stream_nos=left))
         else:
-            standing.remove(txn, no)
+            _remove(txn, draft, no, record)
             _log(applied, "remove-standing", no)
             gone += 1
     if questions:
@@ -130,7 +150,7 @@ def as_question(
         user,
         record.kind,
         standing.feature(record),
-        record.min_score,
+        record.min_score if record.min_relevance is None else None,
         None if record.then_feature is None else standing.feature(record, then=True),
         None if record.window_ns is None else record.window_ns / 1e9,
         None
@@ -142,7 +162,54 @@ def as_question(
         record.birth,
         record.created_ns,
         record.armed_ns,
+        record.min_relevance,
     )
+
+
+def check_same(spec: StandingSpec, space: Space, question: StandingQuestion, name: str) -> None:
+    """Refuse another question under a name that is taken; raises `AlreadyExists` (``NAME_TAKEN``)."""
+    window_s = None if spec.window_ns is None else spec.window_ns / 1e9
+    streams = None if spec.streams is None else set(spec.streams)
+    same = (
+        (spec.kind, spec.min_score, spec.min_relevance, window_s, spec.sealed_only, spec.text)
+        == (
+            question.kind,
+            question.min_score,
+            question.min_relevance,
+            question.window_s,
+            question.sealed_only,
+            question.text,
+        )
+        and space.name == question.space
+        and streams == (None if question.streams is None else set(question.streams))
+        and _same_array(spec.feature, question.feature)
+        and _same_array(spec.then_feature, question.then_feature)
+    )
+    if not same:
+        raise AlreadyExists(
+            "another standing question has this name",
+            reason="NAME_TAKEN",
+            field="name",
+            value=name,
+        )
+
+
+def _same_array(one: Array | None, other: Array | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.dtype == other.dtype and np.array_equal(one, other)
+
+
+def _named(txn: Transaction, draft: Draft, name: str) -> tuple[int, StandingRecord] | None:
+    """(number, record) of the question of a name, none of no name."""
+    no = standing_names.named(txn, draft.id_key, name) if name else None
+    record = None if no is None else standing.get(txn, no)
+    return None if no is None or record is None else (no, record)
+
+
+def _remove(txn: Transaction, draft: Draft, no: int, record: StandingRecord) -> None:
+    standing.remove(txn, no)
+    standing_names.remove(txn, draft.id_key, record)
 
 
 def not_found(question_id: str) -> NotFound:

@@ -25,6 +25,7 @@ from memdb.engine.policies import select
 from memdb.engine.question import Question
 from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.rerank import LateInteraction, Scored
+from memdb.engine.rerank_words import WithWords, with_words
 from memdb.engine.state import StreamState
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument
@@ -128,13 +129,14 @@ def ground(
         damaged: list[Gap] = []
         hits: list[Hit] = []
         rest = rows[first:], scores[first:]
+        late: WithWords | None = None
         if question.tokens is None:
             plain = question.words is None
             _, behind = shown(
                 question.window, question.limit, partition, _NONE_RANKED, rest, by_score=plain
             )
         else:
-            more, behind = _reranked(
+            more, behind, late = _reranked(
                 txn,
                 view,
                 partition,
@@ -146,6 +148,7 @@ def ground(
                 damaged,
                 standing,
                 rest,
+                found,
             )
             hits += more
         for row, score in zip(rest[0][behind], rest[1][behind], strict=True):
@@ -153,7 +156,7 @@ def ground(
             if clip is not None:
                 hits.append(Hit(size.add(clip), float(score), standing.get(int(row))))
     if question.explain:
-        hits = _explained(view, partition, question, rows, scores, found, hits, size)
+        hits = _explained(view, partition, question, rows, scores, found, late, hits, size)
     gaps = _told_once(gaps, damaged)
     covered = _covered(partition, question, allowed, streams, gaps, abstained)
     return Grounding(
@@ -227,10 +230,13 @@ def _explained(
     rows: Array,
     scores: Array,
     found: Found | None,
+    late: WithWords | None,
     hits: Sequence[Hit],
     size: AnswerSize,
 ) -> list[Hit]:
-    """The hits with what each arm gave; ``scores`` are those before re-ranking."""
+    """The hits with what each arm gave; ``scores`` are those before re-ranking, which with words gives an arm
+    of its own.
+    """
     numbers = partition.columns["clip_no"][rows].tolist()
     ids = {make_id(view.state.id_key, IdKind.CLIP, no): i for i, no in enumerate(numbers)}
     explained: list[Hit] = []
@@ -239,7 +245,12 @@ def _explained(
         arms = (
             explain_similarity(scores, place)
             if found is None or question.words is None
-            else explain(found.arms, int(rows[place]), hit.clip, question.words.text)
+            else explain(
+                found.arms if late is None or place >= question.rerank else late.arms(rows[place]),
+                int(rows[place]),
+                hit.clip,
+                question.words.text,
+            )
         )
         explained.append(replace(hit, arms=size.add_arms(arms)))
     return explained
@@ -289,15 +300,20 @@ def _reranked(
     damaged: list[Gap],
     standing: Mapping[int, float],
     rest: tuple[Array, Array],
-) -> tuple[list[Hit], slice]:
-    """The candidates re-ordered by late interaction, and which of the ``rest`` are shown behind them; a
-    clip without short-term memory keeps its own score, last.
+    found: Found | None,
+) -> tuple[list[Hit], slice, WithWords | None]:
+    """The candidates re-ordered by late interaction, beside the words where there are some, and which of the
+    ``rest`` are shown behind them; a clip without short-term memory keeps its own score, without words last.
     """
     assert question.tokens is not None
     interaction = LateInteraction(
         txn, view, partition, as_of, question.tokens, question.weighting, damaged
     )
     ranked = interaction.rank(rows, question.rerank_work_max, "rerank", question.rerank)
+    late = None
+    if found is not None and question.words is not None:
+        late = with_words(found, question.words, ranked)
+        ranked = late.ranked
     own = dict(zip(rows.tolist(), scores.tolist(), strict=True))
     here, behind = shown(
         question.window,
@@ -316,7 +332,7 @@ def _reranked(
             spans, weights = interaction.spans(scored.row), interaction.token_weights(scored.row)
             size.add_numbers(len(weights))
             hits.append(Hit(size.add(clip), score, standing.get(scored.row), spans, weights))
-    return hits, behind
+    return hits, behind, late
 
 
 def _arrays(ranked: Sequence[Scored]) -> tuple[Array, Array]:

@@ -44,6 +44,8 @@ class Found:
     scores: Array
     """(rows,) float64 in [0, 1]."""
     arms: tuple[ArmScores, ...]
+    weights: float
+    """Sum of the weights, as the question gives them, of the arms that were asked."""
 
     def best(self, limit: int) -> tuple[Array, Array]:
         """(rows, scores) of the ``limit`` best, best first; equal scores by similarity, then by row."""
@@ -124,8 +126,8 @@ def search_arms(
             )
     arms += _name_arms(partition, words.text, allowed, as_of, weights)
     if not arms:
-        return Found(np.empty(0, np.int64), np.empty(0), ())
-    return Found(*fused(arms), tuple(arms))
+        return Found(np.empty(0, np.int64), np.empty(0), (), total)
+    return Found(*fused(arms), tuple(arms), total)
 
 
 def _vector_arm(

@@ -31,7 +31,7 @@ from memdb.engine.kept_index import KeptIndex
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
 from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
-from memdb.engine.standing_questions import AskedQuestions
+from memdb.engine.standing_asked import AskedQuestions
 from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.engine.writer import Writer

@@ -41,8 +41,8 @@ CENTRE_SHARE: Final = 0.7
 SPREAD_SHARE: Final = 2.5
 """Of the deviation of the scores of random directions."""
 THINGS_SHARE: Final = 4.0
-_LOGISTIC: Final = pi / sqrt(3)
-_LEAST: Final = 1e-200
+LOGISTIC: Final = pi / sqrt(3)
+SPREAD_MIN: Final = 1e-200
 """A spread is no divisor where all vectors are zero."""
 
 
@@ -72,10 +72,10 @@ class Relevance:
             of_stream = dict(zip(distinct, self._distributions(distinct), strict=True))
             mean, spread, things = np.array([of_stream[number] for number in numbers]).T
         if self.partition.cosine:
-            return _relevances(scores, mean, spread, things)
+            return relevances(scores, mean, spread, things)
         with np.errstate(over="ignore", invalid="ignore"):
             # Where scores overflowed there is nothing to compare.
-            return np.nan_to_num(_relevances(scores, mean, spread, things), nan=0.0)
+            return np.nan_to_num(relevances(scores, mean, spread, things), nan=0.0)
 
     def _distributions(self, stream_nos: list[int]) -> list[tuple[float, float, float]]:
         """Mean and spread of the null distribution of each stream, and its things."""
@@ -85,18 +85,19 @@ class Relevance:
         return [
             (
                 float(null.mean.dot(query)),
-                max(of_random * null.length, _LEAST),
+                max(of_random * null.length, SPREAD_MIN),
                 THINGS_SHARE * sqrt(null.clips),
             )
             for null in self.nulls.of(stream_nos)
         ]
 
 
-def _relevances(
+def relevances(
     scores: Array, mean: Array | float, spread: Array | float, things: Array | float
 ) -> Array:
+    """(n,) float64 in [0, 1] of scores, by the mean and spread of the null distribution and its things."""
     z = (scores.astype(np.float64) - CENTRE_SHARE * mean) / spread
-    return np.asarray(np.exp(-things * np.logaddexp(0.0, -_LOGISTIC * z)))
+    return np.asarray(np.exp(-things * np.logaddexp(0.0, -LOGISTIC * z)))
 
 
 def relevant(

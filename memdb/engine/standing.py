@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.clock import Clock
 from memdb.engine.apply_standing import as_question, check_fits, not_found
+from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_clock import UserClock
 from memdb.engine.standing_cursor import Cursor
 from memdb.engine.standing_follower import FollowedStanding
 from memdb.engine.standing_history import backtest
-from memdb.engine.standing_questions import Questions
 from memdb.engine.view import View
 from memdb.errors import FailedPrecondition, InvalidArgument, NotFound
 from memdb.store import standing
@@ -32,6 +32,7 @@ from memdb.types.standing import (
     StandingQuestion,
     StandingSpec,
     checked_cursor,
+    checked_name,
     checked_standing,
     checked_thresholds,
 )
@@ -57,7 +58,8 @@ class EmbeddedStanding:
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -65,10 +67,12 @@ class EmbeddedStanding:
         space: str | None = None,
         sealed_only: bool = True,
         text: str = "",
+        name: str | None = None,
     ) -> StandingQuestion:
         spec = checked_standing(
             question_feature,
             min_score=min_score,
+            min_relevance=min_relevance,
             kind=kind,
             then_feature=then_feature,
             window_s=window_s,
@@ -77,6 +81,7 @@ class EmbeddedStanding:
             sealed_only=sealed_only,
             text=text,
         )
+        name_of = checked_name(name)
         found = None if spec.space is None else self._user.catalog_space(spec.space)
         if not self._user.is_known() and (found is None or spec.streams is not None):
             # Before the user is made for it.
@@ -102,7 +107,7 @@ class EmbeddedStanding:
             if spec.kind == "absent":
                 clock = UserClock.at(memory.environment, view, view.revision)
                 armed_ns = clock.time_ns(now_ns)
-        operation = CreateStanding(spec, found, now_ns, armed_ns)
+        operation = CreateStanding(spec, found, now_ns, armed_ns, name_of)
         return self._user.commit(operation)  # type: ignore[return-value]
 
     def list(self) -> list[StandingQuestion]:
@@ -141,7 +146,8 @@ class EmbeddedStanding:
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -157,6 +163,7 @@ class EmbeddedStanding:
         spec = checked_standing(
             question_feature,
             min_score=min_score,
+            min_relevance=min_relevance,
             kind=kind,
             then_feature=then_feature,
             window_s=window_s,

@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 
 from memdb.engine.standing_alert import alert_of
+from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_cursor import CLOCK_MIN_NS, Cursor
-from memdb.engine.standing_questions import Question, Questions, SpaceQuestions
+from memdb.engine.standing_questions import Question, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at
 from memdb.engine.view import View
 from memdb.index.columns import ALIVE
@@ -55,7 +56,7 @@ class Absences:
         bases = np.array([record.armed_ns for record in records], np.int64)
         clip_nos = np.full(len(records), _NO_CLIP, np.int64)
         fresh = np.array([record.birth > revision for record in records], np.bool_)
-        groups: dict[tuple[int, tuple[int, ...] | None, int, bool], list[Question]] = {}
+        groups: dict[tuple[int, tuple[int, ...] | None, int, bool, bool], list[Question]] = {}
         for at, (space_no, question) in enumerate(questions.absent):
             before = self._places.get(question.no)
             record = question.record
@@ -63,15 +64,23 @@ class Absences:
                 bases[at], clip_nos[at] = self._bases_ns[before], self._clip_nos[before]
                 fresh[at] = self._fresh[before]
             elif record.birth < revision:
-                key = (space_no, record.stream_nos, record.window_ns or 0, record.sealed_only)
+                key = (
+                    space_no,
+                    record.stream_nos,
+                    record.window_ns or 0,
+                    record.sealed_only,
+                    record.min_relevance is not None,
+                )
                 groups.setdefault(key, []).append(question)
         self._questions, self._places = questions, places
         self._windows_ns = np.array([record.window_ns or 0 for record in records], np.int64)
         self._births = np.array([record.birth for record in records], np.int64)
         self._bases_ns, self._clip_nos, self._fresh = bases, clip_nos, fresh
-        for (space_no, _, window_ns, _), group in groups.items():
+        for (space_no, _, window_ns, *_), group in groups.items():
             since_ns = max(told_ns, CLOCK_MIN_NS + window_ns) - window_ns + 1
-            self._look_up(view, questions.spaces[space_no], space_no, group, since_ns, revision)
+            self._look_up(
+                view, self._asked(space_no, group[0]), space_no, group, since_ns, revision
+            )
 
     def clips_went(self, view: View, revision: int) -> None:
         """Some were erased or given up: who counts from one of them counts from the match before it."""
@@ -89,7 +98,7 @@ class Absences:
             for at in np.flatnonzero(gone).tolist():
                 question = self._question(at)
                 self._bases_ns[at], self._clip_nos[at] = question.record.armed_ns, _NO_CLIP
-                asked = self._asked(space_no)
+                asked = self._asked(space_no, question)
                 self._look_up(view, asked, space_no, [question], CLOCK_MIN_NS, revision)
 
     def answered(
@@ -116,7 +125,7 @@ class Absences:
             if end_ns > self._bases_ns[at] and end_ns + self._windows_ns[at] <= cursor.clock_ns:
                 # It came so late that a later one may have been told, of which a watch that began since
                 # does not know.
-                asked = self._asked(row.space_no)
+                asked = self._asked(row.space_no, question)
                 if self._look_up(view, asked, row.space_no, [question], end_ns + 1, revision):
                     continue
                 late[at] = question
@@ -156,9 +165,9 @@ class Absences:
         assert self._questions is not None, "they are known"
         return self._questions.absent[at][1]
 
-    def _asked(self, space_no: int) -> SpaceQuestions:
+    def _asked(self, space_no: int, question: Question) -> SpaceQuestions:
         assert self._questions is not None, "they are known"
-        return self._questions.spaces[space_no]
+        return self._questions.group_of(space_no, question)
 
     def _look_up(
         self,
@@ -169,8 +178,8 @@ class Absences:
         since_ns: int,
         revision: int,
     ) -> bool:
-        """Take the last match as of a commit, of questions that ask the same streams, as their bases; whether
-        there was any since.
+        """Take the last match as of a commit as the base of each of some questions, of one group, that ask
+        the same streams; whether there was any since.
         """
         found = newest_matches(view, asked, space_no, group, since_ns, revision)
         for question in group:
@@ -217,8 +226,7 @@ def newest_matches(
     for begin in range(0, len(rows), _BLOCK_ROWS):
         block = rows[begin : begin + _BLOCK_ROWS]
         probes = np.array([question.probe for question in left])
-        vectors = partition.matrix.take(block)
-        places = asked.first_matches(vectors, column["birth"][block], probes)
+        places = asked.first_matches(partition, block, probes)
         for question in left:
             if question.probe in places:
                 row = block[places[question.probe]]

@@ -15,9 +15,9 @@ from dataclasses import replace
 
 from memdb.engine.standing_absences import Absences
 from memdb.engine.standing_alert import alert_of
+from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_clock import UserClock
 from memdb.engine.standing_cursor import ALL, Cursor
-from memdb.engine.standing_questions import Questions
 from memdb.engine.standing_rows import by_commit, new_rows
 from memdb.engine.standing_step import Match, Page, Step
 from memdb.engine.view import View

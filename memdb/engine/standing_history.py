@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb.engine.standing_past_relevance import scores_and_relevances
 from memdb.engine.standing_questions import exact_score, rounding
 from memdb.engine.view import View
 from memdb.index.partition import Filter, PartitionView
@@ -30,8 +31,10 @@ class _History:
     start_ns: Array
     end_ns: Array
     scores: Array
-    """float64."""
-    then_scores: Array | None
+    """float64, of what is told: of a sequence of what follows."""
+    values: Array
+    """float64: what the bar is for, scores or relevances."""
+    then_values: Array | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,14 @@ def backtest(
     history = None
     if partition is not None:
         which = Filter(stream_nos, *times, sealed_only=spec.sealed_only)
-        history = _history(partition, spec, which, as_of, (spec.min_score, *(thresholds or ())))
+        history = _history(partition, spec, which, as_of, (_bar(spec), *(thresholds or ())))
     if history is None or not len(history.clip_no):
-        points = thresholds or (spec.min_score,)
+        points = thresholds or (_bar(spec),)
         return Backtest(tuple(ThresholdCount(t, 0) for t in points), (), 0, revision)
-    is_cosine = partition is not None and partition.cosine
-    points = thresholds or _default_thresholds(spec, history, is_cosine=is_cosine)
+    to_one = spec.min_relevance is not None or (partition is not None and partition.cosine)
+    points = thresholds or _default_thresholds(spec, history, to_one=to_one)
     curve = tuple(ThresholdCount(t, len(_told(spec, history, t, times).clip)) for t in points)
-    told = _told(spec, history, spec.min_score, times)
+    told = _told(spec, history, _bar(spec), times)
     alerts = tuple(
         _alert(view, spec, history, told, place, revision)
         for place in range(max(0, len(told.clip) - limit), len(told.clip))
@@ -82,10 +85,11 @@ def _history(
     thresholds: tuple[float, ...],
 ) -> _History:
     allowed = partition.allowed(which, as_of)
-    rows, scores = _scores(partition, spec.feature, allowed, thresholds)
+    measure = _scores if spec.min_relevance is None else scores_and_relevances
+    rows, scores, values = measure(partition, spec.feature, allowed, thresholds)
     then = None
     if spec.then_feature is not None:
-        then = _scores(partition, spec.then_feature, allowed, thresholds)[1]
+        _, scores, then = measure(partition, spec.then_feature, allowed, thresholds)
     column = partition.columns
     order = np.lexsort((column["clip_no"][rows], column["start_ns"][rows]))
     rows = rows[order]
@@ -95,15 +99,23 @@ def _history(
         column["start_ns"][rows],
         column["end_ns"][rows],
         scores[order],
+        values[order],
         None if then is None else then[order],
     )
 
 
+def _bar(spec: StandingSpec) -> float:
+    """The score or the relevance that is needed."""
+    bar = spec.min_score if spec.min_relevance is None else spec.min_relevance
+    assert bar is not None, "it has one of them"
+    return bar
+
+
 def _scores(
     partition: PartitionView, feature: Array, allowed: Array | None, thresholds: tuple[float, ...]
-) -> tuple[Array, Array]:
-    """(rows, float64 scores) of the allowed; those so close to a threshold that rounding decides are what a
-    watch compares.
+) -> tuple[Array, Array, Array]:
+    """(rows, float64 scores, the same) of the allowed; those so close to a threshold that rounding decides
+    are what a watch compares.
     """
     probe = partition.unit(feature)
     rows, quick = partition.scores(probe, allowed)
@@ -117,28 +129,30 @@ def _scores(
         block = places[begin : begin + _BLOCK_ROWS]
         for place, vector in zip(block, partition.matrix.take(rows[block]), strict=True):
             scores[place] = exact_score(vector, probe)
-    return rows, scores
+    return rows, scores, scores
 
 
 def _default_thresholds(
-    spec: StandingSpec, history: _History, *, is_cosine: bool
+    spec: StandingSpec, history: _History, *, to_one: bool
 ) -> tuple[float, ...]:
-    """From no likeness to the same in a cosine space; elsewhere over the scores that there are."""
-    low, high = (0.0, 1.0) if is_cosine else (history.scores.min(), history.scores.max())
+    """From no likeness to the same in a cosine space, as of relevances; elsewhere over the scores that there
+    are.
+    """
+    low, high = (0.0, 1.0) if to_one else (history.values.min(), history.values.max())
     points = [round(float(point), 12) for point in np.linspace(low, high, _POINTS)]
-    return tuple(sorted({*points, spec.min_score}))
+    return tuple(sorted({*points, _bar(spec)}))
 
 
 def _told(
     spec: StandingSpec, history: _History, threshold: float, times: tuple[int | None, int | None]
 ) -> _Told:
-    matched = np.flatnonzero(history.scores >= threshold)
+    matched = np.flatnonzero(history.values >= threshold)
     starts = history.start_ns[matched]
     if spec.kind == "absent":
         return _absences(spec, history, matched, times)
     if spec.kind == "sequence":
-        assert history.then_scores is not None, "of a sequence"
-        ends = np.flatnonzero(history.then_scores >= threshold)
+        assert history.then_values is not None, "of a sequence"
+        ends = np.flatnonzero(history.then_values >= threshold)
         before = _before(starts, history.start_ns[ends], spec.window_ns or 0)
         kept = ends[before >= 0]
         return _Told(history.start_ns[kept], kept, matched[before[before >= 0]])
@@ -195,14 +209,13 @@ def _alert(
 
     at, earlier = int(told.clip[place]), int(told.earlier[place])
     is_clip = at >= 0
-    scores = history.scores if history.then_scores is None else history.then_scores
     return Alert(
         "",
         "",
         spec.kind,
         revision,
         int(told.happened_ns[place]),
-        float(scores[at]) if is_clip else None,
+        float(history.scores[at]) if is_clip else None,
         clip_id(at),
         view.state.stream_names[int(history.stream_no[at])] if is_clip else None,
         int(history.start_ns[at]) if is_clip else None,

@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from memdb.engine.standing_questions import Question, Questions, SpaceQuestions
+from memdb.engine.standing_asked import Questions
+from memdb.engine.standing_questions import Question, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at, rows_near
 from memdb.engine.view import View
 
@@ -36,28 +37,21 @@ class Page:
     """What the clips of some commits match, found at once."""
 
     def __init__(self, view: View, questions: Questions, rows: list[NewRow]) -> None:
-        self.questions = questions
-        self._matches: dict[tuple[int, int], list[tuple[int, float]]] = {}
+        self._matches: dict[tuple[int, int], list[tuple[SpaceQuestions, int, float]]] = {}
         groups: dict[tuple[int, int], list[NewRow]] = {}
         for row in rows:
             groups.setdefault((row.space_no, row.column("stream_no")), []).append(row)
-        for (space_no, stream_no), group in groups.items():
-            asked = questions.spaces.get(space_no)
-            if asked is None:
-                continue
-            partition = view.partitions[space_no]
+        for (space_no, _), group in groups.items():
             places = np.array([row.row for row in group])
-            matches = asked.matches(
-                partition.matrix.take(places),
-                stream_no,
-                partition.columns["birth"][places],
-                partition.columns["sealed"][places],
-            )
-            for row, found in zip(group, matches, strict=True):
-                self._matches[space_no, row.row] = found
+            for asked in questions.of_space(space_no):
+                matches = asked.matches(view.partitions[space_no], places)
+                for row, found in zip(group, matches, strict=True):
+                    self._matches.setdefault((space_no, row.row), []).extend(
+                        (asked, probe, score) for probe, score in found
+                    )
 
-    def matches(self, row: NewRow) -> list[tuple[int, float]]:
-        """(probe, score) of each."""
+    def matches(self, row: NewRow) -> list[tuple[SpaceQuestions, int, float]]:
+        """(questions, probe, score) of each."""
         return self._matches.get((row.space_no, row.row), [])
 
 
@@ -80,10 +74,7 @@ class Step:
 
     def _found(self) -> Iterator[Match]:
         for row in self.rows:
-            asked = self._page.questions.spaces.get(row.space_no)
-            if asked is None:
-                continue
-            for probe, score in self._page.matches(row):
+            for asked, probe, score in self._page.matches(row):
                 question = asked.questions[asked.owners[probe]]
                 if question.record.kind == "absent":
                     self.answers.append((question, row))
@@ -110,7 +101,7 @@ class Step:
         )
         if not len(before):
             return True
-        return asked.first_match(row.partition.matrix.take(before), probe) is None
+        return asked.first_match(row.partition, before, probe) is None
 
     def _is_quiet(self, asked: SpaceQuestions, question: Question, row: NewRow) -> bool:
         """Whether no other clip matched in the time before."""
@@ -144,7 +135,7 @@ class Step:
         rows = rows[partition.columns["clip_no"][rows] != np.uint64(row.clip_no)]
         for begin in range(0, len(rows), _BLOCK_ROWS):
             block = rows[begin : begin + _BLOCK_ROWS]
-            place = asked.first_match(partition.matrix.take(block), probe)
+            place = asked.first_match(partition, block, probe)
             if place is not None:
                 return int(block[place])
         return None
@@ -173,8 +164,8 @@ class Step:
             start_ns + 1,
             start_ns + (question.record.window_ns or 0) + 1,
         )
-        for place, vector in zip(later.tolist(), row.partition.matrix.take(later), strict=True):
-            score = asked.score(vector, question.then_probe)
+        for place in later.tolist():
+            score = asked.score(row.partition, place, question.then_probe)
             if score is None:
                 continue
             column = row.partition.columns
@@ -201,8 +192,7 @@ class Step:
         )
         before = before[looked_at(row.partition, question, before)]
         for place in before.tolist():
-            vector = row.partition.matrix.take(np.array([place]))[0]
-            if asked.score(vector, question.then_probe) is None:
+            if asked.score(row.partition, place, question.then_probe) is None:
                 continue
             start_ns = int(column["start_ns"][place])
             window = start_ns - (question.record.window_ns or 0), start_ns

@@ -31,7 +31,9 @@ class StandingService:
     def create_standing(self, request: pb.CreateStandingRequest) -> pb.CreateStandingResponse:
         """Store a question."""
         feature, arguments = spec_arguments(request.spec)
-        question = self._standing(request.user).create(feature, **arguments, text=request.spec.text)
+        question = self._standing(request.user).create(
+            feature, **arguments, text=request.spec.text, name=request.name or None
+        )
         return pb.CreateStandingResponse(question=question_to_proto(question))
 
     def list_standing(self, request: pb.ListStandingRequest) -> Iterator[pb.ListStandingResponse]:

@@ -226,6 +226,7 @@ class StandingRecord(Record, frozen=True):
     space_no: int
     stream_nos: tuple[int, ...] | None
     min_score: float
+    """Infinite where a relevance is asked for, so that a reader that knows nothing of it matches nothing."""
     window_ns: int | None
     sealed_only: bool
     text: str
@@ -237,6 +238,9 @@ class StandingRecord(Record, frozen=True):
     feature: bytes
     then_dtype: str
     then_feature: bytes | None
+    min_relevance: float | None = None
+    name: str = ""
+    """Under which it was created, where it is asked for once."""
 
 
 class NumberRecord(Record, frozen=True):

@@ -46,6 +46,7 @@ from __future__ import annotations
 
 import struct
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Any, Final
 
 from memdb.errors import DataLoss
@@ -91,6 +92,8 @@ META_HISTORY: Final = b"history"
 META_STANDING: Final = b"standing"
 META_QUESTIONS: Final = b"standing/"
 """What every `standing_key` begins with."""
+META_QUESTION_NAMES: Final = b"standing-name/"
+"""What every `standing_name_key` begins with."""
 
 _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
@@ -194,6 +197,11 @@ def value_key(key: str, birth: int) -> bytes:
 def standing_key(no: int) -> bytes:
     """Key of a standing question in table ``meta``."""
     return META_QUESTIONS + _U64.pack(no)
+
+
+def standing_name_key(id_key: bytes, name: str) -> bytes:
+    """Key of a standing question's name in table ``meta``: keyed, so that no key tells the name."""
+    return META_QUESTION_NAMES + blake2b(name.encode(), key=id_key, digest_size=16).digest()
 
 
 def split_standing_key(key: bytes) -> int:

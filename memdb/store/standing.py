@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from memdb.errors import DataLoss
-from memdb.store import schema
+from memdb.store import schema, standing_names
 from memdb.store.records import StandingCountRecord, StandingRecord, pack, unpack
 from memdb.store.schema import META_QUESTIONS, META_STANDING, Table
 from memdb.store.transaction import Transaction
@@ -69,12 +69,15 @@ def every(txn: Transaction) -> Iterator[tuple[int, StandingRecord]]:
 def damage(txn: Transaction) -> list[tuple[str, str]]:
     """(where, what) is wrong with any of them."""
     found: list[tuple[str, str]] = []
+    named: set[int] = set()
     count = 0
     for key, stored in txn.scan(Table.META, META_QUESTIONS):
         count += 1
         try:
-            schema.split_standing_key(key)
+            no = schema.split_standing_key(key)
             record = unpack(Table.META, key, stored, StandingRecord)
+            if record.name:
+                named.add(no)
             feature(record)
             if record.then_feature is not None:
                 feature(record, then=True)
@@ -84,7 +87,8 @@ def damage(txn: Transaction) -> list[tuple[str, str]]:
     if count != wanted:
         where = f"{Table.META.value}/{META_STANDING.hex()}"
         found.append((where, f"{wanted} standing questions expected, {count} found"))
-    return found
+    # Of a question that is damaged nobody can tell whether it has a name.
+    return found or standing_names.damage(txn, named)
 
 
 def check(txn: Transaction) -> None:

@@ -151,7 +151,8 @@ class Standing(Protocol):
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -159,21 +160,27 @@ class Standing(Protocol):
         space: str | None = None,
         sealed_only: bool = True,
         text: str = "",
+        name: str | None = None,
     ) -> StandingQuestion:
         """Ask a question of every clip of later commits.
 
         question_feature: (dim,) in the space of the streams; a clip matches from ``min_score`` on, a
-        cosine in a cosine space.  kind: ``seen``: a match, with ``window_s`` unless another clip that
-        matches began within so many seconds before; ``sequence``: a match of ``then_feature`` (dim,)
-        that begins at most ``window_s`` after a match of the question; ``absent``: ``window_s``
-        without a match.  Seconds are of event time.  streams: None for all of the space.  space is
-        needed where the streams span several, or there is none yet.  sealed_only: without it the
-        first version that matches of a growing clip is told.  text: the question in words.
+        cosine in a cosine space, or from ``min_relevance`` on (above 0 and below 1): the
+        `Hit.relevance` that `User.ground` gives it as of the commit that brings it.  kind: ``seen``: a
+        match, with ``window_s`` unless another clip that matches began within so many seconds before;
+        ``sequence``: a match of ``then_feature`` (dim,) that begins at most ``window_s`` after a match
+        of the question; ``absent``: ``window_s`` without a match.  Seconds are of event time.
+        streams: None for all of the space.  space is needed where the streams span several, or there
+        is none yet.  sealed_only: without it the first version that matches of a growing clip is told.
+        text: the question in words.  name: where the user has a question of that name, created with
+        the same options, it is the answer and none is made; the name is free again once its question
+        is removed.
 
-        Raises `InvalidArgument` (``BAD_KIND``, ``THEN_REQUIRED``, ``WINDOW_REQUIRED``,
-        ``NOT_OF_KIND``, ``DIM_MISMATCH``, ``ZERO_VECTOR``, ``SPACE_REQUIRED``), `NotFound` (user,
-        stream, space), `FailedPrecondition` (``SPACE_MISMATCH``), `ResourceExhausted` (``QUOTA`` beyond
-        10,000 of a user).
+        Raises `AlreadyExists` (``NAME_TAKEN``: by a question that differs), `InvalidArgument`
+        (``BAR_REQUIRED``, ``TWO_BARS``, ``OUT_OF_RANGE``, ``BAD_KIND``, ``THEN_REQUIRED``,
+        ``WINDOW_REQUIRED``, ``NOT_OF_KIND``, ``DIM_MISMATCH``, ``ZERO_VECTOR``, ``SPACE_REQUIRED``),
+        `NotFound` (user, stream, space), `FailedPrecondition` (``SPACE_MISMATCH``),
+        `ResourceExhausted` (``QUOTA`` beyond 10,000 of a user).
         """
         ...
 
@@ -196,7 +203,8 @@ class Standing(Protocol):
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -210,11 +218,12 @@ class Standing(Protocol):
         limit: int = 100,
     ) -> Backtest:
         """What a question would have told of the clips that are stored: how often, by threshold, and the
-        newest ``limit`` alerts at ``min_score``.
+        newest ``limit`` alerts at ``min_score``, or at ``min_relevance``, which is of each clip as of
+        the commit that brought it.
 
-        thresholds: None for 21 from 0 to 1 (in a space of inner products, over the scores that there
-        are).  ``absent`` counts from the start of the time (or of the first clip) to its end.  Raises as
-        `create`.
+        thresholds: scores, or relevances beside ``min_relevance``; None for 21 from 0 to 1 (of scores in
+        a space of inner products, over those that there are).  ``absent`` counts from the start of the
+        time (or of the first clip) to its end.  Raises as `create`.
         """
         ...
 

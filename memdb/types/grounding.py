@@ -77,7 +77,7 @@ class Hit:
     score: float
     """Similarity in the stream's space (cosine or inner product); of a question with ``text`` the
     fused score in [0, 1], comparable within one answer only; re-ranked hits carry the
-    late-interaction score.
+    late-interaction score, or with ``text`` the fused score with late interaction in it.
     """
     relevance: float | None = None
     """Calibrated relevance in [0, 1]: how likely the best of as many unrelated things as the stream shows
@@ -92,7 +92,8 @@ class Hit:
     """What each of the question's tokens weighed in the clip's stream, of sum 1; filled as ``spans`` is."""
     arms: tuple[Arm, ...] = ()
     """What each arm gave to the score, the largest share first; filled with ``explain``.  Of a hit that
-    was re-ranked they tell how it became a candidate.
+    was re-ranked they tell how it became a candidate; with ``text`` the arm ``vector`` is its late
+    interaction.
     """
 
     def __repr__(self) -> str:

@@ -192,6 +192,8 @@ class CreateStanding:
     created_ns: int
     armed_ns: int
     """Event time from which an absence counts."""
+    name: str = ""
+    """Under which it is created once; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class StandingSpec:
 
     feature: Array
     """(dim,) float32 or float16."""
-    min_score: float
+    min_score: float | None
+    """None where there is a `min_relevance`."""
     kind: str
     then_feature: Array | None
     window_ns: int | None
@@ -52,12 +53,13 @@ class StandingSpec:
     space: str | None
     sealed_only: bool
     text: str
+    min_relevance: float | None = None
 
 
 def checked_standing(
     question_feature: Array,
     *,
-    min_score: float,
+    min_score: float | None,
     kind: str,
     then_feature: Array | None,
     window_s: float | None,
@@ -65,12 +67,14 @@ def checked_standing(
     space: str | None,
     sealed_only: bool,
     text: str,
+    min_relevance: float | None = None,
 ) -> StandingSpec:
     """The question of a call.
 
-    Raises `InvalidArgument` naming the field; ``BAD_KIND``, ``THEN_REQUIRED``, ``WINDOW_REQUIRED`` and
-    ``NOT_OF_KIND`` where the parts do not belong together.
+    Raises `InvalidArgument` naming the field; ``BAD_KIND``, ``THEN_REQUIRED``, ``WINDOW_REQUIRED``,
+    ``NOT_OF_KIND``, ``BAR_REQUIRED`` and ``TWO_BARS`` where the parts do not belong together.
     """
+    _check_bars(min_score, min_relevance)
     kind = check_choice(kind, KINDS, "kind", "BAD_KIND")
     feature = as_vector(question_feature, "question_feature")
     then = None if then_feature is None else as_vector(then_feature, "then_feature")
@@ -104,7 +108,7 @@ def checked_standing(
         window_ns = round(check_number(window_s, "window_s", WINDOW_S_MIN, WINDOW_S_MAX) * 1e9)
     return StandingSpec(
         feature,
-        check_number(min_score, "min_score"),
+        None if min_score is None else check_number(min_score, "min_score"),
         kind,
         then,
         window_ns,
@@ -112,7 +116,42 @@ def checked_standing(
         None if space is None else check_id(space, "space"),
         check_flag(sealed_only, "sealed_only"),
         check_text(text, "text", may_be_empty=True),
+        None if min_relevance is None else _checked_relevance(min_relevance),
     )
+
+
+def _check_bars(min_score: object, min_relevance: object) -> None:
+    if min_score is None and min_relevance is None:
+        raise InvalidArgument(
+            "say what a clip must score, or how relevant it must be",
+            reason="BAR_REQUIRED",
+            field="min_score",
+        )
+    if min_score is not None and min_relevance is not None:
+        raise InvalidArgument(
+            "a score or a relevance, not both",
+            reason="TWO_BARS",
+            field="min_relevance",
+            value=min_relevance,
+        )
+
+
+def _checked_relevance(min_relevance: float) -> float:
+    least = check_number(min_relevance, "min_relevance", 0.0, 1.0, above=True)
+    if least == 1.0:
+        # No clip ever is certain.
+        raise InvalidArgument(
+            "a number between 0 and 1",
+            reason="OUT_OF_RANGE",
+            field="min_relevance",
+            value=min_relevance,
+        )
+    return least
+
+
+def checked_name(name: str | None) -> str:
+    """The name under which a question is created once, empty for none; raises `InvalidArgument`."""
+    return "" if name is None else check_id(name, "name")
 
 
 def checked_thresholds(thresholds: Sequence[float] | None) -> tuple[float, ...] | None:
@@ -152,8 +191,9 @@ class StandingQuestion:
     """One of `KINDS`."""
     feature: Array
     """(dim,) in the space."""
-    min_score: float
-    """What a clip must score, in the space's unit: a cosine in a cosine space."""
+    min_score: float | None
+    """What a clip must score, in the space's unit: a cosine in a cosine space; None where there is a
+    ``min_relevance``."""
     then_feature: Array | None
     """(dim,) of what follows; of a ``sequence`` alone."""
     window_s: float | None
@@ -171,6 +211,8 @@ class StandingQuestion:
     """Wall clock."""
     armed_ns: int
     """Event time from which ``absent`` counts."""
+    min_relevance: float | None = None
+    """How relevant a clip must be, as of the commit that brings it."""
 
     def __repr__(self) -> str:
         return shown(self)
@@ -212,6 +254,7 @@ class ThresholdCount:
     """One point of the curve of a back-test."""
 
     threshold: float
+    """A score, or a relevance where the question asks for one."""
     alerts: int
 
 
@@ -222,7 +265,7 @@ class Backtest:
     curve: tuple[ThresholdCount, ...]
     """By threshold, ascending."""
     alerts: tuple[Alert, ...]
-    """Those of the question's ``min_score``, the newest ``limit``, in event time."""
+    """Those of the question's ``min_score`` or ``min_relevance``, the newest ``limit``, in event time."""
     clips: int
     """Clips that were looked at."""
     revision: int

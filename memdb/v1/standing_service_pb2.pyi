@@ -34,8 +34,9 @@ class StandingSpec(_message.Message):
     SPACE_FIELD_NUMBER: _builtins.int
     OPEN_CLIPS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    MIN_RELEVANCE_FIELD_NUMBER: _builtins.int
     min_score: _builtins.float
-    """What a clip must score."""
+    """What a clip must score; not used beside min_relevance."""
     kind: _builtins.str
     """"seen", "sequence" or "absent"; empty means "seen"."""
     window_s: _builtins.float
@@ -46,6 +47,8 @@ class StandingSpec(_message.Message):
     """Whether growing clips count as well."""
     text: _builtins.str
     """The question in words."""
+    min_relevance: _builtins.float
+    """How relevant a clip must be, instead of min_score."""
     @_builtins.property
     def question_feature(self) -> _types_pb2.Vector:
         """What to look for, in the space of the streams."""
@@ -70,15 +73,20 @@ class StandingSpec(_message.Message):
         space: _builtins.str | None = ...,
         open_clips: _builtins.bool = ...,
         text: _builtins.str = ...,
+        min_relevance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_space", b"_space", "_window_s", b"_window_s", "question_feature", b"question_feature", "space", b"space", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "_space", b"_space", "_window_s", b"_window_s", "min_relevance", b"min_relevance", "question_feature", b"question_feature", "space", b"space", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_space", b"_space", "_window_s", b"_window_s", "kind", b"kind", "min_score", b"min_score", "open_clips", b"open_clips", "question_feature", b"question_feature", "space", b"space", "streams", b"streams", "text", b"text", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "_space", b"_space", "_window_s", b"_window_s", "kind", b"kind", "min_relevance", b"min_relevance", "min_score", b"min_score", "open_clips", b"open_clips", "question_feature", b"question_feature", "space", b"space", "streams", b"streams", "text", b"text", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_relevance: _TypeAlias = _typing.Literal["min_relevance"]  # noqa: Y015
+    _WhichOneofArgType__min_relevance: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance"]  # noqa: Y015
     _WhichOneofReturnType__space: _TypeAlias = _typing.Literal["space"]  # noqa: Y015
     _WhichOneofArgType__space: _TypeAlias = _typing.Literal["_space", b"_space"]  # noqa: Y015
     _WhichOneofReturnType__window_s: _TypeAlias = _typing.Literal["window_s"]  # noqa: Y015
     _WhichOneofArgType__window_s: _TypeAlias = _typing.Literal["_window_s", b"_window_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_relevance) -> _WhichOneofReturnType__min_relevance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__space) -> _WhichOneofReturnType__space | None: ...
     @_typing.overload
@@ -231,8 +239,11 @@ class CreateStandingRequest(_message.Message):
 
     USER_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
+    name: _builtins.str
+    """Create it once under this name; empty for none."""
     @_builtins.property
     def spec(self) -> Global___StandingSpec:
         """The question."""
@@ -242,10 +253,11 @@ class CreateStandingRequest(_message.Message):
         *,
         user: _builtins.str = ...,
         spec: Global___StandingSpec | None = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "spec", b"spec", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

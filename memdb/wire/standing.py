@@ -31,7 +31,8 @@ BACKTEST_LIMIT_DEFAULT = 100
 class SpecArguments(TypedDict):
     """Options of a standing question."""
 
-    min_score: float
+    min_score: float | None
+    min_relevance: float | None
     kind: str
     then_feature: Array | None
     window_s: float | None
@@ -53,7 +54,8 @@ class BacktestArguments(TypedDict):
 def spec_to_proto(spec: StandingSpec) -> pb.StandingSpec:
     """A checked question as a message."""
     message = pb.StandingSpec(
-        min_score=spec.min_score,
+        min_score=spec.min_score or 0.0,
+        min_relevance=spec.min_relevance,
         kind=spec.kind,
         window_s=None if spec.window_ns is None else spec.window_ns / 1e9,
         streams=spec.streams,
@@ -73,8 +75,11 @@ def spec_arguments(message: pb.StandingSpec) -> tuple[Array, SpecArguments]:
     then = None
     if message.HasField("then_feature"):
         then = vector_elements(message.then_feature, "then_feature")
+    relevant = message.HasField("min_relevance")
     return feature, SpecArguments(
-        min_score=message.min_score,
+        # A score of 0 beside a relevance is one that nobody gave.
+        min_score=None if relevant and not message.min_score else message.min_score,
+        min_relevance=message.min_relevance if relevant else None,
         kind=message.kind or "seen",
         then_feature=then,
         window_s=message.window_s if message.HasField("window_s") else None,
@@ -96,7 +101,11 @@ def question_to_proto(question: StandingQuestion) -> pb.StandingQuestion:
     )
     spec = message.spec
     fill_vector(spec.question_feature, question.feature)
-    spec.min_score, spec.kind, spec.space = question.min_score, question.kind, question.space
+    spec.kind, spec.space = question.kind, question.space
+    if question.min_score is not None:
+        spec.min_score = question.min_score
+    if question.min_relevance is not None:
+        spec.min_relevance = question.min_relevance
     spec.open_clips, spec.text = not question.sealed_only, question.text
     spec.streams.extend(question.streams or ())
     if question.then_feature is not None:
@@ -117,7 +126,7 @@ def question_from_proto(message: pb.StandingQuestion) -> StandingQuestion:
         message.user,
         spec.kind,
         vector_from_proto(spec.question_feature, "question_feature"),
-        spec.min_score,
+        None if spec.HasField("min_relevance") else spec.min_score,
         then,
         spec.window_s if spec.HasField("window_s") else None,
         tuple(spec.streams) if message.names_streams else None,
@@ -127,6 +136,7 @@ def question_from_proto(message: pb.StandingQuestion) -> StandingQuestion:
         message.revision,
         message.created_ns,
         message.armed_ns,
+        spec.min_relevance if spec.HasField("min_relevance") else None,
     )
 
 

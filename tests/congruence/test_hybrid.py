@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -193,10 +195,36 @@ def test_rerank_and_fallback_go_with_words(user: User, door: Stream) -> None:
     reranked = user.ground(text="mug", question_tokens=tokens, rerank=2, explain=True)
     assert numbers(reranked) == [1, 0]
     assert reranked.hits[0].spans
+    assert [arm.name for arm in reranked.hits[0].arms] == ["transcript", "vector"]
     assert reranked.hits[0].arms[0].rank == 2
     recent = user.ground(text="giraffe", fallback="recent", explain=True)
     assert (numbers(recent), recent.fallback, recent.hits[0].score) == ([1], "recent", 0.0)
     assert recent.hits[0].arms == ()
+
+
+def test_late_interaction_leaves_the_words_their_share(user: User, door: Stream) -> None:
+    tokens = np.stack([vector(0, 0, 1)])
+    door.write(said(0, "the mug is blue", vector(0, 1), short_memory=np.stack([vector(0, 1)])))
+    door.write(said(1, "good morning", vector(1), short_memory=np.stack([vector(0, 0, 1)])))
+    door.write(said(2, "hello", vector(1), short_memory=np.stack([vector(0, 1, 1)])))
+    door.write(said(3, "a blue mug", vector(0, 1)))
+    options: dict[str, Any] = {"question_tokens": tokens, "rerank": 4, "explain": True}
+    pictures = user.ground(vector(1), question_tokens=tokens, rerank=4)
+    assert numbers(pictures)[:2] == [1, 2]
+
+    for feature in (vector(1), None):
+        found = user.ground(feature, text="a blue mug", **options)
+        # What was said comes first; of what said nothing of it, late interaction tells.
+        assert set(numbers(found)[:2]) == {0, 3}
+        assert [n for n in numbers(found) if n in (1, 2)] == ([1, 2] if feature is not None else [])
+        for hit in found.hits:
+            assert sum(arm.weight * arm.score for arm in hit.arms) == pytest.approx(hit.score)
+            assert 0.0 <= hit.score <= 1.0
+        scores = [hit.score for hit in found.hits]
+        assert scores == sorted(scores, reverse=True)
+    by_pictures = dict.fromkeys(ARM_WEIGHTS, 0.0) | {"vector": 1.0}
+    found = user.ground(vector(1), text="a blue mug", weights=by_pictures, **options)
+    assert numbers(found)[:2] == [1, 2]
 
 
 def test_words_are_asked_of_one_space(db: Database, user: User, seen: Stream) -> None:

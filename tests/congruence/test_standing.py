@@ -12,6 +12,7 @@ import pytest
 
 from memdb import (
     Alert,
+    AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
     MemdbError,
@@ -353,3 +354,87 @@ def test_it_may_come_before_the_first_stream(db: Database, user: User, door: Str
 
     assert [alert.question_id for alert in told(user)] == [question.id]
     assert db.verify().ok
+
+
+def test_it_may_ask_for_a_relevance(db: Database, user: User, door: Stream) -> None:
+    door.create()
+    question = user.standing.create(AXES[0], min_relevance=0.05)
+    assert (question.min_score, question.min_relevance) == (None, 0.05)
+    assert same(user.standing.get(question.id), question)
+    for seq in range(5):
+        door.write(clip(seq, AXES[1 + seq % 2]))
+    door.write(clip(5, AXES[0]))
+
+    alerts = told(user)
+
+    relevances = [
+        next(
+            hit.relevance or 0.0
+            for hit in user.ground(AXES[0], as_of=one.revision, limit=10).hits
+            if hit.clip.id == one.id
+        )
+        for one in user.clips(limit=10)
+    ]
+    assert 0.05 <= relevances[5] < 0.9
+    relevant = [
+        one.id for one, has in zip(user.clips(limit=10), relevances, strict=True) if has >= 0.05
+    ]
+    assert [alert.clip_id for alert in alerts] == relevant
+    test = user.standing.backtest(AXES[0], min_relevance=0.05, thresholds=[0.05, 0.999])
+    assert [(p.threshold, p.alerts) for p in test.curve] == [(0.05, len(relevant)), (0.999, 0)]
+    assert [one.clip_id for one in test.alerts] == relevant
+    assert len(user.standing.backtest(AXES[0], min_relevance=0.05).curve) == 21
+
+
+@pytest.mark.parametrize(
+    ("bars", "reason", "field"),
+    [
+        ({}, "BAR_REQUIRED", "min_score"),
+        ({"min_score": 0.5, "min_relevance": 0.5}, "TWO_BARS", "min_relevance"),
+        ({"min_relevance": 0.0}, "OUT_OF_RANGE", "min_relevance"),
+        ({"min_relevance": 1.0}, "OUT_OF_RANGE", "min_relevance"),
+        ({"min_relevance": float("nan")}, "OUT_OF_RANGE", "min_relevance"),
+        ({"min_relevance": "much"}, "OUT_OF_RANGE", "min_relevance"),
+        ({"min_score": 0.5, "name": ""}, "BAD_ID", "name"),
+        ({"min_score": 0.5, "name": 7}, "BAD_ID", "name"),
+    ],
+)
+def test_a_bar_or_a_name_that_is_none_is_refused(
+    db: Database, user: User, door: Stream, bars: dict[str, Any], reason: str, field: str
+) -> None:
+    door.create()
+    with pytest.raises(InvalidArgument) as refused:
+        user.standing.create(AXES[0], **bars)
+    assert (refused.value.reason, refused.value.field) == (reason, field)
+    if "name" not in bars:
+        with pytest.raises(InvalidArgument) as refused:
+            user.standing.backtest(AXES[0], **bars)
+        assert (refused.value.reason, refused.value.field) == (reason, field)
+    assert user.standing.list() == []
+
+
+def test_under_a_name_it_is_asked_once(db: Database, user: User, door: Stream) -> None:
+    door.create()
+    ask: dict[str, Any] = {"min_score": 0.5, "window_s": 2.5, "text": "the mug"}
+    first = user.standing.create(AXES[0], **ask, name="mug")
+    revision = user.revision()
+
+    assert same(user.standing.create(AXES[0], **ask, name="mug"), first)
+    assert user.revision() == revision
+    changes = ({"min_score": 0.6}, {"window_s": None}, {"text": ""}, {"streams": ["door"]})
+    for change in changes:
+        with pytest.raises(AlreadyExists) as refused:
+            user.standing.create(AXES[0], **(ask | change), name="mug")
+        assert (refused.value.reason, refused.value.field) == ("NAME_TAKEN", "name")
+        assert refused.value.value == "mug"
+    for feature in (AXES[1], AXES[0].astype(np.float16)):
+        with pytest.raises(AlreadyExists):
+            user.standing.create(feature, **ask, name="mug")
+    assert [one.id for one in user.standing.list()] == [first.id]
+
+    other = user.standing.create(AXES[0], **ask, name="another-mug")
+    unnamed = user.standing.create(AXES[0], **ask)
+    assert len({first.id, other.id, unnamed.id}) == 3
+    user.standing.remove(first.id)
+    again = user.standing.create(AXES[1], min_relevance=0.5, name="mug")
+    assert again.id not in (first.id, other.id, unnamed.id)

@@ -16,6 +16,7 @@ from memdb.types.standing import (
     Backtest,
     StandingQuestion,
     checked_cursor,
+    checked_name,
     checked_standing,
 )
 from memdb.types.times import Time
@@ -44,7 +45,8 @@ class AsyncStanding:
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -52,6 +54,7 @@ class AsyncStanding:
         space: str | None = None,
         sealed_only: bool = True,
         text: str = "",
+        name: str | None = None,
     ) -> StandingQuestion:
         """Ask a question of every clip to come: `memdb.types.database.Standing.create` tells every
         option.
@@ -59,6 +62,7 @@ class AsyncStanding:
         spec = checked_standing(
             question_feature,
             min_score=min_score,
+            min_relevance=min_relevance,
             kind=kind,
             then_feature=then_feature,
             window_s=window_s,
@@ -69,8 +73,10 @@ class AsyncStanding:
         )
         answer = await self._rpc.call(
             self._rpc.standing.CreateStanding,
-            standing_pb.CreateStandingRequest(user=self._user, spec=spec_to_proto(spec)),
-            repeat=Repeat.UNSENT,
+            standing_pb.CreateStandingRequest(
+                user=self._user, spec=spec_to_proto(spec), name=checked_name(name)
+            ),
+            repeat=Repeat.UNSENT if name is None else Repeat.ALWAYS,
         )
         return question_from_proto(answer.question)
 
@@ -105,7 +111,8 @@ class AsyncStanding:
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -124,6 +131,7 @@ class AsyncStanding:
         spec = checked_standing(
             question_feature,
             min_score=min_score,
+            min_relevance=min_relevance,
             kind=kind,
             then_feature=then_feature,
             window_s=window_s,

@@ -18,6 +18,7 @@ from memdb.types.standing import (
     Backtest,
     StandingQuestion,
     checked_cursor,
+    checked_name,
     checked_standing,
 )
 from memdb.types.times import Time
@@ -46,7 +47,8 @@ class Standing:
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -54,6 +56,7 @@ class Standing:
         space: str | None = None,
         sealed_only: bool = True,
         text: str = "",
+        name: str | None = None,
     ) -> StandingQuestion:
         """Ask a question of every clip to come: `memdb.types.database.Standing.create` tells every
         option.
@@ -61,6 +64,7 @@ class Standing:
         spec = checked_standing(
             question_feature,
             min_score=min_score,
+            min_relevance=min_relevance,
             kind=kind,
             then_feature=then_feature,
             window_s=window_s,
@@ -71,8 +75,10 @@ class Standing:
         )
         answer = self._rpc.call(
             self._rpc.standing.CreateStanding,
-            standing_pb.CreateStandingRequest(user=self._user, spec=spec_to_proto(spec)),
-            repeat=Repeat.UNSENT,
+            standing_pb.CreateStandingRequest(
+                user=self._user, spec=spec_to_proto(spec), name=checked_name(name)
+            ),
+            repeat=Repeat.UNSENT if name is None else Repeat.ALWAYS,
         )
         return question_from_proto(answer.question)
 
@@ -107,7 +113,8 @@ class Standing:
         self,
         question_feature: Array,
         *,
-        min_score: float,
+        min_score: float | None = None,
+        min_relevance: float | None = None,
         kind: str = "seen",
         then_feature: Array | None = None,
         window_s: float | None = None,
@@ -126,6 +133,7 @@ class Standing:
         spec = checked_standing(
             question_feature,
             min_score=min_score,
+            min_relevance=min_relevance,
             kind=kind,
             then_feature=then_feature,
             window_s=window_s,
