@@ -10,9 +10,13 @@ import json
 import sys
 from collections import Counter
 
-import memdb
 from memdb import failpoints
+from memdb.config import IndexConfig
+from memdb.engine.database import EmbeddedDatabase
 from memdb.types.database import Database
+
+INDEX = IndexConfig(checkpoint_rows=1)
+"""Checkpoints of the smallest users too: what is erased must go from them as well."""
 
 
 def erase_planted(db: Database, user_id: str, stream: str, other: str) -> None:
@@ -39,7 +43,7 @@ def main() -> None:
         real(name)
 
     failpoints.hit = hit
-    with memdb.open(directory) as db:
+    with EmbeddedDatabase(directory, index=INDEX) as db:
         erase_planted(db, user_id, stream, other)
     json.dump(passed, sys.stdout)
 

@@ -27,7 +27,7 @@ from memdb import (
     StoredClip,
 )
 from memdb.clock import ManualClock
-from memdb.config import EngineConfig
+from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import POLICIES
@@ -146,8 +146,13 @@ class EngineMachine(RuleBasedStateMachine):
         return ManualClock(EPOCH_NS)
 
     def _open(self) -> Any:
+        # With checkpoints of the smallest users too: what is opened again is opened by them.
         return EmbeddedDatabase(
-            self.folder / "data", config=self._config(), clock=self.clock, embed_texts=False
+            self.folder / "data",
+            config=self._config(),
+            index=IndexConfig(checkpoint_rows=1),
+            clock=self.clock,
+            embed_texts=False,
         )
 
     def _close(self) -> None:
