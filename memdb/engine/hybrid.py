@@ -27,6 +27,7 @@ from memdb.index.fusion import (
     word_scores,
 )
 from memdb.index.partition import Filter, PartitionView
+from memdb.index.rows_by_number import RowsByNumber
 from memdb.index.text import TextView
 from memdb.index.words import Words
 from memdb.store import schema
@@ -174,10 +175,8 @@ class _Utterances:
             & (column["death"] > np.uint64(revision))
         )
         rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
-        clip_nos = partition.columns["clip_no"][rows].astype(np.int64)
         # At one revision a clip has one row, so its number finds it.
-        self._rows = np.full(int(clip_nos.max(initial=-1)) + 1, -1, np.int64)
-        self._rows[clip_nos] = rows
+        self._rows = RowsByNumber(partition.columns["clip_no"][rows], rows)
 
     def by_words(self, text: str, weight: float) -> ArmScores:
         """The clips in which it was said, by the words of the best utterance."""
@@ -201,10 +200,7 @@ class _Utterances:
 
     def _placed(self, documents: Array, *, keep: bool = False) -> tuple[Array, Array]:
         """(row, document) of the documents whose clips may answer; with ``keep`` of all, row -1 for the rest."""
-        clip_nos = self._texts.columns["no"][documents].astype(np.int64)
-        known = clip_nos < len(self._rows)
-        rows = np.full(len(documents), -1, np.int64)
-        rows[known] = self._rows[clip_nos[known]]
+        rows = self._rows.find(self._texts.columns["no"][documents])
         if keep:
             return rows, documents
         return rows[rows >= 0], documents[rows >= 0]
