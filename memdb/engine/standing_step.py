@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.standing_questions import Question, Questions, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at, rows_near
 from memdb.engine.view import View
@@ -84,6 +85,7 @@ class Step:
             if asked is None:
                 continue
             for probe, score in self._page.matches(row):
+                deadline.check()
                 question = asked.questions[asked.owners[probe]]
                 if question.record.kind == "absent":
                     self.answers.append((question, row))
