@@ -7,8 +7,9 @@ stream of the user (transcripts) or of the space (events, labels).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class Found:
     scores: Array
     """(rows,) float64 in [0, 1]."""
     arms: tuple[ArmScores, ...]
+    similarity: Callable[[Array], Array] | None = None
+    """Of any rows, ascending, to the question's vector; None where it was not searched by."""
 
     def best(self, limit: int) -> tuple[Array, Array]:
         """(rows, scores) of the ``limit`` best, best first; equal scores by similarity, then by row."""
@@ -59,6 +62,12 @@ class Found:
                 known = places < len(rows)
                 known[known] = rows[places[known]] == arm.rows[known]
                 likeness[places[known]] = arm.raw[known]
+        if self.similarity is not None:
+            # The arm knows its best alone; how many these are must not decide between equal scores.
+            _, of, counts = np.unique(scores, return_inverse=True, return_counts=True)
+            unknown = np.isneginf(likeness) & (counts[of] > 1)
+            if unknown.any():
+                likeness[unknown] = self.similarity(rows[unknown])
         order = np.lexsort((rows, -likeness, -scores))[:limit]
         return rows[order], scores[order]
 
@@ -109,8 +118,10 @@ def search_arms(
     total = sum(words.weights[name] for name in asked) or 1.0
     weights = {name: words.weights[name] / total for name in asked if words.weights[name] > 0.0}
     arms: list[ArmScores] = []
+    similarity: Callable[[Array], Array] | None = None
     if query is not None and VECTOR in weights:
         arms.append(_vector_arm(partition, query, allowed, limit, weights[VECTOR]))
+        similarity = partial(_similarity, partition, query)
     said = {TRANSCRIPT, TRANSCRIPT_FEATURES} & weights.keys()
     if said and view.texts.documents:
         utterances = _Utterances(view.texts, partition, allowed, revision)
@@ -126,7 +137,15 @@ def search_arms(
     arms += _name_arms(partition, words.text, allowed, as_of, weights)
     if not arms:
         return Found(np.empty(0, np.int64), np.empty(0), ())
-    return Found(*fused(arms), tuple(arms))
+    return Found(*fused(arms), tuple(arms), similarity)
+
+
+def _similarity(partition: PartitionView, query: Array, rows: Array) -> Array:
+    """(n,) scores of rows, ascending, as the search has them."""
+    mask = np.zeros(partition.rows, bool)
+    mask[rows] = True
+    _, scores = partition.scores(query, mask)
+    return np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def _vector_arm(
