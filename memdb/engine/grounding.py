@@ -56,6 +56,7 @@ def ground(
     streams, gaps = view.once(
         (stream_nos, space_no, revision, question.start_ns, question.end_ns),
         lambda: _searched(view, question, stream_nos, space_no, revision),
+        lambda searched: sum(map(len, searched)),
     )
     if question.words is not None:
         check_text_feature(view, question.words)

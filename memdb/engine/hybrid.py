@@ -7,8 +7,9 @@ stream of the user (transcripts) or of the space (events, labels).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from memdb.index.fusion import (
     word_scores,
 )
 from memdb.index.partition import Filter, PartitionView
+from memdb.index.rows_by_number import RowsByNumber
 from memdb.index.text import TextView
 from memdb.index.words import Words
 from memdb.store import schema
@@ -46,6 +48,8 @@ class Found:
     arms: tuple[ArmScores, ...]
     weights: float
     """Sum of the weights, as the question gives them, of the arms that were asked."""
+    similarity: Callable[[Array], Array] | None = None
+    """Of any rows, ascending, to the question's vector; None where it was not searched by."""
 
     def best(self, limit: int) -> tuple[Array, Array]:
         """(rows, scores) of the ``limit`` best, best first; equal scores by similarity, then by row."""
@@ -60,6 +64,12 @@ class Found:
                 known = places < len(rows)
                 known[known] = rows[places[known]] == arm.rows[known]
                 likeness[places[known]] = arm.raw[known]
+        if self.similarity is not None:
+            # The arm knows its best alone; how many these are must not decide between equal scores.
+            _, of, counts = np.unique(scores, return_inverse=True, return_counts=True)
+            unknown = np.isneginf(likeness) & (counts[of] > 1)
+            if unknown.any():
+                likeness[unknown] = self.similarity(rows[unknown])
         order = np.lexsort((rows, -likeness, -scores))[:limit]
         return rows[order], scores[order]
 
@@ -110,8 +120,10 @@ def search_arms(
     total = sum(words.weights[name] for name in asked) or 1.0
     weights = {name: words.weights[name] / total for name in asked if words.weights[name] > 0.0}
     arms: list[ArmScores] = []
+    similarity: Callable[[Array], Array] | None = None
     if query is not None and VECTOR in weights:
         arms.append(_vector_arm(partition, query, allowed, limit, weights[VECTOR]))
+        similarity = partial(_similarity, partition, query)
     said = {TRANSCRIPT, TRANSCRIPT_FEATURES} & weights.keys()
     if said and view.texts.documents:
         utterances = _Utterances(view.texts, partition, allowed, revision)
@@ -127,7 +139,15 @@ def search_arms(
     arms += _name_arms(partition, words.text, allowed, as_of, weights)
     if not arms:
         return Found(np.empty(0, np.int64), np.empty(0), (), total)
-    return Found(*fused(arms), tuple(arms), total)
+    return Found(*fused(arms), tuple(arms), total, similarity)
+
+
+def _similarity(partition: PartitionView, query: Array, rows: Array) -> Array:
+    """(n,) scores of rows, ascending, as the search has them."""
+    mask = np.zeros(partition.rows, bool)
+    mask[rows] = True
+    _, scores = partition.scores(query, mask)
+    return np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def _vector_arm(
@@ -176,10 +196,8 @@ class _Utterances:
             & (column["death"] > np.uint64(revision))
         )
         rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
-        clip_nos = partition.columns["clip_no"][rows].astype(np.int64)
         # At one revision a clip has one row, so its number finds it.
-        self._rows = np.full(int(clip_nos.max(initial=-1)) + 1, -1, np.int64)
-        self._rows[clip_nos] = rows
+        self._rows = RowsByNumber(partition.columns["clip_no"][rows], rows)
 
     def by_words(self, text: str, weight: float) -> ArmScores:
         """The clips in which it was said, by the words of the best utterance."""
@@ -203,10 +221,7 @@ class _Utterances:
 
     def _placed(self, documents: Array, *, keep: bool = False) -> tuple[Array, Array]:
         """(row, document) of the documents whose clips may answer; with ``keep`` of all, row -1 for the rest."""
-        clip_nos = self._texts.columns["no"][documents].astype(np.int64)
-        known = clip_nos < len(self._rows)
-        rows = np.full(len(documents), -1, np.int64)
-        rows[known] = self._rows[clip_nos[known]]
+        rows = self._rows.find(self._texts.columns["no"][documents])
         if keep:
             return rows, documents
         return rows[rows >= 0], documents[rows >= 0]

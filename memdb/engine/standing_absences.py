@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.standing_alert import alert_of
 from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_cursor import CLOCK_MIN_NS, Cursor
@@ -224,6 +225,7 @@ def newest_matches(
     found: dict[int, tuple[int, int]] = {}
     left = group
     for begin in range(0, len(rows), _BLOCK_ROWS):
+        deadline.check()
         block = rows[begin : begin + _BLOCK_ROWS]
         probes = np.array([question.probe for question in left])
         places = asked.first_matches(partition, block, probes)

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.standing_past_relevance import scores_and_relevances
 from memdb.engine.standing_questions import exact_score, rounding
 from memdb.engine.view import View
@@ -121,11 +122,14 @@ def _scores(
     rows, quick = partition.scores(probe, allowed)
     scores = quick.astype(np.float64)
     slack = rounding(partition.matrix.norm_max, probe)
-    near = np.zeros(len(rows), np.bool_)
+    # What overflowed in float32 is no number, or the wrong one.
+    near = ~np.isfinite(scores)
     for threshold in thresholds:
+        deadline.check()
         near |= np.abs(scores - threshold) <= slack
     places = np.flatnonzero(near)
     for begin in range(0, len(places), _BLOCK_ROWS):
+        deadline.check()
         block = places[begin : begin + _BLOCK_ROWS]
         for place, vector in zip(block, partition.matrix.take(rows[block]), strict=True):
             scores[place] = exact_score(vector, probe)
@@ -146,6 +150,7 @@ def _default_thresholds(
 def _told(
     spec: StandingSpec, history: _History, threshold: float, times: tuple[int | None, int | None]
 ) -> _Told:
+    deadline.check()
     matched = np.flatnonzero(history.values >= threshold)
     starts = history.start_ns[matched]
     if spec.kind == "absent":

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_questions import Question, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at, rows_near
@@ -75,6 +76,7 @@ class Step:
     def _found(self) -> Iterator[Match]:
         for row in self.rows:
             for asked, probe, score in self._page.matches(row):
+                deadline.check()
                 question = asked.questions[asked.owners[probe]]
                 if question.record.kind == "absent":
                     self.answers.append((question, row))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.grounding import Grounding
+
+_T = TypeVar("_T")
 
 _PLURALS: Final = {"question_feature": "question_features", "question_tokens": "question_tokens"}
 """What `ground` calls an argument, and what many questions do."""
@@ -124,6 +126,8 @@ class SharedView(View):
 
     size: AnswerSize = field(default_factory=lambda: AnswerSize(None))
     kept_clips: dict[Any, StoredClip] = field(default_factory=dict)
+    made: dict[Any, Any] = field(default_factory=dict)
+    """What is too much to be kept for longer."""
 
     @classmethod
     def of(cls, view: View, questions: Sequence[Question]) -> Self:
@@ -136,6 +140,12 @@ class SharedView(View):
             if len(features[0]) == partition.dim
         } or view.partitions  # of another space: `ground` says so
         return cls(**parts, size=AnswerSize(questions[0].answer_bytes_max))
+
+    def once(self, key: Any, make: Callable[[], _T], parts: Callable[[_T], int]) -> _T:
+        if key not in self.made:
+            self.made[key] = View.once(self, key, make, parts)
+        found: _T = self.made[key]
+        return found
 
     def load_clip(
         self, txn: Transaction, clip_no: int, birth: int, *, short_memory: bool, raw: bool

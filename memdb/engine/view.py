@@ -28,6 +28,8 @@ from memdb.types.stream import Gap
 
 ASKED_MAX: Final = 256
 """Things that a view remembers between questions."""
+ASKED_PARTS_MAX: Final = 32_768
+"""Parts of all of them together; a gap takes some hundred bytes, and a user may have any number."""
 
 _T = TypeVar("_T")
 
@@ -80,14 +82,22 @@ class View:
             for row in np.flatnonzero(same):
                 self.note_damage(partition, int(row), error)
 
-    def once(self, key: Any, make: Callable[[], _T]) -> _T:
-        """What ``make`` makes of this view and the key alone, made once for many questions."""
+    def once(self, key: Any, make: Callable[[], _T], parts: Callable[[_T], int]) -> _T:
+        """What ``make`` makes of this view and the key alone, made once for many questions, unless it has too
+        many ``parts`` to be kept.
+        """
         asked = self.asked
-        found: _T | None = asked.get(key)
-        if found is None:
-            if len(asked) >= ASKED_MAX:
+        known: tuple[_T, int] | None = asked.get(key)
+        if known is not None:
+            return known[0]
+        found = make()
+        count = parts(found)
+        if count <= ASKED_PARTS_MAX:
+            # A copy: another question may add to it meanwhile.
+            kept = sum(own for _, own in list(asked.values()))
+            if len(asked) >= ASKED_MAX or kept + count > ASKED_PARTS_MAX:
                 asked.clear()
-            found = asked[key] = make()
+            asked[key] = found, count
         return found
 
     def gaps(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from memdb.deadline import Deadline
 from memdb.engine.standing import WatchedStanding
 from memdb.server.calls import Send
 from memdb.server.resources import Resources
@@ -36,6 +37,8 @@ async def watch_standing(
     watched = user.standing.watched(request.cursor if request.HasField("cursor") else None)
     wake = asyncio.Event()
     subscription = Subscription()
+    # A page may take long: every question that a clip matches looks at the clips before it.
+    deadline = Deadline()
     loop = asyncio.get_running_loop()
     sent_s = loop.time()
     try:
@@ -46,7 +49,9 @@ async def watch_standing(
                 drain.check()
                 wake.clear()
                 await resources.openings.wait(request.user)
-                messages, cursor = await pools.read.of(user.id).run_in_turn(_page, watched)
+                messages, cursor = await pools.read.of(user.id).run_in_turn(
+                    deadline.within, _page, watched
+                )
                 for message in messages:
                     await send(message)
                 if messages:
@@ -62,6 +67,7 @@ async def watch_standing(
                 drain.check()
                 await _wait(wake, watched.pause_s(RECHECK_S))
     finally:
+        deadline.leave()
         # On a thread: the last one to leave a user may have to close it.
         loop.run_in_executor(None, subscription.end)
 

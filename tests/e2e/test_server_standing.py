@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from memdb.engine import standing_rows, standing_step
 from memdb.errors import NotFound, Unavailable
 from memdb.server import standing_service, standing_watch
 from memdb.server.watch import RECHECK_S
 from memdb.v1 import standing_service_pb2 as pb
 from memdb.v1.standing_service_pb2_grpc import StandingServiceStub
+from memdb.wire.grounding import ground_request
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
 pytestmark = pytest.mark.e2e
@@ -105,6 +107,38 @@ def test_a_watch_ends_when_the_server_stops(tmp_path: Path) -> None:
     (error,) = ended
     assert isinstance(error, Unavailable)
     assert error.reason == "SHUTTING_DOWN"
+
+
+def test_a_page_that_takes_long_ends_when_its_watcher_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a few who watch a question that everything matches would hold every thread there is."""
+    original = standing_rows.rows_near
+    looked: list[int] = []
+
+    def slow(partition: Any, question: Any, *rest: Any) -> Any:
+        looked.append(question.no)
+        time.sleep(0.02)
+        return original(partition, question, *rest)
+
+    monkeypatch.setattr(standing_step, "rows_near", slow)
+    with serving(tmp_path / "db", read_threads=1) as running:
+        running.database.create_space("p", dim=DIM)
+        user = running.database.user("u")
+        cam = user.stream("cam", space="p")
+        cam.create()
+        for number in range(10):
+            user.standing.create(vector(number), min_score=-2, window_s=1)
+        cam.write_many(clip(seq) for seq in range(100))
+        stub: Any = StandingServiceStub(running.channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub.WatchStanding(pb.WatchStandingRequest(user="u"), timeout=0.5))
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert running.grounding.Ground(ground_request("u", vector(0)), timeout=5).hits
+        seen = len(looked)
+        assert 0 < seen < 900
+        time.sleep(0.2)
+        assert len(looked) == seen
 
 
 def test_a_watch_of_an_erased_user_ends(

@@ -18,6 +18,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import clip_bytes
 from memdb.engine.user import EmbeddedUser
 from memdb.index import partition as index_partition
+from memdb.index.fusion import FLOOR_PLACE
 from memdb.index.terms import STOP_TERMS, asked_terms, terms
 from memdb.types.arm import ARM_WEIGHTS
 from memdb.types.arrays import Array
@@ -201,6 +202,29 @@ def test_every_arm_is_filtered_within_the_search(
     for as_of in (5, 17, user.revision() - 1, user.revision()):
         for text in QUESTIONS:
             agrees(user, text, which, as_of, kind)
+
+
+def test_how_many_are_asked_for_decides_nothing_between_equal_scores(db: EmbeddedDatabase) -> None:
+    """Clips that one word finds, and that are none of the nearest: the nearer of them come first."""
+    user = db.user("alice")
+    question, rng = vector(77), np.random.default_rng(3)
+    near = [
+        clip(seq, global_memory=question + 0.05 * vector(seq)) for seq in range(FLOOR_PLACE + 30)
+    ]
+    user.stream("near", space="cam").write_many(near)
+    far = [
+        clip(seq, global_memory=rng.standard_normal(DIM).astype(np.float32), labels={"at": "porch"})
+        for seq in range(40)
+    ]
+    user.stream("porch", space="cam").write_many(far)
+
+    every = user.ground(question, text="porch", limit=1000).hits
+    assert len({hit.score for hit in every[:40]}) == 1
+    likeness = [cosine(hit.clip.global_memory, question) for hit in every[:40]]
+    assert likeness == sorted(likeness, reverse=True)
+    for limit in (1, 4, 40, FLOOR_PLACE + 20):
+        few = user.ground(question, text="porch", limit=limit).hits
+        assert [hit.clip.id for hit in few] == [hit.clip.id for hit in every[:limit]]
 
 
 def answers(user: EmbeddedUser) -> list[object]:

@@ -284,6 +284,30 @@ def test_it_scores_inner_products_where_the_space_does(
     assert test.curve[0].alerts == 2
 
 
+def test_a_back_test_scores_what_overflows_as_a_watch_does(
+    db: EmbeddedDatabase, clock: ManualClock
+) -> None:
+    db.create_space("dot", dim=3, metric="dot")
+    user = db.user("bob")
+    door = user.stream("door", space="dot")
+    door.create()
+    huge = 3e38
+    rows = ([huge, huge, 0], [huge, huge / 2, huge], [huge, huge, huge], [1, 0, 0], [-huge, 0, 0])
+    for feature in ([2, -2, 0], [2, -1, -1.4], [2, -1, -1.6]):
+        user.standing.create(np.array(feature, np.float32), min_score=-1)
+    for seq, memory in enumerate(rows):
+        door.write(clip(seq, global_memory=np.array(memory, np.float32)))
+
+    alerts = told(user)
+    for question in user.standing.list():
+        test = user.standing.backtest(question.feature, min_score=-1, thresholds=[-1])
+        heard = [one for one in alerts if one.question_id == question.id]
+        assert [(one.clip_id, one.score) for one in test.alerts] == [
+            (one.clip_id, one.score) for one in heard
+        ]
+        assert test.curve[0].alerts == len(heard) > 1
+
+
 def test_the_clock_is_held_back_by_what_comes_late(user: EmbeddedUser, clock: ManualClock) -> None:
     """A camera whose clips come 30 s late: what happened may still be on its way."""
     clock.advance(40 * SECOND_NS)
