@@ -57,7 +57,7 @@ def run_export(options: argparse.Namespace) -> int:
         report = export_user(database, options.user, options.to)
     json.dump(asdict(report), sys.stdout)
     print()
-    return 1 if report.damaged else 0
+    return 1 if report.damaged or report.standing is None else 0
 
 
 def run_import(options: argparse.Namespace) -> int:

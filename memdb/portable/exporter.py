@@ -23,11 +23,14 @@ from memdb.portable.layout import (
     CLIPS,
     FACT_SCHEMA,
     FACTS,
+    STANDING,
+    STANDING_SCHEMA,
     VALUE_SCHEMA,
     VALUES,
     ExportReport,
     describe,
 )
+from memdb.portable.standing import standing_rows
 from memdb.store.appearing import in_place, making, refused
 from memdb.store.files import make_directories, sync_directory, sync_file
 from memdb.types.arrays import Array
@@ -45,7 +48,7 @@ _SYSTEM_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> ExportReport:
     """Write ``user`` into the new directory ``path``.
 
-    A clip that cannot be read whole is left out, and counted.
+    A clip that cannot be read whole is left out, and counted; standing questions are where one is damaged.
 
     Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), and as
     `memdb.store.appearing.refused` what the system refuses; nothing is made then.
@@ -76,7 +79,7 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
 
 def _written(
     db: Database, user: User, revision: int, folder: Path
-) -> tuple[int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int | None]:
     streams = [stream for stream in user.streams() if stream.revision <= revision]
     left_out: list[str] = []
     with _Tensors(folder) as tensors:
@@ -103,8 +106,12 @@ def _written(
         values = _Rows(stack, folder / VALUES, VALUE_SCHEMA)
         for kind, row in rows:
             (facts if kind == "fact" else values).add(row)
+    questions = standing_rows(user, revision)
+    if questions is not None:
+        _write(folder / STANDING, STANDING_SCHEMA, iter(questions))
     text_space = user.text_space()
     used = {stream.space for stream in streams} | ({text_space.name} if text_space else set())
+    used |= {row["space"] for row in questions or ()}
     describe(
         folder,
         {
@@ -120,10 +127,12 @@ def _written(
             ],
             "streams": [{"name": s.name, "space": s.space, "zone": s.zone} for s in streams],
             "damaged": damaged,
+            "standing": None if questions is None else len(questions),
         },
     )
     size = sum(file.stat().st_size for file in folder.iterdir())
-    return clips, facts.count, values.count, size, damaged
+    asked = None if questions is None else len(questions)
+    return clips, facts.count, values.count, size, damaged, asked
 
 
 class _Rows:

@@ -26,10 +26,12 @@ from memdb.portable.layout import (
     DESCRIPTION,
     FACTS,
     READ_ERRORS,
+    STANDING,
     VALUES,
     ImportReport,
     described,
 )
+from memdb.portable.standing import check_rows, write_standing
 from memdb.types.arrays import Array
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.database import Database, User
@@ -89,6 +91,11 @@ def _imported(
         values = [
             (row["key"], value_to_json(json.loads(row["json"]))) for row in _rows(folder / VALUES)
         ]
+    questions: list[dict[str, Any]] = []
+    if STANDING in document["files"]:
+        with _reading(STANDING):
+            questions = list(_rows(folder / STANDING))
+            check_rows(questions)
     for space in made:
         db.create_space(space.name, dim=space.dim, metric=space.metric, model=space.model)
     for stream, space_name in spaces.items():
@@ -104,6 +111,8 @@ def _imported(
     known_facts, known_values = _known(user)
     facts_written = _write_facts(user, facts, ids, known_facts)
     values_written = _write_values(user, values, known_values)
+    # After the clips: what they answered was told where they came from.
+    asked = write_standing(user, questions)
     return ImportReport(
         user=user.id,
         clips_written=written,
@@ -113,6 +122,8 @@ def _imported(
         values_written=values_written,
         values_present=len(values) - values_written,
         evidence_dropped=sum(clip not in ids for row in facts for clip in row["evidence"]),
+        standing_written=asked,
+        standing_present=len(questions) - asked,
     )
 
 

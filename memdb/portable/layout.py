@@ -6,6 +6,7 @@
     EXPORT/clips.parquet                one row per clip, in its newest version
     EXPORT/facts.parquet                one row per version of a fact, in the order of the commits
     EXPORT/values.parquet               one row per version of a value, in the order of the commits
+    EXPORT/standing.parquet             one row per standing question, oldest first
     EXPORT/tensors-NNNNN.safetensors    ID.global_memory and ID.short_memory of clips
 """
 
@@ -28,6 +29,8 @@ DESCRIPTION: Final = "export.json"
 CLIPS: Final = "clips.parquet"
 FACTS: Final = "facts.parquet"
 VALUES: Final = "values.parquet"
+STANDING: Final = "standing.parquet"
+"""Not in exports of earlier releases, nor where the questions could not be read."""
 BATCH: Final = 64
 """Clips of a row group."""
 _DESCRIPTION_BYTES_MAX: Final = 64 << 20
@@ -101,6 +104,24 @@ FACT_SCHEMA: Final = pa.schema(
 VALUE_SCHEMA: Final = pa.schema(
     [("key", pa.string()), ("json", pa.string()), ("revision", pa.int64())]
 )
+STANDING_SCHEMA: Final = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("space", pa.string()),
+        ("streams", pa.list_(pa.string())),
+        ("min_score", pa.float64()),
+        ("min_relevance", pa.float64()),
+        ("window_s", pa.float64()),
+        ("sealed_only", pa.bool_()),
+        ("text", pa.string()),
+        ("dtype", pa.string()),
+        ("feature", pa.list_(pa.float32())),
+        ("then_dtype", pa.string()),
+        ("then_feature", pa.list_(pa.float32())),
+        ("revision", pa.int64()),
+        ("created_ns", pa.int64()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +139,8 @@ class ExportReport:
     bytes_written: int
     damaged: int
     """Clips that are left out because they could not be read whole."""
+    standing: int | None
+    """Standing questions; None where they are left out because they could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +158,9 @@ class ImportReport:
     values_present: int
     evidence_dropped: int
     """References to clips that the export does not hold."""
+    standing_written: int
+    """Standing questions."""
+    standing_present: int
 
 
 def describe(folder: Path, described: dict[str, Any]) -> None:

@@ -78,7 +78,16 @@ def everything(user: User) -> tuple[object, ...]:
     ]
     streams = [(stream.name, stream.space, stream.zone) for stream in user.streams()]
     said_all = sorted(map(said, clips, shorts), key=repr)
-    return said_all, facts, user.get("diet"), user.text_space(), streams
+    asked = [
+        (
+            (one.kind, one.space, one.text, one.window_s, one.sealed_only),
+            (one.min_score, one.min_relevance, one.streams and sorted(one.streams)),
+            (str(one.feature.dtype), one.feature.tolist()),
+            None if one.then_feature is None else one.then_feature.tolist(),
+        )
+        for one in user.standing.list()
+    ]
+    return said_all, facts, user.get("diet"), user.text_space(), streams, asked
 
 
 def fill(db: Database, user: User) -> None:
@@ -98,6 +107,20 @@ def fill(db: Database, user: User) -> None:
     user.forget(user.remember("nobody knows").id)
     for value in ({"n": 1}, {"n": 2}, {"n": 1}):
         user.put("diet", value)
+    db.create_space("sound", dim=2, metric="dot")
+    ask = user.standing.create
+    ask(vector(1), min_score=0.5, text="the mug", window_s=2.5, name="mug")
+    ask(vector(1), min_score=0.5, text="the mug", window_s=2.5)
+    ask(vector(1).astype(np.float16), min_relevance=0.9, streams=["yard", "door"], space="clip")
+    ask(vector(1), min_score=-1, kind="sequence", then_feature=vector(0, 1), window_s=1e-3)
+    ask(
+        np.ones(2, np.float32),
+        min_score=3,
+        kind="absent",
+        window_s=60,
+        space="sound",
+        sealed_only=False,
+    )
 
 
 def test_a_user_comes_back_under_another_name_and_only_once(
@@ -108,12 +131,13 @@ def test_a_user_comes_back_under_another_name_and_only_once(
 
     fill(db, user)
     report = export_user(db, "alice", tmp_path / "export")
-    assert (report.clips, report.facts, report.values) == (8, 5, 3)
+    assert (report.clips, report.facts, report.values, report.standing) == (8, 5, 3, 5)
     assert report.revision == user.revision()
 
     first = import_user(db, tmp_path / "export", user="bob")
     assert (first.clips_written, first.facts_written, first.values_written) == (8, 5, 3)
     assert first.evidence_dropped == 0
+    assert (first.standing_written, first.standing_present) == (5, 0)
     assert everything(db.user("bob")) == everything(user)
     revision = db.user("bob").revision()
     assert db.verify().ok
@@ -121,10 +145,14 @@ def test_a_user_comes_back_under_another_name_and_only_once(
     again = import_user(db, tmp_path / "export", user="bob")
     assert (again.clips_written, again.facts_written, again.values_written) == (0, 0, 0)
     assert (again.clips_present, again.facts_present, again.values_present) == (8, 5, 3)
+    assert (again.standing_written, again.standing_present) == (0, 5)
     assert db.user("bob").revision() == revision
     # Nor into the user that it came from.
     home = import_user(db, tmp_path / "export")
     assert (home.clips_written, home.facts_written, home.values_written) == (0, 0, 0)
+    assert home.standing_written == 0
+    # What is asked anew is asked of clips to come: nothing of what was imported is told.
+    assert list(db.user("bob").standing.watch(follow=False)) == []
 
 
 def test_an_import_that_was_broken_off_is_repeated(
@@ -149,6 +177,25 @@ def test_an_import_that_was_broken_off_is_repeated(
     assert (report.clips_present, report.facts_present, report.values_present) == (1, 1, 1)
     assert sorted(map(repr, everything(bob)[1])) == sorted(map(repr, everything(user)[1]))  # type: ignore[call-overload]
     assert everything(bob)[0] == everything(user)[0]
+
+
+def test_an_export_of_an_earlier_release_has_no_questions(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export = tmp_path / "export"
+    export_user(db, "alice", export)
+    (export / "standing.parquet").unlink()
+    document = json.loads((export / "export.json").read_text())
+    del document["files"]["standing.parquet"], document["standing"]
+    (export / "export.json").write_text(json.dumps(document))
+
+    report = import_user(db, export, user="bob")
+
+    assert (report.clips_written, report.standing_written, report.standing_present) == (8, 0, 0)
 
 
 def test_other_programs_can_read_it(db: Database, user: User, tmp_path: Path) -> None:
