@@ -32,7 +32,7 @@ import memdb.store.creation
 import memdb.store.directory
 import memdb.store.files
 from memdb import Clip, Keyframe, Retention, Utterance
-from memdb.config import EngineConfig
+from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.store.upgrade import upgrade
@@ -43,6 +43,8 @@ SPACE = "power"
 SECOND_NS = 10**9
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, open_users_max=2)
 """A small map, so that it grows; few open users, so that they are closed and opened again."""
+INDEX = IndexConfig(checkpoint_rows=1)
+"""Checkpoints of the smallest users too."""
 ROUNDS = 4
 ERASED_AFTER = 2
 """The round at whose end one of the two lasting users is erased, for good."""
@@ -277,7 +279,7 @@ def work(data: str, mark_fd: int, seed: int) -> None:
     lasting = (f"alice{seed}", f"bob{seed}")
     for turn in range(ROUNDS):
         with work.step({}):
-            db = EmbeddedDatabase(data, config=CONFIG, embed_texts=False)
+            db = EmbeddedDatabase(data, config=CONFIG, index=INDEX, embed_texts=False)
         with db:
             work.db = db
             if turn == 0:

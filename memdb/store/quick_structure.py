@@ -1,0 +1,122 @@
+"""py-lmdb's verifier, quicker where a leaf page is as nearly all are.
+
+Most of a walk is spent on leaves, entry by entry.  Here the entries of a leaf are looked at in one loop; a
+page of which anything at all is out of the ordinary (or wrong) is left to the verifier's own walk, so that
+this finds what that finds, and says it in its words.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+from lmdb import verify
+
+_NODE: Final = struct.Struct("<HHHH")
+_U64: Final = struct.Struct("<Q")
+_OVERFLOW: Final = struct.Struct("<QHHI")
+"""Header of a page: number, padding, flags, pages."""
+_HEADER_BYTES: Final = 16
+_F_BIGDATA: Final = 1
+_P_OVERFLOW: Final = 4
+_META_PAGES: Final = 2
+
+
+_Verifier: Any = getattr(verify, "_Verifier", object)
+"""Not part of py-lmdb's interface: see `structure_errors`."""
+
+
+class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
+    """Reads by `os.pread`, and leaves by `_is_ordinary`."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        super().__init__(file, size)
+        self._fd = file.fileno()
+
+    def _read_at(self, off: int, n: int) -> bytes:
+        return os.pread(self._fd, n, off)
+
+    def _walk_leaf(self, ctx: dict[str, Any], pgno: int, buf: bytes) -> None:
+        if not self._is_ordinary(ctx, buf):
+            super()._walk_leaf(ctx, pgno, buf)
+
+    def _is_ordinary(self, ctx: dict[str, Any], buf: bytes) -> bool:
+        """Whether nothing is wrong with a leaf and it has only keys in the order of their bytes, with
+        values of their own; then it is taken into account, and else nothing was.
+        """
+        if ctx["is_free"] or ctx["db"].flags or self.hdrsz != _HEADER_BYTES or self.pagebase:
+            return False
+        size = self.psize
+        lower, upper = struct.unpack_from("<HH", buf, _HEADER_BYTES - 4)
+        if not _HEADER_BYTES <= lower <= upper <= size:
+            return False
+        count = (lower - _HEADER_BYTES) >> 1
+        last: bytes | None = ctx["last_key"]
+        extents: list[tuple[int, int]] = []
+        for offset in struct.unpack_from(f"<{count}H", buf, _HEADER_BYTES):
+            if offset < upper or offset + 8 > size:
+                return False
+            low, high, flags, key_size = _NODE.unpack_from(buf, offset)
+            begin = offset + 8 + key_size
+            key = buf[offset + 8 : begin]
+            if begin > size or (last is not None and key <= last):
+                return False
+            last = key
+            length = low | high << 16
+            if flags == 0:
+                if begin + length > size:
+                    return False
+            elif flags == _F_BIGDATA and begin + 8 <= size:
+                pages = (_HEADER_BYTES - 1 + length) // size + 1
+                extents.append((_U64.unpack_from(buf, begin)[0], pages))
+            else:
+                return False
+        if not self._are_ordinary(extents):
+            return False
+        for first, pages in extents:
+            self.live[first : first + pages] = b"\1" * pages
+            ctx["overflow"] += pages
+        ctx["entries"] += count
+        ctx["last_key"] = last
+        return True
+
+    def _are_ordinary(self, extents: list[tuple[int, int]]) -> bool:
+        """Whether overflow pages are there, say so, and are nobody else's."""
+        fd, size, live, end = self._fd, self.psize, self.live, self.next_pgno
+        seen: set[int] = set()
+        for first, pages in extents:
+            if first < _META_PAGES or first + pages > end or (first + 1) * size > self.filesize:
+                return False
+            header = os.pread(fd, _HEADER_BYTES, first * size)
+            if header != _OVERFLOW.pack(first, 0, _P_OVERFLOW, pages):
+                return False
+            if live.find(1, first, first + pages) >= 0:
+                return False
+            numbers = range(first, first + pages)
+            if not seen.isdisjoint(numbers):
+                return False
+            seen.update(numbers)
+        return True
+
+
+def structure_errors(data_file: Path) -> list[str]:
+    """What `lmdb.verify.verify` says of the file; raises what the system does."""
+    try:
+        with data_file.open("rb") as file:
+            found: list[str] = _QuickVerifier(file, os.fstat(file.fileno()).st_size).verify()
+            return found
+    except verify.VerifyError as error:
+        return [str(error)]
+    except (AttributeError, KeyError, TypeError):
+        # A release of py-lmdb whose verifier is built otherwise: by its interface, then.
+        return _theirs(data_file)
+
+
+def _theirs(data_file: Path) -> list[str]:
+    try:
+        found: list[str] = verify.verify(str(data_file.parent))  # type: ignore[no-untyped-call]
+    except verify.VerifyError as error:
+        return [str(error)]
+    return found

@@ -1,0 +1,104 @@
+"""The quick look at LMDB's structure says of every file what py-lmdb's own verifier says, word by word."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from lmdb import verify
+
+from memdb.store import quick_structure
+from memdb.store.quick_structure import structure_errors
+
+PAGE = 4096
+DAMAGES = 600
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Tables of small values, of values on pages of their own and on several, with pages that are free."""
+    folder = tmp_path_factory.mktemp("structure")
+    chosen = random.Random(1)
+    with lmdb.open(str(folder), map_size=16 << 20, max_dbs=4) as env:
+        tables = [env.open_db(name.encode()) for name in ("small", "large", "empty")]
+        for turn in range(4):
+            with env.begin(write=True) as txn:
+                for number in range(60):
+                    key = b"%05d" % (turn * 40 + number)
+                    txn.put(key, chosen.randbytes(chosen.randrange(200)), db=tables[0])
+                    size = chosen.choice((10, 1900, 3000, 4080, 9000))
+                    txn.put(key, chosen.randbytes(size), db=tables[1])
+                    if number % 7 == 0:
+                        txn.delete(b"%05d" % number, db=tables[1])
+    return (folder / "data.mdb").read_bytes()
+
+
+def theirs(folder: Path) -> list[str]:
+    try:
+        return list(verify.verify(str(folder)))  # type: ignore[no-untyped-call]
+    except verify.VerifyError as error:
+        return [str(error)]
+
+
+def test_it_says_what_the_verifier_says(whole: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "data.mdb"
+    file.write_bytes(whole)
+    assert structure_errors(file) == theirs(tmp_path) == []
+    chosen = random.Random(20261128)
+    pages = len(whole) // PAGE
+    # Headers and ends of pointers are where structure is.
+    places = np.array([page * PAGE + at for page in range(pages) for at in range(120)])
+    wrong = 0
+    for case in range(DAMAGES):
+        content = bytearray(whole)
+        match case % 4:
+            case 0:
+                content[chosen.choice(places)] ^= 1 << chosen.randrange(8)
+            case 1:
+                content[chosen.randrange(len(content))] ^= 1 << chosen.randrange(8)
+            case 2:
+                page, other = (chosen.randrange(pages) * PAGE for _ in range(2))
+                content[page : page + PAGE] = whole[other : other + PAGE]
+            case 3:
+                for _ in range(8):
+                    content[chosen.choice(places)] = chosen.randrange(256)
+        file.write_bytes(content)
+        found = structure_errors(file)
+        assert found == theirs(tmp_path), case
+        wrong += bool(found)
+    assert wrong > DAMAGES // 4, "they were damages"
+
+
+def test_most_leaves_are_looked_at_quickly(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "data.mdb"
+    file.write_bytes(whole)
+    seen: list[bool] = []
+    real = quick_structure._QuickVerifier._is_ordinary
+
+    def counted(self: object, ctx: object, buf: object) -> bool:
+        seen.append(real(self, ctx, buf))  # type: ignore[arg-type]
+        return seen[-1]
+
+    monkeypatch.setattr(quick_structure._QuickVerifier, "_is_ordinary", counted)
+    assert structure_errors(file) == []
+    assert sum(seen) >= len(seen) - 2, "but for the table of tables, and of free pages"
+
+
+def test_a_verifier_that_is_built_otherwise_is_asked_by_its_interface(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "data.mdb"
+    file.write_bytes(whole)
+
+    def another(*_: object) -> None:
+        raise TypeError("no such arguments")
+
+    monkeypatch.setattr(quick_structure, "_QuickVerifier", another)
+    assert structure_errors(file) == []
+    file.write_bytes(whole[:-PAGE])
+    assert structure_errors(file) == theirs(tmp_path)
