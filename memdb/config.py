@@ -140,6 +140,9 @@ class ServerConfig:
     """A client that pings more often without data is disconnected."""
     reflection: bool = False
     """Whether the server describes its services to anyone who asks."""
+    metrics_file: str = ""
+    """File that gets the server's metrics every ten seconds, in the text format of Prometheus; empty:
+    none."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -35,6 +35,8 @@ from memdb.server.grounding_service import GroundingService
 from memdb.server.health import HealthService
 from memdb.server.listener import bind, channel_options, check_listen
 from memdb.server.memory_service import MemoryService
+from memdb.server.metrics import metrics_text, write_metrics
+from memdb.server.recall_metrics import RecallMetrics
 from memdb.server.resources import Resources
 from memdb.server.standing_service import StandingService
 from memdb.server.user_service import UserService
@@ -53,6 +55,7 @@ T = TypeVar("T")
 HARD_EXIT_S: Final = 5.0
 """How long after the grace period the process ends without further ado."""
 HARD_EXIT_STATUS: Final = 70
+METRICS_INTERVAL_S: Final = 10.0
 
 log = logging.getLogger("memdb.server")
 
@@ -158,6 +161,7 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
+        asyncio.create_task(_tell_metrics(database, config.metrics_file)),
     ]
     if config.port_file:
         try:
@@ -199,6 +203,18 @@ async def _scrub(database: EmbeddedDatabase, server: Server, bytes_per_s: int) -
             await server.in_reading_thread(lambda: database.scrub(bytes_per_s))
         except Exception:  # as in a sweep
             log.exception("a scrub failed")
+
+
+async def _tell_metrics(database: EmbeddedDatabase, path: str) -> None:
+    """Write the metrics, over and over; a disk that is full for a while ends nothing."""
+    metrics = (RecallMetrics(database.recall_counts),)
+    while path:
+        text = metrics_text(metrics)
+        try:
+            await asyncio.to_thread(write_metrics, Path(path), text)
+        except OSError as error:
+            log.warning("the metrics could not be written", exc_info=error)
+        await asyncio.sleep(METRICS_INTERVAL_S)
 
 
 def _write_port_file(path: Path, address: str) -> None:
