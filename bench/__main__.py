@@ -61,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="peers: write the result, table and chart there"
     )
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="tiers: by lists alone, of so many rows"
+    )
     options = parser.parse_args(arguments)
     peers = None if options.peers is None else tuple(filter(None, options.peers.split(",")))
     unknown = sorted(set(peers or ()) - set(PEERS))
@@ -76,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
                 peers,
                 options.vectors,
                 options.report,
+                options.rows,
             )
         )
     print(text(result))

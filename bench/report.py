@@ -37,6 +37,8 @@ class Setup:
     """Of `peers`: how many; None: 100,000."""
     report: Path | None = None
     """Of `peers`: where the result, its table and its chart are written."""
+    rows: int | None = None
+    """Of `tiers`: how many are searched by lists, and nothing else; None: the usual sizes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def open(  # noqa: A001 - the verb users know
     *,
     master_key_file: str | os.PathLike[str] | None = None,
     durability: str = "durable",
+    approximate_rows_min: int | None = None,
 ) -> EmbeddedDatabase:
     """Open (or create) the database in directory ``path`` in this process.
 
@@ -85,6 +86,9 @@ def open(  # noqa: A001 - the verb users know
     made with one is encrypted and opens with no other.
 
     durability: what a commit waits for, ``durable`` or ``relaxed`` (docs/guarantees.md).
+
+    approximate_rows_min: vectors of a user in a space from which on questions about now may be answered
+    approximately, which `Grounding.approximate` tells; None: 50,000, 0: all are answered exactly.
 
     Raises `InvalidArgument` (``BAD_PATH``, ``BAD_CONFIG``); `FailedPrecondition`: ``DIRECTORY_LOCKED`` when another
     process has it open, ``FORMAT_NEWER`` when a newer memdb wrote it, ``NOT_A_DATABASE`` when other
@@ -105,7 +109,7 @@ def open(  # noqa: A001 - the verb users know
             reason="EXTRA_MISSING",
             field="path",
         ) from error
-    from memdb.config import EngineConfig  # noqa: PLC0415
+    from memdb.config import EngineConfig, IndexConfig  # noqa: PLC0415
 
     named = "" if master_key_file is None else os.fspath(master_key_file)
     if named == "" and master_key_file is not None:
@@ -116,7 +120,11 @@ def open(  # noqa: A001 - the verb users know
             field="master_key_file",
             value="",
         )
-    return EmbeddedDatabase(path, config=EngineConfig(master_key_file=named, durability=durability))
+    index = IndexConfig()
+    if approximate_rows_min is not None:
+        index = IndexConfig(approximate_rows_min=approximate_rows_min)
+    config = EngineConfig(master_key_file=named, durability=durability)
+    return EmbeddedDatabase(path, config=config, index=index)
 
 
 __all__ = [

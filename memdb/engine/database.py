@@ -27,6 +27,7 @@ from memdb.errors import (
 )
 from memdb.index.gpu import find_gpu
 from memdb.index.indexed import Approximation
+from memdb.index.recall import RecallCounts
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
 from memdb.store.masterkey import read_master_key
@@ -164,6 +165,10 @@ class EmbeddedDatabase:
         """
         self._check_open()
         return self._scrub.step(bytes_max)
+
+    def recall_counts(self) -> RecallCounts:
+        """What approximate searches found since this was opened, of what exact ones find."""
+        return self._recall.counts
 
     def user_state(self, user_id: str) -> str:
         """`memdb.engine.users.Users.state`."""

@@ -19,9 +19,10 @@ from typing import Final
 import numpy as np
 
 from memdb.index import flat
+from memdb.index.basis import BOUND_BYTES
 from memdb.index.lists import Lists
 from memdb.index.matrix import Matrix
-from memdb.index.pruned import Found, bounded_best, others_best
+from memdb.index.pruned import Found
 from memdb.index.sketch import highest_bounds
 from memdb.types.arrays import Array
 
@@ -41,6 +42,7 @@ _HEADS_MIN: Final = 96
 """Up to so many candidates are read whole at once."""
 _HEADS_PER_HIT: Final = 4
 _HEADS_EXTRA: Final = 28
+_NO_ROWS: Final = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +115,19 @@ def search(
     if len(sketch.unbounded):
         known = ~np.isin(numbers, sketch.unbounded)
         numbers, bounds = numbers[known], bounds[known]
-    others = others_best(matrix, coded, sketch.unbounded, rows, query, limit, allowed)
-    best = _best(matrix, query, numbers, bounds + np.float64(rounding), others, limit)
+    unbounded = sketch.unbounded[sketch.unbounded < coded]
+    uncoded = np.arange(coded, rows)
+    if allowed is not None:
+        unbounded, uncoded = unbounded[allowed[unbounded]], uncoded[allowed[coded:rows]]
+    order = np.argsort(-bounds, kind="stable")
+    numbers, bounds = numbers[order], bounds[order] + np.float64(rounding)
+    best = _best(matrix, query, numbers, bounds, unbounded, uncoded, limit)
     return best if len(best.scores) == limit else None
 
 
 def _nearest(lists: Lists, breadth: Breadth, weights: Array) -> Array:
     """The lists that may be read, the nearest first."""
-    places = weights[: -(len(weights) - len(lists.sketch.basis.steps))] / lists.sketch.basis.steps
+    places = weights[:-BOUND_BYTES] / lists.sketch.basis.steps
     near = lists.centres.places @ places
     if breadth.by_distance:
         near -= lists.centres.halves
@@ -170,24 +177,45 @@ def _best(
     query: Array,
     numbers: Array,
     bounds: Array,
-    others: tuple[Array, Array],
+    unbounded: Array,
+    uncoded: Array,
     limit: int,
 ) -> Found:
-    """The best of ``others`` (numbers, scores) and of the candidates, by their whole rows."""
-    order = np.argsort(-bounds, kind="stable")
-    numbers, bounds = numbers[order], bounds[order]
-    if len(numbers) <= _HEADS_MIN:
-        return bounded_best(matrix, query, numbers, bounds, others, limit)
-    first = limit + _FIRST_EXTRA
-    best = bounded_best(matrix, query, numbers[:first], bounds[:first], others, limit)
-    least = float(best.scores[-1]) if len(best.scores) == limit else -np.inf
-    rest = np.sort(numbers[first : int(np.searchsorted(-bounds, -least, side="right"))])
-    if len(rest) > _HEADS_MIN:
-        margin = flat.bound_of(matrix, query, matrix.residual_max)
-        rest = flat.best_heads(
-            matrix, rest, query, _HEADS_PER_HIT * limit + _HEADS_EXTRA, least - margin
-        )
-    scores = flat.row_scores(matrix.take_padded(rest), query)
-    numbers = np.concatenate([best.numbers, rest])
-    scores = np.concatenate([best.scores, scores])
-    return Found(*flat.best_of(numbers, scores, limit), best.scored + len(rest))
+    """The best of the candidates, the highest bound first, and of rows without a bound or a code, by their
+    whole rows.
+    """
+    margin = _head_margin(matrix, query)
+    found, scores = _NO_ROWS, np.empty(0, np.float32)
+    begin, end = 0, min(limit + _FIRST_EXTRA, len(numbers))
+    part = np.concatenate([numbers[:end], unbounded])
+    scored = 0
+    while begin < end or len(part):
+        part = np.sort(part)
+        scored += len(part)
+        found = np.concatenate([found, part])
+        scores = np.concatenate([scores, flat.row_scores(matrix.take_ascending(part), query)])
+        found, scores = flat.best_of(found, scores, limit)
+        least = float(scores[-1]) if len(scores) == limit else -np.inf
+        begin, end = end, int(np.searchsorted(-bounds, -least, side="right"))
+        part = _likely(matrix, query, numbers[begin:end], limit, least - margin, _HEADS_MIN)
+        more = _likely(matrix, query, uncoded, limit, least - margin, 0)
+        part, uncoded = np.concatenate([part, more]), _NO_ROWS
+    return Found(found, scores, scored)
+
+
+def _likely(
+    matrix: Matrix, query: Array, numbers: Array, limit: int, least: float, enough: int
+) -> Array:
+    """Of more than ``enough`` rows those whose heads are the best, and score ``least``."""
+    if len(numbers) <= enough:
+        return numbers
+    wanted = _HEADS_PER_HIT * limit + _HEADS_EXTRA
+    return flat.best_heads(matrix, np.sort(numbers), query, wanted, least)
+
+
+def _head_margin(matrix: Matrix, query: Array) -> float:
+    """By how much a row may score more than its head: what the head leaves out of it, and what rounding the
+    query to bfloat16 takes, as some processors do.
+    """
+    length = float(np.linalg.norm(query))
+    return length * (matrix.residual_max + 2.0**-8 * matrix.norm_max)

@@ -108,14 +108,18 @@ def find_centres(matrix: Matrix, sketch: Sketch) -> Centres | None:
         end = int(np.searchsorted(chosen, first + len(codes)))
         sample[done:end] = places_of(codes[chosen[done:end] - first], sketch.basis)
         done, first = end, first + len(codes)
-    # It says so of this thread alone: questions have the other processors.
-    faiss.omp_set_num_threads(1)
     clustering = faiss.Clustering(sample.shape[1], count)
     clustering.niter = _ROUNDS
     clustering.seed = _SEED
     clustering.min_points_per_centroid = 1
     clustering.max_points_per_centroid = _SAMPLE_PER_LIST
-    clustering.train(sample, faiss.IndexFlatL2(sample.shape[1]))
+    # Which is set for this thread alone: questions have the other processors.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        clustering.train(sample, faiss.IndexFlatL2(sample.shape[1]))
+    finally:
+        faiss.omp_set_num_threads(threads)
     places = faiss.vector_to_array(clustering.centroids).reshape(count, -1).copy()
     return Centres(places, np.einsum("ij,ij->i", places, places) / np.float32(2))
 

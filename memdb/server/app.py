@@ -37,6 +37,7 @@ from memdb.server.heartbeat import Heartbeat
 from memdb.server.listener import bind, channel_options, check_listen
 from memdb.server.memory_service import MemoryService
 from memdb.server.metrics import metrics_text, write_metrics
+from memdb.server.recall_metrics import RecallMetrics
 from memdb.server.resources import Resources
 from memdb.server.standing_service import StandingService
 from memdb.server.user_service import UserService
@@ -164,7 +165,7 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
-        asyncio.create_task(_tell_metrics(server.heartbeat, config.metrics_file)),
+        asyncio.create_task(_tell_metrics(database, server.heartbeat, config.metrics_file)),
     ]
     if config.port_file:
         try:
@@ -208,10 +209,11 @@ async def _scrub(database: EmbeddedDatabase, server: Server, bytes_per_s: int) -
             log.exception("a scrub failed")
 
 
-async def _tell_metrics(heartbeat: Heartbeat, path: str) -> None:
+async def _tell_metrics(database: EmbeddedDatabase, heartbeat: Heartbeat, path: str) -> None:
     """Write the metrics, over and over; a disk that is full for a while ends nothing."""
+    metrics = (*heartbeat.metrics, RecallMetrics(database.recall_counts))
     while path:
-        text = metrics_text(heartbeat.metrics)
+        text = metrics_text(metrics)
         try:
             await asyncio.to_thread(write_metrics, Path(path), text)
         except OSError as error:

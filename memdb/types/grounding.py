@@ -106,7 +106,8 @@ class Grounding:
 
     hits: tuple[Hit, ...]
     revision: int
-    """The user's commit the answer was taken at; asking again ``as_of`` it gives the same answer.
+    """The user's commit the answer was taken at; asking again ``as_of`` it gives the same answer (the exact
+    one, of an approximate one).
     """
     fallback: str = "none"
     """``recent`` when nothing passed and the newest clip was given instead."""

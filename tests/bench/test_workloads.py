@@ -21,7 +21,11 @@ FIGURES = {
     "churn": {"fresh_clips_per_s", "churn_clips_per_s", "file_vs_live_highest"},
     "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
     "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
-    "tiers": {"tiers_p50_ms_views_3000", "faiss_p50_ms_scenes_3000"},
+    "tiers": {
+        "tiers_p50_ms_views_3000",
+        "faiss_p50_ms_scenes_3000",
+        "indexed_looked_at_views_3000",
+    },
     "many": {
         "lone_p50_ms",
         "echo_8_qps",

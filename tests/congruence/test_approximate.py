@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import Clip, Grounding
+import memdb
+from memdb import Clip, Grounding, InvalidArgument
 from memdb.config import IndexConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.arrays import Array
@@ -153,8 +154,17 @@ def test_what_is_never_approximate(tmp_path: Path, options: dict[str, Any]) -> N
 
 def test_it_can_be_turned_off(tmp_path: Path) -> None:
     questions = seen(40, 9)
-    with large("embedded", tmp_path / "data", IndexConfig(approximate_rows_min=0)) as db:
+    with memdb.open(tmp_path / "data", approximate_rows_min=0) as db:
         user = filled(db)
         for _ in range(3):
             time.sleep(0.3)
             assert not any(user.ground(question).approximate for question in questions)
+    with memdb.open(tmp_path / "data", approximate_rows_min=CLIPS) as db:
+        approximate(db.user("alice"), questions)
+    for bad in (-1, True, 0.5):
+        with pytest.raises(InvalidArgument) as caught:
+            memdb.open(tmp_path / "data", approximate_rows_min=bad)  # type: ignore[arg-type]
+        assert (caught.value.field, caught.value.reason) == (
+            "index.approximate_rows_min",
+            "BAD_CONFIG",
+        )
