@@ -74,8 +74,9 @@ def encode_checked(array: Array, codec: Codec = Codec.F16, period: int = 0) -> E
             "unknown codec", reason="BAD_CODEC", field="clip.short_memory", value=codec
         )
     packed = _PACKERS[codec](array, period)
-    if packed is None or len(packed) >= array.size * _F16.itemsize:
+    if codec != Codec.F16 and (packed is None or len(packed) >= array.size * _F16.itemsize):
         codec, packed = Codec.F16, _pack_plain(array, period)
+    assert packed is not None, "plain always gives something"
     return EncodedTensor(
         codec,
         (int(array.shape[0]), int(array.shape[1])),

@@ -31,11 +31,12 @@ def refusals(
     reached: dict[tuple[str, int], int] = {}
     for operation in operations:
         key = (operation.stream, operation.clip.epoch)
-        if key not in reached:
-            reached[key] = _newest(view, operation)
-        refusal = too_far_ahead(operation, reached[key], seq_ahead_max) or _refusal(view, operation)
-        if refusal is None:
-            reached[key] = max(reached[key], operation.clip.seq)
+        newest = reached.get(key)
+        if newest is None:
+            newest = reached[key] = _newest(view, operation)
+        refusal = too_far_ahead(operation, newest, seq_ahead_max) or _refusal(view, operation)
+        if refusal is None and operation.clip.seq > newest:
+            reached[key] = operation.clip.seq
         found.append(refusal)
     return found
 

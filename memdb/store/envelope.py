@@ -110,7 +110,7 @@ def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Va
             "value has another length than it states", "TRUNCATED", table, key, len(payload)
         )
     checksum = xxhash.xxh3_64_intdigest(payload)
-    if _checksum(bytes(view[:_PREFIX_BYTES]), key, checksum) != stated:
+    if _checksum(view[:_PREFIX_BYTES].tobytes(), key, checksum) != stated:
         raise _damage("value does not match its checksum", "CHECKSUM", table, key)
     if found != kind:
         raise _damage("value is of another kind", "WRONG_KIND", table, key, found)

@@ -242,12 +242,25 @@ def carried_bytes(clip: Clip, short_memory: Array | EncodedTensor | None) -> int
         size += 2 * int(short_memory.size)  # float16
     if clip.transcript_features is not None:
         size += 4 * int(clip.transcript_features.size)  # float32
+    # Plain loops, and nothing coded that need not be: it is asked of each clip on its way to a commit.
     for utterance in clip.transcript:
-        texts = (utterance.text, utterance.speaker or "", utterance.language or "")
-        size += sum(len(text.encode()) for text in texts)
-    size += sum(len(event.label.encode()) for event in clip.events)
-    size += sum(len(frame.jpeg) for frame in clip.keyframes)
-    return size + sum(len(k.encode()) + len(v.encode()) for k, v in clip.labels.items())
+        size += _coded_bytes(utterance.text)
+        if utterance.speaker:
+            size += _coded_bytes(utterance.speaker)
+        if utterance.language:
+            size += _coded_bytes(utterance.language)
+    for event in clip.events:
+        size += _coded_bytes(event.label)
+    for frame in clip.keyframes:
+        size += len(frame.jpeg)
+    for key, value in clip.labels.items():
+        size += _coded_bytes(key) + _coded_bytes(value)
+    return size
+
+
+def _coded_bytes(text: str) -> int:
+    """Of a text as UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
