@@ -6,6 +6,7 @@ A piece is a pytest of its own on some of the tests, or on the k-th part of what
 prints its figures as it ends; at the end there is a table of all.  The processor time is that of the piece and of
 all that it started and waited for: half of the sum is what two cores that do nothing else need.
 
+What a failed piece leaves stays below a directory of the run, which is named; that of the others is removed.
 The sizes are variables of the environment, which the Makefile sets; ``MEMDB_CRASH_SEED`` is the seed of all.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.crash.processes import ROOT
 
@@ -115,14 +118,14 @@ class Run:
         )
 
 
-def run(piece: Piece, seed: int, arguments: list[str]) -> Run:
-    """Have pytest run a piece."""
+def run(piece: Piece, seed: int, folder: Path, arguments: list[str]) -> Run:
+    """Have pytest run a piece, in a folder of its own: of its own folders pytest keeps the last three."""
     number = int(piece.part.partition("/")[0] or 0)
     seed += number * 10_007  # parts draw different things
     command = [sys.executable, "-m", "pytest", *piece.tests]
     # One process, and a hang is for the timeout of each test.
     command += ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
-    command += [f"--hypothesis-seed={seed}", *arguments]
+    command += [f"--basetemp={folder}", f"--hypothesis-seed={seed}", *arguments]
     began_s = time.monotonic()
     with tempfile.TemporaryFile() as told:
         process = subprocess.Popen(
@@ -137,6 +140,8 @@ def run(piece: Piece, seed: int, arguments: list[str]) -> Run:
         process.returncode = os.waitstatus_to_exitcode(status)
         told.seek(0)
         output = told.read().decode("utf-8", "replace")
+    if process.returncode == 0:
+        shutil.rmtree(folder, ignore_errors=True)
     return Run(
         piece,
         seed,
@@ -179,8 +184,12 @@ def main() -> int:
     seed = int(os.environ.get("MEMDB_CRASH_SEED") or random.SystemRandom().randrange(2**31))
     print(f"crash: {len(chosen)} pieces, {given.workers} at a time, seed {seed}", flush=True)
     began_s = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="memdb-crash-"))
     with ThreadPoolExecutor(given.workers) as workers:
-        waiting = [workers.submit(run, piece, seed, given.arguments) for piece in chosen]
+        waiting = [
+            workers.submit(run, piece, seed, folder / str(number), given.arguments)
+            for number, piece in enumerate(chosen)
+        ]
         for ended in as_completed(waiting):
             tell(ended.result())
     runs = [one.result() for one in waiting]
@@ -190,6 +199,10 @@ def main() -> int:
     spent = sum(done.processor_s for done in runs) / 60
     wall = (time.monotonic() - began_s) / 60
     failed = [str(done.piece) for done in runs if done.status]
+    if failed:
+        print(f"what they left: {folder}")
+    else:
+        shutil.rmtree(folder)
     print(
         f"processor {spent:.1f} min, so {spent / given.workers:.1f} min on {given.workers} idle cores; "
         f"wall {wall:.1f} min; " + (f"FAILED: {', '.join(failed)}" if failed else "all passed")

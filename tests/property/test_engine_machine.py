@@ -135,6 +135,8 @@ class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._steps = 0
+        self._came_back: tuple[object, ...] = ()
+        """What the machine knew when it last opened the database anew."""
         self.folder = memory_folder()
         self.clock = self._clock()
         self.db: Any = self._open()
@@ -785,11 +787,19 @@ class EngineMachine(RuleBasedStateMachine):
             assert change.key == subject
 
     @rule()
+    @precondition(lambda self: self._knows() != self._came_back)
     def reopen(self) -> None:
         before = self._answers()
         self._close()
         self.db = self._open()
         assert self._answers() == before
+        self._came_back = self._knows()
+
+    def _knows(self) -> tuple[object, ...]:
+        """Changes with every commit and with the time: while it does not, what is on the disk is what was there
+        when the database was last opened, and to open it again would show nothing."""
+        revisions = [(name, id(model), model.revision) for name, model in self.models.items()]
+        return (self.clock.now_ns(), *sorted(revisions))
 
     def _answers(self) -> list[object]:
         """Some of everything, exactly."""

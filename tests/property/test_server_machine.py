@@ -100,6 +100,7 @@ class ServerMachine(EngineMachine):
             return [error]
 
     @rule()
+    @precondition(lambda self: self._knows() != self._came_back)
     def kill(self) -> None:
         """All that was answered is there when it comes back."""
         before = self._answers()
@@ -107,6 +108,7 @@ class ServerMachine(EngineMachine):
         assert self.server.kill() == KILLED
         self.db = self._open()
         assert self._answers() == before
+        self._came_back = self._knows()
 
     @rule(
         user=users,
