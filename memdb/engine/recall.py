@@ -40,6 +40,9 @@ def recall(
                 "the user has no text space", reason="NO_TEXT_SPACE", field="feature"
             )
         check_dim(feature, view.state.spaces[space_no].dim, "feature")
+        # Of the moment: before there was a text space there is nothing that a feature is compared with.
+        space_no = view.text_space_no(as_of)
+        feature = None if space_no is None else feature
     view.quarantine.check(Table.FACTS)
     matches = view.texts.search(question, feature, space_no, limit, revision)
     size = AnswerSize(answer_bytes_max)

@@ -325,7 +325,8 @@ class Calls:
             self._budget.release_answer(len(data))
 
     def _packed(self, message: Message) -> bytes:
-        data = message.SerializeToString()
+        # Maps in one order, or an answer would not be the same bytes in another process.
+        data = message.SerializeToString(deterministic=True)
         self._check_size(len(data))
         return data
 

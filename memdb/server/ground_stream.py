@@ -154,7 +154,7 @@ class GroundStream:
         response = pb.GroundStreamResponse(
             ids=[asked.id for asked in group], answers=groundings_to_proto(groundings)
         )
-        return response.SerializeToString()
+        return response.SerializeToString(deterministic=True)
 
     async def _read(self, receive: Receive, held: StreamBytes) -> None:
         try:

@@ -112,10 +112,10 @@ def _page(user: EmbeddedUser, revision: int) -> tuple[list[bytes], int]:
         message = change_to_proto(change)
         bytes_of_change = message.ByteSize()
         if chunk.changes and size + bytes_of_change > CHUNK_BYTES_MAX:
-            messages.append(chunk.SerializeToString())
+            messages.append(chunk.SerializeToString(deterministic=True))
             chunk, size = pb.WatchUserResponse(), 0
         chunk.changes.append(message)
         size += bytes_of_change
     if chunk.changes:
-        messages.append(chunk.SerializeToString())
+        messages.append(chunk.SerializeToString(deterministic=True))
     return messages, changes[-1].revision if changes else revision

@@ -105,7 +105,8 @@ def error_to_status(error: MemdbError, request_id: str) -> status_pb2.Status:
             metadata[f"value_{index}"] = violation.value
     status = status_pb2.Status(code=code_of(error).value[0], message=_bounded(error.message))
     status.details.add().Pack(
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata),
+        deterministic=True,
     )
     if error.reason in RETRY_AFTER_MS:
         retry = error_details_pb2.RetryInfo()

@@ -15,7 +15,7 @@ from bench.__main__ import WORKLOADS
 FIGURES = {
     "ingest": {"write_lmdb_clips_per_s", "write_embedded_clips_per_s", "write_grpc_clips_per_s"},
     "ground": {"ground_p50_ms", "ground_p99_ms", "faiss_p50_ms", "echo_p50_ms", "agreement_share"},
-    "snapshot": {"snapshot_ms_10", "snapshot_p99_ms_10"},
+    "snapshot": {"snapshot_ms_10", "snapshot_p99_ms_10", "as_of_early_cpu_ms_1000"},
     "restart": {"restart_s"},
     "memory": {"rss_mb", "vectors_mb", "overhead_mb"},
     "churn": {"fresh_clips_per_s", "churn_clips_per_s", "file_vs_live_highest"},

@@ -111,3 +111,13 @@ def test_a_stream_of_another_space_created_later_does_not_change_the_past(
     assert len(user.long_term(as_of=ack.revision).spans) == 1
     with pytest.raises(NotFound):
         user.ground(vector(0), streams=["mic"], as_of=ack.revision)
+
+
+def test_a_text_space_that_comes_later_is_none_of_an_earlier_recall(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    then = user.remember("the mug is blue").revision
+    before = user.recall("mug", as_of=then)
+    user.configure(text_space="cam")
+    user.remember("the mug is red", feature=vector(1))
+    assert user.recall("mug", as_of=then, feature=vector(1)) == before
+    assert user.recall("mug", feature=vector(1)).arms == ("lexical", "semantic")
