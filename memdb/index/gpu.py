@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -95,21 +96,51 @@ class _Asked:
     error: RuntimeError | None = None
 
 
+class _Turns:
+    """FAISS's calls on a GPU, which come one at a time: the making and the end of an index included, since all
+    of them share what FAISS has of the GPU.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: deque[Any] = deque()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._left.clear()
+        self._lock.release()
+
+    def leave(self, placement: Placement) -> None:
+        """Give up the index of a placement that nobody has any more: now, or with the call under way.
+
+        It may be the collector who comes by, in the middle of a call: nobody is waited for.
+        """
+        self._left.append(placement._index)
+        placement._index = None  # the last name of it but ours
+        if self._lock.acquire(blocking=False):
+            self.__exit__()
+
+
 class Placement:
     """The first `rows` rows of a matrix on a GPU; one who adds, any who ask.
 
     Every call is given the matrix, which this does not keep alive.
     """
 
-    def __init__(self, index: Any, width: int, gpu_lock: threading.Lock) -> None:
+    def __init__(self, index: Any, width: int, turns: _Turns) -> None:
         self._index: Any | None = index
         self._width = width
-        self._gpu_lock = gpu_lock
-        """FAISS's calls on a GPU come one at a time."""
+        self._turns = turns
         self._queue_lock = threading.Lock()
         self._queue: list[_Asked] = []
         self._residual_max = 0.0
         self.rows = 0
+
+    def __del__(self) -> None:
+        if self._index is not None:
+            self._turns.leave(self)
 
     @property
     def bytes(self) -> int:
@@ -118,7 +149,7 @@ class Placement:
 
     def drop(self) -> None:
         """Give the memory back; nothing is found here any more."""
-        with self._gpu_lock:
+        with self._turns:
             self._index = None
             self.rows = 0
 
@@ -133,7 +164,7 @@ class Placement:
                 return False
             residual = rows.astype(np.float16).astype(np.float64) - rows
             longest = float(np.linalg.norm(residual, axis=1).max())
-            with self._gpu_lock:
+            with self._turns:
                 if self._index is None:
                     return True
                 self._index.add(rows)
@@ -188,7 +219,7 @@ class Placement:
         mine = _Asked(query, wanted)
         with self._queue_lock:
             self._queue.append(mine)
-        with self._gpu_lock:
+        with self._turns:
             if not mine.done:
                 with self._queue_lock:
                     asked, self._queue = self._queue, []
@@ -230,7 +261,7 @@ class Gpu:
         self._make_index = make_index
         self._bytes_max = bytes_max
         self._free_bytes = free_bytes
-        self._gpu_lock = threading.Lock()
+        self._turns = _Turns()
         self._placements: WeakSet[Placement] = WeakSet()
         self.is_lost = False
         """Whether it failed once."""
@@ -249,14 +280,17 @@ class Gpu:
             return None
         try:
             if not self._bytes_max:
-                self._bytes_max = int(self._free_bytes() * _BUDGET_SHARE)
+                with self._turns:
+                    self._bytes_max = int(self._free_bytes() * _BUDGET_SHARE)
             if not self._make_room(matrix, placement):
                 if placement is not None:
                     placement.drop()
                 return None
             if placement is None or not placement.rows:
-                index = self._make_index(matrix.width)
-                placement = Placement(index, matrix.width, self._gpu_lock)
+                with self._turns:
+                    index = self._make_index(matrix.width)
+                placement = Placement(index, matrix.width, self._turns)
+                del index
                 self._placements.add(placement)
             if placement.extend(matrix):
                 return placement

@@ -254,6 +254,57 @@ def test_rows_that_come_later_follow(rows: Array) -> None:
     assert placement.rows == ROWS // PLACE_ROWS * PLACE_ROWS
 
 
+class Ending:
+    """An index that tells whether anybody else was in a call as it was made, and as it went."""
+
+    def __init__(self, width: int, gpu: list[Gpu], alone: list[bool]) -> None:
+        self.index = twin(width)
+        self._gpu = gpu
+        self._alone = alone
+        self._note()
+
+    def _note(self) -> None:
+        # Whose turn it is holds the lock: nobody else can have it.
+        self._alone.append(self._gpu[0]._turns._lock.locked())
+
+    @property
+    def ntotal(self) -> int:
+        return int(self.index.ntotal)
+
+    def add(self, rows: Array) -> None:
+        self.index.add(rows)
+
+    def search(self, queries: Array, wanted: int) -> tuple[Array, Array]:
+        scores, numbers = self.index.search(queries, wanted)
+        return scores, numbers
+
+    def __del__(self) -> None:
+        self._note()
+
+
+def test_an_index_is_made_and_goes_when_no_other_call_is_under_way(rows: Array) -> None:
+    """As of a user who is closed or erased while somebody else asks."""
+    alone: list[bool] = []
+    gpus: list[Gpu] = []
+    gpus.append(Gpu(lambda width: Ending(width, gpus, alone), 1 << 30))
+    (gpu,) = gpus
+    matrix, other = matrix_of(rows), matrix_of(rows)
+    kept, dropped = placed(gpu, matrix), placed(gpu, other)
+    assert alone == [True, True]
+
+    with gpu._turns:
+        del dropped
+        gc.collect()
+        assert alone == [True, True]  # not in the middle of this one
+    assert alone == [True, True, True]
+
+    assert kept.search(matrix, matrix.rows, rows[0], 1, None) is not None
+    del kept
+    gc.collect()
+    assert alone == [True] * 4
+    assert gpu.bytes_used == 0
+
+
 def test_without_a_gpu_there_is_none() -> None:
     assert find_gpu("cpu") is None
     if GPUS:
