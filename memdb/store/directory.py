@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
+from memdb.store.archive import is_archive
 from memdb.store.erased import Erased, note_erased
 from memdb.store.files import make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
@@ -82,7 +83,7 @@ class DataDirectory:
 
         Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``,
         ``NOT_A_DATABASE`` (other files are there, or ``create`` is false and nothing is),
-        ``EXTRA_MISSING``, those of `memdb.store.masterkey.check_master_key`, and what
+        ``IS_AN_ARCHIVE``, ``EXTRA_MISSING``, those of `memdb.store.masterkey.check_master_key`, and what
         `memdb.store.system.unusable` makes of what the system says.
         """
         self.path = Path(path)
@@ -103,6 +104,7 @@ class DataDirectory:
             raise FailedPrecondition(
                 "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
             )
+        self._check_no_archive()
         self._make()
         # Looked at before the lock is made: nothing is left in a directory of somebody else.
         self._check_ours()
@@ -252,6 +254,18 @@ class DataDirectory:
             os.close(fd)  # else the lock would be held against a later try
             raise
         return fd
+
+    def _check_no_archive(self) -> None:
+        """Refuse an archive: its files lie as a directory's do, so that it would open, and whoever opened it
+        would have it changed.  It could not be restored any more.
+        """
+        if is_archive(self.path) and (self.path / "FORMAT").exists():
+            raise FailedPrecondition(
+                "this is an archive, which `memdb restore` makes a directory of; it is not opened itself",
+                reason="IS_AN_ARCHIVE",
+                field="path",
+                value=str(self.path),
+            )
 
     def _check_ours(self) -> None:
         """Refuse a directory without a format that holds what we did not put there."""

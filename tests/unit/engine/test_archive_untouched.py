@@ -1,0 +1,71 @@
+"""An archive lies as a directory does; whatever opens directories leaves it as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import memdb
+from memdb.cli.main import main
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.restore import restore, verify_archive
+from memdb.errors import FailedPrecondition
+from memdb.store.archive import is_archive
+from tests.unit.engine.conftest import CONFIG, DIM, clip
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
+        db.create_space("cam", dim=DIM)
+        db.user("alice").stream("door", space="cam").write(clip(0))
+        db.backup(tmp_path / "monday")
+        # One that builds upon another has a catalog, and users without data of their own.
+        db.backup(tmp_path / "tuesday", parent=tmp_path / "monday")
+    return tmp_path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["users", "ARCHIVE"],
+        ["gaps", "ARCHIVE", "--user", "alice"],
+        ["sweep", "ARCHIVE"],
+        ["erase", "ARCHIVE", "--user", "alice", "--everything", "--yes"],
+        ["retention", "ARCHIVE", "--user", "alice", "--stream", "door", "--max-clips", "1"],
+        ["upgrade", "ARCHIVE"],
+        ["backup", "ARCHIVE", "--to", "ARCHIVE-again"],
+        ["serve", "--data", "ARCHIVE", "--listen", "127.0.0.1:0"],
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize("name", ["monday", "tuesday"])
+def test_a_command_for_directories_leaves_it_restorable(
+    archive: Path, name: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(archive / name)
+    named = [word.replace("ARCHIVE", str(archive / name)) for word in command]
+    assert main(named) == 1
+    assert "IS_AN_ARCHIVE" in capsys.readouterr().err
+    assert files(archive / name) == before
+    assert verify_archive(archive / name).ok
+    restore(archive / name, archive / "restored")
+    assert not is_archive(archive / "restored")
+    with memdb.open(archive / "restored") as db:
+        assert len(db.user("alice").clips()) == 1
+
+
+def test_it_does_not_open_in_a_process_either(archive: Path) -> None:
+    before = files(archive / "monday")
+    with pytest.raises(FailedPrecondition) as refused:
+        memdb.open(archive / "monday")
+    assert (refused.value.reason, refused.value.field) == ("IS_AN_ARCHIVE", "path")
+    assert files(archive / "monday") == before
