@@ -45,6 +45,7 @@ from tests.property.model import (
     Version,
     named_vector,
 )
+from tests.property.standing_rules import StandingRules
 from tests.property.strategies import (
     EPOCH_NS,
     FAR_SEQ,
@@ -127,7 +128,7 @@ def expected(version: Version, user: str) -> tuple[object, ...]:
     )
 
 
-class EngineMachine(RuleBasedStateMachine):
+class EngineMachine(StandingRules, RuleBasedStateMachine):
     """Two users of one database and their models."""
 
     encrypted = False
@@ -790,6 +791,7 @@ class EngineMachine(RuleBasedStateMachine):
         for user, model in self.models.items():
             handle = self.db.user(user)
             answers += [handle.revision(), handle.streams(), handle.facts(), handle.snapshots()]
+            answers.append(self.alerts_of(user))
             answers.append(
                 handle.recall("red mug door", limit=20).hits
                 and [
