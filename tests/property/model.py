@@ -179,6 +179,10 @@ class UserModel:
     """Snapshot -> the end of its lease."""
     changes: list[tuple[int, str, object]] = field(default_factory=list)
     """(revision, kind, subject) as a watcher sees them."""
+    asked: dict[str, Any] = field(default_factory=dict)
+    """Standing questions by id, as `tests.property.standing_rules` has them."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Name of a standing question -> id."""
 
     # -- writing
 

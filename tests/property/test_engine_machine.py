@@ -45,6 +45,7 @@ from tests.property.model import (
     Version,
     named_vector,
 )
+from tests.property.standing_rules import StandingRules
 from tests.property.strategies import (
     EPOCH_NS,
     FAR_SEQ,
@@ -127,7 +128,7 @@ def expected(version: Version, user: str) -> tuple[object, ...]:
     )
 
 
-class EngineMachine(RuleBasedStateMachine):
+class EngineMachine(StandingRules, RuleBasedStateMachine):
     """Two users of one database and their models."""
 
     encrypted = False
@@ -807,6 +808,7 @@ class EngineMachine(RuleBasedStateMachine):
         for user, model in self.models.items():
             handle = self.db.user(user)
             answers += [handle.revision(), handle.streams(), handle.facts(), handle.snapshots()]
+            answers.append(self.alerts_of(user))
             recalled = handle.recall("red mug door", limit=20).hits
             answers.append([(hit.kind, hit.score, hit.arms, hit.text) for hit in recalled])
             for space in {s.name for s in model.streams_at(model.revision).values()}:

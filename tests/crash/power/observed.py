@@ -10,6 +10,7 @@ there and what the checker finds are told in the same words.
     fact USER NAME                  texts of all versions; NAME is the first word of the text
     value USER KEY                  JSON
     snapshot USER NAME              there
+    standing USER NAME              what is asked; NAME is the question in words
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from memdb import Clip, NotFound, Retention
+from memdb import Clip, NotFound, Retention, StandingQuestion
 from memdb.types.arrays import Array
 from memdb.types.database import Database, User
+from memdb.types.standing import StandingSpec
 
 VALUE_KEYS = tuple(f"k{n}" for n in range(6))
 
@@ -77,7 +79,15 @@ def _observe_user(user: User) -> Observed:
             found[f"value {user.id} {key}"] = json.dumps(value)
     for snapshot in user.snapshots():
         found[f"snapshot {user.id} {snapshot.name}"] = "there"
+    for question in user.standing.list():
+        found[f"standing {user.id} {question.text}"] = standing_value(question)
     return found
+
+
+def standing_value(question: StandingQuestion | StandingSpec) -> str:
+    """What a standing question asks, to the last bit."""
+    asked = question.kind, question.min_score, question.min_relevance, question.sealed_only
+    return f"{asked} {hashlib.sha256(question.feature.tobytes()).hexdigest()[:16]}"
 
 
 def _short_memories(user: User, clip_ids: list[str]) -> list[Array | None]:

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -36,7 +37,8 @@ from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.store.upgrade import upgrade
-from tests.crash.power.observed import VALUE_KEYS, clip_value, policy_value
+from memdb.types.standing import checked_standing
+from tests.crash.power.observed import VALUE_KEYS, clip_value, policy_value, standing_value
 
 DIM = 12
 SPACE = "power"
@@ -121,6 +123,7 @@ class Work:
             swept,
             erased,
             lambda: self.facts(user, turn),
+            lambda: self.questions(user, turn),
             lambda: self.value(user),
             lambda: self.value(user),
         ]
@@ -199,6 +202,35 @@ class Work:
             passing = user.remember(f"{other} passes", key=other)
         with self.step({f"fact {user_id} {other}": None}):
             user.forget(passing.id)
+
+    def questions(self, user_id: str, number: int) -> None:
+        """A standing question under a name, asked twice, and one that is removed."""
+        user: EmbeddedUser = self.db.user(user_id)
+        feature = np.random.default_rng(number).standard_normal(DIM).astype(np.float32)
+        barred: list[tuple[str, dict[str, Any]]] = [
+            (f"q{number}", {"min_score": 0.25}),
+            ("r", {"min_relevance": 0.5}),
+        ]
+        for text, bars in barred:
+            asked = checked_standing(
+                feature,
+                min_score=bars.get("min_score"),
+                min_relevance=bars.get("min_relevance"),
+                kind="seen",
+                then_feature=None,
+                window_s=None,
+                streams=None,
+                space=SPACE,
+                sealed_only=True,
+                text=text,
+            )
+            changes: dict[str, str | None] = {f"standing {user_id} {text}": standing_value(asked)}
+            with self.step(self._born(user_id) | changes):
+                made = user.standing.create(feature, **bars, space=SPACE, text=text, name=text)
+            with self.step({}):
+                user.standing.create(feature, **bars, space=SPACE, text=text, name=text)
+        with self.step({f"standing {user_id} r": None}):
+            user.standing.remove(made.id)
 
     def value(self, user_id: str) -> None:
         key = self._random.choice(VALUE_KEYS)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from memdb import Alert, DataLoss
+from memdb import Alert, AlreadyExists, DataLoss
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -19,6 +19,7 @@ from memdb.store import schema
 from memdb.store.records import LogRecord, pack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.transaction import Transaction
+from memdb.store.upgrade import upgrade
 from tests.unit.engine.conftest import CONFIG, DIM, clip
 
 AXES = np.eye(DIM, dtype=np.float32)
@@ -193,3 +194,59 @@ def test_a_commit_of_a_release_that_knows_none_leaves_them(
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as again:
         assert told(again.user("alice")) == alerts
         assert len(again.user("alice").standing.list()) == 2
+
+
+@pytest.mark.parametrize("how", ["flipped", "hidden"])
+def test_a_name_that_cannot_be_told_is_not_given_twice(
+    db: EmbeddedDatabase, clock: ManualClock, folder: Path, how: str
+) -> None:
+    user = fill(db)
+    user.standing.create(AXES[1], min_score=0.5, name="mug")
+    with user.memory() as memory:
+        key = schema.standing_name_key(memory.view.state.id_key, "mug")
+    assert b"mug" not in key
+    assert db.verify().ok
+    path = path_of(db)
+    db.close()
+    value = bytearray(stored(path, key))
+    value[-1] ^= 1
+    change(path, key, bytes(value) if how == "flipped" else None)
+
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as again:
+        with pytest.raises(DataLoss) as caught:
+            again.user("alice").standing.create(AXES[1], min_score=0.5, name="mug")
+        assert (caught.value.reason, caught.value.field) == ("QUARANTINED", "standing")
+        assert again.verify().discrepancies
+        assert len(again.user("alice").ground(AXES[0]).hits) == 1
+
+
+def test_a_name_is_free_once_its_question_is_gone(db: EmbeddedDatabase) -> None:
+    user = fill(db)
+    removed = user.standing.create(AXES[1], min_score=0.5, name="mug")
+    user.standing.remove(removed.id)
+    erased = user.standing.create(AXES[2], min_score=0.5, name="mug", streams=["door"])
+    user.stream("door").erase()
+    user.stream("door", space="cam").create()
+
+    again = user.standing.create(AXES[3], min_score=0.5, name="mug")
+
+    assert len({removed.id, erased.id, again.id}) == 3
+    assert again.id in [one.id for one in user.standing.list()]
+    assert db.verify().ok
+
+
+def test_a_name_outlives_a_restart_a_backup_and_an_upgrade(
+    db: EmbeddedDatabase, clock: ManualClock, folder: Path
+) -> None:
+    question = fill(db).standing.create(AXES[1], min_relevance=0.5, name="mug")
+    db.backup(folder / "archive")
+    db.close()
+    restore(folder / "archive", folder / "restored")
+    upgrade(folder / "data")
+    for data in ("data", "restored"):
+        with EmbeddedDatabase(folder / data, config=CONFIG, clock=clock) as again:
+            standing = again.user("alice").standing
+            same = standing.create(AXES[1], min_relevance=0.5, name="mug")
+            assert (same.id, same.revision) == (question.id, question.revision)
+            with pytest.raises(AlreadyExists):
+                standing.create(AXES[1], min_relevance=0.6, name="mug")
