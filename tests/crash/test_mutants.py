@@ -75,7 +75,7 @@ MUTANTS = {
     ),
     "checksum not checked": Mutant(
         "memdb/store/envelope.py",
-        "    if _checksum(bytes(view[:_PREFIX_BYTES]), key, checksum) != stated:\n",
+        "    if _checksum(view[:_PREFIX_BYTES].tobytes(), key, checksum) != stated:\n",
         "    if False:\n",
         "tests/property/test_stored_bytes.py",
     ),
@@ -134,6 +134,18 @@ MUTANTS = {
         "    with memory.held_back(), memory.environment.read() as txn:\n",
         "    with memory.environment.read() as txn:\n",
         "tests/unit/engine/test_verify.py",
+    ),
+    "removed clips still in hours and days": Mutant(
+        "memdb/engine/pyramid.py",
+        "            if len(gone):\n",
+        "            if False:\n",
+        "tests/unit/engine/test_pyramid.py",
+    ),
+    "a user never renewed": Mutant(
+        "memdb/engine/commits.py",
+        "            if not self._is_renewed:\n",
+        "            if False:\n",
+        "tests/compat/test_renewal.py",
     ),
     "structure not looked at": Mutant(
         "memdb/store/structure.py",
