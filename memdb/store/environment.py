@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -48,7 +49,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+log = logging.getLogger("memdb.store")
+
 READERS_MAX: Final = 256
+READS_MAPPED: Final = 64
+"""Reads after which the file is mapped anew: each of some values brings in 64 KiB around every one of them, which
+count as this process's memory though the kernel may take them back.
+"""
 DATA_FILE: Final = "data.mdb"
 _MAP_BYTES_MIN: Final = 1 << 20
 _META_BYTES: Final = 2 * 4096
@@ -122,6 +129,8 @@ class Environment:
         self._older = older
         self._config = config
         self._gate = Gate()
+        self._reads = 0
+        """Since the file was last mapped.  What is lost of them in a race matters to nobody."""
         self._failed: str | None = None
         self._lost: str | None = None
         self._pid = os.getpid()
@@ -227,7 +236,25 @@ class Environment:
         try:
             txn.abort()
         finally:
-            self._gate.leave()
+            self._reads += 1
+            if self._reads < READS_MAPPED:
+                self._gate.leave()
+            else:
+                self._leave_and_release()
+
+    def _leave_and_release(self) -> None:
+        """Leave the gate, and let go of the pages that reads brought in, unless somebody is inside."""
+        if not self._gate.leave_owning():
+            return
+        try:
+            self._reads = 0
+            if not self._closed and self._lost is None:
+                self._map_anew(int(self._env.info()["map_size"]))
+        except Unavailable:
+            # What was read is whole all the same; whoever comes next is told, and opens it anew.
+            log.exception("an environment could not be mapped anew")
+        finally:
+            self._gate.disown()
 
     def _read_error(self, error: lmdb.Error) -> ResourceExhausted | DataLoss | Unavailable:
         if isinstance(error, lmdb.ReadersFullError):

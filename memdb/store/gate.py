@@ -29,6 +29,25 @@ class Gate:
             if self._inside == 0 and self._owned:  # else nobody waits for it
                 self._changed.notify_all()
 
+    def leave_owning(self) -> bool:
+        """Leave, and own the gate where nobody else is inside or waits to own it; whether it is so, and
+        `disown` must follow.
+        """
+        with self._lock:
+            self._inside -= 1
+            if self._owned:
+                if self._inside == 0:
+                    self._changed.notify_all()
+                return False
+            self._owned = self._inside == 0
+            return self._owned
+
+    def disown(self) -> None:
+        """Let others pass again."""
+        with self._lock:
+            self._owned = False
+            self._changed.notify_all()
+
     @contextmanager
     def passing(self) -> Iterator[None]:
         self.enter()
@@ -50,6 +69,4 @@ class Gate:
                     self._changed.wait()
             yield
         finally:
-            with self._changed:
-                self._owned = False
-                self._changed.notify_all()
+            self.disown()
