@@ -53,6 +53,11 @@ PAUSE_S: Final = 30.0
 BYTES_PER_S: Final = 4 << 20
 """More than so many are not written in the long run, however much is removed."""
 
+FINISH_GROWTH: Final = 8
+"""As `GROWTH`, of one whose user is closed in order."""
+FINISH_BYTES_MAX: Final = 512 << 20
+"""Larger ones are not begun then: there is no time to end them."""
+
 log = logging.getLogger("memdb.engine")
 
 
@@ -73,6 +78,8 @@ class KeptIndex:
         """How often it was dropped."""
         self._rows = 0
         """That the file keeps."""
+        self._counted = 0
+        """Rows that there were when it was written, those that were gone already included."""
         self._not_before = 0.0
         self._closed = False
 
@@ -93,7 +100,7 @@ class KeptIndex:
             log.warning("a checkpoint is not used, and removed", extra={"fields": where})
             self.drop(durably=True)
             return {}
-        self._rows = sum(len(rows.clip_no) for rows in found.values())
+        self._rows = self._counted = sum(len(rows.clip_no) for rows in found.values())
         return found
 
     def check_all_there(
@@ -139,9 +146,12 @@ class KeptIndex:
 
     def finish(self, stop: Callable[[], bool]) -> None:
         """Write it where the user is about to be closed in order, and enough came since."""
+        view = self._view()
+        if view is None or file_bytes(view.partitions) > FINISH_BYTES_MAX:
+            return
         try:
             with self._writing:
-                if self._lacks_rows(8):
+                if self._lacks_rows(FINISH_GROWTH) and not stop():
                     self._write(stop)
         except (MemdbError, OSError):
             log.exception("a checkpoint could not be written")
@@ -157,7 +167,7 @@ class KeptIndex:
             self._removals += 1
             if self._rows_min == 0:
                 return
-            self._rows = 0
+            self._rows = self._counted = 0
             try:
                 drop_derived(self._folder, durably=durably)
             except OSError:
@@ -176,8 +186,7 @@ class KeptIndex:
             return False
         if not view.quarantine.is_empty or self._environment.is_read_only:
             return False
-        rows = sum(partition.rows for partition in view.partitions.values())
-        return rows - self._rows >= max(self._rows_min, self._rows // growth)
+        return _rows_of(view) - self._counted >= max(self._rows_min, self._counted // growth)
 
     def _write(self, stop: Callable[[], bool]) -> None:
         removals, view = self._removals, self._view()
@@ -203,7 +212,12 @@ class KeptIndex:
                 return
             place_derived(self._folder)
             self._rows = sum(len(kept_places(one)) for one in view.partitions.values())
+            self._counted = _rows_of(view)
         failpoints.hit("checkpoint.after_rename")
+
+
+def _rows_of(view: View) -> int:
+    return sum(partition.rows for partition in view.partitions.values())
 
 
 def _check_spaces(found: Mapping[int, KeptRows], spaces: Mapping[int, Space]) -> None:

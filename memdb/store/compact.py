@@ -19,7 +19,7 @@ import lmdb
 
 from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted, Unavailable
-from memdb.store.derived import drop_derived, sweep_derived
+from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
 from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import Table
@@ -41,6 +41,8 @@ def compact(path: Path) -> int:
     sweep(path)
     size = old.stat().st_size
     check_room(path)
+    # What was made of the old may hold what is to go, and takes room.
+    drop_derived(path)
     try:
         _copy(path, new, size)
     except lmdb.Error as error:
@@ -54,8 +56,6 @@ def compact(path: Path) -> int:
             f"the environment cannot be compacted: {said}", reason="IO_FAILED", field=path.name
         ) from error
     sync_file(new)
-    # What was made of the old may hold what is to go.
-    drop_derived(path)
     failpoints.hit("compact.before_rename")
     new.rename(old)
     failpoints.hit("compact.after_rename")
@@ -65,7 +65,7 @@ def compact(path: Path) -> int:
 
 def check_room(path: Path) -> None:
     """Raise `ResourceExhausted` (``DISK_FULL``) unless the environment could be compacted now."""
-    free = shutil.disk_usage(path).free
+    free = shutil.disk_usage(path).free + derived_bytes(path)
     if free < (path / DATA_FILE).stat().st_size:
         raise ResourceExhausted(
             "a compaction needs the room of what it compacts",

@@ -60,6 +60,14 @@ def drop_derived(folder: Path, *, durably: bool = True) -> None:
             sync_directory(folder)
 
 
+def derived_bytes(folder: Path) -> int:
+    """Bytes that `drop_derived` would free."""
+    try:
+        return (folder / DERIVED_FILE).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def sweep_derived(folder: Path) -> None:
     """Remove what a crash left half-made."""
     (folder / DERIVED_NEW).unlink(missing_ok=True)

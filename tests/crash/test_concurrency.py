@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,8 +19,9 @@ import pytest
 
 import memdb
 from memdb import Ack, Clip, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
-from memdb.config import EngineConfig
+from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.derived import DERIVED_FILE
 from memdb.types.database import Stream
 from tests.crash.checks import list_clips
 from tests.crash.conftest import SEED
@@ -317,3 +319,39 @@ def test_nobody_forks(directory: Path) -> None:
     )
     assert found.stdout == ""
     assert sys.platform == "linux"
+
+
+@pytest.mark.parametrize("reserve_bytes", [2 << 20, 0])
+def test_a_checkpoint_for_which_there_is_no_room_harms_nothing(
+    small_disk: Path, reserve_bytes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With our reserve it is not begun; without it the end of the disk is met half-way."""
+    config = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=reserve_bytes)
+    index = IndexConfig(checkpoint_rows=1)
+    made = np.random.default_rng(1).standard_normal((800, 1536)).astype(np.float16)
+    clips = [
+        Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector)
+        for seq, vector in enumerate(made)
+    ]
+
+    def told(db: EmbeddedDatabase) -> list[tuple[str, float]]:
+        hits = db.user("alice").ground(made[7].astype(np.float32)).hits
+        return [(hit.clip.id, hit.score) for hit in hits]
+
+    ballast = small_disk / "ballast"
+    with EmbeddedDatabase(small_disk / "data", config=config, index=index) as db:
+        db.create_space(SPACE, dim=1536)
+        stream = db.user("alice").stream(STREAM, space=SPACE)
+        stream.write_many(clips[:700])
+        path = db._directory.user_path("alice")
+        free = shutil.disk_usage(small_disk).free
+        ballast.write_bytes(bytes(max(0, free - reserve_bytes - (2 << 20))))
+        answer = told(db)
+    assert "could not be written" in caplog.text
+    assert {one.name for one in path.iterdir()} == {"data.mdb", "lock.mdb", "CLEAN"}
+    with EmbeddedDatabase(small_disk / "data", config=config, index=index) as db:
+        assert told(db) == answer
+        db.user("alice").stream(STREAM, space=SPACE).write_many(clips[700:720])
+        assert db.verify().ok
+        ballast.unlink()
+    assert (path / DERIVED_FILE).exists()

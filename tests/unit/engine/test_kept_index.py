@@ -190,6 +190,23 @@ def test_one_that_is_being_written_while_clips_are_removed_is_not_named(
         assert not (path / DERIVED_NEW).exists()
 
 
+def test_one_that_keeps_all_there_is_is_not_written_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    path = filled(data)
+    with opened(data) as db:
+        db._users._upkeep.close()
+        db.user("u").stream("cam", space="s").set_retention(memdb.Retention(max_clips=5))
+        db.sweep()
+        with db._users.use("u") as memory:
+            assert memory.kept.is_due
+            memory.kept.maintain(lambda: False)
+            memory.kept._not_before = 0.0
+            # Rows that are gone take their places in memory for a while, and are no news.
+            assert not memory.kept.is_due
+            assert memory.kept._rows == 5
+        assert (path / DERIVED_FILE).exists()
+
+
 def test_upkeep_writes_it_while_the_user_is_open(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with opened(data, IndexConfig(checkpoint_rows=0)) as db:
