@@ -122,7 +122,7 @@ class Indexed:
     def is_due(self, sketch: Sketch | None) -> bool:
         """Whether `maintain` has something to do."""
         approximation = self._approximation
-        if approximation is None or sketch is None or not self.is_wanted(sketch.rows):
+        if approximation is None or sketch is None or not self.is_wanted(self._matrix.rows):
             return False
         if self._samples and approximation.recall.may_compare:
             return True
@@ -140,7 +140,7 @@ class Indexed:
     ) -> None:
         """Make lists, put rows into them, compare; ``stop`` is asked as in `memdb.index.tiers`."""
         self._approximation = approximation
-        if sketch is None or not self.is_wanted(sketch.rows):
+        if sketch is None or not self.is_wanted(self._matrix.rows):
             self._ready = None
             return
         ready = self._ready

@@ -42,6 +42,8 @@ _HEADS_MIN: Final = 96
 """Up to so many candidates are read whole at once."""
 _HEADS_PER_HIT: Final = 4
 _HEADS_EXTRA: Final = 28
+_UNCODED_MAX: Final = 2048
+"""Rows that have no codes yet: while more are being written than get codes, scanning all heads is as quick."""
 _NO_ROWS: Final = np.empty(0, np.int64)
 
 
@@ -88,6 +90,9 @@ def search(
             return None
         allowed_share = count / rows
     sketch = lists.sketch
+    coded = min(rows, sketch.rows)
+    if rows - coded > _UNCODED_MAX:
+        return None
     query = flat.padded_query(query, matrix.width)
     weighed = sketch.basis.query(query, matrix.norm_max)
     if weighed is None:
@@ -106,7 +111,6 @@ def search(
     codes, numbers, near_share = found
     if is_filtered and near_share < _NEIGHBOURS_SHARE * allowed_share:
         return None
-    coded = min(rows, sketch.rows)
     parts = [(codes, numbers)]
     for its_codes, its_numbers in sketch.parts(matrix, min(lists.rows, coded), coded):
         parts.append(_allowed(its_codes, its_numbers, allowed))

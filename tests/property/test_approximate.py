@@ -159,10 +159,10 @@ def told(answer: Grounding) -> list[tuple[str, int, float]]:
 
 
 def until_approximate(user: EmbeddedUser, life: Life) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not user.ground(life.vectors(1)[0], limit=LIMIT).approximate:
         assert time.monotonic() < until, "it stayed exact"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -144,6 +144,16 @@ def test_rows_that_come_later_are_found_and_join_the_lists(approximation: Approx
     assert recall(matrix, index, ROWS) >= RECALL_MIN
 
 
+def test_while_codes_lag_behind_all_is_exact(approximation: Approximation) -> None:
+    matrix, index = trained(structured(ROWS, 1), approximation)
+    matrix.append(structured(2500, 5))
+    (question,) = structured(1, 3)
+    assert index.approximate(matrix.rows, question, LIMIT, None, None) is None
+    index.is_quick(matrix.rows, None, tiers.QUESTIONS_MIN)
+    index.maintain(never, None, approximation)
+    assert index.approximate(matrix.rows, question, LIMIT, None, None) is not None
+
+
 def test_a_filter_that_is_far_from_the_question_is_searched_exactly(
     approximation: Approximation,
 ) -> None:
