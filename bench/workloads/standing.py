@@ -31,7 +31,8 @@ from memdb.types.standing import checked_standing
 SPACE = "bench-1536"
 MIN_SCORE = 0.68
 """A scene that comes back scores 0.67 or so: one in four of the questions on it is answered."""
-MIN_RELEVANCE = 0.99
+MIN_RELEVANCE = 1 - 1e-6
+"""As `MIN_SCORE`: of a scene that comes back, among 5 to 20 clips of a camera."""
 ABSENT_S = 3600.0
 PAGE_CLIPS = 64
 CREATED_AT_ONCE = 256

@@ -6,7 +6,7 @@ once, give the null distribution at every commit.  What rounding could decide is
 
 from __future__ import annotations
 
-from math import sqrt
+from math import isnan, sqrt
 from typing import Final
 
 import numpy as np
@@ -73,12 +73,9 @@ class _Camera:
         spread = max(self._of_random * sqrt(squared), SPREAD_MIN)
         things = THINGS_SHARE * sqrt(len(there))
         with np.errstate(over="ignore", invalid="ignore"):
-            found = float(
-                np.nan_to_num(
-                    relevances(self._scores[row : row + 1], mean, spread, things), nan=0.0
-                )[0]
-            )
+            (found,) = relevances(self._scores[row : row + 1], mean, spread, things).tolist()
+        found = 0.0 if isnan(found) else found
         near = _SLOPE * self._slack / spread
         if any(abs(found - threshold) <= near for threshold in thresholds):
             return relevance_at_birth(self._partition, row, self._probe)[1]
-        return found
+        return float(found)

@@ -17,7 +17,7 @@ What passes that is computed as `ground` computes it, pair by pair.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import expm1, log, sqrt
+from math import expm1, isnan, log, sqrt
 from typing import Final
 
 import numpy as np
@@ -136,7 +136,9 @@ def relevance_at_birth(partition: PartitionView, row: int, probe: Array) -> tupl
     with np.errstate(over="ignore", invalid="ignore"):
         # Of one element, always: of more the same function may round otherwise.
         found = relevances(np.array([score]), centre, spread, THINGS_SHARE * sqrt(null.clips))
-    return score, float(np.nan_to_num(found, nan=0.0)[0])
+    relevance = float(found[0])
+    # Where scores overflowed there is nothing to compare.
+    return score, 0.0 if isnan(relevance) else relevance
 
 
 def relevance_questions(
