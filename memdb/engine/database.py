@@ -34,7 +34,9 @@ from memdb.store.masterkey import read_master_key
 from memdb.store.system import system_errors
 from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
+from memdb.types.checks import check_int
 from memdb.types.ids import check_id
+from memdb.types.limits import LIMIT_MAX
 from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
 from memdb.types.space import Space
@@ -125,9 +127,11 @@ class EmbeddedDatabase:
         """Whether a call for the user need not open it first, which may take long."""
         return self._users.is_open(user_id)
 
-    def users(self) -> list[str]:
+    def users(self, *, limit: int | None = None, after: str | None = None) -> list[str]:
+        after = None if after is None else check_id(after, "after")
+        limit = None if limit is None else check_int(limit, "limit", 1, LIMIT_MAX)
         self._check_open()
-        return self._catalog.users()
+        return self._catalog.users(after, limit)
 
     def verify(self) -> Verification:
         self._check_open()

@@ -9,15 +9,18 @@ from typing import Final
 import numpy as np
 
 from memdb import deadline
+from memdb.engine.calendar_rows import within_calendar
+from memdb.engine.footage import searched_streams
 from memdb.engine.hydrate import clip_bytes, clip_no_of, load_clip
 from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
-from memdb.index.partition import Filter
+from memdb.index.partition import Filter, PartitionView
 from memdb.store import clips
 from memdb.store.records import LedgerRecord, unpack
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
+from memdb.types.calendar import Calendar
 from memdb.types.clip import StoredClip
 from memdb.types.limits import TIME_NS_MAX, TIME_NS_MIN
 from memdb.types.tensor import EncodedTensor
@@ -33,6 +36,7 @@ def list_clips(
     after: str | None,
     limit: int,
     page_bytes: int | None = None,
+    calendar: Calendar | None = None,
 ) -> list[StoredClip]:
     """At most ``limit`` clips, by start time and number, after the clip with that cursor or id; no
     more once they have ``page_bytes``.
@@ -41,8 +45,8 @@ def list_clips(
     """
     found = [
         np.stack([partition.columns[name][rows] for name in ("start_ns", "clip_no", "birth")])
-        for partition in view.partitions.values()
-        for allowed in (partition.allowed(which, as_of),)
+        for space_no, partition in view.partitions.items()
+        for allowed in (_admitted(view, space_no, partition, which, as_of, calendar),)
         for rows in (slice(None) if allowed is None else allowed,)
     ]
     if not found:
@@ -69,6 +73,23 @@ def list_clips(
             if size >= page_bytes:
                 break
     return page
+
+
+def _admitted(
+    view: View,
+    space_no: int,
+    partition: PartitionView,
+    which: Filter,
+    as_of: int | None,
+    calendar: Calendar | None,
+) -> Array | None:
+    """(rows,) bool of the rows that may be listed, None for all; raises `FailedPrecondition` (``ZONE_UNKNOWN``)."""
+    allowed = partition.allowed(which, as_of)
+    if calendar is None:
+        return allowed
+    revision = view.revision if as_of is None else as_of
+    streams = searched_streams(view.state, which.stream_nos, space_no, revision)
+    return within_calendar(calendar, partition, allowed, streams)
 
 
 def _in_order(start_ns: Array, clip_no: Array, limit: int) -> Iterator[int]:

@@ -16,6 +16,7 @@ from memdb.types.arguments import checked_as_of, checked_times
 from memdb.types.change import ErasureReport
 from memdb.types.checks import check_int, check_iterable
 from memdb.types.clip import Ack, Clip
+from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.operation import CreateStream, SetRetention, WriteClip
@@ -165,8 +166,15 @@ class EmbeddedStream:
         )
 
     def gaps(
-        self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
+        self,
+        *,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int | None = None,
+        after: Gap | None = None,
     ) -> list[Gap]:
+        limit, after = checked_gap_page(limit, after)
         start, end = checked_times(start_ns, end_ns)
         as_of = checked_as_of(as_of)
         with self._user.memory() as memory:
@@ -174,14 +182,13 @@ class EmbeddedStream:
             revision = memory.resolve(view, as_of)
             stream_nos = view.stream_nos((self._name,), revision) or ()
             names = dict.fromkeys(stream_nos, self._name)
-            return list(
-                view.gaps(
-                    names,
-                    view.revision if revision is None else revision,
-                    start,
-                    end,
-                )
+            gaps = view.gaps(
+                names,
+                view.revision if revision is None else revision,
+                start,
+                end,
             )
+            return gap_page(gaps, limit, after)
 
     def _wanted_space(self) -> Space | None:
         return None if self._space is None else self._user.catalog_space(self._space)

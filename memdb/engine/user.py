@@ -54,7 +54,7 @@ from memdb.types.arguments import (
     checked_ttl_s,
 )
 from memdb.types.arrays import Array, as_vector
-from memdb.types.calendar import HourOfDay, Weekday
+from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
@@ -166,8 +166,12 @@ class EmbeddedUser:
         limit: int = 1000,
         after: str | None = None,
         min_revision: int | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
         page_bytes: int | None = None,
     ) -> list[StoredClip]:
+        calendar = checked_calendar(hours, weekdays, zone)
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         start, end = checked_times(start_ns, end_ns)
         streams = None if stream is None else (check_id(stream, "stream"),)
@@ -180,7 +184,9 @@ class EmbeddedUser:
                 stream_nos = view.stream_nos(streams, revision)
                 with memory.environment.read() as txn:
                     which = Filter(stream_nos, start, end)
-                    return list_clips(txn, view, which, revision, after, limit, page_bytes)
+                    return list_clips(
+                        txn, view, which, revision, after, limit, page_bytes, calendar
+                    )
 
             return memory.read(listed)
 

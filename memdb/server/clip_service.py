@@ -14,6 +14,7 @@ from memdb.server.ingest import Ingest
 from memdb.server.resources import Resources
 from memdb.types.arguments import checked_clip_ids
 from memdb.types.clip import StoredClip
+from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.limits import BATCH_OPERATIONS_MAX, LIMIT_MAX
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.arrays import tensor_to_proto
@@ -24,13 +25,15 @@ from memdb.wire.clips import (
     stored_clip_to_proto,
 )
 from memdb.wire.moments import as_of_from_proto
-from memdb.wire.streams import gap_to_proto, ledger_to_proto
+from memdb.wire.streams import gap_from_proto, gap_to_proto, ledger_to_proto
 
 CHUNK_BYTES_MAX: Final = 3 * 1024 * 1024
 """Clips of one answer message; below the 4 MiB that a client accepts by default, unless a single
 clip is larger."""
 PAGE_CLIPS: Final = 256
 """Clips read from the engine at once, unless they have `PAGE_BYTES` before."""
+PAGE_GAPS: Final = 10_000
+"""Gaps of one answer, 60 bytes each."""
 PAGE_BYTES: Final = 6 * 1024 * 1024
 """So much a caller who reads no further makes the server hold; each page is a search for where it
 begins."""
@@ -126,16 +129,27 @@ class ClipService:
 
     def list_gaps(self, request: pb.ListGapsRequest) -> pb.ListGapsResponse:
         """Missing clip numbers of a stream."""
-        gaps = (
-            self._user(request.user)
-            .stream(request.stream)
-            .gaps(
-                start_ns=request.start_ns if request.HasField("start_ns") else None,
-                end_ns=request.end_ns if request.HasField("end_ns") else None,
-                as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
-            )
+        limit, after = checked_gap_page(
+            request.limit or None,
+            gap_from_proto(request.after) if request.HasField("after") else None,
         )
-        return pb.ListGapsResponse(gaps=[gap_to_proto(gap) for gap in gaps])
+        user = self._user(request.user)
+        as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
+        if request.paged:
+            # What a client asks for next is to be of the same moment.
+            as_of = user.moment(as_of)
+        gaps = user.stream(request.stream).gaps(
+            start_ns=request.start_ns if request.HasField("start_ns") else None,
+            end_ns=request.end_ns if request.HasField("end_ns") else None,
+            as_of=as_of,
+        )
+        most = min(limit or PAGE_GAPS, PAGE_GAPS) if request.paged else limit
+        page = gap_page(gaps, most, after)
+        return pb.ListGapsResponse(
+            gaps=[gap_to_proto(gap) for gap in page],
+            more=request.paged and len(page) == PAGE_GAPS != limit,
+            revision=as_of if request.paged and isinstance(as_of, int) else None,
+        )
 
     def _user(self, user_id: str) -> EmbeddedUser:
         return self._database.user(user_id)

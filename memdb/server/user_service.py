@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument
 from memdb.server.calls import Send, closed_user, commits
@@ -16,6 +18,9 @@ from memdb.wire.retention import (
 from memdb.wire.spaces import space_to_proto
 from memdb.wire.streams import stream_to_proto
 from memdb.wire.users import SNAPSHOT_TTL_S_DEFAULT, erasure_to_proto, snapshot_to_proto
+
+PAGE_USERS: Final = 10_000
+"""Ids of one answer, 65 bytes each at most."""
 
 
 class UserService:
@@ -35,7 +40,11 @@ class UserService:
 
     def list_users(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
         """Every user."""
-        return pb.ListUsersResponse(users=self._database.users())
+        users = self._database.users(
+            limit=request.limit or None, after=request.after if request.HasField("after") else None
+        )
+        page = users[:PAGE_USERS] if request.paged else users
+        return pb.ListUsersResponse(users=page, more=len(page) < len(users))
 
     @commits
     def configure_user(self, request: pb.ConfigureUserRequest) -> pb.ConfigureUserResponse:

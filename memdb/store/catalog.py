@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection
+from heapq import nsmallest
 from pathlib import Path
 from typing import Final
 
@@ -240,9 +241,12 @@ class Catalog:
         """Whether the user ever wrote."""
         return user in self._users
 
-    def users(self) -> list[str]:
-        """Every user, by id."""
-        return sorted(self._users)
+    def users(self, after: str | None = None, limit: int | None = None) -> list[str]:
+        """Users by id: all, or at most ``limit`` of those behind an id."""
+        behind = self._users if after is None else [user for user in self._users if user > after]
+        if limit is None:
+            return sorted(behind)
+        return nsmallest(limit, behind)
 
     def check(self) -> list[str]:
         """What is wrong with the stored bytes, in words."""

@@ -134,9 +134,20 @@ class Stream(Protocol):
         ...
 
     def gaps(
-        self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
+        self,
+        *,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int | None = None,
+        after: Gap | None = None,
     ) -> list[Gap]:
-        """The missing numbers of every epoch, within the time range."""
+        """The missing numbers of every epoch, within the time range, by epoch and number: all, or at most
+        ``limit`` of those behind ``after``, the last of the page before.
+
+        With ``as_of`` all pages are of one moment; without it a gap that was filled in part meanwhile may
+        be told again, as what is left of it.
+        """
         ...
 
 
@@ -406,9 +417,12 @@ class User(Protocol):
         limit: int = 1000,
         after: str | None = None,
         min_revision: int | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
-        clip of the page before.
+        clip of the page before.  hours, weekdays, zone: as in `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         """
@@ -570,7 +584,11 @@ class Database(Protocol):
 
     def user(self, user_id: str) -> User: ...
 
-    def users(self) -> list[str]: ...
+    def users(self, *, limit: int | None = None, after: str | None = None) -> list[str]:
+        """Ids of users, sorted: all, or at most ``limit`` of those behind the id ``after``, the last of the page
+        before, which may have been erased since.
+        """
+        ...
 
     def verify(self) -> Verification:
         """Check every stored value of every user and that the indexes equal the store."""

@@ -22,52 +22,53 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from memdb.v1 import grounding_service_pb2 as memdb_dot_v1_dot_grounding__service__pb2
 from memdb.v1 import types_pb2 as memdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmemdb/v1/clip_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"n\n\x11WriteClipsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x12\n\x05space\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x05\x63lips\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.ClipB\x08\n\x06_space\"?\n\x07\x43lipAck\x12\x0f\n\x07\x63lip_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"5\n\x12WriteClipsResponse\x12\x1f\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32\x11.memdb.v1.ClipAck\"X\n\x0bIngestStart\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x12\n\x05space\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\rB\x08\n\x06_space\"Y\n\x12IngestClipsRequest\x12$\n\x05start\x18\x01 \x01(\x0b\x32\x15.memdb.v1.IngestStart\x12\x1d\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x0e.memdb.v1.Clip\"k\n\x13IngestClipsResponse\x12#\n\x07started\x18\x01 \x01(\x0b\x32\x10.memdb.v1.LedgerH\x00\x12$\n\x04\x61\x63ks\x18\x02 \x01(\x0b\x32\x14.memdb.v1.IngestAcksH\x00\x42\t\n\x07message\"-\n\nIngestAcks\x12\x1f\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32\x11.memdb.v1.ClipAck\"i\n\x0eGetClipRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x63lip_id\x18\x02 \x01(\t\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x19\n\x11with_short_memory\x18\x04 \x01(\x08\"5\n\x0fGetClipResponse\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\"\xfc\x01\n\x10ListClipsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x06stream\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08start_ns\x18\x03 \x01(\x12H\x01\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x04 \x01(\x12H\x02\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\r\n\x05limit\x18\x06 \x01(\r\x12\x12\n\x05\x61\x66ter\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x08 \x01(\x04H\x04\x88\x01\x01\x42\t\n\x07_streamB\x0b\n\t_start_nsB\t\n\x07_end_nsB\x08\n\x06_afterB\x0f\n\r_min_revision\"8\n\x11ListClipsResponse\x12#\n\x05\x63lips\x18\x01 \x03(\x0b\x32\x14.memdb.v1.StoredClip\"V\n\x15GetShortMemoryRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x10\n\x08\x63lip_ids\x18\x02 \x03(\t\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\"Q\n\x16GetShortMemoryResponse\x12\x0f\n\x07\x63lip_id\x18\x01 \x01(\t\x12&\n\x0cshort_memory\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Tensor\"\xbf\x01\n\x06Ledger\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08next_seq\x18\x03 \x01(\x04\x12\r\n\x05\x63lips\x18\x04 \x01(\x04\x12\x1b\n\x0e\x66irst_start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x18\n\x0blast_end_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1b\n\x04gaps\x18\x07 \x03(\x0b\x32\r.memdb.v1.GapB\x11\n\x0f_first_start_nsB\x0e\n\x0c_last_end_ns\"?\n\x10GetLedgerRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"5\n\x11GetLedgerResponse\x12 \n\x06ledger\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Ledger\"\x92\x01\n\x0fListGapsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x15\n\x08start_ns\x18\x03 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x04 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x0e.memdb.v1.AsOfB\x0b\n\t_start_nsB\t\n\x07_end_ns\"/\n\x10ListGapsResponse\x12\x1b\n\x04gaps\x18\x01 \x03(\x0b\x32\r.memdb.v1.Gap2\x8e\x04\n\x0b\x43lipService\x12G\n\nWriteClips\x12\x1b.memdb.v1.WriteClipsRequest\x1a\x1c.memdb.v1.WriteClipsResponse\x12N\n\x0bIngestClips\x12\x1c.memdb.v1.IngestClipsRequest\x1a\x1d.memdb.v1.IngestClipsResponse(\x01\x30\x01\x12>\n\x07GetClip\x12\x18.memdb.v1.GetClipRequest\x1a\x19.memdb.v1.GetClipResponse\x12\x46\n\tListClips\x12\x1a.memdb.v1.ListClipsRequest\x1a\x1b.memdb.v1.ListClipsResponse0\x01\x12U\n\x0eGetShortMemory\x12\x1f.memdb.v1.GetShortMemoryRequest\x1a .memdb.v1.GetShortMemoryResponse0\x01\x12\x44\n\tGetLedger\x12\x1a.memdb.v1.GetLedgerRequest\x1a\x1b.memdb.v1.GetLedgerResponse\x12\x41\n\x08ListGaps\x12\x19.memdb.v1.ListGapsRequest\x1a\x1a.memdb.v1.ListGapsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmemdb/v1/clip_service.proto\x12\x08memdb.v1\x1a memdb/v1/grounding_service.proto\x1a\x14memdb/v1/types.proto\"n\n\x11WriteClipsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x12\n\x05space\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x05\x63lips\x18\x04 \x03(\x0b\x32\x0e.memdb.v1.ClipB\x08\n\x06_space\"?\n\x07\x43lipAck\x12\x0f\n\x07\x63lip_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x11\n\tduplicate\x18\x03 \x01(\x08\"5\n\x12WriteClipsResponse\x12\x1f\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32\x11.memdb.v1.ClipAck\"X\n\x0bIngestStart\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x12\n\x05space\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x65poch\x18\x04 \x01(\rB\x08\n\x06_space\"Y\n\x12IngestClipsRequest\x12$\n\x05start\x18\x01 \x01(\x0b\x32\x15.memdb.v1.IngestStart\x12\x1d\n\x05\x63lips\x18\x02 \x03(\x0b\x32\x0e.memdb.v1.Clip\"k\n\x13IngestClipsResponse\x12#\n\x07started\x18\x01 \x01(\x0b\x32\x10.memdb.v1.LedgerH\x00\x12$\n\x04\x61\x63ks\x18\x02 \x01(\x0b\x32\x14.memdb.v1.IngestAcksH\x00\x42\t\n\x07message\"-\n\nIngestAcks\x12\x1f\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32\x11.memdb.v1.ClipAck\"i\n\x0eGetClipRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07\x63lip_id\x18\x02 \x01(\t\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x19\n\x11with_short_memory\x18\x04 \x01(\x08\"5\n\x0fGetClipResponse\x12\"\n\x04\x63lip\x18\x01 \x01(\x0b\x32\x14.memdb.v1.StoredClip\"\xa8\x02\n\x10ListClipsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x06stream\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08start_ns\x18\x03 \x01(\x12H\x01\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x04 \x01(\x12H\x02\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\r\n\x05limit\x18\x06 \x01(\r\x12\x12\n\x05\x61\x66ter\x18\x07 \x01(\tH\x03\x88\x01\x01\x12\x19\n\x0cmin_revision\x18\x08 \x01(\x04H\x04\x88\x01\x01\x12*\n\x08\x63\x61lendar\x18\t \x01(\x0b\x32\x18.memdb.v1.CalendarFilterB\t\n\x07_streamB\x0b\n\t_start_nsB\t\n\x07_end_nsB\x08\n\x06_afterB\x0f\n\r_min_revision\"8\n\x11ListClipsResponse\x12#\n\x05\x63lips\x18\x01 \x03(\x0b\x32\x14.memdb.v1.StoredClip\"V\n\x15GetShortMemoryRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x10\n\x08\x63lip_ids\x18\x02 \x03(\t\x12\x1d\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x0e.memdb.v1.AsOf\"Q\n\x16GetShortMemoryResponse\x12\x0f\n\x07\x63lip_id\x18\x01 \x01(\t\x12&\n\x0cshort_memory\x18\x02 \x01(\x0b\x32\x10.memdb.v1.Tensor\"\xbf\x01\n\x06Ledger\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x10\n\x08next_seq\x18\x03 \x01(\x04\x12\r\n\x05\x63lips\x18\x04 \x01(\x04\x12\x1b\n\x0e\x66irst_start_ns\x18\x05 \x01(\x12H\x00\x88\x01\x01\x12\x18\n\x0blast_end_ns\x18\x06 \x01(\x12H\x01\x88\x01\x01\x12\x1b\n\x04gaps\x18\x07 \x03(\x0b\x32\r.memdb.v1.GapB\x11\n\x0f_first_start_nsB\x0e\n\x0c_last_end_ns\"?\n\x10GetLedgerRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"5\n\x11GetLedgerResponse\x12 \n\x06ledger\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Ledger\"\xce\x01\n\x0fListGapsRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x15\n\x08start_ns\x18\x03 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x04 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\r\n\x05limit\x18\x06 \x01(\r\x12\x1c\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\r.memdb.v1.Gap\x12\r\n\x05paged\x18\x08 \x01(\x08\x42\x0b\n\t_start_nsB\t\n\x07_end_ns\"a\n\x10ListGapsResponse\x12\x1b\n\x04gaps\x18\x01 \x03(\x0b\x32\r.memdb.v1.Gap\x12\x0c\n\x04more\x18\x02 \x01(\x08\x12\x15\n\x08revision\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x0b\n\t_revision2\x8e\x04\n\x0b\x43lipService\x12G\n\nWriteClips\x12\x1b.memdb.v1.WriteClipsRequest\x1a\x1c.memdb.v1.WriteClipsResponse\x12N\n\x0bIngestClips\x12\x1c.memdb.v1.IngestClipsRequest\x1a\x1d.memdb.v1.IngestClipsResponse(\x01\x30\x01\x12>\n\x07GetClip\x12\x18.memdb.v1.GetClipRequest\x1a\x19.memdb.v1.GetClipResponse\x12\x46\n\tListClips\x12\x1a.memdb.v1.ListClipsRequest\x1a\x1b.memdb.v1.ListClipsResponse0\x01\x12U\n\x0eGetShortMemory\x12\x1f.memdb.v1.GetShortMemoryRequest\x1a .memdb.v1.GetShortMemoryResponse0\x01\x12\x44\n\tGetLedger\x12\x1a.memdb.v1.GetLedgerRequest\x1a\x1b.memdb.v1.GetLedgerResponse\x12\x41\n\x08ListGaps\x12\x19.memdb.v1.ListGapsRequest\x1a\x1a.memdb.v1.ListGapsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memdb.v1.clip_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WRITECLIPSREQUEST']._serialized_start=63
-  _globals['_WRITECLIPSREQUEST']._serialized_end=173
-  _globals['_CLIPACK']._serialized_start=175
-  _globals['_CLIPACK']._serialized_end=238
-  _globals['_WRITECLIPSRESPONSE']._serialized_start=240
-  _globals['_WRITECLIPSRESPONSE']._serialized_end=293
-  _globals['_INGESTSTART']._serialized_start=295
-  _globals['_INGESTSTART']._serialized_end=383
-  _globals['_INGESTCLIPSREQUEST']._serialized_start=385
-  _globals['_INGESTCLIPSREQUEST']._serialized_end=474
-  _globals['_INGESTCLIPSRESPONSE']._serialized_start=476
-  _globals['_INGESTCLIPSRESPONSE']._serialized_end=583
-  _globals['_INGESTACKS']._serialized_start=585
-  _globals['_INGESTACKS']._serialized_end=630
-  _globals['_GETCLIPREQUEST']._serialized_start=632
-  _globals['_GETCLIPREQUEST']._serialized_end=737
-  _globals['_GETCLIPRESPONSE']._serialized_start=739
-  _globals['_GETCLIPRESPONSE']._serialized_end=792
-  _globals['_LISTCLIPSREQUEST']._serialized_start=795
-  _globals['_LISTCLIPSREQUEST']._serialized_end=1047
-  _globals['_LISTCLIPSRESPONSE']._serialized_start=1049
-  _globals['_LISTCLIPSRESPONSE']._serialized_end=1105
-  _globals['_GETSHORTMEMORYREQUEST']._serialized_start=1107
-  _globals['_GETSHORTMEMORYREQUEST']._serialized_end=1193
-  _globals['_GETSHORTMEMORYRESPONSE']._serialized_start=1195
-  _globals['_GETSHORTMEMORYRESPONSE']._serialized_end=1276
-  _globals['_LEDGER']._serialized_start=1279
-  _globals['_LEDGER']._serialized_end=1470
-  _globals['_GETLEDGERREQUEST']._serialized_start=1472
-  _globals['_GETLEDGERREQUEST']._serialized_end=1535
-  _globals['_GETLEDGERRESPONSE']._serialized_start=1537
-  _globals['_GETLEDGERRESPONSE']._serialized_end=1590
-  _globals['_LISTGAPSREQUEST']._serialized_start=1593
-  _globals['_LISTGAPSREQUEST']._serialized_end=1739
-  _globals['_LISTGAPSRESPONSE']._serialized_start=1741
-  _globals['_LISTGAPSRESPONSE']._serialized_end=1788
-  _globals['_CLIPSERVICE']._serialized_start=1791
-  _globals['_CLIPSERVICE']._serialized_end=2317
+  _globals['_WRITECLIPSREQUEST']._serialized_start=97
+  _globals['_WRITECLIPSREQUEST']._serialized_end=207
+  _globals['_CLIPACK']._serialized_start=209
+  _globals['_CLIPACK']._serialized_end=272
+  _globals['_WRITECLIPSRESPONSE']._serialized_start=274
+  _globals['_WRITECLIPSRESPONSE']._serialized_end=327
+  _globals['_INGESTSTART']._serialized_start=329
+  _globals['_INGESTSTART']._serialized_end=417
+  _globals['_INGESTCLIPSREQUEST']._serialized_start=419
+  _globals['_INGESTCLIPSREQUEST']._serialized_end=508
+  _globals['_INGESTCLIPSRESPONSE']._serialized_start=510
+  _globals['_INGESTCLIPSRESPONSE']._serialized_end=617
+  _globals['_INGESTACKS']._serialized_start=619
+  _globals['_INGESTACKS']._serialized_end=664
+  _globals['_GETCLIPREQUEST']._serialized_start=666
+  _globals['_GETCLIPREQUEST']._serialized_end=771
+  _globals['_GETCLIPRESPONSE']._serialized_start=773
+  _globals['_GETCLIPRESPONSE']._serialized_end=826
+  _globals['_LISTCLIPSREQUEST']._serialized_start=829
+  _globals['_LISTCLIPSREQUEST']._serialized_end=1125
+  _globals['_LISTCLIPSRESPONSE']._serialized_start=1127
+  _globals['_LISTCLIPSRESPONSE']._serialized_end=1183
+  _globals['_GETSHORTMEMORYREQUEST']._serialized_start=1185
+  _globals['_GETSHORTMEMORYREQUEST']._serialized_end=1271
+  _globals['_GETSHORTMEMORYRESPONSE']._serialized_start=1273
+  _globals['_GETSHORTMEMORYRESPONSE']._serialized_end=1354
+  _globals['_LEDGER']._serialized_start=1357
+  _globals['_LEDGER']._serialized_end=1548
+  _globals['_GETLEDGERREQUEST']._serialized_start=1550
+  _globals['_GETLEDGERREQUEST']._serialized_end=1613
+  _globals['_GETLEDGERRESPONSE']._serialized_start=1615
+  _globals['_GETLEDGERRESPONSE']._serialized_end=1668
+  _globals['_LISTGAPSREQUEST']._serialized_start=1671
+  _globals['_LISTGAPSREQUEST']._serialized_end=1877
+  _globals['_LISTGAPSRESPONSE']._serialized_start=1879
+  _globals['_LISTGAPSRESPONSE']._serialized_end=1976
+  _globals['_CLIPSERVICE']._serialized_start=1979
+  _globals['_CLIPSERVICE']._serialized_end=2505
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from memdb.v1 import grounding_service_pb2 as _grounding_service_pb2
 from memdb.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -307,6 +308,7 @@ class ListClipsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     stream: _builtins.str
@@ -327,6 +329,10 @@ class ListClipsRequest(_message.Message):
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
 
+    @_builtins.property
+    def calendar(self) -> _grounding_service_pb2.CalendarFilter:
+        """Only clips with a moment in these hours and on these days."""
+
     def __init__(
         self,
         *,
@@ -338,10 +344,11 @@ class ListClipsRequest(_message.Message):
         limit: _builtins.int = ...,
         after: _builtins.str | None = ...,
         min_revision: _builtins.int | None = ...,
+        calendar: _grounding_service_pb2.CalendarFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "end_ns", b"end_ns", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "end_ns", b"end_ns", "limit", b"limit", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "limit", b"limit", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -572,6 +579,9 @@ class ListGapsRequest(_message.Message):
     START_NS_FIELD_NUMBER: _builtins.int
     END_NS_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PAGED_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     stream: _builtins.str
@@ -580,9 +590,17 @@ class ListGapsRequest(_message.Message):
     """Only gaps that end after this."""
     end_ns: _builtins.int
     """Only gaps that start before this."""
+    limit: _builtins.int
+    """At most so many; 0 for all."""
+    paged: _builtins.bool
+    """Whether the answer may end before the last, and then says more."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
+
+    @_builtins.property
+    def after(self) -> _types_pb2.Gap:
+        """Behind this one, the last of the page before: its epoch and first_seq count."""
 
     def __init__(
         self,
@@ -592,10 +610,13 @@ class ListGapsRequest(_message.Message):
         start_ns: _builtins.int | None = ...,
         end_ns: _builtins.int | None = ...,
         as_of: _types_pb2.AsOf | None = ...,
+        limit: _builtins.int = ...,
+        after: _types_pb2.Gap | None = ...,
+        paged: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "start_ns", b"start_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "after", b"after", "as_of", b"as_of", "end_ns", b"end_ns", "start_ns", b"start_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "start_ns", b"start_ns", "stream", b"stream", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_start_ns", b"_start_ns", "after", b"after", "as_of", b"as_of", "end_ns", b"end_ns", "limit", b"limit", "paged", b"paged", "start_ns", b"start_ns", "stream", b"stream", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
@@ -615,19 +636,29 @@ class ListGapsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GAPS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether there may be more."""
+    revision: _builtins.int
+    """The commit they are of; when paged."""
     @_builtins.property
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Gap]:
-        """The gaps."""
+        """The gaps, by epoch and number."""
 
     def __init__(
         self,
         *,
         gaps: _abc.Iterable[_types_pb2.Gap] | None = ...,
+        more: _builtins.bool = ...,
+        revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "revision", b"revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "gaps", b"gaps", "more", b"more", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
+    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
 
 Global___ListGapsResponse: _TypeAlias = ListGapsResponse  # noqa: Y015

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 from memdb.codecs.tensors import encoded
 from memdb.types.arguments import checked_reference, checked_revision, checked_times
+from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_int
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
 from memdb.types.grounding import AsOf
@@ -25,6 +27,7 @@ from memdb.wire.arrays import (
     tensor_from_proto,
     vector_elements,
 )
+from memdb.wire.calendar import calendar_arguments, calendar_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 
 LIST_LIMIT_DEFAULT = 1000
@@ -204,6 +207,9 @@ class ListClipsArguments(TypedDict):
     limit: int
     after: str | None
     min_revision: int | None
+    hours: list[tuple[str, str]] | None
+    weekdays: list[int] | None
+    zone: str | None
 
 
 def list_clips_request(
@@ -216,6 +222,9 @@ def list_clips_request(
     limit: int = LIST_LIMIT_DEFAULT,
     after: str | None = None,
     min_revision: int | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
 ) -> clip_pb.ListClipsRequest:
     """The request for `User.clips`; raises `InvalidArgument` as the call would."""
     start, end = checked_times(start_ns, end_ns)
@@ -228,6 +237,7 @@ def list_clips_request(
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
         after=None if after is None else checked_reference(after, "after"),
         min_revision=checked_revision(min_revision),
+        calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
     )
 
 
@@ -241,6 +251,7 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
         limit=request.limit or LIST_LIMIT_DEFAULT,
         after=request.after if request.HasField("after") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
+        **calendar_arguments(request.calendar),
     )
 
 

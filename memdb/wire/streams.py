@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from memdb.types.arguments import checked_times
+from memdb.types.gap_page import checked_gap_page
+from memdb.types.grounding import AsOf
 from memdb.types.stream import Gap, Ledger, StreamInfo
+from memdb.types.times import Time
 from memdb.types.zone import UTC_ZONE
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
+from memdb.wire.moments import as_of_to_proto
 
 
 def stream_to_proto(stream: StreamInfo) -> pb.StreamInfo:
@@ -49,6 +54,31 @@ def gap_from_proto(message: pb.Gap) -> Gap:
         message.start_ns if message.HasField("start_ns") else None,
         message.end_ns if message.HasField("end_ns") else None,
         "damaged" if message.damaged else "missing",
+    )
+
+
+def list_gaps_request(
+    user: str,
+    stream: str,
+    *,
+    start_ns: Time | None,
+    end_ns: Time | None,
+    as_of: AsOf | None,
+    limit: int | None,
+    after: Gap | None,
+) -> clip_pb.ListGapsRequest:
+    """The request for `Stream.gaps`, a page at a time; raises `InvalidArgument` as the call would."""
+    limit, after = checked_gap_page(limit, after)
+    start, end = checked_times(start_ns, end_ns)
+    return clip_pb.ListGapsRequest(
+        user=user,
+        stream=stream,
+        start_ns=start,
+        end_ns=end,
+        as_of=as_of_to_proto(as_of),
+        limit=limit or 0,
+        after=None if after is None else gap_to_proto(after),
+        paged=True,
     )
 
 

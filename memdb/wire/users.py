@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from memdb.types.arguments import checked_ttl_s
 from memdb.types.change import Change, ErasureReport
+from memdb.types.checks import check_int
 from memdb.types.ids import check_id
+from memdb.types.limits import LIMIT_MAX
 from memdb.types.snapshot import Snapshot
 from memdb.v1 import types_pb2 as pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -28,6 +30,15 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
 def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
     """The snapshot of a message."""
     return Snapshot(message.name, message.revision, message.created_ns, message.expires_ns)
+
+
+def list_users_request(*, limit: int | None, after: str | None) -> user_pb.ListUsersRequest:
+    """The request for `Database.users`, a page at a time; raises `InvalidArgument` as the call would."""
+    return user_pb.ListUsersRequest(
+        limit=0 if limit is None else check_int(limit, "limit", 1, LIMIT_MAX),
+        after=None if after is None else check_id(after, "after"),
+        paged=True,
+    )
 
 
 def snapshot_request(

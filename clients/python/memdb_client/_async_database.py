@@ -12,10 +12,10 @@ from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
 from memdb.types.space import Space
 from memdb.v1 import database_service_pb2 as db_pb
-from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.backup import backup_from_proto
 from memdb.wire.retention import sweep_from_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto, verification_from_proto
+from memdb.wire.users import list_users_request
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_user import AsyncUser
 from memdb_client._options import Repeat, Target, whole_timeout_s
@@ -59,10 +59,19 @@ class AsyncDatabase:
         """A handle on a user; asks nobody."""
         return AsyncUser(self._rpc, user_id)
 
-    async def users(self) -> list[str]:
-        """Every user's id, sorted."""
-        answer = await self._rpc.call(self._rpc.users.ListUsers, user_pb.ListUsersRequest())
-        return list(answer.users)
+    async def users(self, *, limit: int | None = None, after: str | None = None) -> list[str]:
+        """Ids of users, sorted: all, or at most ``limit`` of those behind the id ``after``, the last of the
+        page before, which may have been erased since.
+        """
+        request = list_users_request(limit=limit, after=after)
+        found: list[str] = []
+        while True:
+            answer = await self._rpc.call(self._rpc.users.ListUsers, request)
+            found += answer.users
+            if not answer.more:
+                return found
+            request.after = found[-1]
+            request.limit = 0 if limit is None else limit - len(found)
 
     async def verify(self, *, timeout_s: float | None = None) -> Verification:
         """Check every stored value of every user and that the indexes equal the store.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from memdb.types.arguments import checked_times
 from memdb.types.change import ErasureReport
 from memdb.types.checks import check_int
 from memdb.types.clip import Ack, Clip
@@ -19,14 +18,18 @@ from memdb.types.zone import checked_zone
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.clips import ack_from_proto
-from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import (
     erase_clips_from_proto,
     erase_clips_request,
     retention_from_proto,
     retention_to_proto,
 )
-from memdb.wire.streams import gap_from_proto, ledger_from_proto, stream_from_proto
+from memdb.wire.streams import (
+    gap_from_proto,
+    ledger_from_proto,
+    list_gaps_request,
+    stream_from_proto,
+)
 from memdb_client._async_ingest import AsyncIngestWriter
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._clips import batches
@@ -178,18 +181,32 @@ class AsyncStream:
         return ledger_from_proto(answer.ledger)
 
     async def gaps(
-        self, *, start_ns: Time | None = None, end_ns: Time | None = None, as_of: AsOf | None = None
+        self,
+        *,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int | None = None,
+        after: Gap | None = None,
     ) -> list[Gap]:
-        """The missing numbers of every epoch, within the time range."""
-        start, end = checked_times(start_ns, end_ns)
-        answer = await self._rpc.call(
-            self._rpc.clips.ListGaps,
-            clip_pb.ListGapsRequest(
-                user=self._user,
-                stream=self._name,
-                start_ns=start,
-                end_ns=end,
-                as_of=as_of_to_proto(as_of),
-            ),
+        """The missing numbers of every epoch, within the time range, by epoch and number: all, or at most
+        ``limit`` of those behind ``after``, the last of the page before.
+        """
+        request = list_gaps_request(
+            self._user,
+            self._name,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            as_of=as_of,
+            limit=limit,
+            after=after,
         )
-        return [gap_from_proto(gap) for gap in answer.gaps]
+        found: list[Gap] = []
+        while True:
+            answer = await self._rpc.call(self._rpc.clips.ListGaps, request)
+            found += [gap_from_proto(gap) for gap in answer.gaps]
+            if not answer.more:
+                return found
+            request.after.CopyFrom(answer.gaps[-1])
+            request.limit = 0 if limit is None else limit - len(found)
+            request.as_of.revision = answer.revision

@@ -260,9 +260,12 @@ class User:
         limit: int = 1000,
         after: str | None = None,
         min_revision: int | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
-        clip of the page before.
+        clip of the page before.  hours, weekdays, zone: as in `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         """
@@ -275,6 +278,9 @@ class User:
             limit=limit,
             after=after,
             min_revision=min_revision,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         answers = self._rpc.collect(self._rpc.clips.ListClips, request)
         return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
