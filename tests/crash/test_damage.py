@@ -74,8 +74,8 @@ class Looker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def look(self, data: Path) -> dict[str, str | Parts] | None:
-        """The answers; None when the process died."""
+    def look(self, data: Path, turn: int | None = None) -> dict[str, str | Parts] | None:
+        """The answers; None when the process died.  turn: not all of bob, see `damage_child`."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.crash.damage_child"],
@@ -88,7 +88,7 @@ class Looker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(str(data)) + "\n")
+            self._process.stdin.write(json.dumps({"data": str(data), "turn": turn}) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
@@ -236,7 +236,7 @@ def test_damage_to_a_user_is_reported_never_served(
                 damage(folder / "users" / alice / "data.mdb", kind, chosen)
                 faults += [
                     f"{kind} {case}: {fault}"
-                    for fault in judge(kind, looker.look(folder), right, seen)
+                    for fault in judge(kind, looker.look(folder, case), right, seen)
                 ]
     finally:
         looker.close()

@@ -171,12 +171,16 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self._check_revisions()
-            lived[f"{type(self).__name__} sequences"] += 1
-            lived[f"{type(self).__name__} steps"] += self._steps
+            self._ends()
         finally:
             self._close()
             shutil.rmtree(self.folder)
+
+    def _ends(self) -> None:
+        """The last look, and the count of what was lived."""
+        self._check_revisions()
+        lived[f"{type(self).__name__} sequences"] += 1
+        lived[f"{type(self).__name__} steps"] += self._steps
 
     @initialize(chosen=st.randoms(use_true_random=False), clips=st.integers(0, 24))
     def population(self, chosen: Random, clips: int) -> None:

@@ -60,7 +60,7 @@ class ServerMachine(EngineMachine):
 
     def teardown(self) -> None:
         try:
-            self._check_revisions()
+            self._ends()
         finally:
             # A stop in order is `reopen`'s; here it would only take its time.
             self.db.close()

@@ -13,7 +13,6 @@ import re
 import shutil
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ from memdb.engine.database import EmbeddedDatabase
 from tests.crash.power.observed import Observed, observe
 from tests.crash.power.workload import CONFIG, SPACE, clip_of, value_of
 
-_CONFIG: Final = replace(CONFIG, open_users_max=8)
-"""Each user is opened once: what a disk holds is loaded when its user is opened, and loads no differently again."""
 _MARKER: Final = re.compile(rb"Z[0-9a-f]{23}")
 
 
@@ -31,7 +28,7 @@ def faults_of(path: Path, expected: dict[str, Any]) -> list[str]:
     """What is wrong with the database in a directory."""
     now, following = expected["now"], expected["next"]
     try:
-        with EmbeddedDatabase(path, config=_CONFIG, embed_texts=False) as db:
+        with EmbeddedDatabase(path, config=CONFIG, embed_texts=False) as db:
             found = observe(db)
             faults = _compare(found, now, following, whole=expected["whole"])
             faults += _searched(db, found)
