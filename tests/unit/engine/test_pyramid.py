@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from memdb import DeadlineExceeded
+from memdb import DeadlineExceeded, deadline
 from memdb.deadline import Deadline
 from memdb.engine import pyramid
 from memdb.engine.database import EmbeddedDatabase
@@ -155,7 +155,7 @@ def test_a_caller_who_leaves_ends_it_and_what_was_summed_is_kept(
     with user.memory() as memory:
         view = memory.view
     caller = Deadline()
-    real, pieces = pyramid.deadline.check, []
+    real, pieces = deadline.check, []
 
     def leaving() -> None:
         pieces.append(1)
@@ -163,7 +163,7 @@ def test_a_caller_who_leaves_ends_it_and_what_was_summed_is_kept(
             caller.leave()
         real()
 
-    monkeypatch.setattr(pyramid.deadline, "check", leaving)
+    monkeypatch.setattr(deadline, "check", leaving)
     with pytest.raises(DeadlineExceeded) as refused:
         caller.within(asked, view)
     assert refused.value.reason == "CALLER_LEFT"
