@@ -13,12 +13,14 @@ a sixteenth of the vectors that it is the sum of, at most.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.index.matrix import Matrix
 from memdb.index.partition import ALIVE, PartitionView
 from memdb.types.arrays import Array
@@ -34,6 +36,8 @@ KEPT_CLIPS: Final = 32
 
 _SUMMED_ROWS: Final = 1024
 """Copied out of the matrix at once."""
+_WAIT_S: Final = 0.1
+"""Between looks whether anybody still waits for who waits for another's sums."""
 _PENDING_MAX: Final = 64
 """Arrays of rows that a bucket keeps apart."""
 
@@ -81,6 +85,7 @@ def grouped(columns: Mapping[str, Array], rows: Array) -> dict[Place, Array]:
 def add_rows(total: Array, matrix: Matrix, rows: Array) -> None:
     """Add rows to a float64 sum, one after the other: in however many calls, the same to the last bit."""
     for begin in range(0, len(rows), _SUMMED_ROWS):
+        deadline.check()
         for vector in matrix.take(rows[begin : begin + _SUMMED_ROWS]):
             total += vector
 
@@ -170,8 +175,10 @@ class Pyramid:
     ) -> Buckets | None:
         """Those of the streams ``wanted`` that are chosen, of a space as of ``revision``, whose view
         ``partition`` is; None where a later one was asked about before.
+
+        Raises `DeadlineExceeded` where nobody waits for it any more; what was summed until then is kept.
         """
-        with self._lock:
+        with self._held():
             if revision < self._revisions.get(space_no, 0):
                 return None
             tallies = self._tallies.get(space_no)
@@ -186,3 +193,13 @@ class Pyramid:
                 raise
             chosen = choose(place for place in tallies.places if place[0] in wanted)
             return {place: tallies.places[place].bucket(tallies.matrix) for place in chosen}
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Alone with the tallies."""
+        while not self._lock.acquire(timeout=_WAIT_S):
+            deadline.check()
+        try:
+            yield
+        finally:
+            self._lock.release()

@@ -9,6 +9,8 @@ from random import Random
 import numpy as np
 import pytest
 
+from memdb import DeadlineExceeded, deadline
+from memdb.deadline import Deadline
 from memdb.engine import pyramid
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.long_term import summed_buckets
@@ -140,6 +142,44 @@ def test_what_was_half_counted_is_counted_anew(
     monkeypatch.setattr(pyramid._Tally, "add", failing)
     with pytest.raises(MemoryError):
         asked(view)
+    check(view, asked(view))
+
+
+def test_a_caller_who_leaves_ends_it_and_what_was_summed_is_kept(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyramid, "KEPT_CLIPS", 1)
+    monkeypatch.setattr(pyramid, "_SUMMED_ROWS", 2)
+    user = db.user("alice")
+    user.stream("door", space="cam").write_many([clip(seq) for seq in range(9)])
+    with user.memory() as memory:
+        view = memory.view
+    caller = Deadline()
+    real, pieces = deadline.check, []
+
+    def leaving() -> None:
+        pieces.append(1)
+        if len(pieces) == 7:  # in the second of the two buckets
+            caller.leave()
+        real()
+
+    monkeypatch.setattr(deadline, "check", leaving)
+    with pytest.raises(DeadlineExceeded) as refused:
+        caller.within(asked, view)
+    assert refused.value.reason == "CALLER_LEFT"
+    pieces.clear()
+    found = asked(view)
+    assert len(pieces) == 5  # the second alone
+    check(view, found)
+
+
+def test_who_waits_for_the_sums_of_another_may_leave(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    user.stream("door", space="cam").write(clip(0))
+    with user.memory() as memory:
+        view = memory.view
+    with view.pyramid._lock, pytest.raises(DeadlineExceeded):
+        Deadline(0.05).within(asked, view)
     check(view, asked(view))
 
 
