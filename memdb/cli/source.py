@@ -23,11 +23,13 @@ ANSWER_S: Final = 10.0
 hour where the call takes long (a backup): at a prompt that is a hang without a word."""
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add ``DIR`` and ``--server`` to a parser; one of them is wanted."""
-    parser.add_argument(
-        "data", metavar="DIR", nargs="?", help="directory of a database that no server has open"
-    )
+def add_source(
+    parser: argparse.ArgumentParser,
+    *,
+    directory: str = "directory of a database that no server has open",
+) -> None:
+    """Add ``DIR``, which ``directory`` describes, and ``--server`` to a parser; one of them is wanted."""
+    parser.add_argument("data", metavar="DIR", nargs="?", help=directory)
     parser.add_argument("--server", metavar="HOST:PORT", help="a running `memdb serve` instead")
     parser.add_argument("--master-key-file", metavar="FILE", help="needed where DIR is encrypted")
     parser.add_argument("--token", help="token, where the server asks for one")
