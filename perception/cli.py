@@ -18,7 +18,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
+from memdb.types.authorities import TLS_HELP, authorities
 
 if TYPE_CHECKING:
     from perception.ack_log import AckLog
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
     add("--token", help="token of the user, where the server asks for one")
+    add("--tls", metavar="FILE", help=TLS_HELP)
     add("--user", required=True, help="whose memory")
     add(
         "--camera",
@@ -169,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ingest(options: argparse.Namespace) -> int:
+    silence_grpc()
     # Imported here: `--help` and a wrong option need none of it.
     with loading():
         import memdb_client
@@ -198,10 +202,11 @@ def _ingest(options: argparse.Namespace) -> int:
         source.close()
 
     # A server that is not there is told now, not after the patience of a long ingest.
-    reach(options.server, options.token)
+    tls = authorities(options.tls)
+    reach(options.server, options.token, tls=tls)
 
     with (
-        memdb_client.connect(options.server, token=options.token) as database,
+        memdb_client.connect(options.server, token=options.token, tls=tls) as database,
         _ack_log(options.ack_log) as ack_log,
     ):
         encoder, hearing = _networks(options, threads, len(cameras))

@@ -28,7 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
+from memdb.types.authorities import TLS_HELP, authorities
 
 if TYPE_CHECKING:
     from memdb.types.arrays import Array
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add("files", metavar="FILE", nargs="+", help="temp_glb.pth, temp_lol_mem.pth, or both")
     add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
     add("--token", help="token of the user, where the server asks for one")
+    add("--tls", metavar="FILE", help=TLS_HELP)
     add("--user", required=True, help="whose memory")
     add("--stream", required=True, help="the stream; made when there is none")
     add("--space", required=True, help="its feature space; made when there is none")
@@ -133,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> ImportReport:
+    silence_grpc()
     with loading():
         import memdb_client
         from memdb.types.times import as_ns, moment
@@ -141,8 +145,9 @@ def _run(options: argparse.Namespace) -> ImportReport:
 
     start_ns = 0 if options.start is None else as_ns(moment(options.start, "start"), "start")
     memories = load([Path(file) for file in options.files])
-    reach(server_address(options.server), options.token)
-    with memdb_client.connect(options.server, token=options.token) as database:
+    tls = authorities(options.tls)
+    reach(server_address(options.server), options.token, tls=tls)
+    with memdb_client.connect(options.server, token=options.token, tls=tls) as database:
         return write(
             database,
             memories,

@@ -11,13 +11,19 @@ from perception.arguments import server_address
 REACH_TIMEOUT_S: Final = 5.0
 
 
-def reach(address: str, token: str | None, timeout_s: float = REACH_TIMEOUT_S) -> None:
+def reach(
+    address: str,
+    token: str | None,
+    timeout_s: float = REACH_TIMEOUT_S,
+    *,
+    tls: str | bool | None = None,
+) -> None:
     """Make one cheap call.  Raises `Unavailable` when nobody answers within ``timeout_s``,
-    `InvalidArgument` for an address or token that is none, and what the server answers.
+    `InvalidArgument` for an address, token or certificate that is none, and what the server answers.
     """
     try:
         with memdb_client.connect(
-            server_address(address), token=token, timeout_s=timeout_s
+            server_address(address), token=token, tls=tls, timeout_s=timeout_s
         ) as probe:
             probe.spaces()
     except (Unavailable, DeadlineExceeded) as error:

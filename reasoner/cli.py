@@ -16,7 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
+from memdb.types.authorities import TLS_HELP, authorities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +84,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     for name in _NEEDED:
         if find_spec(name) is None:
             raise ModuleNotFoundError(name=name)
+    silence_grpc()
     # Imported here: encoders and transports take seconds, and `--help` wants none of them.
     with loading():
         import memdb_client
@@ -117,9 +120,10 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         model = OpenAIModel(options.llm, options.model, timeout_s=options.llm_timeout)
     answers: list[Answer | Refused] = []
     try:
-        reach(options.server, options.token, min(REACH_TIMEOUT_S, options.timeout))
+        tls = authorities(options.tls)
+        reach(options.server, options.token, min(REACH_TIMEOUT_S, options.timeout), tls=tls)
         with memdb_client.connect(
-            options.server, token=options.token, timeout_s=options.timeout
+            options.server, token=options.token, tls=tls, timeout_s=options.timeout
         ) as db:
             user = db.user(options.user)
             space, encoder = _space_and_encoder(
@@ -272,6 +276,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--server", required=True, metavar="HOST:PORT", help="the memdb server")
     add("--user", required=True, metavar="USER", help="whose memory")
     add("--token", help="token of the user, where the server asks for one")
+    add("--tls", metavar="FILE", help=TLS_HELP)
     add("--timeout", type=float, default=30.0, metavar="SECONDS", help="of a call; default 30")
     add("--camera", action="append", metavar="NAME", help="only this camera (may be repeated)")
     add("--start", metavar="TIME", help="only from then on: 2026-01-05T09:00:00Z")

@@ -49,11 +49,16 @@ def add_to(verbs: Any) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}", dest=name, metavar="N", help=f"give up {text}; or none"
         )
-    parser.add_argument(
+    # Not an option that either form sets: of both, the last would count, and a hold would be ended in passing.
+    hold = parser.add_mutually_exclusive_group()
+    hold.add_argument(
         "--hold",
-        action=argparse.BooleanOptionalAction,
-        default=None,
+        action="store_const",
+        const=True,
         help="legal hold: nothing is given up or erased",
+    )
+    hold.add_argument(
+        "--no-hold", dest="hold", action="store_const", const=False, help="the legal hold ends"
     )
     parser.add_argument("--clear", action="store_true", help="end every limit")
     parser.set_defaults(run=run)

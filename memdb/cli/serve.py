@@ -9,6 +9,7 @@ from typing import Any
 from memdb.cli.source import USAGE, key_file
 from memdb.config import LOG_LEVELS, load_config
 from memdb.errors import InvalidArgument
+from memdb.grpclog import silence_grpc
 from memdb.interrupts import loading
 
 EXAMPLE = """\
@@ -79,9 +80,7 @@ def run(options: argparse.Namespace) -> int:
             reason=USAGE,
             field="server.data",
         )
-    # gRPC's core writes lines of its own making to stderr, which is for our JSON lines; what it
-    # would say comes back as an error anyhow.  It reads this once, when it is loaded.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    silence_grpc()
     # The engine and gRPC are loaded only now: `memdb --help` stays quick.
     with loading():
         from memdb.server.app import serve

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.config import EngineConfig
 from memdb.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from memdb.grpclog import silence_grpc
 from memdb.interrupts import loading
+from memdb.types.authorities import TLS_HELP, authorities
 
 if TYPE_CHECKING:
     from memdb.store.archivekeys import KeyFiles
@@ -21,17 +23,17 @@ ANSWER_S: Final = 10.0
 hour where the call takes long (a backup): at a prompt that is a hang without a word."""
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add ``DIR`` and ``--server`` to a parser; one of them is wanted."""
-    parser.add_argument(
-        "data", metavar="DIR", nargs="?", help="directory of a database that no server has open"
-    )
+def add_source(
+    parser: argparse.ArgumentParser,
+    *,
+    directory: str = "directory of a database that no server has open",
+) -> None:
+    """Add ``DIR``, which ``directory`` describes, and ``--server`` to a parser; one of them is wanted."""
+    parser.add_argument("data", metavar="DIR", nargs="?", help=directory)
     parser.add_argument("--server", metavar="HOST:PORT", help="a running `memdb serve` instead")
     parser.add_argument("--master-key-file", metavar="FILE", help="needed where DIR is encrypted")
     parser.add_argument("--token", help="token, where the server asks for one")
-    parser.add_argument(
-        "--tls", metavar="FILE", help="PEM file of the authority of its certificate"
-    )
+    parser.add_argument("--tls", metavar="FILE", help=TLS_HELP)
 
 
 def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
@@ -43,12 +45,12 @@ def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
         why = "expected DIR or --server" + (", not both" if options.server else "")
         raise InvalidArgument(why, reason=USAGE, field="data")
     if options.server is not None:
+        silence_grpc()
+        tls = authorities(options.tls)
         with loading():
             from memdb_client import connect
 
-        with connect(
-            options.server, token=options.token, tls=options.tls, timeout_s=ANSWER_S
-        ) as probe:
+        with connect(options.server, token=options.token, tls=tls, timeout_s=ANSWER_S) as probe:
             try:
                 probe.spaces()
             except (Unavailable, DeadlineExceeded) as error:
@@ -58,7 +60,7 @@ def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
                     field="server",
                     value=options.server,
                 ) from error
-        return connect(options.server, token=options.token, tls=options.tls)
+        return connect(options.server, token=options.token, tls=tls)
     with loading():
         from memdb.engine.database import EmbeddedDatabase
 

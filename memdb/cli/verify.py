@@ -1,4 +1,4 @@
-"""``memdb verify``: check a database directory that no server has open, or a backup archive."""
+"""``memdb verify``: check a database, in a directory or of a server, or a backup archive."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from memdb.cli.source import add_archive_keys, archive_keys, engine_of
+from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
 from memdb.interrupts import loading
 
 EXAMPLE = """\
 example:
   memdb verify ./data
+  memdb verify --server 127.0.0.1:7700
   memdb verify ./backups/monday
 
-Of a database: reads every stored value, and compares every index with the store; it must not be open
-in a server.  Of an archive: compares every byte of it, and of those it builds upon, with the
-manifests, and opens its data keys.  Prints what it found as one JSON object.  Exit status 1 when something is wrong.
+Of a database: reads every stored value, and compares every index with the store; a directory must not be
+open in a server, which is asked by --server instead.  Of an archive: compares every byte of it, and of
+those it builds upon, with the manifests, and opens its data keys.  Prints what it found as one JSON
+object.  Exit status 1 when something is wrong.
 """
 
 
@@ -31,21 +33,16 @@ def add_to(verbs: Any) -> None:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", metavar="DIR", help="directory of the database, or archive")
-    add_archive_keys(parser)
+    add_source(parser, directory="directory of the database, or archive")
+    add_archive_keys(parser, master=False)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Verify and report; returns the exit status."""
-    with loading():
-        from memdb.engine.database import EmbeddedDatabase
-        from memdb.store.archive import is_archive
-
-    if is_archive(Path(options.data)):
+    if options.server is None and options.data is not None and _names_archive(options.data):
         return _verify_archive(options)
-    # Made anew it would be empty, and healthy.
-    with EmbeddedDatabase(options.data, config=engine_of(options), create=False) as database:
+    with opened(options) as database:
         found = database.verify()
     report = {
         "ok": found.ok,
@@ -60,6 +57,14 @@ def run(options: argparse.Namespace) -> int:
     json.dump(report, sys.stdout)
     print()
     return 0 if found.ok else 1
+
+
+def _names_archive(path: str) -> bool:
+    # Imported here: to ask a server, the client alone is enough.
+    with loading():
+        from memdb.store.archive import is_archive
+
+    return is_archive(Path(path))
 
 
 def _verify_archive(options: argparse.Namespace) -> int:

@@ -175,16 +175,8 @@ def _tcp_error(listen: str) -> OSError | None:
 
 
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
-    try:
-        key = Path(config.tls_key).read_bytes()
-        certificate = Path(config.tls_cert).read_bytes()
-    except OSError as error:
-        raise InvalidArgument(
-            f"cannot be read: {error.strerror}",
-            reason="BAD_CERTIFICATE",
-            field="server.tls_cert",
-            value=str(error.filename),
-        ) from error
+    certificate = _pem(config.tls_cert, "server.tls_cert")
+    key = _pem(config.tls_key, "server.tls_key")
     try:
         # gRPC says of a bad one only that it cannot bind.  No password is asked for at a terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
@@ -193,6 +185,15 @@ def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
     except (OSError, ValueError) as error:
         raise _bad_certificate(config, "the certificate and its key cannot be used") from error
     return grpc.ssl_server_credentials([(key, certificate)])
+
+
+def _pem(file: str, field: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot be read: {error.strerror}", reason="BAD_CERTIFICATE", field=field, value=file
+        ) from error
 
 
 def _bad_certificate(config: ServerConfig, why: str) -> InvalidArgument:

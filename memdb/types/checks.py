@@ -102,7 +102,8 @@ def check_number(
 def _number_wanted(minimum: float, maximum: float, above: bool) -> str:
     if minimum == -math.inf:
         return "expected a finite number"
-    return f"expected a number {'above' if above else 'from'} {minimum:g} to {maximum:g}"
+    # Ten digits: 30 days in seconds are 2592000, not 2.592e+06.
+    return f"expected a number {'above' if above else 'from'} {minimum:.10g} to {maximum:.10g}"
 
 
 def check_flag(value: object, field: str) -> bool:

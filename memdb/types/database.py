@@ -380,8 +380,9 @@ class User(Protocol):
         """The answers to several questions, in their order, all of one revision.
 
         question_features: (questions, dim), at most 256.  question_tokens: None, or (n, dim) for each question.
-        Every other option is that of `ground` and holds for all; each answer is what `ground` would give, to
-        the last bit.
+        Every other option is that of `ground` and holds for all; questions together have no words (``text``,
+        ``text_feature``, ``weights``, ``explain``: `TypeError`).  Each answer is what `ground` would give, to the
+        last bit.
 
         Raises as `ground`, naming the question at fault (``question_features[3]``, ``question_tokens[3]``);
         `InvalidArgument` (``TOO_LARGE``, ``EMPTY``).  Over an address what is more than a message goes in parts, of
@@ -395,7 +396,7 @@ class User(Protocol):
         """The answer to each question of an iterable that need not end, in the order of the questions.
 
         question_features: (dim,) each; of the asyncio client an async iterable serves as well.  Every option is
-        that of `ground` and holds for all; questions of a stream have no tokens.  Each answer is what `ground`
+        that of `ground_many` and holds for all; questions of a stream have no tokens.  Each answer is what `ground`
         would give at its revision, which never goes back; those that come close together are answered together.
         Over an address questions are taken while answers are on their way, some hundreds at most, by the sync
         client in a thread of its own.

@@ -20,7 +20,10 @@ from memdb.types.times import Time
 
 
 class GroundOptions(TypedDict, total=False):
-    """Options of `User.ground_many` and `User.ground_stream`; each means what it means in `User.ground`."""
+    """Options of `User.ground_many` and `User.ground_stream`; each means what it means in `User.ground`.
+
+    Those that a question in words has are not among them.
+    """
 
     limit: int
     streams: Sequence[str] | None

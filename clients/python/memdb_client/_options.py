@@ -64,14 +64,18 @@ TLS_SIGNS: Final[tuple[tuple[bool, str, str], ...]] = (
     (
         False,
         "Socket closed",
-        "something takes connections there and ends them at once: it may speak TLS (connect with tls=...), "
-        "or be about to stop",
+        "something takes connections there and ends them at once: it may speak TLS "
+        "(connect with tls=...; a command with --tls), or be about to stop",
     ),
-    (True, "WRONG_VERSION_NUMBER", "it may not speak TLS (connect without tls=...)"),
+    (
+        True,
+        "WRONG_VERSION_NUMBER",
+        "it may not speak TLS (connect without tls=...; a command without --tls)",
+    ),
     (
         True,
         "CERTIFICATE_VERIFY_FAILED",
-        "its certificate may be of another authority than the one that tls=... names",
+        "its certificate may be of another authority than the one that tls=... (--tls) names",
     ),
     (True, "Hostname Verification Check failed", "its certificate may be for another name"),
 )
@@ -81,6 +85,8 @@ made; what that may mean."""
 STATUS_LOST: Final = "Internal error from Core"
 """What grpc.aio says, with the code INTERNAL, when a call ended while a message was being sent: it
 overwrites the status that the server gave (grpc/grpc#36066).  The peer has to be asked again."""
+
+_CERTIFICATE: Final = b"CERTIFICATE-----"
 
 PAUSE_FIRST_S: Final = 0.05
 PAUSE_MAX_S: Final = 2.0
@@ -172,6 +178,14 @@ def _credentials(
             field="tls",
             value=tls if isinstance(tls, (str, Path)) else type(tls).__name__,
         ) from error
+    if _CERTIFICATE not in authorities:
+        # gRPC would take it, and every call would wait for its deadline.
+        raise InvalidArgument(
+            "no certificate in this file: expected PEM",
+            reason="BAD_TLS",
+            field="tls",
+            value=str(tls),
+        )
     return grpc.ssl_channel_credentials(authorities)
 
 

@@ -101,6 +101,40 @@ def test_users(data: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None
     assert (status, bob["clips"], bob["bytes"]) == (0, 0, 0)
 
 
+def test_verify(data: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with where(data, how) as there:
+        found = report(capsys, "verify", *there)
+    assert (found["ok"], found["users"], found["clips"]) == (True, 2, 5)
+    assert found["discrepancies"] == []
+
+
+def test_verify_of_a_server_names_what_is_damaged(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (data / "users").glob("*/data.mdb"):
+        found = file.read_bytes()
+        if b"porch" in found:
+            # A keyframe: read late, so the user is served all the same.
+            file.write_bytes(found.replace(b"jpeg", b"jpEg"))
+    with where(data, "server") as there:
+        status, out, told = run(capsys, "verify", *there)
+    assert (status, told) == (1, "")
+    assert {item["user"] for item in json.loads(out)["discrepancies"]} == {"alice"}
+
+
+def test_a_hold_and_its_end_in_one_command_are_refused(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("retention", data, "--user", "alice", "--stream", "porch")
+    assert report(capsys, *command, "--hold")["hold"] is True
+    with pytest.raises(SystemExit) as refused:
+        run(capsys, *command, "--hold", "--no-hold")
+    assert refused.value.code == 2
+    capsys.readouterr()
+    assert report(capsys, *command)["hold"] is True
+    assert report(capsys, *command, "--no-hold")["hold"] is False
+
+
 def test_a_user_that_cannot_be_read_is_listed_with_the_reason(
     data: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,7 +87,7 @@ def refused(connect_to: Connect, address: str, tls: object = None) -> str:
 
 def test_a_plain_client_of_a_server_with_tls(connect_to: Connect, secure_port: int) -> None:
     told = refused(connect_to, f"localhost:{secure_port}")
-    assert "may speak TLS (connect with tls=...)" in told
+    assert "may speak TLS (connect with tls=...; a command with --tls)" in told
 
 
 def test_a_client_with_tls_of_a_plain_server(
@@ -95,7 +95,7 @@ def test_a_client_with_tls_of_a_plain_server(
 ) -> None:
     with Peer(script) as peer:
         told = refused(connect_to, f"localhost:{peer.port}", certificates / "ours.pem")
-    assert "may not speak TLS (connect without tls=...)" in told
+    assert "may not speak TLS (connect without tls=...; a command without --tls)" in told
 
 
 def test_a_certificate_of_somebody_else_or_for_another_name(

@@ -96,6 +96,19 @@ async def test_what_is_no_certificate_is_told_as_that(
     assert (refused.value.reason, refused.value.field) == ("BAD_CERTIFICATE", "server.tls_cert")
 
 
+@pytest.mark.parametrize("missing", ["tls_cert", "tls_key"])
+async def test_which_of_both_files_cannot_be_read_is_told(
+    tmp_path: Path, missing: str, new_server: NewServer
+) -> None:
+    (tmp_path / "there").write_bytes(b"")
+    there, absent = str(tmp_path / "there"), str(tmp_path / "absent")
+    cert, key = (absent, there) if missing == "tls_cert" else (there, absent)
+    with pytest.raises(InvalidArgument) as refused:
+        bind(new_server(), ServerConfig(listen="127.0.0.1:0", tls_cert=cert, tls_key=key))
+    assert refused.value.field == f"server.{missing}"
+    assert refused.value.value == absent
+
+
 def made_certificate(directory: Path, curve: str) -> ServerConfig:
     """A self-signed certificate on a curve, with its key."""
     if shutil.which("openssl") is None:

@@ -134,3 +134,8 @@ def test_a_commit_counts_all_that_a_clip_carries() -> None:
     )
     carried = 32 + 2001 + 400 + 4 + 4 + 9
     assert payload_bytes(WriteClip("s", None, clip, None, b"")) == carried + 1024
+
+
+def test_bounds_are_told_in_digits() -> None:
+    with pytest.raises(InvalidArgument, match=r"from 0\.001 to 2592000 "):
+        check_number(-1, "ttl_s", 0.001, 30 * 86_400)
