@@ -115,14 +115,20 @@ def ground(
         least, best_first = question.min_relevance, question.policy == "top"
         rows, scores = relevant(relevance, least, (rows, scores), allowed, wanted, best_first)
     if question.min_score is not None:
-        passed = scores >= question.min_score
+        # In float64, or what is asked for would be rounded to what a score can be.
+        passed = scores.astype(np.float64) >= question.min_score
         rows, scores = rows[passed], scores[passed]
     abstained = len(rows) == 0
     fallback = "none"
     with environment.read() as txn:
         if len(rows) == 0 and question.may_fall_back:
             rows = _newest(partition, allowed)
-            scores = partition.matrix.take(rows) @ query if found is None else found.scores_of(rows)
+            if found is not None:
+                scores = found.scores_of(rows)
+            else:
+                assert query is not None, "a question without words has a feature"
+                # As a search scores it, to the last bit.
+                scores = partition.scores_of(query, rows)
             fallback = "recent" if len(rows) else "none"
         standing = _standing(partition, query, relevance, rows, None if found else scores)
         first = question.rerank

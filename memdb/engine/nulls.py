@@ -8,6 +8,7 @@ written: a function of these clips alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from math import sqrt
 from typing import Final
 
@@ -19,8 +20,8 @@ from memdb.types.arrays import Array
 SAMPLE_ROWS: Final = 64
 """Clips of a stream that are looked at."""
 _STREAMS_FEW: Final = 8
-_KEPT_MAX: Final = 1024
-"""Streams, at one revision each, whose sample a view remembers: 12 kB each in 1536-d."""
+KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of means that a view remembers, of a stream at one revision each: 12 kB in 1536-d."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,9 +60,10 @@ class Nulls:
         missing = [no for no, null in found.items() if null is None]
         made = dict(zip(missing, map(self._null, self._rows_of(missing)), strict=True))
         if made:
-            if len(kept) > _KEPT_MAX:
+            most = KEPT_BYTES_MAX // (8 * self._partition.dim)
+            if len(kept) + len(made) > most:
                 kept.clear()
-            kept.update({(no, self._as_of): null for no, null in made.items()})
+            kept.update({(no, self._as_of): null for no, null in islice(made.items(), most)})
         return [made[no] if null is None else null for no, null in found.items()]
 
     def _null(self, rows: Array) -> Null:

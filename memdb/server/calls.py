@@ -164,8 +164,13 @@ class Calls:
         def answer(request: Message) -> bytes:
             return self._packed(function(request))
 
-        def work(data: bytes) -> bytes | _Cold:
+        def work(data: bytes, owner: str) -> bytes | _Cold:
             request: Any = parse(kind, data)
+            if owner and request.user.encode() != owner.encode("latin-1"):
+                # Or who names a user for each call, and then the one it asks, had a turn for each.
+                raise InvalidArgument(
+                    "the message names several users", reason="BAD_MESSAGE", field="user"
+                )
             if opens and not self._openings.is_open(request.user):
                 return _Cold(request, request.user)
             return answer(request)
@@ -175,10 +180,11 @@ class Calls:
             done: bytes | _Cold | None = None
             # A commit that has begun is ended, whoever waits for it.
             deadline = Deadline(context.time_remaining() if reads else None)
-            turns = pool.of(_owner(data, owner_tag))
+            owner = _owner(data, owner_tag)
+            turns = pool.of(owner)
             try:
                 with self._budget.call(len(data)):
-                    done = await turns.run(deadline.within, work, data)
+                    done = await turns.run(deadline.within, work, data, owner)
                     if isinstance(done, _Cold):
                         # It waits without a thread, and then takes one again.
                         await self._openings.wait(done.user)

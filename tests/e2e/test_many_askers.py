@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
 from memdb import deadline
 from memdb.engine.grounding import ground
-from memdb.errors import DeadlineExceeded
+from memdb.errors import DeadlineExceeded, InvalidArgument
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_request
 from memdb_client import connect, connect_async
-from tests.e2e.serving import DIM, Served, clip, serving, vector
+from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
 pytestmark = pytest.mark.e2e
 
@@ -113,3 +114,18 @@ def test_whose_call_it_is_may_stand_anywhere(served: Served) -> None:
     call = channel.unary_unary("/memdb.v1.GroundingService/Ground")
     answers = [call(data, timeout=10) for data in (whole, whole[len(head) :] + head)]
     assert answers[0] == answers[1]
+
+
+def test_a_call_has_the_turn_of_the_user_that_it_asks(served: Served) -> None:
+    """Not one for each user that it names: of a field that stands twice the last counts."""
+    ask: Any = served.channel.unary_unary("/memdb.v1.GroundingService/Ground")
+    asked = ground_request("loud", vector(0)).SerializeToString()
+    assert pb.GroundResponse.FromString(ask(asked, timeout=20)).hits
+    other = pb.GroundRequest(user="quiet").SerializeToString()
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(other + asked, timeout=20)
+    error = error_of(caught.value)
+    assert (type(error), error.reason, error.field) == (InvalidArgument, "BAD_MESSAGE", "user")
+    # Who writes the field last of all has the turns of nobody.
+    late = asked[len(pb.GroundRequest(user="loud").SerializeToString()) :] + other
+    assert pb.GroundResponse.FromString(ask(late, timeout=20)).hits

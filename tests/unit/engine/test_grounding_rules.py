@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from memdb import DeadlineExceeded
+from memdb.deadline import Deadline
+from memdb.engine import calendar_rows
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.types.arrays import Array
+from memdb.types.calendar import Calendar
+from memdb.types.wall_clock import touches
 from tests.unit.engine.conftest import DIM, SECOND_NS, clip
 
 
@@ -124,3 +129,48 @@ def test_a_cosine_does_not_depend_on_length(db: EmbeddedDatabase, scale: float) 
     assert hit.score == pytest.approx(0.6, abs=1e-5)
     assert np.linalg.norm(user.long_term().tokens[0]) == pytest.approx(1.0, abs=1e-5)
     assert db.verify().ok
+
+
+def test_a_least_score_is_not_rounded(db: EmbeddedDatabase) -> None:
+    user = written(db, 0.9, 0.7, 0.3)
+    for hit in user.ground(QUESTION).hits:
+        assert hit.clip.seq in seqs(user, min_score=hit.score)
+        assert hit.clip.seq not in seqs(user, min_score=float(np.nextafter(hit.score, 2)))
+    assert seqs(user, min_score=1e300) == []
+
+
+def test_the_newest_is_scored_as_a_search_scores_it(db: EmbeddedDatabase) -> None:
+    rng = np.random.default_rng(5)
+    db.create_space("wide", dim=771)
+    user = db.user("bob")
+    door = user.stream("door", space="wide")
+    for seq in range(20):
+        memory, question = rng.standard_normal((2, 771)).astype(np.float32)
+        door.write(clip(seq, global_memory=memory))
+        start_ns = seq * 10 * SECOND_NS
+        (found,) = user.ground(question, limit=1, start_ns=start_ns).hits
+        fallen = user.ground(question, limit=1, min_score=2, fallback="recent")
+        assert fallen.fallback == "recent"
+        assert (fallen.hits[0].score, fallen.hits[0].relevance) == (found.score, found.relevance)
+
+
+def test_hours_of_many_zones_are_left_when_the_caller_leaves(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    for place, zone in enumerate(("Europe/Berlin", "Asia/Tokyo", "UTC")):
+        stream = user.stream(f"camera-{place}", space="cam")
+        stream.create(zone=zone)
+        stream.write(clip(0))
+    deadline = Deadline()
+    looked: list[str] = []
+
+    def touched(calendar: Calendar, zone: str, start_ns: Array, end_ns: Array) -> Array:
+        looked.append(zone)
+        deadline.leave()
+        return touches(calendar, zone, start_ns, end_ns)
+
+    monkeypatch.setattr(calendar_rows, "touches", touched)
+    with pytest.raises(DeadlineExceeded):
+        deadline.within(user.ground, QUESTION, weekdays=[0])
+    assert len(looked) == 1

@@ -11,6 +11,7 @@ import pytest
 
 from memdb import Clip, FailedPrecondition
 from memdb.config import EngineConfig
+from memdb.engine import nulls
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.nulls import Null, Nulls, even_places
 from memdb.engine.user import EmbeddedUser
@@ -227,3 +228,22 @@ def test_what_another_question_clears_meanwhile_is_made_again(db: EmbeddedDataba
     expected = Nulls(partition, None).of(streams)
     found = Nulls(replace(partition, nulls=Forgetful()), None).of(streams)
     assert [null.mean.tobytes() for null in found] == [null.mean.tobytes() for null in expected]
+
+
+def test_the_means_of_many_streams_and_revisions_are_not_all_remembered(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    fill(user, 2)
+    with db._users.use("alice") as memory:
+        (partition,) = memory.view.partitions.values()
+    streams = np.unique(partition.columns["stream_no"]).tolist()
+    assert len(streams) > 1
+    expected = [null.mean.tobytes() for null in Nulls(partition, None).of(streams)]
+    for room in (0, 1, len(streams)):
+        monkeypatch.setattr(nulls, "KEPT_BYTES_MAX", room * 8 * partition.dim)
+        view = replace(partition, nulls={})
+        for as_of in (None, user.revision(), None):
+            found = Nulls(view, as_of).of(streams)
+            assert [null.mean.tobytes() for null in found] == expected
+            assert len(view.nulls) == room
