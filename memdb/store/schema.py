@@ -13,6 +13,8 @@ User environment::
     meta          name                                        record UserRecord, CountersRecord,
                   NumberRecord (sweep), ErasureRecord, HistoryRecord, StandingCountRecord
     meta          "standing/", question no u64                record StandingRecord
+    meta          "standing-name/", 16 bytes: BLAKE2b of      record NumberRecord: the question of that
+                  the name, keyed by the user's id key        name
     spaces        space_no u32                                record SpaceRecord
     streams       stream_no u32                               record StreamRecord
     ledger        stream_no u32, epoch u32, seq u64           record LedgerRecord: the newest
