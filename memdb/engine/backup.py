@@ -53,6 +53,7 @@ from memdb.store.archive import (
     file_entry,
     write_manifest,
 )
+from memdb.store.archive_place import check_place
 from memdb.store.assembly import identity_of, log_head_of
 from memdb.store.catalog import Catalog
 from memdb.store.delta import Base, NeedsFull, changed, write_delta
@@ -134,6 +135,7 @@ class Backups:
                 field="path",
                 value=str(path),
             )
+        check_place(target, self._directory.path)
         if not self._running.acquire(blocking=False):
             raise FailedPrecondition("a backup is running", reason="BACKUP_RUNNING", field="path")
         try:

@@ -10,7 +10,7 @@ import memdb
 from memdb.cli.main import main
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore, verify_archive
-from memdb.errors import FailedPrecondition
+from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.store.archive import is_archive
 from tests.unit.engine.conftest import CONFIG, DIM, clip
 
@@ -69,3 +69,22 @@ def test_it_does_not_open_in_a_process_either(archive: Path) -> None:
         memdb.open(archive / "monday")
     assert (refused.value.reason, refused.value.field) == ("IS_AN_ARCHIVE", "path")
     assert files(archive / "monday") == before
+
+
+@pytest.mark.parametrize(
+    "inside", ["data/trash", "data/users", "data/catalog", "monday", "monday/users"]
+)
+def test_a_place_where_a_backup_would_be_lost_is_refused(archive: Path, inside: str) -> None:
+    (archive / "link").symlink_to(archive / inside)
+    before = files(archive / "monday")
+    with EmbeddedDatabase(archive / "data", config=CONFIG) as db:
+        for target in (archive / inside / "new", archive / "link" / "new"):
+            with pytest.raises(InvalidArgument) as refused:
+                db.backup(target)
+            assert (refused.value.reason, refused.value.field) == ("BAD_PATH", "path")
+            assert not target.exists()
+        db.backup(archive / "data" / "backups" / "new")  # a folder of the operator's own
+    assert files(archive / "monday") == before
+    with EmbeddedDatabase(archive / "data", config=CONFIG) as db:
+        assert db.verify().ok
+    assert verify_archive(archive / "data" / "backups" / "new").ok
