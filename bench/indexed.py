@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import faiss
@@ -70,7 +71,7 @@ def compare(
         index.nprobe = max(index.nprobe + 1, index.nprobe * 5 // 4)
     spent: dict[str, list[float]] = {"indexed": [], "faiss_ivf": []}
     used: dict[str, list[float]] = {"indexed": [], "faiss_ivf": []}
-    ways = {
+    ways: dict[str, Callable[[Array], Array]] = {
         "indexed": lambda question: _ours(tiers, matrix, question, limit),
         "faiss_ivf": lambda question: _theirs(index, question, limit),
     }
