@@ -39,7 +39,7 @@ _NEIGHBOURS_SHARE: Final = 0.5
 the question is: what it admits may be anywhere."""
 _FIRST_EXTRA: Final = 12
 _HEADS_MIN: Final = 96
-"""Up to so many candidates are read whole at once."""
+"""Up to so many rows are read whole at once."""
 _HEADS_PER_HIT: Final = 4
 _HEADS_EXTRA: Final = 28
 _UNCODED_MAX: Final = 2048
@@ -201,20 +201,12 @@ def _best(
         found, scores = flat.best_of(found, scores, limit)
         least = float(scores[-1]) if len(scores) == limit else -np.inf
         begin, end = end, int(np.searchsorted(-bounds, -least, side="right"))
-        part = _likely(matrix, query, numbers[begin:end], limit, least - margin, _HEADS_MIN)
-        more = _likely(matrix, query, uncoded, limit, least - margin, 0)
-        part, uncoded = np.concatenate([part, more]), _NO_ROWS
+        part = np.concatenate([numbers[begin:end], uncoded])
+        if len(part) > _HEADS_MIN:
+            wanted = _HEADS_PER_HIT * limit + _HEADS_EXTRA
+            part = flat.best_heads(matrix, np.sort(part), query, wanted, least - margin)
+        uncoded = _NO_ROWS
     return Found(found, scores, scored)
-
-
-def _likely(
-    matrix: Matrix, query: Array, numbers: Array, limit: int, least: float, enough: int
-) -> Array:
-    """Of more than ``enough`` rows those whose heads are the best, and score ``least``."""
-    if len(numbers) <= enough:
-        return numbers
-    wanted = _HEADS_PER_HIT * limit + _HEADS_EXTRA
-    return flat.best_heads(matrix, np.sort(numbers), query, wanted, least)
 
 
 def _head_margin(matrix: Matrix, query: Array) -> float:
