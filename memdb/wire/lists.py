@@ -29,6 +29,11 @@ _CLIP_LISTS: Final = {
     tag_of(pb.Clip.KEYFRAMES_FIELD_NUMBER): ("clip.keyframes", limits.KEYFRAMES_MAX),
     tag_of(pb.Clip.LABELS_FIELD_NUMBER): ("clip.labels", limits.LABELS_MAX),
 }
+_CLIP_FIELDS_MAX: Final = sum(maximum for _, maximum in _CLIP_LISTS.values()) + 64
+_PART_FIELDS_MAX: Final = 64
+"""Of an utterance, a tensor: they have a handful."""
+_SHORT_MEMORY: Final = tag_of(pb.Clip.SHORT_MEMORY_FIELD_NUMBER)
+_SHAPE: Final = tag_of(pb.Tensor.SHAPE_FIELD_NUMBER)
 _QUESTION_LISTS: Final[dict[type, dict[int, tuple[str, int]]]] = {
     grounding_pb.GroundManyRequest: {
         tag_of(grounding_pb.GroundManyRequest.QUESTION_TOKENS_FIELD_NUMBER): (
@@ -80,17 +85,43 @@ def check_clip_count(count: int) -> None:
 
 def check_clip_lists(data: bytes, begin: int, end: int) -> None:
     """`check_lists` of the clip between ``begin`` and ``end``; raises `BadFields` too."""
-    _check_counts(data, begin, end, _CLIP_LISTS)
+    counts = dict.fromkeys(_CLIP_LISTS, 0)
+    for count, (tag, _, first, last) in enumerate(fields(data, begin, end), 1):
+        _count(tag, counts, _CLIP_LISTS)
+        if count > _CLIP_FIELDS_MAX:
+            raise _too_many("clip", _CLIP_FIELDS_MAX, count)
+        # All that is large in a clip is a message of a few fields.
+        if last - first > SMALL_BYTES:
+            _check_part(data, first, last, tag == _SHORT_MEMORY)
+
+
+def _check_part(data: bytes, begin: int, end: int, is_tensor: bool) -> None:
+    """Refuse a part of a clip with more fields, or a tensor with more axes, than any has."""
+    for count, (tag, _, first, last) in enumerate(fields(data, begin, end), 1):
+        if is_tensor and tag == _SHAPE and last - first > _PART_FIELDS_MAX:
+            raise InvalidArgument(
+                "a tensor has two axes",
+                reason="BAD_SHAPE",
+                field="clip.short_memory",
+                value=f"more than {_PART_FIELDS_MAX} axes",
+            )
+        if count > _PART_FIELDS_MAX:
+            raise _too_many("clip", _PART_FIELDS_MAX, count)
 
 
 def _check_counts(data: bytes, begin: int, end: int, lists: dict[int, tuple[str, int]]) -> None:
     counts = dict.fromkeys(lists, 0)
     for tag, *_ in fields(data, begin, end):
-        if tag in counts:
-            counts[tag] += 1
-            name, maximum = lists[tag]
-            if counts[tag] > maximum:
-                raise _too_many(name, maximum, counts[tag])
+        _count(tag, counts, lists)
+
+
+def _count(tag: int, counts: dict[int, int], lists: dict[int, tuple[str, int]]) -> None:
+    """One more field; raises `InvalidArgument` where it is an item too many."""
+    if tag in counts:
+        counts[tag] += 1
+        name, maximum = lists[tag]
+        if counts[tag] > maximum:
+            raise _too_many(name, maximum, counts[tag])
 
 
 def _too_many(name: str, maximum: int, count: int) -> InvalidArgument:

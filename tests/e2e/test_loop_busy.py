@@ -137,6 +137,15 @@ HUGE: dict[str, tuple[type, bytes]] = {
         standing_pb.CreateStandingRequest,
         memory_user(within(2, items(6))),
     ),
+    "axes of a tensor": (
+        clip_pb.WriteClipsRequest,
+        memory_user(within(4, within(6, within(2, bytes(FILL_BYTES))))),
+    ),
+    "a vector over and over": (clip_pb.WriteClipsRequest, memory_user(within(4, items(5)))),
+    "a text over and over": (
+        clip_pb.WriteClipsRequest,
+        memory_user(within(4, within(8, items(3)))),
+    ),
     "thresholds": (
         standing_pb.BacktestStandingRequest,
         memory_user(within(6, bytes(FILL_BYTES // 8 * 8))),
@@ -156,7 +165,7 @@ def test_what_would_be_parsed_for_long_is_refused_unparsed(name: str) -> None:
         with pytest.raises(InvalidArgument) as caught:
             parse(kind, data)
         took.append(time.thread_time() - began)
-    assert caught.value.reason == "TOO_LARGE"
+    assert caught.value.reason == ("BAD_SHAPE" if name == "axes of a tensor" else "TOO_LARGE")
     assert min(took) < BUSY_MAX_S
 
 
