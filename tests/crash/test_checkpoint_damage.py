@@ -33,10 +33,12 @@ SECOND_NS = 10**9
 SPACES = {"cosine": 40, "dot": 24}
 """Metric -> dim; the space is called as its metric."""
 ALTERED = ("bit", "bytes", "zero page", "cut", "longer", "swapped", "repeated", "part table")
-FOREIGN = ("older file", "other user", "newer than the store", "of another life")
-KINDS = (*ALTERED, *FOREIGN)
+FOREIGN = ("of another life", "older file", "other user", "newer than the store")
+KINDS = (*FOREIGN, *ALTERED)
 CASES = -(-int(os.environ.get("MEMDB_DAMAGES", "280")) // len(KINDS))
 """Of each kind."""
+FAULTS_MAX = 3
+"""After so many there is nothing to be learned from more."""
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 WRITING, READING = IndexConfig(checkpoint_rows=1), IndexConfig(checkpoint_rows=1 << 20)
 
@@ -202,6 +204,8 @@ def test_no_file_in_the_place_of_a_checkpoint_changes_an_answer(
     for kind in KINDS:
         chosen = random.Random(f"{SEED} {kind}")
         for case in range(CASES):
+            if len(wrong) >= FAULTS_MAX:
+                break
             if kind in FOREIGN:
                 life, content = foreign(lives, kind)
                 if case:  # and damaged beside
@@ -221,7 +225,7 @@ def test_no_file_in_the_place_of_a_checkpoint_changes_an_answer(
         f"checkpoint: {sum(seen.values())} files, "
         + ", ".join(f"{what} {count}" for what, count in sorted(seen.items()))
     )
-    assert not wrong, "\n".join(wrong[:20]) + f"\n{len(wrong)} in all"
+    assert not wrong, "\n".join(wrong)
     assert seen["older file: used"], "one that is only old is of use"
     life = lives["now"]
     places["now"].write_bytes(life.index)

@@ -147,6 +147,18 @@ MUTANTS = {
         "            if False:\n",
         "tests/compat/test_renewal.py",
     ),
+    "content of a kept row not compared": Mutant(
+        "memdb/engine/space_rows.py",
+        "        if place < 0 or made_of != content:\n",
+        "        if place < 0:\n",
+        "tests/crash/test_checkpoint_damage.py",
+    ),
+    "blocks of a checkpoint not checked": Mutant(
+        "memdb/index/checkpoint.py",
+        "    if checksum.intdigest() != part.checksum:\n",
+        "    if False:\n",
+        "tests/crash/test_checkpoint_damage.py",
+    ),
     "structure not looked at": Mutant(
         "memdb/store/structure.py",
         "    if found:\n",
