@@ -106,7 +106,7 @@ class Life:
             if key[0] in options.get("streams", STREAMS)
             and clip.end_ns > start_ns
             and clip.start_ns < end_ns
-            and ("hours" not in options or clip.start_ns // SECOND_NS % 86_400 // 3600 < 12)
+            and ("hours" not in options or is_morning(clip.start_ns) or is_morning(clip.end_ns - 1))
         ]
         rows = prepared_rows(np.stack([self.clips[key].global_memory for key in keys]), cosine=True)
         scores = rows.astype(np.float64) @ (question / np.linalg.norm(question)).astype(np.float64)
@@ -152,6 +152,11 @@ class Life:
             self.check(user, question, hours=[("00:00", "12:00")], zone="UTC")
             # Of a camera that saw nothing like it.
             self.check(user, self.rng.standard_normal(DIM).astype(np.float32), streams=["yard"])
+
+
+def is_morning(time_ns: int) -> bool:
+    """Of UTC."""
+    return time_ns // SECOND_NS % 86_400 < 43_200
 
 
 def told(answer: Grounding) -> list[tuple[str, int, float]]:
