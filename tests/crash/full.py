@@ -50,22 +50,22 @@ def pieces() -> list[Piece]:
     crash, machines = "tests/crash/test_", "tests/property/test_"
     power, engine = f"{crash}power_loss.py::test_", f"{machines}engine_machine.py"
     shared = (
-        ("kills of the server", (f"{crash}server_kill.py",), 16.0, 4),
-        ("power loss", (f"{power}what_was_acknowledged_outlives_power_loss",), 10.0, 3),
-        ("failpoints", (f"{crash}failpoints.py",), 6.0, 2),
-        ("damage", (f"{crash}damage.py",), 6.0, 2),
-        ("erasure", (f"{crash}erase.py",), 6.0, 2),
-        ("engine machine", (f"{engine}::TestEngineMachine",), 18.0, 5),
-        ("server machine", (f"{machines}server_machine.py",), 15.0, 4),
+        ("kills of the server", (f"{crash}server_kill.py",), 10.0, 3),
+        ("power loss", (f"{power}what_was_acknowledged_outlives_power_loss",), 12.0, 4),
+        ("failpoints", (f"{crash}failpoints.py",), 4.0, 1),
+        ("damage", (f"{crash}damage.py",), 4.0, 1),
+        ("erasure", (f"{crash}erase.py",), 4.0, 1),
+        ("engine machine", (f"{engine}::TestEngineMachine",), 24.0, 6),
+        ("server machine", (f"{machines}server_machine.py",), 7.0, 2),
         ("power loss after kills", (f"{power}names_that_a_killed_process_left_unsynced",), 5.0, 1),
-        ("mutants", (f"{crash}mutants.py",), 3.0, 1),
+        ("mutants", (f"{crash}mutants.py",), 2.0, 1),
         ("system calls", (f"{crash}syscalls.py",), 2.0, 1),
         ("power loss in recovery", (f"{power}power_loss_while_it_recovers",), 2.5, 1),
         ("kills of embedded programs", (f"{crash}embedded_kill.py",), 3.0, 1),
         ("backups", (f"{crash}backup_kill.py",), 3.0, 1),
         ("restarts", (f"{crash}restart.py",), 3.0, 1),
-        ("standing questions", (f"{crash}standing_kill.py",), 2.0, 1),
-        ("encrypted machine", (f"{engine}::TestEncryptedMachine",), 1.5, 1),
+        ("standing questions", (f"{crash}standing_kill.py",), 0.5, 1),
+        ("encrypted machine", (f"{engine}::TestEncryptedMachine",), 2.0, 1),
     )
     made = [
         Piece(name, tests, minutes / parts, f"{number}/{parts}" if parts > 1 else "")
