@@ -28,6 +28,7 @@ from memdb.store.archive import (
     Archive,
     UserEntry,
 )
+from memdb.store.archive_place import check_place
 from memdb.store.archivekeys import ArchiveKeys, KeyFiles, keys_of
 from memdb.store.assembly import Assembler
 from memdb.store.derived import DERIVED_FILE
@@ -93,13 +94,15 @@ def restore(
     leave_out_lost: go on without users whose data keys are lost, and name them, instead of raising.
     Users that were erased since are left out anyhow.
 
-    Raises `AlreadyExists` (``PATH_EXISTS``), `NotFound` (``NOT_AN_ARCHIVE``, ``USER_NOT_FOUND``;
+    Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``), `NotFound` (``NOT_AN_ARCHIVE``,
+    ``USER_NOT_FOUND``;
     ``KEY_DESTROYED`` for a ``user`` that was erased), `FailedPrecondition`
     (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` naming
     the file that is damaged, and as `memdb.store.archivekeys.keys_of`; nothing is made then.
     """
     target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay as they are
     check_free(target)
+    check_place(target)
     chain = Archive(Path(path)).chain()
     for archive in chain:
         archive.check()

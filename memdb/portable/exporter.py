@@ -32,6 +32,7 @@ from memdb.portable.layout import (
 )
 from memdb.portable.standing import standing_rows
 from memdb.store.appearing import in_place, making, refused
+from memdb.store.archive_place import check_place
 from memdb.store.files import make_directories, sync_directory, sync_file
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
@@ -50,7 +51,7 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
 
     A clip that cannot be read whole is left out, and counted; standing questions are where one is damaged.
 
-    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), and as
+    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``), and as
     `memdb.store.appearing.refused` what the system refuses; nothing is made then.
     """
     target = Path(path)
@@ -63,6 +64,7 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
             field="path",
             value=str(target),
         )
+    check_place(target)
     try:
         make_directories(target.parent)
     except OSError as error:

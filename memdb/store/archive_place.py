@@ -1,4 +1,4 @@
-"""Where an archive may lie: nowhere that it, or what is there, would be lost."""
+"""Where an archive, an export or a restored directory may lie: nowhere that it, or what is there, would be lost."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from memdb.store.swap import STAGED, TRASH
 _OWN: Final = ("users", CATALOG, TRASH, STAGED)
 
 
-def check_place(target: Path, data: Path) -> None:
-    """Refuse a place within another archive, which could not be restored any more, and one in a folder that the
-    database in ``data`` keeps for itself: it empties its trash, and takes what lies in ``users`` for a user.
+def check_place(target: Path, data: Path | None = None) -> None:
+    """Refuse a place within an archive, which could not be restored any more, and one in a folder that the database in
+    ``data``, or any where that is None, keeps for itself: it empties its trash, and takes what lies in ``users`` for
+    a user.
 
     Raises `InvalidArgument` (``BAD_PATH``).
     """
-    own = os.path.realpath(data)
+    own = None if data is None else os.path.realpath(data)
     real = Path(os.path.realpath(target.parent))
     for folder in (real, *real.parents):
         if is_archive(folder) and (folder / "FORMAT").exists():
             raise _refusal(
-                "this is within another archive, which could not be restored any more", target
+                "this is within an archive, which could not be restored any more", target
             )
         # A folder of the operator's own beside them, such as `data/backups`, is left alone.
-        if str(folder.parent) == own and folder.name in _OWN:
+        if folder.name in _OWN and (
+            (folder.parent / "FORMAT").exists() if own is None else str(folder.parent) == own
+        ):
             raise _refusal("the database keeps this folder for itself", target)
 
 

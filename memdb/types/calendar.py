@@ -52,10 +52,18 @@ def checked_calendar(
 ) -> Calendar | None:
     """What the options of a question say, None where they restrict nothing.
 
-    Raises `InvalidArgument`: ``BAD_HOURS``, ``BAD_WEEKDAY``, ``BAD_ZONE``, ``EMPTY``, ``TOO_LARGE``.
+    Raises `InvalidArgument`: ``BAD_HOURS``, ``BAD_WEEKDAY``, ``BAD_ZONE``, ``EMPTY``, ``TOO_LARGE``, and
+    ``NOT_USED`` of a zone alone.
     """
     name = None if zone is None else checked_zone(zone)
     if hours is None and weekdays is None:
+        if name is not None:
+            raise InvalidArgument(
+                "a zone is for hours or weekdays; there are none",
+                reason="NOT_USED",
+                field="zone",
+                value=name,
+            )
         return None
     stretches: tuple[tuple[int, int], ...] = ()
     if hours is not None:

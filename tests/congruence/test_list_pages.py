@@ -173,6 +173,7 @@ def test_clips_of_some_hours(user: User) -> None:
         ({"weekdays": [7]}, "BAD_WEEKDAY", "weekdays[0]"),
         ({"weekdays": [1] * 10**5}, "TOO_LARGE", "weekdays"),
         ({"hours": [("01:00", "02:00")], "zone": "Nowhere"}, "BAD_ZONE", "zone"),
+        ({"zone": "UTC"}, "NOT_USED", "zone"),
     ],
 )
 def test_bad_hours(

@@ -189,6 +189,7 @@ QUESTIONS: list[Bad] = [
     Bad("zone.path", ground(zone="../etc/passwd"), InvalidArgument, "BAD_ZONE", "zone"),
     Bad("zone.folder", ground(zone="America"), InvalidArgument, "BAD_ZONE", "zone", "America"),
     Bad("zone.local", ground(zone="localtime"), InvalidArgument, "BAD_ZONE", "zone", "localtime"),
+    Bad("zone.alone", ground(zone="Asia/Tokyo"), InvalidArgument, "NOT_USED", "zone", "Asia/Tokyo"),
     Bad("coverage", ground(with_coverage=2), InvalidArgument, "BAD_TYPE", "with_coverage", "int"),
     Bad("exact", ground(exact=2), InvalidArgument, "BAD_TYPE", "exact", "int"),
     Bad("min_score.big", ground(min_score=BIG), InvalidArgument, "OUT_OF_RANGE", "min_score"),

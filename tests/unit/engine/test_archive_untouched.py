@@ -11,6 +11,7 @@ from memdb.cli.main import main
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore, verify_archive
 from memdb.errors import FailedPrecondition, InvalidArgument
+from memdb.portable.exporter import export_user
 from memdb.store.archive import is_archive
 from tests.unit.engine.conftest import CONFIG, DIM, clip
 
@@ -88,3 +89,20 @@ def test_a_place_where_a_backup_would_be_lost_is_refused(archive: Path, inside: 
     with EmbeddedDatabase(archive / "data", config=CONFIG) as db:
         assert db.verify().ok
     assert verify_archive(archive / "data" / "backups" / "new").ok
+
+
+@pytest.mark.parametrize("inside", ["data/trash", "data/users", "monday", "monday/users"])
+def test_nor_is_anything_restored_or_exported_to_such_a_place(archive: Path, inside: str) -> None:
+    before = files(archive / "monday")
+    target = archive / inside / "new"
+    with pytest.raises(InvalidArgument) as refused:
+        restore(archive / "monday", target)
+    assert (refused.value.reason, refused.value.field) == ("BAD_PATH", "path")
+    with EmbeddedDatabase(archive / "data", config=CONFIG) as db:
+        with pytest.raises(InvalidArgument) as refused:
+            export_user(db, "alice", target)
+        assert (refused.value.reason, refused.value.field) == ("BAD_PATH", "path")
+        assert not target.exists()
+        assert db.verify().ok
+    assert files(archive / "monday") == before
+    restore(archive / "monday", archive / "data" / "restored")  # a folder of the operator's own
