@@ -40,6 +40,8 @@ STAMP := $(VENV)/.installed
 RELEASED := proto/released.binpb
 UNASYNC := clients/python/tools/unasync.py
 export PYTHON TORCH_ARGS
+# Hundreds of interpreters are started: they take their modules as bytecode, also where that is switched off.
+export PYTHONDONTWRITEBYTECODE :=
 # Without a HOME, buf would keep its cache in the working tree.
 export BUF_CACHE_DIR := $(CURDIR)/$(VENV)/cache/buf
 
@@ -96,9 +98,8 @@ peers: $(STAMP)
 	$(BIN)/python -m bench peers --json --seed $(SEED) --report docs/peers $(ARGS)
 	$(BIN)/python -m bench.peers.publish docs/peers
 
-# Hundreds of interpreters are started: they take their modules as bytecode, also where that is switched off.
 crash: $(STAMP)
-	PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/cache/bytecode \
+	PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/cache/bytecode \
 	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_EMBEDDED_KILLS=$(EMBEDDED) MEMDB_BACKUP_KILLS=$(BACKUPS) MEMDB_POWER_STATES=$(STATES) \
 	MEMDB_SYSCALL_FAULTS=$(FAULTS) MEMDB_FAILPOINT_KILLS=$(KILLS) MEMDB_DAMAGES=$(DAMAGES) \
 	MEMDB_ERASE_MARKERS=$(MARKERS) MEMDB_HYPOTHESIS_PROFILE=full MEMDB_SEQUENCES=$(SEQUENCES) \

@@ -6,6 +6,7 @@ Prints a table; with ``--json`` the last line on stdout is the result as one JSO
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from importlib import import_module
@@ -37,6 +38,8 @@ WORKLOADS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one workload; returns the exit status."""
+    # What is started here takes its modules as whoever has installed them does: compiled.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")

@@ -83,6 +83,8 @@ def test_a_quick_run_ends_with_one_json_object(workload: str, tmp_path: Path) ->
     assert all(map(math.isfinite, numbers))
     if workload == "quality":  # differences go both ways
         numbers = [value for name, value in result["figures"].items() if "_minus_" not in name]
+    if workload == "tiers":  # so few rows have no lists yet
+        numbers = [v for name, v in result["figures"].items() if "looked_at" not in name]
     # Of a handful of questions none may be right; no false answer at all is a figure too.
     of_few = workload in ("late", "relevance", "quality")
     assert min(numbers) >= 0 if of_few else min(numbers) > 0
