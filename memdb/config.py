@@ -51,7 +51,7 @@ class EngineConfig:
     seq_ahead_max: int = 1 << 32
     """How many numbers of its epoch a clip may skip at most; beyond it a write fails with
     ``TOO_FAR_AHEAD``.  The default: more than a year at 100 clips a second."""
-    clip_cache_bytes_max: int = 16 << 20
+    clip_cache_bytes_max: int = 32 << 20
     """Memory for clips that answers held lately, of all users together, without their short-term memory; 0:
     none."""
     durability: str = "durable"
