@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,9 @@ def test_answers_stop_at_the_most_that_can_be_sent(
 def test_a_damaged_clip_is_told_by_the_questions_that_would_have_found_it(
     folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+    # No clip is kept between questions: each is read when it is asked for.
+    config = replace(CONFIG, clip_cache_bytes_max=0)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         db.create_space("cam", dim=DIM)
         user = filled(db, clips=4)
         whole = user.ground_many(QUESTIONS, limit=1)
