@@ -24,14 +24,19 @@ from __future__ import annotations
 
 import os
 import secrets
+import struct
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from memdb.errors import DataLoss
 from memdb.store.quick_structure import structure_errors
 
 CLEAN_FILE: Final = "CLEAN"
 LARGE_BYTES: Final = 1 << 30
+_META_PAGE_SIZE: Final = 40
+"""Where the first meta page says how large pages are (u32), from the begin of the file."""
+_META_TXNID: Final = 144
+"""Where a meta page has the number of its transaction (u64), from the begin of the page."""
 _TOKEN: Final = secrets.token_hex(8)
 
 
@@ -53,14 +58,32 @@ def check_structure(data_file: Path) -> None:
 def check_newest(data_file: Path, transaction: int) -> None:
     """Raise `DataLoss` (``ROLLED_BACK``) when LMDB shows an older transaction than was closed on."""
     _, *stated, newest = [*_marker(data_file), *[""] * 4][:4]
-    # A newer one is no damage: power loss may bring the marker back, and the file's times with it.
-    if stated == _stat(data_file) and newest.isdigit() and transaction < int(newest):
+    if stated != _stat(data_file) or not newest.isdigit() or transaction == int(newest):
+        return
+    # A newer one is no damage: power loss may bring the marker back, and the file's times with it.  But LMDB's two
+    # meta pages are of one transaction and the next, and of a damaged number neither.
+    if transaction < int(newest) or not _are_consecutive(data_file):
         raise DataLoss(
             f"LMDB shows transaction {transaction}, and {newest} was there when it was closed",
             reason="ROLLED_BACK",
             field=data_file.parent.name,
             value=transaction,
         )
+
+
+def _are_consecutive(data_file: Path) -> bool:
+    """Whether the numbers of the meta pages differ by one."""
+    with data_file.open("rb") as file:
+        (page,) = struct.unpack("<I", _at(file, _META_PAGE_SIZE, 4))
+        first, second = (
+            struct.unpack("<Q", _at(file, number * page + _META_TXNID, 8))[0] for number in (0, 1)
+        )
+    return abs(first - second) == 1
+
+
+def _at(file: BinaryIO, place: int, size: int) -> bytes:
+    file.seek(place)
+    return file.read(size).ljust(size, b"\0")
 
 
 def mark_clean(data_file: Path, newest: int | None) -> None:

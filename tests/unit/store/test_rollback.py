@@ -54,6 +54,21 @@ def test_a_user_that_was_rolled_back_is_refused(tmp_path: Path) -> None:
         assert db.user("bob").get("n") == 0
 
 
+def test_an_older_state_that_a_flipped_byte_makes_the_newest_is_refused(tmp_path: Path) -> None:
+    data_file = made(tmp_path / "data")
+    content, stat = bytearray(data_file.read_bytes()), data_file.stat()
+    numbers = [struct.unpack_from("<Q", content, page * PAGE + TXNID)[0] for page in (0, 1)]
+    older = numbers.index(min(numbers))
+    content[older * PAGE + TXNID + 1] ^= 135
+    data_file.write_bytes(content)
+    os.utime(data_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with memdb.open(tmp_path / "data") as db:
+        with pytest.raises(DataLoss) as refused:
+            db.user("alice").get("n")
+        assert refused.value.reason == "ROLLED_BACK"
+        assert db.user("bob").get("n") == 0
+
+
 def test_what_relaxed_durability_may_undo_is_no_damage(tmp_path: Path) -> None:
     data_file = made(tmp_path / "data", "relaxed")
     roll_back(data_file, keep_times=True)
