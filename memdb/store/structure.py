@@ -78,7 +78,7 @@ def _are_consecutive(data_file: Path) -> bool:
         first, second = (
             struct.unpack("<Q", _at(file, number * page + _META_TXNID, 8))[0] for number in (0, 1)
         )
-    return abs(first - second) == 1
+    return bool(abs(first - second) == 1)
 
 
 def _at(file: BinaryIO, place: int, size: int) -> bytes:

@@ -233,7 +233,12 @@ def test_damage_to_a_user_is_reported_never_served(
                     break
                 shutil.rmtree(folder)
                 shutil.copytree(whole, folder)
-                damage(folder / "users" / alice / "data.mdb", kind, chosen)
+                file = folder / "users" / alice / "data.mdb"
+                was = file.stat()
+                damage(file, kind, chosen)
+                if file.stat().st_size == was.st_size:
+                    # A disk that forgets tells no time of it.
+                    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
                 faults += [
                     f"{kind} {case}: {fault}"
                     for fault in judge(kind, looker.look(folder, case), right, seen)
