@@ -13,7 +13,6 @@ outlives a restart, and whoever gives it back asks the question again.
 
 from __future__ import annotations
 
-import hmac
 import struct
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,11 +21,11 @@ from typing import Final, Self
 import numpy as np
 
 from memdb.engine.question import Question
-from memdb.errors import InvalidArgument
+from memdb.engine.sealed_cursor import sealed, unsealed
 from memdb.types.arrays import Array
 
 _BODY: Final = struct.Struct(">QQQQd16s")
-_CHECK_BYTES: Final = 8
+_PERSON: Final = b"memdb page"
 _QUESTION_BYTES: Final = 16
 
 
@@ -47,21 +46,12 @@ class GroundCursor:
         body = _BODY.pack(
             self.revision, self.place, self.clip_no, self.birth, self.score, self.question
         )
-        return (body + _check(body, id_key)).hex()
+        return sealed(body, id_key, _PERSON)
 
     @classmethod
     def parse(cls, text: str, id_key: bytes) -> Self:
         """What callers gave back; raises `InvalidArgument` (``BAD_CURSOR``)."""
-        try:
-            raw = bytes.fromhex(text)
-        except ValueError:
-            raw = b""
-        body, check = raw[: _BODY.size], raw[_BODY.size :]
-        if len(body) != _BODY.size or not hmac.compare_digest(check, _check(body, id_key)):
-            raise InvalidArgument(
-                "not a cursor of this user", reason="BAD_CURSOR", field="cursor", value=text
-            )
-        return cls(*_BODY.unpack(body))
+        return cls(*unsealed(text, _BODY, id_key, _PERSON))
 
 
 def question_digest(question: Question) -> bytes:
@@ -87,7 +77,3 @@ def _described(array: Array | None) -> bytes:
         return b"-"
     # float16 and float32 of the same elements are the same question.
     return repr(array.shape).encode() + np.ascontiguousarray(array, np.float32).tobytes()
-
-
-def _check(body: bytes, id_key: bytes) -> bytes:
-    return blake2b(body, key=id_key, digest_size=_CHECK_BYTES, person=b"memdb page").digest()

@@ -11,16 +11,14 @@ one that was cut, is refused.
 
 from __future__ import annotations
 
-import hmac
 import struct
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final, Self
 
-from memdb.errors import InvalidArgument
+from memdb.engine.sealed_cursor import sealed, unsealed
 
 _BODY: Final = struct.Struct(">QQQq")
-_CHECK_BYTES: Final = 8
+_PERSON: Final = b"memdb cursor"
 ALL: Final = 2**64 - 1
 """In the place of a clip or question: all of them."""
 CLOCK_MIN_NS: Final = -(2**63)
@@ -43,22 +41,9 @@ class Cursor:
     def text(self, id_key: bytes) -> str:
         """What callers get."""
         body = _BODY.pack(self.revision, self.clip_no, self.question_no, self.clock_ns)
-        return (body + _check(body, id_key)).hex()
+        return sealed(body, id_key, _PERSON)
 
     @classmethod
     def parse(cls, text: str, id_key: bytes) -> Self:
         """What callers gave back; raises `InvalidArgument` (``BAD_CURSOR``)."""
-        try:
-            raw = bytes.fromhex(text)
-        except ValueError:
-            raw = b""
-        body, check = raw[: _BODY.size], raw[_BODY.size :]
-        if len(body) != _BODY.size or not hmac.compare_digest(check, _check(body, id_key)):
-            raise InvalidArgument(
-                "not a cursor of this user", reason="BAD_CURSOR", field="cursor", value=text
-            )
-        return cls(*_BODY.unpack(body))
-
-
-def _check(body: bytes, id_key: bytes) -> bytes:
-    return blake2b(body, key=id_key, digest_size=_CHECK_BYTES, person=b"memdb cursor").digest()
+        return cls(*unsealed(text, _BODY, id_key, _PERSON))
