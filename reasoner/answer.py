@@ -180,6 +180,9 @@ class Reasoner:
             text=question.subject if named else None,
             weights=NAMES_BESIDE_PICTURES if named else None,
             explain=True,
+            # Times, texts and labels are all that is cited.
+            with_global_memory=False,
+            with_keyframes=False,
         )
         grounded_s = time.perf_counter()
         # Both arms read one revision, so that an answer is of one moment and can be asked again.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Hashable
 from typing import Final
 
 from memdb.types.clip import StoredClip
@@ -21,7 +22,8 @@ _BESIDE_BYTES: Final = 1536
 _SHARE: Final = 256
 """A clip that takes more than this part of the budget is not kept."""
 
-_Key = tuple[int, int]
+_Key = tuple[int, int, Hashable]
+"""Number, birth, and which parts it was read with."""
 
 
 class ClipCache:
@@ -81,13 +83,15 @@ class KeptClips:
         self.clips: dict[_Key, StoredClip] = {}
         self.retired = False
 
-    def find(self, clip_no: int, birth: int) -> StoredClip | None:
-        """The version without its short-term memory, if it is kept."""
-        return self.clips.get((clip_no, birth))
+    def find(self, clip_no: int, birth: int, parts: Hashable) -> StoredClip | None:
+        """The version as it was read with these parts, if it is kept."""
+        return self.clips.get((clip_no, birth, parts))
 
-    def put(self, clip_no: int, birth: int, clip: StoredClip, clip_bytes: int) -> None:
+    def put(
+        self, clip_no: int, birth: int, parts: Hashable, clip: StoredClip, clip_bytes: int
+    ) -> None:
         """Keep a version that was read without its short-term memory."""
-        self._cache.put(self, (clip_no, birth), clip, clip_bytes)
+        self._cache.put(self, (clip_no, birth, parts), clip, clip_bytes)
 
     def retire(self) -> None:
         """Forget them: something of the user is being taken away, or the user is closed."""

@@ -287,8 +287,7 @@ def _load(
             txn,
             int(column["clip_no"][row]),
             int(column["birth"][row]),
-            short_memory=question.with_short_memory,
-            raw=question.raw_short_memory,
+            question.parts,
         )
     except DataLoss as error:
         damaged.append(view.note_damage(partition, row, error))

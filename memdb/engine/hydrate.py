@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from memdb.codecs.tensors import decode_verified
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, NotFound, ResourceExhausted
@@ -11,7 +13,7 @@ from memdb.store.records import ClipRecord, CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.transaction import Transaction
 from memdb.types.arm import Arm
-from memdb.types.clip import StoredClip
+from memdb.types.clip import NO_GLOBAL_MEMORY, StoredClip
 from memdb.types.fact import Fact
 from memdb.types.tensor import EncodedTensor
 
@@ -20,6 +22,19 @@ UTTERANCE_BYTES = 32
 
 NUMBER_BYTES = 4
 """On the wire."""
+
+
+class Parts(NamedTuple):
+    """Which of its heavy parts a clip is read with: what is left out is neither read nor verified."""
+
+    global_memory: bool = True
+    keyframes: bool = True
+    short_memory: bool = False
+    raw: bool = False
+    """Short-term memory as it is stored."""
+
+
+USUAL: Final = Parts()
 
 
 class ClipGone(Exception):
@@ -57,30 +72,31 @@ def load_clip(
     state: UserState,
     clip_no: int,
     birth: int,
-    *,
-    short_memory: bool = False,
-    raw: bool = False,
+    parts: Parts = USUAL,
 ) -> StoredClip:
-    """One version of a clip.
-
-    short_memory: also its short-term memory, decoded to (tokens, dim) float16, or as it is stored
-    with ``raw``. Raises `DataLoss` when a part is damaged or missing, `ClipGone`.
+    """One version of a clip; short-term memory, where it is asked for, is decoded to (tokens, dim) float16
+    unless ``parts.raw``.  Raises `DataLoss` when a part is damaged or missing, `ClipGone`.
     """
     record = version_record(txn, state, clip_no, birth)
+    vector = NO_GLOBAL_MEMORY
+    if parts.global_memory:
+        vector = clips.get_global_memory(txn, record.space_no, clip_no, birth)
     tensor = None
-    if short_memory:
+    if parts.short_memory:
         tensor = clips.short_memory_of(txn, clip_no, birth, record)
     return StoredClip(
         seq=record.seq,
         epoch=record.epoch,
         start_ns=record.start_ns,
         end_ns=record.end_ns,
-        global_memory=clips.get_global_memory(txn, record.space_no, clip_no, birth),
-        short_memory=tensor if tensor is None or raw else decode_verified(tensor),
+        global_memory=vector,
+        short_memory=tensor if tensor is None or parts.raw else decode_verified(tensor),
         frames_per_token_row=record.frames_per_token_row,
         transcript=tuple(clips.as_utterance(utterance) for utterance in record.transcript),
         events=tuple(clips.as_event(event) for event in record.events),
-        keyframes=clips.get_keyframes(txn, clip_no, birth, record.keyframes),
+        keyframes=clips.get_keyframes(txn, clip_no, birth, record.keyframes)
+        if parts.keyframes
+        else (),
         labels=record.labels,
         sealed=record.sealed,
         id=make_id(state.id_key, IdKind.CLIP, clip_no),

@@ -11,7 +11,7 @@ import numpy as np
 from memdb import deadline
 from memdb.engine.calendar_rows import within_calendar
 from memdb.engine.footage import searched_streams
-from memdb.engine.hydrate import clip_bytes, clip_no_of, load_clip
+from memdb.engine.hydrate import USUAL, Parts, clip_bytes, clip_no_of, load_clip
 from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
 from memdb.index.partition import Filter, PartitionView
@@ -37,6 +37,7 @@ def list_clips(
     limit: int,
     page_bytes: int | None = None,
     calendar: Calendar | None = None,
+    parts: Parts = USUAL,
 ) -> list[StoredClip]:
     """At most ``limit`` clips, by start time and number, after the clip with that cursor or id; no
     more once they have ``page_bytes``.
@@ -63,7 +64,7 @@ def list_clips(
             break
         deadline.check()
         try:
-            page.append(load_clip(txn, view.state, int(clip_no[row]), int(birth[row])))
+            page.append(load_clip(txn, view.state, int(clip_no[row]), int(birth[row]), parts))
         except DataLoss as error:
             # Told by the gaps of its stream from now on; the others are listed all the same.
             view.note_damaged_version(int(clip_no[row]), int(birth[row]), error)
@@ -106,12 +107,12 @@ def _in_order(start_ns: Array, clip_no: Array, limit: int) -> Iterator[int]:
 
 
 def get_clip(
-    txn: Transaction, view: View, clip_id: str, as_of: int | None, *, short_memory: bool, raw: bool
+    txn: Transaction, view: View, clip_id: str, as_of: int | None, parts: Parts
 ) -> StoredClip:
     """One clip by id; raises `NotFound` (``CLIP_NOT_FOUND``), `DataLoss`."""
     no, birth = _version(txn, view, clip_id, as_of, "clip_id")
     try:
-        return load_clip(txn, view.state, no, birth, short_memory=short_memory, raw=raw)
+        return load_clip(txn, view.state, no, birth, parts)
     except DataLoss as error:
         view.note_damaged_version(no, birth, error)
         raise

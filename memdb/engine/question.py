@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from memdb.engine.ground_window import Window
+from memdb.engine.hydrate import Parts
 from memdb.errors import InvalidArgument
 from memdb.types.arguments import (
     checked_feature,
@@ -39,8 +40,8 @@ class Question:
     tokens: Array | None
     weighting: str
     rerank: int
-    with_short_memory: bool
-    raw_short_memory: bool
+    parts: Parts
+    """What clips of the answer come with."""
     fallback: str
     space: str | None
     answer_bytes_max: int | None
@@ -106,6 +107,8 @@ def checked_question(
     zone: str | None = None,
     with_coverage: bool = False,
     exact: bool = False,
+    with_global_memory: bool = True,
+    with_keyframes: bool = True,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -132,8 +135,12 @@ def checked_question(
         tokens,
         weighting,
         rerank,
-        check_flag(with_short_memory, "with_short_memory"),
-        raw_short_memory,
+        Parts(
+            global_memory=check_flag(with_global_memory, "with_global_memory"),
+            keyframes=check_flag(with_keyframes, "with_keyframes"),
+            short_memory=check_flag(with_short_memory, "with_short_memory"),
+            raw=raw_short_memory,
+        ),
         fallback,
         None if space is None else check_id(space, "space"),
         answer_bytes_max,

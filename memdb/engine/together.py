@@ -15,7 +15,7 @@ import numpy as np
 
 from memdb import deadline
 from memdb.engine.grounding import ground
-from memdb.engine.hydrate import AnswerSize
+from memdb.engine.hydrate import AnswerSize, Parts
 from memdb.engine.question import Question
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument
@@ -147,12 +147,10 @@ class SharedView(View):
         found: _T = self.made[key]
         return found
 
-    def load_clip(
-        self, txn: Transaction, clip_no: int, birth: int, *, short_memory: bool, raw: bool
-    ) -> StoredClip:
-        key = (clip_no, birth, short_memory, raw)
+    def load_clip(self, txn: Transaction, clip_no: int, birth: int, parts: Parts) -> StoredClip:
+        key = (clip_no, birth)
         clip = self.kept_clips.get(key)
         if clip is None:
-            clip = View.load_clip(self, txn, clip_no, birth, short_memory=short_memory, raw=raw)
+            clip = View.load_clip(self, txn, clip_no, birth, parts)
             self.kept_clips[key] = self.size.add(clip)
         return clip

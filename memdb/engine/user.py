@@ -20,6 +20,7 @@ from memdb.engine.fact_page import Page
 from memdb.engine.ground_page import ground_page
 from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import ground
+from memdb.engine.hydrate import Parts
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
 from memdb.engine.memory import UserMemory
@@ -169,6 +170,8 @@ class EmbeddedUser:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
         page_bytes: int | None = None,
     ) -> list[StoredClip]:
         calendar = checked_calendar(hours, weekdays, zone)
@@ -176,6 +179,10 @@ class EmbeddedUser:
         start, end = checked_times(start_ns, end_ns)
         streams = None if stream is None else (check_id(stream, "stream"),)
         after = None if after is None else checked_reference(after, "after")
+        parts = Parts(
+            global_memory=check_flag(with_global_memory, "with_global_memory"),
+            keyframes=check_flag(with_keyframes, "with_keyframes"),
+        )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         with self._users.use(self._id) as memory:
 
@@ -185,7 +192,7 @@ class EmbeddedUser:
                 with memory.environment.read() as txn:
                     which = Filter(stream_nos, start, end)
                     return list_clips(
-                        txn, view, which, revision, after, limit, page_bytes, calendar
+                        txn, view, which, revision, after, limit, page_bytes, calendar, parts
                     )
 
             return memory.read(listed)
@@ -199,21 +206,15 @@ class EmbeddedUser:
         raw_short_memory: bool = False,
     ) -> StoredClip:
         checked_reference(clip_id, "clip_id")
-        check_flag(with_short_memory, "with_short_memory")
+        short_memory = check_flag(with_short_memory, "with_short_memory")
+        parts = Parts(short_memory=short_memory, raw=raw_short_memory)
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
 
             def found(view: View) -> StoredClip:
                 revision = memory.resolve(view, as_of)
                 with memory.environment.read() as txn:
-                    return get_clip(
-                        txn,
-                        view,
-                        clip_id,
-                        revision,
-                        short_memory=with_short_memory,
-                        raw=raw_short_memory,
-                    )
+                    return get_clip(txn, view, clip_id, revision, parts)
 
             return memory.read(found)
 
@@ -268,6 +269,8 @@ class EmbeddedUser:
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
@@ -299,6 +302,8 @@ class EmbeddedUser:
             zone=zone,
             with_coverage=with_coverage,
             exact=exact,
+            with_global_memory=with_global_memory,
+            with_keyframes=with_keyframes,
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         cursor = checked_cursor(cursor)

@@ -15,7 +15,7 @@ import numpy as np
 
 from memdb.engine.clip_cache import KeptClips
 from memdb.engine.coverage import Coverage
-from memdb.engine.hydrate import clip_bytes, load_clip
+from memdb.engine.hydrate import Parts, clip_bytes, load_clip
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
@@ -114,16 +114,14 @@ class View:
         damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
         return sorted([*gaps, *damaged], key=lambda gap: (gap.stream, gap.epoch, gap.first_seq))
 
-    def load_clip(
-        self, txn: Transaction, clip_no: int, birth: int, *, short_memory: bool, raw: bool
-    ) -> StoredClip:
+    def load_clip(self, txn: Transaction, clip_no: int, birth: int, parts: Parts) -> StoredClip:
         """`memdb.engine.hydrate.load_clip` of one that an answer holds."""
-        if short_memory:
-            return load_clip(txn, self.state, clip_no, birth, short_memory=True, raw=raw)
-        clip = self.kept.find(clip_no, birth)
+        if parts.short_memory:
+            return load_clip(txn, self.state, clip_no, birth, parts)
+        clip = self.kept.find(clip_no, birth, parts)
         if clip is None:
-            clip = load_clip(txn, self.state, clip_no, birth)
-            self.kept.put(clip_no, birth, clip, clip_bytes(clip))
+            clip = load_clip(txn, self.state, clip_no, birth, parts)
+            self.kept.put(clip_no, birth, parts, clip, clip_bytes(clip))
         return clip
 
     @property

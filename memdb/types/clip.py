@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from memdb.errors import InvalidArgument
 from memdb.types import limits
@@ -263,9 +265,16 @@ def _coded_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
+NO_GLOBAL_MEMORY: Final = np.empty(0, np.float32)
+"""Stands where a clip was asked for without its global memory."""
+NO_GLOBAL_MEMORY.flags.writeable = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredClip(Clip):
-    """A clip as read back.  ``short_memory`` is None unless it was asked for.
+    """A clip as read back.  ``short_memory`` is None unless it was asked for; with
+    ``with_global_memory=False`` ``global_memory`` has no elements, with ``with_keyframes=False`` there are no
+    ``keyframes``.
 
     Made of what was checked when it was written, so it is not checked as it is made; `as_clip`
     checks it when it is written again.

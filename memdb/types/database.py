@@ -315,6 +315,8 @@ class User(Protocol):
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
     ) -> Grounding:
         """The clips that answer a question.
 
@@ -343,6 +345,8 @@ class User(Protocol):
         min_relevance: only hits of at least that `Hit.relevance`, from 0 to 1; where there is none the
         answer abstains and says what it searched (`Grounding.abstained`, `Grounding.coverage`).
         with_coverage: say what was searched in any case.
+        with_global_memory, with_keyframes: whether hits have them; who shows texts and times alone leaves both out
+        and has a smaller answer sooner (a vector of 1536-d is 6 KB).
 
         exact: look at every clip.  Without it a question about now (no ``as_of``, ``text`` or
         ``min_relevance``, ``policy="top"``) to a large memory may miss one of the best and says so
@@ -421,9 +425,11 @@ class User(Protocol):
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
-        clip of the page before.  hours, weekdays, zone: as in `ground`.
+        clip of the page before.  hours, weekdays, zone, with_global_memory, with_keyframes: as in `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         """

@@ -43,6 +43,8 @@ class GroundOptions(TypedDict, total=False):
     with_coverage: bool
     weighting: str
     exact: bool
+    with_global_memory: bool
+    with_keyframes: bool
 
 
 DEFAULTS: Final = GroundOptions(
@@ -64,6 +66,8 @@ DEFAULTS: Final = GroundOptions(
     with_coverage=False,
     weighting="idf",
     exact=False,
+    with_global_memory=True,
+    with_keyframes=True,
 )
 """As in `User.ground`."""
 

@@ -309,6 +309,8 @@ class ListClipsRequest(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
     CALENDAR_FIELD_NUMBER: _builtins.int
+    WITHOUT_GLOBAL_MEMORY_FIELD_NUMBER: _builtins.int
+    WITHOUT_KEYFRAMES_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     stream: _builtins.str
@@ -325,6 +327,10 @@ class ListClipsRequest(_message.Message):
     """
     min_revision: _builtins.int
     """Answer only when this commit is reached."""
+    without_global_memory: _builtins.bool
+    """Whether clips come without their global memory."""
+    without_keyframes: _builtins.bool
+    """Whether clips come without their keyframes."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
@@ -345,10 +351,12 @@ class ListClipsRequest(_message.Message):
         after: _builtins.str | None = ...,
         min_revision: _builtins.int | None = ...,
         calendar: _grounding_service_pb2.CalendarFilter | None = ...,
+        without_global_memory: _builtins.bool = ...,
+        without_keyframes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "limit", b"limit", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "limit", b"limit", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream", "user", b"user", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015

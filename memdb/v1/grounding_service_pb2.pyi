@@ -49,6 +49,8 @@ class GroundRequest(_message.Message):
     WITH_COVERAGE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     EXACT_FIELD_NUMBER: _builtins.int
+    WITHOUT_GLOBAL_MEMORY_FIELD_NUMBER: _builtins.int
+    WITHOUT_KEYFRAMES_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
     limit: _builtins.int
@@ -87,6 +89,10 @@ class GroundRequest(_message.Message):
     """
     exact: _builtins.bool
     """Whether all clips are looked at, however many there are."""
+    without_global_memory: _builtins.bool
+    """Whether hits come without their global memory."""
+    without_keyframes: _builtins.bool
+    """Whether hits come without their keyframes."""
     @_builtins.property
     def question_feature(self) -> _types_pb2.Vector:
         """The question in the space of the searched streams; absent under the policy "tokens"."""
@@ -138,10 +144,12 @@ class GroundRequest(_message.Message):
         with_coverage: _builtins.bool = ...,
         cursor: _builtins.str | None = ...,
         exact: _builtins.bool = ...,
+        without_global_memory: _builtins.bool = ...,
+        without_keyframes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "fusion", b"fusion", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "exact", b"exact", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "exact", b"exact", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015

@@ -8,8 +8,16 @@ from typing import Any, TypedDict
 from memdb.codecs.tensors import encoded
 from memdb.types.arguments import checked_reference, checked_revision, checked_times
 from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
-from memdb.types.checks import check_int
-from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
+from memdb.types.checks import check_flag, check_int
+from memdb.types.clip import (
+    NO_GLOBAL_MEMORY,
+    Ack,
+    Clip,
+    Keyframe,
+    SoundEvent,
+    StoredClip,
+    Utterance,
+)
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
@@ -54,7 +62,8 @@ def fill_clip(
     message.start_ns = clip.start_ns
     message.end_ns = clip.end_ns
     message.sealed = clip.sealed
-    fill_vector(message.global_memory, clip.global_memory)
+    if clip.global_memory.size:
+        fill_vector(message.global_memory, clip.global_memory)
     if clip.frames_per_token_row is not None:
         message.frames_per_token_row = clip.frames_per_token_row
     tensor = encoded(clip, codec) if short_memory else None
@@ -117,6 +126,9 @@ def stored_clip_from_proto(message: pb.StoredClip) -> StoredClip:
     """
     clip = message.clip
     short_memory = features = ratio = None
+    vector = NO_GLOBAL_MEMORY
+    if clip.HasField("global_memory"):
+        vector = vector_elements(clip.global_memory, "clip.global_memory")
     if clip.HasField("short_memory"):
         short_memory = array_from_tensor(clip.short_memory)
     if clip.HasField("transcript_features"):
@@ -128,7 +140,7 @@ def stored_clip_from_proto(message: pb.StoredClip) -> StoredClip:
         epoch=clip.epoch,
         start_ns=clip.start_ns,
         end_ns=clip.end_ns,
-        global_memory=vector_elements(clip.global_memory, "clip.global_memory"),
+        global_memory=vector,
         short_memory=short_memory,
         frames_per_token_row=ratio,
         # Slices: to walk a repeated field itself costs more than to make a list of it.
@@ -210,6 +222,8 @@ class ListClipsArguments(TypedDict):
     hours: list[tuple[str, str]] | None
     weekdays: list[int] | None
     zone: str | None
+    with_global_memory: bool
+    with_keyframes: bool
 
 
 def list_clips_request(
@@ -225,6 +239,8 @@ def list_clips_request(
     hours: Iterable[Sequence[HourOfDay]] | None = None,
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
+    with_global_memory: bool = True,
+    with_keyframes: bool = True,
 ) -> clip_pb.ListClipsRequest:
     """The request for `User.clips`; raises `InvalidArgument` as the call would."""
     start, end = checked_times(start_ns, end_ns)
@@ -238,6 +254,8 @@ def list_clips_request(
         after=None if after is None else checked_reference(after, "after"),
         min_revision=checked_revision(min_revision),
         calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
+        without_global_memory=not check_flag(with_global_memory, "with_global_memory"),
+        without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
     )
 
 
@@ -251,6 +269,8 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
         limit=request.limit or LIST_LIMIT_DEFAULT,
         after=request.after if request.HasField("after") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
+        with_global_memory=not request.without_global_memory,
+        with_keyframes=not request.without_keyframes,
         **calendar_arguments(request.calendar),
     )
 

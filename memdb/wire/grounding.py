@@ -77,6 +77,8 @@ class GroundArguments(TypedDict):
     with_coverage: bool
     cursor: str | None
     exact: bool
+    with_global_memory: bool
+    with_keyframes: bool
 
 
 def ground_request(
@@ -108,6 +110,8 @@ def ground_request(
     with_coverage: bool = False,
     cursor: str | None = None,
     exact: bool = False,
+    with_global_memory: bool = True,
+    with_keyframes: bool = True,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
@@ -139,6 +143,8 @@ def ground_request(
         with_coverage=check_flag(with_coverage, "with_coverage"),
         cursor=checked_cursor(cursor),
         exact=check_flag(exact, "exact"),
+        without_global_memory=not check_flag(with_global_memory, "with_global_memory"),
+        without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
     )
     if feature is not None:
         fill_vector(request.question_feature, feature)
@@ -180,6 +186,8 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         with_coverage=request.with_coverage,
         cursor=request.cursor if request.HasField("cursor") else None,
         exact=request.exact,
+        with_global_memory=not request.without_global_memory,
+        with_keyframes=not request.without_keyframes,
         **calendar_arguments(request.calendar),
     )
 

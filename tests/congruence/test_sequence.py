@@ -126,6 +126,8 @@ class Run:
             "policy": self._pick(POLICIES),
             "fallback": self._pick(("none", "recent")),
             "with_short_memory": self._random.random() < 0.3,
+            "with_global_memory": self._random.random() < 0.7,
+            "with_keyframes": self._random.random() < 0.7,
             "space": "clip",
         }
         if self._random.random() < 0.4:

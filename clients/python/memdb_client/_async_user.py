@@ -162,6 +162,8 @@ class AsyncUser:
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -196,6 +198,8 @@ class AsyncUser:
             with_coverage=with_coverage,
             cursor=cursor,
             exact=exact,
+            with_global_memory=with_global_memory,
+            with_keyframes=with_keyframes,
         )
         return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
 
@@ -265,6 +269,8 @@ class AsyncUser:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
         clip of the page before.  hours, weekdays, zone: as in `ground`.
@@ -283,6 +289,8 @@ class AsyncUser:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            with_global_memory=with_global_memory,
+            with_keyframes=with_keyframes,
         )
         answers = await self._rpc.collect(self._rpc.clips.ListClips, request)
         return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]

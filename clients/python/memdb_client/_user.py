@@ -160,6 +160,8 @@ class User:
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
     ) -> Grounding:
         """The clips that answer a question: `memdb.types.database.User.ground` tells every
         option.
@@ -194,6 +196,8 @@ class User:
             with_coverage=with_coverage,
             cursor=cursor,
             exact=exact,
+            with_global_memory=with_global_memory,
+            with_keyframes=with_keyframes,
         )
         return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
 
@@ -263,6 +267,8 @@ class User:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
         clip of the page before.  hours, weekdays, zone: as in `ground`.
@@ -281,6 +287,8 @@ class User:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            with_global_memory=with_global_memory,
+            with_keyframes=with_keyframes,
         )
         answers = self._rpc.collect(self._rpc.clips.ListClips, request)
         return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]

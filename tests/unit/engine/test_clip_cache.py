@@ -12,6 +12,7 @@ from memdb import Keyframe, Retention, Utterance
 from memdb.engine import view as views
 from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.hydrate import USUAL
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from tests.unit.engine.conftest import CONFIG, clip, vector
@@ -78,7 +79,7 @@ def test_nothing_is_kept_of_what_was_taken_away(db: EmbeddedDatabase, what: str)
     assert before.retired
     assert not before.clips
     # Who still reads what was before keeps nothing.
-    before.put(1, 1, hits[0].clip, 100)
+    before.put(1, 1, USUAL, hits[0].clip, 100)
     assert not before.clips
     after = user.ground(vector(2), limit=6).hits
     if what == "clip":
@@ -128,16 +129,16 @@ def test_the_oldest_of_all_users_give_way(db: EmbeddedDatabase) -> None:
     held: list[tuple[KeptClips, int]] = []
     for n in range(2000):
         whose = one if rng.random() < 0.5 else other
-        whose.put(n, 1, found.clip, 512)
+        whose.put(n, 1, USUAL, found.clip, 512)
         held.append((whose, n))
         assert cache.bytes <= 512 * 2048
-    left = {(whose, n) for whose in (one, other) for n, _ in whose.clips}
+    left = {(whose, n) for whose in (one, other) for n, _, _ in whose.clips}
     assert left == set(held[-512:])
     one.retire()
     assert cache.bytes == 2048 * len(other.clips)
-    other.put(5000, 1, found.clip, 5000)  # more than its share
-    assert other.find(5000, 1) is None
+    other.put(5000, 1, USUAL, found.clip, 5000)  # more than its share
+    assert other.find(5000, 1, USUAL) is None
     more: Array = np.arange(512 - len(other.clips))
     for n in more.tolist():
-        other.put(6000 + n, 1, found.clip, 512)
+        other.put(6000 + n, 1, USUAL, found.clip, 512)
     assert len(other.clips) == 512

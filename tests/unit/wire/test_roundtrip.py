@@ -249,6 +249,8 @@ def test_requests_carry_every_option() -> None:
         "with_coverage": True,
         "cursor": "00ff",
         "exact": True,
+        "with_global_memory": False,
+        "with_keyframes": False,
     }
     request = over_the_wire(grounding.ground_request("u", np.ones(3, np.float32), **options))
     feature, back = grounding.ground_arguments(request)
@@ -283,6 +285,8 @@ def test_requests_carry_every_option() -> None:
         "with_coverage": False,
         "cursor": None,
         "exact": False,
+        "with_global_memory": True,
+        "with_keyframes": True,
     }
 
 
