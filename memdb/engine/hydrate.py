@@ -109,18 +109,20 @@ def load_clip(
 
 def clip_bytes(clip: StoredClip) -> int:
     """About what a clip takes in memory and on the wire; never much less."""
+    # Plain loops over what there is: it is asked of every hit.
+    size: int = clip.global_memory.nbytes
     short = clip.short_memory
-    tensor_bytes = 0
     if short is not None:
-        tensor_bytes = len(short.payload) if isinstance(short, EncodedTensor) else short.nbytes
-    return (
-        clip.global_memory.nbytes
-        + tensor_bytes
-        + sum(len(frame.jpeg) for frame in clip.keyframes)
-        + sum(len(utterance.text) + UTTERANCE_BYTES for utterance in clip.transcript)
-        + sum(len(event.label) + UTTERANCE_BYTES for event in clip.events)
-        + sum(len(key) + len(value) for key, value in clip.labels.items())
-    )
+        size += len(short.payload) if isinstance(short, EncodedTensor) else short.nbytes
+    for frame in clip.keyframes:
+        size += len(frame.jpeg)
+    for utterance in clip.transcript:
+        size += len(utterance.text) + UTTERANCE_BYTES
+    for event in clip.events:
+        size += len(event.label) + UTTERANCE_BYTES
+    if clip.labels:
+        size += sum([len(key) + len(value) for key, value in clip.labels.items()])
+    return size
 
 
 def fact_bytes(fact: Fact) -> int:

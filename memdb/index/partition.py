@@ -111,13 +111,15 @@ class PartitionView:
         self, which: Filter, as_of: int | None, every_version: bool, first: int, last: int
     ) -> Array | None:
         """`allowed` of rows [first, last)."""
-        column = {name: self.columns[name][first:last] for name in _FILTERED}
         mask: Array | None
+        if as_of is None and not every_version:
+            mask = None if self.head_alive is None else self.head_alive[first:last]
+            if which.empty:
+                return mask
+        column = {name: self.columns[name][first:last] for name in _FILTERED}
         if every_version:
             mask = column["birth"] != ALIVE
-        elif as_of is None:
-            mask = None if self.head_alive is None else self.head_alive[first:last]
-        else:
+        elif as_of is not None:
             mask = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
         if which.empty:
             return mask

@@ -56,16 +56,20 @@ def fill_arms(message: grounding_pb.Hit, arms: tuple[Arm, ...]) -> None:
 def arms_from_proto(message: grounding_pb.Hit) -> tuple[Arm, ...]:
     """What explains a hit."""
     return tuple(
-        Arm(
-            arm.name,
-            arm.score,
-            arm.weight,
-            arm.rank,
-            arm.raw,
-            tuple(
-                ArmMatch(match.start_ns, match.end_ns, match.index, tuple(match.terms))
-                for match in arm.matches
-            ),
-        )
-        for arm in message.arms
+        [
+            Arm(
+                arm.name,
+                arm.score,
+                arm.weight,
+                arm.rank,
+                arm.raw,
+                tuple(
+                    [
+                        ArmMatch(match.start_ns, match.end_ns, match.index, tuple(match.terms))
+                        for match in arm.matches
+                    ]
+                ),
+            )
+            for arm in message.arms
+        ]
     )

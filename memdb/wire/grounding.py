@@ -31,6 +31,7 @@ from memdb.types.grounding import (
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
+from memdb.types.unchecked import unchecked
 from memdb.types.word_question import checked_word_question
 from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.wire.arms import arms_from_proto, fill_arms, fill_words, text_feature_of, weights_of
@@ -211,9 +212,11 @@ def grounding_to_proto(
         next_cursor=grounding.next_cursor or "",
         approximate=grounding.approximate,
     )
+    add = message.hits.add
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
-        part = message.hits.add(score=hit.score)
+        part = add()
+        part.score = hit.score
         put_clip(part, hit.clip)
         if hit.relevance is not None:
             part.relevance = hit.relevance
@@ -225,7 +228,8 @@ def grounding_to_proto(
                 first_frame=span.first_frame,
                 last_frame=span.last_frame,
             )
-        part.token_weights.extend(hit.token_weights)
+        if hit.token_weights:
+            part.token_weights.extend(hit.token_weights)
         if hit.arms:
             fill_arms(part, hit.arms)
     if grounding.gaps:
@@ -241,19 +245,7 @@ def grounding_from_proto(
 ) -> Grounding:
     """The answer of a message; ``take_clip`` reads the clip of a hit."""
     return Grounding(
-        tuple(
-            [
-                Hit(
-                    take_clip(hit),
-                    hit.score,
-                    hit.relevance if hit.HasField("relevance") else None,
-                    tuple(map(_span_from_proto, hit.spans[:])),
-                    tuple(hit.token_weights),
-                    arms_from_proto(hit),
-                )
-                for hit in message.hits[:]
-            ]
-        ),
+        tuple([_hit(hit, take_clip(hit)) for hit in message.hits[:]]),
         message.revision,
         message.fallback or "none",
         tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
@@ -261,6 +253,20 @@ def grounding_from_proto(
         message.abstained,
         message.next_cursor or None,
         approximate=message.approximate,
+    )
+
+
+def _hit(message: grounding_pb.Hit, clip: StoredClip) -> Hit:
+    # What most hits have not is not looked into: making nothing of nothing takes as long as all the rest.
+    spans, weights, arms = message.spans, message.token_weights, message.arms
+    return unchecked(
+        Hit,
+        clip,
+        message.score,
+        message.relevance if message.HasField("relevance") else None,
+        tuple(map(_span_from_proto, spans[:])) if spans else (),
+        tuple(weights) if weights else (),
+        arms_from_proto(message) if arms else (),
     )
 
 
