@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from memdb import Clip
 SPACE = "peers"
 NS = 1_000_000_000
 BIG_USER = "big"
+LIGHT: Final[dict[str, Any]] = {"with_global_memory": False, "with_keyframes": False}
+"""As the others answer: what is known of a record, without its vector."""
 
 
 class MemdbClips(Peer):
@@ -78,12 +80,12 @@ class MemdbClips(Peer):
     def ask(self, connection: Any, question: Question) -> list[int]:
         user = self._user(connection, self.owner(question))
         if question.kind == "many":
-            answers = user.ground_many(question.vector, limit=LIMIT)
+            answers = user.ground_many(question.vector, limit=LIMIT, **LIGHT)
             return [_row(hit) for hit in answers[0].hits]
         begin, end = None, None
         if question.kind == "user_time":
             begin, end = question.begin * NS, question.end * NS
-        answer = user.ground(question.vector, limit=LIMIT, start_ns=begin, end_ns=end)
+        answer = user.ground(question.vector, limit=LIMIT, start_ns=begin, end_ns=end, **LIGHT)
         return [_row(hit) for hit in answer.hits]
 
     def owner(self, question: Question) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import grpc
 
 import memdb_client
-from bench.peers.memdb_clips import MemdbClips
+from bench.peers.memdb_clips import LIGHT, MemdbClips
 from bench.peers.peer import ServerPeer
 from bench.peers.rows import LIMIT, Question
 from memdb.wire.grounding import ground_request, grounding_to_proto
@@ -44,8 +44,8 @@ class MemdbServer(MemdbClips, ServerPeer):
 
     def before_questions(self, connection: Any, question: Question) -> None:
         user = connection[0].user(self.owner(question))
-        answer = user.ground(question.vector, limit=LIMIT)
-        request = ground_request(user.id, question.vector, limit=LIMIT)
+        answer = user.ground(question.vector, limit=LIMIT, **LIGHT)
+        request = ground_request(user.id, question.vector, limit=LIMIT, **LIGHT)
         self.settings["request_bytes"] = request.ByteSize()
         self.settings["answer_bytes"] = grounding_to_proto(answer).ByteSize()
         self._echo = subprocess.Popen(
