@@ -116,7 +116,10 @@ class PartitionView:
         if every_version:
             mask = column["birth"] != ALIVE
         elif as_of is None:
-            mask = None if self.head_alive is None else self.head_alive[first:last]
+            mask = self.head_alive
+            # Itself where it is all of it: a search tells by that whether a filter chose the rows.
+            if mask is not None and last - first < self.rows:
+                mask = mask[first:last]
         else:
             mask = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
         if which.empty:

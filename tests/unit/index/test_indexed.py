@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from memdb.index import flat, indexed, ivf, lists, tiers
 from memdb.index.breadth import found_of
+from memdb.index.columns import ALIVE
 from memdb.index.indexed import LATER_MIN, RECENT_MIN, SAMPLE_EVERY, Approximation
 from memdb.index.ivf import Breadth, lists_max
 from memdb.index.matrix import Matrix
+from memdb.index.partition import ClipRows, Filter, Partition
 from memdb.index.recall import RECALL_MIN, Recall, Window
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
@@ -178,6 +181,39 @@ def test_dead_rows_are_not_found_and_do_not_widen_the_search(approximation: Appr
         found = index.approximate(ROWS, question, LIMIT, alive, alive)
         assert found is not None, "rows that are dead are no filter"
         assert alive[found.numbers].all()
+
+
+def test_rows_that_died_near_the_question_are_no_filter_of_a_view(
+    approximation: Approximation,
+) -> None:
+    """As where one camera's clips grow: their versions of before lie around what is asked for."""
+    rows = structured(ROWS, 1)
+    matrix, index = trained(rows, approximation)
+    numbers, none = np.arange(ROWS, dtype=np.uint64), np.zeros(ROWS, np.uint32)
+    partition = Partition(DIM, "dot")
+    partition.extend(
+        ClipRows(
+            clip_no=numbers,
+            stream_no=none,
+            epoch=none,
+            seq=numbers,
+            start_ns=numbers.astype(np.int64),
+            end_ns=numbers.astype(np.int64) + 1,
+            sealed=np.ones(ROWS, np.bool_),
+            birth=np.ones(ROWS, np.uint64),
+            death=np.full(ROWS, ALIVE),
+            short_memory_bytes=none,
+            keyframe_bytes=none,
+            vectors=rows,
+        )
+    )
+    for question in structured(20, 91):
+        alive = np.ones(ROWS, np.bool_)
+        alive[np.argsort(-(rows @ question))[: ROWS // 10]] = np.arange(ROWS // 10) % 5 == 0
+        view = replace(partition.view(), matrix=matrix, tiers=index, head_alive=alive)
+        found, _, is_approximate = view.search_now(question, LIMIT, view.allowed(Filter(), None))
+        assert is_approximate
+        assert alive[found].all()
 
 
 def test_twice_the_rows_are_measured_anew(approximation: Approximation) -> None:
