@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import faiss
 import numpy as np
 import pytest
 
@@ -237,6 +239,31 @@ def test_a_training_that_is_stopped_changes_nothing(approximation: Approximation
         index.maintain(lambda left=asked: next(left, None) is None, None, approximation)  # type: ignore[misc]
         assert index.indexed.breadth is None
         assert index.is_due, "it is tried again"
+
+
+def test_whoever_closes_waits_for_a_round_of_the_training_at_most(
+    approximation: Approximation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training of a million rows takes half a minute, and a server that is stopped has fifteen seconds."""
+    monkeypatch.setattr(lists, "_ROUNDS", 20_000)
+    index = Tiers(matrix_of(structured(ROWS, 1)), bytes_min=0)
+    index.is_quick(ROWS, None, tiers.QUESTIONS_MIN)
+    index.maintain(never, None, approximation)
+    for question in structured(2 * RECENT_MIN, 90):
+        index.approximate(ROWS, question, LIMIT, None, None)
+    real, rounds = faiss.Clustering.train, 0
+
+    def counted(*arguments: object) -> None:
+        nonlocal rounds
+        rounds += 1
+        real(*arguments)
+
+    monkeypatch.setattr(faiss.Clustering, "train", counted)
+    begin_s = time.process_time()
+    index.maintain(lambda: rounds >= 3, None, approximation)
+    assert time.process_time() - begin_s < 10
+    assert rounds == 3
+    assert index.indexed.breadth is None
 
 
 def asked_often(index: Tiers, count: int, seed: int = 92) -> None:
