@@ -11,8 +11,10 @@ import pytest
 
 from memdb import FailedPrecondition
 from memdb.clock import ManualClock
+from memdb.config import IndexConfig
 from memdb.engine import rebuild
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.derived import DERIVED_FILE
 from memdb.store.records import UserRecord, unpack
 from memdb.store.schema import FORMAT, META_USER, Table
 from memdb.store.upgrade import upgrade
@@ -67,6 +69,18 @@ def test_the_first_commit_renews_the_user(data: Path) -> None:
         db.user("alice").stream("door").write(clip("door", 11))
         assert db.verify().ok
     assert stored(data) == (FORMAT, 0)
+
+
+def test_no_checkpoint_lies_beside_what_an_earlier_release_may_open(data: Path) -> None:
+    """Which would erase from all files but that one."""
+    (folder,) = (data / "users").iterdir()
+    index = IndexConfig(checkpoint_rows=1)
+    with EmbeddedDatabase(data, index=index, embed_texts=False) as db:
+        assert db.user("alice").clips()
+    assert not (folder / DERIVED_FILE).exists()
+    with EmbeddedDatabase(data, index=index, embed_texts=False) as db:
+        db.user("alice").put("diet", 1)
+    assert (folder / DERIVED_FILE).exists()
 
 
 def test_a_commit_that_is_killed_renews_nothing(data: Path) -> None:
