@@ -133,3 +133,10 @@ def test_a_backup_after_it_goes_on_from_one_before(data: Path, tmp_path: Path) -
         assert np.array_equal(db.user("alice").long_term().tokens, before.tokens)
         assert db.user("alice").get("diet") == 1
         assert db.verify().ok
+
+
+def test_a_scrub_finds_nothing_wrong_with_what_nobody_reads(data: Path) -> None:
+    with opened(data) as db:
+        assert db.scrub(1 << 30).damaged == []
+        assert db.user_state("alice") == "serving"
+    assert stored(data) == (1, 2)
