@@ -44,6 +44,7 @@ from memdb.store.derived import (
 )
 from memdb.store.disk import check_disk
 from memdb.store.environment import Environment
+from memdb.store.schema import FORMAT
 from memdb.types.space import Space
 
 GROWTH: Final = 2
@@ -87,7 +88,7 @@ class KeptIndex:
         """What the file keeps, by space; nothing where there is none that can be used."""
         path = self._folder / DERIVED_FILE
         try:
-            if self._rows_min == 0:
+            if self._rows_min == 0 or state.format < FORMAT:
                 drop_derived(self._folder)
                 return {}
             sweep_derived(self._folder)
@@ -185,6 +186,9 @@ class KeptIndex:
         if self._rows_min == 0 or view is None or self._closed:
             return False
         if not view.quarantine.is_empty or self._environment.is_read_only:
+            return False
+        if view.state.format < FORMAT:
+            # An earlier release may still open the user, and would erase from all files but this.
             return False
         return _rows_of(view) - self._counted >= max(self._rows_min, self._counted // growth)
 

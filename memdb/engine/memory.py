@@ -105,6 +105,8 @@ class UserMemory:
                 extra={"fields": {"user": state.user, "found": len(quarantine.notes)}},
                 exc_info=error,
             )
+            # Nobody compares it with what is left, and it may hold what was removed before a crash.
+            self.kept.drop(durably=True)
             self._partitions, self._coverage = load_partitions(txn, state, quarantine)
             self._texts = load_texts(txn, self._partitions, quarantine)
             return quarantine

@@ -115,6 +115,7 @@ def load_state(txn: Transaction, user: str) -> UserState:
         if history is None
         else unpack(Table.META, META_HISTORY, history, HistoryRecord).collected,
         standing.counted(txn),
+        record.format,
     )
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import CountersRecord, StandingCountRecord
+from memdb.store.schema import FORMAT
 from memdb.types.retention import Retention
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
@@ -43,6 +44,8 @@ class UserState:
     collected: tuple[tuple[int, int], ...] = ()
     """Revisions [first, end) that can no more be told exactly."""
     standing: StandingCountRecord = field(default_factory=StandingCountRecord)
+    format: int = FORMAT
+    """Of what is stored; each commit leaves it in that of this release (`memdb.store.renewal`)."""
 
     @property
     def revision(self) -> int:

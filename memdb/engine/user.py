@@ -316,7 +316,8 @@ class EmbeddedUser:
             def grounded(view: View) -> Grounding:
                 revision = memory.resolve(view, as_of, min_revision)
                 if cursor is not None:
-                    named = None if as_of is None else revision or view.revision
+                    shown = view.revision if revision is None else revision  # 0 is a moment as well
+                    named = None if as_of is None else shown
                     resolve = partial(memory.resolve, view)
                     return ground_page(memory.environment, view, question, cursor, named, resolve)
                 return ground(memory.environment, view, question, revision)

@@ -70,7 +70,7 @@ class Trial:
         return True
 
     def least(self, lists: Lists, stop: Callable[[], bool]) -> Breadth | None:
-        """The least breadth that finds enough; None where a quarter of the lists does not."""
+        """The least breadth that finds enough; None where a quarter of the lists does not, or ``stop`` said so."""
         best: Breadth | None = None
         most = lists_max(lists)
         for by_distance in (True, False):
@@ -84,6 +84,8 @@ class Trial:
         if best is None:
             return None
         for candidates in _CANDIDATES:
+            if stop():
+                return None
             breadth = Breadth(best.lists, candidates, best.by_distance)
             if self._is_enough(lists, breadth):
                 # A little more than was enough for these questions.

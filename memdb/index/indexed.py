@@ -172,7 +172,7 @@ class Indexed:
         trial = Trial(self._matrix, rows, None if alive is None else alive[:rows])
         if not trial.ask(exact, list(self._recent), stop):
             return
-        centres = find_centres(self._matrix, sketch)
+        centres = find_centres(self._matrix, sketch, stop)
         lists = None if centres is None else grouped(self._matrix, sketch, centres, stop)
         breadth = None if lists is None else trial.least(lists, stop)
         if stop():

@@ -92,10 +92,11 @@ def places_of(codes: Array, basis: Basis) -> Array:
     return (codes[:, :-BOUND_BYTES].astype(np.float32) - CODE_ZERO) * basis.steps
 
 
-def find_centres(matrix: Matrix, sketch: Sketch) -> Centres | None:
-    """Centres of the rows that have codes; None where there are too few of them.
+def find_centres(matrix: Matrix, sketch: Sketch, stop: Callable[[], bool]) -> Centres | None:
+    """Centres of the rows that have codes; None where there are too few of them, or ``stop`` said so.
 
-    On the calling thread alone, a second or some for 100,000 rows.
+    On the calling thread alone, a second or some for 100,000 rows and half a minute for a million: ``stop`` is
+    asked before each of `_ROUNDS`.
     """
     rows = sketch.rows
     count = int(_LISTS_PER_ROOT * rows**0.5)
@@ -109,7 +110,7 @@ def find_centres(matrix: Matrix, sketch: Sketch) -> Centres | None:
         sample[done:end] = places_of(codes[chosen[done:end] - first], sketch.basis)
         done, first = end, first + len(codes)
     clustering = faiss.Clustering(sample.shape[1], count)
-    clustering.niter = _ROUNDS
+    clustering.niter = 1
     clustering.seed = _SEED
     clustering.min_points_per_centroid = 1
     clustering.max_points_per_centroid = _SAMPLE_PER_LIST
@@ -117,7 +118,11 @@ def find_centres(matrix: Matrix, sketch: Sketch) -> Centres | None:
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
-        clustering.train(sample, faiss.IndexFlatL2(sample.shape[1]))
+        index = faiss.IndexFlatL2(sample.shape[1])
+        for _ in range(_ROUNDS):
+            if stop():
+                return None
+            clustering.train(sample, index)  # from the centres of the round before
     finally:
         faiss.omp_set_num_threads(threads)
     places = faiss.vector_to_array(clustering.centroids).reshape(count, -1).copy()

@@ -113,7 +113,10 @@ class PartitionView:
         """`allowed` of rows [first, last)."""
         mask: Array | None
         if as_of is None and not every_version:
-            mask = None if self.head_alive is None else self.head_alive[first:last]
+            mask = self.head_alive
+            # Itself where it is all of it: a search tells by that whether a filter chose the rows.
+            if mask is not None and last - first < self.rows:
+                mask = mask[first:last]
             if which.empty:
                 return mask
         column = {name: self.columns[name][first:last] for name in _FILTERED}

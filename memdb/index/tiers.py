@@ -151,8 +151,8 @@ class Tiers:
     ) -> None:
         """Bring the codes, the lists and what is on the GPU up to date, beside readers and the writer.
 
-        stop: asked between steps of some milliseconds (to fit a basis is one of half a second)
-        whether to leave the rest to another time.
+        stop: asked between steps of some milliseconds (to fit a basis is one of half a second, a round of
+        `memdb.index.lists` some seconds for a million rows) whether to leave the rest to another time.
         """
         if not self._maintaining.acquire(blocking=False):
             return

@@ -216,7 +216,7 @@ async def _tell_metrics(database: EmbeddedDatabase, heartbeat: Heartbeat, path: 
         text = metrics_text(metrics)
         try:
             await asyncio.to_thread(write_metrics, Path(path), text)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter of a path such as "/"
             log.warning("the metrics could not be written", exc_info=error)
         await asyncio.sleep(METRICS_INTERVAL_S)
 

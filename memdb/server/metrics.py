@@ -6,6 +6,7 @@ No value is of a user: who may read the file learns nothing of anybody's memory.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -80,10 +81,21 @@ def metrics_text(metrics: Iterable[Metric]) -> str:
 
 
 def write_metrics(path: Path, text: str) -> None:
-    """Replace the file, whole: who reads it meanwhile has the one before.  Raises `OSError`."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, "utf-8")
-    temporary.rename(path)
+    """Replace the file, whole: who reads it meanwhile has the one before.  Raises `OSError`, and `ValueError` of
+    a path that names no file.
+    """
+    # Of this process alone: another that was given the same file would write into what is half written.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    # Never through a link that somebody left under the name.
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _head(name: str, told: str, kind: str) -> Iterator[str]:

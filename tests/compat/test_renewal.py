@@ -11,8 +11,10 @@ import pytest
 
 from memdb import FailedPrecondition
 from memdb.clock import ManualClock
+from memdb.config import IndexConfig
 from memdb.engine import rebuild
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.derived import DERIVED_FILE
 from memdb.store.records import UserRecord, unpack
 from memdb.store.schema import FORMAT, META_USER, Table
 from memdb.store.upgrade import upgrade
@@ -69,6 +71,18 @@ def test_the_first_commit_renews_the_user(data: Path) -> None:
     assert stored(data) == (FORMAT, 0)
 
 
+def test_no_checkpoint_lies_beside_what_an_earlier_release_may_open(data: Path) -> None:
+    """Which would erase from all files but that one."""
+    (folder,) = (data / "users").iterdir()
+    index = IndexConfig(checkpoint_rows=1)
+    with EmbeddedDatabase(data, index=index, embed_texts=False) as db:
+        assert db.user("alice").clips()
+    assert not (folder / DERIVED_FILE).exists()
+    with EmbeddedDatabase(data, index=index, embed_texts=False) as db:
+        db.user("alice").put("diet", 1)
+    assert (folder / DERIVED_FILE).exists()
+
+
 def test_a_commit_that_is_killed_renews_nothing(data: Path) -> None:
     from memdb import failpoints
     from memdb.failpoints import FailpointError
@@ -119,3 +133,10 @@ def test_a_backup_after_it_goes_on_from_one_before(data: Path, tmp_path: Path) -
         assert np.array_equal(db.user("alice").long_term().tokens, before.tokens)
         assert db.user("alice").get("diet") == 1
         assert db.verify().ok
+
+
+def test_a_scrub_finds_nothing_wrong_with_what_nobody_reads(data: Path) -> None:
+    with opened(data) as db:
+        assert db.scrub(1 << 30).damaged == []
+        assert db.user_state("alice") == "serving"
+    assert stored(data) == (1, 2)

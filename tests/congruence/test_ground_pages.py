@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,15 @@ def test_pages_are_the_whole_whatever_is_written_meanwhile(
         hits, moment = paged(user, feature, limit, write, as_of=whole.revision, **options)
         assert [told(hit) for hit in hits] == [told(hit) for hit in whole.hits], limit
         assert moment == whole.revision
+
+
+def test_before_the_first_commit_a_page_has_nothing(user: User, door: Stream) -> None:
+    filled(door, 9)
+    for as_of in (0, datetime(2001, 1, 1, tzinfo=UTC)):
+        whole = user.ground(QUESTION, as_of=as_of)
+        page = user.ground(QUESTION, as_of=as_of, cursor="")
+        assert (page.hits, page.revision, page.next_cursor) == ((), 0, None)
+        assert page == whole
 
 
 def test_a_page_is_as_of_the_first(user: User, door: Stream) -> None:

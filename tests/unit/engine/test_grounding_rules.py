@@ -10,6 +10,7 @@ from memdb.deadline import Deadline
 from memdb.engine import calendar_rows
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
+from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
 from memdb.types.calendar import Calendar
 from memdb.types.wall_clock import touches
@@ -137,6 +138,29 @@ def test_a_least_score_is_not_rounded(db: EmbeddedDatabase) -> None:
         assert hit.clip.seq in seqs(user, min_score=hit.score)
         assert hit.clip.seq not in seqs(user, min_score=float(np.nextafter(hit.score, 2)))
     assert seqs(user, min_score=1e300) == []
+
+
+@pytest.mark.parametrize("fallback", ["none", "recent"])
+def test_that_nothing_reaches_a_least_score_is_said_of_all_clips(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, fallback: str
+) -> None:
+    """An approximate search may miss the only clip that does."""
+    user = written(db, 0.7, 0.9, 0.3)
+
+    def missing_the_best(
+        view: PartitionView, query: Array, limit: int, allowed: Array | None
+    ) -> tuple[Array, Array, bool]:
+        rows, scores = view.search(query, limit + 1, allowed)
+        return rows[1:], scores[1:], True
+
+    monkeypatch.setattr(PartitionView, "search_now", missing_the_best)
+    answer = user.ground(QUESTION, min_score=0.8, fallback=fallback)
+    assert [hit.clip.seq for hit in answer.hits] == [1]
+    assert (answer.approximate, answer.abstained, answer.fallback) == (False, False, "none")
+    nothing = user.ground(QUESTION, min_score=0.95)
+    assert (nothing.hits, nothing.approximate, nothing.abstained) == ((), False, True)
+    some = user.ground(QUESTION, min_score=0.6)
+    assert ([hit.clip.seq for hit in some.hits], some.approximate) == ([0], True)
 
 
 def test_the_newest_is_scored_as_a_search_scores_it(db: EmbeddedDatabase) -> None:

@@ -20,6 +20,7 @@ from memdb.index.checkpoint import KeptRows
 from memdb.index.directions import prepared_rows
 from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, write_derived
 from memdb.types.arrays import Array
+from tests.unit.engine.test_quarantine import change, flipped_value
 
 DIM = 24
 ROWS = 4
@@ -345,3 +346,21 @@ def test_rows_are_found_in_any_order() -> None:
     assert not rows.are_all_in({name: column[:4] for name, column in columns.items()})
     assert not rows.are_all_in(columns | {"content": numbers})
     assert not rows.are_all_in(None)
+
+
+def test_a_file_that_outlived_a_removal_is_dropped_where_there_is_damage_as_well(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    path = filled(data)
+    before = (path / DERIVED_FILE).read_bytes()
+    with opened(data, IndexConfig(checkpoint_rows=1000)) as db:
+        db.user("u").stream("cam", space="s").set_retention(memdb.Retention(max_clips=10))
+        db.sweep()
+    (path / DERIVED_FILE).write_bytes(before)
+    change(path, "vectors", -1, flipped_value)
+    with opened(data) as db:
+        assert len(db.user("u").clips()) == 9
+        assert db.user_state("u") == "damaged"
+        assert not (path / DERIVED_FILE).exists()
+    assert not (path / DERIVED_FILE).exists(), "a damaged user gets none"

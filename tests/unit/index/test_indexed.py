@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+import faiss
 import numpy as np
 import pytest
 
 from memdb.index import flat, indexed, ivf, lists, tiers
 from memdb.index.breadth import found_of
+from memdb.index.columns import ALIVE
 from memdb.index.indexed import LATER_MIN, RECENT_MIN, SAMPLE_EVERY, Approximation
 from memdb.index.ivf import Breadth, lists_max
 from memdb.index.matrix import Matrix
+from memdb.index.partition import ClipRows, Filter, Partition
 from memdb.index.recall import RECALL_MIN, Recall, Window
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
@@ -180,6 +185,39 @@ def test_dead_rows_are_not_found_and_do_not_widen_the_search(approximation: Appr
         assert alive[found.numbers].all()
 
 
+def test_rows_that_died_near_the_question_are_no_filter_of_a_view(
+    approximation: Approximation,
+) -> None:
+    """As where one camera's clips grow: their versions of before lie around what is asked for."""
+    rows = structured(ROWS, 1)
+    matrix, index = trained(rows, approximation)
+    numbers, none = np.arange(ROWS, dtype=np.uint64), np.zeros(ROWS, np.uint32)
+    partition = Partition(DIM, "dot")
+    partition.extend(
+        ClipRows(
+            clip_no=numbers,
+            stream_no=none,
+            epoch=none,
+            seq=numbers,
+            start_ns=numbers.astype(np.int64),
+            end_ns=numbers.astype(np.int64) + 1,
+            sealed=np.ones(ROWS, np.bool_),
+            birth=np.ones(ROWS, np.uint64),
+            death=np.full(ROWS, ALIVE),
+            short_memory_bytes=none,
+            keyframe_bytes=none,
+            vectors=rows,
+        )
+    )
+    for question in structured(20, 91):
+        alive = np.ones(ROWS, np.bool_)
+        alive[np.argsort(-(rows @ question))[: ROWS // 10]] = np.arange(ROWS // 10) % 5 == 0
+        view = replace(partition.view(), matrix=matrix, tiers=index, head_alive=alive)
+        found, _, is_approximate = view.search_now(question, LIMIT, view.allowed(Filter(), None))
+        assert is_approximate
+        assert alive[found].all()
+
+
 def test_twice_the_rows_are_measured_anew(approximation: Approximation) -> None:
     matrix, index = trained(structured(ROWS, 1), approximation)
     matrix.append(structured(ROWS + 500, 4))
@@ -201,6 +239,31 @@ def test_a_training_that_is_stopped_changes_nothing(approximation: Approximation
         index.maintain(lambda left=asked: next(left, None) is None, None, approximation)  # type: ignore[misc]
         assert index.indexed.breadth is None
         assert index.is_due, "it is tried again"
+
+
+def test_whoever_closes_waits_for_a_round_of_the_training_at_most(
+    approximation: Approximation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training of a million rows takes half a minute, and a server that is stopped has fifteen seconds."""
+    monkeypatch.setattr(lists, "_ROUNDS", 20_000)
+    index = Tiers(matrix_of(structured(ROWS, 1)), bytes_min=0)
+    index.is_quick(ROWS, None, tiers.QUESTIONS_MIN)
+    index.maintain(never, None, approximation)
+    for question in structured(2 * RECENT_MIN, 90):
+        index.approximate(ROWS, question, LIMIT, None, None)
+    real, rounds = faiss.Clustering.train, 0
+
+    def counted(*arguments: object) -> None:
+        nonlocal rounds
+        rounds += 1
+        real(*arguments)
+
+    monkeypatch.setattr(faiss.Clustering, "train", counted)
+    begin_s = time.process_time()
+    index.maintain(lambda: rounds >= 3, None, approximation)
+    assert time.process_time() - begin_s < 10
+    assert rounds == 3
+    assert index.indexed.breadth is None
 
 
 def asked_often(index: Tiers, count: int, seed: int = 92) -> None:

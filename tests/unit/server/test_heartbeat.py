@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from memdb.engine.database import EmbeddedDatabase
+from memdb.server import app
 from memdb.server.heartbeat import LOG_INTERVAL_S, PERIOD_S, Heartbeat
 from memdb.server.metrics import Histogram, metrics_text, write_metrics
 
@@ -88,3 +91,33 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     write_metrics(path, "a 2\n")
     assert path.read_text() == "a 2\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_never_written_through_a_link_nor_left_half_made(tmp_path: Path) -> None:
+    path, other = tmp_path / "memdb.prom", tmp_path / "other"
+    other.write_text("mine")
+    for name in (f"memdb.prom.{os.getpid()}.new", "memdb.prom.new"):
+        (tmp_path / name).symlink_to(other)
+    write_metrics(path, "a 1\n")
+    assert path.read_text() == "a 1\n"
+    assert other.read_text() == "mine"
+    folder = tmp_path / "folder"
+    (folder / "memdb.prom").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        write_metrics(folder / "memdb.prom", "a 1\n")
+    assert [entry.name for entry in folder.iterdir()] == ["memdb.prom"]
+
+
+async def test_metrics_that_cannot_be_written_are_told_over_and_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(app, "METRICS_INTERVAL_S", 0.01)
+    for path in ("/", str(tmp_path / "missing" / "memdb.prom")):
+        caplog.clear()
+        with EmbeddedDatabase(tmp_path / "data") as database:
+            telling = asyncio.create_task(app._tell_metrics(database, Heartbeat(), path))
+            while len(caplog.records) < 2:
+                await asyncio.sleep(0.01)
+                assert not telling.done()
+            telling.cancel()
+        assert "the metrics could not be written" in caplog.text
