@@ -252,21 +252,24 @@ def _utterances(
             names[clip_no, birth] = clip_names(
                 [event.label for event in record.events], record.labels
             )
-        documents.extend(
-            Document(
-                schema.UTTERANCE,
-                clip_no,
-                index,
-                birth,
-                _END,
-                utterance.start_ns,
-                record.stream_no,
-                spoken(utterance.text, utterance.speaker),
-                record.text_space_no,
-                _feature(txn, record.text_space_no, schema.UTTERANCE, clip_no, index, birth),
+        space_no = record.text_space_no
+        for index, utterance in enumerate(record.transcript):
+            documents.append(
+                Document(
+                    schema.UTTERANCE,
+                    clip_no,
+                    index,
+                    birth,
+                    _END,
+                    utterance.start_ns,
+                    record.stream_no,
+                    spoken(utterance.text, utterance.speaker),
+                    space_no,
+                    None
+                    if space_no is None
+                    else _feature(txn, space_no, schema.UTTERANCE, clip_no, index, birth),
+                )
             )
-            for index, utterance in enumerate(record.transcript)
-        )
     expect_entries(txn, Table.CLIPS, found)
     return documents
 
