@@ -5,7 +5,8 @@ what was read once, every checksum verified, is the clip as long as nothing of t
 When something is, the user's clips are forgotten as a whole (`KeptClips.retire`): who still reads an older view
 keeps nothing more, so nothing that is gone stays behind.
 
-Short-term memory is never kept.  All users of a database share one budget; the oldest clip gives way.
+Short-term memory is never kept, only where it lies and what its checksum must be: of sealed clips, which have no later
+version, by their ids.  All users of a database share one budget; the oldest clip gives way.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Final
 
+from memdb.store.clips import TensorPlace
 from memdb.types.clip import StoredClip
 
 _BESIDE_BYTES: Final = 1536
 """About what the objects of a clip take beside what `memdb.engine.hydrate.clip_bytes` counts."""
+_PLACE_BYTES: Final = 768
+"""About what a place takes, with the clip's id."""
 _SHARE: Final = 256
 """A clip that takes more than this part of the budget is not kept."""
 
@@ -33,7 +37,7 @@ class ClipCache:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._bytes = 0
-        self._came: deque[tuple[KeptClips, _Key, int]] = deque()
+        self._came: deque[tuple[KeptClips, _Key | str, int]] = deque()
 
     @property
     def bytes(self) -> int:
@@ -53,12 +57,29 @@ class ClipCache:
             if kept.retired or key in kept.clips:
                 return
             kept.clips[key] = clip
-            self._came.append((kept, key, size))
-            self._bytes += size
-            while self._bytes > self._bytes_max:
-                oldest, of, took = self._came.popleft()
+            self._count(kept, key, size)
+
+    def put_place(self, kept: KeptClips, clip_id: str, place: TensorPlace) -> None:
+        """Keep a place, unless nothing of its user is kept any more."""
+        if self._bytes_max // _SHARE < _PLACE_BYTES:
+            return
+        with self._lock:
+            if kept.retired or clip_id in kept.places:
+                return
+            kept.places[clip_id] = place
+            self._count(kept, clip_id, _PLACE_BYTES)
+
+    def _count(self, kept: KeptClips, key: _Key | str, size: int) -> None:
+        """Note what came (under the lock); the oldest make room for it."""
+        self._came.append((kept, key, size))
+        self._bytes += size
+        while self._bytes > self._bytes_max:
+            oldest, of, took = self._came.popleft()
+            if isinstance(of, str):
+                oldest.places.pop(of, None)
+            else:
                 oldest.clips.pop(of, None)
-                self._bytes -= took
+            self._bytes -= took
 
     def retire(self, kept: KeptClips) -> None:
         """Forget all of a user, and keep nothing more in its place."""
@@ -66,9 +87,9 @@ class ClipCache:
             if kept.retired:
                 return
             kept.retired = True
-            if not kept.clips:
+            if not kept.clips and not kept.places:
                 return
-            kept.clips = {}
+            kept.clips, kept.places = {}, {}
             self._came = deque(entry for entry in self._came if entry[0] is not kept)
             self._bytes = sum(size for _, _, size in self._came)
 
@@ -76,11 +97,12 @@ class ClipCache:
 class KeptClips:
     """Clips of one user.  Any readers."""
 
-    __slots__ = ("_cache", "clips", "retired")
+    __slots__ = ("_cache", "clips", "places", "retired")
 
     def __init__(self, cache: ClipCache) -> None:
         self._cache = cache
         self.clips: dict[_Key, StoredClip] = {}
+        self.places: dict[str, TensorPlace] = {}
         self.retired = False
 
     def find(self, clip_no: int, birth: int, parts: Hashable) -> StoredClip | None:
@@ -92,6 +114,10 @@ class KeptClips:
     ) -> None:
         """Keep a version that was read without its short-term memory."""
         self._cache.put(self, (clip_no, birth, parts), clip, clip_bytes)
+
+    def put_place(self, clip_id: str, place: TensorPlace) -> None:
+        """Keep where the short-term memory of a sealed clip lies, once it was read from there."""
+        self._cache.put_place(self, clip_id, place)
 
     def retire(self) -> None:
         """Forget them: something of the user is being taken away, or the user is closed."""

@@ -125,18 +125,24 @@ def get_short_memory(
 
     Raises `NotFound` (``CLIP_NOT_FOUND``, ``NO_SHORT_MEMORY``) naming the id's place, `DataLoss`.
     """
+    revision = view.revision if as_of is None else as_of
     tensors: list[EncodedTensor] = []
     for index, clip_id in enumerate(clip_ids):
+        tensor = _at_known_place(txn, view, clip_id, revision)
+        if tensor is not None:
+            tensors.append(tensor)
+            continue
         field = f"clip_ids[{index}]"
         no = clip_no_of(view.state, clip_id, field)
         try:
-            found = clips.record_at(txn, no, view.revision if as_of is None else as_of)
+            found = clips.record_at(txn, no, revision)
             if found is None:
                 raise NotFound("no such clip", reason="CLIP_NOT_FOUND", field=field, value=clip_id)
-            tensor = clips.short_memory_of(txn, no, *found)
+            birth, record = found
+            tensor = clips.short_memory_of(txn, no, birth, record)
         except DataLoss as error:
-            birth = clips.version_at(txn, no, view.revision if as_of is None else as_of)
-            view.note_damaged_version(no, birth or 0, error)
+            damaged = clips.version_at(txn, no, revision)
+            view.note_damaged_version(no, damaged or 0, error)
             raise
         if tensor is None:
             raise NotFound(
@@ -145,8 +151,25 @@ def get_short_memory(
                 field=field,
                 value=clip_id,
             )
+        if record.sealed:  # the last of its versions: whatever is asked as of, it stays there
+            view.kept.put_place(clip_id, clips.tensor_place(no, birth, tensor))
         tensors.append(tensor)
     return tensors
+
+
+def _at_known_place(
+    txn: Transaction, view: View, clip_id: str, revision: int
+) -> EncodedTensor | None:
+    """The short-term memory of a clip that was read before, without its record; None where the record
+    must say what is there, or what is wrong.
+    """
+    place = view.kept.places.get(clip_id)
+    if place is None or place.birth > revision:
+        return None
+    try:
+        return clips.tensor_at(txn, place)
+    except DataLoss:
+        return None  # told by who looks at the record
 
 
 def _place(txn: Transaction, view: View, after: str, as_of: int | None) -> tuple[int, int]:

@@ -37,7 +37,7 @@ from memdb.store.records import (
     UserRecord,
     unpack,
 )
-from memdb.store.rows import NO_STREAM, Row, unpack_row
+from memdb.store.rows import NO_STREAM, unpack_row
 from memdb.store.schema import (
     FORMAT,
     META_COUNTERS,
@@ -132,8 +132,8 @@ def load_partitions(
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
     partitions: dict[int, Partition] = {}
-    arrivals: list[tuple[int, int, bool, Row | _Stone | DamagedClip]] = [
-        (clip.birth, clip.clip_no, True, clip) for clip in quarantine.clips
+    arrivals: list[tuple[int, int, bool, _Came]] = [
+        (clip.birth, clip.clip_no, True, _came(clip)) for clip in quarantine.clips
     ]
     found = 0
     for space_no, space in state.spaces.items():
@@ -142,10 +142,7 @@ def load_partitions(
         found += rows.found
         if rows.rows:
             partitions[space_no] = rows.partition(space, kept_here, quarantine)
-            arrivals.extend(
-                (birth, clip_no, first, Row(*fields))
-                for birth, clip_no, first, fields in arrived(rows)
-            )
+            arrivals.extend(arrived(rows))
     if not quarantine.is_empty:
         # Those under a space that there is not: its number was damaged, and they are in quarantine.
         known = tuple(schema.number_key(space_no) for space_no in state.spaces)
@@ -153,17 +150,22 @@ def load_partitions(
     expect_entries(txn, Table.VECTORS, found)
     if state.counters.stones:
         arrivals.extend(
-            (stone.birth, stone.clip_no, True, stone)
+            (stone.birth, stone.clip_no, True, _came(stone))
             for stone in _stones(txn, tolerant=not quarantine.is_empty)
         )
     coverage = Coverage()
     for birth, _, first, came in sorted(arrivals, key=itemgetter(0, 1)):
-        epoch = coverage.epoch(came.stream_no, came.epoch)
-        if first and not (quarantine.clips and epoch.has(came.seq)):
-            epoch.arrive(came.seq, came.start_ns, came.end_ns, birth)
-        if came.sealed:
-            epoch.seal(came.seq, came.end_ns)
+        stream_no, epoch_no, seq, start_ns, end_ns, sealed = came
+        epoch = coverage.epoch(stream_no, epoch_no)
+        if first and not (quarantine.clips and epoch.has(seq)):
+            epoch.arrive(seq, start_ns, end_ns, birth)
+        if sealed:
+            epoch.seal(seq, end_ns)
     return partitions, coverage
+
+
+_Came = tuple[int, int, int, int | None, int | None, bool]
+"""(stream number, epoch, seq, start and end in ns, sealed): as bare as that, since there is one of every version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,10 @@ class _Stone:
     start_ns: int | None
     end_ns: int | None
     sealed: bool = True
+
+
+def _came(clip: _Stone | DamagedClip) -> _Came:
+    return clip.stream_no, clip.epoch, clip.seq, clip.start_ns, clip.end_ns, clip.sealed
 
 
 def _stones(txn: Transaction, *, tolerant: bool) -> Iterator[_Stone]:
@@ -253,21 +259,24 @@ def _utterances(
             names[clip_no, birth] = clip_names(
                 [event.label for event in record.events], record.labels
             )
-        documents.extend(
-            Document(
-                schema.UTTERANCE,
-                clip_no,
-                index,
-                birth,
-                _END,
-                utterance.start_ns,
-                record.stream_no,
-                spoken(utterance.text, utterance.speaker),
-                record.text_space_no,
-                _feature(txn, record.text_space_no, schema.UTTERANCE, clip_no, index, birth),
+        space_no = record.text_space_no
+        for index, utterance in enumerate(record.transcript):
+            documents.append(
+                Document(
+                    schema.UTTERANCE,
+                    clip_no,
+                    index,
+                    birth,
+                    _END,
+                    utterance.start_ns,
+                    record.stream_no,
+                    spoken(utterance.text, utterance.speaker),
+                    space_no,
+                    None
+                    if space_no is None
+                    else _feature(txn, space_no, schema.UTTERANCE, clip_no, index, birth),
+                )
             )
-            for index, utterance in enumerate(record.transcript)
-        )
     expect_entries(txn, Table.CLIPS, found)
     return documents
 

@@ -112,29 +112,29 @@ def read_rows(
 
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
-    known = _known(kept)
+    known, dim = _known(kept), space.dim
     versions: list[tuple[int, int]] = []
     heads = bytearray()
     contents: list[int] = []
     places: list[int] = []
-    vectors: Array = np.empty((max(1024, txn.count(Table.VECTORS)), space.dim), np.float32)
+    vectors: Array = np.empty((max(1024, txn.count(Table.VECTORS)), dim), np.float32)
     found = decoded = 0
     for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
         found += 1
         if not quarantine.is_empty and not _readable(key, stored, quarantine):
             continue
         _, clip_no, birth = schema.split_vector_key(key)
-        head, vector, content = opened_row(Table.VECTORS, key, stored)
-        if len(vector) != space.dim:
+        head, vector, dtype, content = opened_row(Table.VECTORS, key, stored)
+        if len(vector) != dim * dtype.itemsize:
             raise DataLoss(
-                f"vector is not of dim {space.dim}",
+                f"vector is not of dim {dim}",
                 reason="BAD_RECORD",
                 field=f"vectors/{key.hex()}",
             )
         place, made_of = known.get((clip_no, birth), (-1, 0))
         if place < 0 or made_of != content:
             place = -1
-            vectors[decoded] = vector
+            vectors[decoded] = np.frombuffer(vector, dtype)
             decoded += 1
         versions.append((clip_no, birth))
         heads += head

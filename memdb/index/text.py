@@ -42,9 +42,12 @@ _place: Final = attrgetter(*(name for name, _ in _COLUMNS))
 """What `_COLUMNS` hold of a document; all of a commit become one array, in one call of numpy."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Document:
-    """One version of a text to be added."""
+    """One version of a text to be added; nobody changes one.
+
+    Not frozen: it would take four times as long to make, and an opening makes one of every utterance.
+    """
 
     kind: int
     no: int

@@ -40,6 +40,18 @@ class Placement(NamedTuple):
     text_space_no: int | None
 
 
+class TensorPlace(NamedTuple):
+    """Where the short-term memory of a version lies, and what it must be."""
+
+    birth: int
+    key: bytes
+    codec: Codec
+    shape: tuple[int, int]
+    length: int
+    """Bytes."""
+    checksum: int
+
+
 def put_clip(
     txn: Transaction,
     place: Placement,
@@ -169,6 +181,28 @@ def described_tensor(
     assert payload is not None, "it was checked"
     shape, codec = (description.rows, description.dim), Codec(description.codec)
     return EncodedTensor(codec, shape, payload, description.checksum)
+
+
+def tensor_place(clip_no: int, birth: int, tensor: EncodedTensor) -> TensorPlace:
+    """Where a tensor that was read of a version lies."""
+    rows, dim = tensor.shape
+    key = schema.version_key(clip_no, birth)
+    return TensorPlace(birth, key, tensor.codec, (rows, dim), len(tensor.payload), tensor.checksum)
+
+
+def tensor_at(txn: Transaction, place: TensorPlace) -> EncodedTensor | None:
+    """What lies at a place, its checksum verified; None where it is not what lay there.
+
+    Raises `DataLoss` where it cannot be decrypted.
+    """
+    _, key, codec, shape, length, checksum = place
+    stored = txn.get(Table.SHORT_MEMORY, key)
+    if stored is None or len(stored) != length:
+        return None
+    payload = bytes(stored)
+    if xxhash.xxh3_64_intdigest(payload) != checksum:
+        return None
+    return unchecked(EncodedTensor, codec, shape, payload, checksum)
 
 
 def check_short_memory(

@@ -84,20 +84,18 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
 
     def _are_ordinary(self, extents: list[tuple[int, int]]) -> bool:
         """Whether overflow pages are there, say so, and are nobody else's."""
-        fd, size, live, end = self._fd, self.psize, self.live, self.next_pgno
-        seen: set[int] = set()
-        for first, pages in extents:
-            if first < _META_PAGES or first + pages > end or (first + 1) * size > self.filesize:
+        fd, size, find, end = self._fd, self.psize, self.live.find, self.next_pgno
+        pread, header = os.pread, _OVERFLOW.pack
+        behind = _META_PAGES
+        # In their order, so that none may begin before the end of the one before.
+        for first, pages in sorted(extents):
+            if first < behind or first + pages > end or (first + 1) * size > self.filesize:
                 return False
-            header = os.pread(fd, _HEADER_BYTES, first * size)
-            if header != _OVERFLOW.pack(first, 0, _P_OVERFLOW, pages):
+            behind = first + pages
+            if pread(fd, _HEADER_BYTES, first * size) != header(first, 0, _P_OVERFLOW, pages):
                 return False
-            if live.find(1, first, first + pages) >= 0:
+            if find(1, first, behind) >= 0:
                 return False
-            numbers = range(first, first + pages)
-            if not seen.isdisjoint(numbers):
-                return False
-            seen.update(numbers)
         return True
 
 

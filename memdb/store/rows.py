@@ -30,6 +30,8 @@ from memdb.store.schema import Table
 from memdb.types.arrays import Array
 
 _ROW: Final = struct.Struct("<IIQqqB3xII4x")
+_HEAD_BYTES: Final = _ROW.size
+_xxh3: Final = xxhash.xxh3_64_intdigest
 _DTYPES: Final[dict[int, np.dtype[Any]]] = {
     Coding.F16: np.dtype("<f2"),
     Coding.F32: np.dtype("<f4"),
@@ -96,14 +98,13 @@ def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Ro
 
 def opened_row(
     table: Table, key: bytes, stored: bytes | memoryview
-) -> tuple[memoryview, Array, int]:
-    """The bytes of `HEAD`, the (dim,) vector and `vector_content`, of views of ``stored``; raises
-    `DataLoss`.
+) -> tuple[memoryview, memoryview, np.dtype[Any], int]:
+    """The bytes of `HEAD`, those of the vector, the dtype of its elements, and `vector_content`: views of
+    ``stored``; raises `DataLoss`.
     """
     payload, dtype = _opened(table, key, stored)
-    vector = payload[_ROW.size :]
-    content = xxhash.xxh3_64_intdigest(vector)
-    return payload[: _ROW.size], np.frombuffer(vector, dtype=dtype), content
+    vector = payload[_HEAD_BYTES:]
+    return payload[:_HEAD_BYTES], vector, dtype, _xxh3(vector)
 
 
 def vector_content(vector: Array) -> int:
@@ -123,12 +124,12 @@ def _opened(
     table: Table, key: bytes, stored: bytes | memoryview
 ) -> tuple[memoryview, np.dtype[Any]]:
     """The payload, of the size it states, and the dtype of its elements."""
-    value = unseal(table, key, stored, Kind.ROW)
-    dtype = _DTYPES.get(value.coding)
-    if dtype is None or len(value.payload) != _ROW.size + value.dim * dtype.itemsize:
+    _, coding, _, dim, payload, _ = unseal(table, key, stored, Kind.ROW)
+    dtype = _DTYPES.get(coding)
+    if dtype is None or len(payload) != _HEAD_BYTES + dim * dtype.itemsize:
         raise DataLoss(
             "row has another size than it states",
             reason="BAD_RECORD",
             field=f"{table.value}/{key.hex()}",
         )
-    return value.payload, dtype
+    return payload, dtype

@@ -113,11 +113,14 @@ FACT: Final = 1
 
 def _split(layout: struct.Struct, key: bytes) -> tuple[Any, ...]:
     """The parts of a key; raises `DataLoss` (``BAD_KEY``) when it has another length."""
-    if len(key) != layout.size:
-        raise DataLoss(
-            "a key has another length than its table's", reason="BAD_KEY", value=key.hex()
-        )
-    return layout.unpack(key)
+    try:
+        return layout.unpack(key)
+    except struct.error:
+        raise _bad_key(key) from None
+
+
+def _bad_key(key: bytes) -> DataLoss:
+    return DataLoss("a key has another length than its table's", reason="BAD_KEY", value=key.hex())
 
 
 def number_key(no: int) -> bytes:
@@ -137,7 +140,10 @@ def version_key(no: int, birth: int) -> bytes:
 
 def split_version_key(key: bytes) -> tuple[int, int]:
     """(no, birth) of a `version_key`."""
-    no, birth = _split(_VERSION, key)
+    try:
+        no, birth = _VERSION.unpack(key)  # by itself: openings come here for every version
+    except struct.error:
+        raise _bad_key(key) from None
     return no, birth
 
 
@@ -159,7 +165,10 @@ def vector_key(space_no: int, clip_no: int, birth: int) -> bytes:
 
 def split_vector_key(key: bytes) -> tuple[int, int, int]:
     """(space_no, clip_no, birth) of a `vector_key`."""
-    space_no, clip_no, birth = _split(_VECTOR, key)
+    try:
+        space_no, clip_no, birth = _VECTOR.unpack(key)  # as above
+    except struct.error:
+        raise _bad_key(key) from None
     return space_no, clip_no, birth
 
 

@@ -6,6 +6,7 @@ nobody else's to write: the elements of an array that its owner can still change
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,17 @@ def is_finite(array: Array) -> bool:
     return bool(np.isfinite(array).all())
 
 
+def _is_masked(value: object) -> bool:
+    """Whether it is one of `numpy.ma`, which is not loaded to find that out: it takes 10 ms of a process's first
+    question, and whoever has a masked array has loaded it.
+    """
+    masked = sys.modules.get("numpy.ma")
+    return isinstance(value, getattr(masked, "MaskedArray", ()))
+
+
 def _as_array(value: object, field: str) -> Array:
     """An array, or a list of numbers as float32."""
-    if isinstance(value, np.ma.MaskedArray):
+    if _is_masked(value):
         raise InvalidArgument(
             "a masked array would lose its mask",
             reason="BAD_DTYPE",

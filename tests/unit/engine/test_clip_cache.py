@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memdb import Keyframe, Retention, Utterance
+from memdb import DataLoss, Keyframe, NotFound, Retention, Utterance
 from memdb.engine import view as views
 from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import USUAL
+from memdb.engine.listing import get_short_memory
+from memdb.store import clips as clip_store
+from memdb.store.environment import DATA_FILE
+from memdb.store.records import ClipRecord
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
+from memdb.types.tensor import Codec
 from tests.unit.engine.conftest import CONFIG, clip, vector
 
 
@@ -142,3 +147,112 @@ def test_the_oldest_of_all_users_give_way(db: EmbeddedDatabase) -> None:
     for n in more.tolist():
         other.put(6000 + n, 1, USUAL, found.clip, 512)
     assert len(other.clips) == 512
+
+
+def test_short_memory_read_again_is_found_without_its_record(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db)
+    user = db.user("alice")
+    ids = [clip.id for clip in user.clips()]
+    first = user.short_memory(ids)
+
+    def read_again(*args: object) -> tuple[int, ClipRecord] | None:
+        raise AssertionError("looked at the record")
+
+    monkeypatch.setattr(clip_store, "record_at", read_again)
+    for before, again in zip(first, user.short_memory(ids), strict=True):
+        assert np.array_equal(before, again)
+        assert not again.flags.writeable
+    with pytest.raises(AssertionError, match="looked at the record"):
+        user.short_memory(ids, as_of=0)  # it was not there yet
+
+
+def test_a_byte_that_flips_after_a_read_is_found_by_the_next(db: EmbeddedDatabase) -> None:
+    filled(db, 3)
+    user = db.user("alice")
+    marked = np.full((4, 8), 0.123, np.float16)
+    user.stream("door").write(clip(3, short_memory=marked))
+    ids = [clip.id for clip in user.clips()]
+    user.short_memory(ids)
+    before = kept(db)
+    with user.memory() as memory:
+        file = memory.environment.path / DATA_FILE
+    place = file.read_bytes().index(marked.tobytes())
+    with file.open("r+b") as opened:
+        opened.seek(place + 5)
+        opened.write(b"\x01")
+    with pytest.raises(DataLoss) as refused:
+        user.short_memory(ids)
+    assert refused.value.reason == "CHECKSUM"
+    assert before.retired
+    assert not before.places
+    assert [gap.reason for gap in user.ground(vector(0)).gaps] == ["damaged"]
+    assert len(user.short_memory(ids[:3])) == 3
+
+
+@pytest.mark.parametrize("what", ["erased", "thinned"])
+def test_short_memory_that_is_gone_is_not_found_where_it_was(
+    db: EmbeddedDatabase, what: str
+) -> None:
+    filled(db)
+    user = db.user("alice")
+    ids = [clip.id for clip in user.clips()]
+    user.short_memory(ids)
+    before = kept(db)
+    assert set(before.places) == set(ids)
+    if what == "erased":
+        user.erase_clips(clip_ids=ids[:1])
+    else:
+        user.stream("door").set_retention(Retention(short_memory_age_s=1))
+        db.sweep()
+    assert before.retired
+    assert not before.places
+    place = clip_store.TensorPlace(1, b"", Codec.F16, (4, 8), 64, 0)
+    before.put_place(ids[0], place)  # by who still reads what was before
+    assert not before.places
+    with pytest.raises(NotFound) as refused:
+        user.short_memory(ids[:1])
+    assert refused.value.reason == ("CLIP_NOT_FOUND" if what == "erased" else "NO_SHORT_MEMORY")
+
+
+def test_a_growing_clip_has_no_place(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    ones, twos = np.ones((4, 8), np.float16), np.full((4, 8), 2, np.float16)
+    first = door.write(clip(0, sealed=False, short_memory=ones))
+    assert first.clip_id is not None
+    user, ids = db.user("alice"), [first.clip_id]
+    assert np.array_equal(user.short_memory(ids)[0], ones)
+    second = door.write(clip(0, short_memory=twos))
+    assert np.array_equal(user.short_memory(ids)[0], twos)
+    assert np.array_equal(user.short_memory(ids, as_of=first.revision)[0], ones)
+    assert np.array_equal(user.short_memory(ids, as_of=second.revision)[0], twos)
+
+
+def test_a_removal_that_is_not_shown_yet_leaves_no_damage_behind(db: EmbeddedDatabase) -> None:
+    filled(db)
+    user = db.user("alice")
+    ids = [clip.id for clip in user.clips()]
+    user.short_memory(ids)
+    with user.memory() as memory:
+        shown = memory.view
+        places = dict(shown.kept.places)
+        user.stream("door").set_retention(Retention(short_memory_age_s=1))
+        db.sweep()
+        shown.kept.places.update(places)  # as a reader had them before the commit was shown
+        with memory.environment.read() as txn, pytest.raises(NotFound):
+            get_short_memory(txn, shown, ids[:1], None)
+        assert not shown.found
+
+
+def test_places_have_their_part_of_the_budget() -> None:
+    cache = ClipCache(768 * 300)
+    of = cache.of_user()
+    place = clip_store.TensorPlace(1, b"", Codec.F16, (4, 8), 64, 0)
+    for n in range(400):
+        of.put_place(str(n), place)
+        assert cache.bytes <= 768 * 300
+    assert list(of.places) == [str(n) for n in range(100, 400)]
+    none = ClipCache(0).of_user()
+    none.put_place("one", place)
+    assert not none.places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from pathlib import Path
 
 import lmdb
@@ -102,3 +103,25 @@ def test_a_verifier_that_is_built_otherwise_is_asked_by_its_interface(
     assert structure_errors(file) == []
     file.write_bytes(whole[:-PAGE])
     assert structure_errors(file) == theirs(tmp_path)
+
+
+def test_two_values_on_the_same_pages_are_seen(tmp_path: Path) -> None:
+    with lmdb.open(str(tmp_path), map_size=1 << 20) as env, env.begin(write=True) as txn:
+        for number in range(3):
+            txn.put(b"%d" % number, bytes([number]) * 9000)
+    file = tmp_path / "data.mdb"
+    content = bytearray(file.read_bytes())
+    first_pages = [
+        page
+        for page in range(2, len(content) // PAGE)
+        if struct.unpack_from("<QHHI", content, page * PAGE) == (page, 0, 4, 3)
+    ]
+    assert len(first_pages) == 3
+    for other in (0, 2):
+        wrong = content.replace(
+            b"1" + struct.pack("<Q", first_pages[1]),  # key and pages of an entry
+            b"1" + struct.pack("<Q", first_pages[other]),
+        )
+        assert wrong != content
+        file.write_bytes(wrong)
+        assert structure_errors(file) == theirs(tmp_path) != []

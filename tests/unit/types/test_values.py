@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -142,3 +144,12 @@ def test_what_nobody_can_write_is_not_copied() -> None:
     received = np.frombuffer(bytes(16), np.float32)
     for given in (frozen, frozen[:2], received, as_vector(np.ones(4, np.float32), "v")):
         assert np.shares_memory(as_vector(given, "v"), given)
+
+
+def test_an_array_is_checked_without_the_module_of_masked_ones() -> None:
+    """It takes 10 ms of a process's first question, and of the first answer of a server."""
+    look = (
+        "import sys; import numpy as np; from memdb.types.arrays import as_vector; "
+        "as_vector(np.ones(4, np.float32), 'v'); as_vector([1.0], 'v'); assert 'numpy.ma' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", look], check=True)
