@@ -68,8 +68,6 @@ def _main(arguments: Sequence[str] | None) -> int:
             parser.error("a question, or --questions FILE")
         if options.llm and not options.model:
             parser.error("--llm needs --model")
-        if options.zone and not (options.hours or options.weekday):
-            parser.error("--zone needs --hours or --weekday")
         return _ask(options, questions)
     except MemdbError as error:
         _to_stderr(str(error))
@@ -91,12 +89,14 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         from memdb.errors import InvalidArgument
         from memdb.types.calendar import checked_calendar
         from memdb.types.times import as_ns, moment
+        from memdb.types.zone import checked_zone
         from perception.arguments import within
         from perception.reach import REACH_TIMEOUT_S, reach
         from reasoner.answer import Reasoner, Refused
         from reasoner.evidence import Scope
         from reasoner.table import answers_table
 
+    zone = None if options.zone is None else checked_zone(options.zone)
     scope = Scope(
         tuple(options.camera) if options.camera else None,
         None if options.start is None else as_ns(moment(options.start, "start"), "start"),
@@ -104,7 +104,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         checked_calendar(
             None if options.hours is None else [text.split("-") for text in options.hours],
             options.weekday,
-            options.zone,
+            zone if options.hours or options.weekday else None,
         ),
     )
     as_of = _as_of(options.as_of)
@@ -144,6 +144,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
                         as_of=as_of,
                         min_score=options.min_score,
                         min_relevance=options.min_relevance,
+                        zone=zone,
                     )
                 except InvalidArgument as error:
                     if error.field != "question":
@@ -296,7 +297,12 @@ def _parser() -> argparse.ArgumentParser:
         help="only these hours of the day, by each camera's clock: 22:00-06:00 (may be repeated)",
     )
     add("--weekday", action="append", metavar="DAY", help="only this day: mon (may be repeated)")
-    add("--zone", metavar="NAME", help="by the clock of this time zone: Europe/Berlin")
+    add(
+        "--zone",
+        metavar="NAME",
+        help="tell times, and read --hours and --weekday, by the clock of this time zone: Europe/Berlin "
+        "(default: times in UTC, hours by each camera's clock)",
+    )
     add("--space", metavar="NAME", help="feature space, where several have an encoder")
     add("--encoder", metavar="NAME", help="as of memdb-ingest (default: by the space's model)")
     add("--as-of", metavar="MOMENT", help="a revision, a time (RFC 3339) or a snapshot's name")

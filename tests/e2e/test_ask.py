@@ -155,6 +155,19 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
         in shown
     )
 
+    assert main([*common, "--zone", "Asia/Tokyo"]) == 0
+    shown = capsys.readouterr().out
+    assert "from–to (Asia/Tokyo)" in shown
+    assert "kitchen  2026-01-05 18:00:10.0–18:00:20.0" in shown
+    (tokyo,) = ask(capsys, *common, "--zone", "Asia/Tokyo")
+    assert "2026-01-05 18:00:10.0–18:00:20.0 Asia/Tokyo" in tokyo["answer"]
+    assert (tokyo["zone"], tokyo["evidence"][0]["start"]) == (
+        "Asia/Tokyo",
+        "2026-01-05T09:00:10.000Z",
+    )
+    assert main([*common, "--zone", "Asia/Nowhere"]) == 1
+    assert "BAD_ZONE" in capsys.readouterr().err
+
     assert main([*common, "--hours", "22:00"]) == 1
     assert "BAD_HOURS" in capsys.readouterr().err
     assert main([*common, "--weekday", "mo"]) == 1
@@ -298,7 +311,6 @@ def test_no_server_is_an_error_in_the_time_given(capsys: pytest.CaptureFixture[s
         ["--use", "alice", "a cat"],
         ["a cat"],
         ["--user", "alice", "a cat", "--llm", "http://x"],
-        ["--user", "alice", "a cat", "--zone", "Europe/Berlin"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(server: str, arguments: list[str]) -> None:
