@@ -215,6 +215,8 @@ class StandingQuestion:
     """Event time from which ``absent`` counts."""
     min_relevance: float | None = None
     """How relevant a clip must be, as of the commit that brings it."""
+    name: str | None = None
+    """Under which it was created, where it is asked for once; free again when it is removed."""
 
     def __repr__(self) -> str:
         return shown(self)
