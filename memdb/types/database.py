@@ -102,11 +102,11 @@ class Stream(Protocol):
         open clip (``sealed=False``) becomes what is sent under its number.
 
         Raises `AlreadyExists` (``SEQ_REUSED``: the number was sealed with other content),
-        `InvalidArgument` (``DIM_MISMATCH``, ``ZERO_VECTOR``; ``SPACE_REQUIRED`` for a stream that is not there
-        yet by a handle without space), `NotFound` (``SPACE_NOT_FOUND``), `FailedPrecondition`
-        (``SPACE_MISMATCH``; ``NO_TEXT_SPACE`` with ``transcript_features``; ``TOO_FAR_AHEAD``, ``TOO_LATE`` for a
-        number far from the epoch's newest), `ResourceExhausted` (``DISK_FULL``, ``QUOTA``, ``OVERLOADED``),
-        `Unavailable` (``READ_ONLY``).
+        `InvalidArgument` (``DIM_MISMATCH``, ``ZERO_VECTOR``), `NotFound` (``SPACE_NOT_FOUND``;
+        ``STREAM_NOT_FOUND``, ``USER_NOT_FOUND`` for one that is not there yet by a handle without space),
+        `FailedPrecondition` (``SPACE_MISMATCH``; ``NO_TEXT_SPACE`` with ``transcript_features``;
+        ``TOO_FAR_AHEAD``, ``TOO_LATE`` for a number far from the epoch's newest), `ResourceExhausted`
+        (``DISK_FULL``, ``QUOTA``, ``OVERLOADED``), `Unavailable` (``READ_ONLY``).
         """
         ...
 
