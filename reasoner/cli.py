@@ -36,6 +36,8 @@ _EXAMPLE = """example:
 
 _OURS: Final = ("memdb", "memdb_client", "perception", "reasoner")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
+_CAMERAS_TOLD: Final = 8
+"""Names of cameras in the answer to one that is not there."""
 _OPENCLIP: Final = ("open_clip", "torchvision", "timm")
 _NEEDED: Final = ("torch", "tokenizers", "safetensors")
 """Without these no question can be embedded; looked for at once, not after the server's answer."""
@@ -191,11 +193,14 @@ def _space_and_encoder(
     if name is not None:
         named = db.space(name)
         return named, question_encoder(named, encoder)
-    streams = [info for info in user.streams() if cameras is None or info.name in cameras]
+    known = user.streams()
+    streams = [info for info in known if cameras is None or info.name in cameras]
     names = sorted({info.space for info in streams})
     if not names:
+        there = ", ".join(info.name for info in known[:_CAMERAS_TOLD])
+        more = len(known) - _CAMERAS_TOLD
         raise InvalidArgument(
-            "no such cameras",
+            f"no such cameras; there are {there or 'none'}" + (f" and {more} more" * (more > 0)),
             reason="NO_STREAMS",
             field="camera",
             value=", ".join(cameras or ()),

@@ -206,7 +206,10 @@ def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFi
     [
         (["--user", "nobody", "a cat"], "USER_NOT_FOUND"),
         (["--user", "a/b", "a cat"], "BAD_ID"),
-        (["--user", "alice", "--camera", "cellar", "a cat"], "NO_STREAMS"),
+        (
+            ["--user", "alice", "--camera", "cellar", "a cat"],
+            "there are kitchen, yard (field camera",
+        ),
         (["--user", "alice", "--space", "nowhere", "a cat"], "SPACE_NOT_FOUND"),
         (["--user", "alice", "--space", "other", "a cat"], "ENCODER_MISSING"),
         (["--user", "mixed", "--camera", "a", "a cat"], "ENCODER_MISSING"),
