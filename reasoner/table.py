@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from memdb.types.zone import UTC_ZONE
 from reasoner.answer import EXTRACTIVE, Refused
-from reasoner.evidence import time_range
+from reasoner.wall_clock import time_range
 
 if TYPE_CHECKING:
     from reasoner.answer import Answer
 
-HEADINGS: Final = ("question", "camera", "from–to (UTC)", "arm", "score", "support", "ms")
+HEADINGS: Final = ("question", "camera", "from–to ({zone})", "arm", "score", "support", "ms")
 _WIDTHS_MAX: Final = (48, 16, 43, 4, 5, 60, 7)
 _RIGHT: Final = frozenset({"score", "ms"})
 
@@ -27,7 +28,7 @@ def answer_row(answer: Answer | Refused) -> tuple[str, ...]:
     support = [f'"{text}"' for text in moment.said]
     if moment.labels:
         support.append(f"[{', '.join(moment.labels)}]")
-    when = time_range(moment.start_ns, moment.end_ns)
+    when = time_range(moment.start_ns, moment.end_ns, answer.zone)
     # What was seen is supported by its labels first, what was said by its words.
     ordered = support if moment.arm != "seen" else support[::-1]
     return (
@@ -59,8 +60,11 @@ def render(
 
 def answers_table(rows: Sequence[Answer | Refused]) -> str:
     """The table, and below it who answered; a language model's own words follow as lines."""
-    parts = [render(HEADINGS, [answer_row(row) for row in rows], _WIDTHS_MAX)]
     answers = [row for row in rows if not isinstance(row, Refused)]
+    # All are told by one clock.
+    zone = answers[0].zone if answers else UTC_ZONE
+    headings = [heading.format(zone=zone) for heading in HEADINGS]
+    parts = [render(headings, [answer_row(row) for row in rows], _WIDTHS_MAX)]
     by_model = [answer for answer in answers if answer.answered_by != EXTRACTIVE]
     parts.extend(
         f"{answer.question.text}\n  {answer.answered_by}: {answer.text}" for answer in by_model

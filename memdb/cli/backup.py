@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
+from memdb.cli.source import add_archive_keys, add_source, archive_keys, engine_of, opened
 from memdb.errors import MemdbError
 from memdb.interrupts import loading
 
@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
         ok = not made.damaged
         if options.drill:
             try:
-                found = drill(made.path, database, keys=archive_keys(options))
+                keys = archive_keys(options)
+                found = drill(made.path, database, keys=keys, config=engine_of(options))
             except MemdbError:
                 # The archive is there all the same, and its id is told nowhere else.
                 _print(report)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.source import add_archive_keys, add_source, archive_keys, opened
+from memdb.cli.source import add_archive_keys, add_source, archive_keys, engine_of, opened
 from memdb.interrupts import loading
 
 EXAMPLE = """\
@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             scratch=options.scratch,
             keys=archive_keys(options),
+            config=engine_of(options),
         )
     json.dump(asdict(found) | {"ok": found.ok}, sys.stdout)
     print()

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.source import add_source, opened
+from memdb.cli.source import add_source, engine_of, opened
 from memdb.interrupts import loading
 
 EXAMPLE = """\
@@ -54,7 +54,7 @@ def run_export(options: argparse.Namespace) -> int:
         from memdb.portable.exporter import export_user
 
     with opened(options) as database:
-        report = export_user(database, options.user, options.to)
+        report = export_user(database, options.user, options.to, config=engine_of(options))
     json.dump(asdict(report), sys.stdout)
     print()
     return 1 if report.damaged or report.standing is None else 0

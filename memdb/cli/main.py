@@ -25,6 +25,7 @@ OURS = ("memdb", "memdb_client")
 
 ADVICE = {
     "DIRECTORY_LOCKED": "stop it, or give --server where the command takes it",
+    "NOT_A_DATABASE": "`memdb serve --data DIR` makes one of a directory that is new or empty",
     "MASTER_KEY_REQUIRED": "give --master-key-file",
     "NOT_ENCRYPTED": "leave the master key file out, or see `memdb upgrade --encrypt-with`",
     "UNKNOWN_KEY": "`memdb config print` shows every key and its section",

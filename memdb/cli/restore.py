@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.source import add_archive_keys, archive_keys
+from memdb.cli.source import add_archive_keys, archive_keys, engine_of
 from memdb.interrupts import loading
 
 EXAMPLE = """\
@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         user=options.user,
         keys=archive_keys(options),
         leave_out_lost=options.leave_out_lost,
+        config=engine_of(options),
     )
     json.dump(asdict(report), sys.stdout)
     print()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
-from memdb.config import EngineConfig
+from memdb.config import EngineConfig, load_config
 from memdb.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from memdb.grpclog import silence_grpc
 from memdb.interrupts import loading
@@ -69,8 +70,13 @@ def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
 
 
 def engine_of(options: argparse.Namespace) -> EngineConfig:
-    """The engine's configuration, with the master key file of the options; raises as `key_file`."""
-    return EngineConfig(master_key_file=key_file(options.master_key_file))
+    """The engine's configuration by the environment, as a server's, with the master key file of the options.
+
+    Raises as `key_file` and `memdb.config.load_config`.
+    """
+    given = key_file(options.master_key_file)
+    overrides = {"engine.master_key_file": given} if given else {}
+    return load_config(None, os.environ, overrides).engine
 
 
 def key_file(given: str | None, name: str = "master_key_file") -> str:

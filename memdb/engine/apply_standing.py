@@ -163,6 +163,7 @@ def as_question(
         record.created_ns,
         record.armed_ns,
         record.min_relevance,
+        record.name or None,
     )
 
 

@@ -35,6 +35,8 @@ from memdb.store.system import system_errors
 from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
 from memdb.types.checks import check_int
+from memdb.types.database import Database
+from memdb.types.documented import documented_by
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.paths import checked_path
@@ -46,6 +48,7 @@ VERIFY_TRIES: Final = 20
 log = logging.getLogger("memdb.engine")
 
 
+@documented_by(Database)
 class EmbeddedDatabase:
     """An open data directory; thread-safe, one process at a time."""
 

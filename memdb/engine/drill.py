@@ -57,7 +57,7 @@ def drill(
     """
     folder = Path(tempfile.mkdtemp(prefix="memdb-drill-", dir=scratch))
     try:
-        restore(archive, folder / "data", keys=keys)
+        restore(archive, folder / "data", keys=keys, config=config)
         of_copy = replace(config or EngineConfig(), master_key_file=keys.master)
         with EmbeddedDatabase(folder / "data", config=of_copy) as copy:
             return _compared(copy, live, questions, random.Random(seed))  # noqa: S311 - a sample

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, Self
 from memdb.codecs.tensors import checked_clip
 from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError
 from memdb.types.clip import Ack, Clip
+from memdb.types.database import IngestWriter
+from memdb.types.documented import documented_by
 from memdb.types.operation import WriteClip
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ GROUP_CLIPS: Final = 8
 COMMITTERS: Final = 2
 
 
+@documented_by(IngestWriter)
 class EmbeddedIngestWriter:
     """`memdb.types.database.IngestWriter`; for one thread.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from memdb import failpoints
+from memdb.config import EngineConfig
 from memdb.errors import DataLoss, NotFound
 from memdb.store.appearing import (
     check_free,
@@ -33,6 +34,7 @@ from memdb.store.archivekeys import ArchiveKeys, KeyFiles, keys_of
 from memdb.store.assembly import Assembler
 from memdb.store.derived import DERIVED_FILE
 from memdb.store.directory import user_directory_name
+from memdb.store.disk import check_disk
 from memdb.store.environment import DATA_FILE
 from memdb.store.erased import ERASED_FILE
 from memdb.store.files import make_directories, sync_directory
@@ -86,13 +88,14 @@ def restore(
     user: str | None = None,
     keys: KeyFiles = NO_KEYS,
     leave_out_lost: bool = False,
+    config: EngineConfig | None = None,
 ) -> RestoreReport:
     """Make the data directory ``to``, which must not exist or be empty, of an archive; with ``user``
     of that one alone.
 
     keys: of an archive of an encrypted directory; the master key is that of the new directory too.
     leave_out_lost: go on without users whose data keys are lost, and name them, instead of raising.
-    Users that were erased since are left out anyhow.
+    Users that were erased since are left out anyhow.  config: for what has to stay free of the disk.
 
     Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``), `NotFound` (``NOT_AN_ARCHIVE``,
     ``USER_NOT_FOUND``;
@@ -120,12 +123,14 @@ def restore(
             value=user,
         )
     users = [entry for entry in users if not opened.lacks(entry.name)]
+    config = config or EngineConfig()
     try:
         make_directories(target.parent)
     except OSError as error:
         raise refused(error, target) from error
+    check_disk(target.parent, config, sum(_size(user, chain) for user in users))
     with making(target, _TEMPORARY) as (folder, lock), Assembler(lock) as assembler:
-        _fill(folder, chain, users, opened, assembler)
+        _fill(folder, chain, users, opened, assembler, config)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         failpoints.hit("restore.before_rename")
         with in_place(folder, target):
@@ -157,6 +162,7 @@ def _fill(
     users: list[UserEntry],
     keys: ArchiveKeys,
     assembler: Assembler,
+    config: EngineConfig,
 ) -> None:
     newest = chain[0]
     for name in ("catalog", "users"):
@@ -168,6 +174,8 @@ def _fill(
     )
     for user in users:
         failpoints.hit("restore.user_before")
+        # Again: others write meanwhile.
+        check_disk(folder, config, _size(user, chain))
         _restore_user(folder / "users" / user.name, user, chain, keys, assembler)
         failpoints.hit("restore.user_after")
     sync_directory(folder / "users")
@@ -202,6 +210,14 @@ def _restore_user(
                 reason="WRONG_CONTENT",
                 field=named,
             )
+
+
+def _size(user: UserEntry, chain: list[Archive]) -> int:
+    """Bytes that the user's environment will have, about: deltas repeat what they replace."""
+    base, deltas = _sources(user, chain)
+    return base.files[f"users/{user.name}/{DATA_FILE}"].bytes + sum(
+        delta.stat().st_size for delta, _, _ in deltas
+    )
 
 
 def _sources(user: UserEntry, chain: list[Archive]) -> tuple[Archive, list[tuple[Path, int, int]]]:

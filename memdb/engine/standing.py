@@ -22,6 +22,8 @@ from memdb.store.records import StandingRecord
 from memdb.types.arguments import checked_as_of, checked_reference, checked_times
 from memdb.types.arrays import Array
 from memdb.types.checks import check_flag, check_int
+from memdb.types.database import Standing
+from memdb.types.documented import documented_by
 from memdb.types.grounding import AsOf
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.operation import CreateStanding, RemoveStanding
@@ -47,6 +49,7 @@ _WAIT_S: Final = 0.5
 _WAIT_S_MIN: Final = 0.001
 
 
+@documented_by(Standing)
 class EmbeddedStanding:
     """A handle; cheap, thread-safe, valid while the database is open."""
 

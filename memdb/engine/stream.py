@@ -16,6 +16,8 @@ from memdb.types.arguments import checked_as_of, checked_times
 from memdb.types.change import ErasureReport
 from memdb.types.checks import check_int, check_iterable
 from memdb.types.clip import Ack, Clip
+from memdb.types.database import Stream
+from memdb.types.documented import documented_by
 from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from memdb.engine.user import EmbeddedUser
 
 
+@documented_by(Stream)
 class EmbeddedStream:
     """A handle; cheap, thread-safe."""
 

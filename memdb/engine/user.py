@@ -59,6 +59,8 @@ from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.change import Change, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
+from memdb.types.database import User
+from memdb.types.documented import documented_by
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.ground_options import (
     GroundOptions,
@@ -94,6 +96,7 @@ _LONG_TERM_TRIES = 10
 """Views that are tried for one that the pyramid is not past."""
 
 
+@documented_by(User)
 class EmbeddedUser:
     """A handle; cheap, thread-safe, valid while the database is open."""
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 import memdb
+from memdb.config import EngineConfig
 from memdb.errors import AlreadyExists, DataLoss, NotFound
 from memdb.portable.layout import (
     BATCH,
@@ -33,6 +34,7 @@ from memdb.portable.layout import (
 from memdb.portable.standing import standing_rows
 from memdb.store.appearing import in_place, making, refused
 from memdb.store.archive_place import check_place
+from memdb.store.disk import check_disk
 from memdb.store.files import make_directories, sync_directory, sync_file
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
@@ -46,13 +48,17 @@ _UNFINISHED: Final = ".memdb-export-"
 _SYSTEM_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 
 
-def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> ExportReport:
+def export_user(
+    db: Database, user: str, path: str | os.PathLike[str], *, config: EngineConfig | None = None
+) -> ExportReport:
     """Write ``user`` into the new directory ``path``.
 
     A clip that cannot be read whole is left out, and counted; standing questions are where one is damaged.
+    config: for what has to stay free of the disk.
 
-    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``), and as
-    `memdb.store.appearing.refused` what the system refuses; nothing is made then.
+    Raises `NotFound` (``USER_NOT_FOUND``), `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``),
+    `ResourceExhausted` (``DISK_FULL``), and as `memdb.store.appearing.refused` what the system refuses;
+    nothing is made then.
     """
     target = Path(path)
     handle = db.user(user)
@@ -70,7 +76,7 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
     except OSError as error:
         raise refused(error, target) from error
     with making(target, _UNFINISHED) as (folder, _):
-        report = _written(db, handle, revision, folder)
+        report = _written(db, handle, revision, _Room(folder, config or EngineConfig()))
         for file in folder.iterdir():
             sync_file(file)
         sync_directory(folder)
@@ -80,13 +86,15 @@ def export_user(db: Database, user: str, path: str | os.PathLike[str]) -> Export
 
 
 def _written(
-    db: Database, user: User, revision: int, folder: Path
+    db: Database, user: User, revision: int, room: _Room
 ) -> tuple[int, int, int, int, int, int | None]:
+    folder = room.folder
     streams = [stream for stream in user.streams() if stream.revision <= revision]
     left_out: list[str] = []
-    with _Tensors(folder) as tensors:
+    with _Tensors(room) as tensors:
         clips = _write(
-            folder / CLIPS,
+            room,
+            CLIPS,
             CLIP_SCHEMA,
             (
                 row
@@ -104,13 +112,13 @@ def _written(
     damaged = max(damaged, len(left_out))
     rows = _Changes(user, revision)
     with ExitStack() as stack:
-        facts = _Rows(stack, folder / FACTS, FACT_SCHEMA)
-        values = _Rows(stack, folder / VALUES, VALUE_SCHEMA)
+        facts = _Rows(stack, room, FACTS, FACT_SCHEMA)
+        values = _Rows(stack, room, VALUES, VALUE_SCHEMA)
         for kind, row in rows:
             (facts if kind == "fact" else values).add(row)
     questions = standing_rows(user, revision)
     if questions is not None:
-        _write(folder / STANDING, STANDING_SCHEMA, iter(questions))
+        _write(room, STANDING, STANDING_SCHEMA, iter(questions))
     text_space = user.text_space()
     used = {stream.space for stream in streams} | ({text_space.name} if text_space else set())
     used |= {row["space"] for row in questions or ()}
@@ -137,11 +145,25 @@ def _written(
     return clips, facts.count, values.count, size, damaged, asked
 
 
+class _Room:
+    """The folder of an export that grows, and what has to stay free of its disk."""
+
+    def __init__(self, folder: Path, config: EngineConfig) -> None:
+        self.folder = folder
+        self._config = config
+
+    def check(self, size: int) -> None:
+        """Raise `ResourceExhausted` (``DISK_FULL``) unless so many bytes more have room."""
+        check_disk(self.folder, self._config, size)
+
+
 class _Rows:
     """A Parquet file that grows by row groups."""
 
-    def __init__(self, stack: ExitStack, path: Path, schema: Any) -> None:
+    def __init__(self, stack: ExitStack, room: _Room, name: str, schema: Any) -> None:
         self._schema = schema
+        self._room = room
+        path = room.folder / name
         self._writer = stack.enter_context(parquet.ParquetWriter(path, schema, compression="zstd"))
         stack.callback(self._flush)
         self._rows: list[dict[str, Any]] = []
@@ -155,13 +177,15 @@ class _Rows:
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
+            table = pa.Table.from_pylist(self._rows, self._schema)
             self._rows = []
+            self._room.check(table.nbytes)
+            self._writer.write_table(table)
 
 
-def _write(path: Path, schema: Any, rows: Iterator[dict[str, Any]]) -> int:
+def _write(room: _Room, name: str, schema: Any, rows: Iterator[dict[str, Any]]) -> int:
     with ExitStack() as stack:
-        written = _Rows(stack, path, schema)
+        written = _Rows(stack, room, name, schema)
         for row in rows:
             written.add(row)
     return written.count
@@ -170,8 +194,8 @@ def _write(path: Path, schema: Any, rows: Iterator[dict[str, Any]]) -> int:
 class _Tensors:
     """The tensor files."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, room: _Room) -> None:
+        self._room = room
         self._files = 0
         self._held: dict[str, Array] = {}
         self._size = 0
@@ -191,8 +215,9 @@ class _Tensors:
             self._close_file()
 
     def _close_file(self) -> None:
+        self._room.check(self._size)
         try:
-            save_file(self._held, self._folder / self.name)
+            save_file(self._held, self._room.folder / self.name)
         except SafetensorError as error:
             # Of the library's own errors writing has but one: what the system said, as text.
             number = _SYSTEM_ERROR.search(str(error))

@@ -120,6 +120,7 @@ STANDING_SCHEMA: Final = pa.schema(
         ("then_feature", pa.list_(pa.float32())),
         ("revision", pa.int64()),
         ("created_ns", pa.int64()),
+        ("name", pa.string()),
     ]
 )
 

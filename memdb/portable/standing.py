@@ -1,6 +1,7 @@
 """Standing questions in an export: rows of them, and what they ask when they are read back.
 
-A question has no number of its own that another database would know, so it is recognised by what it asks.
+A question has no number of its own that another database would know, so it is recognised by its name and by what
+it asks.
 """
 
 from __future__ import annotations
@@ -34,16 +35,21 @@ def write_standing(user: User, rows: Sequence[dict[str, Any]]) -> int:
     Raises as `Standing.create`.
     """
     try:
-        known = Counter(_asked(_row(question)) for question in user.standing.list())
+        there = [_row(question) for question in user.standing.list()]
     except NotFound as error:
         if error.reason != "USER_NOT_FOUND":
             raise
-        known = Counter()
+        there = []
+    known = Counter((_asked(row), row["name"]) for row in there)
     written = 0
     for row in rows:
         asked = _asked(row)
-        if known[asked]:
-            known[asked] -= 1
+        if "name" in row:
+            found = (asked, row["name"])
+        else:  # of an earlier release: it may have had any name
+            found = next((one for one in known if one[0] == asked and known[one]), (asked, None))
+        if known[found]:
+            known[found] -= 1
             continue
         user.standing.create(
             _array(row, "feature"),
@@ -56,6 +62,7 @@ def write_standing(user: User, rows: Sequence[dict[str, Any]]) -> int:
             space=row["space"],
             sealed_only=row["sealed_only"],
             text=row["text"],
+            name=row.get("name"),
         )
         written += 1
     return written
@@ -88,11 +95,12 @@ def _row(question: StandingQuestion) -> dict[str, Any]:
         "then_feature": None if then is None else then.astype(np.float32).tolist(),
         "revision": question.revision,
         "created_ns": question.created_ns,
+        "name": question.name,
     }
 
 
 def _asked(row: dict[str, Any]) -> tuple[object, ...]:
-    """What a row asks, whatever its number and time."""
+    """What a row asks, whatever its name, number and time."""
     then = row["then_feature"]
     return (
         row["kind"],

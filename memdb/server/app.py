@@ -34,7 +34,7 @@ from memdb.server.database_service import DatabaseService
 from memdb.server.grounding_service import GroundingService
 from memdb.server.health import HealthService
 from memdb.server.heartbeat import Heartbeat
-from memdb.server.listener import bind, channel_options, check_listen
+from memdb.server.listener import bind, channel_options, check_bindable, check_listen
 from memdb.server.memory_service import MemoryService
 from memdb.server.metrics import metrics_text, write_metrics
 from memdb.server.recall_metrics import RecallMetrics
@@ -143,8 +143,10 @@ def serve(config: Config) -> None:
     """
     if not config.server.data:
         raise InvalidArgument("no data directory given", reason="BAD_CONFIG", field="server.data")
-    # Checked again by Server; here because opening a large database takes a while.
+    # Both again when it is bound; here because opening a large database takes a while, and makes a directory
+    # where there is none.
     check_listen(config.server)
+    check_bindable(config.server)
     with EmbeddedDatabase(
         config.server.data, config=config.engine, index=config.index, embed_texts=False
     ) as database:

@@ -18,6 +18,7 @@ from memdb.errors import FailedPrecondition, InvalidArgument
 UNIX_PREFIX: Final = "unix:"
 UNIX_PATH_BYTES_MAX: Final = 107
 """What Linux takes as the name of a socket."""
+_TAKEN: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 OTHERS_MAY_NOTHING: Final = 0o077
 """The umask of a bind: whoever may connect may read everything."""
 
@@ -69,6 +70,25 @@ def check_listen(config: ServerConfig) -> None:
         )
 
 
+def check_bindable(config: ServerConfig) -> None:
+    """Refuse, before anything is made, what `bind` would refuse now: as it raises.
+
+    A data directory that is not there yet is made when it is opened, which comes before the bind.
+    """
+    if config.tls_cert:
+        _credentials(config)
+    if config.listen.startswith(UNIX_PREFIX):
+        path = Path(config.listen.removeprefix(UNIX_PREFIX))
+        _check_nobody_answers(path, config.listen)
+        # A socket that a server left behind is taken over.
+        error = None if path.is_socket() else _unix_error(config.listen)
+    else:
+        error = _tcp_error(config.listen)
+    # Of what else there is gRPC may think otherwise.
+    if error is not None and (error.errno in _TAKEN or config.listen.startswith(UNIX_PREFIX)):
+        raise _refusal(config, error)
+
+
 def bind(server: grpc.aio.Server, config: ServerConfig) -> str:
     """Bind the configured address; returns it with the port that was taken.
 
@@ -89,7 +109,7 @@ def bind(server: grpc.aio.Server, config: ServerConfig) -> str:
         else:
             port = server.add_insecure_port(config.listen)
     except RuntimeError as error:
-        raise _refusal(config) from error
+        raise _why(config) from error
     finally:
         os.umask(umask)
     if path is not None:
@@ -116,10 +136,16 @@ def _check_nobody_answers(path: Path, listen: str) -> None:
     )
 
 
-def _refusal(config: ServerConfig) -> Exception:
+def _why(config: ServerConfig) -> Exception:
     """Why gRPC, which does not say it, could not bind: found by binding as it does."""
     listen = config.listen
     error = _unix_error(listen) if listen.startswith(UNIX_PREFIX) else _tcp_error(listen)
+    return _refusal(config, error)
+
+
+def _refusal(config: ServerConfig, error: OSError | None) -> Exception:
+    """What to raise where the system says that to a bind, or nothing."""
+    listen = config.listen
     if error is None and config.tls_cert:
         # The address is free: so it is what it would be served with.
         return _bad_certificate(config, "gRPC does not take this certificate and key")

@@ -18,9 +18,13 @@ class BackupReport:
     users: int
     """Users in the archive: the three following numbers together."""
     full: int
+    """Users copied whole."""
     incremental: int
+    """Users of which there is what changed."""
     unchanged: int
+    """Users that had not changed."""
     bytes_written: int
+    """Of the archive's files."""
     damaged: tuple[str, ...] = ()
     """Users that could not be read and are not in the archive."""
 

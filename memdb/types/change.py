@@ -18,6 +18,7 @@ class Change:
     """
 
     revision: int
+    """The commit that it was part of."""
     index: int
     """Place of the operation within its commit."""
     time_ns: int
@@ -46,9 +47,13 @@ class ErasureReport:
 
     user: str
     clips: int
+    """How many clips were removed, with all their versions."""
     facts: int
+    """How many facts: where the whole user was."""
     values: int
+    """How many values: likewise."""
     bytes_removed: int
+    """Bytes that were removed, or that the files became smaller by, whichever are more."""
     clip_ids: tuple[str, ...] = ()
     """Clips that were erased, where not the whole user was."""
     fact_ids: tuple[str, ...] = ()
@@ -62,9 +67,11 @@ class Discrepancy:
     """One thing that `verify` found wrong."""
 
     user: str
+    """Whose; empty for the catalog."""
     where: str
     """Table and key, or file."""
     what: str
+    """What is wrong there, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +79,13 @@ class Verification:
     """The result of a verification; healthy when there is no discrepancy."""
 
     users: int
+    """Users that were looked at."""
     clips: int
+    """Clips that were looked at."""
     values_checked: int
+    """Stored values whose checksums were compared."""
     discrepancies: tuple[Discrepancy, ...]
+    """Everything that was wrong."""
 
     @property
     def ok(self) -> bool:

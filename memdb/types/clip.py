@@ -36,10 +36,14 @@ class Utterance:
     """One stretch of recognised speech, in event time."""
 
     start_ns: int
+    """UTC nanoseconds, as all times of values."""
     end_ns: int
     text: str
+    """What was said, at most 16,384 characters."""
     speaker: str | None = None
+    """Who said it, where known."""
     language: str | None = None
+    """Of the text, where known."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for times, text or names out of their limits."""
@@ -61,6 +65,7 @@ class SoundEvent:
     start_ns: int
     end_ns: int
     label: str
+    """What was heard, at most 1,024 characters."""
     score: float
 
     def __post_init__(self) -> None:
@@ -78,7 +83,9 @@ class Keyframe:
     """One small JPEG of the clip and the moment it shows."""
 
     time_ns: int
+    """UTC nanoseconds."""
     jpeg: bytes
+    """At most 1 MiB."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for a bad time, an empty image or one above the limit."""
@@ -138,7 +145,9 @@ class Clip:
     """Number of the clip in its stream and epoch, from 0 without holes; a missing number is a gap.
     """
     start_ns: int
+    """UTC nanoseconds of event time, or an aware datetime."""
     end_ns: int
+    """Exclusive."""
     global_memory: Array
     """(dim,) float32 or float16: what grounding searches."""
     short_memory: Array | EncodedTensor | None = None
@@ -151,12 +160,15 @@ class Clip:
     in frame ``floor(r * frames_per_token_row)``.  None when unknown.
     """
     transcript: tuple[Utterance, ...] = ()
+    """What was said, at most 1,024 utterances."""
     transcript_features: Array | None = None
     """(utterances, dim) in the user's text space, one row per utterance, or None."""
     events: tuple[SoundEvent, ...] = ()
+    """Sounds that are no speech, at most 1,024."""
     keyframes: tuple[Keyframe, ...] = ()
     """Small JPEGs; bare bytes are taken as a keyframe at ``start_ns``."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """Text by text, at most 64."""
     sealed: bool = True
     """False while the clip is still growing; it is then revised in place by the next write of the
     same seq.
@@ -284,7 +296,9 @@ class StoredClip(Clip):
     """32 hexadecimal digits; means nothing to another user."""
     user: str
     stream: str
+    """Name of its stream."""
     space: str
+    """Name of the space that its vectors are of."""
     revision: int
     """The user's commit that wrote this version of the clip."""
 
@@ -323,6 +337,7 @@ class Ack:
     """The answer to a write: the clip is durable."""
 
     clip_id: str
+    """32 hexadecimal digits, the same for every version of the clip."""
     revision: int
     """The commit that holds the clip; for a duplicate, the earlier one."""
     duplicate: bool

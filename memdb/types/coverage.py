@@ -17,6 +17,7 @@ class StreamCoverage:
 
     stream: str
     clips: int
+    """How many of its clips were searched."""
     zone: str = UTC_ZONE
     """The stream's time zone."""
     start_ns: int | None = None

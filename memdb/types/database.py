@@ -78,7 +78,9 @@ class Stream(Protocol):
     """A handle on one stream of a user."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name, unique among the user's streams."""
+        ...
 
     def create(self, *, zone: str | None = None) -> StreamInfo:
         """Create the stream now (idempotent); writing creates it too.
@@ -93,19 +95,34 @@ class Stream(Protocol):
         ...
 
     def write(self, clip: Clip) -> Ack:
-        """Store one clip; returns when it is durable and searchable."""
+        """Store one clip; returns when it is durable and searchable.  Creates user and stream where they
+        are not there yet.
+
+        Sent again with the same content it is a duplicate (`Ack.duplicate`), and nothing is written; an
+        open clip (``sealed=False``) becomes what is sent under its number.
+
+        Raises `AlreadyExists` (``SEQ_REUSED``: the number was sealed with other content),
+        `InvalidArgument` (``DIM_MISMATCH``, ``ZERO_VECTOR``), `NotFound` (``SPACE_NOT_FOUND``;
+        ``STREAM_NOT_FOUND``, ``USER_NOT_FOUND`` for one that is not there yet by a handle without space),
+        `FailedPrecondition` (``SPACE_MISMATCH``; ``NO_TEXT_SPACE`` with ``transcript_features``;
+        ``TOO_FAR_AHEAD``, ``TOO_LATE`` for a number far from the epoch's newest), `ResourceExhausted`
+        (``DISK_FULL``, ``QUOTA``, ``OVERLOADED``), `Unavailable` (``READ_ONLY``).
+        """
         ...
 
     def write_many(self, clips: Iterable[Clip]) -> list[Ack]:
         """Store clips in as few commits as the limits allow; an acknowledgement for each, in order.
 
-        Raises the error of the first clip that is refused.  Any of the others may be stored then,
+        Raises as `write` the error of the first clip that is refused.  Any of the others may be stored then,
         later ones too; sending them again is harmless.
         """
         ...
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> IngestWriter:
-        """A pipelined writer with at most ``window`` clips in flight."""
+        """A pipelined writer with at most ``window`` clips in flight (1 to 256).
+
+        epoch: the run of the agent that numbers the clips; those sent are of it (``EPOCH_MISMATCH``).
+        """
         ...
 
     def set_retention(self, retention: Retention | None) -> None:
@@ -129,7 +146,7 @@ class Stream(Protocol):
 
     def ledger(self, *, epoch: int = 0) -> Ledger:
         """What was received of ``epoch``; of a stream or user that does not exist yet, nothing
-        (next_seq 0).
+        (next_seq 0).  Raises `InvalidArgument` (``OUT_OF_RANGE``).
         """
         ...
 
@@ -146,7 +163,7 @@ class Stream(Protocol):
         ``limit`` of those behind ``after``, the last of the page before.
 
         With ``as_of`` all pages are of one moment; without it a gap that was filled in part meanwhile may
-        be told again, as what is left of it.
+        be told again, as what is left of it.  Raises of ``as_of`` as `User.ground`.
         """
         ...
 
@@ -196,7 +213,7 @@ class Standing(Protocol):
         ...
 
     def list(self) -> list[StandingQuestion]:
-        """Every question, oldest first."""
+        """Every question that is asked, oldest first.  Raises `NotFound` (``USER_NOT_FOUND``)."""
         ...
 
     def get(self, question_id: str) -> StandingQuestion:
@@ -253,18 +270,24 @@ class User(Protocol):
     """A handle on one user; created by its first write."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The user's id."""
+        ...
 
     def revision(self) -> int:
-        """The user's newest commit number."""
+        """The user's newest commit number, from 1.  Raises `NotFound` (``USER_NOT_FOUND``)."""
         ...
 
     def configure(self, *, text_space: str) -> None:
-        """Name the space in which the user's facts, utterances and questions are embedded."""
+        """Name the space in which the user's facts, utterances and questions are embedded; creates the
+        user.  The same space again is no error.
+
+        Raises `NotFound` (``SPACE_NOT_FOUND``), `FailedPrecondition` (``TEXT_SPACE_SET``: it is another).
+        """
         ...
 
     def text_space(self) -> Space | None:
-        """The user's text space, None when not configured."""
+        """The user's text space, None when not configured.  Raises `NotFound` (``USER_NOT_FOUND``)."""
         ...
 
     def stream(self, name: str, *, space: str | None = None, codec: str | None = None) -> Stream:
@@ -284,7 +307,9 @@ class User(Protocol):
         """The user's standing questions."""
         ...
 
-    def streams(self) -> list[StreamInfo]: ...
+    def streams(self) -> list[StreamInfo]:
+        """The user's streams, by name.  Raises `NotFound` (``USER_NOT_FOUND``)."""
+        ...
 
     def ground(
         self,
@@ -428,33 +453,51 @@ class User(Protocol):
         with_global_memory: bool = True,
         with_keyframes: bool = True,
     ) -> list[StoredClip]:
-        """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
-        clip of the page before.  hours, weekdays, zone, with_global_memory, with_keyframes: as in `ground`.
+        """Clips overlapping the range, by start time; of those in the range the first ``limit`` (1 to 1,000)
+        behind ``after``, the `StoredClip.cursor` of the last clip of the page before.  Without their
+        short-term memory.  hours, weekdays, zone, with_global_memory, with_keyframes: as in `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
+        Raises otherwise of stream, time, moment and hours as `ground`.
         """
         ...
 
     def clip(
         self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False
-    ) -> StoredClip: ...
+    ) -> StoredClip:
+        """One clip, in its newest version or in that of ``as_of``.
+
+        with_short_memory: with its (tokens, dim) float16 short-term memory, None where it has none.
+
+        Raises `NotFound` (``CLIP_NOT_FOUND``), `DataLoss` where its bytes are damaged.
+        """
+        ...
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         """The (tokens, dim) float16 short-term memory of each clip, in the order asked.
 
+        clip_ids: at most 1,000.
+
         Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
-        one).
+        one, or retention gave it up), `DataLoss` where one is damaged.
         """
         ...
 
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
-        """Name and lease the newest revision.  A live snapshot of that name is moved."""
+        """Name and lease the newest revision.  A live snapshot of that name is moved.
+
+        ttl_s: seconds until the lease ends, 0.001 to 30 days.
+
+        Raises `NotFound` (``USER_NOT_FOUND``), `ResourceExhausted` (``QUOTA``: 1,000 are live).
+        """
         ...
 
-    def snapshots(self) -> list[Snapshot]: ...
+    def snapshots(self) -> list[Snapshot]:
+        """The snapshots whose leases have not ended, by name."""
+        ...
 
     def release(self, name: str) -> None:
-        """End a snapshot's lease."""
+        """End a snapshot's lease.  Raises `NotFound` (``SNAPSHOT_NOT_FOUND``)."""
         ...
 
     def long_term(
@@ -465,7 +508,13 @@ class User(Protocol):
         max_tokens: int = 512,
         space: str | None = None,
     ) -> LongTermMemory:
-        """Hour and day vectors of the sealed clips, oldest first, at most ``max_tokens``."""
+        """Hour and day vectors of the sealed clips, oldest first, at most ``max_tokens`` (1 to 65,536).
+
+        stream: of one stream, or of all.  space: as in `ground`.
+
+        Raises `NotFound` (``STREAM_NOT_FOUND``, also where the user has none), of ``as_of`` and ``space`` as
+        `ground`, over gRPC `ResourceExhausted` (``MESSAGE_TOO_LARGE``).
+        """
         ...
 
     def remember(
@@ -479,10 +528,15 @@ class User(Protocol):
         key: str | None = None,
         feature: Array | None = None,
     ) -> Fact:
-        """Store a fact; with ``key``, replace the current fact of that key.
+        """Store a fact; with ``key``, replace the current fact of that key.  Creates the user.
 
-        feature: (dim,) of the text in the user's text space; made by the installed text encoder
-        when None.
+        text: at most 16,384 characters.  about: the things it speaks of, at most 64 names.  valid_from,
+        valid_to: when it holds in the world; None: from now, and until further notice.  evidence: ids of
+        at most 256 clips.  feature: (dim,) float32 or float16 of the text in the user's text space; made by
+        the installed text encoder when None.
+
+        Raises `NotFound` (``CLIP_NOT_FOUND``), `InvalidArgument` (``TIME_RANGE``, ``DIM_MISMATCH``),
+        `FailedPrecondition` (``NO_TEXT_SPACE``).
         """
         ...
 
@@ -497,18 +551,21 @@ class User(Protocol):
         evidence: Iterable[str] | None = None,
         feature: Array | None = None,
     ) -> Fact:
-        """Write a new version of a fact; what is None stays."""
+        """Write a new version of a fact; what is None stays.
+
+        Raises `NotFound` (``FACT_NOT_FOUND``), and as `remember`.
+        """
         ...
 
     def forget(self, fact_id: str) -> None:
-        """Remove every version of a fact."""
+        """Remove every version of a fact, from the past too.  Raises `NotFound` (``FACT_NOT_FOUND``)."""
         ...
 
     def history(
         self, fact_id: str, *, limit: int | None = None, after: int | None = None
     ) -> list[Fact]:
         """The versions of a fact, oldest first: all, or at most ``limit`` of those after the one of revision
-        ``after``, the last of the page before.
+        ``after``, the last of the page before.  Raises `NotFound` (``FACT_NOT_FOUND``).
         """
         ...
 
@@ -539,22 +596,42 @@ class User(Protocol):
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a feature)
         semantic arms.
+
+        question: at most 16,384 characters.  feature: (dim,) float32 or float16 of the question in the
+        user's text space; made by the installed text encoder when None, and without one (as of a client
+        that has no encoder) words alone are compared.
+
+        Raises `InvalidArgument` (``DIM_MISMATCH``), `FailedPrecondition` (``NO_TEXT_SPACE``), of ``as_of`` and
+        ``min_revision`` as `ground`.
         """
         ...
 
     def put(self, key: str, value: Any) -> int:
-        """Store a JSON value under ``key``; returns the revision."""
+        """Store a JSON value under ``key``; returns the revision.  Creates the user.
+
+        key: at most 256 bytes of UTF-8.  value: what `json` writes, at most 1 MiB of text.
+
+        Raises `InvalidArgument` (``BAD_VALUE``, ``TOO_LARGE``).
+        """
         ...
 
-    def get(self, key: str, default: Any = None, *, as_of: AsOf | None = None) -> Any: ...
+    def get(self, key: str, default: Any = None, *, as_of: AsOf | None = None) -> Any:
+        """The value under ``key``, ``default`` where there is none.  Raises of ``as_of`` as `ground`."""
+        ...
 
     def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
-        """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones."""
+        """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones, without it ends
+        at the newest.
+
+        Raises `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of one that is ahead of the user).
+        """
         ...
 
     def erase(self) -> ErasureReport:
-        """Remove the user and every byte of its memory; raises `FailedPrecondition`
-        (``LEGAL_HOLD``).
+        """Remove the user and every byte of its memory.
+
+        Raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), `ResourceExhausted`
+        (``DISK_FULL``).
         """
         ...
 
@@ -582,18 +659,31 @@ class Database(Protocol):
     ) -> Space:
         """Create a space; the same definition again is no error, another raises `AlreadyExists`
         (``SPACE_EXISTS``).
+
+        dim: elements of its vectors, 1 to 8,192.  metric: ``cosine``, or ``dot`` for the plain inner
+        product.  model: what makes the vectors, with its hash; free text.
         """
         ...
 
-    def space(self, name: str) -> Space: ...
+    def space(self, name: str) -> Space:
+        """One space.  Raises `NotFound` (``SPACE_NOT_FOUND``)."""
+        ...
 
-    def spaces(self) -> list[Space]: ...
+    def spaces(self) -> list[Space]:
+        """Every space, by name."""
+        ...
 
-    def user(self, user_id: str) -> User: ...
+    def user(self, user_id: str) -> User:
+        """A handle on a user, who need not be there yet: nothing is read or written.
+
+        user_id: 1 to 63 of ``A-Z a-z 0-9 _ . -``, a letter or digit first, as of every name of a stream,
+        space or snapshot.  Raises `InvalidArgument` (``BAD_ID``).
+        """
+        ...
 
     def users(self, *, limit: int | None = None, after: str | None = None) -> list[str]:
         """Ids of users, sorted: all, or at most ``limit`` of those behind the id ``after``, the last of the page
-        before, which may have been erased since.
+        before, which may have been erased since.  limit: 1 to 1,000.
         """
         ...
 
@@ -603,6 +693,7 @@ class Database(Protocol):
 
     def sweep(self) -> SweepReport:
         """Give up what the policies of all streams say, as the server does by itself."""
+        ...
 
     def backup(
         self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None
@@ -620,7 +711,9 @@ class Database(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End; calls after it raise `Unavailable` (``CLOSED``).  Leaving the context does it too."""
+        ...
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc_info: object) -> None: ...

@@ -14,13 +14,16 @@ class Fact:
     """One version of a statement.  ``history`` lists all versions, oldest first."""
 
     id: str
+    """32 hexadecimal digits, the same for every version."""
     user: str
     text: str
+    """The statement."""
     about: tuple[str, ...]
     """The things it speaks of."""
     key: str | None
     """A name under which a later statement replaces this one; None when it stands alone."""
     valid_from_ns: int
+    """Since when it holds in the world, UTC nanoseconds."""
     valid_to_ns: int | None
     """End of validity in the world, exclusive; None while it holds."""
     evidence: tuple[str, ...]
@@ -28,23 +31,27 @@ class Fact:
     revision: int
     """The commit that wrote this version."""
     written_ns: int
+    """Wall clock of the commit."""
     superseded_revision: int | None = None
     """The commit that replaced this version; None for the current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecallHit:
-    """One remembered thing: a fact, or an utterance with the clip it was said in, or a clip."""
+    """One remembered thing: a fact, or an utterance with the clip it was said in."""
 
     kind: str
-    """``fact``, ``utterance`` or ``clip``."""
+    """``fact`` or ``utterance``."""
     score: float
     """Fused score, higher is better; comparable within one answer only."""
     arms: dict[str, float]
     """The score of each arm that found it: ``semantic`` (cosine), ``lexical`` (BM25)."""
     fact: Fact | None = None
+    """Of a hit of that kind, as it stood at the revision."""
     utterance: Utterance | None = None
+    """Of a hit of that kind."""
     clip: StoredClip | None = None
+    """The clip that an utterance was said in, without short-term memory."""
 
     @property
     def text(self) -> str:
@@ -59,7 +66,9 @@ class Recall:
     """The answer to a recall: hits, best first, and which arms searched."""
 
     hits: tuple[RecallHit, ...]
+    """Best first."""
     revision: int
+    """The user's commit the answer was taken at."""
     arms: tuple[str, ...]
     """``("lexical",)`` when the question carried no feature in the user's text space, else with
     ``semantic``.
@@ -85,6 +94,7 @@ class MemorySpan:
     start_ns: int
     end_ns: int
     clips: int
+    """How many sealed clips it sums up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +108,9 @@ class LongTermMemory:
     spans: tuple[MemorySpan, ...]
     """One per token."""
     space: str
+    """Of the tokens."""
     revision: int
+    """The user's commit it was taken at."""
 
     def __repr__(self) -> str:
         return shown(self)

@@ -74,6 +74,7 @@ class Hit:
     """One clip of an answer."""
 
     clip: StoredClip
+    """Without its short-term memory, unless it was asked for."""
     score: float
     """Similarity in the stream's space (cosine or inner product); of a question with ``text`` the
     fused score in [0, 1], comparable within one answer only; re-ranked hits carry the
@@ -105,6 +106,7 @@ class Grounding:
     """The answer to a question."""
 
     hits: tuple[Hit, ...]
+    """Best first, but for the policies that say otherwise."""
     revision: int
     """The user's commit the answer was taken at; asking again ``as_of`` it gives the same answer (the exact
     one, of an approximate one).

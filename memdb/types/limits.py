@@ -15,6 +15,7 @@ MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 """Largest gRPC message, either way."""
 
 DIM_MAX: Final = 8192
+"""Elements of a vector."""
 TOKENS_MAX: Final = 65_536
 """Rows of one clip's short-term memory, or of a question's tokens."""
 SHORT_MEMORY_BYTES_MAX: Final = 12 * 1024 * 1024
@@ -29,10 +30,15 @@ EVENTS_MAX: Final = 1024
 TEXT_CHARS_MAX: Final = 16_384
 """Characters of one utterance, fact or question."""
 KEYFRAMES_MAX: Final = 64
+"""Keyframes of one clip."""
 KEYFRAME_BYTES_MAX: Final = 1024 * 1024
+"""One keyframe."""
 LABELS_MAX: Final = 64
+"""Labels of one clip."""
 LABEL_KEY_CHARS_MAX: Final = 64
+"""Key of a label."""
 LABEL_VALUE_CHARS_MAX: Final = 1024
+"""Value of a label; name of a sound, a speaker, a language, a thing that facts are about."""
 ABOUT_MAX: Final = 64
 """Things one fact is about."""
 EVIDENCE_MAX: Final = 256
@@ -40,6 +46,7 @@ EVIDENCE_MAX: Final = 256
 VALUE_BYTES_MAX: Final = 1024 * 1024
 """One value of the user's key-value store, as UTF-8 JSON."""
 KEY_CHARS_MAX: Final = 256
+"""Bytes of UTF-8 of the key of a value or fact."""
 REFERENCE_CHARS_MAX: Final = 256
 """Id of a clip or fact; ours have 32."""
 BATCH_OPERATIONS_MAX: Final = 256
@@ -53,12 +60,14 @@ QUESTIONS_MAX: Final = 256
 STREAMS_FILTER_MAX: Final = 1000
 """Streams named in one filter."""
 SEQ_MAX: Final = 2**63 - 1
+"""Number of a clip."""
 LATE_SEQ_MAX: Final = 1 << 20
 """How far behind the newest clip of its epoch a missing number may still be filled in: 36 days of
 3-second clips."""
 GAPS_MAX: Final = 10_000
 """Gaps of one epoch."""
 EPOCH_MAX: Final = 2**32 - 1
+"""Number of an epoch."""
 TIME_NS_MIN: Final = -(2**62)
 TIME_NS_MAX: Final = 2**62
 """Event times lie in ±146 years around 1970; the sentinels beyond are ours."""
@@ -71,3 +80,4 @@ STREAMS_MAX: Final = 10_000
 SNAPSHOT_TTL_S_MIN: Final = 0.001
 """A shorter lease would have ended before its name is known."""
 SNAPSHOT_TTL_S_MAX: Final = 30 * 24 * 3600
+"""30 days."""

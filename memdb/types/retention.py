@@ -25,11 +25,15 @@ class Retention:
     """
 
     max_age_s: int | None = None
+    """Seconds after its end at which a whole clip goes."""
     max_clips: int | None = None
+    """Sealed clips that stay; above it the oldest go."""
     max_bytes: int | None = None
     """Bytes of short-term memory and keyframes of sealed clips, their earlier versions included."""
     short_memory_age_s: int | None = None
+    """Seconds after its end at which a clip loses its short-term memory."""
     keyframes_age_s: int | None = None
+    """Seconds after its end at which a clip loses its keyframes."""
     hold: bool = False
     """Legal hold: nothing of the stream is given up or erased while it is set."""
 
@@ -68,6 +72,7 @@ class SweepReport:
     clips: int = 0
     """Whole clips."""
     short_memories: int = 0
+    """Clips that lost their short-term memory."""
     keyframes: int = 0
     """Clips that lost their keyframes."""
     versions: int = 0

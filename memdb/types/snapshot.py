@@ -11,6 +11,8 @@ class Snapshot:
 
     name: str
     revision: int
+    """The commit that the name stands for."""
     created_ns: int
+    """Wall clock."""
     expires_ns: int
     """When the lease ends; until then nothing that the revision needs is collected."""

@@ -25,8 +25,11 @@ class Space:
 
     name: str
     dim: int
+    """Elements of its vectors, 1 to 8,192."""
     metric: str = "cosine"
+    """One of `METRICS`."""
     model: str = ""
+    """What makes its vectors, with its hash: for people, and to tell two models apart."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for a bad name, dim, metric or model."""

@@ -186,6 +186,7 @@ class StandingQuestion:
     """A standing question as it is stored; it is removed, never changed."""
 
     id: str
+    """32 hexadecimal digits."""
     user: str
     kind: str
     """One of `KINDS`."""
@@ -201,6 +202,7 @@ class StandingQuestion:
     streams: tuple[str, ...] | None
     """None for all streams of the space, those to come included."""
     space: str
+    """Name of the space that it asks in."""
     sealed_only: bool
     """Whether growing clips are passed over until they are sealed."""
     text: str
@@ -213,6 +215,8 @@ class StandingQuestion:
     """Event time from which ``absent`` counts."""
     min_relevance: float | None = None
     """How relevant a clip must be, as of the commit that brings it."""
+    name: str | None = None
+    """Under which it was created, where it is asked for once; free again when it is removed."""
 
     def __repr__(self) -> str:
         return shown(self)
@@ -228,7 +232,9 @@ class Alert:
     id: str
     """32 hexadecimal digits, of the question and of what answers it."""
     question_id: str
+    """Of the question that is answered."""
     kind: str
+    """Of the question."""
     revision: int
     """The commit with which it was known."""
     happened_ns: int
@@ -238,7 +244,9 @@ class Alert:
     clip_id: str | None
     """The clip that answers; None of ``absent``."""
     stream: str | None
+    """The clip's; None of ``absent``."""
     start_ns: int | None
+    """Of the clip, UTC nanoseconds; None of ``absent``."""
     end_ns: int | None
     earlier_clip_id: str | None
     """The clip that the sequence began with; of ``absent`` the last one that matched, if any."""
@@ -256,6 +264,7 @@ class ThresholdCount:
     threshold: float
     """A score, or a relevance where the question asks for one."""
     alerts: int
+    """How often it would have told at that threshold."""
 
 
 @dataclass(frozen=True, slots=True)

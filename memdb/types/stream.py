@@ -33,6 +33,7 @@ class Gap:
     epoch: int
     first_seq: int
     last_seq: int
+    """Inclusive."""
     start_ns: int | None = None
     """End of the clip before the gap; None when the gap begins the epoch."""
     end_ns: int | None = None
@@ -56,3 +57,4 @@ class Ledger:
     last_end_ns: int | None
     """End of the clip ``next_seq - 1``, None when there is none."""
     gaps: tuple[Gap, ...]
+    """Numbers that were skipped and have not come."""

@@ -107,6 +107,7 @@ class StandingQuestion(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     CREATED_NS_FIELD_NUMBER: _builtins.int
     ARMED_NS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id."""
     user: _builtins.str
@@ -119,6 +120,8 @@ class StandingQuestion(_message.Message):
     """Wall clock."""
     armed_ns: _builtins.int
     """Event time from which an absence counts."""
+    name: _builtins.str
+    """Under which it was created; empty for none."""
     @_builtins.property
     def spec(self) -> Global___StandingSpec:
         """What was asked; the space is always named."""
@@ -133,10 +136,11 @@ class StandingQuestion(_message.Message):
         revision: _builtins.int = ...,
         created_ns: _builtins.int = ...,
         armed_ns: _builtins.int = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["armed_ns", b"armed_ns", "created_ns", b"created_ns", "id", b"id", "names_streams", b"names_streams", "revision", b"revision", "spec", b"spec", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["armed_ns", b"armed_ns", "created_ns", b"created_ns", "id", b"id", "name", b"name", "names_streams", b"names_streams", "revision", b"revision", "spec", b"spec", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -98,6 +98,7 @@ def question_to_proto(question: StandingQuestion) -> pb.StandingQuestion:
         revision=question.revision,
         created_ns=question.created_ns,
         armed_ns=question.armed_ns,
+        name=question.name or "",
     )
     spec = message.spec
     fill_vector(spec.question_feature, question.feature)
@@ -137,6 +138,7 @@ def question_from_proto(message: pb.StandingQuestion) -> StandingQuestion:
         message.created_ns,
         message.armed_ns,
         spec.min_relevance if spec.HasField("min_relevance") else None,
+        message.name or None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from memdb.errors import NotFound
 from reasoner.demo.script import Film, Question
-from reasoner.evidence import time_range
+from reasoner.wall_clock import time_range
 
 SECOND_NS = 1_000_000_000
 

@@ -47,8 +47,8 @@ from reasoner.demo.processes import (
     wait_until,
 )
 from reasoner.demo.script import FILMS, HELD_OUT, QUESTIONS, Film, Question
-from reasoner.evidence import time_range
 from reasoner.table import render
+from reasoner.wall_clock import time_range
 
 if TYPE_CHECKING:
     from memdb.types.clip import StoredClip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def everything(user: User) -> tuple[object, ...]:
     said_all = sorted(map(said, clips, shorts), key=repr)
     asked = [
         (
-            (one.kind, one.space, one.text, one.window_s, one.sealed_only),
+            (one.kind, one.space, one.text, one.window_s, one.sealed_only, one.name),
             (one.min_score, one.min_relevance, one.streams and sorted(one.streams)),
             (str(one.feature.dtype), one.feature.tolist()),
             None if one.then_feature is None else one.then_feature.tolist(),
@@ -196,6 +197,52 @@ def test_an_export_of_an_earlier_release_has_no_questions(
     report = import_user(db, export, user="bob")
 
     assert (report.clips_written, report.standing_written, report.standing_present) == (8, 0, 0)
+
+
+def test_a_question_without_a_column_for_its_name_is_known_by_what_it_asks(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    """As an earlier release wrote it, read into the user that it came from."""
+    from pyarrow import parquet
+
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export = tmp_path / "export"
+    export_user(db, "alice", export)
+    file = export / "standing.parquet"
+    parquet.write_table(parquet.read_table(file).drop_columns(["name"]), file)
+    document = json.loads((export / "export.json").read_text())
+    content = file.read_bytes()
+    described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    document["files"]["standing.parquet"] = described
+    (export / "export.json").write_text(json.dumps(document))
+
+    home = import_user(db, export)
+    assert (home.standing_written, home.standing_present) == (0, 5)
+    away = import_user(db, export, user="bob")
+    assert away.standing_written == 5
+    assert [one.name for one in db.user("bob").standing.list()] == [None] * 5
+
+
+def test_a_name_that_asks_something_else_is_not_taken_over(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export_user(db, "alice", tmp_path / "export")
+    bob = db.user("bob")
+    bob.stream("door", space="clip").create()
+    other = bob.standing.create(vector(2), min_score=0.5, name="mug")
+    with pytest.raises(AlreadyExists) as refused:
+        import_user(db, tmp_path / "export", user="bob")
+    assert (refused.value.reason, refused.value.value) == ("NAME_TAKEN", "mug")
+    bob.standing.remove(other.id)
+    assert import_user(db, tmp_path / "export", user="bob").standing_written == 5
+    assert everything(bob)[5] == everything(user)[5]
 
 
 def test_other_programs_can_read_it(db: Database, user: User, tmp_path: Path) -> None:

@@ -421,6 +421,9 @@ def test_under_a_name_it_is_asked_once(db: Database, user: User, door: Stream) -
 
     assert same(user.standing.create(AXES[0], **ask, name="mug"), first)
     assert user.revision() == revision
+    assert first.name == "mug"
+    assert [one.name for one in user.standing.list()] == ["mug"]
+    assert user.standing.get(first.id).name == "mug"
     changes = ({"min_score": 0.6}, {"window_s": None}, {"text": ""}, {"streams": ["door"]})
     for change in changes:
         with pytest.raises(AlreadyExists) as refused:
@@ -435,6 +438,7 @@ def test_under_a_name_it_is_asked_once(db: Database, user: User, door: Stream) -
     other = user.standing.create(AXES[0], **ask, name="another-mug")
     unnamed = user.standing.create(AXES[0], **ask)
     assert len({first.id, other.id, unnamed.id}) == 3
+    assert [one.name for one in user.standing.list()] == ["mug", "another-mug", None]
     user.standing.remove(first.id)
     again = user.standing.create(AXES[1], min_relevance=0.5, name="mug")
     assert again.id not in (first.id, other.id, unnamed.id)

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import python_blocks
+
 ROOT = Path(__file__).parents[2]
-
-
-def python_blocks(page: Path) -> list[str]:
-    """Fenced blocks marked ``python``, in order."""
-    blocks: list[str] = []
-    current: list[str] | None = None
-    for line in page.read_text().splitlines():
-        if current is not None and line.startswith("```"):
-            blocks.append("\n".join(current))
-            current = None
-        elif current is not None:
-            current.append(line)
-        elif line.strip() == "```python":
-            current = []
-    return blocks
 
 
 @pytest.mark.parametrize("page", ["README.md"])
@@ -42,9 +30,19 @@ def test_examples_run(page: str, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_every_page_that_is_linked_exists() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for part in page.read_text().split("](")[1:]:
             target = part.partition(")")[0]
-            if not target.startswith(("http", "#")):
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            if not target.startswith("http"):
+                path, _, anchor = target.partition("#")
+                linked = page.parent / path if path else page
+                assert linked.exists(), f"{page.name} links to {target}"
+                if anchor:
+                    assert anchor in anchors(linked), f"{page.name} links to {target}"

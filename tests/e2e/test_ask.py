@@ -155,6 +155,19 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
         in shown
     )
 
+    assert main([*common, "--zone", "Asia/Tokyo"]) == 0
+    shown = capsys.readouterr().out
+    assert "from–to (Asia/Tokyo)" in shown
+    assert "kitchen  2026-01-05 18:00:10.0–18:00:20.0" in shown
+    (tokyo,) = ask(capsys, *common, "--zone", "Asia/Tokyo")
+    assert "2026-01-05 18:00:10.0–18:00:20.0 Asia/Tokyo" in tokyo["answer"]
+    assert (tokyo["zone"], tokyo["evidence"][0]["start"]) == (
+        "Asia/Tokyo",
+        "2026-01-05T09:00:10.000Z",
+    )
+    assert main([*common, "--zone", "Asia/Nowhere"]) == 1
+    assert "BAD_ZONE" in capsys.readouterr().err
+
     assert main([*common, "--hours", "22:00"]) == 1
     assert "BAD_HOURS" in capsys.readouterr().err
     assert main([*common, "--weekday", "mo"]) == 1
@@ -193,7 +206,10 @@ def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFi
     [
         (["--user", "nobody", "a cat"], "USER_NOT_FOUND"),
         (["--user", "a/b", "a cat"], "BAD_ID"),
-        (["--user", "alice", "--camera", "cellar", "a cat"], "NO_STREAMS"),
+        (
+            ["--user", "alice", "--camera", "cellar", "a cat"],
+            "there are kitchen, yard (field camera",
+        ),
         (["--user", "alice", "--space", "nowhere", "a cat"], "SPACE_NOT_FOUND"),
         (["--user", "alice", "--space", "other", "a cat"], "ENCODER_MISSING"),
         (["--user", "mixed", "--camera", "a", "a cat"], "ENCODER_MISSING"),
@@ -298,7 +314,6 @@ def test_no_server_is_an_error_in_the_time_given(capsys: pytest.CaptureFixture[s
         ["--use", "alice", "a cat"],
         ["a cat"],
         ["--user", "alice", "a cat", "--llm", "http://x"],
-        ["--user", "alice", "a cat", "--zone", "Europe/Berlin"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(server: str, arguments: list[str]) -> None:

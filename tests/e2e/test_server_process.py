@@ -180,7 +180,12 @@ def test_refuses_to_start(tmp_path: Path) -> None:
     with serve(tmp_path / "b") as server:
         assert "DIRECTORY_LOCKED" in refused("--data", tmp_path / "b", "--listen", "127.0.0.1:0")
         assert "ADDRESS_IN_USE" in refused("--data", tmp_path / "c", "--listen", server.address)
+        (tmp_path / "e").mkdir()
+        assert "ADDRESS_IN_USE" in refused("--data", tmp_path / "e", "--listen", server.address)
         assert server.stop(signal.SIGINT)[0] == 0
+    # Nothing was made where nothing is served.
+    assert {path.name for path in tmp_path.iterdir()} == {"b", "e"}
+    assert not list((tmp_path / "e").iterdir())
 
 
 def test_unix_socket(tmp_path: Path) -> None:

@@ -101,6 +101,12 @@ def test_every_import_is_declared(folder: str) -> None:
     assert undeclared == {}
 
 
+def test_a_gpu_takes_the_place_of_faiss_and_of_nothing_else() -> None:
+    extras = PROJECT["optional-dependencies"]
+    cpu, gpu = ({str(Requirement(line)) for line in extras[name]} for name in ("server", "gpu"))
+    assert {Requirement(line).name for line in cpu ^ gpu} == {"faiss-cpu", "faiss-gpu"}
+
+
 def test_floors_are_those_of_the_generated_code() -> None:
     """The stubs refuse to import on an older grpcio or protobuf: pyproject.toml asks for both."""
     stubs = sorted((ROOT / "memdb" / "v1").glob("*_pb2*.py"))

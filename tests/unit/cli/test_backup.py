@@ -55,6 +55,29 @@ def test_back_up_verify_restore_and_drill(
         assert copy.user("alice").get("diet") == "none"
 
 
+def test_commands_leave_free_what_the_environment_says(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="the extra memdb[export] is not installed")
+    assert run(capsys, "backup", data, "--to", tmp_path / "a0")[0] == 0
+    commands: list[tuple[object, ...]] = [
+        ("backup", data, "--to", tmp_path / "a1"),
+        ("restore", tmp_path / "a0", "--to", tmp_path / "copy"),
+        ("drill", tmp_path / "a0", data),
+        ("export", data, "--user", "alice", "--to", tmp_path / "export"),
+    ]
+    monkeypatch.setenv("MEMDB_ENGINE__DISK_FREE_BYTES_MIN", str(1 << 60))
+    for command in commands:
+        status, _, told = run(capsys, *command)
+        assert (status, "DISK_FULL" in told) == (1, True), command
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a0", "data"]
+    monkeypatch.setenv("MEMDB_ENGINE__DISK_FREE_BYTES_MIN", "0")
+    for command in commands:
+        assert run(capsys, *command)[0] == 0, command
+    monkeypatch.setenv("MEMDB_ENGINE__DISK_FREE", "0")
+    assert "UNKNOWN_KEY" in run(capsys, "verify", data)[2]
+
+
 def test_an_archive_that_cannot_be_drilled_is_reported_all_the_same(
     data: Path,
     tmp_path: Path,

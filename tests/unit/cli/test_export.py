@@ -34,6 +34,10 @@ def test_out_and_in_again(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)["values_written"] == 1
     with EmbeddedDatabase(data, config=CONFIG) as db:
         assert db.user("bob").get("diet") == "fish"
+    assert main(["import", export, str(tmp_path / "new")]) == 1
+    told = capsys.readouterr().err
+    assert "NOT_A_DATABASE" in told
+    assert "`memdb serve --data DIR` makes one" in told
     assert main(["import", str(tmp_path / "nothing"), str(data)]) == 1
     assert "NOT_AN_EXPORT" in capsys.readouterr().err
 

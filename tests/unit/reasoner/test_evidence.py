@@ -20,7 +20,6 @@ from reasoner.evidence import (
     labels_of,
     said_evidence,
     seen_evidence,
-    time_range,
 )
 from reasoner.questions import parse_question
 
@@ -202,8 +201,3 @@ def test_a_grounded_clip_brings_its_labels_and_what_was_said() -> None:
 
 def test_labels_are_named_once() -> None:
     assert labels_of(clip()) == ("dog", "lawn", "bark")
-
-
-def test_a_range_over_midnight_names_both_days() -> None:
-    day_ns = 86_400 * SECOND_NS
-    assert time_range(day_ns - SECOND_NS, day_ns) == "1970-01-01 23:59:59.0–1970-01-02 00:00:00.0"

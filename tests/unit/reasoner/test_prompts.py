@@ -19,6 +19,14 @@ def test_evidence_is_numbered_and_the_question_comes_last() -> None:
     assert lines[-1] == "Question: When?"
 
 
+def test_the_model_is_told_whose_clock_the_times_are_of() -> None:
+    seen = Evidence("seen", "yard", 0, 10**9, 0.5, "c")
+    system, user = messages("When?", [seen], None, "Asia/Tokyo")
+    assert "the time (Asia/Tokyo)" in system["content"]
+    assert "yard 1970-01-01 09:00:00.0–09:00:01.0" in user["content"]
+    assert "the time (UTC)" in messages("When?", [seen])[0]["content"]
+
+
 def test_no_evidence_is_said() -> None:
     assert "(nothing was found)" in messages("When?", [])[1]["content"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reasoner.answer import EXTRACTIVE, Answer
 from reasoner.evidence import Evidence
 from reasoner.questions import parse_question
@@ -31,6 +33,13 @@ def test_a_row_names_the_moment_and_its_support() -> None:
         "12.3",
     )
     assert answer_row(answer(SAID))[5] == '"fail better" [desk]'
+
+
+def test_times_are_told_by_the_clock_of_the_answer_and_the_heading_says_whose() -> None:
+    by_tokyo = replace(answer(SEEN), zone="Asia/Tokyo")
+    assert answer_row(by_tokyo)[2] == "1970-01-01 09:00:00.0–09:00:08.0"
+    assert "from–to (Asia/Tokyo)" in answers_table([by_tokyo])
+    assert "from–to (UTC)" in answers_table([answer(SEEN)])
 
 
 def test_no_moment_is_a_row_too() -> None:

@@ -16,7 +16,7 @@ import pytest
 from memdb.config import ServerConfig
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server import listener
-from memdb.server.listener import bind, channel_options, check_listen
+from memdb.server.listener import bind, channel_options, check_bindable, check_listen
 
 NewServer = Callable[[], grpc.aio.Server]
 
@@ -199,3 +199,34 @@ async def test_nobody_else_can_connect_at_any_moment(
         os.umask(umask)
     assert [mode & 0o077 for mode in modes] == [0]
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o600
+
+
+async def test_what_a_bind_refuses_is_refused_before_anything_is_made(
+    tmp_path: Path, new_server: NewServer
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    running = ServerConfig(listen=f"unix:{tmp_path}/running")
+    server = new_server()
+    bind(server, running)
+    await server.start()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = f"127.0.0.1:{other.getsockname()[1]}"
+        for listen, reason in (
+            (busy, "ADDRESS_IN_USE"),
+            ("192.0.2.1:0", "ADDRESS_IN_USE"),  # of no machine (RFC 5737)
+            (running.listen, "ADDRESS_IN_USE"),
+            (f"unix:{tmp_path}/file", "ADDRESS_IN_USE"),
+            (f"unix:{tmp_path}/none/s", "NO_DIRECTORY"),
+        ):
+            with pytest.raises(FailedPrecondition) as refused:
+                check_bindable(ServerConfig(listen=listen))
+            assert (refused.value.reason, refused.value.value) == (reason, listen)
+    absent = str(tmp_path / "absent.pem")
+    with pytest.raises(InvalidArgument, match="BAD_CERTIFICATE"):
+        check_bindable(ServerConfig(listen="127.0.0.1:0", tls_cert=absent, tls_key=absent))
+    before = sorted(tmp_path.iterdir())
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(tmp_path / "left"))
+    for listen in ("127.0.0.1:0", "localhost:0", f"unix:{tmp_path}/s", f"unix:{tmp_path}/left"):
+        check_bindable(ServerConfig(listen=listen))
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "left"])

@@ -32,8 +32,11 @@ ALERT = Alert(ID, ID, "seen", 7, -5, 0.5, ID, "door", -5, 4, None, "00ff")
             ID, "u", "sequence", FEATURE, -1.5, HALF, 2.5, ("a", "b"), "s", False, "wann?", 3, 5, 6
         ),
         StandingQuestion(ID, "u", "absent", FEATURE, 0.0, None, 0.001, (), "s", True, "x", 1, 1, 1),
+        StandingQuestion(
+            ID, "u", "seen", HALF, None, None, None, None, "s", True, "", 3, 5, -6, 0.5, "mug"
+        ),
     ],
-    ids=lambda question: question.kind,
+    ids=lambda question: question.name or question.kind,
 )
 def test_question(question: StandingQuestion) -> None:
     message = over_the_wire(standing.question_to_proto(question))
