@@ -67,7 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--rows", type=int, metavar="N", help="tiers: by lists alone, of so many rows"
     )
+    parser.add_argument(
+        "--seeds", metavar="N,N", help="quality: days of several seeds; default: of --seed alone"
+    )
     options = parser.parse_args(arguments)
+    seeds = None if options.seeds is None else tuple(map(int, options.seeds.split(",")))
     peers = None if options.peers is None else tuple(filter(None, options.peers.split(",")))
     unknown = sorted(set(peers or ()) - set(PEERS))
     if unknown:
@@ -83,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.vectors,
                 options.report,
                 options.rows,
+                seeds,
             )
         )
     print(text(result))

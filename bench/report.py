@@ -39,6 +39,8 @@ class Setup:
     """Of `peers`: where the result, its table and its chart are written."""
     rows: int | None = None
     """Of `tiers`: how many are searched by lists, and nothing else; None: the usual sizes."""
+    seeds: tuple[int, ...] | None = None
+    """Of `quality`: of all of its data; None: the one seed."""
 
 
 @dataclass(frozen=True, slots=True)

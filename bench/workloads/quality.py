@@ -16,10 +16,11 @@ rank × 100 (of five).  ``_iou``: per cent of the seconds that the first hit tel
 0 where the first hit is wrong.  ``_iou_right``: the same of the first right hit, where there is one.  ``_told_s``:
 seconds that the first hit tells: its spans where it has some, else the clip.  ``_old``, ``_recent``: of the questions
 of which no right moment, or one, is among the `LAST_CLIPS` newest clips.  ``A_minus_B_r1``: per cent of questions,
-with the ends of the 95 % interval of a bootstrap over questions.
+with the ends of the 95 % interval of a bootstrap over days and the questions of each.
 
-The seeds are split: what is chosen (weights, rules, defaults) is chosen on seeds below `TEST_SEEDS_FROM`, whose
-stamps are others than those of the seeds from there on; figures that are published are of the latter.
+``--seeds 7,8`` asks the days of several seeds.  They are split: what is chosen (weights, rules, defaults) is chosen on
+seeds below `TEST_SEEDS_FROM`, whose stamps are others than those of the seeds from there on; figures that are published
+are of the latter.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -37,7 +39,7 @@ from bench.answered import Answered
 from bench.day import Day, DayQuestion, generated_day
 from bench.day_camera import DayCamera
 from bench.day_memory import clips_of_day, write_day
-from bench.intervals import interval
+from bench.intervals import interval_of_groups
 from bench.pictures import loaded_encoder
 from bench.remembering import RememberingEncoder
 from bench.report import Result, Setup, result
@@ -88,23 +90,26 @@ def run(setup: Setup) -> Result:
     """Measure."""
     encoder = RememberingEncoder(loaded_encoder())
     text = BundledTextEncoder()
-    known = things(int(setup.seed >= TEST_SEEDS_FROM))
+    seeds = setup.seeds or (setup.seed,)
+    (half,) = {int(seed >= TEST_SEEDS_FROM) for seed in seeds}
+    known = things(half)
     cameras = {name: DayCamera(name) for name in BACKGROUNDS}
     tally = Tally()
     clips, days = 0, 1 if setup.quick else DAYS
     with memdb.open(setup.folder / "quality") as database:
         database.create_space(BUNDLED_SPACE.name, dim=BUNDLED_SPACE.dim, model=BUNDLED_SPACE.model)
-        for number in range(days):
-            random = np.random.default_rng((setup.seed, number))
+        for seed, number in product(seeds, range(days)):
+            random = np.random.default_rng((seed, number))
             day = generated_day(random, known, encoder, quick=setup.quick)
             made = clips_of_day(day, cameras, encoder, text)
-            user = database.user(f"day-{number}")
+            user = database.user(f"day-{seed}-{number}")
             write_day(user, made, BUNDLED_SPACE.name)
             ask_day(user, day, made, encoder, tally)
             clips += sum(map(len, made.values()))
     config: dict[str, object] = {
-        "set": "test" if setup.seed >= TEST_SEEDS_FROM else "choosing",
-        "days": days,
+        "set": "test" if half else "choosing",
+        "seeds": list(seeds),
+        "days": days * len(seeds),
         "clips": clips,
         "things": len(known),
         "pictures_encoded": encoder.encoded,
@@ -124,6 +129,8 @@ class Tally:
     parts: dict[tuple[str, str], Answered] = field(default_factory=dict)
     kinds: dict[str, list[str]] = field(default_factory=dict)
     """Questions of each kind."""
+    days: list[int] = field(default_factory=list)
+    """Of each question."""
 
     def add(self, way: str, answer: Grounding, question: DayQuestion, age: str) -> None:
         """One answer."""
@@ -146,7 +153,7 @@ class Tally:
             for measure in ("r1", "r5", "iou"):
                 ahead, behind = (getattr(self.all[way], measure) for way in (better, worse))
                 apart = [100 * (a - b) for a, b in zip(ahead, behind, strict=True)]
-                low, high = interval(apart, seed)
+                low, high = interval_of_groups(apart, self.days, seed)
                 name = f"{better}_minus_{worse}_{measure}"
                 figures |= {name: float(np.mean(apart)), f"{name}_low": low, f"{name}_high": high}
         return figures
@@ -156,10 +163,12 @@ def ask_day(
     user: User, day: Day, clips: dict[str, list[Clip]], encoder: Encoder, tally: Tally
 ) -> None:
     """Put each question of a day in every way."""
+    today = tally.days[-1] + 1 if tally.days else 0
     newest = sorted(clip.start_ns for own in clips.values() for clip in own)[-LAST_CLIPS:]
     for question in day.questions:
         age = "recent" if any(one.end_ns > newest[0] for one in question.right) else "old"
         tally.kinds.setdefault(question.kind, []).append(question.text)
+        tally.days.append(today)
         for way, ask in ways(user, asked(question, encoder), newest[0]).items():
             tally.add(way, ask(), question, age)
 

@@ -26,6 +26,7 @@ from memdb.engine.question import Question
 from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.rerank import LateInteraction, Scored
 from memdb.engine.rerank_words import WithWords, with_words
+from memdb.engine.standing_out import by_standing_out, standing_out
 from memdb.engine.state import StreamState
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument
@@ -98,6 +99,9 @@ def ground(
             "a zero vector has no direction", reason="ZERO_VECTOR", field="question_feature"
         )
     wanted = question.reach
+    stands_out = question.by_standing_out and partition.cosine and query is not None
+    # Within one stream what stands out most is what is most alike.
+    compared = stands_out and question.words is None and len(streams) > 1
     found: Found | None = None
     approximate = False
     if question.words is not None:
@@ -105,7 +109,7 @@ def ground(
         rows, scores = found.best(wanted)
     else:
         assert query is not None, "a question without words has a feature"
-        if as_of is None and question.may_be_approximate:
+        if as_of is None and question.may_be_approximate and not compared:
             rows, scores, approximate = partition.search_now(query, wanted, allowed)
         else:
             rows, scores = select(question.policy, partition, query, allowed, wanted)
@@ -124,6 +128,15 @@ def ground(
             passed, approximate = scores.astype(np.float64) >= question.min_score, False
         rows, scores = rows[passed], scores[passed]
     abstained = len(rows) == 0
+    if compared and relevance is not None and not abstained:
+        rows, scores = standing_out(
+            relevance,
+            (rows, scores),
+            allowed,
+            question.rerank,
+            min_score=question.min_score,
+            min_relevance=question.min_relevance,
+        )
     fallback = "none"
     with environment.read() as txn:
         if len(rows) == 0 and question.may_fall_back:
@@ -161,6 +174,7 @@ def ground(
                 standing,
                 rest,
                 found,
+                relevance if stands_out else None,
             )
             hits += more
         for row, score in zip(rest[0][behind], rest[1][behind], strict=True):
@@ -312,15 +326,20 @@ def _reranked(
     standing: Mapping[int, float],
     rest: tuple[Array, Array],
     found: Found | None,
+    relevance: Relevance | None,
 ) -> tuple[list[Hit], slice, WithWords | None]:
     """The candidates re-ordered by late interaction, beside the words where there are some, and which of the
     ``rest`` are shown behind them; a clip without short-term memory keeps its own score, without words last.
+
+    relevance: where the order is that of what stands out of its camera.
     """
     assert question.tokens is not None
     interaction = LateInteraction(
         txn, view, partition, as_of, question.tokens, question.weighting, damaged
     )
     ranked = interaction.rank(rows, question.rerank_work_max, "rerank", question.rerank)
+    if relevance is not None:
+        ranked = by_standing_out(relevance, interaction, rows, ranked)
     late = None
     if found is not None and question.words is not None:
         late = with_words(found, question.words, ranked)

@@ -67,6 +67,11 @@ class Question:
         return self.fallback == "recent" and (self.window is None or self.window.is_first)
 
     @property
+    def by_standing_out(self) -> bool:
+        """Whether candidates, and their order, are what stands out of their cameras, in a space of cosines."""
+        return self.policy == "top" and self.rerank > 0 and self.weighting == "idf"
+
+    @property
     def may_be_approximate(self) -> bool:
         """Whether rows that are not quite the best may answer it: nothing but their order by score is asked
         for.  What compares scores of several arms or streams wants all of them.

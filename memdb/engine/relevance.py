@@ -77,6 +77,13 @@ class Relevance:
             # Where scores overflowed there is nothing to compare.
             return np.nan_to_num(relevances(scores, mean, spread, things), nan=0.0)
 
+    def excess(self, rows: Array, scores: Array) -> Array:
+        """(n,) float64: how far scores of rows lie above the middle of their streams' null distributions."""
+        numbers, places = np.unique(self.streams[rows], return_inverse=True)
+        query = self.query.astype(np.float64)
+        means = np.array([null.mean.dot(query) for null in self.nulls.of(numbers.tolist())])
+        return np.asarray(scores.astype(np.float64) - CENTRE_SHARE * means[places])
+
     def _distributions(self, stream_nos: list[int]) -> list[tuple[float, float, float]]:
         """Mean and spread of the null distribution of each stream, and its things."""
         query = self.query.astype(np.float64)

@@ -67,6 +67,8 @@ class _Learned:
     """The weights, one value for all hits of the stream."""
     usual: float
     """Score of a frame of its sample, in the mean."""
+    usual_clip: float
+    """Score of a clip of its sample, in the mean."""
 
 
 class LateInteraction:
@@ -151,6 +153,10 @@ class LateInteraction:
             return ()
         return self._learned[self._stream_of(row)].told
 
+    def usual(self, row: int) -> float:
+        """What the sample of a scored clip's stream scores in the mean."""
+        return self._learned[self._stream_of(row)].usual_clip
+
     def _stream_scores(
         self, stream_no: int, members: list[int], sample: list[int]
     ) -> dict[int, float]:
@@ -169,12 +175,13 @@ class LateInteraction:
                 means.append(frame_means(self._questions, read, memory.frames.starts()))
         if not best:
             return {}
+        seen = np.stack([best[row] for row in sample if row in best] or list(best.values()))
         weights = uniform_weights(len(self._questions))
         if self._weighting == "idf":
-            seen = np.stack([best[row] for row in sample if row in best] or list(best.values()))
             weights = idf_weights(seen, top)
         usual = float(np.mean(means, axis=0) @ weights)
-        self._learned[stream_no] = _Learned(weights, tuple(weights.tolist()), usual)
+        usual_clip = float(seen.mean(axis=0) @ weights)
+        self._learned[stream_no] = _Learned(weights, tuple(weights.tolist()), usual, usual_clip)
         return {row: float(best[row] @ weights) for row in members if row in best}
 
     def _stream_of(self, row: int) -> int:

@@ -350,8 +350,9 @@ class User(Protocol):
         (or the named ones) span several spaces.  question_tokens: (n, dim); with ``rerank`` = N the
         N best clips are re-ordered by late interaction against their short-term memory: the weighted
         mean, over tokens, of the best cosine among the clip's rows, and spans that tell which frames
-        matched.  weighting: ``idf``, learned of each stream, so that what its clips always show
-        weighs nothing, or ``uniform``.
+        matched.  weighting: ``idf``, learned of each stream: what its clips always show weighs nothing,
+        and the N candidates and their order are by what stands out of what their stream gives to
+        anything, as whole clips and by late interaction; or ``uniform``, late interaction alone.
 
         ``policy="tokens"`` goes without a question feature: every clip that the filters admit is
         compared by its short-term memory, about 0.1 ms for 64 rows of 384-d, or with ``rerank`` = N the N

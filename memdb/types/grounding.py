@@ -77,8 +77,9 @@ class Hit:
     """Without its short-term memory, unless it was asked for."""
     score: float
     """Similarity in the stream's space (cosine or inner product); of a question with ``text`` the
-    fused score in [0, 1], comparable within one answer only; re-ranked hits carry the
-    late-interaction score, or with ``text`` the fused score with late interaction in it.
+    fused score in [0, 1], comparable within one answer only; re-ranked hits carry what they stand out of
+    their stream by (``weighting="idf"``) or the late-interaction score, or with ``text`` the fused score
+    with that in it.
     """
     relevance: float | None = None
     """Calibrated relevance in [0, 1]: how likely the best of as many unrelated things as the stream shows

@@ -79,6 +79,35 @@ def test_what_the_camera_always_sees_weighs_nothing(user: User, porch: Stream) -
     assert numbers(reranked)[0] == 3
 
 
+def test_a_camera_that_is_always_alike_does_not_take_all_places(user: User, porch: Stream) -> None:
+    yard = user.stream("yard", space="clip")
+    cat_in_the_rain = clip(
+        5, vector(0.6, 0, 0.8), short_memory=memory(RAIN, CAT), frames_per_token_row=0.5
+    )
+    yard.write_many(
+        [clip(seq, RAIN, short_memory=memory(RAIN, RAIN)) for seq in range(5)] + [cat_in_the_rain]
+    )
+    # A cat on the porch: of the porch every clip of the door is.
+    question = vector(1, 1)
+
+    def asked(weighting: str, **options: object) -> list[tuple[str, int]]:
+        found = user.ground(
+            question,
+            question_tokens=CAT[None],
+            rerank=2,
+            limit=2,
+            weighting=weighting,
+            **options,  # type: ignore[arg-type]
+        )
+        return [(hit.clip.stream, hit.clip.seq) for hit in found.hits]
+
+    assert asked("idf")[0] == ("yard", 5)
+    assert asked("idf", as_of=user.revision())[0] == ("yard", 5)
+    # As published: the most alike, whatever their camera always sees.
+    assert {stream for stream, _ in asked("uniform")} == {"door"}
+    assert {stream for stream, _ in asked("idf", min_score=0.5)} == {"door"}
+
+
 def test_without_a_feature_filters_and_limits_hold(user: User, porch: Stream) -> None:
     user.stream("yard", space="clip").write(seen(1, CAT, CAT))
     user.stream("bare", space="clip").write(clip(1, CAT))

@@ -117,7 +117,9 @@ def test_what_retention_took_is_compared_no_more(db: EmbeddedDatabase) -> None:
     assert seqs(left) == sorted(seqs(left), reverse=True)
     assert 0 < len(left.hits) < 5
     # By the feature all of them are still found, those without short-term memory last.
-    found = user.ground(QUESTION[0], question_tokens=QUESTION, rerank=5, limit=5)
+    found = user.ground(
+        QUESTION[0], question_tokens=QUESTION, rerank=5, limit=5, weighting="uniform"
+    )
     assert seqs(found)[: len(left.hits)] == seqs(left)
     assert [hit.spans == () for hit in found.hits] == [False] * len(left.hits) + [True] * (
         5 - len(left.hits)
