@@ -607,9 +607,9 @@ class User(Protocol):
         """Facts and utterances that answer a question, fused over the lexical and (with a feature)
         semantic arms.
 
-        question: at most 16,384 characters.  limit: hits at most, 1 to 1,000.  feature: (dim,) float32
-        or float16 of the question in the user's text space; made by the installed text encoder when None, and without one (as of a client
-        that has no encoder) words alone are compared.
+        question: at most 16,384 characters.  limit: hits at most, 1 to 1,000.  feature: (dim,) float32 or
+        float16 of the question in the user's text space; made by the installed text encoder when None, and
+        without one (as of a client that has no encoder) words alone are compared.
 
         Raises `InvalidArgument` (``DIM_MISMATCH``), `FailedPrecondition` (``NO_TEXT_SPACE``), of ``as_of`` and
         ``min_revision`` as `ground`.
