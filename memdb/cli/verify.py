@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 def _names_archive(path: str) -> bool:
     # Imported here: to ask a server, the client alone is enough.
     with loading():
-        from memdb.store.archive import is_archive
+        from memdb.store.manifest_file import is_archive
 
     return is_archive(Path(path))
 

@@ -25,7 +25,6 @@ from memdb.store.archive import (
     DELTA,
     FULL,
     INCREMENTAL,
-    MANIFEST,
     Archive,
     UserEntry,
 )
@@ -38,6 +37,7 @@ from memdb.store.disk import check_disk
 from memdb.store.environment import DATA_FILE
 from memdb.store.erased import ERASED_FILE
 from memdb.store.files import make_directories, sync_directory
+from memdb.store.manifest_file import MANIFEST
 from memdb.store.schema import CATALOG_TABLES, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
 from memdb.types.ids import check_id

@@ -38,13 +38,13 @@ import msgspec
 from memdb.errors import DataLoss, FailedPrecondition, NotFound
 from memdb.store.appearing import FILE_NAME
 from memdb.store.files import sync_directory, sync_file
+from memdb.store.manifest_file import MANIFEST, is_archive
 from memdb.store.schema import FORMAT
 
 ARCHIVE_FORMAT: Final = 2
 """Format of archives of an encrypted directory; a reader refuses a higher one."""
 PLAIN_FORMAT: Final = 1
 """Format of all others: nothing in them is newer than that."""
-MANIFEST: Final = "manifest.json"
 DELTA: Final = "delta"
 CHAIN_MAX: Final = 1000
 """Archives that one restore may go back through."""
@@ -236,11 +236,6 @@ class Archive:
             or not {"FORMAT", "SECRET", "catalog/data.mdb"} <= self.files.keys()
         ):
             raise _bad_manifest(self.path, "a file or user is missing or stands twice")
-
-
-def is_archive(path: Path) -> bool:
-    """Whether there is a manifest."""
-    return (path / MANIFEST).is_file()
 
 
 def file_entry(folder: Path, path: str) -> FileEntry:

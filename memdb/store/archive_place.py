@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from memdb.errors import InvalidArgument
-from memdb.store.archive import is_archive
+from memdb.store.manifest_file import is_archive
 from memdb.store.schema import CATALOG
 from memdb.store.swap import STAGED, TRASH
 

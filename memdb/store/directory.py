@@ -38,11 +38,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
-from memdb.store.archive import is_archive
 from memdb.store.erased import Erased, note_erased
 from memdb.store.files import make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
 from memdb.store.former import FORMER_FILE, read_former
+from memdb.store.manifest_file import is_archive
 from memdb.store.masterkey import MARKER_FILE, check_master_key, read_marker, write_marker
 from memdb.store.schema import CATALOG, FORMAT
 from memdb.store.shredding import KEY_FILE, shred_key

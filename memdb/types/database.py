@@ -137,8 +137,8 @@ class Stream(Protocol):
         ...
 
     def erase(self, *, start_ns: Time | None = None, end_ns: Time | None = None) -> ErasureReport:
-        """Remove every clip that touches the time range, or without one the whole stream, with all
-        that tells of it; no byte stays in our files.  The user is closed for a moment.
+        """Remove every clip that touches the time range ``[start_ns, end_ns)``, or without one the whole
+        stream, with all that tells of it; no byte stays in our files.  Calls on the user wait meanwhile.
 
         Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``).
         """
@@ -159,8 +159,8 @@ class Stream(Protocol):
         limit: int | None = None,
         after: Gap | None = None,
     ) -> list[Gap]:
-        """The missing numbers of every epoch, within the time range, by epoch and number: all, or at most
-        ``limit`` of those behind ``after``, the last of the page before.
+        """The missing numbers of every epoch, within the time range ``[start_ns, end_ns)``, by epoch and number: all,
+        or at most ``limit`` of those behind ``after``, the last of the page before.
 
         With ``as_of`` all pages are of one moment; without it a gap that was filled in part meanwhile may
         be told again, as what is left of it.  Raises of ``as_of`` as `User.ground`.
@@ -248,6 +248,9 @@ class Standing(Protocol):
         """What a question would have told of the clips that are stored: how often, by threshold, and the
         newest ``limit`` alerts at ``min_score``, or at ``min_relevance``, which is of each clip as of
         the commit that brought it.
+
+        The question is one of `create`, with its options; clips are those that overlap ``[start_ns, end_ns)``, as of
+        ``as_of``.
 
         thresholds: scores, or relevances beside ``min_relevance``; None for 21 from 0 to 1 (of scores in
         a space of inner products, over those that there are).  ``absent`` counts from the start of the
@@ -345,28 +348,34 @@ class User(Protocol):
     ) -> Grounding:
         """The clips that answer a question.
 
-        question_feature: (dim,) in the space of the searched streams.  A clip is within the time
-        range when it overlaps ``[start_ns, end_ns)``.  space is needed only when the user's streams
-        (or the named ones) span several spaces.  question_tokens: (n, dim); with ``rerank`` = N the
-        N best clips are re-ordered by late interaction against their short-term memory: the weighted
-        mean, over tokens, of the best cosine among the clip's rows, and spans that tell which frames
-        matched.  weighting: ``idf``, learned of each stream: what its clips always show weighs nothing,
-        and the N candidates and their order are by what stands out of what their stream gives to
-        anything, as whole clips and by late interaction; or ``uniform``, late interaction alone.
+        question_feature: (dim,) float32 or float16 in the space of the searched streams.  limit: hits at
+        most, 1 to 1,000.  streams: names of those to search, at most 1,000; None for all of the space.
+        start_ns, end_ns: only clips that overlap ``[start_ns, end_ns)``.  as_of: the moment that the answer is
+        of (`AsOf`); None for now.  min_revision: answer only once the user has come so far, as by what was
+        written elsewhere.  space: needed only when the user's streams (or the named ones) span several
+        spaces.  policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
+        of at least that `Hit.score`.  fallback: one of `FALLBACKS`.  with_short_memory: give each hit's too.
+
+        question_tokens: (n, dim) float32 or float16, at most 65,536.  rerank: N to re-order the N best clips, 0
+        to 1,000, by late interaction of the tokens with their short-term memory: the weighted mean, over
+        tokens, of the best cosine among the clip's rows, and spans that tell which frames matched.  weighting:
+        ``idf``, learned of each stream: what its clips always show weighs nothing, and the N candidates and
+        their order are by what stands out of what their stream gives to anything, as whole clips and by late
+        interaction; or ``uniform``, late interaction alone.
 
         ``policy="tokens"`` goes without a question feature: every clip that the filters admit is
         compared by its short-term memory, about 0.1 ms for 64 rows of 384-d, or with ``rerank`` = N the N
         whose global memory is nearest to the tokens' mean direction, which may miss some;
         ``min_score`` is one of late interaction.
 
-        text: the question in words (at most 16,384 characters), with or without ``question_feature``.
-        Then further arms search, under the same filters and at the same revision: what was said, the
-        names of sounds, the labels, and with ``text_feature``, (dim,) in the user's text space, the
-        utterances' features; it is made by the installed text encoder when None, and compared with the
-        clips themselves where there is no ``question_feature`` and they are of the text space.  Scores are then
-        weighted means in [0, 1] of the arms', relative to the best of this answer, and so is
-        ``min_score``; only ``policy="top"``.  weights: of the arms, by name, instead of
-        `memdb.types.arm.ARM_WEIGHTS`; 0 leaves an arm out.  explain: fill `Hit.arms`.
+        text: the question in words (at most 16,384 characters), with or without ``question_feature``.  Then
+        further arms search, under the same filters and at the same revision: what was said, the names of
+        sounds, the labels, and the utterances' features.  Scores are then weighted means in [0, 1] of the
+        arms', relative to the best of this answer, and so is ``min_score``; only ``policy="top"``.
+        text_feature: (dim,) of the words in the user's text space; made by the installed text encoder when
+        None, and compared with the clips themselves where there is no ``question_feature`` and they are of the
+        text space.  weights: of the arms, by name, instead of `memdb.types.arm.ARM_WEIGHTS`; 0 leaves an arm
+        out.  explain: fill `Hit.arms`.
 
         min_relevance: only hits of at least that `Hit.relevance`, from 0 to 1; where there is none the
         answer abstains and says what it searched (`Grounding.abstained`, `Grounding.coverage`).
@@ -409,7 +418,9 @@ class User(Protocol):
     ) -> list[Grounding]:
         """The answers to several questions, in their order, all of one revision.
 
-        question_features: (questions, dim), at most 256.  question_tokens: None, or (n, dim) for each question.
+        question_features: (questions, dim) float32 or float16, at most 256.  question_tokens: None, or (n, dim)
+        for each question.
+
         Every other option is that of `ground` and holds for all; questions together have no words (``text``,
         ``text_feature``, ``weights``, ``explain``: `TypeError`).  Each answer is what `ground` would give, to the
         last bit.
@@ -425,11 +436,12 @@ class User(Protocol):
     ) -> Iterator[Grounding]:
         """The answer to each question of an iterable that need not end, in the order of the questions.
 
-        question_features: (dim,) each; of the asyncio client an async iterable serves as well.  Every option is
-        that of `ground_many` and holds for all; questions of a stream have no tokens.  Each answer is what `ground`
-        would give at its revision, which never goes back; those that come close together are answered together.
-        Over an address questions are taken while answers are on their way, some hundreds at most, by the sync
-        client in a thread of its own.
+        question_features: (dim,) each; of the asyncio client an async iterable serves as well.
+
+        Every option is that of `ground_many` and holds for all; questions of a stream have no tokens.  Each
+        answer is what `ground` would give at its revision, which never goes back; those that come close
+        together are answered together.  Over an address questions are taken while answers are on their way, some
+        hundreds at most, by the sync client in a thread of its own.
 
         After a question at fault (``question_features[3]``, counted from 0) the answers to those before it
         come, then its error.  A stream that the server or the network ended is not begun again: it raises
@@ -456,7 +468,10 @@ class User(Protocol):
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; of those in the range the first ``limit`` (1 to 1,000)
         behind ``after``, the `StoredClip.cursor` of the last clip of the page before.  Without their
-        short-term memory.  hours, weekdays, zone, with_global_memory, with_keyframes: as in `ground`.
+        short-term memory.
+
+        stream: of one stream; None for all.  start_ns, end_ns, as_of, min_revision, hours, weekdays, zone,
+        with_global_memory, with_keyframes: as in `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         Raises otherwise of stream, time, moment and hours as `ground`.
@@ -552,7 +567,7 @@ class User(Protocol):
         evidence: Iterable[str] | None = None,
         feature: Array | None = None,
     ) -> Fact:
-        """Write a new version of a fact; what is None stays.
+        """Write a new version of a fact; what is None stays.  Options are those of `remember`.
 
         Raises `NotFound` (``FACT_NOT_FOUND``), and as `remember`.
         """
@@ -581,6 +596,8 @@ class User(Protocol):
         """Current facts in the order they were first written; ``after`` is the id of the last fact of the page
         before, which may have been forgotten since.
 
+        about: only those that are about this thing.  limit: 1 to 1,000.
+
         Pages of the newest facts leave none out and tell none twice that is there all the while; with ``as_of`` they
         are of one moment.  Raises `NotFound` (``FACT_NOT_FOUND``) for an ``after`` that is no fact's id.
         """
@@ -598,9 +615,9 @@ class User(Protocol):
         """Facts and utterances that answer a question, fused over the lexical and (with a feature)
         semantic arms.
 
-        question: at most 16,384 characters.  feature: (dim,) float32 or float16 of the question in the
-        user's text space; made by the installed text encoder when None, and without one (as of a client
-        that has no encoder) words alone are compared.
+        question: at most 16,384 characters.  limit: hits at most, 1 to 1,000.  feature: (dim,) float32 or
+        float16 of the question in the user's text space; made by the installed text encoder when None, and
+        without one (as of a client that has no encoder) words alone are compared.
 
         Raises `InvalidArgument` (``DIM_MISMATCH``), `FailedPrecondition` (``NO_TEXT_SPACE``), of ``as_of`` and
         ``min_revision`` as `ground`.
@@ -645,6 +662,9 @@ class User(Protocol):
         end_ns: Time | None = None,
     ) -> ErasureReport:
         """Remove the named clips, or those that touch a time range, with all that tells of them.
+
+        clip_ids: at most 1,000.  stream: only those of one stream.  start_ns, end_ns: only those that overlap
+        ``[start_ns, end_ns)``; without a name or time nothing is erased.
 
         Raises `InvalidArgument` (``EMPTY`` when neither is given), `NotFound` (``CLIP_NOT_FOUND``,
         ``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``); nothing is removed then.

@@ -1,7 +1,7 @@
 """Which reasons the code gives each class of errors, read from where it raises them.
 
 A reason is written out where an error is made, or is a constant or variable of the function that makes it, or is
-handed to a helper that has a parameter for it.
+handed to a helper that has a parameter for it, or to a class that has a field for it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ def reasons(paths: Iterable[Path]) -> dict[str, list[str]]:
                         helpers[scope.name] = (place, name, family)
                     else:
                         found[family] |= _assigned(scope, name) or _assigned(tree, name)
+        for owner in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+            fields = [
+                ast.unparse(one.target) for one in owner.body if isinstance(one, ast.AnnAssign)
+            ]
+            for family, reason in _made(owner, set(found)):
+                name = ast.unparse(reason).removeprefix("self.")
+                if isinstance(reason, ast.Attribute) and name in fields:
+                    helpers[owner.name] = (fields.index(name), name, family)
     for tree in trees:
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             if (helper := helpers.get(_called(call))) is not None:

@@ -64,7 +64,8 @@ def function(found: Callable[..., object]) -> Member:
 
 def constants(module: ModuleType) -> dict[str, tuple[str, str]]:
     """The names that a module gives to values: (as it is written, docstring)."""
-    body = ast.parse(inspect.getsource(module)).body
+    tree = _Constants(vars(module)).visit(ast.parse(inspect.getsource(module)))
+    body = cast("ast.Module", tree).body
     found: dict[str, tuple[str, str]] = {}
     for item, after in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(item, ast.AnnAssign) and item.value is not None:
@@ -93,7 +94,11 @@ class _Constants(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         value = self._names.get(node.id)
-        if node.id.isupper() and isinstance(value, (str, int, float)):
+        if (
+            isinstance(node.ctx, ast.Load)
+            and node.id.isupper()
+            and isinstance(value, (str, int, float))
+        ):
             return ast.Constant(value)
         return node
 

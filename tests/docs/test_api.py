@@ -87,8 +87,12 @@ def test_reasons_are_found_however_they_are_given(tmp_path: Path) -> None:
         "def two():\n    raise ResourceExhausted('no', reason=FULL)\n"
         "def three(value, why):\n    raise InvalidArgument('no', reason=why)\n"
         "def four(self):\n    three(1, 'BAD_FOUR')\n    three(1, why='BAD_FIVE')\n"
+        "class Six:\n    size: int\n    code: str\n"
+        "    def read(self):\n        raise DataLoss('no', reason=self.code)\n"
+        "SIX = Six(1, 'BAD_SIX')\n"
     )
     found = reasons([source])
     assert found["NotFound"] == ["A_GONE", "B_GONE", "NOT_FOUND"]
     assert found["ResourceExhausted"] == ["DISK_FULL", "RESOURCE_EXHAUSTED"]
+    assert found["DataLoss"] == ["BAD_SIX", "DATA_LOSS"]
     assert found["InvalidArgument"] == ["BAD_FIVE", "BAD_FOUR", "INVALID_ARGUMENT"]

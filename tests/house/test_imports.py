@@ -32,6 +32,9 @@ def loaded_by(module: str) -> set[str]:
 NEVER_LOADED = {
     "memdb": {"numpy", "lmdb", "faiss", "grpc", "google"} | MODELS,
     "memdb_client": {"lmdb", "faiss"} | MODELS,
+    # The extra `export` brings none of them, and with a server it needs none.
+    "memdb.portable.exporter": {"lmdb", "faiss", "msgspec", "Stemmer"} | MODELS,
+    "memdb.portable.importer": {"lmdb", "faiss", "msgspec", "Stemmer"} | MODELS,
     # What a command imports at its top is imported before it can be interrupted quietly.
     "memdb.cli.main": {"numpy", "lmdb", "faiss", "grpc"} | MODELS,
     "perception.cli": {"numpy", "memdb_client"} | MODELS,

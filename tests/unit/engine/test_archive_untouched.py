@@ -12,7 +12,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore, verify_archive
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.portable.exporter import export_user
-from memdb.store.archive import is_archive
+from memdb.store.manifest_file import is_archive
 from tests.unit.engine.conftest import CONFIG, DIM, clip
 
 
