@@ -91,7 +91,9 @@ def run(setup: Setup) -> Result:
     encoder = RememberingEncoder(loaded_encoder())
     text = BundledTextEncoder()
     seeds = setup.seeds or (setup.seed,)
-    (half,) = {int(seed >= TEST_SEEDS_FROM) for seed in seeds}
+    half = int(seeds[0] >= TEST_SEEDS_FROM)
+    if any(half != int(seed >= TEST_SEEDS_FROM) for seed in seeds):
+        raise ValueError(f"seeds {seeds}: some are for choosing, some for measuring")
     known = things(half)
     cameras = {name: DayCamera(name) for name in BACKGROUNDS}
     tally = Tally()
