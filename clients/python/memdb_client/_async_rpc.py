@@ -59,8 +59,11 @@ class AsyncRpc:
         repeat: Repeat = Repeat.ALWAYS,
         timeout_s: float | None = None,
     ) -> _Answer:
-        """The answer to a unary call, tried again as `_options` says until its deadline."""
-        deadline_s = time.monotonic() + (timeout_s or self.timeout_s)
+        """The answer to a unary call, tried again as `_options` says until its deadline; but where no server is
+        reached no longer than other calls try, be its own deadline an hour.
+        """
+        reached_s = time.monotonic()
+        deadline_s = reached_s + (timeout_s or self.timeout_s)
         pauses = pauses_s()
         hints: list[str] = []
         while True:
@@ -70,7 +73,10 @@ class AsyncRpc:
                     request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
                 )
             except grpc.RpcError as error:
-                await self.pause_or_raise(error, repeat, deadline_s, next(pauses), hints)
+                if not (error.details() or "").startswith(NOT_CONNECTED):
+                    reached_s = time.monotonic()
+                until_s = min(deadline_s, reached_s + self.timeout_s)
+                await self.pause_or_raise(error, repeat, until_s, next(pauses), hints)
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise

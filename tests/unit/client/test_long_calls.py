@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from memdb.errors import InvalidArgument, MemdbError
+from memdb.errors import InvalidArgument, MemdbError, Unavailable
 from memdb_client._options import SECONDS_MAX, WHOLE_TIMEOUT_S
 from tests.unit.client.conftest import Connect
 
@@ -50,13 +50,18 @@ def deadlines() -> Deadlines:
 
 
 @pytest.fixture
-def address(deadlines: Deadlines) -> Iterator[str]:
+def server(deadlines: Deadlines) -> Iterator[grpc.Server]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     server.add_generic_rpc_handlers((deadlines,))
+    yield server
+    server.stop(None).wait(10)
+
+
+@pytest.fixture
+def address(server: grpc.Server) -> str:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait(10)
+    return f"127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -105,3 +110,13 @@ def test_its_deadline_is_checked_before_anything_is_sent(
 
 def test_an_hour_is_the_default() -> None:
     assert WHOLE_TIMEOUT_S == HOUR_S
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", LONG)
+def test_a_server_that_is_not_there_is_not_waited_for_for_an_hour(
+    name: str, connect_to: Connect, address: str, server: grpc.Server
+) -> None:
+    server.stop(None).wait(10)
+    with connect_to(address, timeout_s=0.4) as db, pytest.raises(Unavailable):
+        LONG[name](db)
