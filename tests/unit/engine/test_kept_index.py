@@ -150,14 +150,19 @@ def test_a_removal_leaves_no_file_with_what_was_removed(tmp_path: Path) -> None:
         assert len(db.user("u").clips()) == 9
 
 
-def test_a_file_that_outlived_a_removal_is_dropped_by_the_next_opening(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    path = filled(data)
+def outlive_a_removal(data: Path, path: Path) -> None:
+    """Have the user's clips removed but for ten, and the checkpoint of before lie there all the same."""
     before = (path / DERIVED_FILE).read_bytes()
     with opened(data, IndexConfig(checkpoint_rows=1000)) as db:
         db.user("u").stream("cam", space="s").set_retention(memdb.Retention(max_clips=10))
         db.sweep()
     (path / DERIVED_FILE).write_bytes(before)
+
+
+def test_a_file_that_outlived_a_removal_is_dropped_by_the_next_opening(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    path = filled(data)
+    outlive_a_removal(data, path)
     expected = rebuilt(data, tmp_path)
     with opened(data, IndexConfig(checkpoint_rows=1000)) as db:
         assert told(db) == expected
@@ -353,11 +358,7 @@ def test_a_file_that_outlived_a_removal_is_dropped_where_there_is_damage_as_well
 ) -> None:
     data = tmp_path / "data"
     path = filled(data)
-    before = (path / DERIVED_FILE).read_bytes()
-    with opened(data, IndexConfig(checkpoint_rows=1000)) as db:
-        db.user("u").stream("cam", space="s").set_retention(memdb.Retention(max_clips=10))
-        db.sweep()
-    (path / DERIVED_FILE).write_bytes(before)
+    outlive_a_removal(data, path)
     change(path, "vectors", -1, flipped_value)
     with opened(data) as db:
         assert len(db.user("u").clips()) == 9
