@@ -51,13 +51,13 @@ def pieces() -> list[Piece]:
     power, engine = f"{crash}power_loss.py::test_", f"{machines}engine_machine.py"
     shared = (
         ("kills of the server", (f"{crash}server_kill.py",), 10.0, 3),
-        ("power loss", (f"{power}what_was_acknowledged_outlives_power_loss",), 12.0, 4),
+        ("power loss", (f"{power}what_was_acknowledged_outlives_power_loss",), 10.0, 4),
         ("failpoints", (f"{crash}failpoints.py",), 4.0, 1),
         ("damage", (f"{crash}damage.py",), 4.0, 1),
         ("erasure", (f"{crash}erase.py",), 4.0, 1),
         ("engine machine", (f"{engine}::TestEngineMachine",), 24.0, 6),
         ("server machine", (f"{machines}server_machine.py",), 7.0, 2),
-        ("power loss after kills", (f"{power}names_that_a_killed_process_left_unsynced",), 5.0, 1),
+        ("power loss after kills", (f"{power}names_that_a_killed_process_left_unsynced",), 6.5, 1),
         ("mutants", (f"{crash}mutants.py",), 2.0, 1),
         ("system calls", (f"{crash}syscalls.py",), 2.0, 1),
         ("power loss in recovery", (f"{power}power_loss_while_it_recovers",), 2.5, 1),

@@ -1,7 +1,7 @@
 """Power goes at any moment, and the disk holds what it had to and any part of the rest.
 
 ``MEMDB_POWER_STATES``: disks that are looked at (default 300; `make crash`: 20,000, of which a fifteenth after a
-power loss while it recovers and about a quarter after a kill).
+power loss while it recovers and a third after a kill).
 ``MEMDB_CRASH_SEED``: which; a new one each time.
 See `tests.crash.power` for how they are made: `recorder`, `disk`, `states`, `check`.
 """
@@ -34,10 +34,11 @@ pytestmark = pytest.mark.crash
 STATES = int(os.environ.get("MEMDB_POWER_STATES", "300"))
 FULL = 2000
 """From so many on those after kills and of recoveries are counted in."""
-OF_PROGRAM = STATES * 7 // 10 if STATES >= FULL else STATES
+OF_PROGRAM = STATES * 6 // 10 if STATES >= FULL else STATES
 OF_RECOVERIES = max(3, STATES // 300), 20
 """Recordings of recoveries, and disks of each."""
-OF_KILL = max(8, STATES // 200)
+OF_KILL = max(8, STATES // 380)
+"""Disks after each of some 130 kills."""
 OF_ONE_RECORDING = 2000
 
 
