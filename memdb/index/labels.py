@@ -68,17 +68,20 @@ class Labels:
                 mask &= having
         return mask
 
+    def rows(self, rows: int) -> dict[tuple[str, str], Array]:
+        """Of the first ``rows`` rows, those that have each label."""
+        with self._lock:
+            self._split_some(max(rows - self._rows, 0))
+            known = {pair: np.array(numbers, np.int64) for pair, numbers in self._having.items()}
+        return {pair: found[: np.searchsorted(found, rows)] for pair, found in known.items()}
+
     def without(self, there: Array, places: Array) -> Labels:
         """The labels of the rows that are ``there``, (n,) bool, numbered anew by ``places``."""
         kept = Labels()
-        with self._lock:
-            self._split_some(max(len(there) - self._rows, 0))
-            for pair, numbers in self._having.items():
-                rows = np.array(numbers, np.int64)
-                rows = rows[: np.searchsorted(rows, len(there))]
-                rows = places[rows[there[rows]]]
-                if len(rows):
-                    kept._having[pair] = array("q", rows.astype(np.int64).tobytes())
+        for pair, rows in self.rows(len(there)).items():
+            left = places[rows[there[rows]]]
+            if len(left):
+                kept._having[pair] = array("q", left.astype(np.int64).tobytes())
         kept._rows = int(there.sum())
         kept._texts = [""] * kept._rows
         return kept
