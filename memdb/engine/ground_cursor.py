@@ -62,7 +62,7 @@ def question_digest(question: Question) -> bytes:
     asked = (
         *(question.streams, question.start_ns, question.end_ns, question.space),
         *(question.policy, question.min_score, question.min_relevance, question.calendar),
-        *(question.rerank, question.weighting, question.fallback),
+        *(question.rerank, question.weighting, question.fallback, question.labels),
         None if words is None else (words.text, sorted(words.weights.items())),
     )
     digest = blake2b(repr(asked).encode(), digest_size=_QUESTION_BYTES, person=b"memdb question")

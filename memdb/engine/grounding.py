@@ -81,7 +81,7 @@ def ground(
         return Grounding(
             (), revision, "none", gaps, footage(None, None, streams, gaps), abstained=True
         )
-    which = Filter(stream_nos, question.start_ns, question.end_ns)
+    which = Filter(stream_nos, question.start_ns, question.end_ns, labels=question.labels)
     allowed = partition.allowed(which, as_of)
     calendar = question.calendar
     if calendar is not None:

@@ -20,6 +20,7 @@ from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.grounding import FALLBACKS, POLICIES, TOKENS_POLICY, WEIGHTINGS
 from memdb.types.ids import check_id
+from memdb.types.label_filter import LabelFilter, WantedLabels, checked_labels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
 from memdb.types.word_question import WordQuestion, checked_word_question
@@ -50,6 +51,7 @@ class Question:
     explain: bool
     min_relevance: float | None
     calendar: Calendar | None
+    labels: LabelFilter
     with_coverage: bool
     exact: bool
     """Asked for, or as of a moment."""
@@ -110,6 +112,7 @@ def checked_question(
     hours: Iterable[Sequence[HourOfDay]] | None = None,
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
+    labels: WantedLabels | None = None,
     with_coverage: bool = False,
     exact: bool = False,
     with_global_memory: bool = True,
@@ -154,6 +157,7 @@ def checked_question(
         check_flag(explain, "explain"),
         checked_min_relevance(min_relevance, text, policy),
         checked_calendar(hours, weekdays, zone),
+        checked_labels(labels),
         check_flag(with_coverage, "with_coverage"),
         check_flag(exact, "exact"),
     )

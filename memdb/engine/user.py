@@ -72,6 +72,7 @@ from memdb.types.ground_options import (
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_to_json
+from memdb.types.label_filter import WantedLabels, checked_labels
 from memdb.types.operation import (
     ConfigureUser,
     ForgetFact,
@@ -173,11 +174,12 @@ class EmbeddedUser:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_global_memory: bool = True,
         with_keyframes: bool = True,
         page_bytes: int | None = None,
     ) -> list[StoredClip]:
-        calendar = checked_calendar(hours, weekdays, zone)
+        calendar, wanted = checked_calendar(hours, weekdays, zone), checked_labels(labels)
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         start, end = checked_times(start_ns, end_ns)
         streams = None if stream is None else (check_id(stream, "stream"),)
@@ -193,7 +195,7 @@ class EmbeddedUser:
                 revision = memory.resolve(view, as_of, min_revision)
                 stream_nos = view.stream_nos(streams, revision)
                 with memory.environment.read() as txn:
-                    which = Filter(stream_nos, start, end)
+                    which = Filter(stream_nos, start, end, labels=wanted)
                     return list_clips(
                         txn, view, which, revision, after, limit, page_bytes, calendar, parts
                     )
@@ -269,6 +271,7 @@ class EmbeddedUser:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
@@ -303,6 +306,7 @@ class EmbeddedUser:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            labels=labels,
             with_coverage=with_coverage,
             exact=exact,
             with_global_memory=with_global_memory,

@@ -89,6 +89,17 @@ def _born(columns: dict[str, Array], revision: int) -> Array:
     return np.asarray(columns["birth"] <= np.uint64(revision))
 
 
+def _labelled(partition: PartitionView, which: Array) -> dict[tuple[str, str], list[int]]:
+    """Which of the chosen rows, counted by themselves, have which label."""
+    places = np.cumsum(which) - 1
+    return {
+        pair: places[chosen].tolist()
+        for pair, rows in partition.names.labelled.rows(partition.rows).items()
+        for chosen in (rows[which[rows]],)
+        if len(chosen)
+    }
+
+
 def _partition(view: View, space_no: int, expected: PartitionView | None) -> Iterator[str]:
     running = view.partitions.get(space_no)
     everything = np.ones(0, bool) if running is None else _born(running.columns, ALIVE - 1)
@@ -108,6 +119,8 @@ def _partition(view: View, space_no: int, expected: PartitionView | None) -> Ite
         stored = getattr(expected.names, name).known(expected.rows)[1][born]
         if not np.array_equal(mine, stored):
             yield f"words of {name} differ from the store"
+    if _labelled(running, everything) != _labelled(expected, born):
+        yield "labels differ from the store"
     for name in running.columns:
         mine = _at(running.columns, name, everything, view.revision)
         if not np.array_equal(mine, _at(expected.columns, name, born, view.revision)):

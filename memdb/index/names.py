@@ -2,7 +2,8 @@
 
 Rows and texts are one to one, so a filter of rows is a filter of texts, and what is removed from the
 rows is found by no words.  Like all words these are counted when they are first asked for
-(`memdb.index.words`): a memory that is asked by vectors alone holds two references for each clip.
+(`memdb.index.words`): a memory that is asked by vectors alone holds three references for each clip.
+Labels are looked for in two ways: as words, and whole, by filters (`memdb.index.labels`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from memdb.index.labels import Labels, joined
 from memdb.index.words import Words
 from memdb.types.arrays import Array
 
@@ -22,7 +24,7 @@ class ClipNames:
     events: str = ""
     """Of its sounds, one after the other."""
     labels: str = ""
-    """Keys and values of its labels."""
+    """Keys and values of its labels, `memdb.index.labels.joined`."""
 
 
 NAMELESS = ClipNames()
@@ -35,22 +37,24 @@ def clip_names(events: Sequence[str], labels: Mapping[str, str]) -> ClipNames:
     # Most clips of a camera are called as those before them: one copy serves all.
     return ClipNames(
         sys.intern(" ".join(events)),
-        sys.intern(" ".join(f"{key} {value}" for key, value in sorted(labels.items()))),
+        sys.intern(joined(labels)),
     )
 
 
 class Names:
-    """The growing side; one writer adds, any readers ask `events` and `labels`."""
+    """The growing side; one writer adds, any readers ask `events`, `labels` and `labelled`."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.events = Words()
         self.labels = Words()
+        self.labelled = Labels()
 
     def add(self, names: Sequence[ClipNames]) -> None:
         """Names of the rows that come next."""
         self.events.add(one.events for one in names)
         self.labels.add(one.labels for one in names)
+        self.labelled.add(one.labels for one in names)
         self.rows += len(names)
 
     def fill(self, rows: int) -> None:
@@ -63,5 +67,6 @@ class Names:
         kept = Names()
         kept.events = self.events.without(there, places)
         kept.labels = self.labels.without(there, places)
+        kept.labelled = self.labelled.without(there, places)
         kept.rows = int(there.sum())
         return kept

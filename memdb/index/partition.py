@@ -22,6 +22,7 @@ from memdb.index.planes import Planes
 from memdb.index.tiers import Tiers
 from memdb.index.time_blocks import TimeBlocks
 from memdb.types.arrays import Array
+from memdb.types.label_filter import LabelFilter
 
 REMOVED_ROWS_MAX: Final = 4096
 """Rows that are gone and still take memory, at least; more than half of all are cleared away."""
@@ -59,6 +60,7 @@ class Filter:
     start_ns: int | None = None
     end_ns: int | None = None
     sealed_only: bool = False
+    labels: LabelFilter = ()
 
     @property
     def empty(self) -> bool:
@@ -68,6 +70,7 @@ class Filter:
             and self.start_ns is None
             and self.end_ns is None
             and not self.sealed_only
+            and not self.labels
         )
 
 
@@ -96,6 +99,10 @@ class PartitionView:
         """(rows,) bool of the rows that ``which`` admits at ``as_of`` (None: at the view's own
         revision; with ``every_version``: at any).
         """
+        if which.labels:
+            others = self.allowed(replace(which, labels=()), as_of, every_version=every_version)
+            labelled = self.names.labelled.mask(which.labels, self.rows)
+            return labelled if others is None else labelled & others
         if which.start_ns is None and which.end_ns is None:
             return self._allowed(which, as_of, every_version, 0, self.rows)
         first, last = self.times.hull(

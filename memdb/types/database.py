@@ -20,6 +20,7 @@ from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
+from memdb.types.label_filter import WantedLabels
 from memdb.types.retention import Retention, SweepReport
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
@@ -340,6 +341,7 @@ class User(Protocol):
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
@@ -391,6 +393,10 @@ class User(Protocol):
         `datetime.time` or ``"22:00"``, and on these days of the week, 0 (Monday) to 6 or ``"mon"``.  An end
         at or before its start is of the next day, and a stretch belongs to the day on which it begins.
         They are told in the zone of each stream, or of ``zone`` where one is named.
+
+        labels: only clips that have all of these labels, whole and letter by letter: ``{"zone": "porch"}``, or
+        one of several values, ``{"zone": ["porch", "drive"]}``; at most 64 keys, of 64 values each.  A version
+        of a clip has its own.
 
         cursor: hits in pages of ``limit``, however many there are: ``""`` for the first, then the
         `Grounding.next_cursor` of the page before, until that is None.  All pages are as of the revision of
@@ -463,6 +469,7 @@ class User(Protocol):
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_global_memory: bool = True,
         with_keyframes: bool = True,
     ) -> list[StoredClip]:
@@ -471,7 +478,7 @@ class User(Protocol):
         short-term memory.
 
         stream: of one stream; None for all.  start_ns, end_ns, as_of, min_revision, hours, weekdays, zone,
-        with_global_memory, with_keyframes: as in `ground`.
+        labels, with_global_memory, with_keyframes: as in `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         Raises otherwise of stream, time, moment and hours as `ground`.

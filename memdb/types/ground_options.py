@@ -15,6 +15,7 @@ from memdb.types.arrays import Array, as_tokens
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_int
 from memdb.types.grounding import AsOf
+from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import LIMIT_MAX, QUESTIONS_MAX, STREAMS_FILTER_MAX
 from memdb.types.times import Time
 
@@ -40,6 +41,7 @@ class GroundOptions(TypedDict, total=False):
     hours: Iterable[Sequence[HourOfDay]] | None
     weekdays: Iterable[Weekday] | None
     zone: str | None
+    labels: WantedLabels | None
     with_coverage: bool
     weighting: str
     exact: bool
@@ -63,6 +65,7 @@ DEFAULTS: Final = GroundOptions(
     hours=None,
     weekdays=None,
     zone=None,
+    labels=None,
     with_coverage=False,
     weighting="idf",
     exact=False,

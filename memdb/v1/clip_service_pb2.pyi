@@ -311,6 +311,7 @@ class ListClipsRequest(_message.Message):
     CALENDAR_FIELD_NUMBER: _builtins.int
     WITHOUT_GLOBAL_MEMORY_FIELD_NUMBER: _builtins.int
     WITHOUT_KEYFRAMES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     stream: _builtins.str
@@ -339,6 +340,10 @@ class ListClipsRequest(_message.Message):
     def calendar(self) -> _grounding_service_pb2.CalendarFilter:
         """Only clips with a moment in these hours and on these days."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LabelFilter]:
+        """Only clips that pass every one of these; a key is in one of them."""
+
     def __init__(
         self,
         *,
@@ -353,10 +358,11 @@ class ListClipsRequest(_message.Message):
         calendar: _grounding_service_pb2.CalendarFilter | None = ...,
         without_global_memory: _builtins.bool = ...,
         without_keyframes: _builtins.bool = ...,
+        labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "limit", b"limit", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream", "user", b"user", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream", "user", b"user", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015

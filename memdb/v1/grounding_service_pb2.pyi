@@ -51,6 +51,7 @@ class GroundRequest(_message.Message):
     EXACT_FIELD_NUMBER: _builtins.int
     WITHOUT_GLOBAL_MEMORY_FIELD_NUMBER: _builtins.int
     WITHOUT_KEYFRAMES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose memory."""
     limit: _builtins.int
@@ -117,6 +118,10 @@ class GroundRequest(_message.Message):
     def fusion(self) -> Global___Fusion:
         """How the words are compared; only with text."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LabelFilter]:
+        """Only clips that pass every one of these; a key is in one of them."""
+
     def __init__(
         self,
         *,
@@ -146,10 +151,11 @@ class GroundRequest(_message.Message):
         exact: _builtins.bool = ...,
         without_global_memory: _builtins.bool = ...,
         without_keyframes: _builtins.bool = ...,
+        labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "fusion", b"fusion", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "space", b"space", "start_ns", b"start_ns", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "exact", b"exact", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_end_ns", b"_end_ns", "_min_relevance", b"_min_relevance", "_min_revision", b"_min_revision", "_min_score", b"_min_score", "_space", b"_space", "_start_ns", b"_start_ns", "_text", b"_text", "as_of", b"as_of", "calendar", b"calendar", "cursor", b"cursor", "end_ns", b"end_ns", "exact", b"exact", "explain", b"explain", "fallback", b"fallback", "fusion", b"fusion", "labels", b"labels", "limit", b"limit", "min_relevance", b"min_relevance", "min_revision", b"min_revision", "min_score", b"min_score", "policy", b"policy", "question_feature", b"question_feature", "question_tokens", b"question_tokens", "rerank", b"rerank", "space", b"space", "start_ns", b"start_ns", "streams", b"streams", "text", b"text", "user", b"user", "weighting", b"weighting", "with_coverage", b"with_coverage", "with_short_memory", b"with_short_memory", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015

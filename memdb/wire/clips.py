@@ -20,6 +20,7 @@ from memdb.types.clip import (
 )
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
+from memdb.types.label_filter import WantedLabels, checked_labels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.tensor import Codec, EncodedTensor
 from memdb.types.times import Time
@@ -36,6 +37,7 @@ from memdb.wire.arrays import (
     vector_elements,
 )
 from memdb.wire.calendar import calendar_arguments, calendar_to_proto
+from memdb.wire.labels import labels_from_proto, labels_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 
 LIST_LIMIT_DEFAULT = 1000
@@ -222,6 +224,7 @@ class ListClipsArguments(TypedDict):
     hours: list[tuple[str, str]] | None
     weekdays: list[int] | None
     zone: str | None
+    labels: WantedLabels | None
     with_global_memory: bool
     with_keyframes: bool
 
@@ -239,6 +242,7 @@ def list_clips_request(
     hours: Iterable[Sequence[HourOfDay]] | None = None,
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
+    labels: WantedLabels | None = None,
     with_global_memory: bool = True,
     with_keyframes: bool = True,
 ) -> clip_pb.ListClipsRequest:
@@ -254,6 +258,7 @@ def list_clips_request(
         after=None if after is None else checked_reference(after, "after"),
         min_revision=checked_revision(min_revision),
         calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
+        labels=labels_to_proto(checked_labels(labels)),
         without_global_memory=not check_flag(with_global_memory, "with_global_memory"),
         without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
     )
@@ -269,6 +274,7 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
         limit=request.limit or LIST_LIMIT_DEFAULT,
         after=request.after if request.HasField("after") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
+        labels=labels_from_proto(request.labels),
         with_global_memory=not request.without_global_memory,
         with_keyframes=not request.without_keyframes,
         **calendar_arguments(request.calendar),

@@ -29,6 +29,7 @@ from memdb.types.grounding import (
     Span,
 )
 from memdb.types.ids import check_id
+from memdb.types.label_filter import WantedLabels, checked_labels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
 from memdb.types.unchecked import unchecked
@@ -44,6 +45,7 @@ from memdb.wire.arrays import (
 from memdb.wire.calendar import calendar_arguments, calendar_to_proto
 from memdb.wire.clips import fill_stored_clip, stored_clip_from_proto
 from memdb.wire.coverage import coverage_from_proto, coverage_to_proto
+from memdb.wire.labels import labels_from_proto, labels_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
@@ -75,6 +77,7 @@ class GroundArguments(TypedDict):
     hours: Iterable[Sequence[HourOfDay]] | None
     weekdays: Iterable[Weekday] | None
     zone: str | None
+    labels: WantedLabels | None
     with_coverage: bool
     cursor: str | None
     exact: bool
@@ -108,6 +111,7 @@ def ground_request(
     hours: Iterable[Sequence[HourOfDay]] | None = None,
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
+    labels: WantedLabels | None = None,
     with_coverage: bool = False,
     cursor: str | None = None,
     exact: bool = False,
@@ -141,6 +145,7 @@ def ground_request(
         explain=check_flag(explain, "explain"),
         min_relevance=checked_min_relevance(min_relevance, text, policy),
         calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
+        labels=labels_to_proto(checked_labels(labels)),
         with_coverage=check_flag(with_coverage, "with_coverage"),
         cursor=checked_cursor(cursor),
         exact=check_flag(exact, "exact"),
@@ -184,6 +189,7 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         weights=weights_of(request),
         explain=request.explain,
         min_relevance=request.min_relevance if request.HasField("min_relevance") else None,
+        labels=labels_from_proto(request.labels),
         with_coverage=request.with_coverage,
         cursor=request.cursor if request.HasField("cursor") else None,
         exact=request.exact,

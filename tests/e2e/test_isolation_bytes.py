@@ -130,6 +130,7 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
         "relevance": {"min_relevance": 0.2, "limit": 50},
         "abstains": {"min_score": 3.0, "fallback": "recent"},
         "hours": {"hours": [("20:00", "02:00")], "weekdays": [1, 2], "zone": "Asia/Kathmandu"},
+        "labels": {"labels": {"zone": ["porch", "street"]}, "limit": 50, "with_coverage": True},
         "re-ranked": {"question_tokens": tokens, "rerank": 8},
         "hybrid": {"text": "blue mug door", "text_feature": vector(101), "explain": True},
         "train": {"policy": "ixc-train"},

@@ -204,6 +204,20 @@ BAD: dict[str, tuple[str, bytes, str | None]] = {
         question(calendar=calendar(hours=[pb.HoursOfDay(end_s=1)] * 100_000)),
         "TOO_LARGE",
     ),
+    "labels 10^5": (
+        GROUND,
+        question(labels=[types_pb2.LabelFilter(key=str(n), values=["x"]) for n in range(100_000)]),
+        "TOO_LARGE",
+    ),
+    "labels 64 x 64": (
+        GROUND,
+        question(
+            labels=[
+                types_pb2.LabelFilter(key=str(n), values=map(str, range(64))) for n in range(64)
+            ]
+        ),
+        None,
+    ),
     "weekdays 10^5": (GROUND, question(calendar=calendar(weekdays=[1] * 100_000)), "TOO_LARGE"),
     "weights 10^5": (
         GROUND,

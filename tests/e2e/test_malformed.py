@@ -34,6 +34,7 @@ from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import standing_service_pb2 as standing_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.v1.grounding_service_pb2 import CalendarFilter, HoursOfDay
+from memdb.v1.types_pb2 import LabelFilter
 from memdb.wire.arrays import matrix_to_proto
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.grounding import ground_request
@@ -265,6 +266,13 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ("Ground", {"calendar": CalendarFilter(weekdays=[1] * 8)}, "TOO_LARGE", "weekdays", "8"),
         ("Ground", {"calendar": CalendarFilter(weekdays=[1], zone="../x")}, "BAD_ZONE", "zone", "../x"),
         ("Ground", {"calendar": CalendarFilter(zone="")}, "EMPTY", "zone", None),
+        ("Ground", {"labels": [LabelFilter(key="zone")]}, "EMPTY", "labels[zone]", None),
+        ("Ground", {"labels": [LabelFilter(values=["porch"])]}, "EMPTY", "labels", None),
+        ("Ground", {"labels": [LabelFilter(key="z", values=["x"])] * 2}, "AMBIGUOUS", "labels", "z"),
+        ("Ground", {"labels": [LabelFilter(key="z", values=["x"] * 65)]}, "TOO_LARGE", "labels[z]", "65"),
+        ("Ground", {"labels": [LabelFilter(key=f"{n}", values=["x"]) for n in range(65)]}, "TOO_LARGE", "labels", "65"),
+        ("Ground", {"labels": [LabelFilter(key="z" * 65, values=["x"])]}, "TOO_LARGE", "labels", "65"),
+        ("Ground", {"labels": [LabelFilter(key="z", values=["x" * 1025])]}, "TOO_LARGE", "labels[z]", "1025"),
         ("Ground", {"calendar": CalendarFilter(zone="x" * 65)}, "TOO_LARGE", "zone", "65"),
         ("Ground", {"start_ns": 5, "end_ns": 4}, "TIME_RANGE", "end_ns", "[5, 4)"),
         ("Ground", {"start_ns": -(2**63)}, "TIME_RANGE", "start_ns", str(-(2**63))),
@@ -373,6 +381,7 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ("ListClips", {"limit": 1001}, "OUT_OF_RANGE", "limit", "1001"),
         ("ListClips", {"after": "0" * 32}, "CLIP_NOT_FOUND", "after", "0" * 32),
         ("ListClips", {"start_ns": 5, "end_ns": 4}, "TIME_RANGE", "end_ns", "[5, 4)"),
+        ("ListClips", {"labels": [LabelFilter(key="zone")]}, "EMPTY", "labels[zone]", None),
         ("ListGaps", {"stream": "nowhere"}, "STREAM_NOT_FOUND", "streams", "nowhere"),
         ("GetClip", {"clip_id": "x" * 10_000}, "TOO_LARGE", "clip_id", "10000"),
         ("GetShortMemory", {"clip_ids": ["x"] * 1001}, "TOO_LARGE", "clip_ids", "1001"),

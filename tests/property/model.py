@@ -121,6 +121,11 @@ class Version:
         """Whether this is the clip's version as of ``revision``."""
         return self.birth <= revision < self.death
 
+    def labelled(self, wanted: dict[str, list[str]]) -> bool:
+        """Whether it has, of each key, one of the values."""
+        mine = self.content.clip(self.epoch, self.seq, self.space).labels
+        return all(key in mine and mine[key] in values for key, values in wanted.items())
+
     def overlaps(self, start_ns: int | None, end_ns: int | None) -> bool:
         """Whether the clip overlaps [start_ns, end_ns); one of no length is a point."""
         if end_ns is not None and self.content.start_ns >= end_ns:
@@ -281,6 +286,7 @@ class UserModel:
         start_ns: int | None = None,
         end_ns: int | None = None,
         space: str | None = None,
+        labels: dict[str, list[str]] | None = None,
     ) -> list[Version]:
         """Versions that a filter admits, in the order they were written."""
         wanted = None if streams is None else set(streams)
@@ -291,6 +297,7 @@ class UserModel:
             and (wanted is None or version.stream in wanted)
             and (space is None or version.space.name == space)
             and version.overlaps(start_ns, end_ns)
+            and version.labelled(labels or {})
         ]
 
     def scored(self, question: Vector, admitted: list[Version]) -> list[tuple[float, Version]]:

@@ -41,6 +41,18 @@ def contents(draw: st.DrawFn) -> Content:
     )
 
 
+label_filters = st.sampled_from(
+    (
+        None,
+        None,
+        None,
+        {"zone": ["porch"]},
+        {"zone": ["porch", "street"]},
+        {"zone": ["mug"]},
+        {"a": ["porch"]},
+    )
+)
+
 FAR_SEQ = 10**15
 """A number that no epoch comes near: a digit too many."""
 numbers = st.tuples(

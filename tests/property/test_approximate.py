@@ -73,7 +73,11 @@ class Life:
                 start_ns = T0_NS + seq * CLIP_NS
                 written.append(
                     Clip(
-                        seq=seq, start_ns=start_ns, end_ns=start_ns + CLIP_NS, global_memory=vector
+                        seq=seq,
+                        start_ns=start_ns,
+                        end_ns=start_ns + CLIP_NS,
+                        global_memory=vector,
+                        labels={"n": str(seq % 3)},
                     )
                 )
                 self.next_seq[stream] += 1
@@ -106,6 +110,7 @@ class Life:
             if key[0] in options.get("streams", STREAMS)
             and clip.end_ns > start_ns
             and clip.start_ns < end_ns
+            and ("labels" not in options or clip.labels["n"] in options["labels"]["n"])
             and ("hours" not in options or is_morning(clip.start_ns) or is_morning(clip.end_ns - 1))
         ]
         rows = prepared_rows(np.stack([self.clips[key].global_memory for key in keys]), cosine=True)
@@ -150,6 +155,7 @@ class Life:
             self.check(user, question, start_ns=middle)
             self.check(user, question, end_ns=middle, streams=["door"])
             self.check(user, question, hours=[("00:00", "12:00")], zone="UTC")
+            self.check(user, question, labels={"n": ["0", "2"]}, streams=["porch", "yard"])
             # Of a camera that saw nothing like it.
             self.check(user, self.rng.standard_normal(DIM).astype(np.float32), streams=["yard"])
 

@@ -194,6 +194,7 @@ def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> 
         "streams": {"streams": ["porch"]},
         "time": {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS},
         "hours": {"hours": [("22:00", "04:00")], "weekdays": [1, 2]},
+        "labels": {"labels": {"zone": [words(rng) for _ in range(8)]}},
         "least": {"min_score": 0.8},
         "relevance": {"min_relevance": 0.001},
         "abstains": {"min_score": 5.0, "fallback": "recent"},

@@ -54,6 +54,7 @@ from tests.property.strategies import (
     USERS,
     batches,
     contents,
+    label_filters,
     lengths,
     texts,
     times,
@@ -92,6 +93,7 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
         "mark": draw(marks),
         "space": draw(st.sampled_from(("cos", "cos", "dot", None))),
         "with_short": draw(st.booleans()),
+        "labels": draw(label_filters),
     }
 
 
@@ -449,6 +451,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         mark: int,
         space: str | None,
         with_short: bool,
+        labels: dict[str, list[str]] | None,
     ) -> None:
         """One question, and the oracle's opinion of the answer."""
         user, model = self._known(user)
@@ -468,6 +471,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
             "with_short_memory": with_short,
             "fallback": fallback,
             "space": space,
+            "labels": labels,
         }
 
         def ask(dim: int) -> Any:
@@ -521,7 +525,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
             if kept_in.name == name and (chosen is None or stream in chosen)
         ]
         assert list(answer.gaps) == model.gaps(revision, within, start, end)
-        admitted = model.alive(revision, chosen, start, end, name)
+        admitted = model.alive(revision, chosen, start, end, name, labels)
         scored = model.scored(named_vector(question, SPACES[name].dim), admitted)
         self._check_hits(model, answer, scored, policy, limit, min_score, fallback)
         for hit in answer.hits:
@@ -588,24 +592,39 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         length=lengths,
         page=st.integers(1, 4),
         mark=marks,
+        labels=label_filters,
     )
     @precondition(lambda self: bool(self.models))
     def clips(
-        self, user: str, stream: str | None, start: int | None, length: int, page: int, mark: int
+        self,
+        user: str,
+        stream: str | None,
+        start: int | None,
+        length: int,
+        page: int,
+        mark: int,
+        labels: dict[str, list[str]] | None,
     ) -> None:
         user, model = self._known(user)
         as_of, revision = self._moment(model, mark)
         if stream is not None and stream not in model.streams_at(revision):
             return
         end = None if start is None else start + length
-        wanted = model.alive(revision, None if stream is None else [stream], start, end)
+        named = None if stream is None else [stream]
+        wanted = model.alive(revision, named, start, end, labels=labels)
         wanted.sort(key=lambda version: (version.content.start_ns, version.order))
         handle = self.db.user(user)
         got: list[StoredClip] = []
         while True:
             after = (got[-1].cursor if page % 2 else got[-1].id) if got else None
             more = handle.clips(
-                stream=stream, start_ns=start, end_ns=end, as_of=as_of, limit=page, after=after
+                stream=stream,
+                start_ns=start,
+                end_ns=end,
+                as_of=as_of,
+                limit=page,
+                after=after,
+                labels=labels,
             )
             got += more
             if len(more) < page:

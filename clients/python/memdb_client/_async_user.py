@@ -25,6 +25,7 @@ from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_from_json, value_to_json
+from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import TOKENS_MAX
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
@@ -159,6 +160,7 @@ class AsyncUser:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
@@ -195,6 +197,7 @@ class AsyncUser:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            labels=labels,
             with_coverage=with_coverage,
             cursor=cursor,
             exact=exact,
@@ -269,11 +272,13 @@ class AsyncUser:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_global_memory: bool = True,
         with_keyframes: bool = True,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
-        clip of the page before.  hours, weekdays, zone: as in `ground`.
+        clip of the page before.  hours, weekdays, zone, labels: as in
+        `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         """
@@ -289,6 +294,7 @@ class AsyncUser:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            labels=labels,
             with_global_memory=with_global_memory,
             with_keyframes=with_keyframes,
         )

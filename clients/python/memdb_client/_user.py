@@ -27,6 +27,7 @@ from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_from_json, value_to_json
+from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import TOKENS_MAX
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
@@ -157,6 +158,7 @@ class User:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_coverage: bool = False,
         cursor: str | None = None,
         exact: bool = False,
@@ -193,6 +195,7 @@ class User:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            labels=labels,
             with_coverage=with_coverage,
             cursor=cursor,
             exact=exact,
@@ -267,11 +270,13 @@ class User:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        labels: WantedLabels | None = None,
         with_global_memory: bool = True,
         with_keyframes: bool = True,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
-        clip of the page before.  hours, weekdays, zone: as in `ground`.
+        clip of the page before.  hours, weekdays, zone, labels: as in
+        `ground`.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         """
@@ -287,6 +292,7 @@ class User:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            labels=labels,
             with_global_memory=with_global_memory,
             with_keyframes=with_keyframes,
         )

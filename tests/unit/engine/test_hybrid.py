@@ -264,7 +264,10 @@ def test_what_is_given_up_takes_its_words_along(
         assert sorted(known) == sorted(f"sound{seq}" for seq in range(30, 40))
         assert len(lengths) == partition.rows == 10
     assert [hit.clip.seq for hit in user.ground(text="sound35").hits] == [35]
+    assert [one.seq for one in user.clips(labels={"kept": "yes"})] == list(range(30, 40))
+    assert user.clips(labels={"kept": "no"}) == []
     door.write(clip(40, labels={"kept": "later"}))
+    assert [one.seq for one in user.clips(labels={"kept": "later"})] == [40]
     assert [hit.clip.seq for hit in user.ground(text="later").hits] == [40]
     assert len(user.ground(text="yes", limit=100).hits) == 10
     assert db.verify().ok
@@ -279,6 +282,15 @@ def test_verify_tells_words_that_the_store_has_not(db: EmbeddedDatabase) -> None
     assert [one.what for one in db.verify().discrepancies] == [
         "words of labels differ from the store"
     ]
+
+
+def test_verify_tells_labels_that_the_store_has_not(db: EmbeddedDatabase) -> None:
+    user = filled(db)
+    with user.memory() as memory:
+        (partition,) = memory.view.partitions.values()
+        partition.names.labelled.rows(partition.rows)
+        partition.names.labelled._having["zone", "roof"].append(3)
+    assert [one.what for one in db.verify().discrepancies] == ["labels differ from the store"]
 
 
 def test_a_damaged_clip_that_words_find_is_told_and_costs_no_other(

@@ -1,0 +1,108 @@
+"""Which rows have a label: the answer to a filter by labels, exact and made before the search.
+
+What one version of a clip is labelled is one string, its keys and values one after the other with `SEPARATOR`
+between them, which is also what words are counted in (`memdb.index.names`).  Strings wait as they came, and the
+first filter splits all that wait: a memory that is never filtered by labels holds a reference for each clip.
+Rows only grow, and a reader looks at none beyond those of its view.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from memdb import deadline
+from memdb.types.arrays import Array
+from memdb.types.label_filter import LabelFilter
+
+SEPARATOR: Final = "\ud800"
+"""A lone surrogate: no text that was taken has one (`memdb.types.checks.check_text`), and no word."""
+_SPLIT_AT_ONCE: Final = 4096
+"""Strings, between two looks at the deadline."""
+
+
+def joined(labels: Mapping[str, str]) -> str:
+    """The labels of one clip as one string."""
+    return SEPARATOR.join(part for pair in sorted(labels.items()) for part in pair)
+
+
+class Labels:
+    """The labels of growing rows; one writer adds, any readers ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._texts: list[str] = []
+        """One for each row; empty once it is split."""
+        self._rows = 0
+        """Of which `_having` tells."""
+        self._having: defaultdict[tuple[str, str], array[int]] = defaultdict(_numbers)
+        """(key, value) -> rows, ascending."""
+
+    def add(self, labels: Iterable[str]) -> None:
+        """What the rows that come next are labelled, each by `joined`."""
+        self._texts.extend(labels)
+
+    def mask(self, wanted: LabelFilter, rows: int) -> Array:
+        """(rows,) bool of the first ``rows`` rows that have one of the values of each key.
+
+        Raises `DeadlineExceeded`; what was split by then is kept.
+        """
+        mask = np.ones(rows, bool)
+        with self._lock:
+            while self._rows < rows:
+                deadline.check()
+                self._split_some(min(rows - self._rows, _SPLIT_AT_ONCE))
+            for key, values in wanted:
+                having = np.zeros(rows, bool)
+                for value in values:
+                    numbers = self._having.get((key, value))
+                    if numbers is not None:
+                        # A copy: an array cannot grow while somebody looks at it.
+                        found = np.array(numbers, np.int64)
+                        having[found[: np.searchsorted(found, rows)]] = True
+                mask &= having
+        return mask
+
+    def rows(self, rows: int) -> dict[tuple[str, str], Array]:
+        """Of the first ``rows`` rows, those that have each label."""
+        with self._lock:
+            self._split_some(max(rows - self._rows, 0))
+            known = {pair: np.array(numbers, np.int64) for pair, numbers in self._having.items()}
+        return {pair: found[: np.searchsorted(found, rows)] for pair, found in known.items()}
+
+    def without(self, there: Array, places: Array) -> Labels:
+        """The labels of the rows that are ``there``, (n,) bool, numbered anew by ``places``."""
+        kept = Labels()
+        for pair, rows in self.rows(len(there)).items():
+            left = places[rows[there[rows]]]
+            if len(left):
+                kept._having[pair] = array("q", left.astype(np.int64).tobytes())
+        kept._rows = int(there.sum())
+        kept._texts = [""] * kept._rows
+        return kept
+
+    def _split_some(self, count: int) -> None:
+        """Split the next strings that wait.
+
+        Whoever asks may be interrupted (Ctrl-C): a row that was not counted is looked at again, and told once all
+        the same.
+        """
+        for row in range(self._rows, self._rows + count):
+            text = self._texts[row]
+            if text:
+                parts = text.split(SEPARATOR)
+                for pair in zip(parts[::2], parts[1::2], strict=True):
+                    numbers = self._having[pair]
+                    if not numbers or numbers[-1] != row:
+                        numbers.append(row)
+            self._rows = row + 1
+            self._texts[row] = ""
+
+
+def _numbers() -> array[int]:
+    return array("q")

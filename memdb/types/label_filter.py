@@ -1,0 +1,54 @@
+"""Which labels a clip must have to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from memdb.errors import InvalidArgument
+from memdb.types.checks import check_many, check_text
+from memdb.types.limits import LABEL_KEY_CHARS_MAX, LABEL_VALUE_CHARS_MAX, LABELS_MAX
+
+WantedLabels = Mapping[str, str | Iterable[str]]
+"""Key -> the value, or those of which one will do."""
+LabelFilter = tuple[tuple[str, tuple[str, ...]], ...]
+"""(key, values) by key, values ascending; empty: whatever their labels."""
+
+VALUES_MAX: Final = 64
+"""Values of one key that will do."""
+
+
+def checked_labels(labels: object) -> LabelFilter:
+    """What the option ``labels`` of a question says, empty for None.
+
+    Raises `InvalidArgument`: ``BAD_TYPE``, ``BAD_TEXT``, ``EMPTY`` (no key, no value), ``TOO_LARGE``.
+    """
+    if labels is None:
+        return ()
+    if not isinstance(labels, Mapping):
+        raise InvalidArgument(
+            "expected a mapping of text to text, or to several texts",
+            reason="BAD_TYPE",
+            field="labels",
+            value=type(labels).__name__,
+        )
+    if not labels:
+        # None in Python would be all on the wire.
+        raise InvalidArgument("name at least one, or None for all", reason="EMPTY", field="labels")
+    if len(labels) > LABELS_MAX:
+        raise InvalidArgument(
+            f"more than {LABELS_MAX} labels", reason="TOO_LARGE", field="labels", value=len(labels)
+        )
+    checked: dict[str, tuple[str, ...]] = {}
+    for key, values in labels.items():
+        name = check_text(key, "labels", LABEL_KEY_CHARS_MAX)
+        checked[name] = _checked_values(values, f"labels[{name}]")
+    return tuple(sorted(checked.items()))
+
+
+def _checked_values(values: Any, field: str) -> tuple[str, ...]:
+    listed = (values,) if isinstance(values, str) else check_many(values, object, field, VALUES_MAX)
+    if not listed:
+        raise InvalidArgument("name at least one value", reason="EMPTY", field=field)
+    texts = {check_text(one, field, LABEL_VALUE_CHARS_MAX, may_be_empty=True) for one in listed}
+    return tuple(sorted(texts))

@@ -1,0 +1,101 @@
+"""Which rows have a label, against a list of dictionaries."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memdb.deadline import Deadline
+from memdb.errors import DeadlineExceeded
+from memdb.index.labels import Labels, joined
+from memdb.index.names import clip_names
+from memdb.index.terms import terms
+from memdb.types.label_filter import LabelFilter, checked_labels
+
+texts = st.text("ab \0=\u00e9", max_size=2)
+keys = st.text("ab \0=\u00e9", min_size=1, max_size=2)
+labelled = st.lists(st.dictionaries(keys, texts, max_size=3), max_size=12)
+filters = st.dictionaries(
+    keys, texts | st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=2
+)
+
+
+def expected(rows: list[dict[str, str]], wanted: LabelFilter) -> list[bool]:
+    return [all(row.get(key) in values for key, values in wanted) for row in rows]
+
+
+@given(labelled, labelled, st.lists(filters, max_size=4), st.data())
+def test_a_filter_admits_what_has_the_labels(
+    first: list[dict[str, str]],
+    later: list[dict[str, str]],
+    asked: list[dict[str, str | list[str]]],
+    data: st.DataObject,
+) -> None:
+    labels = Labels()
+    labels.add(map(joined, first))
+    wanted = [checked_labels(one) for one in asked]
+    for one in wanted:
+        assert labels.mask(one, len(first)).tolist() == expected(first, one)
+    labels.add(map(joined, later))
+    everything = first + later
+    there = np.array(data.draw(st.tuples(*[st.booleans()] * len(everything))), bool)
+    kept = labels.without(there, np.cumsum(there) - 1)
+    left = [row for row, stays in zip(everything, there, strict=True) if stays]
+    kept.add(map(joined, first))
+    for one in wanted:
+        # A view of before sees no later row.
+        assert labels.mask(one, len(first)).tolist() == expected(first, one)
+        assert labels.mask(one, len(everything)).tolist() == expected(everything, one)
+        assert kept.mask(one, len(left)).tolist() == expected(left, one)
+        assert kept.mask(one, len(left) + len(first)).tolist() == expected(left + first, one)
+
+
+def test_what_words_are_found_by_is_the_same() -> None:
+    assert terms(clip_names([], {"zone": "front door", "n": "7"}).labels) == terms(
+        "n 7 zone front door"
+    )
+
+
+def test_whoever_has_left_is_not_waited_for() -> None:
+    labels = Labels()
+    labels.add(joined({"n": str(row)}) for row in range(20_000))
+    left = Deadline()
+
+    def ask() -> object:
+        left.leave()
+        return labels.mask((("n", ("7",)),), 20_000)
+
+    with pytest.raises(DeadlineExceeded):
+        left.within(ask)
+    assert np.flatnonzero(labels.mask((("n", ("7",)),), 20_000)).tolist() == [7]
+
+
+def test_readers_ask_while_a_writer_adds() -> None:
+    labels = Labels()
+    rows = 0
+    wrong: list[int] = []
+    grown = threading.Event()
+
+    def ask() -> None:
+        while not grown.is_set():
+            seen = rows
+            found = np.flatnonzero(labels.mask((("even", ("1",)),), seen))
+            if found.tolist() != list(range(0, seen, 2)):
+                wrong.append(seen)
+
+    readers = [threading.Thread(target=ask) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(300):
+        labels.add(
+            joined({"even": str(1 - row % 2)}) for row in range(number * 20, number * 20 + 20)
+        )
+        rows = number * 20 + 20
+    grown.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong
