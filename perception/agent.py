@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -85,6 +85,8 @@ class IngestOptions:
     """How short-term memory is coded, see `memdb.types.database.User.stream`."""
     zone: str | None = None
     """Time zone of the cameras, an IANA name; None for that which they have, UTC for new ones."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of every clip, beside what is seen: `perception.draft.clip_labels`."""
 
 
 @dataclass(slots=True)
@@ -269,7 +271,14 @@ class IngestAgent:
             start_ns,
             ledger.last_end_ns if ledger.next_seq > 0 else None,
         )
-        context = ClipContext(start_ns, source.period_ns, epoch, PooledCompressor(), text_encoder)
+        context = ClipContext(
+            start_ns,
+            source.period_ns,
+            epoch,
+            PooledCompressor(),
+            text_encoder,
+            self._options.labels,
+        )
         return report, source, space, context, from_ns
 
     def _run_camera(

@@ -5,6 +5,8 @@ Every wrong one raises `InvalidArgument` with the option as its field and the te
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from memdb.errors import InvalidArgument
 from memdb.types.address import checked_address
 
@@ -19,6 +21,19 @@ def at_least(value: int, least: int, name: str) -> int:
     if value < least:
         raise InvalidArgument(f"at least {least}", reason="OUT_OF_RANGE", field=name, value=value)
     return value
+
+
+def labels(texts: Iterable[str]) -> dict[str, list[str]]:
+    """``KEY=VALUE`` each, the values of one key together; what they may be is for who takes them."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InvalidArgument(
+                "expected KEY=VALUE", reason="BAD_TEXT", field="label", value=text
+            )
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def within(value: float, low: float, high: float, name: str) -> float:

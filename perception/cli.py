@@ -156,6 +156,14 @@ def _parser() -> argparse.ArgumentParser:
         help="time zone of the cameras, by whose clock hours and weekdays are asked for: Europe/Berlin "
         "(default: the one they have, UTC for new ones)",
     )
+    add(
+        "--label",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a label of every clip, by which questions can be narrowed (memdb-ask --label): zone=porch (may be "
+        "repeated)",
+    )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")
     add(
@@ -180,7 +188,8 @@ def _ingest(options: argparse.Namespace) -> int:
         from memdb.types.times import as_ns, moment
         from memdb.types.zone import checked_zone
         from perception.agent import IngestAgent, IngestOptions, open_sources
-        from perception.arguments import at_least, server_address
+        from perception.arguments import at_least, labels, server_address
+        from perception.draft import clip_labels
         from perception.reach import reach
 
     cameras = [_camera(text) for text in options.camera]
@@ -193,6 +202,7 @@ def _ingest(options: argparse.Namespace) -> int:
         revise_every=at_least(options.revise_every, 0, "revise-every"),
         codec=options.codec,
         zone=None if options.zone is None else checked_zone(options.zone),
+        labels=clip_labels(labels(options.label)),
     )
     codec_named(options.codec)
     threads = at_least(options.threads, 1, "threads")

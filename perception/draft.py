@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
+from memdb.errors import InvalidArgument
 from memdb.text_encoder import TextEncoder
 from memdb.types.clip import Clip, Keyframe, Utterance
+from memdb.types.label_filter import checked_labels
+from memdb.types.limits import LABELS_MAX
 from perception.compressors.base import Compressor
 from perception.encoders.base import Frame, FrameFeatures
 
@@ -39,6 +42,34 @@ class ClipContext:
     compressor: Compressor
     text_encoder: TextEncoder | None
     """Of the user's text space, where it is installed."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Beside what is seen."""
+
+
+def clip_labels(given: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The labels that all clips of an ingest have, checked.
+
+    Raises `InvalidArgument`: ``AMBIGUOUS`` for a key with two values, ``NOT_USED`` for the one that names what is seen,
+    and as `memdb.types.label_filter.checked_labels`.
+    """
+    for key, values in given.items():
+        if len(values) > 1:
+            raise InvalidArgument(
+                "a clip has one value of a key", reason="AMBIGUOUS", field="label", value=key
+            )
+        if key == OBJECTS_LABEL:
+            raise InvalidArgument(
+                "this label names what is seen", reason="NOT_USED", field="label", value=key
+            )
+    checked = checked_labels(given or None)
+    if len(checked) >= LABELS_MAX:
+        raise InvalidArgument(
+            f"at most {LABELS_MAX - 1}, beside what is seen",
+            reason="TOO_LARGE",
+            field="label",
+            value=len(checked),
+        )
+    return {key: value for key, (value,) in checked}
 
 
 class ClipDraft:
@@ -111,7 +142,7 @@ class ClipDraft:
         least = OBJECT_PROBABILITY_MIN * len(self)
         likely = sorted((-total, name) for name, total in totals.items() if total >= least)
         names = [name for _, name in likely[:OBJECTS_MAX]]
-        return {OBJECTS_LABEL: ", ".join(names)} if names else {}
+        return {**self._context.labels, **({OBJECTS_LABEL: ", ".join(names)} if names else {})}
 
 
 def _shifted(utterance: Utterance, by_ns: int) -> Utterance:

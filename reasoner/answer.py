@@ -183,6 +183,7 @@ class Reasoner:
             hours=None if calendar is None else clock_texts(calendar),
             weekdays=None if calendar is None else calendar.weekdays or None,
             zone=None if calendar is None else calendar.zone,
+            labels=dict(scope.labels) or None,
             space=self._space.name,
             text=question.subject if named else None,
             weights=NAMES_BESIDE_PICTURES if named else None,

@@ -90,9 +90,10 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         import memdb_client
         from memdb.errors import InvalidArgument
         from memdb.types.calendar import checked_calendar
+        from memdb.types.label_filter import checked_labels
         from memdb.types.times import as_ns, moment
         from memdb.types.zone import checked_zone
-        from perception.arguments import within
+        from perception.arguments import labels, within
         from perception.reach import REACH_TIMEOUT_S, reach
         from reasoner.answer import Reasoner, Refused
         from reasoner.evidence import Scope
@@ -108,6 +109,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
             options.weekday,
             zone if options.hours or options.weekday else None,
         ),
+        labels=checked_labels(labels(options.label) or None),
     )
     as_of = _as_of(options.as_of)
     if options.min_score is not None:
@@ -300,6 +302,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="FROM-TO",
         help="only these hours of the day, by each camera's clock: 22:00-06:00 (may be repeated)",
+    )
+    add(
+        "--label",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only clips with this label: zone=porch (may be repeated; of one key any value, of several all)",
     )
     add("--weekday", action="append", metavar="DAY", help="only this day: mon (may be repeated)")
     add(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from memdb.types.database import User
     from memdb.types.fact import RecallHit
     from memdb.types.grounding import Hit
+    from memdb.types.label_filter import LabelFilter
 
 SAID_MIN: Final = 0.25
 """A question about speech is answered from speech at least this strong."""
@@ -174,21 +175,23 @@ def said_evidence(
             utterance is not None
             and clip is not None
             and scope.holds(clip.stream, utterance.start_ns, utterance.end_ns)
+            and scope.labelled(clip.labels)
         ):
             found.setdefault(
                 (clip.stream, utterance.start_ns, utterance.text),
                 _utterance(clip, utterance, strength, arms),
             )
         elif hit.fact is not None:
-            item = _fact(hit, strength, arms, user)
-            if scope.holds(item.camera, item.start_ns, item.end_ns):
+            item, clip = _fact(hit, strength, arms, user)
+            labels = {} if clip is None else clip.labels
+            if scope.holds(item.camera, item.start_ns, item.end_ns) and scope.labelled(labels):
                 found[(hit.fact.id,)] = item
     return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The cameras and the time that a question is about; None where it is about all."""
+    """The cameras, the time and the labels that a question is about; None where it is about all."""
 
     cameras: tuple[str, ...] | None = None
     start_ns: int | None = None
@@ -196,6 +199,7 @@ class Scope:
     calendar: Calendar | None = None
     zones: Mapping[str, str] = field(default_factory=dict)
     """Time zone of each camera; UTC of one that is not there."""
+    labels: LabelFilter = ()
 
     def holds(self, camera: str, start_ns: int, end_ns: int) -> bool:
         """Whether a moment lies in it; one that overlaps its time does."""
@@ -207,6 +211,10 @@ class Scope:
                 self.calendar is None or self._in_calendar(self.calendar, camera, start_ns, end_ns)
             )
         )
+
+    def labelled(self, labels: Mapping[str, str]) -> bool:
+        """Whether a clip with these labels lies in it."""
+        return all(key in labels and labels[key] in values for key, values in self.labels)
 
     def _in_calendar(self, calendar: Calendar, camera: str, start_ns: int, end_ns: int) -> bool:
         zone = calendar.zone or self.zones.get(camera, UTC_ZONE)
@@ -258,8 +266,10 @@ def _utterance(
     )
 
 
-def _fact(hit: RecallHit, strength: float, arms: dict[str, float], user: User) -> Evidence:
-    """A fact at the moment of its first clip that still exists, else at its validity."""
+def _fact(
+    hit: RecallHit, strength: float, arms: dict[str, float], user: User
+) -> tuple[Evidence, StoredClip | None]:
+    """A fact at the moment of its first clip that still exists, and that clip; else at its validity."""
     fact = hit.fact
     assert fact is not None
     for clip_id in fact.evidence:
@@ -267,7 +277,7 @@ def _fact(hit: RecallHit, strength: float, arms: dict[str, float], user: User) -
             clip = user.clip(clip_id)
         except NotFound:
             continue
-        return Evidence(
+        at_clip = Evidence(
             FACT,
             clip.stream,
             clip.start_ns,
@@ -278,5 +288,7 @@ def _fact(hit: RecallHit, strength: float, arms: dict[str, float], user: User) -
             labels_of(clip),
             arms,
         )
+        return at_clip, clip
     end_ns = fact.valid_from_ns if fact.valid_to_ns is None else fact.valid_to_ns
-    return Evidence(FACT, "", fact.valid_from_ns, end_ns, strength, None, (fact.text,), (), arms)
+    text = (fact.text,)
+    return Evidence(FACT, "", fact.valid_from_ns, end_ns, strength, None, text, (), arms), None

@@ -136,6 +136,17 @@ def test_questions_from_a_file_and_a_scope(
     assert found == {("kitchen", "2026-01-05T09:00:10.000Z")}
 
 
+def test_labels(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--server", server, "--user", "alice", "a cat on screen", "--limit", "9"]
+    seen = "a cat asleep on a chair"
+    (found,) = ask(capsys, *common, "--label", f"scene={seen}", "--label", "scene=nothing")
+    assert {tuple(item["labels"]) for item in found["evidence"]} == {(seen,)}
+    (nothing,) = ask(capsys, *common, "--label", f"scene={seen}", "--label", "zone=porch")
+    assert nothing["abstained"]
+    assert main([*common, "--label", "porch"]) == 1
+    assert "expected KEY=VALUE" in capsys.readouterr().err
+
+
 def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     """All clips are of 9 o'clock UTC, a Monday."""
     common = ["--server", server, "--user", "alice", "a cat on screen"]

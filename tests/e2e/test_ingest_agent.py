@@ -123,6 +123,16 @@ def test_a_film_becomes_clips(database: Database, hearing: Hearing, film: Path) 
             assert utterance.start_ns + utterance.end_ns >= 2 * clip.start_ns
 
 
+def test_clips_have_the_labels_of_the_ingest(database: Database, tmp_path: Path) -> None:
+    film = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
+    ingest(database, None, Camera("porch", str(film)), labels={"zone": "porch"})
+    ingest(database, None, Camera("yard", str(film)))
+    user = database.user("alice")
+    assert {clip.stream for clip in user.clips(labels={"zone": "porch"})} == {"porch"}
+    assert {clip.labels["zone"] for clip in user.clips(stream="porch")} == {"porch"}
+    assert not any("zone" in clip.labels for clip in user.clips(stream="yard"))
+
+
 def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Path) -> None:
     one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
     two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 6.0)])

@@ -137,6 +137,18 @@ def test_the_scope_bounds_both_arms(reasoner: Reasoner) -> None:
     )
 
 
+def test_labels_bound_both_arms(reasoner: Reasoner) -> None:
+    """Of a dog the picture of one clip speaks, and the words of one that shows nothing."""
+    dog = reasoner.ask("dog", scope=Scope(labels=(("scene", ("dog",)),)))
+    assert {(item.arm, item.labels) for item in dog.evidence} == {("seen", ("dog",))}
+    other = reasoner.ask("dog", scope=Scope(labels=(("scene", ("nothing",)),)))
+    assert {item.said for item in other.evidence if item.arm == "said"} == {("no dog here",)}
+    assert {item.labels for item in other.evidence} == {("nothing",)}
+    two = reasoner.ask("dog", scope=Scope(labels=(("scene", ("dog", "nothing")),)))
+    assert {item.labels for item in two.evidence} == {("dog",), ("nothing",)}
+    assert not reasoner.ask("dog", scope=Scope(labels=(("zone", ("dog",)),))).evidence
+
+
 def test_the_hours_of_the_day_bound_both_arms(user: User, reasoner: Reasoner) -> None:
     """All clips are of midnight UTC; in Kolkata it is half past five."""
     zones = {stream.name: stream.zone for stream in user.streams()}

@@ -189,6 +189,18 @@ class TestFacts:
         assert (found.arm, found.camera, found.start_ns) == ("fact", "", 5)
         assert not said_evidence(parse_question("Mug?"), [self.fact()], Scope(("yard",)), user)
 
+    def test_a_fact_has_the_labels_of_its_clip(self, user: memdb.types.database.User) -> None:
+        ack = user.stream("yard", space="s").write(
+            Clip(
+                seq=0, start_ns=7, end_ns=9, global_memory=np.ones(4, "f"), labels={"zone": "porch"}
+            )
+        )
+        hits = [self.fact(ack.clip_id)]
+        porch, roof = (Scope(labels=(("zone", (zone,)),)) for zone in ("porch", "roof"))
+        assert said_evidence(parse_question("Mug?"), hits, porch, user)
+        assert not said_evidence(parse_question("Mug?"), hits, roof, user)
+        assert not said_evidence(parse_question("Mug?"), [self.fact()], porch, user)
+
 
 def test_a_grounded_clip_brings_its_labels_and_what_was_said() -> None:
     (found,) = seen_evidence([Hit(clip(0, (Utterance(1, 2, "good boy"),)), 0.5)])
