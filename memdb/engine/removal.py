@@ -83,7 +83,7 @@ def clips_of(view: View, stream: str | None, start_ns: int | None, end_ns: int |
 
     Raises `NotFound` (``STREAM_NOT_FOUND``).
     """
-    stream_nos = view.stream_nos(None if stream is None else (stream,))
+    stream_nos = view.stream_nos(None if stream is None else (stream,), field="stream")
     found: set[int] = set()
     for partition in view.partitions.values():
         column = partition.columns

@@ -136,7 +136,7 @@ class EmbeddedStream:
     def retention(self) -> Retention:
         with self._user.memory() as memory:
             view = memory.view
-        view.stream_nos((self._name,))  # raises for a stream that is not there
+        view.stream_nos((self._name,), field="stream")  # raises for a stream that is not there
         stream_no = view.state.streams[self._name].no
         policy: Retention = view.state.retention.get(stream_no, Retention())
         return policy
@@ -183,7 +183,7 @@ class EmbeddedStream:
         with self._user.memory() as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
-            stream_nos = view.stream_nos((self._name,), revision) or ()
+            stream_nos = view.stream_nos((self._name,), revision, "stream") or ()
             names = dict.fromkeys(stream_nos, self._name)
             gaps = view.gaps(
                 names,

@@ -193,7 +193,7 @@ class EmbeddedUser:
 
             def listed(view: View) -> list[StoredClip]:
                 revision = memory.resolve(view, as_of, min_revision)
-                stream_nos = view.stream_nos(streams, revision)
+                stream_nos = view.stream_nos(streams, revision, "stream")
                 with memory.environment.read() as txn:
                     which = Filter(stream_nos, start, end, labels=wanted)
                     return list_clips(
@@ -399,7 +399,7 @@ class EmbeddedUser:
                 may_sum = view.revision in tried or len(tried) >= _LONG_TERM_TRIES
                 tried.append(view.revision)
                 revision = memory.resolve(view, as_of)
-                stream_nos = view.stream_nos(streams, revision)
+                stream_nos = view.stream_nos(streams, revision, "stream")
                 space_no = view.searched_space(stream_nos, space, revision)
                 if space_no is None:
                     raise NotFound(

@@ -137,9 +137,9 @@ class View:
         )
 
     def stream_nos(
-        self, names: tuple[str, ...] | None, as_of: int | None = None
+        self, names: tuple[str, ...] | None, as_of: int | None = None, field: str = "streams"
     ) -> tuple[int, ...] | None:
-        """Numbers of the named streams, None for all.
+        """Numbers of the named streams, None for all; field: what the caller named them by.
 
         Raises `NotFound` (``STREAM_NOT_FOUND``) for one that does not exist, or did not ``as_of``.
         """
@@ -150,7 +150,7 @@ class View:
             stream = self.state.streams.get(name)
             if stream is None or stream.revision > self._moment(as_of):
                 raise NotFound(
-                    "no such stream", reason="STREAM_NOT_FOUND", field="streams", value=name
+                    "no such stream", reason="STREAM_NOT_FOUND", field=field, value=name
                 )
             numbers.append(stream.no)
         return tuple(numbers)

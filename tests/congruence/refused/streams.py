@@ -60,7 +60,7 @@ STREAMS: list[Bad] = [
         lambda db, user: user.clips(stream="nope"),
         NotFound,
         "STREAM_NOT_FOUND",
-        "streams",
+        "stream",
         "nope",
     ),
     Bad(
@@ -68,7 +68,7 @@ STREAMS: list[Bad] = [
         lambda db, user: user.stream("nope").gaps(),
         NotFound,
         "STREAM_NOT_FOUND",
-        "streams",
+        "stream",
         "nope",
     ),
     Bad(
