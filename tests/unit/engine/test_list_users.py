@@ -31,9 +31,12 @@ def test_users_are_listed_while_others_are_made(
     there = [f"b{number:03}" for number in range(BEFORE)]
     for user in there:
         db._catalog.add_user(user)
-    maker = threading.Thread(
-        target=lambda: [db._catalog.add_user(f"c{number:03}") for number in range(MEANWHILE)]
-    )
+
+    def make() -> None:
+        for number in range(MEANWHILE):
+            db._catalog.add_user(f"c{number:03}")
+
+    maker = threading.Thread(target=make)
     maker.start()
     while maker.is_alive():
         assert db.users(limit=3, after=after) == there[:3]
