@@ -57,6 +57,7 @@ def test_scores_are_those_of_a_comparison_of_everything(
         usual_late = float(np.mean(late[first : first + CLIPS]))
         expected = (out[place] + late[place] - CENTRE_SHARE * usual_late) / 2
         assert hit.score == pytest.approx(expected, abs=2e-3)
+        assert all(span.score <= late[place] + 2e-3 for span in hit.spans)
     least = float(np.sort(similar)[-9])
     passing = user.ground(
         question, question_tokens=tokens, rerank=count, limit=18, min_score=least - 1e-6
