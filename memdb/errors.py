@@ -138,7 +138,9 @@ class ResourceExhausted(MemdbError):
 
 
 class Unavailable(MemdbError):
-    """Closing, restarting or not reachable; safe to retry because every write is idempotent."""
+    """Closing, restarting or not reachable.  Clips, spaces, streams and named standing questions are safe to send
+    again; a fact without key, sent again, is a second one.
+    """
 
     default_reason = "UNAVAILABLE"
     retryable = True
@@ -157,8 +159,8 @@ class Unauthenticated(MemdbError):
 
 
 class DeadlineExceeded(MemdbError):
-    """The caller's deadline passed; a write may still have been committed (resend it: it is
-    idempotent).
+    """The caller's deadline passed; a write may still have been committed (what may be sent again:
+    `Unavailable`).
     """
 
     default_reason = "DEADLINE_EXCEEDED"

@@ -41,10 +41,12 @@ def explain(arms: Sequence[ArmScores], row: int, clip: StoredClip, text: str) ->
     return tuple(sorted(given, key=lambda arm: -arm.weight * arm.score))
 
 
-def explain_similarity(scores: Array, place: int) -> tuple[Arm, ...]:
-    """What the one arm of a question without words found, among the clips it selected."""
+def explain_similarity(scores: Array, place: int, rank: int | None = None) -> tuple[Arm, ...]:
+    """What the one arm of a question without words found; ``rank``: None where ``scores`` are the best."""
     score = float(scores[place])
-    rank = int((scores > scores[place]).sum()) + int((scores[:place] == scores[place]).sum()) + 1
+    if rank is None:
+        better, equal = scores > scores[place], scores[:place] == scores[place]
+        rank = int(better.sum()) + int(equal.sum()) + 1
     return (Arm(VECTOR, score, 1.0, rank, score),)
 
 

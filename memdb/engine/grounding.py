@@ -26,7 +26,7 @@ from memdb.engine.question import Question
 from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.rerank import LateInteraction, Scored
 from memdb.engine.rerank_words import WithWords, with_words
-from memdb.engine.standing_out import by_standing_out, standing_out
+from memdb.engine.standing_out import by_standing_out, similarity_ranks, standing_out
 from memdb.engine.state import StreamState
 from memdb.engine.view import View
 from memdb.errors import DataLoss, InvalidArgument
@@ -128,15 +128,12 @@ def ground(
             passed, approximate = scores.astype(np.float64) >= question.min_score, False
         rows, scores = rows[passed], scores[passed]
     abstained = len(rows) == 0
+    ranks: Array | None = None
     if compared and relevance is not None and not abstained:
-        rows, scores = standing_out(
-            relevance,
-            (rows, scores),
-            allowed,
-            question.rerank,
-            min_score=question.min_score,
-            min_relevance=question.min_relevance,
-        )
+        bars = {"min_score": question.min_score, "min_relevance": question.min_relevance}
+        rows, scores = standing_out(relevance, (rows, scores), allowed, question.rerank, **bars)
+        if question.explain:
+            ranks = similarity_ranks(relevance, rows, allowed, **bars)
     fallback = "none"
     with environment.read() as txn:
         if len(rows) == 0 and question.may_fall_back:
@@ -182,7 +179,7 @@ def ground(
             if clip is not None:
                 hits.append(Hit(size.add(clip), float(score), standing.get(int(row))))
     if question.explain:
-        hits = _explained(view, partition, question, rows, scores, found, late, hits, size)
+        hits = _explained(view, partition, question, rows, scores, ranks, found, late, hits, size)
     gaps = _told_once(gaps, damaged)
     covered = _covered(partition, question, allowed, streams, gaps, abstained)
     return Grounding(
@@ -255,13 +252,14 @@ def _explained(
     question: Question,
     rows: Array,
     scores: Array,
+    ranks: Array | None,
     found: Found | None,
     late: WithWords | None,
     hits: Sequence[Hit],
     size: AnswerSize,
 ) -> list[Hit]:
     """The hits with what each arm gave; ``scores`` are those before re-ranking, which with words gives an arm
-    of its own.
+    of its own.  ranks: by similarity, where the rows are not the most similar ones.
     """
     numbers = partition.columns["clip_no"][rows].tolist()
     ids = {make_id(view.state.id_key, IdKind.CLIP, no): i for i, no in enumerate(numbers)}
@@ -269,7 +267,7 @@ def _explained(
     for hit in hits:
         place = ids[hit.clip.id]
         arms = (
-            explain_similarity(scores, place)
+            explain_similarity(scores, place, None if ranks is None else int(ranks[place]))
             if found is None or question.words is None
             else explain(
                 found.arms if late is None or place >= question.rerank else late.arms(rows[place]),

@@ -23,6 +23,9 @@ UTTERANCE_BYTES = 32
 NUMBER_BYTES = 4
 """On the wire."""
 
+FIELDS_BYTES: Final = 48
+"""What the id, numbers and times of a clip take at least, beside its names."""
+
 
 class Parts(NamedTuple):
     """Which of its heavy parts a clip is read with: what is left out is neither read nor verified."""
@@ -110,7 +113,8 @@ def load_clip(
 def clip_bytes(clip: StoredClip) -> int:
     """About what a clip takes in memory and on the wire; never much less."""
     # Plain loops over what there is: it is asked of every hit.
-    size: int = clip.global_memory.nbytes
+    size: int = clip.global_memory.nbytes + FIELDS_BYTES
+    size += len(clip.user) + len(clip.stream) + len(clip.space)
     short = clip.short_memory
     if short is not None:
         size += len(short.payload) if isinstance(short, EncodedTensor) else short.nbytes

@@ -7,6 +7,7 @@ written: a function of these clips alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import sqrt
@@ -21,7 +22,7 @@ SAMPLE_ROWS: Final = 64
 """Clips of a stream that are looked at."""
 _STREAMS_FEW: Final = 8
 KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Of means that a view remembers, of a stream at one revision each: 12 kB in 1536-d."""
+"""Of means that a view remembers, or a question holds at once, of a stream at one revision each: 12 kB in 1536-d."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +61,20 @@ class Nulls:
         missing = [no for no, null in found.items() if null is None]
         made = dict(zip(missing, map(self._null, self._rows_of(missing)), strict=True))
         if made:
-            most = KEPT_BYTES_MAX // (8 * self._partition.dim)
+            most = self._most()
             if len(kept) + len(made) > most:
                 kept.clear()
             kept.update({(no, self._as_of): null for no, null in islice(made.items(), most)})
         return [made[no] if null is None else null for no, null in found.items()]
+
+    def each(self, stream_nos: list[int]) -> Iterator[Null]:
+        """`of`, some streams after the others: who wants a number of each need not hold the means of all."""
+        most = max(1, self._most())
+        for begin in range(0, len(stream_nos), most):
+            yield from self.of(stream_nos[begin : begin + most])
+
+    def _most(self) -> int:
+        return KEPT_BYTES_MAX // (8 * self._partition.dim)
 
     def _null(self, rows: Array) -> Null:
         sample = rows[even_places(len(rows), SAMPLE_ROWS)]

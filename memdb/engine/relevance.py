@@ -81,7 +81,7 @@ class Relevance:
         """(n,) float64: how far scores of rows lie above the middle of their streams' null distributions."""
         numbers, places = np.unique(self.streams[rows], return_inverse=True)
         query = self.query.astype(np.float64)
-        means = np.array([null.mean.dot(query) for null in self.nulls.of(numbers.tolist())])
+        means = np.array([null.mean.dot(query) for null in self.nulls.each(numbers.tolist())])
         return np.asarray(scores.astype(np.float64) - CENTRE_SHARE * means[places])
 
     def _distributions(self, stream_nos: list[int]) -> list[tuple[float, float, float]]:
@@ -95,7 +95,7 @@ class Relevance:
                 max(of_random * null.length, SPREAD_MIN),
                 THINGS_SHARE * sqrt(null.clips),
             )
-            for null in self.nulls.of(stream_nos)
+            for null in self.nulls.each(stream_nos)
         ]
 
 

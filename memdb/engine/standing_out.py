@@ -35,13 +35,7 @@ def standing_out(
 
     found: the best by similarity, at least ``count`` where there are so many that pass.
     """
-    rows, scores = relevance.partition.scores(relevance.query, allowed)
-    if min_score is not None:
-        passed = scores.astype(np.float64) >= min_score
-        rows, scores = rows[passed], scores[passed]
-    if min_relevance is not None:
-        passed = relevance.of(rows, scores) >= min_relevance
-        rows, scores = rows[passed], scores[passed]
+    rows, scores = _passing(relevance, allowed, min_score, min_relevance)
     best = np.lexsort((rows, -relevance.excess(rows, scores)))[:count]
     behind = ~np.isin(found[0], rows[best])
     taken = len(found[0])
@@ -49,6 +43,40 @@ def standing_out(
         np.concatenate([rows[best], found[0][behind]])[:taken],
         np.concatenate([scores[best], found[1][behind]])[:taken],
     )
+
+
+def similarity_ranks(
+    relevance: Relevance,
+    rows: Array,
+    allowed: Array | None,
+    *,
+    min_score: float | None,
+    min_relevance: float | None,
+) -> Array:
+    """The place of each of the ``rows`` by similarity alone, from 1, among all that pass: candidates need not be the
+    first.
+    """
+    passing, scores = _passing(relevance, allowed, min_score, min_relevance)
+    ranks = np.empty(len(passing), np.int64)
+    ranks[np.lexsort((passing, -scores))] = np.arange(1, len(passing) + 1)
+    return ranks[np.searchsorted(passing, rows)]
+
+
+def _passing(
+    relevance: Relevance,
+    allowed: Array | None,
+    min_score: float | None,
+    min_relevance: float | None,
+) -> tuple[Array, Array]:
+    """The allowed rows, ascending, that are similar and relevant enough, and their similarities."""
+    rows, scores = relevance.partition.scores(relevance.query, allowed)
+    if min_score is not None:
+        passed = scores.astype(np.float64) >= min_score
+        rows, scores = rows[passed], scores[passed]
+    if min_relevance is not None:
+        passed = relevance.of(rows, scores) >= min_relevance
+        rows, scores = rows[passed], scores[passed]
+    return rows, scores
 
 
 def by_standing_out(

@@ -243,7 +243,10 @@ class Catalog:
 
     def users(self, after: str | None = None, limit: int | None = None) -> list[str]:
         """Users by id: all, or at most ``limit`` of those behind an id."""
-        behind = self._users if after is None else [user for user in self._users if user > after]
+        # A copy, made in one step: others may be added and removed meanwhile.
+        behind = list(self._users)
+        if after is not None:
+            behind = [user for user in behind if user > after]
         if limit is None:
             return sorted(behind)
         return nsmallest(limit, behind)

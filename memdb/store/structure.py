@@ -12,12 +12,14 @@ headers and keys, not values: 0.1 s for 20,000 clips.
     size    bytes of the data file
     mtime   its time of change, ns
     newest  number of the newest transaction; "-" where that may be on its way to the disk
+    older   XXH3 of the other meta page, its number left out; "-" as well
 
 What this process closed itself is not looked at again, nor is a large file (`LARGE_BYTES`) that was
 closed in order and not touched since.  The marker is removed before the first commit.
 
 LMDB's meta pages have no checksum: one flipped bit can make the transaction before the newest one.
-``newest`` tells that, where the file was closed in order.
+``newest`` tells that, where the file was closed in order; and ``older``, where the flip makes of that transaction
+the one that would have come next.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ import secrets
 import struct
 from pathlib import Path
 from typing import BinaryIO, Final
+
+import xxhash
 
 from memdb.errors import DataLoss
 from memdb.store.quick_structure import structure_errors
@@ -57,12 +61,12 @@ def check_structure(data_file: Path) -> None:
 
 def check_newest(data_file: Path, transaction: int) -> None:
     """Raise `DataLoss` (``ROLLED_BACK``) when LMDB shows an older transaction than was closed on."""
-    _, *stated, newest = [*_marker(data_file), *[""] * 4][:4]
+    _, *stated, newest, older = [*_marker(data_file), *[""] * 5][:5]
     if stated != _stat(data_file) or not newest.isdigit() or transaction == int(newest):
         return
     # A newer one is no damage: power loss may bring the marker back, and the file's times with it.  But LMDB's two
-    # meta pages are of one transaction and the next, and of a damaged number neither.
-    if transaction < int(newest) or not _are_consecutive(data_file):
+    # meta pages are of one transaction and the next, and each is written with all that it tells, not its number alone.
+    if transaction < int(newest) or not _are_written(data_file, older):
         raise DataLoss(
             f"LMDB shows transaction {transaction}, and {newest} was there when it was closed",
             reason="ROLLED_BACK",
@@ -71,14 +75,26 @@ def check_newest(data_file: Path, transaction: int) -> None:
         )
 
 
-def _are_consecutive(data_file: Path) -> bool:
-    """Whether the numbers of the meta pages differ by one."""
+def _are_written(data_file: Path, older: str) -> bool:
+    """Whether the numbers of the meta pages differ by one, and the newer of them is not the page that ``older``
+    tells, with another number.
+    """
+    (first, _), (second, newest) = sorted(_meta_pages(data_file))
+    return second - first == 1 and newest != older
+
+
+def _meta_pages(data_file: Path) -> list[tuple[int, str]]:
+    """(number of its transaction, XXH3 of what comes before it) of both meta pages."""
     with data_file.open("rb") as file:
-        (page,) = struct.unpack("<I", _at(file, _META_PAGE_SIZE, 4))
-        first, second = (
-            struct.unpack("<Q", _at(file, number * page + _META_TXNID, 8))[0] for number in (0, 1)
+        (size,) = struct.unpack("<I", _at(file, _META_PAGE_SIZE, 4))
+        pages = [_at(file, place * size, _META_TXNID + 8) for place in (0, 1)]
+    return [
+        (
+            struct.unpack_from("<Q", page, _META_TXNID)[0],
+            xxhash.xxh3_64_hexdigest(page[:_META_TXNID]),
         )
-    return bool(abs(first - second) == 1)
+        for page in pages
+    ]
 
 
 def _at(file: BinaryIO, place: int, size: int) -> bytes:
@@ -91,7 +107,10 @@ def mark_clean(data_file: Path, newest: int | None) -> None:
 
     Not synced: a marker that a power loss takes costs one look.
     """
-    text = " ".join((_TOKEN, *_stat(data_file), "-" if newest is None else str(newest)))
+    told = ("-", "-")
+    if newest is not None:
+        told = str(newest), min(_meta_pages(data_file))[1]
+    text = " ".join((_TOKEN, *_stat(data_file), *told))
     fd = os.open(
         data_file.parent / CLEAN_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
     )
@@ -106,7 +125,7 @@ def mark_dirty(data_file: Path) -> None:
 
 def _marker(data_file: Path) -> list[str]:
     try:
-        return (data_file.parent / CLEAN_FILE).read_text("ascii", "replace").split()[:4] or [""]
+        return (data_file.parent / CLEAN_FILE).read_text("ascii", "replace").split()[:5] or [""]
     except OSError:
         return [""]
 

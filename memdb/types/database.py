@@ -356,7 +356,8 @@ class User(Protocol):
         of (`AsOf`); None for now.  min_revision: answer only once the user has come so far, as by what was
         written elsewhere.  space: needed only when the user's streams (or the named ones) span several
         spaces.  policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
-        of at least that `Hit.score`.  fallback: one of `FALLBACKS`.  with_short_memory: give each hit's too.
+        of at least that `Hit.score`, where they are re-ranked that score before it.  fallback: one of `FALLBACKS`.
+        with_short_memory: give each hit's too.
 
         question_tokens: (n, dim) float32 or float16, at most 65,536.  rerank: N to re-order the N best clips, 0
         to 1,000, by late interaction of the tokens with their short-term memory: the weighted mean, over
@@ -401,7 +402,7 @@ class User(Protocol):
         cursor: hits in pages of ``limit``, however many there are: ``""`` for the first, then the
         `Grounding.next_cursor` of the page before, until that is None.  All pages are as of the revision of
         the first, whatever is written meanwhile, and before and after a restart; the question stays the
-        same, but for ``limit``, ``with_short_memory``, ``explain`` and ``with_coverage``.  Only
+        same, but for ``limit``, ``explain`` and what begins with ``with_``.  Only
         ``policy="top"`` and ``"tokens"``.  Raises, of the field ``cursor``, `InvalidArgument` (``BAD_CURSOR``: not
         of this user; ``OTHER_QUESTION``, ``OTHER_MOMENT``), `NotFound` (``REVISION_NOT_FOUND``),
         `FailedPrecondition` (``HISTORY_COLLECTED``; ``CURSOR_GONE`` where words or late interaction ordered

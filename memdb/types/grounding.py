@@ -63,7 +63,7 @@ class Span:
     start_ns: int
     end_ns: int
     score: float
-    """Late interaction of its best frame alone; at most the hit's."""
+    """Late interaction of its best frame alone; at most that of the clip."""
     first_frame: int | None = None
     """Counted from 0 in the clip; None where the clip has no ``frames_per_token_row``."""
     last_frame: int | None = None

@@ -21,6 +21,7 @@ from memdb.wire.status import error_from_call
 from memdb_client import _acompat as compat
 from memdb_client._options import (
     NOT_CONNECTED,
+    NOT_REACHED,
     STATUS_LOST,
     Repeat,
     Target,
@@ -73,7 +74,7 @@ class AsyncRpc:
                     request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
                 )
             except grpc.RpcError as error:
-                if not (error.details() or "").startswith(NOT_CONNECTED):
+                if not (error.details() or "").startswith(NOT_REACHED):
                     reached_s = time.monotonic()
                 until_s = min(deadline_s, reached_s + self.timeout_s)
                 await self.pause_or_raise(error, repeat, until_s, next(pauses), hints)

@@ -59,6 +59,9 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 
 NOT_CONNECTED: Final = "failed to connect to all addresses"
 """How gRPC describes a call that found no connection, and so was never sent."""
+NOT_REACHED: Final = (NOT_CONNECTED, "errors resolving ", "DNS resolution failed")
+"""How it describes one that no server heard of; the latter two where the name of the host was not found, the last
+by another of its resolvers."""
 
 TLS_SIGNS: Final[tuple[tuple[bool, str, str], ...]] = (
     (

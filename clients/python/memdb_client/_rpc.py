@@ -22,6 +22,7 @@ from memdb.wire.status import error_from_call
 from memdb_client import _compat as compat
 from memdb_client._options import (
     NOT_CONNECTED,
+    NOT_REACHED,
     STATUS_LOST,
     Repeat,
     Target,
@@ -74,7 +75,7 @@ class Rpc:
                     request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
                 )
             except grpc.RpcError as error:
-                if not (error.details() or "").startswith(NOT_CONNECTED):
+                if not (error.details() or "").startswith(NOT_REACHED):
                     reached_s = time.monotonic()
                 until_s = min(deadline_s, reached_s + self.timeout_s)
                 self.pause_or_raise(error, repeat, until_s, next(pauses), hints)

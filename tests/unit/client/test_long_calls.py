@@ -4,6 +4,7 @@ more, and what the call itself says.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -120,3 +121,13 @@ def test_a_server_that_is_not_there_is_not_waited_for_for_an_hour(
     server.stop(None).wait(10)
     with connect_to(address, timeout_s=0.4) as db, pytest.raises(Unavailable):
         LONG[name](db)
+
+
+@pytest.mark.timeout(60)
+def test_nor_is_one_whose_name_is_not_found(connect_to: Connect) -> None:
+    # A longer label than there can be: no name server is asked.
+    nowhere = f"{'a' * 64}.invalid:7700"
+    begun = time.monotonic()
+    with connect_to(nowhere, timeout_s=2.5) as db, pytest.raises(Unavailable):
+        LONG["Verify"](db, timeout_s=15.0)
+    assert time.monotonic() - begun < 10

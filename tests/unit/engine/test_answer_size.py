@@ -9,12 +9,15 @@ import pytest
 
 from memdb import Keyframe, ResourceExhausted, Utterance
 from memdb.engine import recall
+from memdb.engine import view as views
 from memdb.engine.database import EmbeddedDatabase
-from memdb.engine.hydrate import load_clip
+from memdb.engine.hydrate import clip_bytes, load_clip
 from memdb.engine.user import EmbeddedUser
 from memdb.store import facts
 from memdb.store.records import unpack
-from tests.unit.engine.conftest import clip
+from memdb.types.arrays import Array
+from memdb.wire.clips import stored_clip_to_proto
+from tests.unit.engine.conftest import clip, vector
 
 UTTERANCES = 100
 FRAME_BYTES = 100_000
@@ -66,6 +69,31 @@ def test_recall_stops_at_the_most_that_can_be_sent(
     assert refused.value.reason == "MESSAGE_TOO_LARGE"
     assert load.calls <= 4
     assert user.recall("hello", limit=2, answer_bytes_max=3 * FRAME_BYTES).hits
+
+
+def test_clips_without_their_heavy_parts_count_as_well(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("a-user-of-thirty-letters-or-so")
+    user.stream("front-door", space="cam").write_many([clip(seq) for seq in range(40)])
+    light: dict[str, Any] = {"with_global_memory": False, "with_keyframes": False}
+    (one,) = user.clips(limit=1, **light)
+    wire = stored_clip_to_proto(one).ByteSize()
+    assert 0.8 * wire < clip_bytes(one) <= wire
+    load = Counted(load_clip)
+    monkeypatch.setattr(views, "load_clip", load)
+
+    def ask_many(feature: Array, **options: Any) -> object:
+        return user.ground_many(feature[None], **options)
+
+    asks: list[Callable[..., object]] = [user.ground, ask_many]
+    for ask in asks:
+        load.calls = 0
+        with pytest.raises(ResourceExhausted) as refused:
+            ask(vector(1), limit=40, answer_bytes_max=10 * wire, **light)
+        assert refused.value.reason == "MESSAGE_TOO_LARGE"
+        assert load.calls <= 13
+    assert len(user.ground(vector(1), limit=10, answer_bytes_max=10 * wire, **light).hits) == 10
 
 
 def test_facts_and_their_history_stop_there_too(

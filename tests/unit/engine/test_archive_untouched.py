@@ -91,6 +91,30 @@ def test_a_place_where_a_backup_would_be_lost_is_refused(archive: Path, inside: 
     assert verify_archive(archive / "data" / "backups" / "new").ok
 
 
+@pytest.mark.parametrize("name", ["trash", "ENCRYPTION", "ERASED", ".upgrade", ".new-one", "users"])
+def test_nor_is_a_place_that_the_database_keeps_for_itself(archive: Path, name: str) -> None:
+    # No user, so that ``users`` is empty: what is empty may be put into.
+    with EmbeddedDatabase(archive / "other", config=CONFIG):
+        pass
+    place = archive / "other" / name
+    was_there = place.exists()
+    with pytest.raises(InvalidArgument) as refused:
+        restore(archive / "monday", place)
+    assert (refused.value.reason, refused.value.field) == ("BAD_PATH", "path")
+    with EmbeddedDatabase(archive / "other", config=CONFIG) as db:
+        with pytest.raises(InvalidArgument) as refused:
+            db.backup(place)
+        assert (refused.value.reason, refused.value.field) == ("BAD_PATH", "path")
+    if not was_there:
+        with EmbeddedDatabase(archive / "data", config=CONFIG) as db:
+            with pytest.raises(InvalidArgument) as refused:
+                export_user(db, "alice", place)
+            assert (refused.value.reason, refused.value.field) == ("BAD_PATH", "path")
+    assert place.exists() == was_there
+    with EmbeddedDatabase(archive / "other", config=CONFIG) as db:
+        assert db.verify().ok
+
+
 @pytest.mark.parametrize("inside", ["data/trash", "data/users", "monday", "monday/users"])
 def test_nor_is_anything_restored_or_exported_to_such_a_place(archive: Path, inside: str) -> None:
     before = files(archive / "monday")

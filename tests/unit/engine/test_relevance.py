@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,3 +248,32 @@ def test_the_means_of_many_streams_and_revisions_are_not_all_remembered(
             found = Nulls(view, as_of).of(streams)
             assert [null.mean.tobytes() for null in found] == expected
             assert len(view.nulls) == room
+
+
+def test_nor_are_the_means_of_all_streams_held_at_once(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    fill(user, 2)
+    question = np.eye(DIM, dtype=np.float32)[0]
+    options: dict[str, Any] = {
+        "question_tokens": question[None],
+        "rerank": 5,
+        "limit": 40,
+        "min_relevance": 0.001,
+    }
+    expected = shown(user.ground(question, **options))
+    asked: list[int] = []
+    made = Nulls.of
+
+    def counted(self: Nulls, stream_nos: list[int]) -> list[Null]:
+        asked.append(len(stream_nos))
+        return made(self, stream_nos)
+
+    monkeypatch.setattr(Nulls, "of", counted)
+    assert shown(user.ground(question, **options)) == expected
+    assert max(asked) > 2
+    asked.clear()
+    monkeypatch.setattr(nulls, "KEPT_BYTES_MAX", 2 * 8 * DIM)
+    assert shown(user.ground(question, **options)) == expected
+    assert max(asked) == 2

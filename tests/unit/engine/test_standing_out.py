@@ -39,12 +39,17 @@ def test_scores_are_those_of_a_comparison_of_everything(
     out = similar - CENTRE_SHARE * means
 
     found = user.ground(question, question_tokens=tokens, rerank=count, limit=18)
+    few = user.ground(question, question_tokens=tokens, rerank=count, limit=4, explain=True)
 
     candidates = set(np.argsort(-out)[:count].tolist())
     places = [int(hit.clip.stream[4:]) * CLIPS + hit.clip.seq for hit in found.hits]
     assert set(places[:count]) == candidates
     assert len(set(places)) == 18
     assert places[count:] == [place for place in np.argsort(-similar) if place not in candidates]
+    assert [hit.clip.id for hit in few.hits] == [hit.clip.id for hit in found.hits[:4]]
+    by_similarity = np.argsort(-similar).tolist()
+    ranks = [by_similarity.index(place) + 1 for place in places[:4]]
+    assert [hit.arms[0].rank for hit in few.hits] == ranks
     scores = [hit.score for hit in found.hits[:count]]
     assert scores == sorted(scores, reverse=True)
     for hit, place in zip(found.hits[:count], places, strict=False):
@@ -57,6 +62,7 @@ def test_scores_are_those_of_a_comparison_of_everything(
         usual_late = float(np.mean(late[first : first + CLIPS]))
         expected = (out[place] + late[place] - CENTRE_SHARE * usual_late) / 2
         assert hit.score == pytest.approx(expected, abs=2e-3)
+        assert all(span.score <= late[place] + 2e-3 for span in hit.spans)
     least = float(np.sort(similar)[-9])
     passing = user.ground(
         question, question_tokens=tokens, rerank=count, limit=18, min_score=least - 1e-6

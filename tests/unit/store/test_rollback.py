@@ -32,9 +32,9 @@ def roll_back(data_file: Path, *, keep_times: bool) -> None:
         os.utime(data_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def made(path: Path, durability: str = "durable") -> Path:
+def made(path: Path, durability: str = "durable", *, commits: int = 4) -> Path:
     with EmbeddedDatabase(path, config=EngineConfig(durability=durability)) as db:
-        for number in range(4):
+        for number in range(commits):
             db.user("alice").put("n", number)
         db.user("bob").put("n", 0)
     name = user_directory_name((path / "SECRET").read_bytes(), "alice")
@@ -67,6 +67,38 @@ def test_an_older_state_that_a_flipped_byte_makes_the_newest_is_refused(tmp_path
             db.user("alice").get("n")
         assert refused.value.reason == "ROLLED_BACK"
         assert db.user("bob").get("n") == 0
+
+
+@pytest.mark.parametrize("commits", [2, 4, 5, 8])
+def test_nor_is_one_that_takes_the_number_that_would_have_come_next(
+    tmp_path: Path, commits: int
+) -> None:
+    data_file = made(tmp_path / "data", commits=commits)
+    content, stat = bytearray(data_file.read_bytes()), data_file.stat()
+    numbers = [struct.unpack_from("<Q", content, page * PAGE + TXNID)[0] for page in (0, 1)]
+    older = numbers.index(min(numbers))
+    # Of every second number that is one bit.
+    struct.pack_into("<Q", content, older * PAGE + TXNID, max(numbers) + 1)
+    data_file.write_bytes(content)
+    os.utime(data_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with memdb.open(tmp_path / "data") as db:
+        with pytest.raises(DataLoss) as refused:
+            db.user("alice").get("n")
+        assert refused.value.reason == "ROLLED_BACK"
+
+
+@pytest.mark.parametrize("more", [1, 2, 3])
+def test_a_marker_that_a_power_loss_brought_back_is_no_damage(tmp_path: Path, more: int) -> None:
+    data_file = made(tmp_path / "data")
+    before, stat = (data_file.parent / "CLEAN").read_bytes(), data_file.stat()
+    with memdb.open(tmp_path / "data") as db:
+        for number in range(more):
+            db.user("alice").put("n", 100 + number)
+    assert data_file.stat().st_size == stat.st_size
+    (data_file.parent / "CLEAN").write_bytes(before)
+    os.utime(data_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with memdb.open(tmp_path / "data") as db:
+        assert db.user("alice").get("n") == 99 + more
 
 
 def test_what_relaxed_durability_may_undo_is_no_damage(tmp_path: Path) -> None:
