@@ -186,8 +186,8 @@ class Checker:
                 )
         return self._process
 
-    def ask(self, crash: Crash, expected: dict[str, Any]) -> None:
-        """Have what is in `folder` checked."""
+    def ask(self, crash: Crash | None, expected: dict[str, Any]) -> None:
+        """Have what is in `folder` checked; ``crash`` is for whoever asks."""
         process = self.start()
         assert process.stdin is not None
         self.asked, self.asked_s = crash, time.monotonic()

@@ -1,0 +1,130 @@
+"""The workload of `tests.crash.power.workload` on a file system on a recorded disk, and moments of crashes."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.crash.block.device import Device, Fate
+from tests.crash.block.file_systems import FileSystem
+from tests.crash.block.fuse import IMAGE, MARK
+from tests.crash.block.log import Event, read_log
+from tests.crash.block.system import loop_device, mount, unmount
+from tests.crash.power.log import Expected
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+_LIKELY: Final = (0.0, 0.1, 0.5, 0.9, 1.0)
+_ACKNOWLEDGED_WEIGHT: Final = 4
+"""How much likelier a crash is between an acknowledgement and the next flush than elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What one run asked of the disk, and the image that it began with."""
+
+    file_system: FileSystem
+    image: Path
+    events: list[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Power goes after so many events."""
+
+    after: int
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A device after a crash, and what should be on it."""
+
+    crash: Crash
+    device: Device
+    expected: Expected
+
+
+@contextmanager
+def recorded_disk(image: Path, where: Path) -> Iterator[Path]:
+    """The folder with a recorded disk and its mark; the record is ``where/log``."""
+    folder = where / "fuse"
+    folder.mkdir()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.crash.block.fuse", folder, image, where / "log"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"mounted\n", "the FUSE file system was not mounted"
+        yield folder
+    finally:
+        # Nothing of the record is outstanding: each answer came after it.
+        server.kill()
+        server.communicate()
+        unmount(folder, lazily=True)
+
+
+def record(file_system: FileSystem, where: Path, seed: int, mutant: str = "") -> Recording:
+    """Run the workload in a new directory."""
+    where.mkdir()
+    image, live, mounted = where / "image", where / "live", where / "mounted"
+    file_system.make(image)
+    subprocess.run(["cp", "--sparse=always", image, live], check=True)
+    mounted.mkdir()
+    with recorded_disk(live, where) as folder:
+        with loop_device(folder / IMAGE) as device:
+            mount(device, mounted, file_system.kind, file_system.options)
+        program = subprocess.run(
+            [
+                *(sys.executable, "-m", "tests.crash.power.workload"),
+                *(mounted / "srv" / "data", folder / MARK, str(seed)),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "MEMDB_POWER_MUTANT": mutant},
+            timeout=300,
+        )
+        unmount(mounted)
+    assert program.returncode == 0, f"the workload ended with {program.returncode}"
+    live.unlink()
+    events = read_log(where / "log")
+    (where / "log").unlink()
+    return Recording(file_system, image, events)
+
+
+def draw(events: Sequence[Event], seed: int, count: int) -> list[Crash]:
+    """So many crashes, in the order of their moments: the likelier, the more can be lost."""
+    chosen = random.Random(seed)
+    weights: list[int] = []
+    fresh, unflushed = False, 0
+    for event in events:
+        fresh = event.kind == "!" or (fresh and event.kind != "S")
+        unflushed = 0 if event.kind == "S" else unflushed + (event.kind == "W")
+        weights.append((1 + unflushed) * (_ACKNOWLEDGED_WEIGHT if fresh else 1))
+    moments = chosen.choices(range(1, len(events) + 1), weights, k=count)
+    return [Crash(after, _fate(chosen)) for after in sorted(moments)]
+
+
+def _fate(chosen: random.Random) -> Fate:
+    return Fate(chosen.choice(_LIKELY), chosen.random() < 0.5, chosen.randrange(2**31))
+
+
+def states(recording: Recording, crashes: Sequence[Crash]) -> Iterator[State]:
+    """The state of each crash, good until the next is asked for; crashes come in order."""
+    device = Device.of(recording.image, recording.file_system.together)
+    expected = Expected()
+    done = 0
+    for crash in crashes:
+        for event in recording.events[done : crash.after]:
+            device.apply(event)
+            if event.kind == "!":
+                expected.mark(event.data)
+        done = crash.after
+        yield State(crash, device, expected)

@@ -1,0 +1,124 @@
+"""Power losses of a block device, in namespaces of their own, so that nothing outlives them.
+
+    python -m tests.crash.block.run check KIND COUNT SEED KEEP [MUTANT]
+    python -m tests.crash.block.run look KEPT     looks again at what a failed test kept
+    python -m tests.crash.block.run probe KIND    says why there is nothing to be had here, or nothing
+
+The processes are in a namespace that ends with this one, as this one ends with whoever started it: killed with
+``--kill-child`` and a death signal, whatever happens.  The mounts are in one too, which ends with them, the files in a
+memory file system that is mounted there; a loop device ends with its last mount.  So a run that is killed leaves nothing.
+
+Prints one line of JSON: the figures, or the faults.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from tests.crash.block.file_systems import FILE_SYSTEMS
+from tests.crash.block.harness import again, check_all
+from tests.crash.block.recording import recorded_disk
+from tests.crash.block.system import loop_device, mount, unmount
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+_INSIDE: Final = "--inside"
+_NAMESPACE: Final = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
+
+
+def run(*arguments: str, timeout_s: float) -> Any:
+    """What a command says, run in namespaces; raises `RuntimeError` where it fails or takes too long."""
+    with tempfile.TemporaryDirectory() as scratch:  # to mount on
+        command = [*_NAMESPACE, sys.executable, "-m", "tests.crash.block.run", _INSIDE, scratch]
+        try:
+            done = subprocess.run(
+                [*command, *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise RuntimeError(str(error)) from error
+    lines = done.stdout.splitlines()
+    if done.returncode != 0 or not lines:
+        told = done.stderr.strip()[-2000:]
+        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}: {told}")
+    return json.loads(lines[-1])
+
+
+def missing(kind: str) -> str:
+    """Why file systems of a kind cannot be had on a recorded disk here; empty where they can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if FILE_SYSTEMS[kind][0].tool is None:
+        return f"needs mkfs.{kind}"
+    for device in ("/dev/fuse", "/dev/loop-control"):
+        if not Path(device).exists():
+            return f"needs {device}"
+    try:
+        run("probe", kind, timeout_s=60)
+    except RuntimeError as error:
+        return f"needs mounts, namespaces and loop devices: {str(error).splitlines()[-1]}"
+    return ""
+
+
+def _probe(kind: str, where: Path) -> None:
+    """Everything once."""
+    image, mounted = where / "image", where / "mounted"
+    mounted.mkdir()
+    file_system = FILE_SYSTEMS[kind][0]
+    file_system.make(image)
+    with recorded_disk(image, where) as disk:
+        with loop_device(disk / "image") as device:
+            mount(device, mounted, kind, file_system.options)
+        (mounted / "file").write_bytes(b"content")
+        unmount(mounted)
+
+
+def _inside(scratch: Path, what: str, *arguments: str) -> Any:
+    mount("memdb-block", scratch, "tmpfs")
+    match what:
+        case "check":
+            kind, count, seed, keep, *mutant = arguments
+            result = check_all(
+                kind,
+                int(count),
+                int(seed),
+                where=scratch,
+                keep=Path(keep),
+                mutant="".join(mutant),
+                stop_at_first=bool(mutant),
+            )
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+                used = resource.getrusage(who)
+                result.processor_s += used.ru_utime + used.ru_stime
+            return result.to_json()
+        case "look":
+            return again(Path(arguments[0]), scratch)
+        case "probe":
+            return _probe(arguments[0], scratch)
+    raise SystemExit(f"no command {what}")
+
+
+def main() -> None:
+    if sys.argv[1] == _INSIDE:
+        print(json.dumps(_inside(Path(sys.argv[2]), *sys.argv[3:])))
+        return
+    said = run(*sys.argv[1:], timeout_s=7200)
+    print(json.dumps(said, indent=1))
+    sys.exit(1 if isinstance(said, list) and said else 0)
+
+
+if __name__ == "__main__":
+    main()
