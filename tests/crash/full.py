@@ -52,6 +52,7 @@ def pieces() -> list[Piece]:
     shared = (
         ("kills of the server", (f"{crash}server_kill.py",), 10.0, 3),
         ("power loss", (f"{power}what_was_acknowledged_outlives_power_loss",), 12.0, 4),
+        ("power loss of a block device", (f"{crash}block_loss.py",), 4.0, 1),
         ("failpoints", (f"{crash}failpoints.py",), 4.0, 1),
         ("damage", (f"{crash}damage.py",), 4.0, 1),
         ("erasure", (f"{crash}erase.py",), 4.0, 1),

@@ -123,7 +123,7 @@ def test_names_that_a_killed_process_left_unsynced(
     assert len(steps) >= 10
 
 
-@pytest.mark.parametrize("mutant", ["nosync", "nodirsync", "nofilesync"])
+@pytest.mark.parametrize("mutant", ["nosync", "latesync", "nodirsync", "nofilesync"])
 def test_lost_syncs_are_noticed(
     mutant: str, recorder: Path, scratch: Path, tmp_path: Path, report: Callable[[str], None]
 ) -> None:

@@ -3,8 +3,8 @@
 A flush makes all writes before it durable.  Those since then reached the medium or did not, in any order: write by
 write, or torn apart into sectors of 512 bytes; one sector goes through its versions in order.
 
-One exception, of the file systems and not of memdb's: an ext4 superblock has 1,024 bytes and one checksum, so that half of
-one cannot be mounted.  Its two sectors go together, and so do the eight of btrfs's.
+One exception, of the file systems and not of memdb's: an ext4 superblock has 1,024 bytes and one checksum, so that
+half of one cannot be mounted.  Its two sectors go together, and so do the eight of btrfs's.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class Device:
                 piece = self._piece(at // SECTOR)
                 if piece not in until:
                     lost = chosen.random() >= fate.likely
-                    until[piece] = chosen.randint(0, len(self.pending)) if lost and fate.likely else 0
+                    until[piece] = (
+                        chosen.randint(0, len(self.pending)) if lost and fate.likely else 0
+                    )
                     if not lost:
                         until[piece] = len(self.pending)
                 if number < until[piece]:

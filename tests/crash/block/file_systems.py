@@ -27,7 +27,21 @@ class FileSystem:
     @property
     def tool(self) -> str | None:
         """Where its mkfs is, if it is installed."""
-        return shutil.which(f"mkfs.{self.kind}", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        return _tool(f"mkfs.{self.kind}")
+
+    def damage(self, image: Path) -> str:
+        """What its own tool finds wrong with an image that was mounted and unmounted; empty where nothing is, and where
+        the tool is none that only looks.
+        """
+        if self.kind != "ext4":
+            return ""
+        found = subprocess.run(
+            [_tool("e2fsck") or "e2fsck", "-f", "-n", str(image)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return "" if found.returncode == 0 else found.stdout[-300:].strip()
 
     def make(self, image: Path) -> None:
         """Make an image that holds an empty one."""
@@ -40,6 +54,10 @@ class FileSystem:
 
     def __str__(self) -> str:
         return " ".join((self.kind, *self.arguments[-2:], self.options)).strip()
+
+
+def _tool(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 _SIZE: Final = 512 << 20

@@ -6,11 +6,11 @@ that a flush is answered all writes before it are in it, and whoever wrote a mar
 The image is opened with ``FOPEN_DIRECT_IO``, so nothing is kept, merged or put off on the way; the loop driver works
 off its requests one by one, hands on each flush as an fsync, and the kernel makes a flush of each forced write.
 
-The protocol of ``/dev/fuse`` is spoken here, and not by a library: those of PyPI call libfuse, which a new machine does not
-have, and for two files there are a dozen requests.
+The protocol of ``/dev/fuse`` is spoken here, and not by a library: those of PyPI call libfuse, which a new machine
+does not have, and for two files there are a dozen requests.
 
 Where it is allowed to, the process tells the kernel that writes of others wait for it (``PR_SET_IO_FLUSHER``), so that
-what it allocates never waits for this disk itself.  When it ends, its requests fail, and nobody hangs.
+what it allocates never waits for this disk itself.  When it ends, however, what is asked of it fails, and nobody hangs.
 
     python -m tests.crash.block.fuse MOUNT_POINT IMAGE LOG
 
@@ -27,11 +27,12 @@ import os
 import stat
 import struct
 import sys
+from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
 from tests.crash.block.log import HEAD
-from tests.crash.block.system import PR_SET_IO_FLUSHER, die_with_parent, mount, prctl
+from tests.crash.block.system import PR_SET_IO_FLUSHER, die_with_parent, leave_mounts, mount, prctl
 
 IMAGE: Final = "image"
 MARK: Final = "mark"
@@ -49,9 +50,30 @@ _DAY_S: Final = 86400
 _NODES: Final = {IMAGE: 2, MARK: 3}
 _ROOT: Final = 1
 
-LOOKUP, FORGET, GETATTR, SETATTR, OPEN, READ, WRITE, STATFS, RELEASE, FSYNC = 1, 2, 3, 4, 14, 15, 16, 17, 18, 20
-FLUSH, INIT, OPENDIR, RELEASEDIR, INTERRUPT, DESTROY, BATCH_FORGET = 25, 26, 27, 29, 36, 38, 42
-_UNANSWERED: Final = (FORGET, BATCH_FORGET, INTERRUPT)
+
+class Op(IntEnum):
+    """Requests."""
+
+    LOOKUP = 1
+    FORGET = 2
+    GETATTR = 3
+    SETATTR = 4
+    OPEN = 14
+    READ = 15
+    WRITE = 16
+    STATFS = 17
+    RELEASE = 18
+    FSYNC = 20
+    FLUSH = 25
+    INIT = 26
+    OPENDIR = 27
+    RELEASEDIR = 29
+    INTERRUPT = 36
+    DESTROY = 38
+    BATCH_FORGET = 42
+
+
+_UNANSWERED: Final = (Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT)
 
 
 class Disk:
@@ -87,41 +109,43 @@ class Disk:
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):
                     raise
-            if opcode == DESTROY:
+            if opcode == Op.DESTROY:
                 return
 
     def _answer(self, opcode: int, node: int, body: memoryview) -> bytes | int:
         """The body of the answer, or the number of an error."""
         match opcode:
-            case 16:  # WRITE
+            case Op.WRITE:
                 return self._written(node, body)
-            case 15:  # READ
+            case Op.READ:
                 _, offset, size, *_ = _IO.unpack_from(body)
                 return self._image[offset : offset + size] if node == _NODES[IMAGE] else b""
-            case 20:  # FSYNC
+            case Op.FSYNC:
                 if node == _NODES[IMAGE]:
                     self._record(b"S", 0, b"")
                 return b""
-            case 26:  # INIT
+            case Op.INIT:
                 return self._agreed(body)
-            case 1:  # LOOKUP
+            case Op.LOOKUP:
                 found = _NODES.get(bytes(body).rstrip(b"\0").decode())
                 if found is None:
                     return errno.ENOENT
-                return struct.pack("<QQQQII", found, 0, _DAY_S, _DAY_S, 0, 0) + self._attributes(found)
-            case 3 | 4:  # GETATTR, SETATTR: nothing is ever cut
+                return struct.pack("<QQQQII", found, 0, _DAY_S, _DAY_S, 0, 0) + self._attributes(
+                    found
+                )
+            case Op.GETATTR | Op.SETATTR:  # nothing is ever cut
                 return struct.pack("<QII", _DAY_S, 0, 0) + self._attributes(node)
-            case 14 | 27:  # OPEN, OPENDIR
+            case Op.OPEN | Op.OPENDIR:
                 return struct.pack("<QIi", 0, 0 if node == _ROOT else _DIRECT_IO, 0)
-            case 17:  # STATFS
+            case Op.STATFS:
                 return struct.pack("<5Q4I24x", 1 << 20, 1 << 19, 1 << 19, 3, 0, 4096, 255, 4096, 0)
-            case 18 | 25 | 29 | 38:  # RELEASE, FLUSH, RELEASEDIR, DESTROY
+            case Op.RELEASE | Op.FLUSH | Op.RELEASEDIR | Op.DESTROY:
                 return b""
         return errno.ENOSYS
 
     def _agreed(self, body: memoryview) -> bytes:
         major, minor, readahead, offered = struct.unpack_from("<4I", body)
-        assert major == 7 and minor >= 31, f"FUSE {major}.{minor}"
+        assert (major, minor) >= (7, 31), f"FUSE {major}.{minor}"
         pages = MAX_WRITE // mmap.PAGESIZE
         flags = offered & (_MAX_PAGES | _BIG_WRITES)
         return struct.pack("<4IHHIIHH32x", 7, 31, readahead, flags, 12, 9, MAX_WRITE, 1, pages, 0)
@@ -151,13 +175,23 @@ class Disk:
 
 def main() -> None:
     die_with_parent()
-    with contextlib.suppress(PermissionError):  # CAP_SYS_RESOURCE; without it only a machine out of memory differs
+    with contextlib.suppress(
+        PermissionError
+    ):  # CAP_SYS_RESOURCE; without it only a machine out of memory differs
         prctl(PR_SET_IO_FLUSHER, 1)
     mount_point, image, log = sys.argv[1:]
     fuse_fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     image_fd = os.open(image, os.O_RDWR | os.O_CLOEXEC)
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    mount("memdb-block", Path(mount_point), "fuse", f"fd={fuse_fd},rootmode=40000,user_id=0,group_id=0")
+    mount(
+        "memdb-block",
+        Path(mount_point),
+        "fuse",
+        f"fd={fuse_fd},rootmode=40000,user_id=0,group_id=0",
+    )
+    # What is mounted on this disk from here on must not be this process's to unmount: were it killed with all others
+    # and ended last, it would wait in its own exit for what it answers no more, and nothing could end it.
+    leave_mounts()
     os.write(1, b"mounted\n")
     Disk(fuse_fd, image_fd, log_fd).serve()
 

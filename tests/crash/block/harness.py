@@ -99,7 +99,8 @@ def faults_of(
                 checker.close()
     except OSError as error:
         return [f"not mounted: {error}"]
-    return faults
+    wrong = file_system.damage(image)
+    return [*faults, f"file system: {wrong}"] if wrong else faults
 
 
 @contextmanager

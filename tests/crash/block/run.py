@@ -2,11 +2,13 @@
 
     python -m tests.crash.block.run check KIND COUNT SEED KEEP [MUTANT]
     python -m tests.crash.block.run look KEPT     looks again at what a failed test kept
+    python -m tests.crash.block.run order KIND    says what of a record is not in the order of the syncs
     python -m tests.crash.block.run probe KIND    says why there is nothing to be had here, or nothing
 
 The processes are in a namespace that ends with this one, as this one ends with whoever started it: killed with
-``--kill-child`` and a death signal, whatever happens.  The mounts are in one too, which ends with them, the files in a
-memory file system that is mounted there; a loop device ends with its last mount.  So a run that is killed leaves nothing.
+``--kill-child`` and a death signal, whatever happens.  The mounts are in one too, which ends with them, the files in
+a memory file system that is mounted there; a loop device ends with its last mount.  So a run that is killed leaves
+nothing.
 
 Prints one line of JSON: the figures, or the faults.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -23,7 +26,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.crash.block.file_systems import FILE_SYSTEMS
+from tests.crash.block.fuse import IMAGE, MARK
 from tests.crash.block.harness import again, check_all
+from tests.crash.block.log import Event, read_log
 from tests.crash.block.recording import recorded_disk
 from tests.crash.block.system import loop_device, mount, unmount
 
@@ -73,17 +78,45 @@ def missing(kind: str) -> str:
     return ""
 
 
-def _probe(kind: str, where: Path) -> None:
-    """Everything once."""
+def _probe(kind: str, where: Path, times: int = 1) -> list[Event]:
+    """A file that is written and synced, and a mark after it, so many times; the record."""
     image, mounted = where / "image", where / "mounted"
     mounted.mkdir()
     file_system = FILE_SYSTEMS[kind][0]
     file_system.make(image)
     with recorded_disk(image, where) as disk:
-        with loop_device(disk / "image") as device:
+        with loop_device(disk / IMAGE) as device:
             mount(device, mounted, kind, file_system.options)
-        (mounted / "file").write_bytes(b"content")
+        with (mounted / "file").open("wb", 0) as file, (disk / MARK).open("ab", 0) as mark:
+            for number in range(times):
+                os.pwrite(file.fileno(), _content(number), number << 16)
+                os.fsync(file.fileno())
+                mark.write(b"%d" % number)
         unmount(mounted)
+    return read_log(where / "log")
+
+
+def _content(number: int) -> bytes:
+    return random.Random(number).randbytes(4096)
+
+
+def _order(kind: str, where: Path) -> list[str]:
+    """What was not flushed when whoever had synced it said so."""
+    faults = []
+    marks = []
+    written: list[bytes] = []
+    flushed: set[bytes] = set()
+    for event in _probe(kind, where, 50):
+        if event.kind == "W":
+            written += (event.data[at : at + 4096] for at in range(0, len(event.data), 4096))
+        elif event.kind == "S":
+            flushed.update(written)
+            written = []
+        else:
+            marks.append(int(event.data))
+            if _content(marks[-1]) not in flushed:
+                faults.append(f"{marks[-1]} was not flushed before its mark")
+    return faults if marks == list(range(50)) else [*faults, f"marks {marks}"]
 
 
 def _inside(scratch: Path, what: str, *arguments: str) -> Any:
@@ -106,8 +139,10 @@ def _inside(scratch: Path, what: str, *arguments: str) -> Any:
             return result.to_json()
         case "look":
             return again(Path(arguments[0]), scratch)
+        case "order":
+            return _order(arguments[0], scratch)
         case "probe":
-            return _probe(arguments[0], scratch)
+            return len(_probe(arguments[0], scratch))
     raise SystemExit(f"no command {what}")
 
 

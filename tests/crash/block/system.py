@@ -16,10 +16,13 @@ from typing import Final
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_IO_FLUSHER: Final = 57
 _MNT_DETACH: Final = 2
+_CLONE_NEWNS: Final = 0x20000
 _MS_NOSUID_NODEV_NOATIME: Final = 2 | 4 | 1024
 _LOOP_CTL_GET_FREE: Final = 0x4C82
 _LOOP_CONFIGURE: Final = 0x4C0A
 _LO_FLAGS_AUTOCLEAR: Final = 4
+_LOOP_GET_STATUS64: Final = 0x4C05
+_STATUS_BYTES: Final = 232
 _CONFIG_BYTES: Final = 304
 _FLAGS_AT: Final = 8 + 52
 """Of ``lo_flags`` in ``struct loop_config``."""
@@ -55,6 +58,11 @@ def mount(source: str, target: Path, kind: str, options: str = "") -> None:
         ),
         f"mount of {kind} {options}",
     )
+
+
+def leave_mounts() -> None:
+    """Have mounts of this process's own, a copy of what is there now; raises `OSError`."""
+    _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
 
 
 def unmount(target: Path, *, lazily: bool = False) -> None:
@@ -94,3 +102,18 @@ def _attached(control: int, backing: int) -> tuple[str, int]:
             continue  # another took it meanwhile
         return path, device
     raise OSError(errno.EBUSY, "no loop device is free")
+
+
+def loop_backing(path: str) -> tuple[int, int] | None:
+    """Device and inode of the file behind a loop device, None where there is none."""
+    device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = fcntl.ioctl(device, _LOOP_GET_STATUS64, bytes(_STATUS_BYTES))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
+    finally:
+        os.close(device)
+    found: tuple[int, int] = struct.unpack_from("<QQ", status)
+    return found

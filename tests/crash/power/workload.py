@@ -7,8 +7,8 @@ acknowledged it.  markers: texts of which no byte may be in any file from then o
 stream, seq) of a clip that, sent again, must be a duplicate.
 
 ``MEMDB_POWER_MUTANT`` breaks durability on purpose, so that the harness can be seen to notice:
-``nosync`` opens LMDB without syncs, ``latesync`` syncs each commit when the next one begins, so after it was acknowledged,
-``nodirsync`` forgets to sync directories, ``nofilesync`` files.
+``nosync`` opens LMDB without syncs, ``latesync`` syncs each commit when the next one begins, so after it was
+acknowledged, ``nodirsync`` forgets to sync directories, ``nofilesync`` files.
 
 python -m tests.crash.power.workload DATA MARK SEED
 """
@@ -333,13 +333,16 @@ def work(data: str, mark_fd: int, seed: int) -> None:
 class LateEnvironment:
     """An environment that syncs a commit when the next one begins."""
 
-    def __init__(self, opened: Callable[..., lmdb.Environment], *arguments: Any, **named: Any) -> None:
+    def __init__(
+        self, opened: Callable[..., lmdb.Environment], *arguments: Any, **named: Any
+    ) -> None:
         self._environment = opened(*arguments, **(named | {"sync": False}))
 
-    def begin(self, *arguments: Any, write: bool = False, **named: Any) -> lmdb.Transaction:
+    def begin(self, *arguments: Any, write: bool = False, **named: Any) -> Any:
         if write:
             self._environment.sync(True)
-        return self._environment.begin(*arguments, write=write, **named)
+        begin: Callable[..., Any] = self._environment.begin
+        return begin(*arguments, write=write, **named)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._environment, name)
