@@ -35,6 +35,7 @@ pytestmark = pytest.mark.crash
 T = TypeVar("T")
 
 POINTS = int(os.environ.get("MEMDB_BLOCK_POINTS", "20"))
+RECOVERIES = max(1, POINTS // 100)
 KINDS = {"ext4": POINTS, "xfs": max(4, POINTS // 8), "btrfs": max(4, POINTS // 8)}
 
 
@@ -46,9 +47,18 @@ def needs(kind: str, report: Callable[[str], None]) -> None:
         pytest.skip(why)
 
 
-def check(kind: str, count: int, keep: Path, *mutant: str) -> Result:
+def check(what: str, kind: str, count: int, keep: Path, *mutant: str) -> Result:
     """Crash points of a kind of file system."""
-    return Result(**run("check", kind, str(count), str(SEED), str(keep), *mutant, timeout_s=3000))
+    return Result(**run(what, kind, str(count), str(SEED), str(keep), *mutant, timeout_s=3000))
+
+
+def tell(result: Result, report: Callable[[str], None]) -> None:
+    """Fail for any fault, saying how to look again."""
+    if result.faults:
+        report(f"bad points; again: MEMDB_CRASH_SEED={SEED} MEMDB_BLOCK_POINTS={POINTS}")
+    for kept in result.kept:
+        report(f"look again: python -m tests.crash.block.run look {kept}")
+    assert not result.faults, "\n".join(result.faults[:20])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,21 +67,26 @@ def test_what_was_acknowledged_outlives_power_loss(
     kind: str, directory: Path, report: Callable[[str], None]
 ) -> None:
     needs(kind, report)
-    result = check(kind, KINDS[kind], directory)
+    result = check("check", kind, KINDS[kind], directory)
     report(f"power loss of a block device, {kind}: {result}")
-    if result.faults:
-        report(f"bad points; again: MEMDB_CRASH_SEED={SEED} MEMDB_BLOCK_POINTS={POINTS}")
-    for kept in result.kept:
-        report(f"look again: python -m tests.crash.block.run look {kept}")
-    assert not result.faults, "\n".join(result.faults[:20])
+    tell(result, report)
     assert result.acknowledged > 10 * result.points, "most points are of a database in use"
+
+
+@pytest.mark.timeout(3600)
+def test_power_loss_while_it_recovers(directory: Path, report: Callable[[str], None]) -> None:
+    """And while the file system does."""
+    needs("ext4", report)
+    result = check("recover", "ext4", RECOVERIES, directory)
+    report(f"power loss of a block device while it recovers: {result}")
+    tell(result, report)
 
 
 @pytest.mark.parametrize("mutant", ["nosync", "latesync"])
 @pytest.mark.timeout(600)
 def test_lost_syncs_are_noticed(mutant: str, tmp_path: Path, report: Callable[[str], None]) -> None:
     needs("ext4", report)
-    result = check("ext4", 200, tmp_path, mutant)
+    result = check("check", "ext4", 200, tmp_path, mutant)
     report(f"power loss of a block device, {mutant}: noticed in point {result.points}")
     assert result.bad, f"{mutant} went unnoticed in {result.points} points"
 

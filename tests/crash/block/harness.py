@@ -7,16 +7,25 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tests.crash.block.file_systems import FILE_SYSTEMS, FileSystem
-from tests.crash.block.recording import Crash, Recording, State, draw, record, states
+from tests.crash.block.recording import (
+    Crash,
+    Recording,
+    State,
+    draw,
+    record,
+    record_recovery,
+    states,
+)
 from tests.crash.block.system import loop_device, mount, unmount
 from tests.crash.power.harness import Checker
 
 OF_ONE_RECORDING: Final = 250
+RECOVERIES_OF_ONE_RECORDING: Final = 10
 KEPT_MAX: Final = 5
 """Failing states of a run that are kept."""
 
@@ -46,44 +55,95 @@ class Result:
             f"acknowledged steps looked for {self.acknowledged}  processor {self.processor_s:.0f} s"
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """For the process that asked."""
-        return asdict(self)
 
+class Harness:
+    """Records and looks, in a place in memory; failing images are kept elsewhere."""
 
-def check_all(
-    kind: str,
-    count: int,
-    seed: int,
-    *,
-    where: Path,
-    keep: Path,
-    mutant: str = "",
-    stop_at_first: bool = False,
-) -> Result:
-    """So many crash points of recordings on file systems of a kind; ``where``: a place in memory."""
-    result = Result()
-    image, mounted = where / "crashed", where / "checked"
-    mounted.mkdir()
-    with closing(Checker(mounted)) as checker:
-        while result.points < count and not (stop_at_first and result.bad):
-            file_systems = FILE_SYSTEMS[kind]
-            file_system = file_systems[(seed + result.recordings) % len(file_systems)]
-            recording = record(
-                file_system, where / "recording", seed + result.recordings, mutant=mutant
-            )
+    def __init__(
+        self, kind: str, seed: int, *, where: Path, keep: Path, stop_at_first: bool
+    ) -> None:
+        self.result = Result()
+        self._file_systems = FILE_SYSTEMS[kind]
+        self._seed = seed
+        self._where = where
+        self._keep = keep
+        self._stop_at_first = stop_at_first
+        mounted = where / "checked"
+        mounted.mkdir()
+        self._checker = Checker(mounted)
+
+    def close(self) -> None:
+        """End the process that looks."""
+        self._checker.close()
+
+    def check(self, count: int, mutant: str = "") -> None:
+        """So many crash points of as many recordings as that takes."""
+        while self.result.points < count and not self._enough():
+            with self._recording(mutant) as (recording, seed):
+                few = min(OF_ONE_RECORDING, count - self.result.points)
+                self._look(recording, draw(recording.events, seed, few))
+
+    def check_recoveries(self, count: int, of_each: int) -> None:
+        """Power goes, and goes again while file system and database recover from ``count`` of the crashes."""
+        done = 0
+        while done < count:
+            with self._recording() as (recording, seed):
+                few = min(RECOVERIES_OF_ONE_RECORDING, count - done)
+                for state in states(recording, draw(recording.events, seed, few)):
+                    with _scratch(self._where / "recovery") as folder:
+                        recovery = record_recovery(recording, state, folder)
+                        crashes = draw(recovery.events, state.crash.fate.seed, of_each)
+                        self._look(recovery, crashes)
+                done += few
+
+    @contextmanager
+    def _recording(self, mutant: str = "") -> Iterator[tuple[Recording, int]]:
+        """The next, and its seed."""
+        result, seed = self.result, self._seed + self.result.recordings
+        file_system = self._file_systems[seed % len(self._file_systems)]
+        with _scratch(self._where / "recording") as folder:
+            recording = record(file_system, folder, seed, mutant=mutant)
             result.recordings += 1
-            result.writes += sum(event.kind == "W" for event in recording.events)
-            result.flushes += sum(event.kind == "S" for event in recording.events)
-            few = min(OF_ONE_RECORDING, count - result.points)
-            for state in states(recording, draw(recording.events, seed + result.recordings, few)):
-                state.device.materialise(image, state.crash.fate)
-                faults = faults_of(file_system, image, checker, state.expected.to_json())
-                _count(result, recording, state, faults, keep)
-                if stop_at_first and result.bad:
-                    break
-            shutil.rmtree(where / "recording")
-    return result
+            yield recording, seed
+
+    def _look(self, recording: Recording, crashes: Sequence[Crash]) -> None:
+        """Have each state checked."""
+        self.result.writes += sum(event.kind == "W" for event in recording.events)
+        self.result.flushes += sum(event.kind == "S" for event in recording.events)
+        image = self._where / "crashed"
+        for state in states(recording, crashes):
+            state.device.materialise(image, state.crash.fate)
+            expected = state.expected.to_json()
+            faults = faults_of(recording.file_system, image, self._checker, expected)
+            self._count(recording, state, faults)
+            if self._enough():
+                break
+
+    def _enough(self) -> bool:
+        return self._stop_at_first and self.result.bad > 0
+
+    def _count(self, recording: Recording, state: State, faults: Sequence[str]) -> None:
+        result = self.result
+        result.points += 1
+        result.acknowledged += state.expected.acknowledged
+        result.unflushed += len(state.device.pending)
+        if not faults:
+            return
+        result.bad += 1
+        told = f"{recording.file_system}, {state.crash}"
+        result.faults += [f"{told}: {fault}" for fault in faults[:3]]
+        if len(result.kept) < KEPT_MAX:
+            kept = _keep(recording, state, self._keep / f"point-{result.bad}", faults)
+            result.kept.append(str(kept))
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A name for a new directory, which is removed after the block."""
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def faults_of(
@@ -111,20 +171,6 @@ def _mounted(file_system: FileSystem, image: Path, mounted: Path) -> Iterator[No
         yield
     finally:
         unmount(mounted)
-
-
-def _count(
-    result: Result, recording: Recording, state: State, faults: Sequence[str], keep: Path
-) -> None:
-    result.points += 1
-    result.acknowledged += state.expected.acknowledged
-    result.unflushed += len(state.device.pending)
-    if not faults:
-        return
-    result.bad += 1
-    result.faults += [f"{recording.file_system}, {state.crash}: {fault}" for fault in faults[:3]]
-    if len(result.kept) < KEPT_MAX:
-        result.kept.append(str(_keep(recording, state, keep / f"point-{result.bad}", faults)))
 
 
 def _keep(recording: Recording, state: State, where: Path, faults: Sequence[str]) -> Path:

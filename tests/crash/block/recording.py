@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ class Recording:
     file_system: FileSystem
     image: Path
     events: list[Event]
+    expected: Expected = field(default_factory=Expected)
+    """What was to be found there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +76,41 @@ def recorded_disk(image: Path, where: Path) -> Iterator[Path]:
 
 
 def record(file_system: FileSystem, where: Path, seed: int, mutant: str = "") -> Recording:
-    """Run the workload in a new directory."""
+    """Run the workload on an empty file system, in a new directory."""
     where.mkdir()
-    image, live, mounted = where / "image", where / "live", where / "mounted"
-    file_system.make(image)
-    subprocess.run(["cp", "--sparse=always", image, live], check=True)
+    file_system.make(where / "image")
+    events = _recorded(file_system, where, "workload", str(seed), mutant=mutant)
+    return Recording(file_system, where / "image", events)
+
+
+def record_recovery(recording: Recording, state: State, where: Path) -> Recording:
+    """Mount what a crash has left and open the database there, in a new directory: what that did to the disk."""
+    where.mkdir()
+    state.device.materialise(where / "image", state.crash.fate)
+    events = _recorded(recording.file_system, where, "reopen")
+    expected = copy.deepcopy(state.expected)
+    return Recording(recording.file_system, where / "image", events, expected)
+
+
+def _recorded(
+    file_system: FileSystem, where: Path, program: str, *arguments: str, mutant: str = ""
+) -> list[Event]:
+    """Run a program on a file system on ``where/image``, which is left as it is."""
+    live, mounted = where / "live", where / "mounted"
+    subprocess.run(["cp", "--sparse=always", where / "image", live], check=True)
     mounted.mkdir()
     with recorded_disk(live, where) as folder:
         with loop_device(folder / IMAGE) as device:
             mount(device, mounted, file_system.kind, file_system.options)
-        program = subprocess.run(
-            [
-                *(sys.executable, "-m", "tests.crash.power.workload"),
-                *(mounted / "srv" / "data", folder / MARK, str(seed)),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "MEMDB_POWER_MUTANT": mutant},
-            timeout=300,
+        command: list[str | Path] = [sys.executable, "-m", f"tests.crash.power.{program}"]
+        command += [mounted / "srv" / "data", folder / MARK, *arguments]
+        ended = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "MEMDB_POWER_MUTANT": mutant}, timeout=300
         )
         unmount(mounted)
-    assert program.returncode == 0, f"the workload ended with {program.returncode}"
+    assert ended.returncode == 0, f"{program} ended with {ended.returncode}"
     live.unlink()
-    events = read_log(where / "log")
-    (where / "log").unlink()
-    return Recording(file_system, image, events)
+    return read_log(where / "log")
 
 
 def draw(events: Sequence[Event], seed: int, count: int) -> list[Crash]:
@@ -119,7 +133,7 @@ def _fate(chosen: random.Random) -> Fate:
 def states(recording: Recording, crashes: Sequence[Crash]) -> Iterator[State]:
     """The state of each crash, good until the next is asked for; crashes come in order."""
     device = Device.of(recording.image, recording.file_system.together)
-    expected = Expected()
+    expected = copy.deepcopy(recording.expected)
     done = 0
     for crash in crashes:
         for event in recording.events[done : crash.after]:

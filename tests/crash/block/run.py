@@ -1,6 +1,7 @@
 """Power losses of a block device, in namespaces of their own, so that nothing outlives them.
 
-    python -m tests.crash.block.run check KIND COUNT SEED KEEP [MUTANT]
+    python -m tests.crash.block.run check KIND POINTS SEED KEEP [MUTANT]
+    python -m tests.crash.block.run recover KIND RECOVERIES SEED KEEP     ten points of each
     python -m tests.crash.block.run look KEPT     looks again at what a failed test kept
     python -m tests.crash.block.run order KIND    says what of a record is not in the order of the syncs
     python -m tests.crash.block.run probe KIND    says why there is nothing to be had here, or nothing
@@ -22,17 +23,20 @@ import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from tests.crash.block.file_systems import FILE_SYSTEMS
 from tests.crash.block.fuse import IMAGE, MARK
-from tests.crash.block.harness import again, check_all
+from tests.crash.block.harness import Harness, again
 from tests.crash.block.log import Event, read_log
 from tests.crash.block.recording import recorded_disk
 from tests.crash.block.system import loop_device, mount, unmount
 
 ROOT: Final = Path(__file__).resolve().parents[3]
+OF_ONE_RECOVERY: Final = 10
 _INSIDE: Final = "--inside"
 _NAMESPACE: Final = (
     *("setpriv", "--pdeathsig", "KILL"),
@@ -119,24 +123,26 @@ def _order(kind: str, where: Path) -> list[str]:
     return faults if marks == list(range(50)) else [*faults, f"marks {marks}"]
 
 
+def _check(
+    scratch: Path, what: str, kind: str, count: str, seed: str, keep: str, mutant: str = ""
+) -> dict[str, Any]:
+    harness = Harness(kind, int(seed), where=scratch, keep=Path(keep), stop_at_first=bool(mutant))
+    with closing(harness):
+        if what == "check":
+            harness.check(int(count), mutant)
+        else:
+            harness.check_recoveries(int(count), OF_ONE_RECOVERY)
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        used = resource.getrusage(who)
+        harness.result.processor_s += used.ru_utime + used.ru_stime
+    return asdict(harness.result)
+
+
 def _inside(scratch: Path, what: str, *arguments: str) -> Any:
     mount("memdb-block", scratch, "tmpfs")
     match what:
-        case "check":
-            kind, count, seed, keep, *mutant = arguments
-            result = check_all(
-                kind,
-                int(count),
-                int(seed),
-                where=scratch,
-                keep=Path(keep),
-                mutant="".join(mutant),
-                stop_at_first=bool(mutant),
-            )
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-                used = resource.getrusage(who)
-                result.processor_s += used.ru_utime + used.ru_stime
-            return result.to_json()
+        case "check" | "recover":
+            return _check(scratch, what, *arguments)
         case "look":
             return again(Path(arguments[0]), scratch)
         case "order":
