@@ -49,7 +49,7 @@ def needs(kind: str, report: Callable[[str], None]) -> None:
 
 def check(what: str, kind: str, count: int, keep: Path, *mutant: str) -> Result:
     """Crash points of a kind of file system."""
-    return Result(**run(what, kind, str(count), str(SEED), str(keep), *mutant, timeout_s=3000))
+    return Result(**run(what, kind, str(count), str(SEED), str(keep), *mutant, timeout_s=7000))
 
 
 def tell(result: Result, report: Callable[[str], None]) -> None:
@@ -62,7 +62,7 @@ def tell(result: Result, report: Callable[[str], None]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_what_was_acknowledged_outlives_power_loss(
     kind: str, directory: Path, report: Callable[[str], None]
 ) -> None:
@@ -73,7 +73,18 @@ def test_what_was_acknowledged_outlives_power_loss(
     assert result.acknowledged > 10 * result.points, "most points are of a database in use"
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
+def test_what_a_relaxed_database_keeps_is_whole(
+    directory: Path, report: Callable[[str], None]
+) -> None:
+    """See `tests.crash.test_power_loss`."""
+    needs("ext4", report)
+    result = check("relaxed", "ext4", max(4, POINTS // 8), directory)
+    report(f"power loss of a block device, relaxed: {result}")
+    tell(result, report)
+
+
+@pytest.mark.timeout(7200)
 def test_power_loss_while_it_recovers(directory: Path, report: Callable[[str], None]) -> None:
     """And while the file system does."""
     needs("ext4", report)

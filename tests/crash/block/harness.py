@@ -76,10 +76,10 @@ class Harness:
         """End the process that looks."""
         self._checker.close()
 
-    def check(self, count: int, mutant: str = "") -> None:
+    def check(self, count: int, mutant: str = "", durability: str = "durable") -> None:
         """So many crash points of as many recordings as that takes."""
         while self.result.points < count and not self._enough():
-            with self._recording(mutant) as (recording, seed):
+            with self._recording(mutant, durability) as (recording, seed):
                 few = min(OF_ONE_RECORDING, count - self.result.points)
                 self._look(recording, draw(recording.events, seed, few))
 
@@ -97,12 +97,14 @@ class Harness:
                 done += few
 
     @contextmanager
-    def _recording(self, mutant: str = "") -> Iterator[tuple[Recording, int]]:
+    def _recording(
+        self, mutant: str = "", durability: str = "durable"
+    ) -> Iterator[tuple[Recording, int]]:
         """The next, and its seed."""
         result, seed = self.result, self._seed + self.result.recordings
         file_system = self._file_systems[seed % len(self._file_systems)]
         with _scratch(self._where / "recording") as folder:
-            recording = record(file_system, folder, seed, mutant=mutant)
+            recording = record(file_system, folder, seed, mutant, durability)
             result.recordings += 1
             yield recording, seed
 

@@ -75,12 +75,23 @@ def recorded_disk(image: Path, where: Path) -> Iterator[Path]:
         unmount(folder, lazily=True)
 
 
-def record(file_system: FileSystem, where: Path, seed: int, mutant: str = "") -> Recording:
+def record(
+    file_system: FileSystem,
+    where: Path,
+    seed: int,
+    mutant: str = "",
+    durability: str = "durable",
+) -> Recording:
     """Run the workload on an empty file system, in a new directory."""
     where.mkdir()
     file_system.make(where / "image")
-    events = _recorded(file_system, where, "workload", str(seed), mutant=mutant)
-    return Recording(file_system, where / "image", events)
+    events = _recorded(
+        *(file_system, where, "workload", str(seed)),
+        MEMDB_POWER_MUTANT=mutant,
+        MEMDB_POWER_DURABILITY=durability,
+    )
+    expected = Expected(relaxed=durability == "relaxed")
+    return Recording(file_system, where / "image", events, expected)
 
 
 def record_recovery(recording: Recording, state: State, where: Path) -> Recording:
@@ -93,7 +104,7 @@ def record_recovery(recording: Recording, state: State, where: Path) -> Recordin
 
 
 def _recorded(
-    file_system: FileSystem, where: Path, program: str, *arguments: str, mutant: str = ""
+    file_system: FileSystem, where: Path, program: str, *arguments: str, **environment: str
 ) -> list[Event]:
     """Run a program on a file system on ``where/image``, which is left as it is."""
     live, mounted = where / "live", where / "mounted"
@@ -104,9 +115,8 @@ def _recorded(
             mount(device, mounted, file_system.kind, file_system.options)
         command: list[str | Path] = [sys.executable, "-m", f"tests.crash.power.{program}"]
         command += [mounted / "srv" / "data", folder / MARK, *arguments]
-        ended = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, "MEMDB_POWER_MUTANT": mutant}, timeout=300
-        )
+        environment = {**os.environ, **environment}
+        ended = subprocess.run(command, cwd=ROOT, env=environment, timeout=300)
         unmount(mounted)
     assert ended.returncode == 0, f"{program} ended with {ended.returncode}"
     live.unlink()

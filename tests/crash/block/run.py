@@ -1,6 +1,7 @@
 """Power losses of a block device, in namespaces of their own, so that nothing outlives them.
 
     python -m tests.crash.block.run check KIND POINTS SEED KEEP [MUTANT]
+    python -m tests.crash.block.run relaxed KIND POINTS SEED KEEP         the newest commits may be undone
     python -m tests.crash.block.run recover KIND RECOVERIES SEED KEEP     ten points of each
     python -m tests.crash.block.run look KEPT     looks again at what a failed test kept
     python -m tests.crash.block.run order KIND    says what of a record is not in the order of the syncs
@@ -128,10 +129,10 @@ def _check(
 ) -> dict[str, Any]:
     harness = Harness(kind, int(seed), where=scratch, keep=Path(keep), stop_at_first=bool(mutant))
     with closing(harness):
-        if what == "check":
-            harness.check(int(count), mutant)
-        else:
+        if what == "recover":
             harness.check_recoveries(int(count), OF_ONE_RECOVERY)
+        else:
+            harness.check(int(count), mutant, "relaxed" if what == "relaxed" else "durable")
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         used = resource.getrusage(who)
         harness.result.processor_s += used.ru_utime + used.ru_stime
@@ -141,7 +142,7 @@ def _check(
 def _inside(scratch: Path, what: str, *arguments: str) -> Any:
     mount("memdb-block", scratch, "tmpfs")
     match what:
-        case "check" | "recover":
+        case "check" | "relaxed" | "recover":
             return _check(scratch, what, *arguments)
         case "look":
             return again(Path(arguments[0]), scratch)

@@ -9,6 +9,7 @@ stream, seq) of a clip that, sent again, must be a duplicate.
 ``MEMDB_POWER_MUTANT`` breaks durability on purpose, so that the harness can be seen to notice:
 ``nosync`` opens LMDB without syncs, ``latesync`` syncs each commit when the next one begins, so after it was
 acknowledged, ``nodirsync`` forgets to sync directories, ``nofilesync`` files.
+``MEMDB_POWER_DURABILITY`` is the level of durability.
 
 python -m tests.crash.power.workload DATA MARK SEED
 """
@@ -44,7 +45,11 @@ from tests.crash.power.observed import VALUE_KEYS, clip_value, policy_value, sta
 DIM = 12
 SPACE = "power"
 SECOND_NS = 10**9
-CONFIG = EngineConfig(map_bytes_initial=1 << 20, open_users_max=2)
+CONFIG = EngineConfig(
+    map_bytes_initial=1 << 20,
+    open_users_max=2,
+    durability=os.environ.get("MEMDB_POWER_DURABILITY", "durable"),
+)
 """A small map, so that it grows; few open users, so that they are closed and opened again."""
 INDEX = IndexConfig(checkpoint_rows=1)
 """Checkpoints of the smallest users too."""
