@@ -1,7 +1,8 @@
 """Power goes below a real file system: a block device holds what was flushed to it and any part of the rest.
 
-``MEMDB_BLOCK_POINTS``: crash points on ext4, with four sets of options in turns (default 20; `make crash`: 2,000);
-where mkfs.xfs or mkfs.btrfs is installed, an eighth as many on each of them.
+``MEMDB_BLOCK_POINTS``: crash points on ext4, with four sets of options in turns (default 20; `make crash`: 1,500);
+where mkfs.xfs or mkfs.btrfs is installed, an eighth as many on each of them.  An eighth as many at the level
+`relaxed`, a tenth after a power loss while ext4 and the database recover.
 ``MEMDB_CRASH_SEED``: which; a new one each time.
 
 A FUSE file system of one file records what the loop driver hands on (`tests.crash.block.fuse`); the workload, its

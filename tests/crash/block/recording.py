@@ -66,13 +66,16 @@ def recorded_disk(image: Path, where: Path) -> Iterator[Path]:
     )
     try:
         assert server.stdout is not None
-        assert server.stdout.readline() == b"mounted\n", "the FUSE file system was not mounted"
-        yield folder
+        if server.stdout.readline() != b"mounted\n":
+            raise RuntimeError("the FUSE file system was not mounted")
+        try:
+            yield folder
+        finally:
+            unmount(folder, lazily=True)
     finally:
         # Nothing of the record is outstanding: each answer came after it.
         server.kill()
         server.communicate()
-        unmount(folder, lazily=True)
 
 
 def record(
