@@ -26,6 +26,8 @@ from tests.crash.power.harness import Checker
 
 OF_ONE_RECORDING: Final = 250
 RECOVERIES_OF_ONE_RECORDING: Final = 10
+BAD_MAX: Final = 50
+"""From so many on it is known that it is bad."""
 KEPT_MAX: Final = 5
 """Failing states of a run that are kept."""
 
@@ -86,7 +88,7 @@ class Harness:
     def check_recoveries(self, count: int, of_each: int) -> None:
         """Power goes, and goes again while file system and database recover from ``count`` of the crashes."""
         done = 0
-        while done < count:
+        while done < count and not self._enough():
             with self._recording() as (recording, seed):
                 few = min(RECOVERIES_OF_ONE_RECORDING, count - done)
                 for state in states(recording, draw(recording.events, seed, few)):
@@ -122,7 +124,7 @@ class Harness:
                 break
 
     def _enough(self) -> bool:
-        return self._stop_at_first and self.result.bad > 0
+        return self.result.bad >= (1 if self._stop_at_first else BAD_MAX)
 
     def _count(self, recording: Recording, state: State, faults: Sequence[str]) -> None:
         result = self.result
@@ -160,7 +162,7 @@ def faults_of(
                 # Whatever it holds there would keep it from being unmounted.
                 checker.close()
     except OSError as error:
-        return [f"not mounted: {error}"]
+        return [f"{error}"]
     wrong = file_system.damage(image)
     return [*faults, f"file system: {wrong}"] if wrong else faults
 
