@@ -11,7 +11,7 @@
 #
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
 #          ARGS="..." (for pytest, demo, lock)  SEED=n (bench)
-#          CYCLES=n STATES=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n EMBEDDED=n BACKUPS=n
+#          CYCLES=n STATES=n POINTS=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n EMBEDDED=n BACKUPS=n
 #          CRASH_WORKERS=n PIECE=name (crash: see docs/testing.md; MEMDB_CRASH_SEED for the same again)
 
 SHELL := /bin/bash
@@ -24,6 +24,7 @@ TORCH_ARGS ?=
 WORKERS ?= 0
 CYCLES ?= 2000
 STATES ?= 20000
+POINTS ?= 1000
 FAULTS ?= 1000
 KILLS ?= 20
 DAMAGES ?= 5000
@@ -106,6 +107,7 @@ peers: $(STAMP)
 crash: $(STAMP)
 	PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/cache/bytecode \
 	MEMDB_CRASH_CYCLES=$(CYCLES) MEMDB_EMBEDDED_KILLS=$(EMBEDDED) MEMDB_BACKUP_KILLS=$(BACKUPS) MEMDB_POWER_STATES=$(STATES) \
+	MEMDB_BLOCK_POINTS=$(POINTS) \
 	MEMDB_SYSCALL_FAULTS=$(FAULTS) MEMDB_FAILPOINT_KILLS=$(KILLS) MEMDB_DAMAGES=$(DAMAGES) \
 	MEMDB_ERASE_MARKERS=$(MARKERS) MEMDB_HYPOTHESIS_PROFILE=full MEMDB_SEQUENCES=$(SEQUENCES) \
 	    $(BIN)/python -m tests.crash.full --workers $(CRASH_WORKERS) $(if $(PIECE),--only "$(PIECE)") -- $(ARGS)

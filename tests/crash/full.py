@@ -52,6 +52,7 @@ def pieces() -> list[Piece]:
     shared = (
         ("kills of the server", (f"{crash}server_kill.py",), 10.0, 3),
         ("power loss", (f"{power}what_was_acknowledged_outlives_power_loss",), 10.0, 4),
+        ("power loss of a block device", (f"{crash}block_loss.py",), 4.0, 1),
         ("failpoints", (f"{crash}failpoints.py",), 4.0, 1),
         ("damage", (f"{crash}damage.py",), 4.0, 1),
         ("erasure", (f"{crash}erase.py",), 4.0, 1),
@@ -61,6 +62,7 @@ def pieces() -> list[Piece]:
         ("mutants", (f"{crash}mutants.py",), 2.0, 1),
         ("system calls", (f"{crash}syscalls.py",), 2.0, 1),
         ("power loss in recovery", (f"{power}power_loss_while_it_recovers",), 2.5, 1),
+        ("power loss, relaxed", (f"{power}what_a_relaxed_database_keeps_is_whole",), 1.0, 1),
         ("kills of embedded programs", (f"{crash}embedded_kill.py",), 3.0, 1),
         ("backups", (f"{crash}backup_kill.py",), 3.0, 1),
         ("restarts", (f"{crash}restart.py",), 3.0, 1),
@@ -82,6 +84,7 @@ def pieces() -> list[Piece]:
     )
     rest += [
         f"{power}lost_syncs_are_noticed",
+        f"{power}a_relaxed_database_is_seen_to_lose",
         f"{engine}::test_the_oracle_imports_nothing_of_what_it_judges",
     ]
     return sorted([*made, Piece("the rest", tuple(rest), 1.5)], key=lambda piece: -piece.minutes)

@@ -1,7 +1,7 @@
 """Power goes at any moment, and the disk holds what it had to and any part of the rest.
 
 ``MEMDB_POWER_STATES``: disks that are looked at (default 300; `make crash`: 20,000, of which a fifteenth after a
-power loss while it recovers and a third after a kill).
+power loss while it recovers and a third after a kill; a fortieth more at the level `relaxed`).
 ``MEMDB_CRASH_SEED``: which; a new one each time.
 See `tests.crash.power` for how they are made: `recorder`, `disk`, `states`, `check`.
 """
@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.crash.power.harness import (
     record,
     record_after_kill,
 )
+from tests.crash.power.log import Expected
 
 pytestmark = pytest.mark.crash
 
@@ -37,6 +39,7 @@ FULL = 2000
 OF_PROGRAM = STATES * 6 // 10 if STATES >= FULL else STATES
 OF_RECOVERIES = max(3, STATES // 300), 20
 """Recordings of recoveries, and disks of each."""
+OF_RELAXED = max(60, STATES // 40)
 OF_KILL = max(8, STATES // 380)
 """Disks after each of some 130 kills."""
 OF_ONE_RECORDING = 2000
@@ -124,7 +127,41 @@ def test_names_that_a_killed_process_left_unsynced(
     assert len(steps) >= 10
 
 
-@pytest.mark.parametrize("mutant", ["nosync", "nodirsync", "nofilesync"])
+@pytest.mark.timeout(7200)
+def test_what_a_relaxed_database_keeps_is_whole(
+    recorder: Path, scratch: Path, directory: Path, report: Callable[[str], None]
+) -> None:
+    """Its newest commits may be undone, each user's to a state that it once had; erasures never are."""
+    result = Result()
+    with checkers(scratch) as crew:
+        check_all(
+            record(recorder, scratch / "work", SEED, durability="relaxed"),
+            OF_RELAXED,
+            SEED,
+            crew=crew,
+            keep=directory,
+            result=result,
+        )
+    report(f"power loss, relaxed: {result}")
+    tell(result, report)
+
+
+@pytest.mark.parametrize("mutant", ["", "nosync"])
+def test_a_relaxed_database_is_seen_to_lose(
+    mutant: str, recorder: Path, scratch: Path, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    """Without syncs it is not whole; with them it is undone, which a durable one must not be."""
+    result = Result()
+    recording = record(recorder, scratch / "work", SEED, mutant, durability="relaxed")
+    if not mutant:
+        recording = replace(recording, expected=Expected())
+    with checkers(scratch) as crew:
+        check_all(recording, 300, SEED, crew=crew, keep=tmp_path, result=result, stop_at_first=True)
+    report(f"power loss, relaxed {mutant}: noticed in state {result.states}")
+    assert result.bad, f"unnoticed in {result.states} states"
+
+
+@pytest.mark.parametrize("mutant", ["nosync", "latesync", "nodirsync", "nofilesync"])
 def test_lost_syncs_are_noticed(
     mutant: str, recorder: Path, scratch: Path, tmp_path: Path, report: Callable[[str], None]
 ) -> None:

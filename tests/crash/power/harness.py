@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.crash.power.disk import Fate, load
-from tests.crash.power.log import Event, read_log
+from tests.crash.power.log import Event, Expected, read_log
 from tests.crash.power.states import Crash, Recording, State, draw, states
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -63,12 +63,15 @@ def build_recorder(where: Path) -> Path:
     return library
 
 
-def record(recorder: Path, where: Path, seed: int, mutant: str = "") -> Recording:
+def record(
+    recorder: Path, where: Path, seed: int, mutant: str = "", durability: str = "durable"
+) -> Recording:
     """Run the workload in a new directory; what it did."""
     root = where / "root"
     root.mkdir(parents=True)
-    events = _recorded(recorder, where, "workload", str(seed), mutant=mutant)
-    recording = Recording(str(root), events)
+    events = _recorded(recorder, where, "workload", str(seed), mutant=mutant, durability=durability)
+    expected = Expected(relaxed=durability == "relaxed")
+    recording = Recording(str(root), events, expected=expected)
     differing = _differing(recording, where)
     assert not differing, f"the model of the disk differs from the disk: {differing}"
     shutil.rmtree(where)
@@ -127,7 +130,12 @@ def record_after_kill(recorder: Path, where: Path, recording: Recording, at: int
 
 
 def _recorded(
-    recorder: Path, where: Path, program: str, *arguments: str, mutant: str = ""
+    recorder: Path,
+    where: Path,
+    program: str,
+    *arguments: str,
+    mutant: str = "",
+    durability: str = "durable",
 ) -> list[Event]:
     """Run a program on ``where/root`` under the recorder."""
     data, mark = where / "root" / "srv" / "data", where / "mark"
@@ -141,6 +149,7 @@ def _recorded(
             "POWER_LOG": str(where / "log"),
             "POWER_MARK": str(mark),
             "MEMDB_POWER_MUTANT": mutant,
+            "MEMDB_POWER_DURABILITY": durability,
         },
         check=True,
         timeout=120,
@@ -186,8 +195,8 @@ class Checker:
                 )
         return self._process
 
-    def ask(self, crash: Crash, expected: dict[str, Any]) -> None:
-        """Have what is in `folder` checked."""
+    def ask(self, crash: Crash | None, expected: dict[str, Any]) -> None:
+        """Have what is in `folder` checked; ``crash`` is for whoever asks."""
         process = self.start()
         assert process.stdin is not None
         self.asked, self.asked_s = crash, time.monotonic()

@@ -74,18 +74,25 @@ class Expected:
     resend: list[Any] | None = None
     acknowledged: int = 0
     """Steps that changed something."""
+    relaxed: bool = False
+    """The newest commits of a user may be undone."""
+    steps: list[tuple[dict[str, str | None], bool]] = field(default_factory=list)
+    """If so: what each acknowledged step changed, and whether it was all or nothing."""
 
     def mark(self, line: bytes) -> None:
         """Take a mark in."""
         told = json.loads(line)
         if "found" in told:
             self.now, self.next, self.whole = told["found"], {}, False
+            self.steps = [(dict(self.now), True)]
             return
         if "next" in told:
             self.next = told["next"]
             self.whole = told.get("whole", False)
             return
         self.acknowledged += bool(self.next)
+        if self.relaxed and self.next:
+            self.steps.append((self.next, self.whole))
         for name, value in self.next.items():
             if value is None:
                 self.now.pop(name, None)
@@ -105,4 +112,5 @@ class Expected:
             "whole": self.whole,
             "markers": sorted(self.markers),
             "resend": self.resend,
+            "steps": self.steps if self.relaxed else None,
         }

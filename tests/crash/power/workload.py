@@ -7,7 +7,9 @@ acknowledged it.  markers: texts of which no byte may be in any file from then o
 stream, seq) of a clip that, sent again, must be a duplicate.
 
 ``MEMDB_POWER_MUTANT`` breaks durability on purpose, so that the harness can be seen to notice:
-``nosync`` opens LMDB without syncs, ``nodirsync`` forgets to sync directories, ``nofilesync`` files.
+``nosync`` opens LMDB without syncs, ``latesync`` syncs each commit when the next one begins, so after it was
+acknowledged, ``nodirsync`` forgets to sync directories, ``nofilesync`` files.
+``MEMDB_POWER_DURABILITY`` is the level of durability.
 
 python -m tests.crash.power.workload DATA MARK SEED
 """
@@ -23,7 +25,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import lmdb
 import numpy as np
@@ -43,7 +45,11 @@ from tests.crash.power.observed import VALUE_KEYS, clip_value, policy_value, sta
 DIM = 12
 SPACE = "power"
 SECOND_NS = 10**9
-CONFIG = EngineConfig(map_bytes_initial=1 << 20, open_users_max=2)
+CONFIG = EngineConfig(
+    map_bytes_initial=1 << 20,
+    open_users_max=2,
+    durability=os.environ.get("MEMDB_POWER_DURABILITY", "durable"),
+)
 """A small map, so that it grows; few open users, so that they are closed and opened again."""
 INDEX = IndexConfig(checkpoint_rows=1)
 """Checkpoints of the smallest users too."""
@@ -329,6 +335,30 @@ def work(data: str, mark_fd: int, seed: int) -> None:
                 upgrade(data)
 
 
+class LateEnvironment:
+    """An environment that syncs a commit when the next one begins."""
+
+    def __init__(
+        self, opened: Callable[..., lmdb.Environment], *arguments: Any, **named: Any
+    ) -> None:
+        self._environment = opened(*arguments, **(named | {"sync": False}))
+
+    def begin(self, *arguments: Any, write: bool = False, **named: Any) -> Any:
+        if write:
+            self._environment.sync(True)
+        begin: Callable[..., Any] = self._environment.begin
+        return begin(*arguments, write=write, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._environment, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._environment.close()
+
+
 def break_durability(mutant: str) -> None:
     """Forget what makes things durable; only this program reads the variable."""
     modules = (
@@ -340,6 +370,8 @@ def break_durability(mutant: str) -> None:
     forgotten: dict[str, str] = {"nodirsync": "sync_directory", "nofilesync": "sync_file"}
     if mutant == "nosync":
         lmdb.open = functools.partial(lmdb.open, sync=False)  # type: ignore[assignment]
+    elif mutant == "latesync":
+        lmdb.open = functools.partial(LateEnvironment, lmdb.open)  # type: ignore[assignment]
     elif mutant in forgotten:
         for module in modules:
             if hasattr(module, forgotten[mutant]):
