@@ -29,10 +29,11 @@ from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
 from memdb.engine.kept_index import KeptIndex
 from memdb.engine.pyramid import Pyramid
-from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
-from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
+from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, inspect
+from memdb.engine.rebuild import load_partitions, load_state
 from memdb.engine.standing_asked import AskedQuestions
 from memdb.engine.state import UserState
+from memdb.engine.text_rows import load_texts
 from memdb.engine.view import View
 from memdb.engine.writer import Writer
 from memdb.errors import DataLoss, Unavailable

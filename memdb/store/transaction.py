@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import islice, pairwise
+from operator import lt
+from typing import TYPE_CHECKING, Any, Final
 
 import lmdb
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 Handles = dict[Table, Any]
 """The opened named databases; py-lmdb keeps their type private."""
+
+BLOCK_ENTRIES: Final = 512
+"""Entries of a `Transaction.blocks` at most: enough that what is paid for each block is little, fewer than what sets
+off Python's collector."""
 
 
 class Transaction:
@@ -105,6 +111,46 @@ class Transaction:
                 else:
                     yield cipher.entry(table, copied, value)
 
+    def blocks(
+        self, table: Table, prefix: bytes = b""
+    ) -> Iterator[tuple[list[bytes], list[memoryview]]]:
+        """`scan`, some at a time: the keys of a block and their values.
+
+        Whoever opens a user looks at each of its entries: one by one that is a fifth of the opening.
+        """
+        cipher = self._cipher
+        if cipher is not None:
+            prefix = cipher.hide_prefix(table, prefix)
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if not (cursor.set_range(prefix) if prefix else cursor.first()):
+                return
+            entries = iter(cursor.iternext(keys=True, values=True))
+            last: list[bytes] = []
+            while True:
+                keys: list[bytes] = []
+                values: list[memoryview] = []
+                for key, value in islice(entries, BLOCK_ENTRIES):
+                    keys.append(bytes(key))
+                    values.append(value)  # type: ignore[arg-type]  # buffers=True
+                if not keys:
+                    return
+                _check_order(table, last + keys)
+                last = keys[-1:]
+                ends = not last[0].startswith(prefix)
+                if ends:
+                    # They are in order: those that begin with it come first.
+                    count = sum(key.startswith(prefix) for key in keys)
+                    del keys[count:], values[count:]
+                if cipher is not None:
+                    shown = [
+                        cipher.entry(table, *entry) for entry in zip(keys, values, strict=True)
+                    ]
+                    keys, values = [key for key, _ in shown], [value for _, value in shown]
+                if keys:
+                    yield keys, values
+                if ends:
+                    return
+
     def holds(self, table: Table, key: bytes) -> bool:
         """Whether there is an entry, whatever its value is."""
         hidden = key if self._cipher is None else self._cipher.hide(table, key)
@@ -146,3 +192,11 @@ class Transaction:
                 return found, memoryview(cursor.value())
             shown = cipher.show(table, found)
             return shown, cipher.open(table, shown, cursor.value())
+
+
+def _check_order(table: Table, keys: list[bytes]) -> None:
+    """Raise `DataLoss` (``KEY_ORDER``) unless each is greater than the one before."""
+    if all(map(lt, keys, islice(keys, 1, None))):
+        return
+    wrong = next(after for before, after in pairwise(keys) if after <= before)
+    raise DataLoss("keys are out of order", reason="KEY_ORDER", field=table.value, value=wrong)
