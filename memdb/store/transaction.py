@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Handles = dict[Table, Any]
 """The opened named databases; py-lmdb keeps their type private."""
 
+_AROUND_BYTES: Final = 64 << 10
+"""What the kernel maps around a page that is looked at."""
 BLOCK_ENTRIES: Final = 512
 """Entries of a `Transaction.blocks` at most: enough that what is paid for each block is little, fewer than what sets
 off Python's collector."""
@@ -31,7 +33,7 @@ class Transaction:
     may then raise `DataLoss` (``CHECKSUM``, ``TRUNCATED``) naming table and key.
     """
 
-    __slots__ = ("_cipher", "_handles", "_txn")
+    __slots__ = ("_cipher", "_handles", "_txn", "touched")
 
     def __init__(
         self, txn: lmdb.Transaction, handles: Handles, cipher: Cipher | None = None
@@ -39,14 +41,22 @@ class Transaction:
         self._txn = txn
         self._handles = handles
         self._cipher = cipher
+        self.touched = 0
+        """Bytes of the file that reads may have brought into this process's memory."""
+
+    def abort(self) -> None:
+        """End it; what it lent is valid no more."""
+        self._txn.abort()
 
     def get(self, table: Table, key: bytes) -> memoryview | None:
         """The stored bytes, valid until the transaction ends."""
         cipher = self._cipher
-        if cipher is None:
-            return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
-        stored = self._txn.get(cipher.hide(table, key), db=self._handles[table])
-        return None if stored is None else cipher.open(table, key, stored)
+        hidden = key if cipher is None else cipher.hide(table, key)
+        stored: memoryview | None = self._txn.get(hidden, db=self._handles[table])  # type: ignore[assignment]  # buffers=True
+        if stored is None:
+            return None
+        self.touched += _AROUND_BYTES + len(stored)
+        return stored if cipher is None else cipher.open(table, key, stored)
 
     def put(
         self, table: Table, key: bytes, value: bytes | memoryview, *, append: bool = False
@@ -96,6 +106,7 @@ class Transaction:
                 found = cursor.next()
             if not found:
                 return
+            self.touched += _AROUND_BYTES
             last: bytes | None = None
             for key, value in cursor.iternext(keys=True, values=True):
                 copied = bytes(key)
@@ -106,6 +117,7 @@ class Transaction:
                 last = copied
                 if not copied.startswith(prefix):
                     return
+                self.touched += len(value)
                 if cipher is None:
                     yield copied, value  # type: ignore[misc]  # buffers=True
                 else:
@@ -129,11 +141,13 @@ class Transaction:
             while True:
                 keys: list[bytes] = []
                 values: list[memoryview] = []
+                self.touched += _AROUND_BYTES
                 for key, value in islice(entries, BLOCK_ENTRIES):
                     keys.append(bytes(key))
                     values.append(value)  # type: ignore[arg-type]  # buffers=True
                 if not keys:
                     return
+                self.touched += sum(map(len, values))
                 _check_order(table, last + keys)
                 last = keys[-1:]
                 ends = not last[0].startswith(prefix)
@@ -188,10 +202,12 @@ class Transaction:
             found = bytes(cursor.key())
             if not found.startswith(prefix):
                 return None
+            value = memoryview(cursor.value())
+            self.touched += _AROUND_BYTES + len(value)
             if cipher is None:
-                return found, memoryview(cursor.value())
+                return found, value
             shown = cipher.show(table, found)
-            return shown, cipher.open(table, shown, cursor.value())
+            return shown, cipher.open(table, shown, value)
 
 
 def _check_order(table: Table, keys: list[bytes]) -> None:
