@@ -46,8 +46,8 @@ class Arrivals:
         ends = (stream_no[1:] != stream_no[:-1]) | (epoch[1:] != epoch[:-1])
         return np.split(order, np.flatnonzero(ends) + 1)
 
-    def one_by_one(self, chosen: Array) -> Iterable[Came]:
-        """Some of them; chosen: (m,) places."""
+    def one_by_one(self, chosen: Array | slice) -> Iterable[Came]:
+        """Some of them; chosen: their places."""
         columns = [self.fields[name][chosen].tolist() for name in self.FIELDS]
         return zip(
             self.birth[chosen].tolist(),
@@ -68,6 +68,9 @@ def coverage_of(spaces: Iterable[Arrivals], others: list[Came], *, is_damaged: b
     apart = {came[:2] for _, _, _, came in others}
     # An epoch is of one stream, and a stream of one space.
     for arrivals in spaces:
+        if len(arrivals.birth) < AT_ONCE_MIN:
+            waiting.extend(arrivals.one_by_one(slice(None)))
+            continue
         for chosen in arrivals.epochs():
             if not _taken_at_once(coverage, arrivals, chosen, apart):
                 waiting.extend(arrivals.one_by_one(chosen))

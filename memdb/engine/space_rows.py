@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -121,8 +121,7 @@ def read_rows(
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
     known = None if kept is None else _Known(kept)
-    numbers: list[RowBlock] = []
-    placed: list[Array] = []
+    blocks: list[tuple[Array, Array, Array, Array, Array]] = []
     vectors: Array = np.empty((max(1024, txn.count(Table.VECTORS)), space.dim), np.float32)
     found = decoded = 0
     for keys, values in txn.blocks(Table.VECTORS, schema.number_key(space_no)):
@@ -141,19 +140,25 @@ def read_rows(
             vectors[decoded : decoded + len(lacking)] = block.decoded(lacking, space.dim)
             decoded += len(lacking)
         # Not the vectors: they are views of the store, and a page for each.
-        numbers.append(replace(block, values=None))
-        placed.append(places)
-    place = np.concatenate([np.empty(0, np.int64), *placed])
-    return SpaceRows(
-        np.concatenate([np.empty(0, np.uint64), *(block.clip_no for block in numbers)]),
-        np.concatenate([np.empty(0, np.uint64), *(block.birth for block in numbers)]),
-        np.concatenate([np.empty(0, HEAD), *(block.fields for block in numbers)]),
-        np.concatenate([np.empty(0, np.uint64), *(block.content for block in numbers)]),
-        place,
-        np.cumsum(place < 0) - 1,
-        vectors[:decoded],
-        found,
-    )
+        blocks.append((block.clip_no, block.birth, block.fields, block.content, places))
+    if not blocks:
+        blocks.append(_NO_ROWS)
+    clip_no, birth, fields, content, place = map(_joined, zip(*blocks, strict=True))
+    lacks = np.cumsum(place < 0) - 1
+    return SpaceRows(clip_no, birth, fields, content, place, lacks, vectors[:decoded], found)
+
+
+_NO_ROWS: Final = (
+    np.empty(0, np.uint64),
+    np.empty(0, np.uint64),
+    np.empty(0, HEAD),
+    np.empty(0, np.uint64),
+    np.empty(0, np.int64),
+)
+
+
+def _joined(parts: tuple[Array, ...]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class _Known:

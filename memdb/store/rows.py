@@ -113,12 +113,11 @@ class RowBlock:
     """(n,) `HEAD`."""
     content: Array
     """(n,) u64, `vector_content` of each."""
-    values: Opened | None
-    """What it was made of; None once the vectors are not wanted any more."""
+    values: Opened
+    """What it was made of."""
 
     def decoded(self, places: Array, dim: int) -> Array:
         """(m, dim) float32 of the vectors at some places."""
-        assert self.values is not None, "asked for in time"
         vectors = list(self.values.payloads(_HEAD_BYTES))
         codings = self.values.heads["coding"]
         out = np.empty((len(places), dim), np.float32)
