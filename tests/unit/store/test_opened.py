@@ -11,6 +11,7 @@ from memdb.config import EngineConfig
 from memdb.store.creation import create_environment
 from memdb.store.envelope import Coding, Kind, seal, unseal
 from memdb.store.opened import opened, opened_values
+from memdb.store.records import NumberRecord, decoded, encode_record
 from memdb.store.schema import USER_TABLES, Table
 from memdb.store.transaction import BLOCK_ENTRIES, Transaction, _check_order
 
@@ -98,3 +99,18 @@ def test_one_under_anothers_key_or_of_another_kind_is_told() -> None:
         with pytest.raises(DataLoss) as refused:
             opened_values(Table.CLIPS, [key], [value], kind)
         assert refused.value.reason == reason
+
+
+def test_a_value_that_is_whole_and_no_record_is_named() -> None:
+    keys = [b"first", b"second", b"third"]
+    payloads = [encode_record(NumberRecord(7)), b"\xc1", encode_record(NumberRecord(9))]
+    values = [
+        memoryview(seal(key, payload, Kind.RECORD))
+        for key, payload in zip(keys, payloads, strict=True)
+    ]
+    block = opened_values(Table.META, keys, values, Kind.RECORD)
+    records = decoded(Table.META, block.keys, block.payloads(), NumberRecord)
+    assert next(records).no == 7
+    with pytest.raises(DataLoss) as refused:
+        next(records)
+    assert (refused.value.reason, refused.value.field) == ("BAD_RECORD", f"meta/{keys[1].hex()}")
