@@ -74,6 +74,11 @@ class EpochCoverage:
         # the two, or in both, never in neither.
         self.open_gaps = [*self.open_gaps[:place], *parts, *self.open_gaps[place + 1 :]]
 
+    def arrive_in_turn(self, clips: int, first_start_ns: int, newest_end_ns: int) -> None:
+        """`arrive` of the numbers from 0 on, each after the one before it, of an epoch of which nothing is known."""
+        self.clips, self.newest_seq = clips, clips - 1
+        self.first_start_ns, self.newest_end_ns = first_start_ns, newest_end_ns
+
     def has(self, seq: int) -> bool:
         """Whether the number has come."""
         return seq <= self.newest_seq and not self.is_missing(seq)

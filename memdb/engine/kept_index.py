@@ -117,8 +117,8 @@ class KeptIndex:
                 self.drop(durably=True)
                 return
 
-    def watch(self, view: Callable[[], View]) -> None:
-        """Keep what ``view`` shows from now on."""
+    def watch(self, view: Callable[[], View | None]) -> None:
+        """Keep what ``view`` shows from now on; None where there is nothing any more."""
         self._view = view
 
     @property

@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -29,10 +31,11 @@ from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
 from memdb.engine.kept_index import KeptIndex
 from memdb.engine.pyramid import Pyramid
-from memdb.engine.quarantine import DamagedClip, Quarantine, inspect
-from memdb.engine.rebuild import NOTHING_DAMAGED, load_partitions, load_state, load_texts
+from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, inspect
+from memdb.engine.rebuild import load_partitions, load_state
 from memdb.engine.standing_asked import AskedQuestions
 from memdb.engine.state import UserState
+from memdb.engine.text_rows import load_texts
 from memdb.engine.view import View
 from memdb.engine.writer import Writer
 from memdb.errors import DataLoss, Unavailable
@@ -82,8 +85,11 @@ class UserMemory:
             self._quarantine = self._load(txn, state)
         environment.release_pages()
         self.view = self._published(state, texts=True)
-        kept.watch(lambda: self.view)
-        self._commits = Commits(environment, clock, state, self._show)
+        # Weakly: a user that is closed to make room goes at once, with all that it has in memory, and not when
+        # Python's collector comes to it, which may be hours later.
+        mine = weakref.ref(self)
+        kept.watch(lambda: _view_of(mine))
+        self._commits = Commits(environment, clock, state, partial(_show_in, mine))
         self._writer = Writer(self._commits)
 
     def _load(self, txn: Transaction, state: UserState) -> Quarantine:
@@ -385,6 +391,17 @@ class UserMemory:
             self._clips,
             self._pyramid,
         )
+
+
+def _view_of(memory: weakref.ref[UserMemory]) -> View | None:
+    found = memory()
+    return None if found is None else found.view
+
+
+def _show_in(memory: weakref.ref[UserMemory], applied: Applied, state: UserState) -> None:
+    found = memory()
+    assert found is not None, "whoever writes holds it"
+    found._show(applied, state)
 
 
 def _heavy_part(place: str) -> tuple[int, int] | None:

@@ -140,6 +140,9 @@ class Quarantine:
         ]
 
 
+NOTHING_DAMAGED: Final = Quarantine()
+
+
 def damaged_gap(stream: str, clip: DamagedClip) -> Gap:
     """How a damaged clip is told."""
     return Gap(stream, clip.epoch, clip.seq, clip.seq, clip.start_ns, clip.end_ns, "damaged")

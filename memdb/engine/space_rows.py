@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from memdb.engine.arrivals import Arrivals
 from memdb.engine.quarantine import Quarantine
 from memdb.errors import DataLoss
 from memdb.index.checkpoint import KeptRows
@@ -16,7 +16,7 @@ from memdb.index.directions import prepared_rows
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.planes import Planes
 from memdb.store import schema
-from memdb.store.rows import HEAD, opened_row, unpack_row
+from memdb.store.rows import HEAD, RowBlock, opened_rows, unpack_row
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
@@ -66,6 +66,14 @@ class SpaceRows:
             partition.extend(_clip_rows(columns, chosen, self._prepared(chosen, space, kept)))
         return partition
 
+    def arrivals(self) -> Arrivals:
+        """What came with them."""
+        first = np.ones(self.rows, bool)
+        first[1:] = self.clip_no[1:] != self.clip_no[:-1]
+        return Arrivals(
+            self.birth, self.clip_no, first, {name: self.fields[name] for name in Arrivals.FIELDS}
+        )
+
     def _are_first(self, order: Array, count: int) -> bool:
         """Whether the rows begin with all that are kept, in the same order: then nothing is copied."""
         first = self.places[order[:count]]
@@ -112,54 +120,82 @@ def read_rows(
 
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
-    known, dim = _known(kept), space.dim
-    versions: list[tuple[int, int]] = []
-    heads = bytearray()
-    contents: list[int] = []
-    places: list[int] = []
-    vectors: Array = np.empty((max(1024, txn.count(Table.VECTORS)), dim), np.float32)
+    known = None if kept is None else _Known(kept)
+    blocks: list[tuple[Array, Array, Array, Array, Array]] = []
+    vectors: Array = np.empty((max(1024, txn.count(Table.VECTORS)), space.dim), np.float32)
     found = decoded = 0
-    for key, stored in txn.scan(Table.VECTORS, schema.number_key(space_no)):
-        found += 1
-        if not quarantine.is_empty and not _readable(key, stored, quarantine):
-            continue
-        _, clip_no, birth = schema.split_vector_key(key)
-        head, vector, dtype, content = opened_row(Table.VECTORS, key, stored)
-        if len(vector) != dim * dtype.itemsize:
-            raise DataLoss(
-                f"vector is not of dim {dim}",
-                reason="BAD_RECORD",
-                field=f"vectors/{key.hex()}",
+    for keys, values in txn.blocks(Table.VECTORS, schema.number_key(space_no)):
+        found += len(keys)
+        if not quarantine.is_empty:
+            whole = [
+                entry for entry in zip(keys, values, strict=True) if _readable(*entry, quarantine)
+            ]
+            keys, values = [key for key, _ in whole], [value for _, value in whole]
+            if not keys:
+                continue
+        block = opened_rows(keys, values, space.dim)
+        places = np.full(len(keys), -1, np.int64) if known is None else known.places(block)
+        lacking = np.flatnonzero(places < 0)
+        if len(lacking):
+            vectors[decoded : decoded + len(lacking)] = block.decoded(lacking, space.dim)
+            decoded += len(lacking)
+        # Not the vectors: they are views of the store, and a page for each.
+        blocks.append((block.clip_no, block.birth, block.fields, block.content, places))
+    if not blocks:
+        blocks.append(_NO_ROWS)
+    clip_no, birth, fields, content, place = map(_joined, zip(*blocks, strict=True))
+    lacks = np.cumsum(place < 0) - 1
+    return SpaceRows(clip_no, birth, fields, content, place, lacks, vectors[:decoded], found)
+
+
+_NO_ROWS: Final = (
+    np.empty(0, np.uint64),
+    np.empty(0, np.uint64),
+    np.empty(0, HEAD),
+    np.empty(0, np.uint64),
+    np.empty(0, np.int64),
+)
+
+
+def _joined(parts: tuple[Array, ...]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class _Known:
+    """Where in a checkpoint the row of a version is, and of what it was made."""
+
+    def __init__(self, kept: KeptRows) -> None:
+        self._order = np.lexsort((kept.birth, kept.clip_no))
+        self._clip_no = kept.clip_no[self._order]
+        self._birth = kept.birth[self._order]
+        self._content = kept.content[self._order]
+
+    def places(self, block: RowBlock) -> Array:
+        """(n,) int64: of a row that is kept, made of the vector that the store has, its place; of others -1."""
+        places = np.full(len(block.clip_no), -1, np.int64)
+        if not len(places):
+            return places
+        # A block is in the order of its keys, as these are.
+        first = int(np.searchsorted(self._clip_no, block.clip_no[0]))
+        end = int(np.searchsorted(self._clip_no, block.clip_no[-1], side="right"))
+        clip_no, birth = self._clip_no[first:end], self._birth[first:end]
+        if np.array_equal(clip_no, block.clip_no) and np.array_equal(birth, block.birth):
+            mine, theirs = np.arange(len(places)), np.arange(first, end)
+        else:
+            both_no = np.concatenate([block.clip_no, clip_no])
+            both_birth = np.concatenate([block.birth, birth])
+            order = np.lexsort((both_birth, both_no))
+            # Of two that are equal the block's own comes first, for the order is stable.
+            pairs = np.flatnonzero(
+                (both_no[order[1:]] == both_no[order[:-1]])
+                & (both_birth[order[1:]] == both_birth[order[:-1]])
+                & (order[:-1] < len(places))
+                & (order[1:] >= len(places))
             )
-        place, made_of = known.get((clip_no, birth), (-1, 0))
-        if place < 0 or made_of != content:
-            place = -1
-            vectors[decoded] = np.frombuffer(vector, dtype)
-            decoded += 1
-        versions.append((clip_no, birth))
-        heads += head
-        contents.append(content)
-        places.append(place)
-    numbers = np.array(versions, np.uint64).reshape(-1, 2)
-    placed = np.array(places, np.int64)
-    return SpaceRows(
-        np.ascontiguousarray(numbers[:, 0]),
-        np.ascontiguousarray(numbers[:, 1]),
-        np.frombuffer(bytes(heads), HEAD),
-        np.array(contents, np.uint64),
-        placed,
-        np.cumsum(placed < 0) - 1,
-        vectors[:decoded],
-        found,
-    )
-
-
-def _known(kept: KeptRows | None) -> dict[tuple[int, int], tuple[int, int]]:
-    """(clip number, birth) -> (place in the checkpoint, content)."""
-    if kept is None:
-        return {}
-    versions = zip(kept.clip_no.tolist(), kept.birth.tolist(), strict=True)
-    return dict(zip(versions, enumerate(kept.content.tolist()), strict=True))
+            mine, theirs = order[pairs], order[pairs + 1] - len(places) + first
+        same = self._content[theirs] == block.content[mine]
+        places[mine[same]] = self._order[theirs[same]]
+        return places
 
 
 def _readable(key: bytes, stored: memoryview, quarantine: Quarantine) -> bool:
@@ -175,15 +211,3 @@ def _clip_rows(columns: dict[str, Array], chosen: Array, vectors: Array | Planes
         **{name: column[chosen] for name, column in columns.items()},
         vectors=vectors,
     )
-
-
-def arrived(
-    rows: SpaceRows,
-) -> Iterator[tuple[int, int, bool, tuple[int, int, int, int, int, bool]]]:
-    """(birth, clip number, whether it is the first version, (stream number, epoch, seq, start and end in
-    ns, sealed)) of each."""
-    first = np.ones(rows.rows, bool)
-    first[1:] = rows.clip_no[1:] != rows.clip_no[:-1]
-    names = ("stream_no", "epoch", "seq", "start_ns", "end_ns", "sealed")
-    fields = zip(*(rows.fields[name].tolist() for name in names), strict=True)
-    return zip(rows.birth.tolist(), rows.clip_no.tolist(), first.tolist(), fields, strict=True)

@@ -10,7 +10,8 @@ import numpy as np
 
 from memdb.engine.long_term import summed_buckets
 from memdb.engine.memory import UserMemory
-from memdb.engine.rebuild import load_partitions, load_state, load_texts
+from memdb.engine.rebuild import load_partitions, load_state
+from memdb.engine.text_rows import load_texts
 from memdb.engine.view import View
 from memdb.errors import MemdbError
 from memdb.index.columns import ALIVE

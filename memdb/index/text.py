@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -37,7 +37,7 @@ _COLUMNS: Final = [
     ("start_ns", np.int64),
     ("stream_no", np.uint32),
 ]
-_PLACES: Final = np.dtype(_COLUMNS)
+PLACES: Final = np.dtype(_COLUMNS)
 _place: Final = attrgetter(*(name for name, _ in _COLUMNS))
 """What `_COLUMNS` hold of a document; all of a commit become one array, in one call of numpy."""
 
@@ -46,7 +46,7 @@ _place: Final = attrgetter(*(name for name, _ in _COLUMNS))
 class Document:
     """One version of a text to be added; nobody changes one.
 
-    Not frozen: it would take four times as long to make, and an opening makes one of every utterance.
+    Not frozen: it would take four times as long to make, and a commit makes one of every utterance.
     """
 
     kind: int
@@ -148,7 +148,8 @@ class TextIndex:
         self._columns = Columns(**dict(_COLUMNS))
         self._words = Words()
         self._features: dict[int, tuple[Matrix, Columns]] = {}
-        self._current: dict[tuple[int, int], list[int]] = {}
+        self._current: dict[tuple[int, int], list[int]] | None = None
+        """See `_currently`."""
         self._gone: set[int] = set()
         """Documents that are gone and whose words are still here."""
 
@@ -156,16 +157,51 @@ class TextIndex:
         """Add versions of texts, in order."""
         if not documents:
             return
+        self.add_rows(
+            np.array([_place(document) for document in documents], PLACES),
+            [document.text for document in documents],
+            [
+                (row, document.space_no, document.feature)
+                for row, document in enumerate(documents)
+                if document.feature is not None and document.space_no is not None
+            ],
+        )
+
+    def add_rows(
+        self, rows: Array, texts: Sequence[str], features: Sequence[tuple[int, int, Array]]
+    ) -> None:
+        """`add`, column by column.
+
+        rows: (n,) `PLACES`; features: (which of them, number of the space, feature), in order.
+        """
         first = self._columns.rows
         # Before the rows: whoever takes a view meanwhile asks for no text that does not wait.
-        self._words.add(document.text for document in documents)
-        rows = np.array([_place(document) for document in documents], _PLACES)
-        self._columns.append(**{name: rows[name] for name in _PLACES.names or ()})
-        for row, document in enumerate(documents, first):
-            if document.feature is not None and document.space_no is not None:
-                self._add_feature(row, document.space_no, document.feature)
-            if document.death == int(ALIVE):
-                self._current.setdefault((document.kind, document.no), []).append(row)
+        self._words.add(texts)
+        self._columns.append(**{name: rows[name] for name in PLACES.names or ()})
+        for row, space_no, feature in features:
+            self._add_feature(first + row, space_no, feature)
+        if self._current is not None:
+            self._note_current(self._current, rows, first)
+
+    def _currently(self) -> dict[tuple[int, int], list[int]]:
+        """Rows of the current versions, by (kind, number); made when a text is first superseded or
+        removed, which many a user's never are."""
+        if self._current is None:
+            self._current = {}
+            columns = self._columns.views()
+            self._note_current(self._current, columns, 0)
+        return self._current
+
+    @staticmethod
+    def _note_current(current: dict[tuple[int, int], list[int]], rows: Any, first: int) -> None:
+        alive = np.flatnonzero(rows["death"] == ALIVE)
+        for row, kind, no in zip(
+            (alive + first).tolist(),
+            rows["kind"][alive].tolist(),
+            rows["no"][alive].tolist(),
+            strict=True,
+        ):
+            current.setdefault((kind, no), []).append(row)
 
     def _add_feature(self, row: int, space_no: int, feature: Array) -> None:
         if space_no not in self._features:
@@ -176,7 +212,7 @@ class TextIndex:
 
     def end(self, kind: int, no: int, death: int) -> None:
         """End the current versions of the texts of a clip or fact."""
-        for row in self._current.pop((kind, no), []):
+        for row in self._currently().pop((kind, no), []):
             self._columns.set("death", row, death)
 
     def drop(self, kind: int, nos: Sequence[int]) -> None:
@@ -192,9 +228,10 @@ class TextIndex:
         rows = np.flatnonzero(chosen & (columns["birth"] != ALIVE))
         if not len(rows):
             return
+        current = self._currently()
         self._columns.end_ever(rows)
         for no in nos:
-            self._current.pop((kind, no), None)
+            current.pop((kind, no), None)
         self._gone.update(rows.tolist())
         if kind == FACT or len(self._gone) > max(GONE_MAX, self._columns.rows // 2):
             self._purge()
@@ -218,9 +255,7 @@ class TextIndex:
         self._gone = set()
         self._words = self._words.without(there, places)
         self._columns = self._columns.kept(np.flatnonzero(there))
-        self._current = {
-            key: [int(places[row]) for row in rows] for key, rows in self._current.items()
-        }
+        self._current = None
         for space_no, (matrix, documents) in list(self._features.items()):
             held = documents.views()["document"]
             kept_rows = np.flatnonzero(there[held])

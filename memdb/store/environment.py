@@ -52,9 +52,9 @@ T = TypeVar("T")
 log = logging.getLogger("memdb.store")
 
 READERS_MAX: Final = 256
-READS_MAPPED: Final = 64
-"""Reads after which the file is mapped anew: each of some values brings in 64 KiB around every one of them, which
-count as this process's memory though the kernel may take them back.
+MAPPED_BYTES_MAX: Final = 80 << 20
+"""Of a file that reads brought in, at most, until it is mapped anew: each value brings in 64 KiB around it as well, and
+all of that counts as this process's memory though the kernel may take it back.  A smaller file stays mapped.
 """
 DATA_FILE: Final = "data.mdb"
 _MAP_BYTES_MIN: Final = 1 << 20
@@ -83,11 +83,11 @@ class _Reading:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._txn: lmdb.Transaction | None = None
+        self._txn: Transaction | None = None
 
     def __enter__(self) -> Transaction:
         self._txn = self._environment._begin_read()
-        return Transaction(self._txn, self._environment._handles, self._environment._cipher)
+        return self._txn
 
     def __exit__(
         self,
@@ -129,8 +129,8 @@ class Environment:
         self._older = older
         self._config = config
         self._gate = Gate()
-        self._reads = 0
-        """Since the file was last mapped.  What is lost of them in a race matters to nobody."""
+        self._touched = 0
+        """Bytes, since the file was last mapped.  What is lost of them in a race matters to nobody."""
         self._failed: str | None = None
         self._lost: str | None = None
         self._pid = os.getpid()
@@ -219,12 +219,12 @@ class Environment:
         """
         return _Reading(self)
 
-    def _begin_read(self) -> lmdb.Transaction:
+    def _begin_read(self) -> Transaction:
         """A transaction inside the gate; `_end_read` must follow."""
         self._gate.enter()
         try:
             self._check_usable()
-            return self._env.begin(buffers=True)
+            return Transaction(self._env.begin(buffers=True), self._handles, self._cipher)
         except lmdb.Error as error:
             self._gate.leave()
             raise self._read_error(error) from error
@@ -232,22 +232,33 @@ class Environment:
             self._gate.leave()
             raise
 
-    def _end_read(self, txn: lmdb.Transaction) -> None:
+    def _end_read(self, txn: Transaction) -> None:
         try:
             txn.abort()
         finally:
-            self._reads += 1
-            if self._reads < READS_MAPPED:
+            self._touched += txn.touched
+            if self._touched < MAPPED_BYTES_MAX or self._is_small():
                 self._gate.leave()
             else:
                 self._leave_and_release()
+
+    def _is_small(self) -> bool:
+        """Whether all of the file is less than what may stay mapped of it."""
+        try:
+            size = self._data_file.stat().st_size
+        except OSError:
+            return False
+        if size >= MAPPED_BYTES_MAX:
+            return False
+        self._touched = size
+        return True
 
     def _leave_and_release(self) -> None:
         """Leave the gate, and let go of the pages that reads brought in, unless somebody is inside."""
         if not self._gate.leave_owning():
             return
         try:
-            self._reads = 0
+            self._touched = 0
             if not self._closed and self._lost is None:
                 self._map_anew(int(self._env.info()["map_size"]))
         except Unavailable:

@@ -5,6 +5,7 @@ Fields are positional on disk: append with a default, never reorder or reuse.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -296,9 +297,27 @@ def unpack(table: Table, key: bytes, stored: bytes | memoryview, kind: type[Reco
     try:
         record: RecordT = _decoders[kind].decode(payload)
     except msgspec.DecodeError as error:
-        raise DataLoss(
-            "value is not a record of its table",
-            reason="BAD_RECORD",
-            field=f"{table.value}/{key.hex()}",
-        ) from error
+        raise _no_record(table, key) from error
     return record
+
+
+def decoded(
+    table: Table, keys: Sequence[bytes], payloads: Iterable[memoryview], kind: type[RecordT]
+) -> Iterator[RecordT]:
+    """The records of payloads that were opened, in their order; raises `DataLoss` as `unpack`."""
+    decode = _decoders[kind].decode
+    done = 0
+    try:
+        for payload in payloads:
+            yield decode(payload)
+            done += 1
+    except msgspec.DecodeError as error:
+        raise _no_record(table, keys[done]) from error
+
+
+def _no_record(table: Table, key: bytes) -> DataLoss:
+    return DataLoss(
+        "value is not a record of its table",
+        reason="BAD_RECORD",
+        field=f"{table.value}/{key.hex()}",
+    )

@@ -19,13 +19,16 @@ Payload of tables ``vectors`` and ``texts`` (little-endian)::
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import xxhash
 
 from memdb.errors import DataLoss
+from memdb.store import schema
 from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.opened import Opened, opened_values
 from memdb.store.schema import Table
 from memdb.types.arrays import Array
 
@@ -37,6 +40,10 @@ _DTYPES: Final[dict[int, np.dtype[Any]]] = {
     Coding.F32: np.dtype("<f4"),
 }
 _CODINGS: Final = {dtype: coding for coding, dtype in _DTYPES.items()}
+_ITEM_BYTES: Final = np.zeros(256, np.uint64)
+"""Of an element, by its coding; 0 of what no vector is coded as."""
+for _coding, _dtype in _DTYPES.items():
+    _ITEM_BYTES[_coding] = _dtype.itemsize
 
 HEAD: Final = np.dtype(
     {
@@ -96,15 +103,56 @@ def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Ro
     return Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed), *sizes), vector
 
 
-def opened_row(
-    table: Table, key: bytes, stored: bytes | memoryview
-) -> tuple[memoryview, memoryview, np.dtype[Any], int]:
-    """The bytes of `HEAD`, those of the vector, the dtype of its elements, and `vector_content`: views of
-    ``stored``; raises `DataLoss`.
-    """
-    payload, dtype = _opened(table, key, stored)
-    vector = payload[_HEAD_BYTES:]
-    return payload[:_HEAD_BYTES], vector, dtype, _xxh3(vector)
+@dataclass(frozen=True, slots=True, eq=False)
+class RowBlock:
+    """Some values of table ``vectors`` whose checksums matched; its values are valid until the transaction ends."""
+
+    clip_no: Array
+    birth: Array
+    fields: Array
+    """(n,) `HEAD`."""
+    content: Array
+    """(n,) u64, `vector_content` of each."""
+    values: Opened
+    """What it was made of."""
+
+    def decoded(self, places: Array, dim: int) -> Array:
+        """(m, dim) float32 of the vectors at some places."""
+        vectors = list(self.values.payloads(_HEAD_BYTES))
+        codings = self.values.heads["coding"]
+        out = np.empty((len(places), dim), np.float32)
+        for coding, dtype in _DTYPES.items():
+            rows = np.flatnonzero(codings[places] == coding)
+            if len(rows):
+                joined = b"".join([vectors[place] for place in places[rows].tolist()])
+                out[rows] = np.frombuffer(joined, dtype).reshape(-1, dim)
+        return out
+
+
+def opened_rows(keys: list[bytes], values: list[memoryview], dim: int) -> RowBlock:
+    """Values of table ``vectors`` and their keys; raises `DataLoss`, also for a vector that is not of ``dim``."""
+    block = opened_values(Table.VECTORS, keys, values, Kind.ROW)
+    heads = block.heads
+    bytes_each = _ITEM_BYTES[heads["coding"]]
+    expected = _HEAD_BYTES + heads["dim"].astype(np.uint64) * bytes_each
+    if not (bytes_each.all() and (heads["length"] == expected).all()):
+        for key, value in zip(keys, values, strict=True):
+            _opened(Table.VECTORS, key, value)
+    other = np.flatnonzero(heads["dim"] != dim)
+    if len(other):
+        raise DataLoss(
+            f"vector is not of dim {dim}",
+            reason="BAD_RECORD",
+            field=f"vectors/{keys[other[0]].hex()}",
+        )
+    numbers = schema.split_vector_keys(keys)
+    return RowBlock(
+        numbers["clip_no"].astype(np.uint64),
+        numbers["birth"].astype(np.uint64),
+        np.frombuffer(b"".join(block.payloads(0, _HEAD_BYTES)), HEAD),
+        np.array([_xxh3(vector) for vector in block.payloads(_HEAD_BYTES)], np.uint64),
+        block,
+    )
 
 
 def vector_content(vector: Array) -> int:

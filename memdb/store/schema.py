@@ -47,9 +47,12 @@ Catalog environment::
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
+
+import numpy as np
 
 from memdb.errors import DataLoss
 
@@ -106,6 +109,8 @@ _KEYFRAME: Final = struct.Struct(">QQI")
 _TEXT: Final = struct.Struct(">IBQIQ")
 _TEXTS: Final = struct.Struct(">IBQ")
 _LENGTH: Final = struct.Struct(">H")
+_VECTOR_FIELDS: Final = np.dtype([("space_no", ">u4"), ("clip_no", ">u8"), ("birth", ">u8")])
+_VERSION_FIELDS: Final = np.dtype([("no", ">u8"), ("birth", ">u8")])
 
 UTTERANCE: Final = 0
 FACT: Final = 1
@@ -170,6 +175,23 @@ def split_vector_key(key: bytes) -> tuple[int, int, int]:
     except struct.error:
         raise _bad_key(key) from None
     return space_no, clip_no, birth
+
+
+def split_vector_keys(keys: Sequence[bytes]) -> Any:
+    """(n,) with fields ``clip_no`` and ``birth``, of as many `vector_key`."""
+    return _split_all(keys, _VECTOR, _VECTOR_FIELDS)
+
+
+def split_version_keys(keys: Sequence[bytes]) -> Any:
+    """(n,) with fields ``no`` and ``birth``, of as many `version_key`."""
+    return _split_all(keys, _VERSION, _VERSION_FIELDS)
+
+
+def _split_all(keys: Sequence[bytes], layout: struct.Struct, fields: np.dtype[Any]) -> Any:
+    for key in keys:
+        if len(key) != layout.size:
+            raise _bad_key(key)
+    return np.frombuffer(b"".join(keys), fields)
 
 
 def keyframe_key(clip_no: int, birth: int, index: int) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import islice, pairwise
+from operator import lt
+from typing import TYPE_CHECKING, Any, Final
 
 import lmdb
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 Handles = dict[Table, Any]
 """The opened named databases; py-lmdb keeps their type private."""
 
+_AROUND_BYTES: Final = 64 << 10
+"""What the kernel maps around a page that is looked at."""
+BLOCK_ENTRIES: Final = 512
+"""Entries of a `Transaction.blocks` at most: enough that what is paid for each block is little, fewer than what sets
+off Python's collector."""
+
 
 class Transaction:
     """One LMDB transaction with the tables of its environment.
@@ -25,7 +33,7 @@ class Transaction:
     may then raise `DataLoss` (``CHECKSUM``, ``TRUNCATED``) naming table and key.
     """
 
-    __slots__ = ("_cipher", "_handles", "_txn")
+    __slots__ = ("_cipher", "_handles", "_txn", "touched")
 
     def __init__(
         self, txn: lmdb.Transaction, handles: Handles, cipher: Cipher | None = None
@@ -33,14 +41,22 @@ class Transaction:
         self._txn = txn
         self._handles = handles
         self._cipher = cipher
+        self.touched = 0
+        """Bytes of the file that reads may have brought into this process's memory."""
+
+    def abort(self) -> None:
+        """End it; what it lent is valid no more."""
+        self._txn.abort()
 
     def get(self, table: Table, key: bytes) -> memoryview | None:
         """The stored bytes, valid until the transaction ends."""
         cipher = self._cipher
-        if cipher is None:
-            return self._txn.get(key, db=self._handles[table])  # type: ignore[return-value]  # buffers=True
-        stored = self._txn.get(cipher.hide(table, key), db=self._handles[table])
-        return None if stored is None else cipher.open(table, key, stored)
+        hidden = key if cipher is None else cipher.hide(table, key)
+        stored: memoryview | None = self._txn.get(hidden, db=self._handles[table])  # type: ignore[assignment]  # buffers=True
+        if stored is None:
+            return None
+        self.touched += _AROUND_BYTES + len(stored)
+        return stored if cipher is None else cipher.open(table, key, stored)
 
     def put(
         self, table: Table, key: bytes, value: bytes | memoryview, *, append: bool = False
@@ -90,6 +106,7 @@ class Transaction:
                 found = cursor.next()
             if not found:
                 return
+            self.touched += _AROUND_BYTES
             last: bytes | None = None
             for key, value in cursor.iternext(keys=True, values=True):
                 copied = bytes(key)
@@ -100,10 +117,53 @@ class Transaction:
                 last = copied
                 if not copied.startswith(prefix):
                     return
+                self.touched += len(value)
                 if cipher is None:
                     yield copied, value  # type: ignore[misc]  # buffers=True
                 else:
                     yield cipher.entry(table, copied, value)
+
+    def blocks(
+        self, table: Table, prefix: bytes = b""
+    ) -> Iterator[tuple[list[bytes], list[memoryview]]]:
+        """`scan`, some at a time: the keys of a block and their values.
+
+        Whoever opens a user looks at each of its entries: one by one that is a fifth of the opening.
+        """
+        cipher = self._cipher
+        if cipher is not None:
+            prefix = cipher.hide_prefix(table, prefix)
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if not (cursor.set_range(prefix) if prefix else cursor.first()):
+                return
+            entries = iter(cursor.iternext(keys=True, values=True))
+            last: list[bytes] = []
+            while True:
+                keys: list[bytes] = []
+                values: list[memoryview] = []
+                self.touched += _AROUND_BYTES
+                for key, value in islice(entries, BLOCK_ENTRIES):
+                    keys.append(bytes(key))
+                    values.append(value)  # type: ignore[arg-type]  # buffers=True
+                if not keys:
+                    return
+                self.touched += sum(map(len, values))
+                _check_order(table, last + keys)
+                last = keys[-1:]
+                ends = not last[0].startswith(prefix)
+                if ends:
+                    # They are in order: those that begin with it come first.
+                    count = sum(key.startswith(prefix) for key in keys)
+                    del keys[count:], values[count:]
+                if cipher is not None:
+                    shown = [
+                        cipher.entry(table, *entry) for entry in zip(keys, values, strict=True)
+                    ]
+                    keys, values = [key for key, _ in shown], [value for _, value in shown]
+                if keys:
+                    yield keys, values
+                if ends:
+                    return
 
     def holds(self, table: Table, key: bytes) -> bool:
         """Whether there is an entry, whatever its value is."""
@@ -142,7 +202,17 @@ class Transaction:
             found = bytes(cursor.key())
             if not found.startswith(prefix):
                 return None
+            value = memoryview(cursor.value())
+            self.touched += _AROUND_BYTES + len(value)
             if cipher is None:
-                return found, memoryview(cursor.value())
+                return found, value
             shown = cipher.show(table, found)
-            return shown, cipher.open(table, shown, cursor.value())
+            return shown, cipher.open(table, shown, value)
+
+
+def _check_order(table: Table, keys: list[bytes]) -> None:
+    """Raise `DataLoss` (``KEY_ORDER``) unless each is greater than the one before."""
+    if all(map(lt, keys, islice(keys, 1, None))):
+        return
+    wrong = next(after for before, after in pairwise(keys) if after <= before)
+    raise DataLoss("keys are out of order", reason="KEY_ORDER", field=table.value, value=wrong)

@@ -9,6 +9,7 @@ from memdb.errors import DataLoss
 from memdb.store import schema, standing
 from memdb.store.clips import check_short_memory
 from memdb.store.envelope import Kind, unseal
+from memdb.store.opened import opened
 from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRecord, unpack
 from memdb.store.schema import META_COUNTERS, USER_TABLES, Table
 from memdb.store.transaction import Transaction
@@ -109,10 +110,8 @@ def check_lookups(txn: Transaction, counters: CountersRecord) -> None:
     `unseal`).
     """
     for table in _LOOKED_UP:
-        found = 0
-        for key, stored in txn.scan(table):
-            unseal(table, key, stored, KINDS.get(table, Kind.RECORD))
-            found += 1
+        kind = KINDS.get(table, Kind.RECORD)
+        found = sum(len(block.keys) for block in opened(txn, table, kind))
         expect_entries(txn, table, found)
     check_counts(txn, counters)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import tracemalloc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,29 @@ def test_users_that_cannot_be_opened_take_no_place_of_others(tmp_path: Path) -> 
         for number in range(4, 8):
             assert db.user(f"u{number}").get("n") == number
         assert [user for user, _ in db._users.open_memories()] == ["u5", "u6", "u7"]
+
+
+def test_a_user_that_is_closed_to_make_room_is_let_go_at_once(tmp_path: Path) -> None:
+    """Not when Python's collector comes to it: in a server that is hours later, and each has its vectors."""
+    config = replace(CONFIG, open_users_max=1)
+    with EmbeddedDatabase(tmp_path / "data", config=config) as db:
+        db.create_space("cam", dim=8)
+        gc.collect()
+        gc.disable()
+        try:
+            for name in ("alice", "bob"):
+                user = db.user(name)
+                user.stream("door", space="cam").write(clip(0))
+                user.ground(clip(0).global_memory, limit=1)
+                user.recall("mug")
+                (opened,) = (one for who, one in db._users.open_memories() if who == name)
+                gone = weakref.ref(opened)
+                del opened
+            assert gone() is not None
+            db.user("carol").put("n", 1)
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("why", ["damage", "erasure"])

@@ -157,3 +157,22 @@ def test_who_was_interrupted_while_texts_were_counted_moves_none(
     fresh.add([document(9, 9, "the dog again")])
     for question in ("door", "dog", "cat home", "again"):
         assert found(index.view(), question, 100) == found(fresh.view(), question, 100)
+
+
+def test_what_was_loaded_at_once_ends_as_what_grew() -> None:
+    """Current versions are looked up when one is first superseded, whatever came before and after."""
+    documents = [document(no, no + 1, "a mug" if no % 2 else "a cup") for no in range(6)]
+    grown, loaded = TextIndex(), TextIndex()
+    grown.end(UTTERANCE, 0, 0)  # there is none yet; from now on it keeps count
+    for one in documents:
+        grown.add([one])
+    loaded.add(documents)
+    for index in (grown, loaded):
+        index.end(UTTERANCE, 3, 9)
+        index.add([document(3, 9, "a plate")])
+        index.end(UTTERANCE, 3, 11)
+        index.drop(UTTERANCE, [4])
+    for revision, count in ((5, 4), (8, 5), (9, 5), (10, 5), (12, 4)):
+        answers = [found(index.view(), "mug cup plate", revision) for index in (grown, loaded)]
+        assert answers[0] == answers[1]
+        assert len(answers[0]) == count

@@ -60,21 +60,56 @@ def db() -> Iterator[EmbeddedDatabase]:
     shutil.rmtree(folder)
 
 
-def test_what_many_reads_brought_in_is_let_go(db: EmbeddedDatabase) -> None:
+def test_what_many_reads_brought_in_is_let_go(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user = db.user("alice")
     with user.memory() as memory:
         file = memory.environment.path / environments.DATA_FILE
+    monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", 16 << 20)
     most = 0
     for clip in user.clips(limit=CLIPS):
         (tokens,) = user.short_memory([clip.id])
         assert np.array_equal(tokens, TOKENS)
         most = max(most, resident_kib(file))
     # 192 KiB each, and what lies around them and their records; all of them, if none were let go.
-    assert 0 < most < CLIPS * 192 * 0.6
+    assert 0 < most <= 16 << 10
+
+
+def test_a_file_that_is_smaller_than_what_may_stay_is_not_mapped_anew(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    with user.memory() as memory:
+        size = memory.environment.data_bytes()
+    calls: list[int] = []
+    monkeypatch.setattr(
+        environments.Environment, "_map_anew", lambda _, map_size: calls.append(map_size)
+    )
+    for is_small in (True, False):
+        monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", size + (1 if is_small else 0))
+        for _ in range(2):
+            for clip in user.clips(limit=CLIPS):
+                user.short_memory([clip.id])
+        assert bool(calls) != is_small
+
+
+def test_what_a_read_takes_is_counted_by_its_bytes(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    ids = [clip.id for clip in user.clips(limit=2)]
+    with user.memory() as memory:
+        environment = memory.environment
+        before = environment._touched
+        user.short_memory(ids[:1])
+        one = environment._touched - before
+        user.get("nothing")
+        assert environment._touched - before - one < one // 2
+        # The tensor, its record, and what lies around each.
+        assert TOKENS.nbytes < one <= TOKENS.nbytes + (256 << 10)
 
 
 def test_reads_go_on_beside_it(db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "READS_MAPPED", 2)
+    monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", 400_000)
     user = db.user("alice")
     ids = [clip.id for clip in user.clips(limit=CLIPS)]
     failures: list[BaseException] = []
@@ -108,7 +143,7 @@ def test_reads_go_on_beside_it(db: EmbeddedDatabase, monkeypatch: pytest.MonkeyP
 def test_an_answer_stands_though_the_file_cannot_be_mapped_anew(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environments, "READS_MAPPED", 1)
+    monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", 1)
     user = db.user("alice")
     user.put("k", 1)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import struct
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
 import pytest
 from lmdb import verify
 
+import memdb
+from memdb import Clip
 from memdb.store import quick_structure
 from memdb.store.quick_structure import structure_errors
 
@@ -18,9 +21,11 @@ PAGE = 4096
 DAMAGES = 600
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Tables of small values, of values on pages of their own and on several, with pages that are free."""
+@pytest.fixture(scope="module", params=[b"%05d", b"%06d"], ids=["odd", "even"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Tables of small values, of values on pages of their own and on several, with pages that are free; those
+    whose keys are of an even length are looked at level by level.
+    """
     folder = tmp_path_factory.mktemp("structure")
     chosen = random.Random(1)
     with lmdb.open(str(folder), map_size=16 << 20, max_dbs=4) as env:
@@ -28,12 +33,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         for turn in range(4):
             with env.begin(write=True) as txn:
                 for number in range(60):
-                    key = b"%05d" % (turn * 40 + number)
+                    key = request.param % (turn * 40 + number)
                     txn.put(key, chosen.randbytes(chosen.randrange(200)), db=tables[0])
                     size = chosen.choice((10, 1900, 3000, 4080, 9000))
                     txn.put(key, chosen.randbytes(size), db=tables[1])
                     if number % 7 == 0:
-                        txn.delete(b"%05d" % number, db=tables[1])
+                        txn.delete(request.param % number, db=tables[1])
     return (folder / "data.mdb").read_bytes()
 
 
@@ -44,7 +49,10 @@ def theirs(folder: Path) -> list[str]:
         return [str(error)]
 
 
-def test_it_says_what_the_verifier_says(whole: bytes, tmp_path: Path) -> None:
+def test_it_says_what_the_verifier_says(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick_structure, "_LEAVES_MIN", 1)
     file = tmp_path / "data.mdb"
     file.write_bytes(whole)
     assert structure_errors(file) == theirs(tmp_path) == []
@@ -73,6 +81,50 @@ def test_it_says_what_the_verifier_says(whole: bytes, tmp_path: Path) -> None:
     assert wrong > DAMAGES // 4, "they were damages"
 
 
+def test_tables_of_a_user_are_looked_at_level_by_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = np.random.default_rng(1).standard_normal((600, 640), np.float32)
+    with memdb.open(tmp_path / "db") as db:
+        db.create_space("s", dim=640, model="test")
+        db.user("alice").stream("cam", space="s").write_many(
+            [
+                Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector)
+                for seq, vector in enumerate(vectors)
+            ]
+        )
+    (file,) = (tmp_path / "db" / "users").glob("*/data.mdb")
+    seen: list[bool] = []
+    real = quick_structure._QuickVerifier._took
+
+    def noted(self: Any, db: Any) -> bool:
+        took = real(self, db)
+        if db.leaf_pages >= quick_structure._LEAVES_MIN:
+            seen.append(took)
+        return took
+
+    monkeypatch.setattr(quick_structure._QuickVerifier, "_took", noted)
+    assert structure_errors(file) == theirs(file.parent) == []
+    assert len(seen) >= 2, "vectors, records"
+    assert all(seen)
+
+
+def test_a_tree_whose_pages_are_anothers_is_seen(whole: bytes, tmp_path: Path) -> None:
+    """Two records of tables with one root: each tree is ordinary, and the second is not taken."""
+    file = tmp_path / "data.mdb"
+    pages = [whole[begin : begin + PAGE] for begin in range(0, len(whole), PAGE)]
+    # The newest of the pages that hold the table of tables is the last that was written.
+    wrong = 0
+    for page in [number for number, one in enumerate(pages) if b"large" in one and b"small" in one]:
+        content = bytearray(whole)
+        large, small = (whole.index(word, page * PAGE) + 5 for word in (b"large", b"small"))
+        content[large : large + 48] = whole[small : small + 48]
+        file.write_bytes(content)
+        assert structure_errors(file) == theirs(tmp_path)
+        wrong += bool(theirs(tmp_path))
+    assert wrong, "one of them is the newest"
+
+
 def test_most_leaves_are_looked_at_quickly(
     whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +138,7 @@ def test_most_leaves_are_looked_at_quickly(
         return seen[-1]
 
     monkeypatch.setattr(quick_structure._QuickVerifier, "_is_ordinary", counted)
+    monkeypatch.setattr(quick_structure._QuickVerifier, "_took", lambda *_: False)
     assert structure_errors(file) == []
     assert sum(seen) >= len(seen) - 2, "but for the table of tables, and of free pages"
 

@@ -1,0 +1,116 @@
+"""Values opened many at a time are what they are one by one, and so is what is said of a damaged one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memdb import DataLoss
+from memdb.config import EngineConfig
+from memdb.store.creation import create_environment
+from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.opened import opened, opened_values
+from memdb.store.records import NumberRecord, decoded, encode_record
+from memdb.store.schema import USER_TABLES, Table
+from memdb.store.transaction import BLOCK_ENTRIES, Transaction, _check_order
+
+CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
+
+
+def key_of(number: int) -> bytes:
+    return b"ab"[number % 2 : number % 2 + 1] + number.to_bytes(7, "big")
+
+
+@pytest.mark.parametrize("count", [0, 1, BLOCK_ENTRIES, BLOCK_ENTRIES + 1, 3 * BLOCK_ENTRIES + 7])
+def test_blocks_are_the_scan(tmp_path: Path, count: int) -> None:
+    def fill(txn: Transaction) -> None:
+        for number in range(count):
+            key = key_of(number)
+            txn.put(Table.CLIPS, key, seal(key, b"x" * (number % 90), Kind.RECORD))
+
+    environment = create_environment(tmp_path / "env", USER_TABLES, CONFIG, fill)
+    with environment.read() as txn:
+        for prefix in (b"", b"a", b"b", b"c"):
+            one_by_one = [(key, bytes(value)) for key, value in txn.scan(Table.CLIPS, prefix)]
+            in_blocks = [
+                (key, bytes(value))
+                for keys, values in txn.blocks(Table.CLIPS, prefix)
+                for key, value in zip(keys, values, strict=True)
+            ]
+            assert in_blocks == one_by_one
+            payloads = [
+                bytes(payload)
+                for block in opened(txn, Table.CLIPS, Kind.RECORD, prefix)
+                for payload in block.payloads()
+            ]
+            assert payloads == [value[32:] for _, value in one_by_one]
+    environment.close()
+
+
+def test_keys_out_of_order_are_damage() -> None:
+    _check_order(Table.CLIPS, [b"a", b"aa", b"b"])
+    for keys in ([b"a", b"c", b"b"], [b"a", b"a"]):
+        with pytest.raises(DataLoss) as refused:
+            _check_order(Table.CLIPS, keys)
+        assert (refused.value.reason, refused.value.value) == ("KEY_ORDER", repr(keys[-1]))
+
+
+def test_whatever_is_flipped_is_told_as_one_by_one() -> None:
+    keys = [b"first", b"second", b"third"]
+    values = [
+        seal(key, bytes([number]) * 40, Kind.ROW, Coding.F16, 1, 4)
+        for number, key in enumerate(keys)
+    ]
+    whole = opened_values(Table.VECTORS, keys, [memoryview(one) for one in values], Kind.ROW)
+    assert whole.heads["dim"].tolist() == [4] * 3
+    assert set(whole.heads["coding"].tolist()) == {Coding.F16}
+    for at in range(len(values[1])):
+        for bit in range(8):
+            damaged = bytearray(values[1])
+            damaged[at] ^= 1 << bit
+            views = [memoryview(values[0]), memoryview(bytes(damaged)), memoryview(values[2])]
+            with pytest.raises(DataLoss) as alone:
+                unseal(Table.VECTORS, keys[1], views[1], Kind.ROW)
+            with pytest.raises(DataLoss) as together:
+                opened_values(Table.VECTORS, keys, views, Kind.ROW)
+            assert (together.value.reason, together.value.field, str(together.value)) == (
+                alone.value.reason,
+                alone.value.field,
+                str(alone.value),
+            )
+
+
+@pytest.mark.parametrize("length", [0, 5, 31, 32, 71])
+def test_one_that_is_cut_off_is_told(length: int) -> None:
+    keys = [b"first", b"second"]
+    values = [memoryview(seal(key, b"y" * 40, Kind.RECORD)) for key in keys]
+    with pytest.raises(DataLoss) as refused:
+        opened_values(Table.CLIPS, keys, [values[0], values[1][:length]], Kind.RECORD)
+    assert refused.value.field == f"clips/{keys[1].hex()}"
+
+
+def test_one_under_anothers_key_or_of_another_kind_is_told() -> None:
+    value = memoryview(seal(b"mine", b"z", Kind.RECORD))
+    for key, kind, reason in (
+        (b"else", Kind.RECORD, "CHECKSUM"),
+        (b"mine", Kind.BLOB, "WRONG_KIND"),
+    ):
+        with pytest.raises(DataLoss) as refused:
+            opened_values(Table.CLIPS, [key], [value], kind)
+        assert refused.value.reason == reason
+
+
+def test_a_value_that_is_whole_and_no_record_is_named() -> None:
+    keys = [b"first", b"second", b"third"]
+    payloads = [encode_record(NumberRecord(7)), b"\xc1", encode_record(NumberRecord(9))]
+    values = [
+        memoryview(seal(key, payload, Kind.RECORD))
+        for key, payload in zip(keys, payloads, strict=True)
+    ]
+    block = opened_values(Table.META, keys, values, Kind.RECORD)
+    records = decoded(Table.META, block.keys, block.payloads(), NumberRecord)
+    assert next(records).no == 7
+    with pytest.raises(DataLoss) as refused:
+        next(records)
+    assert (refused.value.reason, refused.value.field) == ("BAD_RECORD", f"meta/{keys[1].hex()}")
