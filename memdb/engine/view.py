@@ -149,9 +149,7 @@ class View:
         for name in names:
             stream = self.state.streams.get(name)
             if stream is None or stream.revision > self._moment(as_of):
-                raise NotFound(
-                    "no such stream", reason="STREAM_NOT_FOUND", field=field, value=name
-                )
+                raise NotFound("no such stream", reason="STREAM_NOT_FOUND", field=field, value=name)
             numbers.append(stream.no)
         return tuple(numbers)
 

@@ -37,6 +37,7 @@ from memdb.server.heartbeat import Heartbeat
 from memdb.server.listener import bind, channel_options, check_bindable, check_listen
 from memdb.server.memory_service import MemoryService
 from memdb.server.metrics import metrics_text, write_metrics
+from memdb.server.port_file import check_port_file, write_port_file
 from memdb.server.recall_metrics import RecallMetrics
 from memdb.server.resources import Resources
 from memdb.server.standing_service import StandingService
@@ -143,10 +144,11 @@ def serve(config: Config) -> None:
     """
     if not config.server.data:
         raise InvalidArgument("no data directory given", reason="BAD_CONFIG", field="server.data")
-    # Both again when it is bound; here because opening a large database takes a while, and makes a directory
+    # All again when it is bound; here because opening a large database takes a while, and makes a directory
     # where there is none.
     check_listen(config.server)
     check_bindable(config.server)
+    check_port_file(config.server)
     with EmbeddedDatabase(
         config.server.data, config=config.engine, index=config.index, embed_texts=False
     ) as database:
@@ -161,6 +163,12 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
         loop.add_signal_handler(number, stopping.set)
     server = Server(database, config)
     address = await server.start()
+    try:
+        # Before the line: who reads that may look for the file.
+        await asyncio.to_thread(write_port_file, config, address)
+    except InvalidArgument:
+        await server.stop()
+        raise
     ready = {"event": "listening", "address": address, "pid": os.getpid()}
     print(json.dumps(ready), flush=True)
     log.info("listening", extra={"fields": {"address": address, "data": config.data}})
@@ -169,17 +177,6 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
         asyncio.create_task(_tell_metrics(database, server.heartbeat, config.metrics_file)),
     ]
-    if config.port_file:
-        try:
-            await asyncio.to_thread(_write_port_file, Path(config.port_file), address)
-        except OSError as error:
-            await server.stop()
-            raise InvalidArgument(
-                f"cannot be written: {error.strerror}",
-                reason="BAD_CONFIG",
-                field="server.port_file",
-                value=config.port_file,
-            ) from error
     await stopping.wait()
     for task in housekeeping:
         task.cancel()
@@ -221,13 +218,6 @@ async def _tell_metrics(database: EmbeddedDatabase, heartbeat: Heartbeat, path: 
         except (OSError, ValueError) as error:  # the latter of a path such as "/"
             log.warning("the metrics could not be written", exc_info=error)
         await asyncio.sleep(METRICS_INTERVAL_S)
-
-
-def _write_port_file(path: Path, address: str) -> None:
-    # Renamed into place: whoever waits for the file never reads half of it.
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(address + "\n", "utf-8")
-    temporary.rename(path)
 
 
 def _hard_exit(grace_s: float) -> None:

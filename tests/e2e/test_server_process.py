@@ -101,6 +101,21 @@ def test_starts_says_where_and_stops_on_sigterm(tmp_path: Path) -> None:
     assert logs[0]["address"] == server.address
 
 
+@pytest.mark.parametrize("where", ["nowhere/port", "folder"])
+def test_a_port_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, where: str) -> None:
+    (tmp_path / "folder").mkdir()
+    said = refused(
+        "--data", tmp_path / "db", "--listen", "127.0.0.1:0", "--port-file", tmp_path / where
+    )
+    assert "BAD_CONFIG" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_port_file_in_the_data_directory(tmp_path: Path) -> None:
+    with serve(tmp_path / "db", "--port-file", tmp_path / "db" / "port") as server:
+        assert (tmp_path / "db" / "port").read_text() == server.address + "\n"
+
+
 def test_streams_end_and_acknowledged_clips_stay(tmp_path: Path) -> None:
     """SIGTERM ends ingest, feed and health streams as UNAVAILABLE, well before the grace period."""
     with serve(tmp_path / "db", "--grace-s", "20") as server:
