@@ -40,7 +40,7 @@ class EngineConfig:
     """Users whose environment and indexes are held open; the least recently used is closed above
     it.  Fewer where the limit on open files does not allow so many."""
     map_bytes_initial: int = 16 << 30
-    """Address space reserved for a user's LMDB map; sparse, grown by doubling."""
+    """Address space reserved for a user's LMDB map, at most ``map_bytes_max``; sparse, grown by doubling."""
     map_bytes_max: int = 1 << 40
     """A user's quota of map; beyond it writes fail with ``QUOTA``."""
     disk_free_bytes_min: int = 256 << 20
@@ -77,12 +77,6 @@ class EngineConfig:
                 raise _refused(f"engine.{name}", value, "expected int")
             if not minimum <= value <= maximum:
                 raise _refused(f"engine.{name}", value, f"expected {minimum} to {maximum}")
-        if self.map_bytes_max < self.map_bytes_initial:
-            raise _refused(
-                "engine.map_bytes_max",
-                self.map_bytes_max,
-                "expected at least engine.map_bytes_initial",
-            )
         if self.durability not in DURABILITIES:
             raise _refused(
                 "engine.durability", self.durability, f"one of {', '.join(DURABILITIES)}"

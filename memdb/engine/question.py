@@ -129,6 +129,13 @@ def checked_question(
         raise InvalidArgument(
             "rerank needs question_tokens", reason="TOKENS_REQUIRED", field="rerank", value=rerank
         )
+    if tokens is not None and not rerank and policy != TOKENS_POLICY:
+        raise InvalidArgument(
+            "tokens re-order candidates: say how many with rerank, or ask by them alone with policy='tokens'",
+            reason="NOT_USED",
+            field="question_tokens",
+            value=tokens.shape,
+        )
     if feature is not None or words is None:
         feature = checked_feature(feature, policy, tokens)
     start, end = checked_times(start_ns, end_ns)

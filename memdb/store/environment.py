@@ -149,7 +149,7 @@ class Environment:
                 field=path.name,
             ) from error
         self._env, self._handles = self._opened(
-            max(config.map_bytes_initial, _MAP_BYTES_MIN, size), size
+            max(min(config.map_bytes_initial, config.map_bytes_max), _MAP_BYTES_MIN, size), size
         )
 
     def _checked_size(self, keys: KeyRing | None) -> int:

@@ -288,8 +288,8 @@ class StoredClip(Clip):
     ``with_global_memory=False`` ``global_memory`` has no elements, with ``with_keyframes=False`` there are no
     ``keyframes``.
 
-    Made of what was checked when it was written, so it is not checked as it is made; `as_clip`
-    checks it when it is written again.
+    Made of what was checked when it was written, so it is not checked as it is made, but when it is
+    written again.
     """
 
     id: str

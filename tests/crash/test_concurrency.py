@@ -201,6 +201,14 @@ def test_a_full_quota_refuses_writes_and_nothing_else(directory: Path) -> None:
         assert not other.write(clip_of("bob", STREAM, 0)).duplicate
 
 
+def test_a_quota_below_what_is_mapped_at_first_is_the_quota(directory: Path) -> None:
+    config = EngineConfig(map_bytes_max=4 << 20)
+    with EmbeddedDatabase(directory / "data", config=config, embed_texts=False) as db:
+        db.create_space(SPACE, dim=DIM)
+        _, full = written_until_refused(db.user("alice").stream(STREAM, space=SPACE))
+        assert (full.reason, str(full.value)) == ("QUOTA", str(4 << 20))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path, report: Callable[[str], None]) -> Iterator[Path]:
     """A file system of 12 MiB; skipped where one cannot be mounted."""

@@ -80,7 +80,7 @@ def test_unknown_keys_are_errors(
         ("engine.open_users_max", 0),
         ("engine.map_bytes_initial", 0),
         ("engine.map_bytes_initial", 2**63),
-        ("engine.map_bytes_max", 1 << 20),
+        ("engine.map_bytes_max", 1 << 10),
         ("engine.disk_free_bytes_min", -1),
     ],
 )
