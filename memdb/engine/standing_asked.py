@@ -37,6 +37,10 @@ class Questions:
         groups = self.by_score.get(space_no), self.by_relevance.get(space_no)
         return tuple(group for group in groups if group is not None)
 
+    def kinds(self, space_no: int) -> frozenset[str]:
+        """What those of a space wait for."""
+        return frozenset().union(*(asked.kinds for asked in self.of_space(space_no)))
+
     def group_of(self, space_no: int, question: Question) -> SpaceQuestions:
         """Those that a question is among."""
         groups = self.by_score if question.record.min_relevance is None else self.by_relevance
