@@ -60,7 +60,7 @@ class AskedQuestions:
             counts = standing.counted(txn)
             if self._newest is None or self._newest.counts != counts:
                 records = list(standing.every(txn))
-                made = _made(counts, records, state.spaces)
+                made = _made(counts, records, state.spaces, self._newest)
                 if not {record.space_no for _, record in records} <= state.spaces.keys():
                     # Some are of a space that the view does not show yet: asked for again.
                     return made
@@ -72,6 +72,7 @@ def _made(
     counts: StandingCountRecord,
     records: list[tuple[int, StandingRecord]],
     spaces: dict[int, Space],
+    before: Questions | None,
 ) -> Questions:
     groups: dict[tuple[int, bool], list[tuple[int, StandingRecord]]] = {}
     for no, record in records:
@@ -84,8 +85,13 @@ def _made(
         cosine = spaces[space_no].metric == "cosine"
         if relevant:
             by_relevance[space_no] = relevance_questions(grouped, cosine=cosine)
+            known = None if before is None else before.by_relevance.get(space_no)
         else:
             by_score[space_no] = score_questions(grouped, cosine=cosine)
+            known = None if before is None else before.by_score.get(space_no)
+        if known is not None:
+            made = by_relevance[space_no] if relevant else by_score[space_no]
+            made.go_on_from(known)
     absent = tuple(
         (space_no, question)
         for group in (by_score, by_relevance)

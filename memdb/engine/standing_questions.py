@@ -109,6 +109,21 @@ class SpaceQuestions:
         """Probes of the questions that ask a stream."""
         return self.by_stream.get(stream_no, self.anywhere)
 
+    def go_on_from(self, before: SpaceQuestions) -> None:
+        """Take over what was made of the questions until now, of which these may be some."""
+        if self.margins is not None and before.margins is not None:
+            known, own = before.probe_keys(), self.probe_keys()
+            places = np.minimum(np.searchsorted(known, own), len(known) - 1)
+            self.margins.take_over(before.margins, np.where(known[places] == own, places, -1))
+
+    def probe_keys(self) -> Array:
+        """(probes,) uint64, ascending: what tells a probe from those of other questions, and from the question's
+        other one."""
+        follows = np.array(
+            [question.then_probe == at for at, question in enumerate(self.of_probe)], np.uint64
+        )
+        return 2 * self.numbers + follows
+
     def group(self, stream_no: int) -> int | None:
         """What is the same of streams that the same probes ask."""
         return stream_no if stream_no in self.by_stream else None
@@ -129,9 +144,7 @@ class SpaceQuestions:
                 found[place] = one[may]
         return found
 
-    def matched(
-        self, partition: PartitionView, row: int, candidates: Array
-    ) -> tuple[Array, Array]:
+    def matched(self, partition: PartitionView, row: int, candidates: Array) -> tuple[Array, Array]:
         """(probes, float64 scores) of the candidates that a row matches."""
         if not len(candidates):
             return candidates, np.empty(0)
@@ -143,9 +156,7 @@ class SpaceQuestions:
         """`candidates`, whether or not they may be told of the row."""
         vectors = partition.matrix.take(rows)
         if self.margins is not None and len(vectors) <= SEARCHED_CLIPS_MAX:
-            searched = [
-                self.margins.reached(vector, _LESS_NEEDED, probes) for vector in vectors
-            ]
+            searched = [self.margins.reached(vector, _LESS_NEEDED, probes) for vector in vectors]
             found = [one for one in searched if one is not None]
             if len(found) == len(searched):
                 return found

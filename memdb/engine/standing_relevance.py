@@ -88,9 +88,7 @@ class RelevanceQuestions(SpaceQuestions):
                     found.setdefault(probe, place)
         return found
 
-    def matched(
-        self, partition: PartitionView, row: int, candidates: Array
-    ) -> tuple[Array, Array]:
+    def matched(self, partition: PartitionView, row: int, candidates: Array) -> tuple[Array, Array]:
         """(probes, float64 scores) of the candidates that a row matches."""
         if not len(candidates):
             return candidates, np.empty(0)
@@ -101,9 +99,7 @@ class RelevanceQuestions(SpaceQuestions):
         lengths: Array | float = 1.0
         if not partition.cosine:
             lengths = np.sqrt([exact_score(probe, probe) for probe in probes])
-        spreads = np.maximum(
-            SPREAD_SHARE / sqrt(partition.dim) * lengths * null.length, SPREAD_MIN
-        )
+        spreads = np.maximum(SPREAD_SHARE / sqrt(partition.dim) * lengths * null.length, SPREAD_MIN)
         things = THINGS_SHARE * sqrt(null.clips)
         least = self.thresholds[candidates]
         with np.errstate(over="ignore", invalid="ignore"):

@@ -79,19 +79,42 @@ class Outline:
 
 
 def outlined(rows: Array, beside: Array) -> Outline | None:
-    """That of (n, dim) float32 rows with (n, m) columns beside; None where rows are few, short, or too large to square."""
-    count, dim = rows.shape
-    sample = rows[np.arange(min(count, SAMPLE_ROWS)) * count // min(count, SAMPLE_ROWS)]
+    """That of (n, dim) float32 rows with (n, m) columns beside; None where rows are few, short, or too large to
+    square.
+    """
+    taken = min(len(rows), SAMPLE_ROWS)
+    sample = rows[np.arange(taken) * len(rows) // taken]
     basis = fit(np.ascontiguousarray(sample), DIRECTIONS + BOUND_BYTES)
-    if basis is None:
+    return None if basis is None else _along(basis.directions, basis.skew, rows, beside)
+
+
+def carried_over(before: Outline, places: Array, rows: Array, beside: Array) -> Outline | None:
+    """`outlined` in the directions of another outline, which has some of the rows, and what is beside them, at
+    (n,) places; -1 for the others.
+    """
+    others = np.flatnonzero(places < 0)
+    made = _along(before.directions, before.skew, rows[others], beside[others])
+    if made is None:
         return None
-    directions = basis.directions
+    out = before.rows[places]
+    out[others] = made.rows
+    return Outline(
+        before.directions,
+        before.skew,
+        out,
+        max(before.norm_max, made.norm_max),
+        max(before.row_max, made.row_max),
+    )
+
+
+def _along(directions: Array, skew: float, rows: Array, beside: Array) -> Outline | None:
+    count = len(directions)
     unsure = _projection_error(directions)
     # Of a product with as many rows as there are directions, of elements of their rows.
-    back = (DIRECTIONS + 2) * _UNIT_ROUNDOFF * (1 + 2 * math.sqrt(DIRECTIONS))
-    out = np.zeros((count, padded(DIRECTIONS + 1 + beside.shape[1])), np.float32)
+    back = (count + 2) * _UNIT_ROUNDOFF * (1 + 2 * math.sqrt(count))
+    out = np.zeros((len(rows), padded(count + 1 + beside.shape[1])), np.float32)
     longest = 0.0
-    for begin in range(0, count, _BLOCK_ROWS):
+    for begin in range(0, len(rows), _BLOCK_ROWS):
         block = rows[begin : begin + _BLOCK_ROWS]
         lengths = np.sqrt(np.square(block, dtype=np.float64).sum(axis=1))
         longest = max(longest, float(lengths.max()))
@@ -101,18 +124,17 @@ def outlined(rows: Array, beside: Array) -> Outline | None:
         left = np.sqrt(np.square(block - places @ directions, dtype=np.float64).sum(axis=1))
         left = (left + (back + unsure) * lengths).astype(np.float32)
         made = out[begin : begin + _BLOCK_ROWS]
-        made[:, :DIRECTIONS] = places
-        made[:, DIRECTIONS] = np.nextafter(left, np.float32(np.inf))
-        made[:, DIRECTIONS + 1 : DIRECTIONS + 1 + beside.shape[1]] = beside[
-            begin : begin + _BLOCK_ROWS
-        ]
-    row_max = math.sqrt(float(np.square(out, dtype=np.float64).sum(axis=1).max()))
-    if not row_max < _NORMS[1]:
+        made[:, :count] = places
+        made[:, count] = np.nextafter(left, np.float32(np.inf))
+        made[:, count + 1 : count + 1 + beside.shape[1]] = beside[begin : begin + _BLOCK_ROWS]
+    squared = np.square(out, dtype=np.float64).sum(axis=1)
+    longest_row = math.sqrt(float(squared.max(initial=0.0)))
+    if not longest_row < _NORMS[1]:
         return None
-    return Outline(directions, basis.skew, out, longest, row_max)
+    return Outline(directions, skew, out, longest, longest_row)
 
 
 def _projection_error(directions: Array) -> float:
     """How far P x in float32 may be from P x, as a share of |x|."""
     count, dim = directions.shape
-    return 2 * dim * _UNIT_ROUNDOFF * math.sqrt(count)
+    return float(2 * dim * _UNIT_ROUNDOFF * math.sqrt(count))

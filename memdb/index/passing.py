@@ -39,16 +39,15 @@ def passing(matrix: Matrix, query: Array, numbers: Array | None = None) -> Array
     found.sort()
     if MANY * len(found) > rows:
         return None
-    return still_passing(matrix, query, found)
-
-
-def still_passing(matrix: Matrix, query: Array, numbers: Array) -> Array:
-    """Those of some rows, ascending, whose product with a query, which is computed in float32, may be 0 or more."""
-    query = padded_query(query, matrix.width)
-    length = np.sqrt(np.square(query, dtype=np.float64).sum())
-    slack = matrix.width * _ROUNDOFF * length * matrix.norm_max
+    scores = row_scores(matrix.take_ascending(found), query)
     # Not "at least": what overflowed passes.
-    return numbers[~(row_scores(matrix.take_ascending(numbers), query) < -slack)]
+    return found[~(scores < -passing_slack(matrix, query))]
+
+
+def passing_slack(matrix: Matrix, query: Array) -> float:
+    """How far a product of a row of a matrix with a query may be from what float32 has of it, in whatever order."""
+    length = np.sqrt(np.square(query, dtype=np.float64).sum())
+    return float(matrix.width * _ROUNDOFF * length * matrix.norm_max)
 
 
 def _scan(matrix: Matrix, query: Array, least: float, selector: Any) -> Array:

@@ -15,7 +15,13 @@ import pytest
 
 from memdb import Alert, Clip, NotFound, ResourceExhausted, Retention, StandingQuestion
 from memdb.clock import ManualClock
-from memdb.engine import apply_standing, standing, standing_margins, standing_questions, standing_rows
+from memdb.engine import (
+    apply_standing,
+    standing,
+    standing_margins,
+    standing_questions,
+    standing_rows,
+)
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.standing_clock import LATE_MAX_NS
 from memdb.engine.standing_questions import exact_score
