@@ -37,14 +37,14 @@ def exact_score(vector: Array, probe: Array) -> float:
     return float(np.add.reduce(vector.astype(np.float64) * probe.astype(np.float64)))
 
 
-def exact_scores(vector: Array, probes: Array) -> Array:
-    """(n,) float64: `exact_score` of a (dim,) vector and each of (n, dim) probes, to the last bit."""
+def exact_scores(vector: Array, probes: Array, chosen: Array) -> Array:
+    """(n,) float64: `exact_score` of a (dim,) vector and of the chosen ones of (probes, dim), to the last bit."""
     wide = vector.astype(np.float64)
-    found = np.empty(len(probes))
-    for begin in range(0, len(probes), _BLOCK_PROBES):
+    found = np.empty(len(chosen))
+    for begin in range(0, len(chosen), _BLOCK_PROBES):
+        block = chosen[begin : begin + _BLOCK_PROBES]
         # Along each contiguous row on its own, as of one row.
-        products = probes[begin : begin + _BLOCK_PROBES] * wide
-        np.add.reduce(products, axis=1, out=found[begin : begin + _BLOCK_PROBES])
+        np.add.reduce(probes[block] * wide, axis=1, out=found[begin : begin + len(block)])
     return found
 
 
@@ -82,8 +82,6 @@ class SpaceQuestions:
     matrix: Array
     """(probes, dim) float32: what questions look for, and what follows; of unit length in a cosine
     space."""
-    owners: Array
-    """(probes,) place of the probe's question in `questions`."""
     norms: Array
     """(probes,) float64."""
     births: Array
@@ -94,14 +92,14 @@ class SpaceQuestions:
     """Probes of questions that name no stream."""
     by_stream: dict[int, Array]
     """Stream number -> probes of the questions that ask it, those that name no stream included."""
-    thresholds: Array
-    """(probes,) float64: what is needed."""
     numbers: Array
     """(probes,) uint64 of the probe's question."""
     of_probe: tuple[Question, ...]
     """The question of each probe."""
     kinds: frozenset[str]
     """What they wait for."""
+    thresholds: Array
+    """(probes,) float64: what is needed."""
     margins: Margins | None
     """None where there are few."""
 
@@ -148,7 +146,7 @@ class SpaceQuestions:
         """(probes, float64 scores) of the candidates that a row matches."""
         if not len(candidates):
             return candidates, np.empty(0)
-        scores = exact_scores(vector_of(partition, row), self.matrix[candidates])
+        scores = exact_scores(vector_of(partition, row), self.matrix, candidates)
         matched = scores >= self.thresholds[candidates]
         return candidates[matched], scores[matched]
 
@@ -231,7 +229,7 @@ def score_questions(records: list[tuple[int, StandingRecord]], *, cosine: bool) 
     # Beyond what float32 can compare nothing is searched for.
     if len(thresholds) >= SEARCHED_PROBES_MIN and np.abs(thresholds).max() <= _THRESHOLD_MAX:
         margins = Margins(probes.matrix, thresholds[:, None])
-    return SpaceQuestions(*probes.fields, thresholds, *probes.names, margins)
+    return SpaceQuestions(*probes.fields, thresholds, margins)
 
 
 class Probes:
@@ -249,24 +247,20 @@ class Probes:
             for stream_no in record.stream_nos or ():
                 named.setdefault(stream_no, []).append(probe)
         self.norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+        of_probe = tuple(questions[place] for place in owners)
         self.fields = (
             tuple(questions),
             matrix,
-            np.array(owners, np.int64),
             self.norms,
             np.array([record.birth for record in self.records], np.uint64),
             np.array([record.sealed_only for record in self.records], np.bool_),
             np.array(anywhere, np.int64),
             {no: np.array(sorted([*anywhere, *own]), np.int64) for no, own in named.items()},
-        )
-        """The first of `SpaceQuestions`."""
-        of_probe = tuple(questions[place] for place in owners)
-        self.names = (
             np.array([question.no for question in of_probe], np.uint64),
             of_probe,
             frozenset(question.record.kind for question in questions),
         )
-        """Those that follow the thresholds."""
+        """The first of `SpaceQuestions`."""
 
     @classmethod
     def of(cls, records: list[tuple[int, StandingRecord]], *, cosine: bool) -> Probes:

@@ -93,11 +93,11 @@ class RelevanceQuestions(SpaceQuestions):
         if not len(candidates):
             return candidates, np.empty(0)
         null = null_at_birth(partition, row)
-        probes = self.matrix[candidates]
-        scores = exact_scores(vector_of(partition, row), probes)
-        centres = exact_scores(null.mean, probes)
+        scores = exact_scores(vector_of(partition, row), self.matrix, candidates)
+        centres = exact_scores(null.mean, self.matrix, candidates)
         lengths: Array | float = 1.0
         if not partition.cosine:
+            probes = (self.matrix[probe] for probe in candidates.tolist())
             lengths = np.sqrt([exact_score(probe, probe) for probe in probes])
         spreads = np.maximum(SPREAD_SHARE / sqrt(partition.dim) * lengths * null.length, SPREAD_MIN)
         things = THINGS_SHARE * sqrt(null.clips)
@@ -107,7 +107,7 @@ class RelevanceQuestions(SpaceQuestions):
         matched = found >= least
         # What rounding could decide is decided as of one pair.
         for place in np.flatnonzero(np.abs(found - least) <= _CLOSE).tolist():
-            alone = relevance_at_birth(partition, row, probes[place])[1]
+            alone = relevance_at_birth(partition, row, self.matrix[candidates[place]])[1]
             matched[place] = alone >= least[place]
         return candidates[matched], scores[matched]
 
@@ -175,4 +175,4 @@ def relevance_questions(
     unit = SPREAD_SHARE / sqrt(probes.matrix.shape[1]) * probes.norms
     bars = np.column_stack([unit * np.log(-np.log(least)) / LOGISTIC, unit])
     margins = Margins(probes.matrix, bars) if len(least) >= SEARCHED_PROBES_MIN else None
-    return RelevanceQuestions(*probes.fields, least, *probes.names, margins, bars)
+    return RelevanceQuestions(*probes.fields, least, margins, bars)
