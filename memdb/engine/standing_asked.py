@@ -37,6 +37,10 @@ class Questions:
         groups = self.by_score.get(space_no), self.by_relevance.get(space_no)
         return tuple(group for group in groups if group is not None)
 
+    def kinds(self, space_no: int) -> frozenset[str]:
+        """What those of a space wait for."""
+        return frozenset().union(*(asked.kinds for asked in self.of_space(space_no)))
+
     def group_of(self, space_no: int, question: Question) -> SpaceQuestions:
         """Those that a question is among."""
         groups = self.by_score if question.record.min_relevance is None else self.by_relevance
@@ -56,7 +60,7 @@ class AskedQuestions:
             counts = standing.counted(txn)
             if self._newest is None or self._newest.counts != counts:
                 records = list(standing.every(txn))
-                made = _made(counts, records, state.spaces)
+                made = _made(counts, records, state.spaces, self._newest)
                 if not {record.space_no for _, record in records} <= state.spaces.keys():
                     # Some are of a space that the view does not show yet: asked for again.
                     return made
@@ -68,6 +72,7 @@ def _made(
     counts: StandingCountRecord,
     records: list[tuple[int, StandingRecord]],
     spaces: dict[int, Space],
+    before: Questions | None,
 ) -> Questions:
     groups: dict[tuple[int, bool], list[tuple[int, StandingRecord]]] = {}
     for no, record in records:
@@ -80,8 +85,13 @@ def _made(
         cosine = spaces[space_no].metric == "cosine"
         if relevant:
             by_relevance[space_no] = relevance_questions(grouped, cosine=cosine)
+            known = None if before is None else before.by_relevance.get(space_no)
         else:
             by_score[space_no] = score_questions(grouped, cosine=cosine)
+            known = None if before is None else before.by_score.get(space_no)
+        if known is not None:
+            made = by_relevance[space_no] if relevant else by_score[space_no]
+            made.go_on_from(known)
     absent = tuple(
         (space_no, question)
         for group in (by_score, by_relevance)

@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memdb.engine.standing_absences import Absences
-from memdb.engine.standing_alert import alert_of
+from memdb.engine.standing_alert import ClipTold, alert_of
 from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_clock import UserClock
 from memdb.engine.standing_cursor import ALL, Cursor
-from memdb.engine.standing_rows import by_commit, new_rows
+from memdb.engine.standing_rows import NewRow, by_commit, new_rows
 from memdb.engine.standing_step import Match, Page, Step
 from memdb.engine.view import View
 from memdb.store.environment import Environment
@@ -39,6 +39,8 @@ class FollowedStanding:
         self._clock: UserClock | None = None
         """As of what is done; None while nobody waits for an absence."""
         self._absences = Absences()
+        self._clip: tuple[NewRow, ClipTold] | None = None
+        """That was told last."""
         self._removed = 0
         """Clips of the user that were erased or given up, when that was looked at last."""
 
@@ -94,7 +96,8 @@ class FollowedStanding:
         rows = new_rows(view, self._done)
         if not rows and not self.has_come_to(view):
             self._to(replace(self.cursor, revision=view.revision, clip_no=ALL, question_no=ALL))
-        page = Page(view, questions, rows)
+        told = self.cursor.revision, self.cursor.clip_no, self.cursor.question_no
+        page = Page(view, questions, rows, told)
         for revision, born in by_commit(rows):
             step = Step(page, revision, born)
             for match in step.matches():
@@ -113,19 +116,20 @@ class FollowedStanding:
         return (revision, match.clip_no, match.question.no) <= position
 
     def _told(self, view: View, match: Match, revision: int) -> Alert:
-        cursor = replace(
-            self.cursor, revision=revision, clip_no=match.clip_no, question_no=match.question.no
-        )
+        cursor = Cursor(revision, match.clip_no, match.question.no, self.cursor.clock_ns)
         self._to(cursor, done=revision - 1)
+        if self._clip is None or self._clip[0] is not match.row:
+            self._clip = match.row, ClipTold.of(view, match.row)
+        clip = self._clip[1]
         return alert_of(
             view,
             match.question,
             cursor,
             revision=revision,
-            happened_ns=match.row.column("start_ns"),
-            about=f"clip {match.clip_no}",
+            happened_ns=clip.start_ns,
+            about=clip.about,
             score=match.score,
-            row=match.row,
+            clip=clip,
             earlier_no=match.earlier_no,
         )
 

@@ -2,9 +2,9 @@
 they name.
 
 A product of matrices says which clips may match; of clips that come one by one a search for the questions
-whose thresholds they pass by most, which reads half of the bytes.  What may match is scored again, pair by
-pair, in a way that does not depend on what else is scored.  So the same clip gives the same answer whenever
-it is looked at: with others or alone, now or after a restart.
+that they reach (`memdb.engine.standing_margins`).  What may match is scored again, each pair in a way that does not
+depend on what else is scored.  So the same clip gives the same answer whenever it is looked at: with others or alone,
+now or after a restart.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Final
 
 import numpy as np
 
+from memdb.engine.standing_margins import Margins
 from memdb.index.directions import prepared_rows
-from memdb.index.flat import search
-from memdb.index.matrix import Matrix
 from memdb.index.partition import PartitionView
 from memdb.store import standing
 from memdb.store.records import StandingRecord
@@ -27,14 +26,26 @@ SEARCHED_CLIPS_MAX: Final = 3
 """Clips that are searched for one by one; a product of more is as quick."""
 SEARCHED_PROBES_MIN: Final = 1024
 _THRESHOLD_MAX: Final = 1e30
-_BLOCK_ROWS: Final = 1024
-_SEARCH_LIMIT: Final = 64
-"""Questions that one clip may match before all are scored."""
+_LESS_NEEDED: Final = np.array([-1.0], np.float32)
+"""The weight of a threshold: a score less it is by how much a clip passes."""
+_BLOCK_PROBES: Final = 32
+"""Scored at once: what a core's nearest cache holds."""
 
 
 def exact_score(vector: Array, probe: Array) -> float:
     """Inner product of two (dim,) float32 vectors, the same whatever else is computed."""
     return float(np.add.reduce(vector.astype(np.float64) * probe.astype(np.float64)))
+
+
+def exact_scores(vector: Array, probes: Array, chosen: Array) -> Array:
+    """(n,) float64: `exact_score` of a (dim,) vector and of the chosen ones of (probes, dim), to the last bit."""
+    wide = vector.astype(np.float64)
+    found = np.empty(len(chosen))
+    for begin in range(0, len(chosen), _BLOCK_PROBES):
+        block = chosen[begin : begin + _BLOCK_PROBES]
+        # Along each contiguous row on its own, as of one row.
+        np.add.reduce(probes[block] * wide, axis=1, out=found[begin : begin + len(block)])
+    return found
 
 
 def vector_of(partition: PartitionView, row: int) -> Array:
@@ -71,8 +82,6 @@ class SpaceQuestions:
     matrix: Array
     """(probes, dim) float32: what questions look for, and what follows; of unit length in a cosine
     space."""
-    owners: Array
-    """(probes,) place of the probe's question in `questions`."""
     norms: Array
     """(probes,) float64."""
     births: Array
@@ -83,38 +92,80 @@ class SpaceQuestions:
     """Probes of questions that name no stream."""
     by_stream: dict[int, Array]
     """Stream number -> probes of the questions that ask it, those that name no stream included."""
+    numbers: Array
+    """(probes,) uint64 of the probe's question."""
+    of_probe: tuple[Question, ...]
+    """The question of each probe."""
+    kinds: frozenset[str]
+    """What they wait for."""
     thresholds: Array
     """(probes,) float64: what is needed."""
-    margins: Matrix | None
-    """(probes, dim + 1): as `matrix`, and what is needed, so that a product with (clip, -1) is by how much a
-    clip passes; None where there are few."""
+    margins: Margins | None
+    """None where there are few."""
 
     def asked(self, stream_no: int) -> Array:
         """Probes of the questions that ask a stream."""
         return self.by_stream.get(stream_no, self.anywhere)
 
-    def matches(self, partition: PartitionView, rows: Array) -> list[list[tuple[int, float]]]:
-        """For each row, all of one stream, the (probe, score) of what it matches, by probe."""
-        found: list[list[tuple[int, float]]] = [[] for _ in rows]
+    def go_on_from(self, before: SpaceQuestions) -> None:
+        """Take over what was made of the questions until now, of which these may be some."""
+        if self.margins is not None and before.margins is not None:
+            known, own = before.probe_keys(), self.probe_keys()
+            places = np.minimum(np.searchsorted(known, own), len(known) - 1)
+            self.margins.take_over(before.margins, np.where(known[places] == own, places, -1))
+
+    def probe_keys(self) -> Array:
+        """(probes,) uint64, ascending: what tells a probe from those of other questions, and from the question's
+        other one."""
+        follows = np.array(
+            [question.then_probe == at for at, question in enumerate(self.of_probe)], np.uint64
+        )
+        return 2 * self.numbers + follows
+
+    def group(self, stream_no: int) -> int | None:
+        """What is the same of streams that the same probes ask."""
+        return stream_no if stream_no in self.by_stream else None
+
+    def candidates(self, partition: PartitionView, rows: Array) -> list[Array]:
+        """For each row, all of streams of one group, the probes, ascending, that it may match; it matches no other."""
         probes = self.asked(int(partition.columns["stream_no"][rows[0]]))
         if not len(probes):
-            return found
-        for place, one in enumerate(self._candidates(partition, rows, probes)):
-            for probe in one:
-                found[place] += self._match(partition, int(rows[place]), probe)
+            return [probes] * len(rows)
+        found = self._candidates(partition, rows, probes)
+        column = partition.columns
+        births, sealed = column["birth"][rows], column["sealed"][rows]
+        for place, one in enumerate(found):
+            may = births[place] > self.births[one]
+            if not sealed[place]:
+                may &= ~self.sealed_only[one]
+            if not may.all():
+                found[place] = one[may]
         return found
 
-    def _candidates(self, partition: PartitionView, rows: Array, probes: Array) -> list[list[int]]:
-        """For each row the probes, ascending, that it may match; it matches no other."""
+    def matched(self, partition: PartitionView, row: int, candidates: Array) -> tuple[Array, Array]:
+        """(probes, float64 scores) of the candidates that a row matches."""
+        if not len(candidates):
+            return candidates, np.empty(0)
+        scores = exact_scores(vector_of(partition, row), self.matrix, candidates)
+        matched = scores >= self.thresholds[candidates]
+        return candidates[matched], scores[matched]
+
+    def _candidates(self, partition: PartitionView, rows: Array, probes: Array) -> list[Array]:
+        """`candidates`, whether or not they may be told of the row."""
         vectors = partition.matrix.take(rows)
         if self.margins is not None and len(vectors) <= SEARCHED_CLIPS_MAX:
-            searched = [self._searched(vector, probes) for vector in vectors]
-            if all(one is not None for one in searched):
-                return [one or [] for one in searched]
-        return self.may_match(vectors, probes, self._floor(vectors, probes))
+            searched = [self.margins.reached(vector, _LESS_NEEDED, probes) for vector in vectors]
+            found = [one for one in searched if one is not None]
+            if len(found) == len(searched):
+                return found
+        return self._multiplied(vectors, probes, self._floor(vectors, probes))
 
-    def may_match(self, vectors: Array, probes: Array, floor: Array) -> list[list[int]]:
-        """For each of (n, dim) vectors the probes whose product is not below the floor."""
+    def _multiplied(
+        self, vectors: Array, probes: Array, floor: Array, beside: Array | None = None
+    ) -> list[Array]:
+        """For each of (n, dim) vectors the probes whose product, with (n, probes) numbers beside, is not below the
+        floor.
+        """
         # All of it as it lies there, unless few are asked: to pick rows out copies them.
         is_part = 2 * len(probes) < len(self.matrix)
         matrix = self.matrix[probes] if is_part else self.matrix
@@ -122,42 +173,11 @@ class SpaceQuestions:
             products = vectors @ matrix.T
             if not is_part and len(probes) < len(self.matrix):
                 products = products[:, probes]
+            if beside is not None:
+                products += beside
             # Not "at least": what overflowed is looked at as well.
             may = ~(products < floor)
-        return [probes[one].tolist() for one in may]
-
-    def _match(self, partition: PartitionView, row: int, probe: int) -> list[tuple[int, float]]:
-        """(probe, score) of a row that matches, nothing of one that does not."""
-        column = partition.columns
-        if column["birth"][row] <= self.births[probe] or (
-            self.sealed_only[probe] and not column["sealed"][row]
-        ):
-            return []
-        score = self.score(partition, row, probe)
-        return [] if score is None else [(probe, score)]
-
-    def _searched(self, vector: Array, probes: Array) -> list[int] | None:
-        """The probes that a clip may match, ascending; None where they are too many to be searched for."""
-        return self.searched(np.append(vector, np.float32(-1)), probes)
-
-    def searched(self, query: Array, probes: Array) -> list[int] | None:
-        """The probes whose product with a query of the margins is not below 0 but for rounding."""
-        assert self.margins is not None, "asked before"
-        rows = len(self.matrix)
-        allowed = None
-        if len(probes) < rows:
-            allowed = np.zeros(rows, np.bool_)
-            allowed[probes] = True
-        found, margins = search(self.margins, rows, query, _SEARCH_LIMIT, allowed)
-        # Of numbers as large as the thresholds, too.
-        length = np.sqrt(np.square(query, dtype=np.float64).sum())
-        slack = len(query) * _ROUNDOFF * length * self.margins.norm_max
-        # What overflowed is no number, or infinite.
-        if not np.isfinite(margins).all() or (
-            len(found) == _SEARCH_LIMIT and margins[-1] >= -slack
-        ):
-            return None
-        return sorted(found[margins >= -slack].tolist())
+        return [probes[one] for one in may]
 
     def score(self, partition: PartitionView, row: int, probe: int) -> float | None:
         """The score of a row that matches, None of one that does not."""
@@ -208,7 +228,7 @@ def score_questions(records: list[tuple[int, StandingRecord]], *, cosine: bool) 
     margins = None
     # Beyond what float32 can compare nothing is searched for.
     if len(thresholds) >= SEARCHED_PROBES_MIN and np.abs(thresholds).max() <= _THRESHOLD_MAX:
-        margins = margin_rows(probes.matrix, thresholds[:, None])
+        margins = Margins(probes.matrix, thresholds[:, None])
     return SpaceQuestions(*probes.fields, thresholds, margins)
 
 
@@ -227,15 +247,18 @@ class Probes:
             for stream_no in record.stream_nos or ():
                 named.setdefault(stream_no, []).append(probe)
         self.norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+        of_probe = tuple(questions[place] for place in owners)
         self.fields = (
             tuple(questions),
             matrix,
-            np.array(owners, np.int64),
             self.norms,
             np.array([record.birth for record in self.records], np.uint64),
             np.array([record.sealed_only for record in self.records], np.bool_),
             np.array(anywhere, np.int64),
             {no: np.array(sorted([*anywhere, *own]), np.int64) for no, own in named.items()},
+            np.array([question.no for question in of_probe], np.uint64),
+            of_probe,
+            frozenset(question.record.kind for question in questions),
         )
         """The first of `SpaceQuestions`."""
 
@@ -258,12 +281,3 @@ class Probes:
         for place, row in enumerate(rows):
             matrix[place] = row
         return cls(questions, prepared_rows(matrix, cosine=cosine), owners)
-
-
-def margin_rows(matrix: Array, more: Array) -> Matrix:
-    """(probes, dim + n): the probes beside (probes, n) further columns, to be searched."""
-    margins = Matrix(matrix.shape[1] + more.shape[1])
-    for begin in range(0, len(matrix), _BLOCK_ROWS):
-        rows = slice(begin, begin + _BLOCK_ROWS)
-        margins.append(np.column_stack([matrix[rows], more[rows].astype(np.float32)]))
-    return margins

@@ -31,13 +31,14 @@ from memdb.engine.relevance import (
     THINGS_SHARE,
     relevances,
 )
+from memdb.engine.standing_margins import Margins
 from memdb.engine.standing_questions import (
     SEARCHED_CLIPS_MAX,
     SEARCHED_PROBES_MIN,
     Probes,
     SpaceQuestions,
     exact_score,
-    margin_rows,
+    exact_scores,
     vector_of,
 )
 from memdb.index.partition import PartitionView
@@ -46,13 +47,15 @@ from memdb.types.arrays import Array
 
 _BLOCK_ROWS: Final = 64
 _SLACK: Final = 2.0**-23
+_CLOSE: Final = 1e-12
+"""By more the same function of one pair and of many does not differ."""
 _EXPONENT_MAX: Final = 700.0
 """Beyond it `exp` overflows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelevanceQuestions(SpaceQuestions):
-    """Those of one space that ask for a relevance; `thresholds` are relevances, `margins` (probes, dim + 2)."""
+    """Those of one space that ask for a relevance; `thresholds` are relevances."""
 
     bars: Array
     """(probes, 2) float64: the question's part of the bar, and what the camera's is multiplied by."""
@@ -79,31 +82,53 @@ class RelevanceQuestions(SpaceQuestions):
                 break
             block = rows[begin : begin + _BLOCK_ROWS]
             for place, candidates in enumerate(self._candidates(partition, block, left), begin):
-                for probe in candidates:
-                    if (
-                        probe not in found
-                        and births[place] > self.births[probe]
-                        and self.score(partition, int(rows[place]), probe) is not None
-                    ):
-                        found[probe] = place
+                candidates = candidates[births[place] > self.births[candidates]]
+                matched, _ = self.matched(partition, int(rows[place]), candidates)
+                for probe in matched.tolist():
+                    found.setdefault(probe, place)
         return found
 
-    def _candidates(self, partition: PartitionView, rows: Array, probes: Array) -> list[list[int]]:
+    def matched(self, partition: PartitionView, row: int, candidates: Array) -> tuple[Array, Array]:
+        """(probes, float64 scores) of the candidates that a row matches."""
+        if not len(candidates):
+            return candidates, np.empty(0)
+        null = null_at_birth(partition, row)
+        scores = exact_scores(vector_of(partition, row), self.matrix, candidates)
+        centres = exact_scores(null.mean, self.matrix, candidates)
+        lengths: Array | float = 1.0
+        if not partition.cosine:
+            probes = (self.matrix[probe] for probe in candidates.tolist())
+            lengths = np.sqrt([exact_score(probe, probe) for probe in probes])
+        spreads = np.maximum(SPREAD_SHARE / sqrt(partition.dim) * lengths * null.length, SPREAD_MIN)
+        things = THINGS_SHARE * sqrt(null.clips)
+        least = self.thresholds[candidates]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = relevances(scores, centres, spreads, things)
+        matched = found >= least
+        # What rounding could decide is decided as of one pair.
+        for place in np.flatnonzero(np.abs(found - least) <= _CLOSE).tolist():
+            alone = relevance_at_birth(partition, row, self.matrix[candidates[place]])[1]
+            matched[place] = alone >= least[place]
+        return candidates[matched], scores[matched]
+
+    def _candidates(self, partition: PartitionView, rows: Array, probes: Array) -> list[Array]:
         """For each row the probes, ascending, that it may match; it matches no other."""
         shifted = [self._shifted(partition, row) for row in rows.tolist()]
         if self.margins is not None and len(rows) <= SEARCHED_CLIPS_MAX:
-            searched = [self.searched(query, probes) for query in shifted]
-            if all(one is not None for one in searched):
-                return [one or [] for one in searched]
+            searched = [self.margins.reached(one[:-2], one[-2:], probes) for one in shifted]
+            found = [one for one in searched if one is not None]
+            if len(found) == len(searched):
+                return found
         queries = np.stack(shifted)
-        vectors = np.ascontiguousarray(queries[:, :-2])
         with np.errstate(over="ignore", invalid="ignore"):
-            bars = queries[:, -2:].astype(np.float64) @ self.bars[probes].T
+            bars = queries[:, -2:] @ self.bars[probes].T.astype(np.float32)
             lengths = np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1))
             norms = self.norms[probes] + np.abs(self.bars[probes]).sum(axis=1)
-            slack = (queries.shape[1] + 2) * _SLACK * np.outer(lengths, norms)
-            floor = np.nextafter((-bars - slack).astype(np.float32), np.float32(-np.inf))
-        return self.may_match(vectors, probes, floor)
+            # In float32, where it is rounded by less than what is taken more than enough.
+            slack = (-2 * (queries.shape[1] + 2) * _SLACK * lengths).astype(np.float32)
+            floor = np.outer(slack, norms.astype(np.float32))
+        vectors = np.ascontiguousarray(queries[:, :-2])
+        return self._multiplied(vectors, probes, floor, bars)
 
     def _shifted(self, partition: PartitionView, row: int) -> Array:
         """(dim + 2,) float32: the clip less what its camera always shows, and the camera's part of the bar."""
@@ -149,5 +174,5 @@ def relevance_questions(
     least = np.array([record.min_relevance for record in probes.records], np.float64)
     unit = SPREAD_SHARE / sqrt(probes.matrix.shape[1]) * probes.norms
     bars = np.column_stack([unit * np.log(-np.log(least)) / LOGISTIC, unit])
-    margins = margin_rows(probes.matrix, bars) if len(least) >= SEARCHED_PROBES_MIN else None
+    margins = Margins(probes.matrix, bars) if len(least) >= SEARCHED_PROBES_MIN else None
     return RelevanceQuestions(*probes.fields, least, margins, bars)

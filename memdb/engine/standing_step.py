@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -18,8 +19,14 @@ from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_questions import Question, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at, rows_near
 from memdb.engine.view import View
+from memdb.types.arrays import Array
 
 _BLOCK_ROWS: Final = 1024
+_BLOCK_ROWS_MIN: Final = 64
+"""Rows that are looked at together first: should each match much, the page ends with the first of them."""
+_BLOCK_ROWS_MAX: Final = 512
+_BY_ITSELF: Final = frozenset({"seen"})
+"""Kinds of which no other clip of a commit says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +42,69 @@ class Match:
 
 
 class Page:
-    """What the clips of some commits match, found at once."""
+    """What the clips of some commits match: what they may match is found for many at once, and as it is asked for,
+    so that a page that ends early has not looked at the others.
+    """
 
-    def __init__(self, view: View, questions: Questions, rows: list[NewRow]) -> None:
-        self._matches: dict[tuple[int, int], list[tuple[SpaceQuestions, int, float]]] = {}
-        groups: dict[tuple[int, int], list[NewRow]] = {}
-        for row in rows:
-            groups.setdefault((row.space_no, row.column("stream_no")), []).append(row)
-        for (space_no, _), group in groups.items():
+    def __init__(
+        self, view: View, questions: Questions, rows: list[NewRow], told: tuple[int, int, int]
+    ) -> None:
+        """told: (revision, clip, question) up to which matches are told."""
+        self._view = view
+        self._questions = questions
+        self._kinds = {no: questions.kinds(no) for no in {row.space_no for row in rows}}
+        self._told = told
+        self._left = [row for row in rows if not self._is_told(row)]
+        """Not looked at, the last one first."""
+        self._left.reverse()
+        self._block = _BLOCK_ROWS_MIN
+        self._may: dict[tuple[int, int], list[tuple[SpaceQuestions, Array]]] = {}
+
+    def has_sequences(self, row: NewRow) -> bool:
+        """Whether what is told of a clip may be told with another."""
+        return "sequence" in self._kinds[row.space_no]
+
+    def matches(self, row: NewRow) -> Iterator[tuple[SpaceQuestions, Array, Array]]:
+        """(questions, probes, scores) of each group, for rows in their order."""
+        key = row.space_no, row.row
+        if self._is_told(row):
+            return
+        while key not in self._may:
+            self._look_at_more()
+        for asked, candidates in self._may[key]:
+            if self._is_told_in_part(row):
+                candidates = candidates[asked.numbers[candidates] > np.uint64(self._told[2])]
+            yield asked, *asked.matched(row.partition, row.row, candidates)
+
+    def _is_told(self, row: NewRow) -> bool:
+        """Whether all that a clip matches is told, and nothing else needs it."""
+        return (
+            row.birth == self._told[0]
+            and row.clip_no < self._told[1]
+            and self._kinds[row.space_no] <= _BY_ITSELF
+        )
+
+    def _is_told_in_part(self, row: NewRow) -> bool:
+        return (row.birth, row.clip_no) == self._told[:2] and (
+            self._kinds[row.space_no] <= _BY_ITSELF
+        )
+
+    def _look_at_more(self) -> None:
+        groups: dict[tuple[int, int, int | None], list[NewRow]] = {}
+        for _ in range(min(self._block, len(self._left))):
+            row = self._left.pop()
+            self._may[row.space_no, row.row] = []
+            stream_no = row.column("stream_no")
+            for at, asked in enumerate(self._questions.of_space(row.space_no)):
+                groups.setdefault((row.space_no, at, asked.group(stream_no)), []).append(row)
+        self._block = min(2 * self._block, _BLOCK_ROWS_MAX)
+        for (space_no, at, _), group in groups.items():
+            deadline.check()
+            asked = self._questions.of_space(space_no)[at]
             places = np.array([row.row for row in group])
-            for asked in questions.of_space(space_no):
-                matches = asked.matches(view.partitions[space_no], places)
-                for row, found in zip(group, matches, strict=True):
-                    self._matches.setdefault((space_no, row.row), []).extend(
-                        (asked, probe, score) for probe, score in found
-                    )
-
-    def matches(self, row: NewRow) -> list[tuple[SpaceQuestions, int, float]]:
-        """(questions, probe, score) of each."""
-        return self._matches.get((row.space_no, row.row), [])
+            found = asked.candidates(self._view.partitions[space_no], places)
+            for row, candidates in zip(group, found, strict=True):
+                self._may[space_no, row.row].append((asked, candidates))
 
 
 class Step:
@@ -66,18 +117,27 @@ class Step:
         """Matches of questions for an absence; complete once the matches are gone through."""
         self._page = page
 
-    def matches(self) -> list[Match]:
+    def matches(self) -> Iterator[Match]:
         """What is to be told, by clip and question."""
         self.answers = []
-        # A clip may end a sequence for two reasons.
-        found = {(match.clip_no, match.question.no): match for match in self._found()}
-        return [found[key] for key in sorted(found)]
+        if any(map(self._page.has_sequences, self.rows)):
+            # A clip may end a sequence that another began which came with it, and for two reasons.
+            found = {
+                (match.clip_no, match.question.no): match
+                for row in self.rows
+                for match in self._found(row)
+            }
+            yield from (found[key] for key in sorted(found))
+            return
+        for _, versions in groupby(self.rows, key=lambda row: row.clip_no):
+            of_clip = {match.question.no: match for row in versions for match in self._found(row)}
+            yield from (of_clip[no] for no in sorted(of_clip))
 
-    def _found(self) -> Iterator[Match]:
-        for row in self.rows:
-            for asked, probe, score in self._page.matches(row):
-                deadline.check()
-                question = asked.questions[asked.owners[probe]]
+    def _found(self, row: NewRow) -> Iterator[Match]:
+        for asked, probes, scores in self._page.matches(row):
+            deadline.check()
+            for probe, score in zip(probes.tolist(), scores.tolist(), strict=True):
+                question = asked.of_probe[probe]
                 if question.record.kind == "absent":
                     self.answers.append((question, row))
                 elif question.record.kind == "seen":
@@ -95,6 +155,7 @@ class Step:
         """Whether no earlier version of the clip matched."""
         if question.record.sealed_only:
             return True
+        deadline.check()
         column = row.partition.columns
         before = np.flatnonzero(
             (column["clip_no"] == np.uint64(row.clip_no))
@@ -132,6 +193,7 @@ class Step:
         of any from the first to the last.
         """
         partition = row.partition
+        deadline.check()
         as_of = (self.revision, self.revision) if revisions is None else revisions
         rows = rows_near(partition, question, as_of, start_ns, end_ns)
         rows = rows[partition.columns["clip_no"][rows] != np.uint64(row.clip_no)]

@@ -63,13 +63,7 @@ def search(
         rows -= int(allowed[:rows][::-1].argmax())
         allowed = allowed[:rows]
     query = padded_query(query, matrix.width)
-    bound = bound_of(matrix, query, matrix.residual_max)
-    scanned = query
-    if _rounds_queries():
-        scanned = _rounded(query)
-        bound += _length(query.astype(np.float64) - scanned) * (
-            matrix.norm_max + matrix.residual_max
-        )
+    scanned, bound = scanned_query(matrix, query)
     wanted = min(_CANDIDATES_PER_HIT * limit + _CANDIDATES_EXTRA, max(limit, (limit + count) // 2))
     while wanted < count and wanted <= _CANDIDATES_MAX and np.isfinite(bound):
         candidates, heads = _scan(matrix, rows, scanned, wanted, allowed, first)
@@ -143,9 +137,7 @@ def _scan(
     if allowed is not None:
         bits = np.packbits(allowed, bitorder="little")
         selector = faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))
-    scanner = _quantizer(matrix.width).select_InvertedListScanner(
-        faiss.METRIC_INNER_PRODUCT, None, False, selector, False
-    )
+    scanner = scanner_of(matrix.width, selector)
     scanner.set_query(faiss.swig_ptr(query))
     scanner.set_list(0, 0.0)
     for chunk in matrix.chunks(rows, first):
@@ -167,9 +159,7 @@ def best_heads(matrix: Matrix, numbers: Array, query: Array, wanted: int, least:
     wanted = min(wanted, len(numbers))
     found = np.full(wanted, -1, np.int64)
     scores = np.full(wanted, -np.inf, np.float32)
-    scanner = _quantizer(matrix.width).select_InvertedListScanner(
-        faiss.METRIC_INNER_PRODUCT, None, False, None, False
-    )
+    scanner = scanner_of(matrix.width)
     scanner.set_query(faiss.swig_ptr(query))
     scanner.set_list(0, 0.0)
     scanner.scan_codes(
@@ -191,6 +181,18 @@ def best_of(numbers: Array, scores: Array, limit: int) -> tuple[Array, Array]:
         numbers, scores = numbers[passed], scores[passed]
     order = np.lexsort((numbers, -scores))[:limit]
     return numbers[order], scores[order]
+
+
+def scanned_query(matrix: Matrix, query: Array) -> tuple[Array, float]:
+    """The (width,) query as heads are scanned with it, and how far the product of a row, in whatever order it is
+    summed up, may be from the score of its head; infinite where a sum may overflow.
+    """
+    bound = bound_of(matrix, query, matrix.residual_max)
+    if not _rounds_queries():
+        return query, bound
+    scanned = _rounded(query)
+    away = _length(query.astype(np.float64) - scanned)
+    return scanned, bound + away * (matrix.norm_max + matrix.residual_max)
 
 
 def bound_of(matrix: Matrix, query: Array, residual_max: float) -> float:
@@ -251,6 +253,13 @@ def _rounds_queries() -> bool:
     matrix.append(np.ones((1, LANES), np.float32))
     _, scores = _scan(matrix, 1, query, 1, None, 0)
     return bool(scores[0] != query.sum())
+
+
+def scanner_of(width: int, selector: Any = None) -> Any:
+    """FAISS's kernel that scans bfloat16 rows, those of a selector alone."""
+    return _quantizer(width).select_InvertedListScanner(
+        faiss.METRIC_INNER_PRODUCT, None, False, selector, False
+    )
 
 
 def _quantizer(width: int) -> Any:

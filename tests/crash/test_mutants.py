@@ -46,8 +46,8 @@ MUTANTS = {
     ),
     "product of matrices believed": Mutant(
         "memdb/engine/standing_questions.py",
-        "        score = exact_score(vector_of(partition, row), self.matrix[probe])\n",
-        "        score = float(vector_of(partition, row) @ self.matrix[probe])\n",
+        "        scores = exact_scores(vector_of(partition, row), self.matrix, candidates)\n",
+        "        scores = self.matrix[candidates] @ vector_of(partition, row)\n",
         "tests/unit/engine/test_standing.py::test_a_threshold_taken_from_a_score_means_the_same_in_both",
     ),
     "sync off": Mutant(

@@ -15,7 +15,13 @@ import pytest
 
 from memdb import Alert, Clip, NotFound, ResourceExhausted, Retention, StandingQuestion
 from memdb.clock import ManualClock
-from memdb.engine import apply_standing, standing, standing_questions, standing_rows
+from memdb.engine import (
+    apply_standing,
+    standing,
+    standing_margins,
+    standing_questions,
+    standing_rows,
+)
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.standing_clock import LATE_MAX_NS
 from memdb.engine.standing_questions import exact_score
@@ -68,7 +74,7 @@ def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
         monkeypatch.setattr(standing_rows, "_TAIL_ROWS", 2)
         # So few clips at once are searched for, and so few matches are found at once.
         monkeypatch.setattr(standing_questions, "SEARCHED_PROBES_MIN", 1)
-        monkeypatch.setattr(standing_questions, "_SEARCH_LIMIT", 4)
+        monkeypatch.setattr(standing_margins, "OUTLINE_CLIPS", 2)
     return size
 
 

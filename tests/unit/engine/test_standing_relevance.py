@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from memdb import Alert
-from memdb.engine import standing, standing_questions, standing_relevance, standing_rows
+from memdb.engine import standing, standing_margins, standing_relevance, standing_rows
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from tests.unit.engine.conftest import DIM, SECOND_NS, clip
@@ -36,7 +36,7 @@ def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Both ways in which questions are looked through, and pages that end everywhere."""
     if request.param == "searched":
         monkeypatch.setattr(standing_relevance, "SEARCHED_PROBES_MIN", 1)
-        monkeypatch.setattr(standing_questions, "_SEARCH_LIMIT", 4)
+        monkeypatch.setattr(standing_margins, "OUTLINE_CLIPS", 2)
         monkeypatch.setattr(standing_rows, "PAGE_ROWS", 3)
         monkeypatch.setattr(standing, "PAGE_ALERTS", 2)
     return str(request.param)

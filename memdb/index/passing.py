@@ -1,0 +1,76 @@
+"""The rows whose product with a query is not below 0: found in a scan of the heads, never sorted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import faiss
+import numpy as np
+
+from memdb import deadline
+from memdb.index.flat import padded_query, row_scores, scanned_query, scanner_of
+from memdb.index.matrix import Matrix
+from memdb.types.arrays import Array
+
+_ROUNDOFF: Final = 2.0**-23
+MANY: Final = 8
+"""Where more than one of so many rows may pass, all are scored sooner than those."""
+
+
+def passing(matrix: Matrix, query: Array, numbers: Array | None = None) -> Array | None:
+    """Numbers, ascending, of the rows whose product with a (dim,) float32 query may be 0 or more: no other's
+    is, in whatever order it is summed up.
+
+    numbers: those that are asked for, ascending; None for all.  None where they are too many to be picked out,
+    or a sum may overflow.
+    """
+    rows = matrix.rows
+    query = padded_query(query, matrix.width)
+    scanned, bound = scanned_query(matrix, query)
+    if not np.isfinite(bound):
+        return None
+    selector = None
+    if numbers is not None:
+        allowed = np.zeros(rows, np.bool_)
+        allowed[numbers] = True
+        bits = np.packbits(allowed, bitorder="little")
+        selector = faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))
+    found = _scan(matrix, scanned, -bound, selector)
+    found.sort()
+    if MANY * len(found) > rows:
+        return None
+    scores = row_scores(matrix.take_ascending(found), query)
+    # Not "at least": what overflowed passes.
+    return found[~(scores < -passing_slack(matrix, query))]
+
+
+def passing_slack(matrix: Matrix, query: Array) -> float:
+    """How far a product of a row of a matrix with a query may be from what float32 has of it, in whatever order."""
+    length = np.sqrt(np.square(query, dtype=np.float64).sum())
+    return float(matrix.width * _ROUNDOFF * length * matrix.norm_max)
+
+
+def _scan(matrix: Matrix, query: Array, least: float, selector: Any) -> Array:
+    """The numbers of the rows whose heads score more than ``least``."""
+    scanner = scanner_of(matrix.width, selector)
+    scanner.set_query(faiss.swig_ptr(query))
+    scanner.set_list(0, 0.0)
+    result = faiss.RangeSearchResult(1)
+    partial = faiss.RangeSearchPartialResult(result)
+    of_query = partial.new_result(0)
+    radius = float(np.nextafter(np.float32(least), np.float32(-np.inf)))
+    for chunk in matrix.chunks(matrix.rows):
+        deadline.check()
+        scanner.scan_codes_range(
+            len(chunk.numbers),
+            faiss.swig_ptr(chunk.head.reshape(-1).view(np.uint8)),
+            faiss.swig_ptr(chunk.numbers),
+            radius,
+            of_query,
+        )
+    if not of_query.nres:
+        return np.empty(0, np.int64)
+    partial.set_lims()
+    result.do_allocation()
+    partial.copy_result()
+    return np.array(faiss.rev_swig_ptr(result.labels, of_query.nres))
