@@ -38,8 +38,10 @@ def list_clips(
     page_bytes: int | None = None,
     calendar: Calendar | None = None,
     parts: Parts = USUAL,
+    *,
+    newest_first: bool = False,
 ) -> list[StoredClip]:
-    """At most ``limit`` clips, by start time and number, after the clip with that cursor or id; no
+    """At most ``limit`` clips, by start time and number (or backwards), after the clip with that cursor or id; no
     more once they have ``page_bytes``.
 
     Raises `NotFound` (``CLIP_NOT_FOUND``, field ``after``).
@@ -53,13 +55,18 @@ def list_clips(
     if not found:
         return []
     start_ns, clip_no, birth = np.concatenate(found, axis=1).astype(np.int64)
+    # Both as far from the smallest number as from the largest, so their opposites are numbers as well.
+    sign = -1 if newest_first else 1
+    by_time, by_no = sign * start_ns, sign * clip_no
     if after is not None:
         after_ns, no = _place(txn, view, after, as_of)
-        later = np.flatnonzero((start_ns > after_ns) | ((start_ns == after_ns) & (clip_no > no)))
-        start_ns, clip_no, birth = start_ns[later], clip_no[later], birth[later]
+        time, number = sign * after_ns, sign * no
+        later = np.flatnonzero((by_time > time) | ((by_time == time) & (by_no > number)))
+        by_time, by_no = by_time[later], by_no[later]
+        clip_no, birth = clip_no[later], birth[later]
     page: list[StoredClip] = []
     size = 0
-    for row in _in_order(start_ns, clip_no, limit):
+    for row in _in_order(by_time, by_no, limit):
         if len(page) == limit:
             break
         deadline.check()

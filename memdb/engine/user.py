@@ -177,9 +177,11 @@ class EmbeddedUser:
         labels: WantedLabels | None = None,
         with_global_memory: bool = True,
         with_keyframes: bool = True,
+        newest_first: bool = False,
         page_bytes: int | None = None,
     ) -> list[StoredClip]:
         calendar, wanted = checked_calendar(hours, weekdays, zone), checked_labels(labels)
+        backwards = check_flag(newest_first, "newest_first")
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         start, end = checked_times(start_ns, end_ns)
         streams = None if stream is None else (check_id(stream, "stream"),)
@@ -197,7 +199,16 @@ class EmbeddedUser:
                 with memory.environment.read() as txn:
                     which = Filter(stream_nos, start, end, labels=wanted)
                     return list_clips(
-                        txn, view, which, revision, after, limit, page_bytes, calendar, parts
+                        txn,
+                        view,
+                        which,
+                        revision,
+                        after,
+                        limit,
+                        page_bytes,
+                        calendar,
+                        parts,
+                        newest_first=backwards,
                     )
 
             return memory.read(listed)

@@ -473,13 +473,15 @@ class User(Protocol):
         labels: WantedLabels | None = None,
         with_global_memory: bool = True,
         with_keyframes: bool = True,
+        newest_first: bool = False,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; of those in the range the first ``limit`` (1 to 1,000)
         behind ``after``, the `StoredClip.cursor` of the last clip of the page before.  Without their
         short-term memory.
 
         stream: of one stream; None for all.  start_ns, end_ns, as_of, min_revision, hours, weekdays, zone,
-        labels, with_global_memory, with_keyframes: as in `ground`.
+        labels, with_global_memory, with_keyframes: as in `ground`.  newest_first: by start time backwards, so
+        that the last clips come first, and ``after`` goes on to earlier ones.
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         Raises otherwise of stream, time, moment and hours as `ground`.

@@ -312,6 +312,7 @@ class ListClipsRequest(_message.Message):
     WITHOUT_GLOBAL_MEMORY_FIELD_NUMBER: _builtins.int
     WITHOUT_KEYFRAMES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     stream: _builtins.str
@@ -332,6 +333,8 @@ class ListClipsRequest(_message.Message):
     """Whether clips come without their global memory."""
     without_keyframes: _builtins.bool
     """Whether clips come without their keyframes."""
+    newest_first: _builtins.bool
+    """By start time backwards; after goes on to earlier clips."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
@@ -359,10 +362,11 @@ class ListClipsRequest(_message.Message):
         without_global_memory: _builtins.bool = ...,
         without_keyframes: _builtins.bool = ...,
         labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
+        newest_first: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream", "user", b"user", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "newest_first", b"newest_first", "start_ns", b"start_ns", "stream", b"stream", "user", b"user", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015

@@ -227,6 +227,7 @@ class ListClipsArguments(TypedDict):
     labels: WantedLabels | None
     with_global_memory: bool
     with_keyframes: bool
+    newest_first: bool
 
 
 def list_clips_request(
@@ -245,6 +246,7 @@ def list_clips_request(
     labels: WantedLabels | None = None,
     with_global_memory: bool = True,
     with_keyframes: bool = True,
+    newest_first: bool = False,
 ) -> clip_pb.ListClipsRequest:
     """The request for `User.clips`; raises `InvalidArgument` as the call would."""
     start, end = checked_times(start_ns, end_ns)
@@ -261,6 +263,7 @@ def list_clips_request(
         labels=labels_to_proto(checked_labels(labels)),
         without_global_memory=not check_flag(with_global_memory, "with_global_memory"),
         without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
+        newest_first=check_flag(newest_first, "newest_first"),
     )
 
 
@@ -277,6 +280,7 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
         labels=labels_from_proto(request.labels),
         with_global_memory=not request.without_global_memory,
         with_keyframes=not request.without_keyframes,
+        newest_first=request.newest_first,
         **calendar_arguments(request.calendar),
     )
 

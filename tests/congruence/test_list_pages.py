@@ -183,3 +183,26 @@ def test_bad_hours(
     with pytest.raises((InvalidArgument, FailedPrecondition)) as caught:
         user.clips(**options)
     assert (caught.value.reason, caught.value.field) == (reason, field)
+
+
+def test_the_last_clips_first(user: User, door: Stream) -> None:
+    door.write_many([clip(n) for n in (3, 0, 1, 2)])
+    yard = user.stream("yard", space="clip")
+    yard.write_many([clip(n) for n in range(3)])
+    moment = user.revision()
+    listed = user.clips()
+    assert [c.id for c in user.clips(newest_first=True)] == [c.id for c in listed[::-1]]
+    # In pages, whatever comes or goes meanwhile.
+    pages = [user.clips(newest_first=True, limit=2)]
+    yard.write(clip(9))
+    while len(pages[-1]) == 2:
+        after = pages[-1][-1].cursor if len(pages) % 2 else pages[-1][-1].id
+        pages.append(user.clips(newest_first=True, limit=2, after=after))
+    assert [c.id for page in pages for c in page] == [c.id for c in listed[::-1]]
+    assert [c.seq for c in user.clips(stream="door", newest_first=True, limit=1)] == [3]
+    assert user.clips(newest_first=True, limit=1)[0].seq == 9
+    past = user.clips(newest_first=True, as_of=moment)
+    assert [c.id for c in past] == [c.id for c in listed[::-1]]
+    with pytest.raises(InvalidArgument) as caught:
+        user.clips(newest_first=1)  # type: ignore[arg-type]
+    assert (caught.value.reason, caught.value.field) == ("BAD_TYPE", "newest_first")

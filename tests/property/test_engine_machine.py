@@ -593,6 +593,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         page=st.integers(1, 4),
         mark=marks,
         labels=label_filters,
+        newest_first=st.booleans(),
     )
     @precondition(lambda self: bool(self.models))
     def clips(
@@ -604,6 +605,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         page: int,
         mark: int,
         labels: dict[str, list[str]] | None,
+        newest_first: bool,
     ) -> None:
         user, model = self._known(user)
         as_of, revision = self._moment(model, mark)
@@ -613,6 +615,8 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         named = None if stream is None else [stream]
         wanted = model.alive(revision, named, start, end, labels=labels)
         wanted.sort(key=lambda version: (version.content.start_ns, version.order))
+        if newest_first:
+            wanted.reverse()
         handle = self.db.user(user)
         got: list[StoredClip] = []
         while True:
@@ -625,6 +629,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
                 limit=page,
                 after=after,
                 labels=labels,
+                newest_first=newest_first,
             )
             got += more
             if len(more) < page:

@@ -273,6 +273,7 @@ class User:
         labels: WantedLabels | None = None,
         with_global_memory: bool = True,
         with_keyframes: bool = True,
+        newest_first: bool = False,
     ) -> list[StoredClip]:
         """Clips overlapping the range, by start time; ``after`` is the `StoredClip.cursor` of the last
         clip of the page before.  hours, weekdays, zone, labels: as in
@@ -295,6 +296,7 @@ class User:
             labels=labels,
             with_global_memory=with_global_memory,
             with_keyframes=with_keyframes,
+            newest_first=newest_first,
         )
         answers = self._rpc.collect(self._rpc.clips.ListClips, request)
         return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
