@@ -140,7 +140,8 @@ class LateInteraction:
         start_ns, end_ns = int(column["start_ns"][row]), int(column["end_ns"][row])
         length, steps = end_ns - start_ns, len(starts)
         spans: list[Span] = []
-        for run in best_runs(scores, learned.usual):
+        # By less than cosines of random directions vary, nothing is clear.
+        for run in best_runs(scores, learned.usual, 1 / math.sqrt(read.shape[1])):
             first_frame, last_frame = memory.frames.frames(run.first, run.last) or (None, None)
             begin = start_ns + length * run.first // steps
             end = start_ns + length * (run.last + 1) // steps
