@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, Unpack
 from memdb.types.arrays import Array
 from memdb.types.backup import BackupReport
 from memdb.types.calendar import HourOfDay, Weekday
-from memdb.types.change import Change, ErasureReport, Verification
+from memdb.types.change import Change, CompactionReport, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.ground_options import GroundOptions
@@ -582,7 +582,11 @@ class User(Protocol):
         ...
 
     def forget(self, fact_id: str) -> None:
-        """Remove every version of a fact, from the past too.  Raises `NotFound` (``FACT_NOT_FOUND``)."""
+        """Remove every version of a fact, from the past too.  No call finds it any more; pages of the file that it
+        freed may hold its text until they are written over: `compact` makes an end of them.
+
+        Raises `NotFound` (``FACT_NOT_FOUND``).
+        """
         ...
 
     def history(
@@ -645,6 +649,34 @@ class User(Protocol):
         """The value under ``key``, ``default`` where there is none.  Raises of ``as_of`` as `ground`."""
         ...
 
+    def remove(self, key: str) -> int:
+        """Remove the value under ``key`` with every version of it, from the past too; returns the revision.
+
+        The key itself stays in the change feed (`Change.key`).  Of the value no call, export or later archive
+        has anything any more; pages of the file that it freed may hold it until they are written over: `compact`
+        makes an end of them.
+
+        Raises `NotFound` (``VALUE_NOT_FOUND``, ``USER_NOT_FOUND``).
+        """
+        ...
+
+    def keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+        as_of: AsOf | None = None,
+    ) -> list[str]:
+        """Keys that have a value, sorted by code points, with the call's time growing with the user's values.
+
+        prefix: only those that begin with it.  limit: 1 to 1,000.  after: only those behind this one, the last of
+        the page before, which need not be there any more.
+
+        Raises of ``as_of`` as `ground`.
+        """
+        ...
+
     def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
         """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones, without it ends
         at the newest.
@@ -658,6 +690,18 @@ class User(Protocol):
 
         Raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), `ResourceExhausted`
         (``DISK_FULL``).
+        """
+        ...
+
+    def compact(self) -> CompactionReport:
+        """Make the user's data file anew of what is left, so that no freed page keeps what was forgotten, removed,
+        given up or superseded; and free the room that those pages take.
+
+        Calls on the user wait meanwhile.  Needs free room as large as the file.  Like an erasure it ends one that is
+        pending, removes what damage left without an owner, and is finished at the next opening or sweep where a crash
+        cuts it short.  Archives and exports made before keep what they have.
+
+        Raises `NotFound` (``USER_NOT_FOUND``), `ResourceExhausted` (``DISK_FULL``).
         """
         ...
 
