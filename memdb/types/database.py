@@ -127,7 +127,8 @@ class Stream(Protocol):
         ...
 
     def set_retention(self, retention: Retention | None) -> None:
-        """Say how long the stream keeps what it holds; None: for ever.
+        """Say how long the stream keeps what it holds; None: for ever.  What is given up may stay in pages that the
+        file freed until they are written over: `User.compact` makes an end of them.
 
         Raises `NotFound` (``STREAM_NOT_FOUND``).
         """
@@ -222,7 +223,8 @@ class Standing(Protocol):
         ...
 
     def remove(self, question_id: str) -> None:
-        """Ask it no more; what it would still have to tell is told no more either.
+        """Ask it no more; what it would still have to tell is told no more either.  Its text may stay in pages
+        that the file freed until `User.compact`.
 
         Raises `NotFound` (``STANDING_NOT_FOUND``).
         """

@@ -99,7 +99,7 @@ class Doer:
                 self.user.forget(self.facts.pop(number))
             case ("put", int(key), int(value)):
                 self.user.put(f"key{key}", value)
-            case ("remove", int(key)) if self.db.users() and f"key{key}" in self.user.keys():
+            case ("remove", int(key)) if self.db.users() and f"key{key}" in self.user.keys("key"):
                 self.user.remove(f"key{key}")
             case ("snapshot", int(number)) if self.db.users():
                 self.user.snapshot(f"s{number}", ttl_s=600)

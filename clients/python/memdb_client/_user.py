@@ -432,7 +432,7 @@ class User:
         return fact_from_proto(answer.fact)
 
     def forget(self, fact_id: str) -> None:
-        """Remove every version of a fact."""
+        """Remove every version of a fact, from the past too; its bytes go with `compact` at the latest."""
         self._rpc.call(
             self._rpc.memories.Forget,
             memory_pb.ForgetRequest(user=self._id, fact_id=checked_reference(fact_id, "fact_id")),
@@ -524,7 +524,10 @@ class User:
         return value_from_json(answer.json) if answer.HasField("json") else default
 
     def remove(self, key: str) -> int:
-        """Remove the value under ``key`` with every version of it; returns the revision."""
+        """Remove the value under ``key`` with every version of it, from the past too; returns the revision.
+
+        Its bytes go with `compact` at the latest.
+        """
         answer = self._rpc.call(
             self._rpc.memories.RemoveValue,
             memory_pb.RemoveValueRequest(user=self._id, key=checked_key(key)),

@@ -71,7 +71,7 @@ def content(db: EmbeddedDatabase, name: str) -> list[object]:
             for clip in clips
         ],
         [(fact.text, fact.evidence) for fact in user.facts()],
-        [(key, user.get(key)) for key in user.keys()],
+        [(key, user.get(key)) for key in user.keys(limit=10)],
         [(snapshot.name, snapshot.revision) for snapshot in user.snapshots()],
     ]
 
