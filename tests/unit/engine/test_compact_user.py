@@ -104,14 +104,16 @@ def test_a_user_at_its_quota_removes_values_and_is_written_again(
     with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         user = db.user("alice")
 
-        def fill(number: int) -> None:
+        def fill(size: int) -> None:
+            number = 0
             while True:
-                user.put(f"large{number}", "x" * 100_000)
+                user.put(f"large{size}/{number}", "x" * size)
                 number += 1
 
-        with pytest.raises(ResourceExhausted) as full:
-            fill(0)
-        assert full.value.reason == "QUOTA"
+        for size in (100_000, 10_000, 1_000, 1):  # to the last page
+            with pytest.raises(ResourceExhausted) as full:
+                fill(size)
+            assert full.value.reason == "QUOTA"
         for key in user.keys("large"):
             user.remove(key)
         for number in range(10):
