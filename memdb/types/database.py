@@ -670,7 +670,7 @@ class User(Protocol):
         after: str | None = None,
         as_of: AsOf | None = None,
     ) -> list[str]:
-        """Keys that have a value, sorted by code points, with the call's time growing with the user's values.
+        """Keys that have a value, sorted by code points.  Each call looks at the keys of all versions of all values.
 
         prefix: only those that begin with it.  limit: 1 to 1,000.  after: only those behind this one, the last of
         the page before, which need not be there any more.
