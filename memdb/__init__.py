@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     )
     from memdb.types.arm import Arm, ArmMatch
     from memdb.types.backup import BackupReport
-    from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
+    from memdb.types.change import (
+        Change,
+        CompactionReport,
+        Discrepancy,
+        ErasureReport,
+        Verification,
+    )
     from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
     from memdb.types.coverage import StreamCoverage
     from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
@@ -58,7 +64,13 @@ _HOMES = {
     ),
     "memdb.types.arm": ("Arm", "ArmMatch"),
     "memdb.types.backup": ("BackupReport",),
-    "memdb.types.change": ("Change", "Discrepancy", "ErasureReport", "Verification"),
+    "memdb.types.change": (
+        "Change",
+        "CompactionReport",
+        "Discrepancy",
+        "ErasureReport",
+        "Verification",
+    ),
     "memdb.types.clip": ("Ack", "Clip", "Keyframe", "SoundEvent", "StoredClip", "Utterance"),
     "memdb.types.coverage": ("StreamCoverage",),
     "memdb.types.fact": ("Fact", "LongTermMemory", "MemorySpan", "Recall", "RecallHit"),
@@ -137,6 +149,7 @@ __all__ = [
     "BackupReport",
     "Change",
     "Clip",
+    "CompactionReport",
     "DataLoss",
     "DeadlineExceeded",
     "Discrepancy",

@@ -1,5 +1,5 @@
 """``memdb VERB``: serve a database, verify, back up and restore one, list users and gaps, say what streams
-keep and give it up, erase, replace its master key, make it anew, show the configuration.
+keep and give it up, erase, compact, replace its master key, make it anew, show the configuration.
 
 Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     import memdb
     from memdb.cli import (
         backup,
+        compact,
         config,
         drill,
         erase,
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         verify,
     )
 
-    keeping = (verify, users, gaps, retention, sweep, erase)
+    keeping = (verify, users, gaps, retention, sweep, erase, compact)
     copying = (backup, restore, drill, export)
     parser = argparse.ArgumentParser(
         prog="memdb",

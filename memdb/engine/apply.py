@@ -27,6 +27,7 @@ from memdb.engine.apply_removal import (
 from memdb.engine.apply_retention import mark_sweep, set_retention
 from memdb.engine.apply_standing import create_standing, remove_standing
 from memdb.engine.apply_stream import space_no_of, stream_of
+from memdb.engine.apply_value import remove_value
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
 from memdb.index.directions import unit_rows, unit_vector
 from memdb.store import schema
@@ -61,6 +62,7 @@ from memdb.types.operation import (
     RemoveLost,
     RemoveStanding,
     RemoveStream,
+    RemoveValue,
     ReviseFact,
     SetRetention,
     ThinClips,
@@ -124,6 +126,7 @@ def _apply_one(
     | ReviseFact
     | ForgetFact
     | PutValue
+    | RemoveValue
     | PutSnapshot
     | ReleaseSnapshot
     | ConfigureUser
@@ -153,6 +156,8 @@ def _apply_one(
             txn.put(Table.VALUES, key, pack(key, ValueRecord(json)))
             applied.entries.append(LogEntry("value", name=name))
             return applied.draft.revision
+        case RemoveValue(key=name):
+            return remove_value(txn, applied, name)
         case PutSnapshot():
             return _put_snapshot(txn, applied, operation)
         case ReleaseSnapshot(name=name):

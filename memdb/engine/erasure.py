@@ -1,4 +1,4 @@
-"""Erasing a user, or parts of one.
+"""Erasing a user, or parts of one, or what its freed pages hold.
 
 A user: its directory goes, and with it every byte that memdb wrote for it.
 
@@ -24,11 +24,12 @@ from memdb.errors import DataLoss, MemdbError, NotFound
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
+from memdb.store.environment import DATA_FILE
 from memdb.store.removal import remains
 from memdb.store.schema import Table
 from memdb.store.system import system_errors
 from memdb.store.transaction import Transaction
-from memdb.types.change import ErasureReport
+from memdb.types.change import CompactionReport, ErasureReport
 from memdb.types.operation import BeginErasure
 
 log = logging.getLogger("memdb.engine")
@@ -99,6 +100,25 @@ def erase_parts(
             removal.one(memory.write([BeginErasure(tuple(streams), tuple(clip_nos))]))
             failpoints.hit("erasure.begun")
         return _finished(user, users)
+
+
+def compact_user(user: str, users: Users) -> CompactionReport:
+    """Make the user's environment anew: an erasure that names nothing, noted as any other so that a crash
+    only delays it.
+
+    Raises as `erase_parts`.
+    """
+    with users.erasing(user):
+        with users.use(user) as memory:
+            file = memory.environment.path / DATA_FILE
+            with system_errors("user"):
+                check_room(memory.environment.path)
+                before = file.stat().st_size
+            removal.one(memory.write([BeginErasure((), ())]))
+            failpoints.hit("erasure.begun")
+        _finished(user, users)
+        with system_errors("user"):
+            return CompactionReport(user, before, file.stat().st_size)
 
 
 def resume(user: str, users: Users) -> ErasureReport | None:

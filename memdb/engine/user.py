@@ -15,7 +15,7 @@ from memdb.clock import Clock
 from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
-from memdb.engine.erasure import clips_to_erase, erase_parts
+from memdb.engine.erasure import clips_to_erase, compact_user, erase_parts
 from memdb.engine.fact_page import Page
 from memdb.engine.ground_page import ground_page
 from memdb.engine.ground_stream import answers
@@ -30,7 +30,7 @@ from memdb.engine.standing import EmbeddedStanding
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.together import ground_together
 from memdb.engine.users import Users
-from memdb.engine.values import value_json
+from memdb.engine.values import value_json, value_keys
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.index.partition import Filter
@@ -48,6 +48,7 @@ from memdb.types.arguments import (
     checked_cursor,
     checked_evidence,
     checked_key,
+    checked_prefix,
     checked_reference,
     checked_revision,
     checked_thing,
@@ -56,7 +57,7 @@ from memdb.types.arguments import (
 )
 from memdb.types.arrays import Array, as_vector
 from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
-from memdb.types.change import Change, ErasureReport
+from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.database import User
@@ -81,6 +82,7 @@ from memdb.types.operation import (
     PutSnapshot,
     PutValue,
     ReleaseSnapshot,
+    RemoveValue,
     ReviseFact,
 )
 from memdb.types.snapshot import Snapshot
@@ -593,6 +595,29 @@ class EmbeddedUser:
             with memory.environment.read() as txn:
                 return value_json(txn, key, view.revision if revision is None else revision)
 
+    def remove(self, key: str) -> int:
+        return self._commit(RemoveValue(checked_key(key)))  # type: ignore[return-value]
+
+    def keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+        as_of: AsOf | None = None,
+    ) -> list[str]:
+        prefix = checked_prefix(prefix)
+        limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        after = None if after is None else checked_key(after, "after")
+        as_of = checked_as_of(as_of)
+        with self._users.use(self._id) as memory:
+            view = memory.view
+            view.quarantine.check(Table.VALUES)
+            revision = memory.resolve(view, as_of)
+            with memory.environment.read() as txn:
+                now = view.revision if revision is None else revision
+                return value_keys(txn, prefix, after, limit, now)
+
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
         check_id(name, "snapshot")
         ttl_s = checked_ttl_s(ttl_s)
@@ -662,6 +687,9 @@ class EmbeddedUser:
     def erase(self) -> ErasureReport:
         return self._erase(self._id)
 
+    def compact(self) -> CompactionReport:
+        return compact_user(self._id, self._users)
+
     def erase_clips(
         self,
         clip_ids: Sequence[str] | None = None,
@@ -723,6 +751,9 @@ class EmbeddedUser:
         with self._users.use(self._id, create=create) as memory:
             if any(isinstance(one, (PutFact, ReviseFact, ForgetFact)) for one in operations):
                 memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
+            if any(isinstance(one, RemoveValue) for one in operations):
+                # One whose key is damaged would stay.
+                memory.view.quarantine.check(Table.VALUES)
             return memory.write(operations)
 
     def _text_feature(

@@ -295,6 +295,10 @@ def _clip_row(clip: StoredClip, tensors: _Tensors, *, has_short: bool) -> dict[s
     }
 
 
+_REMOVED: Final = object()
+"""In the place of a value that was removed since."""
+
+
 class _Changes:
     """Versions of facts and values, in the order of the commits."""
 
@@ -309,7 +313,9 @@ class _Changes:
             if change.kind == "fact" and change.fact is not None:
                 yield "fact", _fact_row(change.fact)
             elif change.kind == "value" and change.key is not None:
-                value = self._user.get(change.key, as_of=change.revision)
+                value = self._user.get(change.key, _REMOVED, as_of=change.revision)
+                if value is _REMOVED:
+                    continue
                 yield (
                     "value",
                     {

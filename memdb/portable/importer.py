@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyarrow import parquet
 from safetensors import safe_open
@@ -226,6 +226,10 @@ def _unknown(field: str, value: object) -> DataLoss:
 # -- facts and values
 
 
+_REMOVED: Final = object()
+"""In the place of a value that was removed since."""
+
+
 def _known(user: User) -> tuple[dict[str, list[_Version]], dict[str, list[str]]]:
     """Versions that the user has: of each fact by id, of each value (as JSON) by key."""
     facts: dict[str, list[_Version]] = defaultdict(list)
@@ -235,7 +239,9 @@ def _known(user: User) -> tuple[dict[str, list[_Version]], dict[str, list[str]]]
             if change.kind == "fact" and change.fact is not None:
                 facts[change.fact.id].append(_version_of(change.fact))
             elif change.kind == "value" and change.key is not None:
-                value = user.get(change.key, as_of=change.revision)
+                value = user.get(change.key, _REMOVED, as_of=change.revision)
+                if value is _REMOVED:
+                    continue
                 values[change.key].append(value_to_json(value))
     except NotFound as error:
         if error.reason != "USER_NOT_FOUND":

@@ -11,6 +11,7 @@ from memdb.server.calls import commits
 from memdb.server.resources import Resources
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_from_json
+from memdb.types.limits import LIMIT_MAX
 from memdb.v1 import memory_service_pb2 as pb
 from memdb.wire.facts import (
     FACTS_LIMIT_DEFAULT,
@@ -111,6 +112,21 @@ class MemoryService:
         """The value under a key."""
         as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
         return pb.GetValueResponse(json=self._user(request.user).get_json(request.key, as_of=as_of))
+
+    @commits
+    def remove_value(self, request: pb.RemoveValueRequest) -> pb.RemoveValueResponse:
+        """Remove every version of a value."""
+        return pb.RemoveValueResponse(revision=self._user(request.user).remove(request.key))
+
+    def list_keys(self, request: pb.ListKeysRequest) -> pb.ListKeysResponse:
+        """Keys that have a value."""
+        keys = self._user(request.user).keys(
+            request.prefix,
+            limit=request.limit or LIMIT_MAX,
+            after=request.after if request.HasField("after") else None,
+            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+        )
+        return pb.ListKeysResponse(keys=keys)
 
     def get_long_term_memory(
         self, request: pb.GetLongTermMemoryRequest

@@ -17,7 +17,12 @@ from memdb.wire.retention import (
 )
 from memdb.wire.spaces import space_to_proto
 from memdb.wire.streams import stream_to_proto
-from memdb.wire.users import SNAPSHOT_TTL_S_DEFAULT, erasure_to_proto, snapshot_to_proto
+from memdb.wire.users import (
+    SNAPSHOT_TTL_S_DEFAULT,
+    compaction_to_proto,
+    erasure_to_proto,
+    snapshot_to_proto,
+)
 
 PAGE_USERS: Final = 10_000
 """Ids of one answer, 65 bytes each at most."""
@@ -78,6 +83,11 @@ class UserService:
                 list(request.clip_ids) or None, stream=stream, start_ns=start_ns, end_ns=end_ns
             )
         return erase_clips_to_proto(report)
+
+    @commits
+    def compact_user(self, request: pb.CompactUserRequest) -> pb.CompactUserResponse:
+        """Make a user's data file anew."""
+        return compaction_to_proto(self._user(request.user).compact())
 
     @commits
     def set_retention(self, request: pb.SetRetentionRequest) -> pb.SetRetentionResponse:

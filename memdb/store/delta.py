@@ -81,6 +81,7 @@ _KINDS: Final = frozenset(
         "forget",
         "stream",
         "value",
+        "remove-value",
         "snapshot",
         "release",
         "settings",
@@ -179,7 +180,14 @@ def _entry(txn: Transaction, entry: LogEntry, birth: int) -> Iterator[Put | Dele
     elif entry.kind == "fact":
         yield from _fact(txn, entry.no, birth)
     elif entry.kind == "value":
-        yield _raw(txn, Table.VALUES, schema.value_key(entry.name, birth))
+        key = schema.value_key(entry.name, birth)
+        if txn.holds(Table.VALUES, key):  # else removed since; a later entry says so
+            yield _raw(txn, Table.VALUES, key)
+    elif entry.kind == "remove-value":
+        prefix = schema.value_prefix(entry.name)
+        if txn._cipher is not None:
+            prefix = txn._cipher.hide_prefix(Table.VALUES, prefix)
+        yield Delete(Table.VALUES, prefix)
     elif entry.kind == "forget":
         yield Delete(Table.FACTS, schema.revision_key(entry.no))
         for space, _ in txn.scan(Table.SPACES):

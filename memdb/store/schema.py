@@ -223,8 +223,24 @@ def split_text_key(key: bytes) -> tuple[int, int, int, int, int]:
 
 def value_key(key: str, birth: int) -> bytes:
     """Key of table ``values``; the length keeps one key from being the prefix of another."""
+    return value_prefix(key) + _U64.pack(birth)
+
+
+def value_prefix(key: str) -> bytes:
+    """What every `value_key` of a key begins with, and none of another."""
     raw = key.encode()
-    return _LENGTH.pack(len(raw)) + raw + _U64.pack(birth)
+    return _LENGTH.pack(len(raw)) + raw
+
+
+def split_value_key(stored: bytes) -> tuple[str, int]:
+    """(key, birth) of a `value_key`."""
+    raw, (birth,) = stored[_LENGTH.size : -_U64.size], _split(_U64, stored[-_U64.size :])
+    try:
+        return raw.decode(), int(birth)
+    except UnicodeDecodeError as error:
+        raise DataLoss(
+            "a key is no text", reason="BAD_KEY", field=f"values/{stored.hex()}"
+        ) from error
 
 
 def standing_key(no: int) -> bytes:

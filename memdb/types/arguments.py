@@ -24,18 +24,23 @@ from memdb.types.times import Time, as_ns, optional_ns
 REVISION_MAX: Final = 2**63 - 1
 
 
-def checked_key(key: object) -> str:
+def checked_key(key: object, field: str = "key") -> str:
     """The key of a value or of a fact; raises `InvalidArgument`."""
-    text = check_text(key, "key", limits.KEY_CHARS_MAX)
+    text = check_text(key, field, limits.KEY_CHARS_MAX)
     if len(text.encode()) > limits.KEY_CHARS_MAX:
         # LMDB keys have at most 511 bytes.
         raise InvalidArgument(
             f"a key has at most {limits.KEY_CHARS_MAX} bytes of UTF-8",
             reason="TOO_LARGE",
-            field="key",
+            field=field,
             value=text,
         )
     return text
+
+
+def checked_prefix(prefix: object) -> str:
+    """What keys begin with: nothing, or the letters of a key; raises `InvalidArgument`."""
+    return "" if prefix == "" else checked_key(prefix, "prefix")
 
 
 def checked_reference(value: object, field: str) -> str:

@@ -24,7 +24,8 @@ class Change:
     time_ns: int
     """Commit time."""
     kind: str
-    """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``snapshot``, ``release``, ``settings``;
+    """``clip``, ``stream``, ``fact``, ``forget``, ``value``, ``remove-value``, ``snapshot``, ``release``,
+    ``settings``;
     ``erase``, ``expire`` and ``thin`` of a clip; ``retention`` of a stream; ``standing`` and
     ``remove-standing`` of a standing question; and what keeps house:
     ``remove-stream``, ``collect``, ``sweep``, ``begin-erasure``, ``remove-lost``,
@@ -35,7 +36,7 @@ class Change:
     stream: StreamInfo | None = None
     snapshot: Snapshot | None = None
     key: str | None = None
-    """Key of a changed value; id of a forgotten fact, of a clip that was removed or thinned, of a
+    """Key of a value that was put or removed; id of a forgotten fact, of a clip that was removed or thinned, of a
     stream that was removed (`StreamInfo.id`: its name is gone), of a standing question; name of a
     released snapshot, of the text space, or of the stream of a policy.
     """
@@ -60,6 +61,17 @@ class ErasureReport:
     """Facts that stay and lost evidence."""
     streams: tuple[str, ...] = ()
     """Streams that were erased whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionReport:
+    """What a compaction made of a user's data file."""
+
+    user: str
+    bytes_before: int
+    """Size of the file that held freed pages."""
+    bytes_after: int
+    """Size of the one that took its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, Unpack
 from memdb.types.arrays import Array
 from memdb.types.backup import BackupReport
 from memdb.types.calendar import HourOfDay, Weekday
-from memdb.types.change import Change, ErasureReport, Verification
+from memdb.types.change import Change, CompactionReport, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.ground_options import GroundOptions
@@ -127,7 +127,8 @@ class Stream(Protocol):
         ...
 
     def set_retention(self, retention: Retention | None) -> None:
-        """Say how long the stream keeps what it holds; None: for ever.
+        """Say how long the stream keeps what it holds; None: for ever.  What is given up may stay in pages that the
+        file freed until they are written over: `User.compact` makes an end of them.
 
         Raises `NotFound` (``STREAM_NOT_FOUND``).
         """
@@ -222,7 +223,8 @@ class Standing(Protocol):
         ...
 
     def remove(self, question_id: str) -> None:
-        """Ask it no more; what it would still have to tell is told no more either.
+        """Ask it no more; what it would still have to tell is told no more either.  Its text may stay in pages
+        that the file freed until `User.compact`.
 
         Raises `NotFound` (``STANDING_NOT_FOUND``).
         """
@@ -584,7 +586,11 @@ class User(Protocol):
         ...
 
     def forget(self, fact_id: str) -> None:
-        """Remove every version of a fact, from the past too.  Raises `NotFound` (``FACT_NOT_FOUND``)."""
+        """Remove every version of a fact, from the past too.  No call finds it any more; pages of the file that it
+        freed may hold its text until they are written over: `compact` makes an end of them.
+
+        Raises `NotFound` (``FACT_NOT_FOUND``).
+        """
         ...
 
     def history(
@@ -647,6 +653,34 @@ class User(Protocol):
         """The value under ``key``, ``default`` where there is none.  Raises of ``as_of`` as `ground`."""
         ...
 
+    def remove(self, key: str) -> int:
+        """Remove the value under ``key`` with every version of it, from the past too; returns the revision.
+
+        The key itself stays in the change feed (`Change.key`).  Of the value no call, export or later archive
+        has anything any more; pages of the file that it freed may hold it until they are written over: `compact`
+        makes an end of them.
+
+        Raises `NotFound` (``VALUE_NOT_FOUND``, ``USER_NOT_FOUND``).
+        """
+        ...
+
+    def keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+        as_of: AsOf | None = None,
+    ) -> list[str]:
+        """Keys that have a value, sorted by code points.  Each call looks at the keys of all versions of all values.
+
+        prefix: only those that begin with it.  limit: 1 to 1,000.  after: only those behind this one, the last of
+        the page before, which need not be there any more.
+
+        Raises of ``as_of`` as `ground`.
+        """
+        ...
+
     def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
         """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones, without it ends
         at the newest.
@@ -660,6 +694,18 @@ class User(Protocol):
 
         Raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), `ResourceExhausted`
         (``DISK_FULL``).
+        """
+        ...
+
+    def compact(self) -> CompactionReport:
+        """Make the user's data file anew of what is left, so that no freed page keeps what was forgotten, removed,
+        given up or superseded; and free the room that those pages take.
+
+        Calls on the user wait meanwhile.  Needs free room as large as the file.  Like an erasure it ends one that is
+        pending, removes what damage left without an owner, and is finished at the next opening or sweep where a crash
+        cuts it short.  Archives and exports made before keep what they have.
+
+        Raises `NotFound` (``USER_NOT_FOUND``), `ResourceExhausted` (``DISK_FULL``).
         """
         ...
 

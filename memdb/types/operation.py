@@ -85,6 +85,13 @@ class PutValue:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveValue:
+    """Remove every version of a value."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutSnapshot:
     """Name and lease the commit that this operation is part of."""
 
@@ -210,6 +217,7 @@ Operation = (
     | ReviseFact
     | ForgetFact
     | PutValue
+    | RemoveValue
     | PutSnapshot
     | ReleaseSnapshot
     | ConfigureUser
@@ -230,6 +238,7 @@ Operation = (
 
 _MAKING_ROOM: Final[frozenset[type]] = frozenset({
     ForgetFact,
+    RemoveValue,
     ReleaseSnapshot,
     SetRetention,
     MarkSweep,
@@ -277,7 +286,7 @@ def subject(operation: Operation) -> tuple[object, ...] | None:
             # Which fact holds a key is known to the store only, so one commit changes at most one
             # existing fact.
             return ("fact",)
-        case PutValue(key=key):
+        case PutValue(key=key) | RemoveValue(key=key):
             return ("value", key)
         case PutSnapshot(name=name) | ReleaseSnapshot(name=name):
             return ("snapshot", name)

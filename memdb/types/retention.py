@@ -19,7 +19,8 @@ class Retention:
     thinned is still found by a question: short-term memory goes at ``short_memory_age_s``,
     keyframes at ``keyframes_age_s``.  Above ``max_bytes`` of both, the oldest clips lose their
     short-term memory, then their keyframes.  Whole clips go at ``max_age_s`` and above
-    ``max_clips``.
+    ``max_clips``.  The bytes stay in freed pages of the user's file until they are written over, or
+    `User.compact`.
 
     Raises `InvalidArgument` naming the field that is wrong.
     """

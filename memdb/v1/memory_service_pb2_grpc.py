@@ -75,6 +75,16 @@ class MemoryServiceStub:
                 request_serializer=memdb_dot_v1_dot_memory__service__pb2.GetValueRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_memory__service__pb2.GetValueResponse.FromString,
                 _registered_method=True)
+        self.RemoveValue = channel.unary_unary(
+                '/memdb.v1.MemoryService/RemoveValue',
+                request_serializer=memdb_dot_v1_dot_memory__service__pb2.RemoveValueRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_memory__service__pb2.RemoveValueResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/memdb.v1.MemoryService/ListKeys',
+                request_serializer=memdb_dot_v1_dot_memory__service__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_memory__service__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
         self.GetLongTermMemory = channel.unary_unary(
                 '/memdb.v1.MemoryService/GetLongTermMemory',
                 request_serializer=memdb_dot_v1_dot_memory__service__pb2.GetLongTermMemoryRequest.SerializeToString,
@@ -142,6 +152,20 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveValue(self, request, context):
+        """Remove every version of a value.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Keys that have a value.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLongTermMemory(self, request, context):
         """Hour and day vectors of the sealed clips.
         """
@@ -191,6 +215,16 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.GetValue,
                     request_deserializer=memdb_dot_v1_dot_memory__service__pb2.GetValueRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_memory__service__pb2.GetValueResponse.SerializeToString,
+            ),
+            'RemoveValue': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveValue,
+                    request_deserializer=memdb_dot_v1_dot_memory__service__pb2.RemoveValueRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_memory__service__pb2.RemoveValueResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=memdb_dot_v1_dot_memory__service__pb2.ListKeysRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_memory__service__pb2.ListKeysResponse.SerializeToString,
             ),
             'GetLongTermMemory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLongTermMemory,
@@ -415,6 +449,60 @@ class MemoryService:
             '/memdb.v1.MemoryService/GetValue',
             memdb_dot_v1_dot_memory__service__pb2.GetValueRequest.SerializeToString,
             memdb_dot_v1_dot_memory__service__pb2.GetValueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveValue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.MemoryService/RemoveValue',
+            memdb_dot_v1_dot_memory__service__pb2.RemoveValueRequest.SerializeToString,
+            memdb_dot_v1_dot_memory__service__pb2.RemoveValueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.MemoryService/ListKeys',
+            memdb_dot_v1_dot_memory__service__pb2.ListKeysRequest.SerializeToString,
+            memdb_dot_v1_dot_memory__service__pb2.ListKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class MemoryServiceStub:
     """Store a value under a key."""
     GetValue: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetValueRequest, _memory_service_pb2.GetValueResponse]
     """The value under a key."""
+    RemoveValue: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RemoveValueRequest, _memory_service_pb2.RemoveValueResponse]
+    """Remove every version of a value."""
+    ListKeys: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListKeysRequest, _memory_service_pb2.ListKeysResponse]
+    """Keys that have a value."""
     GetLongTermMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetLongTermMemoryRequest, _memory_service_pb2.GetLongTermMemoryResponse]
     """Hour and day vectors of the sealed clips."""
 
@@ -73,6 +77,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Store a value under a key."""
     GetValue: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetValueRequest, _memory_service_pb2.GetValueResponse]  # type: ignore[assignment]
     """The value under a key."""
+    RemoveValue: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RemoveValueRequest, _memory_service_pb2.RemoveValueResponse]  # type: ignore[assignment]
+    """Remove every version of a value."""
+    ListKeys: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListKeysRequest, _memory_service_pb2.ListKeysResponse]  # type: ignore[assignment]
+    """Keys that have a value."""
     GetLongTermMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetLongTermMemoryRequest, _memory_service_pb2.GetLongTermMemoryResponse]  # type: ignore[assignment]
     """Hour and day vectors of the sealed clips."""
 
@@ -142,6 +150,22 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.GetValueResponse, _abc.Awaitable[_memory_service_pb2.GetValueResponse]]:
         """The value under a key."""
+
+    @_abc_1.abstractmethod
+    def RemoveValue(
+        self,
+        request: _memory_service_pb2.RemoveValueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.RemoveValueResponse, _abc.Awaitable[_memory_service_pb2.RemoveValueResponse]]:
+        """Remove every version of a value."""
+
+    @_abc_1.abstractmethod
+    def ListKeys(
+        self,
+        request: _memory_service_pb2.ListKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListKeysResponse, _abc.Awaitable[_memory_service_pb2.ListKeysResponse]]:
+        """Keys that have a value."""
 
     @_abc_1.abstractmethod
     def GetLongTermMemory(

@@ -234,6 +234,54 @@ class EraseUserResponse(_message.Message):
 Global___EraseUserResponse: _TypeAlias = EraseUserResponse  # noqa: Y015
 
 @_typing.final
+class CompactUserRequest(_message.Message):
+    """Request of CompactUser."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Who."""
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompactUserRequest: _TypeAlias = CompactUserRequest  # noqa: Y015
+
+@_typing.final
+class CompactUserResponse(_message.Message):
+    """Response of CompactUser."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_BEFORE_FIELD_NUMBER: _builtins.int
+    BYTES_AFTER_FIELD_NUMBER: _builtins.int
+    bytes_before: _builtins.int
+    """What the user's files took before."""
+    bytes_after: _builtins.int
+    """What they take now."""
+    def __init__(
+        self,
+        *,
+        bytes_before: _builtins.int = ...,
+        bytes_after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_after", b"bytes_after", "bytes_before", b"bytes_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompactUserResponse: _TypeAlias = CompactUserResponse  # noqa: Y015
+
+@_typing.final
 class CreateStreamRequest(_message.Message):
     """Request of CreateStream."""
 
@@ -541,7 +589,7 @@ class Change(_message.Message):
     kind: _builtins.str
     """What kind of operation."""
     key: _builtins.str
-    """Set for "forget", "value", "release", "settings", "retention", and for what was removed: an id."""
+    """Set for "forget", "value", "remove-value", "release", "settings", "retention", and for what was removed: an id."""
     @_builtins.property
     def clip(self) -> _types_pb2.StoredClip:
         """Set for "clip"."""

@@ -95,6 +95,11 @@ class UserServiceStub:
                 request_serializer=memdb_dot_v1_dot_user__service__pb2.ReleaseSnapshotRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_user__service__pb2.ReleaseSnapshotResponse.FromString,
                 _registered_method=True)
+        self.CompactUser = channel.unary_unary(
+                '/memdb.v1.UserService/CompactUser',
+                request_serializer=memdb_dot_v1_dot_user__service__pb2.CompactUserRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_user__service__pb2.CompactUserResponse.FromString,
+                _registered_method=True)
         self.WatchUser = channel.unary_stream(
                 '/memdb.v1.UserService/WatchUser',
                 request_serializer=memdb_dot_v1_dot_user__service__pb2.WatchUserRequest.SerializeToString,
@@ -190,6 +195,13 @@ class UserServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompactUser(self, request, context):
+        """Make a user's files anew, without the pages that were freed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchUser(self, request, context):
         """The change feed.
         """
@@ -259,6 +271,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.ReleaseSnapshot,
                     request_deserializer=memdb_dot_v1_dot_user__service__pb2.ReleaseSnapshotRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_user__service__pb2.ReleaseSnapshotResponse.SerializeToString,
+            ),
+            'CompactUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompactUser,
+                    request_deserializer=memdb_dot_v1_dot_user__service__pb2.CompactUserRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_user__service__pb2.CompactUserResponse.SerializeToString,
             ),
             'WatchUser': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchUser,
@@ -591,6 +608,33 @@ class UserService:
             '/memdb.v1.UserService/ReleaseSnapshot',
             memdb_dot_v1_dot_user__service__pb2.ReleaseSnapshotRequest.SerializeToString,
             memdb_dot_v1_dot_user__service__pb2.ReleaseSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompactUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.UserService/CompactUser',
+            memdb_dot_v1_dot_user__service__pb2.CompactUserRequest.SerializeToString,
+            memdb_dot_v1_dot_user__service__pb2.CompactUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

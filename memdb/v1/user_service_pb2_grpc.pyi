@@ -57,6 +57,8 @@ class UserServiceStub:
     """Live snapshots."""
     ReleaseSnapshot: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.ReleaseSnapshotRequest, _user_service_pb2.ReleaseSnapshotResponse]
     """End a snapshot's lease."""
+    CompactUser: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.CompactUserRequest, _user_service_pb2.CompactUserResponse]
+    """Make a user's files anew, without the pages that were freed."""
     WatchUser: _grpc.UnaryStreamMultiCallable[_user_service_pb2.WatchUserRequest, _user_service_pb2.WatchUserResponse]
     """The change feed."""
 
@@ -89,6 +91,8 @@ class UserServiceAsyncStub(UserServiceStub):
     """Live snapshots."""
     ReleaseSnapshot: _aio.UnaryUnaryMultiCallable[_user_service_pb2.ReleaseSnapshotRequest, _user_service_pb2.ReleaseSnapshotResponse]  # type: ignore[assignment]
     """End a snapshot's lease."""
+    CompactUser: _aio.UnaryUnaryMultiCallable[_user_service_pb2.CompactUserRequest, _user_service_pb2.CompactUserResponse]  # type: ignore[assignment]
+    """Make a user's files anew, without the pages that were freed."""
     WatchUser: _aio.UnaryStreamMultiCallable[_user_service_pb2.WatchUserRequest, _user_service_pb2.WatchUserResponse]  # type: ignore[assignment]
     """The change feed."""
 
@@ -190,6 +194,14 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.ReleaseSnapshotResponse, _abc.Awaitable[_user_service_pb2.ReleaseSnapshotResponse]]:
         """End a snapshot's lease."""
+
+    @_abc_1.abstractmethod
+    def CompactUser(
+        self,
+        request: _user_service_pb2.CompactUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_service_pb2.CompactUserResponse, _abc.Awaitable[_user_service_pb2.CompactUserResponse]]:
+        """Make a user's files anew, without the pages that were freed."""
 
     @_abc_1.abstractmethod
     def WatchUser(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memdb.types.arguments import checked_ttl_s
-from memdb.types.change import Change, ErasureReport
+from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_int
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
@@ -93,3 +93,15 @@ def erasure_to_proto(report: ErasureReport) -> user_pb.EraseUserResponse:
 def erasure_from_proto(user: str, message: user_pb.EraseUserResponse) -> ErasureReport:
     """The erasure report of a message."""
     return ErasureReport(user, message.clips, message.facts, message.values, message.bytes_removed)
+
+
+def compaction_to_proto(report: CompactionReport) -> user_pb.CompactUserResponse:
+    """A compaction report as a message."""
+    return user_pb.CompactUserResponse(
+        bytes_before=report.bytes_before, bytes_after=report.bytes_after
+    )
+
+
+def compaction_from_proto(user: str, message: user_pb.CompactUserResponse) -> CompactionReport:
+    """The compaction report of a message."""
+    return CompactionReport(user, message.bytes_before, message.bytes_after)

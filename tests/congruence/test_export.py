@@ -106,6 +106,10 @@ def fill(db: Database, user: User) -> None:
     user.remember("lives in Bern", key="home")
     user.remember("lives in Basel", key="home")
     user.forget(user.remember("nobody knows").id)
+    user.put("password", "secret")
+    user.remove("password")
+    user.put("diet", "secret")
+    user.remove("diet")
     for value in ({"n": 1}, {"n": 2}, {"n": 1}):
         user.put("diet", value)
     db.create_space("sound", dim=2, metric="dot")

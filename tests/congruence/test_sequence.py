@@ -199,7 +199,9 @@ class Run:
     def _value(self, user: str) -> Any:
         key, handle = self._pick(("a", "b")), self._db.user(user)
         handle.put(key, {"n": int(self._random.integers(100)), "of": [key, None]})
-        return handle.get("a", "unset"), handle.get("b", "unset")
+        if self._random.integers(3) == 0:
+            handle.remove(self._pick(tuple(handle.keys())))
+        return handle.get("a", "unset"), handle.get("b", "unset"), handle.keys()
 
     def _snapshot(self, user: str) -> Any:
         handle = self._db.user(user)

@@ -211,6 +211,7 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
             memory_pb.GetLongTermMemoryRequest(**one, max_tokens=50),
         ),
         "value": (f"{memory}/GetValue", memory_pb.GetValueRequest(**one, key="diet")),
+        "keys": (f"{memory}/ListKeys", memory_pb.ListKeysRequest(**one)),
         "user": (f"{user}/GetUser", user_pb.GetUserRequest(**one)),
         "streams": (f"{user}/ListStreams", user_pb.ListStreamsRequest(**one)),
         "snapshots": (f"{user}/ListSnapshots", user_pb.ListSnapshotsRequest(**one)),

@@ -374,6 +374,10 @@ class UserModel:
         known = [value for birth, value in self.values.get(key, []) if birth <= revision]
         return known[-1] if known else None
 
+    def keys(self, revision: int) -> list[str]:
+        """Keys that had a value as of a revision, sorted."""
+        return sorted(key for key, known in self.values.items() if known[0][0] <= revision)
+
     def facts_at(self, revision: int) -> dict[str, tuple[FactVersion, int | None]]:
         """fact id -> its version as of a revision, and the commit that had replaced it by then."""
         found: dict[str, tuple[FactVersion, int | None]] = {}

@@ -38,6 +38,7 @@ steps = st.one_of(
     st.tuples(st.just("revise"), small),
     st.tuples(st.just("forget"), small),
     st.tuples(st.just("put"), st.integers(0, 1), small),
+    st.tuples(st.just("remove"), st.integers(0, 1)),
     st.tuples(st.just("snapshot"), st.integers(0, 1)),
     st.tuples(st.just("release"), st.integers(0, 1)),
     st.tuples(st.just("configure")),
@@ -98,6 +99,8 @@ class Doer:
                 self.user.forget(self.facts.pop(number))
             case ("put", int(key), int(value)):
                 self.user.put(f"key{key}", value)
+            case ("remove", int(key)) if self.db.users() and f"key{key}" in self.user.keys("key"):
+                self.user.remove(f"key{key}")
             case ("snapshot", int(number)) if self.db.users():
                 self.user.snapshot(f"s{number}", ttl_s=600)
                 self.names.add(f"s{number}")

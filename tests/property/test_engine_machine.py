@@ -365,6 +365,20 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         assert revision == model.revision
         model.values.setdefault(key, []).append((revision, value))
 
+    @rule(user=users, key=st.sampled_from(("a", "ab", "ä")))
+    @precondition(lambda self: any(model.values for model in self.models.values()))
+    def remove(self, user: str, key: str) -> None:
+        user, model = self._known(user)
+        handle = self.db.user(user)
+        if key not in model.values:
+            with pytest.raises(NotFound):
+                handle.remove(key)
+            return
+        revision = handle.remove(key)
+        model.committed([(model.revision + 1, "remove-value", key)], self.clock.now_ns())
+        assert revision == model.revision
+        del model.values[key]
+
     # -- moments
 
     @rule(user=users, name=st.sampled_from(("s1", "s2")))
@@ -725,6 +739,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
             ]
         for key in ("a", "ab", "ä", "b"):
             assert handle.get(key, as_of=as_of) == model.value(key, revision)
+        assert handle.keys(as_of=as_of) == model.keys(revision)
 
     @rule(user=users, space=st.sampled_from(("cos", "dot")), mark=marks, chosen=st.none() | streams)
     @precondition(lambda self: bool(self.models))

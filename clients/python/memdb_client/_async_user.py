@@ -17,7 +17,7 @@ from memdb.types.arguments import (
 )
 from memdb.types.arrays import Array
 from memdb.types.calendar import HourOfDay, Weekday
-from memdb.types.change import Change, ErasureReport
+from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
@@ -61,10 +61,12 @@ from memdb.wire.spaces import space_from_proto
 from memdb.wire.streams import stream_from_proto
 from memdb.wire.users import (
     change_from_proto,
+    compaction_from_proto,
     erasure_from_proto,
     snapshot_from_proto,
     snapshot_request,
 )
+from memdb.wire.values import list_keys_request
 from memdb_client import _acompat as compat
 from memdb_client._async_questions import AsyncQuestions
 from memdb_client._async_rpc import AsyncRpc
@@ -436,7 +438,7 @@ class AsyncUser:
         return fact_from_proto(answer.fact)
 
     async def forget(self, fact_id: str) -> None:
-        """Remove every version of a fact."""
+        """Remove every version of a fact, from the past too; its bytes go with `compact` at the latest."""
         await self._rpc.call(
             self._rpc.memories.Forget,
             memory_pb.ForgetRequest(user=self._id, fact_id=checked_reference(fact_id, "fact_id")),
@@ -527,6 +529,30 @@ class AsyncUser:
         )
         return value_from_json(answer.json) if answer.HasField("json") else default
 
+    async def remove(self, key: str) -> int:
+        """Remove the value under ``key`` with every version of it, from the past too; returns the revision.
+
+        Its bytes go with `compact` at the latest.
+        """
+        answer = await self._rpc.call(
+            self._rpc.memories.RemoveValue,
+            memory_pb.RemoveValueRequest(user=self._id, key=checked_key(key)),
+            repeat=Repeat.UNSENT,
+        )
+        return answer.revision
+
+    async def keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+        as_of: AsOf | None = None,
+    ) -> list[str]:
+        """Keys that have a value, sorted."""
+        request = list_keys_request(self._id, prefix, limit=limit, after=after, as_of=as_of)
+        return list((await self._rpc.call(self._rpc.memories.ListKeys, request)).keys)
+
     async def watch(self, *, from_revision: int = 0, follow: bool = True) -> compat.Answers[Change]:
         """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones.
 
@@ -580,6 +606,19 @@ class AsyncUser:
             timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
         )
         return erasure_from_proto(self._id, answer)
+
+    async def compact(self, *, timeout_s: float | None = None) -> CompactionReport:
+        """Make the user's data file anew, without the pages that were freed.
+
+        timeout_s: see `memdb_client.connect`.
+        """
+        answer = await self._rpc.call(
+            self._rpc.users.CompactUser,
+            user_pb.CompactUserRequest(user=self._id),
+            repeat=Repeat.UNSENT,
+            timeout_s=whole_timeout_s(timeout_s, self._rpc.timeout_s),
+        )
+        return compaction_from_proto(self._id, answer)
 
     async def erase_clips(
         self,

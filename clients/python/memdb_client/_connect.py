@@ -26,7 +26,7 @@ def connect(
     token: sent as ``authorization: Bearer``; without ``tls`` it travels in the clear.
     tls: True for the system's authorities, the path of a CA file (PEM), or channel credentials.
     timeout_s: deadline of a call, its retries included.  Calls that go through everything there is
-    (`verify`, `sweep`, `backup`, `erase`, `erase_clips`) take a ``timeout_s`` of their own; without one
+    (`verify`, `sweep`, `backup`, `erase`, `erase_clips`, `compact`) take a ``timeout_s`` of their own; without one
     theirs is an hour, or this one where it is longer.  A server that is not reached for this long is not
     waited for by them either.
 

@@ -115,6 +115,16 @@ FACTS: list[Bad] = [
     ),
     Bad("key", lambda db, user: user.put("", 1), InvalidArgument, "EMPTY", "key"),
     Bad("key.long", lambda db, user: user.put("é" * 200, 1), InvalidArgument, "TOO_LARGE", "key"),
+    Bad("remove", lambda db, user: user.remove("k"), NotFound, "VALUE_NOT_FOUND", "key", "k"),
+    Bad("remove.empty", lambda db, user: user.remove(""), InvalidArgument, "EMPTY", "key"),
+    Bad(
+        "keys.limit",
+        lambda db, user: user.keys(limit=0),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "limit",
+        "0",
+    ),
     Bad(
         "value",
         lambda db, user: user.put("k", object()),

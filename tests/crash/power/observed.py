@@ -24,6 +24,8 @@ from memdb.types.database import Database, User
 from memdb.types.standing import StandingSpec
 
 VALUE_KEYS = tuple(f"k{n}" for n in range(6))
+PASSING_KEY = "passing"
+"""Of values that are removed."""
 
 Observed = dict[str, str]
 
@@ -73,10 +75,8 @@ def _observe_user(user: User) -> Observed:
     for fact in user.facts():
         texts = [version.text for version in user.history(fact.id)]
         found[f"fact {user.id} {fact.text.split()[0]}"] = json.dumps(texts)
-    for key in VALUE_KEYS:
-        value = user.get(key)
-        if value is not None:
-            found[f"value {user.id} {key}"] = json.dumps(value)
+    for key in user.keys(limit=1000):
+        found[f"value {user.id} {key}"] = json.dumps(user.get(key))
     for snapshot in user.snapshots():
         found[f"snapshot {user.id} {snapshot.name}"] = "there"
     for question in user.standing.list():

@@ -40,7 +40,13 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.store.upgrade import upgrade
 from memdb.types.standing import checked_standing
-from tests.crash.power.observed import VALUE_KEYS, clip_value, policy_value, standing_value
+from tests.crash.power.observed import (
+    PASSING_KEY,
+    VALUE_KEYS,
+    clip_value,
+    policy_value,
+    standing_value,
+)
 
 DIM = 12
 SPACE = "power"
@@ -132,6 +138,7 @@ class Work:
             lambda: self.questions(user, turn),
             lambda: self.value(user),
             lambda: self.value(user),
+            lambda: self.passing_value(user, turn),
         ]
         self._random.shuffle(groups)
         groups.insert(self._random.randrange(1, 4), lambda: self.snapshot(user, "before"))
@@ -243,6 +250,17 @@ class Work:
         value = [self._random.randrange(1000), "x" * self._random.randrange(200)]
         with self.step(self._born(user_id) | {f"value {user_id} {key}": json.dumps(value)}):
             self.db.user(user_id).put(key, value)
+
+    def passing_value(self, user_id: str, number: int) -> None:
+        """A value that is removed, and the compaction after which no file has it."""
+        user = self.db.user(user_id)
+        key, text = PASSING_KEY, marker_of(user_id, "value", number, None)
+        with self.step(self._born(user_id) | {f"value {user_id} {key}": json.dumps(text)}):
+            user.put(key, text)
+        with self.step({f"value {user_id} {key}": None}):
+            user.remove(key)
+        with self.step({}, markers=[text]):
+            user.compact()
 
     def snapshot(self, user_id: str, name: str) -> None:
         with self.step({f"snapshot {user_id} {name}": "there"}):

@@ -1,4 +1,4 @@
-"""``memdb users``, ``sweep``, ``retention`` and ``erase``, of a directory and over a server: what they
+"""``memdb users``, ``sweep``, ``retention``, ``compact`` and ``erase``, of a directory and over a server: what they
 print, what they change, and their exit status.
 """
 
@@ -189,6 +189,21 @@ def test_a_user_of_a_directory_that_cannot_be_swept_is_told_in_a_line(
     status, out, told = run(capsys, "sweep", data)
     assert (status, json.loads(out)["clips"]) == (1, 0)
     assert told == "memdb: a user cannot be swept: user alice: DISK_FULL: no room\n"
+
+
+def test_a_user_is_compacted(data: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with EmbeddedDatabase(data, config=CONFIG) as db:
+        bob = db.user("bob")
+        bob.put("large", ["PASSWORD123", "x" * 900_000])
+        bob.remove("large")
+    with where(data, how) as there:
+        found = report(capsys, "compact", *there, "--user", "bob")
+        assert found["user"] == "bob"
+        assert found["bytes_before"] > 900_000 > found["bytes_after"]
+        status, out, told = run(capsys, "compact", *there, "--user", "nobody")
+        assert (status, out, told.count("\n")) == (1, "", 1)
+        assert "USER_NOT_FOUND" in told
+    assert not any(b"PASSWORD123" in path.read_bytes() for path in data.rglob("*.mdb"))
 
 
 def test_clips_ranges_streams_and_users_are_erased_and_reported(

@@ -23,6 +23,7 @@ LONG: dict[str, Callable[..., Any]] = {
     "Sweep": lambda db, **options: db.sweep(**options),
     "Backup": lambda db, **options: db.backup("monday", **options),
     "EraseUser": lambda db, **options: db.user("alice").erase(**options),
+    "CompactUser": lambda db, **options: db.user("alice").compact(**options),
     "EraseClips": lambda db, **options: db.user("alice").erase_clips(["0" * 32], **options),
     "EraseClips of a stream": lambda db, **options: (
         db.user("alice").stream("door").erase(**options)

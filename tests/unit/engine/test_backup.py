@@ -171,8 +171,10 @@ def test_what_was_forgotten_is_in_no_byte_of_what_is_restored(
 ) -> None:
     grow(db, "alice", 0)
     fact = db.user("alice").remember("the pass phrase is xyzzy-plugh")
+    db.user("alice").put("phrase", "xyzzy-plugh")
     db.backup(folder / "a0")
     db.user("alice").forget(fact.id)
+    db.user("alice").remove("phrase")
     report = db.backup(folder / "a1", parent=folder / "a0")
     assert counts(report) == (0, 1, 0)
     restore(folder / "a1", folder / "copy")

@@ -71,7 +71,7 @@ def content(db: EmbeddedDatabase, name: str) -> list[object]:
             for clip in clips
         ],
         [(fact.text, fact.evidence) for fact in user.facts()],
-        user.get("diet"),
+        [(key, user.get(key)) for key in user.keys(limit=10)],
         [(snapshot.name, snapshot.revision) for snapshot in user.snapshots()],
     ]
 
@@ -86,10 +86,14 @@ def compared(folder: Path, copy: str, expected: dict[str, list[object]], key: by
 
 
 def test_a_full_and_an_incremental_backup_are_restored(db: EmbeddedDatabase, folder: Path) -> None:
+    db.user("alice").put("passing", 1)
     first = {name: content(db, name) for name in db.users()}
     assert db.backup(folder / "a0").full == 2
     grow(db, "alice", 10)
     db.user("alice").put("drink", "tea")
+    db.user("alice").put("drink2", "tea")
+    db.user("alice").remove("passing")
+    db.user("alice").remove("drink2")
     report = db.backup(folder / "a1", parent=folder / "a0")
     assert (report.full, report.incremental, report.unchanged) == (0, 1, 1)
     second = {name: content(db, name) for name in db.users()}

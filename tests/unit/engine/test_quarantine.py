@@ -209,12 +209,14 @@ def test_an_answer_that_cannot_be_read_is_no_abstention(folder: Path, clock: Man
     ("table", "asks"),
     [
         ("values", lambda user: user.get("diet")),
+        ("values", lambda user: user.keys()),
+        ("values", lambda user: user.remove("diet")),
         ("facts", lambda user: user.facts()),
         ("facts", lambda user: user.recall("mug")),
         ("snapshots", lambda user: user.clips(as_of="now")),
         ("fact_keys", lambda user: user.remember("the mug is red", key="mug")),
     ],
-    ids=["get", "facts", "recall", "as_of", "remember"],
+    ids=["get", "keys", "remove", "facts", "recall", "as_of", "remember"],
 )
 @pytest.mark.parametrize("how", ALTERED)
 def test_a_suspect_table_answers_nothing_and_the_rest_goes_on(

@@ -63,6 +63,9 @@ class Everything:
     def list_snapshots(self, request: Any) -> Iterator[Any]:
         raise StopIteration
 
+    def compact_user(self, request: Any) -> Any:
+        return user_service_pb2.CompactUserResponse()
+
     def release_snapshot(self, request: Any) -> Any:
         raise SystemError("\n" * 10_000)
 
