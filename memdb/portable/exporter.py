@@ -31,6 +31,7 @@ from memdb.portable.layout import (
     ExportReport,
     describe,
 )
+from memdb.portable.policies import stream_policy
 from memdb.portable.standing import standing_rows
 from memdb.store.appearing import in_place, making, refused
 from memdb.store.archive_place import check_place
@@ -87,7 +88,7 @@ def export_user(
 
 def _written(
     db: Database, user: User, revision: int, room: _Room
-) -> tuple[int, int, int, int, int, int | None]:
+) -> tuple[int, int, int, int, int, int | None, int]:
     folder = room.folder
     streams = [stream for stream in user.streams() if stream.revision <= revision]
     left_out: list[str] = []
@@ -122,6 +123,7 @@ def _written(
     text_space = user.text_space()
     used = {stream.space for stream in streams} | ({text_space.name} if text_space else set())
     used |= {row["space"] for row in questions or ()}
+    policies = {stream.name: stream_policy(user, stream.name) for stream in streams}
     describe(
         folder,
         {
@@ -135,14 +137,18 @@ def _written(
                 for s in db.spaces()
                 if s.name in used
             ],
-            "streams": [{"name": s.name, "space": s.space, "zone": s.zone} for s in streams],
+            "streams": [
+                {"name": s.name, "space": s.space, "zone": s.zone, "retention": policies[s.name]}
+                for s in streams
+            ],
             "damaged": damaged,
             "standing": None if questions is None else len(questions),
         },
     )
     size = sum(file.stat().st_size for file in folder.iterdir())
     asked = None if questions is None else len(questions)
-    return clips, facts.count, values.count, size, damaged, asked
+    kept = sum(policy is not None for policy in policies.values())
+    return clips, facts.count, values.count, size, damaged, asked, kept
 
 
 class _Room:

@@ -31,6 +31,7 @@ from memdb.portable.layout import (
     ImportReport,
     described,
 )
+from memdb.portable.policies import described_policy, write_policies
 from memdb.portable.standing import check_rows, write_standing
 from memdb.types.arrays import Array
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
@@ -80,6 +81,10 @@ def _imported(
         spaces = {stream["name"]: stream["space"] for stream in document["streams"]}
         # Exports of earlier releases name none.
         zones = {stream["name"]: stream.get("zone") for stream in document["streams"]}
+        policies = {
+            stream["name"]: described_policy(stream.get("retention"))
+            for stream in document["streams"]
+        }
         text_space = document["text_space"]
     for zone in zones.values():
         if zone is not None:
@@ -113,6 +118,8 @@ def _imported(
     values_written = _write_values(user, values, known_values)
     # After the clips: what they answered was told where they came from.
     asked = write_standing(user, questions)
+    # Last: what is under hold could not be mended by whoever repeats an import that was broken off.
+    policies_written = write_policies(user, policies)
     return ImportReport(
         user=user.id,
         clips_written=written,
@@ -124,6 +131,7 @@ def _imported(
         evidence_dropped=sum(clip not in ids for row in facts for clip in row["evidence"]),
         standing_written=asked,
         standing_present=len(questions) - asked,
+        policies_written=policies_written,
     )
 
 

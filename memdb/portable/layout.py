@@ -24,7 +24,10 @@ from safetensors import SafetensorError
 
 from memdb.errors import DataLoss, FailedPrecondition, NotFound
 
-EXPORT_FORMAT: Final = 1
+EXPORT_FORMAT: Final = 2
+"""The highest that is read."""
+_FORMAT_OF_HOLDS: Final = 2
+"""Of an export with a legal hold: who does not know holds has to refuse it, not to lose them."""
 DESCRIPTION: Final = "export.json"
 CLIPS: Final = "clips.parquet"
 FACTS: Final = "facts.parquet"
@@ -142,6 +145,8 @@ class ExportReport:
     """Clips that are left out because they could not be read whole."""
     standing: int | None
     """Standing questions; None where they are left out because they could not be read."""
+    policies: int
+    """Streams with a retention policy or under legal hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,8 @@ class ImportReport:
     standing_written: int
     """Standing questions."""
     standing_present: int
+    policies_written: int
+    """Streams whose retention policy or legal hold was set."""
 
 
 def describe(folder: Path, described: dict[str, Any]) -> None:
@@ -170,7 +177,10 @@ def describe(folder: Path, described: dict[str, Any]) -> None:
         path.name: {"bytes": path.stat().st_size, "sha256": _digest(path)}
         for path in sorted(folder.iterdir())
     }
-    document = {"memdb_export": EXPORT_FORMAT, **described, "files": files}
+    policies = (stream["retention"] for stream in described["streams"])
+    is_held = any(policy is not None and policy["hold"] for policy in policies)
+    version = _FORMAT_OF_HOLDS if is_held else 1
+    document = {"memdb_export": version, **described, "files": files}
     (folder / DESCRIPTION).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 

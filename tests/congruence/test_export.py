@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from memdb import (
     FailedPrecondition,
     Keyframe,
     NotFound,
+    Retention,
     SoundEvent,
     StoredClip,
     Utterance,
@@ -180,6 +182,65 @@ def test_an_import_that_was_broken_off_is_repeated(
     assert everything(bob)[0] == everything(user)[0]
 
 
+def test_policies_and_holds_come_along(db: Database, user: User, tmp_path: Path) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export_user(db, "alice", tmp_path / "without")
+    limits = Retention(max_age_s=3600, max_clips=100, max_bytes=0, short_memory_age_s=60)
+    user.stream("yard").set_retention(limits)
+    export_user(db, "alice", tmp_path / "limits")
+    user.stream("door").set_retention(Retention(keyframes_age_s=5, hold=True))
+    report = export_user(db, "alice", tmp_path / "held")
+    assert report.policies == 2
+    # Who does not know holds would lose one: it refuses the export instead, and no other.
+    formats = [
+        json.loads((tmp_path / name / "export.json").read_text())["memdb_export"]
+        for name in ("without", "limits", "held")
+    ]
+    assert formats == [1, 1, 2]
+
+    first = import_user(db, tmp_path / "held", user="bob")
+    bob = db.user("bob")
+    assert first.policies_written == 2
+    for stream in user.streams():
+        assert bob.stream(stream.name).retention() == user.stream(stream.name).retention()
+    with pytest.raises(FailedPrecondition) as held:
+        bob.stream("door").erase()
+    assert held.value.reason == "LEGAL_HOLD"
+    revision = bob.revision()
+    assert import_user(db, tmp_path / "held", user="bob").policies_written == 0
+    assert bob.revision() == revision
+
+    # A policy that is there stays, and so does a hold; one that comes is added.
+    bob.stream("door").set_retention(Retention(max_clips=7))
+    bob.stream("yard").set_retention(Retention(hold=True))
+    assert import_user(db, tmp_path / "held", user="bob").policies_written == 2
+    assert bob.stream("door").retention() == Retention(max_clips=7, hold=True)
+    assert bob.stream("yard").retention() == replace(limits, hold=True)
+    assert import_user(db, tmp_path / "without", user="bob").policies_written == 0
+    assert bob.stream("door").retention().hold
+
+
+@pytest.mark.parametrize("wrong", ["all", {"max_clips": 0}, {"hold": 1}, {"colour": 3}], ids=repr)
+def test_a_policy_that_is_none_is_refused(
+    db: Database, user: User, tmp_path: Path, wrong: object
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    user.stream("door", space="clip").write(clip(0))
+    export_user(db, "alice", tmp_path / "export")
+    document = json.loads((tmp_path / "export" / "export.json").read_text())
+    document["streams"][0]["retention"] = wrong
+    (tmp_path / "export" / "export.json").write_text(json.dumps(document))
+    with pytest.raises(DataLoss) as damaged:
+        import_user(db, tmp_path / "export", user="bob")
+    assert (damaged.value.reason, damaged.value.field) == ("BAD_EXPORT", "export.json")
+    assert db.users() == ["alice"]
+
+
 def test_an_export_of_an_earlier_release_has_no_questions(
     db: Database, user: User, tmp_path: Path
 ) -> None:
@@ -192,6 +253,8 @@ def test_an_export_of_an_earlier_release_has_no_questions(
     (export / "standing.parquet").unlink()
     document = json.loads((export / "export.json").read_text())
     del document["files"]["standing.parquet"], document["standing"]
+    for stream in document["streams"]:
+        del stream["retention"]
     (export / "export.json").write_text(json.dumps(document))
 
     report = import_user(db, export, user="bob")
@@ -291,7 +354,7 @@ def test_what_is_wrong_is_refused_before_anything_is_written(
         assert damaged.value.field == file.name
         file.write_bytes(content)
     document = json.loads((export / "export.json").read_text())
-    (export / "export.json").write_text(json.dumps(document | {"memdb_export": 2}))
+    (export / "export.json").write_text(json.dumps(document | {"memdb_export": 3}))
     with pytest.raises(FailedPrecondition) as newer:
         import_user(db, export, user="bob")
     assert newer.value.reason == "FORMAT_NEWER"
