@@ -7,6 +7,7 @@
     EXPORT/facts.parquet                one row per version of a fact, in the order of the commits
     EXPORT/values.parquet               one row per version of a value, in the order of the commits
     EXPORT/standing.parquet             one row per standing question, oldest first
+    EXPORT/taken.parquet                one row per run of numbers whose clips were given up or erased
     EXPORT/tensors-NNNNN.safetensors    ID.global_memory and ID.short_memory of clips
 """
 
@@ -32,6 +33,8 @@ DESCRIPTION: Final = "export.json"
 CLIPS: Final = "clips.parquet"
 FACTS: Final = "facts.parquet"
 VALUES: Final = "values.parquet"
+TAKEN: Final = "taken.parquet"
+"""Only where a number is."""
 STANDING: Final = "standing.parquet"
 """Not in exports of earlier releases, nor where the questions could not be read."""
 BATCH: Final = 64
@@ -107,6 +110,14 @@ FACT_SCHEMA: Final = pa.schema(
 VALUE_SCHEMA: Final = pa.schema(
     [("key", pa.string()), ("json", pa.string()), ("revision", pa.int64())]
 )
+TAKEN_SCHEMA: Final = pa.schema(
+    [
+        ("stream", pa.string()),
+        ("epoch", pa.int64()),
+        ("first_seq", pa.int64()),
+        ("last_seq", pa.int64()),
+    ]
+)
 STANDING_SCHEMA: Final = pa.schema(
     [
         ("kind", pa.string()),
@@ -167,6 +178,10 @@ class ImportReport:
     standing_written: int
     """Standing questions."""
     standing_present: int
+    numbers_taken: int
+    """Numbers of clips that were given up or erased, which no other clip gets."""
+    numbers_left: int
+    """Such numbers that are gaps of the copy, because their stream was under legal hold there."""
     policies_written: int
     """Streams whose retention policy or legal hold was set."""
 
