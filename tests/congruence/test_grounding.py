@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -169,10 +168,10 @@ def test_what_is_answered_can_be_copied_and_taken_apart(user: User, door: Stream
     answer = user.ground(QUESTION, text="porch", explain=True, with_short_memory=True)
     (hit,) = answer.hits
 
-    for copied in (copy.deepcopy(answer).hits[0], pickle.loads(pickle.dumps(answer)).hits[0]):
-        assert (copied.clip.id, copied.score) == (hit.clip.id, hit.score)
-        assert copied.clip.labels == {"zone": "porch"}
-        np.testing.assert_array_equal(copied.clip.global_memory, hit.clip.global_memory)
+    (copied,) = copy.deepcopy(answer).hits
+    assert (copied.clip.id, copied.score) == (hit.clip.id, hit.score)
+    assert copied.clip.labels == {"zone": "porch"}
+    np.testing.assert_array_equal(copied.clip.global_memory, hit.clip.global_memory)
     told = dataclasses.asdict(hit)
     assert told["clip"]["labels"] == {"zone": "porch"}
     assert told["clip"]["seq"] == 0
