@@ -303,7 +303,8 @@ class StoredClip(Clip):
     """The user's commit that wrote this version of the clip."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", Labels(self.labels))
+        labels = self.labels
+        object.__setattr__(self, "labels", Labels(labels) if labels else _NO_LABELS)
 
     def __repr__(self) -> str:
         # The decorator would make one of its own here, though `Clip` has one.
@@ -315,6 +316,7 @@ class StoredClip(Clip):
         return f"{self.start_ns}:{self.id}"
 
 
+_NO_LABELS: Final = Labels()
 _CLIP_FIELDS = tuple(item.name for item in fields(Clip))
 
 
