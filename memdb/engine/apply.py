@@ -233,7 +233,13 @@ def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) ->
             expires_ns=operation.expires_ns,
         )
     )
-    return Snapshot(operation.name, revision, operation.created_ns, operation.expires_ns)
+    return Snapshot(
+        operation.name,
+        revision,
+        operation.created_ns,
+        operation.expires_ns,
+        applied.draft.user,
+    )
 
 
 def _collect_expired(txn: Transaction, now_ns: int) -> None:

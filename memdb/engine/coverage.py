@@ -29,9 +29,22 @@ class Missing:
 
     def touches(self, start_ns: int | None, end_ns: int | None) -> bool:
         """Whether it may hide something within [start_ns, end_ns)."""
-        before = end_ns is not None and self.start_ns is not None and self.start_ns >= end_ns
-        after = start_ns is not None and self.end_ns is not None and self.end_ns <= start_ns
+        own_start_ns, own_end_ns = self.times
+        before = end_ns is not None and own_start_ns is not None and own_start_ns >= end_ns
+        after = start_ns is not None and own_end_ns is not None and own_end_ns <= start_ns
         return not before and not after
+
+    @property
+    def times(self) -> tuple[int | None, int | None]:
+        """When what is missing may have been.
+
+        Where the clip after it begins before the one before it ends, its numbers do not follow the clock,
+        and neither says when the missing ones were.  Both stay as they are in here: a number that comes in
+        between has one of them as a neighbour.
+        """
+        if self.start_ns is not None and self.end_ns is not None and self.start_ns > self.end_ns:
+            return None, None
+        return self.start_ns, self.end_ns
 
 
 @dataclass(slots=True)
@@ -145,7 +158,7 @@ class Coverage:
             if name is None:
                 continue
             found.extend(
-                Gap(name, epoch, gap.first_seq, gap.last_seq, gap.start_ns, gap.end_ns)
+                Gap(name, epoch, gap.first_seq, gap.last_seq, *gap.times)
                 for gap in coverage.missing_at(revision)
                 if gap.touches(start_ns, end_ns)
             )

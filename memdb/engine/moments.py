@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from datetime import datetime
 
-from memdb.engine.snapshots import snapshot_revision
+from memdb.engine.snapshots import check_snapshot, is_kept, snapshot_revision
 from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.store import schema
@@ -15,6 +15,7 @@ from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arguments import checked_as_of, checked_revision
 from memdb.types.grounding import AsOf
+from memdb.types.snapshot import Snapshot
 from memdb.types.times import as_ns
 
 
@@ -48,6 +49,10 @@ def resolve(
         view.quarantine.check(Table.SNAPSHOTS)
         with environment.read() as txn:
             revision = snapshot_revision(txn, moment, now_ns)
+    elif isinstance(moment, Snapshot):
+        view.quarantine.check(Table.SNAPSHOTS)
+        with environment.read() as txn:
+            revision = check_snapshot(txn, view.state.user, moment, now_ns)
     elif isinstance(moment, datetime):
         time_ns = as_ns(moment, "as_of")
         if time_ns > view.state.counters.time_ns and time_ns >= now_ns - now_ns % 1000:
@@ -70,15 +75,18 @@ def resolve(
             value=revision,
         )
     if not isinstance(moment, str):
-        _check_told(view, revision)
+        _check_told(environment, view, revision)
     return revision if revision < view.revision else None
 
 
-def _check_told(view: View, revision: int) -> None:
+def _check_told(environment: Environment, view: View, revision: int) -> None:
     """Refuse a moment of which a version has been collected; snapshots keep theirs."""
     spans = view.state.collected
     place = bisect_right(spans, (revision, 2**64)) - 1
     if place >= 0 and spans[place][0] <= revision < spans[place][1]:
+        with environment.read() as txn:
+            if is_kept(txn, revision):
+                return
         raise FailedPrecondition(
             "versions of that moment have been collected",
             reason="HISTORY_COLLECTED",

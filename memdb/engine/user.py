@@ -628,7 +628,7 @@ class EmbeddedUser:
         now_ns = self._clock.now_ns()
         with self._users.use(self._id) as memory, memory.environment.read() as txn:
             memory.view.quarantine.check(Table.SNAPSHOTS)
-            return leased_snapshots(txn, now_ns)
+            return leased_snapshots(txn, self._id, now_ns)
 
     def release(self, name: str) -> None:
         self._commit(ReleaseSnapshot(check_id(name, "snapshot")))

@@ -84,7 +84,9 @@ def _change(
             key = state.stream_names.get(entry.no, stream_id)
             return Change(revision, index, time_ns, "retention", key=key)
         case "snapshot":
-            snapshot = Snapshot(entry.name, entry.no, entry.created_ns, entry.expires_ns)
+            snapshot = Snapshot(
+                entry.name, entry.no, entry.created_ns, entry.expires_ns, state.user
+            )
             return Change(revision, index, time_ns, "snapshot", snapshot=snapshot)
         case kind:
             return Change(revision, index, time_ns, kind, key=entry.name)

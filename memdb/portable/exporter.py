@@ -26,12 +26,16 @@ from memdb.portable.layout import (
     FACTS,
     STANDING,
     STANDING_SCHEMA,
+    TAKEN,
+    TAKEN_SCHEMA,
     VALUE_SCHEMA,
     VALUES,
     ExportReport,
     describe,
 )
+from memdb.portable.policies import stream_policy
 from memdb.portable.standing import standing_rows
+from memdb.portable.taken import Numbers, taken_numbers, taken_rows
 from memdb.store.appearing import in_place, making, refused
 from memdb.store.archive_place import check_place
 from memdb.store.disk import check_disk
@@ -87,10 +91,11 @@ def export_user(
 
 def _written(
     db: Database, user: User, revision: int, room: _Room
-) -> tuple[int, int, int, int, int, int | None]:
+) -> tuple[int, int, int, int, int, int | None, int]:
     folder = room.folder
     streams = [stream for stream in user.streams() if stream.revision <= revision]
     left_out: list[str] = []
+    there = {stream.name: Numbers() for stream in streams}
     with _Tensors(room) as tensors:
         clips = _write(
             room,
@@ -99,9 +104,20 @@ def _written(
             (
                 row
                 for stream in streams
-                for row in _clips(user, stream.name, revision, tensors, left_out)
+                for row in _clips(
+                    user, stream.name, revision, tensors, left_out, there[stream.name]
+                )
             ),
         )
+    taken = [
+        row
+        for stream in streams
+        for row in taken_rows(
+            stream.name, taken_numbers(user, stream.name, revision, there[stream.name])
+        )
+    ]
+    if taken:
+        _write(room, TAKEN, TAKEN_SCHEMA, iter(taken))
     # Listings leave them out too, and gaps tell.
     damaged = sum(
         gap.last_seq - gap.first_seq + 1
@@ -122,6 +138,7 @@ def _written(
     text_space = user.text_space()
     used = {stream.space for stream in streams} | ({text_space.name} if text_space else set())
     used |= {row["space"] for row in questions or ()}
+    policies = {stream.name: stream_policy(user, stream.name) for stream in streams}
     describe(
         folder,
         {
@@ -135,14 +152,18 @@ def _written(
                 for s in db.spaces()
                 if s.name in used
             ],
-            "streams": [{"name": s.name, "space": s.space, "zone": s.zone} for s in streams],
+            "streams": [
+                {"name": s.name, "space": s.space, "zone": s.zone, "retention": policies[s.name]}
+                for s in streams
+            ],
             "damaged": damaged,
             "standing": None if questions is None else len(questions),
         },
     )
     size = sum(file.stat().st_size for file in folder.iterdir())
     asked = None if questions is None else len(questions)
-    return clips, facts.count, values.count, size, damaged, asked
+    kept = sum(policy is not None for policy in policies.values())
+    return clips, facts.count, values.count, size, damaged, asked, kept
 
 
 class _Room:
@@ -236,9 +257,16 @@ class _Tensors:
 
 
 def _clips(
-    user: User, stream: str, revision: int, tensors: _Tensors, left_out: list[str]
+    user: User,
+    stream: str,
+    revision: int,
+    tensors: _Tensors,
+    left_out: list[str],
+    there: Numbers,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a stream's clips; ids of those that are damaged go into ``left_out``."""
+    """Rows of a stream's clips; ids of those that are damaged go into ``left_out``, their numbers and those of
+    the rows into ``there``.
+    """
     after: str | None = None
     while page := user.clips(stream=stream, as_of=revision, limit=BATCH, after=after):
         for clip in page:
@@ -251,11 +279,14 @@ def _clips(
                     raise
             except DataLoss:
                 left_out.append(clip.id)
+                there.add(clip.epoch, clip.seq, clip.seq)
                 continue
             else:
                 tensors.add(f"{clip.id}.short_memory", short)
+                there.add(clip.epoch, clip.seq, clip.seq)
                 yield _clip_row(clip, tensors, has_short=True)
                 continue
+            there.add(clip.epoch, clip.seq, clip.seq)
             yield _clip_row(clip, tensors, has_short=False)
         after = page[-1].cursor
 

@@ -27,11 +27,14 @@ from memdb.portable.layout import (
     FACTS,
     READ_ERRORS,
     STANDING,
+    TAKEN,
     VALUES,
     ImportReport,
     described,
 )
+from memdb.portable.policies import described_policy, write_policies
 from memdb.portable.standing import check_rows, write_standing
+from memdb.portable.taken import Runs, Taking, checked_taken
 from memdb.types.arrays import Array
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.database import Database, User
@@ -80,6 +83,10 @@ def _imported(
         spaces = {stream["name"]: stream["space"] for stream in document["streams"]}
         # Exports of earlier releases name none.
         zones = {stream["name"]: stream.get("zone") for stream in document["streams"]}
+        policies = {
+            stream["name"]: described_policy(stream.get("retention"))
+            for stream in document["streams"]
+        }
         text_space = document["text_space"]
     for zone in zones.values():
         if zone is not None:
@@ -96,6 +103,10 @@ def _imported(
         with _reading(STANDING):
             questions = list(_rows(folder / STANDING))
             check_rows(questions)
+    taken: dict[str, Runs] = {}
+    if TAKEN in document["files"]:
+        with _reading(TAKEN):
+            taken = checked_taken(_rows(folder / TAKEN), spaces)
     for space in made:
         db.create_space(space.name, dim=space.dim, metric=space.metric, model=space.model)
     for stream, space_name in spaces.items():
@@ -104,15 +115,21 @@ def _imported(
         user.configure(text_space=text_space)
     ids: dict[str, str] = {}
     written = present = 0
-    for row, ack in _write_clips(user, _clips(folder, spaces, document["files"])):
+    by_name = {space.name: space for space in made}
+    takings = _Takings(user, {name: by_name[space] for name, space in spaces.items()}, taken)
+    clips = takings.before_each(_clips(folder, spaces, document["files"]))
+    for row, ack in _write_clips(user, clips):
         written, present = written + (not ack.duplicate), present + ack.duplicate
         if row["id"] in cited:
             ids[row["id"]] = ack.clip_id
+    takings.finish()
     known_facts, known_values = _known(user)
     facts_written = _write_facts(user, facts, ids, known_facts)
     values_written = _write_values(user, values, known_values)
     # After the clips: what they answered was told where they came from.
     asked = write_standing(user, questions)
+    # Last: what is under hold could not be mended by whoever repeats an import that was broken off.
+    policies_written = write_policies(user, policies)
     return ImportReport(
         user=user.id,
         clips_written=written,
@@ -124,6 +141,9 @@ def _imported(
         evidence_dropped=sum(clip not in ids for row in facts for clip in row["evidence"]),
         standing_written=asked,
         standing_present=len(questions) - asked,
+        numbers_taken=takings.written,
+        numbers_left=takings.left,
+        policies_written=policies_written,
     )
 
 
@@ -151,6 +171,50 @@ def _clips(
                 raise _unknown("stream", row["stream"])
             clip = _clip(row, tensors)
         yield row, clip
+
+
+class _Takings:
+    """Takes the numbers that were taken, of each stream in its turn."""
+
+    def __init__(self, user: User, spaces: dict[str, Space], wanted: dict[str, Runs]) -> None:
+        self._user = user
+        self._spaces = spaces
+        self._wanted = dict(wanted)
+        self._name: str | None = None
+        self._taking: Taking | None = None
+        self.written = 0
+        self.left = 0
+
+    def before_each(
+        self, clips: Iterator[tuple[dict[str, Any], Clip]]
+    ) -> Iterator[tuple[dict[str, Any], Clip]]:
+        """The clips, where the numbers before each are taken."""
+        for row, clip in clips:
+            if row["stream"] != self._name:
+                self._begin(row["stream"])
+            if self._taking is not None:
+                self._taking.before(clip.epoch, clip.seq)
+            yield row, clip
+
+    def finish(self) -> None:
+        """Take what is left of all streams."""
+        while self._wanted:
+            self._begin(next(iter(self._wanted)))
+        self._end()
+
+    def _begin(self, stream: str) -> None:
+        self._end()
+        wanted = self._wanted.pop(stream, None)
+        self._name = stream
+        if wanted:
+            self._taking = Taking(self._user, stream, self._spaces[stream], wanted)
+
+    def _end(self) -> None:
+        if self._taking is not None:
+            self._taking.finish()
+            self.written += self._taking.written
+            self.left += self._taking.left
+            self._taking = None
 
 
 def _write_clips(

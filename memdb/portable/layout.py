@@ -7,6 +7,7 @@
     EXPORT/facts.parquet                one row per version of a fact, in the order of the commits
     EXPORT/values.parquet               one row per version of a value, in the order of the commits
     EXPORT/standing.parquet             one row per standing question, oldest first
+    EXPORT/taken.parquet                one row per run of numbers whose clips were given up or erased
     EXPORT/tensors-NNNNN.safetensors    ID.global_memory and ID.short_memory of clips
 """
 
@@ -24,11 +25,16 @@ from safetensors import SafetensorError
 
 from memdb.errors import DataLoss, FailedPrecondition, NotFound
 
-EXPORT_FORMAT: Final = 1
+EXPORT_FORMAT: Final = 2
+"""The highest that is read."""
+_FORMAT_OF_HOLDS: Final = 2
+"""Of an export with a legal hold: who does not know holds has to refuse it, not to lose them."""
 DESCRIPTION: Final = "export.json"
 CLIPS: Final = "clips.parquet"
 FACTS: Final = "facts.parquet"
 VALUES: Final = "values.parquet"
+TAKEN: Final = "taken.parquet"
+"""Only where a number is."""
 STANDING: Final = "standing.parquet"
 """Not in exports of earlier releases, nor where the questions could not be read."""
 BATCH: Final = 64
@@ -104,6 +110,14 @@ FACT_SCHEMA: Final = pa.schema(
 VALUE_SCHEMA: Final = pa.schema(
     [("key", pa.string()), ("json", pa.string()), ("revision", pa.int64())]
 )
+TAKEN_SCHEMA: Final = pa.schema(
+    [
+        ("stream", pa.string()),
+        ("epoch", pa.int64()),
+        ("first_seq", pa.int64()),
+        ("last_seq", pa.int64()),
+    ]
+)
 STANDING_SCHEMA: Final = pa.schema(
     [
         ("kind", pa.string()),
@@ -142,6 +156,8 @@ class ExportReport:
     """Clips that are left out because they could not be read whole."""
     standing: int | None
     """Standing questions; None where they are left out because they could not be read."""
+    policies: int
+    """Streams with a retention policy or under legal hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +178,12 @@ class ImportReport:
     standing_written: int
     """Standing questions."""
     standing_present: int
+    numbers_taken: int
+    """Numbers of clips that were given up or erased, which no other clip gets."""
+    numbers_left: int
+    """Such numbers that are gaps of the copy, because their stream was under legal hold there."""
+    policies_written: int
+    """Streams whose retention policy or legal hold was set."""
 
 
 def describe(folder: Path, described: dict[str, Any]) -> None:
@@ -170,7 +192,10 @@ def describe(folder: Path, described: dict[str, Any]) -> None:
         path.name: {"bytes": path.stat().st_size, "sha256": _digest(path)}
         for path in sorted(folder.iterdir())
     }
-    document = {"memdb_export": EXPORT_FORMAT, **described, "files": files}
+    policies = (stream["retention"] for stream in described["streams"])
+    is_held = any(policy is not None and policy["hold"] for policy in policies)
+    version = _FORMAT_OF_HOLDS if is_held else 1
+    document = {"memdb_export": version, **described, "files": files}
     (folder / DESCRIPTION).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 

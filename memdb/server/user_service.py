@@ -15,14 +15,10 @@ from memdb.wire.retention import (
     retention_from_proto,
     retention_to_proto,
 )
+from memdb.wire.snapshots import snapshot_to_proto
 from memdb.wire.spaces import space_to_proto
 from memdb.wire.streams import stream_to_proto
-from memdb.wire.users import (
-    SNAPSHOT_TTL_S_DEFAULT,
-    compaction_to_proto,
-    erasure_to_proto,
-    snapshot_to_proto,
-)
+from memdb.wire.users import SNAPSHOT_TTL_S_DEFAULT, compaction_to_proto, erasure_to_proto
 
 PAGE_USERS: Final = 10_000
 """Ids of one answer, 65 bytes each at most."""

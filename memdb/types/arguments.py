@@ -100,8 +100,8 @@ def checked_times(start_ns: Time | None, end_ns: Time | None) -> tuple[int | Non
     return start, end
 
 
-def checked_as_of(as_of: AsOf | None) -> int | datetime | str | None:
-    """A past moment: a revision (a `Snapshot` stands for its own), a commit time, a snapshot's name.
+def checked_as_of(as_of: AsOf | None) -> int | datetime | str | Snapshot | None:
+    """A past moment: a revision, a commit time, a snapshot or its name.
 
     Raises `InvalidArgument`, and `NotFound` (``REVISION_NOT_FOUND``) for a number that no revision
     can have.
@@ -113,7 +113,18 @@ def checked_as_of(as_of: AsOf | None) -> int | datetime | str | None:
     if isinstance(as_of, datetime):
         as_ns(as_of, "as_of")
         return as_of
-    revision: object = as_of.revision if isinstance(as_of, Snapshot) else as_of
+    if isinstance(as_of, Snapshot):
+        _checked_revision(as_of.revision)
+        check_id(as_of.name, "as_of")
+        check_id(as_of.user, "as_of")
+        for time_ns in (as_of.created_ns, as_of.expires_ns):
+            check_int(time_ns, "as_of", -(2**63), 2**63 - 1)
+        return as_of
+    return _checked_revision(as_of)
+
+
+def _checked_revision(revision: object) -> int:
+    """A revision that ``as_of`` may name."""
     if isinstance(revision, bool) or not isinstance(revision, (int, np.integer)):
         raise InvalidArgument(
             "expected a revision, an aware datetime or a snapshot",

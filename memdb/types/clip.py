@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +25,7 @@ from memdb.types.checks import (
     check_range,
     check_text,
 )
+from memdb.types.labels import Labels
 from memdb.types.shown import shown
 from memdb.types.tensor import EncodedTensor, check_description
 from memdb.types.times import as_ns
@@ -130,7 +130,7 @@ def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
         checked[name] = check_text(
             value, f"clip.labels[{name}]", limits.LABEL_VALUE_CHARS_MAX, may_be_empty=True
         )
-    return MappingProxyType(dict(sorted(checked.items())))
+    return Labels(sorted(checked.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -303,7 +303,8 @@ class StoredClip(Clip):
     """The user's commit that wrote this version of the clip."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        labels = self.labels
+        object.__setattr__(self, "labels", Labels(labels) if labels else _NO_LABELS)
 
     def __repr__(self) -> str:
         # The decorator would make one of its own here, though `Clip` has one.
@@ -315,6 +316,7 @@ class StoredClip(Clip):
         return f"{self.start_ns}:{self.id}"
 
 
+_NO_LABELS: Final = Labels()
 _CLIP_FIELDS = tuple(item.name for item in fields(Clip))
 
 

@@ -16,3 +16,5 @@ class Snapshot:
     """Wall clock."""
     expires_ns: int
     """When the lease ends; until then nothing that the revision needs is collected."""
+    user: str
+    """Whose memory it is; another user does not know it."""

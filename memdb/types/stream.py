@@ -35,9 +35,10 @@ class Gap:
     last_seq: int
     """Inclusive."""
     start_ns: int | None = None
-    """End of the clip before the gap; None when the gap begins the epoch."""
+    """End of the clip before the gap; None when the gap begins the epoch, that clip was erased, or its end lies
+    after ``end_ns``: numbers that do not follow the clock do not tell when the missing ones were."""
     end_ns: int | None = None
-    """Start of the clip after the gap.  Of a damaged clip, its own start and end, where known."""
+    """Start of the clip after the gap, None as above.  Of a damaged clip, its own start and end, where known."""
     reason: str = "missing"
     """``missing`` or ``damaged``."""
 

@@ -547,6 +547,7 @@ class Snapshot(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     CREATED_NS_FIELD_NUMBER: _builtins.int
     EXPIRES_NS_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique for the user."""
     revision: _builtins.int
@@ -555,6 +556,8 @@ class Snapshot(_message.Message):
     """When it was made."""
     expires_ns: _builtins.int
     """When the lease ends."""
+    user: _builtins.str
+    """Whose memory it is; empty from a server of an earlier release."""
     def __init__(
         self,
         *,
@@ -562,10 +565,11 @@ class Snapshot(_message.Message):
         revision: _builtins.int = ...,
         created_ns: _builtins.int = ...,
         expires_ns: _builtins.int = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_ns", b"created_ns", "expires_ns", b"expires_ns", "name", b"name", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_ns", b"created_ns", "expires_ns", b"expires_ns", "name", b"name", "revision", b"revision", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -657,22 +661,30 @@ class AsOf(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     TIME_NS_FIELD_NUMBER: _builtins.int
+    TAKEN_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """A commit number."""
     snapshot: _builtins.str
     """A snapshot's name."""
     time_ns: _builtins.int
     """A commit time."""
+    @_builtins.property
+    def taken(self) -> Global___Snapshot:
+        """The snapshot that `revision` was taken from, which is refused where it is another user's, was
+        released or has ended.  Servers of earlier releases look at `revision` alone.
+        """
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         snapshot: _builtins.str = ...,
         time_ns: _builtins.int = ...,
+        taken: Global___Snapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["moment", b"moment", "revision", b"revision", "snapshot", b"snapshot", "time_ns", b"time_ns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["moment", b"moment", "revision", b"revision", "snapshot", b"snapshot", "taken", b"taken", "time_ns", b"time_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["moment", b"moment", "revision", b"revision", "snapshot", b"snapshot", "time_ns", b"time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moment", b"moment", "revision", b"revision", "snapshot", b"snapshot", "taken", b"taken", "time_ns", b"time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_moment: _TypeAlias = _typing.Literal["revision", "snapshot", "time_ns"]  # noqa: Y015
     _WhichOneofArgType_moment: _TypeAlias = _typing.Literal["moment", b"moment"]  # noqa: Y015

@@ -1,4 +1,4 @@
-"""Users: snapshots, the change feed, erasure."""
+"""Users: requests for snapshots, the change feed, erasure."""
 
 from __future__ import annotations
 
@@ -7,29 +7,13 @@ from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_int
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
-from memdb.types.snapshot import Snapshot
-from memdb.v1 import types_pb2 as pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.clips import stored_clip_from_proto, stored_clip_to_proto
 from memdb.wire.facts import fact_from_proto, fact_to_proto
+from memdb.wire.snapshots import snapshot_from_proto, snapshot_to_proto
 from memdb.wire.streams import stream_from_proto, stream_to_proto
 
 SNAPSHOT_TTL_S_DEFAULT = 600.0
-
-
-def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
-    """A snapshot as a message."""
-    return pb.Snapshot(
-        name=snapshot.name,
-        revision=snapshot.revision,
-        created_ns=snapshot.created_ns,
-        expires_ns=snapshot.expires_ns,
-    )
-
-
-def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
-    """The snapshot of a message."""
-    return Snapshot(message.name, message.revision, message.created_ns, message.expires_ns)
 
 
 def list_users_request(*, limit: int | None, after: str | None) -> user_pb.ListUsersRequest:
@@ -65,8 +49,8 @@ def change_to_proto(change: Change) -> user_pb.Change:
     )
 
 
-def change_from_proto(message: user_pb.Change) -> Change:
-    """The change of a message."""
+def change_from_proto(message: user_pb.Change, user: str = "") -> Change:
+    """The change of a message; ``user`` as in `snapshot_from_proto`."""
     return Change(
         message.revision,
         message.index,
@@ -75,7 +59,7 @@ def change_from_proto(message: user_pb.Change) -> Change:
         stored_clip_from_proto(message.clip) if message.HasField("clip") else None,
         fact_from_proto(message.fact) if message.HasField("fact") else None,
         stream_from_proto(message.stream) if message.HasField("stream") else None,
-        snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        snapshot_from_proto(message.snapshot, user) if message.HasField("snapshot") else None,
         message.key if message.HasField("key") else None,
     )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
-from memdb import NotFound
-from memdb.types.database import Stream, User
+from memdb import FailedPrecondition, InvalidArgument, MemdbError, NotFound
+from memdb.types.database import Database, Stream, User
+from memdb.types.grounding import AsOf
 from tests.congruence.media import clip, vector
 
 pytestmark = pytest.mark.congruence
@@ -89,3 +94,98 @@ def test_an_unknown_snapshot_cannot_be_released(user: User, door: Stream) -> Non
     with pytest.raises(NotFound) as caught:
         user.release("nope")
     assert (caught.value.reason, caught.value.value) == ("SNAPSHOT_NOT_FOUND", "nope")
+
+
+MOMENTS: list[tuple[str, Callable[[User, AsOf], object]]] = [
+    ("ground", lambda user, as_of: user.ground(QUESTION, as_of=as_of)),
+    ("ground.cursor", lambda user, as_of: user.ground(QUESTION, cursor="", as_of=as_of)),
+    ("ground_many", lambda user, as_of: user.ground_many(QUESTION[np.newaxis], as_of=as_of)),
+    ("ground_stream", lambda user, as_of: list(user.ground_stream([QUESTION], as_of=as_of))),
+    ("clips", lambda user, as_of: user.clips(as_of=as_of)),
+    ("clip", lambda user, as_of: user.clip(user.clips()[0].id, as_of=as_of)),
+    ("short_memory", lambda user, as_of: user.short_memory([], as_of=as_of)),
+    ("recall", lambda user, as_of: user.recall("cat", as_of=as_of)),
+    ("facts", lambda user, as_of: user.facts(as_of=as_of)),
+    ("get", lambda user, as_of: user.get("diet", as_of=as_of)),
+    ("long_term", lambda user, as_of: user.long_term(as_of=as_of)),
+    ("gaps", lambda user, as_of: user.stream("door").gaps(as_of=as_of)),
+    ("backtest", lambda user, as_of: user.standing.backtest(QUESTION, min_score=0.5, as_of=as_of)),
+]
+"""Everything that a moment can be named for."""
+
+
+def _refused(user: User, as_of: AsOf) -> set[tuple[type[MemdbError], str, str | None, str | None]]:
+    told = set()
+    for name, asked in MOMENTS:
+        try:
+            asked(user, as_of)
+        except MemdbError as error:
+            told.add((type(error), error.reason, error.field, error.value))
+        else:
+            pytest.fail(f"{name} answers as of {as_of}")
+    return told
+
+
+def _lived(user: User) -> None:
+    user.stream("door", space="clip").write(clip(0))
+    user.put("diet", "fish")
+
+
+def test_a_snapshot_of_another_user_is_not_known(db: Database, user: User) -> None:
+    bob = db.user("bob")
+    _lived(user)
+    _lived(bob)
+    others = bob.snapshot("speech", ttl_s=60)
+    assert (others.user, user.id) == ("bob", "alice")
+
+    # Nor where the user has one of that name.
+    for _ in range(2):
+        assert _refused(user, others) == {(NotFound, "SNAPSHOT_NOT_FOUND", "as_of", "speech")}
+        user.snapshot("speech", ttl_s=60)
+    for _, asked in MOMENTS:
+        asked(bob, others)
+
+
+def test_a_snapshot_is_refused_as_its_name_is(user: User) -> None:
+    _lived(user)
+    kept, brief = user.snapshot("kept", ttl_s=60), user.snapshot("brief", ttl_s=0.001)
+    time.sleep(0.01)
+    for moment in (brief, "brief"):
+        assert _refused(user, moment) == {
+            (FailedPrecondition, "SNAPSHOT_EXPIRED", "as_of", "brief")
+        }
+    user.release("kept")
+    for moment in (kept, "kept"):
+        assert _refused(user, moment) == {(NotFound, "SNAPSHOT_NOT_FOUND", "as_of", "kept")}
+
+
+def test_a_snapshot_whose_name_was_moved_stands_for_its_own_moment(
+    user: User, door: Stream
+) -> None:
+    door.write(clip(0))
+    first = user.snapshot("speech", ttl_s=60)
+    door.write(clip(1))
+    second = user.snapshot("speech", ttl_s=60)
+    door.write(clip(2))
+
+    assert [c.seq for c in user.clips(as_of=first)] == [0]
+    assert [c.seq for c in user.clips(as_of=second)] == [0, 1]
+    told = [change.snapshot for change in user.watch(follow=False) if change.snapshot]
+    assert told == [first, second]
+    user.release("speech")
+    for moment in (first, second):
+        with pytest.raises(NotFound) as caught:
+            user.clips(as_of=moment)
+        assert caught.value.reason == "SNAPSHOT_NOT_FOUND"
+
+
+def test_a_snapshot_that_cannot_be_one_is_refused(user: User, door: Stream) -> None:
+    door.write(clip(0))
+    taken = user.snapshot("speech", ttl_s=60)
+    for wrong in (
+        replace(taken, user=""), replace(taken, name=""), replace(taken, expires_ns=2**80),
+        replace(taken, created_ns=1.5),  # type: ignore[arg-type]
+    ):  # fmt: skip
+        with pytest.raises(InvalidArgument) as caught:
+            user.clips(as_of=wrong)
+        assert caught.value.field == "as_of"

@@ -178,3 +178,16 @@ def test_the_ledger_and_gaps_tell_what_is_missing(user: User, door: Stream) -> N
     assert user.stream("nowhere").ledger() == type(ledger)("nowhere", 0, 0, 0, None, None, ())
     door.write_many([clip(1), clip(2)])
     assert [(gap.first_seq, gap.last_seq) for gap in door.gaps()] == [(4, 4)]
+
+
+def test_the_times_of_a_gap_are_a_range_or_none(user: User, door: Stream) -> None:
+    door.write(clip(1))
+    early = T0_NS - 100 * SECOND_NS
+    door.write(clip(9, start_ns=early, end_ns=early + SECOND_NS))
+    first, second = door.gaps()
+    assert (first.last_seq, first.end_ns) == (0, T0_NS + 4 * SECOND_NS)
+    assert (second.first_seq, second.last_seq) == (2, 8)
+    assert (second.start_ns, second.end_ns) == (None, None)
+    assert user.ground(vector(1)).gaps == (first, second)
+    # Nobody knows when these were, so they may be of any time.
+    assert door.gaps(start_ns=T0_NS + 3600 * SECOND_NS) == [second]

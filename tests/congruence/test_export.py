@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from memdb import (
     FailedPrecondition,
     Keyframe,
     NotFound,
+    Retention,
     SoundEvent,
     StoredClip,
     Utterance,
@@ -25,6 +27,8 @@ from tests.congruence.media import clip, vector
 
 pytest.importorskip("pyarrow", reason="the extra memdb[export] is not installed")
 pytest.importorskip("safetensors", reason="the extra memdb[export] is not installed")
+
+from pyarrow import parquet
 
 pytestmark = pytest.mark.congruence
 
@@ -184,6 +188,145 @@ def test_an_import_that_was_broken_off_is_repeated(
     assert everything(bob)[0] == everything(user)[0]
 
 
+def test_numbers_that_are_taken_are_no_gaps_of_the_copy(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    door, yard = user.stream("door", space="clip"), user.stream("yard", space="clip")
+    planted = {"name": "secret-of-alice"}
+    acks = [door.write(clip(seq, labels=planted)) for seq in (*range(14), 17, 18)]
+    door.write(clip(3, epoch=2))
+    door.write(clip(19, sealed=False))
+    user.erase_clips([acks[seq].clip_id for seq in (*range(10), 11, 15)])
+    lost = [yard.write(clip(seq)) for seq in range(3)]
+    user.erase_clips([ack.clip_id for ack in lost])
+    gaps = [(gap.epoch, gap.first_seq, gap.last_seq) for gap in door.gaps()]
+    assert gaps == [(0, 14, 16), (2, 0, 2)]
+
+    export_user(db, "alice", tmp_path / "export")
+    rows = parquet.read_table(tmp_path / "export" / "taken.parquet").to_pylist()
+    assert rows == [
+        {"stream": "door", "epoch": 0, "first_seq": 0, "last_seq": 9},
+        {"stream": "door", "epoch": 0, "first_seq": 11, "last_seq": 11},
+        {"stream": "door", "epoch": 0, "first_seq": 18, "last_seq": 18},
+        {"stream": "yard", "epoch": 0, "first_seq": 0, "last_seq": 2},
+    ]
+    report = import_user(db, tmp_path / "export", user="bob")
+    bob = db.user("bob")
+    assert report.numbers_taken == 15
+    copy = bob.stream("door")
+    assert [(gap.epoch, gap.first_seq, gap.last_seq) for gap in copy.gaps()] == gaps
+    assert bob.stream("yard").gaps() == []
+    assert sorted(clip.seq for clip in bob.clips()) == sorted(clip.seq for clip in user.clips())
+    for name in ("door", "yard"):
+        theirs, ours = bob.stream(name).ledger(), user.stream(name).ledger()
+        assert (theirs.next_seq, theirs.clips) == (ours.next_seq, ours.clips)
+    # Another clip gets such a number neither here nor there.
+    for handle in (door, copy):
+        assert handle.write(clip(11, vector(1, 2, 3))).duplicate
+        assert handle.write(clip(18, vector(1, 2, 3))).duplicate
+    assert db.verify().ok
+    revision = bob.revision()
+    for name in ("bob", "alice"):
+        assert import_user(db, tmp_path / "export", user=name).numbers_taken == 0
+    assert bob.revision() == revision
+
+
+def test_numbers_are_taken_again_after_an_import_that_was_broken_off(
+    db: Database, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memdb.portable import taken
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    door = user.stream("door", space="clip")
+    ids = [door.write(clip(seq)).clip_id for seq in range(9)]
+    user.erase_clips(ids[:5])
+    export_user(db, "alice", tmp_path / "export")
+    with monkeypatch.context() as broken:
+        broken.setattr(taken.Taking, "_erase", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            import_user(db, tmp_path / "export", user="bob")
+    bob = db.user("bob")
+    assert len(bob.clips()) == 9
+    import_user(db, tmp_path / "export", user="bob")
+    assert [clip.seq for clip in bob.clips()] == [5, 6, 7, 8]
+    assert bob.stream("door").gaps() == []
+    # Who has a clip of such a number keeps it.
+    carol = db.user("carol")
+    carol.stream("door", space="clip").write(clip(2, sealed=False))
+    assert import_user(db, tmp_path / "export", user="carol").numbers_taken == 4
+    assert [clip.seq for clip in carol.clips()] == [2, 5, 6, 7, 8]
+    # What is under hold is not erased, be it only a number.
+    dave = db.user("dave").stream("door", space="clip")
+    dave.create()
+    dave.set_retention(Retention(hold=True))
+    held = import_user(db, tmp_path / "export", user="dave")
+    assert (held.clips_written, held.numbers_taken, held.numbers_left) == (4, 0, 5)
+    assert [(gap.first_seq, gap.last_seq) for gap in dave.gaps()] == [(0, 4)]
+
+
+def test_policies_and_holds_come_along(db: Database, user: User, tmp_path: Path) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export_user(db, "alice", tmp_path / "without")
+    limits = Retention(max_age_s=3600, max_clips=100, max_bytes=0, short_memory_age_s=60)
+    user.stream("yard").set_retention(limits)
+    export_user(db, "alice", tmp_path / "limits")
+    user.stream("door").set_retention(Retention(keyframes_age_s=5, hold=True))
+    report = export_user(db, "alice", tmp_path / "held")
+    assert report.policies == 2
+    # Who does not know holds would lose one: it refuses the export instead, and no other.
+    formats = [
+        json.loads((tmp_path / name / "export.json").read_text())["memdb_export"]
+        for name in ("without", "limits", "held")
+    ]
+    assert formats == [1, 1, 2]
+
+    first = import_user(db, tmp_path / "held", user="bob")
+    bob = db.user("bob")
+    assert first.policies_written == 2
+    for stream in user.streams():
+        assert bob.stream(stream.name).retention() == user.stream(stream.name).retention()
+    with pytest.raises(FailedPrecondition) as held:
+        bob.stream("door").erase()
+    assert held.value.reason == "LEGAL_HOLD"
+    revision = bob.revision()
+    assert import_user(db, tmp_path / "held", user="bob").policies_written == 0
+    assert bob.revision() == revision
+
+    # A policy that is there stays, and so does a hold; one that comes is added.
+    bob.stream("door").set_retention(Retention(max_clips=7))
+    bob.stream("yard").set_retention(Retention(hold=True))
+    assert import_user(db, tmp_path / "held", user="bob").policies_written == 2
+    assert bob.stream("door").retention() == Retention(max_clips=7, hold=True)
+    assert bob.stream("yard").retention() == replace(limits, hold=True)
+    assert import_user(db, tmp_path / "without", user="bob").policies_written == 0
+    assert bob.stream("door").retention().hold
+
+
+@pytest.mark.parametrize("wrong", ["all", {"max_clips": 0}, {"hold": 1}, {"colour": 3}], ids=repr)
+def test_a_policy_that_is_none_is_refused(
+    db: Database, user: User, tmp_path: Path, wrong: object
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    user.stream("door", space="clip").write(clip(0))
+    export_user(db, "alice", tmp_path / "export")
+    document = json.loads((tmp_path / "export" / "export.json").read_text())
+    document["streams"][0]["retention"] = wrong
+    (tmp_path / "export" / "export.json").write_text(json.dumps(document))
+    with pytest.raises(DataLoss) as damaged:
+        import_user(db, tmp_path / "export", user="bob")
+    assert (damaged.value.reason, damaged.value.field) == ("BAD_EXPORT", "export.json")
+    assert db.users() == ["alice"]
+
+
 def test_an_export_of_an_earlier_release_has_no_questions(
     db: Database, user: User, tmp_path: Path
 ) -> None:
@@ -196,6 +339,8 @@ def test_an_export_of_an_earlier_release_has_no_questions(
     (export / "standing.parquet").unlink()
     document = json.loads((export / "export.json").read_text())
     del document["files"]["standing.parquet"], document["standing"]
+    for stream in document["streams"]:
+        del stream["retention"]
     (export / "export.json").write_text(json.dumps(document))
 
     report = import_user(db, export, user="bob")
@@ -295,7 +440,7 @@ def test_what_is_wrong_is_refused_before_anything_is_written(
         assert damaged.value.field == file.name
         file.write_bytes(content)
     document = json.loads((export / "export.json").read_text())
-    (export / "export.json").write_text(json.dumps(document | {"memdb_export": 2}))
+    (export / "export.json").write_text(json.dumps(document | {"memdb_export": 3}))
     with pytest.raises(FailedPrecondition) as newer:
         import_user(db, export, user="bob")
     assert newer.value.reason == "FORMAT_NEWER"

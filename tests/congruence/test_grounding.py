@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -159,3 +161,20 @@ def test_a_revision_that_is_not_reached_is_unavailable(user: User, seen: Stream)
     with pytest.raises(Unavailable) as caught:
         user.ground(QUESTION, min_revision=newest + 1)
     assert (caught.value.reason, caught.value.field) == ("BEHIND", "min_revision")
+
+
+def test_what_is_answered_can_be_copied_and_taken_apart(user: User, door: Stream) -> None:
+    door.write(clip(0, at_angle(0.9), labels={"zone": "porch"}, keyframes=(b"\xff\xd8",)))
+    answer = user.ground(QUESTION, text="porch", explain=True, with_short_memory=True)
+    (hit,) = answer.hits
+
+    (copied,) = copy.deepcopy(answer).hits
+    assert (copied.clip.id, copied.score) == (hit.clip.id, hit.score)
+    assert copied.clip.labels == {"zone": "porch"}
+    np.testing.assert_array_equal(copied.clip.global_memory, hit.clip.global_memory)
+    told = dataclasses.asdict(hit)
+    assert told["clip"]["labels"] == {"zone": "porch"}
+    assert told["clip"]["seq"] == 0
+    assert dataclasses.asdict(clip(1, labels={"zone": "porch"}))["labels"] == {"zone": "porch"}
+    with pytest.raises(TypeError):
+        hit.clip.labels["zone"] = "drive"  # type: ignore[index]

@@ -37,9 +37,10 @@ from memdb.wire.facts import (
     revise_request,
 )
 from memdb.wire.grounding import ground_request, grounding_from_proto
+from memdb.wire.snapshots import snapshot_from_proto
 from memdb.wire.spaces import space_from_proto, space_to_proto
 from memdb.wire.streams import ledger_from_proto, stream_from_proto
-from memdb.wire.users import change_from_proto, snapshot_from_proto, snapshot_request
+from memdb.wire.users import change_from_proto, snapshot_request
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
 pytestmark = pytest.mark.e2e

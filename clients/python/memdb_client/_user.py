@@ -59,13 +59,13 @@ from memdb.wire.groundings import (
 )
 from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
+from memdb.wire.snapshots import snapshot_from_proto
 from memdb.wire.spaces import space_from_proto
 from memdb.wire.streams import stream_from_proto
 from memdb.wire.users import (
     change_from_proto,
     compaction_from_proto,
     erasure_from_proto,
-    snapshot_from_proto,
     snapshot_request,
 )
 from memdb.wire.values import list_keys_request
@@ -341,14 +341,14 @@ class User:
             snapshot_request(self._id, name, ttl_s=ttl_s),
             repeat=Repeat.UNSENT,
         )
-        return snapshot_from_proto(answer.snapshot)
+        return snapshot_from_proto(answer.snapshot, self._id)
 
     def snapshots(self) -> list[Snapshot]:
         """Live snapshots, by name."""
         answer = self._rpc.call(
             self._rpc.users.ListSnapshots, user_pb.ListSnapshotsRequest(user=self._id)
         )
-        return [snapshot_from_proto(snapshot) for snapshot in answer.snapshots]
+        return [snapshot_from_proto(snapshot, self._id) for snapshot in answer.snapshots]
 
     def release(self, name: str) -> None:
         """End a snapshot's lease."""
@@ -570,7 +570,7 @@ class User:
                         for message in answer.changes:
                             if (message.revision, message.index) > seen:
                                 seen = (message.revision, message.index)
-                                yield change_from_proto(message)
+                                yield change_from_proto(message, self._id)
                         pauses = pauses_s()
                         give_up_s = 0.0
                 return

@@ -72,7 +72,7 @@ MOMENTS: list[Bad] = [
     Bad("as_of.huge", ground(as_of=HUGE), NotFound, "REVISION_NOT_FOUND", "as_of", "<int>"),
     Bad(
         "as_of.snapshot",
-        ground(as_of=Snapshot("x", cast(int, "y"), 0, 0)),
+        ground(as_of=Snapshot("x", cast(int, "y"), 0, 0, "alice")),
         InvalidArgument,
         "BAD_TYPE",
         "as_of",

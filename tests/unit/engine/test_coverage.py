@@ -41,6 +41,19 @@ def test_numbers_missing_before_the_first_that_came_are_a_gap_without_a_beginnin
     assert not gap.touches(30, None)
 
 
+def test_a_gap_between_clips_out_of_order_has_no_times_and_may_be_anywhere() -> None:
+    coverage = Coverage()
+    epoch = coverage.epoch(0, 0)
+    epoch.arrive(0, 100, 110, 1)
+    epoch.arrive(9, 0, 10, 2)
+    epoch.arrive(5, 120, 130, 3)
+    told = [(gap.first_seq, gap.start_ns, gap.end_ns) for gap in coverage.gaps({0: "door"}, 3)]
+    assert told == [(1, 110, 120), (6, None, None)]
+    for start_ns in (-50, 0, 105, 500):
+        (gap,) = coverage.gaps({0: "door"}, 2, start_ns, start_ns + 1)
+        assert (gap.start_ns, gap.end_ns) == (None, None)
+
+
 def test_one_commit_may_skip_and_fill() -> None:
     epoch = EpochCoverage()
     for seq in (5, 0, 2, 1):

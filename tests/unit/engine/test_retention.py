@@ -207,6 +207,32 @@ def test_a_history_that_was_collected_is_told_in_bounded_room(
         assert db.verify().ok
 
 
+def test_a_moment_between_collected_ones_is_told_where_a_snapshot_keeps_it(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_removal, "SPANS_MAX", 1)
+    with EmbeddedDatabase(
+        folder / "data", config=replace(CONFIG, open_history_s=3600), clock=clock
+    ) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        door = user.stream("door", space="cam")
+        for seq in range(4):
+            door.write(clip(seq, sealed=False))
+            if seq == 1:
+                snapshot = user.snapshot("kept", ttl_s=86_400)
+            user.put("time", "goes on")
+            door.write(clip(seq, global_memory=vector(seq + 100)))
+        clock.advance(2 * 3600 * SECOND_NS)
+        user.put("time", "goes on")
+        assert db.sweep().versions == 3
+        for moment in (snapshot, "kept", snapshot.revision):
+            assert [found.sealed for found in user.clips(as_of=moment)] == [True, False]
+        with pytest.raises(FailedPrecondition) as collected:
+            user.clips(as_of=snapshot.revision - 2)
+        assert collected.value.reason == "HISTORY_COLLECTED"
+
+
 def test_what_is_removed_takes_no_memory_for_ever(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

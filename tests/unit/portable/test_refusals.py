@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ def db(tmp_path: Path) -> Iterator[EmbeddedDatabase]:
     with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as opened:
         opened.create_space("cam", dim=8)
         yield opened
+
+
+def door_clip(seq: int) -> Clip:
+    return Clip(
+        seq=seq, start_ns=seq * 10, end_ns=seq * 10 + 10, global_memory=np.ones(8, np.float32)
+    )
 
 
 def fill(db: EmbeddedDatabase) -> EmbeddedUser:
@@ -197,6 +204,54 @@ def test_a_clip_that_is_erased_meanwhile_is_left_out(
     report = export_user(db, "alice", tmp_path / "export")
     assert (report.clips, report.damaged) == (CLIPS - 1, 0)
     assert import_user(db, tmp_path / "export", user="bob").clips_written == CLIPS - 1
+    # Its number is none that never came.
+    assert db.user("bob").stream("door").gaps() == []
+
+
+def test_a_number_that_comes_meanwhile_is_not_taken_for_one_that_was_erased(
+    db: EmbeddedDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = fill(db)
+    door = user.stream("door")
+    door.write(sent := door_clip(CLIPS + 4))
+    row = exporter._clip_row
+
+    def meanwhile(*args: Any, **options: Any) -> dict[str, Any]:
+        for seq in (CLIPS + 1, CLIPS + 5):  # one that was missing, and one behind all
+            door.write(replace(sent, seq=seq))
+        return row(*args, **options)
+
+    monkeypatch.setattr(exporter, "_clip_row", meanwhile)
+    export_user(db, "alice", tmp_path / "export")
+    assert not (tmp_path / "export" / layout.TAKEN).exists()
+    report = import_user(db, tmp_path / "export", user="bob")
+    assert (report.clips_written, report.numbers_taken) == (CLIPS + 1, 0)
+    copy = db.user("bob").stream("door")
+    assert [(gap.first_seq, gap.last_seq) for gap in copy.gaps()] == [(CLIPS, CLIPS + 3)]
+    assert not copy.write(replace(sent, seq=CLIPS + 5)).duplicate
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"first_seq": -1},
+        {"first_seq": 1, "last_seq": 0},
+        {"epoch": 2**32},
+        {"stream": "no"},
+    ],
+    ids=["negative", "backwards", "epoch", "stream"],
+)
+def test_runs_of_numbers_that_are_none(
+    db: EmbeddedDatabase, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    user = fill(db)
+    user.erase_clips([user.clips()[0].id])
+    export_user(db, "alice", tmp_path / "export")
+    rewrite(tmp_path / "export", layout.TAKEN, layout.TAKEN_SCHEMA, wrong)
+    with pytest.raises(DataLoss) as refused:
+        import_user(db, tmp_path / "export", user="bob")
+    assert (refused.value.reason, refused.value.field) == ("BAD_EXPORT", layout.TAKEN)
+    assert db.users() == ["alice"]
 
 
 def damage(path: Path, table: str) -> None:
@@ -221,6 +276,8 @@ def test_a_damaged_clip_costs_itself_and_is_counted(tmp_path: Path) -> None:
         document = json.loads((tmp_path / "export" / layout.DESCRIPTION).read_text())
         assert document["damaged"] == 1
         assert import_user(db, tmp_path / "export", user="bob").clips_written == CLIPS - 1
+        # It may come from elsewhere: its number is missing, not taken.
+        assert len(db.user("bob").stream("door").gaps()) == 1
 
 
 def test_an_export_that_may_not_be_read(

@@ -171,7 +171,7 @@ def test_long_term_memory_may_be_empty(rows: int) -> None:
         Change(1, 0, 5, "clip", clip=stored()),
         Change(1, 1, 5, "fact", fact=FACT),
         Change(1, 2, 5, "stream", stream=StreamInfo("s", "p", 1, "03" * 16, "Asia/Kolkata")),
-        Change(1, 3, 5, "snapshot", snapshot=Snapshot("n", 1, 2, 3)),
+        Change(1, 3, 5, "snapshot", snapshot=Snapshot("n", 1, 2, 3, "u")),
         Change(1, 4, 5, "value", key="k"),
     ],
     ids=lambda change: change.kind,
@@ -202,7 +202,7 @@ def test_plain_values() -> None:
         (0, 0),
         (np.int64(7), 7),
         ("speech-42", "speech-42"),
-        (Snapshot("n", 9, 0, 0), 9),
+        (Snapshot("n", 9, 0, 0, "u"), Snapshot("n", 9, 0, 0, "u")),
         (
             datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
             datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
