@@ -88,14 +88,16 @@ def erase_parts(
     """Erase whole streams and clips of a user (`memdb.engine.removal`).
 
     Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``),
-    `ResourceExhausted` (``DISK_FULL`` where there is no room for the compaction) with nothing
-    changed; and what may refuse a later commit or the compaction: what was begun then stays pending,
+    `ResourceExhausted` (``DISK_FULL`` where what is left cannot be written anew beside the old) with
+    nothing changed; and what may refuse a later commit or the compaction: what was begun then stays pending,
     and is finished by a sweep, by the next erasure, or when the user is next opened.
     """
     with users.erasing(user):
         with users.use(user) as memory:
+            environment = memory.environment
             with system_errors("user"):
-                check_room(memory.environment.path)
+                goes = removal.heavy_bytes(memory.view, streams, clip_nos)
+                check_room(environment.path, max(0, environment.live_bytes() - goes))
             removal.one(memory.write([BeginErasure(tuple(streams), tuple(clip_nos))]))
             failpoints.hit("erasure.begun")
         return _finished(user, users)

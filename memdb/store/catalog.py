@@ -213,7 +213,7 @@ class Catalog:
             with system_errors("catalog"):
                 write_file(self._marker, b"")
             failpoints.hit("catalog.marked")
-            self._env.write(change)
+            self._env.write(change, gives_up=True)
             self._users.difference_update(users)
             failpoints.hit("catalog.forgotten")
 

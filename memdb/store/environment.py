@@ -37,6 +37,7 @@ from memdb.errors import (
 from memdb.store.disk import check_disk
 from memdb.store.files import sync_directory
 from memdb.store.gate import Gate
+from memdb.store.live import live_bytes
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import check_newest, check_structure, mark_clean, mark_dirty
@@ -285,14 +286,15 @@ class Environment:
 
         ``change`` may be run again after the map has grown, so it must not touch anything but the
         transaction.  ``committing`` is called when nothing is left but to wait for the disk.
-        ``gives_up``: it makes room, and may take `SPARE_BYTES` beyond the quota to do so.
+        ``gives_up``: it makes room, and may take `SPARE_BYTES` beyond the quota to do so, and of what
+        ``disk_free_bytes_min`` keeps free.
 
         Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``), `Unavailable` (``READ_ONLY``,
         ``CLOSED``) and `DataLoss` (``CORRUPTED``); nothing is written then.
         """
         if self._failed is not None:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
-        check_disk(self.path, self._config, bytes_hint)
+        check_disk(self.path, self._config, bytes_hint, gives_up=gives_up)
         self._grow_ahead(bytes_hint)
         if not self._marked:
             with system_errors(self.path.name):
@@ -470,6 +472,14 @@ class Environment:
         """Size of the data file; raises `Unavailable` (``IO_FAILED``)."""
         with system_errors(self.path.name):
             return (self.path / DATA_FILE).stat().st_size
+
+    def live_bytes(self) -> int:
+        """Bytes of the pages that hold something: of the data file without those that were freed.
+
+        Raises as `read`.
+        """
+        with self.read() as txn:
+            return live_bytes(txn._txn, self._handles.values())
 
     def close(self) -> None:
         """Wait for transactions in flight and close."""
