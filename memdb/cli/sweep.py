@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.logged import Logged
 from memdb.cli.source import add_source, opened
 
 EXAMPLE = """\
@@ -38,11 +37,11 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep and report; returns the exit status."""
-    with Logged() as logged, opened(options) as database:
+    with opened(options) as database:
         report = database.sweep()
     json.dump(asdict(report), sys.stdout)
     print()
     if options.server is not None and report.unswept:
         why = ", ".join(report.unswept_reasons)
         print(f"memdb: {report.unswept} users cannot be swept: {why}", file=sys.stderr)
-    return 1 if logged.errors or report.unswept else 0
+    return 1 if options.logged.errors or report.unswept else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from pathlib import Path
@@ -27,6 +26,7 @@ from memdb.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from memdb.eventlog import event_log
 from memdb.index.gpu import find_gpu
 from memdb.index.indexed import Approximation
 from memdb.index.recall import RecallCounts
@@ -47,7 +47,7 @@ from memdb.types.space import Space
 
 VERIFY_TRIES: Final = 20
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 @documented_by(Database)

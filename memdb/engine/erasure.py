@@ -10,7 +10,6 @@ that a full disk can be erased.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +20,7 @@ from memdb.engine.hydrate import clip_no_of
 from memdb.engine.memory import UserMemory
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, MemdbError, NotFound
+from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
@@ -31,7 +31,7 @@ from memdb.store.transaction import Transaction
 from memdb.types.change import ErasureReport
 from memdb.types.operation import BeginErasure
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 def erase_user(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import threading
@@ -21,6 +20,7 @@ from memdb.engine.clip_cache import ClipCache
 from memdb.engine.memory import UserMemory
 from memdb.engine.upkeep import Upkeep
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
+from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
 from memdb.store.compact import compact, sweep
 from memdb.store.directory import DataDirectory
@@ -34,7 +34,7 @@ BARE_BYTES_MAX: Final = 64 << 20
 
 _Stamp = tuple[int, ...]
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 CALLS_END_S: Final = 5.0
 """How long calls on a user that must be closed may go on; who takes longer is told `CLOSED`."""

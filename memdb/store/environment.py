@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -34,6 +33,7 @@ from memdb.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from memdb.eventlog import event_log
 from memdb.store.disk import check_disk
 from memdb.store.files import sync_directory
 from memdb.store.gate import Gate
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = logging.getLogger("memdb.store")
+log = event_log("memdb.store")
 
 READERS_MAX: Final = 256
 MAPPED_BYTES_MAX: Final = 80 << 20
@@ -264,7 +264,8 @@ class Environment:
                 self._map_anew(int(self._env.info()["map_size"]))
         except Unavailable:
             # What was read is whole all the same; whoever comes next is told, and opens it anew.
-            log.exception("an environment could not be mapped anew")
+            fields = {"directory": self.path.name}
+            log.exception("an environment could not be mapped anew", extra={"fields": fields})
         finally:
             self._gate.disown()
 
