@@ -22,7 +22,7 @@ from memdb.engine.upkeep import Upkeep
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
 from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
-from memdb.store.compact import compact, sweep
+from memdb.store.compact import check_room, compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.schema import META_ERASURE, USER_TABLES, Table
@@ -356,6 +356,8 @@ class Users:
         with self._alone(user) as slot, system_errors("user"):
             if slot.memory is None or slot.memory.erasure_pending:
                 return 0  # what ends the erasure makes it anew
+            # Before it is closed: each sweep comes here until there is room.
+            check_room(self._directory.user_path(user), slot.memory.environment.live_bytes())
             return self._made_anew(user, slot, slot.memory, erasure_pending=False)[1]
 
     def _made_anew(

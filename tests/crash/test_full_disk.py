@@ -123,6 +123,30 @@ def test_an_erasure_is_refused_where_what_is_left_has_no_room_beside_it(small_di
         assert db.verify().ok
 
 
+def test_a_sweep_whose_freed_pages_cannot_be_given_back_is_done_all_the_same(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(small_disk, 2 << 20) as db:
+        db.create_space(SPACE, dim=DIM)
+        user = db.user("alice")
+        stream = user.stream(STREAM, space=SPACE)
+        count = len(written_until_refused(stream)[0])
+        with user.memory() as before:
+            pass
+        stream.set_retention(Retention(max_clips=count * 3 // 4))
+        report = db.sweep()
+        assert (report.clips, report.unswept) == (count - count * 3 // 4, 0)
+        assert "freed pages stay in a user's file: user alice" in caplog.text
+        with user.memory() as after:
+            assert after is before  # nobody was kept waiting for nothing
+        with pytest.raises(ResourceExhausted):
+            stream.write(clip_of("alice", STREAM, count))
+        stream.set_retention(Retention(max_clips=50))
+        assert db.sweep().unswept == 0
+        assert not stream.write(clip_of("alice", STREAM, count)).duplicate
+        assert db.verify().ok
+
+
 def test_a_disk_without_a_byte_refuses_in_words_and_loses_nothing(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     with opened(small_disk, 5 << 20) as db:
