@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from memdb.cli.logged import Logged
 from memdb.cli.source import USAGE, add_source, opened
 from memdb.errors import InvalidArgument
 
@@ -68,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidArgument(
             f"this erases {what} for good: give --yes to do it", reason=USAGE, field="yes"
         )
-    with Logged(), opened(options) as database:
+    with opened(options) as database:
         report = _erase(database.user(options.user), options, start, end)
     json.dump(asdict(report), sys.stdout)
     print()

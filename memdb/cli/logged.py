@@ -1,6 +1,7 @@
 """What the engine logs while a command runs in this process, as lines at a prompt.
 
-A server writes its log; a command has none, and Python would print tracebacks in its place.
+A server writes its log; a command has none, and Python would print tracebacks in its place.  `memdb.cli.main` enters it
+around every command but ``serve``.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import sys
 from types import TracebackType
 from typing import Final, Self
 
-from memdb.errors import quote
-
 ENGINE: Final = "memdb"
 """The logger above all of ours."""
+SERVER: Final = "memdb.server"
 
 
 class Logged(logging.Handler):
@@ -25,12 +25,11 @@ class Logged(logging.Handler):
         """Errors so far: what the engine went on without."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
+        """Print one record; what a server in the same process says is in its log."""
+        if record.name == SERVER:
+            return
         self.errors += record.levelno >= logging.ERROR
-        fields = getattr(record, "fields", None) or {}
-        parts = [record.getMessage()]
-        if fields:
-            parts.append(", ".join(f"{name} {quote(value)}" for name, value in fields.items()))
+        parts = [record.getMessage()]  # with its fields, see `memdb.eventlog`
         if record.exc_info and record.exc_info[1] is not None:
             parts.append(str(record.exc_info[1]))
         print(f"memdb: {': '.join(parts)}", file=sys.stderr)

@@ -51,13 +51,18 @@ def _main(arguments: Sequence[str] | None) -> int:
     # processors already: with two threads of its own BLAS took four times as long on two that others used too.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with loading():
+        from contextlib import nullcontext
+
+        from memdb.cli.logged import Logged
         from memdb.cli.source import USAGE
         from memdb.errors import MemdbError
 
         parser = _parser()
     options = parser.parse_args(arguments)
+    options.logged = Logged()
     try:
-        status: int = options.run(options)
+        with nullcontext() if getattr(options, "has_log", False) else options.logged:
+            status: int = options.run(options)
     except MemdbError as error:
         print(f"memdb: {error}{_advice(error)}", file=sys.stderr)
         return WRONG_USAGE if error.reason == USAGE else 1

@@ -44,7 +44,7 @@ def add_to(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, has_log=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.logged import Logged
 from memdb.cli.source import add_source, opened
 
 EXAMPLE = """\
@@ -18,7 +17,8 @@ example:
 
 A server does it by itself, every server.sweep_interval_s.  Of a directory, superseded versions of open
 clips are left (a server collects them after its engine.open_history_s).  Prints one JSON object.  Exit
-status 1 when a user of a directory cannot be swept; of a server, its log has that.
+status 1 when a user cannot be swept ("unswept", "unswept_reasons"); which one, stderr says of a directory, and the
+log of a server.
 """
 
 
@@ -37,8 +37,11 @@ def add_to(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sweep and report; returns the exit status."""
-    with Logged() as logged, opened(options) as database:
+    with opened(options) as database:
         report = database.sweep()
     json.dump(asdict(report), sys.stdout)
     print()
-    return 1 if logged.errors else 0
+    if options.server is not None and report.unswept:
+        why = ", ".join(report.unswept_reasons)
+        print(f"memdb: {report.unswept} users cannot be swept: {why}", file=sys.stderr)
+    return 1 if options.logged.errors or report.unswept else 0

@@ -15,7 +15,6 @@ and all are wrapped by the master key of now.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import stat
 import threading
@@ -31,6 +30,7 @@ from memdb import failpoints
 from memdb.clock import Clock
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, FailedPrecondition, Internal, InvalidArgument, NotFound
+from memdb.eventlog import event_log
 from memdb.store.appearing import (
     check_free,
     checked_name,
@@ -75,7 +75,7 @@ _LOCK_FILE: Final = "lock.mdb"
 _NOT_COPIED: Final = (DATA_FILE, _LOCK_FILE, KEY_FILE, CLEAN_FILE, DERIVED_FILE)
 """Of a user's directory: what is copied otherwise, has no place in an archive, or is derived."""
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final, Self
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.backup import Backups
+from memdb.engine.disk_room import frees_disk
 from memdb.engine.erasure import erase_user, forget_erased, resume
 from memdb.engine.retention import sweep_user
 from memdb.engine.retention_clock import RetentionClock
@@ -23,8 +23,10 @@ from memdb.errors import (
     InvalidArgument,
     MemdbError,
     NotFound,
+    ResourceExhausted,
     Unavailable,
 )
+from memdb.eventlog import event_log
 from memdb.index.gpu import find_gpu
 from memdb.index.indexed import Approximation
 from memdb.index.recall import RecallCounts
@@ -45,7 +47,7 @@ from memdb.types.space import Space
 
 VERIFY_TRIES: Final = 20
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 @documented_by(Database)
@@ -200,12 +202,24 @@ class EmbeddedDatabase:
                     found_ns = self._users.found_ns(user)
                     swept = sweep_user(memory, self._retention_clock, found_ns, history_s)
                     report = report.plus(swept)
+                    shrinks = frees_disk(memory.environment, self._config)
+                if shrinks:
+                    self._shrink(user)
             except NotFound:
                 continue  # erased meanwhile
-            except MemdbError:
+            except MemdbError as error:
                 self._check_open()  # closed meanwhile: nobody else can be swept either
                 log.exception("a user cannot be swept", extra={"fields": {"user": user}})
+                report = report.plus(SweepReport(unswept=1, unswept_reasons=(error.reason,)))
         return report
+
+    def _shrink(self, user: str) -> None:
+        """Give the file system what the user's file holds no more."""
+        try:
+            self._users.shrink(user)
+        except ResourceExhausted:
+            # Its policies were carried out, and it is written again once there is room.
+            log.exception("freed pages stay in a user's file", extra={"fields": {"user": user}})
 
     def backup(
         self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None

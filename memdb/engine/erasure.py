@@ -10,7 +10,6 @@ that a full disk can be erased.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +20,7 @@ from memdb.engine.hydrate import clip_no_of
 from memdb.engine.memory import UserMemory
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, MemdbError, NotFound
+from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
@@ -32,7 +32,7 @@ from memdb.store.transaction import Transaction
 from memdb.types.change import CompactionReport, ErasureReport
 from memdb.types.operation import BeginErasure
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 def erase_user(
@@ -89,14 +89,16 @@ def erase_parts(
     """Erase whole streams and clips of a user (`memdb.engine.removal`).
 
     Raises `NotFound` (``STREAM_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``),
-    `ResourceExhausted` (``DISK_FULL`` where there is no room for the compaction) with nothing
-    changed; and what may refuse a later commit or the compaction: what was begun then stays pending,
+    `ResourceExhausted` (``DISK_FULL`` where what is left cannot be written anew beside the old) with
+    nothing changed; and what may refuse a later commit or the compaction: what was begun then stays pending,
     and is finished by a sweep, by the next erasure, or when the user is next opened.
     """
     with users.erasing(user):
         with users.use(user) as memory:
+            environment = memory.environment
             with system_errors("user"):
-                check_room(memory.environment.path)
+                goes = removal.heavy_bytes(memory.view, streams, clip_nos)
+                check_room(environment.path, max(0, environment.live_bytes() - goes))
             removal.one(memory.write([BeginErasure(tuple(streams), tuple(clip_nos))]))
             failpoints.hit("erasure.begun")
         return _finished(user, users)
@@ -112,7 +114,7 @@ def compact_user(user: str, users: Users) -> CompactionReport:
         with users.use(user) as memory:
             file = memory.environment.path / DATA_FILE
             with system_errors("user"):
-                check_room(memory.environment.path)
+                check_room(memory.environment.path, memory.environment.live_bytes())
                 before = file.stat().st_size
             removal.one(memory.write([BeginErasure((), ())]))
             failpoints.hit("erasure.begun")

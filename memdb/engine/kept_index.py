@@ -12,7 +12,6 @@ store does not have, and drops it then.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from memdb.config import EngineConfig
 from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.errors import MemdbError
+from memdb.eventlog import event_log
 from memdb.index.checkpoint import (
     BadCheckpoint,
     CheckpointWriter,
@@ -59,7 +59,7 @@ FINISH_GROWTH: Final = 8
 FINISH_BYTES_MAX: Final = 512 << 20
 """Larger ones are not begun then: there is no time to end them."""
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 class KeptIndex:
@@ -155,7 +155,7 @@ class KeptIndex:
                 if self._lacks_rows(FINISH_GROWTH) and not stop():
                     self._write(stop)
         except (MemdbError, OSError):
-            log.exception("a checkpoint could not be written")
+            log.exception("a checkpoint could not be written", extra={"fields": self._where()})
 
     def drop(self, *, durably: bool = False) -> None:
         """Remove the file, since it may hold what was removed from the user; nothing that is being
@@ -173,7 +173,12 @@ class KeptIndex:
                 drop_derived(self._folder, durably=durably)
             except OSError:
                 # It is looked at again by whoever opens the user next, and never taken for the store.
-                log.exception("a checkpoint could not be removed")
+                log.exception("a checkpoint could not be removed", extra={"fields": self._where()})
+
+    def _where(self) -> dict[str, str]:
+        """Whose it is."""
+        view = self._view()
+        return {"directory": self._folder.name} if view is None else {"user": view.state.user}
 
     def close(self) -> None:
         """Nothing is written any more once this returns."""

@@ -7,7 +7,6 @@ error there closes the user, so that it is rebuilt before anything is served aga
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import weakref
@@ -39,6 +38,7 @@ from memdb.engine.text_rows import load_texts
 from memdb.engine.view import View
 from memdb.engine.writer import Writer
 from memdb.errors import DataLoss, Unavailable
+from memdb.eventlog import event_log
 from memdb.index.columns import ALIVE
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
@@ -60,7 +60,7 @@ T = TypeVar("T")
 READ_TRIES: Final = 20
 SHOWN_TIMEOUT_S: Final = 1.0
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 class UserMemory:
@@ -316,7 +316,8 @@ class UserMemory:
                 listener(revision)
             except Exception:
                 # The commit is durable: its writers must hear that, whatever ails a listener.
-                log.exception("a listener failed", extra={"fields": {"revision": revision}})
+                fields = {"user": self.view.state.user, "revision": revision}
+                log.exception("a listener failed", extra={"fields": fields})
 
     def _index(self, effects: Effects, state: UserState) -> None:
         revision = state.revision

@@ -24,6 +24,7 @@ from memdb.engine.applied import Outcome, Removed
 from memdb.engine.memory import UserMemory
 from memdb.engine.view import View
 from memdb.errors import DataLoss, MemdbError, NotFound
+from memdb.index.columns import ALIVE
 from memdb.index.partition import Filter
 from memdb.store import schema
 from memdb.store.idents import IdKind, make_id
@@ -97,6 +98,20 @@ def clips_of(view: View, stream: str | None, start_ns: int | None, end_ns: int |
         if (stream_nos is None or clip.stream_no in stream_nos) and clip.touches(start_ns, end_ns)
     )
     return sorted(found)
+
+
+def heavy_bytes(view: View, streams: Sequence[str], clip_nos: Sequence[int]) -> int:
+    """Bytes of short-term memory and keyframes of clips, by number and of whole streams."""
+    stream_nos = [view.state.streams[name].no for name in streams if name in view.state.streams]
+    size = 0
+    for partition in view.partitions.values():
+        column = partition.columns
+        goes = np.isin(column["clip_no"], np.asarray(clip_nos, np.int64))
+        goes |= np.isin(column["stream_no"], stream_nos)
+        goes &= column["birth"] != ALIVE  # rows whose clip went
+        size += int(column["short_memory_bytes"][goes].sum(dtype=np.int64))
+        size += int(column["keyframe_bytes"][goes].sum(dtype=np.int64))
+    return size
 
 
 def _clips_of_stream(memory: UserMemory, stream: str) -> list[int]:

@@ -7,7 +7,6 @@ clips in one sweep, so that a policy set by mistake can be seen and taken back.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +16,7 @@ from memdb.engine import removal
 from memdb.engine.applied import Removed
 from memdb.engine.memory import UserMemory
 from memdb.engine.retention_clock import DOWNTIME_MAX_NS, RetentionClock
+from memdb.eventlog import event_log
 from memdb.index.columns import ALIVE
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.records import SnapshotRecord, unpack
@@ -31,7 +31,7 @@ CLIPS_MIN: Final = 256
 _MARK_STEP_NS: Final = 60 * 10**9
 """The clock of retention is written when it has moved by this much."""
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 @dataclass(frozen=True, slots=True)

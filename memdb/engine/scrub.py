@@ -8,12 +8,12 @@ apart: parts of clips at once, the rest by opening the user anew, which happens 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import Final
 
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, MemdbError
+from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
 from memdb.store.clips import check_short_memory
 from memdb.store.envelope import unseal
@@ -26,7 +26,7 @@ from memdb.types.change import Discrepancy
 PAGE_BYTES: Final = 4 << 20
 """Bytes that are looked at in one transaction, about."""
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ after its end, so that what is on its way may still come.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -13,13 +12,14 @@ import numpy as np
 from memdb.engine.moments import commit_time
 from memdb.engine.view import View
 from memdb.errors import DataLoss
+from memdb.eventlog import event_log
 from memdb.store.environment import Environment
 
 LATE_MAX_NS: Final = 3600 * 10**9
 """Behind the wall clock by more the user's clock is never."""
 _START_MIN: Final = -(2**63)
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +82,8 @@ def _commit_time(environment: Environment, revision: int) -> int | None:
         with environment.read() as txn:
             return commit_time(txn, revision)
     except DataLoss as error:
-        log.warning("a commit's time cannot be told", extra={"fields": {"where": error.field}})
+        log.warning(
+            "a commit's time cannot be told",
+            extra={"fields": {"directory": environment.path.name, "where": error.field}},
+        )
         return None

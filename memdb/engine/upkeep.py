@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from memdb.eventlog import event_log
 from memdb.index.gpu import Gpu
 from memdb.index.indexed import Approximation
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 class Chore(Protocol):

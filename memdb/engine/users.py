@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import threading
@@ -21,8 +20,9 @@ from memdb.engine.clip_cache import ClipCache
 from memdb.engine.memory import UserMemory
 from memdb.engine.upkeep import Upkeep
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
+from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
-from memdb.store.compact import compact, sweep
+from memdb.store.compact import check_room, compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.schema import META_ERASURE, USER_TABLES, Table
@@ -34,7 +34,7 @@ BARE_BYTES_MAX: Final = 64 << 20
 
 _Stamp = tuple[int, ...]
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 CALLS_END_S: Final = 5.0
 """How long calls on a user that must be closed may go on; who takes longer is told `CLOSED`."""
@@ -342,18 +342,40 @@ class Users:
             if slot.memory is None:
                 slot.memory = self._open_bare(user)
                 self._take_in(slot, slot.memory)
-            path = self._directory.user_path(user)
-            slot.memory.close()
-            slot.memory = None
-            try:
-                shrunk = compact(path)
-            finally:
-                slot.memory = self._open_bare(user)
-                slot.memory.erasure_pending = True
-                self._take_in(slot, slot.memory)
-            removal.end(slot.memory)
-            slot.memory.erasure_pending = False
+            memory, shrunk = self._made_anew(user, slot, slot.memory, erasure_pending=True)
+            removal.end(memory)
+            memory.erasure_pending = False
             return shrunk
+
+    def shrink(self, user: str) -> int:
+        """Give the file system the pages that were freed in the environment of an open user, while calls on
+        the user wait; the bytes that it shrank by.
+
+        Raises what refuses a compaction; the user is open all the same.
+        """
+        with self._alone(user) as slot, system_errors("user"):
+            if slot.memory is None or slot.memory.erasure_pending:
+                return 0  # what ends the erasure makes it anew
+            # Before it is closed: each sweep comes here until there is room.
+            check_room(self._directory.user_path(user), slot.memory.environment.live_bytes())
+            return self._made_anew(user, slot, slot.memory, erasure_pending=False)[1]
+
+    def _made_anew(
+        self, user: str, slot: _Slot, memory: UserMemory, *, erasure_pending: bool
+    ) -> tuple[UserMemory, int]:
+        """Compact the environment of an open user; the memory that is open then, and the bytes that the file
+        shrank by.
+        """
+        path = self._directory.user_path(user)
+        memory.close()
+        slot.memory = None
+        try:
+            shrunk = compact(path)
+        finally:
+            slot.memory = memory = self._open_bare(user)
+            memory.erasure_pending = erasure_pending
+            self._take_in(slot, memory)
+        return memory, shrunk
 
     @contextmanager
     def _alone(self, user: str) -> Iterator[_Slot]:

@@ -4,12 +4,13 @@ rebuild from the store gives."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from memdb.engine.long_term import summed_buckets
 from memdb.engine.memory import UserMemory
+from memdb.engine.quarantine import NOTHING_DAMAGED, Quarantine, inspect
 from memdb.engine.rebuild import load_partitions, load_state
 from memdb.engine.text_rows import load_texts
 from memdb.engine.view import View
@@ -17,7 +18,7 @@ from memdb.errors import MemdbError
 from memdb.index.columns import ALIVE
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
-from memdb.store.schema import META_ERASURE, Table
+from memdb.store.schema import META_ERASURE, UTTERANCE, Table
 from memdb.store.transaction import Transaction
 from memdb.store.verify import check_tables
 from memdb.types.arrays import Array
@@ -36,34 +37,66 @@ def verify_user(memory: UserMemory) -> tuple[int, int, list[Discrepancy]]:
     user = view.state.user
     with memory.environment.read() as txn:
         report = check_tables(txn, user)
-        if report.discrepancies:
+        is_whole = not report.discrepancies
+        if next(_differences(txn, view, is_whole=is_whole), None) is None:
             return report.clips, report.values, list(report.discrepancies)
-        if next(_differences(txn, view), None) is None:
-            return report.clips, report.values, []
     with memory.held_back(), memory.environment.read() as txn:
-        found = [Discrepancy(user, *what) for what in _differences(txn, memory.view)]
-    return report.clips, report.values, found
+        found = _differences(txn, memory.view, is_whole=is_whole)
+        found_now = [Discrepancy(user, *what) for what in found]
+    return report.clips, report.values, [*report.discrepancies, *found_now]
 
 
-def _differences(txn: Transaction, view: View) -> Iterator[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """What is damaged, of which there is nothing to compare."""
+
+    clip_nos: Array
+    """(n,) i64: clips with a damaged version."""
+    facts: bool
+    """Whether some fact is damaged."""
+
+    @property
+    def is_empty(self) -> bool:
+        return len(self.clip_nos) == 0 and not self.facts
+
+    def among(self, columns: dict[str, Array]) -> Array:
+        """Which of the rows are of damaged clips."""
+        return np.isin(columns["clip_no"], self.clip_nos)
+
+
+def _set_aside(*damage: Quarantine) -> _Aside:
+    numbers = {clip_no for known in damage for clip_no, _ in known.versions}
+    return _Aside(
+        np.array(sorted(numbers), np.int64), any(Table.FACTS in known.suspect for known in damage)
+    )
+
+
+def _differences(txn: Transaction, view: View, *, is_whole: bool) -> Iterator[tuple[str, str]]:
     """(where, what) the running memory differs from one made of the store.
 
     The store may be commits ahead of the view, so rows are compared as they were at its revision.
+    Of a store that is not whole what is damaged is left out of both, and so is what sums up all clips.
     """
     try:
+        damage = NOTHING_DAMAGED if is_whole else inspect(txn)
+        aside = _set_aside(damage, view.quarantine)
         state = load_state(txn, view.state.user)
-        rebuilt, coverage = load_partitions(txn, state)
-        texts = load_texts(txn, rebuilt).view()
+        rebuilt, coverage = load_partitions(txn, state, damage)
+        texts = load_texts(txn, rebuilt, damage).view()
     except MemdbError as error:
         yield "index", f"cannot be rebuilt: {error}"
         return
     for space_no in sorted(set(rebuilt) | set(view.partitions)):
         expected = rebuilt[space_no].view() if space_no in rebuilt else None
         where = f"index of space {space_no}"
-        yield from ((where, what) for what in _partition(view, space_no, expected))
+        yield from ((where, what) for what in _partition(view, space_no, expected, aside))
+        if not aside.is_empty:
+            continue
         if expected is not None and state.revision == view.revision:
             yield from (("pyramid", what) for what in _pyramid(view, space_no, expected))
-    yield from (("texts", what) for what in _texts(view.texts, texts, view.revision))
+    yield from (("texts", what) for what in _texts(view.texts, texts, view.revision, aside))
+    if not aside.is_empty:
+        return
     names = view.state.stream_names
     gaps, stored = (one.gaps(names, view.revision) for one in (view.coverage, coverage))
     if txn.holds(Table.META, META_ERASURE):
@@ -101,15 +134,19 @@ def _labelled(partition: PartitionView, which: Array) -> dict[tuple[str, str], l
     }
 
 
-def _partition(view: View, space_no: int, expected: PartitionView | None) -> Iterator[str]:
+def _partition(
+    view: View, space_no: int, expected: PartitionView | None, aside: _Aside
+) -> Iterator[str]:
     running = view.partitions.get(space_no)
     everything = np.ones(0, bool) if running is None else _born(running.columns, ALIVE - 1)
+    if running is not None:
+        everything &= ~aside.among(running.columns)
     rows = int(np.count_nonzero(everything))
     if expected is None:
         if rows:  # all that was in it may have been removed
             yield "is in the index and not in the store"
         return
-    born = _born(expected.columns, view.revision)
+    born = _born(expected.columns, view.revision) & ~aside.among(expected.columns)
     if rows != int(np.count_nonzero(born)):
         yield f"has {rows} rows, the store {int(np.count_nonzero(born))}"
         return
@@ -138,9 +175,12 @@ def _partition(view: View, space_no: int, expected: PartitionView | None) -> Ite
         yield "vectors differ from the store"
 
 
-def _texts(running: TextView, expected: TextView, revision: int) -> Iterator[str]:
+def _texts(running: TextView, expected: TextView, revision: int, aside: _Aside) -> Iterator[str]:
     def documents(texts: TextView) -> list[tuple[int, ...]]:
         born = _born(texts.columns, revision)
+        is_clip = texts.columns["kind"] == UTTERANCE
+        born &= ~(is_clip & np.isin(texts.columns["no"], aside.clip_nos))
+        born &= is_clip | (not aside.facts)
         names = ("kind", "no", "index", "birth", "death")
         columns = [_at(texts.columns, name, born, revision).tolist() for name in names]
         columns.append(texts.words.known(texts.documents)[1][born].tolist())

@@ -6,7 +6,6 @@ without a lock.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -20,6 +19,7 @@ from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, InvalidArgument, NotFound
+from memdb.eventlog import event_log
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
 from memdb.store.transaction import Transaction
@@ -33,7 +33,7 @@ ASKED_PARTS_MAX: Final = 32_768
 
 _T = TypeVar("_T")
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from memdb.engine.hydrate import clip_bytes, load_clip
 from memdb.engine.recall import load_fact
 from memdb.engine.view import View
 from memdb.errors import DataLoss, NotFound
+from memdb.eventlog import event_log
 from memdb.store import clips, schema
 from memdb.store.environment import Environment
 from memdb.store.idents import IdKind, make_id
@@ -19,7 +18,7 @@ from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact
 from memdb.types.snapshot import Snapshot
 
-log = logging.getLogger("memdb.engine")
+log = event_log("memdb.engine")
 
 
 def changes(

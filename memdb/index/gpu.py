@@ -12,7 +12,6 @@ Needs a build of FAISS with GPU support (extra ``gpu``); `find_gpu` finds none o
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import faiss
 import numpy as np
 
 from memdb.errors import FailedPrecondition
+from memdb.eventlog import event_log
 from memdb.index import flat
 from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found, bounded_best, others_best
@@ -48,7 +48,7 @@ _NO_ROWS: Final = np.empty(0, np.int64)
 IndexMaker = Callable[[int], Any]
 """A FAISS index of inner products over float16 rows of a width: ``add``, ``search``, ``ntotal``."""
 
-log = logging.getLogger("memdb.index")
+log = event_log("memdb.index")
 
 
 def find_gpu(device: str, bytes_max: int = 0) -> Gpu | None:

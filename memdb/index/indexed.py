@@ -8,7 +8,6 @@ sample of the questions is answered both ways (`memdb.index.recall`).
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb.eventlog import event_log
 from memdb.index import ivf
 from memdb.index.breadth import Exact, Trial, found_of, widened
 from memdb.index.ivf import Breadth, lists_max
@@ -41,7 +41,7 @@ _SAMPLES_MAX: Final = 4
 """Questions that wait to be compared: each holds a mask of all rows."""
 _WIDER: Final = 2.0
 
-log = logging.getLogger("memdb.index")
+log = event_log("memdb.index")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import threading
@@ -28,6 +27,7 @@ from grpc_health.v1 import health_pb2
 from memdb.config import Config, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument
+from memdb.eventlog import event_log
 from memdb.server.calls import Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
@@ -59,7 +59,7 @@ HARD_EXIT_S: Final = 5.0
 HARD_EXIT_STATUS: Final = 70
 METRICS_INTERVAL_S: Final = 10.0
 
-log = logging.getLogger("memdb.server")
+log = event_log("memdb.server")
 
 
 class Server:

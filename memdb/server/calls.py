@@ -40,6 +40,7 @@ from memdb.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from memdb.eventlog import event_log
 from memdb.server.executors import Pool
 from memdb.server.resources import Resources
 from memdb.wire.field_count import check_field_count
@@ -64,7 +65,7 @@ Send = Callable[[bytes], Awaitable[None]]
 _M = TypeVar("_M", bound=Message)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-log = logging.getLogger("memdb.server")
+log = event_log("memdb.server")
 
 
 def commits(method: _F) -> _F:

@@ -8,11 +8,11 @@ threads that held the interpreter, or by other processes.  The loop's own proces
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Final
 
+from memdb.eventlog import event_log
 from memdb.server.metrics import Counter, Gauge, Histogram, Metric
 
 PERIOD_S: Final = 0.05
@@ -21,7 +21,7 @@ STALL_S: Final = 0.05
 LOG_INTERVAL_S: Final = 10.0
 """At most one warning in so long, which tells how many stalls there were since the one before."""
 
-log = logging.getLogger("memdb.server")
+log = event_log("memdb.server")
 
 
 class Heartbeat:

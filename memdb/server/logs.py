@@ -23,7 +23,7 @@ class JsonFormatter(logging.Formatter):
             "time": f"{moment}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": getattr(record, "event", None) or record.getMessage(),
         }
         fields = getattr(record, "fields", None)
         if isinstance(fields, dict):

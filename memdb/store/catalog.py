@@ -6,7 +6,6 @@ When a user is forgotten the environment is made anew, so that no freed page kee
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Collection
 from heapq import nsmallest
@@ -16,6 +15,7 @@ from typing import Final
 from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import AlreadyExists, MemdbError, NotFound
+from memdb.eventlog import event_log
 from memdb.store.compact import compact, sweep
 from memdb.store.creation import create_environment
 from memdb.store.directory import DataDirectory
@@ -46,7 +46,7 @@ from memdb.types.space import Space
 
 MARKER: Final = "COMPACT"
 
-log = logging.getLogger("memdb.store")
+log = event_log("memdb.store")
 
 
 class Catalog:
@@ -213,7 +213,7 @@ class Catalog:
             with system_errors("catalog"):
                 write_file(self._marker, b"")
             failpoints.hit("catalog.marked")
-            self._env.write(change)
+            self._env.write(change, gives_up=True)
             self._users.difference_update(users)
             failpoints.hit("catalog.forgotten")
 

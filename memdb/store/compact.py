@@ -11,7 +11,10 @@ A crash leaves the old file or the new one; a half-made one is removed at the ne
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +25,7 @@ from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
 from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory, sync_file
+from memdb.store.live import live_bytes
 from memdb.store.schema import Table
 from memdb.store.system import words_of
 
@@ -29,6 +33,9 @@ NEW_FILE: Final = ".new-data.mdb"
 _TXN_BYTES: Final = 32 << 20
 """Bytes of one transaction of the copy."""
 _MAP_SPARE: Final = 64 << 20
+_COPY_SHARE: Final = 32
+_COPY_SPARE: Final = 64 << 10
+"""Beyond what is alive: pages that the copy's own transactions free, a 32nd and so many bytes."""
 
 
 def compact(path: Path) -> int:
@@ -40,7 +47,8 @@ def compact(path: Path) -> int:
     old, new = path / DATA_FILE, path / NEW_FILE
     sweep(path)
     size = old.stat().st_size
-    check_room(path)
+    with suppress(lmdb.Error):  # damage, which the copy tells of
+        check_room(path, _live(path, size))
     # What was made of the old may hold what is to go, and takes room.
     drop_derived(path)
     try:
@@ -48,6 +56,12 @@ def compact(path: Path) -> int:
     except lmdb.Error as error:
         sweep(path)
         said = words_of(error, path)
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise ResourceExhausted(
+                "the file system was full before the compaction was done",
+                reason="DISK_FULL",
+                field=path.name,
+            ) from error
         if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
             raise DataLoss(
                 f"LMDB found damage: {said}", reason="CORRUPTED", field=path.name
@@ -55,7 +69,11 @@ def compact(path: Path) -> int:
         raise Unavailable(
             f"the environment cannot be compacted: {said}", reason="IO_FAILED", field=path.name
         ) from error
-    sync_file(new)
+    try:
+        sync_file(new)
+    except OSError:
+        sweep(path)  # it takes the room that is missing
+        raise
     failpoints.hit("compact.before_rename")
     new.rename(old)
     failpoints.hit("compact.after_rename")
@@ -63,12 +81,17 @@ def compact(path: Path) -> int:
     return size - old.stat().st_size
 
 
-def check_room(path: Path) -> None:
-    """Raise `ResourceExhausted` (``DISK_FULL``) unless the environment could be compacted now."""
+def check_room(path: Path, live: int) -> None:
+    """Raise `ResourceExhausted` (``DISK_FULL``) unless so much can be written beside the environment now.
+
+    live: bytes that it will hold.  What ``disk_free_bytes_min`` keeps free may be taken: a compaction
+    gives back more.
+    """
+    needed = live + live // _COPY_SHARE + _COPY_SPARE
     free = shutil.disk_usage(path).free + derived_bytes(path)
-    if free < (path / DATA_FILE).stat().st_size:
+    if free < needed:
         raise ResourceExhausted(
-            "a compaction needs the room of what it compacts",
+            f"what is left is written anew beside the old, which needs {needed} bytes, and less is free",
             reason="DISK_FULL",
             field="free_bytes",
             value=free,
@@ -79,6 +102,19 @@ def sweep(path: Path) -> None:
     """Remove what a crash left half-made: a compaction, or a file of what is derived."""
     (path / NEW_FILE).unlink(missing_ok=True)
     sweep_derived(path)
+
+
+def _live(path: Path, size: int) -> int:
+    """Bytes that the environment in ``path`` holds."""
+    with (
+        lmdb.open(
+            str(path), map_size=size, max_dbs=len(Table) + 1, create=False, lock=True
+        ) as source,
+        source.begin() as txn,
+    ):
+        with txn.cursor() as names:
+            known = [bytes(name) for name in names.iternext(keys=True, values=False)]
+        return live_bytes(txn, [source.open_db(name, txn=txn, create=False) for name in known])
 
 
 def _copy(path: Path, new: Path, size: int) -> None:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from memdb.config import EngineConfig
 from memdb.errors import ResourceExhausted
 
+GIVING_UP_BYTES: Final = 4 << 20
+"""That have to be free for what makes room: it writes anew the pages that it deletes from, into freed ones where
+there are any.  LMDB takes a write that the disk has room for half of for a disk that is broken, and so must we: no more
+is written until the user is opened anew.
+"""
 
-def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
+
+def check_disk(
+    folder: Path, config: EngineConfig, bytes_hint: int = 0, *, gives_up: bool = False
+) -> None:
     """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve.
+
+    gives_up: it makes room, and the reserve is there for it, but for a rest: `GIVING_UP_BYTES`, of a small
+    reserve half.
 
     Where the system does not say what is free, the write itself will find out whether there is room;
     and who asks what an error of a write meant must not hear of another one instead.
@@ -20,10 +32,14 @@ def check_disk(folder: Path, config: EngineConfig, bytes_hint: int = 0) -> None:
     except OSError:
         return
     free = fs.f_bavail * fs.f_frsize
-    if free < config.disk_free_bytes_min + bytes_hint:
+    reserve = config.disk_free_bytes_min
+    if gives_up:
+        reserve = min(reserve // 2, GIVING_UP_BYTES)
+    if free < reserve + bytes_hint:
         raise ResourceExhausted(
-            "the file system is full: less is free than engine.disk_free_bytes_min "
-            f"({config.disk_free_bytes_min}) and what is to be written ({bytes_hint})",
+            "the file system is full: less is free than "
+            + (f"{reserve} bytes" if gives_up else f"engine.disk_free_bytes_min ({reserve})")
+            + f" and what is to be written ({bytes_hint})",
             reason="DISK_FULL",
             field="free_bytes",
             value=free,

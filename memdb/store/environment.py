@@ -15,7 +15,6 @@ Invariants:
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -34,9 +33,11 @@ from memdb.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from memdb.eventlog import event_log
 from memdb.store.disk import check_disk
 from memdb.store.files import sync_directory
 from memdb.store.gate import Gate
+from memdb.store.live import live_bytes
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import check_newest, check_structure, mark_clean, mark_dirty
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = logging.getLogger("memdb.store")
+log = event_log("memdb.store")
 
 READERS_MAX: Final = 256
 MAPPED_BYTES_MAX: Final = 80 << 20
@@ -263,7 +264,8 @@ class Environment:
                 self._map_anew(int(self._env.info()["map_size"]))
         except Unavailable:
             # What was read is whole all the same; whoever comes next is told, and opens it anew.
-            log.exception("an environment could not be mapped anew")
+            fields = {"directory": self.path.name}
+            log.exception("an environment could not be mapped anew", extra={"fields": fields})
         finally:
             self._gate.disown()
 
@@ -285,14 +287,15 @@ class Environment:
 
         ``change`` may be run again after the map has grown, so it must not touch anything but the
         transaction.  ``committing`` is called when nothing is left but to wait for the disk.
-        ``gives_up``: it makes room, and may take `SPARE_BYTES` beyond the quota to do so.
+        ``gives_up``: it makes room, and may take `SPARE_BYTES` beyond the quota to do so, and of what
+        ``disk_free_bytes_min`` keeps free.
 
         Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``), `Unavailable` (``READ_ONLY``,
         ``CLOSED``) and `DataLoss` (``CORRUPTED``); nothing is written then.
         """
         if self._failed is not None:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
-        check_disk(self.path, self._config, bytes_hint)
+        check_disk(self.path, self._config, bytes_hint, gives_up=gives_up)
         self._grow_ahead(bytes_hint)
         if not self._marked:
             with system_errors(self.path.name):
@@ -470,6 +473,14 @@ class Environment:
         """Size of the data file; raises `Unavailable` (``IO_FAILED``)."""
         with system_errors(self.path.name):
             return (self.path / DATA_FILE).stat().st_size
+
+    def live_bytes(self) -> int:
+        """Bytes of the pages that hold something: of the data file without those that were freed.
+
+        Raises as `read`.
+        """
+        with self.read() as txn:
+            return live_bytes(txn._txn, self._handles.values())
 
     def close(self) -> None:
         """Wait for transactions in flight and close."""

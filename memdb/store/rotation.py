@@ -13,17 +13,17 @@ after, and it must not keep the others closed.
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 
 from memdb import failpoints
 from memdb.errors import DataLoss
+from memdb.eventlog import event_log
 from memdb.store.directory import DataDirectory, key_ring
 from memdb.store.masterkey import check_value, read_marker, write_marker
 from memdb.store.system import system_errors
 
-log = logging.getLogger("memdb.store")
+log = event_log("memdb.store")
 
 
 @dataclass(frozen=True, slots=True)

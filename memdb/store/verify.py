@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from memdb.errors import DataLoss
 from memdb.store import schema, standing
@@ -26,6 +28,8 @@ __all__ = [
     "expect_entries",
 ]
 
+R = TypeVar("R", bound=msgspec.Struct)
+
 KINDS = {
     Table.VECTORS: Kind.ROW,
     Table.TEXTS: Kind.ROW,
@@ -47,10 +51,22 @@ class TableReport:
     clips: int = 0
     values: int = 0
     discrepancies: list[Discrepancy] = field(default_factory=list)
+    _places: set[str] = field(default_factory=set)
 
     def note(self, where: str, what: str) -> None:
         """Add a discrepancy."""
         self.discrepancies.append(Discrepancy(self.user, where, what))
+        self._places.add(where)
+
+    def places(self) -> frozenset[str]:
+        """Where something is wrong."""
+        return frozenset(self._places)
+
+    def note_entry(self, table: Table, key: bytes, what: str) -> None:
+        """Add one of an entry, which is told once however often it is met."""
+        where = f"{table.value}/{key.hex()}"
+        if where not in self._places:
+            self.note(where, what)
 
 
 def check_tables(txn: Transaction, user: str) -> TableReport:
@@ -64,13 +80,31 @@ def check_tables(txn: Transaction, user: str) -> TableReport:
         except DataLoss as error:
             # Of the scan itself: an order or a decryption that fails ends it.
             report.note(error.field or table.value, str(error))
-    if not report.discrepancies:
-        _check_clips(txn, report)
-        _check_ledger(txn, report)
-        _check_log(txn, report)
-        for where, what in standing.damage(txn):
-            report.note(where, what)
+    # What is damaged is passed over: it says nothing of the others.
+    for check in (_check_clips, _check_ledger, _check_log, _check_standing):
+        try:
+            check(txn, report)
+        except DataLoss as error:
+            if error.field not in report.places():
+                report.note(error.field or "tables", str(error))
     return report
+
+
+def _check_standing(txn: Transaction, report: TableReport) -> None:
+    for where, what in standing.damage(txn):
+        if where not in report.places():
+            report.note(where, what)
+
+
+def _read(
+    report: TableReport, table: Table, key: bytes, stored: memoryview, kind: type[R]
+) -> R | None:
+    """A record, None where it is damaged, which is noted."""
+    try:
+        return unpack(table, key, stored, kind)
+    except DataLoss as error:
+        report.note_entry(table, key, str(error))
+        return None
 
 
 def _check_envelopes(txn: Transaction, table: Table, report: TableReport) -> None:
@@ -79,7 +113,7 @@ def _check_envelopes(txn: Transaction, table: Table, report: TableReport) -> Non
         try:
             unseal(table, key, stored, KINDS.get(table, Kind.RECORD))
         except DataLoss as error:
-            report.note(f"{table.value}/{key.hex()}", str(error))
+            report.note_entry(table, key, str(error))
 
 
 _LOOKED_UP = (Table.LEDGER, Table.VALUES, Table.SNAPSHOTS, Table.FACT_KEYS)
@@ -130,11 +164,15 @@ def _check_clips(txn: Transaction, report: TableReport) -> None:
     versions = 0
     with_short = 0
     keyframes = 0
+    damaged = 0
     for key, stored in txn.scan(Table.CLIPS):
         versions += 1
         where = f"clips/{key.hex()}"
+        record = _read(report, Table.CLIPS, key, stored, ClipRecord)
+        if record is None:
+            damaged += 1
+            continue
         clip_no, birth = schema.split_version_key(key)
-        record = unpack(Table.CLIPS, key, stored, ClipRecord)
         if txn.get(Table.VECTORS, schema.vector_key(record.space_no, clip_no, birth)) is None:
             report.note(where, "has no global memory")
         if record.short_memory is not None:
@@ -153,17 +191,22 @@ def _check_clips(txn: Transaction, report: TableReport) -> None:
         (Table.SHORT_MEMORY, with_short),
         (Table.KEYFRAMES, keyframes),
     ):
-        if txn.count(table) != expected:
+        # What a damaged record needs, nobody can tell, but for its global memory.
+        if txn.count(table) != expected and (table is Table.VECTORS or not damaged):
             report.note(table.value, f"has {txn.count(table)} entries, the clips need {expected}")
 
 
 def _check_ledger(txn: Transaction, report: TableReport) -> None:
     """Every ledger row names the newest version of one clip, and no number stands twice."""
     seen: set[int] = set()
+    damaged = 0
     for key, stored in txn.scan(Table.LEDGER):
         report.clips += 1
         where = f"ledger/{key.hex()}"
-        ledger = unpack(Table.LEDGER, key, stored, LedgerRecord)
+        ledger = _read(report, Table.LEDGER, key, stored, LedgerRecord)
+        if ledger is None:
+            damaged += 1
+            continue
         if ledger.removed:
             report.clips -= 1
             if next(txn.scan(Table.CLIPS, schema.revision_key(ledger.clip_no)), None) is not None:
@@ -174,16 +217,19 @@ def _check_ledger(txn: Transaction, report: TableReport) -> None:
         if found is None:
             report.note(where, "names a clip that is not there")
             continue
-        record = unpack(Table.CLIPS, clip_key, found, ClipRecord)
+        seen_before = ledger.clip_no in seen
+        seen.add(ledger.clip_no)
+        if seen_before:
+            report.note(where, "names a clip that another number names too")
+        record = _read(report, Table.CLIPS, clip_key, found, ClipRecord)
+        if record is None:
+            continue
         if (record.stream_no, record.epoch, record.seq) != schema.split_ledger_key(key):
             report.note(where, "names a clip of another number")
         if record.content != ledger.content or record.sealed != ledger.sealed:
             report.note(where, "disagrees with its clip")
-        if ledger.clip_no in seen:
-            report.note(where, "names a clip that another number names too")
-        seen.add(ledger.clip_no)
     clips = {schema.split_version_key(key)[0] for key, _ in txn.scan(Table.CLIPS)}
-    if clips != seen:
+    if clips != seen and not damaged:
         report.note("ledger", f"{len(clips - seen)} clips have no ledger row")
 
 
@@ -193,15 +239,20 @@ def _check_log(txn: Transaction, report: TableReport) -> None:
     if stored is None:
         report.note("meta", "counters are missing")
         return
-    newest = unpack(Table.META, META_COUNTERS, stored, CountersRecord).revision
+    counters = _read(report, Table.META, META_COUNTERS, stored, CountersRecord)
+    if counters is None:
+        return
+    newest = counters.revision
     expected, time_ns = 1, None
     for key, value in txn.scan(Table.LOG):
-        record = unpack(Table.LOG, key, value, LogRecord)
+        record = _read(report, Table.LOG, key, value, LogRecord)
         if int.from_bytes(key, "big") != expected:
             report.note("log", f"revision {expected} is missing")
             return
-        if time_ns is not None and record.time_ns < time_ns:
-            report.note("log", f"time goes back at revision {expected}")
-        expected, time_ns = expected + 1, record.time_ns
+        if record is not None:
+            if time_ns is not None and record.time_ns < time_ns:
+                report.note("log", f"time goes back at revision {expected}")
+            time_ns = record.time_ns
+        expected += 1
     if expected != newest + 1:
         report.note("log", f"ends at {expected - 1}, the newest commit is {newest}")

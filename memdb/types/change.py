@@ -93,7 +93,7 @@ class Verification:
     users: int
     """Users that were looked at."""
     clips: int
-    """Clips that were looked at."""
+    """Clips that were looked at, damaged ones included."""
     values_checked: int
     """Stored values whose checksums were compared."""
     discrepancies: tuple[Discrepancy, ...]

@@ -80,6 +80,11 @@ class SweepReport:
     """Superseded versions of clips that were open."""
     bytes_removed: int = 0
     """Of short-term memory and keyframes."""
+    unswept: int = 0
+    """Users that could not be swept, or not to the end (what they gave up before is not counted): the log names
+    them."""
+    unswept_reasons: tuple[str, ...] = ()
+    """Why (``DISK_FULL``, ``READ_ONLY``, ...), each reason once, in order of the alphabet."""
 
     def plus(self, other: SweepReport) -> SweepReport:
         """Both together."""
@@ -89,4 +94,6 @@ class SweepReport:
             self.keyframes + other.keyframes,
             self.versions + other.versions,
             self.bytes_removed + other.bytes_removed,
+            self.unswept + other.unswept,
+            tuple(sorted({*self.unswept_reasons, *other.unswept_reasons})),
         )

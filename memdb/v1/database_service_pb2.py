@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from memdb.v1 import types_pb2 as memdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemdb/v1/database_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"4\n\x12\x43reateSpaceRequest\x12\x1e\n\x05space\x18\x01 \x01(\x0b\x32\x0f.memdb.v1.Space\"5\n\x13\x43reateSpaceResponse\x12\x1e\n\x05space\x18\x01 \x01(\x0b\x32\x0f.memdb.v1.Space\"\x1f\n\x0fGetSpaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x10GetSpaceResponse\x12\x1e\n\x05space\x18\x01 \x01(\x0b\x32\x0f.memdb.v1.Space\"\x13\n\x11ListSpacesRequest\"5\n\x12ListSpacesResponse\x12\x1f\n\x06spaces\x18\x01 \x03(\x0b\x32\x0f.memdb.v1.Space\"\x0f\n\rVerifyRequest\"8\n\x0b\x44iscrepancy\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\r\n\x05where\x18\x02 \x01(\t\x12\x0c\n\x04what\x18\x03 \x01(\t\"t\n\x0eVerifyResponse\x12\r\n\x05users\x18\x01 \x01(\x04\x12\r\n\x05\x63lips\x18\x02 \x01(\x04\x12\x16\n\x0evalues_checked\x18\x03 \x01(\x04\x12,\n\rdiscrepancies\x18\x04 \x03(\x0b\x32\x15.memdb.v1.Discrepancy\"\x0e\n\x0cSweepRequest\"r\n\rSweepResponse\x12\r\n\x05\x63lips\x18\x01 \x01(\x04\x12\x16\n\x0eshort_memories\x18\x02 \x01(\x04\x12\x11\n\tkeyframes\x18\x03 \x01(\x04\x12\x10\n\x08versions\x18\x04 \x01(\x04\x12\x15\n\rbytes_removed\x18\x05 \x01(\x04\"-\n\rBackupRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\"\xa7\x01\n\x0e\x42\x61\x63kupResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\r\n\x05users\x18\x04 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x04\x12\x13\n\x0bincremental\x18\x06 \x01(\x04\x12\x11\n\tunchanged\x18\x07 \x01(\x04\x12\x15\n\rbytes_written\x18\x08 \x01(\x04\x12\x0f\n\x07\x64\x61maged\x18\t \x03(\t2\x9d\x03\n\x0f\x44\x61tabaseService\x12J\n\x0b\x43reateSpace\x12\x1c.memdb.v1.CreateSpaceRequest\x1a\x1d.memdb.v1.CreateSpaceResponse\x12\x41\n\x08GetSpace\x12\x19.memdb.v1.GetSpaceRequest\x1a\x1a.memdb.v1.GetSpaceResponse\x12G\n\nListSpaces\x12\x1b.memdb.v1.ListSpacesRequest\x1a\x1c.memdb.v1.ListSpacesResponse\x12;\n\x06Verify\x12\x17.memdb.v1.VerifyRequest\x1a\x18.memdb.v1.VerifyResponse\x12\x38\n\x05Sweep\x12\x16.memdb.v1.SweepRequest\x1a\x17.memdb.v1.SweepResponse\x12;\n\x06\x42\x61\x63kup\x12\x17.memdb.v1.BackupRequest\x1a\x18.memdb.v1.BackupResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemdb/v1/database_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"4\n\x12\x43reateSpaceRequest\x12\x1e\n\x05space\x18\x01 \x01(\x0b\x32\x0f.memdb.v1.Space\"5\n\x13\x43reateSpaceResponse\x12\x1e\n\x05space\x18\x01 \x01(\x0b\x32\x0f.memdb.v1.Space\"\x1f\n\x0fGetSpaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x10GetSpaceResponse\x12\x1e\n\x05space\x18\x01 \x01(\x0b\x32\x0f.memdb.v1.Space\"\x13\n\x11ListSpacesRequest\"5\n\x12ListSpacesResponse\x12\x1f\n\x06spaces\x18\x01 \x03(\x0b\x32\x0f.memdb.v1.Space\"\x0f\n\rVerifyRequest\"8\n\x0b\x44iscrepancy\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\r\n\x05where\x18\x02 \x01(\t\x12\x0c\n\x04what\x18\x03 \x01(\t\"t\n\x0eVerifyResponse\x12\r\n\x05users\x18\x01 \x01(\x04\x12\r\n\x05\x63lips\x18\x02 \x01(\x04\x12\x16\n\x0evalues_checked\x18\x03 \x01(\x04\x12,\n\rdiscrepancies\x18\x04 \x03(\x0b\x32\x15.memdb.v1.Discrepancy\"\x0e\n\x0cSweepRequest\"\x9c\x01\n\rSweepResponse\x12\r\n\x05\x63lips\x18\x01 \x01(\x04\x12\x16\n\x0eshort_memories\x18\x02 \x01(\x04\x12\x11\n\tkeyframes\x18\x03 \x01(\x04\x12\x10\n\x08versions\x18\x04 \x01(\x04\x12\x15\n\rbytes_removed\x18\x05 \x01(\x04\x12\x0f\n\x07unswept\x18\x06 \x01(\x04\x12\x17\n\x0funswept_reasons\x18\x07 \x03(\t\"-\n\rBackupRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\"\xa7\x01\n\x0e\x42\x61\x63kupResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\r\n\x05users\x18\x04 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x04\x12\x13\n\x0bincremental\x18\x06 \x01(\x04\x12\x11\n\tunchanged\x18\x07 \x01(\x04\x12\x15\n\rbytes_written\x18\x08 \x01(\x04\x12\x0f\n\x07\x64\x61maged\x18\t \x03(\t2\x9d\x03\n\x0f\x44\x61tabaseService\x12J\n\x0b\x43reateSpace\x12\x1c.memdb.v1.CreateSpaceRequest\x1a\x1d.memdb.v1.CreateSpaceResponse\x12\x41\n\x08GetSpace\x12\x19.memdb.v1.GetSpaceRequest\x1a\x1a.memdb.v1.GetSpaceResponse\x12G\n\nListSpaces\x12\x1b.memdb.v1.ListSpacesRequest\x1a\x1c.memdb.v1.ListSpacesResponse\x12;\n\x06Verify\x12\x17.memdb.v1.VerifyRequest\x1a\x18.memdb.v1.VerifyResponse\x12\x38\n\x05Sweep\x12\x16.memdb.v1.SweepRequest\x1a\x17.memdb.v1.SweepResponse\x12;\n\x06\x42\x61\x63kup\x12\x17.memdb.v1.BackupRequest\x1a\x18.memdb.v1.BackupResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,12 +52,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYRESPONSE']._serialized_end=528
   _globals['_SWEEPREQUEST']._serialized_start=530
   _globals['_SWEEPREQUEST']._serialized_end=544
-  _globals['_SWEEPRESPONSE']._serialized_start=546
-  _globals['_SWEEPRESPONSE']._serialized_end=660
-  _globals['_BACKUPREQUEST']._serialized_start=662
-  _globals['_BACKUPREQUEST']._serialized_end=707
-  _globals['_BACKUPRESPONSE']._serialized_start=710
-  _globals['_BACKUPRESPONSE']._serialized_end=877
-  _globals['_DATABASESERVICE']._serialized_start=880
-  _globals['_DATABASESERVICE']._serialized_end=1293
+  _globals['_SWEEPRESPONSE']._serialized_start=547
+  _globals['_SWEEPRESPONSE']._serialized_end=703
+  _globals['_BACKUPREQUEST']._serialized_start=705
+  _globals['_BACKUPREQUEST']._serialized_end=750
+  _globals['_BACKUPRESPONSE']._serialized_start=753
+  _globals['_BACKUPRESPONSE']._serialized_end=920
+  _globals['_DATABASESERVICE']._serialized_start=923
+  _globals['_DATABASESERVICE']._serialized_end=1336
 # @@protoc_insertion_point(module_scope)

@@ -265,6 +265,8 @@ class SweepResponse(_message.Message):
     KEYFRAMES_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     BYTES_REMOVED_FIELD_NUMBER: _builtins.int
+    UNSWEPT_FIELD_NUMBER: _builtins.int
+    UNSWEPT_REASONS_FIELD_NUMBER: _builtins.int
     clips: _builtins.int
     """Whole clips."""
     short_memories: _builtins.int
@@ -275,6 +277,12 @@ class SweepResponse(_message.Message):
     """Superseded versions of clips that were open."""
     bytes_removed: _builtins.int
     """Bytes of short-term memory and keyframes."""
+    unswept: _builtins.int
+    """Users that could not be swept."""
+    @_builtins.property
+    def unswept_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why, each reason once."""
+
     def __init__(
         self,
         *,
@@ -283,10 +291,12 @@ class SweepResponse(_message.Message):
         keyframes: _builtins.int = ...,
         versions: _builtins.int = ...,
         bytes_removed: _builtins.int = ...,
+        unswept: _builtins.int = ...,
+        unswept_reasons: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_removed", b"bytes_removed", "clips", b"clips", "keyframes", b"keyframes", "short_memories", b"short_memories", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_removed", b"bytes_removed", "clips", b"clips", "keyframes", b"keyframes", "short_memories", b"short_memories", "unswept", b"unswept", "unswept_reasons", b"unswept_reasons", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -79,6 +79,8 @@ def sweep_to_proto(report: SweepReport) -> db_pb.SweepResponse:
         keyframes=report.keyframes,
         versions=report.versions,
         bytes_removed=report.bytes_removed,
+        unswept=report.unswept,
+        unswept_reasons=report.unswept_reasons,
     )
 
 
@@ -90,4 +92,6 @@ def sweep_from_proto(message: db_pb.SweepResponse) -> SweepReport:
         message.keyframes,
         message.versions,
         message.bytes_removed,
+        message.unswept,
+        tuple(message.unswept_reasons),
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"crash (seed {SEED}{PART})")
         for line in _figures:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, report: Callable[[str], None]) -> Iterator[Path]:
+    """A file system of 12 MiB; skipped where one cannot be mounted."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "memdb-test", str(mount)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        why = "mounting a small file system needs root, and a kernel that lets it"
+        report(f"a full disk: NOT TESTED, {why}")
+        pytest.skip(why)
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)

@@ -17,9 +17,9 @@ from typing import Protocol
 
 import numpy as np
 
-from memdb import Ack, Clip, Grounding, Keyframe, NotFound, Unavailable, Utterance
+from memdb import Ack, Clip, Grounding, Keyframe, MemdbError, NotFound, Unavailable, Utterance
 from memdb.types.arrays import Array
-from memdb.types.database import Database
+from memdb.types.database import Database, Stream
 
 DIM = 48
 ROWS = 32
@@ -226,3 +226,13 @@ def running(db: Database, user: str, sink: Sink) -> Iterator[Load]:
         yield load
     finally:
         load.end()
+
+
+def written_until_refused(stream: Stream) -> tuple[list[Ack], MemdbError]:
+    """Write until it is refused; the acknowledgements and the error."""
+    acks: list[Ack] = []
+    while True:
+        try:
+            acks.append(stream.write(clip_of("alice", STREAMS[0], len(acks))))
+        except MemdbError as error:
+            return acks, error

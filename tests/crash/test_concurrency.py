@@ -22,10 +22,9 @@ from memdb import Ack, Clip, FailedPrecondition, MemdbError, NotFound, ResourceE
 from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.derived import DERIVED_FILE
-from memdb.types.database import Stream
 from tests.crash.checks import list_clips
 from tests.crash.conftest import SEED
-from tests.crash.load import DIM, SPACE, STREAMS, clip_of
+from tests.crash.load import DIM, SPACE, STREAMS, clip_of, written_until_refused
 from tests.crash.processes import Embedded, Server
 
 pytestmark = pytest.mark.crash
@@ -45,16 +44,6 @@ def in_threads(count: int, work: Callable[[int], object]) -> list[object]:
     """Run ``work`` in threads at once; raises the first error."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(work, range(count)))
-
-
-def written_until_refused(stream: Stream) -> tuple[list[Ack], MemdbError]:
-    """Write until it is refused; the acknowledgements and the error."""
-    acks: list[Ack] = []
-    while True:
-        try:
-            acks.append(stream.write(clip_of("alice", STREAM, len(acks))))
-        except MemdbError as error:
-            return acks, error
 
 
 def test_users_are_closed_and_opened_under_their_callers(directory: Path) -> None:
@@ -207,20 +196,6 @@ def test_a_quota_below_what_is_mapped_at_first_is_the_quota(directory: Path) -> 
         db.create_space(SPACE, dim=DIM)
         _, full = written_until_refused(db.user("alice").stream(STREAM, space=SPACE))
         assert (full.reason, str(full.value)) == ("QUOTA", str(4 << 20))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, report: Callable[[str], None]) -> Iterator[Path]:
-    """A file system of 12 MiB; skipped where one cannot be mounted."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "memdb-test", str(mount)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        why = "mounting a small file system needs root, and a kernel that lets it"
-        report(f"a full disk: NOT TESTED, {why}")
-        pytest.skip(why)
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 @pytest.mark.parametrize("reserve_bytes", [2 << 20, 0])

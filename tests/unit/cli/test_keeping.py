@@ -188,6 +188,7 @@ def test_a_user_of_a_directory_that_cannot_be_swept_is_told_in_a_line(
     monkeypatch.setattr(databases, "sweep_user", refused)
     status, out, told = run(capsys, "sweep", data)
     assert (status, json.loads(out)["clips"]) == (1, 0)
+    assert (json.loads(out)["unswept"], json.loads(out)["unswept_reasons"]) == (1, ["DISK_FULL"])
     assert told == "memdb: a user cannot be swept: user alice: DISK_FULL: no room\n"
 
 

@@ -140,7 +140,7 @@ def test_a_name_that_cannot_be_wiped_now_is_wiped_later(
 def test_an_erasure_that_was_refused_half_way_is_ended_by_the_next(
     folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, refused: str, then: str
 ) -> None:
-    def no_room(*_: object) -> None:
+    def no_room(*_: object, **_options: object) -> None:
         raise ResourceExhausted("full", reason="DISK_FULL")
 
     def broken(*_: object) -> None:

@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_meanwhile_delays_an_erasure(
 ) -> None:
     made(folder, clock)
     with monkeypatch.context() as full:
-        full.setattr(erasure, "check_room", lambda _: None)
+        full.setattr(erasure, "check_room", lambda *_: None)
         full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
         with opened(folder, clock) as db:
             user = db.user("alice")

@@ -337,9 +337,13 @@ def test_a_user_that_cannot_be_written_does_not_stop_the_sweep(
     with db.user("alice").memory() as memory:
         memory.environment._failed = "an I/O error, as the disk would give"
     report = db.sweep()
-    assert report.clips == 6
+    assert (report.clips, report.unswept, report.unswept_reasons) == (6, 1, ("READ_ONLY",))
     assert [len(db.user(name).clips()) for name in ("alice", "bob", "carol")] == [5, 2, 2]
-    failures = [record for record in caplog.records if record.message == "a user cannot be swept"]
+    failures = [
+        record
+        for record in caplog.records
+        if record.message == "a user cannot be swept: user alice"
+    ]
     assert [record.__dict__["fields"]["user"] for record in failures] == ["alice"]
 
 

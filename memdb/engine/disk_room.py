@@ -1,0 +1,32 @@
+"""Whether a full disk gets room back from a user's file.
+
+LMDB keeps the pages that it frees for the user's own next writes: what retention gave up is room for that user,
+while the disk stays as full as it was, and everybody is refused writes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memdb.config import EngineConfig
+from memdb.errors import ResourceExhausted
+from memdb.store.disk import check_disk
+from memdb.store.environment import Environment
+
+FREED_MIN: Final = 1 << 20
+"""Bytes of freed pages below which an environment is not made anew."""
+_SHARE: Final = 8
+"""Nor where they are less than an eighth of the file: all that lives in it is written once more."""
+
+
+def frees_disk(environment: Environment, config: EngineConfig) -> bool:
+    """Whether the disk is full and much of the user's file is freed pages.
+
+    Raises as `Environment.read`.
+    """
+    try:
+        check_disk(environment.path, config)
+    except ResourceExhausted:
+        size = environment.data_bytes()
+        return size - environment.live_bytes() >= max(FREED_MIN, size // _SHARE)
+    return False

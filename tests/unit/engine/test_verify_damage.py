@@ -1,0 +1,75 @@
+"""A verification of a user that is damaged looks at all the rest of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memdb.clock import ManualClock
+from memdb.engine.database import EmbeddedDatabase
+from memdb.store.schema import Table
+from memdb.store.transaction import Transaction
+from tests.unit.engine.conftest import CONFIG
+from tests.unit.engine.test_quarantine import ALTERED, change, flipped_value, made
+
+TABLES = ("clips", "vectors", "ledger", "short_memory", "keyframes", "facts", "values", "log")
+CLIPS = 12
+"""Of both users."""
+
+
+def values(folder: Path, clock: ManualClock) -> int:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        found = db.verify()
+        assert (found.ok, found.clips) == (True, CLIPS)
+        return found.values_checked
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_one_damaged_value_is_named_and_all_others_are_looked_at(
+    folder: Path, clock: ManualClock, table: str
+) -> None:
+    path = made(folder, clock)
+    whole = values(folder, clock)
+    change(path, table, 0 if table in ("facts", "values") else 2, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        found = db.verify()
+    # Which short-term memory a damaged record had is not known.
+    assert (found.clips, whole - found.values_checked) == (CLIPS, int(table == "clips"))
+    (only,) = found.discrepancies
+    assert (only.user, only.where.partition("/")[0]) == ("alice", table)
+
+
+@pytest.mark.parametrize("how", ALTERED)
+@pytest.mark.parametrize("table", ["clips", "vectors"])
+def test_indexes_are_compared_but_for_what_is_damaged(
+    folder: Path, clock: ManualClock, table: str, how: str
+) -> None:
+    path = made(folder, clock)
+    change(path, table, 2, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert not any("index" in one.where for one in db.verify().discrepancies)
+        with db.user("alice").memory() as memory:
+            (partition,) = memory.view.partitions.values()
+            partition.columns["start_ns"][3] += 1
+        told = [one for one in db.verify().discrepancies if "index" in one.where]
+        assert [one.what for one in told] == ["column start_ns differs from the store"]
+
+
+@pytest.mark.parametrize("table", [Table.CLIPS, Table.VECTORS])
+def test_what_is_damaged_while_it_is_open_is_no_difference_of_the_index(
+    folder: Path, clock: ManualClock, table: Table
+) -> None:
+    made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        places: list[str] = []
+
+        def damage(txn: Transaction) -> tuple[bool, None]:
+            key, stored = list(txn.scan(table))[2]
+            places.append(f"{table.value}/{key.hex()}")
+            txn.put(table, *flipped_value(key, bytes(stored)))
+            return True, None
+
+        with db.user("alice").memory() as memory:
+            memory.environment.write(damage)
+        assert [one.where for one in db.verify().discrepancies] == places
