@@ -321,7 +321,7 @@ class UserModel:
         range.
 
         A run's times are the end of its left neighbour and the start of its right one, as they were
-        first written.
+        first written; none where these contradict each other, and then it touches every range.
         """
         wanted = None if streams is None else set(streams)
         first: dict[tuple[str, int], dict[int, Version]] = defaultdict(dict)
@@ -337,10 +337,12 @@ class UserModel:
                 if present > seq:
                     left = arrived.get(seq - 1)
                     begin = None if left is None else left.content.end_ns
-                    end = arrived[present].content.start_ns
+                    end: int | None = arrived[present].content.start_ns
+                    if begin is not None and end is not None and begin > end:
+                        begin = end = None
                     hidden = not (
                         (end_ns is not None and begin is not None and begin >= end_ns)
-                        or (start_ns is not None and end <= start_ns)
+                        or (start_ns is not None and end is not None and end <= start_ns)
                     )
                     if hidden:
                         found.append(Gap(stream, epoch, seq, present - 1, begin, end))
