@@ -31,7 +31,7 @@ def joined(labels: Mapping[str, str]) -> str:
     return SEPARATOR.join(part for pair in sorted(labels.items()) for part in pair)
 
 
-class Labels:
+class LabelRows:
     """The labels of growing rows; one writer adds, any readers ask."""
 
     def __init__(self) -> None:
@@ -75,9 +75,9 @@ class Labels:
             known = {pair: np.array(numbers, np.int64) for pair, numbers in self._having.items()}
         return {pair: found[: np.searchsorted(found, rows)] for pair, found in known.items()}
 
-    def without(self, there: Array, places: Array) -> Labels:
+    def without(self, there: Array, places: Array) -> LabelRows:
         """The labels of the rows that are ``there``, (n,) bool, numbered anew by ``places``."""
-        kept = Labels()
+        kept = LabelRows()
         for pair, rows in self.rows(len(there)).items():
             left = places[rows[there[rows]]]
             if len(left):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memdb.index.labels import Labels, joined
+from memdb.index.labels import LabelRows, joined
 from memdb.index.words import Words
 from memdb.types.arrays import Array
 
@@ -48,7 +48,7 @@ class Names:
         self.rows = 0
         self.events = Words()
         self.labels = Words()
-        self.labelled = Labels()
+        self.labelled = LabelRows()
 
     def add(self, names: Sequence[ClipNames]) -> None:
         """Names of the rows that come next."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memdb.deadline import Deadline
 from memdb.errors import DeadlineExceeded
-from memdb.index.labels import Labels, joined
+from memdb.index.labels import LabelRows, joined
 from memdb.index.names import clip_names
 from memdb.index.terms import terms
 from memdb.types.label_filter import LabelFilter, checked_labels
@@ -35,7 +35,7 @@ def test_a_filter_admits_what_has_the_labels(
     asked: list[dict[str, str | list[str]]],
     data: st.DataObject,
 ) -> None:
-    labels = Labels()
+    labels = LabelRows()
     labels.add(map(joined, first))
     wanted = [checked_labels(one) for one in asked]
     for one in wanted:
@@ -61,7 +61,7 @@ def test_what_words_are_found_by_is_the_same() -> None:
 
 
 def test_whoever_has_left_is_not_waited_for() -> None:
-    labels = Labels()
+    labels = LabelRows()
     labels.add(joined({"n": str(row)}) for row in range(20_000))
     left = Deadline()
 
@@ -75,7 +75,7 @@ def test_whoever_has_left_is_not_waited_for() -> None:
 
 
 def test_readers_ask_while_a_writer_adds() -> None:
-    labels = Labels()
+    labels = LabelRows()
     rows = 0
     wrong: list[int] = []
     grown = threading.Event()
