@@ -163,7 +163,8 @@ MUTANTS = {
         "memdb/store/structure.py",
         "    if found:\n",
         "    if False:\n",
-        "tests/crash/test_damage.py::test_damage_to_a_user_is_reported_never_served",
+        # Damage at random makes a process die in one case of ten: not in each quick tier.
+        "tests/unit/store/test_structure.py",
     ),
 }
 
