@@ -41,7 +41,7 @@ _COPY_SPARE: Final = 64 << 10
 def compact(path: Path) -> int:
     """Compact the environment in directory ``path``; the bytes that the file shrank by.
 
-    Raises `DataLoss` (``CORRUPTED``) when the old cannot be read, `ResourceExhausted`
+    Raises `DataLoss` (``CORRUPTED``) when the old cannot be read whole, `ResourceExhausted`
     (``DISK_FULL``), `Unavailable` (``IO_FAILED``); the old stays as it was then.
     """
     old, new = path / DATA_FILE, path / NEW_FILE
@@ -53,6 +53,9 @@ def compact(path: Path) -> int:
     drop_derived(path)
     try:
         _copy(path, new, size)
+    except DataLoss:
+        sweep(path)
+        raise
     except lmdb.Error as error:
         sweep(path)
         said = words_of(error, path)
@@ -140,14 +143,26 @@ def _copy(path: Path, new: Path, size: int) -> None:
             writing = target.begin(write=True)
             try:
                 pending = 0
+                copied = 0
                 with reading.cursor(source_table) as entries:
                     for key, value in entries.iternext(keys=True, values=True):
-                        writing.put(key, value, db=target_table, append=True)
+                        if not writing.put(key, value, db=target_table, append=True):
+                            # LMDB leaves it out and goes on: what is hidden behind one damaged key would be gone.
+                            raise _not_whole(path, "keys are out of order", name)
+                        copied += 1
                         pending += len(value)
                         if pending > _TXN_BYTES:
                             writing.commit()
                             writing = target.begin(write=True)
                             pending = 0
+                stated = int(reading.stat(source_table)["entries"])
+                if copied != stated:
+                    raise _not_whole(path, f"{copied} entries of {stated} are found", name)
                 writing.commit()
             finally:
                 writing.abort()  # no effect after a commit
+
+
+def _not_whole(path: Path, what: str, table: bytes) -> DataLoss:
+    where = table.decode("ascii", "replace")
+    return DataLoss(f"{what} in {where}", reason="CORRUPTED", field=path.name)
