@@ -24,6 +24,8 @@ _AROUND_BYTES: Final = 64 << 10
 BLOCK_ENTRIES: Final = 512
 """Entries of a `Transaction.blocks` at most: enough that what is paid for each block is little, fewer than what sets
 off Python's collector."""
+BLOCK_BYTES: Final = 4 << 20
+"""Of values that are decrypted together; one that is larger is a block of its own."""
 
 
 class Transaction:
@@ -155,13 +157,17 @@ class Transaction:
                     # They are in order: those that begin with it come first.
                     count = sum(key.startswith(prefix) for key in keys)
                     del keys[count:], values[count:]
-                if cipher is not None:
-                    shown = [
-                        cipher.entry(table, *entry) for entry in zip(keys, values, strict=True)
-                    ]
-                    keys, values = [key for key, _ in shown], [value for _, value in shown]
-                if keys:
-                    yield keys, values
+                if cipher is None:
+                    if keys:
+                        yield keys, values
+                else:
+                    # Copies, and not views of the file as the others are.
+                    for begin, end in _pieces(values):
+                        shown = [
+                            cipher.entry(table, *entry)
+                            for entry in zip(keys[begin:end], values[begin:end], strict=True)
+                        ]
+                        yield [key for key, _ in shown], [value for _, value in shown]
                 if ends:
                     return
 
@@ -183,6 +189,47 @@ class Transaction:
                 if not copied.startswith(prefix):
                     return
                 yield copied if cipher is None else cipher.show(table, copied)
+
+    def newest_versions(self, table: Table, birth: bytes) -> Iterator[bytes]:
+        """Of a table whose keys end with the revision of a version: the key of the newest version born at or before
+        ``birth`` of each name, in the order of the table, whatever their values are.
+
+        Versions between are passed over: a name costs the same whether it has one or a million.  Raises
+        `DataLoss` (``KEY_ORDER``) as `scan`.
+        """
+        cipher, tail = self._cipher, len(birth)
+        with self._txn.cursor(self._handles[table]) as cursor:
+            found = cursor.first()
+            self.touched += _AROUND_BYTES
+            last = b""
+            while found:
+                stored = bytes(cursor.key())
+                if last and stored <= last:
+                    raise DataLoss(
+                        "keys are out of order", reason="KEY_ORDER", field=table.value, value=stored
+                    )
+                name = last = stored[:-tail]
+                newest = stored if stored[-tail:] <= birth else None
+                found = cursor.next()
+                if found and bytes(cursor.key())[:-tail] == name:
+                    if newest is not None:
+                        newest = self._at_or_before(cursor, name + birth, newest)
+                    last = name + b"\xff" * tail
+                    found = cursor.set_range(last)
+                    if found and bytes(cursor.key()) == last:
+                        found = cursor.next()
+                if newest is not None:
+                    yield newest if cipher is None else cipher.show(table, newest)
+
+    def _at_or_before(self, cursor: lmdb.Cursor, key: bytes, known: bytes) -> bytes:
+        """The greatest stored key <= ``key``, of which ``known`` is one."""
+        if cursor.set_range(key):
+            if bytes(cursor.key()) == key:
+                return key
+            cursor.prev()
+        else:
+            cursor.last()
+        return max(known, bytes(cursor.key()))
 
     def last_at_or_before(
         self, table: Table, key: bytes, prefix: bytes
@@ -208,6 +255,18 @@ class Transaction:
                 return found, value
             shown = cipher.show(table, found)
             return shown, cipher.open(table, shown, value)
+
+
+def _pieces(values: list[memoryview]) -> Iterator[tuple[int, int]]:
+    """Stretches [begin, end) of some values, of `BLOCK_BYTES` at most or one value each."""
+    begin = size = 0
+    for place, value in enumerate(values):
+        size += len(value)
+        if size > BLOCK_BYTES and place > begin:
+            yield begin, place
+            begin, size = place, len(value)
+    if begin < len(values):
+        yield begin, len(values)
 
 
 def _check_order(table: Table, keys: list[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from memdb import DataLoss
 from memdb.config import EngineConfig
 from memdb.store.creation import create_environment
 from memdb.store.envelope import Coding, Kind, seal, unseal
-from memdb.store.opened import opened, opened_values
+from memdb.store.keyring import KeyRing
+from memdb.store.opened import _TOGETHER_MIN, opened, opened_values
 from memdb.store.records import NumberRecord, decoded, encode_record
 from memdb.store.schema import USER_TABLES, Table
-from memdb.store.transaction import BLOCK_ENTRIES, Transaction, _check_order
+from memdb.store.transaction import BLOCK_BYTES, BLOCK_ENTRIES, Transaction, _check_order
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 
@@ -48,6 +50,34 @@ def test_blocks_are_the_scan(tmp_path: Path, count: int) -> None:
     environment.close()
 
 
+def test_no_more_is_decrypted_together_than_a_block(tmp_path: Path) -> None:
+    sizes = [0, 300_000, BLOCK_BYTES + 1, *[1 << 19] * 40, BLOCK_BYTES, 5]
+
+    def fill(txn: Transaction) -> tuple[bool, None]:
+        for number, size in enumerate(sizes):
+            key = number.to_bytes(8, "big")
+            txn.put(Table.CLIPS, key, seal(key, bytes(size), Kind.RECORD))
+        return True, None
+
+    environment = create_environment(
+        tmp_path / "env", USER_TABLES, CONFIG, lambda _: None, KeyRing(b"m" * 32)
+    )
+    environment.write(fill, sum(sizes))
+    with environment.read() as txn:
+        tracemalloc.start()
+        found = [
+            (int.from_bytes(key, "big"), len(payload))
+            for block in opened(txn, Table.CLIPS, Kind.RECORD)
+            for key, payload in zip(block.keys, block.payloads(), strict=True)
+        ]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    environment.close()
+    assert found == list(enumerate(sizes))
+    # The block that was used, and the one that is made.
+    assert peak < 2.5 * BLOCK_BYTES
+
+
 def test_keys_out_of_order_are_damage() -> None:
     _check_order(Table.CLIPS, [b"a", b"aa", b"b"])
     for keys in ([b"a", b"c", b"b"], [b"a", b"a"]):
@@ -56,20 +86,22 @@ def test_keys_out_of_order_are_damage() -> None:
         assert (refused.value.reason, refused.value.value) == ("KEY_ORDER", repr(keys[-1]))
 
 
-def test_whatever_is_flipped_is_told_as_one_by_one() -> None:
-    keys = [b"first", b"second", b"third"]
+@pytest.mark.parametrize("count", [3, _TOGETHER_MIN])
+def test_whatever_is_flipped_is_told_as_one_by_one(count: int) -> None:
+    keys = [f"key {number:02}".encode() for number in range(count)]
     values = [
         seal(key, bytes([number]) * 40, Kind.ROW, Coding.F16, 1, 4)
         for number, key in enumerate(keys)
     ]
     whole = opened_values(Table.VECTORS, keys, [memoryview(one) for one in values], Kind.ROW)
-    assert whole.heads["dim"].tolist() == [4] * 3
+    assert whole.heads["dim"].tolist() == [4] * count
     assert set(whole.heads["coding"].tolist()) == {Coding.F16}
     for at in range(len(values[1])):
         for bit in range(8):
             damaged = bytearray(values[1])
             damaged[at] ^= 1 << bit
-            views = [memoryview(values[0]), memoryview(bytes(damaged)), memoryview(values[2])]
+            views = [memoryview(one) for one in values]
+            views[1] = memoryview(bytes(damaged))
             with pytest.raises(DataLoss) as alone:
                 unseal(Table.VECTORS, keys[1], views[1], Kind.ROW)
             with pytest.raises(DataLoss) as together:
