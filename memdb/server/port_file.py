@@ -18,13 +18,25 @@ def check_port_file(config: ServerConfig) -> None:
     """
     if not config.port_file:
         return
-    path, data = Path(config.port_file), Path(config.data)
-    if path.is_dir():
-        raise _refusal(config, errno.EISDIR)
+    try:
+        found = _obstacle(Path(config.port_file), Path(config.data))
+    except OSError as error:  # a name that is too long, a folder that cannot be looked into
+        raise _refusal(config, error.errno or errno.EIO) from error
+    if found is not None:
+        raise _refusal(config, found)
+
+
+def _obstacle(path: Path, data: Path) -> int | None:
+    """What the system will say of the file; None where it can be written."""
+    if "\0" in str(path):
+        return errno.EINVAL
+    if path.is_dir() or _temporary(path).is_dir():
+        return errno.EISDIR
     if not path.parent.is_dir() and path.parent.absolute() != data.absolute():
-        raise _refusal(config, errno.ENOENT)
+        return errno.ENOENT
     if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
-        raise _refusal(config, errno.EACCES)
+        return errno.EACCES
+    return None
 
 
 def write_port_file(config: ServerConfig, address: str) -> None:
@@ -33,12 +45,16 @@ def write_port_file(config: ServerConfig, address: str) -> None:
         return
     path = Path(config.port_file)
     # Renamed into place: whoever waits for the file never reads half of it.
-    temporary = path.with_name(path.name + ".new")
+    temporary = _temporary(path)
     try:
         temporary.write_text(address + "\n", "utf-8")
         temporary.rename(path)
     except OSError as error:
         raise _refusal(config, error.errno or errno.EIO) from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def _refusal(config: ServerConfig, number: int) -> InvalidArgument:
