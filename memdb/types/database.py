@@ -672,7 +672,8 @@ class User(Protocol):
         after: str | None = None,
         as_of: AsOf | None = None,
     ) -> list[str]:
-        """Keys that have a value, sorted by code points.  Each call looks at the keys of all versions of all values.
+        """Keys that have a value, sorted by code points.  Each call looks at all keys, be there one version or a
+        million of each, and checks the values of those that it tells.
 
         prefix: only those that begin with it.  limit: 1 to 1,000.  after: only those behind this one, the last of
         the page before, which need not be there any more.
