@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import memdb
 from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
 from memdb.types.authorities import TLS_HELP, authorities
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"memdb-ingest {memdb.__version__}")
     add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
     add("--token", help="token of the user, where the server asks for one")
     add("--tls", metavar="FILE", help=TLS_HELP)

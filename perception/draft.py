@@ -46,10 +46,10 @@ class ClipContext:
     """Beside what is seen."""
 
 
-def clip_labels(given: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The labels that all clips of an ingest have, checked.
+def clip_labels(given: Mapping[str, Sequence[str]], own: str = OBJECTS_LABEL) -> dict[str, str]:
+    """The labels that all clips of an ingest have beside their ``own``, checked.
 
-    Raises `InvalidArgument`: ``AMBIGUOUS`` for a key with two values, ``NOT_USED`` for the one that names what is seen,
+    Raises `InvalidArgument`: ``AMBIGUOUS`` for a key with two values, ``NOT_USED`` for their own,
     and as `memdb.types.label_filter.checked_labels`.
     """
     for key, values in given.items():
@@ -57,14 +57,14 @@ def clip_labels(given: Mapping[str, Sequence[str]]) -> dict[str, str]:
             raise InvalidArgument(
                 "a clip has one value of a key", reason="AMBIGUOUS", field="label", value=key
             )
-        if key == OBJECTS_LABEL:
+        if key == own:
             raise InvalidArgument(
-                "this label names what is seen", reason="NOT_USED", field="label", value=key
+                "clips have this label of their own", reason="NOT_USED", field="label", value=key
             )
     checked = checked_labels(given or None)
     if len(checked) >= LABELS_MAX:
         raise InvalidArgument(
-            f"at most {LABELS_MAX - 1}, beside what is seen",
+            f"at most {LABELS_MAX - 1}, beside the one that clips have of their own",
             reason="TOO_LARGE",
             field="label",
             value=len(checked),

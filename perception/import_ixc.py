@@ -23,11 +23,13 @@ import argparse
 import json
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import memdb
 from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
 from memdb.types.authorities import TLS_HELP, authorities
@@ -41,6 +43,8 @@ TOKENS_PER_FRAME: Final = 4
 FRAMES_DEFAULT: Final = 16
 """Of a clip whose short-term memory is not there to tell; the longest that the system makes."""
 GLOBAL_NAME: Final = "glb"
+SOURCE_LABEL: Final = "source"
+"""Says of a clip where it came from."""
 MODEL: Final = "internlm/internlm-xcomposer2d5-ol-7b"
 _SECOND_NS: Final = 10**9
 _BATCH: Final = 32
@@ -121,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"memdb-import-ixc {memdb.__version__}")
     add("files", metavar="FILE", nargs="+", help="temp_glb.pth, temp_lol_mem.pth, or both")
     add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
     add("--token", help="token of the user, where the server asks for one")
@@ -129,6 +134,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--stream", required=True, help="the stream; made when there is none")
     add("--space", required=True, help="its feature space; made when there is none")
     add("--start", metavar="RFC3339", help="when the session began (default: 1970)")
+    add(
+        "--label",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a label of every clip, by which questions can be narrowed (memdb-ask --label): zone=porch (may be "
+        "repeated)",
+    )
     add(
         "--epoch", type=int, default=0, metavar="N", help="which session of the stream (default: 0)"
     )
@@ -140,10 +153,12 @@ def _run(options: argparse.Namespace) -> ImportReport:
     with loading():
         import memdb_client
         from memdb.types.times import as_ns, moment
-        from perception.arguments import server_address
+        from perception.arguments import labels, server_address
+        from perception.draft import clip_labels
         from perception.reach import reach
 
     start_ns = 0 if options.start is None else as_ns(moment(options.start, "start"), "start")
+    given = clip_labels(labels(options.label), SOURCE_LABEL)
     memories = load([Path(file) for file in options.files])
     tls = authorities(options.tls)
     reach(server_address(options.server), options.token, tls=tls)
@@ -156,6 +171,7 @@ def _run(options: argparse.Namespace) -> ImportReport:
             space=options.space,
             start_ns=start_ns,
             epoch=options.epoch,
+            labels=given,
         )
 
 
@@ -207,15 +223,18 @@ def write(
     space: str,
     start_ns: int = 0,
     epoch: int = 0,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> ImportReport:
     """Write the clips; those that are there already are recognised.
 
+    labels: of every clip, beside the one that says where it came from.
+
     Raises `FailedPrecondition` (``SPACE_MISMATCH``), `InvalidArgument` (``DIM_MISMATCH``) and
-    `AlreadyExists` (``SEQ_REUSED``: another session under the same epoch).
+    `AlreadyExists` (``SEQ_REUSED``: another session, or other labels, under the same epoch).
     """
     from memdb.errors import NotFound
 
-    first, *_ = clips = list(_clips(memories, start_ns, epoch))
+    first, *_ = clips = list(_clips(memories, start_ns, epoch, labels))
     try:
         database.space(space)
     except NotFound:
@@ -231,7 +250,9 @@ def write(
     return ImportReport(len(acks) - present, present, frames)
 
 
-def _clips(memories: Memories, start_ns: int, epoch: int) -> Iterator[Clip]:
+def _clips(
+    memories: Memories, start_ns: int, epoch: int, labels: Mapping[str, str]
+) -> Iterator[Clip]:
     import numpy as np
 
     from memdb.types.clip import Clip
@@ -256,7 +277,7 @@ def _clips(memories: Memories, start_ns: int, epoch: int) -> Iterator[Clip]:
             global_memory=vector,
             short_memory=short,
             frames_per_token_row=None if short is None else 1 / TOKENS_PER_FRAME,
-            labels={"source": "ixc2.5-ol"},
+            labels={SOURCE_LABEL: "ixc2.5-ol", **labels},
         )
         start_ns = end_ns
 

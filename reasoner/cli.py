@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import memdb
 from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
 from memdb.types.authorities import TLS_HELP, authorities
@@ -280,6 +281,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"memdb-ask {memdb.__version__}")
     add("question", nargs="*", help="a question in words")
     add("--server", required=True, metavar="HOST:PORT", help="the memdb server")
     add("--user", required=True, metavar="USER", help="whose memory")

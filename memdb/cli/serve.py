@@ -29,6 +29,10 @@ _FLAGS = {
     "tls_cert": ("FILE", "PEM certificate chain; needed beyond loopback"),
     "tls_key": ("FILE", "PEM private key"),
     "backup_dir": ("DIR", "where clients may have backups written; none unless given"),
+    "metrics_file": (
+        "FILE",
+        "write metrics here every ten seconds, for node_exporter's textfile collector",
+    ),
     "grace_s": ("SECONDS", "how long calls may go on after SIGTERM"),
 }
 MASTER_KEY_HELP = "master key of an encrypted directory; one made with it is encrypted"

@@ -147,42 +147,57 @@ def arms_bytes(arms: tuple[Arm, ...]) -> int:
     return (2 * len(arms) + len(matches)) * UTTERANCE_BYTES + terms
 
 
+class AnswerTooLarge(ResourceExhausted):
+    """An answer has more bytes than may be sent (``MESSAGE_TOO_LARGE``)."""
+
+    clips: int = 0
+    """So many of its first clips, with what is told of them, are not too large."""
+
+
 class AnswerSize:
     """Bytes of an answer while it is collected, so that one that is too large is never whole."""
 
     def __init__(self, bytes_max: int | None) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
+        self._clips = 0
+        self._explained = 0
 
     def add(self, clip: StoredClip) -> StoredClip:
-        """The clip, counted; raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``)."""
+        """The clip, counted; raises `AnswerTooLarge`."""
         if self._bytes_max is not None:
-            self._count(clip_bytes(clip), self._bytes_max)
+            self._count(clip_bytes(clip), self._bytes_max, self._clips)
+            self._clips += 1
         return clip
 
     def add_numbers(self, count: int) -> None:
-        """Count numbers beside a clip; raises as `add`."""
+        """Count numbers beside the next clip; raises as `add`."""
         if self._bytes_max is not None:
-            self._count(NUMBER_BYTES * count, self._bytes_max)
+            self._count(NUMBER_BYTES * count, self._bytes_max, self._clips)
 
     def add_fact(self, fact: Fact) -> Fact:
         """The fact, counted; raises as `add`."""
         if self._bytes_max is not None:
-            self._count(fact_bytes(fact), self._bytes_max)
+            self._count(fact_bytes(fact), self._bytes_max, self._clips)
         return fact
 
     def add_arms(self, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
-        """What explains a hit, counted; raises as `add`."""
+        """What explains the next hit, once all clips are counted; raises as `add`."""
         if self._bytes_max is not None:
-            self._count(arms_bytes(arms), self._bytes_max)
+            # All clips fit, so half of them do with as much beside; or what was explained so far.
+            fit = max(self._explained, self._clips // 2)
+            self._count(arms_bytes(arms), self._bytes_max, fit)
+            self._explained += 1
         return arms
 
-    def _count(self, size: int, bytes_max: int) -> None:
+    def _count(self, size: int, bytes_max: int, fit: int) -> None:
         self._bytes += size
         if self._bytes > bytes_max:
-            raise ResourceExhausted(
+            error = AnswerTooLarge(
                 f"the answer has more than {bytes_max} bytes; ask for less at once",
                 reason="MESSAGE_TOO_LARGE",
                 field="message",
                 value=self._bytes,
             )
+            error.clips = fit
+            raise error

@@ -6,7 +6,7 @@ once, give the null distribution at every commit.  What rounding could decide is
 
 from __future__ import annotations
 
-from math import isnan, sqrt
+from math import isfinite, isnan, sqrt
 from typing import Final
 
 import numpy as np
@@ -68,7 +68,8 @@ class _Camera:
         birth = self._partition.columns["birth"][row]
         there = np.flatnonzero((self._births <= birth) & (self._deaths > birth))
         sample = there[even_places(len(there), SAMPLE_ROWS)]
-        mean = float(self._scores[self._rows[sample]].mean())
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(self._scores[self._rows[sample]].mean())
         squared = 1.0 if self._lengths is None else float(self._lengths[sample].mean())
         spread = max(self._of_random * sqrt(squared), SPREAD_MIN)
         things = THINGS_SHARE * sqrt(len(there))
@@ -76,6 +77,9 @@ class _Camera:
             (found,) = relevances(self._scores[row : row + 1], mean, spread, things).tolist()
         found = 0.0 if isnan(found) else found
         near = _SLOPE * self._slack / spread
+        if not (isfinite(self._scores[row]) and isfinite(mean)):
+            # What overflowed in float32 is no number, or the wrong one.
+            near = np.inf
         if any(abs(found - threshold) <= near for threshold in thresholds):
             return relevance_at_birth(self._partition, row, self._probe)[1]
         return float(found)

@@ -16,6 +16,7 @@ import numpy as np
 
 from memdb.engine.standing_margins import Margins
 from memdb.index.directions import prepared_rows
+from memdb.index.flat import SUM_MAX, vanishing
 from memdb.index.partition import PartitionView
 from memdb.store import standing
 from memdb.store.records import StandingRecord
@@ -56,7 +57,7 @@ def vector_of(partition: PartitionView, row: int) -> Array:
 def rounding(longest: float, probe: Array) -> float:
     """How far a product in float32 of a vector no longer than that may be from `exact_score`."""
     length = float(np.sqrt(np.square(probe, dtype=np.float64).sum()))
-    return len(probe) * _ROUNDOFF * longest * length
+    return len(probe) * _ROUNDOFF * longest * length + vanishing(len(probe), longest, length)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,9 +216,15 @@ class SpaceQuestions:
         """(probes,) float32: a product of matrices that is less belongs to no match, however it was rounded."""
         if not len(vectors):
             return np.zeros(len(probes), np.float32)
-        longest = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64).max())
-        slack = (vectors.shape[1] * _ROUNDOFF) * longest * self.norms[probes]
-        floor = (self.thresholds[probes] - slack).astype(np.float32)
+        dim = vectors.shape[1]
+        longest = float(np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64).max()))
+        norms = self.norms[probes]
+        slack = (dim * _ROUNDOFF) * longest * norms
+        slack += vanishing(dim, longest, float(norms.max(initial=0.0)))
+        # Where a sum may overflow, what came out may as well be the wrong infinity.
+        slack[longest * norms >= SUM_MAX] = np.inf
+        with np.errstate(over="ignore"):
+            floor = (self.thresholds[probes] - slack).astype(np.float32)
         return np.asarray(np.nextafter(floor, np.float32(-np.inf)))
 
 

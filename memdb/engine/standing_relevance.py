@@ -41,6 +41,7 @@ from memdb.engine.standing_questions import (
     exact_scores,
     vector_of,
 )
+from memdb.index.flat import SUM_MAX, vanishing
 from memdb.index.partition import PartitionView
 from memdb.store.records import StandingRecord
 from memdb.types.arrays import Array
@@ -127,6 +128,11 @@ class RelevanceQuestions(SpaceQuestions):
             # In float32, where it is rounded by less than what is taken more than enough.
             slack = (-2 * (queries.shape[1] + 2) * _SLACK * lengths).astype(np.float32)
             floor = np.outer(slack, norms.astype(np.float32))
+            longest, most = float(lengths.max()), float(norms.max(initial=0.0))
+            floor -= np.float32(vanishing(queries.shape[1], longest, most))
+            if longest * most >= SUM_MAX:
+                # What came out may as well be the wrong infinity.
+                floor[np.outer(lengths, norms) >= SUM_MAX] = -np.inf
         vectors = np.ascontiguousarray(queries[:, :-2])
         return self._multiplied(vectors, probes, floor, bars)
 

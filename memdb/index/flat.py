@@ -39,7 +39,8 @@ _CANDIDATES_MAX: Final = 4096
 """Beyond, the scan's heap costs more than scoring all."""
 _UNIT_ROUNDOFF: Final = 2.0**-24
 _SMALLEST_NORMAL: Final = 2.0**-126
-_SUM_MAX: Final = float(np.finfo(np.float32).max) / 4
+SUM_MAX: Final = float(np.finfo(np.float32).max) / 4
+"""Products of lengths from which on a sum in float32 may overflow."""
 _SORTED_MAX: Final = 256
 """So few are sorted sooner than chosen among."""
 
@@ -201,12 +202,17 @@ def bound_of(matrix: Matrix, query: Array, residual_max: float) -> float:
     """
     length = _length(query.astype(np.float64))
     rounding = 2 * matrix.width * _UNIT_ROUNDOFF * matrix.norm_max
-    # What vanishes: kernels may take any number below the smallest normal one, be it of the query, of
-    # the row or a product, for none.
-    tiny = _SMALLEST_NORMAL * (matrix.width + math.sqrt(matrix.width) * (length + matrix.norm_max))
+    tiny = vanishing(matrix.width, length, matrix.norm_max)
     bound = length * (residual_max + rounding) + 2 * tiny
     # Where a sum may overflow, scores of heads say nothing.
-    return bound if length * matrix.norm_max < _SUM_MAX else np.inf
+    return bound if length * matrix.norm_max < SUM_MAX else np.inf
+
+
+def vanishing(dim: int, length: float, other: float) -> float:
+    """What a product in float32 of two (dim,) vectors of these lengths may lose below the smallest normal number:
+    kernels may take anything less, be it of either vector or a product, for none.
+    """
+    return _SMALLEST_NORMAL * (dim + math.sqrt(dim) * (length + other))
 
 
 def row_scores(block: Array, query: Array) -> Array:

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 
 from memdb import deadline
-from memdb.index.flat import padded_query, row_scores, scanned_query, scanner_of
+from memdb.index.flat import padded_query, row_scores, scanned_query, scanner_of, vanishing
 from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array
 
@@ -46,8 +46,9 @@ def passing(matrix: Matrix, query: Array, numbers: Array | None = None) -> Array
 
 def passing_slack(matrix: Matrix, query: Array) -> float:
     """How far a product of a row of a matrix with a query may be from what float32 has of it, in whatever order."""
-    length = np.sqrt(np.square(query, dtype=np.float64).sum())
-    return float(matrix.width * _ROUNDOFF * length * matrix.norm_max)
+    length = float(np.sqrt(np.square(query, dtype=np.float64).sum()))
+    rounded = matrix.width * _ROUNDOFF * length * matrix.norm_max
+    return rounded + vanishing(matrix.width, length, matrix.norm_max)
 
 
 def _scan(matrix: Matrix, query: Array, least: float, selector: Any) -> Array:

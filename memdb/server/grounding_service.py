@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from memdb.server.calls import Receive, Send
+from memdb.server.fitting_page import fitting_page
 from memdb.server.ground_stream import GroundStream
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
@@ -28,8 +30,8 @@ class GroundingService:
     def ground(self, request: pb.GroundRequest) -> pb.GroundResponse:
         """The clips that answer a question."""
         feature, arguments = ground_arguments(request)
-        user = self._database.user(request.user)
-        grounding = user.ground(
+        ask = partial(
+            self._database.user(request.user).ground,
             feature,
             **arguments,
             raw_short_memory=True,
@@ -37,7 +39,11 @@ class GroundingService:
             answer_bytes_max=self._message_bytes_max,
             rerank_work_max=RERANK_WORK_MAX,
         )
-        return grounding_to_proto(grounding)
+        if arguments["cursor"] is None:
+            return grounding_to_proto(ask())
+        return fitting_page(
+            lambda limit: ask(limit=limit), arguments["limit"], self._message_bytes_max
+        )
 
     def ground_many(self, request: pb.GroundManyRequest) -> pb.GroundManyResponse:
         """The answers to several questions, all of one commit."""

@@ -401,10 +401,10 @@ class User(Protocol):
         one of several values, ``{"zone": ["porch", "drive"]}``; at most 64 keys, of 64 values each.  A version
         of a clip has its own.
 
-        cursor: hits in pages of ``limit``, however many there are: ``""`` for the first, then the
-        `Grounding.next_cursor` of the page before, until that is None.  All pages are as of the revision of
-        the first, whatever is written meanwhile, and before and after a restart; the question stays the
-        same, but for ``limit``, ``explain`` and what begins with ``with_``.  Only
+        cursor: hits in pages of ``limit``, over gRPC of fewer where those are more than a message, however many
+        there are: ``""`` for the first, then the `Grounding.next_cursor` of the page before, until that is None.
+        All pages are as of the revision of the first, whatever is written meanwhile, and before and after a
+        restart; the question stays the same, but for ``limit``, ``explain`` and what begins with ``with_``.  Only
         ``policy="top"`` and ``"tokens"``.  Raises, of the field ``cursor``, `InvalidArgument` (``BAD_CURSOR``: not
         of this user; ``OTHER_QUESTION``, ``OTHER_MOMENT``), `NotFound` (``REVISION_NOT_FOUND``),
         `FailedPrecondition` (``HISTORY_COLLECTED``; ``CURSOR_GONE`` where words or late interaction ordered

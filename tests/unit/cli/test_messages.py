@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import memdb
+import perception.cli
+import perception.import_ixc
+import reasoner.cli
 from memdb import Clip
 from memdb.cli import source
 from memdb.cli.main import main
@@ -134,3 +138,17 @@ def test_gaps_by_either_name_of_the_directory_and_in_words(
     assert run(capsys, "gaps", "--data", data, "--user", "alice") == (1, expected, "")
     status, out, _ = run(capsys, "gaps", data, "--user", "alice", "--json")
     assert (status, out.count("\n"), '"start_ns": null' in out) == (1, 2, True)
+
+
+def test_each_command_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = {
+        "memdb": main,
+        "memdb-ask": reasoner.cli.main,
+        "memdb-ingest": perception.cli.main,
+        "memdb-import-ixc": perception.import_ixc.main,
+    }
+    for name, command in commands.items():
+        with pytest.raises(SystemExit) as ended:
+            command(["--version"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out == f"{name} {memdb.__version__}\n"

@@ -45,7 +45,9 @@ def test_both_files_give_clips_with_both_memories_once(
     with ServerThread(tmp_path / "data") as server, connect(server.address) as db:
         for written in (3, 0):
             status, told, _ = run(
-                capsys, server.address, glb, lol, "--start", "2026-01-05T09:00:00Z"
+                capsys,
+                server.address,
+                *(glb, lol, "--start", "2026-01-05T09:00:00Z", "--label", "zone=porch"),
             )
             assert (status, told["clips_written"], told["clips_present"]) == (
                 0,
@@ -65,7 +67,10 @@ def test_both_files_give_clips_with_both_memories_once(
             assert np.array_equal(stored, short.numpy())
         hits = user.ground(wanted[1].astype(np.float32), limit=1).hits
         assert hits[0].clip.seq == 1
+        assert hits[0].clip.labels == {"source": "ixc2.5-ol", "zone": "porch"}
         assert db.verify().ok
+        status, _, said = run(capsys, server.address, glb, "--label", "source=ours")
+        assert (status, "label" in said, "NOT_USED" in said) == (1, True, True)
 
 
 def test_one_file_alone(tmp_path: Path) -> None:

@@ -137,11 +137,8 @@ async def refused(bench: Bench) -> MemdbError:
         await asyncio.wait_for(bench.run(), 10)
     last = bench.line.answers[-1]
     told = error_from_status(Status.FromString(last.error))
-    assert (type(told), told.reason, told.field) == (
-        type(caught.value),
-        caught.value.reason,
-        caught.value.field,
-    )
+    assert isinstance(caught.value, type(told))
+    assert (told.reason, told.field) == (caught.value.reason, caught.value.field)
     return caught.value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -27,11 +26,9 @@ def test_counts_and_their_share() -> None:
 
 def test_a_server_writes_them_into_its_file(tmp_path: Path) -> None:
     file = tmp_path / "memdb.prom"
-    config = tmp_path / "memdb.toml"
-    config.write_text(f"[server]\nmetrics_file = {json.dumps(str(file))}\n")
     command = [sys.executable, "-m", "memdb.cli.main", "serve", "--data", str(tmp_path / "data")]
     server = subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0", "--config", str(config)],
+        [*command, "--listen", "127.0.0.1:0", "--metrics-file", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )

@@ -1,0 +1,37 @@
+"""A page of hits that fits a message: where ``limit`` of them are more, fewer are given, and the cursor goes on behind
+those.
+
+What clips take is known once they are read, so a page is asked for again with as many hits as were found to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from memdb.engine.hydrate import AnswerTooLarge
+from memdb.types.grounding import Grounding
+from memdb.v1 import grounding_service_pb2 as pb
+from memdb.wire.grounding import grounding_to_proto
+
+
+def fitting_page(
+    ask: Callable[[int], Grounding], limit: int, message_bytes_max: int
+) -> pb.GroundResponse:
+    """The page of at most ``limit`` hits that ``ask`` gives, or of so many as fit.
+
+    Raises as ``ask``, `AnswerTooLarge` where one hit alone is more than a message.
+    """
+    while True:
+        try:
+            page = ask(limit)
+        except AnswerTooLarge as error:
+            if limit == 1:
+                raise
+            limit = max(1, min(error.clips, limit - 1))
+            continue
+        message = grounding_to_proto(page)
+        # Of text and of what is told beside the clips only the message itself says how much it is.
+        size = message.ByteSize()
+        if size <= message_bytes_max or limit == 1:
+            return message
+        limit = max(1, min(len(page.hits), limit) * message_bytes_max // (size + 1) - 1)
