@@ -127,6 +127,7 @@ def write_clip(
             draft.revision,
             _END,
             utterance.start_ns,
+            utterance.end_ns,
             stream.no,
             spoken(utterance.text, utterance.speaker),
             None if features is None else draft.text_space_no,

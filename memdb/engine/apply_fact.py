@@ -9,6 +9,7 @@ from memdb.engine.state import Draft
 from memdb.errors import NotFound
 from memdb.index.columns import ALIVE
 from memdb.index.text import Document
+from memdb.index.text_filter import NO_END
 from memdb.store import clips, facts, schema
 from memdb.store.idents import IdKind, parse_id
 from memdb.store.records import (
@@ -134,6 +135,7 @@ def _store_fact(
         draft.revision,
         _END,
         record.valid_from_ns,
+        NO_END if record.valid_to_ns is None else record.valid_to_ns,
         NO_STREAM,
         record.text,
         record.text_space_no,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memdb import deadline
+from memdb.engine.admitted import text_filter
 from memdb.engine.fact_page import WHOLE, Page
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.view import View
@@ -17,6 +18,8 @@ from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array, check_dim
 from memdb.types.clip import StoredClip
 from memdb.types.fact import Fact, Recall, RecallHit
+from memdb.types.recall_filter import RecallFilter
+from memdb.types.validity import holds
 
 
 def recall(
@@ -26,9 +29,13 @@ def recall(
     feature: Array | None,
     limit: int,
     as_of: int | None,
+    which: RecallFilter,
+    valid_at_ns: int | None,
     answer_bytes_max: int | None = None,
 ) -> Recall:
     """Answer on ``view``, or as of an earlier revision.
+
+    valid_at_ns: when facts are to hold, None for any (`memdb.engine.validity`).
 
     Raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``) above ``answer_bytes_max``.
     """
@@ -43,8 +50,10 @@ def recall(
         # Of the moment: before there was a text space there is nothing that a feature is compared with.
         space_no = view.text_space_no(as_of)
         feature = None if space_no is None else feature
-    view.quarantine.check(Table.FACTS)
-    matches = view.texts.search(question, feature, space_no, limit, revision)
+    admitted = text_filter(view, which, as_of, valid_at_ns)
+    if which.facts:
+        view.quarantine.check(Table.FACTS)
+    matches = view.texts.search(question, feature, space_no, limit, revision, admitted)
     size = AnswerSize(answer_bytes_max)
     hits: list[RecallHit] = []
     # A thousand utterances may be of one clip, with all its keyframes.
@@ -61,7 +70,7 @@ def recall(
                 size.add_fact(hit.fact)
             hits.append(hit)
     arms = ("lexical",) if feature is None else ("lexical", "semantic")
-    return Recall(tuple(hits), revision, arms)
+    return Recall(tuple(hits), revision, arms, valid_at_ns if which.facts else None)
 
 
 def _hit(
@@ -130,11 +139,12 @@ def current_facts(
     revision: int,
     answer_bytes_max: int | None = None,
     page: Page = WHOLE,
+    valid_at_ns: int | None = None,
 ) -> list[Fact]:
     """Facts current at ``revision``, in the order they were first written, those of a page; raises as
     `recall`.
 
-    The page begins after the number of a fact.
+    The page begins after the number of a fact.  valid_at_ns: only facts that hold then.
     """
     filled = page.filled(AnswerSize(answer_bytes_max))
     first = 0 if page.after is None else page.after + 1
@@ -142,6 +152,11 @@ def current_facts(
         deadline.check()
         entry = facts.at(txn, fact_no, revision)
         if entry is None or (about is not None and about not in entry[1].about):
+            continue
+        record = entry[1]
+        if valid_at_ns is not None and not holds(
+            record.valid_from_ns, record.valid_to_ns, valid_at_ns
+        ):
             continue
         fact = load_fact(txn, view, fact_no, entry[0], revision)
         if fact is not None:

@@ -19,6 +19,7 @@ from memdb.index.columns import ALIVE
 from memdb.index.names import NAMELESS, ClipNames, clip_names
 from memdb.index.partition import Partition
 from memdb.index.text import PLACES, TextIndex, spoken
+from memdb.index.text_filter import NO_END
 from memdb.store import schema
 from memdb.store.envelope import Kind
 from memdb.store.opened import opened
@@ -49,11 +50,19 @@ class _Texts:
         return len(self._texts)
 
     def add(
-        self, text: str, kind: int, no: int, index: int, birth: int, start_ns: int, stream_no: int
+        self,
+        text: str,
+        kind: int,
+        no: int,
+        index: int,
+        birth: int,
+        start_ns: int,
+        end_ns: int,
+        stream_no: int,
     ) -> None:
         """The next one."""
         self._texts.append(text)
-        self._places += kind, no, index, birth, start_ns, stream_no
+        self._places += kind, no, index, birth, start_ns, end_ns, stream_no
         self._deaths.append(_END)
 
     def end(self, first: int, death: int) -> None:
@@ -62,7 +71,7 @@ class _Texts:
 
     def feature(self, space_no: int) -> None:
         """The last one came with a feature; raises `DataLoss` where that is missing or damaged."""
-        kind, no, index, birth = self._places[-6:-2]
+        kind, no, index, birth = self._places[-7:-3]
         key = schema.text_key(space_no, kind, no, index, birth)
         stored = self._txn.get(Table.TEXTS, key)
         if stored is None:
@@ -78,7 +87,7 @@ class _Texts:
         if not self._texts:
             return index
         rows = np.empty(len(self._texts), PLACES)
-        names = ("kind", "no", "index", "birth", "start_ns", "stream_no")
+        names = ("kind", "no", "index", "birth", "start_ns", "end_ns", "stream_no")
         columns = np.array(self._places, np.int64).reshape(-1, len(names)).T
         for name, column in zip(names, columns, strict=True):
             rows[name] = column
@@ -140,6 +149,7 @@ def _add_utterances(txn: Transaction, quarantine: Quarantine, texts: _Texts, nam
                 index,
                 birth,
                 said.start_ns,
+                said.end_ns,
                 record.stream_no,
             )
             if record.text_space_no is not None:
@@ -179,7 +189,9 @@ def _add_facts(txn: Transaction, quarantine: Quarantine, texts: _Texts) -> None:
             texts.end(len(texts) - 1, birth)
         last_no = fact_no
         record = unpack(Table.FACTS, key, stored, FactRecord)
-        texts.add(record.text, schema.FACT, fact_no, 0, birth, record.valid_from_ns, NO_STREAM)
+        begin, end = record.valid_from_ns, record.valid_to_ns
+        end = NO_END if end is None else end
+        texts.add(record.text, schema.FACT, fact_no, 0, birth, begin, end, NO_STREAM)
         if record.text_space_no is not None and (fact_no, birth) not in quarantine.facts:
             texts.feature(record.text_space_no)
     expect_entries(txn, Table.FACTS, found)

@@ -30,6 +30,7 @@ from memdb.engine.standing import EmbeddedStanding
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.together import ground_together
 from memdb.engine.users import Users
+from memdb.engine.validity import valid_moment
 from memdb.engine.values import value_json, value_keys
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument, MemdbError, NotFound
@@ -85,11 +86,13 @@ from memdb.types.operation import (
     RemoveValue,
     ReviseFact,
 )
+from memdb.types.recall_filter import checked_recall_filter
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time, optional_ns
+from memdb.types.validity import NOW, ValidAt, checked_valid_at
 from memdb.types.word_question import wants_text_feature
 
 _WATCH_PAGE = 256
@@ -523,6 +526,7 @@ class EmbeddedUser:
         as_of: AsOf | None = None,
         limit: int = 1000,
         after: str | None = None,
+        valid_at: ValidAt | None = None,
         answer_bytes_max: int | None = None,
         page_bytes: int | None = None,
     ) -> list[Fact]:
@@ -530,10 +534,14 @@ class EmbeddedUser:
         after = None if after is None else checked_reference(after, "after")
         about = None if about is None else checked_thing(about)
         as_of = checked_as_of(as_of)
+        moment = checked_valid_at(valid_at)
         with self._users.use(self._id) as memory:
             view = memory.view
             view.quarantine.check(Table.FACTS)
             revision = memory.resolve(view, as_of)
+            valid_at_ns = None
+            if moment is not None:
+                valid_at_ns = self._valid_moment(memory, view, moment, as_of, revision)
             after_no = None
             if after is not None:
                 after_no = parse_id(view.state.id_key, IdKind.FACT, after)
@@ -549,6 +557,7 @@ class EmbeddedUser:
                     view.revision if revision is None else revision,
                     answer_bytes_max,
                     Page(after_no, limit, page_bytes),
+                    valid_at_ns,
                 )
 
     def recall(
@@ -559,21 +568,57 @@ class EmbeddedUser:
         as_of: AsOf | None = None,
         feature: Array | None = None,
         min_revision: int | None = None,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        labels: WantedLabels | None = None,
+        kinds: Iterable[str] | None = None,
+        valid_at: ValidAt | None = None,
         answer_bytes_max: int | None = None,
     ) -> Recall:
         check_text(question, "question")
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        which = checked_recall_filter(streams, start_ns, end_ns, labels, kinds, valid_at)
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         feature = self._feature(question, feature)
         with self._users.use(self._id) as memory:
 
             def recalled(view: View) -> Recall:
                 revision = memory.resolve(view, as_of, min_revision)
+                valid_at_ns = None
+                if which.facts:
+                    valid_at_ns = self._valid_moment(memory, view, which.valid_at, as_of, revision)
                 return recall.recall(
-                    memory.environment, view, question, feature, limit, revision, answer_bytes_max
+                    memory.environment,
+                    view,
+                    question,
+                    feature,
+                    limit,
+                    revision,
+                    which,
+                    valid_at_ns,
+                    answer_bytes_max,
                 )
 
             return memory.read(recalled)
+
+    def valid_now_ns(self) -> int:
+        """What ``valid_at="now"`` means now."""
+        with self._users.use(self._id) as memory:
+            found = self._valid_moment(memory, memory.view, NOW, None, None)
+        assert found is not None, "it is a time"
+        return found
+
+    def _valid_moment(
+        self,
+        memory: UserMemory,
+        view: View,
+        valid_at: int | str | None,
+        as_of: AsOf | None,
+        revision: int | None,
+    ) -> int | None:
+        now_ns = self._clock.now_ns()
+        return valid_moment(memory.environment, view, valid_at, as_of, revision, now_ns)
 
     # -- values and snapshots
 

@@ -181,7 +181,7 @@ def _texts(running: TextView, expected: TextView, revision: int, aside: _Aside) 
         is_clip = texts.columns["kind"] == UTTERANCE
         born &= ~(is_clip & np.isin(texts.columns["no"], aside.clip_nos))
         born &= is_clip | (not aside.facts)
-        names = ("kind", "no", "index", "birth", "death")
+        names = ("kind", "no", "index", "birth", "death", "start_ns", "end_ns", "stream_no")
         columns = [_at(texts.columns, name, born, revision).tolist() for name in names]
         columns.append(texts.words.known(texts.documents)[1][born].tolist())
         return sorted(zip(*columns, strict=True))

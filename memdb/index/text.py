@@ -21,12 +21,11 @@ from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_rows
 from memdb.index.fusion import word_scores
 from memdb.index.matrix import Matrix
+from memdb.index.text_filter import EVERYTHING, FACT, TextFilter
 from memdb.index.words import Words
 from memdb.types.arrays import Array
 
 _SEMANTIC_WEIGHT: Final = 0.3
-FACT: Final = 1
-"""Kind of a document that is a fact, as in `memdb.store.schema`."""
 GONE_MAX: Final = 4096
 _COLUMNS: Final = [
     ("kind", np.uint8),
@@ -35,6 +34,7 @@ _COLUMNS: Final = [
     ("birth", np.uint64),
     ("death", np.uint64),
     ("start_ns", np.int64),
+    ("end_ns", np.int64),
     ("stream_no", np.uint32),
 ]
 PLACES: Final = np.dtype(_COLUMNS)
@@ -56,6 +56,9 @@ class Document:
     birth: int
     death: int
     start_ns: int
+    """When an utterance was said; since when a fact is valid."""
+    end_ns: int
+    """Exclusive; of a fact without an end `memdb.index.text_filter.NO_END`."""
     stream_no: int
     text: str
     space_no: int | None
@@ -91,38 +94,61 @@ class TextView:
     words: Words
 
     def search(
-        self, question: str, feature: Array | None, space_no: int | None, limit: int, as_of: int
+        self,
+        question: str,
+        feature: Array | None,
+        space_no: int | None,
+        limit: int,
+        as_of: int,
+        which: TextFilter = EVERYTHING,
     ) -> list[Match]:
-        """The ``limit`` best documents alive at ``as_of``.
+        """The ``limit`` best documents alive at ``as_of`` that ``which`` admits.
 
         score = 0.3 * max(cosine, 0) + 0.7 * words, or the second term alone without a feature; words
-        as `memdb.index.fusion` scales them.  Documents that neither arm finds are left out.
+        as `memdb.index.fusion` scales them.  Documents that neither arm finds are left out.  What a word
+        is worth depends on all documents alive, whatever is admitted.
         """
         count = self.documents
         if count == 0:
             return []
         column = self.columns
         alive = (column["birth"] <= np.uint64(as_of)) & (column["death"] > np.uint64(as_of))
+        rows = which.rows(column, alive)
+        if len(rows) == 0:
+            return []
         found_words = bm25(self.words, question, alive)
-        lexical = found_words.scores
-        semantic = np.full(count, np.nan, np.float32)
+        lexical = found_words.scores[rows]
+        semantic = np.full(len(rows), np.nan, np.float32)
         if feature is not None and space_no in self.features:
-            matrix, rows, documents = self.features[space_no]
-            query = unit_rows(np.asarray(feature)[None])[0]
-            semantic[documents] = flat.all_scores(matrix, rows, query)
+            semantic = self._similarities(feature, space_no, rows)
         fused = word_scores(lexical, found_words.ceiling)
         if feature is not None:
             fused = (
                 _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0))
                 + (1.0 - _SEMANTIC_WEIGHT) * fused
             )
-        fused = np.where(alive, fused, 0.0)
         found = np.flatnonzero(fused > 0.0)
         order = found[np.lexsort((found, -fused[found]))][:limit]
         return [
-            self._match(int(row), float(fused[row]), float(lexical[row]), float(semantic[row]))
-            for row in order
+            self._match(int(rows[at]), float(fused[at]), float(lexical[at]), float(semantic[at]))
+            for at in order
         ]
+
+    def _similarities(self, feature: Array, space_no: int, rows: Array) -> Array:
+        """(n,) float32 cosines of some documents, NaN of those that have no feature of the space."""
+        matrix, count, documents = self.features[space_no]
+        query = unit_rows(np.asarray(feature)[None])[0]
+        cosines = np.full(self.documents, np.nan, np.float32)
+        admitted = np.zeros(self.documents, bool)
+        admitted[rows] = True
+        allowed = admitted[documents]
+        if np.count_nonzero(allowed) > count // 2:
+            # To score all is sooner done than to gather most; a row's score is the same either way.
+            cosines[documents] = flat.all_scores(matrix, count, query)
+        else:
+            found, scores = flat.allowed_scores(matrix, count, query, allowed)
+            cosines[documents[found]] = scores
+        return cosines[rows]
 
     def _match(self, row: int, score: float, lexical: float, semantic: float) -> Match:
         arms: dict[str, float] = {}

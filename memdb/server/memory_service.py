@@ -12,6 +12,7 @@ from memdb.server.resources import Resources
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_from_json
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.validity import NOW
 from memdb.v1 import memory_service_pb2 as pb
 from memdb.wire.facts import (
     FACTS_LIMIT_DEFAULT,
@@ -24,6 +25,7 @@ from memdb.wire.facts import (
     revise_arguments,
 )
 from memdb.wire.moments import as_of_from_proto
+from memdb.wire.validity import valid_at_from_proto
 
 PAGE_BYTES: Final = 1024 * 1024
 """Of facts, their texts counted in characters: in any language below the 4 MiB that a client takes by default."""
@@ -74,15 +76,19 @@ class MemoryService:
         """Current facts."""
         user = self._user(request.user)
         as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
+        valid_at = valid_at_from_proto(request)
         if request.paged:
             # What a client asks for next is to be of the same moment.
             as_of = user.moment(as_of)
+            if valid_at == NOW:
+                valid_at = user.valid_now_ns()
         limit = request.limit or FACTS_LIMIT_DEFAULT
         facts = user.facts(
             about=request.about if request.HasField("about") else None,
             as_of=as_of,
             limit=limit,
             after=request.after if request.HasField("after") else None,
+            valid_at=valid_at,
             answer_bytes_max=self._message_bytes_max,
             page_bytes=PAGE_BYTES if request.paged else None,
         )
@@ -90,6 +96,7 @@ class MemoryService:
             facts=[fact_to_proto(fact) for fact in facts],
             more=request.paged and len(facts) != limit and _is_cut(facts),
             revision=as_of if isinstance(as_of, int) else None,
+            valid_at_ns=valid_at if request.paged and isinstance(valid_at, int) else None,
         )
 
     def recall(self, request: pb.RecallRequest) -> pb.RecallResponse:

@@ -27,6 +27,7 @@ from memdb.types.space import Space
 from memdb.types.standing import Alert, Backtest, StandingQuestion
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
+from memdb.types.validity import ValidAt
 
 
 class IngestWriter(Protocol):
@@ -608,14 +609,17 @@ class User(Protocol):
         as_of: AsOf | None = None,
         limit: int = 1000,
         after: str | None = None,
+        valid_at: ValidAt | None = None,
     ) -> list[Fact]:
         """Current facts in the order they were first written; ``after`` is the id of the last fact of the page
         before, which may have been forgotten since.
 
-        about: only those that are about this thing.  limit: 1 to 1,000.
+        about: only those that are about this thing.  limit: 1 to 1,000.  valid_at: only those that hold in the
+        world then, a time or ``"now"``; None, or ``"any"``, for all, those that have ended or are yet to begin too.
 
         Pages of the newest facts leave none out and tell none twice that is there all the while; with ``as_of`` they
-        are of one moment.  Raises `NotFound` (``FACT_NOT_FOUND``) for an ``after`` that is no fact's id.
+        are of one moment, and with a time for ``valid_at`` about one.  Raises `NotFound` (``FACT_NOT_FOUND``) for an
+        ``after`` that is no fact's id, `InvalidArgument` (``BAD_TIME``, ``TIME_RANGE``) of ``valid_at``.
         """
         ...
 
@@ -627,6 +631,12 @@ class User(Protocol):
         as_of: AsOf | None = None,
         feature: Array | None = None,
         min_revision: int | None = None,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        labels: WantedLabels | None = None,
+        kinds: Iterable[str] | None = None,
+        valid_at: ValidAt | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a feature)
         semantic arms.
@@ -635,8 +645,20 @@ class User(Protocol):
         float16 of the question in the user's text space; made by the installed text encoder when None, and
         without one (as of a client that has no encoder) words alone are compared.
 
-        Raises `InvalidArgument` (``DIM_MISMATCH``), `FailedPrecondition` (``NO_TEXT_SPACE``), of ``as_of`` and
-        ``min_revision`` as `ground`.
+        kinds: ``fact``, ``utterance``; None for both.  Every filter acts before the search.
+
+        streams, start_ns, end_ns, labels: which utterances; only what was said in clips of these streams (at most
+        1,000) and with these labels, as in `ground`, and itself overlaps ``[start_ns, end_ns)``.  Facts are not of
+        a stream and stay; leave them out by ``kinds=["utterance"]``.
+
+        valid_at: which facts; only those that hold in the world then (`Fact.valid_from_ns`,
+        `Fact.valid_to_ns`).  None: at the moment that is asked about, which is now, or with ``as_of`` that time or
+        the commit's.  A time asks about another moment, ``"now"`` about now whatever ``as_of``, ``"any"`` for facts
+        whatever their validity.  A version of a fact that another has taken the place of is found by ``as_of`` alone.
+
+        Raises `InvalidArgument` (``DIM_MISMATCH``; ``BAD_KIND``; ``NOT_USED`` for a filter of a kind that is left
+        out; ``BAD_TIME`` of ``valid_at``; of the other filters as `ground`), `NotFound` (``STREAM_NOT_FOUND``),
+        `FailedPrecondition` (``NO_TEXT_SPACE``), of ``as_of`` and ``min_revision`` as `ground`.
         """
         ...
 

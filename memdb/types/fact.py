@@ -73,6 +73,8 @@ class Recall:
     """``("lexical",)`` when the question carried no feature in the user's text space, else with
     ``semantic``.
     """
+    valid_at_ns: int | None = None
+    """When the facts hold that were looked for, UTC nanoseconds; None where that was not asked."""
 
     def __repr__(self) -> str:
         return shown(self)

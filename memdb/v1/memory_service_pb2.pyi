@@ -353,6 +353,8 @@ class ListFactsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     PAGED_FIELD_NUMBER: _builtins.int
+    VALID_AT_NS_FIELD_NUMBER: _builtins.int
+    VALID_AT_WORD_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     about: _builtins.str
@@ -363,6 +365,10 @@ class ListFactsRequest(_message.Message):
     """Only facts that were first written after this one, which need not be there any more."""
     paged: _builtins.bool
     """Whether the answer may be a part that says so, instead of one too large to send."""
+    valid_at_ns: _builtins.int
+    """A moment."""
+    valid_at_word: _builtins.str
+    """"now" or "any"."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
@@ -376,19 +382,25 @@ class ListFactsRequest(_message.Message):
         limit: _builtins.int = ...,
         after: _builtins.str | None = ...,
         paged: _builtins.bool = ...,
+        valid_at_ns: _builtins.int = ...,
+        valid_at_word: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of", "limit", b"limit", "paged", b"paged", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of", "limit", b"limit", "paged", b"paged", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__about: _TypeAlias = _typing.Literal["about"]  # noqa: Y015
     _WhichOneofArgType__about: _TypeAlias = _typing.Literal["_about", b"_about"]  # noqa: Y015
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    _WhichOneofReturnType_valid_at: _TypeAlias = _typing.Literal["valid_at_ns", "valid_at_word"]  # noqa: Y015
+    _WhichOneofArgType_valid_at: _TypeAlias = _typing.Literal["valid_at", b"valid_at"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__about) -> _WhichOneofReturnType__about | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_valid_at) -> _WhichOneofReturnType_valid_at | None: ...
 
 Global___ListFactsRequest: _TypeAlias = ListFactsRequest  # noqa: Y015
 
@@ -401,10 +413,13 @@ class ListFactsResponse(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    VALID_AT_NS_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
     """There may be more: ask after the last, as of the same revision."""
     revision: _builtins.int
     """The commit the answer was taken at, where the request is paged."""
+    valid_at_ns: _builtins.int
+    """When the facts hold, where the request is paged and names a moment."""
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Fact]:
         """In the order they were first written."""
@@ -415,14 +430,20 @@ class ListFactsResponse(_message.Message):
         facts: _abc.Iterable[_types_pb2.Fact] | None = ...,
         more: _builtins.bool = ...,
         revision: _builtins.int | None = ...,
+        valid_at_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "revision", b"revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "_valid_at_ns", b"_valid_at_ns", "revision", b"revision", "valid_at_ns", b"valid_at_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "facts", b"facts", "more", b"more", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "_valid_at_ns", b"_valid_at_ns", "facts", b"facts", "more", b"more", "revision", b"revision", "valid_at_ns", b"valid_at_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
     _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    _WhichOneofReturnType__valid_at_ns: _TypeAlias = _typing.Literal["valid_at_ns"]  # noqa: Y015
+    _WhichOneofArgType__valid_at_ns: _TypeAlias = _typing.Literal["_valid_at_ns", b"_valid_at_ns"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__valid_at_ns) -> _WhichOneofReturnType__valid_at_ns | None: ...
 
 Global___ListFactsResponse: _TypeAlias = ListFactsResponse  # noqa: Y015
 
@@ -438,6 +459,13 @@ class RecallRequest(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     FEATURE_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    START_NS_FIELD_NUMBER: _builtins.int
+    END_NS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    VALID_AT_NS_FIELD_NUMBER: _builtins.int
+    VALID_AT_WORD_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     question: _builtins.str
@@ -446,6 +474,14 @@ class RecallRequest(_message.Message):
     """At most so many hits."""
     min_revision: _builtins.int
     """Answer only when this commit is reached."""
+    start_ns: _builtins.int
+    """Only what was said until after this."""
+    end_ns: _builtins.int
+    """Only what was said from before this."""
+    valid_at_ns: _builtins.int
+    """A moment."""
+    valid_at_word: _builtins.str
+    """"now" or "any"."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
@@ -453,6 +489,18 @@ class RecallRequest(_message.Message):
     @_builtins.property
     def feature(self) -> _types_pb2.Vector:
         """The question in the user's text space."""
+
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only what was said in these streams; empty for all."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LabelFilter]:
+        """Only what was said in clips that pass every one of these; a key is in one of them."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"fact", "utterance"; empty for both."""
 
     def __init__(
         self,
@@ -463,14 +511,34 @@ class RecallRequest(_message.Message):
         as_of: _types_pb2.AsOf | None = ...,
         feature: _types_pb2.Vector | None = ...,
         min_revision: _builtins.int | None = ...,
+        streams: _abc.Iterable[_builtins.str] | None = ...,
+        start_ns: _builtins.int | None = ...,
+        end_ns: _builtins.int | None = ...,
+        labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        valid_at_ns: _builtins.int = ...,
+        valid_at_word: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision", "as_of", b"as_of", "feature", b"feature", "min_revision", b"min_revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "feature", b"feature", "min_revision", b"min_revision", "start_ns", b"start_ns", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision", "as_of", b"as_of", "feature", b"feature", "limit", b"limit", "min_revision", b"min_revision", "question", b"question", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "feature", b"feature", "kinds", b"kinds", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "question", b"question", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
+    _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
     _WhichOneofReturnType__min_revision: _TypeAlias = _typing.Literal["min_revision"]  # noqa: Y015
     _WhichOneofArgType__min_revision: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision"]  # noqa: Y015
+    _WhichOneofReturnType__start_ns: _TypeAlias = _typing.Literal["start_ns"]  # noqa: Y015
+    _WhichOneofArgType__start_ns: _TypeAlias = _typing.Literal["_start_ns", b"_start_ns"]  # noqa: Y015
+    _WhichOneofReturnType_valid_at: _TypeAlias = _typing.Literal["valid_at_ns", "valid_at_word"]  # noqa: Y015
+    _WhichOneofArgType_valid_at: _TypeAlias = _typing.Literal["valid_at", b"valid_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ns) -> _WhichOneofReturnType__end_ns | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_revision) -> _WhichOneofReturnType__min_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_ns) -> _WhichOneofReturnType__start_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_valid_at) -> _WhichOneofReturnType_valid_at | None: ...
 
 Global___RecallRequest: _TypeAlias = RecallRequest  # noqa: Y015
 
@@ -553,8 +621,11 @@ class RecallResponse(_message.Message):
     HITS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ARMS_FIELD_NUMBER: _builtins.int
+    VALID_AT_NS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The commit the answer was taken at."""
+    valid_at_ns: _builtins.int
+    """When the facts hold that were looked for; not set where any would do, or none was looked for."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecallHit]:
         """Best first."""
@@ -569,12 +640,15 @@ class RecallResponse(_message.Message):
         hits: _abc.Iterable[Global___RecallHit] | None = ...,
         revision: _builtins.int = ...,
         arms: _abc.Iterable[_builtins.str] | None = ...,
+        valid_at_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_valid_at_ns", b"_valid_at_ns", "valid_at_ns", b"valid_at_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "hits", b"hits", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_valid_at_ns", b"_valid_at_ns", "arms", b"arms", "hits", b"hits", "revision", b"revision", "valid_at_ns", b"valid_at_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__valid_at_ns: _TypeAlias = _typing.Literal["valid_at_ns"]  # noqa: Y015
+    _WhichOneofArgType__valid_at_ns: _TypeAlias = _typing.Literal["_valid_at_ns", b"_valid_at_ns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__valid_at_ns) -> _WhichOneofReturnType__valid_at_ns | None: ...
 
 Global___RecallResponse: _TypeAlias = RecallResponse  # noqa: Y015
 

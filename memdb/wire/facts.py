@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
@@ -18,8 +18,11 @@ from memdb.types.checks import check_int, check_text
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
+from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.recall_filter import KINDS, checked_recall_filter
 from memdb.types.times import Time, optional_ns
+from memdb.types.validity import ValidAt, checked_valid_at
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import matrix_elements, matrix_to_proto, optional_vector, vector_to_proto
@@ -29,7 +32,9 @@ from memdb.wire.clips import (
     utterance_from_proto,
     utterance_to_proto,
 )
+from memdb.wire.labels import labels_from_proto, labels_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
+from memdb.wire.validity import valid_at_from_proto, valid_at_to_proto
 
 RECALL_LIMIT_DEFAULT = 5
 FACTS_LIMIT_DEFAULT = 1000
@@ -56,6 +61,7 @@ def list_facts_request(
     as_of: AsOf | None = None,
     limit: int = FACTS_LIMIT_DEFAULT,
     after: str | None = None,
+    valid_at: ValidAt | None = None,
 ) -> memory_pb.ListFactsRequest:
     """The request for `User.facts`, a page at a time; raises `InvalidArgument` as the call would."""
     return memory_pb.ListFactsRequest(
@@ -65,6 +71,7 @@ def list_facts_request(
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
         after=None if after is None else checked_reference(after, "after"),
         paged=True,
+        **valid_at_to_proto(checked_valid_at(valid_at)),
     )
 
 
@@ -205,6 +212,12 @@ class RecallArguments(TypedDict):
     as_of: AsOf | None
     feature: Array | None
     min_revision: int | None
+    streams: Sequence[str] | None
+    start_ns: Time | None
+    end_ns: Time | None
+    labels: WantedLabels | None
+    kinds: Iterable[str] | None
+    valid_at: ValidAt | None
 
 
 def recall_request(
@@ -215,15 +228,30 @@ def recall_request(
     as_of: AsOf | None = None,
     feature: Array | None = None,
     min_revision: int | None = None,
+    streams: Sequence[str] | None = None,
+    start_ns: Time | None = None,
+    end_ns: Time | None = None,
+    labels: WantedLabels | None = None,
+    kinds: Iterable[str] | None = None,
+    valid_at: ValidAt | None = None,
 ) -> memory_pb.RecallRequest:
     """The request for `User.recall`; raises `InvalidArgument` as the call would."""
+    text = check_text(question, "question")
+    limit = check_int(limit, "limit", 1, LIMIT_MAX)
+    which = checked_recall_filter(streams, start_ns, end_ns, labels, kinds, valid_at)
     return memory_pb.RecallRequest(
         user=check_id(user, "user"),
-        question=check_text(question, "question"),
-        limit=check_int(limit, "limit", 1, LIMIT_MAX),
+        question=text,
+        limit=limit,
         as_of=as_of_to_proto(as_of),
         feature=_feature_to_proto(feature),
         min_revision=checked_revision(min_revision),
+        streams=which.streams,
+        start_ns=which.start_ns,
+        end_ns=which.end_ns,
+        labels=labels_to_proto(which.labels),
+        kinds=() if which.kinds == KINDS else which.kinds,
+        **valid_at_to_proto(which.valid_at),
     )
 
 
@@ -234,6 +262,12 @@ def recall_arguments(request: memory_pb.RecallRequest) -> RecallArguments:
         as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
         feature=optional_vector(request.feature, request.HasField("feature"), "feature"),
         min_revision=request.min_revision if request.HasField("min_revision") else None,
+        streams=list(request.streams) or None,
+        start_ns=request.start_ns if request.HasField("start_ns") else None,
+        end_ns=request.end_ns if request.HasField("end_ns") else None,
+        labels=labels_from_proto(request.labels),
+        kinds=list(request.kinds) or None,
+        valid_at=valid_at_from_proto(request),
     )
 
 
@@ -253,6 +287,7 @@ def recall_to_proto(recall: Recall) -> memory_pb.RecallResponse:
         ],
         revision=recall.revision,
         arms=recall.arms,
+        valid_at_ns=recall.valid_at_ns,
     )
 
 
@@ -272,6 +307,7 @@ def recall_from_proto(message: memory_pb.RecallResponse) -> Recall:
         ),
         message.revision,
         tuple(message.arms),
+        message.valid_at_ns if message.HasField("valid_at_ns") else None,
     )
 
 

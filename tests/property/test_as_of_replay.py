@@ -131,7 +131,12 @@ def live(user: EmbeddedUser, clock: ManualClock, rng: np.random.Generator, steps
                 growing[name] = (epoch, seq)
         elif kind == "fact":
             feature = vector(rng, 3) if texts else None
-            facts.append(user.remember(words(rng), about=[words(rng)], feature=feature).id)
+            # Some end before the last commit, some after it, some are yet to begin then.
+            begin, end = clock.now_ns() + rng.integers(-20, 20, 2) * SECOND_NS
+            valid = {"valid_from": min(begin, end), "valid_to": max(begin, end)}
+            valid = valid if rng.random() < 0.5 else {}
+            fact = user.remember(words(rng), about=[words(rng)], feature=feature, **valid)
+            facts.append(fact.id)
         elif kind == "revise" and facts:
             user.revise(str(rng.choice(facts)), text=words(rng))
         elif kind == "value":
@@ -173,6 +178,9 @@ def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> 
 
     def grounded(feature: Any, **options: Any) -> Any:
         return grounding_to_proto(user.ground(feature, **options))
+
+    def recalled(**options: Any) -> Any:
+        return recall_to_proto(user.recall("red mug door", as_of=as_of, limit=20, **options))
 
     def remembered(space: str, most: int) -> Any:
         return long_term_to_proto(user.long_term(space=space, as_of=as_of, max_tokens=most))
@@ -233,6 +241,16 @@ def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> 
         lambda: recall_to_proto(user.recall("two", as_of=as_of, feature=spoken)),
         lambda: recall_to_proto(user.recall("two", as_of=as_of)),
     )
+    sieves: dict[str, dict[str, Any]] = {
+        "streams": {"streams": ["porch", "mic"]},
+        "time": {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS},
+        "labels": {"labels": {"zone": [words(rng) for _ in range(8)]}},
+        "utterances": {"kinds": ["utterance"]},
+        "facts": {"kinds": ["fact"], "valid_at": T0_NS + 5 * SECOND_NS},
+        "any": {"valid_at": "any"},
+    }
+    for name, sieve in sieves.items():
+        ask(f"recall {name}", partial(recalled, **sieve))
     for space in ("cos", "dot"):
         for most in (2, 100):
             ask(f"long term {space} {most}", partial(remembered, space, most))

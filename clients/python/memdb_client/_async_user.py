@@ -31,6 +31,7 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
+from memdb.types.validity import ValidAt
 from memdb.types.word_question import wants_text_feature
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
@@ -468,11 +469,14 @@ class AsyncUser:
         as_of: AsOf | None = None,
         limit: int = 1000,
         after: str | None = None,
+        valid_at: ValidAt | None = None,
     ) -> list[Fact]:
         """Current facts in the order they were first written; ``after`` is the id of the last fact of the
         page before, which may have been forgotten since.
         """
-        request = list_facts_request(self._id, about=about, as_of=as_of, limit=limit, after=after)
+        request = list_facts_request(
+            self._id, about=about, as_of=as_of, limit=limit, after=after, valid_at=valid_at
+        )
         found: list[Fact] = []
         while True:
             answer = await self._rpc.call(self._rpc.memories.ListFacts, request)
@@ -483,6 +487,8 @@ class AsyncUser:
             request.limit = limit - len(found)
             if answer.HasField("revision"):
                 request.as_of.revision = answer.revision
+            if answer.HasField("valid_at_ns"):
+                request.valid_at_ns = answer.valid_at_ns
 
     async def recall(
         self,
@@ -492,6 +498,12 @@ class AsyncUser:
         as_of: AsOf | None = None,
         feature: Array | None = None,
         min_revision: int | None = None,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        labels: WantedLabels | None = None,
+        kinds: Iterable[str] | None = None,
+        valid_at: ValidAt | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a
         feature) semantic arms.
@@ -503,6 +515,12 @@ class AsyncUser:
             as_of=as_of,
             feature=await self._feature(question, "question", feature),
             min_revision=min_revision,
+            streams=streams,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            labels=labels,
+            kinds=kinds,
+            valid_at=valid_at,
         )
         return recall_from_proto(await self._rpc.call(self._rpc.memories.Recall, request))
 

@@ -33,6 +33,7 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
+from memdb.types.validity import ValidAt
 from memdb.types.word_question import wants_text_feature
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
@@ -464,11 +465,14 @@ class User:
         as_of: AsOf | None = None,
         limit: int = 1000,
         after: str | None = None,
+        valid_at: ValidAt | None = None,
     ) -> list[Fact]:
         """Current facts in the order they were first written; ``after`` is the id of the last fact of the
         page before, which may have been forgotten since.
         """
-        request = list_facts_request(self._id, about=about, as_of=as_of, limit=limit, after=after)
+        request = list_facts_request(
+            self._id, about=about, as_of=as_of, limit=limit, after=after, valid_at=valid_at
+        )
         found: list[Fact] = []
         while True:
             answer = self._rpc.call(self._rpc.memories.ListFacts, request)
@@ -479,6 +483,8 @@ class User:
             request.limit = limit - len(found)
             if answer.HasField("revision"):
                 request.as_of.revision = answer.revision
+            if answer.HasField("valid_at_ns"):
+                request.valid_at_ns = answer.valid_at_ns
 
     def recall(
         self,
@@ -488,6 +494,12 @@ class User:
         as_of: AsOf | None = None,
         feature: Array | None = None,
         min_revision: int | None = None,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        labels: WantedLabels | None = None,
+        kinds: Iterable[str] | None = None,
+        valid_at: ValidAt | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a
         feature) semantic arms.
@@ -499,6 +511,12 @@ class User:
             as_of=as_of,
             feature=self._feature(question, "question", feature),
             min_revision=min_revision,
+            streams=streams,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            labels=labels,
+            kinds=kinds,
+            valid_at=valid_at,
         )
         return recall_from_proto(self._rpc.call(self._rpc.memories.Recall, request))
 

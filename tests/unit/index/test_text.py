@@ -26,7 +26,7 @@ TEXTS = (
 
 
 def document(no: int, birth: int, text: str) -> Document:
-    return Document(UTTERANCE, no, 0, birth, int(ALIVE), 0, 0, text, None, None)
+    return Document(UTTERANCE, no, 0, birth, int(ALIVE), 0, 0, 0, text, None, None)
 
 
 def found(view: TextView, question: str, revision: int) -> list[tuple[int, int, float]]:

@@ -152,6 +152,7 @@ def test_recall() -> None:
         ),
         3,
         ("lexical", "semantic"),
+        -(2**62),
     )
     assert same(facts.recall_from_proto(over_the_wire(facts.recall_to_proto(answer))), answer)
 
@@ -354,6 +355,29 @@ def test_fact_requests() -> None:
         facts.revise_request("u", "\ud800")
     # An id is opaque: whether anything has it is the server's to say.
     assert facts.revise_request("u", "é").fact_id == "é"
+
+
+def test_a_recall_keeps_its_filters() -> None:
+    options: dict[str, Any] = {
+        "streams": ["door"],
+        "start_ns": -5,
+        "end_ns": 0,
+        "labels": {"zone": ["porch", "roof"]},
+        "kinds": ["utterance"],
+        "valid_at": None,
+    }
+    request = over_the_wire(facts.recall_request("u", "mug", **options))
+    back = facts.recall_arguments(request)
+    assert {name: back[name] for name in options} == options  # type: ignore[literal-required]
+    for valid_at in (0, -(2**61), "now", "any", None):
+        asked = over_the_wire(facts.recall_request("u", "mug", valid_at=valid_at))
+        told = facts.recall_arguments(asked)
+        assert (told["valid_at"], told["kinds"], told["streams"], told["labels"]) == (
+            valid_at,
+            None,
+            None,
+            None,
+        )
 
 
 @pytest.mark.parametrize("value", [None, 0, "é\u2028", [1, {"a": [True, 1.5]}]], ids=str)

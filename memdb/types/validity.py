@@ -1,0 +1,33 @@
+"""When facts hold in the world, and which are asked for by that."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from memdb.types.checks import check_choice
+from memdb.types.times import Time, as_ns
+
+NOW: Final = "now"
+"""The moment of the call, by the clock of whoever answers."""
+ANY: Final = "any"
+"""Facts whatever their validity: those that hold, that have ended and that are yet to begin."""
+
+ValidAt = Time | Literal["now", "any"]
+"""What callers may pass as ``valid_at``: a time, or one of these words."""
+
+
+def checked_valid_at(valid_at: object, field: str = "valid_at") -> int | str | None:
+    """A time in UTC nanoseconds, `NOW`, `ANY`, or None.
+
+    Raises `InvalidArgument`: ``BAD_TIME`` for another word, and as `memdb.types.times.as_ns`.
+    """
+    if valid_at is None:
+        return None
+    if isinstance(valid_at, str):
+        return check_choice(valid_at, (NOW, ANY), field, "BAD_TIME")
+    return as_ns(valid_at, field)  # type: ignore[arg-type]  # it refuses anything else
+
+
+def holds(valid_from_ns: int, valid_to_ns: int | None, time_ns: int) -> bool:
+    """Whether what is valid in ``[valid_from_ns, valid_to_ns)`` holds at a time."""
+    return valid_from_ns <= time_ns and (valid_to_ns is None or time_ns < valid_to_ns)

@@ -1,0 +1,271 @@
+"""A recall under any filters is what a look at every fact and utterance that there was finds, one by one."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memdb import Clip, Utterance
+from memdb.clock import ManualClock
+from memdb.config import EngineConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.user import EmbeddedUser
+from memdb.index.terms import STOP_TERMS, terms
+from memdb.types.arrays import Array
+from tests.property.conftest import memory_folder
+
+pytestmark = pytest.mark.property
+
+WORDS = ("red", "mug", "door", "opens", "the", "is", "Alice")
+STREAMS = {"porch": "four", "yard": "four", "mic": "five"}
+ZONES = ("a", "b", "c")
+END_NS = 60
+
+
+@dataclass(frozen=True)
+class Text:
+    """A fact or an utterance, and what a filter asks of it."""
+
+    id: tuple[str, int]
+    kind: str
+    text: str
+    start_ns: int
+    end_ns: int | None
+    feature: Array | None
+    stream: str = ""
+    zone: str = ""
+
+
+class Life:
+    """A user who writes, and every text that there was at each revision."""
+
+    def __init__(self, user: EmbeddedUser, rng: np.random.Generator) -> None:
+        self._user, self._rng = user, rng
+        self._seqs = dict.fromkeys(STREAMS, 0)
+        self._clips: dict[tuple[str, int], list[Text]] = {}
+        self._facts: dict[str, Text] = {}
+        self.known: list[list[Text]] = [[]]
+        user.configure(text_space="text")
+        self._note()
+
+    def _note(self) -> None:
+        now = [text for texts in self._clips.values() for text in texts]
+        while len(self.known) <= self._user.revision():
+            self.known.append([*now, *self._facts.values()])
+
+    def step(self) -> None:
+        rng = self._rng
+        if rng.random() < 0.5:
+            self._write(str(rng.choice(list(STREAMS))))
+        elif rng.random() < 0.1 and self._facts:
+            gone = str(rng.choice(list(self._facts)))
+            self._user.forget(gone)
+            del self._facts[gone]
+            # Of every revision.
+            self.known = [[text for text in then if text.id[0] != gone] for then in self.known]
+        else:
+            self._remember()
+        self._note()
+
+    def _write(self, stream: str) -> None:
+        rng, seq = self._rng, self._seqs[stream]
+        begin = int(rng.integers(0, END_NS))
+        zone = str(rng.choice(ZONES))
+        # Some of it is said before or after its clip.
+        starts = rng.integers(0, END_NS, int(rng.integers(0, 4))).tolist()
+        said = [
+            Utterance(start, start + int(rng.choice([0, 3, 9])), _words(rng), _speaker(rng))
+            for start in starts
+        ]
+        features = _vector(rng, len(said), 3) if said and rng.random() < 0.7 else None
+        sealed = bool(rng.random() < 0.7)
+        ack = self._user.stream(stream, space=STREAMS[stream]).write(
+            Clip(
+                seq=seq,
+                start_ns=begin,
+                end_ns=begin + 5,
+                global_memory=_vector(rng, 1, int(STREAMS[stream] == "five") + 4)[0],
+                transcript=tuple(said),
+                transcript_features=features,
+                labels={"zone": zone},
+                sealed=sealed,
+            )
+        )
+        self._clips[stream, seq] = [
+            Text(
+                (ack.clip_id, index),
+                "utterance",
+                one.text if one.speaker is None else f"{one.speaker} {one.text}",
+                one.start_ns,
+                one.end_ns,
+                None if features is None else features[index],
+                stream,
+                zone,
+            )
+            for index, one in enumerate(said)
+        ]
+        self._seqs[stream] += sealed
+
+    def _remember(self) -> None:
+        rng = self._rng
+        begin = int(rng.integers(0, END_NS))
+        end = begin + int(rng.integers(0, 20)) if rng.random() < 0.7 else None
+        text, feature = _words(rng), _vector(rng, 1, 3)[0] if rng.random() < 0.7 else None
+        key = str(rng.choice(["one", "two"])) if rng.random() < 0.3 else None
+        fact = self._user.remember(text, valid_from=begin, valid_to=end, key=key, feature=feature)
+        self._facts[fact.id] = Text((fact.id, 0), "fact", text, begin, end, feature)
+
+
+def _words(rng: np.random.Generator) -> str:
+    return " ".join(rng.choice(WORDS, int(rng.integers(1, 5))))
+
+
+def _speaker(rng: np.random.Generator) -> str | None:
+    return "Alice" if rng.random() < 0.2 else None
+
+
+def _vector(rng: np.random.Generator, count: int, dim: int) -> Array:
+    made = rng.standard_normal((count, dim)).astype(np.float32)
+    made[:, 0] += 0.5
+    return made
+
+
+def looked_at(
+    known: list[Text], question: str, feature: Array | None, **which: Any
+) -> dict[tuple[str, int], float]:
+    """The score of each text that a look at all of them finds."""
+    split = {text.id: terms(text.text) for text in known}
+    lengths = {name: sum(word not in STOP_TERMS for word in one) for name, one in split.items()}
+    mean = sum(lengths.values()) / len(known) or 1.0
+    asked = set(terms(question))
+    ceiling, lexical = 0.0, dict.fromkeys(split, 0.0)
+    for word in asked - STOP_TERMS or asked:
+        having = sum(word in one for one in split.values())
+        idf = math.log(1 + (len(known) - having + 0.5) / (having + 0.5))
+        ceiling += idf * 1.9
+        for name, one in split.items():
+            if times := one.count(word):
+                norm = 0.9 * (0.6 + 0.4 * lengths[name] / mean)
+                lexical[name] += idf * times * 1.9 / (times + norm)
+    admitted = [text for text in known if _admits(text, **which)]
+    best = max((lexical[text.id] for text in admitted), default=0.0)
+    scores = {}
+    for text in admitted:
+        score = lexical[text.id] / max(best, 0.2 * ceiling) if best else 0.0
+        if feature is not None:
+            cosine = 0.0
+            if text.feature is not None:
+                lengths_ = np.linalg.norm(text.feature) * np.linalg.norm(feature)
+                cosine = max(float(text.feature @ feature / lengths_), 0.0)
+            score = 0.7 * score + 0.3 * cosine
+        if score > 1e-9:
+            scores[text.id] = score
+    return scores
+
+
+def _admits(
+    text: Text,
+    *,
+    kinds: list[str] | None,
+    streams: list[str] | None,
+    zones: list[str] | None,
+    start_ns: int | None,
+    end_ns: int | None,
+    valid_at: int | str,
+) -> bool:
+    if kinds is not None and text.kind not in kinds:
+        return False
+    if text.kind == "fact":
+        if isinstance(valid_at, str):
+            return True
+        return text.start_ns <= valid_at and (text.end_ns is None or valid_at < text.end_ns)
+    assert text.end_ns is not None
+    begun = start_ns is None or text.end_ns > start_ns or text.start_ns >= start_ns
+    return (
+        begun
+        and (end_ns is None or text.start_ns < end_ns)
+        and (streams is None or text.stream in streams)
+        and (zones is None or text.zone in zones)
+    )
+
+
+def drawn_filter(rng: np.random.Generator, streams: list[str]) -> dict[str, Any]:
+    def maybe(value: Any) -> Any:
+        return value if rng.random() < 0.5 else None
+
+    kinds = [None, None, ["fact"], ["utterance"]][int(rng.integers(4))]
+    said, known = kinds != ["fact"], kinds != ["utterance"]
+    begin = int(rng.integers(0, END_NS))
+    some = [name for name in streams if rng.random() < 0.5]
+    return {
+        "kinds": kinds,
+        "streams": maybe(some or None) if said else None,
+        "zones": maybe([str(rng.choice(ZONES)), "nowhere"]) if said else None,
+        "start_ns": maybe(begin) if said else None,
+        "end_ns": maybe(begin + int(rng.integers(0, 30))) if said else None,
+        "valid_at": (int(rng.integers(0, END_NS + 20)) if rng.random() < 0.7 else "any")
+        if known
+        else None,
+    }
+
+
+@contextmanager
+def opened() -> Iterator[EmbeddedUser]:
+    folder = memory_folder()
+    config = EngineConfig(durability="relaxed")
+    try:
+        with EmbeddedDatabase(
+            folder / "data", clock=ManualClock(10**6), config=config, embed_texts=False
+        ) as db:
+            for name, dim in {"four": 4, "five": 5, "text": 3}.items():
+                db.create_space(name, dim=dim)
+            yield db.user("alice")
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_filter_loses_what_there_is(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    with opened() as user:
+        life = Life(user, rng)
+        for _ in range(40):
+            life.step()
+        for _ in range(25):
+            revision = int(rng.integers(1, user.revision() + 1))
+            if rng.random() < 0.5:
+                revision = user.revision()
+            known = life.known[revision]
+            there = sorted({info.name for info in user.streams() if info.revision <= revision})
+            which = drawn_filter(rng, there)
+            question = _words(rng)
+            feature = _vector(rng, 1, 3)[0] if rng.random() < 0.5 else None
+            wanted = looked_at(known, question, feature, **which) if known else {}
+            zones = which.pop("zones")
+            options = {**which, "labels": None if zones is None else {"zone": zones}}
+
+            found = user.recall(
+                question, limit=1000, feature=feature, as_of=revision, **options
+            ).hits
+
+            names = {_name(hit): hit.score for hit in found}
+            assert names == pytest.approx(wanted, abs=1e-5), (which, zones)
+            # The best are the first of all, however few are asked for.
+            for limit in (1, 3):
+                few = user.recall(
+                    question, limit=limit, feature=feature, as_of=revision, **options
+                ).hits
+                assert list(map(_name, few)) == list(map(_name, found[:limit]))
+
+
+def _name(hit: Any) -> tuple[str, int]:
+    if hit.fact is not None:
+        return hit.fact.id, 0
+    return hit.clip.id, hit.clip.transcript.index(hit.utterance)
