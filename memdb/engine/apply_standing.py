@@ -89,6 +89,11 @@ def create_standing(
         None if then is None else then.tobytes(),
         spec.min_relevance,
         operation.name,
+        standing.filter_record(
+            spec.only,
+            math.inf if spec.min_score is None else spec.min_score,
+            spec.min_relevance,
+        ),
     )
     no = counts.next_no
     standing.put(txn, no, record)
@@ -164,6 +169,7 @@ def as_question(
         record.armed_ns,
         record.min_relevance,
         record.name or None,
+        **standing.clip_filter(record).options(),
     )
 
 
@@ -183,6 +189,7 @@ def check_same(spec: StandingSpec, space: Space, question: StandingQuestion, nam
         )
         and space.name == question.space
         and streams == (None if question.streams is None else set(question.streams))
+        and spec.only == question.only
         and _same_array(spec.feature, question.feature)
         and _same_array(spec.then_feature, question.then_feature)
     )

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from memdb.errors import DataLoss, NotFound
+from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.types.arrays import Array
+from memdb.types.clip_filter import ClipFilter
 from memdb.types.database import User
 from memdb.types.standing import StandingQuestion
 
@@ -63,6 +64,7 @@ def write_standing(user: User, rows: Sequence[dict[str, Any]]) -> int:
             sealed_only=row["sealed_only"],
             text=row["text"],
             name=row.get("name"),
+            **_only(row).options(),
         )
         written += 1
     return written
@@ -76,10 +78,15 @@ def check_rows(rows: Sequence[dict[str, Any]]) -> None:
             _array(row, "then_feature")
             if row["then_dtype"] is None:
                 raise ValueError("a feature without a dtype")
+        try:
+            _only(row)
+        except InvalidArgument as error:
+            raise ValueError(f"{error.field}: {error}") from error
 
 
 def _row(question: StandingQuestion) -> dict[str, Any]:
     then = question.then_feature
+    labels = question.labels
     return {
         "kind": question.kind,
         "space": question.space,
@@ -96,7 +103,27 @@ def _row(question: StandingQuestion) -> dict[str, Any]:
         "revision": question.revision,
         "created_ns": question.created_ns,
         "name": question.name,
+        "labels": None
+        if labels is None
+        else [{"key": key, "values": list(values)} for key, values in labels.items()],
+        "hours": None if question.hours is None else [list(pair) for pair in question.hours],
+        "weekdays": None if question.weekdays is None else list(question.weekdays),
+        "zone": question.zone,
     }
+
+
+def _only(row: dict[str, Any]) -> ClipFilter:
+    """Which clips a row looks at; raises `InvalidArgument`.
+
+    Of an earlier release: every one.
+    """
+    labels = row.get("labels")
+    return ClipFilter.taken(
+        None if labels is None else {label["key"]: label["values"] for label in labels},
+        row.get("hours"),
+        row.get("weekdays"),
+        row.get("zone"),
+    )
 
 
 def _asked(row: dict[str, Any]) -> tuple[object, ...]:
@@ -115,6 +142,7 @@ def _asked(row: dict[str, Any]) -> tuple[object, ...]:
         tuple(row["feature"]),
         row["then_dtype"],
         None if then is None else tuple(then),
+        _only(row),
     )
 
 
