@@ -26,13 +26,19 @@ from memdb.types.arrays import Array, check_dim
 from memdb.types.limits import STANDING_MAX
 from memdb.types.operation import CreateStanding
 from memdb.types.space import Space
-from memdb.types.standing import StandingQuestion, StandingSpec
+from memdb.types.standing import COSINE_MAX, StandingQuestion, StandingSpec
 
 
 def check_fits(spec: StandingSpec, space: Space) -> None:
     """Refuse a question that does not fit its space; raises `InvalidArgument` (``DIM_MISMATCH``,
-    ``ZERO_VECTOR``).
+    ``ZERO_VECTOR``, ``OUT_OF_RANGE`` of a cosine that there is not).
     """
+    least = spec.min_score
+    if least is not None and space.metric == "cosine" and least > COSINE_MAX:
+        # A question that is never told of anything looks like one that has nothing to tell.
+        raise InvalidArgument(
+            "a cosine is at most 1", reason="OUT_OF_RANGE", field="min_score", value=least
+        )
     for field, feature in (
         ("question_feature", spec.feature),
         ("then_feature", spec.then_feature),

@@ -7,7 +7,7 @@ it asks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.types.arrays import Array
 from memdb.types.clip_filter import ClipFilter
 from memdb.types.database import User
-from memdb.types.standing import StandingQuestion
+from memdb.types.standing import COSINE_MAX, StandingQuestion
 
 _DTYPES = ("float32", "float16")
 
@@ -30,20 +30,20 @@ def standing_rows(user: User, revision: int) -> list[dict[str, Any]] | None:
     return [_row(question) for question in questions if question.revision <= revision]
 
 
-def write_standing(user: User, rows: Sequence[dict[str, Any]]) -> int:
+def write_standing(user: User, rows: Sequence[dict[str, Any]], cosine: Collection[str] = ()) -> int:
     """Ask what the user does not ask yet; how many that are.
 
-    Raises as `Standing.create`.
+    cosine: names of the spaces of cosines.  Raises as `Standing.create`.
     """
     try:
-        there = [_row(question) for question in user.standing.list()]
+        there = [_reachable(_row(question), cosine) for question in user.standing.list()]
     except NotFound as error:
         if error.reason != "USER_NOT_FOUND":
             raise
         there = []
     known = Counter((_asked(row), row["name"]) for row in there)
     written = 0
-    for row in rows:
+    for row in (_reachable(row, cosine) for row in rows):
         asked = _asked(row)
         if "name" in row:
             found = (asked, row["name"])
@@ -68,6 +68,16 @@ def write_standing(user: User, rows: Sequence[dict[str, Any]]) -> int:
         )
         written += 1
     return written
+
+
+def _reachable(row: dict[str, Any], cosine: Collection[str]) -> dict[str, Any]:
+    """A row of an earlier release may ask for a cosine that there is not, which is refused now: for the largest one
+    that is not, which no clip scores either.
+    """
+    least = row["min_score"]
+    if least is None or least <= COSINE_MAX or row["space"] not in cosine:
+        return row
+    return row | {"min_score": COSINE_MAX}
 
 
 def check_rows(rows: Sequence[dict[str, Any]]) -> None:

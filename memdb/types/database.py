@@ -199,7 +199,7 @@ class Standing(Protocol):
         """Ask a question of every clip of later commits.
 
         question_feature: (dim,) in the space of the streams; a clip matches from ``min_score`` on, a
-        cosine in a cosine space, or from ``min_relevance`` on (above 0 and below 1): the
+        cosine in a cosine space (more than 1 is refused there), or from ``min_relevance`` on (above 0 and below 1): the
         `Hit.relevance` that `User.ground` gives it as of the commit that brings it.  kind: ``seen``: a
         match, with ``window_s`` unless another clip that matches began within so many seconds before;
         ``sequence``: a match of ``then_feature`` (dim,) that begins at most ``window_s`` after a match

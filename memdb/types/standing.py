@@ -39,6 +39,8 @@ WINDOW_S_MIN: Final = 0.001
 WINDOW_S_MAX: Final = 366 * 24 * 3600
 THRESHOLDS_MAX: Final = 1000
 """Points of the curve of a back-test."""
+COSINE_MAX: Final = 1.00001
+"""What a clip may score in a cosine space: vectors are of unit length but for rounding."""
 CURSOR_CHARS_MAX: Final = 256
 
 

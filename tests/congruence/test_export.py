@@ -400,11 +400,41 @@ def without_columns(export: Path, names: list[str]) -> None:
 
     file = export / "standing.parquet"
     parquet.write_table(parquet.read_table(file).drop_columns(names), file)
+    described_anew(export)
+
+
+def described_anew(export: Path) -> None:
+    """The questions of an export are others now."""
     document = json.loads((export / "export.json").read_text())
-    content = file.read_bytes()
+    content = (export / "standing.parquet").read_bytes()
     described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     document["files"]["standing.parquet"] = described
     (export / "export.json").write_text(json.dumps(document))
+
+
+def test_a_cosine_beyond_what_there_is_of_an_earlier_release_comes_along(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    """Such a question is refused now; an import of many is not, for its sake."""
+    from pyarrow import compute, parquet
+
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export = tmp_path / "export"
+    export_user(db, "alice", export)
+    file = export / "standing.parquet"
+    table = parquet.read_table(file)
+    place = table.schema.get_field_index("min_score")
+    larger = compute.add(table["min_score"], 2.0)
+    parquet.write_table(table.set_column(place, "min_score", larger), file)
+    described_anew(export)
+
+    assert import_user(db, export, user="bob").standing_written == 5
+    least = [one.min_score for one in db.user("bob").standing.list()]
+    assert least == [1.00001, 1.00001, None, 1.0, 5.0]
+    assert import_user(db, export, user="bob").standing_written == 0
 
 
 def test_a_name_that_asks_something_else_is_not_taken_over(

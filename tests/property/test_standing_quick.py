@@ -185,7 +185,7 @@ class Life:
         with self.user.memory() as memory:
             partitions = [one for one in memory.view.partitions.values() if one.rows]
             if not partitions or self.random.random() < 0.3:
-                return float(self.random.normal()), float(self.random.uniform(0.01, 0.99))
+                return float(self.random.uniform(-1, 1)), float(self.random.uniform(0.01, 0.99))
             (partition,) = partitions
             probe = partition.unit(feature)
             row = int(self.random.integers(partition.rows))

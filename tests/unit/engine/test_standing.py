@@ -271,7 +271,7 @@ def test_a_score_does_not_depend_on_what_is_scored_beside_it(user: EmbeddedUser)
     user.stream("door").write_many(clips)
     together = [alert.score for alert in told(user)]
     for number in range(50):
-        user.standing.create(vector(number), min_score=2)
+        user.standing.create(vector(number), min_score=1)
     apart = [
         alert.score for alert in told(user, None) if alert.question_id == user.standing.list()[0].id
     ]
