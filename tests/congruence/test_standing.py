@@ -436,7 +436,7 @@ def test_a_score_is_refused_that_nothing_can_have(db: Database, user: User, door
     db.create_space("dot", dim=4, metric="dot")
     user.stream("ear", space="dot").create()
     loud = user.standing.create(same, min_score=1.5, space="dot")
-    user.stream("ear", space="dot").write(clip(0, 3 * same))
+    user.stream("ear", space="dot").write(clip(0, 9 * same))
     found = [one.question_id for one in told(user) if one.stream == "ear"]
     assert found == [loud.id]
     assert question.id not in found

@@ -53,6 +53,7 @@ FILTERS = [
 ]
 """1970-01-01 was a Thursday."""
 SECOND_NS = 10**9
+REACHED = standing_margins.Margins.reached
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 
 
@@ -83,7 +84,16 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(standing_margins, "OUTLINE_CLIPS", 0)
         monkeypatch.setattr(standing_margins, "MANY", 1)
         monkeypatch.setattr(standing_margins, "_TOLD_SHARE", 0.0)
+        monkeypatch.setattr(standing_margins.Margins, "reached", reached_with_outline)
     return str(request.param)
+
+
+def reached_with_outline(margins: Any, *given: Any) -> Array | None:
+    """Outlines as soon as they are due, whatever else there is to be made."""
+    margins._count(1.0)
+    margins.maintain(lambda: False)
+    found: Array | None = REACHED(margins, *given)
+    return found
 
 
 @pytest.fixture(params=["large", "small"])
