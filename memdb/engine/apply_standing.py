@@ -26,13 +26,19 @@ from memdb.types.arrays import Array, check_dim
 from memdb.types.limits import STANDING_MAX
 from memdb.types.operation import CreateStanding
 from memdb.types.space import Space
-from memdb.types.standing import StandingQuestion, StandingSpec
+from memdb.types.standing import COSINE_MAX, StandingQuestion, StandingSpec
 
 
 def check_fits(spec: StandingSpec, space: Space) -> None:
     """Refuse a question that does not fit its space; raises `InvalidArgument` (``DIM_MISMATCH``,
-    ``ZERO_VECTOR``).
+    ``ZERO_VECTOR``, ``OUT_OF_RANGE`` of a cosine that there is not).
     """
+    least = spec.min_score
+    if least is not None and space.metric == "cosine" and least > COSINE_MAX:
+        # A question that is never told of anything looks like one that has nothing to tell.
+        raise InvalidArgument(
+            "a cosine is at most 1", reason="OUT_OF_RANGE", field="min_score", value=least
+        )
     for field, feature in (
         ("question_feature", spec.feature),
         ("then_feature", spec.then_feature),
@@ -89,6 +95,11 @@ def create_standing(
         None if then is None else then.tobytes(),
         spec.min_relevance,
         operation.name,
+        standing.filter_record(
+            spec.only,
+            math.inf if spec.min_score is None else spec.min_score,
+            spec.min_relevance,
+        ),
     )
     no = counts.next_no
     standing.put(txn, no, record)
@@ -164,6 +175,7 @@ def as_question(
         record.armed_ns,
         record.min_relevance,
         record.name or None,
+        **standing.clip_filter(record).options(),
     )
 
 
@@ -183,6 +195,7 @@ def check_same(spec: StandingSpec, space: Space, question: StandingQuestion, nam
         )
         and space.name == question.space
         and streams == (None if question.streams is None else set(question.streams))
+        and spec.only == question.only
         and _same_array(spec.feature, question.feature)
         and _same_array(spec.then_feature, question.then_feature)
     )

@@ -4,7 +4,7 @@ server needs beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memdb.clock import Clock
@@ -21,10 +21,12 @@ from memdb.store.idents import IdKind, parse_id
 from memdb.store.records import StandingRecord
 from memdb.types.arguments import checked_as_of, checked_reference, checked_times
 from memdb.types.arrays import Array
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag, check_int
 from memdb.types.database import Standing
 from memdb.types.documented import documented_by
 from memdb.types.grounding import AsOf
+from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.operation import CreateStanding, RemoveStanding
 from memdb.types.space import Space
@@ -71,6 +73,10 @@ class EmbeddedStanding:
         sealed_only: bool = True,
         text: str = "",
         name: str | None = None,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> StandingQuestion:
         spec = checked_standing(
             question_feature,
@@ -83,6 +89,10 @@ class EmbeddedStanding:
             space=space,
             sealed_only=sealed_only,
             text=text,
+            labels=labels,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         name_of = checked_name(name)
         found = None if spec.space is None else self._user.catalog_space(spec.space)
@@ -162,6 +172,10 @@ class EmbeddedStanding:
         as_of: AsOf | None = None,
         thresholds: Sequence[float] | None = None,
         limit: int = BACKTEST_LIMIT_DEFAULT,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Backtest:
         spec = checked_standing(
             question_feature,
@@ -174,6 +188,10 @@ class EmbeddedStanding:
             space=space,
             sealed_only=sealed_only,
             text="",
+            labels=labels,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         times = checked_times(start_ns, end_ns)
         points = checked_thresholds(thresholds)

@@ -19,10 +19,15 @@ from memdb.engine.standing_questions import Question, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at
 from memdb.engine.view import View
 from memdb.index.columns import ALIVE
+from memdb.types.clip_filter import ClipFilter
 from memdb.types.standing import Alert
 
 _BLOCK_ROWS: Final = 256
 _NO_CLIP: Final = -1
+
+_Alike = tuple[int, tuple[int, ...] | None, int, bool, bool, ClipFilter]
+"""Space, streams, window, whether sealed clips alone, whether by relevance, and which clips: what is the same of
+questions that are looked up together."""
 
 
 class Absences:
@@ -57,7 +62,7 @@ class Absences:
         bases = np.array([record.armed_ns for record in records], np.int64)
         clip_nos = np.full(len(records), _NO_CLIP, np.int64)
         fresh = np.array([record.birth > revision for record in records], np.bool_)
-        groups: dict[tuple[int, tuple[int, ...] | None, int, bool, bool], list[Question]] = {}
+        groups: dict[_Alike, list[Question]] = {}
         for at, (space_no, question) in enumerate(questions.absent):
             before = self._places.get(question.no)
             record = question.record
@@ -71,6 +76,7 @@ class Absences:
                     record.window_ns or 0,
                     record.sealed_only,
                     record.min_relevance is not None,
+                    question.only,
                 )
                 groups.setdefault(key, []).append(question)
         self._questions, self._places = questions, places
@@ -213,14 +219,14 @@ def newest_matches(
     revision: int,
 ) -> dict[int, tuple[int, int]]:
     """By question the (end, number) of the clip that ended last of those that matched as of a commit, and
-    ended at ``since_ns`` or later; of questions that ask the same streams.
+    ended at ``since_ns`` or later; of questions that look at the same clips.
     """
     partition = view.partitions.get(space_no)
     if partition is None:
         return {}
     column = partition.columns
     rows = np.flatnonzero((column["end_ns"] >= since_ns) & (column["birth"] <= np.uint64(revision)))
-    rows = rows[looked_at(partition, group[0], rows)]
+    rows = rows[looked_at(view.state, partition, group[0], rows)]
     rows = rows[np.lexsort((column["clip_no"][rows], column["end_ns"][rows]))][::-1]
     found: dict[int, tuple[int, int]] = {}
     left = group

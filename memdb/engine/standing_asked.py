@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from memdb.engine.standing_margins import Margins
 from memdb.engine.standing_questions import Question, SpaceQuestions, score_questions
 from memdb.engine.standing_relevance import relevance_questions
 from memdb.engine.state import UserState
@@ -46,6 +47,13 @@ class Questions:
         groups = self.by_score if question.record.min_relevance is None else self.by_relevance
         return groups[space_no]
 
+    def due(self) -> list[Margins]:
+        """What is to be made in the background for the clips to come."""
+        every = (*self.by_score.values(), *self.by_relevance.values())
+        return [
+            asked.margins for asked in every if asked.margins is not None and asked.margins.is_due
+        ]
+
 
 class AskedQuestions:
     """The questions of an open user."""
@@ -53,6 +61,11 @@ class AskedQuestions:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._newest: Questions | None = None
+
+    def due(self) -> list[Margins]:
+        """`Questions.due` of those that were asked for last."""
+        newest = self._newest
+        return [] if newest is None else newest.due()
 
     def newest(self, environment: Environment, state: UserState) -> Questions:
         """Those that are in the store now; raises `DataLoss`."""

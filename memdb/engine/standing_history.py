@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 
 from memdb import deadline
+from memdb.engine.calendar_rows import within_calendar
+from memdb.engine.footage import searched_streams
 from memdb.engine.standing_past_relevance import scores_and_relevances
 from memdb.engine.standing_questions import exact_score, rounding
 from memdb.engine.view import View
@@ -62,8 +64,12 @@ def backtest(
     partition = None if space_no is None else view.partitions.get(space_no)
     history = None
     if partition is not None:
-        which = Filter(stream_nos, *times, sealed_only=spec.sealed_only)
-        history = _history(partition, spec, which, as_of, (_bar(spec), *(thresholds or ())))
+        which = Filter(stream_nos, *times, sealed_only=spec.sealed_only, labels=spec.only.labels)
+        allowed = partition.allowed(which, as_of)
+        if spec.only.calendar is not None:
+            streams = searched_streams(view.state, stream_nos, space_no, revision)
+            allowed = within_calendar(spec.only.calendar, partition, allowed, streams)
+        history = _history(partition, spec, allowed, (_bar(spec), *(thresholds or ())))
     if history is None or not len(history.clip_no):
         points = thresholds or (_bar(spec),)
         return Backtest(tuple(ThresholdCount(t, 0) for t in points), (), 0, revision)
@@ -81,11 +87,9 @@ def backtest(
 def _history(
     partition: PartitionView,
     spec: StandingSpec,
-    which: Filter,
-    as_of: int | None,
+    allowed: Array | None,
     thresholds: tuple[float, ...],
 ) -> _History:
-    allowed = partition.allowed(which, as_of)
     measure = _scores if spec.min_relevance is None else scores_and_relevances
     rows, scores, values = measure(partition, spec.feature, allowed, thresholds)
     then = None

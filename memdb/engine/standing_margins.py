@@ -3,17 +3,21 @@
 What a question needs stands beside its vector, so that one product with the clip, and a weight for each such column,
 says by how much the clip passes.  Outlines (`memdb.index.outline`) tell it in an eighth of the bytes, where questions
 are alike in some ways, as questions are; else a scan of the heads (`memdb.index.passing`).  Either gives every question
-that the clip may answer, but for rounding the others not.
+that the clip may answer, but for rounding the others not.  An outline is made in the background
+(`memdb.engine.upkeep`), and of no use until it is there.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from memdb.index.flat import row_scores
+from memdb.index.gpu import Gpu
+from memdb.index.indexed import Approximation
 from memdb.index.matrix import Matrix
 from memdb.index.outline import Outline, carried_over, outlined
 from memdb.index.passing import MANY, passing, passing_slack
@@ -44,7 +48,8 @@ class Margins:
             block = slice(begin, begin + _BLOCK_ROWS)
             self._rows.append(np.column_stack([matrix[block], self._needed[block]]))
         self._lock = threading.Lock()
-        """Held by who makes the outline, and whose counts count."""
+        """Held by whose counts count."""
+        self._making = threading.Lock()
         self._outline: Outline | None = None
         self._clips = 0.0
         self._tried = 0
@@ -76,7 +81,8 @@ class Margins:
         """
         query = np.append(vector, weights).astype(np.float32)
         some = probes if len(probes) < len(self._matrix) else None
-        outline = self._outline_now(len(probes) / len(self._matrix))
+        self._count(len(probes) / len(self._matrix))
+        outline = self._outline
         if outline is not None and np.isfinite(query).all():
             few = some is not None and MANY * len(some) <= len(self._matrix)
             found = outline.reaching(
@@ -97,19 +103,41 @@ class Margins:
         # Not "at least": what overflowed passes.
         return found[~(passes < -passing_slack(self._rows, query))]
 
-    def _outline_now(self, share: float) -> Outline | None:
-        if self._is_poor or self._outline is not None:
-            return self._outline
-        # Who does not get it goes on without.
-        if self._lock.acquire(blocking=False):
-            try:
+    @property
+    def is_due(self) -> bool:
+        """Whether `maintain` has something to do."""
+        return self._clips > OUTLINE_CLIPS and self._outline is None and not self._is_poor
+
+    def put_off(self) -> None:
+        """`maintain` failed: not to be tried again with every clip."""
+        with self._lock:
+            self._clips = 0.0
+
+    def maintain(
+        self,
+        stop: Callable[[], bool],
+        gpu: Gpu | None = None,
+        approximation: Approximation | None = None,
+    ) -> None:
+        """Make the outline beside those who look for questions, who do without until it is there."""
+        if not self._making.acquire(blocking=False):
+            return
+        try:
+            if not self.is_due:
+                return
+            outline = outlined(self._matrix, self._beside, stop)
+            if outline is None and stop():
+                return
+            with self._lock:
+                self._outline, self._is_poor = outline, outline is None
+        finally:
+            self._making.release()
+
+    def _count(self, share: float) -> None:
+        """One more clip."""
+        if not self._is_poor and self._outline is None:
+            with self._lock:
                 self._clips += max(share, _SHARE_MIN)
-                if self._clips > OUTLINE_CLIPS and self._outline is None:
-                    self._outline = outlined(self._matrix, self._beside)
-                    self._is_poor = self._outline is None
-            finally:
-                self._lock.release()
-        return self._outline
 
     def _judge(self, found: Array | None, asked: int) -> None:
         """Go on without outlines where most clips seem to reach too much."""

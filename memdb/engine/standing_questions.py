@@ -14,13 +14,17 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
+from memdb.engine.standing_filter import admitted
 from memdb.engine.standing_margins import Margins
+from memdb.engine.state import UserState
 from memdb.index.directions import prepared_rows
 from memdb.index.flat import SUM_MAX, vanishing
 from memdb.index.partition import PartitionView
 from memdb.store import standing
 from memdb.store.records import StandingRecord
 from memdb.types.arrays import Array
+from memdb.types.clip_filter import ClipFilter
 
 _ROUNDOFF: Final = 2.0**-23
 SEARCHED_CLIPS_MAX: Final = 3
@@ -69,6 +73,8 @@ class Question:
     probe: int
     """Its row in the matrix of its space."""
     then_probe: int | None
+    only: ClipFilter
+    """Which clips it looks at."""
 
     def asks(self, stream_no: int) -> bool:
         """Whether it asks a stream of its space."""
@@ -99,6 +105,10 @@ class SpaceQuestions:
     """The question of each probe."""
     kinds: frozenset[str]
     """What they wait for."""
+    filters: tuple[ClipFilter, ...]
+    """By which some look at some clips alone, each once."""
+    filter_of: Array
+    """(probes,) int64: place among them; -1 of a question that looks at every clip."""
     thresholds: Array
     """(probes,) float64: what is needed."""
     margins: Margins | None
@@ -142,6 +152,25 @@ class SpaceQuestions:
             if not may.all():
                 found[place] = one[may]
         return found
+
+    def looking(
+        self, state: UserState, partition: PartitionView, rows: Array, found: list[Array]
+    ) -> list[Array]:
+        """Of the probes that were ``found`` for each row those whose questions look at it.
+
+        Each filter is asked once, about all rows that need it.  Raises `FailedPrecondition` (``ZONE_UNKNOWN``).
+        """
+        if not self.filters:
+            return found
+        # The last one stands for no filter, which is -1.
+        asked = np.zeros((len(rows), len(self.filters) + 1), np.bool_)
+        for place, probes in enumerate(found):
+            asked[place, self.filter_of[probes]] = True
+        for at in np.flatnonzero(asked[:, :-1].any(axis=0)).tolist():
+            deadline.check()
+            places = np.flatnonzero(asked[:, at])
+            asked[places, at] = admitted(self.filters[at], state, partition, rows[places])
+        return [probes[asked[place, self.filter_of[probes]]] for place, probes in enumerate(found)]
 
     def matched(self, partition: PartitionView, row: int, candidates: Array) -> tuple[Array, Array]:
         """(probes, float64 scores) of the candidates that a row matches."""
@@ -255,6 +284,10 @@ class Probes:
                 named.setdefault(stream_no, []).append(probe)
         self.norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
         of_probe = tuple(questions[place] for place in owners)
+        filters: dict[ClipFilter, int] = {}
+        for question in questions:
+            if not question.only.is_empty:
+                filters.setdefault(question.only, len(filters))
         self.fields = (
             tuple(questions),
             matrix,
@@ -266,6 +299,8 @@ class Probes:
             np.array([question.no for question in of_probe], np.uint64),
             of_probe,
             frozenset(question.record.kind for question in questions),
+            tuple(filters),
+            np.array([filters.get(question.only, -1) for question in of_probe], np.int64),
         )
         """The first of `SpaceQuestions`."""
 
@@ -283,7 +318,8 @@ class Probes:
                 then_probe = len(rows)
                 rows.append(standing.feature(record, then=True))
                 owners.append(place)
-            questions.append(Question(no, record, probe, then_probe))
+            only = standing.clip_filter(record)
+            questions.append(Question(no, record, probe, then_probe, only))
         matrix = np.empty((len(rows), len(rows[0])), np.float32)
         for place, row in enumerate(rows):
             matrix[place] = row

@@ -8,7 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from memdb.engine.standing_filter import admitted
 from memdb.engine.standing_questions import Question
+from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.index.columns import ALIVE
 from memdb.index.partition import PartitionView
@@ -77,6 +79,7 @@ def _first_after(births: Array, after: int) -> int:
 
 
 def rows_near(
+    state: UserState,
     partition: PartitionView,
     question: Question,
     revisions: tuple[int, int],
@@ -94,12 +97,15 @@ def rows_near(
         & (column["birth"][rows] > np.uint64(record.birth))
         & (column["death"][rows] > np.uint64(revisions[0]))
     ]
-    rows = rows[looked_at(partition, question, rows)]
+    rows = rows[looked_at(state, partition, question, rows)]
     return np.asarray(rows[np.lexsort((column["clip_no"][rows], starts[rows]))][::-1])
 
 
-def looked_at(partition: PartitionView, question: Question, rows: Array) -> Array:
-    """(n,) bool: rows of the streams that a question asks, sealed where it wants them so."""
+def looked_at(state: UserState, partition: PartitionView, question: Question, rows: Array) -> Array:
+    """(n,) bool: rows of the streams that a question asks, sealed where it wants them so, that its filter admits.
+
+    Raises `FailedPrecondition` (``ZONE_UNKNOWN``).
+    """
     record = question.record
     chosen = np.ones(len(rows), np.bool_)
     if record.sealed_only:
@@ -107,6 +113,9 @@ def looked_at(partition: PartitionView, question: Question, rows: Array) -> Arra
     if record.stream_nos is not None:
         wanted = np.array(record.stream_nos, np.uint32)
         chosen &= np.isin(partition.columns["stream_no"][rows], wanted)
+    if not question.only.is_empty:
+        places = np.flatnonzero(chosen)
+        chosen[places] = admitted(question.only, state, partition, rows[places])
     return chosen
 
 

@@ -18,6 +18,7 @@ from memdb import deadline
 from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_questions import Question, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at, rows_near
+from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.types.arrays import Array
 
@@ -59,6 +60,11 @@ class Page:
         self._left.reverse()
         self._block = _BLOCK_ROWS_MIN
         self._may: dict[tuple[int, int], list[tuple[SpaceQuestions, Array]]] = {}
+
+    @property
+    def state(self) -> UserState:
+        """The user's, as of the view."""
+        return self._view.state
 
     def has_sequences(self, row: NewRow) -> bool:
         """Whether what is told of a clip may be told with another."""
@@ -102,7 +108,9 @@ class Page:
             deadline.check()
             asked = self._questions.of_space(space_no)[at]
             places = np.array([row.row for row in group])
-            found = asked.candidates(self._view.partitions[space_no], places)
+            partition = self._view.partitions[space_no]
+            found = asked.candidates(partition, places)
+            found = asked.looking(self._view.state, partition, places, found)
             for row, candidates in zip(group, found, strict=True):
                 self._may[space_no, row.row].append((asked, candidates))
 
@@ -116,6 +124,7 @@ class Step:
         self.answers: list[tuple[Question, NewRow]] = []
         """Matches of questions for an absence; complete once the matches are gone through."""
         self._page = page
+        self._state = page.state
 
     def matches(self) -> Iterator[Match]:
         """What is to be told, by clip and question."""
@@ -162,6 +171,7 @@ class Step:
             & (column["birth"] < np.uint64(row.birth))
             & (column["birth"] > np.uint64(question.record.birth))
         )
+        before = before[looked_at(self._state, row.partition, question, before)]
         if not len(before):
             return True
         return asked.first_match(row.partition, before, probe) is None
@@ -195,7 +205,7 @@ class Step:
         partition = row.partition
         deadline.check()
         as_of = (self.revision, self.revision) if revisions is None else revisions
-        rows = rows_near(partition, question, as_of, start_ns, end_ns)
+        rows = rows_near(self._state, partition, question, as_of, start_ns, end_ns)
         rows = rows[partition.columns["clip_no"][rows] != np.uint64(row.clip_no)]
         for begin in range(0, len(rows), _BLOCK_ROWS):
             block = rows[begin : begin + _BLOCK_ROWS]
@@ -222,6 +232,7 @@ class Step:
         assert question.then_probe is not None, "of a sequence"
         start_ns = row.column("start_ns")
         later = rows_near(
+            self._state,
             row.partition,
             question,
             (self.revision, self.revision),
@@ -254,7 +265,7 @@ class Step:
             & (column["birth"] <= np.uint64(last))
             & (column["birth"] > np.uint64(question.record.birth))
         )
-        before = before[looked_at(row.partition, question, before)]
+        before = before[looked_at(self._state, row.partition, question, before)]
         for place in before.tolist():
             if asked.score(row.partition, place, question.then_probe) is None:
                 continue

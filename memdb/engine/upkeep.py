@@ -15,7 +15,7 @@ log = event_log("memdb.engine")
 
 
 class Chore(Protocol):
-    """What can be maintained: the tiers of a matrix, the checkpoint of a user."""
+    """What can be maintained: the tiers of a matrix, the checkpoint of a user, the outline of its questions."""
 
     def maintain(
         self,

@@ -163,6 +163,8 @@ class Users:
             for partition in memory.view.partitions.values():
                 if partition.tiers.is_due:
                     self._upkeep.want(partition.tiers)
+            for margins in memory.standing.due():
+                self._upkeep.want(margins)
             if memory.kept.is_due:
                 self._upkeep.want(memory.kept)
         finally:

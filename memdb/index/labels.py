@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -24,6 +25,8 @@ SEPARATOR: Final = "\ud800"
 """A lone surrogate: no text that was taken has one (`memdb.types.checks.check_text`), and no word."""
 _SPLIT_AT_ONCE: Final = 4096
 """Strings, between two looks at the deadline."""
+_FEW_ROWS: Final = 64
+"""Looked for one by one: to copy the numbers would take longer."""
 
 
 def joined(labels: Mapping[str, str]) -> str:
@@ -54,9 +57,7 @@ class LabelRows:
         """
         mask = np.ones(rows, bool)
         with self._lock:
-            while self._rows < rows:
-                deadline.check()
-                self._split_some(min(rows - self._rows, _SPLIT_AT_ONCE))
+            self._split_until(rows)
             for key, values in wanted:
                 having = np.zeros(rows, bool)
                 for value in values:
@@ -67,6 +68,22 @@ class LabelRows:
                         having[found[: np.searchsorted(found, rows)]] = True
                 mask &= having
         return mask
+
+    def among(self, wanted: LabelFilter, rows: Array) -> Array:
+        """(n,) bool of some rows: `mask` without a look at the others."""
+        chosen = np.ones(len(rows), bool)
+        if not len(rows):
+            return chosen
+        with self._lock:
+            self._split_until(int(rows.max()) + 1)
+            for key, values in wanted:
+                having = np.zeros(len(rows), bool)
+                for value in values:
+                    numbers = self._having.get((key, value))
+                    if numbers is not None:
+                        having |= _are_among(numbers, rows)
+                chosen &= having
+        return chosen
 
     def rows(self, rows: int) -> dict[tuple[str, str], Array]:
         """Of the first ``rows`` rows, those that have each label."""
@@ -86,6 +103,11 @@ class LabelRows:
         kept._texts = [""] * kept._rows
         return kept
 
+    def _split_until(self, rows: int) -> None:
+        while self._rows < rows:
+            deadline.check()
+            self._split_some(min(rows - self._rows, _SPLIT_AT_ONCE))
+
     def _split_some(self, count: int) -> None:
         """Split the next strings that wait.
 
@@ -102,6 +124,23 @@ class LabelRows:
                         numbers.append(row)
             self._rows = row + 1
             self._texts[row] = ""
+
+
+def _are_among(numbers: array[int], rows: Array) -> Array:
+    """(n,) bool: which of some rows are among the ascending numbers, of which there is at least one."""
+    if len(rows) <= _FEW_ROWS:
+        places = [bisect_left(numbers, row) for row in rows.tolist()]
+        return np.array(
+            [
+                place < len(numbers) and numbers[place] == row
+                for place, row in zip(places, rows.tolist(), strict=True)
+            ],
+            np.bool_,
+        )
+    # A copy: an array cannot grow while somebody looks at it.
+    known = np.array(numbers, np.int64)
+    nearest = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+    return np.asarray(known[nearest] == rows)
 
 
 def _numbers() -> array[int]:

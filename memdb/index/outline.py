@@ -14,6 +14,7 @@ it must reach, go on as they are.  Any P would do: a worse one costs time, never
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,14 +79,17 @@ class Outline:
         return found if numbers is None else numbers[found]
 
 
-def outlined(rows: Array, beside: Array) -> Outline | None:
+def outlined(
+    rows: Array, beside: Array, stop: Callable[[], bool] = lambda: False
+) -> Outline | None:
     """That of (n, dim) float32 rows with (n, m) columns beside; None where rows are few, short, or too large to
-    square.
+    square, and once ``stop`` says to leave it: it is asked between steps of some milliseconds, but to find the
+    directions is one of half a second.
     """
     taken = min(len(rows), SAMPLE_ROWS)
     sample = rows[np.arange(taken) * len(rows) // taken]
     basis = fit(np.ascontiguousarray(sample), DIRECTIONS + BOUND_BYTES)
-    return None if basis is None else _along(basis.directions, basis.skew, rows, beside)
+    return None if basis is None else _along(basis.directions, basis.skew, rows, beside, stop)
 
 
 def carried_over(before: Outline, places: Array, rows: Array, beside: Array) -> Outline | None:
@@ -107,7 +111,13 @@ def carried_over(before: Outline, places: Array, rows: Array, beside: Array) -> 
     )
 
 
-def _along(directions: Array, skew: float, rows: Array, beside: Array) -> Outline | None:
+def _along(
+    directions: Array,
+    skew: float,
+    rows: Array,
+    beside: Array,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outline | None:
     count = len(directions)
     unsure = _projection_error(directions)
     # Of a product with as many rows as there are directions, of elements of their rows.
@@ -115,6 +125,8 @@ def _along(directions: Array, skew: float, rows: Array, beside: Array) -> Outlin
     out = np.zeros((len(rows), padded(count + 1 + beside.shape[1])), np.float32)
     longest = 0.0
     for begin in range(0, len(rows), _BLOCK_ROWS):
+        if stop():
+            return None
         block = rows[begin : begin + _BLOCK_ROWS]
         lengths = np.sqrt(np.square(block, dtype=np.float64).sum(axis=1))
         longest = max(longest, float(lengths.max()))

@@ -127,7 +127,8 @@ def _imported(
     facts_written = _write_facts(user, facts, ids, known_facts)
     values_written = _write_values(user, values, known_values)
     # After the clips: what they answered was told where they came from.
-    asked = write_standing(user, questions)
+    cosine = {space.name for space in made if space.metric == "cosine"}
+    asked = write_standing(user, questions, cosine)
     # Last: what is under hold could not be mended by whoever repeats an import that was broken off.
     policies_written = write_policies(user, policies)
     return ImportReport(

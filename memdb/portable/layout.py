@@ -135,6 +135,13 @@ STANDING_SCHEMA: Final = pa.schema(
         ("revision", pa.int64()),
         ("created_ns", pa.int64()),
         ("name", pa.string()),
+        (
+            "labels",
+            pa.list_(pa.struct([("key", pa.string()), ("values", pa.list_(pa.string()))])),
+        ),
+        ("hours", pa.list_(pa.list_(pa.string()))),
+        ("weekdays", pa.list_(pa.int64())),
+        ("zone", pa.string()),
     ]
 )
 

@@ -7,15 +7,16 @@ it asks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from memdb.errors import DataLoss, NotFound
+from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.types.arrays import Array
+from memdb.types.clip_filter import ClipFilter
 from memdb.types.database import User
-from memdb.types.standing import StandingQuestion
+from memdb.types.standing import COSINE_MAX, StandingQuestion
 
 _DTYPES = ("float32", "float16")
 
@@ -29,20 +30,20 @@ def standing_rows(user: User, revision: int) -> list[dict[str, Any]] | None:
     return [_row(question) for question in questions if question.revision <= revision]
 
 
-def write_standing(user: User, rows: Sequence[dict[str, Any]]) -> int:
+def write_standing(user: User, rows: Sequence[dict[str, Any]], cosine: Collection[str] = ()) -> int:
     """Ask what the user does not ask yet; how many that are.
 
-    Raises as `Standing.create`.
+    cosine: names of the spaces of cosines.  Raises as `Standing.create`.
     """
     try:
-        there = [_row(question) for question in user.standing.list()]
+        there = [_reachable(_row(question), cosine) for question in user.standing.list()]
     except NotFound as error:
         if error.reason != "USER_NOT_FOUND":
             raise
         there = []
     known = Counter((_asked(row), row["name"]) for row in there)
     written = 0
-    for row in rows:
+    for row in (_reachable(row, cosine) for row in rows):
         asked = _asked(row)
         if "name" in row:
             found = (asked, row["name"])
@@ -63,9 +64,20 @@ def write_standing(user: User, rows: Sequence[dict[str, Any]]) -> int:
             sealed_only=row["sealed_only"],
             text=row["text"],
             name=row.get("name"),
+            **_only(row).options(),
         )
         written += 1
     return written
+
+
+def _reachable(row: dict[str, Any], cosine: Collection[str]) -> dict[str, Any]:
+    """A row of an earlier release may ask for a cosine that there is not, which is refused now: for the largest one
+    that is not, which no clip scores either.
+    """
+    least = row["min_score"]
+    if least is None or least <= COSINE_MAX or row["space"] not in cosine:
+        return row
+    return row | {"min_score": COSINE_MAX}
 
 
 def check_rows(rows: Sequence[dict[str, Any]]) -> None:
@@ -76,10 +88,15 @@ def check_rows(rows: Sequence[dict[str, Any]]) -> None:
             _array(row, "then_feature")
             if row["then_dtype"] is None:
                 raise ValueError("a feature without a dtype")
+        try:
+            _only(row)
+        except InvalidArgument as error:
+            raise ValueError(f"{error.field}: {error}") from error
 
 
 def _row(question: StandingQuestion) -> dict[str, Any]:
     then = question.then_feature
+    labels = question.labels
     return {
         "kind": question.kind,
         "space": question.space,
@@ -96,7 +113,27 @@ def _row(question: StandingQuestion) -> dict[str, Any]:
         "revision": question.revision,
         "created_ns": question.created_ns,
         "name": question.name,
+        "labels": None
+        if labels is None
+        else [{"key": key, "values": list(values)} for key, values in labels.items()],
+        "hours": None if question.hours is None else [list(pair) for pair in question.hours],
+        "weekdays": None if question.weekdays is None else list(question.weekdays),
+        "zone": question.zone,
     }
+
+
+def _only(row: dict[str, Any]) -> ClipFilter:
+    """Which clips a row looks at; raises `InvalidArgument`.
+
+    Of an earlier release: every one.
+    """
+    labels = row.get("labels")
+    return ClipFilter.taken(
+        None if labels is None else {label["key"]: label["values"] for label in labels},
+        row.get("hours"),
+        row.get("weekdays"),
+        row.get("zone"),
+    )
 
 
 def _asked(row: dict[str, Any]) -> tuple[object, ...]:
@@ -115,6 +152,7 @@ def _asked(row: dict[str, Any]) -> tuple[object, ...]:
         tuple(row["feature"]),
         row["then_dtype"],
         None if then is None else tuple(then),
+        _only(row),
     )
 
 

@@ -220,6 +220,17 @@ class StandingCountRecord(Record, frozen=True):
     """The commit that changed them last."""
 
 
+class ClipFilterRecord(Record, frozen=True):
+    """Which clips a standing question looks at, and what it needs of them, see `memdb.types.clip_filter`."""
+
+    labels: tuple[tuple[str, tuple[str, ...]], ...]
+    hours: tuple[tuple[int, int], ...]
+    weekdays: tuple[int, ...]
+    zone: str | None
+    min_score: float
+    min_relevance: float | None
+
+
 class StandingRecord(Record, frozen=True):
     """A standing question, see `memdb.types.standing`."""
 
@@ -227,7 +238,8 @@ class StandingRecord(Record, frozen=True):
     space_no: int
     stream_nos: tuple[int, ...] | None
     min_score: float
-    """Infinite where a relevance is asked for, so that a reader that knows nothing of it matches nothing."""
+    """Infinite where a relevance is asked for, or some clips alone are looked at, so that a reader that knows nothing
+    of that matches nothing."""
     window_ns: int | None
     sealed_only: bool
     text: str
@@ -240,8 +252,11 @@ class StandingRecord(Record, frozen=True):
     then_dtype: str
     then_feature: bytes | None
     min_relevance: float | None = None
+    """None where some clips alone are looked at."""
     name: str = ""
     """Under which it was created, where it is asked for once."""
+    only: ClipFilterRecord | None = None
+    """None for every clip; else what is needed stands there (`memdb.store.standing` brings it here)."""
 
 
 class NumberRecord(Record, frozen=True):

@@ -4,17 +4,27 @@ same format that know nothing of them leave alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from memdb.errors import DataLoss
 from memdb.store import schema, standing_names
-from memdb.store.records import StandingCountRecord, StandingRecord, pack, unpack
+from memdb.store.records import (
+    ClipFilterRecord,
+    StandingCountRecord,
+    StandingRecord,
+    pack,
+    unpack,
+)
 from memdb.store.schema import META_QUESTIONS, META_STANDING, Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
+from memdb.types.calendar import Calendar
+from memdb.types.clip_filter import EVERY_CLIP, ClipFilter
 
 DTYPES: Final = ("<f2", "<f4")
 
@@ -36,12 +46,15 @@ def get(txn: Transaction, no: int) -> StandingRecord | None:
     """One question; raises `DataLoss`."""
     key = schema.standing_key(no)
     stored = txn.get(Table.META, key)
-    return None if stored is None else unpack(Table.META, key, stored, StandingRecord)
+    return None if stored is None else _read(key, stored)
 
 
 def put(txn: Transaction, no: int, record: StandingRecord) -> None:
     """Store a question, or write over it."""
     key = schema.standing_key(no)
+    if record.only is not None:
+        # Told from the filter alone: see `StandingRecord.min_score`.
+        record = msgspec.structs.replace(record, min_score=math.inf, min_relevance=None)
     txn.put(Table.META, key, pack(key, record))
 
 
@@ -57,7 +70,7 @@ def every(txn: Transaction) -> Iterator[tuple[int, StandingRecord]]:
     """
     found = 0
     for key, stored in txn.scan(Table.META, META_QUESTIONS):
-        yield schema.split_standing_key(key), unpack(Table.META, key, stored, StandingRecord)
+        yield schema.split_standing_key(key), _read(key, stored)
         found += 1
     wanted = counted(txn).count
     if found != wanted:
@@ -75,7 +88,7 @@ def damage(txn: Transaction) -> list[tuple[str, str]]:
         count += 1
         try:
             no = schema.split_standing_key(key)
-            record = unpack(Table.META, key, stored, StandingRecord)
+            record = _read(key, stored)
             if record.name:
                 named.add(no)
             feature(record)
@@ -102,13 +115,46 @@ def of_stream(txn: Transaction, stream_no: int) -> list[tuple[int, StandingRecor
     found: list[tuple[int, StandingRecord]] = []
     for key, stored in txn.scan(Table.META, META_QUESTIONS):
         try:
-            record = unpack(Table.META, key, stored, StandingRecord)
+            record = _read(key, stored)
             no = schema.split_standing_key(key)
         except DataLoss:
             continue  # told by whoever opens the user; a stream must be removable all the same
         if record.stream_nos is not None and stream_no in record.stream_nos:
             found.append((no, record))
     return found
+
+
+def filter_record(
+    only: ClipFilter, min_score: float, min_relevance: float | None
+) -> ClipFilterRecord | None:
+    """What `StandingRecord.only` is of a question that needs so much of the clips that a filter admits."""
+    if only.is_empty:
+        return None
+    calendar = only.calendar or Calendar()
+    return ClipFilterRecord(
+        only.labels, calendar.hours, calendar.weekdays, calendar.zone, min_score, min_relevance
+    )
+
+
+def clip_filter(record: StandingRecord) -> ClipFilter:
+    """Which clips a question looks at."""
+    only = record.only
+    if only is None:
+        return EVERY_CLIP
+    calendar = None
+    if only.hours or only.weekdays:
+        calendar = Calendar(only.hours, only.weekdays, only.zone)
+    return ClipFilter(only.labels, calendar)
+
+
+def _read(key: bytes, stored: bytes | memoryview) -> StandingRecord:
+    """A question as it was put; raises `DataLoss`."""
+    record = unpack(Table.META, key, stored, StandingRecord)
+    if record.only is None:
+        return record
+    return msgspec.structs.replace(
+        record, min_score=record.only.min_score, min_relevance=record.only.min_relevance
+    )
 
 
 def feature(record: StandingRecord, *, then: bool = False) -> Array:

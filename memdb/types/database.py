@@ -192,24 +192,31 @@ class Standing(Protocol):
         sealed_only: bool = True,
         text: str = "",
         name: str | None = None,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> StandingQuestion:
         """Ask a question of every clip of later commits.
 
         question_feature: (dim,) in the space of the streams; a clip matches from ``min_score`` on, a
-        cosine in a cosine space, or from ``min_relevance`` on (above 0 and below 1): the
+        cosine in a cosine space (more than 1 is refused there), or from ``min_relevance`` on (above 0 and below 1): the
         `Hit.relevance` that `User.ground` gives it as of the commit that brings it.  kind: ``seen``: a
         match, with ``window_s`` unless another clip that matches began within so many seconds before;
         ``sequence``: a match of ``then_feature`` (dim,) that begins at most ``window_s`` after a match
         of the question; ``absent``: ``window_s`` without a match.  Seconds are of event time.
         streams: None for all of the space.  space is needed where the streams span several, or there
         is none yet.  sealed_only: without it the first version that matches of a growing clip is told.
-        text: the question in words.  name: where the user has a question of that name, created with
-        the same options, it is the answer and none is made; the name is free again once its question
-        is removed.
+        text: the question in words.  labels, hours, weekdays, zone: only clips that these options
+        of `User.ground` admit; of a ``sequence`` both of its clips, and of ``absent`` a clip that they do not admit
+        is no match.  The keys and values of labels together have 16,384 characters at most.  name: where the
+        user has a question of that name, created with the same options, it is the answer and none is made; the
+        name is free again once its question is removed.
 
         Raises `AlreadyExists` (``NAME_TAKEN``: by a question that differs), `InvalidArgument`
         (``BAR_REQUIRED``, ``TWO_BARS``, ``OUT_OF_RANGE``, ``BAD_KIND``, ``THEN_REQUIRED``,
-        ``WINDOW_REQUIRED``, ``NOT_OF_KIND``, ``DIM_MISMATCH``, ``ZERO_VECTOR``, ``SPACE_REQUIRED``),
+        ``WINDOW_REQUIRED``, ``NOT_OF_KIND``, ``DIM_MISMATCH``, ``ZERO_VECTOR``, ``SPACE_REQUIRED``, ``BAD_HOURS``,
+        ``BAD_WEEKDAY``, ``BAD_ZONE``, and ``EMPTY``, ``TOO_LARGE``, ``NOT_USED`` of labels, hours and zone),
         `NotFound` (user, stream, space), `FailedPrecondition` (``SPACE_MISMATCH``),
         `ResourceExhausted` (``QUOTA`` beyond 10,000 of a user).
         """
@@ -248,6 +255,10 @@ class Standing(Protocol):
         as_of: AsOf | None = None,
         thresholds: Sequence[float] | None = None,
         limit: int = 100,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Backtest:
         """What a question would have told of the clips that are stored: how often, by threshold, and the
         newest ``limit`` alerts at ``min_score``, or at ``min_relevance``, which is of each clip as of

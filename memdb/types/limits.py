@@ -75,6 +75,8 @@ SNAPSHOTS_MAX: Final = 1000
 """Live snapshots of one user."""
 STANDING_MAX: Final = 10_000
 """Standing questions of one user."""
+STANDING_LABEL_CHARS_MAX: Final = 16_384
+"""Keys and values of the labels that one standing question asks for."""
 STREAMS_MAX: Final = 10_000
 """Streams of one user."""
 SNAPSHOT_TTL_S_MIN: Final = 0.001

@@ -272,7 +272,8 @@ def payload_bytes(operation: Operation) -> int:
             return 4 * len(json)
         case CreateStanding(spec=spec):
             then = 0 if spec.then_feature is None else spec.then_feature.nbytes
-            return spec.feature.nbytes + then + 4 * len(spec.text) + 8192
+            labels = sum(len(key) + sum(map(len, values)) for key, values in spec.only.labels)
+            return spec.feature.nbytes + then + 4 * (len(spec.text) + labels) + 8192
         case _:
             return 1024
 

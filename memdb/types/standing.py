@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from memdb.errors import InvalidArgument
 from memdb.types.arguments import checked_streams
 from memdb.types.arrays import Array, as_vector
+from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import (
     check_choice,
     check_flag,
@@ -16,7 +17,10 @@ from memdb.types.checks import (
     check_number,
     check_text,
 )
+from memdb.types.clip_filter import EVERY_CLIP, ClipFilter
 from memdb.types.ids import check_id
+from memdb.types.label_filter import LabelFilter, WantedLabels, checked_labels
+from memdb.types.limits import STANDING_LABEL_CHARS_MAX
 from memdb.types.shown import shown
 
 KINDS: Final = ("seen", "sequence", "absent")
@@ -35,6 +39,8 @@ WINDOW_S_MIN: Final = 0.001
 WINDOW_S_MAX: Final = 366 * 24 * 3600
 THRESHOLDS_MAX: Final = 1000
 """Points of the curve of a back-test."""
+COSINE_MAX: Final = 1.00001
+"""What a clip may score in a cosine space: vectors are of unit length but for rounding."""
 CURSOR_CHARS_MAX: Final = 256
 
 
@@ -54,6 +60,7 @@ class StandingSpec:
     sealed_only: bool
     text: str
     min_relevance: float | None = None
+    only: ClipFilter = EVERY_CLIP
 
 
 def checked_standing(
@@ -68,11 +75,16 @@ def checked_standing(
     sealed_only: bool,
     text: str,
     min_relevance: float | None = None,
+    labels: WantedLabels | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
 ) -> StandingSpec:
     """The question of a call.
 
     Raises `InvalidArgument` naming the field; ``BAD_KIND``, ``THEN_REQUIRED``, ``WINDOW_REQUIRED``,
-    ``NOT_OF_KIND``, ``BAR_REQUIRED`` and ``TWO_BARS`` where the parts do not belong together.
+    ``NOT_OF_KIND``, ``BAR_REQUIRED`` and ``TWO_BARS`` where the parts do not belong together; of labels, hours,
+    weekdays and zone as `User.ground`.
     """
     _check_bars(min_score, min_relevance)
     kind = check_choice(kind, KINDS, "kind", "BAD_KIND")
@@ -117,7 +129,22 @@ def checked_standing(
         check_flag(sealed_only, "sealed_only"),
         check_text(text, "text", may_be_empty=True),
         None if min_relevance is None else _checked_relevance(min_relevance),
+        ClipFilter(_checked_labels(labels), checked_calendar(hours, weekdays, zone)),
     )
+
+
+def _checked_labels(labels: WantedLabels | None) -> LabelFilter:
+    """Such as a user may keep ten thousand of."""
+    wanted = checked_labels(labels)
+    chars = sum(len(key) + sum(map(len, values)) for key, values in wanted)
+    if chars > STANDING_LABEL_CHARS_MAX:
+        raise InvalidArgument(
+            f"more than {STANDING_LABEL_CHARS_MAX} characters",
+            reason="TOO_LARGE",
+            field="labels",
+            value=chars,
+        )
+    return wanted
 
 
 def _check_bars(min_score: object, min_relevance: object) -> None:
@@ -217,6 +244,19 @@ class StandingQuestion:
     """How relevant a clip must be, as of the commit that brings it."""
     name: str | None = None
     """Under which it was created, where it is asked for once; free again when it is removed."""
+    labels: Mapping[str, tuple[str, ...]] | None = None
+    """Only clips with one of the values of each key; None: whatever their labels."""
+    hours: tuple[tuple[str, str], ...] | None = None
+    """Only clips with a moment in these hours of the day, (start, end) of the clock; None: all day."""
+    weekdays: tuple[int, ...] | None = None
+    """Days on which the hours begin, ascending, 0 is Monday; None: every day."""
+    zone: str | None = None
+    """By whose clock; None: that of each clip's stream."""
+
+    @property
+    def only(self) -> ClipFilter:
+        """Labels, hours, weekdays and zone as one."""
+        return ClipFilter.taken(self.labels, self.hours, self.weekdays, self.zone)
 
     def __repr__(self) -> str:
         return shown(self)

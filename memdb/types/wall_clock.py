@@ -8,6 +8,7 @@ skips is never.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,8 @@ from memdb.types.local_time import DAY_S, SECOND_NS, offset_pieces, years_of
 _WEEK_NS: Final = len(WEEKDAYS) * DAY_S * SECOND_NS
 _MONDAY_NS: Final = 4 * DAY_S * SECOND_NS
 """1970-01-05; 1970-01-01 was a Thursday."""
+_CALENDARS_KEPT: Final = 256
+"""Of questions that are asked of every clip; 8 kB at most."""
 
 
 def touches(calendar: Calendar, zone: str, start_ns: Array, end_ns: Array) -> Array:
@@ -56,6 +59,7 @@ def _within(begins: Array, ends: Array, local_ns: Array, length_ns: Array) -> Ar
     return np.asarray(begins[next_stretch] - place <= length_ns)
 
 
+@lru_cache(_CALENDARS_KEPT)
 def _week_stretches(calendar: Calendar) -> tuple[Array, Array]:
     """[begin, end) of the stretches of two weeks in nanoseconds since a Monday, disjoint and ascending."""
     listed = sorted(
@@ -75,4 +79,5 @@ def _week_stretches(calendar: Calendar) -> tuple[Array, Array]:
         else:
             merged.append([begin, end])
     begins, ends = np.array(merged, np.int64).T
+    begins.flags.writeable = ends.flags.writeable = False  # it is kept
     return begins, ends

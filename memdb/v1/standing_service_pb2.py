@@ -22,48 +22,49 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from memdb.v1 import grounding_service_pb2 as memdb_dot_v1_dot_grounding__service__pb2
 from memdb.v1 import types_pb2 as memdb_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemdb/v1/standing_service.proto\x12\x08memdb.v1\x1a\x14memdb/v1/types.proto\"\xa6\x02\n\x0cStandingSpec\x12*\n\x10question_feature\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\x11\n\tmin_score\x18\x02 \x01(\x01\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12&\n\x0cthen_feature\x18\x04 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\x15\n\x08window_s\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07streams\x18\x06 \x03(\t\x12\x12\n\x05space\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x12\n\nopen_clips\x18\x08 \x01(\x08\x12\x0c\n\x04text\x18\t \x01(\t\x12\x1a\n\rmin_relevance\x18\n \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_window_sB\x08\n\x06_spaceB\x10\n\x0e_min_relevance\"\xaf\x01\n\x10StandingQuestion\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.memdb.v1.StandingSpec\x12\x15\n\rnames_streams\x18\x04 \x01(\x08\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x12\n\ncreated_ns\x18\x06 \x01(\x12\x12\x10\n\x08\x61rmed_ns\x18\x07 \x01(\x12\x12\x0c\n\x04name\x18\x08 \x01(\t\"\xc3\x02\n\x05\x41lert\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x13\n\x0bhappened_ns\x18\x05 \x01(\x12\x12\x12\n\x05score\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x63lip_id\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06stream\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x15\n\x08start_ns\x18\t \x01(\x12H\x03\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\n \x01(\x12H\x04\x88\x01\x01\x12\x1c\n\x0f\x65\x61rlier_clip_id\x18\x0b \x01(\tH\x05\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x0c \x01(\tB\x08\n\x06_scoreB\n\n\x08_clip_idB\t\n\x07_streamB\x0b\n\t_start_nsB\t\n\x07_end_nsB\x12\n\x10_earlier_clip_id\"Y\n\x15\x43reateStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.memdb.v1.StandingSpec\x12\x0c\n\x04name\x18\x03 \x01(\t\"F\n\x16\x43reateStandingResponse\x12,\n\x08question\x18\x01 \x01(\x0b\x32\x1a.memdb.v1.StandingQuestion\"#\n\x13ListStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\"E\n\x14ListStandingResponse\x12-\n\tquestions\x18\x01 \x03(\x0b\x32\x1a.memdb.v1.StandingQuestion\"7\n\x12GetStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\t\"C\n\x13GetStandingResponse\x12,\n\x08question\x18\x01 \x01(\x0b\x32\x1a.memdb.v1.StandingQuestion\":\n\x15RemoveStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\t\"\x18\n\x16RemoveStandingResponse\"\xd3\x01\n\x17\x42\x61\x63ktestStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.memdb.v1.StandingSpec\x12\x15\n\x08start_ns\x18\x03 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x04 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x12\n\nthresholds\x18\x06 \x03(\x01\x12\r\n\x05limit\x18\x07 \x01(\rB\x0b\n\t_start_nsB\t\n\x07_end_ns\"3\n\x0eThresholdCount\x12\x11\n\tthreshold\x18\x01 \x01(\x01\x12\x0e\n\x06\x61lerts\x18\x02 \x01(\x04\"\x85\x01\n\x18\x42\x61\x63ktestStandingResponse\x12\'\n\x05\x63urve\x18\x01 \x03(\x0b\x32\x18.memdb.v1.ThresholdCount\x12\x1f\n\x06\x61lerts\x18\x02 \x03(\x0b\x32\x0f.memdb.v1.Alert\x12\r\n\x05\x63lips\x18\x03 \x01(\x04\x12\x10\n\x08revision\x18\x04 \x01(\x04\"T\n\x14WatchStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x06\x63ursor\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x42\t\n\x07_cursor\"H\n\x15WatchStandingResponse\x12\x1f\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x0f.memdb.v1.Alert\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t2\x87\x04\n\x0fStandingService\x12S\n\x0e\x43reateStanding\x12\x1f.memdb.v1.CreateStandingRequest\x1a .memdb.v1.CreateStandingResponse\x12O\n\x0cListStanding\x12\x1d.memdb.v1.ListStandingRequest\x1a\x1e.memdb.v1.ListStandingResponse0\x01\x12J\n\x0bGetStanding\x12\x1c.memdb.v1.GetStandingRequest\x1a\x1d.memdb.v1.GetStandingResponse\x12S\n\x0eRemoveStanding\x12\x1f.memdb.v1.RemoveStandingRequest\x1a .memdb.v1.RemoveStandingResponse\x12Y\n\x10\x42\x61\x63ktestStanding\x12!.memdb.v1.BacktestStandingRequest\x1a\".memdb.v1.BacktestStandingResponse\x12R\n\rWatchStanding\x12\x1e.memdb.v1.WatchStandingRequest\x1a\x1f.memdb.v1.WatchStandingResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemdb/v1/standing_service.proto\x12\x08memdb.v1\x1a memdb/v1/grounding_service.proto\x1a\x14memdb/v1/types.proto\"\xf9\x02\n\x0cStandingSpec\x12*\n\x10question_feature\x18\x01 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\x11\n\tmin_score\x18\x02 \x01(\x01\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12&\n\x0cthen_feature\x18\x04 \x01(\x0b\x32\x10.memdb.v1.Vector\x12\x15\n\x08window_s\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07streams\x18\x06 \x03(\t\x12\x12\n\x05space\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x12\n\nopen_clips\x18\x08 \x01(\x08\x12\x0c\n\x04text\x18\t \x01(\t\x12\x1a\n\rmin_relevance\x18\n \x01(\x01H\x02\x88\x01\x01\x12%\n\x06labels\x18\x0b \x03(\x0b\x32\x15.memdb.v1.LabelFilter\x12*\n\x08\x63\x61lendar\x18\x0c \x01(\x0b\x32\x18.memdb.v1.CalendarFilterB\x0b\n\t_window_sB\x08\n\x06_spaceB\x10\n\x0e_min_relevance\"\xaf\x01\n\x10StandingQuestion\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.memdb.v1.StandingSpec\x12\x15\n\rnames_streams\x18\x04 \x01(\x08\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x12\n\ncreated_ns\x18\x06 \x01(\x12\x12\x10\n\x08\x61rmed_ns\x18\x07 \x01(\x12\x12\x0c\n\x04name\x18\x08 \x01(\t\"\xc3\x02\n\x05\x41lert\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x13\n\x0bhappened_ns\x18\x05 \x01(\x12\x12\x12\n\x05score\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x63lip_id\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06stream\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x15\n\x08start_ns\x18\t \x01(\x12H\x03\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\n \x01(\x12H\x04\x88\x01\x01\x12\x1c\n\x0f\x65\x61rlier_clip_id\x18\x0b \x01(\tH\x05\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x0c \x01(\tB\x08\n\x06_scoreB\n\n\x08_clip_idB\t\n\x07_streamB\x0b\n\t_start_nsB\t\n\x07_end_nsB\x12\n\x10_earlier_clip_id\"Y\n\x15\x43reateStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.memdb.v1.StandingSpec\x12\x0c\n\x04name\x18\x03 \x01(\t\"F\n\x16\x43reateStandingResponse\x12,\n\x08question\x18\x01 \x01(\x0b\x32\x1a.memdb.v1.StandingQuestion\"#\n\x13ListStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\"E\n\x14ListStandingResponse\x12-\n\tquestions\x18\x01 \x03(\x0b\x32\x1a.memdb.v1.StandingQuestion\"7\n\x12GetStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\t\"C\n\x13GetStandingResponse\x12,\n\x08question\x18\x01 \x01(\x0b\x32\x1a.memdb.v1.StandingQuestion\":\n\x15RemoveStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\t\"\x18\n\x16RemoveStandingResponse\"\xd3\x01\n\x17\x42\x61\x63ktestStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.memdb.v1.StandingSpec\x12\x15\n\x08start_ns\x18\x03 \x01(\x12H\x00\x88\x01\x01\x12\x13\n\x06\x65nd_ns\x18\x04 \x01(\x12H\x01\x88\x01\x01\x12\x1d\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x0e.memdb.v1.AsOf\x12\x12\n\nthresholds\x18\x06 \x03(\x01\x12\r\n\x05limit\x18\x07 \x01(\rB\x0b\n\t_start_nsB\t\n\x07_end_ns\"3\n\x0eThresholdCount\x12\x11\n\tthreshold\x18\x01 \x01(\x01\x12\x0e\n\x06\x61lerts\x18\x02 \x01(\x04\"\x85\x01\n\x18\x42\x61\x63ktestStandingResponse\x12\'\n\x05\x63urve\x18\x01 \x03(\x0b\x32\x18.memdb.v1.ThresholdCount\x12\x1f\n\x06\x61lerts\x18\x02 \x03(\x0b\x32\x0f.memdb.v1.Alert\x12\r\n\x05\x63lips\x18\x03 \x01(\x04\x12\x10\n\x08revision\x18\x04 \x01(\x04\"T\n\x14WatchStandingRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x06\x63ursor\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x42\t\n\x07_cursor\"H\n\x15WatchStandingResponse\x12\x1f\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x0f.memdb.v1.Alert\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t2\x87\x04\n\x0fStandingService\x12S\n\x0e\x43reateStanding\x12\x1f.memdb.v1.CreateStandingRequest\x1a .memdb.v1.CreateStandingResponse\x12O\n\x0cListStanding\x12\x1d.memdb.v1.ListStandingRequest\x1a\x1e.memdb.v1.ListStandingResponse0\x01\x12J\n\x0bGetStanding\x12\x1c.memdb.v1.GetStandingRequest\x1a\x1d.memdb.v1.GetStandingResponse\x12S\n\x0eRemoveStanding\x12\x1f.memdb.v1.RemoveStandingRequest\x1a .memdb.v1.RemoveStandingResponse\x12Y\n\x10\x42\x61\x63ktestStanding\x12!.memdb.v1.BacktestStandingRequest\x1a\".memdb.v1.BacktestStandingResponse\x12R\n\rWatchStanding\x12\x1e.memdb.v1.WatchStandingRequest\x1a\x1f.memdb.v1.WatchStandingResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memdb.v1.standing_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STANDINGSPEC']._serialized_start=68
-  _globals['_STANDINGSPEC']._serialized_end=362
-  _globals['_STANDINGQUESTION']._serialized_start=365
-  _globals['_STANDINGQUESTION']._serialized_end=540
-  _globals['_ALERT']._serialized_start=543
-  _globals['_ALERT']._serialized_end=866
-  _globals['_CREATESTANDINGREQUEST']._serialized_start=868
-  _globals['_CREATESTANDINGREQUEST']._serialized_end=957
-  _globals['_CREATESTANDINGRESPONSE']._serialized_start=959
-  _globals['_CREATESTANDINGRESPONSE']._serialized_end=1029
-  _globals['_LISTSTANDINGREQUEST']._serialized_start=1031
-  _globals['_LISTSTANDINGREQUEST']._serialized_end=1066
-  _globals['_LISTSTANDINGRESPONSE']._serialized_start=1068
-  _globals['_LISTSTANDINGRESPONSE']._serialized_end=1137
-  _globals['_GETSTANDINGREQUEST']._serialized_start=1139
-  _globals['_GETSTANDINGREQUEST']._serialized_end=1194
-  _globals['_GETSTANDINGRESPONSE']._serialized_start=1196
-  _globals['_GETSTANDINGRESPONSE']._serialized_end=1263
-  _globals['_REMOVESTANDINGREQUEST']._serialized_start=1265
-  _globals['_REMOVESTANDINGREQUEST']._serialized_end=1323
-  _globals['_REMOVESTANDINGRESPONSE']._serialized_start=1325
-  _globals['_REMOVESTANDINGRESPONSE']._serialized_end=1349
-  _globals['_BACKTESTSTANDINGREQUEST']._serialized_start=1352
-  _globals['_BACKTESTSTANDINGREQUEST']._serialized_end=1563
-  _globals['_THRESHOLDCOUNT']._serialized_start=1565
-  _globals['_THRESHOLDCOUNT']._serialized_end=1616
-  _globals['_BACKTESTSTANDINGRESPONSE']._serialized_start=1619
-  _globals['_BACKTESTSTANDINGRESPONSE']._serialized_end=1752
-  _globals['_WATCHSTANDINGREQUEST']._serialized_start=1754
-  _globals['_WATCHSTANDINGREQUEST']._serialized_end=1838
-  _globals['_WATCHSTANDINGRESPONSE']._serialized_start=1840
-  _globals['_WATCHSTANDINGRESPONSE']._serialized_end=1912
-  _globals['_STANDINGSERVICE']._serialized_start=1915
-  _globals['_STANDINGSERVICE']._serialized_end=2434
+  _globals['_STANDINGSPEC']._serialized_start=102
+  _globals['_STANDINGSPEC']._serialized_end=479
+  _globals['_STANDINGQUESTION']._serialized_start=482
+  _globals['_STANDINGQUESTION']._serialized_end=657
+  _globals['_ALERT']._serialized_start=660
+  _globals['_ALERT']._serialized_end=983
+  _globals['_CREATESTANDINGREQUEST']._serialized_start=985
+  _globals['_CREATESTANDINGREQUEST']._serialized_end=1074
+  _globals['_CREATESTANDINGRESPONSE']._serialized_start=1076
+  _globals['_CREATESTANDINGRESPONSE']._serialized_end=1146
+  _globals['_LISTSTANDINGREQUEST']._serialized_start=1148
+  _globals['_LISTSTANDINGREQUEST']._serialized_end=1183
+  _globals['_LISTSTANDINGRESPONSE']._serialized_start=1185
+  _globals['_LISTSTANDINGRESPONSE']._serialized_end=1254
+  _globals['_GETSTANDINGREQUEST']._serialized_start=1256
+  _globals['_GETSTANDINGREQUEST']._serialized_end=1311
+  _globals['_GETSTANDINGRESPONSE']._serialized_start=1313
+  _globals['_GETSTANDINGRESPONSE']._serialized_end=1380
+  _globals['_REMOVESTANDINGREQUEST']._serialized_start=1382
+  _globals['_REMOVESTANDINGREQUEST']._serialized_end=1440
+  _globals['_REMOVESTANDINGRESPONSE']._serialized_start=1442
+  _globals['_REMOVESTANDINGRESPONSE']._serialized_end=1466
+  _globals['_BACKTESTSTANDINGREQUEST']._serialized_start=1469
+  _globals['_BACKTESTSTANDINGREQUEST']._serialized_end=1680
+  _globals['_THRESHOLDCOUNT']._serialized_start=1682
+  _globals['_THRESHOLDCOUNT']._serialized_end=1733
+  _globals['_BACKTESTSTANDINGRESPONSE']._serialized_start=1736
+  _globals['_BACKTESTSTANDINGRESPONSE']._serialized_end=1869
+  _globals['_WATCHSTANDINGREQUEST']._serialized_start=1871
+  _globals['_WATCHSTANDINGREQUEST']._serialized_end=1955
+  _globals['_WATCHSTANDINGRESPONSE']._serialized_start=1957
+  _globals['_WATCHSTANDINGRESPONSE']._serialized_end=2029
+  _globals['_STANDINGSERVICE']._serialized_start=2032
+  _globals['_STANDINGSERVICE']._serialized_end=2551
 # @@protoc_insertion_point(module_scope)

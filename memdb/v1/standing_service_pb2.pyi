@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from memdb.v1 import grounding_service_pb2 as _grounding_service_pb2
 from memdb.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -35,6 +36,8 @@ class StandingSpec(_message.Message):
     OPEN_CLIPS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     MIN_RELEVANCE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
     min_score: _builtins.float
     """What a clip must score; not used beside min_relevance."""
     kind: _builtins.str
@@ -61,6 +64,14 @@ class StandingSpec(_message.Message):
     def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these streams; empty for all."""
 
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LabelFilter]:
+        """Only clips with all of these labels."""
+
+    @_builtins.property
+    def calendar(self) -> _grounding_service_pb2.CalendarFilter:
+        """Only clips with a moment in these hours and on these days."""
+
     def __init__(
         self,
         *,
@@ -74,10 +85,12 @@ class StandingSpec(_message.Message):
         open_clips: _builtins.bool = ...,
         text: _builtins.str = ...,
         min_relevance: _builtins.float | None = ...,
+        labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
+        calendar: _grounding_service_pb2.CalendarFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "_space", b"_space", "_window_s", b"_window_s", "min_relevance", b"min_relevance", "question_feature", b"question_feature", "space", b"space", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "_space", b"_space", "_window_s", b"_window_s", "calendar", b"calendar", "min_relevance", b"min_relevance", "question_feature", b"question_feature", "space", b"space", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "_space", b"_space", "_window_s", b"_window_s", "kind", b"kind", "min_relevance", b"min_relevance", "min_score", b"min_score", "open_clips", b"open_clips", "question_feature", b"question_feature", "space", b"space", "streams", b"streams", "text", b"text", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "_space", b"_space", "_window_s", b"_window_s", "calendar", b"calendar", "kind", b"kind", "labels", b"labels", "min_relevance", b"min_relevance", "min_score", b"min_score", "open_clips", b"open_clips", "question_feature", b"question_feature", "space", b"space", "streams", b"streams", "text", b"text", "then_feature", b"then_feature", "window_s", b"window_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_relevance: _TypeAlias = _typing.Literal["min_relevance"]  # noqa: Y015
     _WhichOneofArgType__min_relevance: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance"]  # noqa: Y015

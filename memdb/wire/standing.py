@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import checked_times
@@ -23,6 +23,8 @@ from memdb.types.standing import (
 from memdb.types.times import Time
 from memdb.v1 import standing_service_pb2 as pb
 from memdb.wire.arrays import fill_vector, vector_elements, vector_from_proto
+from memdb.wire.calendar import calendar_arguments, calendar_to_proto
+from memdb.wire.labels import labels_from_proto, labels_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 
 BACKTEST_LIMIT_DEFAULT = 100
@@ -39,6 +41,10 @@ class SpecArguments(TypedDict):
     streams: Sequence[str] | None
     space: str | None
     sealed_only: bool
+    labels: Mapping[str, Sequence[str]] | None
+    hours: Sequence[tuple[str, str]] | None
+    weekdays: Sequence[int] | None
+    zone: str | None
 
 
 class BacktestArguments(TypedDict):
@@ -62,6 +68,8 @@ def spec_to_proto(spec: StandingSpec) -> pb.StandingSpec:
         space=spec.space,
         open_clips=not spec.sealed_only,
         text=spec.text,
+        labels=labels_to_proto(spec.only.labels),
+        calendar=calendar_to_proto(spec.only.calendar),
     )
     fill_vector(message.question_feature, spec.feature)
     if spec.then_feature is not None:
@@ -86,6 +94,8 @@ def spec_arguments(message: pb.StandingSpec) -> tuple[Array, SpecArguments]:
         streams=list(message.streams) or None,
         space=message.space if message.HasField("space") else None,
         sealed_only=not message.open_clips,
+        labels=labels_from_proto(message.labels),
+        **calendar_arguments(message.calendar),
     )
 
 
@@ -113,6 +123,11 @@ def question_to_proto(question: StandingQuestion) -> pb.StandingQuestion:
         fill_vector(spec.then_feature, question.then_feature)
     if question.window_s is not None:
         spec.window_s = question.window_s
+    only = question.only
+    spec.labels.extend(labels_to_proto(only.labels))
+    calendar = calendar_to_proto(only.calendar)
+    if calendar is not None:
+        spec.calendar.CopyFrom(calendar)
     return message
 
 
@@ -122,6 +137,7 @@ def question_from_proto(message: pb.StandingQuestion) -> StandingQuestion:
     then = None
     if spec.HasField("then_feature"):
         then = vector_from_proto(spec.then_feature, "then_feature")
+    calendar = calendar_arguments(spec.calendar)
     return StandingQuestion(
         message.id,
         message.user,
@@ -139,6 +155,10 @@ def question_from_proto(message: pb.StandingQuestion) -> StandingQuestion:
         message.armed_ns,
         spec.min_relevance if spec.HasField("min_relevance") else None,
         message.name or None,
+        {label.key: tuple(label.values) for label in spec.labels} or None,
+        None if calendar["hours"] is None else tuple(calendar["hours"]),
+        None if calendar["weekdays"] is None else tuple(calendar["weekdays"]),
+        calendar["zone"],
     )
 
 

@@ -88,6 +88,7 @@ def everything(user: User) -> tuple[object, ...]:
             (one.kind, one.space, one.text, one.window_s, one.sealed_only, one.name),
             (one.min_score, one.min_relevance, one.streams and sorted(one.streams)),
             (str(one.feature.dtype), one.feature.tolist()),
+            (one.labels, one.hours, one.weekdays, one.zone),
             None if one.then_feature is None else one.then_feature.tolist(),
         )
         for one in user.standing.list()
@@ -120,7 +121,16 @@ def fill(db: Database, user: User) -> None:
     ask = user.standing.create
     ask(vector(1), min_score=0.5, text="the mug", window_s=2.5, name="mug")
     ask(vector(1), min_score=0.5, text="the mug", window_s=2.5)
-    ask(vector(1).astype(np.float16), min_relevance=0.9, streams=["yard", "door"], space="clip")
+    ask(
+        vector(1).astype(np.float16),
+        min_relevance=0.9,
+        streams=["yard", "door"],
+        space="clip",
+        labels={"zone": ["porch", "drive"], "light": "night"},
+        hours=[("22:00", "06:30:15"), ("12:00", "24:00")],
+        weekdays=["sun", "mon"],
+        zone="Europe/Berlin",
+    )
     ask(vector(1), min_score=-1, kind="sequence", then_feature=vector(0, 1), window_s=1e-3)
     ask(
         np.ones(2, np.float32),
@@ -352,7 +362,61 @@ def test_a_question_without_a_column_for_its_name_is_known_by_what_it_asks(
     db: Database, user: User, tmp_path: Path
 ) -> None:
     """As an earlier release wrote it, read into the user that it came from."""
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export = tmp_path / "export"
+    export_user(db, "alice", export)
+    without_columns(export, ["name"])
+
+    home = import_user(db, export)
+    assert (home.standing_written, home.standing_present) == (0, 5)
+    away = import_user(db, export, user="bob")
+    assert away.standing_written == 5
+    assert [one.name for one in db.user("bob").standing.list()] == [None] * 5
+
+
+def test_questions_of_a_release_that_knew_no_filters_look_at_every_clip(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    fill(db, user)
+    export = tmp_path / "export"
+    export_user(db, "alice", export)
+    without_columns(export, ["labels", "hours", "weekdays", "zone"])
+
+    assert import_user(db, export, user="bob").standing_written == 5
+    asked = db.user("bob").standing.list()
+    assert {(one.labels, one.hours, one.weekdays, one.zone) for one in asked} == {(None,) * 4}
+    assert import_user(db, export, user="bob").standing_written == 0
+
+
+def without_columns(export: Path, names: list[str]) -> None:
+    """As an earlier release wrote its questions."""
     from pyarrow import parquet
+
+    file = export / "standing.parquet"
+    parquet.write_table(parquet.read_table(file).drop_columns(names), file)
+    described_anew(export)
+
+
+def described_anew(export: Path) -> None:
+    """The questions of an export are others now."""
+    document = json.loads((export / "export.json").read_text())
+    content = (export / "standing.parquet").read_bytes()
+    described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    document["files"]["standing.parquet"] = described
+    (export / "export.json").write_text(json.dumps(document))
+
+
+def test_a_cosine_beyond_what_there_is_of_an_earlier_release_comes_along(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    """Such a question is refused now; an import of many is not, for its sake."""
+    from pyarrow import compute, parquet
 
     from memdb.portable.exporter import export_user
     from memdb.portable.importer import import_user
@@ -361,18 +425,16 @@ def test_a_question_without_a_column_for_its_name_is_known_by_what_it_asks(
     export = tmp_path / "export"
     export_user(db, "alice", export)
     file = export / "standing.parquet"
-    parquet.write_table(parquet.read_table(file).drop_columns(["name"]), file)
-    document = json.loads((export / "export.json").read_text())
-    content = file.read_bytes()
-    described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    document["files"]["standing.parquet"] = described
-    (export / "export.json").write_text(json.dumps(document))
+    table = parquet.read_table(file)
+    place = table.schema.get_field_index("min_score")
+    larger = compute.add(table["min_score"], 2.0)
+    parquet.write_table(table.set_column(place, "min_score", larger), file)
+    described_anew(export)
 
-    home = import_user(db, export)
-    assert (home.standing_written, home.standing_present) == (0, 5)
-    away = import_user(db, export, user="bob")
-    assert away.standing_written == 5
-    assert [one.name for one in db.user("bob").standing.list()] == [None] * 5
+    assert import_user(db, export, user="bob").standing_written == 5
+    least = [one.min_score for one in db.user("bob").standing.list()]
+    assert least == [1.00001, 1.00001, None, 1.0, 5.0]
+    assert import_user(db, export, user="bob").standing_written == 0
 
 
 def test_a_name_that_asks_something_else_is_not_taken_over(

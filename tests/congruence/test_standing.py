@@ -279,6 +279,8 @@ def test_a_back_test_of_sequences_and_absences(user: User, door: Stream) -> None
         ({"window_s": float("nan")}, "OUT_OF_RANGE", "window_s"),
         ({"window_s": 1e30}, "OUT_OF_RANGE", "window_s"),
         ({"min_score": float("nan")}, "OUT_OF_RANGE", "min_score"),
+        ({"min_score": 1.01, "space": "clip"}, "OUT_OF_RANGE", "min_score"),
+        ({"min_score": 5, "streams": ["door"]}, "OUT_OF_RANGE", "min_score"),
         ({"streams": []}, "EMPTY", "streams"),
         ({"streams": ["nowhere"]}, "STREAM_NOT_FOUND", "streams"),
         ({"streams": ["ear"]}, "DIM_MISMATCH", "question_feature"),
@@ -411,6 +413,33 @@ def test_a_bar_or_a_name_that_is_none_is_refused(
             user.standing.backtest(AXES[0], **bars)
         assert (refused.value.reason, refused.value.field) == (reason, field)
     assert user.standing.list() == []
+
+
+def test_a_score_is_refused_that_nothing_can_have(db: Database, user: User, door: Stream) -> None:
+    """Where scores are cosines; 1 itself, and what rounding makes of it, may be asked for."""
+    door.create()
+    same = vector(*np.random.default_rng(0).standard_normal(4))
+    question = user.standing.create(same, min_score=0.99)
+    door.write(clip(0, 3 * same))
+    (alert,) = told(user)
+    assert alert.score == pytest.approx(1)
+    for least in (1, alert.score, float(np.nextafter(np.float32(1), np.float32(2))), -7):
+        assert user.standing.create(same, min_score=least).min_score == least
+        assert user.standing.backtest(same, min_score=least).clips == 1
+    for call in (user.standing.create, user.standing.backtest):
+        with pytest.raises(InvalidArgument) as refused:
+            call(same, min_score=1.5)
+        assert (refused.value.reason, refused.value.value) == ("OUT_OF_RANGE", "1.5")
+    # A back-test counts at any threshold: one beyond says that there is nothing.
+    test = user.standing.backtest(same, min_score=0.99, thresholds=[2])
+    assert [point.alerts for point in test.curve] == [0]
+    db.create_space("dot", dim=4, metric="dot")
+    user.stream("ear", space="dot").create()
+    loud = user.standing.create(same, min_score=1.5, space="dot")
+    user.stream("ear", space="dot").write(clip(0, 9 * same))
+    found = [one.question_id for one in told(user) if one.stream == "ear"]
+    assert found == [loud.id]
+    assert question.id not in found
 
 
 def test_under_a_name_it_is_asked_once(db: Database, user: User, door: Stream) -> None:

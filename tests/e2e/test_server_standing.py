@@ -70,7 +70,7 @@ def test_a_watch_with_nothing_to_hear_is_told_how_far_it_came(
 ) -> None:
     monkeypatch.setattr(standing_watch, "PROGRESS_S", 0.0)
     user = served.database.user("u")
-    user.standing.create(vector(0), min_score=2)
+    user.standing.create(vector(1), min_score=1)
     feed = stub.WatchStanding(pb.WatchStandingRequest(user="u", follow=True))
     first = next(feed)
     user.stream("cam").write(clip(0))
@@ -116,10 +116,10 @@ def test_a_page_that_takes_long_ends_when_its_watcher_leaves(
     original = standing_rows.rows_near
     looked: list[int] = []
 
-    def slow(partition: Any, question: Any, *rest: Any) -> Any:
+    def slow(state: Any, partition: Any, question: Any, *rest: Any) -> Any:
         looked.append(question.no)
         time.sleep(0.02)
-        return original(partition, question, *rest)
+        return original(state, partition, question, *rest)
 
     monkeypatch.setattr(standing_step, "rows_near", slow)
     with serving(tmp_path / "db", read_threads=1) as running:

@@ -26,17 +26,34 @@ from memdb.engine import (
     standing_rows,
     standing_step,
 )
+from memdb.engine.calendar_rows import within_calendar
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.standing_questions import exact_score, exact_scores, vector_of
 from memdb.engine.standing_relevance import relevance_at_birth
 from memdb.engine.user import EmbeddedUser
+from memdb.engine.view import View
 from memdb.index import outline
+from memdb.index.partition import Filter, PartitionView
 from memdb.types.arrays import Array
+from memdb.types.calendar import Calendar
+from memdb.types.clip_filter import ClipFilter
 
 SEEDS = int(os.environ.get("MEMDB_STANDING_SEEDS", "2"))
 DIM = 48
-CAMERAS = ("door", "yard", "hall")
+ZONES = {"door": "UTC", "yard": "Asia/Kolkata", "hall": "Europe/Berlin"}
+CAMERAS = tuple(ZONES)
+LABELS: list[dict[str, str]] = [{}, {}, {"zone": "porch"}, {"zone": "drive", "light": "night"}]
+FILTERS = [
+    *[ClipFilter()] * 4,
+    ClipFilter((("zone", ("porch",)),)),
+    ClipFilter((("light", ("day", "night")), ("zone", ("drive", "porch")))),
+    ClipFilter(calendar=Calendar(((22 * 3600, 6 * 3600),))),
+    ClipFilter(calendar=Calendar((), (4,), "UTC")),
+    ClipFilter((("zone", ("drive",)),), Calendar(((6 * 3600, 12 * 3600),), (3, 4))),
+]
+"""1970-01-01 was a Thursday."""
 SECOND_NS = 10**9
+REACHED = standing_margins.Margins.reached
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 
 
@@ -52,6 +69,7 @@ class Asked:
     streams: tuple[str, ...] | None
     sealed_only: bool
     birth: int
+    only: ClipFilter
 
 
 @pytest.fixture(params=["outlines", "scans", "products"])
@@ -66,7 +84,16 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(standing_margins, "OUTLINE_CLIPS", 0)
         monkeypatch.setattr(standing_margins, "MANY", 1)
         monkeypatch.setattr(standing_margins, "_TOLD_SHARE", 0.0)
+        monkeypatch.setattr(standing_margins.Margins, "reached", reached_with_outline)
     return str(request.param)
+
+
+def reached_with_outline(margins: Any, *given: Any) -> Array | None:
+    """Outlines as soon as they are due, whatever else there is to be made."""
+    margins._count(1.0)
+    margins.maintain(lambda: False)
+    found: Array | None = REACHED(margins, *given)
+    return found
 
 
 @pytest.fixture(params=["large", "small"])
@@ -98,8 +125,8 @@ class Life:
         self.features: list[Array] = []
         self.asked: list[Asked] = []
         self._seqs = dict.fromkeys(CAMERAS, 0)
-        for name in CAMERAS:
-            user.stream(name, space=space).create()
+        for name, zone in ZONES.items():
+            user.stream(name, space=space).create(zone=zone)
 
     def vector(self) -> Array:
         scene = self.scenes[self.random.integers(len(self.scenes))]
@@ -120,12 +147,13 @@ class Life:
             self.user.stream(name).write_many(clips)
 
     def clip(self, seq: int, **more: Any) -> Clip:
-        begin_ns = seq * 10 * SECOND_NS
+        begin_ns = seq * 3600 * SECOND_NS
         return Clip(
             seq=seq,
             start_ns=begin_ns,
             end_ns=begin_ns + 10 * SECOND_NS,
             global_memory=self.vector(),
+            labels=LABELS[self.random.integers(len(LABELS))],
             **more,
         )
 
@@ -139,6 +167,7 @@ class Life:
             if self.random.random() < 0.4:
                 streams = tuple(self.random.choice(CAMERAS, 2, replace=False).tolist())
             sealed_only = bool(self.random.random() < 0.6)
+            only = FILTERS[self.random.integers(len(FILTERS))]
             question = self.user.standing.create(
                 feature,
                 min_score=score if by_score else None,
@@ -146,6 +175,7 @@ class Life:
                 streams=streams,
                 space=None,
                 sealed_only=sealed_only,
+                **only.options(),
             )
             self.asked.append(
                 Asked(
@@ -157,6 +187,7 @@ class Life:
                     streams,
                     sealed_only,
                     question.revision,
+                    only,
                 )
             )
 
@@ -164,12 +195,19 @@ class Life:
         with self.user.memory() as memory:
             partitions = [one for one in memory.view.partitions.values() if one.rows]
             if not partitions or self.random.random() < 0.3:
-                return float(self.random.normal()), float(self.random.uniform(0.01, 0.99))
+                return float(self.random.uniform(-1, 1)), float(self.random.uniform(0.01, 0.99))
             (partition,) = partitions
             probe = partition.unit(feature)
             row = int(self.random.integers(partition.rows))
             score, relevance = relevance_at_birth(partition, row, probe)
             return score, min(max(relevance, 1e-9), 1 - 1e-9)
+
+    def _rows_of(self, view: View, partition: PartitionView, only: ClipFilter) -> Array:
+        """As `ground` chooses them, of every version."""
+        rows = partition.allowed(Filter(labels=only.labels), None, every_version=True)
+        if only.calendar is None:
+            return np.ones(partition.rows, bool) if rows is None else rows
+        return within_calendar(only.calendar, partition, rows, view.state.streams.values())
 
     def plainly(self) -> list[tuple[str, int, float, int]]:
         """(question id, clip's number, score, revision) of all that is to be told, in its order."""
@@ -178,6 +216,7 @@ class Life:
             view = memory.view
             (partition,) = [one for one in view.partitions.values() if one.rows]
             column = partition.columns
+            looked_at = {only: self._rows_of(view, partition, only) for only in FILTERS}
             for row in range(partition.rows):
                 birth, clip_no = int(column["birth"][row]), int(column["clip_no"][row])
                 name = view.state.stream_names[int(column["stream_no"][row])]
@@ -188,6 +227,7 @@ class Life:
                         or birth <= asked.birth
                         or (asked.streams is not None and name not in asked.streams)
                         or (asked.sealed_only and not column["sealed"][row])
+                        or not looked_at[asked.only][row]
                     ):
                         continue
                     probe = partition.unit(asked.feature)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 
 from memdb.errors import Unavailable
 from memdb.types.arguments import checked_reference
 from memdb.types.arrays import Array
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag
 from memdb.types.grounding import AsOf
+from memdb.types.label_filter import WantedLabels
 from memdb.types.standing import (
     Alert,
     Backtest,
@@ -55,6 +57,10 @@ class AsyncStanding:
         sealed_only: bool = True,
         text: str = "",
         name: str | None = None,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> StandingQuestion:
         """Ask a question of every clip to come: `memdb.types.database.Standing.create` tells every
         option.
@@ -70,6 +76,10 @@ class AsyncStanding:
             space=space,
             sealed_only=sealed_only,
             text=text,
+            labels=labels,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         answer = await self._rpc.call(
             self._rpc.standing.CreateStanding,
@@ -124,6 +134,10 @@ class AsyncStanding:
         as_of: AsOf | None = None,
         thresholds: Sequence[float] | None = None,
         limit: int = BACKTEST_LIMIT_DEFAULT,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Backtest:
         """What a question would have told of what is stored: `memdb.types.database.Standing.backtest`
         tells every option.
@@ -139,6 +153,10 @@ class AsyncStanding:
             space=space,
             sealed_only=sealed_only,
             text="",
+            labels=labels,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         request = backtest_request(
             self._user,

@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 
 from memdb.errors import Unavailable
 from memdb.types.arguments import checked_reference
 from memdb.types.arrays import Array
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag
 from memdb.types.grounding import AsOf
+from memdb.types.label_filter import WantedLabels
 from memdb.types.standing import (
     Alert,
     Backtest,
@@ -57,6 +59,10 @@ class Standing:
         sealed_only: bool = True,
         text: str = "",
         name: str | None = None,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> StandingQuestion:
         """Ask a question of every clip to come: `memdb.types.database.Standing.create` tells every
         option.
@@ -72,6 +78,10 @@ class Standing:
             space=space,
             sealed_only=sealed_only,
             text=text,
+            labels=labels,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         answer = self._rpc.call(
             self._rpc.standing.CreateStanding,
@@ -126,6 +136,10 @@ class Standing:
         as_of: AsOf | None = None,
         thresholds: Sequence[float] | None = None,
         limit: int = BACKTEST_LIMIT_DEFAULT,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Backtest:
         """What a question would have told of what is stored: `memdb.types.database.Standing.backtest`
         tells every option.
@@ -141,6 +155,10 @@ class Standing:
             space=space,
             sealed_only=sealed_only,
             text="",
+            labels=labels,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         request = backtest_request(
             self._user,

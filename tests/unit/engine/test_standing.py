@@ -89,6 +89,10 @@ def ask_everything(user: EmbeddedUser) -> list[StandingQuestion]:
             asked.append(create(AXES[0], window_s=4, **ask))
             asked.append(create(AXES[0], kind="sequence", then_feature=AXES[1], window_s=4, **ask))
             asked.append(create(AXES[2], kind="absent", window_s=5, **ask))
+    some: dict[str, Any] = {"labels": {"n": ["0", "2"]}, "sealed_only": False, "min_score": 0.5}
+    asked.append(create(AXES[0], window_s=4, **some))
+    asked.append(create(AXES[0], kind="sequence", then_feature=AXES[1], window_s=4, **some))
+    asked.append(create(AXES[2], kind="absent", window_s=5, **some))
     return asked
 
 
@@ -122,7 +126,7 @@ def some_life(
                 user.stream(stream).write(
                     at(seq, start_s, axis, clock, sealed=False, labels={"n": "2"})
                 )
-            batch.append(at(seq, start_s, axis, clock))
+            batch.append(at(seq, start_s, axis, clock, labels={"n": str(seq % 3)}))
         user.stream(stream).write_many(batch)
 
 
@@ -188,7 +192,8 @@ def test_a_back_test_tells_what_would_have_been_told(
     for seq in range(60):
         clock.advance(rng.choice([1, 1, 1, 4, 7]) * SECOND_NS)
         now_s = clock.now_ns() / SECOND_NS - 1_700_000_000
-        user.stream("door").write(at(seq, now_s - 1, rng.randrange(4), clock))
+        labels = {"n": str(seq % 3)}
+        user.stream("door").write(at(seq, now_s - 1, rng.randrange(4), clock, labels=labels))
 
     live = told(user)
 
@@ -201,6 +206,7 @@ def test_a_back_test_tells_what_would_have_been_told(
             window_s=question.window_s,
             start_ns=question.armed_ns if question.kind == "absent" else None,
             limit=1000,
+            **question.only.options(),
         )
         mine = [alert for alert in live if alert.question_id == question.id]
         assert [(a.happened_ns, a.clip_id, a.earlier_clip_id) for a in test.alerts] == [
@@ -265,7 +271,7 @@ def test_a_score_does_not_depend_on_what_is_scored_beside_it(user: EmbeddedUser)
     user.stream("door").write_many(clips)
     together = [alert.score for alert in told(user)]
     for number in range(50):
-        user.standing.create(vector(number), min_score=2)
+        user.standing.create(vector(number), min_score=1)
     apart = [
         alert.score for alert in told(user, None) if alert.question_id == user.standing.list()[0].id
     ]
