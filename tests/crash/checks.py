@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from memdb import Clip, StoredClip
+import numpy as np
+
+from memdb import Clip, Grounding, StoredClip
 from memdb.types.database import Database, User
 from tests.crash.load import (
     SPACE,
@@ -104,22 +106,34 @@ def check_user(
             _check_clip(record, stream, seq, by_seq.get(seq), tally)
         _check_ledger(user, stream, by_seq, tally)
         recent = [seq for seq in mine if (stream, seq) in fresh and seq in by_seq]
-        for seq in chosen.sample(recent, min(SHORT, len(recent))):
+        asked = chosen.sample(recent, min(SHORT, len(recent)))
+        several = user.short_memory([by_seq[seq].id for seq in asked]) if asked else []
+        for seq, short in zip(asked, several, strict=True):
             wanted = _stored_version(record.user, stream, by_seq[seq])
-            (short,) = user.short_memory([by_seq[seq].id])
             if not same_short_memory(short, wanted):
                 tally.fault("torn", f"{record.user}/{stream}/{seq}: short-term memory")
-        for seq in chosen.sample(recent, min(FINDABLE, len(recent))):
+        asked = chosen.sample(recent, min(FINDABLE, len(recent)))
+        for seq, answer in zip(asked, _found(user, [by_seq[seq] for seq in asked]), strict=True):
             tally.findable += 1
-            clip = by_seq[seq]
-            hits = user.ground(clip.global_memory, limit=1).hits
+            clip, hits = by_seq[seq], answer.hits
             if [hit.clip.id for hit in hits] != [clip.id] or abs(hits[0].score - 1) > 1e-4:
                 tally.fault("diverged", f"{record.user}/{stream}/{seq}: not found by its vector")
-    for revision, answer in record.answers.items():
+    for revision, told in record.answers.items():
         tally.answers += 1
         again = user.ground(standing_question(record.user), limit=8, as_of=revision)
-        if digest(again) != answer:
+        if digest(again) != told:
             tally.fault("diverged", f"{record.user}: the answer as of {revision} has changed")
+
+
+def _found(user: User, clips: list[StoredClip]) -> list[Grounding]:
+    """What is found by the vector of each: one asked for by itself, the others together."""
+    if not clips:
+        return []
+    first, *others = clips
+    answers = [user.ground(first.global_memory, limit=1)]
+    if others:
+        answers += user.ground_many(np.stack([one.global_memory for one in others]), limit=1)
+    return answers
 
 
 def _stored_version(user: str, stream: str, clip: StoredClip) -> Clip:

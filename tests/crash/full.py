@@ -56,7 +56,7 @@ def pieces() -> list[Piece]:
         ("failpoints", (f"{crash}failpoints.py",), 4.0, 1),
         ("damage", (f"{crash}damage.py",), 4.0, 1),
         ("erasure", (f"{crash}erase.py",), 4.0, 1),
-        ("engine machine", (f"{engine}::TestEngineMachine",), 24.0, 6),
+        ("engine machine", (f"{engine}::TestEngineMachine",), 14.0, 4),
         ("server machine", (f"{machines}server_machine.py",), 7.0, 2),
         ("power loss after kills", (f"{power}names_that_a_killed_process_left_unsynced",), 6.5, 1),
         ("mutants", (f"{crash}mutants.py",), 2.0, 1),

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -37,8 +38,9 @@ def _generator(*parts: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
+@lru_cache(maxsize=8192)
 def clip_of(user: str, stream: str, seq: int, draft: int | None = None) -> Clip:
-    """The clip, or one of its open drafts."""
+    """The clip, or one of its open drafts; made once, since it cannot be changed and is looked at often."""
     made = _generator(user, stream, seq, draft)
     start_ns = seq * 10 * SECOND_NS
     return Clip(
@@ -129,6 +131,7 @@ class Record:
             assert self.answers.setdefault(revision, answer) == answer, f"{revision} answers twice"
 
 
+@lru_cache(maxsize=64)
 def standing_question(user: str) -> Array:
     """What the reader asks, over and over."""
     return _generator(user, "question").standard_normal(DIM).astype(np.float32)

@@ -1,8 +1,8 @@
 """kill -9 of `memdb serve` under four pipelined writers, one that batches and two readers, again and again
 on one data directory, and then on the next.
 
-Most servers are forked from a process that has their modules, which is five times as fast as a start; each
-25th is a `memdb serve` of its own.
+Most servers are forked from a process that has their modules, which is ten times as fast as a start; each
+50th is a `memdb serve` of its own.
 Every other life ends so long after its first acknowledgement, the rest so long after the first call.
 """
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.crash
 
 CYCLES_PER_USER = 5
 CYCLES_PER_DIRECTORY = 50
-STARTED_EVERY = 25
+STARTED_EVERY = 50
 VERIFIED_EVERY = 10
 KILL_MS = (5, 150)
 
@@ -60,7 +60,7 @@ def one_directory(
     for cycle in range(cycles + 1):
         with (
             Server(data, socket)
-            if cycle % STARTED_EVERY == 0
+            if cycle % STARTED_EVERY == 5
             else ForkedServer(nursery, data, socket)
         ) as server:
             with connect(server.address) as db:

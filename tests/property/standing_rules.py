@@ -15,7 +15,7 @@ from hypothesis.stateful import precondition, rule
 
 from memdb import Alert, AlreadyExists
 from tests.property.model import CLOSE, UserModel, Version, named_vector
-from tests.property.strategies import SPACES, STREAMS, USERS, vectors
+from tests.property.strategies import SPACES, STREAMS, USERS, VECTORS, packed
 
 users = st.sampled_from(USERS)
 marks = st.integers(0, 1000)
@@ -44,18 +44,21 @@ class Asked:
         }
 
 
-@st.composite
-def standing_questions(draw: st.DrawFn) -> Asked:
-    """A question of the cosine space."""
-    by_score = draw(st.booleans())
-    return Asked(
-        draw(vectors),
-        draw(st.sampled_from((-0.1, 0.3, 0.8))) if by_score else None,
-        None if by_score else draw(st.sampled_from((0.01, 0.2, 0.6))),
-        draw(st.none() | st.sampled_from((("porch",), ("yard", "porch")))),
-        draw(st.booleans()),
-        0,
-    )
+def _asked(drawn: dict[str, Any]) -> Asked:
+    min_score, min_relevance = drawn.pop("thresholds")
+    return Asked(**drawn, min_score=min_score, min_relevance=min_relevance, birth=0)
+
+
+standing_questions = packed(
+    feature=VECTORS,
+    thresholds=(
+        *((score, None) for score in (-0.1, 0.3, 0.8)),
+        *((None, relevance) for relevance in (0.01, 0.2, 0.6)),
+    ),
+    streams=(None, None, ("porch",), ("yard", "porch")),
+    sealed_only=(False, True),
+).map(_asked)
+"""A question of the cosine space."""
 
 
 class StandingRules:
@@ -65,9 +68,7 @@ class StandingRules:
     models: dict[str, UserModel]
     clock: Any
 
-    @rule(
-        user=users, question=standing_questions(), name=st.sampled_from((None, None, "mug", "cat"))
-    )
+    @rule(user=users, question=standing_questions, name=st.sampled_from((None, None, "mug", "cat")))
     @precondition(lambda self: bool(self.models))
     def ask_from_now_on(self, user: str, question: Asked, name: str | None) -> None:
         user, model = self._known_user(user)

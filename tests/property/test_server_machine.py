@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import shutil
 import signal
 import threading
 import time
@@ -30,7 +29,7 @@ pytestmark = [pytest.mark.property, pytest.mark.timeout(MACHINE_TIMEOUT_S)]
 
 ENVIRONMENT = {
     f"MEMDB_ENGINE__{name.upper()}": str(getattr(CONFIG, name))
-    for name in ("open_users_max", "map_bytes_initial", "disk_free_bytes_min")
+    for name in ("map_bytes_initial", "disk_free_bytes_min")
 }
 KILLED = -signal.SIGKILL
 
@@ -50,6 +49,7 @@ class ServerMachine(EngineMachine):
             self.folder / "data",
             self.folder / "s",
             self.folder / "clock",
+            MEMDB_ENGINE__OPEN_USERS_MAX=str(self.open_users_max),
             **ENVIRONMENT,
         )
         return connect(self.server.address)
@@ -58,14 +58,10 @@ class ServerMachine(EngineMachine):
         self.db.close()
         assert self.server.kill(signal.SIGTERM) == 0
 
-    def teardown(self) -> None:
-        try:
-            self._ends()
-        finally:
-            # A stop in order is `reopen`'s; here it would only take its time.
-            self.db.close()
-            self.server.kill()
-            shutil.rmtree(self.folder)
+    def _leave(self) -> None:
+        # A stop in order is `reopen`'s; here it would only take its time.
+        self.db.close()
+        self.server.kill()
 
     def _write(
         self, user: str, stream: str, space: str, clips: list[tuple[int, int, Content]]
@@ -106,7 +102,7 @@ class ServerMachine(EngineMachine):
         before = self._answers()
         self.db.close()
         assert self.server.kill() == KILLED
-        self.db = self._open()
+        self._comes_up()
         assert self._answers() == before
         self._came_back = self._knows()
 
@@ -114,7 +110,7 @@ class ServerMachine(EngineMachine):
         user=users,
         stream=streams,
         seq=st.integers(0, 11),
-        content=contents(),
+        content=contents,
         after_us=st.integers(0, 3000),
     )
     @precondition(lambda self: bool(self.models))
@@ -143,7 +139,7 @@ class ServerMachine(EngineMachine):
         self.server.kill()
         self.db.close()
         writing.join()
-        self.db = self._open()
+        self._comes_up()
         ack = self.db.user(user).stream(stream, space=space).write(clip)
         (stored,) = model.write(stream, space, [(0, seq, content)], self.clock.now_ns())
         assert isinstance(stored, Stored)
