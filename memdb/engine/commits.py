@@ -168,6 +168,10 @@ class Commits:
             try:
                 self._show(group.applied, group.state)
                 self._shown = group.state
+            except MemoryError as error:
+                # Durable, and in no index: whoever asks next finds the user opened anew.
+                self.broken = repr(error)
+                self._check_whole()
             except BaseException as error:
                 self.broken = repr(error)
                 raise

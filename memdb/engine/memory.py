@@ -170,6 +170,11 @@ class UserMemory:
         it a second time."""
         try:
             return cls(environment, user, clock, kept)
+        except MemoryError as error:
+            environment.close()
+            raise Unavailable(
+                f"no memory to open the user: {error}", reason="OPEN_FAILED", field=user
+            ) from error
         except BaseException:
             environment.close()
             raise

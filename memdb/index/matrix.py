@@ -179,7 +179,11 @@ class Matrix:
 
     def _chunk(self, rows: int) -> Chunk:
         # Private: a process that is forked has its own from then on.
-        mapped = mmap.mmap(-1, 2 * rows * self.width * 2, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        size = 2 * rows * self.width * 2
+        try:
+            mapped = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"no memory for {rows} vectors: {error.strerror}") from error
         planes = np.frombuffer(mapped, np.uint16).reshape(2, rows, self.width)
         return Chunk(
             planes[0],

@@ -189,6 +189,7 @@ def test_after_an_io_error_reads_go_on_and_writes_are_refused(scratch: Path) -> 
         "mkdir:ENOMEM:5",
         "fsync:ENOSPC:10",
         "mmap:EIO:26",
+        "mmap:EIO:10",
     ],
 )
 def test_faults_that_were_found(fault: str, scratch: Path) -> None:

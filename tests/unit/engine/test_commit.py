@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import mmap
+import os
 import threading
 from typing import Any
 
@@ -40,6 +43,28 @@ def test_an_interrupted_commit_is_whole_or_absent_and_the_next_ones_are_right(
     for seq in range(4):
         assert user.ground(vector(seq), limit=1).hits[0].clip.seq == seq
     assert user.revision() in (4, 5)
+    assert db.verify().ok
+
+
+def test_where_no_memory_is_left_to_show_a_commit_the_user_is_opened_anew(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    with monkeypatch.context() as patched:
+        patched.setattr("memdb.index.matrix.mmap.mmap", refused)
+        with pytest.raises(Unavailable) as error:
+            door.write(clip(0))
+        assert error.value.reason == "INDEX_BROKEN"
+        # It was committed, so that the user cannot be opened without memory for it either.
+        with pytest.raises(Unavailable) as error:
+            user.clips()
+        assert (error.value.reason, error.value.field) == ("OPEN_FAILED", "alice")
+    assert door.write(clip(0)).duplicate
+    assert user.ground(vector(0), limit=1).hits[0].clip.seq == 0
     assert db.verify().ok
 
 
