@@ -149,7 +149,7 @@ class _Nodes:
 
     def are_leaves(self) -> bool:
         """Whether all keys are in order, with values that are in their page or beside it."""
-        keys = self.keys()
+        keys = self.keys(np.ones(len(self.places), bool))
         if keys is None:
             return False
         big = self.flags == _BIG_DATA
@@ -165,11 +165,9 @@ class _Nodes:
         begin = self.places * 2 % self.page_bytes
         return np.asarray(begin + _NODE_BYTES + room <= self.page_bytes)
 
-    def keys(self, chosen: Array | None = None) -> Array | None:
-        """(m, words) u64 that compare as the keys of some nodes, or of all, do; None where they are not of one
-        length, or not inside their pages."""
-        if chosen is None:
-            chosen = np.ones(len(self.places), bool)
+    def keys(self, chosen: Array) -> Array | None:
+        """(m, words) u64 that compare as the keys of some nodes do; None where they are not of one length,
+        or not inside their pages."""
         places, lengths = self.places[chosen], self.key_bytes[chosen]
         if not len(places):
             return np.empty((0, 1), np.uint64)
@@ -259,22 +257,22 @@ def _are_parted(above: list[_Nodes], leaves: _Nodes) -> bool:
 
     above: the branches, from the root on.  Else who looks for a key may be sent past it.
     """
-    keys = leaves.keys()
-    if keys is None:
+    # The first key and the last of each leaf.
+    firsts, lasts = leaves.keys(leaves.first), leaves.keys(np.append(leaves.first[1:], True))
+    if firsts is None or lasts is None:
         return False
-    begins = np.flatnonzero(leaves.first)
     # The first leaf below each page of a level.
-    leftmost = np.arange(len(begins))
+    leftmost = np.arange(len(firsts))
     for nodes in reversed(above):
         between = ~nodes.first
         parting = nodes.keys(between)
-        behind = begins[leftmost[between]]
+        behind = leftmost[between]
         if parting is None or len(nodes.places) != len(leftmost):
             return False
         if len(parting) and (
             nodes.key_bytes[between][0] != leaves.key_bytes[0]
-            or _greater(parting, keys[behind]).any()
-            or not _greater(parting, keys[behind - 1]).all()
+            or _greater(parting, firsts[behind]).any()
+            or not _greater(parting, lasts[behind - 1]).all()
         ):
             return False
         leftmost = leftmost[nodes.first]
