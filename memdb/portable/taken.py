@@ -14,7 +14,14 @@ import numpy as np
 from memdb.errors import FailedPrecondition
 from memdb.types.clip import Clip
 from memdb.types.database import Stream, User
-from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX, LIMIT_MAX, SEQ_MAX, TIME_NS_MIN
+from memdb.types.limits import (
+    BATCH_OPERATIONS_MAX,
+    EPOCH_MAX,
+    LATE_SEQ_MAX,
+    LIMIT_MAX,
+    SEQ_MAX,
+    TIME_NS_MIN,
+)
 from memdb.types.space import Space
 
 Run = tuple[int, int]
@@ -26,6 +33,8 @@ _EPOCHS_LOOKED_AT: Final = 1000
 _LABELS: Final = {"memdb": "taken"}
 _AT_ONCE: Final = 16_384
 """Numbers that are taken with one erasure."""
+_BEHIND_MAX: Final = LATE_SEQ_MAX // 2
+"""How far a number that waits to be taken may be behind the clips: from twice as far on it would be refused."""
 
 
 class Numbers:
@@ -121,6 +130,8 @@ class Taking:
         self._stream: Stream = user.stream(stream)
         self._memory = np.eye(1, space.dim, dtype=np.float32)[0]
         self._batch: list[Clip] = []
+        self._first: dict[int, int] = {}
+        """The lowest number of the batch, by epoch."""
         self._waiting = 0
         """Clips that are written and not erased."""
         self.written = 0
@@ -134,6 +145,8 @@ class Taking:
         while runs and (seq is None or runs[0][0] < seq):
             # No clip that is imported lies within a run.
             self._take(epoch, *runs.popleft())
+        if seq is not None and seq - self._first.get(epoch, seq) > _BEHIND_MAX:
+            self._write()
 
     def finish(self) -> None:
         """Take what is left."""
@@ -166,6 +179,7 @@ class Taking:
     def _take(self, epoch: int, first: int, last: int) -> None:
         for seq in range(first, last + 1):
             self._batch.append(self._clip(epoch, seq))
+            self._first.setdefault(epoch, seq)
             # A few together, or single numbers between clips would be a commit each.
             if len(self._batch) >= BATCH_OPERATIONS_MAX:
                 self._write()
@@ -175,7 +189,7 @@ class Taking:
             self._stream.write_many(self._batch)
             self.written += len(self._batch)
             self._waiting += len(self._batch)
-            self._batch = []
+            self._batch, self._first = [], {}
         if self._waiting >= _AT_ONCE:
             self._erase()
 

@@ -88,19 +88,21 @@ def ordinary_pages(file: PageFile, tree: Tree) -> Array | None:
         return None
     level = np.array([tree.root], np.int64)
     seen = [level]
+    above: list[_Nodes] = []
     branches = 0
     for _ in range(tree.depth - 1):
         branches += len(level)
         nodes = _nodes(file, level, _BRANCH)
         if nodes is None or not nodes.are_branches():
             return None
+        above.append(nodes)
         children = nodes.children()
         if not _are_inside(file, children):
             return None
         level = children.astype(np.int64)
         seen.append(level)
     nodes = _nodes(file, level, _LEAF)
-    if nodes is None or not nodes.are_leaves():
+    if nodes is None or not nodes.are_leaves() or not _are_parted(above, nodes):
         return None
     extents = nodes.extents(file)
     if extents is None or (branches, len(level), len(nodes.places), len(extents)) != (
@@ -139,7 +141,7 @@ class _Nodes:
         """Whether the keys between the children of each page are in order."""
         # What stands before the first child of a page is no key.
         between = ~self.first
-        keys = self._keys(between)
+        keys = self.keys(between)
         if keys is None or not self._end_inside(self.key_bytes).all():
             return False
         pages = self.places[between] // (self.page_bytes >> 1)
@@ -147,7 +149,7 @@ class _Nodes:
 
     def are_leaves(self) -> bool:
         """Whether all keys are in order, with values that are in their page or beside it."""
-        keys = self._keys(np.ones(len(self.places), bool))
+        keys = self.keys(np.ones(len(self.places), bool))
         if keys is None:
             return False
         big = self.flags == _BIG_DATA
@@ -163,7 +165,7 @@ class _Nodes:
         begin = self.places * 2 % self.page_bytes
         return np.asarray(begin + _NODE_BYTES + room <= self.page_bytes)
 
-    def _keys(self, chosen: Array) -> Array | None:
+    def keys(self, chosen: Array) -> Array | None:
         """(m, words) u64 that compare as the keys of some nodes do; None where they are not of one length,
         or not inside their pages."""
         places, lengths = self.places[chosen], self.key_bytes[chosen]
@@ -250,12 +252,43 @@ def _nodes(file: PageFile, numbers: Array, flags: int) -> _Nodes | None:
     )
 
 
+def _are_parted(above: list[_Nodes], leaves: _Nodes) -> bool:
+    """Whether the keys between two children are behind all that is below the one, and before none below the other.
+
+    above: the branches, from the root on.  Else who looks for a key may be sent past it.
+    """
+    # The first key and the last of each leaf.
+    firsts, lasts = leaves.keys(leaves.first), leaves.keys(np.append(leaves.first[1:], True))
+    if firsts is None or lasts is None:
+        return False
+    # The first leaf below each page of a level.
+    leftmost = np.arange(len(firsts))
+    for nodes in reversed(above):
+        between = ~nodes.first
+        parting = nodes.keys(between)
+        behind = leftmost[between]
+        if parting is None or len(nodes.places) != len(leftmost):
+            return False
+        if len(parting) and (
+            nodes.key_bytes[between][0] != leaves.key_bytes[0]
+            or _greater(parting, firsts[behind]).any()
+            or not _greater(parting, lasts[behind - 1]).all()
+        ):
+            return False
+        leftmost = leftmost[nodes.first]
+    return True
+
+
 def _are_ascending(keys: Array, joined: Array) -> bool:
     """Whether each key is greater than the one before it, where the two are joined."""
-    before, after = keys[:-1], keys[1:]
-    greater = np.zeros(len(before), bool)
-    equal = np.ones(len(before), bool)
+    return bool(_greater(keys[1:], keys[:-1])[joined].all())
+
+
+def _greater(keys: Array, others: Array) -> Array:
+    """(n,) bool: whether each key is greater than the other beside it."""
+    greater = np.zeros(len(keys), bool)
+    equal = np.ones(len(keys), bool)
     for word in range(keys.shape[1]):
-        greater |= equal & (after[:, word] > before[:, word])
-        equal &= after[:, word] == before[:, word]
-    return bool(greater[joined].all())
+        greater |= equal & (keys[:, word] > others[:, word])
+        equal &= keys[:, word] == others[:, word]
+    return greater

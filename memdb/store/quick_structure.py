@@ -4,12 +4,16 @@ Most of a walk is spent on leaves, entry by entry.  Here a table that is ordinar
 (`memdb.store.ordinary_tree`) is looked at level by level, and of others the entries of a leaf in one loop; a tree or
 a page of which anything at all is out of the ordinary (or wrong) is left to the verifier's own walk, so
 that this finds what that finds, and says it in its words.
+
+And one thing more, which that does not look at: the keys of a branch page part its children.  One that is damaged
+sends who looks for a key to the wrong leaf, where it is not: a walk finds every entry, and a look-up does not.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +80,53 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
         if (used[_META_PAGES:] != 1).any():
             super()._check_cover()
 
+    def _walk_branch(self, ctx: dict[str, Any], pgno: int, buf: bytes, depth: int) -> None:
+        ctx.setdefault("parting", {}).update(self._parting(buf))
+        super()._walk_branch(ctx, pgno, buf, depth)
+
+    def _parting(self, buf: bytes) -> Iterator[tuple[int, bytes]]:
+        """(child, the key that parts it from the child before it) of a branch page, of nodes that are inside."""
+        if self.hdrsz != _HEADER_BYTES or self.pagebase:
+            return
+        (lower,) = struct.unpack_from("<H", buf, self.hdrsz - 4)
+        count = max(0, min(lower, self.psize) - _HEADER_BYTES) >> 1
+        for offset in struct.unpack_from(f"<{count}H", buf, self.hdrsz)[1:]:
+            if offset + 8 > self.psize:
+                continue
+            low, high, upper, key_size = _NODE.unpack_from(buf, offset)
+            yield low | high << 16 | upper << 32, buf[offset + 8 : offset + 8 + key_size]
+
+    def _walk_page(self, ctx: dict[str, Any], pgno: int, depth: int) -> None:
+        key = ctx.get("parting", {}).pop(pgno, None)
+        if key is not None:
+            # The next leaf is the first below this page: a branch page parts its first child from none.
+            ctx["parted"] = key
+        super()._walk_page(ctx, pgno, depth)
+
+    def _check_parted(self, ctx: dict[str, Any], pgno: int, buf: bytes) -> None:
+        """Tell of a leaf that begins before the key that parts it from the one before it, or of that one where it ends
+        behind.
+        """
+        parting = ctx.pop("parted", None)
+        if parting is None:
+            return
+        last, compare = ctx["last_key"], ctx["key_cmp"]
+        first = self._first_key(buf)
+        if (last is not None and compare(last, parting) >= 0) or (
+            first is not None and compare(first, parting) < 0
+        ):
+            self.err(f"{ctx['name']} DB: a branch page sends look-ups past leaf page {pgno}")
+
+    def _first_key(self, buf: bytes) -> bytes | None:
+        """The first key of a leaf, None where there is none inside the page."""
+        lower, _, offset = struct.unpack_from("<HHH", buf, self.hdrsz - 4)
+        if lower < self.hdrsz + 2 or offset + 8 > self.psize:
+            return None
+        key_size = _NODE.unpack_from(buf, offset)[3]
+        return buf[offset + 8 : offset + 8 + key_size]
+
     def _walk_leaf(self, ctx: dict[str, Any], pgno: int, buf: bytes) -> None:
+        self._check_parted(ctx, pgno, buf)
         if not self._is_ordinary(ctx, buf):
             super()._walk_leaf(ctx, pgno, buf)
 

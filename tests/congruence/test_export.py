@@ -23,6 +23,7 @@ from memdb import (
     Utterance,
 )
 from memdb.types.database import Database, Stream, User
+from memdb.types.limits import LATE_SEQ_MAX
 from tests.congruence.media import clip, vector
 
 pytest.importorskip("pyarrow", reason="the extra memdb[export] is not installed")
@@ -242,6 +243,25 @@ def test_numbers_that_are_taken_are_no_gaps_of_the_copy(
     for name in ("bob", "alice"):
         assert import_user(db, tmp_path / "export", user=name).numbers_taken == 0
     assert bob.revision() == revision
+
+
+def test_a_number_is_taken_before_the_clips_are_too_far_ahead_of_it(
+    db: Database, user: User, tmp_path: Path
+) -> None:
+    from memdb.portable.exporter import export_user
+    from memdb.portable.importer import import_user
+
+    door = user.stream("door", space="clip")
+    far = 3 * LATE_SEQ_MAX
+    acks = [door.write(clip(seq)) for seq in (0, 1, 2, far, far + 1, far + 2)]
+    user.erase_clips([acks[1].clip_id, acks[4].clip_id])
+    export_user(db, "alice", tmp_path / "export")
+
+    report = import_user(db, tmp_path / "export", user="bob")
+
+    assert (report.clips_written, report.numbers_taken) == (4, 2)
+    gaps = db.user("bob").stream("door").gaps()
+    assert [(gap.first_seq, gap.last_seq) for gap in gaps] == [(3, far - 1)]
 
 
 def test_numbers_are_taken_again_after_an_import_that_was_broken_off(
