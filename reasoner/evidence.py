@@ -28,6 +28,7 @@ import numpy as np
 
 from memdb.errors import DataLoss, NotFound
 from memdb.types.arm import VECTOR
+from memdb.types.label_filter import has_labels
 from memdb.types.times import as_text
 from memdb.types.wall_clock import touches
 from memdb.types.zone import UTC_ZONE
@@ -219,7 +220,7 @@ class Scope:
 
     def labelled(self, labels: Mapping[str, str]) -> bool:
         """Whether a clip with these labels lies in it."""
-        return all(key in labels and labels[key] in values for key, values in self.labels)
+        return has_labels(self.labels, labels)
 
     def _in_calendar(self, calendar: Calendar, camera: str, start_ns: int, end_ns: int) -> bool:
         zone = calendar.zone or self.zones.get(camera, UTC_ZONE)

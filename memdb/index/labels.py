@@ -18,7 +18,7 @@ import numpy as np
 
 from memdb import deadline
 from memdb.types.arrays import Array
-from memdb.types.label_filter import LabelFilter
+from memdb.types.label_filter import LabelFilter, Not
 
 SEPARATOR: Final = "\ud800"
 """A lone surrogate: no text that was taken has one (`memdb.types.checks.check_text`), and no word."""
@@ -48,7 +48,8 @@ class LabelRows:
         self._texts.extend(labels)
 
     def mask(self, wanted: LabelFilter, rows: int) -> Array:
-        """(rows,) bool of the first ``rows`` rows that have one of the values of each key.
+        """(rows,) bool of the first ``rows`` rows that have one of the values of each key, or none where it is
+        a `Not`.
 
         Raises `DeadlineExceeded`; what was split by then is kept.
         """
@@ -59,13 +60,13 @@ class LabelRows:
                 self._split_some(min(rows - self._rows, _SPLIT_AT_ONCE))
             for key, values in wanted:
                 having = np.zeros(rows, bool)
-                for value in values:
+                for value in values.values if isinstance(values, Not) else values:
                     numbers = self._having.get((key, value))
                     if numbers is not None:
                         # A copy: an array cannot grow while somebody looks at it.
                         found = np.array(numbers, np.int64)
                         having[found[: np.searchsorted(found, rows)]] = True
-                mask &= having
+                mask &= ~having if isinstance(values, Not) else having
         return mask
 
     def rows(self, rows: int) -> dict[tuple[str, str], Array]:

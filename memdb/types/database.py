@@ -398,8 +398,8 @@ class User(Protocol):
         They are told in the zone of each stream, or of ``zone`` where one is named.
 
         labels: only clips that have all of these labels, whole and letter by letter: ``{"zone": "porch"}``, or
-        one of several values, ``{"zone": ["porch", "drive"]}``; at most 64 keys, of 64 values each.  A version
-        of a clip has its own.
+        one of several values, ``{"zone": ["porch", "drive"]}``, or any other value or none of that key,
+        ``{"zone": memdb.Not("porch")}``; at most 64 keys, of 64 values each.  A version of a clip has its own.
 
         cursor: hits in pages of ``limit``, over gRPC of fewer where those are more than a message, however many
         there are: ``""`` for the first, then the `Grounding.next_cursor` of the page before, until that is None.

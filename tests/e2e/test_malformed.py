@@ -269,6 +269,8 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
         ("Ground", {"labels": [LabelFilter(key="zone")]}, "EMPTY", "labels[zone]", None),
         ("Ground", {"labels": [LabelFilter(values=["porch"])]}, "EMPTY", "labels", None),
         ("Ground", {"labels": [LabelFilter(key="z", values=["x"])] * 2}, "AMBIGUOUS", "labels", "z"),
+        ("Ground", {"labels": [LabelFilter(key="z", values=["x"], other_than=["y"])]}, "AMBIGUOUS", "labels", "z"),
+        ("Ground", {"labels": [LabelFilter(key="z", other_than=["x"] * 65)]}, "TOO_LARGE", "labels[z]", "65"),
         ("Ground", {"labels": [LabelFilter(key="z", values=["x"] * 65)]}, "TOO_LARGE", "labels[z]", "65"),
         ("Ground", {"labels": [LabelFilter(key=f"{n}", values=["x"]) for n in range(65)]}, "TOO_LARGE", "labels", "65"),
         ("Ground", {"labels": [LabelFilter(key="z" * 65, values=["x"])]}, "TOO_LARGE", "labels", "65"),

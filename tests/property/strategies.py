@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from memdb import Not
 from tests.property.model import HOUR_NS, Content, SpaceModel
 
 SPACES = {
@@ -50,6 +51,8 @@ label_filters = st.sampled_from(
         {"zone": ["porch", "street"]},
         {"zone": ["mug"]},
         {"a": ["porch"]},
+        {"zone": Not("porch")},
+        {"zone": Not("mug", "street"), "a": Not("porch")},
     )
 )
 
