@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from memdb.types.coverage import StreamCoverage
     from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
     from memdb.types.grounding import Grounding, Hit, Span
+    from memdb.types.label_count import LabelCount
     from memdb.types.label_filter import Not
     from memdb.types.retention import Retention, SweepReport
     from memdb.types.snapshot import Snapshot
@@ -76,6 +77,7 @@ _HOMES = {
     "memdb.types.coverage": ("StreamCoverage",),
     "memdb.types.fact": ("Fact", "LongTermMemory", "MemorySpan", "Recall", "RecallHit"),
     "memdb.types.grounding": ("Grounding", "Hit", "Span"),
+    "memdb.types.label_count": ("LabelCount",),
     "memdb.types.label_filter": ("Not",),
     "memdb.types.retention": ("Retention", "SweepReport"),
     "memdb.types.snapshot": ("Snapshot",),
@@ -164,6 +166,7 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "Keyframe",
+    "LabelCount",
     "Ledger",
     "LongTermMemory",
     "MemdbError",

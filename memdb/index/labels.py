@@ -55,9 +55,7 @@ class LabelRows:
         """
         mask = np.ones(rows, bool)
         with self._lock:
-            while self._rows < rows:
-                deadline.check()
-                self._split_some(min(rows - self._rows, _SPLIT_AT_ONCE))
+            self._split_until(rows)
             for key, values in wanted:
                 having = np.zeros(rows, bool)
                 for value in values.values if isinstance(values, Not) else values:
@@ -68,6 +66,24 @@ class LabelRows:
                         having[found[: np.searchsorted(found, rows)]] = True
                 mask &= ~having if isinstance(values, Not) else having
         return mask
+
+    def labels(self, rows: int) -> list[tuple[str, str]]:
+        """The (key, value) that one of the first ``rows`` rows, or of those added since, has; raises as `mask`."""
+        with self._lock:
+            self._split_until(rows)
+            return list(self._having)
+
+    def count(self, label: tuple[str, str], rows: int, allowed: Array | None) -> int:
+        """How many of the first ``rows`` rows, which `labels` was asked about, have a label; allowed: (rows,) bool of
+        those that count.
+        """
+        with self._lock:
+            numbers = self._having.get(label)
+            if numbers is None:
+                return 0
+            found = np.array(numbers, np.int64)
+        found = found[: np.searchsorted(found, rows)]
+        return len(found) if allowed is None else int(np.count_nonzero(allowed[found]))
 
     def rows(self, rows: int) -> dict[tuple[str, str], Array]:
         """Of the first ``rows`` rows, those that have each label."""
@@ -86,6 +102,11 @@ class LabelRows:
         kept._rows = int(there.sum())
         kept._texts = [""] * kept._rows
         return kept
+
+    def _split_until(self, rows: int) -> None:
+        while self._rows < rows:
+            deadline.check()
+            self._split_some(min(rows - self._rows, _SPLIT_AT_ONCE))
 
     def _split_some(self, count: int) -> None:
         """Split the next strings that wait.
