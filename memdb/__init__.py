@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from memdb.types.coverage import StreamCoverage
     from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
     from memdb.types.grounding import Grounding, Hit, Span
+    from memdb.types.label_count import LabelCount
+    from memdb.types.label_filter import Not
     from memdb.types.retention import Retention, SweepReport
     from memdb.types.snapshot import Snapshot
     from memdb.types.space import Space
@@ -75,6 +77,8 @@ _HOMES = {
     "memdb.types.coverage": ("StreamCoverage",),
     "memdb.types.fact": ("Fact", "LongTermMemory", "MemorySpan", "Recall", "RecallHit"),
     "memdb.types.grounding": ("Grounding", "Hit", "Span"),
+    "memdb.types.label_count": ("LabelCount",),
+    "memdb.types.label_filter": ("Not",),
     "memdb.types.retention": ("Retention", "SweepReport"),
     "memdb.types.snapshot": ("Snapshot",),
     "memdb.types.space": ("Space",),
@@ -162,10 +166,12 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "Keyframe",
+    "LabelCount",
     "Ledger",
     "LongTermMemory",
     "MemdbError",
     "MemorySpan",
+    "Not",
     "NotFound",
     "PermissionDenied",
     "Recall",

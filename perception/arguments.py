@@ -23,15 +23,13 @@ def at_least(value: int, least: int, name: str) -> int:
     return value
 
 
-def labels(texts: Iterable[str]) -> dict[str, list[str]]:
+def labels(texts: Iterable[str], name: str = "label") -> dict[str, list[str]]:
     """``KEY=VALUE`` each, the values of one key together; what they may be is for who takes them."""
     found: dict[str, list[str]] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
-            raise InvalidArgument(
-                "expected KEY=VALUE", reason="BAD_TEXT", field="label", value=text
-            )
+            raise InvalidArgument("expected KEY=VALUE", reason="BAD_TEXT", field=name, value=text)
         found.setdefault(key, []).append(value)
     return found
 

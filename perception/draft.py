@@ -69,7 +69,7 @@ def clip_labels(given: Mapping[str, Sequence[str]], own: str = OBJECTS_LABEL) ->
             field="label",
             value=len(checked),
         )
-    return {key: value for key, (value,) in checked}
+    return {key: value for key, (value,) in given.items()}
 
 
 class ClipDraft:

@@ -194,14 +194,15 @@ class Reasoner:
         )
         grounded_s = time.perf_counter()
         # Both arms read one revision, so that an answer is of one moment and can be asked again.
+        moment = grounding.revision if as_of is None else as_of
         recall = self._user.recall(
             question.subject,
             # Recall does not filter by camera and time; what lies outside is dropped here.
             limit=max(RECALLED_MIN, 4 * limit) if scope.is_whole else LIMIT_MAX,
-            as_of=grounding.revision if as_of is None else as_of,
+            as_of=moment,
             feature=feature if self._shares_space else None,
         )
-        said = said_evidence(question, recall.hits, scope, self._user)
+        said = said_evidence(question, recall.hits, scope, self._user, moment)
         recalled_s = time.perf_counter()
         evidence = fuse(question, seen_evidence(grounding.hits), said, limit)
         durations_ms = {

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from memdb.types.database import Database, User
     from memdb.types.grounding import AsOf
+    from memdb.types.label_filter import Not
     from memdb.types.space import Space
     from reasoner.answer import Answer
     from reasoner.questions import QuestionEncoder
@@ -94,7 +95,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         from memdb.types.label_filter import checked_labels
         from memdb.types.times import as_ns, moment
         from memdb.types.zone import checked_zone
-        from perception.arguments import labels, within
+        from perception.arguments import within
         from perception.reach import REACH_TIMEOUT_S, reach
         from reasoner.answer import Reasoner, Refused
         from reasoner.evidence import Scope
@@ -110,7 +111,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
             options.weekday,
             zone if options.hours or options.weekday else None,
         ),
-        labels=checked_labels(labels(options.label) or None),
+        labels=checked_labels(_labels(options.label, options.without_label) or None),
     )
     as_of = _as_of(options.as_of)
     if options.min_score is not None:
@@ -272,6 +273,25 @@ def _as_of(text: str | None) -> AsOf | None:
     return moment(text, "as-of") if ":" in text else text
 
 
+def _labels(wanted: Sequence[str], others: Sequence[str]) -> dict[str, list[str] | Not]:
+    """The labels that clips must have, and those that they must not."""
+    from memdb.errors import InvalidArgument
+    from memdb.types.label_filter import Not
+    from perception.arguments import labels
+
+    found: dict[str, list[str] | Not] = dict(labels(wanted))
+    for key, values in labels(others, "without-label").items():
+        if key in found:
+            raise InvalidArgument(
+                "values that will do, or such that will not",
+                reason="AMBIGUOUS",
+                field="without-label",
+                value=key,
+            )
+        found[key] = Not(*values)
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memdb-ask",
@@ -311,6 +331,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="only clips with this label: zone=porch (may be repeated; of one key any value, of several all)",
+    )
+    add(
+        "--without-label",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="no clips with this label: zone=street (may be repeated)",
     )
     add("--weekday", action="append", metavar="DAY", help="only this day: mon (may be repeated)")
     add(

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from memdb.errors import NotFound
+from memdb.errors import DataLoss, NotFound
 from memdb.types.arm import VECTOR
+from memdb.types.label_filter import has_labels
 from memdb.types.times import as_text
 from memdb.types.wall_clock import touches
 from memdb.types.zone import UTC_ZONE
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from memdb.types.clip import StoredClip, Utterance
     from memdb.types.database import User
     from memdb.types.fact import RecallHit
-    from memdb.types.grounding import Hit
+    from memdb.types.grounding import AsOf, Hit
     from memdb.types.label_filter import LabelFilter
 
+FACT_CLIPS_MAX: Final = 16
+"""Clips that a fact is looked for at."""
 SAID_MIN: Final = 0.25
 """A question about speech is answered from speech at least this strong."""
 
@@ -163,9 +166,13 @@ def seen_evidence(hits: Iterable[Hit]) -> list[Evidence]:
 
 
 def said_evidence(
-    question: Question, hits: Iterable[RecallHit], scope: Scope, user: User
+    question: Question,
+    hits: Iterable[RecallHit],
+    scope: Scope,
+    user: User,
+    as_of: AsOf | None = None,
 ) -> list[Evidence]:
-    """One piece per utterance and fact within ``scope``."""
+    """One piece per utterance and fact within ``scope``; clips of facts as they were ``as_of`` the hits' moment."""
     wanted = terms(question.subject)
     found: dict[tuple[object, ...], Evidence] = {}
     for hit in hits:
@@ -182,9 +189,8 @@ def said_evidence(
                 _utterance(clip, utterance, strength, arms),
             )
         elif hit.fact is not None:
-            item, clip = _fact(hit, strength, arms, user)
-            labels = {} if clip is None else clip.labels
-            if scope.holds(item.camera, item.start_ns, item.end_ns) and scope.labelled(labels):
+            item = _fact(hit, strength, arms, scope, user, as_of)
+            if item is not None:
                 found[(hit.fact.id,)] = item
     return list(found.values())
 
@@ -214,7 +220,7 @@ class Scope:
 
     def labelled(self, labels: Mapping[str, str]) -> bool:
         """Whether a clip with these labels lies in it."""
-        return all(key in labels and labels[key] in values for key, values in self.labels)
+        return has_labels(self.labels, labels)
 
     def _in_calendar(self, calendar: Calendar, camera: str, start_ns: int, end_ns: int) -> bool:
         zone = calendar.zone or self.zones.get(camera, UTC_ZONE)
@@ -267,28 +273,37 @@ def _utterance(
 
 
 def _fact(
-    hit: RecallHit, strength: float, arms: dict[str, float], user: User
-) -> tuple[Evidence, StoredClip | None]:
-    """A fact at the moment of its first clip that still exists, and that clip; else at its validity."""
+    hit: RecallHit,
+    strength: float,
+    arms: dict[str, float],
+    scope: Scope,
+    user: User,
+    as_of: AsOf | None,
+) -> Evidence | None:
+    """A fact at the moment of the first of its clips within the scope, at its validity where none is left; None
+    where it lies outside.
+    """
     fact = hit.fact
     assert fact is not None
+    text = (fact.text,)
+    looked_at = 0
     for clip_id in fact.evidence:
         try:
-            clip = user.clip(clip_id)
-        except NotFound:
+            clip = user.clip(clip_id, as_of=as_of)
+        except (NotFound, DataLoss):
+            # Erased, or damaged, which the gaps of its stream tell: the fact is one all the same.
             continue
-        at_clip = Evidence(
-            FACT,
-            clip.stream,
-            clip.start_ns,
-            clip.end_ns,
-            strength,
-            clip.id,
-            (fact.text,),
-            labels_of(clip),
-            arms,
-        )
-        return at_clip, clip
-    end_ns = fact.valid_from_ns if fact.valid_to_ns is None else fact.valid_to_ns
-    text = (fact.text,)
-    return Evidence(FACT, "", fact.valid_from_ns, end_ns, strength, None, text, (), arms), None
+        begin_ns, end_ns = clip.start_ns, clip.end_ns
+        if scope.holds(clip.stream, begin_ns, end_ns) and scope.labelled(clip.labels):
+            named = labels_of(clip)
+            return Evidence(
+                FACT, clip.stream, begin_ns, end_ns, strength, clip.id, text, named, arms
+            )
+        looked_at += 1
+        if looked_at == FACT_CLIPS_MAX:
+            break
+    begin_ns = fact.valid_from_ns
+    end_ns = begin_ns if fact.valid_to_ns is None else fact.valid_to_ns
+    if looked_at or not scope.holds("", begin_ns, end_ns) or not scope.labelled({}):
+        return None
+    return Evidence(FACT, "", begin_ns, end_ns, strength, None, text, (), arms)

@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from memdb.cli.logged import Logged
 from memdb.cli.source import add_source, opened
 
 EXAMPLE = """\
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from memdb.types.ids import check_id
 
     check_id(options.user, "user")
-    with Logged(), opened(options) as database:
+    with opened(options) as database:
         report = database.user(options.user).compact()
     json.dump(asdict(report), sys.stdout)
     print()

@@ -21,6 +21,7 @@ from memdb.engine.ground_page import ground_page
 from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import ground
 from memdb.engine.hydrate import Parts
+from memdb.engine.label_counts import label_counts
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term
 from memdb.engine.memory import UserMemory
@@ -74,6 +75,7 @@ from memdb.types.ground_options import (
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_to_json
+from memdb.types.label_count import LabelCount, checked_label, checked_label_key
 from memdb.types.label_filter import WantedLabels, checked_labels
 from memdb.types.operation import (
     ConfigureUser,
@@ -238,6 +240,31 @@ class EmbeddedUser:
                     return get_clip(txn, view, clip_id, revision, parts)
 
             return memory.read(found)
+
+    def labels(
+        self,
+        *,
+        key: str | None = None,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        after: tuple[str, str] | None = None,
+    ) -> list[LabelCount]:
+        key, behind = checked_label_key(key), checked_label(after)
+        limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
+        start, end = checked_times(start_ns, end_ns)
+        streams = None if stream is None else (check_id(stream, "stream"),)
+        as_of = checked_as_of(as_of)
+        with self._users.use(self._id) as memory:
+
+            def counted(view: View) -> list[LabelCount]:
+                revision = memory.resolve(view, as_of)
+                which = Filter(view.stream_nos(streams, revision, "stream"), start, end)
+                return label_counts(view, which, revision, key, behind, limit)
+
+            return memory.read(counted)
 
     def encoded_short_memory(
         self, clip_ids: Sequence[str], *, as_of: AsOf | None = None

@@ -19,7 +19,7 @@ import numpy as np
 
 from memdb import deadline
 from memdb.types.arrays import Array
-from memdb.types.label_filter import LabelFilter
+from memdb.types.label_filter import LabelFilter, Not, values_of
 
 SEPARATOR: Final = "\ud800"
 """A lone surrogate: no text that was taken has one (`memdb.types.checks.check_text`), and no word."""
@@ -51,7 +51,8 @@ class LabelRows:
         self._texts.extend(labels)
 
     def mask(self, wanted: LabelFilter, rows: int) -> Array:
-        """(rows,) bool of the first ``rows`` rows that have one of the values of each key.
+        """(rows,) bool of the first ``rows`` rows that have one of the values of each key, or none where it is
+        a `Not`.
 
         Raises `DeadlineExceeded`; what was split by then is kept.
         """
@@ -60,13 +61,13 @@ class LabelRows:
             self._split_until(rows)
             for key, values in wanted:
                 having = np.zeros(rows, bool)
-                for value in values:
+                for value in values_of(values):
                     numbers = self._having.get((key, value))
                     if numbers is not None:
                         # A copy: an array cannot grow while somebody looks at it.
                         found = np.array(numbers, np.int64)
                         having[found[: np.searchsorted(found, rows)]] = True
-                mask &= having
+                mask &= ~having if isinstance(values, Not) else having
         return mask
 
     def among(self, wanted: LabelFilter, rows: Array) -> Array:
@@ -78,12 +79,30 @@ class LabelRows:
             self._split_until(int(rows.max()) + 1)
             for key, values in wanted:
                 having = np.zeros(len(rows), bool)
-                for value in values:
+                for value in values_of(values):
                     numbers = self._having.get((key, value))
                     if numbers is not None:
                         having |= _are_among(numbers, rows)
-                chosen &= having
+                chosen &= ~having if isinstance(values, Not) else having
         return chosen
+
+    def labels(self, rows: int) -> list[tuple[str, str]]:
+        """The (key, value) that one of the first ``rows`` rows, or of those added since, has; raises as `mask`."""
+        with self._lock:
+            self._split_until(rows)
+            return list(self._having)
+
+    def count(self, label: tuple[str, str], rows: int, allowed: Array | None) -> int:
+        """How many of the first ``rows`` rows, which `labels` was asked about, have a label; allowed: (rows,) bool of
+        those that count.
+        """
+        with self._lock:
+            numbers = self._having.get(label)
+            if numbers is None:
+                return 0
+            found = np.array(numbers, np.int64)
+        found = found[: np.searchsorted(found, rows)]
+        return len(found) if allowed is None else int(np.count_nonzero(allowed[found]))
 
     def rows(self, rows: int) -> dict[tuple[str, str], Array]:
         """Of the first ``rows`` rows, those that have each label."""

@@ -137,7 +137,15 @@ STANDING_SCHEMA: Final = pa.schema(
         ("name", pa.string()),
         (
             "labels",
-            pa.list_(pa.struct([("key", pa.string()), ("values", pa.list_(pa.string()))])),
+            pa.list_(
+                pa.struct(
+                    [
+                        ("key", pa.string()),
+                        ("values", pa.list_(pa.string())),
+                        ("other", pa.bool_()),
+                    ]
+                )
+            ),
         ),
         ("hours", pa.list_(pa.list_(pa.string()))),
         ("weekdays", pa.list_(pa.int64())),

@@ -16,6 +16,7 @@ from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.types.arrays import Array
 from memdb.types.clip_filter import ClipFilter
 from memdb.types.database import User
+from memdb.types.label_filter import Not, values_of
 from memdb.types.standing import COSINE_MAX, StandingQuestion
 
 _DTYPES = ("float32", "float16")
@@ -115,7 +116,10 @@ def _row(question: StandingQuestion) -> dict[str, Any]:
         "name": question.name,
         "labels": None
         if labels is None
-        else [{"key": key, "values": list(values)} for key, values in labels.items()],
+        else [
+            {"key": key, "values": list(values_of(values)), "other": isinstance(values, Not)}
+            for key, values in labels.items()
+        ],
         "hours": None if question.hours is None else [list(pair) for pair in question.hours],
         "weekdays": None if question.weekdays is None else list(question.weekdays),
         "zone": question.zone,
@@ -129,7 +133,12 @@ def _only(row: dict[str, Any]) -> ClipFilter:
     """
     labels = row.get("labels")
     return ClipFilter.taken(
-        None if labels is None else {label["key"]: label["values"] for label in labels},
+        None
+        if labels is None
+        else {
+            label["key"]: Not(*label["values"]) if label["other"] else label["values"]
+            for label in labels
+        },
         row.get("hours"),
         row.get("weekdays"),
         row.get("zone"),

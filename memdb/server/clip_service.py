@@ -24,6 +24,7 @@ from memdb.wire.clips import (
     list_clips_arguments,
     stored_clip_to_proto,
 )
+from memdb.wire.label_counts import label_counts_to_proto, list_labels_arguments
 from memdb.wire.moments import as_of_from_proto
 from memdb.wire.streams import gap_from_proto, gap_to_proto, ledger_to_proto
 
@@ -105,6 +106,11 @@ class ClipService:
                 yield chunks.popleft()
             if is_last:
                 return
+
+    def list_labels(self, request: pb.ListLabelsRequest) -> pb.ListLabelsResponse:
+        """Labels that clips have."""
+        user = self._user(request.user)
+        return label_counts_to_proto(user.labels(**list_labels_arguments(request)))
 
     def get_short_memory(
         self, request: pb.GetShortMemoryRequest

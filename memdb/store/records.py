@@ -223,7 +223,8 @@ class StandingCountRecord(Record, frozen=True):
 class ClipFilterRecord(Record, frozen=True):
     """Which clips a standing question looks at, and what it needs of them, see `memdb.types.clip_filter`."""
 
-    labels: tuple[tuple[str, tuple[str, ...]], ...]
+    labels: tuple[tuple[str, tuple[str, ...], bool], ...]
+    """(key, values, whether they are such that will not do)."""
     hours: tuple[tuple[int, int], ...]
     weekdays: tuple[int, ...]
     zone: str | None

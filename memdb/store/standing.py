@@ -25,6 +25,7 @@ from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.calendar import Calendar
 from memdb.types.clip_filter import EVERY_CLIP, ClipFilter
+from memdb.types.label_filter import Not, values_of
 
 DTYPES: Final = ("<f2", "<f4")
 
@@ -131,8 +132,9 @@ def filter_record(
     if only.is_empty:
         return None
     calendar = only.calendar or Calendar()
+    labels = tuple((key, values_of(values), isinstance(values, Not)) for key, values in only.labels)
     return ClipFilterRecord(
-        only.labels, calendar.hours, calendar.weekdays, calendar.zone, min_score, min_relevance
+        labels, calendar.hours, calendar.weekdays, calendar.zone, min_score, min_relevance
     )
 
 
@@ -144,7 +146,8 @@ def clip_filter(record: StandingRecord) -> ClipFilter:
     calendar = None
     if only.hours or only.weekdays:
         calendar = Calendar(only.hours, only.weekdays, only.zone)
-    return ClipFilter(only.labels, calendar)
+    labels = tuple((key, Not(*values) if no else values) for key, values, no in only.labels)
+    return ClipFilter(labels, calendar)
 
 
 def _read(key: bytes, stored: bytes | memoryview) -> StandingRecord:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypedDict
 
 from memdb.types.calendar import Calendar, checked_calendar, clock_texts
-from memdb.types.label_filter import LabelFilter, checked_labels
+from memdb.types.label_filter import LabelFilter, Not, WantedLabels, checked_labels
 
 
 class ClipOptions(TypedDict):
     """A filter as the options of a call, None where they restrict nothing."""
 
-    labels: dict[str, tuple[str, ...]] | None
+    labels: dict[str, tuple[str, ...] | Not] | None
     hours: tuple[tuple[str, str], ...] | None
     weekdays: tuple[int, ...] | None
     zone: str | None
@@ -29,7 +29,7 @@ class ClipFilter:
     @classmethod
     def taken(
         cls,
-        labels: Mapping[str, Sequence[str]] | None,
+        labels: WantedLabels | None,
         hours: Sequence[tuple[str, str]] | None,
         weekdays: Sequence[int] | None,
         zone: str | None,

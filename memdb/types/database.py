@@ -20,6 +20,7 @@ from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import Fact, LongTermMemory, Recall
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
+from memdb.types.label_count import LabelCount
 from memdb.types.label_filter import WantedLabels
 from memdb.types.retention import Retention, SweepReport
 from memdb.types.snapshot import Snapshot
@@ -410,8 +411,8 @@ class User(Protocol):
         They are told in the zone of each stream, or of ``zone`` where one is named.
 
         labels: only clips that have all of these labels, whole and letter by letter: ``{"zone": "porch"}``, or
-        one of several values, ``{"zone": ["porch", "drive"]}``; at most 64 keys, of 64 values each.  A version
-        of a clip has its own.
+        one of several values, ``{"zone": ["porch", "drive"]}``, or any other value or none of that key,
+        ``{"zone": memdb.Not("porch")}``; at most 64 keys, of 64 values each.  A version of a clip has its own.
 
         cursor: hits in pages of ``limit``, over gRPC of fewer where those are more than a message, however many
         there are: ``""`` for the first, then the `Grounding.next_cursor` of the page before, until that is None.
@@ -499,6 +500,26 @@ class User(Protocol):
 
         Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
         Raises otherwise of stream, time, moment and hours as `ground`.
+        """
+        ...
+
+    def labels(
+        self,
+        *,
+        key: str | None = None,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        after: tuple[str, str] | None = None,
+    ) -> list[LabelCount]:
+        """The labels that clips have, and how many clips have each; sorted by key and value, by code points.
+
+        key: only labels of this key.  stream, start_ns, end_ns, as_of: as in `clips`.  limit: 1 to 1,000.  after:
+        only those behind this (key, value), the last of the page before, which no clip need have any more.
+
+        Raises of stream, time and moment as `ground`.
         """
         ...
 

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 from memdb.errors import InvalidArgument
 from memdb.types.checks import check_many, check_text
 from memdb.types.limits import LABEL_KEY_CHARS_MAX, LABEL_VALUE_CHARS_MAX, LABELS_MAX
 
-WantedLabels = Mapping[str, str | Iterable[str]]
-"""Key -> the value, or those of which one will do."""
-LabelFilter = tuple[tuple[str, tuple[str, ...]], ...]
+
+@dataclass(frozen=True, slots=True, init=False)
+class Not:
+    """In a filter by labels: none of these values, ``labels={"zone": memdb.Not("porch", "drive")}``; a clip without a
+    label of that key passes.
+    """
+
+    values: tuple[str, ...]
+    """At most 64."""
+
+    def __init__(self, *values: str) -> None:
+        object.__setattr__(self, "values", values)
+
+
+WantedLabels = Mapping[str, str | Iterable[str] | Not]
+"""Key -> the value, those of which one will do, or those of which it is none."""
+LabelFilter = tuple[tuple[str, tuple[str, ...] | Not], ...]
 """(key, values) by key, values ascending; empty: whatever their labels."""
 
 VALUES_MAX: Final = 64
@@ -39,11 +55,27 @@ def checked_labels(labels: object) -> LabelFilter:
         raise InvalidArgument(
             f"more than {LABELS_MAX} labels", reason="TOO_LARGE", field="labels", value=len(labels)
         )
-    checked: dict[str, tuple[str, ...]] = {}
+    checked: dict[str, tuple[str, ...] | Not] = {}
     for key, values in labels.items():
         name = check_text(key, "labels", LABEL_KEY_CHARS_MAX)
-        checked[name] = _checked_values(values, f"labels[{name}]")
-    return tuple(sorted(checked.items()))
+        field = f"labels[{name}]"
+        if isinstance(values, Not):
+            checked[name] = Not(*_checked_values(values.values, field))
+        else:
+            checked[name] = _checked_values(values, field)
+    return tuple(sorted(checked.items(), key=itemgetter(0)))
+
+
+def values_of(values: tuple[str, ...] | Not) -> tuple[str, ...]:
+    """The values that a filter names, whether they will do or will not."""
+    return values.values if isinstance(values, Not) else values
+
+
+def has_labels(wanted: LabelFilter, labels: Mapping[str, str]) -> bool:
+    """Whether a clip with these labels passes."""
+    return all(
+        (labels.get(key) in values_of(values)) != isinstance(values, Not) for key, values in wanted
+    )
 
 
 def _checked_values(values: Any, field: str) -> tuple[str, ...]:

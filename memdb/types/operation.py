@@ -11,6 +11,7 @@ from typing import Final
 
 from memdb.types.arrays import Array
 from memdb.types.clip import Clip, carried_bytes
+from memdb.types.label_filter import values_of
 from memdb.types.retention import Retention
 from memdb.types.space import Space
 from memdb.types.standing import StandingSpec
@@ -272,7 +273,9 @@ def payload_bytes(operation: Operation) -> int:
             return 4 * len(json)
         case CreateStanding(spec=spec):
             then = 0 if spec.then_feature is None else spec.then_feature.nbytes
-            labels = sum(len(key) + sum(map(len, values)) for key, values in spec.only.labels)
+            labels = sum(
+                len(key) + sum(map(len, values_of(values))) for key, values in spec.only.labels
+            )
             return spec.feature.nbytes + then + 4 * (len(spec.text) + labels) + 8192
         case _:
             return 1024

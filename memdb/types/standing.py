@@ -19,7 +19,7 @@ from memdb.types.checks import (
 )
 from memdb.types.clip_filter import EVERY_CLIP, ClipFilter
 from memdb.types.ids import check_id
-from memdb.types.label_filter import LabelFilter, WantedLabels, checked_labels
+from memdb.types.label_filter import LabelFilter, Not, WantedLabels, checked_labels, values_of
 from memdb.types.limits import STANDING_LABEL_CHARS_MAX
 from memdb.types.shown import shown
 
@@ -136,7 +136,7 @@ def checked_standing(
 def _checked_labels(labels: WantedLabels | None) -> LabelFilter:
     """Such as a user may keep ten thousand of."""
     wanted = checked_labels(labels)
-    chars = sum(len(key) + sum(map(len, values)) for key, values in wanted)
+    chars = sum(len(key) + sum(map(len, values_of(values))) for key, values in wanted)
     if chars > STANDING_LABEL_CHARS_MAX:
         raise InvalidArgument(
             f"more than {STANDING_LABEL_CHARS_MAX} characters",
@@ -244,8 +244,8 @@ class StandingQuestion:
     """How relevant a clip must be, as of the commit that brings it."""
     name: str | None = None
     """Under which it was created, where it is asked for once; free again when it is removed."""
-    labels: Mapping[str, tuple[str, ...]] | None = None
-    """Only clips with one of the values of each key; None: whatever their labels."""
+    labels: Mapping[str, tuple[str, ...] | Not] | None = None
+    """Only clips with one of the values of each key, or with none of a `Not`; None: whatever their labels."""
     hours: tuple[tuple[str, str], ...] | None = None
     """Only clips with a moment in these hours of the day, (start, end) of the clock; None: all day."""
     weekdays: tuple[int, ...] | None = None

@@ -55,6 +55,11 @@ class ClipServiceStub:
                 request_serializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsResponse.FromString,
                 _registered_method=True)
+        self.ListLabels = channel.unary_unary(
+                '/memdb.v1.ClipService/ListLabels',
+                request_serializer=memdb_dot_v1_dot_clip__service__pb2.ListLabelsRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_clip__service__pb2.ListLabelsResponse.FromString,
+                _registered_method=True)
         self.GetShortMemory = channel.unary_stream(
                 '/memdb.v1.ClipService/GetShortMemory',
                 request_serializer=memdb_dot_v1_dot_clip__service__pb2.GetShortMemoryRequest.SerializeToString,
@@ -104,6 +109,13 @@ class ClipServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLabels(self, request, context):
+        """Labels that clips have, and how many have each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetShortMemory(self, request, context):
         """Short-term memory of clips, one message each, in the order asked.
         """
@@ -147,6 +159,11 @@ def add_ClipServiceServicer_to_server(servicer, server):
                     servicer.ListClips,
                     request_deserializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsResponse.SerializeToString,
+            ),
+            'ListLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLabels,
+                    request_deserializer=memdb_dot_v1_dot_clip__service__pb2.ListLabelsRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_clip__service__pb2.ListLabelsResponse.SerializeToString,
             ),
             'GetShortMemory': grpc.unary_stream_rpc_method_handler(
                     servicer.GetShortMemory,
@@ -273,6 +290,33 @@ class ClipService:
             '/memdb.v1.ClipService/ListClips',
             memdb_dot_v1_dot_clip__service__pb2.ListClipsRequest.SerializeToString,
             memdb_dot_v1_dot_clip__service__pb2.ListClipsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.ClipService/ListLabels',
+            memdb_dot_v1_dot_clip__service__pb2.ListLabelsRequest.SerializeToString,
+            memdb_dot_v1_dot_clip__service__pb2.ListLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class ClipServiceStub:
     """One clip by id."""
     ListClips: _grpc.UnaryStreamMultiCallable[_clip_service_pb2.ListClipsRequest, _clip_service_pb2.ListClipsResponse]
     """Clips overlapping a time range, by start time, in pages."""
+    ListLabels: _grpc.UnaryUnaryMultiCallable[_clip_service_pb2.ListLabelsRequest, _clip_service_pb2.ListLabelsResponse]
+    """Labels that clips have, and how many have each."""
     GetShortMemory: _grpc.UnaryStreamMultiCallable[_clip_service_pb2.GetShortMemoryRequest, _clip_service_pb2.GetShortMemoryResponse]
     """Short-term memory of clips, one message each, in the order asked."""
     GetLedger: _grpc.UnaryUnaryMultiCallable[_clip_service_pb2.GetLedgerRequest, _clip_service_pb2.GetLedgerResponse]
@@ -61,6 +63,8 @@ class ClipServiceAsyncStub(ClipServiceStub):
     """One clip by id."""
     ListClips: _aio.UnaryStreamMultiCallable[_clip_service_pb2.ListClipsRequest, _clip_service_pb2.ListClipsResponse]  # type: ignore[assignment]
     """Clips overlapping a time range, by start time, in pages."""
+    ListLabels: _aio.UnaryUnaryMultiCallable[_clip_service_pb2.ListLabelsRequest, _clip_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
+    """Labels that clips have, and how many have each."""
     GetShortMemory: _aio.UnaryStreamMultiCallable[_clip_service_pb2.GetShortMemoryRequest, _clip_service_pb2.GetShortMemoryResponse]  # type: ignore[assignment]
     """Short-term memory of clips, one message each, in the order asked."""
     GetLedger: _aio.UnaryUnaryMultiCallable[_clip_service_pb2.GetLedgerRequest, _clip_service_pb2.GetLedgerResponse]  # type: ignore[assignment]
@@ -102,6 +106,14 @@ class ClipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_clip_service_pb2.ListClipsResponse], _abc.AsyncIterator[_clip_service_pb2.ListClipsResponse]]:
         """Clips overlapping a time range, by start time, in pages."""
+
+    @_abc_1.abstractmethod
+    def ListLabels(
+        self,
+        request: _clip_service_pb2.ListLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clip_service_pb2.ListLabelsResponse, _abc.Awaitable[_clip_service_pb2.ListLabelsResponse]]:
+        """Labels that clips have, and how many have each."""
 
     @_abc_1.abstractmethod
     def GetShortMemory(

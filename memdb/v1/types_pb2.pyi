@@ -700,21 +700,29 @@ class LabelFilter(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    OTHER_THAN_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Which."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these values, whole."""
 
+    @_builtins.property
+    def other_than(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instead of values: any but these, or no label of that key.  A server of an earlier release refuses it, for it
+        sees no value.
+        """
+
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        other_than: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "other_than", b"other_than", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import checked_times
@@ -10,6 +10,7 @@ from memdb.types.arrays import Array
 from memdb.types.checks import check_int
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
+from memdb.types.label_filter import WantedLabels, checked_labels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.standing import (
     THRESHOLDS_MAX,
@@ -41,7 +42,7 @@ class SpecArguments(TypedDict):
     streams: Sequence[str] | None
     space: str | None
     sealed_only: bool
-    labels: Mapping[str, Sequence[str]] | None
+    labels: WantedLabels | None
     hours: Sequence[tuple[str, str]] | None
     weekdays: Sequence[int] | None
     zone: str | None
@@ -138,6 +139,7 @@ def question_from_proto(message: pb.StandingQuestion) -> StandingQuestion:
     if spec.HasField("then_feature"):
         then = vector_from_proto(spec.then_feature, "then_feature")
     calendar = calendar_arguments(spec.calendar)
+    labels = labels_from_proto(spec.labels)
     return StandingQuestion(
         message.id,
         message.user,
@@ -155,7 +157,7 @@ def question_from_proto(message: pb.StandingQuestion) -> StandingQuestion:
         message.armed_ns,
         spec.min_relevance if spec.HasField("min_relevance") else None,
         message.name or None,
-        {label.key: tuple(label.values) for label in spec.labels} or None,
+        None if labels is None else dict(checked_labels(labels)),
         None if calendar["hours"] is None else tuple(calendar["hours"]),
         None if calendar["weekdays"] is None else tuple(calendar["weekdays"]),
         calendar["zone"],

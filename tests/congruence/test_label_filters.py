@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import Clip, InvalidArgument
+from memdb import Clip, InvalidArgument, Not
 from memdb.types.database import Stream, User
 from memdb.types.grounding import Grounding
+from memdb.types.label_filter import WantedLabels
 from tests.congruence.media import clip, vector
 
 pytestmark = pytest.mark.congruence
@@ -62,6 +63,37 @@ def test_a_filter_acts_before_the_search(filled: User) -> None:
         policy="tokens", question_tokens=tokens, labels={"zone": "porch"}, limit=9
     )
     assert numbers(by_tokens) == [0, 1]
+
+
+def test_all_but_what_is_labelled_so(filled: User) -> None:
+    # What has no such label is among them: all that look better.
+    assert numbers(filled.ground(QUESTION, limit=3, labels={"zone": Not("porch")})) == [6, 7, 8]
+    wanted: WantedLabels = {"zone": Not("porch", "porch lamp"), "light": ["night", "porch"]}
+    assert numbers(filled.ground(QUESTION, limit=9, labels=wanted)) == [2, 4]
+    assert [clip.seq for clip in filled.clips(labels=wanted)] == [2, 4]
+    assert len(filled.clips(labels={"zone": Not("roof"), "light": Not("dusk")})) == 60
+    for answer in filled.ground_many(np.stack([QUESTION]), labels=wanted):
+        assert numbers(answer) == [2, 4]
+    for answer in filled.ground_stream(iter([QUESTION]), labels=wanted):
+        assert numbers(answer) == [2, 4]
+    page = filled.ground(QUESTION, labels=wanted, limit=1, cursor="")
+    assert numbers(page) == [2 + 2 * (page.hits[0].clip.seq == 4)]
+    (other,) = filled.ground(QUESTION, labels=wanted, limit=1, cursor=page.next_cursor).hits
+    assert {page.hits[0].clip.seq, other.clip.seq} == {2, 4}
+    with pytest.raises(InvalidArgument) as refused:
+        filled.ground(QUESTION, labels={"light": ["night", "porch"]}, cursor=page.next_cursor)
+    assert refused.value.reason == "OTHER_QUESTION"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [((), "EMPTY"), ((1,), "BAD_TEXT"), (("x",) * 65, "TOO_LARGE"), ((["x"],), "BAD_TEXT")],
+)
+def test_what_no_value_can_be_is_refused(filled: User, values: Any, reason: str) -> None:
+    for ask in (filled.clips, lambda **options: filled.ground(QUESTION, **options)):
+        with pytest.raises(InvalidArgument) as refused:
+            ask(labels={"zone": Not(*values)})
+        assert (refused.value.reason, refused.value.field) == (reason, "labels[zone]")
 
 
 def test_nothing_is_labelled_so(filled: User) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memdb import NotFound, Utterance
+from memdb import Not, NotFound, Utterance
 from memdb.types.database import Stream, User
 from tests.congruence.media import SECOND_NS, T0_NS, clip
 
@@ -53,6 +53,7 @@ def test_a_filter_acts_before_the_search(filled: User) -> None:
     assert texts(filled, labels={"zone": ["porch", "roof"]}, **talk) == yard[1:]
     assert texts(filled, labels={"zone": ["porch", "roof"], "light": "day"}, **talk) == yard[2:]
     assert texts(filled, labels={"zone": "porch"}, streams=["door"], **talk) == []
+    assert texts(filled, labels={"zone": Not("roof")}, streams=["yard"], **talk) == yard[::2]
     # By the time it was said at, not by that of its clip.
     assert texts(filled, start_ns=T0_NS + HOUR_NS, **talk) == yard[:1]
     first: dict[str, Any] = {"start_ns": T0_NS, "end_ns": T0_NS + SECOND_NS}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import AlreadyExists, Clip, InvalidArgument
+from memdb import AlreadyExists, Clip, InvalidArgument, Not
 from memdb.types.database import Database, Stream, User
 from tests.congruence.media import AXES, SECOND_NS, clip
 
@@ -59,6 +59,8 @@ def test_labels_are_those_of_a_question(user: User, door: Stream) -> None:
         ({"zone": ["drive", "porch lamp", "nowhere"]}, [2, 3]),
         ({"zone": ("drive", "porch"), "light": "night"}, [1, 2]),
         ({"zone": "Porch"}, []),
+        ({"zone": Not("porch", "drive")}, [3, 4, 5]),
+        ({"zone": Not("porch lamp"), "light": "day"}, [0]),
         (None, [0, 1, 2, 3, 4, 5]),
     ]
     asked = [user.standing.create(AXES[0], min_score=0.9, labels=one) for one, _ in filters]
@@ -70,7 +72,8 @@ def test_labels_are_those_of_a_question(user: User, door: Stream) -> None:
         assert backtested(user, labels=labels) == expected
     assert asked[0].labels == {"zone": ("porch",)}
     assert asked[2].labels == {"light": ("night",), "zone": ("drive", "porch")}
-    assert asked[4].labels is None
+    assert asked[4].labels == {"zone": Not("drive", "porch")}
+    assert asked[6].labels is None
     listed = [(one.id, one.labels, one.min_score) for one in user.standing.list()]
     assert listed == [(one.id, one.labels, 0.9) for one in asked]
     assert user.standing.get(asked[2].id).labels == asked[2].labels

@@ -143,6 +143,11 @@ def test_labels(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert {tuple(item["labels"]) for item in found["evidence"]} == {(seen,)}
     (nothing,) = ask(capsys, *common, "--label", f"scene={seen}", "--label", "zone=porch")
     assert nothing["abstained"]
+    (others,) = ask(capsys, *common, "--without-label", f"scene={seen}")
+    assert others["evidence"]
+    assert (seen,) not in {tuple(item["labels"]) for item in others["evidence"]}
+    assert main([*common, "--label", "scene=x", "--without-label", "scene=y"]) == 1
+    assert "AMBIGUOUS" in capsys.readouterr().err
     assert main([*common, "--label", "porch"]) == 1
     assert "expected KEY=VALUE" in capsys.readouterr().err
 

@@ -192,6 +192,7 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
             clip_pb.ListClipsRequest(**one, after=of.bob_clip),
         ),
         "gaps": (f"{clip}/ListGaps", clip_pb.ListGapsRequest(**one, stream="door")),
+        "labels": (f"{clip}/ListLabels", clip_pb.ListLabelsRequest(**one)),
         "ledger": (f"{clip}/GetLedger", clip_pb.GetLedgerRequest(**one, stream="door")),
         "facts": (f"{memory}/ListFacts", memory_pb.ListFactsRequest(**one)),
         "history": (

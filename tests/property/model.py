@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memdb import Clip, Gap, Keyframe, Utterance
+from memdb import Clip, Gap, Keyframe, Not, Utterance
 
 HOUR_NS = 3600 * 10**9
 DAY_NS = 24 * HOUR_NS
@@ -126,10 +126,15 @@ class Version:
         """Whether this is the clip's version as of ``revision``."""
         return self.birth <= revision < self.death
 
-    def labelled(self, wanted: dict[str, list[str]]) -> bool:
-        """Whether it has, of each key, one of the values."""
+    def labelled(self, wanted: dict[str, list[str] | Not]) -> bool:
+        """Whether it has, of each key, one of the values, or none where it must not."""
         mine = {} if self.content.label is None else {"zone": self.content.label}
-        return all(key in mine and mine[key] in values for key, values in wanted.items())
+        return all(
+            mine.get(key, "no label") not in values.values
+            if isinstance(values, Not)
+            else key in mine and mine[key] in values
+            for key, values in wanted.items()
+        )
 
     def overlaps(self, start_ns: int | None, end_ns: int | None) -> bool:
         """Whether the clip overlaps [start_ns, end_ns); one of no length is a point."""
@@ -291,7 +296,7 @@ class UserModel:
         start_ns: int | None = None,
         end_ns: int | None = None,
         space: str | None = None,
-        labels: dict[str, list[str]] | None = None,
+        labels: dict[str, list[str] | Not] | None = None,
     ) -> list[Version]:
         """Versions that a filter admits, in the order they were written."""
         wanted = None if streams is None else set(streams)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from memdb import Not
 from tests.property.model import HOUR_NS, Content, SpaceModel
 
 SPACES = {
@@ -81,6 +82,8 @@ LABEL_FILTERS = (
     {"zone": ["porch", "street"]},
     {"zone": ["mug"]},
     {"a": ["porch"]},
+    {"zone": Not("porch")},
+    {"zone": Not("mug", "street"), "a": Not("porch")},
 )
 label_filters = st.sampled_from(LABEL_FILTERS)
 

@@ -23,6 +23,7 @@ from memdb import (
     FailedPrecondition,
     Grounding,
     MemdbError,
+    Not,
     NotFound,
     StoredClip,
 )
@@ -487,7 +488,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         mark: int,
         space: str | None,
         with_short: bool,
-        labels: dict[str, list[str]] | None,
+        labels: dict[str, list[str] | Not] | None,
     ) -> None:
         """One question, and the oracle's opinion of the answer."""
         user, model = self._known(user)
@@ -640,7 +641,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         length: int,
         page: int,
         mark: int,
-        labels: dict[str, list[str]] | None,
+        labels: dict[str, list[str] | Not] | None,
         newest_first: bool,
     ) -> None:
         user, model = self._known(user)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import Clip, StandingQuestion
+from memdb import Clip, Not, StandingQuestion
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
@@ -48,9 +48,11 @@ def options(rng: np.random.Generator) -> dict[str, Any]:
     """Those of a random question; at least one of them restricts."""
     chosen: dict[str, Any] = {}
     if rng.random() < 0.5:
-        chosen["labels"] = [{"zone": "porch"}, {"zone": ["porch", "drive"], "light": "night"}][
-            rng.integers(2)
-        ]
+        chosen["labels"] = [
+            {"zone": "porch"},
+            {"zone": ["porch", "drive"], "light": "night"},
+            {"zone": Not("porch", "roof")},
+        ][rng.integers(3)]
     if rng.random() < 0.7 or not chosen:
         minutes = rng.integers(0, 24 * 60, (2, 2))
         chosen["hours"] = [

@@ -25,6 +25,7 @@ from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
 from memdb.types.json_value import value_from_json, value_to_json
+from memdb.types.label_count import LabelCount
 from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import TOKENS_MAX
 from memdb.types.snapshot import Snapshot
@@ -56,6 +57,7 @@ from memdb.wire.groundings import (
     halves,
     stream_start,
 )
+from memdb.wire.label_counts import label_counts_from_proto, list_labels_request
 from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.snapshots import snapshot_from_proto
@@ -305,6 +307,30 @@ class AsyncUser:
         )
         answers = await self._rpc.collect(self._rpc.clips.ListClips, request)
         return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
+
+    async def labels(
+        self,
+        *,
+        key: str | None = None,
+        stream: str | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        limit: int = 1000,
+        after: tuple[str, str] | None = None,
+    ) -> list[LabelCount]:
+        """The labels that clips have, and how many clips have each, sorted."""
+        request = list_labels_request(
+            self._id,
+            key=key,
+            stream=stream,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            as_of=as_of,
+            limit=limit,
+            after=after,
+        )
+        return label_counts_from_proto(await self._rpc.call(self._rpc.clips.ListLabels, request))
 
     async def clip(
         self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False

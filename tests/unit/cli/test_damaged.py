@@ -36,6 +36,18 @@ def test_damage_is_told_in_lines(tmp_path: Path, verb: str, table: str) -> None:
     assert len(lines) <= 2
 
 
+def test_a_compaction_tells_damage_once_for_each_opening(tmp_path: Path) -> None:
+    path = made(tmp_path, ManualClock())
+    change(path, "clips", 0, flipped_value)
+    command = [sys.executable, "-m", "memdb.cli.main", "compact", "data", "--user", "alice"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    # Of the file as it was, and of the one that was made of it.
+    assert len(lines) == 2
+    assert all(line.startswith("memdb: damage was found, and is kept apart") for line in lines)
+
+
 def test_a_program_that_set_up_no_logging_is_told_whom_a_warning_is_about(tmp_path: Path) -> None:
     program = """
 import memdb, numpy as np

@@ -14,25 +14,42 @@ from memdb.errors import DeadlineExceeded
 from memdb.index.labels import LabelRows, joined
 from memdb.index.names import clip_names
 from memdb.index.terms import terms
-from memdb.types.label_filter import LabelFilter, checked_labels
+from memdb.types.label_filter import LabelFilter, Not, checked_labels, has_labels
 
 texts = st.text("ab \0=\u00e9", max_size=2)
 keys = st.text("ab \0=\u00e9", min_size=1, max_size=2)
 labelled = st.lists(st.dictionaries(keys, texts, max_size=3), max_size=12)
+some = st.lists(texts, min_size=1, max_size=3)
 filters = st.dictionaries(
-    keys, texts | st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=2
+    keys, texts | some | some.map(lambda values: Not(*values)), min_size=1, max_size=2
 )
 
 
 def expected(rows: list[dict[str, str]], wanted: LabelFilter) -> list[bool]:
-    return [all(row.get(key) in values for key, values in wanted) for row in rows]
+    return [
+        all(
+            key not in row or row[key] not in values.values
+            if isinstance(values, Not)
+            else key in row and row[key] in values
+            for key, values in wanted
+        )
+        for row in rows
+    ]
+
+
+@given(labelled, filters)
+def test_one_clip_is_looked_at_alike(
+    rows: list[dict[str, str]], asked: dict[str, str | list[str] | Not]
+) -> None:
+    wanted = checked_labels(asked)
+    assert [has_labels(wanted, row) for row in rows] == expected(rows, wanted)
 
 
 @given(labelled, labelled, st.lists(filters, max_size=4), st.data())
 def test_a_filter_admits_what_has_the_labels(
     first: list[dict[str, str]],
     later: list[dict[str, str]],
-    asked: list[dict[str, str | list[str]]],
+    asked: list[dict[str, str | list[str] | Not]],
     data: st.DataObject,
 ) -> None:
     labels = LabelRows()

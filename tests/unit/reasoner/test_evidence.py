@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import numpy as np
 import pytest
 
 import memdb
-from memdb import Clip, Fact, RecallHit, SoundEvent, StoredClip, Utterance
+from memdb import Clip, DataLoss, Fact, RecallHit, SoundEvent, StoredClip, Utterance
+from memdb.engine.database import EmbeddedDatabase
 from memdb.types.grounding import Hit
 from reasoner.evidence import (
     EVERYWHERE,
@@ -54,6 +57,12 @@ def clip(
 def said(text: str, arms: dict[str, float], start_s: int = 1, camera: str = "yard") -> RecallHit:
     utterance = Utterance(start_s * SECOND_NS, (start_s + 2) * SECOND_NS, text)
     return RecallHit("utterance", 1.0, arms, utterance=utterance, clip=clip(camera=camera))
+
+
+def plain(seq: int = 0, **fields: Any) -> Clip:
+    return Clip(
+        seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=np.ones(4, np.float32), **fields
+    )
 
 
 @pytest.fixture
@@ -200,6 +209,52 @@ class TestFacts:
         assert said_evidence(parse_question("Mug?"), hits, porch, user)
         assert not said_evidence(parse_question("Mug?"), hits, roof, user)
         assert not said_evidence(parse_question("Mug?"), [self.fact()], porch, user)
+
+    def test_a_fact_stands_at_whichever_clip_is_asked_about(
+        self, user: memdb.types.database.User
+    ) -> None:
+        ids = [
+            user.stream(camera, space="s").write(plain(labels={"zone": camera})).clip_id
+            for camera in ("yard", "porch")
+        ]
+        porch: tuple[Scope, ...] = (Scope(("porch",)), Scope(labels=(("zone", ("porch",)),)))
+        for scope in porch:
+            (found,) = said_evidence(parse_question("Mug?"), [self.fact(*ids)], scope, user)
+            assert (found.camera, found.clip_id) == ("porch", ids[1])
+        assert not said_evidence(parse_question("Mug?"), [self.fact(*ids)], Scope(("roof",)), user)
+
+    def test_a_fact_has_the_labels_of_the_moment(self, user: memdb.types.database.User) -> None:
+        yard = user.stream("yard", space="s")
+        ack = yard.write(plain(sealed=False, labels={"door": "open"}))
+        yard.write(plain(labels={"door": "shut"}))
+        hits = [self.fact(ack.clip_id)]
+        opened, shut = (Scope(labels=(("door", (state,)),)) for state in ("open", "shut"))
+        question = parse_question("Mug?")
+        assert not said_evidence(question, hits, opened, user)
+        assert said_evidence(question, hits, opened, user, ack.revision)
+        assert not said_evidence(question, hits, shut, user, ack.revision)
+
+    def test_a_fact_of_a_damaged_clip_is_one_all_the_same(self, tmp_path: Path) -> None:
+        with EmbeddedDatabase(tmp_path / "data") as db:
+            db.create_space("s", dim=4)
+            yard = db.user("alice").stream("yard", space="s")
+            ids = [yard.write(plain(seq)).clip_id for seq in range(2)]
+            path = db._directory.user_path("alice")
+        with (
+            lmdb.open(str(path), max_dbs=32, map_size=1 << 30) as env,
+            env.begin(write=True, db=env.open_db(b"clips", create=False)) as txn,
+        ):
+            key, value = next(iter(txn.cursor()))
+            txn.put(key, value[:-3] + bytes([value[-3] ^ 8]) + value[-2:])
+        with EmbeddedDatabase(tmp_path / "data") as db:
+            user = db.user("alice")
+            with pytest.raises(DataLoss):
+                user.clip(ids[0])
+            question = parse_question("Mug?")
+            (found,) = said_evidence(question, [self.fact(*ids)], EVERYWHERE, user)
+            assert found.clip_id == ids[1]
+            (found,) = said_evidence(question, [self.fact(ids[0])], EVERYWHERE, user)
+            assert (found.camera, found.said) == ("", ("The mug is blue",))
 
 
 def test_a_grounded_clip_brings_its_labels_and_what_was_said() -> None:
