@@ -21,13 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
-def _nursery() -> socket.socket:
-    """Where programs come from, of this process; it ends when this process does."""
+def _nursery(preload: str) -> socket.socket:
+    """Where programs come from, of this process; it ends when this process does.  preload: a library that is loaded
+    before all others."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         command = [sys.executable, "-m", "tests.crash.program_nursery", str(theirs.fileno())]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            command,
+            cwd=ROOT,
+            env={**os.environ, "LD_PRELOAD": preload},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
         )
     atexit.register(_ended, ours, process)
     return ours
@@ -54,7 +59,8 @@ class ForkedProgram:
         pipes = [os.pipe() for _ in range(3)]
         asked = {"module": module, "arguments": list(arguments), "environment": dict(environment)}
         try:
-            socket.send_fds(_nursery(), [json.dumps(asked).encode()], [end for _, end in pipes])
+            nursery = _nursery(environment.get("LD_PRELOAD", ""))
+            socket.send_fds(nursery, [json.dumps(asked).encode()], [end for _, end in pipes])
         finally:
             for _, end in pipes:
                 os.close(end)

@@ -7,6 +7,7 @@ output, standard error, and where the program's process id is told, and its stat
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -22,7 +23,7 @@ from tests.crash.forked import born, ended
 
 LOADED = (
     *("memdb.config", "memdb.engine.database", "memdb.engine.restore", "memdb.store.cipher"),
-    *("memdb.store.keyring", "memdb.store.rotation", "tests.crash.load"),
+    *("memdb.store.keyring", "memdb.store.rotation", "memdb.store.upgrade", "tests.crash.load"),
 )
 """What most programs load; a program itself is loaded by each of its children."""
 MESSAGE_BYTES_MAX = 1 << 20
@@ -66,6 +67,9 @@ def _live(asked: dict[str, Any], out: int, err: int, told: int) -> int:
         os.close(given)
     os.environ.clear()
     os.environ.update(asked["environment"])
+    if "POWER_LOG" in os.environ:
+        # `tests/crash/power/recorder.c`, with which this process was started.
+        ctypes.CDLL(os.environ["LD_PRELOAD"]).power_begin()
     # Read from the environment when it was loaded, before the fork.
     failpoints.arm(os.environ.get("MEMDB_FAILPOINTS", ""))
     sys.argv = [asked["module"], *asked["arguments"]]
