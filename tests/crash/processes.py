@@ -15,6 +15,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Self
 
+from tests.crash.forked_program import ForkedProgram
+
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 180.0
 """Many times what it takes on a machine that has nothing else to do."""
@@ -28,18 +30,25 @@ class Child:
 
     def __init__(self, command: list[str], **environment: str) -> None:
         self.began_s = time.monotonic()
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-            stdin=self.stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        self.process = self._started(
+            command, {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         )
         # Drained, so that a talkative child never waits for us; the end of it explains a death.
         self._told: deque[bytes] = deque(maxlen=20)
         self._drain = threading.Thread(target=self._listen, daemon=True)
         self._drain.start()
+
+    def _started(
+        self, command: list[str], environment: dict[str, str]
+    ) -> subprocess.Popen[bytes] | ForkedProgram:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=self.stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def line(self, timeout_s: float = START_TIMEOUT_S) -> dict[str, Any]:
         """The next line that it prints; raises `RuntimeError` when it ends or stays silent."""
@@ -84,6 +93,18 @@ class Child:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+class Program(Child):
+    """A module of these tests, forked from a process that has loaded memdb: `python -m MODULE`, but for the start."""
+
+    def __init__(self, module: str, *arguments: str, **environment: str) -> None:
+        super().__init__([module, *arguments], **environment)
+
+    def _started(
+        self, command: list[str], environment: dict[str, str]
+    ) -> subprocess.Popen[bytes] | ForkedProgram:
+        return ForkedProgram(command[0], command[1:], environment)
 
 
 class Server(Child):
@@ -189,10 +210,8 @@ class ForkedServer:
         self.kill()
 
 
-class Embedded(Child):
+class Embedded(Program):
     """`tests.crash.child` on a directory."""
 
     def __init__(self, data: Path, user: str, **environment: str) -> None:
-        super().__init__(
-            [sys.executable, "-m", "tests.crash.child", str(data), user], **environment
-        )
+        super().__init__("tests.crash.child", str(data), user, **environment)

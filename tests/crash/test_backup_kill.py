@@ -11,7 +11,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,11 +27,12 @@ from memdb_client import connect
 from tests.crash.checks import Tally, check_user
 from tests.crash.conftest import SEED
 from tests.crash.load import DIM, SPACE, STREAMS, Record, running, versions_of
-from tests.crash.processes import Child, Server
+from tests.crash.processes import Program, Server
 
 pytestmark = pytest.mark.crash
 
 USERS = ("alice", "bob")
+BACKUP = "tests.crash.backup_child"
 BACKUP_POINTS = (
     "backup.user_before",
     "backup.file_before_sync",
@@ -85,8 +85,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def child(*arguments: object, point: str = "") -> int:
     """Run the program; its status."""
-    command = [sys.executable, "-m", "tests.crash.backup_child", *map(str, arguments)]
-    with Child(command, MEMDB_FAILPOINTS=point) as process:
+    with Program(BACKUP, *map(str, arguments), MEMDB_FAILPOINTS=point) as process:
         return process.process.wait(60)
 
 
@@ -149,17 +148,16 @@ def test_a_restore_killed_at_any_moment(
     chain: Path, directory: Path, report: Callable[[str], None]
 ) -> None:
     chosen = random.Random(SEED)
-    command = [sys.executable, "-m", "tests.crash.backup_child", "restore", str(chain / "a1")]
-    with Child([*command, str(directory / "timed")]) as process:
+    command = BACKUP, "restore", str(chain / "a1")
+    with Program(*command, str(directory / "timed")) as process:
         process.line()
         whole_s = time.monotonic() - process.began_s
     died = 0
     for kill in range(KILLS):
         target = directory / f"copy{kill}"
-        with Child([*command, str(target)]) as process:
+        with Program(*command, str(target)) as process:
             try:
-                # It starts for half of the time; what is asked for is what it does then.
-                status = process.process.wait(whole_s * chosen.uniform(0.5, 1.0))
+                status = process.process.wait(whole_s * chosen.random())
             except subprocess.TimeoutExpired:
                 status = process.kill()
         died += status == -signal.SIGKILL

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 from memdb import Clip, Utterance
 from memdb.engine.database import EmbeddedDatabase
 from tests.crash.compact_child import INDEX, take_away
+from tests.crash.forked_program import run_program
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
@@ -90,14 +89,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(directory: Path, failpoint: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.crash.compact_child", str(directory), "alice"],
-        env={**os.environ, "MEMDB_FAILPOINTS": failpoint},
-        cwd=Path(__file__).parents[2],
-        timeout=300,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    arguments = str(directory), "alice"
+    return run_program("tests.crash.compact_child", *arguments, MEMDB_FAILPOINTS=failpoint)
 
 
 def check_compacted(directory: Path) -> None:

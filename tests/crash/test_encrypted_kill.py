@@ -4,9 +4,6 @@ replaced.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +11,15 @@ import pytest
 import memdb
 from memdb.engine.restore import restore
 from memdb.store.archivekeys import KeyFiles
+from tests.crash.forked_program import run_program
 from tests.crash.load import DIM, SPACE, clip_of
-from tests.crash.processes import ROOT, Embedded
+from tests.crash.processes import Embedded
 from tests.crash.test_embedded_kill import EXIT, master_key
 
 pytestmark = pytest.mark.crash
 
 USERS = ("alice", "bob", "carol")
+COMMAND = "memdb.cli.main"
 
 
 def plant(data: Path, key: Path) -> None:
@@ -76,13 +75,11 @@ def test_an_erasure_cut_short_leaves_no_key(directory: Path, point: str) -> None
 def test_a_backup_that_was_killed_loses_no_key_and_spares_none(directory: Path, point: str) -> None:
     key, data = master_key(directory), directory / "data"
     plant(data, key)
-    command = [sys.executable, "-m", "memdb.cli.main", "backup", str(data)]
-    command += ["--master-key-file", str(key), "--to"]
+    command = [COMMAND, "backup", str(data), "--master-key-file", str(key), "--to"]
 
     def run(to: str, failpoints: str = "") -> int:
-        environment = {**os.environ, "MEMDB_FAILPOINTS": failpoints}
         target = str(directory / "backups" / to)
-        return subprocess.run([*command, target], cwd=ROOT, env=environment, check=False).returncode
+        return run_program(*command, target, MEMDB_FAILPOINTS=failpoints).returncode
 
     if "overwritten" in point:
         assert run("before") == 0
@@ -109,12 +106,11 @@ def test_a_rotation_that_was_killed_goes_on(directory: Path, point: str) -> None
     new.touch(mode=0o600)
     new.write_bytes(b"n" * 32)
     plant(data, key)
-    command = [sys.executable, "-m", "memdb.cli.main", "rotate-master-key", str(data)]
+    command = [COMMAND, "rotate-master-key", str(data)]
     command += ["--old-key-file", str(key), "--new-key-file", str(new)]
 
     def run(failpoints: str) -> int:
-        environment = {**os.environ, "MEMDB_FAILPOINTS": failpoints}
-        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        return run_program(*command, MEMDB_FAILPOINTS=failpoints).returncode
 
     assert run(f"rotation.{point}") == EXIT
     for half_way in (key, new):

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
@@ -30,6 +29,7 @@ from memdb.store.directory import DataDirectory
 from memdb.types.arrays import Array
 from memdb.types.database import User
 from tests.crash.erase_child import INDEX, erase_planted
+from tests.crash.forked_program import run_program
 from tests.crash.part import PART
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1800)]
@@ -224,16 +224,8 @@ def before(original: Path) -> tuple[str, str, str]:
 
 
 def run(directory: Path, failpoint: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MEMDB_FAILPOINTS": failpoint}
-    command = [sys.executable, "-m", "tests.crash.erase_child"]
-    return subprocess.run(
-        [*command, str(directory), "alice", GONE, CAROL],
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        timeout=300,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    arguments = str(directory), "alice", GONE, CAROL
+    return run_program("tests.crash.erase_child", *arguments, MEMDB_FAILPOINTS=failpoint)
 
 
 @pytest.fixture(scope="module")

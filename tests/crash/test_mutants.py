@@ -169,9 +169,17 @@ MUTANTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all mutants: by its path each has a place of its own there, and the libraries are compiled once."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 @pytest.mark.timeout(15 * CAUGHT_WITHIN_S)
-def test_a_mutant_is_caught(name: str, tmp_path: Path, report: Callable[[str], None]) -> None:
+def test_a_mutant_is_caught(
+    name: str, tmp_path: Path, bytecode: Path, report: Callable[[str], None]
+) -> None:
     mutant = MUTANTS[name]
     for folder in ("memdb", "clients", "tests"):
         shutil.copytree(
@@ -191,9 +199,9 @@ def test_a_mutant_is_caught(name: str, tmp_path: Path, report: Callable[[str], N
             **{name: text for name, text in os.environ.items() if not name.startswith("MEMDB_")},
             "PYTHONPATH": f"{tmp_path}:{tmp_path / 'clients' / 'python'}",
             "PYTEST_ADDOPTS": "",
-            # Each process that the test starts takes what the first has compiled, and nobody else's.
+            # Each process that the test starts takes what the first has compiled.
             "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"),
+            "PYTHONPYCACHEPREFIX": str(bytecode),
         },
         capture_output=True,
         text=True,

@@ -53,12 +53,15 @@ def scratch() -> Iterator[Path]:
         yield Path(folder).resolve()
 
 
-@pytest.fixture
-def recorder(scratch: Path) -> Path:
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Path]:
+    """Of all tests: each process that the programs are forked from is started with it."""
     if shutil.which("gcc") is None:
         assert not os.environ.get("CI"), "install gcc"
         pytest.skip("needs gcc")
-    return build_recorder(scratch)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield build_recorder(Path(folder).resolve())
 
 
 @pytest.mark.timeout(7200)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tests.crash.forked_program import run_program
 from tests.crash.power.disk import Fate, load
 from tests.crash.power.log import Event, Expected, read_log
 from tests.crash.power.states import Crash, Recording, State, draw, states
@@ -139,21 +140,18 @@ def _recorded(
 ) -> list[Event]:
     """Run a program on ``where/root`` under the recorder."""
     data, mark = where / "root" / "srv" / "data", where / "mark"
-    subprocess.run(
-        [sys.executable, "-m", f"tests.crash.power.{program}", data, mark, *arguments],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "LD_PRELOAD": str(recorder),
-            "POWER_ROOT": str(where / "root"),
-            "POWER_LOG": str(where / "log"),
-            "POWER_MARK": str(mark),
-            "MEMDB_POWER_MUTANT": mutant,
-            "MEMDB_POWER_DURABILITY": durability,
-        },
-        check=True,
-        timeout=120,
+    done = run_program(
+        f"tests.crash.power.{program}",
+        *(str(data), str(mark), *arguments),
+        timeout_s=120,
+        LD_PRELOAD=str(recorder),
+        POWER_ROOT=str(where / "root"),
+        POWER_LOG=str(where / "log"),
+        POWER_MARK=str(mark),
+        MEMDB_POWER_MUTANT=mutant,
+        MEMDB_POWER_DURABILITY=durability,
     )
+    done.check_returncode()
     return read_log(where / "log")
 
 

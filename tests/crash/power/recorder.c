@@ -40,7 +40,8 @@ static size_t root_len;
 static int log_fd = -1;
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
-__attribute__((constructor)) static void begin(void)
+/* By the loader, where the three are set; by a process that was forked and has set them since. */
+__attribute__((constructor)) void power_begin(void)
 {
     const char *r = getenv("POWER_ROOT"), *l = getenv("POWER_LOG"), *m = getenv("POWER_MARK");
     if (!r || !l || !m)
