@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
-from av.error import HTTPClientError, HTTPServerError
+from av.error import ExitError, HTTPClientError, HTTPServerError
 from av.packet import Packet
 
 from memdb.errors import InvalidArgument
@@ -49,6 +49,7 @@ _ABSENT: Final = (
     FileNotFoundError,
     ConnectionError,
     TimeoutError,
+    ExitError,
     HTTPClientError,
     HTTPServerError,
 )
@@ -128,7 +129,9 @@ class FileSource:
             if self._closed:
                 return
             raise SourceUnreadable(
-                f"reading broke off: {error.strerror}", field="source", value=self.address
+                f"reading broke off: {_reason(error, _READ_TIMEOUT_S)}",
+                field="source",
+                value=self.address,
             ) from error
         if sound is not None:
             yield from sound.finish()
@@ -255,9 +258,17 @@ def _open(address: str) -> InputContainer:
     try:
         return av.open(address, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S))
     except (OSError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
         kind = SourceNotFound if isinstance(error, _ABSENT) else SourceUnreadable
-        raise kind(f"cannot be opened: {reason}", field="source", value=address) from error
+        raise kind(
+            f"cannot be opened: {_reason(error, _OPEN_TIMEOUT_S)}", field="source", value=address
+        ) from error
+
+
+def _reason(error: OSError | av.FFmpegError, timeout_s: float) -> str:
+    """What went wrong, in words; a timeout of ours is an "immediate exit" to FFmpeg."""
+    if isinstance(error, ExitError):
+        return f"nothing came for {timeout_s:g} s"
+    return error.strerror or str(error)
 
 
 def _scheme(address: str) -> str:
