@@ -20,8 +20,10 @@ import pytest
 import memdb
 from memdb.types.database import Database
 from perception.agent import Camera, CameraReport, IngestAgent, IngestOptions
+from perception.comeback import Comeback
 from perception.errors import SourceUnreadable
 from perception.sources.base import NS_PER_S
+from perception.sources.file import FileSource
 from tests.unit.perception.fakes import HashEncoder
 from tests.unit.perception.films import flat, write_film
 
@@ -49,16 +51,19 @@ def ingest(database: Database, address: str, **options: Any) -> CameraReport:
     return report
 
 
-def held(database: Database) -> list[tuple[int, int, int, bool]]:
-    """Number, start and end (in seconds of the film) and state of every clip."""
+def held(
+    database: Database, *, epoch: int | None = None, start_ns: int = START_NS
+) -> list[tuple[int, int, int, bool]]:
+    """Number, start and end (in seconds of the film) and state of every clip, or of those of an epoch."""
     return [
         (
             clip.seq,
-            (clip.start_ns - START_NS) // NS_PER_S,
-            (clip.end_ns - START_NS) // NS_PER_S,
+            (clip.start_ns - start_ns) // NS_PER_S,
+            (clip.end_ns - start_ns) // NS_PER_S,
             clip.sealed,
         )
         for clip in database.user("alice").clips(stream="porch")
+        if epoch in (None, clip.epoch)
     ]
 
 
@@ -77,20 +82,24 @@ def cut_off(connection: socket.socket) -> None:
 
 
 @pytest.fixture
-def live_url(tmp_path: Path) -> Iterator[str]:
-    """Sends a transport stream to whoever connects, and is gone in the middle of it."""
+def live_url(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Sends a transport stream to whoever connects, and is gone in the middle of it; so often, once unless the
+    test says."""
     film = write_film(tmp_path / "live.ts", SCENES, container="mpegts").read_bytes()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    listener = socket.create_server(("127.0.0.1", 0))
 
-        def play() -> None:
-            connection, _ = listener.accept()
-            connection.sendall(film)
-            cut_off(connection)
+    def play() -> None:
+        with listener:
+            for _ in range(getattr(request, "param", 1)):
+                connection, _ = listener.accept()
+                connection.sendall(film)
+                cut_off(connection)
 
-        thread = threading.Thread(target=play, daemon=True)
-        thread.start()
-        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join(10)
+    url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    yield url
+    thread.join(10)
 
 
 def test_a_live_camera_that_breaks_off_keeps_what_it_showed(
@@ -139,3 +148,32 @@ def test_a_recording_that_breaks_off_keeps_what_was_sent(
         thread.join()
         server.server_close()
     assert held(database) == [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+
+
+@pytest.mark.parametrize("live_url", [2], indirect=True)
+def test_a_live_camera_that_comes_back_is_a_new_epoch(
+    database: Database, live_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.comeback.PAUSE_S", 0.05)
+    began_ns = time.time_ns()
+    report = ingest(database, live_url, epoch=7, reconnect_s=1.0)
+    (before,) = report.earlier
+    assert (before.epoch, before.progress.acks, before.start_ns) == (7, 3, START_NS)
+    # Nobody listens any more after the second time: it is waited for, and that is the end.
+    assert (report.progress.acks, report.earlier[0].earlier) == (3, [])
+    assert isinstance(report.error, SourceUnreadable)
+    assert report.epoch > 7
+    assert began_ns < report.start_ns < time.time_ns()
+    shown = [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+    assert held(database, epoch=7) == shown
+    assert held(database, epoch=report.epoch, start_ns=report.start_ns) == shown
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    stopping = threading.Event()
+    stopping.set()
+
+    def never() -> FileSource:
+        raise AssertionError
+
+    assert Comeback(never, 3600.0, stopping).wait() is None
