@@ -26,6 +26,7 @@ from perception.sources.base import (
     Samples,
     VideoFrame,
 )
+from perception.sources.stamps import Stamps
 
 if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
@@ -114,10 +115,12 @@ class FileSource:
         frames = _FrameGrid(self._video, self.period_ns, frames_from_ns)
         sound = _Sound(self._audio) if self._audio is not None else None
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        stamps = {stream.index: Stamps(is_live=self._is_live) for stream in streams}
         try:
             for packet in self._container.demux(streams):
                 if self._closed:
                     return
+                stamps[packet.stream.index].mend(packet)
                 if packet.stream is self._video:
                     yield from frames.decode(cast("_VideoPacket", packet))
                     zero_s = frames.zero_s
