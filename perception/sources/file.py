@@ -27,6 +27,7 @@ from perception.sources.base import (
     VideoFrame,
 )
 from perception.sources.stamps import Stamps
+from perception.sources.upright import upright
 
 if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
@@ -189,7 +190,8 @@ class _FrameGrid:
                 height=max(2, round(frame.height * scale)),
                 format="rgb24",
             )
-            yield VideoFrame(slot * self._period_ns, cast(Frame, small.to_ndarray()))
+            pixels = upright(cast(Frame, small.to_ndarray()), frame)
+            yield VideoFrame(slot * self._period_ns, pixels)
 
     def _slot(self, pts: int | None, time_base: object) -> int:
         """The period that a time stamp lies in; a picture without one is the next wanted."""
