@@ -6,7 +6,7 @@ first ingest.  A stream that has clips of the epoch goes on after them: its firs
 start, the end of the last sealed clip tells where in the medium to go on, the ledger the next
 number.  What is made then is exactly what an ingest without interruption makes (see
 `perception.assembler`).  A live source cannot be resumed: each run of it is an epoch of its own,
-numbered by the second it began.
+numbered by the second it began, also where it went away and came back (`perception.comeback`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -29,9 +29,11 @@ from memdb.types.times import as_text
 from perception.assembler import REVISE_EVERY, ClipAssembler
 from perception.audio.listener import Listener
 from perception.audio.vad import VoiceActivity
+from perception.comeback import Comeback
 from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.encoders.base import Encoder
+from perception.errors import SourceUnreadable
 from perception.pipeline import Pipeline, Progress
 from perception.sources.base import NS_PER_S, Samples
 from perception.sources.file import FileSource
@@ -42,6 +44,8 @@ LOOK_EVERY_S: Final = 0.5
 """Between two looks for acknowledgements that stay away."""
 WINDOW_CLIPS: Final = 32
 """Clips in flight per camera."""
+EARLIER_MAX: Final = 100
+"""Epochs of one camera that a report has: one that comes and goes for months has many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class IngestOptions:
     """Time zone of the cameras, an IANA name; None for that which they have, UTC for new ones."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of every clip, beside what is seen: `perception.draft.clip_labels`."""
+    reconnect_s: float = 0.0
+    """How long a live source that ended or broke off is tried again; each time it answers begins an epoch."""
 
 
 @dataclass(slots=True)
@@ -105,6 +111,10 @@ class CameraReport:
     progress: Progress = field(default_factory=Progress)
     wall_s: float = 0.0
     error: BaseException | None = None
+    earlier: list[CameraReport] = field(default_factory=list)
+    """Of the epochs before this one, where a live source went away and came back: the newest
+    `EARLIER_MAX`, oldest first.
+    """
 
 
 class IngestAgent:
@@ -137,7 +147,7 @@ class IngestAgent:
         self._on_ack = on_ack
         self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
         self._pipelines: dict[str, Pipeline] = {}
-        self._is_stopping = False
+        self._stopping = threading.Event()
 
     def run(self) -> list[CameraReport]:
         """Ingest until every medium ends or `stop` is called; one report per camera.
@@ -187,7 +197,7 @@ class IngestAgent:
         if (
             report.held_until_ns is None
             or report.error is not None
-            or self._is_stopping
+            or self._stopping.is_set()
             or progress.frames
             or progress.clips
         ):
@@ -201,7 +211,7 @@ class IngestAgent:
 
     def stop(self) -> None:
         """End soon; from any thread or a signal handler."""
-        self._is_stopping = True
+        self._stopping.set()
         for pipeline in list(self._pipelines.values()):
             pipeline.stop()
 
@@ -289,6 +299,50 @@ class IngestAgent:
         context: ClipContext,
         from_ns: int,
     ) -> None:
+        self._run_epoch(report, source, space, context, from_ns)
+        while self._may_come_back(report, source):
+            self._report_line(
+                f"{report.camera}: gone; trying again for {self._options.reconnect_s:g} s"
+            )
+            again = Comeback(
+                partial(
+                    FileSource,
+                    source.address,
+                    rate_hz=self._options.rate_hz,
+                    with_audio=self._hearing is not None,
+                ),
+                self._options.reconnect_s,
+                self._stopping,
+            ).wait()
+            if again is None:
+                return
+            source = again
+            report.earlier = [*report.earlier, replace(report, earlier=[])][-EARLIER_MAX:]
+            # The clock may have been set back; a number that was used is not used again.
+            report.epoch = max(report.epoch + 1, int(time.time()))
+            report.start_ns = time.time_ns()
+            report.resumed_from_seq, report.held_until_ns = 0, None
+            report.progress, report.error = Progress(), None
+            self._report_line(f"{report.camera}: back, as epoch {report.epoch}")
+            context = replace(context, base_ns=report.start_ns, epoch=report.epoch)
+            self._run_epoch(report, source, space, context, 0)
+
+    def _may_come_back(self, report: CameraReport, source: FileSource) -> bool:
+        return (
+            source.is_live
+            and self._options.reconnect_s > 0
+            and not self._stopping.is_set()
+            and (report.error is None or isinstance(report.error, SourceUnreadable))
+        )
+
+    def _run_epoch(
+        self,
+        report: CameraReport,
+        source: FileSource,
+        space: Space,
+        context: ClipContext,
+        from_ns: int,
+    ) -> None:
         started_s = time.monotonic()
         listener = None
         if self._hearing is not None and source.has_audio:
@@ -321,7 +375,7 @@ class IngestAgent:
                 )
                 report.progress = pipeline.progress
                 self._pipelines[report.camera] = pipeline
-                if self._is_stopping:
+                if self._stopping.is_set():
                     pipeline.stop()
                 pipeline.run()
         except MemdbError as error:

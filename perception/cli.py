@@ -35,6 +35,8 @@ EXIT_UNAVAILABLE: Final = 4
 EXIT_WEIGHTS: Final = 5
 EXIT_INTERRUPTED: Final = INTERRUPTED
 
+RECONNECT_S_MAX: Final = 366 * 86_400.0
+
 _OURS: Final = ("memdb", "memdb_client", "perception")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
 _OPENCLIP: Final = ("open_clip", "torchvision", "timm")
@@ -166,6 +168,14 @@ def _parser() -> argparse.ArgumentParser:
         help="a label of every clip, by which questions can be narrowed (memdb-ask --label): zone=porch (may be "
         "repeated)",
     )
+    add(
+        "--reconnect-s",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long a live camera that broke off or ended is tried again, each time as a new epoch; the others "
+        "go on meanwhile (default: 0, it has ended)",
+    )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")
     add(
@@ -190,7 +200,7 @@ def _ingest(options: argparse.Namespace) -> int:
         from memdb.types.times import as_ns, moment
         from memdb.types.zone import checked_zone
         from perception.agent import IngestAgent, IngestOptions, open_sources
-        from perception.arguments import at_least, labels, server_address
+        from perception.arguments import at_least, labels, server_address, within
         from perception.draft import clip_labels
         from perception.reach import reach
 
@@ -205,6 +215,7 @@ def _ingest(options: argparse.Namespace) -> int:
         codec=options.codec,
         zone=None if options.zone is None else checked_zone(options.zone),
         labels=clip_labels(labels(options.label)),
+        reconnect_s=within(options.reconnect_s, 0.0, RECONNECT_S_MAX, "reconnect-s"),
     )
     codec_named(options.codec)
     threads = at_least(options.threads, 1, "threads")
@@ -238,7 +249,7 @@ def _ingest(options: argparse.Namespace) -> int:
     summary = {
         "user": options.user,
         "interrupted": bool(signals),
-        "cameras": [_summary(item) for item in reports],
+        "cameras": [_summary(item) for report in reports for item in (*report.earlier, report)],
     }
     print(json.dumps(summary))
     errors = [report.error for report in reports if report.error is not None]

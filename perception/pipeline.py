@@ -23,6 +23,7 @@ from memdb.types.clip import Clip
 from memdb.types.database import IngestWriter
 from perception.assembler import ClipAssembler
 from perception.channel import Channel, ChannelClosed
+from perception.errors import SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
 
 ITEMS_MAX: Final = 32
@@ -79,8 +80,9 @@ class Pipeline:
     def run(self) -> Progress:
         """Until the medium ends, `stop` is called, or a stage fails, whose error is raised.
 
-        At the end everything sent is acknowledged.  After a stop a live source's last clip is
-        sealed; a recorded one's is left open, for the ingest that resumes it.
+        At the end everything sent is acknowledged, also where the medium broke off.  After a stop,
+        or when it broke off, a live source's last clips are sealed, as it does not show them again; a
+        recorded one's is left open, for the ingest that resumes it.
         """
         threads = [
             threading.Thread(target=self._guarded, args=(stage, channel), name=name, daemon=True)
@@ -92,11 +94,16 @@ class Pipeline:
         for thread in threads:
             thread.start()
         try:
-            for clip in self._clips:
-                self._sent.append(clip)
-                self._writer.send(clip)
-                self.progress.clips += clip.sealed
-                self._tell()
+            try:
+                for clip in self._clips:
+                    self._sent.append(clip)
+                    self._writer.send(clip)
+                    self.progress.clips += clip.sealed
+                    self._tell()
+            except SourceUnreadable:
+                # It is the medium that is at fault: what is on its way gets there.
+                self._writer.flush()
+                raise
             self._writer.flush()
         finally:
             self._stop.set()
@@ -166,11 +173,18 @@ class Pipeline:
                     self.progress.media_ns = item.time_ns
             if self._stop.is_set() and not self._source.is_live:
                 return
-            for clip in self._assembler.finish():
-                self._clips.put(clip)
-            self.progress.utterances = self._assembler.utterances
+            self._finish()
+        except SourceUnreadable:
+            if self._source.is_live:
+                self._finish()
+            raise
         finally:
             self._items.close()
+
+    def _finish(self) -> None:
+        for clip in self._assembler.finish():
+            self._clips.put(clip)
+        self.progress.utterances = self._assembler.utterances
 
 
 def _time_ns(item: MediaItem) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from memdb.errors import MemdbError
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
 from memdb.types.calendar import clock_texts
 from memdb.types.limits import LIMIT_MAX
@@ -70,7 +71,7 @@ class Answer:
     cited: tuple[int, ...]
     """Indices into ``evidence`` that the text rests on; empty when it found no answer there."""
     answered_by: str
-    """``extractive``, or the name of the language model."""
+    """``extractive``, or the name of the language model that worded the answer."""
     revision: int
     """The user's commit at which memory was read; asking ``as_of`` it finds the same evidence."""
     recall_arms: tuple[str, ...]
@@ -85,6 +86,8 @@ class Answer:
     """Where it was looked for, when it abstained."""
     zone: str = UTC_ZONE
     """The time zone by whose clock the text tells times."""
+    model_error: MemdbError | None = None
+    """Why the language model that was asked did not word the answer, which is extractive then."""
 
     @property
     def moment(self) -> Evidence | None:
@@ -106,6 +109,7 @@ class Answer:
             "abstained": self.abstained,
             "zone": self.zone,
             "coverage": [asdict(part) for part in self.coverage],
+            "model_error": None if self.model_error is None else str(self.model_error),
             "durations_ms": {name: round(value, 2) for name, value in self.durations_ms.items()},
         }
 
@@ -161,8 +165,9 @@ class Reasoner:
         zone: by the clock of which time zone the answer tells times; None for UTC, and for the hours that it
         looked at, each camera's.
 
-        Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a user,
-        stream or moment that does not exist, and what the database and the language model raise.
+        A language model that fails costs its words alone: the answer is extractive, and says so
+        (`Answer.model_error`).  Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a
+        user, stream or moment that does not exist, and what the database raises.
         """
         started_s = time.perf_counter()
         question = parse_question(text)
@@ -210,15 +215,18 @@ class Reasoner:
             "ground": (grounded_s - encoded_s) * 1e3,
             "recall": (recalled_s - grounded_s) * 1e3,
         }
-        cited: tuple[int, ...]
-        if self._model is None:
-            answered_by, cited = EXTRACTIVE, (0,) if answers(question, evidence) else ()
-            answer = extract(question, evidence[0] if cited else None, grounding, zone)
-        else:
-            answered_by = self._model.name
+        answered_by: str = EXTRACTIVE
+        cited: tuple[int, ...] = (0,) if answers(question, evidence) else ()
+        answer = extract(question, evidence[0] if cited else None, grounding, zone)
+        model_error: MemdbError | None = None
+        if self._model is not None:
             nothing = describe_abstention(grounding, zone) if grounding.abstained else None
-            answer = self._model.complete(messages(question.text, evidence, nothing, zone))
-            cited = citations(answer, len(evidence))
+            try:
+                answer = self._model.complete(messages(question.text, evidence, nothing, zone))
+            except MemdbError as error:
+                model_error = error
+            else:
+                answered_by, cited = self._model.name, citations(answer, len(evidence))
             durations_ms["llm"] = (time.perf_counter() - recalled_s) * 1e3
         durations_ms["total"] = (time.perf_counter() - started_s) * 1e3
         return Answer(
@@ -233,6 +241,7 @@ class Reasoner:
             grounding.abstained,
             grounding.coverage,
             zone or UTC_ZONE,
+            model_error,
         )
 
 

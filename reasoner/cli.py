@@ -2,7 +2,8 @@
 
 Exit codes: 0 every question was asked; 1 an error of memdb or of the language model, printed as one
 line on stderr; 2 wrong usage; 130 interrupted.  A question that is none is answered with its error,
-the others are asked all the same, and the exit code is 1.
+one whose words the language model does not give with the evidence alone; the others are asked all
+the same, and the exit code is 1.  What was answered before an error is printed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from memdb.types.authorities import TLS_HELP, authorities
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memdb.types.calendar import Calendar
     from memdb.types.database import Database, User
     from memdb.types.grounding import AsOf
     from memdb.types.label_filter import Not
@@ -91,8 +93,9 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     with loading():
         import memdb_client
         from memdb.errors import InvalidArgument
-        from memdb.types.calendar import checked_calendar
+        from memdb.types.checks import check_int
         from memdb.types.label_filter import checked_labels
+        from memdb.types.limits import LIMIT_MAX
         from memdb.types.times import as_ns, moment
         from memdb.types.zone import checked_zone
         from perception.arguments import within
@@ -106,13 +109,10 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         tuple(options.camera) if options.camera else None,
         None if options.start is None else as_ns(moment(options.start, "start"), "start"),
         None if options.end is None else as_ns(moment(options.end, "end"), "end"),
-        checked_calendar(
-            None if options.hours is None else [text.split("-") for text in options.hours],
-            options.weekday,
-            zone if options.hours or options.weekday else None,
-        ),
+        _calendar(options.hours, options.weekday, zone),
         labels=checked_labels(_labels(options.label, options.without_label) or None),
     )
+    check_int(options.limit, "limit", 1, LIMIT_MAX)
     as_of = _as_of(options.as_of)
     if options.min_score is not None:
         within(options.min_score, -1.0, 1.0, "min-score")
@@ -157,15 +157,19 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
                         raise
                     answer = Refused(question, error)
                     _to_stderr(f"question {number}: {error}")
+                else:
+                    if answer.model_error is not None:
+                        _to_stderr(f"question {number}: {answer.model_error}")
                 answers.append(answer)
                 if options.json:
                     print(json.dumps(answer.as_json(), ensure_ascii=False), flush=True)
     finally:
         if model is not None:
             model.close()
-    if not options.json:
-        print(answers_table(answers))
-    return 1 if any(isinstance(answer, Refused) for answer in answers) else 0
+        if answers and not options.json:
+            print(answers_table(answers), flush=True)
+    failed = (isinstance(answer, Refused) or answer.model_error for answer in answers)
+    return 1 if any(failed) else 0
 
 
 def _warm_up(encoder: QuestionEncoder) -> None:
@@ -261,6 +265,30 @@ def _from_file(path: str | None) -> list[str]:
         ) from error
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def _calendar(
+    hours: Sequence[str] | None, weekdays: Sequence[str] | None, zone: str | None
+) -> Calendar | None:
+    from memdb.errors import InvalidArgument
+    from memdb.types.calendar import checked_calendar
+
+    try:
+        return checked_calendar(
+            None if hours is None else [text.split("-") for text in hours],
+            weekdays,
+            zone if hours or weekdays else None,
+        )
+    except InvalidArgument as error:
+        if error.reason != "BAD_HOURS":
+            raise
+        # In the words of the command: those of the library are about pairs.
+        raise InvalidArgument(
+            "expected two different times of a day, such as 22:00-06:00; midnight as an end is 24:00",
+            reason="BAD_HOURS",
+            field="hours",
+            value=", ".join(hours or ()),
+        ) from error
 
 
 def _as_of(text: str | None) -> AsOf | None:

@@ -70,10 +70,13 @@ def answers_table(rows: Sequence[Answer | Refused]) -> str:
         f"{answer.question.text}\n  {answer.answered_by}: {answer.text}" for answer in by_model
     )
     if len(by_model) < len(answers):
-        parts.append(
-            "Extractive answers: quoted from transcripts, labels and times; "
-            "no language model was asked (--llm URL)."
+        is_asked = by_model or any(answer.model_error is not None for answer in answers)
+        why = (
+            "the language model did not answer"
+            if is_asked
+            else "no language model was asked (--llm URL)"
         )
+        parts.append(f"Extractive answers: quoted from transcripts, labels and times; {why}.")
     # In its cell the sentence is cut.
     parts.extend(
         f"{answer.question.text}\n  {answer.text}"
@@ -82,7 +85,12 @@ def answers_table(rows: Sequence[Answer | Refused]) -> str:
     )
     if any("semantic" not in answer.recall_arms for answer in answers):
         parts.append("Speech was searched by words alone: the user has no text space.")
-    return "\n\n".join(parts)
+    return _harmless("\n\n".join(parts))
+
+
+def _harmless(text: str) -> str:
+    """Without what steers a terminal: transcripts, labels and a model's words are whatever somebody said."""
+    return "".join(char if char == "\n" or char.isprintable() else "\ufffd" for char in text)
 
 
 def _cut(cell: str, width: int) -> str:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
-from av.error import HTTPClientError, HTTPServerError
+from av.error import ExitError, HTTPClientError, HTTPServerError
 from av.packet import Packet
 
 from memdb.errors import InvalidArgument
@@ -26,6 +26,8 @@ from perception.sources.base import (
     Samples,
     VideoFrame,
 )
+from perception.sources.stamps import Stamps
+from perception.sources.upright import upright
 
 if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
@@ -49,6 +51,7 @@ _ABSENT: Final = (
     FileNotFoundError,
     ConnectionError,
     TimeoutError,
+    ExitError,
     HTTPClientError,
     HTTPServerError,
 )
@@ -113,10 +116,12 @@ class FileSource:
         frames = _FrameGrid(self._video, self.period_ns, frames_from_ns)
         sound = _Sound(self._audio) if self._audio is not None else None
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        stamps = {stream.index: Stamps(is_live=self._is_live) for stream in streams}
         try:
             for packet in self._container.demux(streams):
                 if self._closed:
                     return
+                stamps[packet.stream.index].mend(packet)
                 if packet.stream is self._video:
                     yield from frames.decode(cast("_VideoPacket", packet))
                     zero_s = frames.zero_s
@@ -128,7 +133,9 @@ class FileSource:
             if self._closed:
                 return
             raise SourceUnreadable(
-                f"reading broke off: {error.strerror}", field="source", value=self.address
+                f"reading broke off: {_reason(error, _READ_TIMEOUT_S)}",
+                field="source",
+                value=self.address,
             ) from error
         if sound is not None:
             yield from sound.finish()
@@ -183,7 +190,8 @@ class _FrameGrid:
                 height=max(2, round(frame.height * scale)),
                 format="rgb24",
             )
-            yield VideoFrame(slot * self._period_ns, cast(Frame, small.to_ndarray()))
+            pixels = upright(cast(Frame, small.to_ndarray()), frame)
+            yield VideoFrame(slot * self._period_ns, pixels)
 
     def _slot(self, pts: int | None, time_base: object) -> int:
         """The period that a time stamp lies in; a picture without one is the next wanted."""
@@ -255,9 +263,17 @@ def _open(address: str) -> InputContainer:
     try:
         return av.open(address, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S))
     except (OSError, av.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
         kind = SourceNotFound if isinstance(error, _ABSENT) else SourceUnreadable
-        raise kind(f"cannot be opened: {reason}", field="source", value=address) from error
+        raise kind(
+            f"cannot be opened: {_reason(error, _OPEN_TIMEOUT_S)}", field="source", value=address
+        ) from error
+
+
+def _reason(error: OSError | av.FFmpegError, timeout_s: float) -> str:
+    """What went wrong, in words; a timeout of ours is an "immediate exit" to FFmpeg."""
+    if isinstance(error, ExitError):
+        return f"nothing came for {timeout_s:g} s"
+    return error.strerror or str(error)
 
 
 def _scheme(address: str) -> str:

@@ -3,7 +3,7 @@
 Failures become memdb's own errors (``field`` is ``llm``):
 
     no connection, a 5xx answer   `Unavailable`          ``LLM_UNAVAILABLE``
-    no answer in time             `DeadlineExceeded`     ``LLM_TIMEOUT``
+    no whole answer in time       `DeadlineExceeded`     ``LLM_TIMEOUT``
     401                           `Unauthenticated`      ``LLM_UNAUTHENTICATED``
     403                           `PermissionDenied`     ``LLM_PERMISSION_DENIED``
     404                           `NotFound`             ``LLM_NOT_FOUND``
@@ -15,6 +15,8 @@ Failures become memdb's own errors (``field`` is ``llm``):
 from __future__ import annotations
 
 import os
+import queue
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Self, cast
 
@@ -48,8 +50,8 @@ class OpenAIModel:
     def __init__(
         self, url: str, model: str, *, timeout_s: float = 60.0, key: str | None = None
     ) -> None:
-        """``url`` is the base of the API, usually ending in ``/v1``; ``key`` defaults to
-        ``$OPENAI_API_KEY``.
+        """``url`` is the base of the API, usually ending in ``/v1``; ``timeout_s`` is for a whole answer, tried
+        again or not; ``key`` defaults to ``$OPENAI_API_KEY``.
 
         Raises `InvalidArgument` for a URL that is not http(s), an empty model name or a timeout
         that is not positive.
@@ -74,6 +76,26 @@ class OpenAIModel:
 
     def complete(self, messages: Sequence[dict[str, str]]) -> str:
         """The model's answer to a chat, without surrounding space.  Raises as the module says."""
+        # In a thread: the client's own timeout is for each read, so that an endpoint that sends a byte now and
+        # then, as one does that is overloaded, would be waited for without end.
+        outcome: queue.SimpleQueue[str | BaseException] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                outcome.put(self._complete(messages))
+            except BaseException as error:
+                outcome.put(error)
+
+        threading.Thread(target=ask, name="language-model", daemon=True).start()
+        try:
+            answer = outcome.get(timeout=self._timeout_s)
+        except queue.Empty:
+            raise self._too_late() from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _complete(self, messages: Sequence[dict[str, str]]) -> str:
         try:
             completion = self._client.chat.completions.create(
                 model=self.name,
@@ -82,12 +104,7 @@ class OpenAIModel:
                 max_tokens=ANSWER_TOKENS_MAX,
             )
         except openai.APITimeoutError as error:
-            raise DeadlineExceeded(
-                f"the language model gave no answer in {self._timeout_s:g} s",
-                reason="LLM_TIMEOUT",
-                field="llm",
-                value=self._url,
-            ) from error
+            raise self._too_late() from error
         except openai.APIStatusError as error:
             raise self._refusal(error.status_code) from error
         except openai.APIConnectionError as error:
@@ -132,6 +149,14 @@ class OpenAIModel:
         return kind(
             f"the language model answered HTTP {status}",
             reason=reason,
+            field="llm",
+            value=self._url,
+        )
+
+    def _too_late(self) -> MemdbError:
+        return DeadlineExceeded(
+            f"the language model gave no whole answer in {self._timeout_s:g} s",
+            reason="LLM_TIMEOUT",
             field="llm",
             value=self._url,
         )

@@ -21,6 +21,7 @@ import memdb_client
 from memdb import Clip, Unavailable, Utterance
 from memdb.types.arrays import Array
 from perception.encoders.text import BUNDLED_DIM, BUNDLED_MODEL, BundledTextEncoder
+from reasoner.answer import Answer, Reasoner
 from reasoner.cli import main
 from reasoner.demo.processes import Children, free_port, listens, wait_until
 from tests.unit.reasoner.chat_peer import ChatPeer
@@ -238,6 +239,7 @@ def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFi
         (["--user", "alice", "--min-score", "nan", "a cat"], "OUT_OF_RANGE"),
         (["--user", "alice", "--as-of", "no-such-snapshot", "a cat"], "SNAPSHOT_NOT_FOUND"),
         (["--user", "alice", "--limit", "0", "a cat"], "OUT_OF_RANGE"),
+        (["--user", "alice", "--hours", "9-10", "a cat"], "such as 22:00-06:00;"),
         (["--user", "alice", "--questions", "/nowhere/at/all"], "BAD_FILE"),
         (["--user", "alice", "a cat", "--llm", "ftp://x", "--model", "m"], "BAD_URL"),
     ],
@@ -259,8 +261,31 @@ def test_a_language_model_that_fails_is_an_error(
 ) -> None:
     with ChatPeer(status=403) as peer:
         options = ["--llm", peer.url, "--model", "small", "--user", "alice"]
-        assert main(["--server", server, "a cat", *options]) == 1
-    assert "LLM_PERMISSION_DENIED" in capsys.readouterr().err
+        assert main(["--server", server, "a cat", "the keys", *options]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.count("LLM_PERMISSION_DENIED") == 2
+    # What memory has is told all the same.
+    assert "kitchen  2026-01-05 09:00:10.0–09:00:20.0  seen" in shown.out
+    assert "the language model did not answer" in shown.out
+
+
+def test_what_was_answered_before_an_error_is_printed(
+    server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask_really = Reasoner.ask
+
+    def ask(self: Reasoner, text: str, **options: Any) -> Answer:
+        asked.append(text)
+        if len(asked) == 2:
+            raise Unavailable("the server went away")
+        return ask_really(self, text, **options)
+
+    monkeypatch.setattr(Reasoner, "ask", ask)
+    assert main(["--server", server, "--user", "alice", "a cat", "the keys"]) == 1
+    shown = capsys.readouterr()
+    assert "kitchen  2026-01-05 09:00:10.0–09:00:20.0  seen" in shown.out
+    assert "the server went away" in shown.err
 
 
 def test_a_bad_question_does_not_keep_the_others_from_being_asked(

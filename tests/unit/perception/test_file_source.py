@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,37 @@ def test_a_rate_out_of_range(film: Path, rate_hz: float) -> None:
     with pytest.raises(InvalidArgument) as caught:
         FileSource(str(film), rate_hz=rate_hz)
     assert caught.value.field == "rate"
+
+
+ONE, NONE = 1 << 16, 0
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corners"),
+    [
+        ((ONE, NONE, NONE, ONE), "RGBW"),
+        ((-ONE, NONE, NONE, -ONE), "WBGR"),
+        ((NONE, ONE, -ONE, NONE), "BRWG"),  # a quarter clockwise
+        ((NONE, -ONE, ONE, NONE), "GWRB"),
+        ((-ONE, NONE, NONE, ONE), "GRWB"),  # as in a mirror
+        ((NONE, ONE, ONE, NONE), "RBGW"),
+    ],
+)
+def test_a_film_is_turned_as_it_says(tmp_path: Path, matrix: tuple[int, ...], corners: str) -> None:
+    colours = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "W": (255, 255, 255)}
+    picture = flat(0, 0, 0).resize((320, 180))
+    for letter, place in zip("RGBW", [(0, 0), (160, 0), (0, 90), (160, 90)], strict=True):
+        picture.paste(colours[letter], (*place, place[0] + 160, place[1] + 90))
+    path = write_film(tmp_path / "film.mp4", [(picture, 1.0)])
+    data = bytearray(path.read_bytes())
+    a, b, c, d = matrix
+    at = (
+        data.index(b"tkhd") + 44
+    )  # of version 0: the matrix comes after times, id, length, layer and volume
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    (frame,) = frames(list(FileSource(str(path)).items()))
+    quarters = [frame.pixels[y, x] for y in (20, -20) for x in (20, -20)]
+    seen = [min(colours, key=lambda n: np.abs(colours[n] - q.astype(int)).sum()) for q in quarters]
+    assert "".join(seen) == corners
+    assert frame.pixels.shape == ((180, 320, 3) if a else (320, 180, 3))

@@ -86,3 +86,11 @@ def test_a_stream_that_plays_once_is_live(live_url: str) -> None:
     clips = [clip for item in source.items() for clip in assembler.take(item)]
     clips += assembler.finish()
     assert [(clip.start_ns, clip.end_ns) for clip in clips] == [(0, LIVE_S * NS_PER_S)]
+
+
+def test_a_url_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perception.sources.file._OPEN_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(SourceNotFound, match=r"nothing came for 0\.3 s"):
+            FileSource(address)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -23,6 +24,8 @@ class ChatPeer:
     raw: bytes | None = None
     """Sent instead of a completion."""
     delay_s: float = 0.0
+    byte_every_s: float = 0.0
+    """Where it is more than 0 the answer comes a byte at a time."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -42,7 +45,8 @@ class ChatPeer:
                     self.send_header("content-type", "application/json")
                     self.send_header("content-length", str(len(payload)))
                     self.end_headers()
-                    self.wfile.write(payload)
+                    for piece in peer._pieces(payload):
+                        self.wfile.write(piece)
                 except OSError:
                     pass  # the client gave up, as the timeout test wants
 
@@ -70,6 +74,15 @@ class ChatPeer:
     def url(self) -> str:
         """Base of the API."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def _pieces(self, payload: bytes) -> Iterator[bytes]:
+        if not self.byte_every_s:
+            yield payload
+            return
+        for byte in payload:
+            yield bytes([byte])
+            if self._ending.wait(self.byte_every_s):
+                return
 
     def _completion(self) -> bytes:
         if self.status >= 400:

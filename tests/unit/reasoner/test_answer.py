@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -275,3 +276,37 @@ def test_a_model_that_cites_nothing_grounds_nothing(user: User) -> None:
         answer = Reasoner(user, SPACE, AxisEncoder(), model=model).ask("Who spoke of despair?")
     assert answer.moment is None
     assert answer.evidence
+
+
+@pytest.mark.parametrize(
+    "peer", [{"status": 503}, {"reply": None}, {"raw": b"<html>a proxy</html>"}]
+)
+def test_a_model_that_fails_costs_its_words_alone(
+    user: User, reasoner: Reasoner, peer: dict[str, Any]
+) -> None:
+    without = reasoner.ask("Who spoke of despair?")
+    with ChatPeer(**peer) as failing, OpenAIModel(failing.url, "small") as model:
+        answer = Reasoner(user, SPACE, AxisEncoder(), model=model).ask("Who spoke of despair?")
+    assert (answer.text, answer.evidence, answer.cited) == (
+        without.text,
+        without.evidence,
+        without.cited,
+    )
+    assert answer.answered_by == EXTRACTIVE
+    assert answer.model_error is not None
+    assert answer.as_json()["model_error"].startswith("LLM_")
+    assert "the language model did not answer" in answers_table([answer])
+    assert without.as_json()["model_error"] is None
+
+
+def test_what_steers_a_terminal_is_not_printed(user: User) -> None:
+    said = "despair \x1b]0;owned\x07\x1b[2J\x9b31m"
+    user.stream("porch").write(clip(2, "rain", said))
+    with ChatPeer(reply=said + "\nand so on [1].") as peer, OpenAIModel(peer.url, "small") as model:
+        answers = [
+            Reasoner(user, SPACE, AxisEncoder(), model=asked).ask("Who spoke of despair?")
+            for asked in (None, model)
+        ]
+    shown = answers_table(answers)
+    assert all(char == "\n" or char.isprintable() for char in shown)
+    assert "\nand so on [1]." in shown

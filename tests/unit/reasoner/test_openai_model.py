@@ -63,6 +63,16 @@ def test_no_answer_in_time() -> None:
         assert caught.value.reason == "LLM_TIMEOUT"
 
 
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for_without_end() -> None:
+    # Each byte comes in time, the whole would take half a minute.
+    with (
+        ChatPeer(byte_every_s=0.1) as peer,
+        OpenAIModel(peer.url, "small", timeout_s=0.5) as model,
+        pytest.raises(DeadlineExceeded, match=r"no whole answer in 0\.5 s"),
+    ):
+        model.complete(CHAT)
+
+
 def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: refused, and nobody else can take it

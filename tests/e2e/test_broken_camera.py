@@ -1,0 +1,179 @@
+"""A camera that breaks off: what it showed until then is kept.
+
+Real media over real sockets that are cut; what sees answers with hashes (`fakes.HashEncoder`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import memdb
+from memdb.types.database import Database
+from perception.agent import Camera, CameraReport, IngestAgent, IngestOptions
+from perception.comeback import Comeback
+from perception.errors import SourceUnreadable
+from perception.sources.base import NS_PER_S
+from perception.sources.file import FileSource
+from tests.unit.perception.fakes import HashEncoder
+from tests.unit.perception.films import flat, write_film
+
+pytestmark = pytest.mark.e2e
+
+START_NS = 1_700_000_000 * NS_PER_S
+SCENES = [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0), (flat(20, 20, 200), 3.0)]
+SIOCOUTQ = 0x5411
+
+
+class PlainAgent(IngestAgent):
+    """The agent without its text encoder, which these tests have no use for."""
+
+    def _prepare_text_space(self, space: Any) -> None:
+        return None
+
+
+def ingest(database: Database, address: str, **options: Any) -> CameraReport:
+    settings = IngestOptions(**({"start_ns": START_NS} | options))
+    cameras = [Camera("porch", address)]
+    agent = PlainAgent(
+        database, "alice", cameras, HashEncoder(), None, settings, report_line=lambda _: None
+    )
+    (report,) = agent.run()
+    return report
+
+
+def held(
+    database: Database, *, epoch: int | None = None, start_ns: int = START_NS
+) -> list[tuple[int, int, int, bool]]:
+    """Number, start and end (in seconds of the film) and state of every clip, or of those of an epoch."""
+    return [
+        (
+            clip.seq,
+            (clip.start_ns - start_ns) // NS_PER_S,
+            (clip.end_ns - start_ns) // NS_PER_S,
+            clip.sealed,
+        )
+        for clip in database.user("alice").clips(stream="porch")
+        if epoch in (None, clip.epoch)
+    ]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with memdb.open(tmp_path / "data") as opened:
+        yield opened
+
+
+def cut_off(connection: socket.socket) -> None:
+    """Reset the connection, once the other side has everything that was sent."""
+    while struct.unpack("i", fcntl.ioctl(connection, SIOCOUTQ, bytes(4)))[0]:
+        time.sleep(0.01)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.fixture
+def live_url(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Sends a transport stream to whoever connects, and is gone in the middle of it; so often, once unless the
+    test says."""
+    film = write_film(tmp_path / "live.ts", SCENES, container="mpegts").read_bytes()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def play() -> None:
+        with listener:
+            for _ in range(getattr(request, "param", 1)):
+                connection, _ = listener.accept()
+                connection.sendall(film)
+                cut_off(connection)
+
+    url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    yield url
+    thread.join(10)
+
+
+def test_a_live_camera_that_breaks_off_keeps_what_it_showed(
+    database: Database, live_url: str
+) -> None:
+    report = ingest(database, live_url, epoch=7)
+    assert isinstance(report.error, SourceUnreadable)
+    # It is not shown again: the clip that was growing is sealed, up to the last frame.
+    assert held(database) == [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+    assert (report.progress.clips, report.progress.acks) == (3, 3)
+
+
+def test_a_recording_that_breaks_off_keeps_what_was_sent(
+    database: Database, tmp_path: Path
+) -> None:
+    film = write_film(tmp_path / "film.mkv", SCENES, container="matroska").read_bytes()
+    sent = [len(film) * 9 // 10, len(film)]
+
+    class Server(BaseHTTPRequestHandler):
+        """Promises the whole film and sends a part of it, the first time."""
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(film)))
+            self.end_headers()
+            self.wfile.write(film[: sent[0]])
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/film.mkv"
+        report = ingest(database, url)
+        assert isinstance(report.error, SourceUnreadable)
+        before = held(database)
+        # Acknowledged, and the growing clip left open for the ingest that goes on.
+        assert before[:2] == [(0, 0, 4, True), (1, 4, 8, True)]
+        assert report.progress.acks == report.progress.clips == 2
+        del sent[0]
+        assert ingest(database, url).error is None
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert held(database) == [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+
+
+@pytest.mark.parametrize("live_url", [2], indirect=True)
+def test_a_live_camera_that_comes_back_is_a_new_epoch(
+    database: Database, live_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.comeback.PAUSE_S", 0.05)
+    began_ns = time.time_ns()
+    report = ingest(database, live_url, epoch=7, reconnect_s=1.0)
+    (before,) = report.earlier
+    assert (before.epoch, before.progress.acks, before.start_ns) == (7, 3, START_NS)
+    # Nobody listens any more after the second time: it is waited for, and that is the end.
+    assert (report.progress.acks, report.earlier[0].earlier) == (3, [])
+    assert isinstance(report.error, SourceUnreadable)
+    assert report.epoch > 7
+    assert began_ns < report.start_ns < time.time_ns()
+    shown = [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+    assert held(database, epoch=7) == shown
+    assert held(database, epoch=report.epoch, start_ns=report.start_ns) == shown
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    stopping = threading.Event()
+    stopping.set()
+
+    def never() -> FileSource:
+        raise AssertionError
+
+    assert Comeback(never, 3600.0, stopping).wait() is None

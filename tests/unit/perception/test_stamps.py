@@ -1,0 +1,142 @@
+"""Media whose time stamps jump: transport streams put together, read as recordings and as live streams."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.packet import Packet
+
+from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, VideoFrame
+from perception.sources.file import FileSource
+from perception.sources.stamps import AHEAD_S, Stamps
+from tests.unit.perception.films import SOUND_RATE_HZ, flat, write_film
+
+FILM_S = 5
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A transport stream of 5 s of one colour under a tone."""
+    tone = np.sin(np.arange(FILM_S * SOUND_RATE_HZ) / 20).astype(np.float32) * 0.3
+    path = tmp_path_factory.mktemp("film") / "film.ts"
+    return write_film(path, [(flat(200, 20, 20), FILM_S)], tone, container="mpegts").read_bytes()
+
+
+def later(film: bytes, seconds: int, folder: Path) -> bytes:
+    """The same, its stamps so much later."""
+    (folder / "early.ts").write_bytes(film)
+    with (
+        av.open(str(folder / "early.ts")) as early,
+        av.open(str(folder / "late.ts"), "w", format="mpegts") as late,
+    ):
+        made = {stream.index: late.add_stream_from_template(stream) for stream in early.streams}
+        for packet in early.demux():
+            if packet.dts is None or packet.pts is None:
+                continue
+            shift = int(seconds / packet.time_base)
+            packet.dts, packet.pts = packet.dts + shift, packet.pts + shift
+            packet.stream = made[packet.stream.index]
+            late.mux(packet)
+    return (folder / "late.ts").read_bytes()
+
+
+@pytest.fixture
+def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams are sent at once: however long this machine takes to read them, they belong together."""
+    monkeypatch.setattr("perception.sources.file.Stamps", partial(Stamps, clock_s=lambda: 0.0))
+
+
+@contextmanager
+def live(*parts: bytes) -> Iterator[str]:
+    """Sends the parts to whoever connects, once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def play() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"".join(parts))
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def shown(address: str, from_s: int = 0) -> tuple[list[int], float]:
+    """Seconds of the frames, and to which second there is sound."""
+    frames, heard = [], 0.0
+    for item in FileSource(address).items(frames_from_ns=from_s * NS_PER_S):
+        if isinstance(item, VideoFrame):
+            frames.append(item.time_ns // NS_PER_S)
+        elif isinstance(item, AudioChunk):
+            heard = (item.first_sample + len(item.samples)) / AUDIO_RATE_HZ
+    return frames, heard
+
+
+@pytest.mark.usefixtures("_no_time_passes")
+def test_a_live_stream_that_begins_anew_goes_on(film: bytes) -> None:
+    with live(film, film, film) as url:
+        frames, heard = shown(url)
+    assert frames == list(range(3 * FILM_S))
+    assert heard == pytest.approx(3 * FILM_S, abs=0.5)
+
+
+@pytest.mark.usefixtures("_no_time_passes")
+@pytest.mark.parametrize("seconds", [3600, 40 * 3600])
+def test_a_live_stream_that_jumps_ahead_stays_with_the_clock(
+    film: bytes, tmp_path: Path, seconds: int
+) -> None:
+    with live(film, later(film, seconds, tmp_path), film) as url:
+        frames, heard = shown(url)
+    assert frames == list(range(3 * FILM_S))
+    assert heard == pytest.approx(3 * FILM_S, abs=0.5)
+
+
+def test_a_recording_of_several_recordings(film: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "joined.ts"
+    path.write_bytes(film * 3)
+    frames, heard = shown(str(path))
+    assert frames == list(range(3 * FILM_S))
+    assert heard == pytest.approx(3 * FILM_S, abs=0.5)
+    # Wherever reading goes on, the same.
+    for from_s in (1, FILM_S, FILM_S + 2, 3 * FILM_S - 1):
+        assert shown(str(path), from_s) == (frames[from_s:], heard)
+
+
+def stamped(seconds: float) -> Packet[Any]:
+    packet: Packet[Any] = Packet(b"")
+    packet.time_base = Fraction(1, 1000)
+    packet.dts = packet.pts = round(seconds * 1000)
+    return packet
+
+
+@pytest.mark.parametrize(
+    ("is_live", "stamps", "seen"),
+    [
+        (False, [0, 1, 0.5, 2], [0, 1, 0.5, 2]),  # pictures out of order
+        (False, [0, 1, 5000, 5001], [0, 1, 5000, 5001]),  # a pause of a recording
+        (False, [7, 8, 0, 1, 100], [7, 8, 8, 9, 108]),
+        (True, [0, 2, 4 + AHEAD_S, 6 + AHEAD_S], [0, 2, 4 + AHEAD_S, 6 + AHEAD_S]),
+        (True, [0, 2, 5 + AHEAD_S, 7 + AHEAD_S], [0, 2, 4, 6]),
+        (True, [50, 52, 3, 5], [50, 52, 54, 56]),
+    ],
+    ids=["order", "pause", "anew", "left out", "ahead", "live anew"],
+)
+def test_what_is_moved(is_live: bool, stamps: list[float], seen: list[float]) -> None:
+    # Two seconds pass from packet to packet.
+    clock = iter(range(0, 100, 2))
+    mending = Stamps(is_live=is_live, clock_s=lambda: next(clock))
+    packets = [stamped(seconds) for seconds in stamps]
+    for packet in packets:
+        mending.mend(packet)
+    assert [(packet.dts, packet.pts) for packet in packets] == [(s * 1000, s * 1000) for s in seen]
