@@ -18,6 +18,7 @@ from memdb.errors import MemdbError
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
 from memdb.types.calendar import clock_texts
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.validity import NOW
 from memdb.types.zone import UTC_ZONE
 from reasoner.abstention import describe_abstention
 from reasoner.evidence import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from memdb.types.database import User
     from memdb.types.grounding import AsOf, Grounding
     from memdb.types.space import Space
+    from memdb.types.validity import ValidAt
 
 EXTRACTIVE: Final = "extractive"
 """`Answer.answered_by` when no language model was asked."""
@@ -73,7 +75,8 @@ class Answer:
     answered_by: str
     """``extractive``, or the name of the language model that worded the answer."""
     revision: int
-    """The user's commit at which memory was read; asking ``as_of`` it finds the same evidence."""
+    """The user's commit at which memory was read; asking ``as_of`` it, and ``valid_at`` the time below, finds the
+    same evidence."""
     recall_arms: tuple[str, ...]
     """How speech and facts were searched: ``lexical``, and ``semantic`` when the user has a text
     space.
@@ -88,6 +91,8 @@ class Answer:
     """The time zone by whose clock the text tells times."""
     model_error: MemdbError | None = None
     """Why the language model that was asked did not word the answer, which is extractive then."""
+    valid_at_ns: int | None = None
+    """When the facts hold that were looked at; None for any."""
 
     @property
     def moment(self) -> Evidence | None:
@@ -105,6 +110,7 @@ class Answer:
             "cited": list(self.cited),
             "evidence": [item.as_json() for item in self.evidence],
             "revision": self.revision,
+            "valid_at_ns": self.valid_at_ns,
             "recall_arms": list(self.recall_arms),
             "abstained": self.abstained,
             "zone": self.zone,
@@ -157,13 +163,15 @@ class Reasoner:
         min_score: float | None = None,
         min_relevance: float | None = None,
         zone: str | None = None,
+        valid_at: ValidAt | None = None,
     ) -> Answer:
         """Answer one question.
 
         min_score: clips less similar than this are not seen; min_relevance: nor less relevant ones, and
         where none is left the answer says so, and where it looked.  Names are not looked at with either.
         zone: by the clock of which time zone the answer tells times; None for UTC, and for the hours that it
-        looked at, each camera's.
+        looked at, each camera's.  valid_at: facts that hold then, as in `User.recall`; None for now, or with
+        ``as_of`` for then.
 
         A language model that fails costs its words alone: the answer is extractive, and says so
         (`Answer.model_error`).  Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a
@@ -202,10 +210,16 @@ class Reasoner:
         moment = grounding.revision if as_of is None else as_of
         recall = self._user.recall(
             question.subject,
-            # Recall does not filter by camera and time; what lies outside is dropped here.
+            # Recall knows no hours, and a fact is none of a camera's: what lies outside is dropped below.
             limit=max(RECALLED_MIN, 4 * limit) if scope.is_whole else LIMIT_MAX,
             as_of=moment,
             feature=feature if self._shares_space else None,
+            streams=scope.cameras,
+            start_ns=scope.start_ns,
+            end_ns=scope.end_ns,
+            labels=dict(scope.labels) or None,
+            # The newest commit may be of last week; the question is of now.
+            valid_at=NOW if as_of is None and valid_at is None else valid_at,
         )
         said = said_evidence(question, recall.hits, scope, self._user, moment)
         recalled_s = time.perf_counter()
@@ -242,6 +256,7 @@ class Reasoner:
             grounding.coverage,
             zone or UTC_ZONE,
             model_error,
+            recall.valid_at_ns,
         )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from memdb.types.grounding import AsOf
     from memdb.types.label_filter import Not
     from memdb.types.space import Space
+    from memdb.types.validity import ValidAt
     from reasoner.answer import Answer
     from reasoner.questions import QuestionEncoder
 
@@ -114,6 +115,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
     )
     check_int(options.limit, "limit", 1, LIMIT_MAX)
     as_of = _as_of(options.as_of)
+    valid_at = _valid_at(options.valid_at)
     if options.min_score is not None:
         within(options.min_score, -1.0, 1.0, "min-score")
     if options.min_relevance is not None:
@@ -151,6 +153,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
                         min_score=options.min_score,
                         min_relevance=options.min_relevance,
                         zone=zone,
+                        valid_at=valid_at,
                     )
                 except InvalidArgument as error:
                     if error.field != "question":
@@ -320,6 +323,17 @@ def _labels(wanted: Sequence[str], others: Sequence[str]) -> dict[str, list[str]
     return found
 
 
+def _valid_at(text: str | None) -> ValidAt | None:
+    """A time, or a word of `memdb.types.validity`."""
+    from memdb.types.times import moment
+    from memdb.types.validity import ANY, NOW
+
+    if text is None:
+        return None
+    words: dict[str, ValidAt] = {NOW: NOW, ANY: ANY}
+    return words[text] if text in words else moment(text, "valid-at")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memdb-ask",
@@ -377,6 +391,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--space", metavar="NAME", help="feature space, where several have an encoder")
     add("--encoder", metavar="NAME", help="as of memdb-ingest (default: by the space's model)")
     add("--as-of", metavar="MOMENT", help="a revision, a time (RFC 3339) or a snapshot's name")
+    add(
+        "--valid-at",
+        metavar="TIME",
+        help='facts that hold then: a time (RFC 3339), or "any" (default: now, or the time of --as-of)',
+    )
     add("--questions", metavar="FILE", help="questions, one per line; - is standard input")
     add("--llm", metavar="URL", help="OpenAI-compatible endpoint that words the answer")
     add("--model", metavar="NAME", help="model name for --llm")

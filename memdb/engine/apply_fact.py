@@ -52,9 +52,12 @@ def put_fact(txn: Transaction, applied: Applied, operation: PutFact) -> Fact:
     """
     draft = applied.draft
     evidence = _evidence(txn, draft, operation.evidence)
-    # From when it was written, not from when that was committed: a fact holds once it is there.
+    # From when it was written, not from when that was committed: a fact holds once it is there.  It may have
+    # joined a commit that had begun already; as of that, which is told by its own time, it is to hold.
     valid_from_ns = (
-        operation.written_ns if operation.valid_from_ns is None else operation.valid_from_ns
+        min(operation.written_ns, draft.time_ns)
+        if operation.valid_from_ns is None
+        else operation.valid_from_ns
     )
     if operation.valid_to_ns is not None:
         check_range(valid_from_ns, operation.valid_to_ns, "valid_to")

@@ -29,7 +29,15 @@ USERS = ("alice", "bob")
 STREAMS = ("door", "porch", "mic")
 WORDS = ("mug", "door", "blue", "green", "dog", "Alice", "left", "key")
 CLOCKS = frozenset(
-    {"written_ns", "created_ns", "expires_ns", "time_ns", "valid_from_ns", "bytes_removed"}
+    {
+        "written_ns",
+        "created_ns",
+        "expires_ns",
+        "time_ns",
+        "valid_from_ns",
+        "valid_at_ns",
+        "bytes_removed",
+    }
 )
 """Fields that hold the time of a commit (a fact's validity begins with it) or depend on the file system."""
 SCORE_TOLERANCE = 1e-6
@@ -191,10 +199,19 @@ class Run:
 
     def _recall(self, user: str) -> Any:
         feature = self._vectors(1)[0] if self._random.random() < 0.3 else None
-        return self._db.user(user).recall(self._sentence(), limit=5, feature=feature)
+        which: dict[str, Any] = self._pick(
+            (
+                {},
+                {"streams": [self._pick(STREAMS)], "kinds": ["utterance"]},
+                {"start_ns": T0_NS + 8 * SECOND_NS, "end_ns": T0_NS + 40 * SECOND_NS},
+                {"kinds": ["fact"], "valid_at": self._pick(("now", "any", T0_NS))},
+            )
+        )
+        return self._db.user(user).recall(self._sentence(), limit=5, feature=feature, **which)
 
     def _facts_of(self, user: str) -> Any:
-        return self._db.user(user).facts(about=self._pick((None, *WORDS)))
+        valid_at = self._pick((None, "now", T0_NS))
+        return self._db.user(user).facts(about=self._pick((None, *WORDS)), valid_at=valid_at)
 
     def _value(self, user: str) -> Any:
         key, handle = self._pick(("a", "b")), self._db.user(user)

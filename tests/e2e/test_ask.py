@@ -137,6 +137,22 @@ def test_questions_from_a_file_and_a_scope(
     assert found == {("kitchen", "2026-01-05T09:00:10.000Z")}
 
 
+def test_facts_of_another_time(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with memdb_client.connect(server) as db:
+        gate = "the code of the gate is four"
+        db.user("alice").remember(gate, valid_from=START_NS, valid_to=START_NS + 1)
+    common = ["--server", server, "--user", "alice", "What is the code of the gate?"]
+
+    def told(*options: str) -> list[str]:
+        (answer,) = ask(capsys, *common, *options)
+        return [text for one in answer["evidence"] if one["arm"] == "fact" for text in one["said"]]
+
+    assert told() == []
+    assert told("--valid-at", "2026-01-05T09:00:00Z") == [gate] == told("--valid-at", "any")
+    assert main([*common, "--valid-at", "yesterday"]) == 1
+    assert "valid-at" in capsys.readouterr().err
+
+
 def test_labels(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--server", server, "--user", "alice", "a cat on screen", "--limit", "9"]
     seen = "a cat asleep on a chair"

@@ -399,9 +399,17 @@ class UserModel:
                 found[fact_id] = (known[-1], None)
         return found
 
-    def lexical(self, question: str, revision: int) -> tuple[dict[tuple[str, str], float], float]:
+    def lexical(
+        self,
+        question: str,
+        revision: int,
+        kinds: tuple[str, ...] | None = None,
+        labels: dict[str, list[str]] | None = None,
+    ) -> tuple[dict[tuple[str, str], float], float]:
         """BM25 of every text alive: ("fact", fact id) or ("utterance", clip id) -> score > 0; and the
         score that counts as full.
+
+        kinds, labels: of those to score; the others count for what words are worth.
         """
         documents: dict[tuple[str, str], list[str]] = {}
         for version in self.alive(revision):
@@ -424,7 +432,13 @@ class UserModel:
             for name, count in holding.items():
                 length = lengths[name] / mean
                 scores[name] += idf * count * 1.9 / (count + 0.9 * (0.6 + 0.4 * length))
-        return scores, max([*scores.values(), 0.2 * ceiling])
+        labelled = {version.clip_id for version in self.alive(revision, labels=labels)}
+        admitted = {
+            (kind, name): score
+            for (kind, name), score in scores.items()
+            if (kinds is None or kind in kinds) and (kind == "fact" or name in labelled)
+        }
+        return admitted, max([*admitted.values(), 0.2 * ceiling])
 
 
 def _words(text: str) -> list[str]:

@@ -716,14 +716,33 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
                 gaps = [g for g in model.gaps(model.revision, [stream]) if g.epoch == epoch]
                 assert list(ledger.gaps) == gaps
 
-    @rule(user=users, question=texts, mark=marks, limit=st.integers(1, 30))
+    @rule(
+        user=users,
+        question=texts,
+        mark=marks,
+        limit=st.integers(1, 30),
+        kinds=st.sampled_from((None, None, ("fact",), ("utterance",))),
+        labels=label_filters,
+    )
     @precondition(lambda self: bool(self.models))
-    def recall(self, user: str, question: str, mark: int, limit: int) -> None:
+    def recall(
+        self,
+        user: str,
+        question: str,
+        mark: int,
+        limit: int,
+        kinds: tuple[str, ...] | None,
+        labels: dict[str, list[str]] | None,
+    ) -> None:
         user, model = self._known(user)
         as_of, revision = self._moment(model, mark)
-        answer = self.db.user(user).recall(question, as_of=as_of, limit=limit)
+        if kinds == ("fact",):
+            labels = None
+        answer = self.db.user(user).recall(
+            question, as_of=as_of, limit=limit, kinds=kinds, labels=labels
+        )
         assert (answer.revision, answer.arms) == (revision, ("lexical",))
-        scores, full = model.lexical(question, revision)
+        scores, full = model.lexical(question, revision, kinds, labels)
         best = sorted(scores.values(), reverse=True)[:limit]
         assert len(answer) == len(best)
         facts = model.facts_at(revision)

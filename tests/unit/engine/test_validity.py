@@ -83,6 +83,24 @@ def test_a_clock_that_was_set_back_hides_nothing(db: EmbeddedDatabase, clock: Ma
     assert [fact.text for fact in user.facts(valid_at="now")] == ["the mug is blue"]
 
 
+def test_a_fact_holds_as_of_the_commit_that_wrote_it(
+    db: EmbeddedDatabase, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commits are told by whole microseconds, and one may have begun before the fact joined it."""
+    user = db.user("alice")
+    clock.advance(999)
+    fact = user.remember("the mug is blue")
+    assert texts(user, "mug", as_of=fact.revision) == ["the mug is blue"]
+    behind_ns = iter([0, 10 * SECOND_NS])
+    now_ns = clock.now_ns
+    clock.advance(DAY_NS)
+    # Written at the first, committed at the second.
+    monkeypatch.setattr(ManualClock, "now_ns", lambda _: now_ns() - next(behind_ns, 0))
+    other = user.remember("the lamp is blue")
+    assert texts(user, "lamp", as_of=other.revision) == ["the lamp is blue"]
+    assert other.valid_from_ns < other.written_ns
+
+
 def test_validity_and_times_are_those_of_the_store(folder: Path, clock: ManualClock) -> None:
     """What is made anew at an opening filters as what grew."""
 

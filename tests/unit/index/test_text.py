@@ -10,11 +10,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from memdb.index import flat
 from memdb.index import text as index_text
 from memdb.index import words as index_words
 from memdb.index.columns import ALIVE
 from memdb.index.terms import STOP_TERMS, terms, weight_of
 from memdb.index.text import Document, TextIndex, TextView
+from memdb.index.text_filter import TextFilter
+from memdb.types.arrays import Array
 
 UTTERANCE = 2
 TEXTS = (
@@ -157,6 +160,45 @@ def test_who_was_interrupted_while_texts_were_counted_moves_none(
     fresh.add([document(9, 9, "the dog again")])
     for question in ("door", "dog", "cat home", "again"):
         assert found(index.view(), question, 100) == found(fresh.view(), question, 100)
+
+
+def test_a_filter_scores_the_features_that_it_admits_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index, rng = TextIndex(), np.random.default_rng(0)
+    features = rng.standard_normal((4000, 8)).astype(np.float32)
+    index.add(
+        [
+            Document(0, no, 0, 1, int(ALIVE), no, no + 1, no % 50, "a mug", 0, features[no])
+            for no in range(4000)
+        ]
+    )
+    view = index.view()
+    scored = 0
+    row_scores = flat.row_scores
+
+    def counted(block: Array, query: Array) -> Array:
+        nonlocal scored
+        scored += len(block)
+        return row_scores(block, query)
+
+    monkeypatch.setattr(flat, "row_scores", counted)
+    everything = view.search("", features[7], 0, 4000, 1)
+    assert scored == 4000
+    for which in (
+        TextFilter(stream_nos=(7,)),
+        TextFilter(start_ns=500, end_ns=580),
+        TextFilter(clip_nos=np.arange(40, 120, dtype=np.uint64)),
+    ):
+        scored = 0
+        few = view.search("", features[7], 0, 4000, 1, which)
+        assert scored == 80
+        # Scored alone or among all, to the last bit.
+        numbers = {match.no for match in few}
+        assert few == [match for match in everything if match.no in numbers]
+    scored = 0
+    assert view.search("", features[7], 0, 4000, 1, TextFilter(utterances=False)) == []
+    assert scored == 0
 
 
 def test_what_was_loaded_at_once_ends_as_what_grew() -> None:

@@ -18,6 +18,8 @@ import pytest
 
 import memdb
 from memdb import Clip, InvalidArgument, NotFound, SoundEvent, Space, Utterance
+from memdb.clock import ManualClock
+from memdb.engine.database import EmbeddedDatabase
 from memdb.types.arrays import Array
 from memdb.types.calendar import Calendar
 from memdb.types.database import User
@@ -201,6 +203,56 @@ def test_an_answer_can_be_asked_again_at_its_revision(user: User, reasoner: Reas
     assert after.evidence != before.evidence
     assert again.evidence == before.evidence
     assert again.revision == before.revision
+
+
+def test_facts_are_those_that_hold_at_the_time_asked_about(user: User, reasoner: Reasoner) -> None:
+    hour_ns = 3600 * SECOND_NS
+    user.remember("the code of the gate is four", valid_from=1, valid_to=hour_ns)
+    user.remember("the code of the gate is nine", valid_from=hour_ns)
+
+    def told(**options: Any) -> set[str]:
+        answer = reasoner.ask("What is the code of the gate?", **options)
+        return {text for item in answer.evidence if item.arm == "fact" for text in item.said}
+
+    assert told() == {"the code of the gate is nine"} == told(as_of=user.revision())
+    assert told(valid_at=5) == {"the code of the gate is four"}
+    assert told(as_of=user.revision(), valid_at=5) == {"the code of the gate is four"}
+    assert len(told(valid_at="any")) == 2
+    first = reasoner.ask("the code of the gate")
+    again = reasoner.ask("the code of the gate", as_of=first.revision, valid_at=first.valid_at_ns)
+    assert again.evidence == first.evidence
+    assert again.as_json()["valid_at_ns"] == first.valid_at_ns
+
+
+def test_a_fact_that_ended_since_the_last_commit_is_no_answer(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with EmbeddedDatabase(tmp_path / "data", clock=clock) as db:
+        db.create_space(SPACE.name, dim=SPACE.dim, model=SPACE.model)
+        user = db.user("alice")
+        user.stream("yard", space=SPACE.name).write(clip(0, "cat"))
+        user.remember("the gate is open", valid_to=clock.now_ns() + 60 * SECOND_NS)
+        reasoner = Reasoner(user, SPACE, AxisEncoder())
+
+        def arms(**options: Any) -> list[str]:
+            return [item.arm for item in reasoner.ask("Is the gate open?", **options).evidence]
+
+        assert "fact" in arms()
+        clock.advance(60 * SECOND_NS)
+        assert "fact" not in arms()
+        assert "fact" in arms(as_of=user.revision())
+
+
+def test_what_others_said_more_of_hides_nothing_in_the_scope(
+    user: User, reasoner: Reasoner
+) -> None:
+    """As many as a recall gives at most, all ahead of the one that was said on the porch."""
+    spoken = ["hope"] * 501
+    user.stream("yard").write_many([clip(seq, "nothing", *spoken) for seq in (2, 3)])
+    weak = "there is hope in all of this rain"
+    user.stream("porch").write(clip(2, "nothing", weak))
+    for scope in (Scope(cameras=("porch",)), Scope(cameras=("porch",), start_ns=0)):
+        answer = reasoner.ask("Who spoke of hope?", scope=scope)
+        assert [item.said for item in answer.evidence if item.arm == "said"] == [(weak,)]
 
 
 def test_gaps_are_told(user: User, reasoner: Reasoner) -> None:
