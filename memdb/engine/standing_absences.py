@@ -16,9 +16,11 @@ from memdb.engine.standing_alert import alert_of
 from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_cursor import CLOCK_MIN_NS, Cursor
 from memdb.engine.standing_questions import Question, SpaceQuestions
-from memdb.engine.standing_rows import NewRow, looked_at
+from memdb.engine.standing_rows import looked_at
+from memdb.engine.standing_step import Step
 from memdb.engine.view import View
 from memdb.index.columns import ALIVE
+from memdb.types.arrays import Array
 from memdb.types.clip_filter import ClipFilter
 from memdb.types.standing import Alert
 
@@ -38,6 +40,8 @@ class Absences:
         """Those whose bases are known."""
         self._places: dict[int, int] = {}
         """Question number -> its place in the arrays, which is that in `Questions.absent`."""
+        self._probe_places: dict[int, Array] = {}
+        """By the identity of questions that are asked together."""
         self._windows_ns = np.empty(0, np.int64)
         self._births = np.empty(0, np.int64)
         self._bases_ns = np.empty(0, np.int64)
@@ -80,6 +84,7 @@ class Absences:
                 )
                 groups.setdefault(key, []).append(question)
         self._questions, self._places = questions, places
+        self._probe_places = {}
         self._windows_ns = np.array([record.window_ns or 0 for record in records], np.int64)
         self._births = np.array([record.birth for record in records], np.int64)
         self._bases_ns, self._clip_nos, self._fresh = bases, clip_nos, fresh
@@ -108,38 +113,43 @@ class Absences:
                 asked = self._asked(space_no, question)
                 self._look_up(view, asked, space_no, [question], CLOCK_MIN_NS, revision)
 
-    def answered(
-        self,
-        view: View,
-        cursor: Cursor,
-        answers: list[tuple[Question, NewRow]],
-        revision: int,
-    ) -> list[Alert]:
-        """Clips of a commit match; what was absent until they came, and what they leave absent that no
+    def answered(self, view: View, cursor: Cursor, step: Step) -> list[Alert]:
+        """The clips of a commit match: what was absent until they came, and what they leave absent that no
         clock tells any more.
         """
         missed: list[Alert] = []
-        late: dict[int, Question] = {}
-        answers.sort(key=lambda one: (one[1].column("start_ns"), one[1].clip_no, one[0].no))
-        for question, row in answers:
-            at = self._places[question.no]
-            end_ns = row.column("end_ns")
-            if row.column("start_ns") >= self._due_ns(at) and not self._is_told(at, cursor):
-                # It happened again, but too late; whatever the clock says.
-                missed.append(self._alert(view, at, cursor, revision))
-            if (end_ns, row.clip_no) <= (self._bases_ns[at], self._clip_nos[at]):
-                continue
-            if end_ns > self._bases_ns[at] and end_ns + self._windows_ns[at] <= cursor.clock_ns:
+        late: set[int] = set()
+        for row in sorted(step.rows, key=lambda row: (row.column("start_ns"), row.clip_no)):
+            start_ns, end_ns = row.column("start_ns"), row.column("end_ns")
+            groups = [
+                (asked, self._places_of(asked)[probes]) for asked, probes in step.answers(row)
+            ]
+            # It happened again, but too late; whatever the clock says.
+            again = [
+                at
+                for _, places in groups
+                for at in places[self._is_missed(places, start_ns, cursor)].tolist()
+            ]
+            again.sort(key=lambda at: self._question(at).no)
+            missed += [self._alert(view, at, cursor, step.revision) for at in again]
+            for asked, places in groups:
+                bases = self._bases_ns[places]
+                newer = end_ns > bases
                 # It came so late that a later one may have been told, of which a watch that began since
                 # does not know.
-                asked = self._asked(row.space_no, question)
-                if self._look_up(view, asked, row.space_no, [question], end_ns + 1, revision):
-                    continue
-                late[at] = question
-            self._bases_ns[at], self._clip_nos[at] = end_ns, row.clip_no
+                unsure = newer & (end_ns + self._windows_ns[places] <= cursor.clock_ns)
+                newer |= (end_ns == bases) & (row.clip_no > self._clip_nos[places])
+                for at in places[unsure].tolist():
+                    group = [self._question(at)]
+                    if self._look_up(view, asked, row.space_no, group, end_ns + 1, step.revision):
+                        continue
+                    late.add(at)
+                    self._bases_ns[at], self._clip_nos[at] = end_ns, row.clip_no
+                sure = places[newer & ~unsure]
+                self._bases_ns[sure], self._clip_nos[sure] = end_ns, row.clip_no
         # What a later clip of the same commit put off is not due.
-        late = {at: one for at, one in late.items() if self._is_told(at, cursor)}
-        return missed + [self._alert(view, at, cursor, revision) for at in sorted(late)]
+        due = [at for at in sorted(late) if self._is_told(at, cursor)]
+        return missed + [self._alert(view, at, cursor, step.revision) for at in due]
 
     def due(self, view: View, cursor: Cursor, revision: int, clock_ns: int) -> list[Alert]:
         """What the clock has come to and is not told, by deadline."""
@@ -161,6 +171,20 @@ class Absences:
         due = (deadlines <= clock_ns) & ((deadlines > cursor.clock_ns) | self._fresh)
         places: list[int] = np.flatnonzero(due & (self._births <= revision)).tolist()
         return places
+
+    def _places_of(self, asked: SpaceQuestions) -> Array:
+        """(probes,) int64: the place of each one's question; any where it waits for no absence."""
+        places = self._probe_places.get(id(asked))
+        if places is None:
+            places = np.array([self._places.get(question.no, 0) for question in asked.of_probe])
+            self._probe_places[id(asked)] = places
+        return places
+
+    def _is_missed(self, places: Array, start_ns: int, cursor: Cursor) -> Array:
+        """Of which of some a clip that begins then comes too late, and that is not told."""
+        due_ns = self._bases_ns[places] + self._windows_ns[places]
+        is_told = ~self._fresh[places] & (due_ns <= cursor.clock_ns)
+        return np.asarray((start_ns >= due_ns) & ~is_told)
 
     def _is_told(self, at: int, cursor: Cursor) -> bool:
         return not self._fresh[at] and self._due_ns(at) <= cursor.clock_ns

@@ -11,7 +11,9 @@ user's clock moves (`memdb.engine.standing_clock`) and what was absent for long 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from typing import Final
 
 from memdb.engine.standing_absences import Absences
 from memdb.engine.standing_alert import ClipTold, alert_of
@@ -23,6 +25,9 @@ from memdb.engine.standing_step import Match, Page, Step
 from memdb.engine.view import View
 from memdb.store.environment import Environment
 from memdb.types.standing import Alert
+
+PAGE_S: Final = 1.0
+"""After so long a page ends with the next clip: others have their turn."""
 
 
 class FollowedStanding:
@@ -52,8 +57,8 @@ class FollowedStanding:
         now_ns: int,
         limit: int,
     ) -> list[Alert]:
-        """What the next commits gave: at most ``limit`` matches, and what was absent besides; once every
-        commit of the view is told, what is absent by now.
+        """What the next commits gave, be it nothing yet: at most ``limit`` matches, and what was absent besides; once
+        every commit of the view is told, what is absent by now.
         """
         if self.cursor.clock_ns > now_ns:
             # The wall clock was ahead, and what it took for over was not: it is told when it is.
@@ -98,15 +103,21 @@ class FollowedStanding:
             self._to(replace(self.cursor, revision=view.revision, clip_no=ALL, question_no=ALL))
         told = self.cursor.revision, self.cursor.clip_no, self.cursor.question_no
         page = Page(view, questions, rows, told)
+        begin_s = time.monotonic()
         for revision, born in by_commit(rows):
             step = Step(page, revision, born)
-            for match in step.matches():
-                if self._is_told(match, revision):
-                    continue
-                if len(found) >= limit:
-                    # In the middle of the commit: the next page begins it again.
+            for clip_no, matches in step.clips(limit + 1):
+                for match in matches:
+                    if self._is_told(match, revision):
+                        continue
+                    if len(found) >= limit:
+                        # In the middle of the commit: the next page begins it again.
+                        return found
+                    found.append(self._told(view, match, revision))
+                cursor = replace(self.cursor, revision=revision, clip_no=clip_no, question_no=ALL)
+                self._to(cursor, done=revision - 1)
+                if time.monotonic() - begin_s >= PAGE_S:
                     return found
-                found.append(self._told(view, match, revision))
             found += self._ended(environment, view, step, now_ns)
         return found
 
@@ -143,7 +154,7 @@ class FollowedStanding:
         # Commits under a wall clock that was ahead are stamped later than now.
         wall_ns = None if time_ns is None else min(time_ns, now_ns)
         clock_ns = self.cursor.clock_ns if wall_ns is None else self._clock.time_ns(wall_ns)
-        missed = self._absences.answered(view, self.cursor, step.answers, step.revision)
+        missed = self._absences.answered(view, self.cursor, step)
         return self._over(view, step.revision, clock_ns, missed)
 
     def _over(self, view: View, revision: int, clock_ns: int, missed: list[Alert]) -> list[Alert]:

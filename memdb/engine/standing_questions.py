@@ -31,6 +31,12 @@ SEARCHED_CLIPS_MAX: Final = 3
 """Clips that are searched for one by one; a product of more is as quick."""
 SEARCHED_PROBES_MIN: Final = 1024
 _THRESHOLD_MAX: Final = 1e30
+ENDS: Final = 0
+"""A clip that is told: it is seen, or ends a sequence."""
+BEGINS: Final = 1
+"""A clip that begins a sequence."""
+PUTS_OFF: Final = 2
+"""A clip that puts an absence off."""
 _LESS_NEEDED: Final = np.array([-1.0], np.float32)
 """The weight of a threshold: a score less it is by how much a clip passes."""
 _BLOCK_PROBES: Final = 32
@@ -105,6 +111,8 @@ class SpaceQuestions:
     """The question of each probe."""
     kinds: frozenset[str]
     """What they wait for."""
+    parts: Array
+    """(probes,) uint8: what a clip that matches one is, `ENDS`, `BEGINS` or `PUTS_OFF`."""
     filters: tuple[ClipFilter, ...]
     """By which some look at some clips alone, each once."""
     filter_of: Array
@@ -268,6 +276,12 @@ def score_questions(records: list[tuple[int, StandingRecord]], *, cosine: bool) 
     return SpaceQuestions(*probes.fields, thresholds, margins)
 
 
+def _part(question: Question, probe: int) -> int:
+    if question.record.kind == "absent":
+        return PUTS_OFF
+    return ENDS if question.then_probe in (None, probe) else BEGINS
+
+
 class Probes:
     """What the questions of one space look for, and what follows: a row each."""
 
@@ -299,6 +313,7 @@ class Probes:
             np.array([question.no for question in of_probe], np.uint64),
             of_probe,
             frozenset(question.record.kind for question in questions),
+            np.array([_part(question, probe) for probe, question in enumerate(of_probe)], np.uint8),
             tuple(filters),
             np.array([filters.get(question.only, -1) for question in of_probe], np.int64),
         )

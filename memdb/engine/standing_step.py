@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from heapq import nsmallest
 from typing import Final
 
 import numpy as np
 
 from memdb import deadline
 from memdb.engine.standing_asked import Questions
-from memdb.engine.standing_questions import Question, SpaceQuestions
+from memdb.engine.standing_cursor import ALL
+from memdb.engine.standing_questions import BEGINS, ENDS, PUTS_OFF, Question, SpaceQuestions
 from memdb.engine.standing_rows import NewRow, looked_at, rows_near
 from memdb.engine.state import UserState
 from memdb.engine.view import View
@@ -55,8 +56,10 @@ class Page:
         self._questions = questions
         self._kinds = {no: questions.kinds(no) for no in {row.space_no for row in rows}}
         self._told = told
-        self._left = [row for row in rows if not self._is_told(row)]
-        """Not looked at, the last one first."""
+        told_rows = [row for row in rows if (row.birth, row.clip_no) < told[:2]]
+        self._left = [row for row in rows if (row.birth, row.clip_no) >= told[:2]]
+        """Not looked at, the last one first; what is told already is looked at last, if at all."""
+        self._left += [row for row in told_rows if not self._kinds[row.space_no] <= _BY_ITSELF]
         self._left.reverse()
         self._block = _BLOCK_ROWS_MIN
         self._may: dict[tuple[int, int], list[tuple[SpaceQuestions, Array]]] = {}
@@ -66,34 +69,24 @@ class Page:
         """The user's, as of the view."""
         return self._view.state
 
-    def has_sequences(self, row: NewRow) -> bool:
-        """Whether what is told of a clip may be told with another."""
-        return "sequence" in self._kinds[row.space_no]
+    def has(self, kind: str, row: NewRow) -> bool:
+        """Whether questions of a kind may look at a row."""
+        return kind in self._kinds[row.space_no]
 
-    def matches(self, row: NewRow) -> Iterator[tuple[SpaceQuestions, Array, Array]]:
-        """(questions, probes, scores) of each group, for rows in their order."""
+    def is_told(self, revision: int, clip_no: int, question_no: int = ALL) -> bool:
+        """Whether a match, or all of a clip, was told before this page."""
+        return (revision, clip_no, question_no) <= self._told
+
+    def matches(self, row: NewRow, part: int) -> Iterator[tuple[SpaceQuestions, Array, Array]]:
+        """(questions, probes, scores) of each group, of probes of which a match is that part."""
         key = row.space_no, row.row
-        if self._is_told(row):
-            return
         while key not in self._may:
             self._look_at_more()
         for asked, candidates in self._may[key]:
-            if self._is_told_in_part(row):
-                candidates = candidates[asked.numbers[candidates] > np.uint64(self._told[2])]
-            yield asked, *asked.matched(row.partition, row.row, candidates)
-
-    def _is_told(self, row: NewRow) -> bool:
-        """Whether all that a clip matches is told, and nothing else needs it."""
-        return (
-            row.birth == self._told[0]
-            and row.clip_no < self._told[1]
-            and self._kinds[row.space_no] <= _BY_ITSELF
-        )
-
-    def _is_told_in_part(self, row: NewRow) -> bool:
-        return (row.birth, row.clip_no) == self._told[:2] and (
-            self._kinds[row.space_no] <= _BY_ITSELF
-        )
+            chosen = candidates[asked.parts[candidates] == part]
+            if part == ENDS and (row.birth, row.clip_no) == self._told[:2]:
+                chosen = chosen[asked.numbers[chosen] > np.uint64(self._told[2])]
+            yield asked, *asked.matched(row.partition, row.row, chosen)
 
     def _look_at_more(self) -> None:
         groups: dict[tuple[int, int, int | None], list[NewRow]] = {}
@@ -121,44 +114,75 @@ class Step:
     def __init__(self, page: Page, revision: int, rows: list[NewRow]) -> None:
         self.revision = revision
         self.rows = rows
-        self.answers: list[tuple[Question, NewRow]] = []
-        """Matches of questions for an absence; complete once the matches are gone through."""
         self._page = page
         self._state = page.state
 
-    def matches(self) -> Iterator[Match]:
-        """What is to be told, by clip and question."""
-        self.answers = []
-        if any(map(self._page.has_sequences, self.rows)):
-            # A clip may end a sequence that another began which came with it, and for two reasons.
-            found = {
-                (match.clip_no, match.question.no): match
-                for row in self.rows
-                for match in self._found(row)
-            }
-            yield from (found[key] for key in sorted(found))
-            return
-        for _, versions in groupby(self.rows, key=lambda row: row.clip_no):
-            of_clip = {match.question.no: match for row in versions for match in self._found(row)}
-            yield from (of_clip[no] for no in sorted(of_clip))
+    def clips(self, most: int) -> Iterator[tuple[int, list[Match]]]:
+        """(clip, what is to be told of it, by question), in the order of the clips, but for what is told.
+
+        most: matches that are wanted; so many may be given, or a few clips' more, and those behind them left out.
+        Nothing of a clip is computed, or kept, before it is its turn, however many match.
+        """
+        completed = self._completed_before(most)
+        versions: dict[int, list[NewRow]] = {}
+        for row in self.rows:
+            versions.setdefault(row.clip_no, []).append(row)
+        for clip_no in sorted({*completed, *versions}):
+            if self._page.is_told(self.revision, clip_no):
+                continue
+            found = completed.get(clip_no, {})
+            for row in versions.get(clip_no, ()):
+                found |= {match.question.no: match for match in self._found(row)}
+            yield clip_no, [found[no] for no in sorted(found)]
+
+    def answers(self, row: NewRow) -> Iterator[tuple[SpaceQuestions, Array]]:
+        """(questions, probes) of the absences that a row of this commit puts off."""
+        if self._page.has("absent", row):
+            for asked, probes, _ in self._page.matches(row, PUTS_OFF):
+                deadline.check()
+                yield asked, probes
 
     def _found(self, row: NewRow) -> Iterator[Match]:
-        for asked, probes, scores in self._page.matches(row):
-            deadline.check()
+        for asked, probes, scores in self._page.matches(row, ENDS):
             for probe, score in zip(probes.tolist(), scores.tolist(), strict=True):
+                deadline.check()
                 question = asked.of_probe[probe]
-                if question.record.kind == "absent":
-                    self.answers.append((question, row))
-                elif question.record.kind == "seen":
-                    if self._is_first(asked, question, row, probe) and self._is_quiet(
-                        asked, question, row
-                    ):
-                        yield Match(row.clip_no, question, row, score)
-                elif probe == question.then_probe:
+                if question.record.kind == "sequence":
                     yield from self._completed(asked, question, row, score)
-                else:
-                    # What follows may have come before what it follows.
-                    yield from self._completed_by(asked, question, row)
+                elif self._is_first(asked, question, row, probe) and self._is_quiet(
+                    asked, question, row
+                ):
+                    yield Match(row.clip_no, question, row, score)
+
+    def _completed_before(self, most: int) -> dict[int, dict[int, Match]]:
+        """By clip and question the first ``most`` sequences whose ends came in commits before, and their begins with
+        this one: what follows may have come before what it follows.
+        """
+        found: dict[tuple[int, int], Match] = {}
+        for row in self.rows:
+            if not self._page.has("sequence", row) or not self._comes_before_another(row):
+                continue
+            for asked, probes, _ in self._page.matches(row, BEGINS):
+                for probe in probes.tolist():
+                    for match in self._completed_by(asked, asked.of_probe[probe], row):
+                        key = match.clip_no, match.question.no
+                        if not self._page.is_told(self.revision, *key):
+                            found[key] = match
+                    if len(found) > 2 * most:
+                        found = {key: found[key] for key in nsmallest(most, found)}
+        by_clip: dict[int, dict[int, Match]] = {}
+        for clip_no, no in nsmallest(most, found):
+            by_clip.setdefault(clip_no, {})[no] = found[clip_no, no]
+        return by_clip
+
+    def _comes_before_another(self, row: NewRow) -> bool:
+        """Whether a version of an earlier commit, which is there at this one, begins later."""
+        deadline.check()
+        column = row.partition.columns
+        later = column["birth"] < np.uint64(self.revision)
+        later &= column["death"] > np.uint64(self.revision)
+        later &= column["start_ns"] > row.column("start_ns")
+        return bool(later.any())
 
     def _is_first(self, asked: SpaceQuestions, question: Question, row: NewRow, probe: int) -> bool:
         """Whether no earlier version of the clip matched."""
@@ -239,6 +263,8 @@ class Step:
             start_ns + 1,
             start_ns + (question.record.window_ns or 0) + 1,
         )
+        # One of this commit is looked at by itself.
+        later = later[row.partition.columns["birth"][later] < np.uint64(self.revision)]
         for place in later.tolist():
             score = asked.score(row.partition, place, question.then_probe)
             if score is None:

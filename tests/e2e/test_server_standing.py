@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from memdb.engine import standing_rows, standing_step
+from memdb.engine import standing_follower, standing_rows, standing_step
 from memdb.errors import NotFound, Unavailable
 from memdb.server import standing_service, standing_watch
 from memdb.server.watch import RECHECK_S
@@ -139,6 +139,41 @@ def test_a_page_that_takes_long_ends_when_its_watcher_leaves(
         assert 0 < seen < 900
         time.sleep(0.2)
         assert len(looked) == seen
+
+
+def test_a_page_that_takes_long_gives_others_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one thread that reads; who watches goes on with each clip when it is told to."""
+    monkeypatch.setattr(standing_follower, "PAGE_S", 0.0)
+    original = standing_rows.rows_near
+    may_look = threading.Semaphore(0)
+    is_looking = threading.Event()
+
+    def held(*given: Any) -> Any:
+        is_looking.set()
+        assert may_look.acquire(timeout=60)
+        return original(*given)
+
+    monkeypatch.setattr(standing_step, "rows_near", held)
+    with serving(tmp_path / "db", read_threads=1) as running:
+        running.database.create_space("p", dim=DIM)
+        user = running.database.user("u")
+        cam = user.stream("cam", space="p")
+        cam.create()
+        for number in range(5):
+            user.standing.create(vector(number), min_score=-1, window_s=1)
+        cam.write_many(clip(seq) for seq in range(4))
+        stub: Any = StandingServiceStub(running.channel)
+        feed = stub.WatchStanding(pb.WatchStandingRequest(user="u"), timeout=60)
+        assert is_looking.wait(30)
+        grounding: Any = running.grounding
+        asked = grounding.Ground.future(ground_request("u", vector(0)), timeout=30)
+        for _ in range(5):  # the first clip's; of the second it waits
+            may_look.release()
+        assert asked.result().hits
+        may_look.release(100)
+        assert sum(len(answer.alerts) for answer in feed) == 20
 
 
 def test_a_watch_of_an_erased_user_ends(

@@ -20,6 +20,7 @@ from memdb import Alert, Clip
 from memdb.config import EngineConfig
 from memdb.engine import (
     standing,
+    standing_follower,
     standing_margins,
     standing_questions,
     standing_relevance,
@@ -102,6 +103,7 @@ def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     if request.param == "small":
         monkeypatch.setattr(standing, "PAGE_ALERTS", 7)
         monkeypatch.setattr(standing_rows, "PAGE_ROWS", 5)
+        monkeypatch.setattr(standing_follower, "PAGE_S", 0.0)
         monkeypatch.setattr(standing_step, "_BLOCK_ROWS_MIN", 1)
         monkeypatch.setattr(standing_step, "_BLOCK_ROWS_MAX", 4)
     return str(request.param)
@@ -304,16 +306,24 @@ def test_pairs_that_are_scored_together_score_as_alone(dim: int) -> None:
             assert exact_scores(vector, probes, chosen).tolist() == alone
 
 
+@pytest.mark.parametrize("other", [None, "sequence", "absent"])
 def test_a_page_looks_at_no_more_than_it_tells(
-    database: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+    database: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, other: str | None
 ) -> None:
-    """All clips of a commit were scored against every question before the first alert, and again for each page."""
+    """All clips of a commit were scored against every question before the first alert, and again for each page; then
+    only where one question of the user waited for a sequence.
+    """
     monkeypatch.setattr(standing, "PAGE_ALERTS", 10)
     user = database.user("alice")
     user.stream("door", space="cosine").create()
     random = np.random.default_rng(0)
     for _ in range(8):
         user.standing.create(random.normal(size=DIM).astype(np.float32), min_score=-1.0)
+    if other is not None:
+        then = np.ones(DIM, np.float32) if other == "sequence" else None
+        user.standing.create(
+            np.ones(DIM, np.float32), min_score=1.0, kind=other, then_feature=then, window_s=1e6
+        )
     life = [
         Clip(
             seq=seq,
@@ -342,5 +352,6 @@ def test_a_page_looks_at_no_more_than_it_tells(
         assert sum(scored) <= 10 + 8
         alerts += page
     assert watched.page() == []
+    assert watched.is_at_end
     assert alerts == told(user)
     assert len({alert.id for alert in alerts}) == 800
