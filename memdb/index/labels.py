@@ -43,8 +43,8 @@ class LabelRows:
         """One for each row; empty once it is split."""
         self._rows = 0
         """Of which `_having` tells."""
-        self._having: defaultdict[tuple[str, str], array[int]] = defaultdict(_numbers)
-        """(key, value) -> rows, ascending."""
+        self._having: defaultdict[str, defaultdict[str, array[int]]] = defaultdict(_values)
+        """key -> value -> rows, ascending."""
 
     def add(self, labels: Iterable[str]) -> None:
         """What the rows that come next are labelled, each by `joined`."""
@@ -62,11 +62,7 @@ class LabelRows:
             for key, values in wanted:
                 having = np.zeros(rows, bool)
                 for value in values_of(values):
-                    numbers = self._having.get((key, value))
-                    if numbers is not None:
-                        # A copy: an array cannot grow while somebody looks at it.
-                        found = np.array(numbers, np.int64)
-                        having[found[: np.searchsorted(found, rows)]] = True
+                    having[self._rows_of(key, value, rows)] = True
                 mask &= ~having if isinstance(values, Not) else having
         return mask
 
@@ -80,7 +76,7 @@ class LabelRows:
             for key, values in wanted:
                 having = np.zeros(len(rows), bool)
                 for value in values_of(values):
-                    numbers = self._having.get((key, value))
+                    numbers = self._numbers_of(key, value)
                     if numbers is not None:
                         having |= _are_among(numbers, rows)
                 chosen &= ~having if isinstance(values, Not) else having
@@ -90,37 +86,47 @@ class LabelRows:
         """The (key, value) that one of the first ``rows`` rows, or of those added since, has; raises as `mask`."""
         with self._lock:
             self._split_until(rows)
-            return list(self._having)
+            return [(key, value) for key, values in self._having.items() for value in values]
 
     def count(self, label: tuple[str, str], rows: int, allowed: Array | None) -> int:
         """How many of the first ``rows`` rows, which `labels` was asked about, have a label; allowed: (rows,) bool of
         those that count.
         """
         with self._lock:
-            numbers = self._having.get(label)
-            if numbers is None:
-                return 0
-            found = np.array(numbers, np.int64)
-        found = found[: np.searchsorted(found, rows)]
+            found = self._rows_of(*label, rows)
         return len(found) if allowed is None else int(np.count_nonzero(allowed[found]))
 
     def rows(self, rows: int) -> dict[tuple[str, str], Array]:
         """Of the first ``rows`` rows, those that have each label."""
         with self._lock:
             self._split_some(max(rows - self._rows, 0))
-            known = {pair: np.array(numbers, np.int64) for pair, numbers in self._having.items()}
-        return {pair: found[: np.searchsorted(found, rows)] for pair, found in known.items()}
+            return {
+                (key, value): self._rows_of(key, value, rows)
+                for key, values in self._having.items()
+                for value in values
+            }
 
     def without(self, there: Array, places: Array) -> LabelRows:
         """The labels of the rows that are ``there``, (n,) bool, numbered anew by ``places``."""
         kept = LabelRows()
-        for pair, rows in self.rows(len(there)).items():
+        for (key, value), rows in self.rows(len(there)).items():
             left = places[rows[there[rows]]]
             if len(left):
-                kept._having[pair] = array("q", left.astype(np.int64).tobytes())
+                kept._having[key][value] = array("q", left.astype(np.int64).tobytes())
         kept._rows = int(there.sum())
         kept._texts = [""] * kept._rows
         return kept
+
+    def _rows_of(self, key: str, value: str, rows: int) -> Array:
+        """Of the first ``rows`` rows, those that have a label."""
+        numbers = self._numbers_of(key, value)
+        # A copy: an array cannot grow while somebody looks at it.
+        found = np.array(() if numbers is None else numbers, np.int64)
+        return found[: np.searchsorted(found, rows)]
+
+    def _numbers_of(self, key: str, value: str) -> array[int] | None:
+        values = self._having.get(key)
+        return None if values is None else values.get(value)
 
     def _split_until(self, rows: int) -> None:
         while self._rows < rows:
@@ -137,8 +143,8 @@ class LabelRows:
             text = self._texts[row]
             if text:
                 parts = text.split(SEPARATOR)
-                for pair in zip(parts[::2], parts[1::2], strict=True):
-                    numbers = self._having[pair]
+                for key, value in zip(parts[::2], parts[1::2], strict=True):
+                    numbers = self._having[key][value]
                     if not numbers or numbers[-1] != row:
                         numbers.append(row)
             self._rows = row + 1
@@ -164,3 +170,7 @@ def _are_among(numbers: array[int], rows: Array) -> Array:
 
 def _numbers() -> array[int]:
     return array("q")
+
+
+def _values() -> defaultdict[str, array[int]]:
+    return defaultdict(_numbers)

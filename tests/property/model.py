@@ -404,7 +404,7 @@ class UserModel:
         question: str,
         revision: int,
         kinds: tuple[str, ...] | None = None,
-        labels: dict[str, list[str]] | None = None,
+        labels: dict[str, list[str] | Not] | None = None,
     ) -> tuple[dict[tuple[str, str], float], float]:
         """BM25 of every text alive: ("fact", fact id) or ("utterance", clip id) -> score > 0; and the
         score that counts as full.

@@ -732,7 +732,7 @@ class EngineMachine(StandingRules, RuleBasedStateMachine):
         mark: int,
         limit: int,
         kinds: tuple[str, ...] | None,
-        labels: dict[str, list[str]] | None,
+        labels: dict[str, list[str] | Not] | None,
     ) -> None:
         user, model = self._known(user)
         as_of, revision = self._moment(model, mark)

@@ -289,7 +289,7 @@ def test_verify_tells_labels_that_the_store_has_not(db: EmbeddedDatabase) -> Non
     with user.memory() as memory:
         (partition,) = memory.view.partitions.values()
         partition.names.labelled.rows(partition.rows)
-        partition.names.labelled._having["zone", "roof"].append(3)
+        partition.names.labelled._having["zone"]["roof"].append(3)
     assert [one.what for one in db.verify().discrepancies] == ["labels differ from the store"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -116,3 +117,14 @@ def test_readers_ask_while_a_writer_adds() -> None:
     for reader in readers:
         reader.join()
     assert not wrong
+
+
+def test_a_label_of_its_own_takes_some_200_bytes() -> None:
+    rows = 20_000
+    labels = LabelRows()
+    labels.add(joined({"objects": f"a cat, a dog {row:08}"}) for row in range(rows))
+    tracemalloc.start()
+    labels.mask((("objects", ("a cat",)),), rows)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / rows < 260
