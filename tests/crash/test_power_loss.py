@@ -34,6 +34,8 @@ from tests.crash.power.log import Expected
 pytestmark = pytest.mark.crash
 
 STATES = int(os.environ.get("MEMDB_POWER_STATES", "300"))
+NOTICED_FROM = 1
+"""The seed of what must be noticed: no matter of luck."""
 FULL = 2000
 """From so many on those after kills and of recoveries are counted in."""
 OF_PROGRAM = STATES * 6 // 10 if STATES >= FULL else STATES
@@ -155,11 +157,19 @@ def test_a_relaxed_database_is_seen_to_lose(
 ) -> None:
     """Without syncs it is not whole; with them it is undone, which a durable one must not be."""
     result = Result()
-    recording = record(recorder, scratch / "work", SEED, mutant, durability="relaxed")
+    recording = record(recorder, scratch / "work", NOTICED_FROM, mutant, durability="relaxed")
     if not mutant:
         recording = replace(recording, expected=Expected())
     with checkers(scratch) as crew:
-        check_all(recording, 300, SEED, crew=crew, keep=tmp_path, result=result, stop_at_first=True)
+        check_all(
+            recording,
+            300,
+            NOTICED_FROM,
+            crew=crew,
+            keep=tmp_path,
+            result=result,
+            stop_at_first=True,
+        )
     report(f"power loss, relaxed {mutant}: noticed in state {result.states}")
     assert result.bad, f"unnoticed in {result.states} states"
 
@@ -171,9 +181,9 @@ def test_lost_syncs_are_noticed(
     result = Result()
     with checkers(scratch) as crew:
         check_all(
-            record(recorder, scratch / "work", SEED, mutant),
+            record(recorder, scratch / "work", NOTICED_FROM, mutant),
             300,
-            SEED,
+            NOTICED_FROM,
             crew=crew,
             keep=tmp_path,
             result=result,

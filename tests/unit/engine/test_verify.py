@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
 
-from memdb import Discrepancy, Keyframe, Retention, Unavailable, Utterance
+from memdb import Discrepancy, Keyframe, Retention, Unavailable, Utterance, failpoints
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.writer import Writer
 from memdb.types.operation import BeginErasure, RemoveClips
 from tests.unit.engine.conftest import clip, vector
 
@@ -29,6 +32,37 @@ def test_what_is_being_erased_is_no_difference(db: EmbeddedDatabase) -> None:
     db.sweep()
     assert [(gap.first_seq, gap.end_ns is None) for gap in door.gaps()] == [(1, True), (4, False)]
     assert db.verify().discrepancies == ()
+
+
+def test_a_commit_that_is_not_shown_yet_is_no_difference(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held between the store and memory until the verification has seen that they differ."""
+    user = db.user("alice")
+    fact = user.remember("the mug is blue")
+    between, may_go_on, has_looked = (threading.Event() for _ in range(3))
+    held_back = Writer.held_back
+
+    def hit(name: str) -> None:
+        if name == "index.before":
+            between.set()
+            assert may_go_on.wait(60)
+
+    def looks_again(writer: Writer) -> AbstractContextManager[None]:
+        has_looked.set()
+        return held_back(writer)
+
+    monkeypatch.setattr(failpoints, "hit", hit)
+    monkeypatch.setattr(Writer, "held_back", looks_again)
+    with ThreadPoolExecutor(2) as threads:
+        forgetting = threads.submit(user.forget, fact.id)
+        assert between.wait(60)
+        verifying = threads.submit(db.verify)
+        verifying.add_done_callback(lambda _: has_looked.set())
+        assert has_looked.wait(60)
+        may_go_on.set()
+        forgetting.result(60)
+        assert verifying.result(60).discrepancies == ()
 
 
 def removes_by_policy(db: EmbeddedDatabase, _: int) -> None:
