@@ -126,6 +126,8 @@ class _Nodes:
     words: Array
     """(m,) u16: the pages, one after the other; nodes begin at even bytes."""
     page_bytes: int
+    upper: Array
+    """(pages,) int64: the byte of each page where its nodes begin."""
     places: Array
     """(n,) int64: the word where each begins."""
     first: Array
@@ -144,6 +146,8 @@ class _Nodes:
         keys = self.keys(between)
         if keys is None or not self._end_inside(self.key_bytes).all():
             return False
+        if not self._fill(self.key_bytes):
+            return False
         pages = self.places[between] // (self.page_bytes >> 1)
         return _are_ascending(keys, pages[1:] == pages[:-1])
 
@@ -157,8 +161,19 @@ class _Nodes:
         return bool(
             ((self.flags == 0) | big).all()
             and self._end_inside(room).all()
+            and self._fill(room)
             and _are_ascending(keys, np.ones(len(keys) - 1, bool))
         )
+
+    def _fill(self, room: Array) -> bool:
+        """Whether nodes with so many bytes behind their heads follow each other without a gap from where those of
+        their page begin to its end.
+        """
+        words = self.page_bytes >> 1
+        pages = np.arange(len(self.upper)) * words
+        begins = np.sort(np.append(self.places, pages + words))
+        ends = self.places + (_NODE_BYTES + room + 1 >> 1)
+        return np.array_equal(begins, np.sort(np.append(ends, pages + (self.upper >> 1))))
 
     def _end_inside(self, room: Array) -> Array:
         """(n,) bool: whether so many bytes behind each node's head are still of its page."""
@@ -244,6 +259,7 @@ def _nodes(file: PageFile, numbers: Array, flags: int) -> _Nodes | None:
     return _Nodes(
         words,
         size,
+        upper,
         places,
         index == 0,
         heads & np.uint64(0xFFFFFFFF),

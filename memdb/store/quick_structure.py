@@ -5,15 +5,17 @@ Most of a walk is spent on leaves, entry by entry.  Here a table that is ordinar
 a page of which anything at all is out of the ordinary (or wrong) is left to the verifier's own walk, so
 that this finds what that finds, and says it in its words.
 
-And one thing more, which that does not look at: the keys of a branch page part its children.  One that is damaged
-sends who looks for a key to the wrong leaf, where it is not: a walk finds every entry, and a look-up does not.
+And two things more, which that does not look at.  The keys of a branch page part its children: one that is damaged
+sends who looks for a key to the wrong leaf, where it is not; a walk finds every entry, and a look-up does not.  And
+nodes fill their page, each beginning where one ends: LMDB moves the others by the size that a node states, so where
+that is damaged it writes over a neighbour, or beyond the page, as soon as something there is removed or split.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +84,7 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
 
     def _walk_branch(self, ctx: dict[str, Any], pgno: int, buf: bytes, depth: int) -> None:
         ctx.setdefault("parting", {}).update(self._parting(buf))
+        self._check_filled(ctx, pgno, buf, is_leaf=False)
         super()._walk_branch(ctx, pgno, buf, depth)
 
     def _parting(self, buf: bytes) -> Iterator[tuple[int, bytes]]:
@@ -125,9 +128,27 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
         key_size = _NODE.unpack_from(buf, offset)[3]
         return buf[offset + 8 : offset + 8 + key_size]
 
+    def _check_filled(self, ctx: dict[str, Any], pgno: int, buf: bytes, *, is_leaf: bool) -> None:
+        """Tell of a page whose nodes overlap or leave something between them."""
+        size = self.psize
+        lower, upper = struct.unpack_from("<HH", buf, self.hdrsz - 4)
+        if self.hdrsz != _HEADER_BYTES or self.pagebase or not self.hdrsz <= lower <= upper <= size:
+            return
+        begins = struct.unpack_from(f"<{(lower - _HEADER_BYTES) >> 1}H", buf, _HEADER_BYTES)
+        ends = []
+        for begin in begins:
+            if begin + 8 > size:
+                return  # which is told
+            low, high, flags, key_size = _NODE.unpack_from(buf, begin)
+            room = 0 if not is_leaf else 8 if flags & _F_BIGDATA else low | high << 16
+            ends.append(begin + _even(8 + key_size + room))
+        if not _fill(upper, size, begins, ends):
+            self.err(f"{ctx['name']} DB: nodes of page {pgno} do not fill it")
+
     def _walk_leaf(self, ctx: dict[str, Any], pgno: int, buf: bytes) -> None:
         self._check_parted(ctx, pgno, buf)
         if not self._is_ordinary(ctx, buf):
+            self._check_filled(ctx, pgno, buf, is_leaf=True)
             super()._walk_leaf(ctx, pgno, buf)
 
     def _is_ordinary(self, ctx: dict[str, Any], buf: bytes) -> bool:
@@ -143,7 +164,9 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
         count = (lower - _HEADER_BYTES) >> 1
         last: bytes | None = ctx["last_key"]
         extents: list[tuple[int, int]] = []
-        for offset in struct.unpack_from(f"<{count}H", buf, _HEADER_BYTES):
+        offsets = struct.unpack_from(f"<{count}H", buf, _HEADER_BYTES)
+        ends: list[int] = []
+        for offset in offsets:
             if offset < upper or offset + 8 > size:
                 return False
             low, high, flags, key_size = _NODE.unpack_from(buf, offset)
@@ -154,14 +177,17 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
             last = key
             length = low | high << 16
             if flags == 0:
-                if begin + length > size:
+                end = begin + length
+                if end > size:
                     return False
             elif flags == _F_BIGDATA and begin + 8 <= size:
                 pages = (_HEADER_BYTES - 1 + length) // size + 1
                 extents.append((_U64.unpack_from(buf, begin)[0], pages))
+                end = begin + 8
             else:
                 return False
-        if not self._are_ordinary(extents):
+            ends.append(end + (end & 1))
+        if not _fill(upper, size, offsets, ends) or not self._are_ordinary(extents):
             return False
         for first, pages in extents:
             self.live[first : first + pages] = b"\1" * pages
@@ -185,6 +211,16 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
             if find(1, first, behind) >= 0:
                 return False
         return True
+
+
+def _even(size: int) -> int:
+    return size + (size & 1)
+
+
+def _fill(upper: int, size: int, begins: Sequence[int], ends: list[int]) -> bool:
+    """Whether nodes follow each other without a gap from ``upper`` to the end of the page."""
+    # As sorted: what begins where another ends is in the place of that.
+    return [*sorted(begins), size] == [upper, *sorted(ends)]
 
 
 def structure_errors(data_file: Path) -> list[str]:

@@ -4,7 +4,8 @@ LMDB trusts its pages: a page that was zeroed, cut off or put in another's place
 that touches it.  So the file is read first by py-lmdb's own verifier (`lmdb.verify`, by way of
 `memdb.store.quick_structure`), which walks every page as plain bytes and hands nothing to LMDB: no
 damage can take the process with it, and no other process is needed to find that out.  It reads
-headers and keys, not values: 0.1 s for 20,000 clips.  That a look-up finds what the walk does is looked at as well.
+headers and keys, not values: 0.1 s for 20,000 clips.  That look-ups find what the walk does, and that
+pages can be written to, is looked at as well.
 
 ``DIR/CLEAN`` says that nothing was written since an orderly close::
 
