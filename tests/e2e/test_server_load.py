@@ -328,7 +328,9 @@ def test_a_caller_who_leaves_is_no_error_of_ours(
         # The server goes on, and has seen them all leave.
         assert large.grounding.Ground(ground_request("u", vector(0)), timeout=10).hits
         time.sleep(0.5)  # an error would be logged by now; that there is none tells nobody
-    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
+    told = {record.getMessage() for record in caplog.records if record.levelno > logging.INFO}
+    # Of a processor that others have.
+    assert told <= {"the event loop was late"}
 
 
 def test_a_question_that_would_take_hours_is_refused(
