@@ -205,7 +205,16 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
         ),
         "recall": (
             f"{memory}/Recall",
-            memory_pb.RecallRequest(**one, question="red mug", limit=20, feature=text),
+            # About a named time: an answer about now says when that was.
+            memory_pb.RecallRequest(
+                **one, question="red mug", limit=20, feature=text, valid_at_ns=2**61
+            ),
+        ),
+        "recall by filters": (
+            f"{memory}/Recall",
+            memory_pb.RecallRequest(
+                **one, question="red mug", kinds=["utterance"], streams=["door"], end_ns=2**61
+            ),
         ),
         "long term": (
             f"{memory}/GetLongTermMemory",
