@@ -50,7 +50,7 @@ def pieces() -> list[Piece]:
     crash, machines = "tests/crash/test_", "tests/property/test_"
     power, engine = f"{crash}power_loss.py::test_", f"{machines}engine_machine.py"
     shared = (
-        ("kills of the server", (f"{crash}server_kill.py",), 10.0, 3),
+        ("kills of the server", (f"{crash}server_kill.py",), 8.0, 3),
         ("power loss", (f"{power}what_was_acknowledged_outlives_power_loss",), 10.0, 4),
         ("power loss of a block device", (f"{crash}block_loss.py",), 4.0, 1),
         ("failpoints", (f"{crash}failpoints.py",), 4.0, 1),
@@ -59,11 +59,11 @@ def pieces() -> list[Piece]:
         ("engine machine", (f"{engine}::TestEngineMachine",), 14.0, 4),
         ("server machine", (f"{machines}server_machine.py",), 7.0, 2),
         ("power loss after kills", (f"{power}names_that_a_killed_process_left_unsynced",), 6.5, 1),
-        ("mutants", (f"{crash}mutants.py",), 2.0, 1),
+        ("mutants", (f"{crash}mutants.py",), 1.0, 1),
         ("system calls", (f"{crash}syscalls.py",), 2.0, 1),
         ("power loss in recovery", (f"{power}power_loss_while_it_recovers",), 2.5, 1),
         ("power loss, relaxed", (f"{power}what_a_relaxed_database_keeps_is_whole",), 1.0, 1),
-        ("kills of embedded programs", (f"{crash}embedded_kill.py",), 3.0, 1),
+        ("kills of embedded programs", (f"{crash}embedded_kill.py",), 2.0, 1),
         ("backups", (f"{crash}backup_kill.py",), 3.0, 1),
         ("restarts", (f"{crash}restart.py",), 3.0, 1),
         ("standing questions", (f"{crash}standing_kill.py",), 0.5, 1),

@@ -37,10 +37,12 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each question takes a while more than it would."""
+def slow(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Each question takes a while more than it would; one entry for each that was begun."""
+    begun: list[None] = []
 
     def slowly(*args: Any) -> Any:
+        begun.append(None)
         until_s = time.monotonic() + PAUSE_S
         while time.monotonic() < until_s:
             deadline.check()
@@ -49,10 +51,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("memdb.engine.user.ground", slowly)
     monkeypatch.setattr("memdb.engine.together.ground", slowly)
+    return begun
 
 
 async def test_five_hundred_questions_of_one_user_do_not_starve_another(
-    served: Served, slow: None
+    served: Served, slow: list[None]
 ) -> None:
     async with connect_async(served.address) as db:
         loud = [asyncio.create_task(db.user("loud").ground(vector(seed))) for seed in range(500)]
@@ -72,11 +75,11 @@ async def test_five_hundred_questions_of_one_user_do_not_starve_another(
             task.cancel()
         await asyncio.gather(*loud, return_exceptions=True)
     # One of the other's for each of its own, and some while they travel; first come, first served it is hundreds.
-    assert between < 30
+    assert between < 100
 
 
 @pytest.mark.parametrize("kind", ["unary", "together", "stream"])
-def test_who_has_left_holds_no_thread(served: Served, slow: None, kind: str) -> None:
+def test_who_has_left_holds_no_thread(served: Served, slow: list[None], kind: str) -> None:
     questions = np.stack([vector(seed) for seed in range(250)])  # five seconds of them
     with connect(served.address) as db, connect(served.address, timeout_s=0.3) as hasty:
         if kind == "together":
@@ -94,13 +97,14 @@ def test_who_has_left_holds_no_thread(served: Served, slow: None, kind: str) -> 
             ]
             time.sleep(0.4)
             assert any(call.exception() is not None for call in calls)
-        begin = time.monotonic()
+        before = len(slow)
         assert db.user("quiet").ground(vector(1)).hits
         assert db.user("loud").ground(vector(1)).hits
-        assert time.monotonic() - begin < 50 * PAUSE_S
+        # These two and what was under way: of those that had left there are two hundred and more.
+        assert len(slow) - before < 50
 
 
-def test_a_deadline_is_told_as_one(served: Served, slow: None) -> None:
+def test_a_deadline_is_told_as_one(served: Served, slow: list[None]) -> None:
     with connect(served.address, timeout_s=0.2) as db, pytest.raises(DeadlineExceeded):
         db.user("loud").ground_many(np.stack([vector(seed) for seed in range(100)]))
 

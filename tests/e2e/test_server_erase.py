@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import memdb_client
+from memdb.server import watch
 from memdb.store import compact
 from memdb.types.change import Change
 from tests.e2e.serving import DIM, clip, serving, vector
@@ -18,6 +19,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 CALLS = 40
 """More than the server has threads."""
+AGAIN_S = 60.0
+"""When a watch looks again by itself; longer than a busy machine takes for anything here."""
 
 
 def test_calls_on_a_user_that_is_compacted_wait_and_others_do_not(
@@ -32,6 +35,7 @@ def test_calls_on_a_user_that_is_compacted_wait_and_others_do_not(
         real(path, new, size)
 
     monkeypatch.setattr(compact, "_copy", held)
+    monkeypatch.setattr(watch, "RECHECK_S", AGAIN_S)
     with serving(tmp_path / "data") as served, ThreadPoolExecutor(CALLS + 2) as threads:
         db = memdb_client.connect(served.address)
         db.create_space("p", dim=DIM)
@@ -65,7 +69,7 @@ def test_calls_on_a_user_that_is_compacted_wait_and_others_do_not(
         db.user("a").put("diet", 1)
         watching.result(60)
         # By its subscription, not when it looks again by itself.
-        assert time.perf_counter() - began < 4
+        assert time.perf_counter() - began < AGAIN_S / 2
         gone = [change.stream.id if change.stream else change.key for change in heard
                 if change.kind == "stream"]  # fmt: skip
         assert [change.key for change in heard if change.kind == "remove-stream"] == [gone[1]]

@@ -116,11 +116,9 @@ def test_every_camera_comes_back_after_a_restart(
         while len(begun) < CAMERAS:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        begin = time.monotonic()
         for _ in range(5):
             answer = served.grounding.Ground(ground_request("b", vector(0)), timeout=10)
             assert len(answer.hits) == 1
-        took_s = time.monotonic() - begin
         feed = list(served.users.WatchUser(user_pb.WatchUserRequest(user="b"), timeout=10))
         assert feed
         assert not cameras.done()
@@ -129,7 +127,6 @@ def test_every_camera_comes_back_after_a_restart(
         assert cameras.result(60) == {"1 ack": CAMERAS}
         assert all(len(question.result().hits) >= 1 for question in questions)
         assert held.openings == 1
-        assert took_s < 2
         assert len(served.database.user("a").streams()) == CAMERAS + 1
 
 

@@ -15,10 +15,8 @@ from hypothesis.stateful import precondition, rule
 
 from memdb import Alert, AlreadyExists
 from tests.property.model import CLOSE, UserModel, Version, named_vector
-from tests.property.strategies import SPACES, STREAMS, USERS, VECTORS, packed
+from tests.property.strategies import SPACES, STREAMS, VECTORS, marks, packed, users
 
-users = st.sampled_from(USERS)
-marks = st.integers(0, 1000)
 SPACE = "cos"
 
 

@@ -21,6 +21,10 @@ STREAMS = {"porch": "cos", "yard": "cos", "mic": "dot"}
 """Stream -> the space it is written in, nearly always."""
 
 WORDS = ("red", "mug", "door", "opens", "two", "Alice", "says", "the")
+users = st.sampled_from(USERS)
+streams = st.sampled_from(tuple(STREAMS))
+marks = st.integers(0, 1000)
+"""Chooses among what exists, modulo how much there is."""
 EPOCH_NS = 1_700_000_000_000_000_000
 
 _PACKED_BYTES = 8

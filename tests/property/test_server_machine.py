@@ -22,8 +22,8 @@ from tests.crash.file_clock import FileClock
 from tests.crash.processes import ForkedServer, ServerNursery
 from tests.property.conftest import MACHINE_TIMEOUT_S, machine_settings
 from tests.property.model import Content, Refused, Stored
-from tests.property.strategies import EPOCH_NS, SPACES, STREAMS, contents
-from tests.property.test_engine_machine import CONFIG, EngineMachine, streams, users
+from tests.property.strategies import EPOCH_NS, SPACES, STREAMS, contents, streams, users
+from tests.property.test_engine_machine import CONFIG, EngineMachine
 
 pytestmark = [pytest.mark.property, pytest.mark.timeout(MACHINE_TIMEOUT_S)]
 
