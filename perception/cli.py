@@ -2,8 +2,8 @@
 
 Exit codes: 0 everything ingested, 2 a wrong option, 3 a source that is absent or unreadable, 4 a
 server that cannot be reached or went away, 5 weights that cannot be had, 130 stopped by SIGINT and
-143 by SIGTERM (everything sent so far is acknowledged), 1 anything else.  Progress goes to stderr,
-one line of JSON at the end to stdout.
+143 by SIGTERM (everything sent so far is acknowledged, unless a second signal ended it at once), 1
+anything else.  Progress goes to stderr, one line of JSON at the end to stdout.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -203,6 +202,7 @@ def _ingest(options: argparse.Namespace) -> int:
         from perception.arguments import at_least, labels, server_address, within
         from perception.draft import clip_labels
         from perception.reach import reach
+        from perception.stopping import Stopping
 
     cameras = [_camera(text) for text in options.camera]
     settings = IngestOptions(
@@ -237,18 +237,11 @@ def _ingest(options: argparse.Namespace) -> int:
         agent = IngestAgent(
             database, options.user, cameras, encoder, hearing, settings, on_ack=on_ack
         )
-        signals: list[int] = []
-
-        def stop(number: int, _: object) -> None:
-            signals.append(number)
-            agent.stop()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
+        stopping = Stopping(agent.stop, _to_stderr)
         reports = agent.run()
     summary = {
         "user": options.user,
-        "interrupted": bool(signals),
+        "interrupted": stopping.signal is not None,
         "cameras": [_summary(item) for report in reports for item in (*report.earlier, report)],
     }
     print(json.dumps(summary))
@@ -257,7 +250,7 @@ def _ingest(options: argparse.Namespace) -> int:
         print(f"memdb-ingest: {error}", file=sys.stderr)
     if errors:
         return exit_code(errors[0])
-    return 128 + signals[0] if signals else 0
+    return 0 if stopping.signal is None else 128 + stopping.signal
 
 
 def _networks(
