@@ -67,9 +67,12 @@ def serving(path: Path, **options: Any) -> Iterator[Served]:
         with EmbeddedDatabase(path) as database:
             server, address = asyncio.run_coroutine_threadsafe(begin(database), loop).result(30)
             served = Served(database, server, address)
-            yield served
-            served.channel.close()
-            asyncio.run_coroutine_threadsafe(server.stop(1.0), loop).result(30)
+            try:
+                yield served
+            finally:
+                # Or a test that failed left a server, which other tests fail at.
+                served.channel.close()
+                asyncio.run_coroutine_threadsafe(server.stop(1.0), loop).result(30)
     finally:
         asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)

@@ -168,10 +168,15 @@ def test_a_page_that_takes_long_gives_others_their_turn(
         assert is_looking.wait(30)
         grounding: Any = running.grounding
         asked = grounding.Ground.future(ground_request("u", vector(0)), timeout=30)
-        for _ in range(5):  # the first clip's; of the second it waits
-            may_look.release()
-        assert asked.result().hits
-        may_look.release(100)
+        read, until_s = running.server._resources.pools.read, time.monotonic() + 30
+        while not read._open:  # it waits for the thread, before the next page does
+            assert time.monotonic() < until_s
+            time.sleep(0.005)
+        may_look.release(5)  # the first clip's; of the second it waits
+        try:
+            assert asked.result().hits
+        finally:
+            may_look.release(1000)
         assert sum(len(answer.alerts) for answer in feed) == 20
 
 
