@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from memdb.errors import MemdbError
+from memdb.errors import MemdbError, ResourceExhausted
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
 from memdb.types.calendar import clock_texts
 from memdb.types.limits import LIMIT_MAX
@@ -36,8 +36,10 @@ from reasoner.wall_clock import time_range
 
 if TYPE_CHECKING:
     from memdb.errors import InvalidArgument
+    from memdb.types.arrays import Array
     from memdb.types.coverage import StreamCoverage
     from memdb.types.database import User
+    from memdb.types.fact import Recall
     from memdb.types.grounding import AsOf, Grounding
     from memdb.types.space import Space
     from memdb.types.validity import ValidAt
@@ -208,18 +210,15 @@ class Reasoner:
         grounded_s = time.perf_counter()
         # Both arms read one revision, so that an answer is of one moment and can be asked again.
         moment = grounding.revision if as_of is None else as_of
-        recall = self._user.recall(
+        recall = self._recalled(
             question.subject,
             # Recall knows no hours, and a fact is none of a camera's: what lies outside is dropped below.
-            limit=max(RECALLED_MIN, 4 * limit) if scope.is_whole else LIMIT_MAX,
-            as_of=moment,
-            feature=feature if self._shares_space else None,
-            streams=scope.cameras,
-            start_ns=scope.start_ns,
-            end_ns=scope.end_ns,
-            labels=dict(scope.labels) or None,
+            max(RECALLED_MIN, 4 * limit) if scope.is_whole else LIMIT_MAX,
+            scope,
+            moment,
+            feature if self._shares_space else None,
             # The newest commit may be of last week; the question is of now.
-            valid_at=NOW if as_of is None and valid_at is None else valid_at,
+            NOW if as_of is None and valid_at is None else valid_at,
         )
         said = said_evidence(question, recall.hits, scope, self._user, moment)
         recalled_s = time.perf_counter()
@@ -258,6 +257,36 @@ class Reasoner:
             model_error,
             recall.valid_at_ns,
         )
+
+    def _recalled(
+        self,
+        subject: str,
+        limit: int,
+        scope: Scope,
+        as_of: AsOf,
+        feature: Array | None,
+        valid_at: ValidAt | None,
+    ) -> Recall:
+        """The best ``limit`` of what was said and is known, or as many as one message holds: an utterance comes with
+        all of its clip, keyframes too.
+        """
+        while True:
+            try:
+                return self._user.recall(
+                    subject,
+                    limit=limit,
+                    as_of=as_of,
+                    feature=feature,
+                    streams=scope.cameras,
+                    start_ns=scope.start_ns,
+                    end_ns=scope.end_ns,
+                    labels=dict(scope.labels) or None,
+                    valid_at=valid_at,
+                )
+            except ResourceExhausted as error:
+                if error.reason != "MESSAGE_TOO_LARGE" or limit == 1:
+                    raise
+            limit //= 2
 
 
 def extract(

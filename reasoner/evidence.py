@@ -211,7 +211,8 @@ class Scope:
         """Whether a moment lies in it; one that overlaps its time does."""
         return (
             (self.cameras is None or camera in self.cameras)
-            and (self.start_ns is None or end_ns > self.start_ns)
+            # One of no length counts as a point, as in `User.ground`.
+            and (self.start_ns is None or end_ns > self.start_ns or start_ns >= self.start_ns)
             and (self.end_ns is None or start_ns < self.end_ns)
             and (
                 self.calendar is None or self._in_calendar(self.calendar, camera, start_ns, end_ns)

@@ -137,7 +137,7 @@ def _store_fact(
         0,
         draft.revision,
         _END,
-        record.valid_from_ns,
+        facts.holds_from(record, draft.time_ns),
         NO_END if record.valid_to_ns is None else record.valid_to_ns,
         NO_STREAM,
         record.text,

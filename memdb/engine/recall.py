@@ -8,6 +8,7 @@ from memdb import deadline
 from memdb.engine.admitted import text_filter
 from memdb.engine.fact_page import WHOLE, Page
 from memdb.engine.hydrate import AnswerSize, load_clip
+from memdb.engine.validity import holds_from
 from memdb.engine.view import View
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.text import Match
@@ -155,7 +156,7 @@ def current_facts(
             continue
         record = entry[1]
         if valid_at_ns is not None and not holds(
-            record.valid_from_ns, record.valid_to_ns, valid_at_ns
+            holds_from(txn, record, entry[0]), record.valid_to_ns, valid_at_ns
         ):
             continue
         fact = load_fact(txn, view, fact_no, entry[0], revision)

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from memdb.engine.quarantine import NOTHING_DAMAGED, Quarantine
+from memdb.engine.validity import holds_from
 from memdb.errors import DataLoss
 from memdb.index.columns import ALIVE
 from memdb.index.names import NAMELESS, ClipNames, clip_names
@@ -189,7 +190,7 @@ def _add_facts(txn: Transaction, quarantine: Quarantine, texts: _Texts) -> None:
             texts.end(len(texts) - 1, birth)
         last_no = fact_no
         record = unpack(Table.FACTS, key, stored, FactRecord)
-        begin, end = record.valid_from_ns, record.valid_to_ns
+        begin, end = holds_from(txn, record, birth), record.valid_to_ns
         end = NO_END if end is None else end
         texts.add(record.text, schema.FACT, fact_no, 0, birth, begin, end, NO_STREAM)
         if record.text_space_no is not None and (fact_no, birth) not in quarantine.facts:

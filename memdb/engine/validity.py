@@ -1,12 +1,17 @@
-"""The moment in the world at which facts are asked to hold."""
+"""The moment in the world at which facts are asked to hold, and since when they do."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from memdb.engine.moments import commit_time
 from memdb.engine.view import View
+from memdb.errors import DataLoss
+from memdb.store import facts
 from memdb.store.environment import Environment
+from memdb.store.records import FactRecord
+from memdb.store.transaction import Transaction
 from memdb.types.grounding import AsOf
 from memdb.types.times import as_ns
 from memdb.types.validity import ANY, NOW
@@ -42,3 +47,13 @@ def valid_moment(
         return 0  # before the first commit there is no fact
     with environment.read() as txn:
         return commit_time(txn, revision)
+
+
+def holds_from(txn: Transaction, record: FactRecord, birth: int) -> int:
+    """Since when a version of a fact holds, as `memdb.store.facts.holds_from`."""
+    if record.valid_from_ns != record.written_ns:
+        return record.valid_from_ns  # the rule: what this release writes needs no look at the log
+    # Where the commit's time is damaged nothing is told as of it either.
+    with suppress(DataLoss):
+        return facts.holds_from(record, commit_time(txn, birth))
+    return record.valid_from_ns

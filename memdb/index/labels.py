@@ -77,7 +77,8 @@ class LabelRows:
                 having = np.zeros(len(rows), bool)
                 for value in values_of(values):
                     numbers = self._numbers_of(key, value)
-                    if numbers is not None:
+                    # None yet where whoever split the first row of it was interrupted.
+                    if numbers:
                         having |= _are_among(numbers, rows)
                 chosen &= ~having if isinstance(values, Not) else having
         return chosen

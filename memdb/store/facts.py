@@ -84,6 +84,15 @@ def remove(txn: Transaction, fact_no: int) -> bool:
     return bool(found)
 
 
+def holds_from(record: FactRecord, committed_ns: int) -> int:
+    """Since when a version holds: earlier releases let one whose validity was not said begin when it was written,
+    which may be later than the time by which its commit is told.
+    """
+    if record.valid_from_ns == record.written_ns:
+        return min(record.valid_from_ns, committed_ns)
+    return record.valid_from_ns
+
+
 def as_fact(
     record: FactRecord, user: str, id_key: bytes, fact_no: int, birth: int, superseded: int | None
 ) -> Fact:

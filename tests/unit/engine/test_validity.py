@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memdb import DataLoss, Utterance
+from memdb import DataLoss, Fact, Utterance
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
@@ -99,6 +99,29 @@ def test_a_fact_holds_as_of_the_commit_that_wrote_it(
     other = user.remember("the lamp is blue")
     assert texts(user, "lamp", as_of=other.revision) == ["the lamp is blue"]
     assert other.valid_from_ns < other.written_ns
+
+
+@pytest.mark.parametrize("is_opened_again", [False, True])
+def test_a_fact_of_an_earlier_release_holds_as_of_its_commit(
+    folder: Path, clock: ManualClock, is_opened_again: bool
+) -> None:
+    """Its validity began when it was written, by nanoseconds; commits are told by whole microseconds."""
+    clock.advance(999)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        fact = db.user("alice").remember("the mug is blue", valid_from=clock.now_ns())
+        assert fact.valid_from_ns == fact.written_ns
+        if not is_opened_again:
+            assert_told(db.user("alice"), fact)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert_told(db.user("alice"), fact)
+
+
+def assert_told(user: EmbeddedUser, fact: Fact) -> None:
+    assert texts(user, "mug", as_of=fact.revision) == ["the mug is blue"]
+    committed_ns = fact.written_ns - 999
+    assert texts(user, "mug", valid_at=committed_ns) == ["the mug is blue"]
+    assert user.facts(valid_at=committed_ns) == [fact]
+    assert user.facts(valid_at=committed_ns - 1) == []
 
 
 def test_validity_and_times_are_those_of_the_store(folder: Path, clock: ManualClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+from array import array
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from memdb.deadline import Deadline
 from memdb.errors import DeadlineExceeded
+from memdb.index import labels as index_labels
 from memdb.index.labels import LabelRows, joined
 from memdb.index.names import clip_names
 from memdb.index.terms import terms
@@ -117,6 +119,25 @@ def test_readers_ask_while_a_writer_adds() -> None:
     for reader in readers:
         reader.join()
     assert not wrong
+
+
+def test_who_was_interrupted_while_labels_were_split_breaks_no_other_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(array):  # type: ignore[type-arg]
+        def append(self, number: int) -> None:
+            raise KeyboardInterrupt
+
+    labels, seen, wanted = LabelRows(), np.arange(100), (("zone", ("porch",)),)
+    labels.add([joined({"light": "day"})] * 100)
+    assert not labels.among(wanted, seen).any()
+    labels.add([joined({"zone": "porch"})])
+    with monkeypatch.context() as patched:
+        patched.setattr(index_labels, "_numbers", lambda: Interrupted("q"))
+        with pytest.raises(KeyboardInterrupt):
+            labels.mask(wanted, 101)
+    # By a view of before.
+    assert not labels.among(wanted, seen).any()
 
 
 def test_a_label_of_its_own_takes_some_200_bytes() -> None:

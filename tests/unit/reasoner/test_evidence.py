@@ -198,6 +198,18 @@ class TestFacts:
         assert (found.arm, found.camera, found.start_ns) == ("fact", "", 5)
         assert not said_evidence(parse_question("Mug?"), [self.fact()], Scope(("yard",)), user)
 
+    @pytest.mark.parametrize("start_s", [-1, 0, 1])
+    def test_what_has_no_length_is_a_point(
+        self, user: memdb.types.database.User, start_s: int
+    ) -> None:
+        """As for `User.ground` and `User.recall`, which find a clip and an utterance at the very start."""
+        fact = self.fact()
+        assert fact.fact is not None
+        assert fact.fact.valid_to_ns is None
+        scope = Scope(start_ns=fact.fact.valid_from_ns + start_s * SECOND_NS)
+        found = said_evidence(parse_question("Mug?"), [fact], scope, user)
+        assert [item.said for item in found] == ([] if start_s > 0 else [(fact.fact.text,)])
+
     def test_a_fact_has_the_labels_of_its_clip(self, user: memdb.types.database.User) -> None:
         ack = user.stream("yard", space="s").write(
             Clip(
