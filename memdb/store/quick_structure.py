@@ -196,6 +196,34 @@ class _QuickVerifier(_Verifier):  # type: ignore[misc]  # of no known type
         ctx["last_key"] = last
         return True
 
+    def _bigdata(
+        self,
+        ctx: dict[str, Any],
+        pgno: int,
+        place: int,
+        buf: bytes,
+        begin: int,
+        size: int,
+        want_bytes: bool,
+    ) -> bytes | None:
+        taken = max(size, self._room(buf, begin))
+        data: bytes | None = super()._bigdata(ctx, pgno, place, buf, begin, taken, want_bytes)
+        return None if data is None else data[:size]
+
+    def _room(self, buf: bytes, begin: int) -> int:
+        """Bytes that the overflow pages at ``begin`` of a leaf have room for; 0 where they do not say it."""
+        if self.hdrsz != _HEADER_BYTES or begin + 8 > self.psize:
+            return 0
+        (first,) = _U64.unpack_from(buf, begin)
+        if not _META_PAGES <= first < self.next_pgno or (first + 1) * self.psize > self.filesize:
+            return 0
+        head = self._read_at(first * self.psize, _HEADER_BYTES)
+        pages = _OVERFLOW.unpack(head)[3]
+        if head != _OVERFLOW.pack(first, 0, _P_OVERFLOW, pages) or first + pages > self.next_pgno:
+            return 0
+        room: int = pages * self.psize - _HEADER_BYTES
+        return room
+
     def _are_ordinary(self, extents: list[tuple[int, int]]) -> bool:
         """Whether overflow pages are there, say so, and are nobody else's."""
         fd, size, find, end = self._fd, self.psize, self.live.find, self.next_pgno
