@@ -213,7 +213,7 @@ class Reasoner:
         recall = self._recalled(
             question.subject,
             # Recall knows no hours, and a fact is none of a camera's: what lies outside is dropped below.
-            max(RECALLED_MIN, 4 * limit) if scope.is_whole else LIMIT_MAX,
+            min(max(RECALLED_MIN, 4 * limit), LIMIT_MAX) if scope.is_whole else LIMIT_MAX,
             scope,
             moment,
             feature if self._shares_space else None,

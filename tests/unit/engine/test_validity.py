@@ -105,7 +105,7 @@ def test_a_fact_holds_as_of_the_commit_that_wrote_it(
 def test_a_fact_of_an_earlier_release_holds_as_of_its_commit(
     folder: Path, clock: ManualClock, is_opened_again: bool
 ) -> None:
-    """Its validity began when it was written, by nanoseconds; commits are told by whole microseconds."""
+    """Its validity began when it was written, which may be after the time of its commit, if by nanoseconds alone."""
     clock.advance(999)
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
         fact = db.user("alice").remember("the mug is blue", valid_from=clock.now_ns())

@@ -95,6 +95,11 @@ def test_what_was_seen(reasoner: Reasoner) -> None:
     )
 
 
+@pytest.mark.parametrize("limit", [1, 251, 1000])
+def test_as_much_as_may_be_asked_for_is_answered(reasoner: Reasoner, limit: int) -> None:
+    assert reasoner.ask("When was the cat on screen?", limit=limit).moment is not None
+
+
 def test_what_was_said(reasoner: Reasoner) -> None:
     answer = reasoner.ask("Who spoke of despair?")
     assert answer.moment is not None
