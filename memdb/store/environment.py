@@ -40,7 +40,13 @@ from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
-from memdb.store.structure import check_newest, check_structure, mark_clean, mark_dirty
+from memdb.store.structure import (
+    check_newest,
+    check_structure,
+    mark_clean,
+    mark_dirty,
+    tells_newest,
+)
 from memdb.store.system import system_errors, words_of
 from memdb.store.transaction import Handles, Transaction
 
@@ -143,6 +149,8 @@ class Environment:
         self._marked = False
         try:
             check_structure(self._data_file)
+            self._was_told = tells_newest(self._data_file)
+            """Whether the newest transaction is known to be on the disk, though nothing is committed here."""
         except OSError as error:
             raise Unavailable(
                 f"the data file cannot be read: {error.strerror}",
@@ -487,8 +495,12 @@ class Environment:
         with self._gate.owned():
             if not self._closed:
                 self._closed = True
-                is_durable = self._config.durability != "relaxed"
-                newest = self.newest_transaction() if is_durable and not self._lost else None
+                # What a relaxed database or a process that was killed committed last may be on its way to the disk,
+                # until a commit comes after it.
+                is_on_disk = self._config.durability != "relaxed" and (
+                    self._marked or self._was_told
+                )
+                newest = self.newest_transaction() if is_on_disk and not self._lost else None
                 self._env.close()
                 if self._failed is None and self._lost is None:
                     with suppress(OSError):  # it only costs a look at the next open

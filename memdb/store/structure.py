@@ -76,6 +76,12 @@ def check_newest(data_file: Path, transaction: int) -> None:
         )
 
 
+def tells_newest(data_file: Path) -> bool:
+    """Whether the file is as it was closed, with its newest transaction on the disk."""
+    _, *stated, newest, _ = [*_marker(data_file), *[""] * 5][:5]
+    return stated == _stat(data_file) and newest.isdigit()
+
+
 def _are_written(data_file: Path, older: str) -> bool:
     """Whether the numbers of the meta pages differ by one, and the newer of them is not the page that ``older``
     tells, with another number.

@@ -108,6 +108,24 @@ def test_what_relaxed_durability_may_undo_is_no_damage(tmp_path: Path) -> None:
         assert db.user("alice").get("n") == 2
 
 
+@pytest.mark.parametrize("before", ["relaxed", "killed"])
+def test_nor_is_it_after_somebody_durable_has_looked_at_it(tmp_path: Path, before: str) -> None:
+    # What was committed last may be on its way to the disk all the same, until a commit comes after it.
+    data_file = made(tmp_path / "data", "relaxed" if before == "relaxed" else "durable")
+    if before == "killed":
+        (data_file.parent / "CLEAN").unlink()
+    with memdb.open(tmp_path / "data") as db:
+        assert db.user("alice").get("n") == 3
+    assert (data_file.parent / "CLEAN").exists()
+    roll_back(data_file, keep_times=True)
+    with memdb.open(tmp_path / "data") as db:
+        assert db.user("alice").get("n") == 2
+        db.user("alice").put("n", 4)
+    roll_back(data_file, keep_times=True)
+    with memdb.open(tmp_path / "data") as db, pytest.raises(DataLoss, match="transaction"):
+        db.user("alice").get("n")
+
+
 @pytest.mark.parametrize("keep_times", [True, False])
 def test_a_catalog_that_was_rolled_back_loses_no_user(tmp_path: Path, keep_times: bool) -> None:
     made(tmp_path / "data")
