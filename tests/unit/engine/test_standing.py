@@ -382,6 +382,25 @@ def test_what_comes_back_too_late_was_absent(user: EmbeddedUser, clock: ManualCl
     assert second.happened_ns == question.armed_ns + 46 * SECOND_NS
 
 
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_absence_after_clips_that_come_late_together_is_told(
+    user: EmbeddedUser, clock: ManualClock, *, is_new: bool
+) -> None:
+    """Of one commit: the first puts nothing off that the second would not leave absent itself."""
+    question = user.standing.create(AXES[0], min_score=0.5, kind="absent", window_s=20)
+    clock.advance(60 * SECOND_NS)
+    watched = user.standing.watched()
+    (first,) = watched.page()
+    assert watched.page() == []
+    user.stream("door").write_many([at(0, 5, 0, clock), at(1, 10, 0, clock)])
+    if is_new:
+        watched = user.standing.watched(first.cursor)
+    (second,) = watched.page()
+    assert first.happened_ns == question.armed_ns + 20 * SECOND_NS
+    assert second.happened_ns == question.armed_ns + (11 + 20) * SECOND_NS
+    assert second.earlier_clip_id == user.clips()[-1].id
+
+
 def test_a_question_is_asked_of_later_commits_alone(user: EmbeddedUser) -> None:
     door = user.stream("door")
     door.write(clip(0, global_memory=AXES[0]))
