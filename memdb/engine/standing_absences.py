@@ -139,7 +139,7 @@ class Absences:
                 # does not know.
                 unsure = newer & (end_ns + self._windows_ns[places] <= cursor.clock_ns)
                 newer |= (end_ns == bases) & (row.clip_no > self._clip_nos[places])
-                # As of the commit before: those that came with this one have their turn, and leave it absent themselves.
+                # As of the commit before: those that came with this one have their turn, and may leave it absent.
                 before = step.revision - 1
                 for at in places[unsure].tolist():
                     group = [self._question(at)]
