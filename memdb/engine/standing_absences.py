@@ -143,7 +143,7 @@ class Absences:
                 before = step.revision - 1
                 for at in places[unsure].tolist():
                     group = [self._question(at)]
-                    if self._look_up(view, asked, row.space_no, group, end_ns + 1, before):
+                    if self._look_up(view, asked, row.space_no, group, end_ns, before):
                         continue
                     late.add(at)
                     self._bases_ns[at], self._clip_nos[at] = end_ns, row.clip_no

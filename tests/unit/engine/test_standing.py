@@ -401,6 +401,24 @@ def test_an_absence_after_clips_that_come_late_together_is_told(
     assert second.earlier_clip_id == user.clips()[-1].id
 
 
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_absence_that_was_told_is_not_told_again_for_a_clip_that_ends_with_its_last(
+    user: EmbeddedUser, clock: ManualClock, *, is_new: bool
+) -> None:
+    """Neither to who listened nor to who goes on from a cursor."""
+    user.standing.create(AXES[0], min_score=0.5, kind="absent", window_s=20)
+    clock.advance(60 * SECOND_NS)
+    watched = user.standing.watched()
+    assert len(watched.page()) == 1
+    user.stream("door").write(at(0, 5, 0, clock))
+    (told_last,) = watched.page()
+    user.stream("yard", space="cam").write(at(0, 5, 0, clock))
+    if is_new:
+        watched = user.standing.watched(told_last.cursor)
+    assert watched.page() == []
+    assert watched.is_at_end
+
+
 def test_a_question_is_asked_of_later_commits_alone(user: EmbeddedUser) -> None:
     door = user.stream("door")
     door.write(clip(0, global_memory=AXES[0]))
