@@ -329,7 +329,7 @@ class IngestAgent:
 
     def _may_come_back(self, report: CameraReport, source: FileSource) -> bool:
         return (
-            source.is_live
+            source.may_come_back
             and self._options.reconnect_s > 0
             and not self._stopping.is_set()
             and (report.error is None or isinstance(report.error, SourceUnreadable))

@@ -34,6 +34,12 @@ class Comeback:
             if left_s <= 0 or self._stopping.wait(min(pause_s, left_s)):
                 return None
             try:
-                return self._open_source()
+                source = self._open_source()
             except (SourceNotFound, SourceUnreadable):
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                continue
+            if self._stopping.is_set():
+                # A camera that answers may still take half a minute until it shows something.
+                source.close()
+                return None
+            return source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 
@@ -25,7 +26,9 @@ class Stopping:
             # Not by an exception: cameras wait in threads of their own, which the interpreter would wait for.
             os._exit(128 + number)
         self.signal = number
-        self._report_line(
-            "stopping, as soon as what was sent is acknowledged; the same once more ends it at once"
-        )
         self._stop()
+        # Whether or not it can be said: nobody may read it, or a line was just being written.
+        with suppress(OSError, RuntimeError):
+            self._report_line(
+                "stopping, as soon as what was sent is acknowledged; the same once more ends it at once"
+            )

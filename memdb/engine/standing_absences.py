@@ -139,9 +139,11 @@ class Absences:
                 # does not know.
                 unsure = newer & (end_ns + self._windows_ns[places] <= cursor.clock_ns)
                 newer |= (end_ns == bases) & (row.clip_no > self._clip_nos[places])
+                # As of the commit before: those that came with this one have their turn, and may leave it absent.
+                before = step.revision - 1
                 for at in places[unsure].tolist():
                     group = [self._question(at)]
-                    if self._look_up(view, asked, row.space_no, group, end_ns + 1, step.revision):
+                    if self._look_up(view, asked, row.space_no, group, end_ns, before):
                         continue
                     late.add(at)
                     self._bases_ns[at], self._clip_nos[at] = end_ns, row.clip_no

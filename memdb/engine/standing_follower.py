@@ -103,7 +103,7 @@ class FollowedStanding:
             self._to(replace(self.cursor, revision=view.revision, clip_no=ALL, question_no=ALL))
         told = self.cursor.revision, self.cursor.clip_no, self.cursor.question_no
         page = Page(view, questions, rows, told)
-        begin_s = time.monotonic()
+        end_s = time.monotonic() + PAGE_S
         for revision, born in by_commit(rows):
             step = Step(page, revision, born)
             for clip_no, matches in step.clips(limit + 1):
@@ -116,7 +116,7 @@ class FollowedStanding:
                     found.append(self._told(view, match, revision))
                 cursor = replace(self.cursor, revision=revision, clip_no=clip_no, question_no=ALL)
                 self._to(cursor, done=revision - 1)
-                if time.monotonic() - begin_s >= PAGE_S:
+                if time.monotonic() >= max(end_s, step.until_s):
                     return found
             found += self._ended(environment, view, step, now_ns)
         return found

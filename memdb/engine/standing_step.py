@@ -7,6 +7,7 @@ it is taken, as long as the clips are there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
@@ -27,6 +28,9 @@ _BLOCK_ROWS: Final = 1024
 _BLOCK_ROWS_MIN: Final = 64
 """Rows that are looked at together first: should each match much, the page ends with the first of them."""
 _BLOCK_ROWS_MAX: Final = 512
+_BEGUN_S: Final = 0.5
+"""To begin a commit may take longer than this: then as long again is taken for its clips, and not one alone told of it
+each time it is begun."""
 _BY_ITSELF: Final = frozenset({"seen"})
 """Kinds of which no other clip of a commit says anything."""
 
@@ -114,6 +118,9 @@ class Step:
     def __init__(self, page: Page, revision: int, rows: list[NewRow]) -> None:
         self.revision = revision
         self.rows = rows
+        self.until_s = 0.0
+        """Until when a page goes on with its clips: what precedes the first is done again for each that begins with it.
+        """
         self._page = page
         self._state = page.state
 
@@ -123,7 +130,11 @@ class Step:
         most: matches that are wanted; so many may be given, or a few clips' more, and those behind them left out.
         Nothing of a clip is computed, or kept, before it is its turn, however many match.
         """
+        begin_s = time.monotonic()
         completed = self._completed_before(most)
+        now_s = time.monotonic()
+        if now_s - begin_s > _BEGUN_S:
+            self.until_s = now_s + (now_s - begin_s)
         versions: dict[int, list[NewRow]] = {}
         for row in self.rows:
             versions.setdefault(row.clip_no, []).append(row)

@@ -56,14 +56,17 @@ async def watch_standing(
                     await send(message)
                 if messages:
                     sent_s = loop.time()
+                elif loop.time() - sent_s >= PROGRESS_S and (
+                    request.follow or not watched.is_at_end
+                ):
+                    # So that a client that goes on, after a restart or as it was cut off, need not look at all of it
+                    # again: also of many commits that have nothing to tell.
+                    await send(pb.WatchStandingResponse(cursor=cursor or "").SerializeToString())
+                    sent_s = loop.time()
                 if messages or not watched.is_at_end:
                     continue
                 if not request.follow:
                     return
-                if loop.time() - sent_s >= PROGRESS_S:
-                    # So that a client that goes on after a restart need not look at all of it again.
-                    await send(pb.WatchStandingResponse(cursor=cursor or "").SerializeToString())
-                    sent_s = loop.time()
                 drain.check()
                 await _wait(wake, watched.pause_s(RECHECK_S))
     finally:

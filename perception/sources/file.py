@@ -44,6 +44,7 @@ _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 30.0
 _DRIFT_SAMPLES: Final = AUDIO_RATE_HZ // 5
 """Where sound and its time stamps part by more than this, silence is put in or sound left out."""
+_SILENCE_SAMPLES: Final = 10 * AUDIO_RATE_HZ
 _GROUPS_KEPT: Final = 2
 """Keyframe groups decoded before the first frame wanted: pictures may lean on the group before."""
 
@@ -92,6 +93,13 @@ class FileSource:
     def is_live(self) -> bool:
         """By its scheme, or because it has no length."""
         return self._is_live
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether it shows something else when it is opened again: what is live, but for a recording without a length
+        (of a browser, or one that was cut off), which begins anew.
+        """
+        return self._is_live and not Path(self.address).is_file()
 
     @property
     def has_audio(self) -> bool:
@@ -242,8 +250,11 @@ class _Sound:
         drift = 0 if expected is None else expected - self._next_sample
         if drift > _DRIFT_SAMPLES:
             # A hole in the recording: silence keeps what follows at its time.
-            yield AudioChunk(self._next_sample, np.zeros(drift, np.float32))
-            self._next_sample += drift
+            # In pieces: it may be of a day, where a stamp is wrong.
+            for begin in range(0, drift, _SILENCE_SAMPLES):
+                silence = np.zeros(min(_SILENCE_SAMPLES, drift - begin), np.float32)
+                yield AudioChunk(self._next_sample, silence)
+                self._next_sample += len(silence)
         elif drift < -_DRIFT_SAMPLES:
             samples = samples[min(-drift, len(samples)) :]
         if len(samples):

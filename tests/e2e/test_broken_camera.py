@@ -6,6 +6,7 @@ Real media over real sockets that are cut; what sees answers with hashes (`fakes
 from __future__ import annotations
 
 import fcntl
+import io
 import socket
 import struct
 import threading
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 import memdb
@@ -169,6 +171,34 @@ def test_a_live_camera_that_comes_back_is_a_new_epoch(
     assert held(database, epoch=report.epoch, start_ns=report.start_ns) == shown
 
 
+class Pipe(io.BytesIO):
+    """What a recorder that cannot go back writes to."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def test_a_recording_without_a_length_does_not_come_back(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be shown again and again, each time as a new epoch."""
+    pipe = Pipe()
+    film = write_film(tmp_path / "film.mkv", SCENES, container="matroska")
+    with av.open(str(film)) as whole, av.open(pipe, "w", format="matroska") as output:
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    recording = tmp_path / "recording.mkv"
+    recording.write_bytes(pipe.getvalue())
+    waited: list[Comeback] = []
+    monkeypatch.setattr(Comeback, "wait", lambda self: waited.append(self))
+    report = ingest(database, str(recording), epoch=7, reconnect_s=60.0)
+    assert (report.error, report.earlier, waited) == (None, [], [])
+    assert held(database) == [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+
+
 def test_a_stop_ends_the_waiting() -> None:
     stopping = threading.Event()
     stopping.set()
@@ -177,3 +207,21 @@ def test_a_stop_ends_the_waiting() -> None:
         raise AssertionError
 
     assert Comeback(never, 3600.0, stopping).wait() is None
+
+
+def test_a_stop_while_it_is_opened_again_is_no_comeback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.comeback.PAUSE_S", 0.01)
+    film = write_film(tmp_path / "film.mkv", SCENES[:1], container="matroska")
+    stopping = threading.Event()
+    opened: list[FileSource] = []
+
+    def slowly() -> FileSource:
+        opened.append(FileSource(str(film)))
+        stopping.set()
+        return opened[0]
+
+    assert Comeback(slowly, 3600.0, stopping).wait() is None
+    with pytest.raises(AssertionError):  # as PyAV says of what is closed
+        next(opened[0].items())

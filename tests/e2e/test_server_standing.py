@@ -80,6 +80,26 @@ def test_a_watch_with_nothing_to_hear_is_told_how_far_it_came(
     assert revisions == [user.revision() - 1, user.revision()]
 
 
+def test_who_catches_up_and_hears_nothing_is_told_how_far_it_came(
+    served: Served, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off before the end it would begin anew, each time."""
+    monkeypatch.setattr(standing_watch, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(standing_follower, "PAGE_S", 0.0)
+    user = served.database.user("u")
+    user.standing.create(vector(99), min_score=1)
+    first = user.revision()
+    user.stream("cam").write_many(clip(seq) for seq in range(5))
+    answers = list(stub.WatchStanding(pb.WatchStandingRequest(user="u"), timeout=60))
+    assert not any(answer.alerts for answer in answers)
+    cursors = [answer.cursor for answer in answers]
+    assert len(set(cursors)) == len(cursors) >= 4
+    assert first < int(cursors[-1][:16], 16) <= user.revision()
+    # On from there.
+    again = pb.WatchStandingRequest(user="u", cursor=cursors[-2])
+    assert len(list(stub.WatchStanding(again, timeout=60))) <= 2
+
+
 def test_a_watch_ends_when_the_server_stops(tmp_path: Path) -> None:
     with serving(tmp_path / "db") as running:
         running.database.create_space("p", dim=DIM)

@@ -382,6 +382,43 @@ def test_what_comes_back_too_late_was_absent(user: EmbeddedUser, clock: ManualCl
     assert second.happened_ns == question.armed_ns + 46 * SECOND_NS
 
 
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_absence_after_clips_that_come_late_together_is_told(
+    user: EmbeddedUser, clock: ManualClock, *, is_new: bool
+) -> None:
+    """Of one commit: the first puts nothing off that the second would not leave absent itself."""
+    question = user.standing.create(AXES[0], min_score=0.5, kind="absent", window_s=20)
+    clock.advance(60 * SECOND_NS)
+    watched = user.standing.watched()
+    (first,) = watched.page()
+    assert watched.page() == []
+    user.stream("door").write_many([at(0, 5, 0, clock), at(1, 10, 0, clock)])
+    if is_new:
+        watched = user.standing.watched(first.cursor)
+    (second,) = watched.page()
+    assert first.happened_ns == question.armed_ns + 20 * SECOND_NS
+    assert second.happened_ns == question.armed_ns + (11 + 20) * SECOND_NS
+    assert second.earlier_clip_id == user.clips()[-1].id
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_absence_that_was_told_is_not_told_again_for_a_clip_that_ends_with_its_last(
+    user: EmbeddedUser, clock: ManualClock, *, is_new: bool
+) -> None:
+    """Neither to who listened nor to who goes on from a cursor."""
+    user.standing.create(AXES[0], min_score=0.5, kind="absent", window_s=20)
+    clock.advance(60 * SECOND_NS)
+    watched = user.standing.watched()
+    assert len(watched.page()) == 1
+    user.stream("door").write(at(0, 5, 0, clock))
+    (told_last,) = watched.page()
+    user.stream("yard", space="cam").write(at(0, 5, 0, clock))
+    if is_new:
+        watched = user.standing.watched(told_last.cursor)
+    assert watched.page() == []
+    assert watched.is_at_end
+
+
 def test_a_question_is_asked_of_later_commits_alone(user: EmbeddedUser) -> None:
     door = user.stream("door")
     door.write(clip(0, global_memory=AXES[0]))

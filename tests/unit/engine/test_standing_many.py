@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memdb import Alert
-from memdb.engine import standing, standing_follower
+from memdb.engine import standing, standing_follower, standing_step
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.standing import WatchedStanding
 from memdb.engine.user import EmbeddedUser
@@ -134,3 +134,43 @@ def test_sequences_whose_ends_came_before_are_told_page_by_page(
     # The clip that was the first one follows another now, and no other does anew.
     assert len(everything) == 7 * 9
     assert {alert.start_ns for alert in everything[-7:]} == {100 * SECOND_NS}
+
+
+def test_a_commit_that_takes_long_to_begin_is_not_begun_for_each_clip(
+    user: EmbeddedUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips that come before many others: which sequences they complete is found before the first is told."""
+    ask(user, ["sequence"] * 3)
+    door = user.stream("door")
+    door.write_many(
+        clip(seq, start_ns=(100 + seq) * SECOND_NS, end_ns=(101 + seq) * SECOND_NS)
+        for seq in range(20)
+    )
+    door.write_many(
+        clip(20 + seq, start_ns=seq * SECOND_NS, end_ns=(seq + 1) * SECOND_NS) for seq in range(5)
+    )
+    everything = list(user.standing.watch(follow=False))
+    clock = _Clock()
+    looks_s: list[float] = []
+    original = standing_step.Step._comes_before_another
+
+    def slow(self: standing_step.Step, row: Any) -> bool:
+        clock.now_s += 1.0
+        looks_s.append(clock.now_s)
+        return original(self, row)
+
+    monkeypatch.setattr(standing_step.Step, "_comes_before_another", slow)
+    monkeypatch.setattr(standing_step, "time", clock)
+    monkeypatch.setattr(standing_follower, "time", clock)
+    assert list(user.standing.watch(follow=False)) == everything
+    assert len(looks_s) == 25, "each clip once"
+
+
+class _Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from memdb import InvalidArgument
 from perception.errors import SourceNotFound, SourceUnreadable
-from perception.sources.base import NS_PER_S, AudioChunk, MediaItem, VideoFrame
-from perception.sources.file import FileSource
+from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, MediaItem, VideoFrame
+from perception.sources.file import FileSource, _Sound
 from tests.unit.perception.films import SOUND_RATE_HZ, flat, write_film
 
 
@@ -158,3 +159,17 @@ def test_a_film_is_turned_as_it_says(tmp_path: Path, matrix: tuple[int, ...], co
     seen = [min(colours, key=lambda n: np.abs(colours[n] - q.astype(int)).sum()) for q in quarters]
     assert "".join(seen) == corners
     assert frame.pixels.shape == ((180, 320, 3) if a else (320, 180, 3))
+
+
+def test_a_long_hole_is_filled_in_pieces() -> None:
+    """A stamp that is wrong by a day would be silence of 5.5 GB at once, and nothing would end it."""
+    stream: Any = None
+    grid = _Sound(stream)
+    said = np.ones(100, np.float32)
+    hour = 3600 * AUDIO_RATE_HZ
+    chunks = [*grid._placed(said, 0), *grid._placed(said, hour)]
+    assert max(len(chunk.samples) for chunk in chunks) <= 10 * AUDIO_RATE_HZ
+    ends = [chunk.first_sample + len(chunk.samples) for chunk in chunks]
+    assert [chunk.first_sample for chunk in chunks] == [0, *ends[:-1]]
+    assert (chunks[-1].first_sample, ends[-1]) == (hour, hour + 100)
+    assert not any(chunk.samples.any() for chunk in chunks[1:-1])
