@@ -61,6 +61,8 @@ CONFIG = EngineConfig(open_users_max=1, map_bytes_initial=1 << 20, disk_free_byt
 """A map that must grow and, in every other sequence, an LRU that must evict."""
 
 YEAR_NS = 31_557_600 * 10**9
+LONG_AGO_NS = EPOCH_NS - 30 * YEAR_NS
+"""Whatever the clock is set to, facts hold since then."""
 CHECK_EVERY = 10
 """Steps."""
 
@@ -265,7 +267,7 @@ class EngineMachine(StandingRules, ReadingRules, RuleBasedStateMachine):
         if key is not None:
             held = next((n for n, known in model.facts.items() if known[-1].key == key), None)
         fact = self.db.user(user).remember(
-            text, about=["Alice"], key=key, evidence=evidence, valid_from=EPOCH_NS
+            text, about=["Alice"], key=key, evidence=evidence, valid_from=LONG_AGO_NS
         )
         assert held is None or fact.id == held
         assert fact.id not in model.forgotten
