@@ -41,7 +41,7 @@ class Deadline:
 
     def within(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """The result of work on this thread, whose `check` asks this deadline."""
-        before = getattr(_of_thread, "deadline", None)
+        before = _of_thread.deadline
         _of_thread.deadline = self
         try:
             self.check()
@@ -50,11 +50,16 @@ class Deadline:
             _of_thread.deadline = before
 
 
-_of_thread = threading.local()
+class _OfThread(threading.local):
+    deadline: Deadline | None = None
+    """Of the class where a thread has none, so that to find that out raises nothing."""
+
+
+_of_thread = _OfThread()
 
 
 def check() -> None:
     """Raise `DeadlineExceeded` when nobody waits for what this thread does."""
-    deadline: Deadline | None = getattr(_of_thread, "deadline", None)
+    deadline = _of_thread.deadline
     if deadline is not None:
         deadline.check()

@@ -61,7 +61,8 @@ def _whole(
 ) -> list[tuple[Array, Array]]:
     """Every allowed row is scored for every question."""
     numbers = np.arange(rows) if allowed is None else np.flatnonzero(allowed)
-    block = matrix.take_padded(numbers)
+    whole = matrix.whole(rows) if allowed is None else None
+    block = matrix.take_padded(numbers) if whole is None else whole
     scores = np.stack([flat.row_scores(block, query) for query in queries])
     # As in `flat`: a sum that overflowed both ways is no number, and last.
     scores = np.nan_to_num(scores, copy=False, nan=-np.inf, posinf=np.inf, neginf=-np.inf)

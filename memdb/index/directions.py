@@ -40,11 +40,14 @@ def unit_rows(vectors: Array) -> Array:
 def unit_vector(vector: Array) -> Array:
     """(dim,) float32: `unit_rows` of one vector, to the last bit, in half the calls."""
     row = np.ascontiguousarray(vector, np.float32)
-    largest = np.abs(row).max()
+    squares = np.abs(row)
+    largest = np.maximum.reduce(squares)
     if largest == 0.0:
         return row
-    scaled = row / largest
-    return np.asarray(scaled / np.sqrt(np.add.reduce(scaled * scaled)))
+    scaled: Array = row / largest
+    np.multiply(scaled, scaled, out=squares)
+    scaled /= np.sqrt(np.add.reduce(squares))
+    return scaled
 
 
 def prepared_rows(vectors: Array, *, cosine: bool) -> Array:

@@ -1,8 +1,8 @@
 """Exact search of a matrix with FAISS's kernels; filters act inside the search, never after it.
 
-Two steps.  A scan of the heads (bfloat16, half of the bytes) gives more candidates than are asked
-for; those of them that may be among the best are scored from the whole float32 rows.  What was left
-out cannot be better: for a row x with head h and a query q
+Few rows (`memdb.index.matrix.WHOLE_ROWS_MAX`) are all scored.  Of more, two steps.  A scan of the heads (bfloat16,
+half of the bytes) gives more candidates than are asked for; those of them that may be among the best are scored
+from the whole float32 rows.  What was left out cannot be better: for a row x with head h and a query q
 
     |q.x - q.h|  <=  |q| |x - h|  <=  |q| * matrix.residual_max        (Cauchy-Schwarz)
 
@@ -58,6 +58,8 @@ def search(
     count = rows - first if allowed is None else int(np.count_nonzero(allowed[first:]))
     if count == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
+    if matrix.whole(rows) is not None:
+        return _best_of_all(matrix, rows, query, limit, allowed, first)
     if allowed is not None:
         # Those of an hour lie together: what is before and behind them is not looked at.
         first += int(allowed[first:].argmax())
@@ -79,11 +81,16 @@ def search(
         if best[1][-1] > worst + bound:
             return best
         wanted *= _CANDIDATES_MORE
+    return _best_of_all(matrix, rows, query, limit, allowed, first)
+
+
+def _best_of_all(
+    matrix: Matrix, rows: int, query: Array, limit: int, allowed: Array | None, first: int
+) -> tuple[Array, Array]:
     numbers, scores = allowed_scores(matrix, rows, query, allowed, first)
     # A sum that overflowed both ways is no number: last.
-    return best_of(
-        numbers, np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf), limit
-    )
+    scores[np.isnan(scores)] = -np.inf
+    return best_of(numbers, scores, limit)
 
 
 def allowed_scores(
@@ -93,6 +100,9 @@ def allowed_scores(
     if allowed is None:
         return np.arange(first, rows), all_scores(matrix, rows, query, first)
     listed = np.flatnonzero(allowed[first:]) + first
+    whole = matrix.whole(rows)
+    if whole is not None:
+        return listed, row_scores(whole, padded_query(query, matrix.width))[listed]
     query = padded_query(query, matrix.width)
     step = block_rows(matrix.width)
     out = np.empty(len(listed), np.float32)
@@ -112,6 +122,9 @@ def allowed_scores(
 def all_scores(matrix: Matrix, rows: int, query: Array, first: int = 0) -> Array:
     """(rows - first,) float32 inner products of rows [first, rows) with the (dim,) float32 ``query``."""
     query = padded_query(query, matrix.width)
+    whole = matrix.whole(rows)
+    if whole is not None:
+        return row_scores(whole[first:], query)
     step = block_rows(matrix.width)
     joined = np.empty((step, matrix.width), np.float32)
     out = np.empty(rows - first, np.float32)

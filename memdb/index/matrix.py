@@ -6,7 +6,9 @@ one doubles up to `CHUNK_ROWS_MAX`, and rows that come together share a chunk.  
 that is not filled yet is reserved but not resident: it is mapped for the chunk alone, since what an allocator
 gives again was touched by somebody before (1.5 MB for each of thousands of users with a clip or two).
 
-A chunk keeps its rows as two planes (`memdb.index.planes`), padded to `width` elements.
+A chunk keeps its rows as two planes (`memdb.index.planes`), padded to `width` elements.  The rows of a matrix
+of few (`WHOLE_ROWS_MAX`) are kept as they are, `whole`: to score all of them takes less time than to choose
+which to score.  One more, and they are split, once; a reader that holds them goes on with them.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 from memdb.index.planes import Planes, join, padded, split
 from memdb.types.arrays import Array
 
+WHOLE_ROWS_MAX: Final = 256
 CHUNK_ROWS_MIN: Final = 256
 CHUNK_ROWS_MAX: Final = 16_384
 
@@ -49,7 +52,7 @@ class Chunk:
 class Matrix:
     """(rows, dim) float32; one writer, any readers."""
 
-    __slots__ = ("_chunks", "dim", "norm_max", "residual_max", "rows", "width")
+    __slots__ = ("_chunks", "_whole", "dim", "norm_max", "residual_max", "rows", "width")
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -60,17 +63,23 @@ class Matrix:
         self.residual_max = 0.0
         """No row is farther from its head."""
         self._chunks: list[Chunk] = []
+        self._whole: Array | None = None
+        """(WHOLE_ROWS_MAX, width) float32; None where there are chunks, or nothing."""
 
     def append(self, vectors: Array) -> None:
         """Add (m, dim) rows at the end."""
         vectors = np.ascontiguousarray(vectors, np.float32)
+        if not self._chunks and self.rows + len(vectors) <= WHOLE_ROWS_MAX:
+            self._append_whole(vectors)
+            return
+        self._split_whole(WHOLE_ROWS_MAX)
         done = 0
         while done < len(vectors):
             free = self._capacity() - self.rows
             if free == 0:
                 planned = max(CHUNK_ROWS_MIN << len(self._chunks), len(vectors) - done)
                 free = min(planned, CHUNK_ROWS_MAX)
-                self._chunks.append(self._chunk(free))
+                self._chunks.append(self._chunk(free, self.rows))
             last = self._chunks[-1]
             take = min(free, len(vectors) - done)
             begin = len(last.numbers) - free
@@ -80,26 +89,43 @@ class Matrix:
                 last.tail[begin : begin + take],
             )
             # Before the rows can be seen.
-            self.residual_max = max(self.residual_max, residual)
-            self.norm_max = max(self.norm_max, norm)
+            self._note(residual, norm)
             done += take
             self.rows += take
 
     def adopt(self, planes: Planes) -> None:
-        """Add rows that were split already, without a copy, as a chunk of their own; the matrix keeps
-        the arrays, and nobody may change them.
+        """Add rows that were split already, without a copy (unless there are few in all), as a chunk of their own;
+        the matrix keeps the arrays, and nobody may change them.
         """
-        assert self.rows == self._capacity(), "no row is left free in the middle"
         count = len(planes.head)
-        if count:
+        if self.rows == 0 and not self._chunks and 0 < count <= WHOLE_ROWS_MAX:
+            whole = self._new_whole()
+            join(planes.head, planes.tail, whole[:count])
+            self._note(planes.residual_max, planes.norm_max)
+            self._whole = whole
+            self.rows = count
+        elif count:
+            self._split_whole(self.rows)
+            assert self.rows == self._capacity(), "no row is left free in the middle"
             numbers = np.arange(self.rows, self.rows + count, dtype=np.int64)
             self._chunks.append(Chunk(planes.head, planes.tail, numbers))
-            self.residual_max = max(self.residual_max, planes.residual_max)
-            self.norm_max = max(self.norm_max, planes.norm_max)
+            self._note(planes.residual_max, planes.norm_max)
             self.rows += count
 
+    def whole(self, rows: int) -> Array | None:
+        """The first ``rows`` rows as they are, a (rows, width) float32 view; None where they lie in chunks."""
+        whole = self._whole
+        return None if whole is None else whole[:rows]
+
     def chunks(self, rows: int, first: int = 0) -> Iterator[Chunk]:
-        """The chunks of rows [first, rows)."""
+        """The chunks of rows [first, rows); made for the caller where they are whole."""
+        whole = self.whole(rows)
+        if whole is not None:
+            if first < rows:
+                planes = self._planes_of(whole[first:])
+                numbers = np.arange(first, rows, dtype=np.int64)
+                yield Chunk(planes.head, planes.tail, numbers)
+            return
         begin = 0
         for chunk in self._chunks:
             length = len(chunk.numbers)
@@ -111,7 +137,7 @@ class Matrix:
             begin += length
 
     def chunk_lengths(self) -> list[int]:
-        """Rows of each chunk, those that are not filled yet included."""
+        """Rows of each chunk, those that are not filled yet included; none while they are whole."""
         return [len(chunk.numbers) for chunk in self._chunks]
 
     def take(self, rows: Array) -> Array:
@@ -120,6 +146,9 @@ class Matrix:
 
     def take_padded(self, rows: Array) -> Array:
         """Copies of the given rows, in that order: (n, width) float32."""
+        whole = self._whole
+        if whole is not None:
+            return np.take(whole, rows, axis=0)
         out = np.empty((len(rows), self.width), dtype=np.float32)
         if len(self._chunks) == 1:
             (chunk,) = self._chunks
@@ -140,6 +169,9 @@ class Matrix:
 
     def heads(self, rows: Array) -> Array:
         """Copies of the heads of the given rows, ascending: (n, width) u16."""
+        whole = self._whole
+        if whole is not None:
+            return self._planes_of(whole[rows]).head
         out = np.empty((len(rows), self.width), np.uint16)
         for chunk, places, run in self._found(rows):
             # Clipped, not checked, which would copy once more: they are within the chunk.
@@ -148,6 +180,9 @@ class Matrix:
 
     def take_planes(self, rows: Array) -> Planes:
         """Copies of the given rows, which are in ascending order, as two planes."""
+        whole = self._whole
+        if whole is not None:
+            return self._planes_of(whole[rows])
         head = np.empty((len(rows), self.width), np.uint16)
         tail = np.empty((len(rows), self.width), np.int16)
         for chunk, places, run in self._found(rows):
@@ -157,6 +192,8 @@ class Matrix:
 
     def take_ascending(self, rows: Array) -> Array:
         """`take_padded` of rows that ascend, in less time where chunks are many."""
+        if self._whole is not None:
+            return self.take_padded(rows)
         heads = np.empty((len(rows), self.width), np.uint16)
         tails = np.empty((len(rows), self.width), np.int16)
         for chunk, places, run in self._found(rows):
@@ -177,19 +214,58 @@ class Matrix:
                 yield chunk, rows[done:until] - begin, slice(done, until)
                 done = until
 
-    def _chunk(self, rows: int) -> Chunk:
+    def _append_whole(self, vectors: Array) -> None:
+        if not len(vectors):
+            return
+        whole = self._new_whole() if self._whole is None else self._whole
+        whole[self.rows : self.rows + len(vectors), : self.dim] = vectors
+        made = self._planes_of(vectors)
+        self._note(made.residual_max, made.norm_max)
+        self._whole = whole
+        self.rows += len(vectors)
+
+    def _planes_of(self, rows: Array) -> Planes:
+        """Some rows, padded or not, as planes."""
+        head = np.empty((len(rows), self.width), np.uint16)
+        tail = np.empty((len(rows), self.width), np.int16)
+        return Planes(head, tail, *split(rows, head, tail))
+
+    def _split_whole(self, rows: int) -> None:
+        """Have the rows that are whole, if any, as a chunk with room for ``rows``."""
+        whole = self._whole
+        if whole is None:
+            return
+        chunk = self._chunk(rows, 0)
+        split(whole[: self.rows], chunk.head[: self.rows], chunk.tail[: self.rows])
+        # In this order: who finds no whole rows finds the chunk.
+        self._chunks.append(chunk)
+        self._whole = None
+
+    def _note(self, residual: float, norm: float) -> None:
+        self.residual_max = max(self.residual_max, residual)
+        self.norm_max = max(self.norm_max, norm)
+
+    def _new_whole(self) -> Array:
+        whole: Array = self._mapped(WHOLE_ROWS_MAX, np.float32, 1)[0]
+        return whole
+
+    def _chunk(self, rows: int, first: int) -> Chunk:
+        planes = self._mapped(rows, np.uint16, 2)
+        return Chunk(
+            planes[0],
+            planes[1].view(np.int16),
+            np.arange(first, first + rows, dtype=np.int64),
+        )
+
+    def _mapped(self, rows: int, dtype: type[np.generic], count: int) -> Array:
+        """(count, rows, width) zeros, no memory until they are written to."""
         # Private: a process that is forked has its own from then on.
-        size = 2 * rows * self.width * 2
+        size = count * rows * self.width * np.dtype(dtype).itemsize
         try:
             mapped = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError as error:
             raise MemoryError(f"no memory for {rows} vectors: {error.strerror}") from error
-        planes = np.frombuffer(mapped, np.uint16).reshape(2, rows, self.width)
-        return Chunk(
-            planes[0],
-            planes[1].view(np.int16),
-            np.arange(self.rows, self.rows + rows, dtype=np.int64),
-        )
+        return np.frombuffer(mapped, dtype).reshape(count, rows, self.width)
 
     def _capacity(self) -> int:
         return sum(len(chunk.numbers) for chunk in self._chunks)

@@ -29,6 +29,11 @@ def passing(matrix: Matrix, query: Array, numbers: Array | None = None) -> Array
     scanned, bound = scanned_query(matrix, query)
     if not np.isfinite(bound):
         return None
+    whole = matrix.whole(rows)
+    if whole is not None:
+        passed = _passed(whole, matrix, query)
+        found = np.flatnonzero(passed) if numbers is None else numbers[passed[numbers]]
+        return None if MANY * len(found) > rows else found
     selector = None
     if numbers is not None:
         allowed = np.zeros(rows, np.bool_)
@@ -39,9 +44,13 @@ def passing(matrix: Matrix, query: Array, numbers: Array | None = None) -> Array
     found.sort()
     if MANY * len(found) > rows:
         return None
-    scores = row_scores(matrix.take_ascending(found), query)
+    return found[_passed(matrix.take_ascending(found), matrix, query)]
+
+
+def _passed(block: Array, matrix: Matrix, query: Array) -> Array:
+    """(n,) bool: whether the product of a row of ours may be 0 or more."""
     # Not "at least": what overflowed passes.
-    return found[~(scores < -passing_slack(matrix, query))]
+    return ~(row_scores(block, query) < -passing_slack(matrix, query))
 
 
 def passing_slack(matrix: Matrix, query: Array) -> float:

@@ -15,7 +15,7 @@ from memdb.types.arrays import Array
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-def matrix_of(rows: Array, step: int = 700) -> Matrix:
+def matrix_of(rows: Array, step: int = 200) -> Matrix:
     matrix = Matrix(rows.shape[1])
     for begin in range(0, len(rows), step):
         matrix.append(rows[begin : begin + step])
