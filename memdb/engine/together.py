@@ -20,6 +20,7 @@ from memdb.engine.question import Question
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument
 from memdb.index.batch import search_many
+from memdb.index.directions import prepared_rows
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.environment import Environment
 from memdb.store.transaction import Transaction
@@ -93,9 +94,8 @@ class SharedPartition(PartitionView):
 
     def unit(self, vector: Array) -> Array:
         if not self.units:
-            self.units.update(
-                {id(feature): PartitionView.unit(self, feature) for feature in self.features}
-            )
+            queries = prepared_rows(np.stack(self.features), cosine=self.cosine)
+            self.units.update(zip(map(id, self.features), queries, strict=True))
         query = self.units.get(id(vector))
         return PartitionView.unit(self, vector) if query is None else query
 

@@ -207,17 +207,24 @@ def _take_clip(hit: grounding_pb.Hit) -> StoredClip:
     return stored_clip_from_proto(hit.clip)
 
 
-def grounding_to_proto(
-    grounding: Grounding, put_clip: Callable[[grounding_pb.Hit, StoredClip], None] = _put_clip
-) -> grounding_pb.GroundResponse:
-    """An answer as a message; ``put_clip`` writes the clip of a hit."""
-    message = grounding_pb.GroundResponse(
-        revision=grounding.revision,
-        fallback=grounding.fallback,
-        abstained=grounding.abstained,
-        next_cursor=grounding.next_cursor or "",
-        approximate=grounding.approximate,
-    )
+def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
+    """An answer as a message."""
+    message = grounding_pb.GroundResponse()
+    fill_grounding(message, grounding)
+    return message
+
+
+def fill_grounding(
+    message: grounding_pb.GroundResponse,
+    grounding: Grounding,
+    put_clip: Callable[[grounding_pb.Hit, StoredClip], None] = _put_clip,
+) -> None:
+    """Write an answer into a new message; ``put_clip`` writes the clip of a hit."""
+    message.revision = grounding.revision
+    message.fallback = grounding.fallback
+    message.abstained = grounding.abstained
+    message.next_cursor = grounding.next_cursor or ""
+    message.approximate = grounding.approximate
     add = message.hits.add
     for hit in grounding.hits:
         # In place, for the reason that `memdb.wire.clips` tells.
@@ -242,7 +249,6 @@ def grounding_to_proto(
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
     if grounding.coverage:
         message.coverage.extend(map(coverage_to_proto, grounding.coverage))
-    return message
 
 
 def grounding_from_proto(

@@ -28,10 +28,10 @@ from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.arrays import fill_matrix, matrix_elements
 from memdb.wire.clips import fill_stored_clip, stored_clip_from_proto
 from memdb.wire.grounding import (
+    fill_grounding,
     ground_arguments,
     ground_request,
     grounding_from_proto,
-    grounding_to_proto,
 )
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
@@ -156,10 +156,11 @@ def groundings_to_proto(groundings: Sequence[Grounding]) -> pb.GroundManyRespons
     if common:
         message.gaps.extend(map(gap_to_proto, gaps))
     for grounding in groundings:
-        answer = grounding_to_proto(grounding, put_clip)
+        # In place: an answer that is appended is copied.
+        answer = message.answers.add()
+        fill_grounding(answer, grounding, put_clip)
         if common:
             answer.ClearField("gaps")
-        message.answers.append(answer)
     return message
 
 
