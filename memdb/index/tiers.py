@@ -4,7 +4,8 @@ changes otherwise is how much is read.
 =========  ==============================================  =====================================
 tier       serves                                          reads of 1536-d rows
 =========  ==============================================  =====================================
-heads      every row, from the first moment                3,072 bytes a row (`memdb.index.flat`)
+whole      every row of a matrix of up to 256              6,144 bytes a row (`memdb.index.flat`)
+heads      every row of a larger one, at once              3,072 bytes a row (`memdb.index.flat`)
 sketch     rows that have codes, where bounds tell enough; 128 bytes a row, or 256
            else the tier before                            (`memdb.index.pruned`)
 GPU        the largest matrices that fit, where there is   nothing here (`memdb.index.gpu`)
