@@ -15,9 +15,7 @@ import numpy as np
 
 from memdb.engine.view import View
 from memdb.errors import FailedPrecondition
-from memdb.index import flat
 from memdb.index.bm25 import bm25
-from memdb.index.directions import unit_rows
 from memdb.index.fusion import (
     FLOOR_PLACE,
     ArmScores,
@@ -132,9 +130,7 @@ def search_arms(
         if TRANSCRIPT_FEATURES in weights and text_space_no in view.texts.features:
             assert words.feature is not None
             arms.append(
-                utterances.by_feature(
-                    words.feature, text_space_no, limit, weights[TRANSCRIPT_FEATURES]
-                )
+                utterances.by_feature(words.feature, text_space_no, weights[TRANSCRIPT_FEATURES])
             )
     arms += _name_arms(partition, words.text, allowed, as_of, weights)
     if not arms:
@@ -207,21 +203,21 @@ class _Utterances:
         rows, raw, parts = best_parts(rows, found.scores[documents], parts)
         return ArmScores(TRANSCRIPT, weight, rows, raw, word_scores(raw, found.ceiling), parts)
 
-    def by_feature(self, feature: Array, space_no: int, limit: int, weight: float) -> ArmScores:
-        """The clips in which something alike was said, by the best utterance."""
-        matrix, count, documents = self._texts.features[space_no]
-        there, _ = self._placed(documents, keep=True)
-        allowed = self._alive[documents] & (there >= 0)
-        query = unit_rows(np.asarray(feature)[None])[0]
-        found, scores = flat.search(matrix, count, query, max(FLOOR_PLACE, limit), allowed)
-        found, scores = found[scores > 0.0], scores[scores > 0.0]
-        parts = self._texts.columns["index"][documents[found]]
-        rows, raw, parts = best_parts(there[found], scores, parts)
+    def by_feature(self, feature: Array, space_no: int, weight: float) -> ArmScores:
+        """The clips in which something alike was said, by the best utterance.
+
+        Of all of them, as by words: among the best utterances alone may be those of one clip that talks of nothing
+        else, and what a clip's is worth beside its other arms is not to depend on how many are better.
+        """
+        rows, documents = self._placed(np.flatnonzero(self._alive))
+        scores = self._texts.similarities(feature, space_no, documents)
+        found = scores > 0.0  # nor is one without a feature, which is no number
+        rows, documents, scores = rows[found], documents[found], scores[found]
+        parts = self._texts.columns["index"][documents]
+        rows, raw, parts = best_parts(rows, scores, parts)
         return ArmScores(TRANSCRIPT_FEATURES, weight, rows, raw, cosines(raw), parts)
 
-    def _placed(self, documents: Array, *, keep: bool = False) -> tuple[Array, Array]:
-        """(row, document) of the documents whose clips may answer; with ``keep`` of all, row -1 for the rest."""
+    def _placed(self, documents: Array) -> tuple[Array, Array]:
+        """(row, document) of the documents whose clips may answer."""
         rows = self._rows.find(self._texts.columns["no"][documents])
-        if keep:
-            return rows, documents
         return rows[rows >= 0], documents[rows >= 0]

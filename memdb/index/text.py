@@ -120,7 +120,7 @@ class TextView:
         lexical = found_words.scores[rows]
         semantic = np.full(len(rows), np.nan, np.float32)
         if feature is not None and space_no in self.features:
-            semantic = self._similarities(feature, space_no, rows)
+            semantic = self.similarities(feature, space_no, rows)
         fused = word_scores(lexical, found_words.ceiling)
         if feature is not None:
             fused = (
@@ -134,7 +134,7 @@ class TextView:
             for at in order
         ]
 
-    def _similarities(self, feature: Array, space_no: int, rows: Array) -> Array:
+    def similarities(self, feature: Array, space_no: int, rows: Array) -> Array:
         """(n,) float32 cosines of some documents, NaN of those that have no feature of the space."""
         matrix, count, documents = self.features[space_no]
         query = unit_rows(np.asarray(feature)[None])[0]

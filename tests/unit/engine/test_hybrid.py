@@ -227,6 +227,50 @@ def test_how_many_are_asked_for_decides_nothing_between_equal_scores(db: Embedde
         assert [hit.clip.id for hit in few] == [hit.clip.id for hit in every[:limit]]
 
 
+def talking(seq: int, cosines: Sequence[float], text: str = "hm") -> Clip:
+    """A clip whose utterances have these cosines with the first direction."""
+    features = np.zeros((len(cosines), DIM), np.float32)
+    features[:, 0] = cosines
+    features[:, 1] = np.sqrt(1 - features[:, 0] ** 2)
+    start_ns = seq * 10 * SECOND_NS
+    said = tuple(Utterance(start_ns + n, start_ns + n + 1, text) for n in range(len(cosines)))
+    return clip(seq, transcript=said, transcript_features=features)
+
+
+def test_a_clip_that_talks_of_nothing_else_hides_no_other(db: EmbeddedDatabase) -> None:
+    """It has more of the nearest utterances than are looked at for the vectors' sake."""
+    user = db.user("alice")
+    stream = user.stream("door", space="cam")
+    user.configure(text_space="cam")
+    stream.write(talking(0, [0.9] * (FLOOR_PLACE + 20)))
+    stream.write_many([talking(seq, [0.9 - seq / 10]) for seq in (1, 2, 3)])
+
+    found = user.ground(
+        text="unheard", text_feature=np.eye(DIM, dtype=np.float32)[0], weights={"vector": 0.0}
+    )
+
+    assert [hit.clip.seq for hit in found.hits] == [0, 1, 2, 3]
+
+
+def test_a_score_with_words_does_not_depend_on_the_limit(db: EmbeddedDatabase) -> None:
+    """What was said in a clip counts beside the word that finds it, however many said something nearer."""
+    user = db.user("alice")
+    stream = user.stream("door", space="cam")
+    user.configure(text_space="cam")
+    stream.write_many([talking(seq, [0.9 - seq / 1000]) for seq in range(FLOOR_PLACE + 20)])
+    stream.write(talking(FLOOR_PLACE + 20, [0.5], "parcel"))
+
+    def asked(limit: int) -> list[tuple[int, float]]:
+        told = {"text_feature": np.eye(DIM, dtype=np.float32)[0], "weights": {"vector": 0.0}}
+        found = user.ground(text="parcel", limit=limit, **told)
+        return [(hit.clip.seq, hit.score) for hit in found.hits]
+
+    every = asked(1000)
+    assert every[0][0] == FLOOR_PLACE + 20
+    for limit in (1, 4, FLOOR_PLACE + 5):
+        assert asked(limit) == every[:limit]
+
+
 def answers(user: EmbeddedUser) -> list[object]:
     return [
         (hit.clip.id, hit.score, hit.arms)
