@@ -143,13 +143,25 @@ def _similarity(partition: PartitionView, query: Array, rows: Array) -> Array:
     mask = np.zeros(partition.rows, bool)
     mask[rows] = True
     _, scores = partition.scores(query, mask)
+    return _numbers(scores)
+
+
+def _numbers(scores: Array) -> Array:
+    """Scores with what overflowed both ways last, as a search has them."""
     return np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def _vector_arm(
     partition: PartitionView, query: Array, allowed: Array | None, limit: int, weight: float
 ) -> ArmScores:
-    rows, scores = partition.search(query, max(FLOOR_PLACE, limit), allowed)
+    wanted = max(FLOOR_PLACE, limit)
+    rows, scores = partition.search(query, wanted, allowed)
+    if len(rows) == wanted and scores[0] == scores[-1]:
+        # A camera that always shows the same: all that is found of it is the best, and so is what was not.
+        best = scores[0]
+        rows, scores = partition.scores(query, allowed)
+        equal = _numbers(scores) == best
+        rows, scores = rows[equal], np.full(np.count_nonzero(equal), best)
     order = np.argsort(rows)
     rows, scores = rows[order], scores[order]
     return ArmScores(VECTOR, weight, rows, scores, similarities(scores))

@@ -271,6 +271,26 @@ def test_a_score_with_words_does_not_depend_on_the_limit(db: EmbeddedDatabase) -
         assert asked(limit) == every[:limit]
 
 
+def test_of_a_picture_that_stays_the_same_no_clip_is_worth_more(db: EmbeddedDatabase) -> None:
+    """The word is said in one of the clips that the search, which takes the first of equal ones, does not come to."""
+    stream = db.user("alice").stream("door", space="cam")
+    count = FLOOR_PLACE + 30
+    said = [Utterance(0, 1, "parcel")]
+    stream.write_many(
+        [clip(seq, global_memory=vector(1), transcript=said[: seq == 120]) for seq in range(count)]
+    )
+
+    def asked(limit: int) -> list[tuple[int, float]]:
+        found = db.user("alice").ground(vector(1), text="parcel", limit=limit)
+        return [(hit.clip.seq, hit.score) for hit in found.hits]
+
+    every = asked(1000)
+    assert every[0][0] == 120
+    assert len(every) == count
+    for limit in (1, 4, FLOOR_PLACE + 5):
+        assert asked(limit) == every[:limit]
+
+
 def answers(user: EmbeddedUser) -> list[object]:
     return [
         (hit.clip.id, hit.score, hit.arms)
