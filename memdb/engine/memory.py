@@ -350,8 +350,8 @@ class UserMemory:
             self._texts.end(schema.FACT, fact.fact_no, revision)
             documents.append(fact.document)
         self._texts.add(documents)
-        if effects.forgotten:
-            self._texts.drop(schema.FACT, effects.forgotten)
+        for gone in effects.forgotten:
+            self._texts.forget(gone.fact_no, gone.texts)
         self._take_away(effects)
 
     def _take_away(self, effects: Effects) -> None:

@@ -98,6 +98,13 @@ class Matrix:
             self.norm_max = max(self.norm_max, planes.norm_max)
             self.rows += count
 
+    def wipe(self, rows: Array) -> None:
+        """Make zeros of some rows, ascending, that were not adopted; who searches meanwhile may find them half gone."""
+        for chunk, places, _ in self._found(rows):
+            # What is left of a row in between is a number.
+            chunk.tail[places] = 0
+            chunk.head[places] = 0
+
     def chunks(self, rows: int, first: int = 0) -> Iterator[Chunk]:
         """The chunks of rows [first, rows)."""
         begin = 0
