@@ -155,6 +155,10 @@ def _vector_arm(
     partition: PartitionView, query: Array, allowed: Array | None, limit: int, weight: float
 ) -> ArmScores:
     wanted = max(FLOOR_PLACE, limit)
+    if wanted >= partition.rows:
+        rows, scores = partition.scores(query, allowed)
+        scores = _numbers(scores)
+        return ArmScores(VECTOR, weight, rows, scores, similarities(scores))
     rows, scores = partition.search(query, wanted, allowed)
     if len(rows) == wanted and scores[0] == scores[-1]:
         # A camera that always shows the same: all that is found of it is the best, and so is what was not.

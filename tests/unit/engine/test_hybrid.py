@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import Clip, ResourceExhausted, SoundEvent, StoredClip, Utterance
+from memdb import Clip, Grounding, Hit, ResourceExhausted, SoundEvent, StoredClip, Utterance
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import clip_bytes
@@ -289,6 +289,32 @@ def test_of_a_picture_that_stays_the_same_no_clip_is_worth_more(db: EmbeddedData
     assert len(every) == count
     for limit in (1, 4, FLOOR_PLACE + 5):
         assert asked(limit) == every[:limit]
+
+
+def test_what_explains_a_hit_does_not_depend_on_how_many_there_are(db: EmbeddedDatabase) -> None:
+    """Its similarity and its place by that are told of each, also behind the hundred that are scaled."""
+    user = db.user("alice")
+    question, count = vector(77), FLOOR_PLACE + 30
+    told = [{"at": "porch"} if seq % 10 == 0 else {} for seq in range(count)]
+    user.stream("door", space="cam").write_many(
+        [clip(seq, labels=labels) for seq, labels in enumerate(told)]
+    )
+
+    def asked(**options: Any) -> Grounding:
+        return user.ground(question, text="porch", explain=True, **options)
+
+    every = asked(limit=1000).hits
+    assert len(every) == count
+    places = [arm.rank for hit in every for arm in hit.arms if arm.name == "vector"]
+    assert sorted(places) == list(range(1, count + 1))
+    assert [hit.arms for hit in asked(limit=9).hits] == [hit.arms for hit in every[:9]]
+    pages: list[Hit] = []
+    cursor = ""
+    while len(pages) < count:
+        page = asked(limit=11, cursor=cursor)
+        pages += page.hits
+        cursor = page.next_cursor or ""
+    assert [(hit.score, hit.arms) for hit in pages] == [(hit.score, hit.arms) for hit in every]
 
 
 def answers(user: EmbeddedUser) -> list[object]:
