@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from memdb.engine.effects import Effects
+from memdb.engine.open_versions import OpenVersions
 from memdb.engine.state import Draft
 from memdb.errors import MemdbError
 from memdb.store.records import LogEntry
@@ -38,6 +39,7 @@ class Applied:
     outcomes: list[Outcome] = field(default_factory=list)
     effects: Effects = field(default_factory=Effects)
     entries: list[LogEntry] = field(default_factory=list)
+    versions: OpenVersions = field(default_factory=OpenVersions)
 
     @property
     def changed(self) -> bool:

@@ -91,7 +91,7 @@ def write_clip(
         clip_id = make_id(draft.id_key, IdKind.CLIP, ledger.clip_no)
         return Ack(clip_id, ledger.birth, duplicate=True)
     if ledger is not None:
-        earlier = _same_content(txn, ledger, operation.content)
+        earlier = _same_content(txn, applied, ledger, operation.content)
         if earlier is not None:
             return Ack(make_id(draft.id_key, IdKind.CLIP, ledger.clip_no), earlier, duplicate=True)
         if ledger.sealed and is_coded_otherwise(txn, ledger.clip_no, ledger.birth, operation):
@@ -107,6 +107,8 @@ def write_clip(
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
     if ledger is None:
         draft.next_clip_no += 1
+    else:
+        applied.versions.add(clip_no, operation.content)
     cosine = draft.spaces[stream.space_no].metric == "cosine"
     vector = direction if cosine else np.asarray(clip.global_memory, np.float32)
     place = clips.Placement(
@@ -151,13 +153,17 @@ def write_clip(
     return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), draft.revision, duplicate=False)
 
 
-def _same_content(txn: Transaction, ledger: LedgerRecord, content: bytes) -> int | None:
+def _same_content(
+    txn: Transaction, applied: Applied, ledger: LedgerRecord, content: bytes
+) -> int | None:
     """Birth of the version with this content.
 
     An earlier version counts: it is a late copy of what was stored.
     """
     if ledger.content == content:
         return ledger.birth
+    if not ledger.sealed and not applied.versions.may_have(txn, ledger.clip_no, content):
+        return None
     for key, stored in txn.scan(Table.CLIPS, schema.revision_key(ledger.clip_no)):
         if unpack(Table.CLIPS, key, stored, ClipRecord).content == content:
             return schema.split_version_key(key)[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memdb.engine.applied import Applied
 from memdb.engine.checks import check_feature
-from memdb.engine.effects import NewFact
+from memdb.engine.effects import ForgottenFact, NewFact
 from memdb.engine.state import Draft
 from memdb.errors import NotFound
 from memdb.index.columns import ALIVE
@@ -153,8 +153,9 @@ def forget_fact(txn: Transaction, applied: Applied, fact_id: str) -> int:
     """Remove every version of a fact; raises `NotFound` (``FACT_NOT_FOUND``)."""
     draft = applied.draft
     fact_no = parse_id(draft.id_key, IdKind.FACT, fact_id)
-    if fact_no is None or not facts.remove(txn, fact_no):
+    texts = {} if fact_no is None else facts.remove(txn, fact_no)
+    if fact_no is None or not texts:
         raise NotFound("no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id)
-    applied.effects.forgotten.append(fact_no)
+    applied.effects.forgotten.append(ForgottenFact(fact_no, texts))
     applied.entries.append(LogEntry("forget", no=fact_no, name=fact_id))
     return draft.revision

@@ -77,8 +77,8 @@ def coverage_of(spaces: Iterable[Arrivals], others: list[Came], *, is_damaged: b
     for birth, _, first, came in sorted(waiting, key=itemgetter(0, 1)):
         stream_no, epoch_no, seq, start_ns, end_ns, sealed = came
         epoch = coverage.epoch(stream_no, epoch_no)
-        if first and not (is_damaged and epoch.has(seq)):
-            epoch.arrive(seq, start_ns, end_ns, birth)
+        arrives = first and not (is_damaged and epoch.has(seq))
+        (epoch.arrive if arrives else epoch.grow)(seq, start_ns, end_ns, birth)
         if sealed:
             epoch.seal(seq, end_ns)
     return coverage
@@ -99,8 +99,9 @@ def _taken_at_once(
     if number in apart or not np.array_equal(fields["seq"][came], np.arange(len(came))):
         return False
     epoch = coverage.epoch(*number)
+    newest = chosen[fields["seq"][chosen] == len(came) - 1][-1]
     epoch.arrive_in_turn(
-        len(came), int(fields["start_ns"][came].min()), int(fields["end_ns"][came[-1]])
+        len(came), int(fields["start_ns"][came].min()), int(fields["end_ns"][newest])
     )
     sealed = chosen[fields["sealed"][chosen]]
     if len(sealed):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from memdb.clock import Clock
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply import apply
+from memdb.engine.open_versions import OpenVersions
 from memdb.engine.state import Draft, UserState
 from memdb.errors import Unavailable
 from memdb.store.environment import Environment
@@ -46,11 +47,17 @@ class Group:
     """What they leave, where they change anything."""
     entries: Entries = field(default_factory=dict)
 
-    def decide(self, txn: Transaction, base: UserState, operations: list[Operation]) -> None:
+    def decide(
+        self,
+        txn: Transaction,
+        base: UserState,
+        operations: list[Operation],
+        versions: OpenVersions,
+    ) -> None:
         """Apply ``operations`` on ``base`` and on what was applied before."""
         if self.applied is None:
             self.base = base
-            self.applied = Applied(Draft(base, self.time_ns))
+            self.applied = Applied(Draft(base, self.time_ns), versions=versions)
         apply(txn, self.applied, operations)
         self.state = self.applied.draft.state() if self.applied.changed else None
 
@@ -82,6 +89,7 @@ class Commits:
         self._committed = state
         """As of the newest commit; what readers see may be behind."""
         self._shown = state
+        self._versions = OpenVersions()
         self._under_way: Group | None = None
         """The group that is being written."""
         self._is_renewed = False
@@ -118,7 +126,7 @@ class Commits:
         try:
             with self._environment.read() as txn:
                 below = {} if under_way is None else under_way.entries
-                group.decide(Staged(txn, below, group.entries), base, operations)
+                group.decide(Staged(txn, below, group.entries), base, operations, self._versions)
         except NotStaged:
             group.forget()
 
@@ -143,7 +151,7 @@ class Commits:
                 return True, None
             # From the beginning: the transaction may be run again after the map has grown.
             group.forget()
-            group.decide(txn, base, group.operations)
+            group.decide(txn, base, group.operations, self._versions)
             return group.state is not None, None
 
         if not ready:
@@ -168,6 +176,10 @@ class Commits:
             try:
                 self._show(group.applied, group.state)
                 self._shown = group.state
+                effects = group.applied.effects
+                # Only now: a group is decided anew where its transaction fails.
+                self._versions.forget(clip.clip_no for clip in effects.clips if clip.row.sealed)
+                self._versions.forget(gone.clip_no for gone in effects.removed)
             except MemoryError as error:
                 # Durable, and in no index: whoever asks next finds the user opened anew.
                 self.broken = repr(error)

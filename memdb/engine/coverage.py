@@ -2,7 +2,8 @@
 
 A gap is an interval of missing clip numbers with the revisions between which it was missing: it is
 born when a later number arrives first, and dies (or splits) when one of its numbers arrives.  The
-first version of a clip counts as its arrival.
+first version of a clip counts as its arrival.  A gap lies between the clips beside it as they are at the revision:
+when one of them grows, the gap that was dies, and a smaller one is born.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Missing:
         own_start_ns, own_end_ns = self.times
         before = end_ns is not None and own_start_ns is not None and own_start_ns >= end_ns
         after = start_ns is not None and own_end_ns is not None and own_end_ns <= start_ns
-        return not before and not after
+        # Between clips that follow each other at once: a point, as a clip of no length is.
+        at_start = own_start_ns == own_end_ns == start_ns
+        return not before and (not after or at_start)
 
     @property
     def times(self) -> tuple[int | None, int | None]:
@@ -86,6 +89,27 @@ class EpochCoverage:
         # A new list, after the gap is among the closed ones: a reader meanwhile finds it in one of
         # the two, or in both, never in neither.
         self.open_gaps = [*self.open_gaps[:place], *parts, *self.open_gaps[place + 1 :]]
+
+    def grow(self, seq: int, start_ns: int | None, end_ns: int | None, birth: int) -> None:
+        """Note a later version of a clip that has come."""
+        if seq == self.newest_seq:
+            self.newest_end_ns = end_ns
+        gaps = self.open_gaps
+        place = bisect_right(gaps, seq, key=attrgetter("first_seq"))
+        if place < len(gaps) and gaps[place].first_seq == seq + 1:
+            self._move(place, replace(gaps[place], start_ns=end_ns, birth=birth))
+        if place and gaps[place - 1].last_seq == seq - 1:
+            self._move(place - 1, replace(gaps[place - 1], end_ns=start_ns, birth=birth))
+
+    def _move(self, place: int, moved: Missing) -> None:
+        """One of the open gaps has other times from a revision on."""
+        gap = self.open_gaps[place]
+        if (moved.start_ns, moved.end_ns) == (gap.start_ns, gap.end_ns):
+            return
+        if gap.birth < moved.birth:
+            self.closed_gaps.append(replace(gap, death=moved.birth))
+        # As in `arrive`: a reader finds it in one of the two.
+        self.open_gaps = [*self.open_gaps[:place], moved, *self.open_gaps[place + 1 :]]
 
     def arrive_in_turn(self, clips: int, first_start_ns: int, newest_end_ns: int) -> None:
         """`arrive` of the numbers from 0 on, each after the one before it, of an epoch of which nothing is known."""

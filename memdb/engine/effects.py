@@ -37,6 +37,15 @@ class NewFact:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgottenFact:
+    """A fact that is gone with all its versions."""
+
+    fact_no: int
+    texts: dict[int, str]
+    """Of each version, by its birth."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemovedClip:
     """A clip that is gone with all its versions."""
 
@@ -60,8 +69,7 @@ class Effects:
 
     clips: list[NewClip] = field(default_factory=list)
     facts: list[NewFact] = field(default_factory=list)
-    forgotten: list[int] = field(default_factory=list)
-    """Fact numbers."""
+    forgotten: list[ForgottenFact] = field(default_factory=list)
     removed: list[RemovedClip] = field(default_factory=list)
     thinned: list[ThinnedVersion] = field(default_factory=list)
     collected: list[tuple[int, int, int, int]] = field(default_factory=list)

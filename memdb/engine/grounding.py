@@ -105,7 +105,9 @@ def ground(
     found: Found | None = None
     approximate = False
     if question.words is not None:
-        found = search_arms(view, partition, query, question.words, allowed, as_of, wanted)
+        # What is told of a hit does not depend on how many are: it is told its place among all.
+        reach = partition.rows if question.explain else wanted
+        found = search_arms(view, partition, query, question.words, allowed, as_of, reach)
         rows, scores = found.best(wanted)
     else:
         assert query is not None, "a question without words has a feature"

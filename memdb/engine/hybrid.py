@@ -15,9 +15,7 @@ import numpy as np
 
 from memdb.engine.view import View
 from memdb.errors import FailedPrecondition
-from memdb.index import flat
 from memdb.index.bm25 import bm25
-from memdb.index.directions import unit_rows
 from memdb.index.fusion import (
     FLOOR_PLACE,
     ArmScores,
@@ -132,9 +130,7 @@ def search_arms(
         if TRANSCRIPT_FEATURES in weights and text_space_no in view.texts.features:
             assert words.feature is not None
             arms.append(
-                utterances.by_feature(
-                    words.feature, text_space_no, limit, weights[TRANSCRIPT_FEATURES]
-                )
+                utterances.by_feature(words.feature, text_space_no, weights[TRANSCRIPT_FEATURES])
             )
     arms += _name_arms(partition, words.text, allowed, as_of, weights)
     if not arms:
@@ -147,13 +143,29 @@ def _similarity(partition: PartitionView, query: Array, rows: Array) -> Array:
     mask = np.zeros(partition.rows, bool)
     mask[rows] = True
     _, scores = partition.scores(query, mask)
+    return _numbers(scores)
+
+
+def _numbers(scores: Array) -> Array:
+    """Scores with what overflowed both ways last, as a search has them."""
     return np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def _vector_arm(
     partition: PartitionView, query: Array, allowed: Array | None, limit: int, weight: float
 ) -> ArmScores:
-    rows, scores = partition.search(query, max(FLOOR_PLACE, limit), allowed)
+    wanted = max(FLOOR_PLACE, limit)
+    if wanted >= partition.rows:
+        rows, scores = partition.scores(query, allowed)
+        scores = _numbers(scores)
+        return ArmScores(VECTOR, weight, rows, scores, similarities(scores))
+    rows, scores = partition.search(query, wanted, allowed)
+    if len(rows) == wanted and scores[0] == scores[-1]:
+        # A camera that always shows the same: all that is found of it is the best, and so is what was not.
+        best = scores[0]
+        rows, scores = partition.scores(query, allowed)
+        equal = _numbers(scores) == best
+        rows, scores = rows[equal], np.full(np.count_nonzero(equal), best)
     order = np.argsort(rows)
     rows, scores = rows[order], scores[order]
     return ArmScores(VECTOR, weight, rows, scores, similarities(scores))
@@ -207,21 +219,21 @@ class _Utterances:
         rows, raw, parts = best_parts(rows, found.scores[documents], parts)
         return ArmScores(TRANSCRIPT, weight, rows, raw, word_scores(raw, found.ceiling), parts)
 
-    def by_feature(self, feature: Array, space_no: int, limit: int, weight: float) -> ArmScores:
-        """The clips in which something alike was said, by the best utterance."""
-        matrix, count, documents = self._texts.features[space_no]
-        there, _ = self._placed(documents, keep=True)
-        allowed = self._alive[documents] & (there >= 0)
-        query = unit_rows(np.asarray(feature)[None])[0]
-        found, scores = flat.search(matrix, count, query, max(FLOOR_PLACE, limit), allowed)
-        found, scores = found[scores > 0.0], scores[scores > 0.0]
-        parts = self._texts.columns["index"][documents[found]]
-        rows, raw, parts = best_parts(there[found], scores, parts)
+    def by_feature(self, feature: Array, space_no: int, weight: float) -> ArmScores:
+        """The clips in which something alike was said, by the best utterance.
+
+        Of all of them, as by words: among the best utterances alone may be those of one clip that talks of nothing
+        else, and what a clip's is worth beside its other arms is not to depend on how many are better.
+        """
+        rows, documents = self._placed(np.flatnonzero(self._alive))
+        scores = self._texts.similarities(feature, space_no, documents)
+        found = scores > 0.0  # nor is one without a feature, which is no number
+        rows, documents, scores = rows[found], documents[found], scores[found]
+        parts = self._texts.columns["index"][documents]
+        rows, raw, parts = best_parts(rows, scores, parts)
         return ArmScores(TRANSCRIPT_FEATURES, weight, rows, raw, cosines(raw), parts)
 
-    def _placed(self, documents: Array, *, keep: bool = False) -> tuple[Array, Array]:
-        """(row, document) of the documents whose clips may answer; with ``keep`` of all, row -1 for the rest."""
+    def _placed(self, documents: Array) -> tuple[Array, Array]:
+        """(row, document) of the documents whose clips may answer."""
         rows = self._rows.find(self._texts.columns["no"][documents])
-        if keep:
-            return rows, documents
         return rows[rows >= 0], documents[rows >= 0]

@@ -331,8 +331,8 @@ class UserMemory:
         for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
             by_space.setdefault(clip.space_no, []).append(clip)
             epoch = self._coverage.epoch(clip.row.stream_no, clip.row.epoch)
-            if clip.first_version:
-                epoch.arrive(clip.row.seq, clip.row.start_ns, clip.row.end_ns, revision)
+            came = epoch.arrive if clip.first_version else epoch.grow
+            came(clip.row.seq, clip.row.start_ns, clip.row.end_ns, revision)
             if clip.row.sealed:
                 epoch.seal(clip.row.seq, clip.row.end_ns)
             if not clip.first_version:
@@ -350,8 +350,8 @@ class UserMemory:
             self._texts.end(schema.FACT, fact.fact_no, revision)
             documents.append(fact.document)
         self._texts.add(documents)
-        if effects.forgotten:
-            self._texts.drop(schema.FACT, effects.forgotten)
+        for gone in effects.forgotten:
+            self._texts.forget(gone.fact_no, gone.texts)
         self._take_away(effects)
 
     def _take_away(self, effects: Effects) -> None:

@@ -58,8 +58,9 @@ class DamagedClip:
         """Whether it belongs to [start_ns, end_ns), as far as one knows."""
         if self.start_ns is None or self.end_ns is None:
             return True
+        # One of no length counts as a point, as a whole clip does.
         return (end_ns is None or self.start_ns < end_ns) and (
-            start_ns is None or self.end_ns > start_ns
+            start_ns is None or self.end_ns > start_ns or self.start_ns >= start_ns
         )
 
 

@@ -112,6 +112,17 @@ class Matrix:
             self._note(planes.residual_max, planes.norm_max)
             self.rows += count
 
+    def wipe(self, rows: Array) -> None:
+        """Make zeros of some rows, ascending, that were not adopted; who searches meanwhile may find them half gone."""
+        whole = self._whole
+        if whole is not None:
+            whole[rows] = 0
+            return
+        for chunk, places, _ in self._found(rows):
+            # What is left of a row in between is a number.
+            chunk.tail[places] = 0
+            chunk.head[places] = 0
+
     def whole(self, rows: int) -> Array | None:
         """The first ``rows`` rows as they are, a (rows, width) float32 view; None where they lie in chunks."""
         whole = self._whole

@@ -8,7 +8,7 @@ of a revision does not depend on what came later.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -120,7 +120,7 @@ class TextView:
         lexical = found_words.scores[rows]
         semantic = np.full(len(rows), np.nan, np.float32)
         if feature is not None and space_no in self.features:
-            semantic = self._similarities(feature, space_no, rows)
+            semantic = self.similarities(feature, space_no, rows)
         fused = word_scores(lexical, found_words.ceiling)
         if feature is not None:
             fused = (
@@ -134,7 +134,7 @@ class TextView:
             for at in order
         ]
 
-    def _similarities(self, feature: Array, space_no: int, rows: Array) -> Array:
+    def similarities(self, feature: Array, space_no: int, rows: Array) -> Array:
         """(n,) float32 cosines of some documents, NaN of those that have no feature of the space."""
         matrix, count, documents = self.features[space_no]
         query = unit_rows(np.asarray(feature)[None])[0]
@@ -243,11 +243,7 @@ class TextIndex:
 
     def drop(self, kind: int, nos: Sequence[int]) -> None:
         """Make every version of some texts unfindable at any revision, and lose their words and
-        features.
-
-        What the words say must not stay behind, so the postings and features are rebuilt without
-        them: at once for facts, of which few are forgotten; for utterances, which go with their
-        clips by the thousand, once half of the documents are gone.
+        features, once half of the documents are gone: the postings and features are rebuilt without them.
         """
         columns = self._columns.views()
         chosen = (columns["kind"] == kind) & np.isin(columns["no"], np.array(nos, np.uint64))
@@ -259,8 +255,31 @@ class TextIndex:
         for no in nos:
             current.pop((kind, no), None)
         self._gone.update(rows.tolist())
-        if kind == FACT or len(self._gone) > max(GONE_MAX, self._columns.rows // 2):
+        self._purge_many()
+
+    def forget(self, fact_no: int, texts: Mapping[int, str]) -> None:
+        """`drop` of a fact, birth -> text of its versions, whose words and features are lost at once: what they say
+        must not stay behind.
+        """
+        columns = self._columns.views()
+        chosen = (columns["kind"] == FACT) & (columns["no"] == fact_no)
+        rows = np.flatnonzero(chosen & (columns["birth"] != ALIVE))
+        if not len(rows):
+            return
+        births = columns["birth"][rows].tolist()
+        self._currently().pop((FACT, fact_no), None)
+        self._columns.end_ever(rows)
+        self._gone.update(rows.tolist())
+        if sorted(births) != sorted(texts):
+            # Of two versions in one commit the store has the text of the last alone.
             self._purge()
+            return
+        self._words.forget(
+            {row: texts[birth] for row, birth in zip(rows.tolist(), births, strict=True)}
+        )
+        for matrix, documents in self._features.values():
+            matrix.wipe(np.flatnonzero(np.isin(documents.views()["document"], rows)))
+        self._purge_many()
 
     def drop_versions(self, kind: int, versions: Collection[tuple[int, int, int]]) -> None:
         """`drop` superseded versions, (number, birth, death) each; the version before one lasts
@@ -271,6 +290,9 @@ class TextIndex:
         taken = self._columns.take_versions("no", rows, versions)
         self._gone.update(taken.tolist())
         # A camera that never stops leaves such versions for ever.
+        self._purge_many()
+
+    def _purge_many(self) -> None:
         if len(self._gone) > max(GONE_MAX, self._columns.rows // 2):
             self._purge()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -61,6 +61,29 @@ class Words:
             pairs = _pairs(numbers) if numbers else np.empty((0, 2), np.int64)
         count = int(np.searchsorted(pairs[:, 0], documents))
         return pairs[:count, 0], pairs[:count, 1]
+
+    def forget(self, texts: Mapping[int, str]) -> None:
+        """Lose the words of some documents (document -> its text), which nobody may be told any more; how long
+        they were stays.  In the time that their own words take, not those of all.
+        """
+        with self._lock:
+            counted = self._lengths.rows
+            for document, text in texts.items():
+                if document >= counted:
+                    self._waiting[document - counted] = ""
+                    continue
+                for word in set(terms(text)):
+                    self._strike(word, document)
+
+    def _strike(self, word: str, document: int) -> None:
+        numbers = self._postings.get(word)
+        if numbers is None:
+            return
+        place = int(np.searchsorted(_pairs(numbers)[:, 0], document))
+        if 2 * place < len(numbers) and numbers[2 * place] == document:
+            del numbers[2 * place : 2 * place + 2]
+        if not numbers:
+            del self._postings[word]
 
     def without(self, there: Array, places: Array) -> Words:
         """The words of the documents that are ``there``, (n,) bool, numbered anew by ``places``."""

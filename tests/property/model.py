@@ -330,16 +330,16 @@ class UserModel:
         """Numbers below the highest received that had not arrived, as maximal runs that touch the
         range.
 
-        A run's times are the end of its left neighbour and the start of its right one, as they were
-        first written; none where these contradict each other, and then it touches every range.
+        A run's times are the end of its left neighbour and the start of its right one, as they are at the
+        revision; none where these contradict each other, and then it touches every range.
         """
         wanted = None if streams is None else set(streams)
-        first: dict[tuple[str, int], dict[int, Version]] = defaultdict(dict)
+        current: dict[tuple[str, int], dict[int, Version]] = defaultdict(dict)
         for version in self.versions:
             if version.birth <= revision:
-                first[version.stream, version.epoch].setdefault(version.seq, version)
+                current[version.stream, version.epoch][version.seq] = version
         found = []
-        for (stream, epoch), arrived in sorted(first.items()):
+        for (stream, epoch), arrived in sorted(current.items()):
             if wanted is not None and stream not in wanted:
                 continue
             seq = 0
@@ -352,7 +352,12 @@ class UserModel:
                         begin = end = None
                     hidden = not (
                         (end_ns is not None and begin is not None and begin >= end_ns)
-                        or (start_ns is not None and end is not None and end <= start_ns)
+                        or (
+                            start_ns is not None
+                            and end is not None
+                            and end <= start_ns
+                            and not begin == end == start_ns
+                        )
                     )
                     if hidden:
                         found.append(Gap(stream, epoch, seq, present - 1, begin, end))

@@ -77,8 +77,7 @@ def test_epochs_taken_in_at_once_are_as_those_that_grew(
     for birth, _, first, fields in sorted([*came, *removed], key=lambda one: one[:2]):
         stream_no, number, seq, start_ns, end_ns, sealed = fields
         epoch = grown.epoch(stream_no, number)
-        if first:
-            epoch.arrive(seq, start_ns, end_ns, birth)
+        (epoch.arrive if first else epoch.grow)(seq, start_ns, end_ns, birth)
         if sealed:
             epoch.seal(seq, end_ns)
     assert quick._epochs == grown._epochs

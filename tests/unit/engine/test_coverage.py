@@ -54,6 +54,44 @@ def test_a_gap_between_clips_out_of_order_has_no_times_and_may_be_anywhere() -> 
         assert (gap.start_ns, gap.end_ns) == (None, None)
 
 
+def test_a_gap_lies_between_the_clips_beside_it_as_they_are_at_the_revision() -> None:
+    coverage = Coverage()
+    epoch = coverage.epoch(0, 0)
+    epoch.arrive(0, 0, 10, 1)
+    epoch.grow(0, 0, 50, 2)
+    epoch.arrive(2, 90, 100, 3)
+    epoch.grow(0, 0, 80, 4)
+    epoch.grow(2, 85, 120, 5)
+    epoch.grow(2, 85, 130, 6)  # which moves nothing
+    epoch.arrive(4, 140, 150, 7)
+    epoch.grow(2, 85, 140, 8)
+
+    def told(revision: int) -> list[tuple[int, int | None, int | None]]:
+        return [(g.first_seq, g.start_ns, g.end_ns) for g in coverage.gaps({0: "a"}, revision)]
+
+    assert [told(revision) for revision in range(1, 9)] == [
+        [],
+        [],
+        [(1, 50, 90)],
+        [(1, 80, 90)],
+        [(1, 80, 85)],
+        [(1, 80, 85)],
+        [(1, 80, 85), (3, 130, 140)],
+        [(1, 80, 85), (3, 140, 140)],
+    ]
+
+
+def test_a_gap_between_clips_that_follow_at_once_is_a_point() -> None:
+    epoch = EpochCoverage()
+    epoch.arrive(0, 0, 50, 1)
+    epoch.arrive(2, 50, 60, 1)
+    (gap,) = epoch.missing_at(1)
+    assert gap.touches(50, 60)
+    assert gap.touches(40, 51)
+    assert not gap.touches(40, 50)
+    assert not gap.touches(51, 60)
+
+
 def test_one_commit_may_skip_and_fill() -> None:
     epoch = EpochCoverage()
     for seq in (5, 0, 2, 1):

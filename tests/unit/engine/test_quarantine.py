@@ -19,6 +19,7 @@ from memdb.config import EngineConfig
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
+from memdb.engine.quarantine import DamagedClip
 from memdb.engine.user import EmbeddedUser
 from tests.unit.engine.conftest import CONFIG, clip, vector
 
@@ -521,3 +522,12 @@ def test_calls_that_run_are_not_refused_when_a_user_is_opened_anew(
         assert errors == []
         assert len(seen) > 1
         assert db.verify().ok
+
+
+def test_a_damaged_clip_of_no_length_is_a_point() -> None:
+    """As a whole one is to the filters, or an answer would lack it and not say so."""
+    damaged = DamagedClip(0, 1, 0, 0, 0, 50, 50)
+    assert damaged.touches(50, 60)
+    assert damaged.touches(40, 51)
+    assert not damaged.touches(40, 50)
+    assert not damaged.touches(51, 60)

@@ -207,6 +207,31 @@ def test_a_history_that_was_collected_is_told_in_bounded_room(
         assert db.verify().ok
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_gaps_beside_a_clip_that_grew_stay_when_its_versions_go(
+    folder: Path, clock: ManualClock, collects: bool
+) -> None:
+    """Or when it goes itself: as the clip is, not as it was first written, nor as far as one still knows."""
+    config = replace(CONFIG, open_history_s=3600)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+        for seq, seconds, sealed in ((0, 1, False), (0, 5, False), (2, 10, True), (0, 10, True)):
+            start_ns = seq * 10 * SECOND_NS
+            door.write(clip(seq, end_ns=start_ns + seconds * SECOND_NS, sealed=sealed))
+        if collects:
+            clock.advance(2 * 3600 * SECOND_NS)
+            assert db.sweep().versions == 2
+        else:
+            door.set_retention(Retention(max_clips=1))
+            assert db.sweep().clips == 1
+        gaps = door.gaps()
+        assert [(gap.start_ns, gap.end_ns) for gap in gaps] == [(10 * SECOND_NS, 20 * SECOND_NS)]
+        assert db.verify().ok
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        assert db.user("alice").stream("door").gaps() == gaps
+
+
 def test_a_moment_between_collected_ones_is_told_where_a_snapshot_keeps_it(
     folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,11 @@ from memdb.index.terms import asked_terms, terms, weight_of
         ("Alice's", "alice"),
         ("Alice\u2019s", "alice"),
         ("snake_case", "snake case"),
+        ("caf\u00e9", "CAFE\u0301"),
+        ("Stra\u00dfe", "STRASSE"),
+        ("\u0130stanbul", "istanbul"),
+        ("\ufb01ne", "fine"),
+        ("\uff34\uff36", "tv"),
     ],
 )
 def test_forms_of_a_word_meet(one: str, other: str) -> None:
@@ -23,7 +28,21 @@ def test_forms_of_a_word_meet(one: str, other: str) -> None:
 
 
 def test_words_of_other_scripts_stay() -> None:
-    assert terms("Größe 日本 москва 42") == ["größe", "日本", "москва", "42"]
+    assert terms("Größe 日本 москва 42") == ["grösse", "日本", "москва", "42"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("लाल कार, मुझे हिन्दी", ["लाल", "कार", "मुझे", "हिन्दी"]),
+        ("مَرْحَبًا بِكَ", ["مَرْحَبًا", "بِكَ"]),
+        ("\u0301 a\u0323b c\u0301", ["\u1ea1b", "\u0107"]),
+        ("\u2764\ufe0f car\ufe0f", ["car"]),
+    ],
+)
+def test_marks_belong_to_their_letters(text: str, found: list[str]) -> None:
+    """Without, a word of Hindi is its consonants, each of which nearly every other text has too."""
+    assert terms(text) == found
 
 
 def test_a_question_looks_for_what_carries_meaning() -> None:

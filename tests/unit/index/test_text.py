@@ -16,7 +16,7 @@ from memdb.index import words as index_words
 from memdb.index.columns import ALIVE
 from memdb.index.terms import STOP_TERMS, terms, weight_of
 from memdb.index.text import Document, TextIndex, TextView
-from memdb.index.text_filter import TextFilter
+from memdb.index.text_filter import FACT, TextFilter
 from memdb.types.arrays import Array
 
 UTTERANCE = 2
@@ -218,3 +218,35 @@ def test_what_was_loaded_at_once_ends_as_what_grew() -> None:
         answers = [found(index.view(), "mug cup plate", revision) for index in (grown, loaded)]
         assert answers[0] == answers[1]
         assert len(answers[0]) == count
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_fact_is_forgotten_alone(twice: bool) -> None:
+    """With every version, words and features; nothing of all the other texts is counted or made anew."""
+    rng = np.random.default_rng(4)
+
+    def version(birth: int, text: str) -> Document:
+        feature = rng.standard_normal(8).astype(np.float32)
+        return Document(FACT, 7, 0, birth, int(ALIVE), 0, 0, 0, text, 0, feature)
+
+    index = TextIndex()
+    index.add([document(no, 1, f"mug {no}") for no in range(50)])
+    index.add([version(2, "the secret mug")])
+    index.end(FACT, 7, 3)
+    # Of two versions in one commit the store has the last alone.
+    index.add([version(3, "the other mug") for _ in range(1 + twice)])
+    before, words = index.view(), index._words
+    index.forget(7, {2: "the secret mug", 3: "the other mug"})
+    view = index.view()
+
+    assert (index._words is words) is not twice
+    if not twice:
+        assert words._lengths.rows == 0
+    postings, _ = view.words.known(view.documents)
+    assert not postings.keys() & set(terms("secret other"))
+    for matrix, rows, _ in view.features.values():
+        assert not matrix.take(np.arange(rows)).any()
+    for revision in (1, 2, 3):
+        assert len(found(view, "mug", revision)) == 50
+        assert found(view, "secret other", revision) == []
+    assert before.documents == 52 + twice

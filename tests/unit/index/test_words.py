@@ -36,3 +36,19 @@ def test_words_without_some_documents_are_those_of_the_others(gone: list[int]) -
 
 def test_no_words_without_anything() -> None:
     assert posted(Words().without(np.empty(0, bool), np.empty(0, np.int64)), 0) == {}
+
+
+@pytest.mark.parametrize("counted", [0, 20, 60])
+@pytest.mark.parametrize("gone", [[0], [59], [3, 19, 20, 58]])
+def test_words_are_forgotten_whether_they_were_counted_or_not(
+    gone: list[int], counted: int
+) -> None:
+    words, others = Words(), Words()
+    words.add([*TEXTS, "a word of its own"])
+    words.known(counted)
+    words.forget({n: TEXTS[n] for n in gone})
+    assert words._lengths.rows == counted  # nothing is counted for that
+    others.add(["" if n in gone else text for n, text in enumerate(TEXTS)])
+    assert posted(words, len(TEXTS)) == posted(others, len(TEXTS))
+    words.forget({len(TEXTS): "a word of its own"})
+    assert not words.known(len(TEXTS) + 1)[0].keys() & {"word", "own"}
