@@ -1,4 +1,4 @@
-"""Questions together whose answers are more than a message: they come in parts, and are what an embedded database says."""
+"""Questions together that are answered by more than a message: in parts, and as an embedded database answers."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def db(served: Served, request: pytest.FixtureRequest) -> Iterator[Database]:
 
 def test_answers_in_parts_are_those_of_an_embedded_database(served: Served, db: Database) -> None:
     for options in ({"end_ns": 40}, {"as_of": "before", "limit": 8}, {"with_keyframes": False}):
-        together = db.user("u").ground_many(QUESTIONS, **options)  # type: ignore[arg-type]
-        whole = served.database.user("u").ground_many(QUESTIONS, **options)  # type: ignore[arg-type]
+        together = db.user("u").ground_many(QUESTIONS, **options)
+        whole = served.database.user("u").ground_many(QUESTIONS, **options)
 
         assert [repr(one) for one in together] == [repr(one) for one in whole]
         parts = {hit.clip.id for answer in whole for hit in answer.hits}
