@@ -370,7 +370,8 @@ class User(Protocol):
         start_ns, end_ns: only clips that overlap ``[start_ns, end_ns)``.  as_of: the moment that the answer is
         of (`AsOf`); None for now.  min_revision: answer only once the user has come so far, as by what was
         written elsewhere.  space: needed only when the user's streams (or the named ones) span several
-        spaces.  policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
+        spaces; one in which the user has no stream, or had none as of that moment, holds nothing that answers.
+        policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
         of at least that `Hit.score`, where they are re-ranked that score before it.  fallback: one of `FALLBACKS`.
         with_short_memory: give each hit's too.
 
@@ -573,8 +574,8 @@ class User(Protocol):
 
         stream: of one stream, or of all.  space: as in `ground`.
 
-        Raises `NotFound` (``STREAM_NOT_FOUND``, also where the user has none), of ``as_of`` and ``space`` as
-        `ground`, over gRPC `ResourceExhausted` (``MESSAGE_TOO_LARGE``).
+        Raises `NotFound` (``STREAM_NOT_FOUND``, also where the user has none and no space is named), of ``as_of`` and
+        ``space`` as `ground`, over gRPC `ResourceExhausted` (``MESSAGE_TOO_LARGE``).
         """
         ...
 
