@@ -94,7 +94,7 @@ from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time, optional_ns
-from memdb.types.validity import NOW, ValidAt, checked_valid_at
+from memdb.types.validity import NOW, ValidAt, ValidTo, checked_valid_at, checked_valid_to
 from memdb.types.word_question import wants_text_feature
 
 _WATCH_PAGE = 256
@@ -506,7 +506,7 @@ class EmbeddedUser:
         text: str | None = None,
         about: Iterable[str] | None = None,
         valid_from: Time | None = None,
-        valid_to: Time | None = None,
+        valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
         feature: Array | None = None,
     ) -> Fact:
@@ -516,7 +516,7 @@ class EmbeddedUser:
             text,
             None if about is None else checked_about(about),
             optional_ns(valid_from, "valid_from"),
-            optional_ns(valid_to, "valid_to"),
+            checked_valid_to(valid_to),
             None if evidence is None else checked_evidence(evidence),
             self._feature(text, feature),
             self._clock.now_ns(),

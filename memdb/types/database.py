@@ -28,7 +28,7 @@ from memdb.types.space import Space
 from memdb.types.standing import Alert, Backtest, StandingQuestion
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
-from memdb.types.validity import ValidAt
+from memdb.types.validity import ValidAt, ValidTo
 
 
 class IngestWriter(Protocol):
@@ -609,11 +609,12 @@ class User(Protocol):
         text: str | None = None,
         about: Iterable[str] | None = None,
         valid_from: Time | None = None,
-        valid_to: Time | None = None,
+        valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
         feature: Array | None = None,
     ) -> Fact:
-        """Write a new version of a fact; what is None stays.  Options are those of `remember`.
+        """Write a new version of a fact; what is None stays.  Options are those of `remember`, but that
+        ``valid_to="open"`` takes away the end that the fact has: it holds until further notice again.
 
         Raises `NotFound` (``FACT_NOT_FOUND``), and as `remember`.
         """

@@ -148,6 +148,7 @@ class ReviseRequest(_message.Message):
     VALID_TO_NS_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     FEATURE_FIELD_NUMBER: _builtins.int
+    OPEN_ENDED_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     fact_id: _builtins.str
@@ -158,6 +159,8 @@ class ReviseRequest(_message.Message):
     """New start of validity."""
     valid_to_ns: _builtins.int
     """New end of validity."""
+    open_ended: _builtins.bool
+    """Instead of valid_to_ns: it has no end any more."""
     @_builtins.property
     def about(self) -> Global___TextList:
         """New things it speaks of."""
@@ -181,10 +184,11 @@ class ReviseRequest(_message.Message):
         valid_to_ns: _builtins.int | None = ...,
         evidence: Global___TextList | None = ...,
         feature: _types_pb2.Vector | None = ...,
+        open_ended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "about", b"about", "evidence", b"evidence", "feature", b"feature", "text", b"text", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "about", b"about", "evidence", b"evidence", "fact_id", b"fact_id", "feature", b"feature", "text", b"text", "user", b"user", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "about", b"about", "evidence", b"evidence", "fact_id", b"fact_id", "feature", b"feature", "open_ended", b"open_ended", "text", b"text", "user", b"user", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
+from memdb.errors import InvalidArgument
 from memdb.types.arguments import (
     checked_about,
     checked_evidence,
@@ -22,7 +23,7 @@ from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.recall_filter import KINDS, checked_recall_filter
 from memdb.types.times import Time, optional_ns
-from memdb.types.validity import ValidAt, checked_valid_at
+from memdb.types.validity import OPEN, ValidAt, ValidTo, checked_valid_at, checked_valid_to
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import matrix_elements, matrix_to_proto, optional_vector, vector_to_proto
@@ -163,7 +164,7 @@ class ReviseArguments(TypedDict):
     text: str | None
     about: Iterable[str] | None
     valid_from: Time | None
-    valid_to: Time | None
+    valid_to: ValidTo | None
     evidence: Iterable[str] | None
     feature: Array | None
 
@@ -175,31 +176,40 @@ def revise_request(
     text: str | None = None,
     about: Iterable[str] | None = None,
     valid_from: Time | None = None,
-    valid_to: Time | None = None,
+    valid_to: ValidTo | None = None,
     evidence: Iterable[str] | None = None,
     feature: Array | None = None,
 ) -> memory_pb.ReviseRequest:
     """The request for `User.revise`; raises `InvalidArgument` as the call would."""
     text_list = memory_pb.TextList
+    end = checked_valid_to(valid_to)
     return memory_pb.ReviseRequest(
         user=check_id(user, "user"),
         fact_id=checked_reference(fact_id, "fact_id"),
         text=None if text is None else check_text(text, "text"),
         about=None if about is None else text_list(items=checked_about(about)),
         valid_from_ns=optional_ns(valid_from, "valid_from"),
-        valid_to_ns=optional_ns(valid_to, "valid_to"),
+        valid_to_ns=None if end == OPEN else end,
+        open_ended=end == OPEN,
         evidence=None if evidence is None else text_list(items=checked_evidence(evidence)),
         feature=_feature_to_proto(feature),
     )
 
 
 def revise_arguments(request: memory_pb.ReviseRequest) -> ReviseArguments:
-    """The options of `User.revise` that a request carries."""
+    """The options of `User.revise` that a request carries; raises `InvalidArgument` (``AMBIGUOUS``)."""
+    valid_to: ValidTo | None = request.valid_to_ns if request.HasField("valid_to_ns") else None
+    if request.open_ended:
+        if valid_to is not None:
+            raise InvalidArgument(
+                "a fact has an end or none", reason="AMBIGUOUS", field="valid_to", value=valid_to
+            )
+        valid_to = OPEN
     return ReviseArguments(
         text=request.text if request.HasField("text") else None,
         about=list(request.about.items) if request.HasField("about") else None,
         valid_from=request.valid_from_ns if request.HasField("valid_from_ns") else None,
-        valid_to=request.valid_to_ns if request.HasField("valid_to_ns") else None,
+        valid_to=valid_to,
         evidence=list(request.evidence.items) if request.HasField("evidence") else None,
         feature=optional_vector(request.feature, request.HasField("feature"), "feature"),
     )

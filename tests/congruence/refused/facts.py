@@ -325,6 +325,14 @@ FACTS: list[Bad] = [
         "fact_id",
         "NoneType",
     ),
+    Bad(
+        "revise.end",
+        lambda db, user: user.revise("x", valid_to="never"),
+        InvalidArgument,
+        "BAD_TIME",
+        "valid_to",
+        "never",
+    ),
     Bad("facts", lambda db, user: user.facts(about=""), InvalidArgument, "EMPTY", "about"),
     Bad(
         "text.bytes",

@@ -55,7 +55,7 @@ def same(left: object, right: object) -> bool:
     if isinstance(left, tuple):
         return isinstance(right, tuple) and len(left) == len(right) and all(map(same, left, right))
     if hasattr(left, "__dataclass_fields__"):
-        names = [item.name for item in fields(left)]  # type: ignore[arg-type]
+        names = [item.name for item in fields(left)]
         return type(left) is type(right) and all(
             same(getattr(left, name), getattr(right, name)) for name in names
         )
@@ -349,6 +349,12 @@ def test_fact_requests() -> None:
     )
     back = facts.revise_arguments(request)
     assert (back["about"], back["evidence"], back["text"], back["valid_to"]) == ([], None, None, 5)
+    for valid_to in (None, 0, "open"):
+        ended = over_the_wire(facts.revise_request("u", ID, valid_to=valid_to))
+        assert facts.revise_arguments(ended)["valid_to"] == valid_to
+    ended.valid_to_ns = 5
+    with pytest.raises(InvalidArgument, match="AMBIGUOUS"):
+        facts.revise_arguments(ended)
     with pytest.raises(InvalidArgument, match="evidence"):
         facts.remember_request("u", "text", evidence=ID)
     with pytest.raises(InvalidArgument):
