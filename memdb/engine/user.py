@@ -608,11 +608,16 @@ class EmbeddedUser:
         labels: WantedLabels | None = None,
         kinds: Iterable[str] | None = None,
         valid_at: ValidAt | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
         answer_bytes_max: int | None = None,
     ) -> Recall:
         check_text(question, "question")
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
-        which = checked_recall_filter(streams, start_ns, end_ns, labels, kinds, valid_at)
+        which = checked_recall_filter(
+            streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone
+        )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         feature = self._feature(question, feature)
         with self._users.use(self._id) as memory:

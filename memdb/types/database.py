@@ -671,6 +671,9 @@ class User(Protocol):
         labels: WantedLabels | None = None,
         kinds: Iterable[str] | None = None,
         valid_at: ValidAt | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a feature)
         semantic arms.
@@ -681,9 +684,10 @@ class User(Protocol):
 
         kinds: ``fact``, ``utterance``; None for both.  Every filter acts before the search.
 
-        streams, start_ns, end_ns, labels: which utterances; only what was said in clips of these streams (at most
-        1,000) and with these labels, as in `ground`, and itself overlaps ``[start_ns, end_ns)``.  Facts are not of
-        a stream and stay; leave them out by ``kinds=["utterance"]``.
+        streams, start_ns, end_ns, labels, hours, weekdays, zone: which utterances; only what was said in clips of
+        these streams (at most 1,000) and with these labels, and itself overlaps ``[start_ns, end_ns)`` and has a
+        moment in these hours and on these days, all as in `ground`.  Facts are not of a stream and stay; leave them
+        out by ``kinds=["utterance"]``.
 
         valid_at: which facts; only those that hold in the world then (`Fact.valid_from_ns`,
         `Fact.valid_to_ns`).  None: at the moment that is asked about, which is now, or with ``as_of`` that time or
@@ -692,7 +696,7 @@ class User(Protocol):
 
         Raises `InvalidArgument` (``DIM_MISMATCH``; ``BAD_KIND``; ``NOT_USED`` for a filter of a kind that is left
         out; ``BAD_TIME`` of ``valid_at``; of the other filters as `ground`), `NotFound` (``STREAM_NOT_FOUND``),
-        `FailedPrecondition` (``NO_TEXT_SPACE``), of ``as_of`` and ``min_revision`` as `ground`.
+        `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``), of ``as_of`` and ``min_revision`` as `ground`.
         """
         ...
 

@@ -15,6 +15,7 @@ from memdb.types.arguments import (
     checked_thing,
 )
 from memdb.types.arrays import Array, as_vector
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_int, check_text
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import AsOf
@@ -27,6 +28,7 @@ from memdb.types.validity import OPEN, ValidAt, ValidTo, checked_valid_at, check
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import matrix_elements, matrix_to_proto, optional_vector, vector_to_proto
+from memdb.wire.calendar import CalendarArguments, calendar_arguments, calendar_to_proto
 from memdb.wire.clips import (
     stored_clip_from_proto,
     stored_clip_to_proto,
@@ -215,7 +217,7 @@ def revise_arguments(request: memory_pb.ReviseRequest) -> ReviseArguments:
     )
 
 
-class RecallArguments(TypedDict):
+class RecallArguments(CalendarArguments):
     """Options of `User.recall`."""
 
     limit: int
@@ -244,11 +246,16 @@ def recall_request(
     labels: WantedLabels | None = None,
     kinds: Iterable[str] | None = None,
     valid_at: ValidAt | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
 ) -> memory_pb.RecallRequest:
     """The request for `User.recall`; raises `InvalidArgument` as the call would."""
     text = check_text(question, "question")
     limit = check_int(limit, "limit", 1, LIMIT_MAX)
-    which = checked_recall_filter(streams, start_ns, end_ns, labels, kinds, valid_at)
+    which = checked_recall_filter(
+        streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone
+    )
     return memory_pb.RecallRequest(
         user=check_id(user, "user"),
         question=text,
@@ -261,6 +268,7 @@ def recall_request(
         end_ns=which.end_ns,
         labels=labels_to_proto(which.labels),
         kinds=() if which.kinds == KINDS else which.kinds,
+        calendar=calendar_to_proto(which.calendar),
         **valid_at_to_proto(which.valid_at),
     )
 
@@ -278,6 +286,7 @@ def recall_arguments(request: memory_pb.RecallRequest) -> RecallArguments:
         labels=labels_from_proto(request.labels),
         kinds=list(request.kinds) or None,
         valid_at=valid_at_from_proto(request),
+        **calendar_arguments(request.calendar),
     )
 
 

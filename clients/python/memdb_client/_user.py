@@ -526,6 +526,9 @@ class User:
         labels: WantedLabels | None = None,
         kinds: Iterable[str] | None = None,
         valid_at: ValidAt | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a
         feature) semantic arms.
@@ -543,6 +546,9 @@ class User:
             labels=labels,
             kinds=kinds,
             valid_at=valid_at,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         return recall_from_proto(self._rpc.call(self._rpc.memories.Recall, request))
 

@@ -55,7 +55,7 @@ def same(left: object, right: object) -> bool:
     if isinstance(left, tuple):
         return isinstance(right, tuple) and len(left) == len(right) and all(map(same, left, right))
     if hasattr(left, "__dataclass_fields__"):
-        names = [item.name for item in fields(left)]
+        names = [item.name for item in fields(left)]  # type: ignore[arg-type]
         return type(left) is type(right) and all(
             same(getattr(left, name), getattr(right, name)) for name in names
         )
@@ -371,6 +371,9 @@ def test_a_recall_keeps_its_filters() -> None:
         "labels": {"zone": ["porch", "roof"]},
         "kinds": ["utterance"],
         "valid_at": None,
+        "hours": [("22:00", "06:30:15"), ("12:00", "24:00")],
+        "weekdays": [0, 6],
+        "zone": "Asia/Kolkata",
     }
     request = over_the_wire(facts.recall_request("u", "mug", **options))
     back = facts.recall_arguments(request)
