@@ -278,6 +278,12 @@ def test_facts_whose_clips_are_too_many_are_told_of(
     assert "fact" not in {item.arm for item in told.evidence}
 
 
+def test_before_there_was_anything_nothing_was_seen(reasoner: Reasoner) -> None:
+    answer = reasoner.ask("When was the cat on screen?", as_of=0)
+    assert (answer.evidence, answer.abstained, answer.revision) == ((), True, 0)
+    assert "Nothing like that was seen; cameras and hours covered: none" in answer.text
+
+
 def test_gaps_are_told(user: User, reasoner: Reasoner) -> None:
     user.stream("yard").write(clip(5, "cat", start_s=50))
     assert "(3 clips of this time are missing from memory.)" in reasoner.ask("cat on screen").text
