@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
 
 from memdb.errors import MemdbError, ResourceExhausted
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
@@ -37,6 +37,7 @@ from reasoner.wall_clock import time_range
 if TYPE_CHECKING:
     from memdb.errors import InvalidArgument
     from memdb.types.arrays import Array
+    from memdb.types.calendar import Calendar
     from memdb.types.coverage import StreamCoverage
     from memdb.types.database import User
     from memdb.types.fact import Recall
@@ -95,6 +96,9 @@ class Answer:
     """Why the language model that was asked did not word the answer, which is extractive then."""
     valid_at_ns: int | None = None
     """When the facts hold that were looked at; None for any."""
+    facts_unplaced: int = 0
+    """Facts whose clips were not all looked at, since there are too many (`reasoner.fact_clips`): one that is asked
+    about may be left out, or told without its moment."""
 
     @property
     def moment(self) -> Evidence | None:
@@ -113,6 +117,7 @@ class Answer:
             "evidence": [item.as_json() for item in self.evidence],
             "revision": self.revision,
             "valid_at_ns": self.valid_at_ns,
+            "facts_unplaced": self.facts_unplaced,
             "recall_arms": list(self.recall_arms),
             "abstained": self.abstained,
             "zone": self.zone,
@@ -182,7 +187,6 @@ class Reasoner:
         started_s = time.perf_counter()
         question = parse_question(text)
         feature = self._encoder.encode([question.subject])[0]
-        calendar = scope.calendar
         # A least similarity or relevance is one of pictures: of fused scores it would say nothing.
         named = min_score is None and min_relevance is None
         encoded_s = time.perf_counter()
@@ -195,9 +199,7 @@ class Reasoner:
             as_of=as_of,
             min_score=min_score,
             min_relevance=min_relevance,
-            hours=None if calendar is None else clock_texts(calendar),
-            weekdays=None if calendar is None else calendar.weekdays or None,
-            zone=None if calendar is None else calendar.zone,
+            **_hours(scope.calendar),
             labels=dict(scope.labels) or None,
             space=self._space.name,
             text=question.subject if named else None,
@@ -212,7 +214,7 @@ class Reasoner:
         moment = grounding.revision if as_of is None else as_of
         recall = self._recalled(
             question.subject,
-            # Recall knows no hours, and a fact is none of a camera's: what lies outside is dropped below.
+            # A fact is none of a camera's, nor of an hour: what lies outside is dropped below.
             min(max(RECALLED_MIN, 4 * limit), LIMIT_MAX) if scope.is_whole else LIMIT_MAX,
             scope,
             moment,
@@ -220,9 +222,9 @@ class Reasoner:
             # The newest commit may be of last week; the question is of now.
             NOW if as_of is None and valid_at is None else valid_at,
         )
-        said = said_evidence(question, recall.hits, scope, self._user, moment)
+        said = said_evidence(question, recall.hits, scope, self._user, moment, limit)
         recalled_s = time.perf_counter()
-        evidence = fuse(question, seen_evidence(grounding.hits), said, limit)
+        evidence = fuse(question, seen_evidence(grounding.hits), said.evidence, limit)
         durations_ms = {
             "encode": (encoded_s - started_s) * 1e3,
             "ground": (grounded_s - encoded_s) * 1e3,
@@ -256,6 +258,7 @@ class Reasoner:
             zone or UTC_ZONE,
             model_error,
             recall.valid_at_ns,
+            said.unplaced,
         )
 
     def _recalled(
@@ -282,11 +285,28 @@ class Reasoner:
                     end_ns=scope.end_ns,
                     labels=dict(scope.labels) or None,
                     valid_at=valid_at,
+                    **_hours(scope.calendar),
                 )
             except ResourceExhausted as error:
                 if error.reason != "MESSAGE_TOO_LARGE" or limit == 1:
                     raise
             limit //= 2
+
+
+class _Hours(TypedDict):
+    """Options of `User.ground` and `User.recall`."""
+
+    hours: list[tuple[str, str]] | None
+    weekdays: tuple[int, ...] | None
+    zone: str | None
+
+
+def _hours(calendar: Calendar | None) -> _Hours:
+    if calendar is None:
+        return _Hours(hours=None, weekdays=None, zone=None)
+    return _Hours(
+        hours=clock_texts(calendar), weekdays=calendar.weekdays or None, zone=calendar.zone
+    )
 
 
 def extract(

@@ -163,6 +163,11 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
                 else:
                     if answer.model_error is not None:
                         _to_stderr(f"question {number}: {answer.model_error}")
+                    if answer.facts_unplaced:
+                        _to_stderr(
+                            f"question {number}: of {answer.facts_unplaced} facts not all clips were looked at, "
+                            "since there are too many: they may be left out, or told without camera and time"
+                        )
                 answers.append(answer)
                 if options.json:
                     print(json.dumps(answer.as_json(), ensure_ascii=False), flush=True)

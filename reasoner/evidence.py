@@ -20,18 +20,20 @@ An utterance counts once, however many clips carry it.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from memdb.errors import DataLoss, NotFound
 from memdb.types.arm import VECTOR
 from memdb.types.label_filter import has_labels
+from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import as_text
 from memdb.types.wall_clock import touches
 from memdb.types.zone import UTC_ZONE
+from reasoner.fact_clips import FactClips, OutOfLookUps
 from reasoner.questions import SAID, SEEN, Question, terms
 from reasoner.wall_clock import time_range
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from memdb.types.calendar import Calendar
     from memdb.types.clip import StoredClip, Utterance
     from memdb.types.database import User
-    from memdb.types.fact import RecallHit
+    from memdb.types.fact import Fact, RecallHit
     from memdb.types.grounding import AsOf, Hit
     from memdb.types.label_filter import LabelFilter
 
@@ -171,10 +173,15 @@ def said_evidence(
     scope: Scope,
     user: User,
     as_of: AsOf | None = None,
-) -> list[Evidence]:
-    """One piece per utterance and fact within ``scope``; clips of facts as they were ``as_of`` the hits' moment."""
+    limit: int = LIMIT_MAX,
+) -> Said:
+    """One piece per utterance and fact within ``scope``; clips of facts as they were ``as_of`` the hits' moment.
+
+    Facts are looked at the strongest first, and none that ``limit`` stronger pieces are before.
+    """
     wanted = terms(question.subject)
     found: dict[tuple[object, ...], Evidence] = {}
+    known: list[tuple[float, dict[str, float], RecallHit]] = []
     for hit in hits:
         strength, arms = _strength(hit, wanted)
         clip, utterance = hit.clip, hit.utterance
@@ -189,10 +196,35 @@ def said_evidence(
                 _utterance(clip, utterance, strength, arms),
             )
         elif hit.fact is not None:
-            item = _fact(hit, strength, arms, scope, user, as_of)
-            if item is not None:
-                found[(hit.fact.id,)] = item
-    return list(found.values())
+            known.append((strength, arms, hit))
+    clips, unplaced = FactClips(user, as_of), 0
+    best = heapq.nlargest(limit, (item.score for item in found.values()))
+    heapq.heapify(best)
+    for strength, arms, hit in sorted(known, key=lambda one: one[0], reverse=True):
+        if len(best) == limit and strength < best[0]:
+            break
+        assert hit.fact is not None
+        try:
+            item = _fact(hit, strength, arms, scope, clips)
+        except OutOfLookUps:
+            unplaced += 1
+            # Without its moment it is known all the same, where any moment would do.
+            item = _timeless(hit.fact, strength, arms) if scope.is_whole else None
+        if item is not None:
+            found[(hit.fact.id,)] = item
+            heapq.heappush(best, strength)
+            if len(best) > limit:
+                heapq.heappop(best)
+    return Said(tuple(found.values()), unplaced)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was said and is known."""
+
+    evidence: tuple[Evidence, ...]
+    unplaced: int
+    """Facts whose clips were not all looked at: one within the scope may be left out, or told without its moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,21 +310,18 @@ def _fact(
     strength: float,
     arms: dict[str, float],
     scope: Scope,
-    user: User,
-    as_of: AsOf | None,
+    clips: FactClips,
 ) -> Evidence | None:
     """A fact at the moment of the first of its clips within the scope, at its validity where none is left; None
-    where it lies outside.
+    where it lies outside.  Raises `OutOfLookUps`.
     """
     fact = hit.fact
     assert fact is not None
     text = (fact.text,)
     looked_at = 0
     for clip_id in fact.evidence:
-        try:
-            clip = user.clip(clip_id, as_of=as_of)
-        except (NotFound, DataLoss):
-            # Erased, or damaged, which the gaps of its stream tell: the fact is one all the same.
+        clip = clips.find(clip_id)
+        if clip is None:
             continue
         begin_ns, end_ns = clip.start_ns, clip.end_ns
         if scope.holds(clip.stream, begin_ns, end_ns) and scope.labelled(clip.labels):
@@ -303,8 +332,14 @@ def _fact(
         looked_at += 1
         if looked_at == FACT_CLIPS_MAX:
             break
+    found = _timeless(fact, strength, arms)
+    if looked_at or not scope.holds("", found.start_ns, found.end_ns) or not scope.labelled({}):
+        return None
+    return found
+
+
+def _timeless(fact: Fact, strength: float, arms: dict[str, float]) -> Evidence:
+    """A fact of no clip, at its validity."""
     begin_ns = fact.valid_from_ns
     end_ns = begin_ns if fact.valid_to_ns is None else fact.valid_to_ns
-    if looked_at or not scope.holds("", begin_ns, end_ns) or not scope.labelled({}):
-        return None
-    return Evidence(FACT, "", begin_ns, end_ns, strength, None, text, (), arms)
+    return Evidence(FACT, "", begin_ns, end_ns, strength, None, (fact.text,), (), arms)

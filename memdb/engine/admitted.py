@@ -19,6 +19,10 @@ def text_filter(
     valid_at_ns: when facts are to hold, None for any.  Raises `NotFound` (``STREAM_NOT_FOUND``).
     """
     stream_nos = view.stream_nos(which.streams, as_of)
+    zones: dict[int, str] = {}
+    if which.calendar is not None:
+        streams = view.state.streams.values()
+        zones = {one.no: one.zone for one in streams if stream_nos is None or one.no in stream_nos}
     return TextFilter(
         which.utterances,
         which.facts,
@@ -27,6 +31,8 @@ def text_filter(
         which.end_ns,
         _labelled(view, which, stream_nos, as_of),
         valid_at_ns,
+        which.calendar,
+        zones,
     )
 
 

@@ -28,6 +28,7 @@ from memdb.types.operation import (
     PutFact,
     ReviseFact,
 )
+from memdb.types.validity import OPEN
 
 _END = int(ALIVE)
 
@@ -104,7 +105,10 @@ def revise_fact(txn: Transaction, applied: Applied, operation: ReviseFact) -> Fa
     valid_from_ns = (
         old.valid_from_ns if operation.valid_from_ns is None else operation.valid_from_ns
     )
-    valid_to_ns = old.valid_to_ns if operation.valid_to_ns is None else operation.valid_to_ns
+    if operation.valid_to_ns == OPEN:
+        valid_to_ns = None
+    else:
+        valid_to_ns = old.valid_to_ns if operation.valid_to_ns is None else operation.valid_to_ns
     if valid_to_ns is not None:
         check_range(valid_from_ns, valid_to_ns, "valid_to")
     record = FactRecord(

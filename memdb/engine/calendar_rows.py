@@ -6,12 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from memdb import deadline
 from memdb.engine.state import StreamState
+from memdb.index.calendar_rows import rows_within
 from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
 from memdb.types.calendar import Calendar
-from memdb.types.wall_clock import touches
 
 
 def within_calendar(
@@ -27,14 +26,6 @@ def within_calendar(
     """
     mask = np.zeros(partition.rows, bool)
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
-    column = partition.columns
-    by_zone: dict[str, list[int]] = {}
-    for stream in streams:
-        by_zone.setdefault(calendar.zone or stream.zone, []).append(stream.no)
-    for zone, numbers in by_zone.items():
-        deadline.check()  # the rules of a zone over all of time take half a second
-        own = rows
-        if len(by_zone) > 1:
-            own = rows[np.isin(column["stream_no"][rows], np.array(numbers, np.uint32))]
-        mask[own] = touches(calendar, zone, column["start_ns"][own], column["end_ns"][own])
+    zones = {stream.no: stream.zone for stream in streams}
+    mask[rows_within(calendar, partition.columns, rows, zones)] = True
     return mask

@@ -53,7 +53,8 @@ def ground(
     """Answer ``question`` on ``view``, or as of an earlier revision."""
     revision = view.revision if as_of is None else as_of
     stream_nos = view.stream_nos(question.streams, as_of)
-    space_no = view.searched_space(stream_nos, question.space, as_of)
+    named = question.named_space
+    space_no = view.searched_space(stream_nos, question.space, as_of, named)
     streams, gaps = view.once(
         (stream_nos, space_no, revision, question.start_ns, question.end_ns),
         lambda: _searched(view, question, stream_nos, space_no, revision),
@@ -61,8 +62,8 @@ def ground(
     )
     if question.words is not None:
         check_text_feature(view, question.words)
-    if space_no is not None:
-        space = view.state.spaces[space_no]
+    space = named if space_no is None else view.state.spaces[space_no]
+    if space is not None:
         if question.feature is not None:
             check_dim(question.feature, space.dim, "question_feature")
         if question.tokens is not None:

@@ -31,6 +31,7 @@ from memdb.errors import ResourceExhausted
 from memdb.index.partition import Filter, PartitionView
 from memdb.types.arrays import Array
 from memdb.types.fact import LongTermMemory, MemorySpan
+from memdb.types.space import Space
 
 
 def long_term(
@@ -100,6 +101,13 @@ def long_term(
         for (stream_no, level, start_ns), bucket in tokens
     )
     return LongTermMemory(matrix, spans, space.name, revision)
+
+
+def nothing_remembered(space: Space, revision: int) -> LongTermMemory:
+    """That of a user who has no stream in the space."""
+    tokens = np.empty((0, space.dim), np.float32)
+    tokens.flags.writeable = False
+    return LongTermMemory(tokens, (), space.name, revision)
 
 
 def summed_buckets(partition: PartitionView, wanted: set[int], as_of: int) -> Buckets:

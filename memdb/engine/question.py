@@ -22,6 +22,7 @@ from memdb.types.grounding import FALLBACKS, POLICIES, TOKENS_POLICY, WEIGHTINGS
 from memdb.types.ids import check_id
 from memdb.types.label_filter import LabelFilter, WantedLabels, checked_labels
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.space import Space
 from memdb.types.times import Time
 from memdb.types.word_question import WordQuestion, checked_word_question
 
@@ -57,6 +58,8 @@ class Question:
     """Asked for, or as of a moment."""
     window: Window | None = None
     """Of a page; None: the first ``limit`` hits."""
+    named_space: Space | None = None
+    """The database's space of the name ``space``, None where there is none."""
 
     @property
     def reach(self) -> int:

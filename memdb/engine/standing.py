@@ -202,10 +202,12 @@ class EmbeddedStanding:
             def tested(view: View) -> Backtest:
                 revision = memory.resolve(view, as_of)
                 stream_nos = view.stream_nos(spec.streams, revision)
-                space_no = view.searched_space(stream_nos, spec.space, revision)
-                if space_no is not None:
-                    check_fits(spec, view.state.spaces[space_no])
-                    _check_streams(view, spec, view.state.spaces[space_no])
+                named = self._user.find_space(spec.space)
+                space_no = view.searched_space(stream_nos, spec.space, revision, named)
+                space = named if space_no is None else view.state.spaces[space_no]
+                if space is not None:
+                    check_fits(spec, space)
+                    _check_streams(view, spec, space)
                 return backtest(view, spec, stream_nos, space_no, revision, times, points, limit)
 
             return memory.read(tested)

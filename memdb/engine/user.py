@@ -23,7 +23,7 @@ from memdb.engine.grounding import ground
 from memdb.engine.hydrate import Parts
 from memdb.engine.label_counts import label_counts
 from memdb.engine.listing import get_clip, get_short_memory, list_clips
-from memdb.engine.long_term import long_term
+from memdb.engine.long_term import long_term, nothing_remembered
 from memdb.engine.memory import UserMemory
 from memdb.engine.question import checked_question
 from memdb.engine.snapshots import leased_snapshots
@@ -94,7 +94,7 @@ from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time, optional_ns
-from memdb.types.validity import NOW, ValidAt, checked_valid_at
+from memdb.types.validity import NOW, ValidAt, ValidTo, checked_valid_at, checked_valid_to
 from memdb.types.word_question import wants_text_feature
 
 _WATCH_PAGE = 256
@@ -355,6 +355,7 @@ class EmbeddedUser:
             with_global_memory=with_global_memory,
             with_keyframes=with_keyframes,
         )
+        question = replace(question, named_space=self.find_space(question.space))
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         cursor = checked_cursor(cursor)
         if as_of is not None or cursor is not None:
@@ -403,6 +404,7 @@ class EmbeddedUser:
             first,
             rerank=checked_rerank(rerank, has_tokens=tokens is not None),
             exact=first.exact or as_of is not None,
+            named_space=self.find_space(first.space),
         )
         questions = [
             replace(first, feature=feature, tokens=tokens[place] if tokens else None)
@@ -434,6 +436,7 @@ class EmbeddedUser:
         max_tokens = check_int(max_tokens, "max_tokens", 1, limits.TOKENS_MAX)
         streams = None if stream is None else (check_id(stream, "stream"),)
         space = None if space is None else check_id(space, "space")
+        named = self.find_space(space)
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
             tried: list[int] = []
@@ -443,7 +446,11 @@ class EmbeddedUser:
                 tried.append(view.revision)
                 revision = memory.resolve(view, as_of)
                 stream_nos = view.stream_nos(streams, revision, "stream")
-                space_no = view.searched_space(stream_nos, space, revision)
+                space_no = view.searched_space(stream_nos, space, revision, named)
+                if space_no is None and named is not None:
+                    return nothing_remembered(
+                        named, view.revision if revision is None else revision
+                    )
                 if space_no is None:
                     raise NotFound(
                         "the user has no stream", reason="STREAM_NOT_FOUND", field="stream"
@@ -499,7 +506,7 @@ class EmbeddedUser:
         text: str | None = None,
         about: Iterable[str] | None = None,
         valid_from: Time | None = None,
-        valid_to: Time | None = None,
+        valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
         feature: Array | None = None,
     ) -> Fact:
@@ -509,7 +516,7 @@ class EmbeddedUser:
             text,
             None if about is None else checked_about(about),
             optional_ns(valid_from, "valid_from"),
-            optional_ns(valid_to, "valid_to"),
+            checked_valid_to(valid_to),
             None if evidence is None else checked_evidence(evidence),
             self._feature(text, feature),
             self._clock.now_ns(),
@@ -601,11 +608,16 @@ class EmbeddedUser:
         labels: WantedLabels | None = None,
         kinds: Iterable[str] | None = None,
         valid_at: ValidAt | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
         answer_bytes_max: int | None = None,
     ) -> Recall:
         check_text(question, "question")
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
-        which = checked_recall_filter(streams, start_ns, end_ns, labels, kinds, valid_at)
+        which = checked_recall_filter(
+            streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone
+        )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         feature = self._feature(question, feature)
         with self._users.use(self._id) as memory:
@@ -812,6 +824,10 @@ class EmbeddedUser:
     def catalog_space(self, name: str) -> Space:
         """The database's space of that name; raises `NotFound`."""
         return self._catalog.space(check_id(name, "space"))
+
+    def find_space(self, name: str | None) -> Space | None:
+        """The database's space of that name, None without a name, and where there is none."""
+        return None if name is None else self._catalog.find_space(name)
 
     def _commit(self, operation: Operation, *, create: bool = False) -> Outcome:
         (outcome,) = self._write([operation], create=create)

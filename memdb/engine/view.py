@@ -24,6 +24,7 @@ from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
 from memdb.store.transaction import Transaction
 from memdb.types.clip import StoredClip
+from memdb.types.space import Space
 from memdb.types.stream import Gap
 
 ASKED_MAX: Final = 256
@@ -154,15 +155,20 @@ class View:
         return tuple(numbers)
 
     def searched_space(
-        self, stream_nos: tuple[int, ...] | None, space: str | None, as_of: int | None = None
+        self,
+        stream_nos: tuple[int, ...] | None,
+        space: str | None,
+        as_of: int | None = None,
+        named: Space | None = None,
     ) -> int | None:
-        """Number of the one space to search; None when the user had no stream yet.
+        """Number of the one space to search; None when the user had no stream yet, or none in the space.
 
         Only streams that existed ``as_of`` count: one that is created later, in another space, must
-        not change what an earlier revision answers.
+        not change what an earlier revision answers.  named: the database's space of that name; a user who
+        has no stream in it, or had none then, has nothing there, which is an answer and no fault of the question.
 
-        Raises `NotFound` (``SPACE_NOT_FOUND``) and `InvalidArgument` (``SPACE_REQUIRED``) when the
-        streams span several.
+        Raises `NotFound` (``SPACE_NOT_FOUND``) where there is no such space, and `InvalidArgument`
+        (``SPACE_REQUIRED``) when the streams span several.
         """
         there = [
             stream
@@ -172,8 +178,10 @@ class View:
         if space is not None:
             no = self.state.space_no(space)
             if no is None or all(stream.space_no != no for stream in there):
+                if named is not None:
+                    return None
                 raise NotFound(
-                    "the user has no stream in this space",
+                    "no such space",
                     reason="SPACE_NOT_FOUND",
                     field="space",
                     value=space,

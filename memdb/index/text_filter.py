@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from memdb.index.calendar_rows import rows_within
 from memdb.types.arrays import Array
+from memdb.types.calendar import Calendar
 
 FACT: Final = 1
 """Kind of a document that is a fact, as in `memdb.store.schema`."""
@@ -31,6 +33,10 @@ class TextFilter:
     """(n,) u64: only utterances of these clips."""
     valid_at_ns: int | None = None
     """Only facts that hold then."""
+    calendar: Calendar | None = None
+    """Only utterances of these hours and weekdays, by their own time."""
+    zones: Mapping[int, str] = field(default_factory=dict)
+    """Of the streams, by number, by whose clocks those are."""
 
     def rows(self, columns: Mapping[str, Array], alive: Array) -> Array:
         """(n,) int64 of the documents, ascending, that may answer, of those ``alive``, (documents,) bool.
@@ -56,6 +62,8 @@ class TextFilter:
             rows = rows[np.isin(columns["stream_no"][rows], wanted)]
         if self.clip_nos is not None:
             rows = rows[np.isin(columns["no"][rows], self.clip_nos)]
+        if self.calendar is not None:
+            rows = rows_within(self.calendar, columns, rows, self.zones)
         return rows
 
     def _known(self, columns: Mapping[str, Array], rows: Array) -> Array:

@@ -41,6 +41,7 @@ from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
 from memdb.types.space import Space
+from memdb.types.validity import OPEN
 from memdb.types.zone import checked_zone
 
 _T = TypeVar("_T")
@@ -359,8 +360,9 @@ def _write_facts(
             candidates.remove(fact_id)
         else:
             fact_id = None
-        for version in versions[there:]:
-            fact_id = _write_fact(user, fact_id, version)
+        for place, version in enumerate(versions[there:], there):
+            had_end = place > 0 and versions[place - 1][4] is not None
+            fact_id = _write_fact(user, fact_id, version, had_end=had_end)
             written += 1
     return written
 
@@ -370,7 +372,7 @@ def _name(first: _Version) -> object:
     return first if first[2] is None else first[2]
 
 
-def _write_fact(user: User, fact_id: str | None, version: _Version) -> str:
+def _write_fact(user: User, fact_id: str | None, version: _Version, *, had_end: bool) -> str:
     text, about, key, valid_from, valid_to, evidence = version
     if fact_id is None or key is not None:
         # Under a key the next statement is the next version, whichever fact holds it.
@@ -388,7 +390,7 @@ def _write_fact(user: User, fact_id: str | None, version: _Version) -> str:
             text=text,
             about=about,
             valid_from=valid_from,
-            valid_to=valid_to,
+            valid_to=OPEN if valid_to is None and had_end else valid_to,
             evidence=evidence,
         )
     return fact.id

@@ -47,6 +47,7 @@ from memdb.wire.field_count import check_field_count
 from memdb.wire.fields import tag_of
 from memdb.wire.lists import SMALL_BYTES, check_lists
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
+from memdb.wire.unknown_fields import check_known
 
 REQUEST_ID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 63
@@ -87,15 +88,19 @@ def closed_user(method: _F) -> _F:
 
 
 def parse(kind: type[_M], data: bytes) -> _M:
-    """The message of the bytes; raises `InvalidArgument` (``BAD_MESSAGE``, ``TOO_LARGE``)."""
+    """The message of the bytes; raises `InvalidArgument` (``BAD_MESSAGE``, ``TOO_LARGE``),
+    `FailedPrecondition` (``UNKNOWN_FIELD``).
+    """
     check_lists(kind, data)
     check_field_count(kind, data)
     try:
-        return kind.FromString(data)
+        message = kind.FromString(data)
     except DecodeError as error:
         raise InvalidArgument(
             f"not a {kind.DESCRIPTOR.full_name} message", reason="BAD_MESSAGE", field="message"
         ) from error
+    check_known(message)
+    return message
 
 
 class _Cold:

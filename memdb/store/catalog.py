@@ -181,6 +181,10 @@ class Catalog:
             raise NotFound("no such space", reason="SPACE_NOT_FOUND", field="space", value=name)
         return found
 
+    def find_space(self, name: str) -> Space | None:
+        """The space, None where there is none of that name."""
+        return self._spaces.get(name)
+
     def spaces(self) -> list[Space]:
         """Every space, by name."""
         return sorted(self._spaces.values(), key=lambda space: space.name)

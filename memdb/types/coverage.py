@@ -28,6 +28,6 @@ class StreamCoverage:
     """Clock hours (UTC) in which there are clips."""
     stretches: tuple[tuple[int, int], ...] = ()
     """[start, end) in nanoseconds of hours with clips that follow each other, oldest first: the newest
-    `STRETCHES_MAX` of them."""
+    64 of them."""
     missing: int = 0
     """Clip numbers within the time range that are missing or damaged; `Grounding.gaps` names them."""

@@ -28,7 +28,7 @@ from memdb.types.space import Space
 from memdb.types.standing import Alert, Backtest, StandingQuestion
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
-from memdb.types.validity import ValidAt
+from memdb.types.validity import ValidAt, ValidTo
 
 
 class IngestWriter(Protocol):
@@ -370,7 +370,8 @@ class User(Protocol):
         start_ns, end_ns: only clips that overlap ``[start_ns, end_ns)``.  as_of: the moment that the answer is
         of (`AsOf`); None for now.  min_revision: answer only once the user has come so far, as by what was
         written elsewhere.  space: needed only when the user's streams (or the named ones) span several
-        spaces.  policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
+        spaces; one in which the user has no stream, or had none as of that moment, holds nothing that answers.
+        policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
         of at least that `Hit.score`, where they are re-ranked that score before it.  fallback: one of `FALLBACKS`.
         with_short_memory: give each hit's too.
 
@@ -424,9 +425,12 @@ class User(Protocol):
         the hits and the one that ended the page was removed).
 
         Raises `InvalidArgument` (``QUESTION_REQUIRED`` with neither feature nor text, ``TEXT_REQUIRED``,
-        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``), `NotFound` (user,
-        stream, space, snapshot), `Unavailable` (``min_revision`` not reached), over gRPC
-        `ResourceExhausted` (``TOO_MUCH_WORK``: so many tokens with so many clips would take minutes).
+        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``), `NotFound`
+        (``USER_NOT_FOUND``, ``STREAM_NOT_FOUND``, ``SPACE_NOT_FOUND``), of ``as_of`` `NotFound`
+        (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``) and `FailedPrecondition` (``SNAPSHOT_EXPIRED``,
+        ``HISTORY_COLLECTED``, ``CLOCK_AHEAD``), of ``min_revision`` `Unavailable` (``BEHIND``), over gRPC
+        `ResourceExhausted` (``TOO_MUCH_WORK``: so many tokens with so many clips would take minutes;
+        ``MESSAGE_TOO_LARGE``: ask for less of each hit, for fewer, or for pages).
         """
         ...
 
@@ -498,8 +502,8 @@ class User(Protocol):
         labels, with_global_memory, with_keyframes: as in `ground`.  newest_first: by start time backwards, so
         that the last clips come first, and ``after`` goes on to earlier ones.
 
-        Its id serves as well, as long as the clip is not erased: then `NotFound` (``CLIP_NOT_FOUND``).
-        Raises otherwise of stream, time, moment and hours as `ground`.
+        The id of that clip serves as ``after`` as well, as long as the clip is not erased: then `NotFound`
+        (``CLIP_NOT_FOUND``).  Raises otherwise of stream, time, moment and hours as `ground`.
         """
         ...
 
@@ -569,12 +573,16 @@ class User(Protocol):
         max_tokens: int = 512,
         space: str | None = None,
     ) -> LongTermMemory:
-        """Hour and day vectors of the sealed clips, oldest first, at most ``max_tokens`` (1 to 65,536).
+        """What was seen, in few vectors: of each stream one for every hour (UTC) in which it has sealed clips, or for a
+        whole day, oldest first.  Each has the direction of the sum of its clips' global memories, in a space of inner
+        products their mean.  They are for a model to read, beside the clips that `ground` finds.
 
-        stream: of one stream, or of all.  space: as in `ground`.
+        max_tokens: vectors at most, 1 to 65,536: the newest days are told by hours as far as that leaves room for
+        those before them, which are told as days; where days alone are too many, the oldest are left out.
+        stream: of one stream; None for all of the space.  as_of: as in `ground`.  space: as in `ground`.
 
-        Raises `NotFound` (``STREAM_NOT_FOUND``, also where the user has none), of ``as_of`` and ``space`` as
-        `ground`, over gRPC `ResourceExhausted` (``MESSAGE_TOO_LARGE``).
+        Raises `NotFound` (``STREAM_NOT_FOUND``, also where the user has none and no space is named), of ``as_of`` and
+        ``space`` as `ground`, over gRPC `ResourceExhausted` (``MESSAGE_TOO_LARGE``).
         """
         ...
 
@@ -589,12 +597,14 @@ class User(Protocol):
         key: str | None = None,
         feature: Array | None = None,
     ) -> Fact:
-        """Store a fact; with ``key``, replace the current fact of that key.  Creates the user.
+        """Store a fact.  Creates the user.
 
         text: at most 16,384 characters.  about: the things it speaks of, at most 64 names.  valid_from,
         valid_to: when it holds in the world; None: from now, and until further notice.  evidence: ids of
-        at most 256 clips.  feature: (dim,) float32 or float16 of the text in the user's text space; made by
-        the installed text encoder when None.
+        at most 256 clips.  key: a name, at most 256 bytes of UTF-8, of which there is one fact: where there is one
+        already, this is its next version, with the same id; what this call leaves out (evidence, an end) is not
+        taken over from the one before.  feature: (dim,) float32 or float16 of the text in the user's text space;
+        made by the installed text encoder when None.
 
         Raises `NotFound` (``CLIP_NOT_FOUND``), `InvalidArgument` (``TIME_RANGE``, ``DIM_MISMATCH``),
         `FailedPrecondition` (``NO_TEXT_SPACE``).
@@ -608,11 +618,12 @@ class User(Protocol):
         text: str | None = None,
         about: Iterable[str] | None = None,
         valid_from: Time | None = None,
-        valid_to: Time | None = None,
+        valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
         feature: Array | None = None,
     ) -> Fact:
-        """Write a new version of a fact; what is None stays.  Options are those of `remember`.
+        """Write a new version of a fact; what is None stays.  Options are those of `remember`, but that
+        ``valid_to="open"`` takes away the end that the fact has: it holds until further notice again.
 
         Raises `NotFound` (``FACT_NOT_FOUND``), and as `remember`.
         """
@@ -646,7 +657,8 @@ class User(Protocol):
         """Current facts in the order they were first written; ``after`` is the id of the last fact of the page
         before, which may have been forgotten since.
 
-        about: only those that are about this thing.  limit: 1 to 1,000.  valid_at: only those that hold in the
+        about: only those that are about this thing, by its name as it was given.  as_of: as in `ground`.  limit: 1 to
+        1,000.  valid_at: only those that hold in the
         world then, a time or ``"now"``; None, or ``"any"``, for all, those that have ended or are yet to begin too.
 
         Pages of the newest facts leave none out and tell none twice that is there all the while; with ``as_of`` they
@@ -669,6 +681,9 @@ class User(Protocol):
         labels: WantedLabels | None = None,
         kinds: Iterable[str] | None = None,
         valid_at: ValidAt | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a feature)
         semantic arms.
@@ -677,11 +692,13 @@ class User(Protocol):
         float16 of the question in the user's text space; made by the installed text encoder when None, and
         without one (as of a client that has no encoder) words alone are compared.
 
-        kinds: ``fact``, ``utterance``; None for both.  Every filter acts before the search.
+        as_of, min_revision: as in `ground`.  kinds: ``fact``, ``utterance``; None for both.  Every filter acts before
+        the search.
 
-        streams, start_ns, end_ns, labels: which utterances; only what was said in clips of these streams (at most
-        1,000) and with these labels, as in `ground`, and itself overlaps ``[start_ns, end_ns)``.  Facts are not of
-        a stream and stay; leave them out by ``kinds=["utterance"]``.
+        streams, start_ns, end_ns, labels, hours, weekdays, zone: which utterances; only what was said in clips of
+        these streams (at most 1,000) and with these labels, and itself overlaps ``[start_ns, end_ns)`` and has a
+        moment in these hours and on these days, all as in `ground`.  Facts are not of a stream and stay; leave them
+        out by ``kinds=["utterance"]``.
 
         valid_at: which facts; only those that hold in the world then (`Fact.valid_from_ns`,
         `Fact.valid_to_ns`).  None: at the moment that is asked about, which is now, or with ``as_of`` that time or
@@ -690,7 +707,7 @@ class User(Protocol):
 
         Raises `InvalidArgument` (``DIM_MISMATCH``; ``BAD_KIND``; ``NOT_USED`` for a filter of a kind that is left
         out; ``BAD_TIME`` of ``valid_at``; of the other filters as `ground`), `NotFound` (``STREAM_NOT_FOUND``),
-        `FailedPrecondition` (``NO_TEXT_SPACE``), of ``as_of`` and ``min_revision`` as `ground`.
+        `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``), of ``as_of`` and ``min_revision`` as `ground`.
         """
         ...
 

@@ -21,17 +21,17 @@ class Fact:
     about: tuple[str, ...]
     """The things it speaks of."""
     key: str | None
-    """A name under which a later statement replaces this one; None when it stands alone."""
+    """A name under which a later statement is the next version of this one; None when it stands alone."""
     valid_from_ns: int
     """Since when it holds in the world, UTC nanoseconds."""
     valid_to_ns: int | None
-    """End of validity in the world, exclusive; None while it holds."""
+    """End of validity in the world, exclusive; None: until further notice."""
     evidence: tuple[str, ...]
     """Ids of the clips that support it."""
     revision: int
     """The commit that wrote this version."""
     written_ns: int
-    """Wall clock of the commit."""
+    """When this version was written, by the wall clock."""
     superseded_revision: int | None = None
     """The commit that replaced this version; None for the current one."""
 
@@ -43,7 +43,8 @@ class RecallHit:
     kind: str
     """``fact`` or ``utterance``."""
     score: float
-    """Fused score, higher is better; comparable within one answer only."""
+    """From 0 to 1, higher is better: what the words found, relative to the best that the filters admit, and with a
+    feature 0.7 of that and 0.3 of the cosine; comparable within one answer only."""
     arms: dict[str, float]
     """The score of each arm that found it: ``semantic`` (cosine), ``lexical`` (BM25)."""
     fact: Fact | None = None
@@ -63,7 +64,9 @@ class RecallHit:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """The answer to a recall: hits, best first, and which arms searched."""
+    """The answer to a recall: hits, best first, and which arms searched.  ``len(answer)`` and ``answer[0]`` are those
+    of its hits.
+    """
 
     hits: tuple[RecallHit, ...]
     """Best first."""
@@ -94,21 +97,23 @@ class MemorySpan:
     level: str
     """``hour`` or ``day`` (UTC)."""
     start_ns: int
+    """Of that hour or day, UTC nanoseconds."""
     end_ns: int
+    """Exclusive."""
     clips: int
     """How many sealed clips it sums up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LongTermMemory:
-    """The memory above single clips, oldest first, within a token budget."""
+    """The memory above single clips: hour and day vectors, oldest first, at most as many as were asked for."""
 
     tokens: Array
     """(k, dim) float32, each row of unit length in a cosine space; k is 0 when nothing is sealed
     yet.
     """
     spans: tuple[MemorySpan, ...]
-    """One per token."""
+    """What each token stands for, one for each."""
     space: str
     """Of the tokens."""
     revision: int

@@ -50,7 +50,8 @@ FALLBACKS: Final = ("none", "recent")
 """``recent``: the newest clip, open or sealed, when nothing passes."""
 
 AsOf = int | datetime | str | Snapshot
-"""A past moment: a revision, an aware datetime (commit time), a snapshot or a snapshot's name."""
+"""A past moment: a revision (0: before the first commit), an aware datetime (the newest commit until then), a
+snapshot or a snapshot's name."""
 
 
 @dataclass(frozen=True, slots=True)

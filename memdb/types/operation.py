@@ -7,7 +7,7 @@ the same order to the same state gives the same bytes, on this machine or anothe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from memdb.types.arrays import Array
 from memdb.types.clip import Clip, carried_bytes
@@ -58,13 +58,13 @@ class PutFact:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReviseFact:
-    """Store a new version of a fact; what is None stays."""
+    """Store a new version of a fact; what is None stays, and `OPEN` takes away its end."""
 
     fact_id: str
     text: str | None
     about: tuple[str, ...] | None
     valid_from_ns: int | None
-    valid_to_ns: int | None
+    valid_to_ns: int | Literal["open"] | None
     evidence: tuple[str, ...] | None
     feature: Array | None
     written_ns: int

@@ -8,6 +8,7 @@ from typing import Final
 
 from memdb.errors import InvalidArgument
 from memdb.types.arguments import checked_streams, checked_times
+from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_many
 from memdb.types.label_filter import LabelFilter, WantedLabels, checked_labels
 from memdb.types.times import Time
@@ -27,10 +28,11 @@ class RecallFilter:
     kinds: tuple[str, ...] = KINDS
     """In the order of `KINDS`."""
     streams: tuple[str, ...] | None = None
-    """Of utterances, as are times and labels."""
+    """Of utterances, as are times, labels and hours."""
     start_ns: int | None = None
     end_ns: int | None = None
     labels: LabelFilter = ()
+    calendar: Calendar | None = None
     valid_at: int | str | None = None
     """Of facts: a time, or a word of `memdb.types.validity`; None: the moment that the question is of."""
 
@@ -52,6 +54,9 @@ def checked_recall_filter(
     labels: WantedLabels | None,
     kinds: Iterable[str] | None,
     valid_at: ValidAt | None,
+    hours: Iterable[Sequence[HourOfDay]] | None,
+    weekdays: Iterable[Weekday] | None,
+    zone: str | None,
 ) -> RecallFilter:
     """What the options of `User.recall` say.
 
@@ -65,10 +70,18 @@ def checked_recall_filter(
         start,
         end,
         checked_labels(labels),
+        checked_calendar(hours, weekdays, zone),
         checked_valid_at(valid_at),
     )
     if not found.utterances:
-        of_clips = {"streams": streams, "start_ns": start, "end_ns": end, "labels": labels}
+        of_clips = {
+            "streams": streams,
+            "start_ns": start,
+            "end_ns": end,
+            "labels": labels,
+            "hours": hours,
+            "weekdays": weekdays,
+        }
         _refuse_used(of_clips, "of utterances, which kinds leaves out")
     if not found.facts:
         _refuse_used({"valid_at": found.valid_at}, "of facts, which kinds leaves out")

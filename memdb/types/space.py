@@ -27,7 +27,7 @@ class Space:
     dim: int
     """Elements of its vectors, 1 to 8,192."""
     metric: str = "cosine"
-    """One of `METRICS`."""
+    """``cosine``: both sides are normalised before the inner product; ``dot``: the plain inner product."""
     model: str = ""
     """What makes its vectors, with its hash: for people, and to tell two models apart."""
 

@@ -15,6 +15,12 @@ ANY: Final = "any"
 ValidAt = Time | Literal["now", "any"]
 """What callers may pass as ``valid_at``: a time, or one of these words."""
 
+OPEN: Final = "open"
+"""Until further notice again: takes away the end that a fact has."""
+
+ValidTo = Time | Literal["open"]
+"""What callers may pass to `memdb.types.database.User.revise` as ``valid_to``: a time, or this word."""
+
 
 def checked_valid_at(valid_at: object, field: str = "valid_at") -> int | str | None:
     """A time in UTC nanoseconds, `NOW`, `ANY`, or None.
@@ -26,6 +32,19 @@ def checked_valid_at(valid_at: object, field: str = "valid_at") -> int | str | N
     if isinstance(valid_at, str):
         return check_choice(valid_at, (NOW, ANY), field, "BAD_TIME")
     return as_ns(valid_at, field)  # type: ignore[arg-type]  # it refuses anything else
+
+
+def checked_valid_to(valid_to: object, field: str = "valid_to") -> int | Literal["open"] | None:
+    """A time in UTC nanoseconds, `OPEN`, or None.
+
+    Raises `InvalidArgument`: ``BAD_TIME`` for another word, and as `memdb.types.times.as_ns`.
+    """
+    if valid_to is None:
+        return None
+    if isinstance(valid_to, str):
+        check_choice(valid_to, (OPEN,), field, "BAD_TIME")
+        return OPEN
+    return as_ns(valid_to, field)  # type: ignore[arg-type]  # it refuses anything else
 
 
 def holds(valid_from_ns: int, valid_to_ns: int | None, time_ns: int) -> bool:

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from memdb.v1 import grounding_service_pb2 as _grounding_service_pb2
 from memdb.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -148,6 +149,7 @@ class ReviseRequest(_message.Message):
     VALID_TO_NS_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     FEATURE_FIELD_NUMBER: _builtins.int
+    OPEN_ENDED_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     fact_id: _builtins.str
@@ -158,6 +160,8 @@ class ReviseRequest(_message.Message):
     """New start of validity."""
     valid_to_ns: _builtins.int
     """New end of validity."""
+    open_ended: _builtins.bool
+    """Instead of valid_to_ns: it has no end any more."""
     @_builtins.property
     def about(self) -> Global___TextList:
         """New things it speaks of."""
@@ -181,10 +185,11 @@ class ReviseRequest(_message.Message):
         valid_to_ns: _builtins.int | None = ...,
         evidence: Global___TextList | None = ...,
         feature: _types_pb2.Vector | None = ...,
+        open_ended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "about", b"about", "evidence", b"evidence", "feature", b"feature", "text", b"text", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "about", b"about", "evidence", b"evidence", "fact_id", b"fact_id", "feature", b"feature", "text", b"text", "user", b"user", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "about", b"about", "evidence", b"evidence", "fact_id", b"fact_id", "feature", b"feature", "open_ended", b"open_ended", "text", b"text", "user", b"user", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
@@ -464,6 +469,7 @@ class RecallRequest(_message.Message):
     END_NS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
     VALID_AT_NS_FIELD_NUMBER: _builtins.int
     VALID_AT_WORD_FIELD_NUMBER: _builtins.int
     user: _builtins.str
@@ -502,6 +508,10 @@ class RecallRequest(_message.Message):
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"fact", "utterance"; empty for both."""
 
+    @_builtins.property
+    def calendar(self) -> _grounding_service_pb2.CalendarFilter:
+        """Only what was said in these hours and on these days."""
+
     def __init__(
         self,
         *,
@@ -516,12 +526,13 @@ class RecallRequest(_message.Message):
         end_ns: _builtins.int | None = ...,
         labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
         kinds: _abc.Iterable[_builtins.str] | None = ...,
+        calendar: _grounding_service_pb2.CalendarFilter | None = ...,
         valid_at_ns: _builtins.int = ...,
         valid_at_word: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "feature", b"feature", "min_revision", b"min_revision", "start_ns", b"start_ns", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "feature", b"feature", "min_revision", b"min_revision", "start_ns", b"start_ns", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "end_ns", b"end_ns", "feature", b"feature", "kinds", b"kinds", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "question", b"question", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "feature", b"feature", "kinds", b"kinds", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "question", b"question", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
+from memdb.errors import InvalidArgument
 from memdb.types.arguments import (
     checked_about,
     checked_evidence,
@@ -14,6 +15,7 @@ from memdb.types.arguments import (
     checked_thing,
 )
 from memdb.types.arrays import Array, as_vector
+from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_int, check_text
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import AsOf
@@ -22,10 +24,11 @@ from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.recall_filter import KINDS, checked_recall_filter
 from memdb.types.times import Time, optional_ns
-from memdb.types.validity import ValidAt, checked_valid_at
+from memdb.types.validity import OPEN, ValidAt, ValidTo, checked_valid_at, checked_valid_to
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import matrix_elements, matrix_to_proto, optional_vector, vector_to_proto
+from memdb.wire.calendar import CalendarArguments, calendar_arguments, calendar_to_proto
 from memdb.wire.clips import (
     stored_clip_from_proto,
     stored_clip_to_proto,
@@ -163,7 +166,7 @@ class ReviseArguments(TypedDict):
     text: str | None
     about: Iterable[str] | None
     valid_from: Time | None
-    valid_to: Time | None
+    valid_to: ValidTo | None
     evidence: Iterable[str] | None
     feature: Array | None
 
@@ -175,37 +178,46 @@ def revise_request(
     text: str | None = None,
     about: Iterable[str] | None = None,
     valid_from: Time | None = None,
-    valid_to: Time | None = None,
+    valid_to: ValidTo | None = None,
     evidence: Iterable[str] | None = None,
     feature: Array | None = None,
 ) -> memory_pb.ReviseRequest:
     """The request for `User.revise`; raises `InvalidArgument` as the call would."""
     text_list = memory_pb.TextList
+    end = checked_valid_to(valid_to)
     return memory_pb.ReviseRequest(
         user=check_id(user, "user"),
         fact_id=checked_reference(fact_id, "fact_id"),
         text=None if text is None else check_text(text, "text"),
         about=None if about is None else text_list(items=checked_about(about)),
         valid_from_ns=optional_ns(valid_from, "valid_from"),
-        valid_to_ns=optional_ns(valid_to, "valid_to"),
+        valid_to_ns=None if end == OPEN else end,
+        open_ended=end == OPEN,
         evidence=None if evidence is None else text_list(items=checked_evidence(evidence)),
         feature=_feature_to_proto(feature),
     )
 
 
 def revise_arguments(request: memory_pb.ReviseRequest) -> ReviseArguments:
-    """The options of `User.revise` that a request carries."""
+    """The options of `User.revise` that a request carries; raises `InvalidArgument` (``AMBIGUOUS``)."""
+    valid_to: ValidTo | None = request.valid_to_ns if request.HasField("valid_to_ns") else None
+    if request.open_ended:
+        if valid_to is not None:
+            raise InvalidArgument(
+                "a fact has an end or none", reason="AMBIGUOUS", field="valid_to", value=valid_to
+            )
+        valid_to = OPEN
     return ReviseArguments(
         text=request.text if request.HasField("text") else None,
         about=list(request.about.items) if request.HasField("about") else None,
         valid_from=request.valid_from_ns if request.HasField("valid_from_ns") else None,
-        valid_to=request.valid_to_ns if request.HasField("valid_to_ns") else None,
+        valid_to=valid_to,
         evidence=list(request.evidence.items) if request.HasField("evidence") else None,
         feature=optional_vector(request.feature, request.HasField("feature"), "feature"),
     )
 
 
-class RecallArguments(TypedDict):
+class RecallArguments(CalendarArguments):
     """Options of `User.recall`."""
 
     limit: int
@@ -234,11 +246,16 @@ def recall_request(
     labels: WantedLabels | None = None,
     kinds: Iterable[str] | None = None,
     valid_at: ValidAt | None = None,
+    hours: Iterable[Sequence[HourOfDay]] | None = None,
+    weekdays: Iterable[Weekday] | None = None,
+    zone: str | None = None,
 ) -> memory_pb.RecallRequest:
     """The request for `User.recall`; raises `InvalidArgument` as the call would."""
     text = check_text(question, "question")
     limit = check_int(limit, "limit", 1, LIMIT_MAX)
-    which = checked_recall_filter(streams, start_ns, end_ns, labels, kinds, valid_at)
+    which = checked_recall_filter(
+        streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone
+    )
     return memory_pb.RecallRequest(
         user=check_id(user, "user"),
         question=text,
@@ -251,6 +268,7 @@ def recall_request(
         end_ns=which.end_ns,
         labels=labels_to_proto(which.labels),
         kinds=() if which.kinds == KINDS else which.kinds,
+        calendar=calendar_to_proto(which.calendar),
         **valid_at_to_proto(which.valid_at),
     )
 
@@ -268,6 +286,7 @@ def recall_arguments(request: memory_pb.RecallRequest) -> RecallArguments:
         labels=labels_from_proto(request.labels),
         kinds=list(request.kinds) or None,
         valid_at=valid_at_from_proto(request),
+        **calendar_arguments(request.calendar),
     )
 
 

@@ -50,6 +50,7 @@ from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
 LIMIT_DEFAULT = 4
+WEIGHTING_DEFAULT = "idf"
 
 
 class GroundArguments(TypedDict):
@@ -102,7 +103,7 @@ def ground_request(
     fallback: str = "none",
     space: str | None = None,
     min_revision: int | None = None,
-    weighting: str = "idf",
+    weighting: str = WEIGHTING_DEFAULT,
     text: str | None = None,
     text_feature: Array | None = None,
     weights: Mapping[str, float] | None = None,
@@ -120,6 +121,7 @@ def ground_request(
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
+    check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
     words = checked_word_question(text, text_feature, weights, policy, question_feature)
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
     feature = question_feature
@@ -141,7 +143,8 @@ def ground_request(
         fallback=check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
         space=None if space is None else check_id(space, "space"),
         min_revision=checked_revision(min_revision),
-        weighting=check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING"),
+        # The usual one is not sent: a server that did not know the field would refuse every question.
+        weighting="" if weighting == WEIGHTING_DEFAULT else weighting,
         explain=check_flag(explain, "explain"),
         min_relevance=checked_min_relevance(min_relevance, text, policy),
         calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
@@ -183,7 +186,7 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         fallback=request.fallback or "none",
         space=request.space if request.HasField("space") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
-        weighting=request.weighting or "idf",
+        weighting=request.weighting or WEIGHTING_DEFAULT,
         text=request.text if request.HasField("text") else None,
         text_feature=text_feature_of(request),
         weights=weights_of(request),

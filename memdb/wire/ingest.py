@@ -27,6 +27,7 @@ from memdb.wire.arrays import tensor_from_parts
 from memdb.wire.clips import clip_from_proto, fill_clip
 from memdb.wire.fields import BadFields, fields, head, tag_of
 from memdb.wire.lists import SMALL_BYTES, check_clip_count, check_clip_lists, check_lists
+from memdb.wire.unknown_fields import check_known
 
 _CLIPS: Final = tag_of(clip_pb.IngestClipsRequest.CLIPS_FIELD_NUMBER)
 _SHORT_MEMORY: Final = tag_of(pb.Clip.SHORT_MEMORY_FIELD_NUMBER)
@@ -69,7 +70,7 @@ def ingested_clips(data: bytes) -> Iterator[Clip]:
 
     Raises `InvalidArgument`: ``BAD_MESSAGE``, ``TOO_LARGE`` for more clips, or more items of a clip,
     than there may be, ``CLIP_EXPECTED`` for a start or for nothing, and what is wrong with a clip when
-    its turn comes.
+    its turn comes; `FailedPrecondition` (``UNKNOWN_FIELD``).
     """
     try:
         places = _clip_places(data)
@@ -179,13 +180,15 @@ def _parsed(data: bytes) -> clip_pb.IngestClipsRequest:
 
 def _message(kind: type[_M], data: bytes) -> _M:
     try:
-        return kind.FromString(data)
+        message = kind.FromString(data)
     except DecodeError as error:
         raise InvalidArgument(
             f"not a {clip_pb.IngestClipsRequest.DESCRIPTOR.full_name} message",
             reason="BAD_MESSAGE",
             field="message",
         ) from error
+    check_known(message)
+    return message
 
 
 def _clip_expected() -> InvalidArgument:

@@ -41,6 +41,7 @@ from memdb.errors import (
     Unavailable,
     Violation,
 )
+from memdb.wire.unknown_fields import name_of
 
 DOMAIN: Final = "memdb"
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -145,8 +146,12 @@ def error_from_status(status: status_pb2.Status) -> MemdbError:
         Violation(item.field, item.description, metadata.get(f"value_{index}", inherited))
         for index, item in enumerate(bad_request.field_violations)
     )
+    field = metadata.get("field")
+    if info.reason == "UNKNOWN_FIELD" and field is not None:
+        # By its number, which is all that the server knows of it.
+        field, value, violations = name_of(field), field, ()
     error = _CLASSES.get(code, Internal)(
-        status.message, reason=info.reason, field=metadata.get("field"), violations=violations
+        status.message, reason=info.reason, field=field, value=value, violations=violations
     )
     # Set as they came: the constructor would quote a second time.
     error.value = value

@@ -63,6 +63,24 @@ def test_a_fact_is_revised_in_what_is_given(user: User) -> None:
     assert len(user.history(fact.id)) == 3
 
 
+def test_an_end_is_taken_away_again(user: User) -> None:
+    fact = user.remember("the mug is blue", about=["mug"], valid_from=T0_NS)
+    ended = user.revise(fact.id, valid_to=T0_NS + 1)
+    assert user.revise(fact.id, about=["cup"]).valid_to_ns == T0_NS + 1
+    assert user.recall("mug").hits == ()
+
+    again = user.revise(fact.id, valid_to="open")
+
+    assert (again.valid_from_ns, again.valid_to_ns, again.about) == (T0_NS, None, ("cup",))
+    assert [hit.fact for hit in user.recall("mug").hits] == [again]
+    assert user.facts(valid_at="now") == [again]
+    assert user.facts(valid_at="now", as_of=ended.revision) == []
+    ends = [version.valid_to_ns for version in user.history(fact.id)]
+    assert ends == [None, T0_NS + 1, T0_NS + 1, None]
+    # Of one that has none it is nothing new, and it goes with a new start.
+    assert user.revise(fact.id, valid_to="open", valid_from=T0_NS + 5).valid_to_ns is None
+
+
 def test_a_forgotten_fact_is_gone(user: User) -> None:
     fact = user.remember("the mug is blue")
     user.forget(fact.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +143,43 @@ def test_unknown_names_are_not_found(db: Database, user: User, seen: Stream) -> 
     with pytest.raises(NotFound) as nobody:
         db.user("nobody").ground(QUESTION)
     assert nobody.value.reason == "USER_NOT_FOUND"
+
+
+def test_a_space_in_which_there_is_no_stream_yet_has_no_clips(
+    db: Database, user: User, seen: Stream
+) -> None:
+    before = user.revision()
+    db.create_space("sound", dim=3, metric="dot")
+    question = np.array([1.5, 0, 0], np.float32)
+    asked: dict[str, Any] = {"space": "sound", "with_coverage": True, "fallback": "recent"}
+
+    def nothing(**more: Any) -> None:
+        for page in (asked, asked | {"streams": ["door"]}, asked | {"cursor": ""}):
+            answer = user.ground(question, **page, **more)
+            assert (answer.hits, answer.fallback, answer.abstained) == ((), "none", True)
+            assert (answer.coverage, answer.gaps, answer.revision) == ((), (), before)
+        together = user.ground_many(np.stack([question] * 2), **asked, **more)
+        assert [(one.hits, one.coverage) for one in together] == [((), ())] * 2
+        memory = user.long_term(space="sound", **more)
+        assert (memory.tokens.shape, memory.spans, memory.space) == ((0, 3), (), "sound")
+        assert memory.revision == before
+        tested = user.standing.backtest(question, min_score=0.5, space="sound", **more)
+        assert (tested.clips, tested.alerts) == (0, ())
+        with pytest.raises(InvalidArgument, match="DIM_MISMATCH"):
+            user.ground(QUESTION, **asked, **more)
+        with pytest.raises(InvalidArgument, match="BAD_POLICY"):
+            user.ground(question, policy="ixc-live", **asked, **more)
+
+    nothing()
+    nothing(as_of=before)
+    mic = user.stream("mic", space="sound")
+    mic.write(clip(0, np.array([2, 0, 0], np.float32)))
+    assert [hit.clip.stream for hit in user.ground(question, space="sound").hits] == ["mic"]
+    # What there was before is what it was, however much comes later.
+    nothing(as_of=before)
+    with pytest.raises(NotFound) as unknown:
+        user.ground_many(np.stack([question]), space="nope", as_of=before)
+    assert (unknown.value.reason, unknown.value.value) == ("SPACE_NOT_FOUND", "nope")
 
 
 def test_users_do_not_see_each_other(db: Database, user: User, seen: Stream) -> None:

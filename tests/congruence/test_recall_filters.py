@@ -6,11 +6,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
-from memdb import Not, NotFound, Utterance
+from memdb import Clip, Not, NotFound, Utterance
 from memdb.types.database import Stream, User
-from tests.congruence.media import SECOND_NS, T0_NS, clip
+from tests.congruence.media import SECOND_NS, T0_NS, clip, vector
 
 pytestmark = pytest.mark.congruence
 
@@ -63,6 +64,66 @@ def test_a_filter_acts_before_the_search(filled: User) -> None:
         "a parcel by the door, said Ann"
     ]
     assert {hit.kind for hit in filled.recall("parcel", limit=99, **talk).hits} == {"utterance"}
+
+
+NOON_NS = 1_752_580_800_000_000_000
+"""2025-07-15, a Tuesday, at 12:00 UTC: 08:00 in New York and 17:30 in Kolkata."""
+
+
+@pytest.mark.parametrize("with_feature", [False, True])
+def test_hours_are_of_what_was_said(user: User, with_feature: bool) -> None:
+    user.configure(text_space="clip")
+    feature = vector(1)
+    asked: dict[str, Any] = {
+        "kinds": ["utterance"],
+        "limit": 3,
+        "feature": feature if with_feature else None,
+    }
+    for name, zone in (("york", "America/New_York"), ("kolkata", "Asia/Kolkata"), ("utc", None)):
+        stream = user.stream(name, space="clip")
+        stream.create(zone=zone)
+        for seq in range(8):  # every three hours, from Tuesday noon on; said an hour after its clip
+            begin_ns = NOON_NS + seq * 3 * HOUR_NS
+            # What is asked for is said less plainly than what the hours leave out.
+            words = "parcel" if seq % 2 else f"a parcel at last, number {seq}, of {name}"
+            utterance = Utterance(begin_ns + HOUR_NS, begin_ns + HOUR_NS + SECOND_NS, words)
+            weaker = None if seq % 2 else vector(0.2, 1)
+            stream.write(
+                Clip(
+                    seq=seq,
+                    start_ns=begin_ns,
+                    end_ns=begin_ns + SECOND_NS,
+                    global_memory=vector(1),
+                    transcript=(utterance,),
+                    transcript_features=np.stack([feature if weaker is None else weaker]),
+                )
+            )
+
+    def said(**options: Any) -> list[str]:
+        return sorted(
+            f"{hit.clip.stream} {hit.clip.seq}"
+            for hit in user.recall("parcel", **{**asked, **options}).hits
+            if hit.clip is not None
+        )
+
+    # 13:00, 16:00, 19:00, 22:00, 01:00 ... UTC, by the clock of each camera: four, and nine and a half hours apart.
+    assert said(hours=[("13:00", "13:01")], streams=["utc"]) == ["utc 0"]
+    assert said(hours=[("09:00", "09:01")]) == ["york 0"]
+    assert said(hours=[("18:30", "18:31")]) == ["kolkata 0"]
+    assert said(hours=[("12:00", "14:00")], zone="UTC") == ["kolkata 0", "utc 0", "york 0"]
+    # A night belongs to the day on which it begins.
+    assert said(hours=[("22:00", "02:00")], weekdays=["tue"], streams=["utc"]) == ["utc 3", "utc 4"]
+    assert said(hours=[("22:00", "02:00")], weekdays=["wed"], streams=["utc"]) == []
+    assert said(weekdays=["wed"], streams=["utc"], limit=9) == [f"utc {seq}" for seq in range(4, 8)]
+    # As of before the second clip of the first camera.
+    first = user.recall("parcel", **asked, streams=["york"], hours=[("09:00", "09:01")]).hits[0]
+    assert first.clip is not None
+    then = {"as_of": first.clip.revision, "streams": ["york"]}
+    assert said(**then) == ["york 0"] == said(**then, weekdays=[1])
+    assert said(**then, weekdays=["wed"]) == []
+    # Facts are of no hour.
+    user.remember("the parcel is Bob's", feature=feature)
+    assert texts(user, hours=[("05:00", "05:01")]) == ["the parcel is Bob's"]
 
 
 def test_facts_stay_whatever_is_asked_of_utterances(filled: User) -> None:

@@ -153,6 +153,22 @@ def test_facts_of_another_time(server: str, capsys: pytest.CaptureFixture[str]) 
     assert "valid-at" in capsys.readouterr().err
 
 
+def test_facts_whose_clips_are_too_many_are_told_of(
+    server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with memdb_client.connect(server) as db:
+        (seen,) = db.user("alice").clips(stream="yard", limit=1)
+        known = db.user("alice").remember("the code of the gate is four", evidence=[seen.id])
+        asked = ["--server", server, "--user", "alice", "--camera", "yard", "the code of the gate"]
+        assert ask(capsys, *asked)[0]["facts_unplaced"] == 0
+        monkeypatch.setattr("reasoner.fact_clips.LOOK_UPS_MAX", 0)
+        assert main([*asked, "--json"]) == 0
+        printed = capsys.readouterr()
+        db.user("alice").forget(known.id)
+    assert json.loads(printed.out)["facts_unplaced"] == 1
+    assert "memdb-ask: question 1: of 1 facts not all clips were looked at" in printed.err
+
+
 def test_labels(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--server", server, "--user", "alice", "a cat on screen", "--limit", "9"]
     seen = "a cat asleep on a chair"

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 
+from memdb import Utterance
 from memdb.errors import MemdbError
 from memdb.types import limits
 from memdb.v1 import (
@@ -37,6 +38,7 @@ from memdb.v1.grounding_service_pb2 import CalendarFilter, HoursOfDay
 from memdb.v1.types_pb2 import LabelFilter
 from memdb.wire.arrays import matrix_to_proto
 from memdb.wire.clips import clip_to_proto
+from memdb.wire.fields import head, tag_of
 from memdb.wire.grounding import ground_request
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
@@ -60,6 +62,15 @@ HARMLESS = {"ListUsers", "ListSpaces", "Verify", "Sweep", "Check", "List", "Watc
 """Methods to which an empty request is a good one."""
 
 BAD_IDS = ["", ".hidden", "-x", "../etc", "a/b", "a b", "a\n", "a\0b", "é", "x" * 64, "x" * 100_000]
+
+
+LATER = 1000
+"""Number of a field that no message has."""
+
+
+def later(value: bytes) -> bytes:
+    """That field on the wire."""
+    return head(tag_of(LATER), len(value)) + value
 
 
 @pytest.fixture(scope="module")
@@ -180,11 +191,43 @@ def filled(method: MethodDescriptor) -> Any:
 )
 @pytest.mark.parametrize("method", METHODS, ids=names(METHODS))
 def test_bytes_that_are_no_message(served: Served, method: MethodDescriptor, data: bytes) -> None:
-    if data == b"\x0a\x02\xff\xfe" and not method.input_type.fields:
-        call(served, method, data)  # an unknown field to a message without fields
-        return
     error = refusal(served, method, data)
+    if data == b"\x0a\x02\xff\xfe" and not method.input_type.fields:
+        assert error.reason == "UNKNOWN_FIELD"  # of a message without fields
+        return
     assert (error.reason, error.field) == ("BAD_MESSAGE", "message")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=names(METHODS))
+def test_fields_of_a_later_release(served: Served, method: MethodDescriptor) -> None:
+    request = filled(method).SerializeToString()
+    error = refusal(served, method, request + later(b""))
+    kind = method.input_type.full_name
+    assert (error.reason, error.field) == ("UNKNOWN_FIELD", f"{kind}.{LATER}")
+
+
+@pytest.mark.parametrize("part", ["clip", "utterance", "tensor"])
+@pytest.mark.parametrize("name", ["WriteClips", "IngestClips"])
+def test_fields_of_a_later_release_in_a_clip(served: Served, name: str, part: str) -> None:
+    method = method_named(name)
+    whole = clip_to_proto(clip(1, transcript=(Utterance(1, 2, "hello"),)))
+    message: Any = {
+        "clip": whole,
+        "utterance": whole.transcript[0],
+        "tensor": whole.short_memory,
+    }[part]
+    message.MergeFromString(later(b"x"))
+    if name == "WriteClips":
+        requests: list[Any] = [clip_pb.WriteClipsRequest(user="u", stream="cam", clips=[whole])]
+    else:
+        start = clip_pb.IngestStart(user="u", stream="cam")
+        requests = [
+            clip_pb.IngestClipsRequest(start=start),
+            clip_pb.IngestClipsRequest(clips=[whole]),
+        ]
+    error = refusal(served, method, *[request.SerializeToString() for request in requests])
+    kind = message.DESCRIPTOR.full_name
+    assert (error.reason, error.field) == ("UNKNOWN_FIELD", f"{kind}.{LATER}")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=names(METHODS))

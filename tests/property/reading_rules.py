@@ -146,11 +146,6 @@ class ReadingRules:
             return
         searched = {s.name for name, s in there.items() if chosen is None or name in chosen}
         if space is not None:
-            if space not in {s.name for s in there.values()}:
-                with pytest.raises(NotFound) as refused:
-                    ask(8)
-                assert refused.value.reason == "SPACE_NOT_FOUND"
-                return
             searched = {space}
         if len(searched) > 1:
             with pytest.raises(MemdbError) as ambiguous:

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -25,8 +27,11 @@ pytestmark = pytest.mark.property
 
 WORDS = ("red", "mug", "door", "opens", "the", "is", "Alice")
 STREAMS = {"porch": "four", "yard": "four", "mic": "five"}
+CLOCKS = {"porch": "Asia/Kolkata", "yard": "UTC", "mic": "America/New_York"}
 ZONES = ("a", "b", "c")
-END_NS = 60
+UNIT_NS = 1_800_000_000_000
+"""Half an hour: all begins and ends with one, by every clock."""
+END_NS = 60 * UNIT_NS
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Life:
     def __init__(self, user: EmbeddedUser, rng: np.random.Generator) -> None:
         self._user, self._rng = user, rng
         self._seqs = dict.fromkeys(STREAMS, 0)
+        self._created: set[str] = set()
         self._clips: dict[tuple[str, int], list[Text]] = {}
         self._facts: dict[str, Text] = {}
         self.known: list[list[Text]] = [[]]
@@ -76,21 +82,28 @@ class Life:
 
     def _write(self, stream: str) -> None:
         rng, seq = self._rng, self._seqs[stream]
-        begin = int(rng.integers(0, END_NS))
+        handle = self._user.stream(stream, space=STREAMS[stream])
+        if stream not in self._created:
+            handle.create(zone=CLOCKS[stream])
+            self._created.add(stream)
+            self._note()
+        begin = _time(rng)
         zone = str(rng.choice(ZONES))
         # Some of it is said before or after its clip.
-        starts = rng.integers(0, END_NS, int(rng.integers(0, 4))).tolist()
+        starts = [_time(rng) for _ in range(int(rng.integers(0, 4)))]
         said = [
-            Utterance(start, start + int(rng.choice([0, 3, 9])), _words(rng), _speaker(rng))
+            Utterance(
+                start, start + int(rng.choice([0, 3, 9])) * UNIT_NS, _words(rng), _speaker(rng)
+            )
             for start in starts
         ]
         features = _vector(rng, len(said), 3) if said and rng.random() < 0.7 else None
         sealed = bool(rng.random() < 0.7)
-        ack = self._user.stream(stream, space=STREAMS[stream]).write(
+        ack = handle.write(
             Clip(
                 seq=seq,
                 start_ns=begin,
-                end_ns=begin + 5,
+                end_ns=begin + 5 * UNIT_NS,
                 global_memory=_vector(rng, 1, int(STREAMS[stream] == "five") + 4)[0],
                 transcript=tuple(said),
                 transcript_features=features,
@@ -115,12 +128,16 @@ class Life:
 
     def _remember(self) -> None:
         rng = self._rng
-        begin = int(rng.integers(0, END_NS))
-        end = begin + int(rng.integers(0, 20)) if rng.random() < 0.7 else None
+        begin = _time(rng)
+        end = begin + int(rng.integers(0, 20)) * UNIT_NS if rng.random() < 0.7 else None
         text, feature = _words(rng), _vector(rng, 1, 3)[0] if rng.random() < 0.7 else None
         key = str(rng.choice(["one", "two"])) if rng.random() < 0.3 else None
         fact = self._user.remember(text, valid_from=begin, valid_to=end, key=key, feature=feature)
         self._facts[fact.id] = Text((fact.id, 0), "fact", text, begin, end, feature)
+
+
+def _time(rng: np.random.Generator) -> int:
+    return int(rng.integers(0, END_NS // UNIT_NS)) * UNIT_NS
 
 
 def _words(rng: np.random.Generator) -> str:
@@ -179,6 +196,9 @@ def _admits(
     start_ns: int | None,
     end_ns: int | None,
     valid_at: int | str,
+    hours: list[tuple[str, str]] | None,
+    weekdays: list[int] | None,
+    zone: str | None,
 ) -> bool:
     if kinds is not None and text.kind not in kinds:
         return False
@@ -193,7 +213,27 @@ def _admits(
         and (end_ns is None or text.start_ns < end_ns)
         and (streams is None or text.stream in streams)
         and (zones is None or text.zone in zones)
+        and any(
+            _is_within(at, hours, weekdays, ZoneInfo(zone or CLOCKS[text.stream]))
+            for at in range(text.start_ns, max(text.end_ns, text.start_ns + 1), UNIT_NS)
+        )
     )
+
+
+def _is_within(
+    at_ns: int, hours: list[tuple[str, str]] | None, weekdays: list[int] | None, zone: ZoneInfo
+) -> bool:
+    """Whether the half hour is of one of the hours, which are whole, on one of the days."""
+    local = datetime.fromtimestamp(at_ns // 10**9, zone)
+    # A stretch that began the day before goes on until its end.
+    for day, hour in ((local.weekday(), local.hour), ((local.weekday() - 1) % 7, local.hour + 24)):
+        if weekdays is not None and day not in weekdays:
+            continue
+        for start, end in hours or [("00:00", "24:00")]:
+            first, last = int(start[:2]), int(end[:2])
+            if first <= hour < (last if last > first else last + 24):
+                return True
+    return False
 
 
 def drawn_filter(rng: np.random.Generator, streams: list[str]) -> dict[str, Any]:
@@ -202,17 +242,21 @@ def drawn_filter(rng: np.random.Generator, streams: list[str]) -> dict[str, Any]
 
     kinds = [None, None, ["fact"], ["utterance"]][int(rng.integers(4))]
     said, known = kinds != ["fact"], kinds != ["utterance"]
-    begin = int(rng.integers(0, END_NS))
+    begin = _time(rng)
+    first, length = int(rng.integers(0, 24)), int(rng.integers(1, 12))
+    hours = maybe([(f"{first:02}:00", f"{(first + length) % 24 or 24:02}:00")]) if said else None
+    weekdays = maybe([int(rng.choice([2, 3, 4]))]) if said else None  # it all begins on a Thursday
     some = [name for name in streams if rng.random() < 0.5]
     return {
         "kinds": kinds,
         "streams": maybe(some or None) if said else None,
         "zones": maybe([str(rng.choice(ZONES)), "nowhere"]) if said else None,
         "start_ns": maybe(begin) if said else None,
-        "end_ns": maybe(begin + int(rng.integers(0, 30))) if said else None,
-        "valid_at": (int(rng.integers(0, END_NS + 20)) if rng.random() < 0.7 else "any")
-        if known
-        else None,
+        "end_ns": maybe(begin + int(rng.integers(0, 30)) * UNIT_NS) if said else None,
+        "valid_at": (_time(rng) if rng.random() < 0.7 else "any") if known else None,
+        "hours": hours,
+        "weekdays": weekdays,
+        "zone": maybe("Asia/Kolkata") if hours or weekdays else None,
     }
 
 
@@ -235,7 +279,7 @@ def opened() -> Iterator[EmbeddedUser]:
 def test_no_filter_loses_what_there_is(seed: int) -> None:
     rng = np.random.default_rng(seed)
     with opened() as user:
-        life = Life(user, rng)
+        life, by_hours = Life(user, rng), 0
         for _ in range(40):
             life.step()
         for _ in range(25):
@@ -257,12 +301,14 @@ def test_no_filter_loses_what_there_is(seed: int) -> None:
 
             names = {_name(hit): hit.score for hit in found}
             assert names == pytest.approx(wanted, abs=1e-5), (which, zones)
+            by_hours += bool(wanted) and not (which["hours"] is which["weekdays"] is None)
             # The best are the first of all, however few are asked for.
             for limit in (1, 3):
                 few = user.recall(
                     question, limit=limit, feature=feature, as_of=revision, **options
                 ).hits
                 assert list(map(_name, few)) == list(map(_name, found[:limit]))
+    assert by_hours > 3, "hours left nothing to compare"
 
 
 def _name(hit: Any) -> tuple[str, int]:

@@ -34,7 +34,7 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
-from memdb.types.validity import ValidAt
+from memdb.types.validity import ValidAt, ValidTo
 from memdb.types.word_question import wants_text_feature
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
@@ -442,11 +442,11 @@ class User:
         text: str | None = None,
         about: Iterable[str] | None = None,
         valid_from: Time | None = None,
-        valid_to: Time | None = None,
+        valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
         feature: Array | None = None,
     ) -> Fact:
-        """Write a new version of a fact; what is None stays."""
+        """Write a new version of a fact; what is None stays, and ``valid_to="open"`` takes away its end."""
         request = revise_request(
             self._id,
             fact_id,
@@ -526,6 +526,9 @@ class User:
         labels: WantedLabels | None = None,
         kinds: Iterable[str] | None = None,
         valid_at: ValidAt | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a
         feature) semantic arms.
@@ -543,6 +546,9 @@ class User:
             labels=labels,
             kinds=kinds,
             valid_at=valid_at,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
         )
         return recall_from_proto(self._rpc.call(self._rpc.memories.Recall, request))
 

@@ -234,6 +234,28 @@ FACTS: list[Bad] = [
         "labels",
     ),
     Bad(
+        "recall.weekdays.unused",
+        lambda db, user: user.recall("x", kinds=["fact"], weekdays=["mon"]),
+        InvalidArgument,
+        "NOT_USED",
+        "weekdays",
+    ),
+    Bad(
+        "recall.hours",
+        lambda db, user: user.recall("x", hours=[("22:00", "22:00")]),
+        InvalidArgument,
+        "BAD_HOURS",
+        "hours[0]",
+    ),
+    Bad(
+        "recall.zone",
+        lambda db, user: user.recall("x", zone="Europe/Berlin"),
+        InvalidArgument,
+        "NOT_USED",
+        "zone",
+        "Europe/Berlin",
+    ),
+    Bad(
         "recall.not_used.validity",
         lambda db, user: user.recall("x", kinds=["utterance"], valid_at="now"),
         InvalidArgument,
@@ -324,6 +346,14 @@ FACTS: list[Bad] = [
         "BAD_TEXT",
         "fact_id",
         "NoneType",
+    ),
+    Bad(
+        "revise.end",
+        lambda db, user: user.revise("x", valid_to="never"),
+        InvalidArgument,
+        "BAD_TIME",
+        "valid_to",
+        "never",
     ),
     Bad("facts", lambda db, user: user.facts(about=""), InvalidArgument, "EMPTY", "about"),
     Bad(

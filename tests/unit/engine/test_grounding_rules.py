@@ -7,9 +7,9 @@ import pytest
 
 from memdb import DeadlineExceeded
 from memdb.deadline import Deadline
-from memdb.engine import calendar_rows
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
+from memdb.index import calendar_rows
 from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
 from memdb.types.calendar import Calendar

@@ -252,12 +252,36 @@ def test_what_others_said_more_of_hides_nothing_in_the_scope(
 ) -> None:
     """As many as a recall gives at most, all ahead of the one that was said on the porch."""
     spoken = ["hope"] * 501
-    user.stream("yard").write_many([clip(seq, "nothing", *spoken) for seq in (2, 3)])
+    user.stream("yard").write_many(
+        [clip(seq, "nothing", *spoken, start_s=1000 * seq) for seq in (2, 3)]
+    )
     weak = "there is hope in all of this rain"
     user.stream("porch").write(clip(2, "nothing", weak))
-    for scope in (Scope(cameras=("porch",)), Scope(cameras=("porch",), start_ns=0)):
+    of_porch = Scope(cameras=("porch",))
+    hours = ((20, 28),)  # seconds after midnight, of that clip alone
+    for scope in (of_porch, replace(of_porch, start_ns=0), Scope(calendar=Calendar(hours))):
         answer = reasoner.ask("Who spoke of hope?", scope=scope)
         assert [item.said for item in answer.evidence if item.arm == "said"] == [(weak,)]
+
+
+def test_facts_whose_clips_are_too_many_are_told_of(
+    user: User, reasoner: Reasoner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [one.id for one in user.clips(stream="yard")]
+    for number in range(3):
+        user.remember(f"the code of the gate is {number}", evidence=seen)
+    monkeypatch.setattr("reasoner.fact_clips.LOOK_UPS_MAX", 1)
+    told = reasoner.ask("What is the code of the gate?")
+    assert (told.facts_unplaced, told.as_json()["facts_unplaced"]) == (0, 0)
+    told = reasoner.ask("What is the code of the gate?", scope=Scope(cameras=("porch",)))
+    assert (told.facts_unplaced, told.as_json()["facts_unplaced"]) == (3, 3)
+    assert "fact" not in {item.arm for item in told.evidence}
+
+
+def test_before_there_was_anything_nothing_was_seen(reasoner: Reasoner) -> None:
+    answer = reasoner.ask("When was the cat on screen?", as_of=0)
+    assert (answer.evidence, answer.abstained, answer.revision) == ((), True, 0)
+    assert "Nothing like that was seen; cameras and hours covered: none" in answer.text
 
 
 def test_gaps_are_told(user: User, reasoner: Reasoner) -> None:

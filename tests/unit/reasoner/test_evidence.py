@@ -24,6 +24,7 @@ from reasoner.evidence import (
     said_evidence,
     seen_evidence,
 )
+from reasoner.fact_clips import FactClips, OutOfLookUps
 from reasoner.questions import parse_question
 
 SECOND_NS = 1_000_000_000
@@ -138,7 +139,7 @@ class TestSaid:
     ) -> None:
         hit = said("We fail better.", {"semantic": 0.5, "lexical": 7.0})
         question = parse_question("Who said to fail again?")
-        (found,) = said_evidence(question, [hit], EVERYWHERE, user)
+        (found,) = said_evidence(question, [hit], EVERYWHERE, user).evidence
         assert found.arms == {"semantic": 0.5, "lexical": 7.0, "coverage": 0.5}
         assert found.score == 0.5
 
@@ -146,23 +147,25 @@ class TestSaid:
         self, user: memdb.types.database.User
     ) -> None:
         hit = said("We fail better.", {"lexical": 7.0})
-        (found,) = said_evidence(parse_question("Fail better?"), [hit], EVERYWHERE, user)
+        (found,) = said_evidence(parse_question("Fail better?"), [hit], EVERYWHERE, user).evidence
         assert found.score == 1.0
 
     def test_a_negative_cosine_is_no_strength(self, user: memdb.types.database.User) -> None:
         hit = said("We fail better.", {"semantic": -0.3})
-        (found,) = said_evidence(parse_question("A dog?"), [hit], EVERYWHERE, user)
+        (found,) = said_evidence(parse_question("A dog?"), [hit], EVERYWHERE, user).evidence
         assert found.score == 0.0
 
     def test_an_utterance_counts_once(self, user: memdb.types.database.User) -> None:
         hit = said("Fail better.", {"semantic": 0.5})
-        assert len(said_evidence(parse_question("Fail?"), [hit, hit], EVERYWHERE, user)) == 1
+        assert (
+            len(said_evidence(parse_question("Fail?"), [hit, hit], EVERYWHERE, user).evidence) == 1
+        )
 
     def test_the_moment_is_the_utterance_and_the_clip_is_cited(
         self, user: memdb.types.database.User
     ) -> None:
         hit = said("Fail better.", {"semantic": 0.5}, start_s=3)
-        (found,) = said_evidence(parse_question("Fail?"), [hit], EVERYWHERE, user)
+        (found,) = said_evidence(parse_question("Fail?"), [hit], EVERYWHERE, user).evidence
         assert (found.start_ns, found.end_ns) == (3 * SECOND_NS, 5 * SECOND_NS)
         assert hit.clip is not None
         assert found.clip_id == hit.clip.id
@@ -174,7 +177,7 @@ class TestSaid:
             said("fail", {"semantic": 0.9}, start_s=10, camera="porch"),
         ]
         scope = Scope(cameras=("yard",), start_ns=5 * SECOND_NS)
-        (found,) = said_evidence(parse_question("Fail?"), hits, scope, user)
+        (found,) = said_evidence(parse_question("Fail?"), hits, scope, user).evidence
         assert (found.camera, found.start_ns) == ("yard", 10 * SECOND_NS)
 
 
@@ -187,16 +190,18 @@ class TestFacts:
         with_space = user.stream("yard", space="s")
         ack = with_space.write(Clip(seq=0, start_ns=7, end_ns=9, global_memory=np.ones(4, "f")))
         hits = [self.fact("0" * 32, ack.clip_id)]
-        (found,) = said_evidence(parse_question("Mug?"), hits, EVERYWHERE, user)
+        (found,) = said_evidence(parse_question("Mug?"), hits, EVERYWHERE, user).evidence
         assert (found.camera, found.start_ns, found.clip_id) == ("yard", 7, ack.clip_id)
         assert found.said == ("The mug is blue",)
 
     def test_a_fact_without_a_clip_stands_at_its_validity(
         self, user: memdb.types.database.User
     ) -> None:
-        (found,) = said_evidence(parse_question("Mug?"), [self.fact()], EVERYWHERE, user)
+        (found,) = said_evidence(parse_question("Mug?"), [self.fact()], EVERYWHERE, user).evidence
         assert (found.arm, found.camera, found.start_ns) == ("fact", "", 5)
-        assert not said_evidence(parse_question("Mug?"), [self.fact()], Scope(("yard",)), user)
+        assert not said_evidence(
+            parse_question("Mug?"), [self.fact()], Scope(("yard",)), user
+        ).evidence
 
     @pytest.mark.parametrize("start_s", [-1, 0, 1])
     def test_what_has_no_length_is_a_point(
@@ -207,7 +212,7 @@ class TestFacts:
         assert fact.fact is not None
         assert fact.fact.valid_to_ns is None
         scope = Scope(start_ns=fact.fact.valid_from_ns + start_s * SECOND_NS)
-        found = said_evidence(parse_question("Mug?"), [fact], scope, user)
+        found = said_evidence(parse_question("Mug?"), [fact], scope, user).evidence
         assert [item.said for item in found] == ([] if start_s > 0 else [(fact.fact.text,)])
 
     def test_a_fact_has_the_labels_of_its_clip(self, user: memdb.types.database.User) -> None:
@@ -218,9 +223,9 @@ class TestFacts:
         )
         hits = [self.fact(ack.clip_id)]
         porch, roof = (Scope(labels=(("zone", (zone,)),)) for zone in ("porch", "roof"))
-        assert said_evidence(parse_question("Mug?"), hits, porch, user)
-        assert not said_evidence(parse_question("Mug?"), hits, roof, user)
-        assert not said_evidence(parse_question("Mug?"), [self.fact()], porch, user)
+        assert said_evidence(parse_question("Mug?"), hits, porch, user).evidence
+        assert not said_evidence(parse_question("Mug?"), hits, roof, user).evidence
+        assert not said_evidence(parse_question("Mug?"), [self.fact()], porch, user).evidence
 
     def test_a_fact_stands_at_whichever_clip_is_asked_about(
         self, user: memdb.types.database.User
@@ -231,9 +236,13 @@ class TestFacts:
         ]
         porch: tuple[Scope, ...] = (Scope(("porch",)), Scope(labels=(("zone", ("porch",)),)))
         for scope in porch:
-            (found,) = said_evidence(parse_question("Mug?"), [self.fact(*ids)], scope, user)
+            (found,) = said_evidence(
+                parse_question("Mug?"), [self.fact(*ids)], scope, user
+            ).evidence
             assert (found.camera, found.clip_id) == ("porch", ids[1])
-        assert not said_evidence(parse_question("Mug?"), [self.fact(*ids)], Scope(("roof",)), user)
+        assert not said_evidence(
+            parse_question("Mug?"), [self.fact(*ids)], Scope(("roof",)), user
+        ).evidence
 
     def test_a_fact_has_the_labels_of_the_moment(self, user: memdb.types.database.User) -> None:
         yard = user.stream("yard", space="s")
@@ -242,9 +251,9 @@ class TestFacts:
         hits = [self.fact(ack.clip_id)]
         opened, shut = (Scope(labels=(("door", (state,)),)) for state in ("open", "shut"))
         question = parse_question("Mug?")
-        assert not said_evidence(question, hits, opened, user)
-        assert said_evidence(question, hits, opened, user, ack.revision)
-        assert not said_evidence(question, hits, shut, user, ack.revision)
+        assert not said_evidence(question, hits, opened, user).evidence
+        assert said_evidence(question, hits, opened, user, ack.revision).evidence
+        assert not said_evidence(question, hits, shut, user, ack.revision).evidence
 
     def test_a_fact_of_a_damaged_clip_is_one_all_the_same(self, tmp_path: Path) -> None:
         with EmbeddedDatabase(tmp_path / "data") as db:
@@ -263,10 +272,86 @@ class TestFacts:
             with pytest.raises(DataLoss):
                 user.clip(ids[0])
             question = parse_question("Mug?")
-            (found,) = said_evidence(question, [self.fact(*ids)], EVERYWHERE, user)
+            (found,) = said_evidence(question, [self.fact(*ids)], EVERYWHERE, user).evidence
             assert found.clip_id == ids[1]
-            (found,) = said_evidence(question, [self.fact(ids[0])], EVERYWHERE, user)
+            (found,) = said_evidence(question, [self.fact(ids[0])], EVERYWHERE, user).evidence
             assert (found.camera, found.said) == ("", ("The mug is blue",))
+
+
+class TestManyFacts:
+    """Facts of the yard that no two clips have in common; their clips are looked up one call each."""
+
+    @pytest.fixture
+    def looked_up(
+        self, user: memdb.types.database.User, monkeypatch: pytest.MonkeyPatch
+    ) -> list[str]:
+        asked: list[str] = []
+        clip = user.clip
+
+        def noted(clip_id: str, **options: Any) -> StoredClip:
+            asked.append(clip_id)
+            return clip(clip_id, **options)
+
+        monkeypatch.setattr(user, "clip", noted)
+        return asked
+
+    def facts(self, user: memdb.types.database.User, each: int = 1) -> list[RecallHit]:
+        """Ten facts, weaker and weaker but for the last, which is as strong as the third."""
+        acks = user.stream("yard", space="s").write_many(plain(seq) for seq in range(10 * each))
+        ids = [ack.clip_id for ack in acks]
+        hits = []
+        for number, cosine in enumerate((0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.7)):
+            evidence = tuple(ids[number * each : (number + 1) * each])
+            fact = Fact(f"f{number}", "alice", f"mug {number}", (), None, 5, None, evidence, 1, 1)
+            hits.append(RecallHit("fact", cosine, {"semantic": cosine}, fact=fact))
+        return hits
+
+    def test_none_is_looked_up_that_cannot_be_told(
+        self, user: memdb.types.database.User, looked_up: list[str]
+    ) -> None:
+        hits = self.facts(user)
+        question = parse_question("Mug?")
+        whole = said_evidence(question, hits, EVERYWHERE, user)
+        assert (len(whole.evidence), len(looked_up)) == (10, 10)
+        looked_up.clear()
+        few = said_evidence(question, hits, EVERYWHERE, user, limit=3)
+        # Both of those that may be the third.
+        assert (len(looked_up), few.unplaced) == (4, 0)
+        assert fuse(question, [], few.evidence, 3) == fuse(question, [], whole.evidence, 3)
+        # Facts that share a clip look it up once.
+        looked_up.clear()
+        said_evidence(question, [hits[0]] * 5, EVERYWHERE, user)
+        assert len(looked_up) == 1
+
+    def test_so_many_and_no_more(
+        self,
+        user: memdb.types.database.User,
+        looked_up: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        hits = self.facts(user, each=3)
+        monkeypatch.setattr("reasoner.fact_clips.LOOK_UPS_MAX", 7)
+        question = parse_question("Mug?")
+        # Each is of the yard alone, and is told so by the first of its clips.
+        found = said_evidence(question, hits, EVERYWHERE, user)
+        assert (len(looked_up), found.unplaced) == (7, 3)
+        assert [item.camera for item in found.evidence] == ["yard"] * 7 + [""] * 3
+        assert {item.said for item in found.evidence} == {(f"mug {n}",) for n in range(10)}
+        # Of the porch there is none, which three look-ups each say of two.
+        looked_up.clear()
+        found = said_evidence(question, hits, Scope(("porch",)), user)
+        assert (found.evidence, len(looked_up), found.unplaced) == ((), 7, 8)
+
+    def test_so_long_and_no_longer(self, user: memdb.types.database.User) -> None:
+        ids = [fact.fact.evidence[0] for fact in self.facts(user) if fact.fact is not None]
+        clock = iter([100.0, 104.9, 105.0])
+        clips = FactClips(user, None, clock_s=lambda: next(clock))
+        assert clips.find(ids[0]) is not None
+        assert clips.find(ids[1]) is not None
+        with pytest.raises(OutOfLookUps):
+            clips.find(ids[2])
+        # What is known is known.
+        assert clips.find(ids[1]) is not None
 
 
 def test_a_grounded_clip_brings_its_labels_and_what_was_said() -> None:

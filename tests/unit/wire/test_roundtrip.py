@@ -349,6 +349,12 @@ def test_fact_requests() -> None:
     )
     back = facts.revise_arguments(request)
     assert (back["about"], back["evidence"], back["text"], back["valid_to"]) == ([], None, None, 5)
+    for valid_to in (None, 0, "open"):
+        ended = over_the_wire(facts.revise_request("u", ID, valid_to=valid_to))
+        assert facts.revise_arguments(ended)["valid_to"] == valid_to
+    ended.valid_to_ns = 5
+    with pytest.raises(InvalidArgument, match="AMBIGUOUS"):
+        facts.revise_arguments(ended)
     with pytest.raises(InvalidArgument, match="evidence"):
         facts.remember_request("u", "text", evidence=ID)
     with pytest.raises(InvalidArgument):
@@ -365,6 +371,9 @@ def test_a_recall_keeps_its_filters() -> None:
         "labels": {"zone": ["porch", "roof"]},
         "kinds": ["utterance"],
         "valid_at": None,
+        "hours": [("22:00", "06:30:15"), ("12:00", "24:00")],
+        "weekdays": [0, 6],
+        "zone": "Asia/Kolkata",
     }
     request = over_the_wire(facts.recall_request("u", "mug", **options))
     back = facts.recall_arguments(request)
