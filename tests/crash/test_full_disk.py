@@ -14,8 +14,9 @@ import pytest
 import memdb_client
 from memdb import ResourceExhausted, Retention, SweepReport
 from memdb.cli.main import main
-from memdb.config import EngineConfig
+from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.derived import DERIVED_FILE
 from memdb.types.database import Database
 from tests.crash.load import DIM, SPACE, STREAMS, clip_of, written_until_refused
 from tests.crash.processes import Server
@@ -23,6 +24,8 @@ from tests.crash.processes import Server
 pytestmark = pytest.mark.crash
 
 STREAM = STREAMS[0]
+NO_CHECKPOINT = IndexConfig(checkpoint_rows=0)
+"""One is written half a minute after a user was opened, so at any time here, and takes room and gives it back."""
 
 
 def config(reserve_bytes: int) -> EngineConfig:
@@ -32,7 +35,9 @@ def config(reserve_bytes: int) -> EngineConfig:
 @contextmanager
 def opened(disk: Path, reserve_bytes: int) -> Iterator[EmbeddedDatabase]:
     path = disk / "data"
-    with EmbeddedDatabase(path, config=config(reserve_bytes), embed_texts=False) as db:
+    with EmbeddedDatabase(
+        path, config=config(reserve_bytes), index=NO_CHECKPOINT, embed_texts=False
+    ) as db:
         yield db
 
 
@@ -46,6 +51,7 @@ def where(
         return
     monkeypatch.setenv("MEMDB_ENGINE__DISK_FREE_BYTES_MIN", str(5 << 20))
     monkeypatch.setenv("MEMDB_ENGINE__MAP_BYTES_INITIAL", str(1 << 20))
+    monkeypatch.setenv("MEMDB_INDEX__CHECKPOINT_ROWS", "0")
     with Server(disk / "data", scratch) as server, memdb_client.connect(server.address) as db:
         yield db
 
@@ -85,6 +91,42 @@ def test_a_full_disk_is_freed_by_retention(
         for seq in range(count, count + 100):
             stream.write(clip_of("alice", STREAM, seq))
         assert db.verify().ok
+
+
+@pytest.mark.parametrize("by_itself", ["a checkpoint goes", "somebody else"])
+def test_a_sweep_gives_room_back_where_a_little_was_found_beside(
+    small_disk: Path, by_itself: str
+) -> None:
+    """As much as that the next write would not be refused, and some more would."""
+    index = IndexConfig(checkpoint_rows=600)
+    data, beside = small_disk / "data", small_disk / "beside"
+    with EmbeddedDatabase(data, config=config(5 << 20), index=index, embed_texts=False) as db:
+        beside.write_bytes(bytes(2 << 20))
+        db.create_space(SPACE, dim=DIM)
+        user = db.user("alice")
+        stream = user.stream(STREAM, space=SPACE)
+        stream.write_many([clip_of("alice", STREAM, seq) for seq in range(600)])
+        with user.memory() as memory:
+            if by_itself == "a checkpoint goes":
+                memory.kept._not_before = 0.0
+                memory.kept.maintain(lambda: False)
+                assert (memory.environment.path / DERIVED_FILE).stat().st_size > 120_000
+        beside.write_bytes(bytes((2 << 20) + shutil.disk_usage(small_disk).free - (5 << 20)))
+        stream.set_retention(Retention(max_clips=50))
+        with pytest.raises(ResourceExhausted):
+            user.remember("the disk is full")
+        if by_itself == "somebody else":
+            os.truncate(beside, beside.stat().st_size - (128 << 10))
+        free = shutil.disk_usage(small_disk).free
+        assert db.sweep().clips == 550
+        with user.memory() as memory:
+            freed = memory.environment.data_bytes() - memory.environment.live_bytes()
+        assert (freed < 128 << 10, shutil.disk_usage(small_disk).free > free + (1 << 20)) == (
+            True,
+            True,
+        )
+        for number in range(5):
+            db.user(f"new-{number}").remember("there is room")
 
 
 @pytest.mark.parametrize("how", ["clips", "stream", "time"])
