@@ -210,6 +210,8 @@ class KeptIndex:
                 failpoints.hit("checkpoint.writing")
                 if stop() or self._closed or self._removals != removals:
                     return False
+                # Others write beside it, and each was let in by what was free then.
+                check_disk(self._folder, self._config)
             return True
 
         if write_derived(self._folder, write) is None:

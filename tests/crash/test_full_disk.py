@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,9 +19,10 @@ from memdb.cli.main import main
 from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.derived import DERIVED_FILE
+from memdb.store.lock_file import LOCK_FILE
 from memdb.types.database import Database
 from tests.crash.load import DIM, SPACE, STREAMS, clip_of, written_until_refused
-from tests.crash.processes import Server
+from tests.crash.processes import ROOT, Server
 
 pytestmark = pytest.mark.crash
 
@@ -269,6 +272,56 @@ def test_a_removal_that_meets_the_end_of_the_disk_loses_nothing(
         assert db.sweep().unswept == 0
         assert seqs(db) == [count - 1]
         assert db.user_state("alice") == "serving"
+
+
+_READS_WHERE_NOTHING_IS_FREE = """
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from memdb import ResourceExhausted
+from tests.crash.test_full_disk import opened
+
+disk = Path(sys.argv[1])
+with opened(disk, 5 << 20) as db:
+    with db.user("alice").memory() as memory, ExitStack() as reads:
+        count = 0
+        try:
+            for count in range(250):
+                reads.enter_context(memory.environment.read())
+        except ResourceExhausted as error:
+            print(error.reason, count >= 50)
+    print(db.user("alice").get("k"))
+    try:
+        db.user("bob").get("k")
+    except ResourceExhausted as error:
+        print(error.reason)
+    (disk / "ballast").unlink()
+    print(db.user("bob").get("k"))
+    with db.user("alice").memory() as memory, ExitStack() as reads:
+        for count in range(250):
+            reads.enter_context(memory.environment.read())
+"""
+
+
+def test_many_reads_of_a_disk_without_a_byte_do_not_end_the_process(small_disk: Path) -> None:
+    """LMDB writes who reads through a mapping: a page that the disk has no room for is SIGBUS."""
+    with opened(small_disk, 5 << 20) as db:
+        for name in ("alice", "bob"):
+            db.user(name).put("k", name)
+        # As a restored user has none.
+        without = db._directory.user_path("bob")
+    (without / LOCK_FILE).unlink()
+    fill(small_disk / "ballast")
+    child = subprocess.run(
+        [sys.executable, "-c", _READS_WHERE_NOTHING_IS_FREE, str(small_disk)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stdout.split("\n")) == (
+        0,
+        ["READERS True", "alice", "DISK_FULL", "bob", ""],
+    ), child.stderr
 
 
 def fill(ballast: Path) -> None:
