@@ -132,6 +132,38 @@ def test_a_sweep_gives_room_back_where_a_little_was_found_beside(
             db.user(f"new-{number}").remember("there is room")
 
 
+def test_a_sweep_that_is_refused_on_its_way_goes_on_with_what_it_freed(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody takes the room that a removal needs, after so many commits of it."""
+    beside = small_disk / "beside"
+    commits = 0
+
+    def hit(name: str) -> None:
+        nonlocal commits
+        commits += name == "erasure.batch"
+        if name == "erasure.batch" and commits in (2, 6):
+            free = shutil.disk_usage(small_disk).free
+            beside.write_bytes(bytes(free - (5 << 19)))
+
+    monkeypatch.setattr("memdb.failpoints.hit", hit)
+    with opened(small_disk, 5 << 20) as db:
+        db.create_space(SPACE, dim=DIM)
+        user = db.user("alice")
+        stream = user.stream(STREAM, space=SPACE)
+        stream.write_many([clip_of("alice", STREAM, seq) for seq in range(600)])
+        stream.set_retention(Retention(max_clips=100))
+        # Of two commits the file has too little to give: it is told what they gave up.
+        told = db.sweep()
+        assert (told.clips, told.unswept, told.unswept_reasons) == (128, 1, ("DISK_FULL",))
+        assert seqs(db) == list(range(128, 600))
+        beside.unlink()
+        told = db.sweep()
+        assert (told.clips, told.unswept) == (372, 0)
+        assert seqs(db) == list(range(500, 600))
+        assert db.verify().ok
+
+
 @pytest.mark.parametrize("how", ["clips", "stream", "time"])
 def test_a_full_disk_is_freed_by_an_erasure(small_disk: Path, how: str) -> None:
     with opened(small_disk, 5 << 20) as db:
