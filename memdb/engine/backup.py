@@ -63,6 +63,7 @@ from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.erased import ERASED_FILE, read_erased
 from memdb.store.files import make_directories, sync_directory
 from memdb.store.keycopies import FOLDER, KeyCopies
+from memdb.store.lock_file import LOCK_FILE
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
@@ -71,8 +72,7 @@ from memdb.store.transaction import Transaction
 from memdb.types.backup import BackupReport
 
 _TEMPORARY: Final = ".memdb-backup-"
-_LOCK_FILE: Final = "lock.mdb"
-_NOT_COPIED: Final = (DATA_FILE, _LOCK_FILE, KEY_FILE, CLEAN_FILE, DERIVED_FILE)
+_NOT_COPIED: Final = (DATA_FILE, LOCK_FILE, KEY_FILE, CLEAN_FILE, DERIVED_FILE)
 """Of a user's directory: what is copied otherwise, has no place in an archive, or is derived."""
 
 log = event_log("memdb.engine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
@@ -194,32 +195,57 @@ class EmbeddedDatabase:
         history_s = self._config.open_history_s or None
         self._end_erasures()
         for user in self._catalog.users():
+            given_up: list[SweepReport] = []
             try:
                 if history_s is None and not self._users.has_chores(user):
                     continue
                 self._resume_erasure(user)
-                with self._users.use(user) as memory:
-                    found_ns = self._users.found_ns(user)
-                    swept = sweep_user(memory, self._retention_clock, found_ns, history_s)
-                    report = report.plus(swept)
-                    shrinks = frees_disk(memory.environment, self._config)
-                if shrinks:
-                    self._shrink(user)
+                self._sweep_user(user, history_s, given_up.append)
             except NotFound:
                 continue  # erased meanwhile
             except MemdbError as error:
                 self._check_open()  # closed meanwhile: nobody else can be swept either
                 log.exception("a user cannot be swept", extra={"fields": {"user": user}})
                 report = report.plus(SweepReport(unswept=1, unswept_reasons=(error.reason,)))
+            finally:
+                for part in given_up:
+                    report = report.plus(part)
         return report
 
-    def _shrink(self, user: str) -> None:
-        """Give the file system what the user's file holds no more."""
+    def _sweep_user(
+        self, user: str, history_s: int | None, told: Callable[[SweepReport], None]
+    ) -> None:
+        """Carry out a user's policies, and give the file system what it holds no more where the disk is full.
+
+        told: what was given up, whatever refuses the rest.
+
+        A removal takes a little before it gives: where the disk was too full for it, what the file holds no more may be
+        enough, so it is tried once more.
+        """
+        for is_last in (False, True):
+            refused: ResourceExhausted | None = None
+            with self._users.use(user) as memory:
+                found_ns = self._users.found_ns(user)
+                try:
+                    for part in sweep_user(memory, self._retention_clock, found_ns, history_s):
+                        told(part)
+                except ResourceExhausted as error:
+                    refused = error
+                shrinks = frees_disk(memory.environment, self._config)
+            shrunk = self._shrink(user) if shrinks else 0
+            if refused is None:
+                return
+            if is_last or not shrunk:
+                raise refused
+
+    def _shrink(self, user: str) -> int:
+        """Give the file system what the user's file holds no more; the bytes that it shrank by."""
         try:
-            self._users.shrink(user)
+            return self._users.shrink(user)
         except ResourceExhausted:
             # Its policies were carried out, and it is written again once there is room.
             log.exception("freed pages stay in a user's file", extra={"fields": {"user": user}})
+            return 0
 
     def backup(
         self, path: str | os.PathLike[str], *, parent: str | os.PathLike[str] | None = None

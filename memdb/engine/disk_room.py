@@ -2,6 +2,10 @@
 
 LMDB keeps the pages that it frees for the user's own next writes: what retention gave up is room for that user,
 while the disk stays as full as it was, and everybody is refused writes.
+
+A disk is full here before all are refused: a sweep may have given back a little by itself (it drops the user's
+checkpoint), or somebody else may, and then the next few writes would find the disk full again, with megabytes of
+freed pages in a file.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from memdb.config import EngineConfig
 from memdb.errors import ResourceExhausted
 from memdb.store.disk import check_disk
 from memdb.store.environment import Environment
+from memdb.types.limits import BATCH_BYTES_MAX
 
 FREED_MIN: Final = 1 << 20
 """Bytes of freed pages below which an environment is not made anew."""
@@ -20,12 +25,12 @@ _SHARE: Final = 8
 
 
 def frees_disk(environment: Environment, config: EngineConfig) -> bool:
-    """Whether the disk is full and much of the user's file is freed pages.
+    """Whether the disk has no room for the largest commit and much of the user's file is freed pages.
 
     Raises as `Environment.read`.
     """
     try:
-        check_disk(environment.path, config)
+        check_disk(environment.path, config, BATCH_BYTES_MAX)
     except ResourceExhausted:
         size = environment.data_bytes()
         return size - environment.live_bytes() >= max(FREED_MIN, size // _SHARE)

@@ -198,7 +198,9 @@ class KeptIndex:
         return _rows_of(view) - self._counted >= max(self._rows_min, self._counted // growth)
 
     def _write(self, stop: Callable[[], bool]) -> None:
-        removals, view = self._removals, self._view()
+        with self._naming:
+            # Not in the middle of a drop, which would take what is begun here for what was there before.
+            removals, view = self._removals, self._view()
         assert view is not None, "asked for once it is loaded"
         size = file_bytes(view.partitions)
         check_disk(self._folder, self._config, size)
@@ -210,6 +212,8 @@ class KeptIndex:
                 failpoints.hit("checkpoint.writing")
                 if stop() or self._closed or self._removals != removals:
                     return False
+                # Others write beside it, and each was let in by what was free then.
+                check_disk(self._folder, self._config)
             return True
 
         if write_derived(self._folder, write) is None:

@@ -14,7 +14,7 @@ What a crash cuts short is taken up again when the user is next opened (`memdb.e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -137,21 +137,29 @@ def one(outcomes: list[Outcome]) -> Outcome:
     return outcome
 
 
+def batches(
+    memory: UserMemory,
+    clip_nos: Sequence[int],
+    operation: Callable[[tuple[int, ...]], Operation],
+    size: int = BATCH_CLIPS,
+) -> Iterator[Removed]:
+    """Commit an operation on ``size`` clips at a time; what each removed, as it is done."""
+    for begin in range(0, len(clip_nos), size):
+        batch = tuple(clip_nos[begin : begin + size])
+        outcome = one(memory.write([operation(batch)]))
+        assert isinstance(outcome, Removed), "what a removal gives"
+        yield outcome
+        failpoints.hit("erasure.batch")
+
+
 def in_batches(
     memory: UserMemory,
     clip_nos: Sequence[int],
     operation: Callable[[tuple[int, ...]], Operation],
     size: int = BATCH_CLIPS,
 ) -> list[Removed]:
-    """Commit an operation on ``size`` clips at a time; what each removed."""
-    taken: list[Removed] = []
-    for begin in range(0, len(clip_nos), size):
-        batch = tuple(clip_nos[begin : begin + size])
-        outcome = one(memory.write([operation(batch)]))
-        assert isinstance(outcome, Removed), "what a removal gives"
-        taken.append(outcome)
-        failpoints.hit("erasure.batch")
-    return taken
+    """What `batches` removed, all of it."""
+    return list(batches(memory, clip_nos, operation, size))
 
 
 def _remove(

@@ -7,6 +7,7 @@ clips in one sweep, so that a policy set by mistake can be seen and taken back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,16 +49,16 @@ def sweep_user(
     retention_clock: RetentionClock,
     found_ns: int | None,
     history_s: int | None,
-) -> SweepReport:
-    """Give up what the policies of one user say.
+) -> Iterator[SweepReport]:
+    """Give up what the policies of one user say; what each commit gave up, as it is done: one that is refused takes
+    nothing back of those before it.
 
     found_ns: as `RetentionClock.read` wants it.
     history_s: how long superseded versions of open clips are kept for `as_of`; None for ever.
     """
     view = memory.view
-    report = SweepReport()
     if not view.state.retention and history_s is None:
-        return report
+        return
     reading = retention_clock.read(view, found_ns)
     if reading is None:
         log.warning("the wall clock is behind", extra={"fields": {"user": view.state.user}})
@@ -70,16 +71,15 @@ def sweep_user(
         partition = view.partitions.get(stream.space_no)
         if policy is None or policy.hold or partition is None:
             continue
-        report = report.plus(_carried_out(memory, plan(partition, stream.no, policy, aged_ns)))
+        yield from _carried_out(memory, plan(partition, stream.no, policy, aged_ns))
     if reading is None:
-        return report
+        return
     if history_s is not None:
-        report = report.plus(_collect(memory, reading.clock_ns - history_s * 10**9))
+        yield from _collect(memory, reading.clock_ns - history_s * 10**9)
     mark = view.state.sweep_ns
     if reading.agrees if mark is None else reading.clock_ns - mark >= _MARK_STEP_NS:
         removal.one(memory.write([MarkSweep(reading.clock_ns)]))
         retention_clock.moved(view.state.user, reading)
-    return report
 
 
 def plan(partition: PartitionView, stream_no: int, policy: Retention, clock_ns: int | None) -> Plan:
@@ -137,37 +137,32 @@ def _aged(ends: Array, age_s: int | None, clock_ns: int | None) -> Array:
     return np.asarray(ends <= clock_ns - age_s * 10**9)
 
 
-def _carried_out(memory: UserMemory, wanted: Plan) -> SweepReport:
-    short = removal.in_batches(
+def _carried_out(memory: UserMemory, wanted: Plan) -> Iterator[SweepReport]:
+    for taken in removal.batches(
         memory,
         wanted.thin_short_memory,
         lambda batch: ThinClips(batch, short_memory=True, keyframes=False),
-    )
-    frames = removal.in_batches(
+    ):
+        yield SweepReport(short_memories=len(taken.clip_nos), bytes_removed=taken.size)
+    for taken in removal.batches(
         memory,
         wanted.thin_keyframes,
         lambda batch: ThinClips(batch, short_memory=False, keyframes=True),
-    )
-    whole = removal.in_batches(
+    ):
+        yield SweepReport(keyframes=len(taken.clip_nos), bytes_removed=taken.size)
+    for taken in removal.batches(
         memory, wanted.remove, lambda batch: RemoveClips(batch, is_erasure=False)
-    )
-    return SweepReport(
-        sum(len(taken.clip_nos) for taken in whole),
-        sum(len(taken.clip_nos) for taken in short),
-        sum(len(taken.clip_nos) for taken in frames),
-        0,
-        sum(taken.size for taken in (*short, *frames, *whole)),
-    )
+    ):
+        yield SweepReport(clips=len(taken.clip_nos), bytes_removed=taken.size)
 
 
-def _collect(memory: UserMemory, before_ns: int) -> SweepReport:
+def _collect(memory: UserMemory, before_ns: int) -> Iterator[SweepReport]:
     """Remove superseded versions whose successor is older than ``before_ns`` and which no snapshot
     needs.
     """
     view = memory.view
     horizon = memory.revision_at(view, before_ns)
     pinned = np.array(sorted(_pinned(memory)), np.uint64)
-    collected = size = 0
     for partition in view.partitions.values():
         column = partition.columns
         birth, death = column["birth"], column["death"]
@@ -188,9 +183,7 @@ def _collect(memory: UserMemory, before_ns: int) -> SweepReport:
             batch = tuple(versions[begin : begin + removal.BATCH_CLIPS])
             outcome = removal.one(memory.write([CollectVersions(batch)]))
             assert isinstance(outcome, Removed), "what a removal gives"
-            collected += len(outcome.clip_nos)
-            size += outcome.size
-    return SweepReport(versions=collected, bytes_removed=size)
+            yield SweepReport(versions=len(outcome.clip_nos), bytes_removed=outcome.size)
 
 
 def _pinned(memory: UserMemory) -> set[int]:

@@ -19,6 +19,7 @@ from memdb.errors import Unavailable
 from memdb.store.disk import check_disk
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.files import sync_directory, sync_file
+from memdb.store.lock_file import make_lock_file
 from memdb.store.schema import Table
 from memdb.store.system import refusal, system_errors, words_of
 from memdb.store.transaction import Handles, Transaction
@@ -81,6 +82,7 @@ def _fill(
     fill: Callable[[Transaction], None],
     cipher: Cipher | None,
 ) -> None:
+    make_lock_file(folder)
     with (
         lmdb.open(str(folder), map_size=16 << 20, max_dbs=len(Table) + 1, mode=0o600) as env,
         env.begin(write=True) as txn,

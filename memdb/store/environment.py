@@ -38,6 +38,7 @@ from memdb.store.disk import check_disk
 from memdb.store.files import sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
+from memdb.store.lock_file import LockFile, make_lock_file
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import (
@@ -136,6 +137,7 @@ class Environment:
         self._older = older
         self._config = config
         self._gate = Gate()
+        self._lock_file = LockFile(path)
         self._touched = 0
         """Bytes, since the file was last mapped.  What is lost of them in a race matters to nobody."""
         self._failed: str | None = None
@@ -181,6 +183,8 @@ class Environment:
     def _opened(self, map_size: int, size: int) -> tuple[lmdb.Environment, Handles]:
         """LMDB's environment and its tables; size: bytes of the data file."""
         name = self.path.name
+        with system_errors(name):
+            make_lock_file(self.path)
         try:
             env = lmdb.open(
                 str(self.path),
@@ -230,9 +234,11 @@ class Environment:
 
     def _begin_read(self) -> Transaction:
         """A transaction inside the gate; `_end_read` must follow."""
-        self._gate.enter()
+        inside = self._gate.enter()
         try:
             self._check_usable()
+            if inside > self._lock_file.readers_max:
+                self._lock_file.extend(inside)
             return Transaction(self._env.begin(buffers=True), self._handles, self._cipher)
         except lmdb.Error as error:
             self._gate.leave()
@@ -333,8 +339,15 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
+                if os.strerror(errno.ENOSPC) in str(error):
+                    # It passes when space returns, which it may have by now: nobody may ask whether there is some.
+                    raise ResourceExhausted(
+                        "the file system was full before the commit was written",
+                        reason="DISK_FULL",
+                        field=self.path.name,
+                    ) from error
                 if os.strerror(errno.EIO) not in str(error):
-                    # A full disk passes when space returns; but a broken one may be full as well.
+                    # As LMDB tells it otherwise; but a broken disk may be full as well.
                     check_disk(self.path, self._config, bytes_hint)
                 # LMDB would accept the next commit; we must not, see the module's invariants.
                 self._failed = str(error)
@@ -502,6 +515,7 @@ class Environment:
                 )
                 newest = self.newest_transaction() if is_on_disk and not self._lost else None
                 self._env.close()
+                self._lock_file.close()
                 if self._failed is None and self._lost is None:
                     with suppress(OSError):  # it only costs a look at the next open
                         mark_clean(self._data_file, newest)

@@ -17,11 +17,13 @@ class Gate:
         self._inside = 0
         self._owned = False
 
-    def enter(self) -> None:
+    def enter(self) -> int:
+        """Pass, once nobody owns it; how many are inside."""
         with self._lock:
             while self._owned:
                 self._changed.wait()
             self._inside += 1
+            return self._inside
 
     def leave(self) -> None:
         with self._lock:

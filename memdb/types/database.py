@@ -843,8 +843,8 @@ class Database(Protocol):
     def sweep(self) -> SweepReport:
         """Give up what the policies of all streams say, as the server does by itself.
 
-        A user that cannot be swept keeps nobody else from it: see `SweepReport.unswept`.  Where less is free than
-        ``engine.disk_free_bytes_min``, files that hold many freed pages are made anew without them.
+        A user that cannot be swept keeps nobody else from it: see `SweepReport.unswept`.  Where less than 32 MiB are
+        free beyond ``engine.disk_free_bytes_min``, files that hold many freed pages are made anew without them.
         """
         ...
 

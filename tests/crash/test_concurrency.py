@@ -338,3 +338,38 @@ def test_a_checkpoint_for_which_there_is_no_room_harms_nothing(
         assert db.verify().ok
         ballast.unlink()
     assert (path / DERIVED_FILE).exists()
+
+
+def test_a_checkpoint_leaves_free_what_has_to_stay_free_whatever_is_written_beside_it(
+    small_disk: Path,
+) -> None:
+    config = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=2 << 20)
+    made = np.random.default_rng(1).standard_normal((800, 1536)).astype(np.float16)
+    clips = [
+        Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector)
+        for seq, vector in enumerate(made)
+    ]
+    ballast = small_disk / "ballast"
+    with EmbeddedDatabase(small_disk / "data", config=config) as db:
+        db.create_space(SPACE, dim=1536)
+        db.user("alice").stream(STREAM, space=SPACE).write_many(clips)
+        least = [shutil.disk_usage(small_disk).free]
+
+        def others_write() -> bool:
+            """What the upkeep asks between two pieces: whether to stop."""
+            if not ballast.exists():
+                ballast.write_bytes(
+                    bytes(shutil.disk_usage(small_disk).free - config.disk_free_bytes_min)
+                )
+            least.append(shutil.disk_usage(small_disk).free)
+            return False
+
+        with db.user("alice").memory() as memory:
+            memory.kept._not_before = 0.0
+            with pytest.raises(ResourceExhausted) as refused:
+                memory.kept.maintain(others_write)
+            folder = memory.environment.path
+        assert refused.value.reason == "DISK_FULL"
+        # By the pieces that were on their way, and no more.
+        assert min(least) > config.disk_free_bytes_min - (1 << 20)
+        assert sorted(one.name for one in folder.iterdir()) == ["data.mdb", "lock.mdb"]

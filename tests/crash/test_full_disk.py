@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,15 +16,19 @@ import pytest
 import memdb_client
 from memdb import ResourceExhausted, Retention, SweepReport
 from memdb.cli.main import main
-from memdb.config import EngineConfig
+from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.derived import DERIVED_FILE
+from memdb.store.lock_file import LOCK_FILE
 from memdb.types.database import Database
 from tests.crash.load import DIM, SPACE, STREAMS, clip_of, written_until_refused
-from tests.crash.processes import Server
+from tests.crash.processes import ROOT, Server
 
 pytestmark = pytest.mark.crash
 
 STREAM = STREAMS[0]
+NO_CHECKPOINT = IndexConfig(checkpoint_rows=0)
+"""One is written half a minute after a user was opened, so at any time here, and takes room and gives it back."""
 
 
 def config(reserve_bytes: int) -> EngineConfig:
@@ -32,7 +38,9 @@ def config(reserve_bytes: int) -> EngineConfig:
 @contextmanager
 def opened(disk: Path, reserve_bytes: int) -> Iterator[EmbeddedDatabase]:
     path = disk / "data"
-    with EmbeddedDatabase(path, config=config(reserve_bytes), embed_texts=False) as db:
+    with EmbeddedDatabase(
+        path, config=config(reserve_bytes), index=NO_CHECKPOINT, embed_texts=False
+    ) as db:
         yield db
 
 
@@ -46,6 +54,7 @@ def where(
         return
     monkeypatch.setenv("MEMDB_ENGINE__DISK_FREE_BYTES_MIN", str(5 << 20))
     monkeypatch.setenv("MEMDB_ENGINE__MAP_BYTES_INITIAL", str(1 << 20))
+    monkeypatch.setenv("MEMDB_INDEX__CHECKPOINT_ROWS", "0")
     with Server(disk / "data", scratch) as server, memdb_client.connect(server.address) as db:
         yield db
 
@@ -84,6 +93,74 @@ def test_a_full_disk_is_freed_by_retention(
         db.user("bob").remember("there is room")
         for seq in range(count, count + 100):
             stream.write(clip_of("alice", STREAM, seq))
+        assert db.verify().ok
+
+
+@pytest.mark.parametrize("by_itself", ["a checkpoint goes", "somebody else"])
+def test_a_sweep_gives_room_back_where_a_little_was_found_beside(
+    small_disk: Path, by_itself: str
+) -> None:
+    """As much as that the next write would not be refused, and some more would."""
+    index = IndexConfig(checkpoint_rows=600)
+    data, beside = small_disk / "data", small_disk / "beside"
+    with EmbeddedDatabase(data, config=config(5 << 20), index=index, embed_texts=False) as db:
+        beside.write_bytes(bytes(2 << 20))
+        db.create_space(SPACE, dim=DIM)
+        user = db.user("alice")
+        stream = user.stream(STREAM, space=SPACE)
+        stream.write_many([clip_of("alice", STREAM, seq) for seq in range(600)])
+        with user.memory() as memory:
+            if by_itself == "a checkpoint goes":
+                memory.kept._not_before = 0.0
+                memory.kept.maintain(lambda: False)
+                assert (memory.environment.path / DERIVED_FILE).stat().st_size > 120_000
+        beside.write_bytes(bytes((2 << 20) + shutil.disk_usage(small_disk).free - (5 << 20)))
+        stream.set_retention(Retention(max_clips=50))
+        with pytest.raises(ResourceExhausted):
+            user.remember("the disk is full")
+        if by_itself == "somebody else":
+            os.truncate(beside, beside.stat().st_size - (128 << 10))
+        free = shutil.disk_usage(small_disk).free
+        assert db.sweep().clips == 550
+        with user.memory() as memory:
+            freed = memory.environment.data_bytes() - memory.environment.live_bytes()
+        assert (freed < 128 << 10, shutil.disk_usage(small_disk).free > free + (1 << 20)) == (
+            True,
+            True,
+        )
+        for number in range(5):
+            db.user(f"new-{number}").remember("there is room")
+
+
+def test_a_sweep_that_is_refused_on_its_way_goes_on_with_what_it_freed(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody takes the room that a removal needs, after so many commits of it."""
+    beside = small_disk / "beside"
+    commits = 0
+
+    def hit(name: str) -> None:
+        nonlocal commits
+        commits += name == "erasure.batch"
+        if name == "erasure.batch" and commits in (2, 6):
+            free = shutil.disk_usage(small_disk).free
+            beside.write_bytes(bytes(free - (5 << 19)))
+
+    monkeypatch.setattr("memdb.failpoints.hit", hit)
+    with opened(small_disk, 5 << 20) as db:
+        db.create_space(SPACE, dim=DIM)
+        user = db.user("alice")
+        stream = user.stream(STREAM, space=SPACE)
+        stream.write_many([clip_of("alice", STREAM, seq) for seq in range(600)])
+        stream.set_retention(Retention(max_clips=100))
+        # Of two commits the file has too little to give: it is told what they gave up.
+        told = db.sweep()
+        assert (told.clips, told.unswept, told.unswept_reasons) == (128, 1, ("DISK_FULL",))
+        assert seqs(db) == list(range(128, 600))
+        beside.unlink()
+        told = db.sweep()
+        assert (told.clips, told.unswept) == (372, 0)
+        assert seqs(db) == list(range(500, 600))
         assert db.verify().ok
 
 
@@ -227,6 +304,56 @@ def test_a_removal_that_meets_the_end_of_the_disk_loses_nothing(
         assert db.sweep().unswept == 0
         assert seqs(db) == [count - 1]
         assert db.user_state("alice") == "serving"
+
+
+_READS_WHERE_NOTHING_IS_FREE = """
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from memdb import ResourceExhausted
+from tests.crash.test_full_disk import opened
+
+disk = Path(sys.argv[1])
+with opened(disk, 5 << 20) as db:
+    with db.user("alice").memory() as memory, ExitStack() as reads:
+        count = 0
+        try:
+            for count in range(250):
+                reads.enter_context(memory.environment.read())
+        except ResourceExhausted as error:
+            print(error.reason, count >= 50)
+    print(db.user("alice").get("k"))
+    try:
+        db.user("bob").get("k")
+    except ResourceExhausted as error:
+        print(error.reason)
+    (disk / "ballast").unlink()
+    print(db.user("bob").get("k"))
+    with db.user("alice").memory() as memory, ExitStack() as reads:
+        for count in range(250):
+            reads.enter_context(memory.environment.read())
+"""
+
+
+def test_many_reads_of_a_disk_without_a_byte_do_not_end_the_process(small_disk: Path) -> None:
+    """LMDB writes who reads through a mapping: a page that the disk has no room for is SIGBUS."""
+    with opened(small_disk, 5 << 20) as db:
+        for name in ("alice", "bob"):
+            db.user(name).put("k", name)
+        # As a restored user has none.
+        without = db._directory.user_path("bob")
+    (without / LOCK_FILE).unlink()
+    fill(small_disk / "ballast")
+    child = subprocess.run(
+        [sys.executable, "-c", _READS_WHERE_NOTHING_IS_FREE, str(small_disk)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stdout.split("\n")) == (
+        0,
+        ["READERS True", "alice", "DISK_FULL", "bob", ""],
+    ), child.stderr
 
 
 def fill(ballast: Path) -> None:

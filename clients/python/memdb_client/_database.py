@@ -90,8 +90,8 @@ class Database:
     def sweep(self, *, timeout_s: float | None = None) -> SweepReport:
         """Give up what the policies of all streams say, as the server does by itself.
 
-        A user that cannot be swept keeps nobody else from it: see `SweepReport.unswept`.  Where less is free than
-        ``engine.disk_free_bytes_min``, files that hold many freed pages are made anew without them.
+        A user that cannot be swept keeps nobody else from it: see `SweepReport.unswept`.  Where less than 32 MiB are
+        free beyond ``engine.disk_free_bytes_min``, files that hold many freed pages are made anew without them.
 
         timeout_s: see `memdb_client.connect`.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
 from memdb.index.checkpoint import KeptRows
 from memdb.index.directions import prepared_rows
-from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, write_derived
+from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, drop_derived, write_derived
 from memdb.types.arrays import Array
 from tests.unit.engine.test_quarantine import change, flipped_value
 
@@ -329,6 +330,42 @@ def test_a_full_disk_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixt
         assert told(db) == expected
     assert "could not be written" in caplog.text
     assert sorted(one.name for one in path.iterdir()) == ["CLEAN", "data.mdb", "lock.mdb"]
+
+
+def test_what_is_begun_in_the_middle_of_a_drop_is_not_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[BaseException] = []
+    is_written = threading.Event()
+
+    def maintain() -> None:
+        try:
+            memory.kept.maintain(lambda: False)
+        except OSError as error:
+            errors.append(error)
+
+    def dropping(folder: Path, *, durably: bool = True) -> None:
+        """Meanwhile the upkeep comes by, and gets as far as it can."""
+        upkeep.start()
+        is_written.wait(0.5)
+        drop_derived(folder, durably=durably)
+
+    def hit(name: str) -> None:
+        if name == "checkpoint.before_rename":
+            is_written.set()
+
+    with opened(tmp_path) as db:
+        db.create_space("s", dim=DIM)
+        db.user("u").stream("cam", space="s").write_many([clip(seq) for seq in range(20)])
+        with db.user("u").memory() as memory:
+            memory.kept._not_before = 0.0
+            upkeep = threading.Thread(target=maintain)
+            monkeypatch.setattr(kept_index, "drop_derived", dropping)
+            monkeypatch.setattr(failpoints, "hit", hit)
+            memory.kept.drop()
+            upkeep.join()
+            assert errors == []
+            assert (memory.environment.path / DERIVED_FILE).exists()
 
 
 def test_backups_carry_none_and_restores_take_none(tmp_path: Path) -> None:

@@ -141,6 +141,26 @@ def test_a_disk_that_broke_while_it_was_full_takes_no_more_writes(
         assert told == reasons
 
 
+def test_a_commit_that_met_a_full_disk_is_refused_alone_where_there_is_room_by_the_time_anybody_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        user.put("k", 1)
+
+        def failing(*_: object) -> None:
+            monkeypatch.undo()
+            raise lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.ENOSPC)}")
+
+        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        with pytest.raises(ResourceExhausted) as refused:
+            user.put("k", 2)
+        assert refused.value.reason == "DISK_FULL"
+        assert user.get("k") == 1
+        user.put("k", 3)
+        assert db.user_state("u") == "serving"
+
+
 def test_a_map_that_cannot_be_made_anew_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
