@@ -18,6 +18,7 @@ from __future__ import annotations
 import shutil
 import stat
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +92,12 @@ class _Growing:
     files: dict[str, FileEntry] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     """User ids."""
+    erased_before: dict[str, int] = field(default_factory=dict)
+    """How many users had been erased, since the backup began, when a user was copied."""
+
+    def erased_since(self, erased: Sequence[str]) -> list[str]:
+        """Users that were erased after they were copied: whoever has such a name now is another."""
+        return [user for user in self.users if user in erased[self.erased_before[user] :]]
 
     def add_file(self, path: str) -> None:
         """Make a file durable and note it."""
@@ -167,24 +174,24 @@ class Backups:
                 field="parent",
                 value=str(path),
             )
-        archive.chain()
+        archive.chain(more=1)  # or what is made could never be restored
         return archive
 
     def _write(self, growing: _Growing, target: Path) -> BackupReport:
         folder = growing.folder
         (folder / "users").mkdir(mode=0o700)
-        for user in self._catalog.users():
-            self._add_user(growing, user)
-        failpoints.hit("backup.before_catalog")
-        (folder / "catalog").mkdir(mode=0o700)
-        self._catalog.copy(folder / "catalog")
-        growing.add_file(f"catalog/{DATA_FILE}")
-        for name in ("FORMAT", "SECRET"):
-            shutil.copyfile(self._directory.path / name, folder / name)
-            growing.add_file(name)
-        catalog_key = self._kept(growing, self._directory.catalog)
-        for user in set(growing.users) - set(self._catalog.users()):
-            growing.remove(user)  # erased meanwhile
+        with self._catalog.noting_removed() as erased:
+            for user in self._catalog.users():
+                self._add_user(growing, user, erased)
+            failpoints.hit("backup.before_catalog")
+            self._copy_catalog(folder / "catalog", erased)
+            growing.add_file(f"catalog/{DATA_FILE}")
+            for name in ("FORMAT", "SECRET"):
+                shutil.copyfile(self._directory.path / name, folder / name)
+                growing.add_file(name)
+            catalog_key = self._kept(growing, self._directory.catalog)
+            for user in growing.erased_since(erased):
+                growing.remove(user)
         self._destroy_keys(growing)
         filled = [f"users/{user.name}" for user in growing.users.values() if user.files]
         for made in (*filled, "users", "catalog"):
@@ -220,13 +227,24 @@ class Backups:
             damaged=tuple(growing.damaged),
         )
 
-    def _add_user(self, growing: _Growing, user: str) -> None:
+    def _copy_catalog(self, made: Path, erased: Sequence[str]) -> None:
+        """Copy the catalog, without a name that was erased while it was copied."""
+        made.mkdir(mode=0o700)
+        while True:
+            known = len(erased)
+            self._catalog.copy(made)
+            if len(erased) == known:
+                return
+            (made / DATA_FILE).unlink()
+
+    def _add_user(self, growing: _Growing, user: str, erased: Sequence[str]) -> None:
         path = self._directory.user_path(user)
         made = growing.folder / "users" / path.name
         made.mkdir(mode=0o700)
         failpoints.hit("backup.user_before")
         try:
             with self._users.environment(user) as environment, environment.read() as txn:
+                growing.erased_before[user] = len(erased)
                 key_id = self._kept(growing, path)
                 entry = _copied(growing, path.name, key_id, environment, txn)
                 extra = _copied_files(growing, path)

@@ -46,8 +46,8 @@ ARCHIVE_FORMAT: Final = 2
 PLAIN_FORMAT: Final = 1
 """Format of all others: nothing in them is newer than that."""
 DELTA: Final = "delta"
-CHAIN_MAX: Final = 1000
-"""Archives that one restore may go back through."""
+CHAIN_MAX: Final = 1001
+"""Archives that one restore goes back through: one more than 1000, as earlier releases made them."""
 _MANIFEST_BYTES_MAX: Final = 1 << 30
 _CHUNK: Final = 1 << 20
 _USER_NAME: Final = re.compile(r"\A[0-9a-f]{32}\Z")
@@ -159,15 +159,24 @@ class Archive:
             )
         return parent
 
-    def chain(self) -> list[Archive]:
-        """This archive and those it builds upon, newest first; raises as `parent`."""
+    def chain(self, more: int = 0) -> list[Archive]:
+        """This archive and those it builds upon, newest first.
+
+        more: how many are going to build upon it.  Raises as `parent`, and `FailedPrecondition`
+        (``CHAIN``) where all of them are more than a restore goes back through.
+        """
         chain = [self]
         while (parent := chain[-1].parent()) is not None:
             chain.append(parent)
             if len(chain) > CHAIN_MAX:
-                raise FailedPrecondition(
-                    "too many archives build upon each other", reason="CHAIN", value=CHAIN_MAX
-                )
+                break
+        if len(chain) + more > CHAIN_MAX:
+            raise FailedPrecondition(
+                "too many archives build upon each other: begin anew with a full one",
+                reason="CHAIN",
+                field="parent",
+                value=CHAIN_MAX,
+            )
         return chain
 
     def damage(self) -> Iterator[tuple[str, str, str]]:

@@ -527,6 +527,7 @@ def test_who_is_erased_meanwhile_is_left_out(
     copy = db._catalog.copy
 
     def erase_first(target: Path) -> None:
+        monkeypatch.undo()
         db.user("bob").erase()
         copy(target)
 
