@@ -274,7 +274,7 @@ class Backups:
         erased = read_erased(directory.path)
         if not erased:
             return
-        gone = growing.copies.destroy(erased, directory.living_key)
+        gone = growing.copies.destroy(erased, directory.living_key, directory.former_keys)
         if gone:
             log.info("copies of data keys were destroyed", extra={"fields": {"copies": len(gone)}})
         shutil.copyfile(directory.path / ERASED_FILE, growing.folder / ERASED_FILE)

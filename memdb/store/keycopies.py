@@ -114,12 +114,16 @@ class KeyCopies:
         return key_file if ring is rings[0] else ring.rewrapped(key_file, name, rings[0])
 
     def destroy(
-        self, erased: Iterable[Erased], living: Callable[[str], str | None]
+        self,
+        erased: Iterable[Erased],
+        living: Callable[[str], str | None],
+        former: Callable[[str], Sequence[str]],
     ) -> tuple[str, ...]:
         """Destroy the copies of keys of users that were erased, durably; their files' names.
 
         living: the id of the data key that a directory's name has now, None when there is no such
-        directory; raises `DataLoss` when it cannot be told, and nothing under that name is touched.
+        directory.  former: those that it had before, which open earlier archives of whoever has the
+        name now.  They raise `DataLoss` when it cannot be told, and nothing under that name is touched.
         """
         erased = list(dict.fromkeys(erased))
         self._shred_unfinished(frozenset(entry.name for entry in erased))
@@ -133,13 +137,16 @@ class KeyCopies:
             if not found:
                 continue
             try:
-                alive = living(entry.name)
+                alive = {living(entry.name)}
+                if entry.key_id is None:
+                    # Of which nobody knows what it was: not of those that the user has had since.
+                    alive.update(former(entry.name))
             except DataLoss:
                 continue
-            for name in found:
+            for name in found - {f"{entry.name}.{key_id}" for key_id in alive}:
                 path = self._folder / name
                 left = _spelled(name, _DESTROYED)
-                if name != f"{entry.name}.{alive}" and path.read_bytes() != left:
+                if path.read_bytes() != left:
                     overwrite(path)
                     failpoints.hit("keycopies.overwritten")
                     write_file(path, left)
