@@ -120,7 +120,7 @@ class Catalog:
         """
         with system_errors("users"):
             known = {self._directory.user_path(user).name for user in self._users}
-            strange = [p for p in sorted(self._directory.users.iterdir()) if p.name not in known]
+            strange = [p for p in self._directory.user_folders() if p.name not in known]
         for path in strange:
             try:
                 user = self._owner(path)

@@ -60,7 +60,7 @@ def _rotated(directory: DataDirectory, old_key: bytes, new_key: bytes) -> Rotati
     known = read_marker(directory.path)
     if known != [check_value(new_key)]:
         write_marker(directory.path, old_key, new_key)
-    folders = [directory.catalog, *sorted(directory.users.iterdir())]
+    folders = [directory.catalog, *directory.user_folders()]
     anew = 0
     lost: list[str] = []
     for folder in folders:
