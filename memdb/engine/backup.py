@@ -307,7 +307,7 @@ def _copied(
         if base.revision == entry.revision:
             return replace(entry, kind=UNCHANGED, files=())
         delta = f"users/{name}/{DELTA}"
-        if _delta_written(growing.folder / delta, txn, base, entry.revision):
+        if _delta_written(growing.folder / delta, environment, txn, base, entry.revision):
             growing.add_file(delta)
             return replace(entry, kind=INCREMENTAL, files=(delta,))
     environment.copy(growing.folder / "users" / name, txn)
@@ -326,10 +326,19 @@ def _continues(txn: Transaction, entry: UserEntry, base: UserEntry) -> bool:
     )
 
 
-def _delta_written(path: Path, txn: Transaction, base: UserEntry, revision: int) -> bool:
+def _delta_written(
+    path: Path, environment: Environment, txn: Transaction, base: UserEntry, revision: int
+) -> bool:
     known = Base(base.revision, base.next_clip_no, base.entries)
+    changes = changed(txn, known, revision)
     try:
-        write_delta(path, changed(txn, known, revision), base.revision, revision)
+        write_delta(
+            path,
+            changes,
+            base.revision,
+            revision,
+            lambda size: environment.check_room(path.parent, size),
+        )
     except (NeedsFull, DataLoss):
         # Damaged records lead nowhere; a full copy takes them as they are, and all the others.
         path.unlink(missing_ok=True)

@@ -128,7 +128,9 @@ def restore(
         make_directories(target.parent)
     except OSError as error:
         raise refused(error, target) from error
-    check_disk(target.parent, config, sum(_size(user, chain) for user in users))
+    sizes = [_size(user, chain) for user in users]
+    passing = [_passing(user, chain) for user in users]
+    check_disk(target.parent, config, sum(sizes) + max(passing, default=0))
     with making(target, _TEMPORARY) as (folder, lock), Assembler(lock) as assembler:
         _fill(folder, chain, users, opened, assembler, config)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -175,7 +177,7 @@ def _fill(
     for user in users:
         failpoints.hit("restore.user_before")
         # Again: others write meanwhile.
-        check_disk(folder, config, _size(user, chain))
+        check_disk(folder, config, _size(user, chain) + _passing(user, chain))
         _restore_user(folder / "users" / user.name, user, chain, keys, assembler)
         failpoints.hit("restore.user_after")
     sync_directory(folder / "users")
@@ -218,6 +220,11 @@ def _size(user: UserEntry, chain: list[Archive]) -> int:
     return base.files[f"users/{user.name}/{DATA_FILE}"].bytes + sum(
         delta.stat().st_size for delta, _, _ in deltas
     )
+
+
+def _passing(user: UserEntry, chain: list[Archive]) -> int:
+    """Bytes that are there beside it while it is made: where deltas are applied it is then written anew."""
+    return _size(user, chain) if _sources(user, chain)[1] else 0
 
 
 def _sources(user: UserEntry, chain: list[Archive]) -> tuple[Archive, list[tuple[Path, int, int]]]:
