@@ -37,7 +37,7 @@ from memdb.store.appearing import (
     checked_name,
     in_place,
     making,
-    refused,
+    usable,
 )
 from memdb.store.archive import (
     ARCHIVE_FORMAT,
@@ -134,13 +134,16 @@ class Backups:
         ``WRONG_DATABASE``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` (``BAD_ERASED``,
         ``KEY_MISSING`` and ``BAD_KEY_FILE`` of the catalog), and as `Archive` for the parent.
         """
-        target = checked_name(path)
+        with usable(path):
+            return self._backed_up(checked_name(path), parent)
+
+    def _backed_up(self, target: Path, parent: Path | None) -> BackupReport:
         if FOLDER in (target.name, target.parent.name):
             raise InvalidArgument(
                 f"{FOLDER} is where copies of data keys lie, and nothing else",
                 reason="BAD_PATH",
                 field="path",
-                value=str(path),
+                value=str(target),
             )
         check_place(target, self._directory.path)
         if not self._running.acquire(blocking=False):
@@ -148,10 +151,7 @@ class Backups:
         try:
             check_free(target)
             archive = None if parent is None else self._parent(parent, target)
-            try:
-                make_directories(target.parent, 0o700)
-            except OSError as error:
-                raise refused(error, target) from error
+            make_directories(target.parent, 0o700)
             with making(target, _TEMPORARY) as (folder, _):
                 copies = KeyCopies(target.parent / FOLDER)
                 return self._write(_Growing(folder, archive, copies), target)
@@ -167,7 +167,7 @@ class Backups:
                 field="parent",
                 value=str(path),
             )
-        if (archive.path / "SECRET").read_bytes() != self._directory.secret:
+        if archive.secret() != self._directory.secret:
             raise FailedPrecondition(
                 "the parent is an archive of another database",
                 reason="WRONG_DATABASE",

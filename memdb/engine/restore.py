@@ -19,7 +19,7 @@ from memdb.store.appearing import (
     check_free,
     in_place,
     making,
-    refused,
+    usable,
 )
 from memdb.store.archive import (
     DELTA,
@@ -41,6 +41,7 @@ from memdb.store.manifest_file import MANIFEST
 from memdb.store.schema import CATALOG_TABLES, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
 from memdb.types.ids import check_id
+from memdb.types.paths import checked_text
 
 NO_KEYS: Final = KeyFiles()
 _TEMPORARY: Final = ".memdb-restore-"
@@ -53,7 +54,11 @@ def verify_archive(path: str | os.PathLike[str], *, keys: KeyFiles = NO_KEYS) ->
     Raises what keeps an archive from being read at all, as `memdb.store.archive.Archive` and
     `memdb.store.archivekeys.keys_of`.
     """
-    chain = Archive(Path(path)).chain()
+    with usable(path):
+        return _verified(Archive(Path(checked_text(path, "archive"))).chain(), keys)
+
+
+def _verified(chain: list[Archive], keys: KeyFiles) -> ArchiveReport:
     found = [
         (f"{archive.path.name}/{file}", reason, what)
         for archive in chain
@@ -103,15 +108,17 @@ def restore(
     (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` naming
     the file that is damaged, and as `memdb.store.archivekeys.keys_of`; nothing is made then.
     """
-    target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay as they are
-    check_free(target)
-    check_place(target)
-    chain = Archive(Path(path)).chain()
-    for archive in chain:
-        archive.check()
-    newest = chain[0]
-    users = list(newest.users.values()) if user is None else [_one(newest, user)]
-    opened = keys_of(newest, users, keys)
+    target = Path(os.path.abspath(checked_text(to, "to")))  # noqa: PTH100 - links of the parent stay
+    with usable(target):
+        check_free(target)
+        check_place(target)
+    with usable(path):
+        chain = Archive(Path(checked_text(path, "archive"))).chain()
+        for archive in chain:
+            archive.check()
+        newest = chain[0]
+        users = list(newest.users.values()) if user is None else [_one(newest, user)]
+        opened = keys_of(newest, users, keys)
     if not leave_out_lost:
         for error in opened.failures.values():
             raise error
@@ -124,10 +131,8 @@ def restore(
         )
     users = [entry for entry in users if not opened.lacks(entry.name)]
     config = config or EngineConfig()
-    try:
+    with usable(target):
         make_directories(target.parent)
-    except OSError as error:
-        raise refused(error, target) from error
     sizes = [_size(user, chain) for user in users]
     passing = [_passing(user, chain) for user in users]
     check_disk(target.parent, config, sum(sizes) + max(passing, default=0))
@@ -149,7 +154,7 @@ def restore(
 
 
 def _one(archive: Archive, user: str) -> UserEntry:
-    name = user_directory_name((archive.path / "SECRET").read_bytes(), check_id(user, "user"))
+    name = user_directory_name(archive.secret(), check_id(user, "user"))
     found = archive.users.get(name)
     if found is None:
         raise NotFound(

@@ -82,12 +82,18 @@ class KeyCopies:
         field = f"{self._folder.name}/{path.name}"
         try:
             content = path.read_bytes()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise DataLoss(
                 "there is no copy of this data key, and an archive holds none",
                 reason="KEY_MISSING",
                 field=field,
                 value=str(self._folder),
+            ) from error
+        except OSError as error:
+            raise DataLoss(
+                f"the copy of a data key cannot be read: {error.strerror}",
+                reason="KEY_UNREADABLE",
+                field=field,
             ) from error
         if content == _spelled(path.name, _DESTROYED):
             raise NotFound(
