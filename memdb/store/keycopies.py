@@ -119,6 +119,29 @@ class KeyCopies:
             raise _damaged(field)
         return key_file if ring is rings[0] else ring.rewrapped(key_file, name, rings[0])
 
+    def rewrap(self, old: KeyRing, new: KeyRing) -> int:
+        """Wrap by ``new`` every copy that ``old`` wraps, durably; of how many that is.
+
+        Those of keys that the directory has no more, as of before an upgrade, are wrapped anew by nobody
+        else.  What is damaged, or wrapped by yet another, is left as it is.
+        """
+        count = 0
+        for path in sorted(self._folder.glob("*.*")):
+            if path.name.startswith(TEMPORARY):
+                continue
+            content = path.read_bytes()
+            key_file = content[len(_KEPT) + _CHECK_BYTES : -_DIGEST_BYTES]
+            if content != _spelled(path.name, _KEPT, old.check, key_file):
+                continue
+            try:
+                wrapped = old.rewrapped(key_file, path.name.partition(".")[0], new)
+            except DataLoss:
+                continue
+            failpoints.hit("keycopies.before_write")
+            write_file(path, _spelled(path.name, _KEPT, new.check, wrapped))
+            count += 1
+        return count
+
     def destroy(
         self,
         erased: Iterable[Erased],
