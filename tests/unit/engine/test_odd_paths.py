@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("pyarrow", reason="the extra memdb[export] is not installed")
+
 from memdb import DataLoss, MemdbError
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.drill import drill
