@@ -13,10 +13,14 @@ from memdb.interrupts import loading
 EXAMPLE = """\
 example:
   (umask 077; openssl rand -hex 32 > new.key)
-  memdb rotate-master-key ./data --old-key-file old.key --new-key-file new.key
+  memdb rotate-master-key ./data --old-key-file old.key --new-key-file new.key --data-keys backups/data-keys
 
 Wraps every data key anew; values are not touched.  Cut short, the same command goes on where it
 stopped; until it has ended the directory does not open.  No server may have the directory open.
+
+With --data-keys the copies of data keys beside archives are wrapped anew as well.  Without it the next
+backup does that, but for keys that the directory has no more: archives from before an upgrade that made
+new data keys want the old master key for good.
 
 Prints one JSON object.  "lost" names the directories of users whose data keys neither master key opens:
 they are left as they are, and the rotation is complete without them; the exit status is 1 then.
@@ -37,6 +41,13 @@ def add_to(verbs: Any) -> None:
         parser.add_argument(
             f"--{name}-key-file", metavar="FILE", required=True, help=f"the {name} master key"
         )
+    parser.add_argument(
+        "--data-keys",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="wrap the copies in DIR anew as well, the folder data-keys beside archives; may be repeated",
+    )
     parser.set_defaults(run=run)
 
 
@@ -50,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         options.data,
         read_master_key(options.old_key_file, "old_key_file"),
         read_master_key(options.new_key_file, "new_key_file"),
+        options.data_keys,
     )
     json.dump(asdict(done), sys.stdout)
     print()

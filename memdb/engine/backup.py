@@ -18,6 +18,7 @@ from __future__ import annotations
 import shutil
 import stat
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ from memdb.store.appearing import (
     checked_name,
     in_place,
     making,
-    refused,
+    usable,
 )
 from memdb.store.archive import (
     ARCHIVE_FORMAT,
@@ -91,6 +92,12 @@ class _Growing:
     files: dict[str, FileEntry] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     """User ids."""
+    erased_before: dict[str, int] = field(default_factory=dict)
+    """How many users had been erased, since the backup began, when a user was copied."""
+
+    def erased_since(self, erased: Sequence[str]) -> list[str]:
+        """Users that were erased after they were copied: whoever has such a name now is another."""
+        return [user for user in self.users if user in erased[self.erased_before[user] :]]
 
     def add_file(self, path: str) -> None:
         """Make a file durable and note it."""
@@ -127,13 +134,16 @@ class Backups:
         ``WRONG_DATABASE``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` (``BAD_ERASED``,
         ``KEY_MISSING`` and ``BAD_KEY_FILE`` of the catalog), and as `Archive` for the parent.
         """
-        target = checked_name(path)
+        with usable(path):
+            return self._backed_up(checked_name(path), parent)
+
+    def _backed_up(self, target: Path, parent: Path | None) -> BackupReport:
         if FOLDER in (target.name, target.parent.name):
             raise InvalidArgument(
                 f"{FOLDER} is where copies of data keys lie, and nothing else",
                 reason="BAD_PATH",
                 field="path",
-                value=str(path),
+                value=str(target),
             )
         check_place(target, self._directory.path)
         if not self._running.acquire(blocking=False):
@@ -141,10 +151,7 @@ class Backups:
         try:
             check_free(target)
             archive = None if parent is None else self._parent(parent, target)
-            try:
-                make_directories(target.parent, 0o700)
-            except OSError as error:
-                raise refused(error, target) from error
+            make_directories(target.parent, 0o700)
             with making(target, _TEMPORARY) as (folder, _):
                 copies = KeyCopies(target.parent / FOLDER)
                 return self._write(_Growing(folder, archive, copies), target)
@@ -160,31 +167,31 @@ class Backups:
                 field="parent",
                 value=str(path),
             )
-        if (archive.path / "SECRET").read_bytes() != self._directory.secret:
+        if archive.secret() != self._directory.secret:
             raise FailedPrecondition(
                 "the parent is an archive of another database",
                 reason="WRONG_DATABASE",
                 field="parent",
                 value=str(path),
             )
-        archive.chain()
+        archive.chain(more=1)  # or what is made could never be restored
         return archive
 
     def _write(self, growing: _Growing, target: Path) -> BackupReport:
         folder = growing.folder
         (folder / "users").mkdir(mode=0o700)
-        for user in self._catalog.users():
-            self._add_user(growing, user)
-        failpoints.hit("backup.before_catalog")
-        (folder / "catalog").mkdir(mode=0o700)
-        self._catalog.copy(folder / "catalog")
-        growing.add_file(f"catalog/{DATA_FILE}")
-        for name in ("FORMAT", "SECRET"):
-            shutil.copyfile(self._directory.path / name, folder / name)
-            growing.add_file(name)
-        catalog_key = self._kept(growing, self._directory.catalog)
-        for user in set(growing.users) - set(self._catalog.users()):
-            growing.remove(user)  # erased meanwhile
+        with self._catalog.noting_removed() as erased:
+            for user in self._catalog.users():
+                self._add_user(growing, user, erased)
+            failpoints.hit("backup.before_catalog")
+            self._copy_catalog(folder / "catalog", erased)
+            growing.add_file(f"catalog/{DATA_FILE}")
+            for name in ("FORMAT", "SECRET"):
+                shutil.copyfile(self._directory.path / name, folder / name)
+                growing.add_file(name)
+            catalog_key = self._kept(growing, self._directory.catalog)
+            for user in growing.erased_since(erased):
+                growing.remove(user)
         self._destroy_keys(growing)
         filled = [f"users/{user.name}" for user in growing.users.values() if user.files]
         for made in (*filled, "users", "catalog"):
@@ -220,13 +227,24 @@ class Backups:
             damaged=tuple(growing.damaged),
         )
 
-    def _add_user(self, growing: _Growing, user: str) -> None:
+    def _copy_catalog(self, made: Path, erased: Sequence[str]) -> None:
+        """Copy the catalog, without a name that was erased while it was copied."""
+        made.mkdir(mode=0o700)
+        while True:
+            known = len(erased)
+            self._catalog.copy(made)
+            if len(erased) == known:
+                return
+            (made / DATA_FILE).unlink()
+
+    def _add_user(self, growing: _Growing, user: str, erased: Sequence[str]) -> None:
         path = self._directory.user_path(user)
         made = growing.folder / "users" / path.name
         made.mkdir(mode=0o700)
         failpoints.hit("backup.user_before")
         try:
             with self._users.environment(user) as environment, environment.read() as txn:
+                growing.erased_before[user] = len(erased)
                 key_id = self._kept(growing, path)
                 entry = _copied(growing, path.name, key_id, environment, txn)
                 extra = _copied_files(growing, path)
@@ -256,7 +274,7 @@ class Backups:
         erased = read_erased(directory.path)
         if not erased:
             return
-        gone = growing.copies.destroy(erased, directory.living_key)
+        gone = growing.copies.destroy(erased, directory.living_key, directory.former_keys)
         if gone:
             log.info("copies of data keys were destroyed", extra={"fields": {"copies": len(gone)}})
         shutil.copyfile(directory.path / ERASED_FILE, growing.folder / ERASED_FILE)
@@ -289,7 +307,7 @@ def _copied(
         if base.revision == entry.revision:
             return replace(entry, kind=UNCHANGED, files=())
         delta = f"users/{name}/{DELTA}"
-        if _delta_written(growing.folder / delta, txn, base, entry.revision):
+        if _delta_written(growing.folder / delta, environment, txn, base, entry.revision):
             growing.add_file(delta)
             return replace(entry, kind=INCREMENTAL, files=(delta,))
     environment.copy(growing.folder / "users" / name, txn)
@@ -308,10 +326,19 @@ def _continues(txn: Transaction, entry: UserEntry, base: UserEntry) -> bool:
     )
 
 
-def _delta_written(path: Path, txn: Transaction, base: UserEntry, revision: int) -> bool:
+def _delta_written(
+    path: Path, environment: Environment, txn: Transaction, base: UserEntry, revision: int
+) -> bool:
     known = Base(base.revision, base.next_clip_no, base.entries)
+    changes = changed(txn, known, revision)
     try:
-        write_delta(path, changed(txn, known, revision), base.revision, revision)
+        write_delta(
+            path,
+            changes,
+            base.revision,
+            revision,
+            lambda size: environment.check_room(path.parent, size),
+        )
     except (NeedsFull, DataLoss):
         # Damaged records lead nowhere; a full copy takes them as they are, and all the others.
         path.unlink(missing_ok=True)

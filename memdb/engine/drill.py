@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -25,17 +24,20 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import NO_KEYS, restore
 from memdb.errors import MemdbError, NotFound
+from memdb.store.appearing import making
 from memdb.store.archivekeys import KeyFiles
-from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.types.backup import DrillReport
 from memdb.types.clip import StoredClip
 from memdb.types.database import Database, User
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.paths import checked_text
 
 QUESTIONS: Final = 32
 """Of each user."""
 _LIMIT: Final = 8
 _PAGE: Final = 256
+_NAME: Final = "memdb-drill"
+_TEMPORARY: Final = ".memdb-drill-"
 
 
 def drill(
@@ -48,23 +50,22 @@ def drill(
     keys: KeyFiles = NO_KEYS,
     config: EngineConfig | None = None,
 ) -> DrillReport:
-    """Restore ``archive`` below ``scratch`` (the system's temporary folder), compare, and remove it.
+    """Restore ``archive`` below ``scratch`` (the system's temporary folder), compare, and remove it, as what
+    a drill that was killed has left there.
 
     questions: at most so many clips of each user are asked about, drawn by ``seed``.
     keys: of an archive of an encrypted directory.
 
-    Raises as `restore`.
+    Raises as `restore`, and of ``scratch`` `memdb.store.appearing.refused`.
     """
-    folder = Path(tempfile.mkdtemp(prefix="memdb-drill-", dir=scratch))
-    try:
+    place = Path(tempfile.gettempdir() if scratch is None else checked_text(scratch, "scratch"))
+    # Removed in the end, or, where a drill was killed, by the next one there: who is erased later must not
+    # have left a key or a word here.
+    with making(place / _NAME, _TEMPORARY) as (folder, _):
         restore(archive, folder / "data", keys=keys, config=config)
         of_copy = replace(config or EngineConfig(), master_key_file=keys.master)
         with EmbeddedDatabase(folder / "data", config=of_copy) as copy:
             return _compared(copy, live, questions, random.Random(seed))  # noqa: S311 - a sample
-    finally:
-        for key in folder.rglob(KEY_FILE):
-            shred_key(key.parent)  # who is erased later must not have left a key here
-        shutil.rmtree(folder)
 
 
 def _compared(

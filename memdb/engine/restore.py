@@ -19,7 +19,7 @@ from memdb.store.appearing import (
     check_free,
     in_place,
     making,
-    refused,
+    usable,
 )
 from memdb.store.archive import (
     DELTA,
@@ -41,6 +41,7 @@ from memdb.store.manifest_file import MANIFEST
 from memdb.store.schema import CATALOG_TABLES, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
 from memdb.types.ids import check_id
+from memdb.types.paths import checked_text
 
 NO_KEYS: Final = KeyFiles()
 _TEMPORARY: Final = ".memdb-restore-"
@@ -53,7 +54,11 @@ def verify_archive(path: str | os.PathLike[str], *, keys: KeyFiles = NO_KEYS) ->
     Raises what keeps an archive from being read at all, as `memdb.store.archive.Archive` and
     `memdb.store.archivekeys.keys_of`.
     """
-    chain = Archive(Path(path)).chain()
+    with usable(path):
+        return _verified(Archive(Path(checked_text(path, "archive"))).chain(), keys)
+
+
+def _verified(chain: list[Archive], keys: KeyFiles) -> ArchiveReport:
     found = [
         (f"{archive.path.name}/{file}", reason, what)
         for archive in chain
@@ -103,15 +108,17 @@ def restore(
     (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` naming
     the file that is damaged, and as `memdb.store.archivekeys.keys_of`; nothing is made then.
     """
-    target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay as they are
-    check_free(target)
-    check_place(target)
-    chain = Archive(Path(path)).chain()
-    for archive in chain:
-        archive.check()
-    newest = chain[0]
-    users = list(newest.users.values()) if user is None else [_one(newest, user)]
-    opened = keys_of(newest, users, keys)
+    target = Path(os.path.abspath(checked_text(to, "to")))  # noqa: PTH100 - links of the parent stay
+    with usable(target):
+        check_free(target)
+        check_place(target)
+    with usable(path):
+        chain = Archive(Path(checked_text(path, "archive"))).chain()
+        for archive in chain:
+            archive.check()
+        newest = chain[0]
+        users = list(newest.users.values()) if user is None else [_one(newest, user)]
+        opened = keys_of(newest, users, keys)
     if not leave_out_lost:
         for error in opened.failures.values():
             raise error
@@ -124,11 +131,11 @@ def restore(
         )
     users = [entry for entry in users if not opened.lacks(entry.name)]
     config = config or EngineConfig()
-    try:
+    with usable(target):
         make_directories(target.parent)
-    except OSError as error:
-        raise refused(error, target) from error
-    check_disk(target.parent, config, sum(_size(user, chain) for user in users))
+    sizes = [_size(user, chain) for user in users]
+    passing = [_passing(user, chain) for user in users]
+    check_disk(target.parent, config, sum(sizes) + max(passing, default=0))
     with making(target, _TEMPORARY) as (folder, lock), Assembler(lock) as assembler:
         _fill(folder, chain, users, opened, assembler, config)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -147,7 +154,7 @@ def restore(
 
 
 def _one(archive: Archive, user: str) -> UserEntry:
-    name = user_directory_name((archive.path / "SECRET").read_bytes(), check_id(user, "user"))
+    name = user_directory_name(archive.secret(), check_id(user, "user"))
     found = archive.users.get(name)
     if found is None:
         raise NotFound(
@@ -175,7 +182,7 @@ def _fill(
     for user in users:
         failpoints.hit("restore.user_before")
         # Again: others write meanwhile.
-        check_disk(folder, config, _size(user, chain))
+        check_disk(folder, config, _size(user, chain) + _passing(user, chain))
         _restore_user(folder / "users" / user.name, user, chain, keys, assembler)
         failpoints.hit("restore.user_after")
     sync_directory(folder / "users")
@@ -218,6 +225,11 @@ def _size(user: UserEntry, chain: list[Archive]) -> int:
     return base.files[f"users/{user.name}/{DATA_FILE}"].bytes + sum(
         delta.stat().st_size for delta, _, _ in deltas
     )
+
+
+def _passing(user: UserEntry, chain: list[Archive]) -> int:
+    """Bytes that are there beside it while it is made: where deltas are applied it is then written anew."""
+    return _size(user, chain) if _sources(user, chain)[1] else 0
 
 
 def _sources(user: UserEntry, chain: list[Archive]) -> tuple[Archive, list[tuple[Path, int, int]]]:

@@ -36,7 +36,7 @@ from memdb.portable.layout import (
 from memdb.portable.policies import stream_policy
 from memdb.portable.standing import standing_rows
 from memdb.portable.taken import Numbers, taken_numbers, taken_rows
-from memdb.store.appearing import in_place, making, refused
+from memdb.store.appearing import in_place, making, usable
 from memdb.store.archive_place import check_place
 from memdb.store.disk import check_disk
 from memdb.store.files import make_directories, sync_directory, sync_file
@@ -45,6 +45,7 @@ from memdb.types.clip import StoredClip
 from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
+from memdb.types.paths import checked_path
 
 _TENSOR_FILE_BYTES: Final = 256 << 20
 """A tensor file is closed above it; so much is held in memory."""
@@ -64,21 +65,19 @@ def export_user(
     `ResourceExhausted` (``DISK_FULL``), and as `memdb.store.appearing.refused` what the system refuses;
     nothing is made then.
     """
-    target = Path(path)
+    target = Path(checked_path(path, "path"))
     handle = db.user(user)
     revision = handle.revision()
-    if target.exists() or target.is_symlink():
-        raise AlreadyExists(
-            "something lies there; it is never overwritten",
-            reason="PATH_EXISTS",
-            field="path",
-            value=str(target),
-        )
-    check_place(target)
-    try:
+    with usable(target):
+        if target.exists() or target.is_symlink():
+            raise AlreadyExists(
+                "something lies there; it is never overwritten",
+                reason="PATH_EXISTS",
+                field="path",
+                value=str(target),
+            )
+        check_place(target)
         make_directories(target.parent)
-    except OSError as error:
-        raise refused(error, target) from error
     with making(target, _UNFINISHED) as (folder, _):
         report = _written(db, handle, revision, _Room(folder, config or EngineConfig()))
         for file in folder.iterdir():

@@ -40,6 +40,7 @@ from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
+from memdb.types.paths import checked_path
 from memdb.types.space import Space
 from memdb.types.validity import OPEN
 from memdb.types.zone import checked_zone
@@ -59,7 +60,7 @@ def import_user(
     the user has another clip under a number) and `DataLoss` before anything is written when a file
     is damaged.
     """
-    folder = Path(path)
+    folder = Path(checked_path(path, "export"))
     return _imported(db, folder, described(folder), user)
 
 

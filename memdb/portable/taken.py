@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from memdb.errors import FailedPrecondition
-from memdb.types.clip import Clip
+from memdb.types.clip import Clip, StoredClip
 from memdb.types.database import Stream, User
 from memdb.types.limits import (
     BATCH_OPERATIONS_MAX,
@@ -214,13 +214,21 @@ class Taking:
                 field="stream",
                 value=self._name,
             )
-        self._user.erase_clips(stream=self._name, start_ns=TIME_NS_MIN, end_ns=TIME_NS_MIN + 1)
+        if any(gap.reason == "damaged" for gap in self._stream.gaps()):
+            # One whose time nobody can tell lies at every time.
+            ids = [clip.id for clip in self._clips_there()]
+            for begin in range(0, len(ids), LIMIT_MAX):
+                self._user.erase_clips(ids[begin : begin + LIMIT_MAX])
+        else:
+            self._user.erase_clips(stream=self._name, start_ns=TIME_NS_MIN, end_ns=TIME_NS_MIN + 1)
         self._waiting = 0
 
     def _laid(self) -> Iterator[dict[str, str]]:
         """Labels of the clips that lie where numbers are taken."""
-        for clip in _listed(self._user, self._name, start_ns=TIME_NS_MIN, end_ns=TIME_NS_MIN + 1):
-            yield dict(clip.labels)
+        return (dict(clip.labels) for clip in self._clips_there())
+
+    def _clips_there(self) -> Iterator[StoredClip]:
+        return _listed(self._user, self._name, start_ns=TIME_NS_MIN, end_ns=TIME_NS_MIN + 1)
 
 
 def _clips(user: User, stream: str) -> Iterator[tuple[int, int]]:
@@ -228,7 +236,7 @@ def _clips(user: User, stream: str) -> Iterator[tuple[int, int]]:
         yield clip.epoch, clip.seq
 
 
-def _listed(user: User, stream: str, **times: int) -> Iterator[Clip]:
+def _listed(user: User, stream: str, **times: int) -> Iterator[StoredClip]:
     after: str | None = None
     while page := user.clips(
         stream=stream,

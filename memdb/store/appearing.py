@@ -22,6 +22,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.store.files import sync_directory
+from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.store.system import unusable
 
 FILE_NAME: Final = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
@@ -35,7 +36,7 @@ def making(target: Path, prefix: str) -> Iterator[tuple[Path, int]]:
     descriptor of its lock.
 
     Whoever holds the descriptor open, a child that inherits it too, keeps others from taking the
-    directory for what a crash left; such remains are removed first.
+    directory for what a crash left; such remains are removed first, data keys overwritten.
 
     Raises `refused` where the system refuses it, or what the block does.
     """
@@ -49,7 +50,7 @@ def making(target: Path, prefix: str) -> Iterator[tuple[Path, int]]:
     except OSError as error:
         raise refused(error, target) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_made(temporary)
         os.close(fd)
 
 
@@ -92,6 +93,15 @@ def refused(error: OSError, target: Path) -> ResourceExhausted | FailedPrecondit
     return unusable(error, str(target))
 
 
+@contextmanager
+def usable(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell what the system says of a path that a caller named: `refused`."""
+    try:
+        yield
+    except OSError as error:
+        raise refused(error, Path(path)) from error
+
+
 def check_free(target: Path) -> None:
     """Raise `AlreadyExists` (``PATH_EXISTS``) unless nothing, or an empty directory, lies there."""
     if target.is_symlink() or (
@@ -123,14 +133,24 @@ def _sweep(parent: Path, prefix: str) -> None:
         if _OUR_SUFFIX.match(left.name.removeprefix(prefix)) is None:
             continue
         try:
-            fd = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             continue  # gone, or not ours
         try:
+            if os.fstat(fd).st_uid != os.geteuid():
+                continue  # everybody may leave something of that name in the system's temporary folder
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             continue  # somebody still works there
         else:
-            shutil.rmtree(left, ignore_errors=True)
+            remove_made(left)
         finally:
             os.close(fd)
+
+
+def remove_made(folder: Path) -> None:
+    """Remove what was made in vain, or for a while; data keys are overwritten first."""
+    with suppress(OSError):
+        for key in folder.rglob(KEY_FILE):
+            shred_key(key.parent)
+    shutil.rmtree(folder, ignore_errors=True)

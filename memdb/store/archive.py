@@ -46,8 +46,10 @@ ARCHIVE_FORMAT: Final = 2
 PLAIN_FORMAT: Final = 1
 """Format of all others: nothing in them is newer than that."""
 DELTA: Final = "delta"
-CHAIN_MAX: Final = 1000
-"""Archives that one restore may go back through."""
+SECRET_FILE: Final = "SECRET"  # noqa: S105 - a name
+SECRET_BYTES: Final = 32
+CHAIN_MAX: Final = 1001
+"""Archives that one restore goes back through: one more than 1000, as earlier releases made them."""
 _MANIFEST_BYTES_MAX: Final = 1 << 30
 _CHUNK: Final = 1 << 20
 _USER_NAME: Final = re.compile(r"\A[0-9a-f]{32}\Z")
@@ -159,15 +161,29 @@ class Archive:
             )
         return parent
 
-    def chain(self) -> list[Archive]:
-        """This archive and those it builds upon, newest first; raises as `parent`."""
+    def secret(self) -> bytes:
+        """The key of directory names; raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``CHECKSUM``, ``UNREADABLE``)."""
+        self._check_file(self.files[SECRET_FILE])
+        return (self.path / SECRET_FILE).read_bytes()
+
+    def chain(self, more: int = 0) -> list[Archive]:
+        """This archive and those it builds upon, newest first.
+
+        more: how many are going to build upon it.  Raises as `parent`, and `FailedPrecondition`
+        (``CHAIN``) where all of them are more than a restore goes back through.
+        """
         chain = [self]
         while (parent := chain[-1].parent()) is not None:
             chain.append(parent)
             if len(chain) > CHAIN_MAX:
-                raise FailedPrecondition(
-                    "too many archives build upon each other", reason="CHAIN", value=CHAIN_MAX
-                )
+                break
+        if len(chain) + more > CHAIN_MAX:
+            raise FailedPrecondition(
+                "too many archives build upon each other: begin anew with a full one",
+                reason="CHAIN",
+                field="parent",
+                value=CHAIN_MAX,
+            )
         return chain
 
     def damage(self) -> Iterator[tuple[str, str, str]]:
@@ -189,6 +205,11 @@ class Archive:
         """Raise `DataLoss` naming the first file that is not what was written."""
         for path, reason, what in self.damage():
             raise DataLoss(what, reason=reason, field=f"{self.path.name}/{path}")
+
+    def _check_file(self, file: FileEntry) -> None:
+        wrong = _damage(self.path / file.path, file)
+        if wrong is not None:
+            raise DataLoss(wrong[1], reason=wrong[0], field=f"{self.path.name}/{file.path}")
 
     def copy(self, name: str, target: Path) -> None:
         """Copy one file out, durably; raises `DataLoss` when its bytes changed since `check`."""
@@ -233,7 +254,8 @@ class Archive:
             len(self.users) != len(self.manifest.users)
             or len(self.files) != len(self.manifest.files)
             or len(named) != len(set(named))
-            or not {"FORMAT", "SECRET", "catalog/data.mdb"} <= self.files.keys()
+            or not {"FORMAT", SECRET_FILE, "catalog/data.mdb"} <= self.files.keys()
+            or self.files[SECRET_FILE].bytes != SECRET_BYTES
         ):
             raise _bad_manifest(self.path, "a file or user is missing or stands twice")
 
@@ -320,6 +342,14 @@ def _read_manifest(path: Path) -> tuple[Manifest, str]:
 
 def _damage(path: Path, file: FileEntry) -> tuple[str, str] | None:
     """(reason, what) is wrong with a file; None when nothing is."""
+    try:
+        return _wrong(path, file)
+    except OSError as error:
+        # Of this one file: what else is damaged is told as well.
+        return "UNREADABLE", f"the file cannot be read: {error.strerror}"
+
+
+def _wrong(path: Path, file: FileEntry) -> tuple[str, str] | None:
     if path.is_symlink() or not path.is_file():
         return "MISSING", "the file is missing"
     size = path.stat().st_size

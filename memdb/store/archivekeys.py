@@ -19,6 +19,7 @@ from memdb.store.keycopies import FOLDER, KeyCopies
 from memdb.store.masterkey import read_master_key, write_marker
 from memdb.store.schema import CATALOG
 from memdb.store.shredding import KEY_FILE
+from memdb.types.paths import checked_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,11 @@ def keys_of(archive: Archive, users: Iterable[UserEntry], files: KeyFiles) -> Ar
         key_ring(master_key),
         *(key_ring(read_master_key(former, "former_key_file")) for former in files.former),
     ]
-    where = Path(files.copies) if files.copies else archive.path.resolve().parent / FOLDER
+    where = (
+        Path(checked_text(files.copies, "data_keys"))
+        if files.copies
+        else archive.path.resolve().parent / FOLDER
+    )
     copies = KeyCopies(where)
     keys = ArchiveKeys(master_key)
     keys.found[CATALOG] = copies.fetch(CATALOG, archive.manifest.data_key, rings)

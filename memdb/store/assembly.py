@@ -48,6 +48,9 @@ _ROOT: Final = str(Path(__file__).resolve().parents[2])
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _COMMIT_BYTES: Final = 32 << 20
 _ROOM_BYTES: Final = 64 << 20
+_MAP_TIMES: Final = 4
+"""Of what is written: each change may write its page anew beside the old one, and leave new pages half full.  Address
+space alone; the file takes what is used."""
 
 
 def digest(stored: bytes | memoryview | None) -> str:
@@ -220,7 +223,7 @@ def _apply(folder: Path, tables: list[Table], deltas: list[tuple[Path, int, int]
     # Not synced on the way: a crash discards all of it.
     with lmdb.open(
         str(folder),
-        map_size=size + 4 * added + _ROOM_BYTES,
+        map_size=_MAP_TIMES * (size + added) + _ROOM_BYTES,
         max_dbs=len(Table) + 1,
         create=False,
         sync=False,

@@ -7,7 +7,8 @@ When a user is forgotten the environment is made anew, so that no freed page kee
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from heapq import nsmallest
 from pathlib import Path
 from typing import Final
@@ -73,6 +74,8 @@ class Catalog:
                 directory.keys,
             )
         self._lock = threading.Lock()
+        self._noting: list[list[str]] = []
+        """Who wants to be told of the users that are removed."""
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
         try:
@@ -117,7 +120,7 @@ class Catalog:
         """
         with system_errors("users"):
             known = {self._directory.user_path(user).name for user in self._users}
-            strange = [p for p in sorted(self._directory.users.iterdir()) if p.name not in known]
+            strange = [p for p in self._directory.user_folders() if p.name not in known]
         for path in strange:
             try:
                 user = self._owner(path)
@@ -219,7 +222,21 @@ class Catalog:
             failpoints.hit("catalog.marked")
             self._env.write(change, gives_up=True)
             self._users.difference_update(users)
+            for noted in self._noting:
+                noted.extend(users)
             failpoints.hit("catalog.forgotten")
+
+    @contextmanager
+    def noting_removed(self) -> Iterator[list[str]]:
+        """The users that are removed during the block, in their order, one that was made anew each time."""
+        noted: list[str] = []
+        with self._lock:
+            self._noting.append(noted)
+        try:
+            yield noted
+        finally:
+            with self._lock:
+                self._noting = [other for other in self._noting if other is not noted]
 
     def finish(self) -> None:
         """Make the environment anew if that is still to be done; raises as `compact`."""

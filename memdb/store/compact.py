@@ -5,8 +5,9 @@ along.  So the entries are put, in order, into a new file, which then takes the 
 
     DIR/.new-data.mdb   written and synced   ─rename─▶   DIR/data.mdb
 
-A crash leaves the old file or the new one; a half-made one is removed at the next compaction and by
-`sweep`.  What is derived of the old (`memdb.store.derived`) goes before.  The environment must not be open meanwhile.
+Where ``data.mdb`` is a link, all that happens where it leads: the bytes that are to go lie there.  A crash
+leaves the old file or the new one; a half-made one is removed at the next compaction and by `sweep`.  What
+is derived of the old (`memdb.store.derived`) goes before.  The environment must not be open meanwhile.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
 from memdb.store.environment import DATA_FILE
-from memdb.store.files import sync_directory, sync_file
+from memdb.store.files import TEMPORARY, sync_directory, sync_file
 from memdb.store.live import live_bytes
 from memdb.store.schema import Table
 from memdb.store.system import words_of
 
-NEW_FILE: Final = ".new-data.mdb"
 _TXN_BYTES: Final = 32 << 20
 """Bytes of one transaction of the copy."""
 _MAP_SPARE: Final = 64 << 20
@@ -44,7 +44,8 @@ def compact(path: Path) -> int:
     Raises `DataLoss` (``CORRUPTED``) when the old cannot be read whole, `ResourceExhausted`
     (``DISK_FULL``), `Unavailable` (``IO_FAILED``); the old stays as it was then.
     """
-    old, new = path / DATA_FILE, path / NEW_FILE
+    old = _data_file(path)
+    new = _new_file(old)
     sweep(path)
     size = old.stat().st_size
     with suppress(lmdb.Error):  # damage, which the copy tells of
@@ -80,7 +81,7 @@ def compact(path: Path) -> int:
     failpoints.hit("compact.before_rename")
     new.rename(old)
     failpoints.hit("compact.after_rename")
-    sync_directory(path)
+    sync_directory(old.parent)
     return size - old.stat().st_size
 
 
@@ -91,7 +92,10 @@ def check_room(path: Path, live: int) -> None:
     gives back more.
     """
     needed = live + live // _COPY_SHARE + _COPY_SPARE
-    free = shutil.disk_usage(path).free + derived_bytes(path)
+    file = _data_file(path)
+    free = shutil.disk_usage(file.parent).free
+    if file.parent == path:
+        free += derived_bytes(path)
     if free < needed:
         raise ResourceExhausted(
             f"what is left is written anew beside the old, which needs {needed} bytes, and less is free",
@@ -103,8 +107,19 @@ def check_room(path: Path, live: int) -> None:
 
 def sweep(path: Path) -> None:
     """Remove what a crash left half-made: a compaction, or a file of what is derived."""
-    (path / NEW_FILE).unlink(missing_ok=True)
+    _new_file(_data_file(path)).unlink(missing_ok=True)
     sweep_derived(path)
+
+
+def _data_file(path: Path) -> Path:
+    """The data file of an environment, where it really lies."""
+    file = path / DATA_FILE
+    return Path(os.path.realpath(file)) if file.is_symlink() else file
+
+
+def _new_file(old: Path) -> Path:
+    """What is going to take its place."""
+    return old.with_name(f"{TEMPORARY}{old.name}")
 
 
 def _live(path: Path, size: int) -> int:

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,6 +56,8 @@ _VERSION: Final = 1
 _HEADER: Final = struct.Struct("<8sIQQ")
 _FRAME: Final = struct.Struct("<BBHI")
 _COUNT: Final = struct.Struct("<Q")
+_ROOM_BYTES: Final = 1 << 20
+"""After which it is asked anew whether the disk has room."""
 _PUT: Final = 1
 _DELETE: Final = 2
 _END: Final = 3
@@ -79,7 +81,9 @@ _KINDS: Final = frozenset(
         "clip",
         "fact",
         "forget",
+        "retention",
         "stream",
+        "sweep",
         "value",
         "remove-value",
         "snapshot",
@@ -244,10 +248,19 @@ def raw_scan(txn: Transaction, table: Table) -> Iterator[tuple[bytes, memoryview
 
 
 def write_delta(
-    path: Path, changes: Iterable[Put | Delete], base_revision: int, revision: int
+    path: Path,
+    changes: Iterable[Put | Delete],
+    base_revision: int,
+    revision: int,
+    check_room: Callable[[int], None],
 ) -> None:
-    """Write a delta file; what `changed` raises leaves half a file behind."""
-    frames = 0
+    """Write a delta file; what `changed` and ``check_room`` raise leaves half a file behind.
+
+    check_room: refuses so many bytes where they would take what has to stay free of the disk; asked
+    as the file grows, since how much will change is not known before.
+    """
+    frames = unchecked = 0
+    check_room(0)
     with path.open("xb") as file:
         file.write(_HEADER.pack(_MAGIC, _VERSION, base_revision, revision))
         for change in changes:
@@ -255,6 +268,11 @@ def write_delta(
             name = change.table.value.encode()
             if isinstance(change, Put):
                 value = change.value
+                unchecked += _FRAME.size + len(name) + len(change.key) + len(value)
+                if unchecked >= _ROOM_BYTES:
+                    file.flush()
+                    check_room(unchecked)
+                    unchecked = 0
                 file.write(_FRAME.pack(_PUT, len(name), len(change.key), len(value)))
                 file.write(name + change.key)
                 file.write(value)

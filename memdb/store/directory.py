@@ -21,6 +21,8 @@
     DIR/ERASED        only where it is encrypted: which data keys were destroyed (see
                       `memdb.store.erased`)
     DIR/trash/        what is being erased; emptied at every open
+    DIR/users/.gone-NAME-DIGITS
+                      likewise, where `users` lies on another file system
     DIR/.upgrade/     what is being made anew (`memdb.store.upgrade`)
 """
 
@@ -29,7 +31,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import secrets
 import shutil
 import threading
@@ -38,6 +39,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
+from memdb.store.discarded import DISCARDED_USER, USER_NAME, remove_discarded
 from memdb.store.erased import Erased, note_erased
 from memdb.store.files import make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
@@ -45,7 +47,7 @@ from memdb.store.former import FORMER_FILE, read_former
 from memdb.store.manifest_file import is_archive
 from memdb.store.masterkey import MARKER_FILE, check_master_key, read_marker, write_marker
 from memdb.store.schema import CATALOG, FORMAT
-from memdb.store.shredding import KEY_FILE, shred_key
+from memdb.store.shredding import KEY_FILE
 from memdb.store.swap import TRASH, drop_staged, finish_swap
 from memdb.store.system import unusable
 
@@ -55,7 +57,8 @@ if TYPE_CHECKING:
 _SECRET_BYTES: Final = 32
 _OURS: Final = ("LOCK", "SECRET", MARKER_FILE)
 """What may lie in a directory whose creation was cut short."""
-_DISCARDED_USER: Final = re.compile(r"\A[0-9a-f]{32}-[0-9a-f]{8}\Z")
+GONE: Final = ".gone-"
+"""How a discarded user is called that lies in no trash: ``users`` is on another file system."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -139,6 +142,10 @@ class DataDirectory:
         """Where the user's environment lies, or would."""
         return self.users / user_directory_name(self._secret, user)
 
+    def user_folders(self) -> list[Path]:
+        """The directories of all users, by name; what else somebody left beside them is passed over."""
+        return [path for path in sorted(self.users.iterdir()) if USER_NAME.match(path.name)]
+
     def discard(self, path: Path) -> Path:
         """Move a user's directory out of sight, durably; where it lies now, for `remove`.
 
@@ -151,9 +158,19 @@ class DataDirectory:
             if error.errno not in _FULL:
                 raise
             self._unnoted.add(discarded)  # by `remove`: then there is room
-        path.rename(discarded)
+        try:
+            path.rename(discarded)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            aside = path.with_name(f"{GONE}{discarded.name}")
+            if discarded in self._unnoted:
+                self._unnoted.remove(discarded)
+                self._unnoted.add(aside)
+            path.rename(aside)
+            discarded = aside
         sync_directory(path.parent)
-        sync_directory(self.trash)
+        sync_directory(discarded.parent)
         return discarded
 
     def remove(self, discarded: Path) -> None:
@@ -161,22 +178,21 @@ class DataDirectory:
         rest are lost as well.
         """
         with self._removing:
-            if not discarded.exists():
+            if not os.path.lexists(discarded):
                 return  # a sweep was quicker
             told_by = discarded / (FORMER_FILE if self.keys is None else KEY_FILE)
             if discarded in self._unnoted or (
-                _DISCARDED_USER.match(discarded.name) and told_by.exists()
+                DISCARDED_USER.match(discarded.name) and told_by.exists()
             ):
                 self._note_discarded(discarded)
             self._unnoted.discard(discarded)
-            for folder in {discarded, *(key.parent for key in discarded.rglob(f"*{KEY_FILE}*"))}:
-                shred_key(folder)
-            shutil.rmtree(discarded)
-            sync_directory(self.trash)
+            remove_discarded(discarded)
 
     def _note_discarded(self, discarded: Path) -> None:
         """Have it noted before its data key goes: afterwards nobody could tell which it was."""
-        erased = self._erased(discarded, discarded.name.partition("-")[0])
+        named = DISCARDED_USER.match(discarded.name)
+        assert named is not None, "only users are noted"
+        erased = self._erased(discarded, named[1])
         try:
             self._note(erased)
         except OSError as error:
@@ -195,6 +211,12 @@ class DataDirectory:
         if self.keys is None or not folder.exists():
             return None
         return self.keys.unwrap(folder)[0].hex()
+
+    def former_keys(self, name: str) -> list[str]:
+        """Ids of the data keys that the user whose directory has this name had before, oldest first;
+        raises `DataLoss` (``BAD_FORMER``).
+        """
+        return read_former(self.users / name)
 
     def _erased(self, folder: Path, name: str) -> list[Erased]:
         """What has to be known of a user that goes: every data key that it has, or had.
@@ -220,7 +242,7 @@ class DataDirectory:
 
     def empty_trash(self) -> None:
         """`remove` whatever was discarded."""
-        for discarded in self.trash.iterdir():
+        for discarded in (*self.trash.iterdir(), *self.users.glob(f"{GONE}*")):
             self.remove(discarded)
 
     def close(self) -> None:

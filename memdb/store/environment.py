@@ -457,6 +457,12 @@ class Environment:
                     field=self.path.name,
                 ) from again
 
+    def check_room(self, folder: Path, size: int) -> None:
+        """Raise `ResourceExhausted` (``DISK_FULL``) unless ``size`` bytes more have room in ``folder``
+        beside what has to stay free.
+        """
+        check_disk(folder, self._config, size)
+
     def copy(self, folder: Path, txn: Transaction) -> None:
         """Write ``data.mdb`` into ``folder``: what ``txn`` (a `read` of this environment) sees,
         without free pages.  It is not synced.

@@ -82,12 +82,18 @@ class KeyCopies:
         field = f"{self._folder.name}/{path.name}"
         try:
             content = path.read_bytes()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise DataLoss(
                 "there is no copy of this data key, and an archive holds none",
                 reason="KEY_MISSING",
                 field=field,
                 value=str(self._folder),
+            ) from error
+        except OSError as error:
+            raise DataLoss(
+                f"the copy of a data key cannot be read: {error.strerror}",
+                reason="KEY_UNREADABLE",
+                field=field,
             ) from error
         if content == _spelled(path.name, _DESTROYED):
             raise NotFound(
@@ -113,13 +119,40 @@ class KeyCopies:
             raise _damaged(field)
         return key_file if ring is rings[0] else ring.rewrapped(key_file, name, rings[0])
 
+    def rewrap(self, old: KeyRing, new: KeyRing) -> int:
+        """Wrap by ``new`` every copy that ``old`` wraps, durably; of how many that is.
+
+        Those of keys that the directory has no more, as of before an upgrade, are wrapped anew by nobody
+        else.  What is damaged, or wrapped by yet another, is left as it is.
+        """
+        count = 0
+        for path in sorted(self._folder.glob("*.*")):
+            if path.name.startswith(TEMPORARY):
+                continue
+            content = path.read_bytes()
+            key_file = content[len(_KEPT) + _CHECK_BYTES : -_DIGEST_BYTES]
+            if content != _spelled(path.name, _KEPT, old.check, key_file):
+                continue
+            try:
+                wrapped = old.rewrapped(key_file, path.name.partition(".")[0], new)
+            except DataLoss:
+                continue
+            failpoints.hit("keycopies.before_write")
+            write_file(path, _spelled(path.name, _KEPT, new.check, wrapped))
+            count += 1
+        return count
+
     def destroy(
-        self, erased: Iterable[Erased], living: Callable[[str], str | None]
+        self,
+        erased: Iterable[Erased],
+        living: Callable[[str], str | None],
+        former: Callable[[str], Sequence[str]],
     ) -> tuple[str, ...]:
         """Destroy the copies of keys of users that were erased, durably; their files' names.
 
         living: the id of the data key that a directory's name has now, None when there is no such
-        directory; raises `DataLoss` when it cannot be told, and nothing under that name is touched.
+        directory.  former: those that it had before, which open earlier archives of whoever has the
+        name now.  They raise `DataLoss` when it cannot be told, and nothing under that name is touched.
         """
         erased = list(dict.fromkeys(erased))
         self._shred_unfinished(frozenset(entry.name for entry in erased))
@@ -133,13 +166,16 @@ class KeyCopies:
             if not found:
                 continue
             try:
-                alive = living(entry.name)
+                alive = {living(entry.name)}
+                if entry.key_id is None:
+                    # Of which nobody knows what it was: not of those that the user has had since.
+                    alive.update(former(entry.name))
             except DataLoss:
                 continue
-            for name in found:
+            for name in found - {f"{entry.name}.{key_id}" for key_id in alive}:
                 path = self._folder / name
                 left = _spelled(name, _DESTROYED)
-                if name != f"{entry.name}.{alive}" and path.read_bytes() != left:
+                if path.read_bytes() != left:
                     overwrite(path)
                     failpoints.hit("keycopies.overwritten")
                     write_file(path, left)

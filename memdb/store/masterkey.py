@@ -24,6 +24,7 @@ from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from memdb.store.files import write_file
 from memdb.store.schema import CATALOG
 from memdb.store.shredding import KEY_FILE
+from memdb.types.paths import checked_text
 
 MARKER_FILE: Final = "ENCRYPTION"
 KEY_BYTES: Final = 32
@@ -38,7 +39,7 @@ def read_master_key(path: str | os.PathLike[str], field: str = _FIELD) -> bytes:
     Raises `NotFound` (``FILE_NOT_FOUND``), `FailedPrecondition` (``MASTER_KEY_EXPOSED``) when others
     than its owner may use the file, `InvalidArgument` (``BAD_MASTER_KEY``).
     """
-    file = Path(path)
+    file = Path(checked_text(path, field))
     try:
         mode = file.stat().st_mode
         content = file.read_bytes() if stat.S_ISREG(mode) else b""

@@ -7,6 +7,9 @@
 Each step is a file written, synced and renamed.  Cut short anywhere, the same call goes on from
 there; until it has ended the directory opens with neither key.
 
+Copies of data keys that lie beside archives (`memdb.store.keycopies`) are wrapped anew where the caller
+names their folders, at last: until then the old master key opens them.
+
 A user whose data key is lost or damaged keeps what it has, and is named: nobody can read it before or
 after, and it must not keep the others closed.
 """
@@ -14,14 +17,18 @@ after, and it must not keep the others closed.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from memdb import failpoints
-from memdb.errors import DataLoss
+from memdb.errors import DataLoss, FailedPrecondition
 from memdb.eventlog import event_log
 from memdb.store.directory import DataDirectory, key_ring
+from memdb.store.keycopies import KeyCopies
 from memdb.store.masterkey import check_value, read_marker, write_marker
 from memdb.store.system import system_errors
+from memdb.types.paths import checked_text
 
 log = event_log("memdb.store")
 
@@ -36,31 +43,57 @@ class Rotation:
     """By this call."""
     lost: tuple[str, ...]
     """Directories of users whose data keys neither master key opens; they were left as they are."""
+    copies_wrapped_anew: int
+    """By this call, in the folders of copies that were named."""
 
 
-def rotate_master_key(path: str | os.PathLike[str], old_key: bytes, new_key: bytes) -> Rotation:
+def rotate_master_key(
+    path: str | os.PathLike[str],
+    old_key: bytes,
+    new_key: bytes,
+    copies: Sequence[str | os.PathLike[str]] = (),
+) -> Rotation:
     """Wrap every data key by the new master key instead of the old.
 
-    Raises `FailedPrecondition` (``NOT_ENCRYPTED``, ``MASTER_KEY_MISMATCH``, and those of
-    `DataDirectory`), `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``) for the catalog's data key, without
-    which nothing opens: it has to be put back from its copy first; and as `memdb.store.system` what
-    the system refuses.  What was done until then stays done.
+    copies: folders ``data-keys`` beside archives, whose copies are wrapped anew as well.
+
+    Raises `FailedPrecondition` (``NOT_ENCRYPTED``, ``MASTER_KEY_MISMATCH``, those of
+    `DataDirectory`, and ``NO_DIRECTORY`` of ``copies``, before anything is begun), `DataLoss`
+    (``KEY_MISSING``, ``BAD_KEY_FILE``) for the catalog's data key, without which nothing opens: it has to
+    be put back from its copy first; and as `memdb.store.system` what the system refuses.  What was done
+    until then stays done.
     """
+    folders = [Path(checked_text(folder, "data_keys")) for folder in copies]
+    for folder in folders:
+        if not folder.is_dir():
+            raise FailedPrecondition(
+                "no folder with copies of data keys",
+                reason="NO_DIRECTORY",
+                field="data_keys",
+                value=str(folder),
+            )
     directory = DataDirectory(path, create=False, master_key=old_key, rotating_to=new_key)
     try:
         with system_errors("path"):
-            return _rotated(directory, old_key, new_key)
+            data_keys, anew, lost = _rotated(directory, old_key, new_key)
+        old, new = key_ring(old_key), key_ring(new_key)
+        with system_errors("data_keys"):
+            count = sum(KeyCopies(folder).rewrap(old, new) for folder in folders)
+        return Rotation(data_keys, anew, lost, count)
     finally:
         directory.close()
 
 
-def _rotated(directory: DataDirectory, old_key: bytes, new_key: bytes) -> Rotation:
+def _rotated(
+    directory: DataDirectory, old_key: bytes, new_key: bytes
+) -> tuple[int, int, tuple[str, ...]]:
+    """(data keys, wrapped anew, lost) of the directory itself."""
     old, new = key_ring(old_key), key_ring(new_key)
     old.rewraps(directory.catalog, new)  # before anything is begun
     known = read_marker(directory.path)
     if known != [check_value(new_key)]:
         write_marker(directory.path, old_key, new_key)
-    folders = [directory.catalog, *sorted(directory.users.iterdir())]
+    folders = [directory.catalog, *directory.user_folders()]
     anew = 0
     lost: list[str] = []
     for folder in folders:
@@ -75,4 +108,4 @@ def _rotated(directory: DataDirectory, old_key: bytes, new_key: bytes) -> Rotati
             lost.append(folder.name)
     failpoints.hit("rotation.before_end")
     write_marker(directory.path, new_key)
-    return Rotation(len(folders), anew, tuple(lost))
+    return len(folders), anew, tuple(lost)

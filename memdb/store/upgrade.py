@@ -26,7 +26,7 @@ from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.store.creation import create_environment
-from memdb.store.directory import DataDirectory, key_ring
+from memdb.store.directory import GONE, DataDirectory, key_ring
 from memdb.store.disk import check_disk
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.files import sync_directory, write_file
@@ -89,6 +89,7 @@ def upgrade(
         # A call that was cut short at its very end: then the new key opens it.
         return _ended(path, new_master_key, error)
     try:
+        _check_swappable(directory)
         with system_errors(STAGED):
             staged = _begin(directory, target, new_master_key)
         new_keys = None if new_master_key is None else key_ring(new_master_key)
@@ -96,7 +97,7 @@ def upgrade(
             (directory.catalog, staged / CATALOG, CATALOG_TABLES),
             *(
                 (folder, staged / "users" / folder.name, USER_TABLES)
-                for folder in sorted(directory.users.iterdir())
+                for folder in directory.user_folders()
             ),
         ]
         before = sum(_data_bytes(old) for old, _, _ in sources)
@@ -123,11 +124,45 @@ def _ended(
     except FailedPrecondition:
         raise refusal from None
     try:
-        folders = [directory.catalog, *directory.users.iterdir()]
+        folders = [directory.catalog, *directory.user_folders()]
         size = sum(map(_data_bytes, folders))
         return UpgradeReport(directory.format.number, len(folders), 0, size, size)
     finally:
         directory.close()
+
+
+def _check_swappable(directory: DataDirectory) -> None:
+    """Refuse what could not be swapped, or would be lost with the old.
+
+    Raises `FailedPrecondition` (``STRANGE_FILE``, ``OTHER_FILE_SYSTEM``).
+    """
+    with system_errors("path"):
+        users = {folder.name for folder in directory.user_folders()}
+        strange = sorted(
+            name
+            for path in directory.users.iterdir()
+            if (name := path.name) not in users and not name.startswith(GONE)
+        )
+        here = directory.path.lstat().st_dev
+        mounted = [
+            folder
+            for folder in (directory.catalog, directory.users)
+            if folder.lstat().st_dev != here or os.path.ismount(folder)  # noqa: PTH - follows no link
+        ]
+    if strange:
+        raise FailedPrecondition(
+            "something lies beside the directories of users, and would go with them: take it away first",
+            reason="STRANGE_FILE",
+            field="path",
+            value=str(directory.users / strange[0]),
+        )
+    if mounted:
+        raise FailedPrecondition(
+            "another file system is mounted here, and the new could not take its place",
+            reason="OTHER_FILE_SYSTEM",
+            field="path",
+            value=str(mounted[0]),
+        )
 
 
 def _begin(directory: DataDirectory, target: FormatLine, new_master_key: bytes | None) -> Path:

@@ -7,6 +7,14 @@ import os
 from memdb.errors import InvalidArgument
 
 
+def checked_text(path: str | os.PathLike[str], field: str) -> str:
+    """``path`` as text, if the system can carry it; else `InvalidArgument` (``BAD_PATH``)."""
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise InvalidArgument("expected a path", reason="BAD_PATH", field=field, value=text)
+    return text
+
+
 def checked_path(path: object, field: str) -> str:
     """``path`` as text, if the system and a message can carry it; else `InvalidArgument`
     (``BAD_PATH``).
@@ -18,6 +26,4 @@ def checked_path(path: object, field: str) -> str:
             return text
     except UnicodeError:
         pass  # refused below
-    raise InvalidArgument(
-        "expected the path of an archive", reason="BAD_PATH", field=field, value=path
-    )
+    raise InvalidArgument("expected a path", reason="BAD_PATH", field=field, value=path)

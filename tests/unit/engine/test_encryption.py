@@ -325,10 +325,16 @@ def test_the_master_key_is_replaced(
     command = ["rotate-master-key", str(data), "--old-key-file", key_file(folder, OLD)]
     command += ["--new-key-file", key_file(folder, NEW)]
     assert main(command) == 0
-    assert capsys.readouterr().out == '{"data_keys": 2, "wrapped_anew": 2, "lost": []}\n'
+    assert (
+        capsys.readouterr().out
+        == '{"data_keys": 2, "wrapped_anew": 2, "lost": [], "copies_wrapped_anew": 0}\n'
+    )
     assert {path: path.read_bytes() for path in data.rglob("data.mdb")} == before
     assert main(command) == 0
-    assert capsys.readouterr().out == '{"data_keys": 2, "wrapped_anew": 0, "lost": []}\n'
+    assert (
+        capsys.readouterr().out
+        == '{"data_keys": 2, "wrapped_anew": 0, "lost": [], "copies_wrapped_anew": 0}\n'
+    )
     with pytest.raises(FailedPrecondition) as refused:
         opened(folder, OLD)
     assert refused.value.reason == "MASTER_KEY_MISMATCH"

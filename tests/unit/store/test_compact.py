@@ -10,7 +10,7 @@ import pytest
 
 from memdb import DataLoss
 from memdb.config import EngineConfig
-from memdb.store.compact import NEW_FILE, compact
+from memdb.store.compact import compact
 from memdb.store.creation import create_environment
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.schema import USER_TABLES, Table
@@ -65,7 +65,7 @@ def test_what_it_would_leave_out_refuses_it(
         compact(tmp_path / "env")
     assert (refused.value.reason, refused.value.field) == ("CORRUPTED", "env")
     assert file.read_bytes() == content
-    assert not (tmp_path / "env" / NEW_FILE).exists()
+    assert not (tmp_path / "env" / ".new-data.mdb").exists()
 
 
 def test_one_that_is_whole_keeps_every_entry(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What a backup and a restore leave free of a disk, and what they need not write."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memdb import ResourceExhausted, Retention
+from memdb.clock import ManualClock
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.restore import restore
+from tests.unit.engine.conftest import CONFIG, DIM
+from tests.unit.engine.test_backup import counts, grow, same
+
+FRAME = 4096
+
+
+def disk_of(monkeypatch: pytest.MonkeyPatch, folder: Path, free: int) -> list[int]:
+    """Have a disk that has so much free now, and less by what is written into ``folder``; what it had
+    whenever it was asked.
+    """
+    real = os.statvfs
+
+    def used() -> int:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+    before = used()
+    had: list[int] = []
+
+    def disk(path: Path) -> os.statvfs_result:
+        fields = list(real(path))
+        had.append(free - (used() - before))
+        fields[1] = FRAME
+        fields[4] = had[-1] // FRAME
+        return os.statvfs_result(fields)
+
+    monkeypatch.setattr("memdb.store.disk.os.statvfs", disk)
+    return had
+
+
+@pytest.mark.parametrize("room", [1 << 20, 8 << 20])
+def test_an_increment_leaves_free_what_has_to_stay_free(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    reserve = CONFIG.disk_free_bytes_min
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        db.user("alice").put("n", 0)
+        db.backup(folder / "a0")
+        for number in range(16):
+            db.user("alice").put(f"k{number}", "v" * 250_000)
+        had = disk_of(monkeypatch, folder, reserve + room)
+        if room > 4 << 20:
+            assert db.backup(folder / "a1", parent=folder / "a0").incremental == 1
+        else:
+            with pytest.raises(ResourceExhausted) as refused:
+                db.backup(folder / "a1", parent=folder / "a0")
+            assert refused.value.reason == "DISK_FULL"
+            assert sorted(path.name for path in folder.iterdir()) == ["a0", "data"]
+        assert min(had) >= reserve
+
+
+def test_a_restore_of_increments_asks_for_the_room_that_it_takes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        for number in range(8):
+            db.user("alice").put(f"k{number}", "v" * 250_000)
+        db.backup(folder / "a0")
+        db.user("alice").put("n", 1)
+        db.backup(folder / "a1", parent=folder / "a0")
+    (full,) = (folder / "a0" / "users").rglob("data.mdb")
+    size = full.stat().st_size
+    config = replace(CONFIG, disk_free_bytes_min=size)
+    disk_of(monkeypatch, folder, size + size * 3 // 2)
+    restore(folder / "a0", folder / "of-a0", config=config)  # of one file there is never a second
+    disk_of(monkeypatch, folder, size + size * 3 // 2)
+    with pytest.raises(ResourceExhausted) as refused:
+        restore(folder / "a1", folder / "of-a1", config=config)
+    assert refused.value.reason == "DISK_FULL"
+    disk_of(monkeypatch, folder, size + size * 5 // 2)
+    restore(folder / "a1", folder / "of-a1", config=config)
+
+
+def test_policies_and_sweeps_that_take_nothing_make_no_user_full(
+    folder: Path, clock: ManualClock
+) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        grow(db, "alice", 0)
+        db.user("alice").stream("door").set_retention(Retention(max_clips=1000))
+        db.backup(folder / "a0")
+        db.sweep()
+        db.user("alice").stream("door").set_retention(Retention(max_clips=500, hold=True))
+        grow(db, "alice", 10)
+        db.sweep()
+        assert counts(db.backup(folder / "a1", parent=folder / "a0")) == (0, 1, 0)
+        db.user("alice").stream("door").set_retention(Retention())
+        assert counts(db.backup(folder / "a2", parent=folder / "a1")) == (0, 1, 0)
+        # What a sweep takes is another matter.
+        db.user("alice").stream("door").set_retention(Retention(max_clips=1))
+        db.sweep()
+        assert counts(db.backup(folder / "a3", parent=folder / "a2")) == (1, 0, 0)
+    restore(folder / "a1", folder / "of-a1")
+    with EmbeddedDatabase(folder / "of-a1", config=CONFIG) as db:
+        assert db.user("alice").stream("door").retention() == Retention(max_clips=500, hold=True)
+    restore(folder / "a3", folder / "copy")
+    same(folder / "data", folder / "copy", "alice")

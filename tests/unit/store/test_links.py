@@ -1,0 +1,184 @@
+"""Users, or their data, that lie on another disk behind links: what is removed goes there too."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memdb import FailedPrecondition
+from memdb.engine.database import EmbeddedDatabase
+from memdb.store.directory import DataDirectory
+from memdb.store.environment import DATA_FILE
+from memdb.store.rotation import rotate_master_key
+from memdb.store.shredding import KEY_FILE
+from memdb.store.upgrade import upgrade
+from tests.unit.engine.conftest import CONFIG
+from tests.unit.engine.test_encryption import NEW, OLD, key_file
+
+PLANTED = b"planted in a value"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may be on another file system than ``tmp_path``."""
+    memory = Path("/dev/shm")
+    made = Path(tempfile.mkdtemp(prefix="memdb-", dir=memory if memory.is_dir() else tmp_path))
+    yield made
+    shutil.rmtree(made)
+
+
+def opened(data: Path, key: str = "") -> EmbeddedDatabase:
+    return EmbeddedDatabase(data, config=replace(CONFIG, master_key_file=key))
+
+
+def moved(path: Path, elsewhere: Path) -> Path:
+    """Move something away and leave a link."""
+    there = elsewhere / path.name
+    shutil.move(path, there)
+    path.symlink_to(there)
+    return there
+
+
+def planted(*folders: Path) -> list[Path]:
+    """Files that hold what was planted, links not followed."""
+    return [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if not path.is_symlink() and path.is_file() and PLANTED in path.read_bytes()
+    ]
+
+
+@pytest.mark.parametrize("what", ["user", "users", "file"])
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_who_is_erased_goes_wherever_a_link_leads(
+    tmp_path: Path, elsewhere: Path, what: str, encrypted: bool
+) -> None:
+    data = tmp_path / "data"
+    key = key_file(tmp_path, OLD) if encrypted else ""
+    with opened(data, key) as db:
+        db.user("bob").put("n", 1)
+        db.user("alice").put("secret", PLANTED.decode())
+        folder = db._directory.user_path("alice")
+    (folder / "notes.txt").write_text("an operator's own")
+    there = moved(
+        {"user": folder, "users": data / "users"}.get(what, folder / DATA_FILE), elsewhere
+    )
+    assert encrypted or planted(elsewhere)
+    with opened(data, key) as db:
+        db.user("alice").erase()
+        assert db.users() == ["bob"]
+        assert db.verify().ok
+    assert planted(tmp_path, elsewhere) == []
+    assert list(elsewhere.rglob(f"{folder.name}*")) == []
+    assert (data / "users").exists()
+    assert there.exists() == (what == "users")
+    opened(data, key).close()
+
+
+@pytest.mark.parametrize("what", ["user", "users", "file"])
+def test_what_is_removed_is_in_no_byte_behind_a_link_once_compacted(
+    tmp_path: Path, elsewhere: Path, what: str
+) -> None:
+    data = tmp_path / "data"
+    with opened(data) as db:
+        db.user("alice").put("secret", PLANTED.decode())
+        db.user("alice").put("n", 1)
+        folder = db._directory.user_path("alice")
+    there = moved(
+        {"user": folder, "users": data / "users"}.get(what, folder / DATA_FILE), elsewhere
+    )
+    with opened(data) as db:
+        db.user("alice").remove("secret")
+        db.user("alice").compact()
+        assert db.user("alice").get("n") == 1
+    assert planted(tmp_path, elsewhere) == []
+    assert there.exists()
+    with opened(data) as db:
+        assert db.user("alice").keys(limit=5) == ["n"]
+
+
+@pytest.mark.parametrize("what", ["user", "users", "file"])
+def test_nothing_is_left_in_clear_behind_a_link_once_encrypted(
+    tmp_path: Path, elsewhere: Path, what: str
+) -> None:
+    data = tmp_path / "data"
+    with opened(data) as db:
+        db.user("alice").put("secret", PLANTED.decode())
+        folder = db._directory.user_path("alice")
+    moved({"user": folder, "users": data / "users"}.get(what, folder / DATA_FILE), elsewhere)
+    upgrade(data, new_master_key=OLD)
+    assert planted(tmp_path, elsewhere) == []
+    with opened(data, key_file(tmp_path, OLD)) as db:
+        assert db.user("alice").get("secret") == PLANTED.decode()
+
+
+def test_a_link_that_is_not_ours_costs_nothing_but_itself(tmp_path: Path) -> None:
+    data, own = tmp_path / "data", tmp_path / "own"
+    opened(data).close()
+    own.mkdir()
+    (own / "photo").write_text("an operator's")
+    (data / "trash" / "link").symlink_to(own)
+    (data / "trash" / "note").write_text("somebody's")
+    opened(data).close()
+    assert list((data / "trash").iterdir()) == []
+    assert (own / "photo").exists()
+
+
+@pytest.mark.parametrize("stray", ["file", "folder"])
+def test_what_lies_beside_users_keeps_no_rotation_from_its_end(tmp_path: Path, stray: str) -> None:
+    data = tmp_path / "data"
+    with opened(data, key_file(tmp_path, OLD)) as db:
+        db.user("alice").put("n", 1)
+    lies = data / "users" / "lost+found"
+    if stray == "file":
+        lies.write_text("")
+    else:
+        lies.mkdir()
+    done = rotate_master_key(data, OLD, NEW)
+    assert (done.data_keys, done.wrapped_anew, done.lost) == (2, 2, ())
+    with opened(data, key_file(tmp_path, NEW)) as db:
+        assert db.user("alice").get("n") == 1
+
+
+def test_an_upgrade_would_lose_what_lies_beside_users(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with opened(data) as db:
+        db.user("alice").put("n", 1)
+        name = db._directory.user_path("alice").name
+    (data / "users" / "notes").write_text("an operator's own")
+    with pytest.raises(FailedPrecondition) as refused:
+        upgrade(data, new_master_key=OLD)
+    assert refused.value.reason == "STRANGE_FILE"
+    assert str(refused.value.value).endswith("users/notes")
+    assert not (data / ".upgrade").exists()
+    (data / "users" / "notes").unlink()
+    upgrade(data, new_master_key=OLD)
+    assert (data / "users" / name / KEY_FILE).exists()
+
+
+def test_what_was_discarded_on_another_file_system_goes_at_the_next_open(
+    tmp_path: Path, elsewhere: Path
+) -> None:
+    data = tmp_path / "data"
+    if elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("one file system")
+    with opened(data) as db:
+        db.user("alice").put("secret", PLANTED.decode())
+        folder = db._directory.user_path("alice")
+    moved(data / "users", elsewhere)
+    directory = DataDirectory(data)
+    discarded = directory.discard(folder)
+    directory.close()
+    assert not folder.exists()
+    assert planted(elsewhere)
+    assert discarded.parent == data / "users"
+    with opened(data) as db:
+        assert db.users() == []
+    assert planted(elsewhere) == []
+    assert list((elsewhere / "users").iterdir()) == []
