@@ -1,4 +1,4 @@
-"""Several cameras at once: a pipeline each, sharing the encoder and the recogniser, resumed where
+"""Several cameras and microphones at once: a pipeline each, sharing the encoder and the recogniser, resumed where
 the ledger says.
 
 Event time of a recorded medium is ``start + media time``; ``start`` is given, or the moment of the
@@ -34,7 +34,9 @@ from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.encoders.base import Encoder
 from perception.errors import SourceUnreadable
-from perception.pipeline import Pipeline, Progress
+from perception.pipeline import Assembler, Pipeline, Progress
+from perception.sound_assembler import SoundAssembler
+from perception.sound_label import MEDIUM_LABEL
 from perception.sources.base import NS_PER_S, Samples
 from perception.sources.file import FileSource
 from perception.stall import StallWatch
@@ -50,7 +52,7 @@ EARLIER_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A stream and where its pictures come from."""
+    """A stream and where its pictures come from, or its sound where there are none."""
 
     name: str
     address: str
@@ -125,7 +127,7 @@ class IngestAgent:
         database: Database,
         user_id: str,
         cameras: Sequence[Camera],
-        encoder: Encoder,
+        encoder: Encoder | None,
         hearing: Hearing | None,
         options: IngestOptions | None = None,
         *,
@@ -134,9 +136,10 @@ class IngestAgent:
     ) -> None:
         """Opens every source.
 
-        report_line: takes the progress lines; by default they go to stderr.  on_ack: takes the
-        camera and each clip that is acknowledged, from the camera's thread.  Raises
-        `InvalidArgument` for a bad or doubled name, `SourceNotFound` and `SourceUnreadable`.
+        encoder: of the pictures; may be None where there are none.  report_line: takes the progress
+        lines; by default they go to stderr.  on_ack: takes the camera and each clip that is
+        acknowledged, from the camera's thread.  Raises `InvalidArgument` for a bad or doubled name,
+        `SourceNotFound` and `SourceUnreadable`.
         """
         self._database = database
         self._user = database.user(check_id(user_id, "user"))
@@ -146,6 +149,8 @@ class IngestAgent:
         self._report_line = report_line or _to_stderr
         self._on_ack = on_ack
         self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
+        self._check_sounds()
+        self._text_encoder: TextEncoder | None = None
         self._pipelines: dict[str, Pipeline] = {}
         self._stopping = threading.Event()
 
@@ -155,12 +160,10 @@ class IngestAgent:
         An error of one camera is in its report and does not end the others.  Errors of the set-up
         (spaces, the ledger's answer) are raised.
         """
-        space = self._prepare_space()
-        text_encoder = self._prepare_text_space(space)
-        jobs = [
-            self._prepare(camera, source, space, text_encoder)
-            for camera, source in self._sources.items()
-        ]
+        has_video = any(source.has_video for source in self._sources.values())
+        space = self._prepare_space() if has_video else None
+        self._text_encoder = self._prepare_text_space(space)
+        jobs = [self._prepare(camera, source, space) for camera, source in self._sources.items()]
         threads = [
             threading.Thread(target=self._run_camera, args=job, name=f"camera-{job[0].camera}")
             for job in jobs
@@ -215,20 +218,51 @@ class IngestAgent:
         for pipeline in list(self._pipelines.values()):
             pipeline.stop()
 
+    def _check_sounds(self) -> None:
+        """Clips without pictures have a label of their own."""
+        if MEDIUM_LABEL in self._options.labels and not all(
+            source.has_video for source in self._sources.values()
+        ):
+            for source in self._sources.values():
+                source.close()
+            raise InvalidArgument(
+                "clips without pictures have this label of their own",
+                reason="NOT_USED",
+                field="label",
+                value=MEDIUM_LABEL,
+            )
+
     def _prepare_space(self) -> Space:
+        assert self._encoder is not None, "pictures are seen by an encoder"
         made = self._encoder.space
         name = self._options.space_name or made.name
         return self._database.create_space(name, dim=made.dim, metric=made.metric, model=made.model)
 
-    def _prepare_text_space(self, space: Space) -> TextEncoder | None:
-        """Name the user's text space if there is none; the encoder for its utterances."""
+    def _prepare_text_space(self, space: Space | None) -> TextEncoder | None:
+        """Name the user's text space if there is none; the encoder for its utterances.
+
+        space: of the pictures, where there are any.
+        """
         text_space = _text_space(self._user)
         if text_space is None:
-            if find_text_encoder(space) is None:
+            if space is None or find_text_encoder(space) is None:
                 space = self._bundled_space()
             self._user.configure(text_space=space.name)
             text_space = space
         return find_text_encoder(text_space)
+
+    def _sound_space(self) -> Space:
+        """The user's text space, in which clips without pictures are found."""
+        text_space = _text_space(self._user)
+        if text_space is None or self._text_encoder is None:
+            raise FailedPrecondition(
+                "what is heard without pictures is remembered in the user's text space, and no "
+                "installed encoder makes vectors of it",
+                reason="ENCODER_MISSING",
+                field="space.model",
+                value=None if text_space is None else text_space.model,
+            )
+        return text_space
 
     def _bundled_space(self) -> Space:
         # Imported here: an agent with another encoder loads this one's module only when it must.
@@ -242,10 +276,11 @@ class IngestAgent:
         self,
         camera: Camera,
         source: FileSource,
-        space: Space,
-        text_encoder: TextEncoder | None,
+        space: Space | None,
     ) -> tuple[CameraReport, FileSource, Space, ClipContext, int]:
         options = self._options
+        if space is None or not source.has_video:
+            space = self._sound_space()
         epoch = options.epoch
         if epoch is None:
             epoch = int(time.time()) if source.is_live else 0
@@ -286,7 +321,7 @@ class IngestAgent:
             source.period_ns,
             epoch,
             PooledCompressor(),
-            text_encoder,
+            self._text_encoder,
             self._options.labels,
         )
         return report, source, space, context, from_ns
@@ -305,12 +340,7 @@ class IngestAgent:
                 f"{report.camera}: gone; trying again for {self._options.reconnect_s:g} s"
             )
             again = Comeback(
-                partial(
-                    FileSource,
-                    source.address,
-                    rate_hz=self._options.rate_hz,
-                    with_audio=self._hearing is not None,
-                ),
+                partial(self._open_again, source),
                 self._options.reconnect_s,
                 self._stopping,
             ).wait()
@@ -326,6 +356,20 @@ class IngestAgent:
             self._report_line(f"{report.camera}: back, as epoch {report.epoch}")
             context = replace(context, base_ns=report.start_ns, epoch=report.epoch)
             self._run_epoch(report, source, space, context, 0)
+
+    def _open_again(self, source: FileSource) -> FileSource:
+        """What ``source`` was, anew.  Raises as `FileSource`, also where it has other media by now."""
+        again = FileSource(
+            source.address, rate_hz=self._options.rate_hz, with_audio=self._hearing is not None
+        )
+        if again.has_video != source.has_video:
+            again.close()
+            raise SourceUnreadable(
+                "it has pictures now" if again.has_video else "it has no pictures any more",
+                field="source",
+                value=source.address,
+            )
+        return again
 
     def _may_come_back(self, report: CameraReport, source: FileSource) -> bool:
         return (
@@ -344,21 +388,6 @@ class IngestAgent:
         from_ns: int,
     ) -> None:
         started_s = time.monotonic()
-        listener = None
-        if self._hearing is not None and source.has_audio:
-            listener = Listener(
-                self._hearing.network,
-                self._hearing.transcribe,
-                language=self._hearing.language,
-                from_ns=from_ns or None,
-            )
-        assembler = ClipAssembler(
-            context,
-            self._encoder,
-            listener,
-            first_seq=report.resumed_from_seq,
-            revise_every=self._options.revise_every,
-        )
         on_ack = None if self._on_ack is None else partial(self._on_ack, report.camera)
         meter = _Meter(report, from_ns, started_s, self._report_line)
         try:
@@ -366,7 +395,7 @@ class IngestAgent:
             with stream.ingest(epoch=report.epoch, window=WINDOW_CLIPS) as writer:
                 pipeline = Pipeline(
                     source,
-                    assembler,
+                    self._assembler(report, source, context, from_ns),
                     writer,
                     frames_from_ns=from_ns,
                     is_paced=self._options.is_paced,
@@ -387,6 +416,37 @@ class IngestAgent:
             source.close()
             report.wall_s = time.monotonic() - started_s
             meter.show()
+
+    def _assembler(
+        self, report: CameraReport, source: FileSource, context: ClipContext, from_ns: int
+    ) -> Assembler:
+        listener = None
+        if self._hearing is not None and source.has_audio:
+            listener = Listener(
+                self._hearing.network,
+                self._hearing.transcribe,
+                language=self._hearing.language,
+                from_ns=from_ns or None,
+            )
+        if source.has_video:
+            assert self._encoder is not None, "pictures are seen by an encoder"
+            return ClipAssembler(
+                context,
+                self._encoder,
+                listener,
+                first_seq=report.resumed_from_seq,
+                revise_every=self._options.revise_every,
+            )
+        assert listener is not None, "a source has pictures or is listened to"
+        assert context.text_encoder is not None, "`_sound_space` looked"
+        return SoundAssembler(
+            context,
+            context.text_encoder,
+            listener,
+            first_seq=report.resumed_from_seq,
+            from_ns=from_ns,
+            has_revisions=self._options.revise_every > 0,
+        )
 
 
 def open_sources(

@@ -1,4 +1,4 @@
-"""`memdb-ingest`: cameras to clips in memdb.
+"""`memdb-ingest`: cameras and microphones to clips in memdb.
 
 Exit codes: 0 everything ingested, 2 a wrong option, 3 a source that is absent or unreadable, 4 a
 server that cannot be reached or went away, 5 weights that cannot be had, 130 stopped by SIGINT and
@@ -102,7 +102,7 @@ def exit_code(error: BaseException) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memdb-ingest",
-        description="Turn cameras into clips of memory. An ingest that was broken off goes on "
+        description="Turn cameras and microphones into clips of memory. An ingest that was broken off goes on "
         "where it stopped when the same command is given again.",
         epilog=_EXAMPLE,
         allow_abbrev=False,
@@ -119,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         action="append",
         metavar="NAME=SOURCE",
-        help="a stream and its file or URL; may be given several times",
+        help="a stream and its file, URL or microphone (alsa:default); what has no pictures is heard alone; may be "
+        "given several times",
     )
     add(
         "--start",
@@ -221,8 +222,10 @@ def _ingest(options: argparse.Namespace) -> int:
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.
-    for source in open_sources(cameras, options.rate, with_audio=False).values():
+    opened = open_sources(cameras, options.rate, with_audio=not options.no_audio).values()
+    for source in opened:
         source.close()
+    has_video = any(source.has_video for source in opened)
 
     # A server that is not there is told now, not after the patience of a long ingest.
     tls = authorities(options.tls)
@@ -232,7 +235,7 @@ def _ingest(options: argparse.Namespace) -> int:
         memdb_client.connect(options.server, token=options.token, tls=tls) as database,
         _ack_log(options.ack_log) as ack_log,
     ):
-        encoder, hearing = _networks(options, threads, len(cameras))
+        encoder, hearing = _networks(options, threads, len(cameras), has_video=has_video)
         on_ack = None if ack_log is None else ack_log.record
         agent = IngestAgent(
             database, options.user, cameras, encoder, hearing, settings, on_ack=on_ack
@@ -254,15 +257,21 @@ def _ingest(options: argparse.Namespace) -> int:
 
 
 def _networks(
-    options: argparse.Namespace, threads: int, cameras: int
-) -> tuple[Encoder, Hearing | None]:
-    """What sees and what hears, told on stderr as it takes seconds, or minutes the first time."""
+    options: argparse.Namespace, threads: int, cameras: int, *, has_video: bool
+) -> tuple[Encoder | None, Hearing | None]:
+    """What sees, where there is something to be seen, and what hears, told on stderr as it takes
+    seconds, or minutes the first time.
+    """
     with loading():
         from perception.encoders import BUNDLED, load_encoder
-        from perception.encoders.needs import BUNDLED_ARTEFACTS
+        from perception.encoders.needs import BUNDLED_ARTEFACTS, BUNDLED_TEXT_ARTEFACTS
         from perception.weights import announce, fetch_many
 
-    needed = list(BUNDLED_ARTEFACTS) if options.encoder == BUNDLED else []
+    needed: list[str] = []
+    if not has_video:
+        needed += BUNDLED_TEXT_ARTEFACTS
+    elif options.encoder == BUNDLED:
+        needed += BUNDLED_ARTEFACTS
     if not options.no_audio:
         needed += _whisper_artefacts(options.whisper)
     announce(needed, _to_stderr)
@@ -272,7 +281,7 @@ def _networks(
         import torch
 
     torch.set_num_threads(threads)
-    encoder = load_encoder(options.encoder)
+    encoder = load_encoder(options.encoder) if has_video else None
     if options.no_audio:
         return encoder, None
     return encoder, _hearing(options.whisper, options.language, cameras)

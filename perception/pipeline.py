@@ -17,11 +17,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from memdb.types.clip import Clip
 from memdb.types.database import IngestWriter
-from perception.assembler import ClipAssembler
 from perception.channel import Channel, ChannelClosed
 from perception.errors import SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
@@ -43,7 +42,29 @@ class Progress:
     frames: int = 0
     utterances: int = 0
     media_ns: int = 0
-    """Media time of the newest frame."""
+    """Media time of the newest frame, or of the newest sound where there are no pictures."""
+
+
+class Assembler(Protocol):
+    """Makes clips out of what a source shows: `perception.assembler`, `perception.sound_assembler`."""
+
+    @property
+    def frames(self) -> int:
+        """Frames taken so far."""
+        ...
+
+    @property
+    def utterances(self) -> int:
+        """Utterances heard so far."""
+        ...
+
+    def take(self, item: MediaItem) -> list[Clip]:
+        """Take the next item; sealed clips, and perhaps a revision of the open one, in order."""
+        ...
+
+    def finish(self) -> list[Clip]:
+        """The medium has ended: everything left, sealed."""
+        ...
 
 
 class Pipeline:
@@ -52,7 +73,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        assembler: ClipAssembler,
+        assembler: Assembler,
         writer: IngestWriter,
         *,
         frames_from_ns: int = 0,
@@ -169,8 +190,8 @@ class Pipeline:
                     self._clips.put(clip)
                 self.progress.frames = self._assembler.frames
                 self.progress.utterances = self._assembler.utterances
-                if isinstance(item, VideoFrame):
-                    self.progress.media_ns = item.time_ns
+                if isinstance(item, VideoFrame) or not self._source.has_video:
+                    self.progress.media_ns = _time_ns(item)
             if self._stop.is_set() and not self._source.is_live:
                 return
             self._finish()

@@ -1,8 +1,9 @@
 """What a source is: sampled frames and sound, in the order of the medium.
 
-Times are nanoseconds of media time: 0 is the first picture.  Frames lie on a grid: the first
-picture of each period ``[k·period, (k + 1)·period)`` stands for it and carries ``k·period``.  So
-the frames of a medium, and the clips cut from them, are the same wherever reading began.
+Times are nanoseconds of media time: 0 is the first picture, or the first sound where there are no
+pictures.  Frames lie on a grid: the first picture of each period ``[k·period, (k + 1)·period)``
+stands for it and carries ``k·period``.  So the frames of a medium, and the clips cut from them, are
+the same wherever reading began.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ class Source(Protocol):
     @property
     def is_live(self) -> bool:
         """Whether it plays only once: it cannot be resumed, and its clock is the wall's."""
+        ...
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there will be `VideoFrame` items."""
         ...
 
     @property

@@ -1,5 +1,5 @@
-"""Files and URLs through FFmpeg (PyAV): frames on a grid and 16 kHz mono sound from one pass over
-the packets.
+"""Files, URLs and sound cards through FFmpeg (PyAV): frames on a grid and 16 kHz mono sound from one
+pass over the packets.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 from av.error import ExitError, HTTPClientError, HTTPServerError
 from av.packet import Packet
+from av.stream import Disposition
 
 from memdb.errors import InvalidArgument
 from perception.encoders.base import Frame
@@ -39,6 +40,9 @@ FRAME_WIDTH_MAX: Final = 1280
 
 RATE_HZ_MAX: Final = 30.0
 
+DEVICES: Final = ("alsa", "pulse", "oss")
+"""Kinds of sound cards: ``alsa:default``, ``alsa:hw:1,0``, ``oss:/dev/dsp``; FFmpeg is built with some of them."""
+
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp"})
 _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 30.0
@@ -59,10 +63,11 @@ _ABSENT: Final = (
 
 
 class FileSource:
-    """A media file, or a URL that FFmpeg opens (``rtsp``, ``rtmp``, ``http``, ...).
+    """A media file, a URL that FFmpeg opens (``rtsp``, ``rtmp``, ``http``, ...), or a microphone
+    (``alsa:default``, see `DEVICES`).
 
-    Raises `SourceNotFound` when there is nothing there, `SourceUnreadable` when it is no media or
-    has no video stream.
+    Raises `SourceNotFound` when there is nothing there, `SourceUnreadable` when it is no media, or has
+    neither pictures nor, where it is listened to, sound.
     """
 
     def __init__(self, address: str, *, rate_hz: float = 1.0, with_audio: bool = True) -> None:
@@ -76,16 +81,32 @@ class FileSource:
         self.address = address
         self.period_ns = round(NS_PER_S / rate_hz)
         self._container = _open(address)
-        if not self._container.streams.video:
+        # A picture on the sleeve of a record is none of what it plays.
+        videos = [
+            stream
+            for stream in self._container.streams.video
+            if not stream.disposition & Disposition.attached_pic
+        ]
+        audio = self._container.streams.audio
+        self._video = videos[0] if videos else None
+        self._audio = audio[0] if with_audio and audio else None
+        if self._video is None and self._audio is None:
             self._container.close()
             raise SourceUnreadable(
-                "no video stream", reason="NO_VIDEO", field="source", value=address
+                "no video stream, and its sound is not listened to"
+                if audio
+                else "neither a video nor an audio stream",
+                reason="NO_VIDEO",
+                field="source",
+                value=address,
             )
-        self._video = self._container.streams.video[0]
-        self._video.thread_type = "AUTO"
-        audio = self._container.streams.audio
-        self._audio = audio[0] if with_audio and audio else None
-        self._is_live = _scheme(address) in _LIVE_SCHEMES or self._container.duration is None
+        if self._video is not None:
+            self._video.thread_type = "AUTO"
+        self._is_live = (
+            _scheme(address) in _LIVE_SCHEMES
+            or _device(address) is not None
+            or self._container.duration is None
+        )
         self._closed = False
         self._is_reading = False
 
@@ -100,6 +121,11 @@ class FileSource:
         (of a browser, or one that was cut off), which begins anew.
         """
         return self._is_live and not Path(self.address).is_file()
+
+    @property
+    def has_video(self) -> bool:
+        """Whether it has pictures, beside one on its sleeve."""
+        return self._video is not None
 
     @property
     def has_audio(self) -> bool:
@@ -121,7 +147,9 @@ class FileSource:
             self._container.close()
 
     def _items(self, frames_from_ns: int) -> Iterator[MediaItem]:
-        frames = _FrameGrid(self._video, self.period_ns, frames_from_ns)
+        frames = (
+            None if self._video is None else _FrameGrid(self._video, self.period_ns, frames_from_ns)
+        )
         sound = _Sound(self._audio) if self._audio is not None else None
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
         stamps = {stream.index: Stamps(is_live=self._is_live) for stream in streams}
@@ -130,12 +158,14 @@ class FileSource:
                 if self._closed:
                     return
                 stamps[packet.stream.index].mend(packet)
-                if packet.stream is self._video:
+                if frames is not None and packet.stream is self._video:
                     yield from frames.decode(cast("_VideoPacket", packet))
                     zero_s = frames.zero_s
                     if sound is not None and zero_s is not None and sound.zero_s is None:
                         yield from sound.begin(zero_s)
                 elif sound is not None:
+                    if frames is None and sound.zero_s is None:
+                        sound.begins()
                     yield from sound.decode(cast("_AudioPacket", packet))
         except av.FFmpegError as error:
             if self._closed:
@@ -219,6 +249,12 @@ class _Sound:
         self._early: list[_AudioPacket] = []
         self._next_sample: int | None = None
         self.zero_s: float | None = None
+        """Time stamp of media time 0, in seconds, once it is known."""
+        self._begins = False
+
+    def begins(self) -> None:
+        """Media time 0 is the first sound."""
+        self._begins = True
 
     def begin(self, zero_s: float) -> Iterator[AudioChunk]:
         """Fix media time 0, and give what came before it was known."""
@@ -228,12 +264,14 @@ class _Sound:
             yield from self.decode(packet)
 
     def decode(self, packet: _AudioPacket) -> Iterator[AudioChunk]:
-        if self.zero_s is None:
+        if self.zero_s is None and not self._begins:
             self._early.append(packet)
             return
         for frame in packet.decode():
             assert isinstance(frame, av.AudioFrame)
             time_s = frame.time
+            if self.zero_s is None:
+                self.zero_s = time_s or 0.0
             expected = None if time_s is None else round((time_s - self.zero_s) * AUDIO_RATE_HZ)
             for resampled in self._resampler.resample(frame):
                 yield from self._placed(_samples(resampled), expected)
@@ -267,12 +305,19 @@ def _samples(frame: av.AudioFrame) -> Samples:
 
 
 def _open(address: str) -> InputContainer:
-    scheme = _scheme(address)
-    if not scheme and not Path(address).exists():
+    scheme, device = _scheme(address), _device(address)
+    if not scheme and device is None and not Path(address).exists():
         raise SourceNotFound("no such file", field="source", value=address)
+    if device is not None and device not in av.formats_available:
+        raise SourceUnreadable(
+            f"this build of FFmpeg knows no {device}", field="source", value=address
+        )
     options = {"rtsp_transport": "tcp"} if scheme in {"rtsp", "rtsps"} else {}
+    name = address if device is None else address.removeprefix(f"{device}:")
     try:
-        return av.open(address, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S))
+        return av.open(
+            name, format=device, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S)
+        )
     except (OSError, av.FFmpegError) as error:
         kind = SourceNotFound if isinstance(error, _ABSENT) else SourceUnreadable
         raise kind(
@@ -285,6 +330,13 @@ def _reason(error: OSError | av.FFmpegError, timeout_s: float) -> str:
     if isinstance(error, ExitError):
         return f"nothing came for {timeout_s:g} s"
     return error.strerror or str(error)
+
+
+def _device(address: str) -> str | None:
+    """The kind of sound card that an address names; None for a file of that name, and for any other."""
+    head, separator, _ = address.partition(":")
+    is_device = separator and head in DEVICES and not Path(address).exists()
+    return head if is_device else None
 
 
 def _scheme(address: str) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
+import wave
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from memdb import InvalidArgument
 from perception.errors import SourceNotFound, SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, MediaItem, VideoFrame
 from perception.sources.file import FileSource, _Sound
-from tests.unit.perception.films import SOUND_RATE_HZ, flat, write_film
+from tests.unit.perception.films import HEIGHT, SOUND_RATE_HZ, WIDTH, flat, write_film
 
 
 @pytest.fixture(scope="module")
@@ -106,18 +109,73 @@ def test_a_truncated_film(film: Path, tmp_path: Path) -> None:
         list(FileSource(str(path)).items())
 
 
-def test_sound_alone_has_no_video_stream(tmp_path: Path) -> None:
-    import wave
-
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """A second of sound, no two samples alike."""
     path = tmp_path / "sound.wav"
     with wave.open(str(path), "wb") as stream:
         stream.setnchannels(1)
         stream.setsampwidth(2)
         stream.setframerate(16_000)
-        stream.writeframes(b"\0" * 32_000)
+        stream.writeframes(np.arange(16_000, dtype="<i2").tobytes())
+    return path
+
+
+def test_sound_alone_is_heard_to_the_sample(record: Path) -> None:
+    source = FileSource(str(record))
+    assert (source.has_video, source.has_audio, source.is_live) == (False, True, False)
+    first, samples = sound(list(source.items(frames_from_ns=NS_PER_S // 2)))
+    assert first == 0
+    assert np.array_equal(np.round(samples * 32_768), np.arange(16_000))
+
+
+def test_sound_alone_that_nobody_listens_to(record: Path) -> None:
     with pytest.raises(SourceUnreadable) as caught:
-        FileSource(str(path))
+        FileSource(str(record), with_audio=False)
     assert caught.value.reason == "NO_VIDEO"
+
+
+def test_a_picture_on_the_sleeve_is_none_of_the_record(tmp_path: Path) -> None:
+    path = tmp_path / "record.mp3"
+    with av.open(str(path), "w") as output:
+        voice = output.add_stream("libmp3lame", rate=SOUND_RATE_HZ, layout="mono")
+        sleeve = output.add_stream("png")
+        sleeve.width, sleeve.height, sleeve.pix_fmt = WIDTH, HEIGHT, "rgb24"
+        sleeve.disposition = Disposition.attached_pic
+        tone = np.zeros((1, SOUND_RATE_HZ), np.float32)
+        frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        frame.sample_rate = SOUND_RATE_HZ
+        output.mux([*voice.encode(frame), *voice.encode(None)])
+        output.mux(
+            sleeve.encode(av.VideoFrame.from_ndarray(np.asarray(flat(9, 90, 9)), format="rgb24"))
+        )
+    source = FileSource(str(path))
+    assert not source.has_video
+    assert frames(items := list(source.items())) == []
+    assert len(sound(items)[1]) == pytest.approx(16_000, abs=1_000)
+
+
+def test_a_microphone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One of ALSA's own making, where there is ALSA: it hears silence."""
+    if "alsa" not in av.formats_available:
+        pytest.skip("FFmpeg without ALSA")
+    config = tmp_path / "asound.conf"
+    config.write_text("pcm.deaf { type null }\n")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
+    source = FileSource("alsa:deaf")
+    assert (source.has_video, source.has_audio, source.is_live) == (False, True, True)
+    assert source.may_come_back
+    heard = source.items()
+    assert isinstance(next(heard), AudioChunk)
+    source.close()
+    with pytest.raises(SourceUnreadable):
+        FileSource("alsa:nobody")
+
+
+def test_a_kind_of_microphone_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "formats_available", frozenset())
+    with pytest.raises(SourceUnreadable, match="knows no alsa"):
+        FileSource("alsa:default")
 
 
 @pytest.mark.parametrize("rate_hz", [0.0, -1.0, 31.0])
