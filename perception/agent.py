@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound
+from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound, Unavailable
 from memdb.text_encoder import TextEncoder, find_text_encoder
 from memdb.types.clip import Clip
-from memdb.types.database import Database, User
+from memdb.types.database import Database, IngestWriter, User
 from memdb.types.ids import check_id
 from memdb.types.space import Space
 from memdb.types.times import as_text
@@ -34,6 +34,7 @@ from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.encoders.base import Encoder
 from perception.errors import SourceUnreadable
+from perception.patience import Patience, length
 from perception.pipeline import Assembler, Pipeline, Progress
 from perception.sound_assembler import SoundAssembler
 from perception.sound_label import MEDIUM_LABEL
@@ -44,6 +45,8 @@ from perception.stall import StallWatch
 PROGRESS_EVERY_S: Final = 2.0
 LOOK_EVERY_S: Final = 0.5
 """Between two looks for acknowledgements that stay away."""
+STOP_GRACE_S: Final = 5.0
+"""After a stop, for a server that acknowledges nothing."""
 WINDOW_CLIPS: Final = 32
 """Clips in flight per camera."""
 EARLIER_MAX: Final = 100
@@ -94,7 +97,13 @@ class IngestOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of every clip, beside what is seen: `perception.draft.clip_labels`."""
     reconnect_s: float = 0.0
-    """How long a live source that ended or broke off is tried again; each time it answers begins an epoch."""
+    """How long a live source that ended or broke off is tried again, `math.inf` for ever; each time it answers begins
+    an epoch.
+    """
+    server_wait_s: float = 0.0
+    """How long a server that is away is waited for where an epoch begins, `math.inf` for ever; once it has begun, that
+    is up to the writer.
+    """
 
 
 @dataclass(slots=True)
@@ -119,6 +128,10 @@ class CameraReport:
     """
 
 
+_Job = tuple[CameraReport, FileSource, Space, ClipContext, int]
+"""A camera and from what media time on it is read."""
+
+
 class IngestAgent:
     """Writes the clips of several cameras into one user's memory."""
 
@@ -133,12 +146,16 @@ class IngestAgent:
         *,
         report_line: Callable[[str], None] | None = None,
         on_ack: Callable[[str, Clip], None] | None = None,
+        open_writer: Callable[[str, str, int], IngestWriter] | None = None,
+        abandon: Callable[[], None] | None = None,
     ) -> None:
         """Opens every source.
 
         encoder: of the pictures; may be None where there are none.  report_line: takes the progress
         lines; by default they go to stderr.  on_ack: takes the camera and each clip that is
-        acknowledged, from the camera's thread.  Raises `InvalidArgument` for a bad or doubled name,
+        acknowledged, from the camera's thread.  open_writer: from stream, space and epoch; by default as
+        the stream's handle does.  abandon: makes every call on the database fail, called after a stop
+        where the server is away.  Raises `InvalidArgument` for a bad or doubled name,
         `SourceNotFound` and `SourceUnreadable`.
         """
         self._database = database
@@ -148,11 +165,15 @@ class IngestAgent:
         self._options = options or IngestOptions()
         self._report_line = report_line or _to_stderr
         self._on_ack = on_ack
+        self._open_writer = open_writer or self._plain_writer
+        self._abandon = abandon
         self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
         self._check_sounds()
         self._text_encoder: TextEncoder | None = None
         self._pipelines: dict[str, Pipeline] = {}
         self._stopping = threading.Event()
+        self._stopped_s: float | None = None
+        self._patience = Patience(self._options.server_wait_s, self._stopping, self._report_line)
 
     def run(self) -> list[CameraReport]:
         """Ingest until every medium ends or `stop` is called; one report per camera.
@@ -160,10 +181,7 @@ class IngestAgent:
         An error of one camera is in its report and does not end the others.  Errors of the set-up
         (spaces, the ledger's answer) are raised.
         """
-        has_video = any(source.has_video for source in self._sources.values())
-        space = self._prepare_space() if has_video else None
-        self._text_encoder = self._prepare_text_space(space)
-        jobs = [self._prepare(camera, source, space) for camera, source in self._sources.items()]
+        jobs = self._set_up()
         threads = [
             threading.Thread(target=self._run_camera, args=job, name=f"camera-{job[0].camera}")
             for job in jobs
@@ -178,10 +196,65 @@ class IngestAgent:
             for thread in threads:
                 thread.join(LOOK_EVERY_S / len(threads))
             self._look(watches, reports)
+            alive = {
+                report.camera
+                for report, thread in zip(reports, threads, strict=True)
+                if thread.is_alive()
+            }
+            self._leave(
+                is_server_away=all(
+                    watches[camera].is_stalled or camera not in self._pipelines for camera in alive
+                )
+            )
         self._look(watches, reports)
         for camera, report in zip(self._sources, reports, strict=True):
+            _tell_abandoned(report)
             self._note(camera, report)
         return reports
+
+    def _set_up(self) -> list[_Job]:
+        """Everything that has to be asked before a camera runs; waits for a server that is away."""
+        found: list[list[_Job]] = []
+        errors: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                found.append(self._patience.call(self._jobs))
+            except BaseException as error:
+                errors.append(error)
+
+        # In a thread of its own: this one can end its waiting.
+        thread = threading.Thread(target=ask, name="memdb-ingest-set-up", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(LOOK_EVERY_S)
+            self._leave(is_server_away=True)
+        if errors:
+            for source in self._sources.values():
+                source.close()
+            raise errors[0]
+        return found[0]
+
+    def _jobs(self) -> list[_Job]:
+        has_video = any(source.has_video for source in self._sources.values())
+        space = self._prepare_space() if has_video else None
+        self._text_encoder = self._prepare_text_space(space)
+        return [self._prepare(camera, source, space) for camera, source in self._sources.items()]
+
+    def _leave(self, *, is_server_away: bool) -> None:
+        """Some time after a stop, give up what waits for a server that is away."""
+        if (
+            is_server_away
+            and self._abandon is not None
+            and self._stopped_s is not None
+            and time.monotonic() - self._stopped_s >= STOP_GRACE_S
+        ):
+            abandon, self._abandon = self._abandon, None
+            abandon()
+
+    def _plain_writer(self, stream: str, space: str, epoch: int) -> IngestWriter:
+        handle = self._user.stream(stream, space=space, codec=self._options.codec)
+        return handle.ingest(epoch=epoch, window=WINDOW_CLIPS)
 
     def _look(self, watches: dict[str, StallWatch], reports: Sequence[CameraReport]) -> None:
         """For acknowledgements that stay away.  What ended well was acknowledged whole; what
@@ -190,7 +263,7 @@ class IngestAgent:
         for report in reports:
             pipeline = self._pipelines.get(report.camera)
             if pipeline is not None:
-                watches[report.camera].look(*pipeline.waiting)
+                watches[report.camera].look(*pipeline.waiting, pipeline.progress.left_out)
             elif report.error is None:
                 watches[report.camera].look(0, 0)
 
@@ -214,6 +287,8 @@ class IngestAgent:
 
     def stop(self) -> None:
         """End soon; from any thread or a signal handler."""
+        if self._stopped_s is None:
+            self._stopped_s = time.monotonic()
         self._stopping.set()
         for pipeline in list(self._pipelines.values()):
             pipeline.stop()
@@ -277,7 +352,7 @@ class IngestAgent:
         camera: Camera,
         source: FileSource,
         space: Space | None,
-    ) -> tuple[CameraReport, FileSource, Space, ClipContext, int]:
+    ) -> _Job:
         options = self._options
         if space is None or not source.has_video:
             space = self._sound_space()
@@ -337,7 +412,7 @@ class IngestAgent:
         self._run_epoch(report, source, space, context, from_ns)
         while self._may_come_back(report, source):
             self._report_line(
-                f"{report.camera}: gone; trying again for {self._options.reconnect_s:g} s"
+                f"{report.camera}: gone; trying again {length(self._options.reconnect_s)}"
             )
             again = Comeback(
                 partial(self._open_again, source),
@@ -391,8 +466,10 @@ class IngestAgent:
         on_ack = None if self._on_ack is None else partial(self._on_ack, report.camera)
         meter = _Meter(report, from_ns, started_s, self._report_line)
         try:
-            stream = self._user.stream(report.camera, space=space.name, codec=self._options.codec)
-            with stream.ingest(epoch=report.epoch, window=WINDOW_CLIPS) as writer:
+            writer = self._patience.call(
+                partial(self._open_writer, report.camera, space.name, report.epoch)
+            )
+            with writer:
                 pipeline = Pipeline(
                     source,
                     self._assembler(report, source, context, from_ns),
@@ -470,6 +547,18 @@ def open_sources(
     return sources
 
 
+def _tell_abandoned(report: CameraReport) -> None:
+    """In other words where a stop ended the waiting for the server: it was no error of the client's."""
+    error, progress = report.error, report.progress
+    if isinstance(error, Unavailable) and error.reason == "CLOSED":
+        report.error = Unavailable(
+            "stopped while the server was away; what was sent last is not acknowledged",
+            reason="NOT_ACKNOWLEDGED",
+            field="clips",
+            value=progress.clips - progress.acks,
+        )
+
+
 class _Meter:
     """The progress line of one camera."""
 
@@ -501,6 +590,8 @@ class _Meter:
             f"media {media_s:7.1f} s  {played_s / wall_s:5.1f}x  "
             f"{progress.frames / wall_s:5.1f} frames/s  utterances {progress.utterances:3}"
         )
+        if progress.left_out:
+            line += f"  left out {progress.left_out}"
         if report.error is not None:
             line += f"  FAILED {report.error}"
         self._report_line(line)

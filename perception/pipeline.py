@@ -6,8 +6,9 @@ queues between.
     source --items--> assembler (encoder, listener, compressor) --clips--> writer --> memdb
 
 A slow server fills the queue of clips, then that of items, and then the reading waits: nothing is
-dropped and memory stays bounded.  An error in any stage ends all three and is raised by
-`Pipeline.run`.
+dropped and memory stays bounded.  A source that keeps time (`Source.keeps_time`) is read on instead, or
+its sender would leave: clips for which there is no room are left out, and their numbers are gaps.
+An error in any stage ends all three and is raised by `Pipeline.run`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from perception.channel import Channel, ChannelClosed
 from perception.errors import SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
 
+STOP_READ_S: Final = 2.0
+"""How long a stop waits for a source that is being read: one that shows nothing may take half a minute."""
 ITEMS_MAX: Final = 32
 """Frames and chunks of sound read ahead; a frame of 1280x720 takes 2.8 MB."""
 CLIPS_MAX: Final = 8
@@ -39,6 +42,8 @@ class Progress:
     """Sealed clips given to the writer."""
     acks: int = 0
     """Sealed clips acknowledged."""
+    left_out: int = 0
+    """Sealed clips for which there was no room while the server was away: gaps of the stream."""
     frames: int = 0
     utterances: int = 0
     media_ns: int = 0
@@ -96,6 +101,7 @@ class Pipeline:
         self._items: Channel[MediaItem] = Channel(ITEMS_MAX)
         self._clips: Channel[Clip] = Channel(CLIPS_MAX)
         self._stop = threading.Event()
+        self._is_stopped = False
         self.progress = Progress()
 
     def run(self) -> Progress:
@@ -131,14 +137,18 @@ class Pipeline:
             self._source.close()
             self._clips.close()
             self._items.close()
-            for thread in threads:
-                thread.join()
+            read, assemble = threads
+            read.join(STOP_READ_S if self._is_stopped else None)
+            assemble.join()
             self._tell()
         return self.progress
 
     def stop(self) -> None:
         """End soon; from any thread."""
+        self._is_stopped = True
         self._stop.set()
+        # Not when the source shows the next picture, which may be never.
+        self._items.end()
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -187,7 +197,7 @@ class Pipeline:
                 if self._stop.is_set() and not self._source.is_live:
                     return
                 for clip in self._assembler.take(item):
-                    self._clips.put(clip)
+                    self._put(clip)
                 self.progress.frames = self._assembler.frames
                 self.progress.utterances = self._assembler.utterances
                 if isinstance(item, VideoFrame) or not self._source.has_video:
@@ -202,9 +212,15 @@ class Pipeline:
         finally:
             self._items.close()
 
+    def _put(self, clip: Clip) -> None:
+        if not self._source.keeps_time:
+            self._clips.put(clip)
+        elif not self._clips.offer(clip):
+            self.progress.left_out += clip.sealed
+
     def _finish(self) -> None:
         for clip in self._assembler.finish():
-            self._clips.put(clip)
+            self._put(clip)
         self.progress.utterances = self._assembler.utterances
 
 

@@ -56,6 +56,11 @@ class Source(Protocol):
         ...
 
     @property
+    def keeps_time(self) -> bool:
+        """Whether it goes on whether or not it is read: what is not read in time is lost, or its sender leaves."""
+        ...
+
+    @property
     def has_video(self) -> bool:
         """Whether there will be `VideoFrame` items."""
         ...

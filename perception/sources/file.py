@@ -116,6 +116,11 @@ class FileSource:
         return self._is_live
 
     @property
+    def keeps_time(self) -> bool:
+        """By its scheme, or because it is a microphone; a recording without a length (by ``http``) waits."""
+        return _scheme(self.address) in _LIVE_SCHEMES or _device(self.address) is not None
+
+    @property
     def may_come_back(self) -> bool:
         """Whether it shows something else when it is opened again: what is live, but for a recording without a length
         (of a browser, or one that was cut off), which begins anew.
