@@ -590,6 +590,8 @@ class _Meter:
             f"media {media_s:7.1f} s  {played_s / wall_s:5.1f}x  "
             f"{progress.frames / wall_s:5.1f} frames/s  utterances {progress.utterances:3}"
         )
+        if progress.damaged:
+            line += f"  damaged {progress.damaged}"
         if progress.left_out:
             line += f"  left out {progress.left_out}"
         if report.error is not None:

@@ -398,6 +398,7 @@ def _summary(report: CameraReport) -> dict[str, object]:
         "clips": progress.clips,
         "acks": progress.acks,
         "left_out": progress.left_out,
+        "damaged": progress.damaged,
         "frames": progress.frames,
         "utterances": progress.utterances,
         "media_s": round(progress.media_ns / 1e9, 3),

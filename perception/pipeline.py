@@ -46,6 +46,8 @@ class Progress:
     """Sealed clips for which there was no room while the server was away: gaps of the stream."""
     frames: int = 0
     utterances: int = 0
+    damaged: int = 0
+    """Packets that could not be decoded, and were passed over."""
     media_ns: int = 0
     """Media time of the newest frame, or of the newest sound where there are no pictures."""
 
@@ -198,6 +200,7 @@ class Pipeline:
                     return
                 for clip in self._assembler.take(item):
                     self._put(clip)
+                self.progress.damaged = self._source.damaged
                 self.progress.frames = self._assembler.frames
                 self.progress.utterances = self._assembler.utterances
                 if isinstance(item, VideoFrame) or not self._source.has_video:

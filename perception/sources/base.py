@@ -70,6 +70,11 @@ class Source(Protocol):
         """Whether there will be `AudioChunk` items."""
         ...
 
+    @property
+    def damaged(self) -> int:
+        """Packets so far that could not be decoded, and were passed over."""
+        ...
+
     def items(self, *, frames_from_ns: int = 0) -> Iterator[MediaItem]:
         """Frames from ``frames_from_ns`` on, and all sound from the beginning.
 

@@ -4,9 +4,9 @@ pass over the packets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import av
 import numpy as np
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
     _VideoPacket = Packet[av.VideoStream]
     _AudioPacket = Packet[av.AudioStream]
+    _Decode = Callable[[Packet[Any]], list[Any]]
 
 FRAME_WIDTH_MAX: Final = 1280
 """Wider pictures are scaled down when they are decoded; no encoder looks closer."""
@@ -109,6 +110,9 @@ class FileSource:
         )
         self._closed = False
         self._is_reading = False
+        self._has_decoded = False
+        self.damaged = 0
+        """Packets so far that nothing could be made of: they are passed over, as every player does."""
 
     @property
     def is_live(self) -> bool:
@@ -153,9 +157,11 @@ class FileSource:
 
     def _items(self, frames_from_ns: int) -> Iterator[MediaItem]:
         frames = (
-            None if self._video is None else _FrameGrid(self._video, self.period_ns, frames_from_ns)
+            None
+            if self._video is None
+            else _FrameGrid(self._video, self.period_ns, frames_from_ns, self._decoded)
         )
-        sound = _Sound(self._audio) if self._audio is not None else None
+        sound = _Sound(self._decoded) if self._audio is not None else None
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
         stamps = {stream.index: Stamps(is_live=self._is_live) for stream in streams}
         try:
@@ -180,15 +186,33 @@ class FileSource:
                 field="source",
                 value=self.address,
             ) from error
+        if self.damaged and not self._has_decoded:
+            raise SourceUnreadable(
+                f"nothing can be decoded of it, {self.damaged} packets",
+                field="source",
+                value=self.address,
+            )
         if sound is not None:
             yield from sound.finish()
+
+    def _decoded(self, packet: Packet[Any]) -> list[Any]:
+        """The frames of a packet; none of a damaged one, such as a radio link makes many of."""
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            self.damaged += 1
+            return []
+        self._has_decoded = self._has_decoded or bool(frames)
+        return list(frames)
 
 
 class _FrameGrid:
     """The first picture of each period."""
 
-    def __init__(self, stream: av.VideoStream, period_ns: int, from_ns: int) -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: av.VideoStream, period_ns: int, from_ns: int, decode: _Decode
+    ) -> None:
+        self._decoded = decode
         self._period_ns = period_ns
         self._next_slot = -(-from_ns // period_ns)
         self._skipped: list[list[_VideoPacket]] | None = [] if from_ns > 0 else None
@@ -219,7 +243,7 @@ class _FrameGrid:
                     yield from self._frames(held)
 
     def _frames(self, packet: _VideoPacket) -> Iterator[VideoFrame]:
-        for frame in packet.decode():
+        for frame in self._decoded(packet):
             assert isinstance(frame, av.VideoFrame)
             if self.zero_s is None:
                 self.zero_s = frame.time or 0.0
@@ -248,8 +272,8 @@ class _FrameGrid:
 class _Sound:
     """The audio stream on the 16 kHz grid of media time, without holes."""
 
-    def __init__(self, stream: av.AudioStream) -> None:
-        self._stream = stream
+    def __init__(self, decode: _Decode) -> None:
+        self._decoded = decode
         self._resampler = AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE_HZ)
         self._early: list[_AudioPacket] = []
         self._next_sample: int | None = None
@@ -272,7 +296,7 @@ class _Sound:
         if self.zero_s is None and not self._begins:
             self._early.append(packet)
             return
-        for frame in packet.decode():
+        for frame in self._decoded(packet):
             assert isinstance(frame, av.AudioFrame)
             time_s = frame.time
             if self.zero_s is None:

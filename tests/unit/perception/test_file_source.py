@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import wave
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -121,6 +120,41 @@ def record(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_damaged_place_costs_no_more_than_itself(film: Path, tmp_path: Path) -> None:
+    """A player goes on behind it; so does who remembers."""
+    whole = frames(list(FileSource(str(film)).items()))
+    with av.open(str(film)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    at = packets[40].pos or 0
+    path = tmp_path / "damaged.mp4"
+    data = bytearray(film.read_bytes())
+    data[at : at + 30] = b"\xff" * 30
+    path.write_bytes(data)
+    source = FileSource(str(path))
+    shown = frames(list(source.items()))
+    assert source.damaged > 0
+    # A keyframe each two seconds, of which the one at 4 s is damaged.
+    lost = {4 * NS_PER_S, 5 * NS_PER_S}
+    assert [item.time_ns for item in whole if item.time_ns not in lost] == [
+        item.time_ns for item in shown if item.time_ns not in lost
+    ]
+    again = {item.time_ns: item.pixels for item in shown}
+    for item in whole:
+        assert item.time_ns in lost or np.array_equal(item.pixels, again[item.time_ns])
+
+
+def test_what_is_damaged_from_end_to_end(film: Path, tmp_path: Path) -> None:
+    with av.open(str(film)) as container:
+        places = [(packet.pos or 0, packet.size) for packet in container.demux() if packet.size]
+    data = bytearray(film.read_bytes())
+    for at, size in places:
+        data[at : at + size] = b"\xff" * size
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with pytest.raises(SourceUnreadable, match="nothing can be decoded of it"):
+        list(FileSource(str(path)).items())
+
+
 def test_sound_alone_is_heard_to_the_sample(record: Path) -> None:
     source = FileSource(str(record))
     assert (source.has_video, source.has_audio, source.is_live) == (False, True, False)
@@ -221,8 +255,7 @@ def test_a_film_is_turned_as_it_says(tmp_path: Path, matrix: tuple[int, ...], co
 
 def test_a_long_hole_is_filled_in_pieces() -> None:
     """A stamp that is wrong by a day would be silence of 5.5 GB at once, and nothing would end it."""
-    stream: Any = None
-    grid = _Sound(stream)
+    grid = _Sound(lambda packet: list(packet.decode()))
     said = np.ones(100, np.float32)
     hour = 3600 * AUDIO_RATE_HZ
     chunks = [*grid._placed(said, 0), *grid._placed(said, hour)]
