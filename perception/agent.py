@@ -513,6 +513,7 @@ class IngestAgent:
                 listener,
                 first_seq=report.resumed_from_seq,
                 revise_every=self._options.revise_every,
+                is_live=source.is_live,
             )
         assert listener is not None, "a source has pictures or is listened to"
         assert context.text_encoder is not None, "`_sound_space` looked"

@@ -2,7 +2,7 @@
 
 What `perception.assembler` is for pictures.  A clip holds what was said in it, and its global memory is the mean of
 that in the user's text space, in which it is found by what is asked.  One in which nobody spoke is written too, so that
-memory tells a time when nothing was said from one when nobody listened.
+memory tells a time when nothing was said from one when nobody listened: no clip lasts over a hole of the sound.
 
 Invariant: sealed clips depend on the medium alone.  Going on from any clip's start makes the same clips, from there on,
 as hearing the medium from the beginning.
@@ -54,6 +54,8 @@ class SoundAssembler:
         self._said: list[tuple[Utterance, Floats]] = []
         """In no sealed clip yet, with its row of the text space; middles ascend."""
         self._heard_ns = 0
+        """Media time up to which there was sound."""
+        self._is_in_hole = False
         self.frames = 0
         """None, ever."""
         self.utterances = 0
@@ -68,8 +70,16 @@ class SoundAssembler:
         if cutter is None:
             cutter = self._cutter = SoundCutter(self._from_ns or start_ns)
             self._listener.on_speech = cutter.spoken
-        self._heard_ns = _at_ns(item.first_sample + len(item.samples))
         is_news = self._hear(self._listener.hear(item))
+        if item.is_hole:
+            # What was said before it has ended: the detector waits for half a second.
+            clips = self._end_at(cutter, min(self._heard_ns, start_ns))
+            self._is_in_hole = True
+            return clips
+        if self._is_in_hole:
+            self._is_in_hole = False
+            cutter.start_ns = max(cutter.start_ns, start_ns)
+        self._heard_ns = _at_ns(item.first_sample + len(item.samples))
         clips = self._sealed(cutter, self._listener.known_ns)
         if is_news and self._has_revisions and self._said:
             latest_ns = cutter.start_ns + CLIP_MAX_NS
@@ -90,14 +100,16 @@ class SoundAssembler:
         if cutter is None:
             return []
         self._hear(self._listener.finish())
-        clips = self._sealed(cutter, self._heard_ns)
-        if self._heard_ns > cutter.start_ns:
+        return self._end_at(cutter, self._heard_ns)
+
+    def _end_at(self, cutter: SoundCutter, end_ns: int) -> list[Clip]:
+        """Everything up to there, sealed."""
+        clips = self._sealed(cutter, end_ns)
+        if end_ns > cutter.start_ns:
             said, self._said = self._said, []
-            clips.append(
-                self._clip(self._next_seq, cutter.start_ns, self._heard_ns, said, sealed=True)
-            )
+            clips.append(self._clip(self._next_seq, cutter.start_ns, end_ns, said, sealed=True))
             self._next_seq += 1
-            cutter.start_ns = self._heard_ns
+            cutter.start_ns = end_ns
         return clips
 
     def _hear(self, utterances: list[Utterance]) -> bool:

@@ -22,6 +22,10 @@ AUDIO_RATE_HZ: Final = 16_000
 
 NS_PER_S: Final = 1_000_000_000
 
+HOLE_NS: Final = 10 * NS_PER_S
+"""So long without pictures of a live source, or without sound alone: nobody knows what there was, and no clip lasts
+over it."""
+
 Samples = npt.NDArray[np.float32]
 
 
@@ -36,12 +40,14 @@ class VideoFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioChunk:
-    """A run of sound; chunks follow each other without holes."""
+    """A run of sound; chunks follow each other without holes, in which silence is put."""
 
     first_sample: int
     """Place of the first sample on the 16 kHz grid of media time; may be negative."""
     samples: Samples
     """(n,) in [−1, 1]."""
+    is_hole: bool = False
+    """Whether it is silence of which nobody knows what there was: `HOLE_NS` or more of it, in one chunk or several."""
 
 
 MediaItem = VideoFrame | AudioChunk

@@ -21,6 +21,7 @@ from perception.encoders.base import Frame
 from perception.errors import SourceNotFound, SourceUnreadable
 from perception.sources.base import (
     AUDIO_RATE_HZ,
+    HOLE_NS,
     NS_PER_S,
     AudioChunk,
     MediaItem,
@@ -318,9 +319,10 @@ class _Sound:
         if drift > _DRIFT_SAMPLES:
             # A hole in the recording: silence keeps what follows at its time.
             # In pieces: it may be of a day, where a stamp is wrong.
+            is_hole = drift * NS_PER_S >= HOLE_NS * AUDIO_RATE_HZ
             for begin in range(0, drift, _SILENCE_SAMPLES):
                 silence = np.zeros(min(_SILENCE_SAMPLES, drift - begin), np.float32)
-                yield AudioChunk(self._next_sample, silence)
+                yield AudioChunk(self._next_sample, silence, is_hole)
                 self._next_sample += len(silence)
         elif drift < -_DRIFT_SAMPLES:
             samples = samples[min(-drift, len(samples)) :]

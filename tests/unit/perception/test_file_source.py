@@ -264,3 +264,4 @@ def test_a_long_hole_is_filled_in_pieces() -> None:
     assert [chunk.first_sample for chunk in chunks] == [0, *ends[:-1]]
     assert (chunks[-1].first_sample, ends[-1]) == (hour, hour + 100)
     assert not any(chunk.samples.any() for chunk in chunks[1:-1])
+    assert [chunk.is_hole for chunk in chunks] == [False, *(True for _ in chunks[1:-1]), False]
