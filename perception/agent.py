@@ -33,13 +33,13 @@ from perception.comeback import Comeback
 from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.encoders.base import Encoder
-from perception.errors import SourceUnreadable
+from perception.errors import SourceNotFound, SourceUnreadable
 from perception.patience import Patience, length
 from perception.pipeline import Assembler, Pipeline, Progress
 from perception.sound_assembler import SoundAssembler
 from perception.sound_label import MEDIUM_LABEL
 from perception.sources.base import NS_PER_S, Samples
-from perception.sources.file import FileSource
+from perception.sources.file import FileSource, may_appear
 from perception.stall import StallWatch
 
 PROGRESS_EVERY_S: Final = 2.0
@@ -49,6 +49,8 @@ STOP_GRACE_S: Final = 5.0
 """After a stop, for a server that acknowledges nothing."""
 WINDOW_CLIPS: Final = 32
 """Clips in flight per camera."""
+SLIP_WAIT_S: Final = 60.0
+"""For a camera that is there, and is only to be opened again."""
 EARLIER_MAX: Final = 100
 """Epochs of one camera that a report has: one that comes and goes for months has many."""
 
@@ -97,8 +99,8 @@ class IngestOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of every clip, beside what is seen: `perception.draft.clip_labels`."""
     reconnect_s: float = 0.0
-    """How long a live source that ended or broke off is tried again, `math.inf` for ever; each time it answers begins
-    an epoch.
+    """How long a live source that ended or broke off, or was not there at the start, is tried again, `math.inf` for
+    ever; each time it answers begins an epoch.
     """
     server_wait_s: float = 0.0
     """How long a server that is away is waited for where an epoch begins, `math.inf` for ever; once it has begun, that
@@ -160,6 +162,7 @@ class IngestAgent:
         """
         self._database = database
         self._user = database.user(check_id(user_id, "user"))
+        self._cameras = tuple(cameras)
         self._encoder = encoder
         self._hearing = hearing
         self._options = options or IngestOptions()
@@ -167,8 +170,15 @@ class IngestAgent:
         self._on_ack = on_ack
         self._open_writer = open_writer or self._plain_writer
         self._abandon = abandon
-        self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
+        self._sources, self._absent = open_sources(
+            cameras,
+            self._options.rate_hz,
+            with_audio=hearing is not None,
+            may_be_absent=self._options.reconnect_s > 0,
+        )
         self._check_sounds()
+        self._space: Space | None = None
+        """Of the pictures, where there may be any."""
         self._text_encoder: TextEncoder | None = None
         self._pipelines: dict[str, Pipeline] = {}
         self._stopping = threading.Event()
@@ -181,14 +191,23 @@ class IngestAgent:
         An error of one camera is in its report and does not end the others.  Errors of the set-up
         (spaces, the ledger's answer) are raised.
         """
-        jobs = self._set_up()
-        threads = [
-            threading.Thread(target=self._run_camera, args=job, name=f"camera-{job[0].camera}")
-            for job in jobs
-        ]
+        jobs = {job[0].camera: job for job in self._set_up()}
+        reports: list[CameraReport] = []
+        threads: list[threading.Thread] = []
+        for camera in self._cameras:
+            if camera.name in jobs:
+                job = jobs[camera.name]
+                reports.append(job[0])
+                thread = threading.Thread(target=self._run_camera, args=job)
+            else:
+                report = CameraReport(camera.name, 0, 0, time.time_ns())
+                report.error = self._absent[camera]
+                reports.append(report)
+                thread = threading.Thread(target=self._run_absent, args=(report, camera))
+            thread.name = f"camera-{camera.name}"
+            threads.append(thread)
         for thread in threads:
             thread.start()
-        reports = [report for report, *_ in jobs]
         watches = {
             report.camera: StallWatch(report.camera, self._report_line) for report in reports
         }
@@ -207,7 +226,7 @@ class IngestAgent:
                 )
             )
         self._look(watches, reports)
-        for camera, report in zip(self._sources, reports, strict=True):
+        for camera, report in zip(self._cameras, reports, strict=True):
             _tell_abandoned(report)
             self._note(camera, report)
         return reports
@@ -237,9 +256,12 @@ class IngestAgent:
 
     def _jobs(self) -> list[_Job]:
         has_video = any(source.has_video for source in self._sources.values())
-        space = self._prepare_space() if has_video else None
-        self._text_encoder = self._prepare_text_space(space)
-        return [self._prepare(camera, source, space) for camera, source in self._sources.items()]
+        if has_video or (self._absent and self._encoder is not None):
+            self._space = self._prepare_space()
+        self._text_encoder = self._prepare_text_space(self._space)
+        return [
+            self._prepare(camera, source, self._space) for camera, source in self._sources.items()
+        ]
 
     def _leave(self, *, is_server_away: bool) -> None:
         """Some time after a stop, give up what waits for a server that is away."""
@@ -409,16 +431,18 @@ class IngestAgent:
         context: ClipContext,
         from_ns: int,
     ) -> None:
-        self._run_epoch(report, source, space, context, from_ns)
-        while self._may_come_back(report, source):
-            self._report_line(
-                f"{report.camera}: gone; trying again {length(self._options.reconnect_s)}"
-            )
-            again = Comeback(
-                partial(self._open_again, source),
-                self._options.reconnect_s,
-                self._stopping,
-            ).wait()
+        slip_ns = self._run_epoch(report, source, space, context, from_ns)
+        while slip_ns is not None or self._may_come_back(report, source):
+            wait_s = self._options.reconnect_s
+            if slip_ns is None:
+                self._report_line(f"{report.camera}: gone; trying again {length(wait_s)}")
+            else:
+                self._report_line(
+                    f"{report.camera}: its time and the clock's have come to be {slip_ns / NS_PER_S:+.0f} s apart; "
+                    "begun anew"
+                )
+                wait_s = max(wait_s, SLIP_WAIT_S)
+            again = Comeback(partial(self._open_again, source), wait_s, self._stopping).wait()
             if again is None:
                 return
             source = again
@@ -430,7 +454,38 @@ class IngestAgent:
             report.progress, report.error = Progress(), None
             self._report_line(f"{report.camera}: back, as epoch {report.epoch}")
             context = replace(context, base_ns=report.start_ns, epoch=report.epoch)
-            self._run_epoch(report, source, space, context, 0)
+            slip_ns = self._run_epoch(report, source, space, context, 0)
+
+    def _run_absent(self, report: CameraReport, camera: Camera) -> None:
+        """A camera that was not there at the start: from when it is."""
+        wait_s = self._options.reconnect_s
+        self._report_line(f"{camera.name}: {report.error}; trying again {length(wait_s)}")
+        source = Comeback(partial(self._open_first, camera), wait_s, self._stopping).wait()
+        if source is None:
+            return
+        try:
+            job = self._patience.call(partial(self._prepare, camera, source, self._space))
+        except MemdbError as error:
+            report.error = error
+            source.close()
+            return
+        found, _, space, context, from_ns = job
+        report.epoch, report.start_ns = found.epoch, found.start_ns
+        report.resumed_from_seq, report.held_until_ns = found.resumed_from_seq, found.held_until_ns
+        report.error = None
+        self._report_line(f"{camera.name}: there, as epoch {report.epoch}")
+        self._run_camera(report, source, space, context, from_ns)
+
+    def _open_first(self, camera: Camera) -> FileSource:
+        source = FileSource(
+            camera.address, rate_hz=self._options.rate_hz, with_audio=self._hearing is not None
+        )
+        if source.has_video and self._encoder is None:
+            source.close()
+            raise SourceUnreadable(
+                "nothing was loaded that sees pictures", field="source", value=camera.address
+            )
+        return source
 
     def _open_again(self, source: FileSource) -> FileSource:
         """What ``source`` was, anew.  Raises as `FileSource`, also where it has other media by now."""
@@ -461,7 +516,9 @@ class IngestAgent:
         space: Space,
         context: ClipContext,
         from_ns: int,
-    ) -> None:
+    ) -> int | None:
+        """One epoch, from there to its end; by how much the clock slipped, where that ended it."""
+        slip_ns: int | None = None
         started_s = time.monotonic()
         on_ack = None if self._on_ack is None else partial(self._on_ack, report.camera)
         meter = _Meter(report, from_ns, started_s, self._report_line)
@@ -484,6 +541,8 @@ class IngestAgent:
                 if self._stopping.is_set():
                     pipeline.stop()
                 pipeline.run()
+                if not self._stopping.is_set():
+                    slip_ns = pipeline.slip_ns
         except MemdbError as error:
             report.error = error
         except Exception as error:
@@ -493,6 +552,7 @@ class IngestAgent:
             source.close()
             report.wall_s = time.monotonic() - started_s
             meter.show()
+        return slip_ns
 
     def _assembler(
         self, report: CameraReport, source: FileSource, context: ClipContext, from_ns: int
@@ -528,9 +588,12 @@ class IngestAgent:
 
 
 def open_sources(
-    cameras: Sequence[Camera], rate_hz: float, *, with_audio: bool
-) -> dict[Camera, FileSource]:
-    """Every camera's source, open.  Raises as `IngestAgent`; then none stays open."""
+    cameras: Sequence[Camera], rate_hz: float, *, with_audio: bool, may_be_absent: bool = False
+) -> tuple[dict[Camera, FileSource], dict[Camera, MemdbError]]:
+    """Every camera's source, open, and why others are not.  Raises as `IngestAgent`; then none stays open.
+
+    may_be_absent: of what is live, or elsewhere.
+    """
     names = [check_id(camera.name, "camera") for camera in cameras]
     doubled = [name for index, name in enumerate(names) if name in names[:index]]
     if not names or doubled:
@@ -538,14 +601,19 @@ def open_sources(
             "every camera needs a name of its own", field="camera", value=", ".join(doubled)
         )
     sources: dict[Camera, FileSource] = {}
-    try:
-        for camera in cameras:
+    absent: dict[Camera, MemdbError] = {}
+    for camera in cameras:
+        try:
             sources[camera] = FileSource(camera.address, rate_hz=rate_hz, with_audio=with_audio)
-    except MemdbError:
-        for source in sources.values():
-            source.close()
-        raise
-    return sources
+        except MemdbError as error:
+            is_away = isinstance(error, (SourceNotFound, SourceUnreadable))
+            if may_be_absent and is_away and may_appear(camera.address):
+                absent[camera] = error
+                continue
+            for source in sources.values():
+                source.close()
+            raise
+    return sources, absent
 
 
 def _tell_abandoned(report: CameraReport) -> None:

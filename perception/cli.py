@@ -196,8 +196,8 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="how long a live camera that broke off or ended is tried again, each time as a new epoch; inf: for ever. "
-        "The others go on meanwhile (default: 0, it has ended)",
+        help="how long a live camera that broke off or ended, or is not there at the start, is tried again, each time "
+        "as a new epoch; inf: for ever. The others go on meanwhile (default: 0, it has ended)",
     )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")
@@ -249,10 +249,15 @@ def _ingest(options: argparse.Namespace) -> int:
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.
-    opened = open_sources(cameras, options.rate, with_audio=not options.no_audio).values()
-    for source in opened:
+    opened, absent = open_sources(
+        cameras,
+        options.rate,
+        with_audio=not options.no_audio,
+        may_be_absent=settings.reconnect_s > 0,
+    )
+    for source in opened.values():
         source.close()
-    has_video = any(source.has_video for source in opened)
+    has_video = bool(absent) or any(source.has_video for source in opened.values())
 
     # A server that is not there is told now, not after the networks are loaded.
     tls = authorities(options.tls)

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 from memdb.types.clip import Clip
 from memdb.types.database import IngestWriter
 from perception.channel import Channel, ChannelClosed
+from perception.clock_slip import ClockSlip
 from perception.errors import SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
 
@@ -104,6 +105,8 @@ class Pipeline:
         self._clips: Channel[Clip] = Channel(CLIPS_MAX)
         self._stop = threading.Event()
         self._is_stopped = False
+        self.slip_ns: int | None = None
+        """By how much the wall clock went further than a live source, for which its reading was ended."""
         self.progress = Progress()
 
     def run(self) -> Progress:
@@ -185,7 +188,11 @@ class Pipeline:
 
     def _read(self) -> None:
         started_s = time.monotonic()
+        slip = ClockSlip() if self._source.keeps_time else None
         for item in self._source.items(frames_from_ns=self._frames_from_ns):
+            if slip is not None and (found_ns := slip.look(_time_ns(item))) is not None:
+                self.slip_ns = found_ns
+                return
             if self._is_paced:
                 ahead_s = (_time_ns(item) - self._frames_from_ns) / NS_PER_S
                 self._stop.wait(max(0.0, started_s + ahead_s - time.monotonic()))

@@ -335,6 +335,11 @@ def _samples(frame: av.AudioFrame) -> Samples:
     return cast(Samples, frame.to_ndarray().reshape(-1))
 
 
+def may_appear(address: str) -> bool:
+    """Whether what is absent may be there later by itself: a microphone, or what is at the other end of a network."""
+    return bool(_scheme(address)) or _device(address) is not None
+
+
 def _open(address: str) -> InputContainer:
     scheme, device = _scheme(address), _device(address)
     if not scheme and device is None and not Path(address).exists():
