@@ -1,4 +1,4 @@
-"""Several cameras at once: a pipeline each, sharing the encoder and the recogniser, resumed where
+"""Several cameras and microphones at once: a pipeline each, sharing the encoder and the recogniser, resumed where
 the ledger says.
 
 Event time of a recorded medium is ``start + media time``; ``start`` is given, or the moment of the
@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound
+from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError, NotFound, Unavailable
 from memdb.text_encoder import TextEncoder, find_text_encoder
 from memdb.types.clip import Clip
-from memdb.types.database import Database, User
+from memdb.types.database import Database, IngestWriter, User
 from memdb.types.ids import check_id
 from memdb.types.space import Space
 from memdb.types.times import as_text
@@ -33,24 +33,31 @@ from perception.comeback import Comeback
 from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.encoders.base import Encoder
-from perception.errors import SourceUnreadable
-from perception.pipeline import Pipeline, Progress
+from perception.errors import SourceNotFound, SourceUnreadable
+from perception.patience import Patience, length
+from perception.pipeline import Assembler, Pipeline, Progress
+from perception.sound_assembler import SoundAssembler
+from perception.sound_label import MEDIUM_LABEL
 from perception.sources.base import NS_PER_S, Samples
-from perception.sources.file import FileSource
+from perception.sources.file import FileSource, may_appear
 from perception.stall import StallWatch
 
 PROGRESS_EVERY_S: Final = 2.0
 LOOK_EVERY_S: Final = 0.5
 """Between two looks for acknowledgements that stay away."""
+STOP_GRACE_S: Final = 5.0
+"""After a stop, for a server that acknowledges nothing."""
 WINDOW_CLIPS: Final = 32
 """Clips in flight per camera."""
+SLIP_WAIT_S: Final = 60.0
+"""For a camera that is there, and is only to be opened again."""
 EARLIER_MAX: Final = 100
 """Epochs of one camera that a report has: one that comes and goes for months has many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A stream and where its pictures come from."""
+    """A stream and where its pictures come from, or its sound where there are none."""
 
     name: str
     address: str
@@ -92,7 +99,13 @@ class IngestOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of every clip, beside what is seen: `perception.draft.clip_labels`."""
     reconnect_s: float = 0.0
-    """How long a live source that ended or broke off is tried again; each time it answers begins an epoch."""
+    """How long a live source that ended or broke off, or was not there at the start, is tried again, `math.inf` for
+    ever; each time it answers begins an epoch.
+    """
+    server_wait_s: float = 0.0
+    """How long a server that is away is waited for where an epoch begins, `math.inf` for ever; once it has begun, that
+    is up to the writer.
+    """
 
 
 @dataclass(slots=True)
@@ -117,6 +130,10 @@ class CameraReport:
     """
 
 
+_Job = tuple[CameraReport, FileSource, Space, ClipContext, int]
+"""A camera and from what media time on it is read."""
+
+
 class IngestAgent:
     """Writes the clips of several cameras into one user's memory."""
 
@@ -125,29 +142,48 @@ class IngestAgent:
         database: Database,
         user_id: str,
         cameras: Sequence[Camera],
-        encoder: Encoder,
+        encoder: Encoder | None,
         hearing: Hearing | None,
         options: IngestOptions | None = None,
         *,
         report_line: Callable[[str], None] | None = None,
         on_ack: Callable[[str, Clip], None] | None = None,
+        open_writer: Callable[[str, str, int], IngestWriter] | None = None,
+        abandon: Callable[[], None] | None = None,
     ) -> None:
         """Opens every source.
 
-        report_line: takes the progress lines; by default they go to stderr.  on_ack: takes the
-        camera and each clip that is acknowledged, from the camera's thread.  Raises
-        `InvalidArgument` for a bad or doubled name, `SourceNotFound` and `SourceUnreadable`.
+        encoder: of the pictures; may be None where there are none.  report_line: takes the progress
+        lines; by default they go to stderr.  on_ack: takes the camera and each clip that is
+        acknowledged, from the camera's thread.  open_writer: from stream, space and epoch; by default as
+        the stream's handle does.  abandon: makes every call on the database fail, called after a stop
+        where the server is away.  Raises `InvalidArgument` for a bad or doubled name,
+        `SourceNotFound` and `SourceUnreadable`.
         """
         self._database = database
         self._user = database.user(check_id(user_id, "user"))
+        self._cameras = tuple(cameras)
         self._encoder = encoder
         self._hearing = hearing
         self._options = options or IngestOptions()
         self._report_line = report_line or _to_stderr
         self._on_ack = on_ack
-        self._sources = open_sources(cameras, self._options.rate_hz, with_audio=hearing is not None)
+        self._open_writer = open_writer or self._plain_writer
+        self._abandon = abandon
+        self._sources, self._absent = open_sources(
+            cameras,
+            self._options.rate_hz,
+            with_audio=hearing is not None,
+            may_be_absent=self._options.reconnect_s > 0,
+        )
+        self._check_sounds()
+        self._space: Space | None = None
+        """Of the pictures, where there may be any."""
+        self._text_encoder: TextEncoder | None = None
         self._pipelines: dict[str, Pipeline] = {}
         self._stopping = threading.Event()
+        self._stopped_s: float | None = None
+        self._patience = Patience(self._options.server_wait_s, self._stopping, self._report_line)
 
     def run(self) -> list[CameraReport]:
         """Ingest until every medium ends or `stop` is called; one report per camera.
@@ -155,19 +191,23 @@ class IngestAgent:
         An error of one camera is in its report and does not end the others.  Errors of the set-up
         (spaces, the ledger's answer) are raised.
         """
-        space = self._prepare_space()
-        text_encoder = self._prepare_text_space(space)
-        jobs = [
-            self._prepare(camera, source, space, text_encoder)
-            for camera, source in self._sources.items()
-        ]
-        threads = [
-            threading.Thread(target=self._run_camera, args=job, name=f"camera-{job[0].camera}")
-            for job in jobs
-        ]
+        jobs = {job[0].camera: job for job in self._set_up()}
+        reports: list[CameraReport] = []
+        threads: list[threading.Thread] = []
+        for camera in self._cameras:
+            if camera.name in jobs:
+                job = jobs[camera.name]
+                reports.append(job[0])
+                thread = threading.Thread(target=self._run_camera, args=job)
+            else:
+                report = CameraReport(camera.name, 0, 0, time.time_ns())
+                report.error = self._absent[camera]
+                reports.append(report)
+                thread = threading.Thread(target=self._run_absent, args=(report, camera))
+            thread.name = f"camera-{camera.name}"
+            threads.append(thread)
         for thread in threads:
             thread.start()
-        reports = [report for report, *_ in jobs]
         watches = {
             report.camera: StallWatch(report.camera, self._report_line) for report in reports
         }
@@ -175,10 +215,68 @@ class IngestAgent:
             for thread in threads:
                 thread.join(LOOK_EVERY_S / len(threads))
             self._look(watches, reports)
+            alive = {
+                report.camera
+                for report, thread in zip(reports, threads, strict=True)
+                if thread.is_alive()
+            }
+            self._leave(
+                is_server_away=all(
+                    watches[camera].is_stalled or camera not in self._pipelines for camera in alive
+                )
+            )
         self._look(watches, reports)
-        for camera, report in zip(self._sources, reports, strict=True):
+        for camera, report in zip(self._cameras, reports, strict=True):
+            _tell_abandoned(report)
             self._note(camera, report)
         return reports
+
+    def _set_up(self) -> list[_Job]:
+        """Everything that has to be asked before a camera runs; waits for a server that is away."""
+        found: list[list[_Job]] = []
+        errors: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                found.append(self._patience.call(self._jobs))
+            except BaseException as error:
+                errors.append(error)
+
+        # In a thread of its own: this one can end its waiting.
+        thread = threading.Thread(target=ask, name="memdb-ingest-set-up", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(LOOK_EVERY_S)
+            self._leave(is_server_away=True)
+        if errors:
+            for source in self._sources.values():
+                source.close()
+            raise errors[0]
+        return found[0]
+
+    def _jobs(self) -> list[_Job]:
+        has_video = any(source.has_video for source in self._sources.values())
+        if has_video or (self._absent and self._encoder is not None):
+            self._space = self._prepare_space()
+        self._text_encoder = self._prepare_text_space(self._space)
+        return [
+            self._prepare(camera, source, self._space) for camera, source in self._sources.items()
+        ]
+
+    def _leave(self, *, is_server_away: bool) -> None:
+        """Some time after a stop, give up what waits for a server that is away."""
+        if (
+            is_server_away
+            and self._abandon is not None
+            and self._stopped_s is not None
+            and time.monotonic() - self._stopped_s >= STOP_GRACE_S
+        ):
+            abandon, self._abandon = self._abandon, None
+            abandon()
+
+    def _plain_writer(self, stream: str, space: str, epoch: int) -> IngestWriter:
+        handle = self._user.stream(stream, space=space, codec=self._options.codec)
+        return handle.ingest(epoch=epoch, window=WINDOW_CLIPS)
 
     def _look(self, watches: dict[str, StallWatch], reports: Sequence[CameraReport]) -> None:
         """For acknowledgements that stay away.  What ended well was acknowledged whole; what
@@ -187,7 +285,7 @@ class IngestAgent:
         for report in reports:
             pipeline = self._pipelines.get(report.camera)
             if pipeline is not None:
-                watches[report.camera].look(*pipeline.waiting)
+                watches[report.camera].look(*pipeline.waiting, pipeline.progress.left_out)
             elif report.error is None:
                 watches[report.camera].look(0, 0)
 
@@ -211,24 +309,57 @@ class IngestAgent:
 
     def stop(self) -> None:
         """End soon; from any thread or a signal handler."""
+        if self._stopped_s is None:
+            self._stopped_s = time.monotonic()
         self._stopping.set()
         for pipeline in list(self._pipelines.values()):
             pipeline.stop()
 
+    def _check_sounds(self) -> None:
+        """Clips without pictures have a label of their own."""
+        if MEDIUM_LABEL in self._options.labels and not all(
+            source.has_video for source in self._sources.values()
+        ):
+            for source in self._sources.values():
+                source.close()
+            raise InvalidArgument(
+                "clips without pictures have this label of their own",
+                reason="NOT_USED",
+                field="label",
+                value=MEDIUM_LABEL,
+            )
+
     def _prepare_space(self) -> Space:
+        assert self._encoder is not None, "pictures are seen by an encoder"
         made = self._encoder.space
         name = self._options.space_name or made.name
         return self._database.create_space(name, dim=made.dim, metric=made.metric, model=made.model)
 
-    def _prepare_text_space(self, space: Space) -> TextEncoder | None:
-        """Name the user's text space if there is none; the encoder for its utterances."""
+    def _prepare_text_space(self, space: Space | None) -> TextEncoder | None:
+        """Name the user's text space if there is none; the encoder for its utterances.
+
+        space: of the pictures, where there are any.
+        """
         text_space = _text_space(self._user)
         if text_space is None:
-            if find_text_encoder(space) is None:
+            if space is None or find_text_encoder(space) is None:
                 space = self._bundled_space()
             self._user.configure(text_space=space.name)
             text_space = space
         return find_text_encoder(text_space)
+
+    def _sound_space(self) -> Space:
+        """The user's text space, in which clips without pictures are found."""
+        text_space = _text_space(self._user)
+        if text_space is None or self._text_encoder is None:
+            raise FailedPrecondition(
+                "what is heard without pictures is remembered in the user's text space, and no "
+                "installed encoder makes vectors of it",
+                reason="ENCODER_MISSING",
+                field="space.model",
+                value=None if text_space is None else text_space.model,
+            )
+        return text_space
 
     def _bundled_space(self) -> Space:
         # Imported here: an agent with another encoder loads this one's module only when it must.
@@ -242,10 +373,11 @@ class IngestAgent:
         self,
         camera: Camera,
         source: FileSource,
-        space: Space,
-        text_encoder: TextEncoder | None,
-    ) -> tuple[CameraReport, FileSource, Space, ClipContext, int]:
+        space: Space | None,
+    ) -> _Job:
         options = self._options
+        if space is None or not source.has_video:
+            space = self._sound_space()
         epoch = options.epoch
         if epoch is None:
             epoch = int(time.time()) if source.is_live else 0
@@ -286,7 +418,7 @@ class IngestAgent:
             source.period_ns,
             epoch,
             PooledCompressor(),
-            text_encoder,
+            self._text_encoder,
             self._options.labels,
         )
         return report, source, space, context, from_ns
@@ -299,21 +431,18 @@ class IngestAgent:
         context: ClipContext,
         from_ns: int,
     ) -> None:
-        self._run_epoch(report, source, space, context, from_ns)
-        while self._may_come_back(report, source):
-            self._report_line(
-                f"{report.camera}: gone; trying again for {self._options.reconnect_s:g} s"
-            )
-            again = Comeback(
-                partial(
-                    FileSource,
-                    source.address,
-                    rate_hz=self._options.rate_hz,
-                    with_audio=self._hearing is not None,
-                ),
-                self._options.reconnect_s,
-                self._stopping,
-            ).wait()
+        slip_ns = self._run_epoch(report, source, space, context, from_ns)
+        while slip_ns is not None or self._may_come_back(report, source):
+            wait_s = self._options.reconnect_s
+            if slip_ns is None:
+                self._report_line(f"{report.camera}: gone; trying again {length(wait_s)}")
+            else:
+                self._report_line(
+                    f"{report.camera}: its time and the clock's have come to be {slip_ns / NS_PER_S:+.0f} s apart; "
+                    "begun anew"
+                )
+                wait_s = max(wait_s, SLIP_WAIT_S)
+            again = Comeback(partial(self._open_again, source), wait_s, self._stopping).wait()
             if again is None:
                 return
             source = again
@@ -325,7 +454,52 @@ class IngestAgent:
             report.progress, report.error = Progress(), None
             self._report_line(f"{report.camera}: back, as epoch {report.epoch}")
             context = replace(context, base_ns=report.start_ns, epoch=report.epoch)
-            self._run_epoch(report, source, space, context, 0)
+            slip_ns = self._run_epoch(report, source, space, context, 0)
+
+    def _run_absent(self, report: CameraReport, camera: Camera) -> None:
+        """A camera that was not there at the start: from when it is."""
+        wait_s = self._options.reconnect_s
+        self._report_line(f"{camera.name}: {report.error}; trying again {length(wait_s)}")
+        source = Comeback(partial(self._open_first, camera), wait_s, self._stopping).wait()
+        if source is None:
+            return
+        try:
+            job = self._patience.call(partial(self._prepare, camera, source, self._space))
+        except MemdbError as error:
+            report.error = error
+            source.close()
+            return
+        found, _, space, context, from_ns = job
+        report.epoch, report.start_ns = found.epoch, found.start_ns
+        report.resumed_from_seq, report.held_until_ns = found.resumed_from_seq, found.held_until_ns
+        report.error = None
+        self._report_line(f"{camera.name}: there, as epoch {report.epoch}")
+        self._run_camera(report, source, space, context, from_ns)
+
+    def _open_first(self, camera: Camera) -> FileSource:
+        source = FileSource(
+            camera.address, rate_hz=self._options.rate_hz, with_audio=self._hearing is not None
+        )
+        if source.has_video and self._encoder is None:
+            source.close()
+            raise SourceUnreadable(
+                "nothing was loaded that sees pictures", field="source", value=camera.address
+            )
+        return source
+
+    def _open_again(self, source: FileSource) -> FileSource:
+        """What ``source`` was, anew.  Raises as `FileSource`, also where it has other media by now."""
+        again = FileSource(
+            source.address, rate_hz=self._options.rate_hz, with_audio=self._hearing is not None
+        )
+        if again.has_video != source.has_video:
+            again.close()
+            raise SourceUnreadable(
+                "it has pictures now" if again.has_video else "it has no pictures any more",
+                field="source",
+                value=source.address,
+            )
+        return again
 
     def _may_come_back(self, report: CameraReport, source: FileSource) -> bool:
         return (
@@ -342,31 +516,20 @@ class IngestAgent:
         space: Space,
         context: ClipContext,
         from_ns: int,
-    ) -> None:
+    ) -> int | None:
+        """One epoch, from there to its end; by how much the clock slipped, where that ended it."""
+        slip_ns: int | None = None
         started_s = time.monotonic()
-        listener = None
-        if self._hearing is not None and source.has_audio:
-            listener = Listener(
-                self._hearing.network,
-                self._hearing.transcribe,
-                language=self._hearing.language,
-                from_ns=from_ns or None,
-            )
-        assembler = ClipAssembler(
-            context,
-            self._encoder,
-            listener,
-            first_seq=report.resumed_from_seq,
-            revise_every=self._options.revise_every,
-        )
         on_ack = None if self._on_ack is None else partial(self._on_ack, report.camera)
         meter = _Meter(report, from_ns, started_s, self._report_line)
         try:
-            stream = self._user.stream(report.camera, space=space.name, codec=self._options.codec)
-            with stream.ingest(epoch=report.epoch, window=WINDOW_CLIPS) as writer:
+            writer = self._patience.call(
+                partial(self._open_writer, report.camera, space.name, report.epoch)
+            )
+            with writer:
                 pipeline = Pipeline(
                     source,
-                    assembler,
+                    self._assembler(report, source, context, from_ns),
                     writer,
                     frames_from_ns=from_ns,
                     is_paced=self._options.is_paced,
@@ -378,6 +541,8 @@ class IngestAgent:
                 if self._stopping.is_set():
                     pipeline.stop()
                 pipeline.run()
+                if not self._stopping.is_set():
+                    slip_ns = pipeline.slip_ns
         except MemdbError as error:
             report.error = error
         except Exception as error:
@@ -387,12 +552,48 @@ class IngestAgent:
             source.close()
             report.wall_s = time.monotonic() - started_s
             meter.show()
+        return slip_ns
+
+    def _assembler(
+        self, report: CameraReport, source: FileSource, context: ClipContext, from_ns: int
+    ) -> Assembler:
+        listener = None
+        if self._hearing is not None and source.has_audio:
+            listener = Listener(
+                self._hearing.network,
+                self._hearing.transcribe,
+                language=self._hearing.language,
+                from_ns=from_ns or None,
+            )
+        if source.has_video:
+            assert self._encoder is not None, "pictures are seen by an encoder"
+            return ClipAssembler(
+                context,
+                self._encoder,
+                listener,
+                first_seq=report.resumed_from_seq,
+                revise_every=self._options.revise_every,
+                is_live=source.is_live,
+            )
+        assert listener is not None, "a source has pictures or is listened to"
+        assert context.text_encoder is not None, "`_sound_space` looked"
+        return SoundAssembler(
+            context,
+            context.text_encoder,
+            listener,
+            first_seq=report.resumed_from_seq,
+            from_ns=from_ns,
+            has_revisions=self._options.revise_every > 0,
+        )
 
 
 def open_sources(
-    cameras: Sequence[Camera], rate_hz: float, *, with_audio: bool
-) -> dict[Camera, FileSource]:
-    """Every camera's source, open.  Raises as `IngestAgent`; then none stays open."""
+    cameras: Sequence[Camera], rate_hz: float, *, with_audio: bool, may_be_absent: bool = False
+) -> tuple[dict[Camera, FileSource], dict[Camera, MemdbError]]:
+    """Every camera's source, open, and why others are not.  Raises as `IngestAgent`; then none stays open.
+
+    may_be_absent: of what is live, or elsewhere.
+    """
     names = [check_id(camera.name, "camera") for camera in cameras]
     doubled = [name for index, name in enumerate(names) if name in names[:index]]
     if not names or doubled:
@@ -400,14 +601,31 @@ def open_sources(
             "every camera needs a name of its own", field="camera", value=", ".join(doubled)
         )
     sources: dict[Camera, FileSource] = {}
-    try:
-        for camera in cameras:
+    absent: dict[Camera, MemdbError] = {}
+    for camera in cameras:
+        try:
             sources[camera] = FileSource(camera.address, rate_hz=rate_hz, with_audio=with_audio)
-    except MemdbError:
-        for source in sources.values():
-            source.close()
-        raise
-    return sources
+        except MemdbError as error:
+            is_away = isinstance(error, (SourceNotFound, SourceUnreadable))
+            if may_be_absent and is_away and may_appear(camera.address):
+                absent[camera] = error
+                continue
+            for source in sources.values():
+                source.close()
+            raise
+    return sources, absent
+
+
+def _tell_abandoned(report: CameraReport) -> None:
+    """In other words where a stop ended the waiting for the server: it was no error of the client's."""
+    error, progress = report.error, report.progress
+    if isinstance(error, Unavailable) and error.reason == "CLOSED":
+        report.error = Unavailable(
+            "stopped while the server was away; what was sent last is not acknowledged",
+            reason="NOT_ACKNOWLEDGED",
+            field="clips",
+            value=progress.clips - progress.acks,
+        )
 
 
 class _Meter:
@@ -441,6 +659,10 @@ class _Meter:
             f"media {media_s:7.1f} s  {played_s / wall_s:5.1f}x  "
             f"{progress.frames / wall_s:5.1f} frames/s  utterances {progress.utterances:3}"
         )
+        if progress.damaged:
+            line += f"  damaged {progress.damaged}"
+        if progress.left_out:
+            line += f"  left out {progress.left_out}"
         if report.error is not None:
             line += f"  FAILED {report.error}"
         self._report_line(line)

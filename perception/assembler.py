@@ -5,7 +5,8 @@ A clip that the rule has ended waits until its sound is heard to the end: until 
 still to come can have its middle in it.  Then it is sealed, with the utterances whose middle lies
 before its end and in no earlier clip. Where sound stays away while pictures go on, a clip waits for
 `STALL_NS` of pictures and no longer; what is said later goes to a later clip.  The last clip takes
-what is said after its end.
+what is said after its end.  A live source that showed nothing for a while (`HOLE_NS`) begins a new
+clip, since nobody knows what there was; of a recording each picture stands until the next.
 
 Invariant: sealed clips depend on the medium alone.  Ingesting from any clip's start makes the same
 clips, from there on, as ingesting from the beginning.
@@ -20,7 +21,7 @@ from perception.audio.listener import Listener, middle_ns
 from perception.clips import ClipCutter, ClipRule
 from perception.draft import ClipContext, ClipDraft
 from perception.encoders.base import Encoder
-from perception.sources.base import NS_PER_S, AudioChunk, MediaItem, VideoFrame
+from perception.sources.base import HOLE_NS, NS_PER_S, AudioChunk, MediaItem, VideoFrame
 
 STALL_NS: Final = 30 * NS_PER_S
 REVISE_EVERY: Final = 4
@@ -38,13 +39,16 @@ class ClipAssembler:
         first_seq: int = 0,
         revise_every: int = REVISE_EVERY,
         rule: ClipRule | None = None,
+        is_live: bool = False,
     ) -> None:
         """revise_every: frames between two revisions of the open clip; 0 for none."""
+        self._is_live = is_live
         self._context = context
         self._encoder = encoder
         self._listener = listener
         self._next_seq = first_seq
         self._revise_every = revise_every
+        self._rule = rule
         self._cutter = ClipCutter(rule)
         self._open: ClipDraft | None = None
         self._waiting: list[ClipDraft] = []
@@ -91,6 +95,12 @@ class ClipAssembler:
     def _see(self, frame: VideoFrame) -> ClipDraft | None:
         """The open clip, if it is due for a revision."""
         features = self._encoder.encode_frames([frame.pixels])
+        if (
+            self._is_live
+            and self._open is not None
+            and frame.time_ns - self._open.end_ns >= HOLE_NS
+        ):
+            self._cutter = ClipCutter(self._rule)
         if self._cutter.begins_clip(features.scene_vectors[0]) or self._open is None:
             if self._open is not None:
                 self._waiting.append(self._open)

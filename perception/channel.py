@@ -36,6 +36,17 @@ class Channel(Generic[_Item]):
             self._items.append(item)
             self._changed.notify_all()
 
+    def offer(self, item: _Item) -> bool:
+        """Add an item if there is room; whether it was added.  Raises as `put`."""
+        with self._changed:
+            if self._is_closed:
+                raise ChannelClosed
+            if len(self._items) >= self._items_max:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
     def end(self, error: BaseException | None = None) -> None:
         """No more items; with an error, the reader raises it after the items before it."""
         with self._changed:

@@ -1,9 +1,6 @@
-"""`memdb-ingest`: cameras to clips in memdb.
+"""`memdb-ingest`: cameras and microphones to clips in memdb.
 
-Exit codes: 0 everything ingested, 2 a wrong option, 3 a source that is absent or unreadable, 4 a
-server that cannot be reached or went away, 5 weights that cannot be had, 130 stopped by SIGINT and
-143 by SIGTERM (everything sent so far is acknowledged, unless a second signal ended it at once), 1
-anything else.  Progress goes to stderr, one line of JSON at the end to stdout.
+`EXIT_CODES` says what its exit codes mean.  Progress goes to stderr, one line of JSON at the end to stdout.
 """
 
 from __future__ import annotations
@@ -11,10 +8,13 @@ from __future__ import annotations
 # Little at the top: what is large is loaded in `main`, where it can be interrupted quietly.
 import argparse
 import json
+import math
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 import memdb
@@ -23,6 +23,7 @@ from memdb.interrupts import INTERRUPTED, loading
 from memdb.types.authorities import TLS_HELP, authorities
 
 if TYPE_CHECKING:
+    from memdb.types.database import IngestWriter
     from perception.ack_log import AckLog
     from perception.agent import Camera, CameraReport, Hearing
     from perception.encoders.base import Encoder
@@ -34,7 +35,21 @@ EXIT_UNAVAILABLE: Final = 4
 EXIT_WEIGHTS: Final = 5
 EXIT_INTERRUPTED: Final = INTERRUPTED
 
-RECONNECT_S_MAX: Final = 366 * 86_400.0
+EXIT_CODES: Final = """\
+exit codes:
+  0    everything was ingested
+  1    anything else, such as a server that refuses a clip
+  2    a wrong option
+  3    a camera that is absent, cannot be read or broke off; the others were ingested
+  4    a server that cannot be reached, or stayed away for longer than it is waited for
+  5    weights that cannot be had
+  130  stopped by SIGINT (Ctrl-C), 143 by SIGTERM, whatever became of a camera before: the
+       summary on stdout says that.  What was sent is acknowledged, unless the server was
+       away, or a second signal ended it at once
+"""
+
+SERVER_WAIT_S_MAX: Final = 30 * 86_400.0
+"""As the client: beyond it, for ever."""
 
 _OURS: Final = ("memdb", "memdb_client", "perception")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
@@ -80,7 +95,7 @@ def _main(arguments: list[str] | None) -> int:
 
 def exit_code(error: BaseException) -> int:
     """The exit code that says what kind of error this is."""
-    from memdb.errors import InvalidArgument, Unavailable
+    from memdb.errors import DeadlineExceeded, InvalidArgument, Unavailable
     from perception.errors import (
         SourceNotFound,
         SourceUnreadable,
@@ -92,7 +107,7 @@ def exit_code(error: BaseException) -> int:
         return EXIT_SOURCE
     if isinstance(error, (WeightsUnavailable, WeightsDamaged)):
         return EXIT_WEIGHTS
-    if isinstance(error, Unavailable):
+    if isinstance(error, (Unavailable, DeadlineExceeded)):
         return EXIT_UNAVAILABLE
     if isinstance(error, InvalidArgument):
         return EXIT_USAGE
@@ -102,9 +117,9 @@ def exit_code(error: BaseException) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memdb-ingest",
-        description="Turn cameras into clips of memory. An ingest that was broken off goes on "
+        description="Turn cameras and microphones into clips of memory. An ingest that was broken off goes on "
         "where it stopped when the same command is given again.",
-        epilog=_EXAMPLE,
+        epilog=_EXAMPLE + "\n" + EXIT_CODES,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -113,13 +128,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
     add("--token", help="token of the user, where the server asks for one")
     add("--tls", metavar="FILE", help=TLS_HELP)
+    add(
+        "--server-wait-s",
+        type=float,
+        metavar="SECONDS",
+        help="how long a server that is away is waited for, at the start and whenever it goes away; inf: for ever. "
+        "Live cameras are watched on meanwhile, and clips for which there is no room any more are gaps (default: 5 at "
+        "the start, 60 later)",
+    )
     add("--user", required=True, help="whose memory")
     add(
         "--camera",
         required=True,
         action="append",
         metavar="NAME=SOURCE",
-        help="a stream and its file or URL; may be given several times",
+        help="a stream and its file, URL or microphone (alsa:default); what has no pictures is heard alone; may be "
+        "given several times",
     )
     add(
         "--start",
@@ -172,8 +196,8 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="how long a live camera that broke off or ended is tried again, each time as a new epoch; the others "
-        "go on meanwhile (default: 0, it has ended)",
+        help="how long a live camera that broke off or ended, or is not there at the start, is tried again, each time "
+        "as a new epoch; inf: for ever. The others go on meanwhile (default: 0, it has ended)",
     )
     add("--no-audio", action="store_true", help="do not listen")
     add("--language", default="en", help="what is spoken (default: en)")
@@ -195,16 +219,19 @@ def _ingest(options: argparse.Namespace) -> int:
     # Imported here: `--help` and a wrong option need none of it.
     with loading():
         import memdb_client
+        from memdb.errors import MemdbError
         from memdb.types.tensor import codec_named
         from memdb.types.times import as_ns, moment
         from memdb.types.zone import checked_zone
-        from perception.agent import IngestAgent, IngestOptions, open_sources
+        from perception.agent import WINDOW_CLIPS, IngestAgent, IngestOptions, open_sources
         from perception.arguments import at_least, labels, server_address, within
         from perception.draft import clip_labels
+        from perception.patience import Patience
         from perception.reach import reach
         from perception.stopping import Stopping
 
     cameras = [_camera(text) for text in options.camera]
+    server_wait_s = _server_wait_s(options.server_wait_s)
     settings = IngestOptions(
         start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
         epoch=options.epoch,
@@ -215,30 +242,53 @@ def _ingest(options: argparse.Namespace) -> int:
         codec=options.codec,
         zone=None if options.zone is None else checked_zone(options.zone),
         labels=clip_labels(labels(options.label)),
-        reconnect_s=within(options.reconnect_s, 0.0, RECONNECT_S_MAX, "reconnect-s"),
+        reconnect_s=within(options.reconnect_s, 0.0, math.inf, "reconnect-s"),
+        server_wait_s=server_wait_s or 0.0,
     )
     codec_named(options.codec)
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.
-    for source in open_sources(cameras, options.rate, with_audio=False).values():
+    opened, absent = open_sources(
+        cameras,
+        options.rate,
+        with_audio=not options.no_audio,
+        may_be_absent=settings.reconnect_s > 0,
+    )
+    for source in opened.values():
         source.close()
+    has_video = bool(absent) or any(source.has_video for source in opened.values())
 
-    # A server that is not there is told now, not after the patience of a long ingest.
+    # A server that is not there is told now, not after the networks are loaded.
     tls = authorities(options.tls)
-    reach(options.server, options.token, tls=tls)
+    Patience(server_wait_s or 0.0, Event(), _to_stderr).call(
+        partial(reach, options.server, options.token, tls=tls)
+    )
 
     with (
         memdb_client.connect(options.server, token=options.token, tls=tls) as database,
         _ack_log(options.ack_log) as ack_log,
     ):
-        encoder, hearing = _networks(options, threads, len(cameras))
+        encoder, hearing = _networks(options, threads, len(cameras), has_video=has_video)
         on_ack = None if ack_log is None else ack_log.record
+        patience = {} if server_wait_s is None else {"reconnect_timeout_s": server_wait_s}
+
+        def open_writer(stream: str, space: str, epoch: int) -> IngestWriter:
+            handle = database.user(options.user).stream(stream, space=space, codec=options.codec)
+            return handle.ingest(epoch=epoch, window=WINDOW_CLIPS, **patience)
+
         agent = IngestAgent(
-            database, options.user, cameras, encoder, hearing, settings, on_ack=on_ack
-        )
+            database, options.user, cameras, encoder, hearing, settings,
+            on_ack=on_ack, open_writer=open_writer, abandon=database.close,
+        )  # fmt: skip
         stopping = Stopping(agent.stop, _to_stderr)
-        reports = agent.run()
+        try:
+            reports = agent.run()
+        except MemdbError as failure:
+            if stopping.signal is None:
+                raise
+            _to_stderr(str(failure))
+            return 128 + stopping.signal
     summary = {
         "user": options.user,
         "interrupted": stopping.signal is not None,
@@ -248,21 +298,36 @@ def _ingest(options: argparse.Namespace) -> int:
     errors = [report.error for report in reports if report.error is not None]
     for error in errors:
         print(f"memdb-ingest: {error}", file=sys.stderr)
-    if errors:
-        return exit_code(errors[0])
-    return 0 if stopping.signal is None else 128 + stopping.signal
+    if stopping.signal is not None:
+        return 128 + stopping.signal
+    return exit_code(errors[0]) if errors else 0
+
+
+def _server_wait_s(given: float | None) -> float | None:
+    """``--server-wait-s``, checked."""
+    from memdb.types.checks import check_number
+
+    if given is None or given == math.inf:
+        return given
+    return check_number(given, "server-wait-s", 0.0, SERVER_WAIT_S_MAX, above=True)
 
 
 def _networks(
-    options: argparse.Namespace, threads: int, cameras: int
-) -> tuple[Encoder, Hearing | None]:
-    """What sees and what hears, told on stderr as it takes seconds, or minutes the first time."""
+    options: argparse.Namespace, threads: int, cameras: int, *, has_video: bool
+) -> tuple[Encoder | None, Hearing | None]:
+    """What sees, where there is something to be seen, and what hears, told on stderr as it takes
+    seconds, or minutes the first time.
+    """
     with loading():
         from perception.encoders import BUNDLED, load_encoder
-        from perception.encoders.needs import BUNDLED_ARTEFACTS
+        from perception.encoders.needs import BUNDLED_ARTEFACTS, BUNDLED_TEXT_ARTEFACTS
         from perception.weights import announce, fetch_many
 
-    needed = list(BUNDLED_ARTEFACTS) if options.encoder == BUNDLED else []
+    needed: list[str] = []
+    if not has_video:
+        needed += BUNDLED_TEXT_ARTEFACTS
+    elif options.encoder == BUNDLED:
+        needed += BUNDLED_ARTEFACTS
     if not options.no_audio:
         needed += _whisper_artefacts(options.whisper)
     announce(needed, _to_stderr)
@@ -272,7 +337,7 @@ def _networks(
         import torch
 
     torch.set_num_threads(threads)
-    encoder = load_encoder(options.encoder)
+    encoder = load_encoder(options.encoder) if has_video else None
     if options.no_audio:
         return encoder, None
     return encoder, _hearing(options.whisper, options.language, cameras)
@@ -334,9 +399,11 @@ def _summary(report: CameraReport) -> dict[str, object]:
         "epoch": report.epoch,
         "start": as_text(report.start_ns),
         "resumed_from_seq": report.resumed_from_seq,
-        "next_seq": report.resumed_from_seq + progress.clips,
+        "next_seq": report.resumed_from_seq + progress.clips + progress.left_out,
         "clips": progress.clips,
         "acks": progress.acks,
+        "left_out": progress.left_out,
+        "damaged": progress.damaged,
         "frames": progress.frames,
         "utterances": progress.utterances,
         "media_s": round(progress.media_ns / 1e9, 3),

@@ -103,7 +103,7 @@ class ClipDraft:
         vectors = np.concatenate([features.frame_vectors for features in self._features])
         tokens = np.concatenate([features.region_tokens for features in self._features])
         memory = context.compressor.compress(vectors, tokens)
-        transcript = tuple(_shifted(utterance, context.base_ns) for utterance in utterances)
+        transcript = tuple(shifted(utterance, context.base_ns) for utterance in utterances)
         features = None
         if transcript and context.text_encoder is not None:
             features = context.text_encoder.encode([item.text for item in transcript])
@@ -145,7 +145,8 @@ class ClipDraft:
         return {**self._context.labels, **({OBJECTS_LABEL: ", ".join(names)} if names else {})}
 
 
-def _shifted(utterance: Utterance, by_ns: int) -> Utterance:
+def shifted(utterance: Utterance, by_ns: int) -> Utterance:
+    """The same, so much later."""
     return Utterance(
         utterance.start_ns + by_ns,
         utterance.end_ns + by_ns,

@@ -10,7 +10,7 @@
     ├── NotFound
     │   └── SourceNotFound       no such file or device, or nothing answers at the address
     └── InvalidArgument
-        └── SourceUnreadable     it opens, but is no media, has no video stream, or breaks off
+        └── SourceUnreadable     it opens, but is no media, has nothing to see or hear, or breaks off
 """
 
 from __future__ import annotations

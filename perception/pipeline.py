@@ -6,8 +6,9 @@ queues between.
     source --items--> assembler (encoder, listener, compressor) --clips--> writer --> memdb
 
 A slow server fills the queue of clips, then that of items, and then the reading waits: nothing is
-dropped and memory stays bounded.  An error in any stage ends all three and is raised by
-`Pipeline.run`.
+dropped and memory stays bounded.  A source that keeps time (`Source.keeps_time`) is read on instead, or
+its sender would leave: clips for which there is no room are left out, and their numbers are gaps.
+An error in any stage ends all three and is raised by `Pipeline.run`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from memdb.types.clip import Clip
 from memdb.types.database import IngestWriter
-from perception.assembler import ClipAssembler
 from perception.channel import Channel, ChannelClosed
+from perception.clock_slip import ClockSlip
 from perception.errors import SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
 
+STOP_READ_S: Final = 2.0
+"""How long a stop waits for a source that is being read: one that shows nothing may take half a minute."""
 ITEMS_MAX: Final = 32
 """Frames and chunks of sound read ahead; a frame of 1280x720 takes 2.8 MB."""
 CLIPS_MAX: Final = 8
@@ -40,10 +43,36 @@ class Progress:
     """Sealed clips given to the writer."""
     acks: int = 0
     """Sealed clips acknowledged."""
+    left_out: int = 0
+    """Sealed clips for which there was no room while the server was away: gaps of the stream."""
     frames: int = 0
     utterances: int = 0
+    damaged: int = 0
+    """Packets that could not be decoded, and were passed over."""
     media_ns: int = 0
-    """Media time of the newest frame."""
+    """Media time of the newest frame, or of the newest sound where there are no pictures."""
+
+
+class Assembler(Protocol):
+    """Makes clips out of what a source shows: `perception.assembler`, `perception.sound_assembler`."""
+
+    @property
+    def frames(self) -> int:
+        """Frames taken so far."""
+        ...
+
+    @property
+    def utterances(self) -> int:
+        """Utterances heard so far."""
+        ...
+
+    def take(self, item: MediaItem) -> list[Clip]:
+        """Take the next item; sealed clips, and perhaps a revision of the open one, in order."""
+        ...
+
+    def finish(self) -> list[Clip]:
+        """The medium has ended: everything left, sealed."""
+        ...
 
 
 class Pipeline:
@@ -52,7 +81,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        assembler: ClipAssembler,
+        assembler: Assembler,
         writer: IngestWriter,
         *,
         frames_from_ns: int = 0,
@@ -75,6 +104,9 @@ class Pipeline:
         self._items: Channel[MediaItem] = Channel(ITEMS_MAX)
         self._clips: Channel[Clip] = Channel(CLIPS_MAX)
         self._stop = threading.Event()
+        self._is_stopped = False
+        self.slip_ns: int | None = None
+        """By how much the wall clock went further than a live source, for which its reading was ended."""
         self.progress = Progress()
 
     def run(self) -> Progress:
@@ -110,14 +142,18 @@ class Pipeline:
             self._source.close()
             self._clips.close()
             self._items.close()
-            for thread in threads:
-                thread.join()
+            read, assemble = threads
+            read.join(STOP_READ_S if self._is_stopped else None)
+            assemble.join()
             self._tell()
         return self.progress
 
     def stop(self) -> None:
         """End soon; from any thread."""
+        self._is_stopped = True
         self._stop.set()
+        # Not when the source shows the next picture, which may be never.
+        self._items.end()
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -152,7 +188,11 @@ class Pipeline:
 
     def _read(self) -> None:
         started_s = time.monotonic()
+        slip = ClockSlip() if self._source.keeps_time else None
         for item in self._source.items(frames_from_ns=self._frames_from_ns):
+            if slip is not None and (found_ns := slip.look(_time_ns(item))) is not None:
+                self.slip_ns = found_ns
+                return
             if self._is_paced:
                 ahead_s = (_time_ns(item) - self._frames_from_ns) / NS_PER_S
                 self._stop.wait(max(0.0, started_s + ahead_s - time.monotonic()))
@@ -166,11 +206,12 @@ class Pipeline:
                 if self._stop.is_set() and not self._source.is_live:
                     return
                 for clip in self._assembler.take(item):
-                    self._clips.put(clip)
+                    self._put(clip)
+                self.progress.damaged = self._source.damaged
                 self.progress.frames = self._assembler.frames
                 self.progress.utterances = self._assembler.utterances
-                if isinstance(item, VideoFrame):
-                    self.progress.media_ns = item.time_ns
+                if isinstance(item, VideoFrame) or not self._source.has_video:
+                    self.progress.media_ns = _time_ns(item)
             if self._stop.is_set() and not self._source.is_live:
                 return
             self._finish()
@@ -181,9 +222,15 @@ class Pipeline:
         finally:
             self._items.close()
 
+    def _put(self, clip: Clip) -> None:
+        if not self._source.keeps_time:
+            self._clips.put(clip)
+        elif not self._clips.offer(clip):
+            self.progress.left_out += clip.sealed
+
     def _finish(self) -> None:
         for clip in self._assembler.finish():
-            self._clips.put(clip)
+            self._put(clip)
         self.progress.utterances = self._assembler.utterances
 
 

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
 from memdb.errors import MemdbError, ResourceExhausted
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
 from memdb.types.calendar import clock_texts
+from memdb.types.label_filter import Not
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.validity import NOW
 from memdb.types.zone import UTC_ZONE
+from perception.sound_label import MEDIUM_LABEL, MEDIUM_SOUND
 from reasoner.abstention import describe_abstention
 from reasoner.evidence import (
     EVERYWHERE,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from memdb.types.coverage import StreamCoverage
     from memdb.types.database import User
     from memdb.types.fact import Recall
-    from memdb.types.grounding import AsOf, Grounding
+    from memdb.types.grounding import AsOf, Grounding, Hit
     from memdb.types.space import Space
     from memdb.types.validity import ValidAt
 
@@ -159,6 +161,8 @@ class Reasoner:
         # Where pictures and speech share a space (the bundled profile), one feature serves both
         # arms.
         self._shares_space = text_space is not None and text_space.name == space.name
+        # Their vectors are of what was said: a question is likelier alike to its words than to any picture.
+        self._has_sounds = any(item.value == MEDIUM_SOUND for item in user.labels(key=MEDIUM_LABEL))
 
     def ask(
         self,
@@ -200,7 +204,7 @@ class Reasoner:
             min_score=min_score,
             min_relevance=min_relevance,
             **_hours(scope.calendar),
-            labels=dict(scope.labels) or None,
+            labels=self._seen_labels(scope),
             space=self._space.name,
             text=question.subject if named else None,
             weights=NAMES_BESIDE_PICTURES if named else None,
@@ -224,7 +228,8 @@ class Reasoner:
         )
         said = said_evidence(question, recall.hits, scope, self._user, moment, limit)
         recalled_s = time.perf_counter()
-        evidence = fuse(question, seen_evidence(grounding.hits), said.evidence, limit)
+        seen = seen_evidence(filter(_is_seen, grounding.hits))
+        evidence = fuse(question, seen, said.evidence, limit)
         durations_ms = {
             "encode": (encoded_s - started_s) * 1e3,
             "ground": (grounded_s - encoded_s) * 1e3,
@@ -260,6 +265,13 @@ class Reasoner:
             recall.valid_at_ns,
             said.unplaced,
         )
+
+    def _seen_labels(self, scope: Scope) -> dict[str, tuple[str, ...] | Not] | None:
+        """The labels of clips to be seen: places among the hits are for them."""
+        labels = dict(scope.labels)
+        if self._has_sounds:
+            labels.setdefault(MEDIUM_LABEL, Not(MEDIUM_SOUND))
+        return labels or None
 
     def _recalled(
         self,
@@ -329,6 +341,11 @@ def extract(
         alike = f" (similarity {best.score:.2f})" if "cosine" in best.arms else ""
         return f"Seen {where}{when}{alike}{named}{said}." + _gaps(grounding)
     return f"Remembered ({where}{when}): {quoted}"
+
+
+def _is_seen(hit: Hit) -> bool:
+    """Whether a clip has pictures; one that was only heard is found by what was said, also where it is asked for."""
+    return hit.clip.labels.get(MEDIUM_LABEL) != MEDIUM_SOUND
 
 
 def _gaps(grounding: Grounding) -> str:

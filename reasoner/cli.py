@@ -241,8 +241,7 @@ def _space_and_encoder(
     left_out = sorted(info.name for info in streams if info.space != chosen[0].name)
     if left_out:
         _to_stderr(
-            f"asking in space {chosen[0].name}; no encoder for the pictures of "
-            + ", ".join(left_out)
+            f"asking in space {chosen[0].name}; no encoder for the clips of " + ", ".join(left_out)
         )
     return chosen
 

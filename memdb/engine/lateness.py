@@ -34,7 +34,9 @@ def refusals(
         newest = reached.get(key)
         if newest is None:
             newest = reached[key] = _newest(view, operation)
-        refusal = too_far_ahead(operation, newest, seq_ahead_max) or _refusal(view, operation)
+        refusal = too_far_ahead(operation, newest, seq_ahead_max) or _refusal(
+            view, operation, newest
+        )
         if refusal is None and operation.clip.seq > newest:
             reached[key] = operation.clip.seq
         found.append(refusal)
@@ -62,7 +64,8 @@ def _newest(view: View, operation: WriteClip) -> int:
     return -1 if coverage is None else coverage.newest_seq
 
 
-def _refusal(view: View, operation: WriteClip) -> MemdbError | None:
+def _refusal(view: View, operation: WriteClip, newest: int) -> MemdbError | None:
+    """newest: as `_newest`, with those of the same batch before it."""
     stream = view.state.streams.get(operation.stream)
     seq = operation.clip.seq
     if stream is not None and not view.quarantine.is_empty:
@@ -70,7 +73,6 @@ def _refusal(view: View, operation: WriteClip) -> MemdbError | None:
         if damaged is not None:
             return damaged
     coverage = None if stream is None else view.coverage.find(stream.no, operation.clip.epoch)
-    newest = -1 if coverage is None else coverage.newest_seq
     if seq == newest + 1:
         return None
     if coverage is not None and seq <= newest - LATE_SEQ_MAX and coverage.is_missing(seq):

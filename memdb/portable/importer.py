@@ -13,6 +13,7 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -40,6 +41,7 @@ from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
+from memdb.types.limits import BATCH_OPERATIONS_MAX
 from memdb.types.paths import checked_path
 from memdb.types.space import Space
 from memdb.types.validity import OPEN
@@ -119,12 +121,11 @@ def _imported(
     written = present = 0
     by_name = {space.name: space for space in made}
     takings = _Takings(user, {name: by_name[space] for name, space in spaces.items()}, taken)
-    clips = takings.before_each(_clips(folder, spaces, document["files"]))
-    for row, ack in _write_clips(user, clips):
+    items = takings.merged(_clips(folder, spaces, document["files"]))
+    for row, ack in _write_clips(user, takings, items):
         written, present = written + (not ack.duplicate), present + ack.duplicate
         if row["id"] in cited:
             ids[row["id"]] = ack.clip_id
-    takings.finish()
     known_facts, known_values = _known(user)
     facts_written = _write_facts(user, facts, ids, known_facts)
     values_written = _write_values(user, values, known_values)
@@ -176,71 +177,99 @@ def _clips(
         yield row, clip
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A clip to be written."""
+
+    stream: str
+    clip: Clip
+    row: dict[str, Any] | None
+    """None where it takes a number, see `memdb.portable.taken`."""
+
+
 class _Takings:
-    """Takes the numbers that were taken, of each stream in its turn."""
+    """The clips of an import, with those that take numbers in their places."""
 
     def __init__(self, user: User, spaces: dict[str, Space], wanted: dict[str, Runs]) -> None:
         self._user = user
         self._spaces = spaces
         self._wanted = dict(wanted)
-        self._name: str | None = None
-        self._taking: Taking | None = None
-        self.written = 0
-        self.left = 0
+        self._takings: dict[str, Taking] = {}
 
-    def before_each(
-        self, clips: Iterator[tuple[dict[str, Any], Clip]]
-    ) -> Iterator[tuple[dict[str, Any], Clip]]:
-        """The clips, where the numbers before each are taken."""
+    @property
+    def written(self) -> int:
+        """Numbers that are taken."""
+        return sum(taking.written for taking in self._takings.values())
+
+    @property
+    def left(self) -> int:
+        """Numbers that are not, because their stream is under legal hold."""
+        return sum(taking.left for taking in self._takings.values())
+
+    def merged(self, clips: Iterator[tuple[dict[str, Any], Clip]]) -> Iterator[_Item]:
+        """Everything in its order; what was given is written, and told, when the next of another stream is."""
+        before: str | None = None
         for row, clip in clips:
-            if row["stream"] != self._name:
-                self._begin(row["stream"])
-            if self._taking is not None:
-                self._taking.before(clip.epoch, clip.seq)
-            yield row, clip
+            stream: str = row["stream"]
+            if stream != before:
+                yield from self._rest(before)
+                before = stream
+                self._begin(stream)
+            taking = self._takings.get(stream)
+            if taking is not None:
+                for taken in taking.before(clip.epoch, clip.seq):
+                    yield _Item(stream, taken, None)
+            yield _Item(stream, clip, row)
+        yield from self._rest(before)
+        for left in list(self._wanted):
+            self._begin(left)
+            yield from self._rest(left)
 
-    def finish(self) -> None:
-        """Take what is left of all streams."""
-        while self._wanted:
-            self._begin(next(iter(self._wanted)))
-        self._end()
+    def wrote(self, batch: Sequence[_Item]) -> None:
+        """These are written, all of one stream."""
+        taking = self._takings.get(batch[0].stream)
+        if taking is not None:
+            taking.wrote(sum(item.row is None for item in batch))
 
     def _begin(self, stream: str) -> None:
-        self._end()
         wanted = self._wanted.pop(stream, None)
-        self._name = stream
         if wanted:
-            self._taking = Taking(self._user, stream, self._spaces[stream], wanted)
+            self._takings[stream] = Taking(self._user, stream, self._spaces[stream], wanted)
 
-    def _end(self) -> None:
-        if self._taking is not None:
-            self._taking.finish()
-            self.written += self._taking.written
-            self.left += self._taking.left
-            self._taking = None
+    def _rest(self, stream: str | None) -> Iterator[_Item]:
+        taking = None if stream is None else self._takings.get(stream)
+        if taking is not None and stream is not None:
+            for taken in taking.rest():
+                yield _Item(stream, taken, None)
 
 
 def _write_clips(
-    user: User, clips: Iterator[tuple[dict[str, Any], Clip]]
+    user: User, takings: _Takings, items: Iterator[_Item]
 ) -> Iterator[tuple[dict[str, Any], Ack]]:
     """Each clip's row and acknowledgement."""
-    batch: list[tuple[dict[str, Any], Clip]] = []
-    for row, clip in clips:
-        if batch and (len(batch) >= BATCH or batch[0][0]["stream"] != row["stream"]):
-            yield from _write_batch(user, batch)
-            batch = []
-        batch.append((row, clip))
+    batch: list[_Item] = []
+    clips = 0
+    for item in items:
+        if batch and (
+            clips >= BATCH or len(batch) >= BATCH_OPERATIONS_MAX or batch[0].stream != item.stream
+        ):
+            yield from _write_batch(user, takings, batch)
+            batch, clips = [], 0
+        batch.append(item)
+        clips += item.row is not None
     if batch:
-        yield from _write_batch(user, batch)
+        yield from _write_batch(user, takings, batch)
 
 
 def _write_batch(
-    user: User, batch: Sequence[tuple[dict[str, Any], Clip]]
+    user: User, takings: _Takings, batch: Sequence[_Item]
 ) -> Iterator[tuple[dict[str, Any], Ack]]:
-    stream = user.stream(batch[0][0]["stream"])
-    acks = stream.write_many([clip for _, clip in batch])
-    for (row, _), ack in zip(batch, acks, strict=True):
-        yield row, ack
+    stream = user.stream(batch[0].stream)
+    acks = stream.write_many([item.clip for item in batch])
+    takings.wrote(batch)
+    for item, ack in zip(batch, acks, strict=True):
+        if item.row is not None:
+            yield item.row, ack
 
 
 class _Tensors:

@@ -14,14 +14,7 @@ import numpy as np
 from memdb.errors import FailedPrecondition
 from memdb.types.clip import Clip, StoredClip
 from memdb.types.database import Stream, User
-from memdb.types.limits import (
-    BATCH_OPERATIONS_MAX,
-    EPOCH_MAX,
-    LATE_SEQ_MAX,
-    LIMIT_MAX,
-    SEQ_MAX,
-    TIME_NS_MIN,
-)
+from memdb.types.limits import EPOCH_MAX, LIMIT_MAX, SEQ_MAX, TIME_NS_MIN
 from memdb.types.space import Space
 
 Run = tuple[int, int]
@@ -33,8 +26,6 @@ _EPOCHS_LOOKED_AT: Final = 1000
 _LABELS: Final = {"memdb": "taken"}
 _AT_ONCE: Final = 16_384
 """Numbers that are taken with one erasure."""
-_BEHIND_MAX: Final = LATE_SEQ_MAX // 2
-"""How far a number that waits to be taken may be behind the clips: from twice as far on it would be refused."""
 
 
 class Numbers:
@@ -118,7 +109,8 @@ def checked_taken(rows: Iterable[dict[str, Any]], streams: Iterable[str]) -> dic
 
 
 class Taking:
-    """Takes numbers of one stream, each before the clips behind it.
+    """Takes numbers of one stream, each in its place among the clips: written before or behind them, it would make
+    gaps for a while, and more than there may be.
 
     A number is taken by a clip that says nothing and is erased again: it never seals, so that no question of
     sealed clips sees it, and it lies where no camera was.
@@ -129,31 +121,39 @@ class Taking:
         self._name = stream
         self._stream: Stream = user.stream(stream)
         self._memory = np.eye(1, space.dim, dtype=np.float32)[0]
-        self._batch: list[Clip] = []
-        self._first: dict[int, int] = {}
-        """The lowest number of the batch, by epoch."""
         self._waiting = 0
         """Clips that are written and not erased."""
+        self._given = 0
+        """Clips that were given to be written."""
+        self._is_given = False
+        """Whether those were all."""
         self.written = 0
         self.left = 0
         """Numbers that are not taken, because the stream is under legal hold."""
         self._left = {epoch: deque(runs) for epoch, runs in self._missing(wanted).items()}
 
-    def before(self, epoch: int, seq: int | None) -> None:
-        """Take what comes before a clip, None for all of the epoch."""
+    def before(self, epoch: int, seq: int | None) -> Iterator[Clip]:
+        """The clips to be written before one, None for all of the epoch."""
         runs = self._left.get(epoch)
         while runs and (seq is None or runs[0][0] < seq):
             # No clip that is imported lies within a run.
-            self._take(epoch, *runs.popleft())
-        if seq is not None and seq - self._first.get(epoch, seq) > _BEHIND_MAX:
-            self._write()
+            first, last = runs.popleft()
+            for number in range(first, last + 1):
+                self._given += 1
+                yield self._clip(epoch, number)
 
-    def finish(self) -> None:
-        """Take what is left."""
+    def rest(self) -> Iterator[Clip]:
+        """Those that are left."""
         for epoch in self._left:
-            self.before(epoch, None)
-        self._write()
-        self._erase()
+            yield from self.before(epoch, None)
+        self._is_given = True
+
+    def wrote(self, count: int) -> None:
+        """So many of what was given are written; erases them, many at once, and the last."""
+        self.written += count
+        self._waiting += count
+        if self._waiting >= _AT_ONCE or (self._is_given and self.written == self._given):
+            self._erase()
 
     def _missing(self, wanted: Runs) -> Runs:
         """What the stream has neither a clip for nor lost itself."""
@@ -175,23 +175,6 @@ class Taking:
             self.left = sum(last - first + 1 for runs in left.values() for first, last in runs)
             return {}
         return left
-
-    def _take(self, epoch: int, first: int, last: int) -> None:
-        for seq in range(first, last + 1):
-            self._batch.append(self._clip(epoch, seq))
-            self._first.setdefault(epoch, seq)
-            # A few together, or single numbers between clips would be a commit each.
-            if len(self._batch) >= BATCH_OPERATIONS_MAX:
-                self._write()
-
-    def _write(self) -> None:
-        if self._batch:
-            self._stream.write_many(self._batch)
-            self.written += len(self._batch)
-            self._waiting += len(self._batch)
-            self._batch, self._first = [], {}
-        if self._waiting >= _AT_ONCE:
-            self._erase()
 
     def _clip(self, epoch: int, seq: int) -> Clip:
         return Clip(

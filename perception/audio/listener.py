@@ -45,6 +45,10 @@ class Listener:
         self._detector: SpeechDetector | None = None
         self._held: deque[AudioChunk] = deque()
         self._has_ended = False
+        self.on_speech: Callable[[int, int], None] | None = None
+        """Takes start and end, in media time, of every stretch of speech, those without words and those before
+        ``from_ns`` too.
+        """
 
     @property
     def settled_ns(self) -> int:
@@ -54,6 +58,15 @@ class Listener:
         return (
             -END_OF_TIME_NS if self._detector is None else self._detector.settled * _NS_PER_SAMPLE
         )
+
+    @property
+    def known_ns(self) -> int:
+        """Every stretch of speech that begins before this media time was heard to its end."""
+        if self._has_ended:
+            return END_OF_TIME_NS
+        if self._detector is None:
+            return -END_OF_TIME_NS
+        return self._detector.needed_from * _NS_PER_SAMPLE
 
     def hear(self, chunk: AudioChunk) -> list[Utterance]:
         """Take the next sound; the utterances that are complete, in order."""
@@ -75,6 +88,8 @@ class Listener:
         utterances = []
         for speech in stretches:
             start_ns, end_ns = speech.start * _NS_PER_SAMPLE, speech.end * _NS_PER_SAMPLE
+            if self.on_speech is not None:
+                self.on_speech(start_ns, end_ns)
             if middle_ns(start_ns, end_ns) < self._from_ns:
                 continue
             text = self._transcribe(self._sound(speech))

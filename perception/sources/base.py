@@ -1,8 +1,9 @@
 """What a source is: sampled frames and sound, in the order of the medium.
 
-Times are nanoseconds of media time: 0 is the first picture.  Frames lie on a grid: the first
-picture of each period ``[k·period, (k + 1)·period)`` stands for it and carries ``k·period``.  So
-the frames of a medium, and the clips cut from them, are the same wherever reading began.
+Times are nanoseconds of media time: 0 is the first picture, or the first sound where there are no
+pictures.  Frames lie on a grid: the first picture of each period ``[k·period, (k + 1)·period)``
+stands for it and carries ``k·period``.  So the frames of a medium, and the clips cut from them, are
+the same wherever reading began.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ AUDIO_RATE_HZ: Final = 16_000
 
 NS_PER_S: Final = 1_000_000_000
 
+HOLE_NS: Final = 10 * NS_PER_S
+"""So long without pictures of a live source, or without sound alone: nobody knows what there was, and no clip lasts
+over it."""
+
 Samples = npt.NDArray[np.float32]
 
 
@@ -35,12 +40,14 @@ class VideoFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioChunk:
-    """A run of sound; chunks follow each other without holes."""
+    """A run of sound; chunks follow each other without holes, in which silence is put."""
 
     first_sample: int
     """Place of the first sample on the 16 kHz grid of media time; may be negative."""
     samples: Samples
     """(n,) in [−1, 1]."""
+    is_hole: bool = False
+    """Whether it is silence of which nobody knows what there was: `HOLE_NS` or more of it, in one chunk or several."""
 
 
 MediaItem = VideoFrame | AudioChunk
@@ -55,8 +62,23 @@ class Source(Protocol):
         ...
 
     @property
+    def keeps_time(self) -> bool:
+        """Whether it goes on whether or not it is read: what is not read in time is lost, or its sender leaves."""
+        ...
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there will be `VideoFrame` items."""
+        ...
+
+    @property
     def has_audio(self) -> bool:
         """Whether there will be `AudioChunk` items."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """Packets so far that could not be decoded, and were passed over."""
         ...
 
     def items(self, *, frames_from_ns: int = 0) -> Iterator[MediaItem]:

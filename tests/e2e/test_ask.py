@@ -346,7 +346,7 @@ def test_the_only_space_with_an_encoder_is_asked(
     assert main(["--server", server, "--user", "mixed", "Was there a cat?", "--json"]) == 0
     shown = capsys.readouterr()
     assert moment(json.loads(shown.out))[:2] == ("seen", "b")
-    told = "memdb-ask: asking in space bundled; no encoder for the pictures of a\n"
+    told = "memdb-ask: asking in space bundled; no encoder for the clips of a\n"
     assert shown.err == told
 
 

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import memdb
 from memdb.types.database import Database
 from perception.agent import Camera, CameraReport, IngestAgent, IngestOptions
 from perception.comeback import Comeback
-from perception.errors import SourceUnreadable
+from perception.errors import SourceNotFound, SourceUnreadable
 from perception.sources.base import NS_PER_S
 from perception.sources.file import FileSource
 from tests.unit.perception.fakes import HashEncoder
@@ -43,11 +43,16 @@ class PlainAgent(IngestAgent):
         return None
 
 
-def ingest(database: Database, address: str, **options: Any) -> CameraReport:
+def ingest(
+    database: Database,
+    address: str,
+    report_line: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> CameraReport:
     settings = IngestOptions(**({"start_ns": START_NS} | options))
     cameras = [Camera("porch", address)]
     agent = PlainAgent(
-        database, "alice", cameras, HashEncoder(), None, settings, report_line=lambda _: None
+        database, "alice", cameras, HashEncoder(), None, settings, report_line=report_line
     )
     (report,) = agent.run()
     return report
@@ -169,6 +174,65 @@ def test_a_live_camera_that_comes_back_is_a_new_epoch(
     shown = [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
     assert held(database, epoch=7) == shown
     assert held(database, epoch=report.epoch, start_ns=report.start_ns) == shown
+
+
+def test_a_camera_whose_time_parts_from_the_clock_is_begun_anew(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its film is shown in no time, which is as if the clock stood still."""
+    film = write_film(tmp_path / "film.mkv", SCENES, container="matroska")
+    monkeypatch.setattr(FileSource, "keeps_time", True)
+    monkeypatch.setattr("perception.clock_slip.SLIP_NS", 5 * NS_PER_S)
+
+    def opened_again(_: Comeback) -> FileSource:
+        monkeypatch.setattr("perception.clock_slip.SLIP_NS", 3600 * NS_PER_S)
+        return FileSource(str(film))
+
+    monkeypatch.setattr(Comeback, "wait", opened_again)
+    lines: list[str] = []
+    began_ns = time.time_ns()
+    report = ingest(database, str(film), report_line=lines.append, epoch=7)
+    assert [line for line in lines if "apart" in line] == [
+        "porch: its time and the clock's have come to be -6 s apart; begun anew"
+    ]
+    assert held(database, epoch=7) == [(0, 0, 4, True), (1, 4, 6, True)]
+    assert report.error is None
+    assert report.start_ns > began_ns
+    shown = [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+    assert held(database, epoch=report.epoch, start_ns=report.start_ns) == shown
+
+
+def test_a_camera_that_is_absent_at_the_start_is_waited_for(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And keeps no other from its work."""
+    monkeypatch.setattr("perception.comeback.PAUSE_S", 0.05)
+    film = write_film(tmp_path / "live.ts", SCENES, container="mpegts")
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    players: list[threading.Thread] = []
+
+    def play() -> None:
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(film.read_bytes())
+
+    def told(line: str) -> None:
+        if line.startswith("yard: ") and "trying again" in line and not players:
+            players.append(threading.Thread(target=play))
+            players[0].start()
+
+    cameras = [Camera("yard", f"tcp://127.0.0.1:{port}"), Camera("porch", str(film))]
+    settings = IngestOptions(start_ns=START_NS, reconnect_s=1.0)
+    yard, porch = PlainAgent(
+        database, "alice", cameras, HashEncoder(), None, settings, report_line=told
+    ).run()
+    players[0].join()
+    assert (yard.error, porch.error) == (None, None)
+    assert (yard.progress.acks, porch.progress.acks) == (3, 3)
+    with pytest.raises(SourceNotFound):  # where nobody is to be waited for
+        PlainAgent(database, "alice", cameras, HashEncoder(), None, report_line=told)
 
 
 class Pipe(io.BytesIO):

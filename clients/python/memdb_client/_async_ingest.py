@@ -9,6 +9,7 @@ acknowledged is never lost, one that was not is never forgotten, and none is sto
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol, Self
@@ -164,7 +165,8 @@ class AsyncIngestWriter:
         """Wait, with the condition held; raises the writer's error as soon as there is one."""
         # Reconnecting gives up by itself; beyond that, a peer that keeps the connection alive and
         # settles nothing.
-        silence_max_s = self._reconnect_timeout_s + self._rpc.timeout_s
+        silence_s = self._reconnect_timeout_s + self._rpc.timeout_s
+        silence_max_s = None if math.isinf(silence_s) else silence_s
         while True:
             if self._error is not None:
                 raise self._error.again()
@@ -173,9 +175,11 @@ class AsyncIngestWriter:
             if self._is_aborted:
                 raise FailedPrecondition("the writer is closed", reason="CLOSED")
             if not await self._changed.wait(silence_max_s):
-                raise DeadlineExceeded(
-                    f"no acknowledgement for {silence_max_s:g} s", reason="NO_ACKNOWLEDGEMENT"
+                # Kept: `close` would wait as long once more.
+                self._error = DeadlineExceeded(
+                    f"no acknowledgement for {silence_s:g} s", reason="NO_ACKNOWLEDGEMENT"
                 )
+                raise self._error.again()
 
     async def _hold_calls(self) -> None:
         """The background task."""

@@ -36,7 +36,7 @@ from memdb_client._clips import batches
 from memdb_client._options import (
     RECONNECT_TIMEOUT_S,
     Repeat,
-    check_seconds,
+    check_patience,
     whole_timeout_s,
 )
 
@@ -106,7 +106,8 @@ class AsyncStream:
     ) -> AsyncIngestWriter:
         """A pipelined writer with at most ``window`` clips in flight.
 
-        When the server goes away, connecting again is given up after ``reconnect_timeout_s``.
+        When the server goes away, connecting again is given up after ``reconnect_timeout_s`` (at most 30 days;
+        `math.inf`: never).
         """
         writer = AsyncIngestWriter(
             self._rpc,
@@ -118,7 +119,7 @@ class AsyncStream:
             ),
             codec=self._codec,
             window=check_int(window, "window", 1, BATCH_OPERATIONS_MAX),
-            reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
+            reconnect_timeout_s=check_patience(reconnect_timeout_s, "reconnect_timeout_s"),
         )
         # sync: writer.open()
         return writer  # noqa: RET504 - the sync twin opens it first

@@ -12,6 +12,7 @@ No waiting here.  Only ``UNAVAILABLE`` is tried again, and only within the call'
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -152,6 +153,11 @@ def check_seconds(value: object, field: str) -> float:
     `InvalidArgument`.
     """
     return check_number(value, field, 0.0, SECONDS_MAX, above=True)
+
+
+def check_patience(value: object, field: str) -> float:
+    """As `check_seconds`; `math.inf` is for ever."""
+    return math.inf if value == math.inf else check_seconds(value, field)
 
 
 def whole_timeout_s(given: float | None, of_connection_s: float) -> float:

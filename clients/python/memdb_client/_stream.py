@@ -37,7 +37,7 @@ from memdb_client._ingest import IngestWriter
 from memdb_client._options import (
     RECONNECT_TIMEOUT_S,
     Repeat,
-    check_seconds,
+    check_patience,
     whole_timeout_s,
 )
 from memdb_client._rpc import Rpc
@@ -108,7 +108,8 @@ class Stream:
     ) -> IngestWriter:
         """A pipelined writer with at most ``window`` clips in flight.
 
-        When the server goes away, connecting again is given up after ``reconnect_timeout_s``.
+        When the server goes away, connecting again is given up after ``reconnect_timeout_s`` (at most 30 days;
+        `math.inf`: never).
         """
         writer = IngestWriter(
             self._rpc,
@@ -120,7 +121,7 @@ class Stream:
             ),
             codec=self._codec,
             window=check_int(window, "window", 1, BATCH_OPERATIONS_MAX),
-            reconnect_timeout_s=check_seconds(reconnect_timeout_s, "reconnect_timeout_s"),
+            reconnect_timeout_s=check_patience(reconnect_timeout_s, "reconnect_timeout_s"),
         )
         writer.open()
         return writer  # noqa: RET504 - the sync twin opens it first

@@ -4,6 +4,7 @@ belong.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb.errors import FailedPrecondition, InvalidArgument, Unavailable
+from memdb.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
 from memdb.types.clip import Clip
 from memdb.types.database import Database
 from memdb_client import connect
@@ -108,6 +109,43 @@ def test_a_server_that_stays_away_ends_the_writer(connect_to: Connect, script: S
             writer.send(clip(2))
         with pytest.raises(Unavailable):
             writer.close()
+
+
+def test_a_writer_that_gave_up_does_not_wait_again(connect_to: Connect, script: Script) -> None:
+    script.hold.set()
+    with Peer(script) as peer, connect_to(peer.address, timeout_s=0.3) as db:
+        stream: Any = db.user("alice").stream("door", space="clip")
+        writer = stream.ingest(reconnect_timeout_s=0.3)
+        writer.send(clip(0))
+        with pytest.raises(DeadlineExceeded) as caught:
+            writer.flush()
+        assert caught.value.reason == "NO_ACKNOWLEDGEMENT"
+        # It would be acknowledged by now, if it were waited for.
+        script.hold.clear()
+        for end in (writer.flush, writer.close):
+            with pytest.raises(DeadlineExceeded):
+                end()
+
+
+def test_a_server_may_be_waited_for_for_ever(connect_to: Connect, script: Script) -> None:
+    peer = Peer(script)
+    with connect_to(peer.address, timeout_s=0.3) as db:
+        stream: Any = db.user("alice").stream("door", space="clip")
+        writer = stream.ingest(reconnect_timeout_s=math.inf)
+        writer.send(clip(0))
+        assert len(writer.flush()) == 1
+        peer.stop()
+        writer.send(clip(1))
+        timer = threading.Timer(1.0, lambda: peers.append(Peer(script, peer.port)))
+        peers: list[Peer] = []
+        timer.start()
+        writer.close()
+        timer.join()
+        peers[0].stop()
+    assert sorted(script.stored) == [0, 1]
+    for wrong in (-math.inf, math.nan, 0.0):
+        with pytest.raises(InvalidArgument):
+            stream.ingest(reconnect_timeout_s=wrong)
 
 
 def test_a_full_window_makes_send_wait(stream: Any, script: Script) -> None:

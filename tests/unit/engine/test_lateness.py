@@ -60,6 +60,8 @@ def test_the_gaps_of_an_epoch_are_bounded(
     door.write(clip(6))
     door.write(clip(0))
     door.write(clip(8))
+    # As many as there may be: clips that follow each other come all the same, be it together.
+    assert len(door.write_many([clip(seq) for seq in range(9, 20)])) == 11
     assert db.verify().ok
 
 

@@ -86,6 +86,17 @@ def test_clips_follow_each_other_without_holes() -> None:
     assert all(clip.sealed for clip in clips)
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+def test_no_clip_of_a_live_source_lasts_over_a_hole(is_live: bool) -> None:
+    """Of a recording a picture stands until the next."""
+    context = ClipContext(BASE_NS, NS_PER_S, 0, PooledCompressor(), None)
+    made = ClipAssembler(context, HashEncoder(), None, revise_every=0, is_live=is_live)
+    times = [0, 1, 2, 3, 13, 14, 25, 26, 27]
+    clips = list(assemble(made, [frame(second, RED) for second in times]))
+    whole = [(0, 0, 28)]
+    assert spans(clips) == ([(0, 0, 15), (1, 25, 28)] if is_live else whole)
+
+
 def test_a_clip_carries_its_memory_labels_and_keyframes() -> None:
     (clip,) = assemble(assembler(), frames(RED, RED, RED))
     assert isinstance(clip.short_memory, np.ndarray)

@@ -23,6 +23,16 @@ def test_items_come_in_order_and_then_the_end() -> None:
     thread.join()
 
 
+def test_what_is_offered_is_taken_where_there_is_room() -> None:
+    channel: Channel[int] = Channel(2)
+    assert [channel.offer(item) for item in range(3)] == [True, True, False]
+    channel.end()
+    assert list(channel) == [0, 1]
+    channel.close()
+    with pytest.raises(ChannelClosed):
+        channel.offer(3)
+
+
 def test_a_writer_waits_for_room() -> None:
     channel: Channel[int] = Channel(1)
     written: list[int] = []

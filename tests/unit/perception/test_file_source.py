@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
+import wave
 from pathlib import Path
-from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from memdb import InvalidArgument
 from perception.errors import SourceNotFound, SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, MediaItem, VideoFrame
 from perception.sources.file import FileSource, _Sound
-from tests.unit.perception.films import SOUND_RATE_HZ, flat, write_film
+from tests.unit.perception.films import HEIGHT, SOUND_RATE_HZ, WIDTH, flat, write_film
 
 
 @pytest.fixture(scope="module")
@@ -106,18 +108,108 @@ def test_a_truncated_film(film: Path, tmp_path: Path) -> None:
         list(FileSource(str(path)).items())
 
 
-def test_sound_alone_has_no_video_stream(tmp_path: Path) -> None:
-    import wave
-
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """A second of sound, no two samples alike."""
     path = tmp_path / "sound.wav"
     with wave.open(str(path), "wb") as stream:
         stream.setnchannels(1)
         stream.setsampwidth(2)
         stream.setframerate(16_000)
-        stream.writeframes(b"\0" * 32_000)
+        stream.writeframes(np.arange(16_000, dtype="<i2").tobytes())
+    return path
+
+
+def test_a_damaged_place_costs_no_more_than_itself(film: Path, tmp_path: Path) -> None:
+    """A player goes on behind it; so does who remembers."""
+    whole = frames(list(FileSource(str(film)).items()))
+    with av.open(str(film)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    at = packets[40].pos or 0
+    path = tmp_path / "damaged.mp4"
+    data = bytearray(film.read_bytes())
+    data[at : at + 30] = b"\xff" * 30
+    path.write_bytes(data)
+    source = FileSource(str(path))
+    shown = frames(list(source.items()))
+    assert source.damaged > 0
+    # A keyframe each two seconds, of which the one at 4 s is damaged.
+    lost = {4 * NS_PER_S, 5 * NS_PER_S}
+    assert [item.time_ns for item in whole if item.time_ns not in lost] == [
+        item.time_ns for item in shown if item.time_ns not in lost
+    ]
+    again = {item.time_ns: item.pixels for item in shown}
+    for item in whole:
+        assert item.time_ns in lost or np.array_equal(item.pixels, again[item.time_ns])
+
+
+def test_what_is_damaged_from_end_to_end(film: Path, tmp_path: Path) -> None:
+    with av.open(str(film)) as container:
+        places = [(packet.pos or 0, packet.size) for packet in container.demux() if packet.size]
+    data = bytearray(film.read_bytes())
+    for at, size in places:
+        data[at : at + size] = b"\xff" * size
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with pytest.raises(SourceUnreadable, match="nothing can be decoded of it"):
+        list(FileSource(str(path)).items())
+
+
+def test_sound_alone_is_heard_to_the_sample(record: Path) -> None:
+    source = FileSource(str(record))
+    assert (source.has_video, source.has_audio, source.is_live) == (False, True, False)
+    first, samples = sound(list(source.items(frames_from_ns=NS_PER_S // 2)))
+    assert first == 0
+    assert np.array_equal(np.round(samples * 32_768), np.arange(16_000))
+
+
+def test_sound_alone_that_nobody_listens_to(record: Path) -> None:
     with pytest.raises(SourceUnreadable) as caught:
-        FileSource(str(path))
+        FileSource(str(record), with_audio=False)
     assert caught.value.reason == "NO_VIDEO"
+
+
+def test_a_picture_on_the_sleeve_is_none_of_the_record(tmp_path: Path) -> None:
+    path = tmp_path / "record.mp3"
+    with av.open(str(path), "w") as output:
+        voice = output.add_stream("libmp3lame", rate=SOUND_RATE_HZ, layout="mono")
+        sleeve = output.add_stream("png")
+        sleeve.width, sleeve.height, sleeve.pix_fmt = WIDTH, HEIGHT, "rgb24"
+        sleeve.disposition = Disposition.attached_pic
+        tone = np.zeros((1, SOUND_RATE_HZ), np.float32)
+        frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        frame.sample_rate = SOUND_RATE_HZ
+        output.mux([*voice.encode(frame), *voice.encode(None)])
+        output.mux(
+            sleeve.encode(av.VideoFrame.from_ndarray(np.asarray(flat(9, 90, 9)), format="rgb24"))
+        )
+    source = FileSource(str(path))
+    assert not source.has_video
+    assert frames(items := list(source.items())) == []
+    assert len(sound(items)[1]) == pytest.approx(16_000, abs=1_000)
+
+
+def test_a_microphone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One of ALSA's own making, where there is ALSA: it hears silence."""
+    if "alsa" not in av.formats_available:
+        pytest.skip("FFmpeg without ALSA")
+    config = tmp_path / "asound.conf"
+    config.write_text("pcm.deaf { type null }\n")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
+    source = FileSource("alsa:deaf")
+    assert (source.has_video, source.has_audio, source.is_live) == (False, True, True)
+    assert source.may_come_back
+    heard = source.items()
+    assert isinstance(next(heard), AudioChunk)
+    source.close()
+    with pytest.raises(SourceUnreadable):
+        FileSource("alsa:nobody")
+
+
+def test_a_kind_of_microphone_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "formats_available", frozenset())
+    with pytest.raises(SourceUnreadable, match="knows no alsa"):
+        FileSource("alsa:default")
 
 
 @pytest.mark.parametrize("rate_hz", [0.0, -1.0, 31.0])
@@ -163,8 +255,7 @@ def test_a_film_is_turned_as_it_says(tmp_path: Path, matrix: tuple[int, ...], co
 
 def test_a_long_hole_is_filled_in_pieces() -> None:
     """A stamp that is wrong by a day would be silence of 5.5 GB at once, and nothing would end it."""
-    stream: Any = None
-    grid = _Sound(stream)
+    grid = _Sound(lambda packet: list(packet.decode()))
     said = np.ones(100, np.float32)
     hour = 3600 * AUDIO_RATE_HZ
     chunks = [*grid._placed(said, 0), *grid._placed(said, hour)]
@@ -173,3 +264,4 @@ def test_a_long_hole_is_filled_in_pieces() -> None:
     assert [chunk.first_sample for chunk in chunks] == [0, *ends[:-1]]
     assert (chunks[-1].first_sample, ends[-1]) == (hour, hour + 100)
     assert not any(chunk.samples.any() for chunk in chunks[1:-1])
+    assert [chunk.is_hole for chunk in chunks] == [False, *(True for _ in chunks[1:-1]), False]

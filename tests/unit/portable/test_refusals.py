@@ -30,6 +30,7 @@ from memdb import (
     ResourceExhausted,
 )
 from memdb.config import EngineConfig
+from memdb.engine import lateness
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.portable import exporter, layout
@@ -293,3 +294,29 @@ def test_an_export_that_may_not_be_read(
     with pytest.raises(FailedPrecondition) as unreadable:
         import_user(db, tmp_path / "export", user="bob")
     assert unreadable.value.reason == "UNREADABLE"
+
+
+def test_an_import_opens_no_gap_that_the_export_has_not(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With as many gaps as there may be, a number that is taken late would be one too many."""
+    monkeypatch.setattr(lateness, "GAPS_MAX", 20)
+    numbers = [*range(1, 40, 2), *range(40, 400)]
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    acks = [door.write(clip) for clip in map(_bare, numbers)]
+    user.erase_clips([ack.clip_id for ack in acks[25::3]])
+    gaps = [(gap.first_seq, gap.last_seq) for gap in door.gaps()]
+    assert len(gaps) == 20
+    export_user(db, "alice", tmp_path / "export")
+    report = import_user(db, tmp_path / "export", user="bob")
+    copy = db.user("bob").stream("door")
+    assert [(gap.first_seq, gap.last_seq) for gap in copy.gaps()] == gaps
+    assert report.numbers_taken == len(acks[25::3])
+    assert len(db.user("bob").clips(limit=1000)) == len(numbers) - report.numbers_taken
+
+
+def _bare(seq: int) -> Clip:
+    start_ns = seq * 10**9
+    memory = np.eye(1, 8, dtype=np.float32)[0]
+    return Clip(seq=seq, start_ns=start_ns, end_ns=start_ns + 10**9, global_memory=memory)
