@@ -50,6 +50,9 @@ from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
 REQUEST_ID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 63
+ANSWERS: Final = frozenset({"BEHIND", "MESSAGE_TOO_LARGE"})
+"""Reasons that say what is wrong with a question asked now: a server in good health gives them, as often as
+it is asked."""
 _TAG_NUMBER_MAX: Final = 15
 """Of fields whose tag is one byte."""
 _REQUEST_ID_CHARS: Final = frozenset(
@@ -411,6 +414,8 @@ def _level(error: MemdbError) -> int:
     """What the caller did wrong is the caller's to know; what is wrong with us is ours."""
     if isinstance(error, (DataLoss, Internal)):
         return logging.ERROR
+    if error.reason in ANSWERS:
+        return logging.DEBUG
     if isinstance(error, (ResourceExhausted, Unavailable)):
         return logging.WARNING
     return logging.DEBUG
