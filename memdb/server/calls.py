@@ -41,6 +41,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.eventlog import event_log
+from memdb.server.budget import CALL_BYTES_FREE
 from memdb.server.executors import Pool
 from memdb.server.resources import Resources
 from memdb.wire.field_count import check_field_count
@@ -50,6 +51,8 @@ from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
 REQUEST_ID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 63
+UNNAMED: Final = "?"
+"""Whose bytes they are where it is not said; no user's id."""
 ANSWERS: Final = frozenset({"BEHIND", "MESSAGE_TOO_LARGE"})
 """Reasons that say what is wrong with a question asked now: a server in good health gives them, as often as
 it is asked."""
@@ -187,13 +190,13 @@ class Calls:
             owner = _owner(data, owner_tag)
             turns = pool.of(owner)
             try:
-                with self._budget.call(len(data)):
+                with self._budget.call(len(data), owner or UNNAMED):
                     done = await turns.run(deadline.within, work, data, owner)
                     if isinstance(done, _Cold):
                         # It waits without a thread, and then takes one again.
                         await self._openings.wait(done.user)
                         done = await turns.run(deadline.within, answer, done.request)
-                    self._hold(context, len(done))
+                    self._hold(context, len(done), owner or UNNAMED)
                     return done
             except asyncio.CancelledError:
                 if reads:
@@ -242,7 +245,8 @@ class Calls:
                     # Nothing runs before the first step; every step runs on some thread of the
                     # pool.
                     request: Any = await self._parsed(kind, data, opens=opens)
-                    turns = pool.of(request.user if opens else "")
+                    owner = request.user if opens else UNNAMED
+                    turns = pool.of(owner)
                     remaining = pages(request)
                     del request
 
@@ -251,7 +255,7 @@ class Calls:
 
                     page = await turns.run(deadline.within, step)
                     while page is not None:
-                        await self._write(context, page)
+                        await self._write(context, page, owner)
                         # An answer that has begun is not refused any more.
                         page = await turns.run_in_turn(deadline.within, step)
             except asyncio.CancelledError:
@@ -274,8 +278,9 @@ class Calls:
             request_id = begin(context)
             try:
                 with self._budget.call(len(data)):
-                    request = await self._parsed(kind, data, opens=opens)
-                    await function(request, self._sender(context))
+                    request: Any = await self._parsed(kind, data, opens=opens)
+                    owner = request.user if opens else UNNAMED
+                    await function(request, self._sender(context, owner))
             except Exception as error:
                 data = b""  # see `end`
                 await end(context, name, request_id, error)
@@ -303,36 +308,46 @@ class Calls:
                 return data if isinstance(data, bytes) else None  # else grpc.aio.EOF
 
             try:
-                await function(receive, self._sender(context))
+                await function(receive, self._sender(context, UNNAMED))
             except Exception as error:
                 await end(context, name, request_id, error)
 
         return behaviour
 
-    def _sender(self, context: Context) -> Send:
+    def _sender(self, context: Context, owner: str) -> Send:
         async def send(data: bytes) -> None:
             self._check_size(len(data))
-            await self._write(context, data)
+            await self._write(context, data, owner)
 
         return send
 
-    def _hold(self, context: Context, size: int) -> None:
+    def _hold(self, context: Context, size: int, owner: str) -> None:
         """Count the answer of a call until gRPC has sent it."""
+        if size > CALL_BYTES_FREE:
+            self._budget.hold_answer(size, owner=owner)
+            self._release_at_end(context, size, owner)
 
+    def _release_at_end(self, context: Context, size: int, owner: str) -> None:
         def sent(_context: Any) -> None:
-            self._budget.release_answer(size)
+            self._budget.release_answer(size, owner)
 
-        self._budget.hold_answer(size)
         # The stubs take the callback for a coroutine's.
         context.add_done_callback(sent)  # type: ignore[arg-type]
 
-    async def _write(self, context: Context, data: bytes) -> None:
+    async def _write(self, context: Context, data: bytes, owner: str) -> None:
         """Send one message of a stream, counted until gRPC has taken it."""
-        self._budget.hold_answer(len(data), Unavailable)
+        size = len(data)
+        self._budget.hold_answer(size, Unavailable, owner)
         try:
             await context.write(data)
-        finally:
-            self._budget.release_answer(len(data))
+        except asyncio.CancelledError:
+            # gRPC holds it until the call has ended, which it may not have yet: see `StreamBytes.cut_off`.
+            self._release_at_end(context, size, owner)
+            raise
+        except BaseException:
+            self._budget.release_answer(size, owner)
+            raise
+        self._budget.release_answer(size, owner)
 
     def _packed(self, message: Message) -> bytes:
         # Maps in one order, or an answer would not be the same bytes in another process.

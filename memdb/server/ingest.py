@@ -76,6 +76,7 @@ class Ingest:
             if first is None:
                 raise InvalidArgument("no start", reason="START_EXPECTED", field="start")
             start = self._start(first)
+            held.owner, send = start.user, held.sender(send)
             await self._openings.wait(start.user)
             await send(await self._pools.read.of(start.user).run_in_turn(self._open, start))
             reader = asyncio.create_task(self._read(receive, start.epoch, held))
