@@ -43,16 +43,16 @@ from memdb.errors import (
 from memdb.eventlog import event_log
 from memdb.server.budget import CALL_BYTES_FREE
 from memdb.server.executors import Pool
+from memdb.server.open_calls import HEALTH_CALLS_MAX, UNNAMED, OpenCalls
 from memdb.server.resources import Resources
 from memdb.wire.field_count import check_field_count
 from memdb.wire.fields import tag_of
 from memdb.wire.lists import SMALL_BYTES, check_lists
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
+HEALTH: Final = "grpc.health.v1.Health"
 REQUEST_ID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 63
-UNNAMED: Final = "?"
-"""Whose bytes they are where it is not said; no user's id."""
 ANSWERS: Final = frozenset({"BEHIND", "MESSAGE_TOO_LARGE"})
 """Reasons that say what is wrong with a question asked now: a server in good health gives them, as often as
 it is asked."""
@@ -121,6 +121,8 @@ class Calls:
         self._pools = resources.pools
         self._openings = resources.openings
         self._budget = resources.budget
+        self._open_calls = resources.open_calls
+        self._health_calls = OpenCalls(HEALTH_CALLS_MAX)
         self._message_bytes_max = resources.message_bytes_max
 
     def handlers(self, service: ServiceDescriptor, implementation: object) -> dict[str, Any]:
@@ -141,20 +143,24 @@ class Calls:
         elif hasattr(function, "commits"):
             pool = self._pools.write
         opens = "user" in method.input_type.fields_by_name and not hasattr(function, "closed_user")
+        tag = _owner_tag(method)
+        open_calls = self._open_calls
+        if method.containing_service.full_name == HEALTH:
+            open_calls = self._health_calls
         behaviour: Any
         if method.client_streaming:
             behaviour = self._both_ways(name, function)
             return grpc.stream_stream_rpc_method_handler(behaviour)
         if method.server_streaming:
             if iscoroutinefunction(function):
-                behaviour = self._live_stream(name, kind, function, opens)
+                behaviour = self._live_stream(name, kind, function, opens, tag, open_calls)
             else:
-                behaviour = self._paged_stream(name, kind, function, pool, opens)
+                behaviour = self._paged_stream(name, kind, function, pool, opens, tag)
             return grpc.unary_stream_rpc_method_handler(behaviour)
         if iscoroutinefunction(function):
-            behaviour = self._light(name, kind, function)
+            behaviour = self._light(name, kind, function, open_calls)
         else:
-            behaviour = self._unary(name, kind, function, pool, opens, _owner_tag(method))
+            behaviour = self._unary(name, kind, function, pool, opens, tag)
         return grpc.unary_unary_rpc_method_handler(behaviour)
 
     def _unary(
@@ -173,11 +179,7 @@ class Calls:
 
         def work(data: bytes, owner: str) -> bytes | _Cold:
             request: Any = parse(kind, data)
-            if owner and request.user.encode() != owner.encode("latin-1"):
-                # Or who names a user for each call, and then the one it asks, had a turn for each.
-                raise InvalidArgument(
-                    "the message names several users", reason="BAD_MESSAGE", field="user"
-                )
+            _check_owner(request, owner)
             if opens and not self._openings.is_open(request.user):
                 return _Cold(request, request.user)
             return answer(request)
@@ -190,7 +192,10 @@ class Calls:
             owner = _owner(data, owner_tag)
             turns = pool.of(owner)
             try:
-                with self._budget.call(len(data), owner or UNNAMED):
+                with (
+                    self._open_calls.call(owner or UNNAMED),
+                    self._budget.call(len(data), owner or UNNAMED),
+                ):
                     done = await turns.run(deadline.within, work, data, owner)
                     if isinstance(done, _Cold):
                         # It waits without a thread, and then takes one again.
@@ -209,12 +214,16 @@ class Calls:
         return behaviour
 
     def _light(
-        self, name: str, kind: type[Message], function: Callable[[Any], Awaitable[Message]]
+        self,
+        name: str,
+        kind: type[Message],
+        function: Callable[[Any], Awaitable[Message]],
+        open_calls: OpenCalls,
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             try:
-                with self._budget.call(len(data)):
+                with open_calls.call(""), self._budget.call(len(data)):
                     request = await self._parsed(kind, data, opens=False)
                     return self._packed(await function(request))
             except Exception as error:
@@ -230,6 +239,7 @@ class Calls:
         function: Callable[[Any], Iterator[Message]],
         pool: Pool,
         opens: bool,
+        owner_tag: int | None,
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         def pages(request: Message) -> Iterator[bytes]:
             for message in function(request):
@@ -240,11 +250,14 @@ class Calls:
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
             deadline = Deadline(context.time_remaining())
+            told = _owner(data, owner_tag)
+            owner = told or UNNAMED
             try:
-                with self._budget.call(len(data)):
+                with self._open_calls.call(owner), self._budget.call(len(data), owner):
                     # Nothing runs before the first step; every step runs on some thread of the
                     # pool.
                     request: Any = await self._parsed(kind, data, opens=opens)
+                    _check_owner(request, told)
                     owner = request.user if opens else UNNAMED
                     turns = pool.of(owner)
                     remaining = pages(request)
@@ -273,12 +286,18 @@ class Calls:
         kind: type[Message],
         function: Callable[[Any, Send], Awaitable[None]],
         opens: bool,
+        owner_tag: int | None,
+        open_calls: OpenCalls,
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
+            told = _owner(data, owner_tag)
+            # Of health alone there are few, and nobody's.
+            owner = told or (UNNAMED if opens else "")
             try:
-                with self._budget.call(len(data)):
+                with open_calls.call(owner), self._budget.call(len(data), owner):
                     request: Any = await self._parsed(kind, data, opens=opens)
+                    _check_owner(request, told)
                     owner = request.user if opens else UNNAMED
                     await function(request, self._sender(context, owner))
             except Exception as error:
@@ -308,7 +327,8 @@ class Calls:
                 return data if isinstance(data, bytes) else None  # else grpc.aio.EOF
 
             try:
-                await function(receive, self._sender(context, UNNAMED))
+                with self._open_calls.stream():
+                    await function(receive, self._sender(context, UNNAMED))
             except Exception as error:
                 await end(context, name, request_id, error)
 
@@ -449,6 +469,13 @@ def _owner(data: bytes, tag: int | None) -> str:
     if tag is None or len(data) < 2 or data[0] != tag or data[1] > ID_CHARS_MAX:
         return ""
     return data[2 : 2 + data[1]].decode("latin-1")
+
+
+def _check_owner(request: Any, owner: str) -> None:
+    """Refuse a call of another user than its first field says; raises `InvalidArgument` (``BAD_MESSAGE``)."""
+    if owner and request.user.encode() != owner.encode("latin-1"):
+        # Or who names a user for each call, and then the one it asks, had a turn and a share for each.
+        raise InvalidArgument("the message names several users", reason="BAD_MESSAGE", field="user")
 
 
 def _snake(name: str) -> str:

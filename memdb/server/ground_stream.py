@@ -68,6 +68,7 @@ class GroundStream:
         self._pools = resources.pools
         self._openings = resources.openings
         self._budget = resources.budget
+        self._open_calls = resources.open_calls
         self._drain = resources.drain
         self._message_bytes_max = resources.message_bytes_max
         self._waiting: deque[_Asked] = deque()
@@ -98,6 +99,7 @@ class GroundStream:
 
     async def _run(self, receive: Receive, send: Send, held: StreamBytes) -> None:
         start = _start(await self._drain.first(receive, self._work))
+        self._open_calls.name(start.user)
         held.owner = start.user
         options = options_from_proto(start.options)
         await self._openings.wait(start.user)
