@@ -117,9 +117,11 @@ class ServerConfig:
     bytes_in_flight_max: int = 512 * 1024 * 1024
     """Bytes of requests held at once: half for calls, which beyond it fail with ``OVERLOADED``, half
     for streams, which beyond it are not read.  Answers that wait to be read may have as many bytes
-    as one half, beside them.  At least twice message_bytes_max."""
+    as one half, beside them.  Of each one user has at most three quarters, and less where others
+    have some.  At least twice message_bytes_max."""
     calls_max: int = 2048
-    """Calls open at once, streams included; beyond it RESOURCE_EXHAUSTED."""
+    """Calls open at once, streams included; beyond it they fail with ``OVERLOADED``.  One user has at
+    most three quarters of them, and less where others have some.  Those about health are apart."""
     connection_streams_max: int = 128
     """Calls open at once on one connection; beyond it the client waits."""
     message_bytes_max: int = MESSAGE_BYTES_MAX

@@ -37,6 +37,7 @@ from memdb.server.heartbeat import Heartbeat
 from memdb.server.listener import bind, channel_options, check_bindable, check_listen
 from memdb.server.memory_service import MemoryService
 from memdb.server.metrics import metrics_text, write_metrics
+from memdb.server.open_calls import HEALTH_CALLS_MAX, REFUSED_MAX
 from memdb.server.port_file import check_port_file, write_port_file
 from memdb.server.recall_metrics import RecallMetrics
 from memdb.server.resources import Resources
@@ -71,7 +72,8 @@ class Server:
         self._resources = Resources.make(database, config)
         self.heartbeat = Heartbeat()
         self._server = grpc.aio.server(
-            options=channel_options(config), maximum_concurrent_rpcs=config.calls_max
+            options=channel_options(config),
+            maximum_concurrent_rpcs=config.calls_max + HEALTH_CALLS_MAX + REFUSED_MAX,
         )
         self._add_services()
 

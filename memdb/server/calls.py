@@ -41,7 +41,9 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.eventlog import event_log
+from memdb.server.budget import CALL_BYTES_FREE
 from memdb.server.executors import Pool
+from memdb.server.open_calls import HEALTH_CALLS_MAX, UNNAMED, OpenCalls
 from memdb.server.resources import Resources
 from memdb.wire.field_count import check_field_count
 from memdb.wire.fields import tag_of
@@ -49,8 +51,12 @@ from memdb.wire.lists import SMALL_BYTES, check_lists
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 from memdb.wire.unknown_fields import check_known
 
+HEALTH: Final = "grpc.health.v1.Health"
 REQUEST_ID_CHARS_MAX: Final = 64
 ID_CHARS_MAX: Final = 63
+ANSWERS: Final = frozenset({"BEHIND", "MESSAGE_TOO_LARGE"})
+"""Reasons that say what is wrong with a question asked now: a server in good health gives them, as often as
+it is asked."""
 _TAG_NUMBER_MAX: Final = 15
 """Of fields whose tag is one byte."""
 _REQUEST_ID_CHARS: Final = frozenset(
@@ -120,6 +126,8 @@ class Calls:
         self._pools = resources.pools
         self._openings = resources.openings
         self._budget = resources.budget
+        self._open_calls = resources.open_calls
+        self._health_calls = OpenCalls(HEALTH_CALLS_MAX)
         self._message_bytes_max = resources.message_bytes_max
 
     def handlers(self, service: ServiceDescriptor, implementation: object) -> dict[str, Any]:
@@ -140,20 +148,24 @@ class Calls:
         elif hasattr(function, "commits"):
             pool = self._pools.write
         opens = "user" in method.input_type.fields_by_name and not hasattr(function, "closed_user")
+        tag = _owner_tag(method)
+        open_calls = self._open_calls
+        if method.containing_service.full_name == HEALTH:
+            open_calls = self._health_calls
         behaviour: Any
         if method.client_streaming:
             behaviour = self._both_ways(name, function)
             return grpc.stream_stream_rpc_method_handler(behaviour)
         if method.server_streaming:
             if iscoroutinefunction(function):
-                behaviour = self._live_stream(name, kind, function, opens)
+                behaviour = self._live_stream(name, kind, function, opens, tag, open_calls)
             else:
-                behaviour = self._paged_stream(name, kind, function, pool, opens)
+                behaviour = self._paged_stream(name, kind, function, pool, opens, tag)
             return grpc.unary_stream_rpc_method_handler(behaviour)
         if iscoroutinefunction(function):
-            behaviour = self._light(name, kind, function)
+            behaviour = self._light(name, kind, function, open_calls)
         else:
-            behaviour = self._unary(name, kind, function, pool, opens, _owner_tag(method))
+            behaviour = self._unary(name, kind, function, pool, opens, tag)
         return grpc.unary_unary_rpc_method_handler(behaviour)
 
     def _unary(
@@ -172,11 +184,7 @@ class Calls:
 
         def work(data: bytes, owner: str) -> bytes | _Cold:
             request: Any = parse(kind, data)
-            if owner and request.user.encode() != owner.encode("latin-1"):
-                # Or who names a user for each call, and then the one it asks, had a turn for each.
-                raise InvalidArgument(
-                    "the message names several users", reason="BAD_MESSAGE", field="user"
-                )
+            _check_owner(request, owner)
             if opens and not self._openings.is_open(request.user):
                 return _Cold(request, request.user)
             return answer(request)
@@ -189,13 +197,16 @@ class Calls:
             owner = _owner(data, owner_tag)
             turns = pool.of(owner)
             try:
-                with self._budget.call(len(data)):
+                with (
+                    self._open_calls.call(owner or UNNAMED),
+                    self._budget.call(len(data), owner or UNNAMED),
+                ):
                     done = await turns.run(deadline.within, work, data, owner)
                     if isinstance(done, _Cold):
                         # It waits without a thread, and then takes one again.
                         await self._openings.wait(done.user)
                         done = await turns.run(deadline.within, answer, done.request)
-                    self._hold(context, len(done))
+                    self._hold(context, len(done), owner or UNNAMED)
                     return done
             except asyncio.CancelledError:
                 if reads:
@@ -208,12 +219,16 @@ class Calls:
         return behaviour
 
     def _light(
-        self, name: str, kind: type[Message], function: Callable[[Any], Awaitable[Message]]
+        self,
+        name: str,
+        kind: type[Message],
+        function: Callable[[Any], Awaitable[Message]],
+        open_calls: OpenCalls,
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             try:
-                with self._budget.call(len(data)):
+                with open_calls.call(""), self._budget.call(len(data)):
                     request = await self._parsed(kind, data, opens=False)
                     return self._packed(await function(request))
             except Exception as error:
@@ -229,6 +244,7 @@ class Calls:
         function: Callable[[Any], Iterator[Message]],
         pool: Pool,
         opens: bool,
+        owner_tag: int | None,
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         def pages(request: Message) -> Iterator[bytes]:
             for message in function(request):
@@ -239,12 +255,16 @@ class Calls:
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
             deadline = Deadline(context.time_remaining())
+            told = _owner(data, owner_tag)
+            owner = told or UNNAMED
             try:
-                with self._budget.call(len(data)):
+                with self._open_calls.call(owner), self._budget.call(len(data), owner):
                     # Nothing runs before the first step; every step runs on some thread of the
                     # pool.
                     request: Any = await self._parsed(kind, data, opens=opens)
-                    turns = pool.of(request.user if opens else "")
+                    _check_owner(request, told)
+                    owner = request.user if opens else UNNAMED
+                    turns = pool.of(owner)
                     remaining = pages(request)
                     del request
 
@@ -253,7 +273,7 @@ class Calls:
 
                     page = await turns.run(deadline.within, step)
                     while page is not None:
-                        await self._write(context, page)
+                        await self._write(context, page, owner)
                         # An answer that has begun is not refused any more.
                         page = await turns.run_in_turn(deadline.within, step)
             except asyncio.CancelledError:
@@ -271,13 +291,20 @@ class Calls:
         kind: type[Message],
         function: Callable[[Any, Send], Awaitable[None]],
         opens: bool,
+        owner_tag: int | None,
+        open_calls: OpenCalls,
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         async def behaviour(data: bytes, context: Context) -> None:
             request_id = begin(context)
+            told = _owner(data, owner_tag)
+            # Of health alone there are few, and nobody's.
+            owner = told or (UNNAMED if opens else "")
             try:
-                with self._budget.call(len(data)):
-                    request = await self._parsed(kind, data, opens=opens)
-                    await function(request, self._sender(context))
+                with open_calls.call(owner), self._budget.call(len(data), owner):
+                    request: Any = await self._parsed(kind, data, opens=opens)
+                    _check_owner(request, told)
+                    owner = request.user if opens else UNNAMED
+                    await function(request, self._sender(context, owner))
             except Exception as error:
                 data = b""  # see `end`
                 await end(context, name, request_id, error)
@@ -305,36 +332,47 @@ class Calls:
                 return data if isinstance(data, bytes) else None  # else grpc.aio.EOF
 
             try:
-                await function(receive, self._sender(context))
+                with self._open_calls.stream():
+                    await function(receive, self._sender(context, UNNAMED))
             except Exception as error:
                 await end(context, name, request_id, error)
 
         return behaviour
 
-    def _sender(self, context: Context) -> Send:
+    def _sender(self, context: Context, owner: str) -> Send:
         async def send(data: bytes) -> None:
             self._check_size(len(data))
-            await self._write(context, data)
+            await self._write(context, data, owner)
 
         return send
 
-    def _hold(self, context: Context, size: int) -> None:
+    def _hold(self, context: Context, size: int, owner: str) -> None:
         """Count the answer of a call until gRPC has sent it."""
+        if size > CALL_BYTES_FREE:
+            self._budget.hold_answer(size, owner=owner)
+            self._release_at_end(context, size, owner)
 
+    def _release_at_end(self, context: Context, size: int, owner: str) -> None:
         def sent(_context: Any) -> None:
-            self._budget.release_answer(size)
+            self._budget.release_answer(size, owner)
 
-        self._budget.hold_answer(size)
         # The stubs take the callback for a coroutine's.
         context.add_done_callback(sent)  # type: ignore[arg-type]
 
-    async def _write(self, context: Context, data: bytes) -> None:
+    async def _write(self, context: Context, data: bytes, owner: str) -> None:
         """Send one message of a stream, counted until gRPC has taken it."""
-        self._budget.hold_answer(len(data), Unavailable)
+        size = len(data)
+        self._budget.hold_answer(size, Unavailable, owner)
         try:
             await context.write(data)
-        finally:
-            self._budget.release_answer(len(data))
+        except asyncio.CancelledError:
+            # gRPC holds it until the call has ended, which it may not have yet: see `StreamBytes.cut_off`.
+            self._release_at_end(context, size, owner)
+            raise
+        except BaseException:
+            self._budget.release_answer(size, owner)
+            raise
+        self._budget.release_answer(size, owner)
 
     def _packed(self, message: Message) -> bytes:
         # Maps in one order, or an answer would not be the same bytes in another process.
@@ -416,6 +454,8 @@ def _level(error: MemdbError) -> int:
     """What the caller did wrong is the caller's to know; what is wrong with us is ours."""
     if isinstance(error, (DataLoss, Internal)):
         return logging.ERROR
+    if error.reason in ANSWERS:
+        return logging.DEBUG
     if isinstance(error, (ResourceExhausted, Unavailable)):
         return logging.WARNING
     return logging.DEBUG
@@ -434,6 +474,13 @@ def _owner(data: bytes, tag: int | None) -> str:
     if tag is None or len(data) < 2 or data[0] != tag or data[1] > ID_CHARS_MAX:
         return ""
     return data[2 : 2 + data[1]].decode("latin-1")
+
+
+def _check_owner(request: Any, owner: str) -> None:
+    """Refuse a call of another user than its first field says; raises `InvalidArgument` (``BAD_MESSAGE``)."""
+    if owner and request.user.encode() != owner.encode("latin-1"):
+        # Or who names a user for each call, and then the one it asks, had a turn and a share for each.
+        raise InvalidArgument("the message names several users", reason="BAD_MESSAGE", field="user")
 
 
 def _snake(name: str) -> str:

@@ -68,6 +68,7 @@ class GroundStream:
         self._pools = resources.pools
         self._openings = resources.openings
         self._budget = resources.budget
+        self._open_calls = resources.open_calls
         self._drain = resources.drain
         self._message_bytes_max = resources.message_bytes_max
         self._waiting: deque[_Asked] = deque()
@@ -85,28 +86,31 @@ class GroundStream:
         Raises `InvalidArgument` (``BAD_MESSAGE``, ``START_EXPECTED``, ``QUESTIONS_EXPECTED``), `Unavailable`
         (``SHUTTING_DOWN``, ``OVERLOADED``), and what refuses a question.
         """
-        try:
-            await self._run(receive, send)
-        except MemdbError as error:
-            told = error_to_status(error, "").SerializeToString()
-            await send(pb.GroundStreamResponse(error=told).SerializeToString())
-            raise
-        finally:
-            self._deadline.leave()
-
-    async def _run(self, receive: Receive, send: Send) -> None:
         with self._drain.waking(self._work), self._budget.stream() as held:
-            start = _start(await self._drain.first(receive, self._work))
-            options = options_from_proto(start.options)
-            await self._openings.wait(start.user)
-            reader = asyncio.create_task(self._read(receive, held))
             try:
-                await self._answer_all(self._database.user(start.user), options, send, held)
+                await self._run(receive, held.sender(send), held)
+            except MemdbError as error:
+                if not held.is_cut_off:  # where an answer is under way for ever
+                    told = error_to_status(error, "").SerializeToString()
+                    await send(pb.GroundStreamResponse(error=told).SerializeToString())
+                raise
             finally:
-                await settle(reader)
-                # Its traceback holds messages, and us.
-                self._refusal = None
-                self._waiting.clear()
+                self._deadline.leave()
+
+    async def _run(self, receive: Receive, send: Send, held: StreamBytes) -> None:
+        start = _start(await self._drain.first(receive, self._work))
+        self._open_calls.name(start.user)
+        held.owner = start.user
+        options = options_from_proto(start.options)
+        await self._openings.wait(start.user)
+        reader = asyncio.create_task(self._read(receive, held))
+        try:
+            await self._answer_all(self._database.user(start.user), options, send, held)
+        finally:
+            await settle(reader)
+            # Its traceback holds messages, and us.
+            self._refusal = None
+            self._waiting.clear()
 
     async def _answer_all(
         self, user: EmbeddedUser, options: GroundOptions, send: Send, held: StreamBytes

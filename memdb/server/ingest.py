@@ -53,6 +53,7 @@ class Ingest:
         self._pools = resources.pools
         self._openings = resources.openings
         self._budget = resources.budget
+        self._open_calls = resources.open_calls
         self._drain = resources.drain
         self._ready: list[Clip] = []
         self._ready_bytes = 0
@@ -76,6 +77,8 @@ class Ingest:
             if first is None:
                 raise InvalidArgument("no start", reason="START_EXPECTED", field="start")
             start = self._start(first)
+            self._open_calls.name(start.user)
+            held.owner, send = start.user, held.sender(send)
             await self._openings.wait(start.user)
             await send(await self._pools.read.of(start.user).run_in_turn(self._open, start))
             reader = asyncio.create_task(self._read(receive, start.epoch, held))

@@ -19,6 +19,7 @@ UNIX_PREFIX: Final = "unix:"
 UNIX_PATH_BYTES_MAX: Final = 107
 """What Linux takes as the name of a socket."""
 _TAKEN: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+UNCOMPRESSED: Final = 1 << grpc.Compression.NoCompression.value
 OTHERS_MAY_NOTHING: Final = 0o077
 """The umask of a bind: whoever may connect may read everything."""
 
@@ -36,6 +37,9 @@ def channel_options(config: ServerConfig) -> list[tuple[str, Any]]:
         ("grpc.keepalive_timeout_ms", config.keepalive_timeout_ms),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", config.ping_interval_ms_min),
+        # No compressed messages: 16 kB of zeros would be 16 MB, which gRPC unpacks before anybody counts it, and
+        # what vectors, pictures and coded tensors are made of does not get smaller.
+        ("grpc.compression_enabled_algorithms_bitset", UNCOMPRESSED),
         # Two servers on one port would silently share its calls.
         ("grpc.so_reuseport", 0),
     ]

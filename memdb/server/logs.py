@@ -1,5 +1,7 @@
 """One JSON object a line on stderr: time, level, logger, event, and the fields of the event.
 
+Nothing that is logged waits for whoever reads it: see `memdb.server.log_lines`.
+
 Every character beyond printable ASCII is escaped, so no value can forge a line or move a terminal's
 cursor.  Fields are ids, counts and reasons; tensors and credentials are never logged.
 """
@@ -11,6 +13,8 @@ import logging
 import sys
 import time
 from typing import Any, TextIO
+
+from memdb.server.log_lines import LineHandler
 
 
 class JsonFormatter(logging.Formatter):
@@ -37,10 +41,30 @@ class JsonFormatter(logging.Formatter):
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
     """Send every record of ``level`` and above to ``stream`` (stderr when None) as JSON."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _handler(sys.stderr) if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # asyncio reports every slow callback and connection at debug; nobody asked for that.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _handler(stream: TextIO) -> logging.Handler:
+    try:
+        return LineHandler(stream.fileno(), _dropped)
+    except OSError:  # nothing of the system's: another object stands in for it
+        return logging.StreamHandler(stream)
+
+
+def _dropped(lines: int) -> logging.LogRecord:
+    """What is told of lines that nobody took."""
+    return logging.makeLogRecord(
+        {
+            "name": "memdb.server",
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": "lines of the log were dropped, since nobody read them",
+            "fields": {"lines": lines},
+        }
+    )

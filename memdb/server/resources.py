@@ -10,6 +10,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.server.budget import Budget
 from memdb.server.drain import Drain
 from memdb.server.executors import Pools
+from memdb.server.open_calls import OpenCalls
 from memdb.server.openings import Openings
 
 
@@ -21,6 +22,7 @@ class Resources:
     pools: Pools
     openings: Openings
     budget: Budget
+    open_calls: OpenCalls
     drain: Drain
     message_bytes_max: int
 
@@ -33,6 +35,7 @@ class Resources:
             pools,
             Openings(database, pools.open),
             Budget(config.bytes_in_flight_max),
+            OpenCalls(config.calls_max),
             Drain(),
             config.message_bytes_max,
         )

@@ -152,27 +152,25 @@ def test_calls_beyond_the_bytes_in_flight_are_told_when_to_come_back(
     options = {"message_bytes_max": 4 << 20, "bytes_in_flight_max": 8 << 20}
     with serving(tmp_path / "db", **options) as served:
         large = (Keyframe(0, b"x" * 900_000),)
+
+        def request(user: str, seq: int) -> clip_pb.WriteClipsRequest:
+            clips = [clip_to_proto(clip(seq, keyframes=large))]
+            return clip_pb.WriteClipsRequest(user=user, stream="cam", space="p", clips=clips)
+
         writes = [
-            served.clips.WriteClips.future(
-                clip_pb.WriteClipsRequest(
-                    user="a",
-                    stream="cam",
-                    space="p",
-                    clips=[clip_to_proto(clip(seq, keyframes=large))],
-                ),
-                timeout=60,
-            )
-            for seq in range(1, 11)
+            served.clips.WriteClips.future(request("a", seq), timeout=60) for seq in range(1, 11)
         ]
         deadline = time.monotonic() + 30
-        while sum(write.done() for write in writes) < 6:
+        while sum(write.done() for write in writes) < 7:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        # Another user has room for as much.
+        assert served.clips.WriteClips(request("b", 1), timeout=10).acks
         # Questions are small, and go on.
         assert served.grounding.Ground(ground_request("b", vector(0)), timeout=10).hits
         held.gate.set()
         refused = [write for write in writes if write.exception(timeout=30) is not None]
-        assert len(refused) == 6
+        assert len(refused) == 7
         for write in refused:
             error = error_of(write)
             assert isinstance(error, ResourceExhausted)

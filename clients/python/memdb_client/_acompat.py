@@ -13,7 +13,9 @@ from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 import grpc
 import grpc.aio
 
+from memdb.errors import FailedPrecondition
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb_client._forks import check_fork
 from memdb_client._options import CHANNEL_OPTIONS, Target
 
 _P = ParamSpec("_P")
@@ -29,6 +31,23 @@ CANCELLED: tuple[type[BaseException], ...] = (asyncio.CancelledError, grpc.aio.U
 """What a call raises that was cancelled (the same as when the task that awaits it was), or that was
 made on a closed channel.
 """
+
+
+class Home:
+    """The event loop that a channel belongs to."""
+
+    def __init__(self) -> None:
+        check_fork()
+        self._loop = asyncio.get_running_loop()
+
+    def check(self) -> None:
+        """Raise `FailedPrecondition` (``OTHER_LOOP``, ``FORKED``) where no call can be made."""
+        check_fork()
+        if asyncio.get_running_loop() is not self._loop:
+            raise FailedPrecondition(
+                "the database belongs to another event loop: connect in this one as well",
+                reason="OTHER_LOOP",
+            )
 
 
 def is_cancelling() -> bool:

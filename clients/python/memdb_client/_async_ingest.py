@@ -87,6 +87,7 @@ class AsyncIngestWriter:
         """Connect and read the ledger.  Entering the context does this."""
         if self._task is not None or self._is_over:
             return
+        self._rpc.check_open()
         self._task = compat.spawn(self._hold_calls, f"memdb-ingest-{self._start.stream}")
         try:
             async with self._changed:

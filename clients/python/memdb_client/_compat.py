@@ -14,6 +14,7 @@ from typing import ParamSpec, Self, TypeAlias, TypeVar
 import grpc
 
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb_client._forks import check_fork
 from memdb_client._options import CHANNEL_OPTIONS, Target
 
 _P = ParamSpec("_P")
@@ -29,6 +30,17 @@ CANCELLED: tuple[type[BaseException], ...] = (ValueError,)
 """What a call raises that was made on a closed channel; one that was cancelled raises the
 `grpc.RpcError` of its status.
 """
+
+
+class Home:
+    """The process that a channel belongs to."""
+
+    def __init__(self) -> None:
+        check_fork()
+
+    def check(self) -> None:
+        """Raise `FailedPrecondition` (``FORKED``) where no call can be made."""
+        check_fork()
 
 
 def is_cancelling() -> bool:

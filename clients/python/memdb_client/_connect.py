@@ -30,6 +30,9 @@ def connect(
     theirs is an hour, or this one where it is longer.  A server that is not reached for this long is not
     waited for by them either.
 
+    Any number of threads may use it.  A process that is forked while one of them makes a call can make none:
+    it, and every call there, raises `FailedPrecondition` (``FORKED``); start processes by spawn or forkserver.
+
     Raises `InvalidArgument` for an argument that is wrong: ``BAD_ADDRESS``, ``BAD_TOKEN``, ``BAD_TLS``,
     ``OUT_OF_RANGE``.
     """
@@ -46,7 +49,8 @@ def connect_async(
     """`connect` for asyncio: ``db = await connect_async(...)`` or ``async with connect_async(...)
     as db``.
 
-    The database belongs to the running event loop.
+    The database belongs to the running event loop: calls in another raise `FailedPrecondition`
+    (``OTHER_LOOP``).
     """
     return Connecting(target(address, token=token, tls=tls, timeout_s=timeout_s))
 

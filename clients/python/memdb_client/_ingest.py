@@ -89,6 +89,7 @@ class IngestWriter:
         """Connect and read the ledger.  Entering the context does this."""
         if self._task is not None or self._is_over:
             return
+        self._rpc.check_open()
         self._task = compat.spawn(self._hold_calls, f"memdb-ingest-{self._start.stream}")
         try:
             with self._changed:

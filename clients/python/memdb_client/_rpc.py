@@ -42,6 +42,7 @@ class Rpc:
     def __init__(self, target: Target) -> None:
         self.metadata = target.metadata
         self.timeout_s = target.timeout_s
+        self._home = compat.Home()
         self._channel = compat.open_channel(target)
         self._is_closed = False
         self._is_secure = target.credentials is not None
@@ -191,9 +192,10 @@ class Rpc:
         return self._is_closed
 
     def check_open(self) -> None:
-        """Raise `Unavailable` (``CLOSED``) after `close`."""
+        """Raise `Unavailable` (``CLOSED``) after `close`, and `FailedPrecondition` where no call can be made."""
         if self._is_closed:
             raise self.closed()
+        self._home.check()
 
     def raise_if_closed(self) -> None:
         """Tell a call cancelled by `close` from one whose task was cancelled."""

@@ -129,3 +129,18 @@ async def test_calls_run_side_by_side(peer: Peer, script: Script) -> None:
         user = db.user("alice")
         assert await asyncio.gather(*(user.put("a", n) for n in range(50))) == [1] * 50
     assert script.calls == 50
+
+
+async def test_another_loop_is_told(peer: Peer) -> None:
+    """Not with what asyncio says of tasks and futures, and not by waiting."""
+    async with connect_async(peer.address) as db:
+        writer = db.user("alice").stream("cam").ingest()
+
+        async def elsewhere() -> None:
+            for call in (db.user("alice").put("a", 1), writer.open(), anext(db.user("a").watch())):
+                with pytest.raises(FailedPrecondition) as caught:
+                    await call
+                assert caught.value.reason == "OTHER_LOOP"
+
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        assert await db.user("alice").put("a", 1) == 1

@@ -139,3 +139,95 @@ def test_answers_have_a_half_of_their_own() -> None:
         budget.release_answer(64 << 10)
     budget.release_answer(1 << 20)
     budget.hold_answer(1 << 20)
+
+
+async def test_a_user_with_much_leaves_room_for_others() -> None:
+    budget = Budget(64 * MIB)
+    with budget.call(16 * MIB, "hog"):
+        for _ in range(3):
+            budget.hold_answer(8 * MIB, owner="hog")
+        with pytest.raises(ResourceExhausted), budget.call(16 * MIB, "hog"):
+            pass
+        with pytest.raises(ResourceExhausted):
+            budget.hold_answer(8 * MIB, owner="hog")
+        with budget.call(8 * MIB, "other"):
+            budget.hold_answer(8 * MIB, owner="other")
+    with budget.stream() as one, budget.stream() as two, budget.stream() as other:
+        one.owner = two.owner = "hog"
+        other.owner = "other"
+        one.hold(20 * MIB)
+        await two.expect()
+        two.hold(4 * MIB)
+        waiting = asyncio.create_task(two.expect())
+        await asyncio.wait_for(other.expect(), 1)
+        other.hold(2 * MIB)
+        assert not waiting.done()
+        one.release(4 * MIB)
+        await asyncio.wait_for(waiting, 1)
+    assert budget.used == 0
+
+
+async def test_users_go_on_one_by_one() -> None:
+    budget = Budget(8 * MIB)
+    order: list[str] = []
+
+    async def reads(owner: str) -> None:
+        with budget.stream() as held:
+            held.owner = owner
+            await held.expect()
+            order.append(owner)
+            held.hold(2 * MIB)
+            await asyncio.sleep(0)
+
+    with budget.stream() as first:
+        first.hold(4 * MIB)
+        waiting = [asyncio.create_task(reads(owner)) for owner in "aaaab"]
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert order.index("b") == 1
+
+
+async def test_who_does_not_read_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memdb.server.budget.UNREAD_S", 0.05)
+    monkeypatch.setattr("memdb.server.budget.LOOK_S", 0.01)
+    budget = Budget(16 * MIB)
+    ended: list[str] = []
+    begun = asyncio.Event()
+
+    async def unread(owner: str, size: int) -> None:
+        async def send(_data: bytes) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        with budget.stream() as held:
+            held.owner = owner
+            held.hold(size)
+            with pytest.raises(Unavailable, match="not read"):
+                await held.sender(send)(b"")
+            ended.append(owner)
+
+    async def wants(owner: str) -> None:
+        with budget.stream() as held:
+            held.owner = owner
+            await held.expect()
+
+    tasks = [
+        asyncio.create_task(unread(*what))
+        for what in (("holds nothing", 0), ("old", 4 * MIB), ("new", 4 * MIB))
+    ]
+    await begun.wait()
+    await asyncio.sleep(0.1)
+    assert ended == []  # nobody waits for what they hold
+    await asyncio.wait_for(wants("other"), 5)
+    assert ended == ["old"]
+    # Who waits since it has its share ends nobody else's.
+    with budget.stream() as greedy:
+        greedy.owner = "greedy"
+        greedy.hold(3 * MIB // 2)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(greedy.expect(), 0.1)
+    assert ended == ["old"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert budget.used == 0

@@ -1,0 +1,79 @@
+"""How many calls are open at once, and whose.
+
+Streams stay open for hours, so a program that forgets to close its watches comes to ``server.calls_max`` some day.
+gRPC would then refuse everybody, and whoever asks for the server's health as well, who restarts it.  So each
+user has a share (`memdb.server.shares`), and questions about health are counted apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from memdb.errors import ResourceExhausted, Unavailable
+from memdb.server.shares import Shares
+
+UNNAMED: Final = "?"
+"""Whose it is as long as it is not said; no user's id."""
+HEALTH_CALLS_MAX: Final = 128
+"""Questions about health at once, their watches included."""
+REFUSED_MAX: Final = 256
+"""Calls beyond those that are open and about to be refused; gRPC refuses what is more, without a reason."""
+
+
+class OpenCalls:
+    """The calls of a server, or those of a kind; lives on one event loop."""
+
+    def __init__(self, calls_max: int) -> None:
+        self._calls_max = calls_max
+        self._shares = Shares(calls_max)
+        self._named_later: dict[asyncio.Task[Any] | None, str] = {}
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._shares.total
+
+    @contextmanager
+    def call(self, owner: str) -> Iterator[None]:
+        """One more, of a user; raises `ResourceExhausted` (``OVERLOADED``)."""
+        self._check(owner, ResourceExhausted)
+        self._shares.take(owner, 1)
+        try:
+            yield
+        finally:
+            self._shares.give(owner, 1)
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """One more, of this task, which says later whose it is; raises `Unavailable` (``OVERLOADED``)."""
+        self._check(UNNAMED, Unavailable)
+        task = asyncio.current_task()
+        self._shares.take(UNNAMED, 1)
+        self._named_later[task] = UNNAMED
+        try:
+            yield
+        finally:
+            self._shares.give(self._named_later.pop(task), 1)
+
+    def name(self, owner: str) -> None:
+        """Whose the stream of this task is; raises `Unavailable` (``OVERLOADED``)."""
+        task = asyncio.current_task()
+        if task in self._named_later:
+            self._shares.give(UNNAMED, 1)  # or it stood in its own way
+            try:
+                self._check(owner, Unavailable)
+                self._named_later[task] = owner
+            finally:
+                self._shares.take(self._named_later[task], 1)
+
+    def _check(self, owner: str, family: type[ResourceExhausted | Unavailable]) -> None:
+        if not self._shares.fits(owner, 1):
+            raise family(
+                "too many calls are open",
+                reason="OVERLOADED",
+                field="server.calls_max",
+                value=self._calls_max,
+            )
