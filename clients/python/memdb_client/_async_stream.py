@@ -30,6 +30,7 @@ from memdb.wire.streams import (
     list_gaps_request,
     stream_from_proto,
 )
+from memdb_client._answers import one_each
 from memdb_client._async_ingest import AsyncIngestWriter
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._clips import batches
@@ -98,7 +99,7 @@ class AsyncStream:
                     user=self._user, stream=self._name, space=self._space, clips=batch
                 ),
             )
-            acks.extend(ack_from_proto(ack) for ack in answer.acks)
+            acks.extend(ack_from_proto(ack) for ack in one_each(answer.acks, len(batch)))
         return acks
 
     def ingest(

@@ -71,6 +71,7 @@ from memdb.wire.users import (
 )
 from memdb.wire.values import list_keys_request
 from memdb_client import _acompat as compat
+from memdb_client._answers import one_each
 from memdb_client._async_questions import AsyncQuestions
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_standing import AsyncStanding
@@ -240,11 +241,12 @@ class AsyncUser:
             if parts is None:
                 raise
         else:
-            return groundings_from_proto(answer)
+            found = groundings_from_proto(answer)
+            return list(one_each(found, request.question_features.rows))
         first, second = parts
-        found = await self._ground_many(first)
-        second.options.as_of.revision = found[0].revision
-        return found + await self._ground_many(second)
+        earlier = await self._ground_many(first)
+        second.options.as_of.revision = earlier[0].revision
+        return earlier + await self._ground_many(second)
 
     async def ground_stream(
         self, question_features: compat.Values[Array], **options: Unpack[GroundOptions]
@@ -355,15 +357,16 @@ class AsyncUser:
         Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
         one).
         """
+        wanted = checked_clip_ids(clip_ids)
         answers = await self._rpc.collect(
             self._rpc.clips.GetShortMemory,
             clip_pb.GetShortMemoryRequest(
                 user=self._id,
-                clip_ids=checked_clip_ids(clip_ids),
+                clip_ids=wanted,
                 as_of=as_of_to_proto(as_of),
             ),
         )
-        return [array_from_tensor(answer.short_memory) for answer in answers]
+        return [array_from_tensor(answer.short_memory) for answer in one_each(answers, len(wanted))]
 
     async def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
         """Name and lease the newest revision.  A live snapshot of that name is moved."""

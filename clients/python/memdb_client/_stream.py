@@ -32,6 +32,7 @@ from memdb.wire.streams import (
     list_gaps_request,
     stream_from_proto,
 )
+from memdb_client._answers import one_each
 from memdb_client._clips import batches
 from memdb_client._ingest import IngestWriter
 from memdb_client._options import (
@@ -100,7 +101,7 @@ class Stream:
                     user=self._user, stream=self._name, space=self._space, clips=batch
                 ),
             )
-            acks.extend(ack_from_proto(ack) for ack in answer.acks)
+            acks.extend(ack_from_proto(ack) for ack in one_each(answer.acks, len(batch)))
         return acks
 
     def ingest(

@@ -73,6 +73,7 @@ from memdb.wire.users import (
 )
 from memdb.wire.values import list_keys_request
 from memdb_client import _compat as compat
+from memdb_client._answers import one_each
 from memdb_client._options import Repeat, pauses_s, whole_timeout_s
 from memdb_client._questions import Questions
 from memdb_client._rpc import Rpc
@@ -238,11 +239,12 @@ class User:
             if parts is None:
                 raise
         else:
-            return groundings_from_proto(answer)
+            found = groundings_from_proto(answer)
+            return list(one_each(found, request.question_features.rows))
         first, second = parts
-        found = self._ground_many(first)
-        second.options.as_of.revision = found[0].revision
-        return found + self._ground_many(second)
+        earlier = self._ground_many(first)
+        second.options.as_of.revision = earlier[0].revision
+        return earlier + self._ground_many(second)
 
     def ground_stream(
         self, question_features: compat.Values[Array], **options: Unpack[GroundOptions]
@@ -351,15 +353,16 @@ class User:
         Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
         one).
         """
+        wanted = checked_clip_ids(clip_ids)
         answers = self._rpc.collect(
             self._rpc.clips.GetShortMemory,
             clip_pb.GetShortMemoryRequest(
                 user=self._id,
-                clip_ids=checked_clip_ids(clip_ids),
+                clip_ids=wanted,
                 as_of=as_of_to_proto(as_of),
             ),
         )
-        return [array_from_tensor(answer.short_memory) for answer in answers]
+        return [array_from_tensor(answer.short_memory) for answer in one_each(answers, len(wanted))]
 
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
         """Name and lease the newest revision.  A live snapshot of that name is moved."""
