@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
-from memdb.errors import Unavailable
+from memdb.errors import DeadlineExceeded, Unavailable
+
+START_S: Final = 60.0
+"""How long a stream may be open and say nothing at all, not even whose it is."""
 
 
 class Drain:
@@ -46,15 +50,22 @@ class Drain:
     ) -> bytes | None:
         """The first message of a stream that listens by ``woken``.
 
-        Raises `Unavailable` (``SHUTTING_DOWN``) when the server stops before it comes.
+        Raises `Unavailable` (``SHUTTING_DOWN``) when the server stops before it comes, and `DeadlineExceeded`
+        (``START_EXPECTED``) after `START_S`.
         """
         self.check()
         reading = asyncio.ensure_future(receive())
         stopping = asyncio.create_task(woken.wait())
         try:
-            await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
+            await asyncio.wait(
+                (reading, stopping), timeout=START_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if stopping.done() and not reading.done():
                 raise shutting_down()
+            if not reading.done():
+                raise DeadlineExceeded(
+                    f"no start came for {START_S:g} s", reason="START_EXPECTED", field="start"
+                )
             return reading.result()
         finally:
             reading.cancel()

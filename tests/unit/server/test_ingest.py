@@ -15,7 +15,7 @@ import pytest
 from memdb.config import ServerConfig
 from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
-from memdb.errors import InvalidArgument, ResourceExhausted, Unavailable
+from memdb.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted, Unavailable
 from memdb.server import ingest
 from memdb.server.budget import Budget
 from memdb.server.ingest import Ingest
@@ -290,6 +290,15 @@ async def test_a_stream_that_has_not_begun_ends_when_the_server_stops(bench: Ben
     bench.drain.begin()
     with pytest.raises(Unavailable):
         await asyncio.wait_for(running, 5)
+
+
+async def test_a_stream_that_never_begins_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memdb.server.drain.START_S", 0.05)
+    with pytest.raises(DeadlineExceeded) as caught:
+        await asyncio.wait_for(bench.run(), 20)
+    assert (caught.value.reason, caught.value.field) == ("START_EXPECTED", "start")
 
 
 async def test_streams_stop_reading_when_the_server_holds_enough(bench: Bench) -> None:
