@@ -26,6 +26,10 @@ _MARKS_UNTIL: Final = 0x10000
 """The scripts behind are of few living languages, and make the expression forty times slower."""
 _VARIANTS: Final = range(0xFE00, 0xFE10)
 """Marks that say how a sign is drawn, as emoji have them."""
+_MARKS_RUN: Final = re.compile(r"([^\w\s]{30})[^\w\s]+")
+"""More marks of one letter than any language has, which to bring in order takes the square of how many."""
+_HALF_MARKS: Final = (("\uff9e", "\u3099"), ("\uff9f", "\u309a"))
+"""Of Japanese: the letters that become marks."""
 _DOTTED: Final = "i\u0307"
 """What the capital of Turkish is in small letters."""
 
@@ -44,11 +48,14 @@ def words(text: str) -> list[str]:
     """Lower-case runs of letters, with their marks, and digits; the possessive ``'s`` is dropped."""
     if text.isascii():
         return _WORD.findall(text.lower().replace("'s", " "))
+    for half, mark in _HALF_MARKS:
+        text = text.replace(half, mark)
+    text = _MARKS_RUN.sub(r"\1 ", text)
     # Composed once more: small letters may be another sequence than that of their capitals.
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = text.replace(_DOTTED, "i").replace("'s", " ").replace("\u2019s", " ")
-    mark, marked_word = _marked()
-    return _WORD.findall(text) if mark.search(text) is None else marked_word.findall(text)
+    any_mark, marked_word = _marked()
+    return _WORD.findall(text) if any_mark.search(text) is None else marked_word.findall(text)
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from memdb.index.terms import asked_terms, terms, weight_of
@@ -43,6 +45,17 @@ def test_words_of_other_scripts_stay() -> None:
 def test_marks_belong_to_their_letters(text: str, found: list[str]) -> None:
     """Without, a word of Hindi is its consonants, each of which nearly every other text has too."""
     assert terms(text) == found
+
+
+@pytest.mark.parametrize(
+    "marks", ["\u0301\u0323" * 8000, "\u0301" * 8000 + "\u0323" * 8000, "\uff9e\u0301" * 8000]
+)
+def test_more_marks_than_a_letter_has_hold_nobody_up(marks: str) -> None:
+    """To bring them in order is one call, which nothing else in the process goes on beside: half a second of it."""
+    begin_s = time.thread_time()
+    found = terms(f"car e{marks} door")
+    assert time.thread_time() - begin_s < 0.1
+    assert (found[0], found[-1]) == ("car", "door")
 
 
 def test_a_question_looks_for_what_carries_meaning() -> None:
