@@ -350,13 +350,16 @@ class Users:
             return shrunk
 
     def shrink(self, user: str) -> int:
-        """Give the file system the pages that were freed in the environment of an open user, while calls on
-        the user wait; the bytes that it shrank by.
+        """Give the file system the pages that were freed in the environment of a user, while calls on the user
+        wait; the bytes that it shrank by.
 
-        Raises what refuses a compaction; the user is open all the same.
+        Raises what refuses to open it, or a compaction; the user is open all the same.
         """
         with self._alone(user) as slot, system_errors("user"):
-            if slot.memory is None or slot.memory.erasure_pending:
+            if slot.memory is None:  # closed meanwhile, to make room for another
+                slot.memory = self._open_once(slot, user, create=False)
+                self._take_in(slot, slot.memory)
+            if slot.memory.erasure_pending:
                 return 0  # what ends the erasure makes it anew
             # Before it is closed: each sweep comes here until there is room.
             check_room(self._directory.user_path(user), slot.memory.environment.live_bytes())

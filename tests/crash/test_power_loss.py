@@ -38,7 +38,7 @@ NOTICED_FROM = 1
 """The seed of what must be noticed: no matter of luck."""
 FULL = 2000
 """From so many on those after kills and of recoveries are counted in."""
-OF_PROGRAM = STATES * 6 // 10 if STATES >= FULL else STATES
+OF_PROGRAM = STATES * 58 // 100 if STATES >= FULL else STATES
 OF_RECOVERIES = max(3, STATES // 300), 20
 """Recordings of recoveries, and disks of each."""
 OF_RELAXED = max(60, STATES // 40)

@@ -27,7 +27,7 @@ from memdb.engine.applied import Removed
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.index import partition, text
-from memdb.store.environment import Environment
+from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.operation import Operation, RemoveClips
@@ -536,3 +536,32 @@ def test_a_sweep_opens_nobody_who_has_nothing_to_do(
         db.user("user3").put("who", "closes user2")
         assert db.sweep().clips == 6
         assert db.verify().ok
+
+
+def test_a_user_that_is_closed_before_its_freed_pages_are_given_back_is_opened_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG, embed_texts=False) as db:
+        db.create_space("cam", dim=8)
+        alice = db.user("alice").stream("door", space="cam")
+        alice.write_many(
+            [clip(seq, keyframes=(Keyframe(seq, bytes(20_000)),)) for seq in range(100)]
+        )
+        alice.set_retention(Retention(max_clips=1))
+        db.user("bob").put("k", 1)
+        file = db._directory.user_path("alice") / DATA_FILE
+    # A disk on which nothing may be written but what makes room.
+    full = replace(CONFIG, disk_free_bytes_min=1 << 62, open_users_max=1)
+    with EmbeddedDatabase(tmp_path / "data", config=full, embed_texts=False) as db:
+        shrink = db._users.shrink
+
+        def once_closed(user: str) -> int:
+            assert db.user("bob").get("k") == 1
+            assert not db.is_open(user)
+            return shrink(user)
+
+        monkeypatch.setattr(db._users, "shrink", once_closed)
+        size = file.stat().st_size
+        assert db.sweep().clips == 99
+        assert file.stat().st_size < size // 8
+        assert seqs(db) == [99]
