@@ -21,12 +21,15 @@ from memdb.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from memdb.eventlog import event_log
 from memdb.store.files import sync_directory
 from memdb.store.shredding import KEY_FILE, shred_key
 from memdb.store.system import unusable
 
 FILE_NAME: Final = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 """Names of archives and of the files in them."""
+log = event_log("memdb.store")
+
 _OUR_SUFFIX: Final = re.compile(r"\A[0-9a-f]{16}\Z")
 
 
@@ -60,9 +63,14 @@ def _locked(parent: Path, prefix: str) -> tuple[Path, int]:
         temporary = parent / f"{prefix}{secrets.token_hex(8)}"
         temporary.mkdir(mode=0o700)
         fd = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if temporary.exists():
-            return temporary, fd
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if temporary.exists():
+                return temporary, fd
+        except OSError:
+            os.close(fd)
+            remove_made(temporary)
+            raise
         os.close(fd)  # another process took it for a leftover before it was locked
 
 
@@ -154,3 +162,7 @@ def remove_made(folder: Path) -> None:
         for key in folder.rglob(KEY_FILE):
             shred_key(key.parent)
     shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        # What was made is done with, or has failed for another reason, which is told.
+        fields = {"path": str(folder)}
+        log.warning("a copy is left for the next call to remove", extra={"fields": fields})

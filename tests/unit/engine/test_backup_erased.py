@@ -13,8 +13,8 @@ from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore, verify_archive
 from memdb.store.archivekeys import KeyFiles
+from tests.unit.engine.archives import grow
 from tests.unit.engine.conftest import CONFIG, DIM
-from tests.unit.engine.test_backup import grow
 from tests.unit.engine.test_encryption import OLD, key_file
 
 
@@ -105,3 +105,23 @@ def test_a_name_that_is_erased_while_names_are_copied_is_in_no_archive(
     assert b"planted-name" not in stored(folder / "a0")
     assert verify_archive(folder / "a0").ok
     assert restore(folder / "a0", folder / "copy").users == 1
+
+
+def test_who_is_erased_meanwhile_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        db.create_space("cam", dim=DIM)
+        grow(db, "alice", 0)
+        grow(db, "bob", 0)
+        copy = db._catalog.copy
+
+        def erase_first(target: Path) -> None:
+            monkeypatch.undo()
+            db.user("bob").erase()
+            copy(target)
+
+        monkeypatch.setattr(db._catalog, "copy", erase_first)
+        assert db.backup(folder / "a0").users == 1
+        assert verify_archive(folder / "a0").ok
+    restore(folder / "a0", folder / "copy")
+    with EmbeddedDatabase(folder / "copy", config=CONFIG) as restored:
+        assert restored.users() == ["alice"]

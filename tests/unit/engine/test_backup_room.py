@@ -10,10 +10,11 @@ import pytest
 
 from memdb import ResourceExhausted, Retention
 from memdb.clock import ManualClock
+from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
+from tests.unit.engine.archives import counts, grow, same
 from tests.unit.engine.conftest import CONFIG, DIM
-from tests.unit.engine.test_backup import counts, grow, same
 
 FRAME = 4096
 
@@ -108,3 +109,51 @@ def test_policies_and_sweeps_that_take_nothing_make_no_user_full(
         assert db.user("alice").stream("door").retention() == Retention(max_clips=500, hold=True)
     restore(folder / "a3", folder / "copy")
     same(folder / "data", folder / "copy", "alice")
+
+
+def test_a_full_disk_is_told_as_such(folder: Path, clock: ManualClock) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        grow(db, "alice", 0)
+    full = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 60)
+    with (
+        EmbeddedDatabase(folder / "data", config=full, clock=clock) as db,
+        pytest.raises(ResourceExhausted) as refused,
+    ):
+        db.backup(folder / "a0")
+    assert refused.value.reason == "DISK_FULL"
+    assert [entry.name for entry in folder.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("filled", ["before", "meanwhile"])
+def test_a_restore_leaves_free_what_has_to_stay_free(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch, filled: str
+) -> None:
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+    grow(db, "alice", 1)
+    db.backup(folder / "a1", parent=folder / "a0")
+    wanted = (folder / "a0").joinpath(
+        db._directory.user_path("alice").relative_to(db._directory.path)
+    )
+    size = (wanted / "data.mdb").stat().st_size
+    asked: list[int] = []
+    real = os.statvfs
+
+    def disk(path: Path) -> os.statvfs_result:
+        """One that has room for what is restored, and later less."""
+        asked.append(1)
+        found = real(path)
+        fields = list(found)
+        enough = 8 * size // found.f_frsize + 1
+        fields[4] = enough if filled == "meanwhile" and len(asked) == 1 else size // found.f_frsize
+        return os.statvfs_result(fields)
+
+    monkeypatch.setattr("memdb.store.disk.os.statvfs", disk)
+    config = EngineConfig(disk_free_bytes_min=2 * size)
+    with pytest.raises(ResourceExhausted) as refused:
+        restore(folder / "a1", folder / "copy", config=config)
+    assert (refused.value.reason, refused.value.field) == ("DISK_FULL", "free_bytes")
+    assert sorted(entry.name for entry in folder.iterdir()) == ["a0", "a1", "data"]
+    monkeypatch.undo()
+    restore(folder / "a1", folder / "copy", config=EngineConfig(disk_free_bytes_min=0))

@@ -10,9 +10,9 @@ from memdb.engine.restore import restore
 from memdb.store.former import FORMER_FILE
 from memdb.store.shredding import KEY_FILE
 from memdb.store.upgrade import upgrade
+from tests.unit.engine.archives import grow
 from tests.unit.engine.conftest import DIM
-from tests.unit.engine.test_backup import grow
-from tests.unit.engine.test_encrypted_backup import compared, content, keys, opened
+from tests.unit.engine.encrypted import compared, content, keys, opened
 from tests.unit.engine.test_encryption import OLD
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +16,7 @@ from memdb.engine.restore import restore, verify_archive
 from memdb.portable.exporter import export_user
 from memdb.portable.importer import import_user
 from memdb.store.archivekeys import KeyFiles
-from memdb.store.shredding import KEY_FILE
-from tests.unit.engine.test_encrypted_backup import keys, opened
+from tests.unit.engine.encrypted import keys, opened
 from tests.unit.engine.test_encryption import OLD, key_file
 
 ODD = {
@@ -105,44 +100,3 @@ def test_a_copy_of_a_key_that_cannot_be_read_is_named(archives: Path) -> None:
     )
     report = restore(archives / "e0", archives / "copy", keys=keys(archives), leave_out_lost=True)
     assert (report.users, report.lost) == (0, (name.name.partition(".")[0],))
-
-
-DRILL = """
-import sys
-from memdb.engine import drill as drills
-from memdb.engine.restore import restore
-from memdb.store.archivekeys import KeyFiles
-
-def stopped(*_):
-    print("restored", flush=True)
-    sys.stdin.read()
-
-drills._compared = stopped
-archive, scratch, key = sys.argv[1:]
-drills.drill(archive, None, scratch=scratch, keys=KeyFiles(key))
-"""
-
-
-def test_what_a_killed_drill_leaves_goes_with_the_next(archives: Path) -> None:
-    scratch = archives / "scratch"
-    scratch.mkdir()
-    (scratch / ".memdb-drill-photos").mkdir()  # not ours
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRILL, str(archives / "e0"), str(scratch), key_file(archives, OLD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"restored\n"
-    (left,) = (path for path in scratch.iterdir() if path.name != ".memdb-drill-photos")
-    linked = archives / "linked"
-    linked.hardlink_to(next(left.rglob(KEY_FILE)))
-    with opened(archives, data="encrypted") as db:
-        assert drill(archives / "e0", db, scratch=scratch, keys=keys(archives)).ok
-        assert left.exists()  # it runs
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert left.exists()
-        assert drill(archives / "e0", db, scratch=scratch, keys=keys(archives)).ok
-    assert [path.name for path in scratch.iterdir()] == [".memdb-drill-photos"]
-    assert linked.read_bytes() == bytes(81)

@@ -13,9 +13,9 @@ from memdb.engine.restore import restore, verify_archive
 from memdb.failpoints import FailpointError
 from memdb.store.rotation import rotate_master_key
 from memdb.store.upgrade import upgrade
+from tests.unit.engine.archives import grow
 from tests.unit.engine.conftest import DIM
-from tests.unit.engine.test_backup import grow
-from tests.unit.engine.test_encrypted_backup import compared, content, keys, opened
+from tests.unit.engine.encrypted import compared, content, keys, opened
 from tests.unit.engine.test_encryption import NEW, OLD, OTHER, key_file
 
 

@@ -1,0 +1,119 @@
+"""Restoring: one user alone, beside others, and what is in the way of it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from memdb import (
+    DataLoss,
+    NotFound,
+)
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.restore import restore
+from memdb.store import archive as archives
+from memdb.store import assembly
+from tests.unit.engine.archives import counts, full_clip, grow
+from tests.unit.engine.conftest import CONFIG
+
+
+def test_one_user_is_restored_into_the_database_that_lost_it(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    grow(db, "alice", 0)
+    grow(db, "bob", 0)
+    db.backup(folder / "a0")
+    grow(db, "alice", 10)
+    lost = db._directory.user_path("bob")
+    db.close()
+    shutil.rmtree(lost)
+    with pytest.raises(NotFound) as refused:
+        restore(folder / "a0", folder / "aside", user="carol")
+    assert refused.value.reason == "USER_NOT_FOUND"
+    assert restore(folder / "a0", folder / "aside", user="bob").users == 1
+    (moved,) = (folder / "aside" / "users").iterdir()
+    moved.rename(lost.parent / moved.name)
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as again:
+        assert again.verify().ok
+        assert again.users() == ["alice", "bob"]
+        assert len(again.user("bob").clips()) == 7
+
+
+def test_a_restored_database_goes_on(db: EmbeddedDatabase, folder: Path) -> None:
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+    restore(folder / "a0", folder / "copy")
+    with EmbeddedDatabase(folder / "copy", config=CONFIG) as copy:
+        again = copy.user("alice").stream("door", space="cam").write(full_clip(0))
+        assert again.duplicate
+        grow(copy, "alice", 20)
+        assert copy.verify().ok
+        # The same chain goes on from the copy, and from the original as a branch of its own.
+        assert counts(copy.backup(folder / "b1", parent=folder / "a0")) == (0, 1, 0)
+    grow(db, "alice", 30)
+    assert counts(db.backup(folder / "a1", parent=folder / "b1")) == (1, 0, 0)
+
+
+def test_damage_from_before_the_backup_ends_no_process(db: EmbeddedDatabase, folder: Path) -> None:
+    """Checksums that are right prove nothing about a tree that was damaged when it was copied."""
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+    archive = archives.Archive(folder / "a0")
+    (name,) = (n for n in archive.files if n.startswith("users/"))
+    content = (folder / "a0" / name).read_bytes()
+    chosen = random.Random(3)
+    outcomes = []
+    for _ in range(12):
+        damaged = bytearray(content)
+        page = chosen.randrange(2, len(content) // 4096) * 4096
+        damaged[page : page + 4096] = bytes(chosen.randrange(256) for _ in range(4096))
+        (folder / "a0" / name).write_bytes(damaged)
+        entry = archives.file_entry(folder / "a0", name)
+        files = tuple(entry if f.path == name else f for f in archive.manifest.files)
+        manifest = replace(archive.manifest, files=files)
+        (folder / "a0" / "manifest.json").unlink()
+        archives.write_manifest(folder / "a0", manifest)
+        try:
+            restore(folder / "a0", folder / "copy")
+            outcomes.append("restored")
+            shutil.rmtree(folder / "copy")
+        except DataLoss as error:
+            outcomes.append(error.reason)
+            assert not (folder / "copy").exists()
+    assert set(outcomes) - {"restored"}
+
+
+def test_a_restore_runs_no_code_of_the_working_directory(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.user("alice").put("k", 1)
+    db.backup(folder / "archive")
+    stranger = folder / "stranger"
+    stranger.mkdir()
+    for name in ("json", "lmdb", "xxhash"):
+        (stranger / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(1)\n")
+    monkeypatch.chdir(stranger)
+    restore(folder / "archive", folder / "copy")
+    assert not (stranger / "ran").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_while_an_environment_is_made_is_no_damage(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(assembly, "_assemble", full)
+    job = {"folder": str(folder), "tables": [], "deltas": []}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(job) + "\n"))
+    assert assembly.main() == 0
+    assert json.loads(capsys.readouterr().out)["error"] == "DISK_FULL"
