@@ -147,7 +147,7 @@ def _check_swappable(directory: DataDirectory) -> None:
         mounted = [
             folder
             for folder in (directory.catalog, directory.users)
-            if folder.lstat().st_dev != here or os.path.ismount(folder)  # noqa: PTH114  # follows no link
+            if folder.lstat().st_dev != here or os.path.ismount(folder)  # follows no link
         ]
     if strange:
         raise FailedPrecondition(
