@@ -220,14 +220,15 @@ class IngestAgent:
                 for report, thread in zip(reports, threads, strict=True)
                 if thread.is_alive()
             }
+            # One without a pipeline asks to begin, or ends by itself.
             self._leave(
                 is_server_away=all(
                     watches[camera].is_stalled or camera not in self._pipelines for camera in alive
-                )
+                ),
+                is_known=bool(alive) and all(watches[camera].is_stalled for camera in alive),
             )
         self._look(watches, reports)
         for camera, report in zip(self._cameras, reports, strict=True):
-            _tell_abandoned(report)
             self._note(camera, report)
         return reports
 
@@ -247,7 +248,7 @@ class IngestAgent:
         thread.start()
         while thread.is_alive():
             thread.join(LOOK_EVERY_S)
-            self._leave(is_server_away=True)
+            self._leave(is_server_away=True, is_known=False)
         if errors:
             for source in self._sources.values():
                 source.close()
@@ -263,13 +264,15 @@ class IngestAgent:
             self._prepare(camera, source, self._space) for camera, source in self._sources.items()
         ]
 
-    def _leave(self, *, is_server_away: bool) -> None:
-        """Some time after a stop, give up what waits for a server that is away."""
+    def _leave(self, *, is_server_away: bool, is_known: bool) -> None:
+        """After a stop, give up what waits for a server that is away: at once where that was known, else some time
+        later.
+        """
         if (
             is_server_away
             and self._abandon is not None
             and self._stopped_s is not None
-            and time.monotonic() - self._stopped_s >= STOP_GRACE_S
+            and (is_known or time.monotonic() - self._stopped_s >= STOP_GRACE_S)
         ):
             abandon, self._abandon = self._abandon, None
             abandon()
@@ -544,7 +547,7 @@ class IngestAgent:
                 if not self._stopping.is_set():
                     slip_ns = pipeline.slip_ns
         except MemdbError as error:
-            report.error = error
+            report.error = _as_told(error)
         except Exception as error:
             report.error = error
         finally:
@@ -616,16 +619,14 @@ def open_sources(
     return sources, absent
 
 
-def _tell_abandoned(report: CameraReport) -> None:
+def _as_told(error: MemdbError) -> MemdbError:
     """In other words where a stop ended the waiting for the server: it was no error of the client's."""
-    error, progress = report.error, report.progress
     if isinstance(error, Unavailable) and error.reason == "CLOSED":
-        report.error = Unavailable(
+        return Unavailable(
             "stopped while the server was away; what was sent last is not acknowledged",
             reason="NOT_ACKNOWLEDGED",
-            field="clips",
-            value=progress.clips - progress.acks,
         )
+    return error
 
 
 class _Meter:

@@ -168,7 +168,7 @@ def test_a_stop_does_not_wait_for_a_server_that_is_away(
     tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perception.stall.STALL_AFTER_S", 0.1)
-    monkeypatch.setattr("perception.agent.STOP_GRACE_S", 0.1)
+    monkeypatch.setattr("perception.agent.STOP_GRACE_S", 3600.0)  # It is known to be away.
     is_gone = threading.Event()
     with serving(tmp_path / "data") as served:
         database = memdb_client.connect(served.address)
