@@ -25,7 +25,7 @@ from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
 from memdb.store.environment import DATA_FILE
-from memdb.store.files import TEMPORARY, sync_directory, sync_file
+from memdb.store.files import TEMPORARY, real_file, sync_directory, sync_file
 from memdb.store.live import live_bytes
 from memdb.store.schema import Table
 from memdb.store.system import words_of
@@ -44,7 +44,7 @@ def compact(path: Path) -> int:
     Raises `DataLoss` (``CORRUPTED``) when the old cannot be read whole, `ResourceExhausted`
     (``DISK_FULL``), `Unavailable` (``IO_FAILED``); the old stays as it was then.
     """
-    old = _data_file(path)
+    old = real_file(path / DATA_FILE)
     new = _new_file(old)
     sweep(path)
     size = old.stat().st_size
@@ -92,7 +92,7 @@ def check_room(path: Path, live: int) -> None:
     gives back more.
     """
     needed = live + live // _COPY_SHARE + _COPY_SPARE
-    file = _data_file(path)
+    file = real_file(path / DATA_FILE)
     free = shutil.disk_usage(file.parent).free
     if file.parent == path:
         free += derived_bytes(path)
@@ -107,14 +107,8 @@ def check_room(path: Path, live: int) -> None:
 
 def sweep(path: Path) -> None:
     """Remove what a crash left half-made: a compaction, or a file of what is derived."""
-    _new_file(_data_file(path)).unlink(missing_ok=True)
+    _new_file(real_file(path / DATA_FILE)).unlink(missing_ok=True)
     sweep_derived(path)
-
-
-def _data_file(path: Path) -> Path:
-    """The data file of an environment, where it really lies."""
-    file = path / DATA_FILE
-    return Path(os.path.realpath(file)) if file.is_symlink() else file
 
 
 def _new_file(old: Path) -> Path:
