@@ -58,9 +58,10 @@ def compact(path: Path) -> int:
         sweep(path)
         raise
     except lmdb.Error as error:
+        is_full = _met_a_full_disk(error, new.parent)  # before what takes the room goes
         sweep(path)
         said = words_of(error, path)
-        if os.strerror(errno.ENOSPC) in str(error):
+        if is_full:
             raise ResourceExhausted(
                 "the file system was full before the compaction was done",
                 reason="DISK_FULL",
@@ -109,6 +110,18 @@ def sweep(path: Path) -> None:
     """Remove what a crash left half-made: a compaction, or a file of what is derived."""
     _new_file(real_file(path / DATA_FILE)).unlink(missing_ok=True)
     sweep_derived(path)
+
+
+def _met_a_full_disk(error: lmdb.Error, folder: Path) -> bool:
+    """Whether the copy ended where the disk did.
+
+    LMDB tells a write that the disk had room for half of as it tells a broken disk.  Of a file that is thrown away it
+    is enough to look which it was.
+    """
+    said = str(error)
+    if os.strerror(errno.ENOSPC) in said:
+        return True
+    return os.strerror(errno.EIO) in said and shutil.disk_usage(folder).free < _COPY_SPARE
 
 
 def _new_file(old: Path) -> Path:
