@@ -30,7 +30,7 @@ def frees_disk(environment: Environment, config: EngineConfig) -> bool:
     Raises as `Environment.read`.
     """
     try:
-        check_disk(environment.path, config, BATCH_BYTES_MAX)
+        check_disk(environment.disk, config, BATCH_BYTES_MAX)
     except ResourceExhausted:
         size = environment.data_bytes()
         return size - environment.live_bytes() >= max(FREED_MIN, size // _SHARE)

@@ -25,7 +25,7 @@ from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
 from memdb.store.environment import DATA_FILE
-from memdb.store.files import TEMPORARY, sync_directory, sync_file
+from memdb.store.files import TEMPORARY, real_file, sync_directory, sync_file
 from memdb.store.live import live_bytes
 from memdb.store.schema import Table
 from memdb.store.system import words_of
@@ -44,7 +44,7 @@ def compact(path: Path) -> int:
     Raises `DataLoss` (``CORRUPTED``) when the old cannot be read whole, `ResourceExhausted`
     (``DISK_FULL``), `Unavailable` (``IO_FAILED``); the old stays as it was then.
     """
-    old = _data_file(path)
+    old = real_file(path / DATA_FILE)
     new = _new_file(old)
     sweep(path)
     size = old.stat().st_size
@@ -58,9 +58,10 @@ def compact(path: Path) -> int:
         sweep(path)
         raise
     except lmdb.Error as error:
+        is_full = _met_a_full_disk(error, new.parent)  # before what takes the room goes
         sweep(path)
         said = words_of(error, path)
-        if os.strerror(errno.ENOSPC) in str(error):
+        if is_full:
             raise ResourceExhausted(
                 "the file system was full before the compaction was done",
                 reason="DISK_FULL",
@@ -92,7 +93,7 @@ def check_room(path: Path, live: int) -> None:
     gives back more.
     """
     needed = live + live // _COPY_SHARE + _COPY_SPARE
-    file = _data_file(path)
+    file = real_file(path / DATA_FILE)
     free = shutil.disk_usage(file.parent).free
     if file.parent == path:
         free += derived_bytes(path)
@@ -107,14 +108,20 @@ def check_room(path: Path, live: int) -> None:
 
 def sweep(path: Path) -> None:
     """Remove what a crash left half-made: a compaction, or a file of what is derived."""
-    _new_file(_data_file(path)).unlink(missing_ok=True)
+    _new_file(real_file(path / DATA_FILE)).unlink(missing_ok=True)
     sweep_derived(path)
 
 
-def _data_file(path: Path) -> Path:
-    """The data file of an environment, where it really lies."""
-    file = path / DATA_FILE
-    return Path(os.path.realpath(file)) if file.is_symlink() else file
+def _met_a_full_disk(error: lmdb.Error, folder: Path) -> bool:
+    """Whether the copy ended where the disk did.
+
+    LMDB tells a write that the disk had room for half of as it tells a broken disk.  Of a file that is thrown away it
+    is enough to look which it was.
+    """
+    said = str(error)
+    if os.strerror(errno.ENOSPC) in said:
+        return True
+    return os.strerror(errno.EIO) in said and shutil.disk_usage(folder).free < _COPY_SPARE
 
 
 def _new_file(old: Path) -> Path:

@@ -35,7 +35,7 @@ from memdb.errors import (
 )
 from memdb.eventlog import event_log
 from memdb.store.disk import check_disk
-from memdb.store.files import sync_directory
+from memdb.store.files import real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import LockFile, make_lock_file
@@ -148,6 +148,8 @@ class Environment:
             size = self._checked_size(keys)
             self._cipher = None if keys is None else keys.open(path)
         self._data_file = path / DATA_FILE
+        self.disk = real_file(self._data_file).parent
+        """A folder of the disk on which commits take room: that of the data file, which may lie behind a link."""
         self._marked = False
         try:
             check_structure(self._data_file)
@@ -309,13 +311,14 @@ class Environment:
         """
         if self._failed is not None:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
-        check_disk(self.path, self._config, bytes_hint, gives_up=gives_up)
+        check_disk(self.disk, self._config, bytes_hint, gives_up=gives_up)
         self._grow_ahead(bytes_hint)
         if not self._marked:
             with system_errors(self.path.name):
                 mark_dirty(self._data_file)
                 # Who compacted it may have been killed, or refused, before the file's name was durable.
-                sync_directory(self.path)
+                for folder in {self.path, self.disk}:
+                    sync_directory(folder)
             self._marked = True
         try:
             return self._written(change, bytes_hint, committing, SPARE_BYTES if gives_up else 0)
@@ -348,7 +351,7 @@ class Environment:
                     ) from error
                 if os.strerror(errno.EIO) not in str(error):
                     # As LMDB tells it otherwise; but a broken disk may be full as well.
-                    check_disk(self.path, self._config, bytes_hint)
+                    check_disk(self.disk, self._config, bytes_hint)
                 # LMDB would accept the next commit; we must not, see the module's invariants.
                 self._failed = str(error)
                 raise self._translated(error, "READ_ONLY") from error

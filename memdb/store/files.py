@@ -31,6 +31,11 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def real_file(path: Path) -> Path:
+    """The file where it lies, which an operator may have put elsewhere and left a link to."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def sync_name(path: Path) -> None:
     """Make the name of ``path`` durable."""
     with suppress(PermissionError):  # may be written and not read: then it stays with its owner

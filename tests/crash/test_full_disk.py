@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import lmdb
 import pytest
 
 import memdb_client
@@ -18,6 +20,7 @@ from memdb import ResourceExhausted, Retention, SweepReport
 from memdb.cli.main import main
 from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.compact import compact
 from memdb.store.derived import DERIVED_FILE
 from memdb.store.lock_file import LOCK_FILE
 from memdb.types.database import Database
@@ -222,6 +225,32 @@ def test_a_sweep_whose_freed_pages_cannot_be_given_back_is_done_all_the_same(
         assert db.sweep().unswept == 0
         assert not stream.write(clip_of("alice", STREAM, count)).duplicate
         assert db.verify().ok
+
+
+def test_a_compaction_that_the_disk_has_room_for_half_of_is_told_as_such(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others fill the disk once it was found to have room; LMDB calls it an I/O error."""
+    ballast = small_disk / "ballast"
+    with opened(small_disk, 0) as db:
+        for number in range(30):
+            db.user("alice").put(f"k{number}", "x" * 60_000)
+        folder = db._directory.user_path("alice")
+    before = sorted(one.name for one in folder.iterdir())
+
+    def others_write(path: Path, live: int) -> None:
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - (400 << 10)))
+
+    monkeypatch.setattr("memdb.store.compact.check_room", others_write)
+    with pytest.raises(ResourceExhausted) as refused:
+        compact(folder)
+    assert refused.value.reason == "DISK_FULL"
+    assert isinstance(refused.value.__cause__, lmdb.Error)
+    assert os.strerror(errno.EIO) in str(refused.value.__cause__)
+    assert sorted(one.name for one in folder.iterdir()) == before
+    ballast.unlink()
+    with opened(small_disk, 0) as db:
+        assert len(db.user("alice").keys(limit=100)) == 30
 
 
 def test_a_disk_without_a_byte_refuses_in_words_and_loses_nothing(small_disk: Path) -> None:

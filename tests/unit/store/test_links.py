@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from memdb import FailedPrecondition
+import memdb.failpoints
+import memdb.store.environment
+import memdb.store.files
+from memdb import FailedPrecondition, ResourceExhausted
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE
@@ -116,6 +121,57 @@ def test_nothing_is_left_in_clear_behind_a_link_once_encrypted(
     assert planted(tmp_path, elsewhere) == []
     with opened(data, key_file(tmp_path, OLD)) as db:
         assert db.user("alice").get("secret") == PLANTED.decode()
+
+
+def test_room_is_asked_for_on_the_disk_that_a_link_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, full = tmp_path / "data", tmp_path / "elsewhere"
+    with opened(data) as db:
+        db.user("alice").put("n", 1)
+        folder = db._directory.user_path("alice")
+    full.mkdir()
+    moved(folder / DATA_FILE, full)
+    real = os.statvfs
+
+    def statvfs(path: Path) -> object:
+        found = real(path)
+        return SimpleNamespace(
+            f_bavail=0 if Path(path) == full else found.f_bavail, f_frsize=found.f_frsize
+        )
+
+    with opened(data) as db:
+        user = db.user("alice")
+        user.put("n", 2)
+        monkeypatch.setattr(os, "statvfs", statvfs)
+        with pytest.raises(ResourceExhausted) as refused:
+            user.put("n", 3)
+        assert refused.value.reason == "DISK_FULL"
+        full = folder
+        user.put("n", 4)
+
+
+def test_nothing_is_committed_to_a_compacted_file_behind_a_link_before_its_name_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, there = tmp_path / "data", tmp_path / "elsewhere"
+    with opened(data) as db:
+        db.user("alice").put("n", 1)
+        folder = db._directory.user_path("alice")
+    there.mkdir()
+    moved(folder / DATA_FILE, there)
+    steps: list[str] = []
+
+    def synced(path: Path) -> None:
+        memdb.store.files.sync_directory(path)
+        steps.append(f"named {path.name}")
+
+    with opened(data) as db:
+        monkeypatch.setattr(memdb.store.environment, "sync_directory", synced)
+        monkeypatch.setattr(memdb.failpoints, "hit", steps.append)
+        db.user("alice").put("n", 2)
+        named = steps[: steps.index("commit.after")]
+        assert {f"named {folder.name}", f"named {there.name}"} <= set(named)
 
 
 def test_a_link_that_is_not_ours_costs_nothing_but_itself(tmp_path: Path) -> None:
