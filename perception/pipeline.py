@@ -29,6 +29,9 @@ from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, 
 
 STOP_READ_S: Final = 2.0
 """How long a stop waits for a source that is being read: one that shows nothing may take half a minute."""
+ROOM_S: Final = 1.0
+"""How long a clip waits for room although its source goes on: many are sealed at once where their sound comes late, and
+a server that is there takes them in a moment."""
 ITEMS_MAX: Final = 32
 """Frames and chunks of sound read ahead; a frame of 1280x720 takes 2.8 MB."""
 CLIPS_MAX: Final = 8
@@ -105,6 +108,8 @@ class Pipeline:
         self._clips: Channel[Clip] = Channel(CLIPS_MAX)
         self._stop = threading.Event()
         self._is_stopped = False
+        self._is_full = False
+        """Whether the newest clip was left out."""
         self.slip_ns: int | None = None
         """By how much the wall clock went further than a live source, for which its reading was ended."""
         self.progress = Progress()
@@ -225,8 +230,15 @@ class Pipeline:
     def _put(self, clip: Clip) -> None:
         if not self._source.keeps_time:
             self._clips.put(clip)
-        elif not self._clips.offer(clip):
-            self.progress.left_out += clip.sealed
+            return
+        if not clip.sealed:
+            # What follows says it again, and more: it takes nobody's room, least of all that of its own end.
+            if self._clips.is_empty:
+                self._clips.offer(clip)
+            return
+        # Once for a server that is away, not for each clip.
+        self._is_full = not self._clips.offer(clip, 0.0 if self._is_full else ROOM_S)
+        self.progress.left_out += self._is_full
 
     def _finish(self) -> None:
         for clip in self._assembler.finish():
