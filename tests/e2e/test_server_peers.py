@@ -242,6 +242,36 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path, method: str) -> N
         assert budget.answers == 0
 
 
+def test_small_answers_that_nobody_reads_are_calls_of_who_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fill no budget, but stay with gRPC, which lets in so many for all together."""
+    monkeypatch.setattr("memdb.server.app.HEALTH_CALLS_MAX", 8)
+    monkeypatch.setattr("memdb.server.app.REFUSED_MAX", 32)
+    with serving(tmp_path / "db", calls_max=16) as served:
+        for user in "uv":
+            served.database.user(user).put("k", "v")
+        peer = Unread(served.address)
+        for _ in range(80):
+            peer.ask("UserService/GetUser", user_pb.GetUserRequest(user="u"))
+        open_calls = served.server._resources.open_calls
+        deadline = time.monotonic() + 20
+        while open_calls.open < 12:  # three quarters
+            assert time.monotonic() < deadline, open_calls.open
+            time.sleep(0.02)
+        # While those that are refused are on their way, gRPC may be full.
+        while True:
+            with suppress(grpc.RpcError):
+                assert served.users.GetUser(user_pb.GetUserRequest(user="v"), timeout=10).revision
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        peer.close()
+        while open_calls.open:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 @pytest.mark.parametrize("name", ["WriteClips", "IngestClips", "IngestClips later"])
 def test_a_call_that_is_refused_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     padding = 12_000_000
