@@ -306,7 +306,7 @@ class Calls:
                     request: Any = await self._parsed(kind, data, opens=opens)
                     _check_owner(request, told)
                     owner = request.user if opens else UNNAMED
-                    await function(request, self._sender(context, owner))
+                    await function(request, self._sender(context, lambda: owner))
             except Exception as error:
                 data = b""  # see `end`
                 await end(context, name, request_id, error)
@@ -335,16 +335,18 @@ class Calls:
 
             try:
                 _count(context, self._open_calls.stream())
-                await function(receive, self._sender(context, UNNAMED))
+                await function(receive, self._sender(context, self._open_calls.stream_owner))
             except Exception as error:
                 await end(context, name, request_id, error)
 
         return behaviour
 
-    def _sender(self, context: Context, owner: str) -> Send:
+    def _sender(self, context: Context, owner: Callable[[], str]) -> Send:
+        """owner: whose the stream is; of one both ways it is told by its first message."""
+
         async def send(data: bytes) -> None:
             self._check_size(len(data))
-            await self._write(context, data, owner)
+            await self._write(context, data, owner())
 
         return send
 

@@ -71,6 +71,10 @@ class OpenCalls:
             finally:
                 self._shares.take(self._named_later[task], 1)
 
+    def stream_owner(self) -> str:
+        """Whose the stream of this task is, so far."""
+        return self._named_later.get(asyncio.current_task(), UNNAMED)
+
     def _check(self, owner: str, family: type[ResourceExhausted | Unavailable]) -> None:
         if not self._shares.fits(owner, 1):
             raise family(
