@@ -195,15 +195,22 @@ class Pipeline:
         started_s = time.monotonic()
         slip = ClockSlip() if self._source.keeps_time else None
         for item in self._source.items(frames_from_ns=self._frames_from_ns):
-            if slip is not None and (found_ns := slip.look(_time_ns(item))) is not None:
-                self.slip_ns = found_ns
-                return
+            if slip is not None and self._tells_time(item):
+                self.slip_ns = slip.look(_time_ns(item))
+                if self.slip_ns is not None:
+                    return
             if self._is_paced:
                 ahead_s = (_time_ns(item) - self._frames_from_ns) / NS_PER_S
                 self._stop.wait(max(0.0, started_s + ahead_s - time.monotonic()))
             if self._stop.is_set():
                 return
             self._items.put(item)
+
+    def _tells_time(self, item: MediaItem) -> bool:
+        """Whether its media time is of now: sound may stay away beside pictures, and what stands for it is of then."""
+        if isinstance(item, VideoFrame):
+            return True
+        return not self._source.has_video and not item.is_hole
 
     def _assemble(self) -> None:
         try:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import memdb
 from memdb import Clip
+from perception.clock_slip import ClockSlip
 from perception.pipeline import CLIPS_MAX, Pipeline, Progress
-from perception.sources.base import NS_PER_S, MediaItem, VideoFrame
+from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, MediaItem, VideoFrame
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 BURST = 3 * CLIPS_MAX
@@ -101,3 +103,42 @@ def test_versions_of_an_open_clip_take_no_room_from_what_is_kept_for_a_server(
     is_over = threading.Event()
     progress = run(tmp_path, Revised(is_over), lambda writer: Held(writer, is_over))
     assert (progress.left_out, progress.acks) == (0, CLIPS_MAX - 1)
+
+
+class Nothing(AtOnce):
+    """No clips."""
+
+    def finish(self) -> list[Clip]:
+        return []
+
+
+@pytest.mark.parametrize("has_pictures", [True, False])
+def test_sound_that_stayed_away_is_no_clock_that_slipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_pictures: bool
+) -> None:
+    """Its silence is filled in when it comes again, and is of the time before."""
+    now_s = 0
+    monkeypatch.setattr(
+        "perception.pipeline.ClockSlip", lambda: ClockSlip(lambda: now_s * NS_PER_S)
+    )
+
+    class Muted(Camera):
+        has_audio, has_video = True, has_pictures
+
+        def items(self, *, frames_from_ns: int = 0) -> Iterator[MediaItem]:
+            nonlocal now_s
+            second = np.zeros(AUDIO_RATE_HZ, np.float32)
+            yield AudioChunk(0, second)
+            for now_s in range(1, 40):
+                if has_pictures:
+                    yield VideoFrame(now_s * NS_PER_S, FRAME)
+            for begin_s in range(1, 39):
+                yield AudioChunk(begin_s * AUDIO_RATE_HZ, second, is_hole=True)
+            yield AudioChunk(39 * AUDIO_RATE_HZ, second)
+
+    with memdb.open(tmp_path / "data") as database:
+        database.create_space("p", dim=4)
+        with database.user("alice").stream("porch", space="p").ingest() as writer:
+            pipeline = Pipeline(Muted(), Nothing(), writer)
+            pipeline.run()
+    assert pipeline.slip_ns is None
