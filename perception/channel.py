@@ -36,16 +36,24 @@ class Channel(Generic[_Item]):
             self._items.append(item)
             self._changed.notify_all()
 
-    def offer(self, item: _Item) -> bool:
-        """Add an item if there is room; whether it was added.  Raises as `put`."""
+    def offer(self, item: _Item, wait_s: float = 0.0) -> bool:
+        """Add an item if there is room, or will be so soon; whether it was added.  Raises as `put`."""
         with self._changed:
+            has_room = self._changed.wait_for(
+                lambda: self._is_closed or len(self._items) < self._items_max, wait_s
+            )
             if self._is_closed:
                 raise ChannelClosed
-            if len(self._items) >= self._items_max:
-                return False
-            self._items.append(item)
-            self._changed.notify_all()
-            return True
+            if has_room:
+                self._items.append(item)
+                self._changed.notify_all()
+            return has_room
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the reader has taken all there was."""
+        with self._changed:
+            return not self._items
 
     def end(self, error: BaseException | None = None) -> None:
         """No more items; with an error, the reader raises it after the items before it."""

@@ -29,6 +29,9 @@ from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, 
 
 STOP_READ_S: Final = 2.0
 """How long a stop waits for a source that is being read: one that shows nothing may take half a minute."""
+ROOM_S: Final = 1.0
+"""How long a clip waits for room although its source goes on: many are sealed at once where their sound comes late, and
+a server that is there takes them in a moment."""
 ITEMS_MAX: Final = 32
 """Frames and chunks of sound read ahead; a frame of 1280x720 takes 2.8 MB."""
 CLIPS_MAX: Final = 8
@@ -105,6 +108,8 @@ class Pipeline:
         self._clips: Channel[Clip] = Channel(CLIPS_MAX)
         self._stop = threading.Event()
         self._is_stopped = False
+        self._is_full = False
+        """Whether the newest clip was left out."""
         self.slip_ns: int | None = None
         """By how much the wall clock went further than a live source, for which its reading was ended."""
         self.progress = Progress()
@@ -190,15 +195,22 @@ class Pipeline:
         started_s = time.monotonic()
         slip = ClockSlip() if self._source.keeps_time else None
         for item in self._source.items(frames_from_ns=self._frames_from_ns):
-            if slip is not None and (found_ns := slip.look(_time_ns(item))) is not None:
-                self.slip_ns = found_ns
-                return
+            if slip is not None and self._tells_time(item):
+                self.slip_ns = slip.look(_time_ns(item))
+                if self.slip_ns is not None:
+                    return
             if self._is_paced:
                 ahead_s = (_time_ns(item) - self._frames_from_ns) / NS_PER_S
                 self._stop.wait(max(0.0, started_s + ahead_s - time.monotonic()))
             if self._stop.is_set():
                 return
             self._items.put(item)
+
+    def _tells_time(self, item: MediaItem) -> bool:
+        """Whether its media time is of now: sound may stay away beside pictures, and what stands for it is of then."""
+        if isinstance(item, VideoFrame):
+            return True
+        return not self._source.has_video and not item.is_hole
 
     def _assemble(self) -> None:
         try:
@@ -225,8 +237,15 @@ class Pipeline:
     def _put(self, clip: Clip) -> None:
         if not self._source.keeps_time:
             self._clips.put(clip)
-        elif not self._clips.offer(clip):
-            self.progress.left_out += clip.sealed
+            return
+        if not clip.sealed:
+            # What follows says it again, and more: it takes nobody's room, least of all that of its own end.
+            if self._clips.is_empty:
+                self._clips.offer(clip)
+            return
+        # Once for a server that is away, not for each clip.
+        self._is_full = not self._clips.offer(clip, 0.0 if self._is_full else ROOM_S)
+        self.progress.left_out += self._is_full
 
     def _finish(self) -> None:
         for clip in self._assembler.finish():

@@ -16,8 +16,9 @@ Answers that wait to be read may have as many bytes again as one half.  One that
 Of each of the three one user takes no more than `memdb.server.shares` lets it.
 
 A stream whose answers are not read holds what it was asked, for ever perhaps: everybody who waits for those bytes
-would wait as long.  So while somebody waits, a stream that has not been able to send for `UNREAD_S` is ended, the one
-that has tried longest first.  While nobody does, everybody may read as slowly as they like.
+would wait as long.  So while somebody waits, for `LOOK_S` or longer, a stream that has not been able to send for
+`UNREAD_S` is ended, the one that has tried longest first.  While nobody does, everybody may read as slowly as they
+like.
 
 Lives on one event loop.
 """
@@ -43,7 +44,7 @@ READ_IDLE_S: Final = 0.1
 UNREAD_S: Final = 5.0
 """So long an answer may wait for its reader although others wait for what its stream holds."""
 LOOK_S: Final = 1.0
-"""How often, while streams wait, one that is not read is looked for."""
+"""How often, while streams wait, one that is not read is looked for; who waits for less ends none."""
 
 _FIELD: Final = "server.bytes_in_flight_max"
 
@@ -67,6 +68,8 @@ class Budget:
         ] = {}  # the first owner is whose turn it is
         self._unsent: dict[StreamBytes, float] = {}  # since when, the oldest first
         self._look: asyncio.TimerHandle | None = None
+        self._first: set[asyncio.Future[None]] = set()
+        """Of each owner that waited at the last look, the turn that had waited longest."""
 
     @property
     def used(self) -> int:
@@ -211,6 +214,9 @@ class Budget:
     def _look_for_unread(self) -> None:
         """End the stream that has held bytes longest of those that are not read, while others wait for bytes."""
         self._look = None
+        # Of many streams somebody waits at any time, and goes on in a moment.
+        stuck = {owner for owner, turns in self._waiting.items() if turns[0] in self._first}
+        self._first = {turns[0] for turns in self._waiting.values()}
         if not self._waiting:
             return
         old_s = asyncio.get_running_loop().time() - UNREAD_S
@@ -218,7 +224,7 @@ class Budget:
         for stream, since_s in self._unsent.items():
             if since_s > old_s:
                 break
-            is_wanted = stream.owner in self._waiting or not has_room
+            is_wanted = stream.owner in stuck or (stuck and not has_room)
             if is_wanted and stream.size and not stream.is_cut_off:
                 log.warning(
                     "a stream that is not read was ended, since others wait",

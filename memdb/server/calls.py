@@ -23,6 +23,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from inspect import iscoroutinefunction
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -197,10 +198,8 @@ class Calls:
             owner = _owner(data, owner_tag)
             turns = pool.of(owner)
             try:
-                with (
-                    self._open_calls.call(owner or UNNAMED),
-                    self._budget.call(len(data), owner or UNNAMED),
-                ):
+                _count(context, self._open_calls.call(owner or UNNAMED))
+                with self._budget.call(len(data), owner or UNNAMED):
                     done = await turns.run(deadline.within, work, data, owner)
                     if isinstance(done, _Cold):
                         # It waits without a thread, and then takes one again.
@@ -228,7 +227,8 @@ class Calls:
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             try:
-                with open_calls.call(""), self._budget.call(len(data)):
+                _count(context, open_calls.call(""))
+                with self._budget.call(len(data)):
                     request = await self._parsed(kind, data, opens=False)
                     return self._packed(await function(request))
             except Exception as error:
@@ -258,7 +258,8 @@ class Calls:
             told = _owner(data, owner_tag)
             owner = told or UNNAMED
             try:
-                with self._open_calls.call(owner), self._budget.call(len(data), owner):
+                _count(context, self._open_calls.call(owner))
+                with self._budget.call(len(data), owner):
                     # Nothing runs before the first step; every step runs on some thread of the
                     # pool.
                     request: Any = await self._parsed(kind, data, opens=opens)
@@ -300,11 +301,12 @@ class Calls:
             # Of health alone there are few, and nobody's.
             owner = told or (UNNAMED if opens else "")
             try:
-                with open_calls.call(owner), self._budget.call(len(data), owner):
+                _count(context, open_calls.call(owner))
+                with self._budget.call(len(data), owner):
                     request: Any = await self._parsed(kind, data, opens=opens)
                     _check_owner(request, told)
                     owner = request.user if opens else UNNAMED
-                    await function(request, self._sender(context, owner))
+                    await function(request, self._sender(context, lambda: owner))
             except Exception as error:
                 data = b""  # see `end`
                 await end(context, name, request_id, error)
@@ -332,17 +334,19 @@ class Calls:
                 return data if isinstance(data, bytes) else None  # else grpc.aio.EOF
 
             try:
-                with self._open_calls.stream():
-                    await function(receive, self._sender(context, UNNAMED))
+                _count(context, self._open_calls.stream())
+                await function(receive, self._sender(context, self._open_calls.stream_owner))
             except Exception as error:
                 await end(context, name, request_id, error)
 
         return behaviour
 
-    def _sender(self, context: Context, owner: str) -> Send:
+    def _sender(self, context: Context, owner: Callable[[], str]) -> Send:
+        """owner: whose the stream is; of one both ways it is told by its first message."""
+
         async def send(data: bytes) -> None:
             self._check_size(len(data))
-            await self._write(context, data, owner)
+            await self._write(context, data, owner())
 
         return send
 
@@ -388,6 +392,19 @@ class Calls:
                 field="message",
                 value=size,
             )
+
+
+def _count(context: Context, counted: AbstractContextManager[None]) -> None:
+    """Enter ``counted`` until gRPC has done with the call, which is not when it is answered: an answer that nobody
+    reads stays, and the call with it.
+    """
+    counted.__enter__()
+
+    def ended(_context: Any) -> None:
+        counted.__exit__(None, None, None)
+
+    # The stubs take the callback for a coroutine's.
+    context.add_done_callback(ended)  # type: ignore[arg-type]
 
 
 def begin(context: Context) -> str:

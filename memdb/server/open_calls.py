@@ -2,7 +2,9 @@
 
 Streams stay open for hours, so a program that forgets to close its watches comes to ``server.calls_max`` some day.
 gRPC would then refuse everybody, and whoever asks for the server's health as well, who restarts it.  So each
-user has a share (`memdb.server.shares`), and questions about health are counted apart.
+user has a share (`memdb.server.shares`), and questions about health are counted apart.  What is counted is what gRPC
+counts: a call is open until its answer has gone, so `call` and `stream` are entered for as long as that
+(`memdb.server.calls`), and not for the work alone.
 """
 
 from __future__ import annotations
@@ -68,6 +70,10 @@ class OpenCalls:
                 self._named_later[task] = owner
             finally:
                 self._shares.take(self._named_later[task], 1)
+
+    def stream_owner(self) -> str:
+        """Whose the stream of this task is, so far."""
+        return self._named_later.get(asyncio.current_task(), UNNAMED)
 
     def _check(self, owner: str, family: type[ResourceExhausted | Unavailable]) -> None:
         if not self._shares.fits(owner, 1):

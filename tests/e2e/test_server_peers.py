@@ -21,12 +21,15 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from memdb.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
+from memdb.wire.arrays import vector_to_proto
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.fields import head, tag_of
 from memdb.wire.grounding import ground_request
+from memdb.wire.groundings import stream_start
 from memdb_client import connect
 from tests.congruence.server import ServerProcess
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
@@ -184,7 +187,7 @@ class Unread:
         self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_window)
         self._streams = 0
 
-    def ask(self, method: str, request: Message) -> None:
+    def ask(self, method: str, *requests: Message) -> None:
         stream, self._streams = 2 * self._streams + 1, self._streams + 1
         fields = {
             ":method": "POST",
@@ -198,8 +201,10 @@ class Unread:
             b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
             for name, value in fields.items()
         )
-        data = request.SerializeToString()
-        body = b"\0" + struct.pack(">I", len(data)) + data
+        body = b"".join(
+            b"\0" + struct.pack(">I", len(data)) + data
+            for data in (request.SerializeToString() for request in requests)
+        )
         self._socket.sendall(self._frame(1, 4, stream, block) + self._frame(0, 1, stream, body))
 
     def close(self) -> None:
@@ -240,6 +245,60 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path, method: str) -> N
         while budget.answers and time.monotonic() < deadline:
             time.sleep(0.02)
         assert budget.answers == 0
+
+
+def test_small_answers_that_nobody_reads_are_calls_of_who_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fill no budget, but stay with gRPC, which lets in so many for all together."""
+    monkeypatch.setattr("memdb.server.app.HEALTH_CALLS_MAX", 8)
+    monkeypatch.setattr("memdb.server.app.REFUSED_MAX", 32)
+    with serving(tmp_path / "db", calls_max=16) as served:
+        for user in "uv":
+            served.database.user(user).put("k", "v")
+        peer = Unread(served.address)
+        for _ in range(80):
+            peer.ask("UserService/GetUser", user_pb.GetUserRequest(user="u"))
+        open_calls = served.server._resources.open_calls
+        deadline = time.monotonic() + 20
+        while open_calls.open < 12:  # three quarters
+            assert time.monotonic() < deadline, open_calls.open
+            time.sleep(0.02)
+        # While those that are refused are on their way, gRPC may be full.
+        while True:
+            with suppress(grpc.RpcError):
+                assert served.users.GetUser(user_pb.GetUserRequest(user="v"), timeout=10).revision
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        peer.close()
+        while open_calls.open:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_answers_of_streams_are_bytes_of_the_user_they_are_for(tmp_path: Path) -> None:
+    """Those that one user does not read leave room for another's."""
+    options = {"message_bytes_max": 4 << 20, "bytes_in_flight_max": 16 << 20}
+    with serving(tmp_path / "db", **options) as served:
+        served.database.create_space("p", dim=DIM)
+        for user in ("stuck", "other"):
+            cam = served.database.user(user).stream("cam", space="p")
+            cam.write(clip(0, keyframes=(b"x" * 1_000_000,) * 2))
+        questions = grounding_pb.GroundStreamRequest()
+        questions.questions.add(question_feature=vector_to_proto(vector(1)))
+        peer = Unread(served.address)
+        for _ in range(4):
+            peer.ask("GroundingService/GroundStream", stream_start("stuck"), questions)
+        budget = served.server._resources.budget
+        deadline = time.monotonic() + 20
+        while budget.answers < 6_000_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with connect(served.address, timeout_s=10) as db:
+            (answer,) = db.user("other").ground_stream([vector(1)])
+            assert len(answer.hits) == 1
+        peer.close()
 
 
 @pytest.mark.parametrize("name", ["WriteClips", "IngestClips", "IngestClips later"])

@@ -231,3 +231,43 @@ async def test_who_does_not_read_gives_way(monkeypatch: pytest.MonkeyPatch) -> N
         task.cancel()
     await asyncio.wait(tasks)
     assert budget.used == 0
+
+
+async def test_who_waits_for_a_moment_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many streams of one user somebody waits at any time, and is let in soon: a slow reader holds up none of
+    them."""
+    monkeypatch.setattr("memdb.server.budget.UNREAD_S", 0.0)
+    monkeypatch.setattr("memdb.server.budget.LOOK_S", 3600.0)
+    budget = Budget(16 * MIB)  # of which one user's streams have six
+    ended = asyncio.Event()
+
+    async def slow() -> None:
+        async def send(_data: bytes) -> None:
+            await asyncio.Event().wait()
+
+        with budget.stream() as held:
+            held.owner = "u"
+            held.hold(1)
+            with pytest.raises(Unavailable, match="not read"):
+                await held.sender(send)(b"")
+            ended.set()
+
+    reader = asyncio.create_task(slow())
+    with budget.stream() as one, budget.stream() as two, budget.stream() as three:
+        one.owner = two.owner = three.owner = "u"
+        one.hold(6 * MIB)
+        for stream in (two, three):
+            waiting = asyncio.create_task(stream.expect())
+            await asyncio.sleep(0)
+            budget._look_for_unread()
+            await asyncio.sleep(0)
+            assert not ended.is_set()
+            if stream is two:
+                one.release(3 * MIB)
+                await asyncio.wait_for(waiting, 5)
+                two.hold(2 * MIB)
+        # The same one, still.
+        budget._look_for_unread()
+        await asyncio.wait_for(ended.wait(), 5)
+        waiting.cancel()
+        await asyncio.wait([reader, waiting])

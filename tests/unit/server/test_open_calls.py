@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from memdb.errors import ResourceExhausted, Unavailable
-from memdb.server.open_calls import OpenCalls
+from memdb.server.open_calls import UNNAMED, OpenCalls
 
 
 def test_a_user_has_three_quarters() -> None:
@@ -32,7 +32,9 @@ async def test_a_stream_belongs_to_who_it_names() -> None:
 
     async def stream(owner: str) -> None:
         with calls.stream():
+            assert calls.stream_owner() == UNNAMED
             calls.name(owner)
+            assert calls.stream_owner() == owner
             named.set()
             await over.wait()
 
