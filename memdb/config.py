@@ -106,7 +106,7 @@ class ServerConfig:
     grace_s: float = 10.0
     """How long calls may go on after SIGTERM; five seconds later the process ends anyhow."""
     read_threads: int = 8
-    """Threads for calls that only read; two work at once, and one more for each call that has taken 2 ms."""
+    """Threads for calls that only read."""
     write_threads: int = 16
     """Threads for calls that commit; they mostly wait, and share commits by waiting together."""
     open_threads: int = 4

@@ -28,16 +28,16 @@ _T = TypeVar("_T")
 
 
 class Pool:
-    """``threads`` threads and at most ``queue_max`` calls waiting for one; ``few`` of `Threads`."""
+    """``threads`` threads and at most ``queue_max`` calls waiting for one."""
 
-    def __init__(self, name: str, threads: int, queue_max: int, few: int | None = None) -> None:
+    def __init__(self, name: str, threads: int, queue_max: int) -> None:
         self._name = name
         self._queue_max = queue_max
         self._open_max = threads + queue_max
         self._open = 0  # touched by the event loop only
         # So many turns at once are in the executor's queue: calls and streams take threads alike.
         self._turns = FairSemaphore(threads)
-        self._threads = Threads(name, threads, few)
+        self._threads = Threads(name, threads)
 
     def of(self, owner: str) -> Turns:
         """The pool for calls of one user, which have their turns among those of others."""
@@ -116,8 +116,6 @@ def _guarded(function: Callable[..., _T], args: Any, kwargs: Any) -> _T:
         raise RuntimeError("StopIteration out of a call") from error
 
 
-READ_FEW: Final = 2
-"""Reads that run at once while they take a millisecond or so."""
 WHOLE_THREADS: Final = 2
 """Calls that go through everything at once; they share one disk."""
 
@@ -126,7 +124,7 @@ class Pools:
     """The pools of a server."""
 
     def __init__(self, config: ServerConfig) -> None:
-        self.read = Pool("read", config.read_threads, config.queue_max, READ_FEW)
+        self.read = Pool("read", config.read_threads, config.queue_max)
         self.write = Pool("write", config.write_threads, config.queue_max)
         self.open = Pool("open", config.open_threads, config.queue_max)
         self.whole = Pool("whole", WHOLE_THREADS, config.queue_max)

@@ -21,9 +21,6 @@ class RoundRobin(Generic[_T]):
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
     def put(self, owner: str, thing: _T) -> None:
         """Wait behind what the owner has waiting."""
         things = self._waiting.get(owner)

@@ -3,29 +3,19 @@
 One queue there, in which owners have their turns (`memdb.server.fair`), `call_soon_threadsafe` back.
 `concurrent.futures` does the same with three locks, two futures and a second thread that is woken for nothing, which a
 question of 2 ms can feel.
-
-A few threads work at once, and one more for each call that takes long: calls of a millisecond that run side by
-side take the interpreter's lock from each other, which costs more than they gain, while one that waits for a disk
-or searches a large matrix holds nobody up.  A thread that is done takes the next call itself, and is not woken for
-it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from memdb.server.fair import RoundRobin
 
 _T = TypeVar("_T")
-
-LONG_S: Final = 0.002
-"""A call that has run so long is none of the few; also how often it is looked whether one has."""
 
 
 class _Call:
@@ -102,22 +92,15 @@ class _Call:
 class Threads:
     """At most ``threads_max`` threads, started as they are needed; used by one event loop."""
 
-    def __init__(self, name: str, threads_max: int, few: int | None = None) -> None:
-        """few: how many work at once while no call takes long; None: all may."""
+    def __init__(self, name: str, threads_max: int) -> None:
         self._name = name
         self._threads_max = threads_max
-        self._few = threads_max if few is None else min(few, threads_max)
         self._threads: list[threading.Thread] = []
-        self._wakes: SimpleQueue[bool] = SimpleQueue()
-        """True wakes a thread, which then works until nothing waits or too many work; False ends one."""
-        self._lock = threading.Lock()
-        """For what follows."""
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        """A token for each call, True; False ends a thread.  Which call it is, turns say."""
         self._turns: RoundRobin[_Call] = RoundRobin()
-        self._working = 0
-        """Threads that are awake, or about to be.  While something waits, at least one is."""
-        self._since_s: dict[int, float] = {}
-        """When a thread, by its identity, began what it does."""
-        self._looking: asyncio.TimerHandle | None = None  # touched by the event loop only
+        self._turns_lock = threading.Lock()
+        self._taken = 0  # calls that wait or run; touched by the event loop only
         self._is_shut = False
 
     async def run(
@@ -132,29 +115,31 @@ class Threads:
         A call that is cancelled before it has begun is never made; one that has begun goes on.
         ``give_back`` is called on the loop, once, when the call takes no thread any more.
         """
-        loop = asyncio.get_running_loop()
-        call = _Call(loop, give_back, function, args)
+
+        def ended() -> None:
+            self._taken -= 1
+            give_back()
+
+        call = _Call(asyncio.get_running_loop(), ended, function, args)
+        self._taken += 1
         try:
-            with self._lock:
-                is_woken = self._wake()
-                self._turns.put(owner, call)
+            self._start_if_needed()
         except BaseException:
-            give_back()
+            ended()
             raise
-        if is_woken:
-            self._wakes.put(True)
-        elif self._looking is None:
-            self._looking = loop.call_later(LONG_S, self._look, loop)
+        with self._turns_lock:
+            self._turns.put(owner, call)
+        self._calls.put(True)
         if self._is_shut and call.claim():  # it came after the last look at the queue
-            give_back()
+            ended()
             raise asyncio.CancelledError
         try:
             result: _T = await call.future
         except asyncio.CancelledError:
             if call.claim():
-                give_back()
+                ended()
                 # Or what it holds, a request perhaps, stayed until its turn; no budget counts it any more.
-                with self._lock:
+                with self._turns_lock:
                     self._turns.discard(owner, call)
             raise
         finally:
@@ -166,11 +151,11 @@ class Threads:
         where the owner has as many.
         """
         while True:
-            with self._lock:
+            with self._turns_lock:
                 call = self._turns.give_way(owner)
             if call is None:
                 return False
-            # One that was cancelled had given its place back.
+            # One that was cancelled had given its place back; its token finds another, or nothing.
             if call.claim():
                 call.refuse(error)
                 return True
@@ -178,71 +163,30 @@ class Threads:
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
         self._is_shut = True
-        waiting: list[_Call] = []
-        with self._lock:
-            while self._turns:
-                waiting.append(self._turns.take())
-        for call in waiting:
+        while (call := self._next()) is not None:
             if call.claim():
                 call.drop()
         for _ in self._threads:
-            self._wakes.put(False)
+            self._calls.put(False)
         for thread in self._threads:
             thread.join()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the loop, while something waits that woke nobody: whether what runs takes long."""
-        self._looking = None
-        is_woken = False
-        with self._lock:
-            if not self._turns:
-                return
-            # Where the system has no thread to give, those that work are enough, later.
-            with suppress(RuntimeError):
-                is_woken = self._wake()
-        if is_woken:
-            self._wakes.put(True)
-        self._looking = loop.call_later(LONG_S, self._look, loop)
-
-    def _wake(self) -> bool:
-        """Whether a thread is to be woken, counted as one that works (under the lock); one is started where
-        none is asleep.
-        """
+    def _start_if_needed(self) -> None:
         if self._is_shut:
             raise RuntimeError(f"the {self._name} threads have ended")
-        if self._working >= self._most():
-            return False
-        if self._working == len(self._threads):
+        if len(self._threads) < min(self._taken, self._threads_max):
             name = f"memdb-{self._name}-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
-        self._working += 1
-        return True
-
-    def _most(self) -> int:
-        """How many may work now (under the lock)."""
-        if self._working < self._few:
-            return self._few
-        long_ago_s = time.monotonic() - LONG_S
-        long = sum(since_s < long_ago_s for since_s in self._since_s.values())
-        return min(self._few + long, self._threads_max)
 
     def _next(self) -> _Call | None:
-        """What a thread that works does next; None: it is to sleep."""
-        own = threading.get_ident()
-        with self._lock:
-            self._since_s.pop(own, None)
-            # Where more work than may, somebody is done in a moment and takes what waits.
-            if not self._turns or self._working > self._most():
-                self._working -= 1
-                return None
-            self._since_s[own] = time.monotonic()
-            return self._turns.take()
+        with self._turns_lock:
+            return self._turns.take() if self._turns else None
 
     def _work(self) -> None:
-        while self._wakes.get():
-            while (call := self._next()) is not None:
-                if call.claim():
-                    call.make()
-                del call  # or what it holds stayed until the next
+        while self._calls.get():
+            call = self._next()
+            if call is not None and call.claim():
+                call.make()
+            del call  # or what it holds stayed until the next
