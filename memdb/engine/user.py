@@ -355,7 +355,8 @@ class EmbeddedUser:
             with_global_memory=with_global_memory,
             with_keyframes=with_keyframes,
         )
-        question = replace(question, named_space=self.find_space(question.space))
+        if question.space is not None:  # to replace costs as much as a twentieth of a question
+            question = replace(question, named_space=self.find_space(question.space))
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         cursor = checked_cursor(cursor)
         if as_of is not None or cursor is not None:
