@@ -184,7 +184,9 @@ def test_a_stop_does_not_wait_for_a_server_that_is_away(
         reports: list[CameraReport] = []
         thread = threading.Thread(target=lambda: reports.extend(made.run()))
         thread.start()
+        deadline = time.monotonic() + 30
         while not writers or not writers[0].is_held:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
     try:
         is_gone.set()
@@ -217,7 +219,9 @@ def test_a_server_is_waited_for_before_anything_is_asked_of_it(tmp_path: Path, f
 
         thread = threading.Thread(target=run)
         thread.start()
+        deadline = time.monotonic() + 30
         while not lines:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         made.stop()
         thread.join(30)
