@@ -159,6 +159,14 @@ class Coverage:
             found = self._epochs[stream_no, epoch] = EpochCoverage()
         return found
 
+    def is_small(self, epochs_max: int, gaps_max: int) -> bool:
+        """Whether there are so many epochs and gaps at most, those of earlier revisions included."""
+        if len(self._epochs) > epochs_max:
+            return False
+        # A list, at once: the writer may add an epoch meanwhile.
+        epochs = list(self._epochs.values())
+        return sum(len(one.open_gaps) + len(one.closed_gaps) for one in epochs) <= gaps_max
+
     def drop(self, stream_no: int) -> None:
         """Forget a stream (writer only)."""
         self._epochs = {key: epoch for key, epoch in self._epochs.items() if key[0] != stream_no}

@@ -133,6 +133,10 @@ class EmbeddedDatabase:
         """Whether a call for the user need not open it first, which may take long."""
         return self._users.is_open(user_id)
 
+    def tries_at_once(self, user_id: str) -> bool:
+        """Whether the user's next question is worth a try with ``at_once``; asked once for each."""
+        return self._users.tries_at_once(user_id)
+
     def users(self, *, limit: int | None = None, after: str | None = None) -> list[str]:
         after = None if after is None else check_id(after, "after")
         limit = None if limit is None else check_int(limit, "limit", 1, LIMIT_MAX)

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from memdb import deadline
+from memdb.engine.at_once import is_small
 from memdb.engine.calendar_rows import within_calendar
 from memdb.engine.candidates import candidate_rows
 from memdb.engine.explain import explain, explain_similarity
@@ -23,6 +24,7 @@ from memdb.engine.hybrid import Found, check_text_feature, search_arms
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.policies import select
 from memdb.engine.question import Question
+from memdb.engine.reading import Reading, WouldWait
 from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.rerank import LateInteraction, Scored
 from memdb.engine.rerank_words import WithWords, with_words
@@ -33,7 +35,6 @@ from memdb.errors import DataLoss, InvalidArgument
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.environment import Environment
 from memdb.store.idents import IdKind, make_id
-from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array, check_dim
 from memdb.types.clip import StoredClip
 from memdb.types.coverage import StreamCoverage
@@ -48,9 +49,14 @@ _NONE_RANKED: Final = NOTHING, np.empty(0)
 
 
 def ground(
-    environment: Environment, view: View, question: Question, as_of: int | None
+    environment: Environment | None, view: View, question: Question, as_of: int | None
 ) -> Grounding:
-    """Answer ``question`` on ``view``, or as of an earlier revision."""
+    """Answer ``question`` on ``view``, or as of an earlier revision.
+
+    environment: None for an answer at once (`memdb.engine.at_once`); raises `WouldWait` where there is none.
+    """
+    if environment is None and not is_small(view):
+        raise WouldWait
     revision = view.revision if as_of is None else as_of
     stream_nos = view.stream_nos(question.streams, as_of)
     named = question.named_space
@@ -138,7 +144,7 @@ def ground(
         if question.explain:
             ranks = similarity_ranks(relevance, rows, allowed, **bars)
     fallback = "none"
-    with environment.read() as txn:
+    with Reading(environment) as reading:
         if len(rows) == 0 and question.may_fall_back:
             rows = _newest(partition, allowed)
             if found is not None:
@@ -162,7 +168,7 @@ def ground(
             )
         else:
             more, behind, late = _reranked(
-                txn,
+                reading,
                 view,
                 partition,
                 question,
@@ -178,7 +184,7 @@ def ground(
             )
             hits += more
         hits += _plain_hits(
-            txn,
+            reading,
             view,
             partition,
             question,
@@ -297,7 +303,7 @@ def _newest(partition: PartitionView, allowed: Array | None) -> Array:
 
 
 def _plain_hits(
-    txn: Transaction,
+    reading: Reading,
     view: View,
     partition: PartitionView,
     question: Question,
@@ -313,14 +319,14 @@ def _plain_hits(
     # Lists at once: to take numbers out of arrays one by one is half of what a hit costs.
     listed = rows.tolist(), column["clip_no"][rows].tolist(), column["birth"][rows].tolist()
     for row, clip_no, birth, score in zip(*listed, scores.tolist(), strict=True):
-        clip = _version(txn, view, partition, row, clip_no, birth, question, damaged)
+        clip = _version(reading, view, partition, row, clip_no, birth, question, damaged)
         if clip is not None:
             hits.append(Hit(size.add(clip), score, standing.get(row)))
     return hits
 
 
 def _load(
-    txn: Transaction,
+    reading: Reading,
     view: View,
     partition: PartitionView,
     row: int,
@@ -330,11 +336,11 @@ def _load(
     """The clip of a row, as `_version` gives it."""
     column = partition.columns
     clip_no, birth = int(column["clip_no"][row]), int(column["birth"][row])
-    return _version(txn, view, partition, row, clip_no, birth, question, damaged)
+    return _version(reading, view, partition, row, clip_no, birth, question, damaged)
 
 
 def _version(
-    txn: Transaction,
+    reading: Reading,
     view: View,
     partition: PartitionView,
     row: int,
@@ -348,14 +354,14 @@ def _version(
     """
     deadline.check()
     try:
-        return view.load_clip(txn, clip_no, birth, question.parts)
+        return view.load_clip(reading, clip_no, birth, question.parts)
     except DataLoss as error:
         damaged.append(view.note_damage(partition, row, error))
         return None
 
 
 def _reranked(
-    txn: Transaction,
+    reading: Reading,
     view: View,
     partition: PartitionView,
     question: Question,
@@ -376,7 +382,7 @@ def _reranked(
     """
     assert question.tokens is not None
     interaction = LateInteraction(
-        txn, view, partition, as_of, question.tokens, question.weighting, damaged
+        reading.txn, view, partition, as_of, question.tokens, question.weighting, damaged
     )
     ranked = interaction.rank(rows, question.rerank_work_max, "rerank", question.rerank)
     if relevance is not None:
@@ -397,7 +403,7 @@ def _reranked(
     )
     hits: list[Hit] = []
     for scored in ranked[here]:
-        clip = _load(txn, view, partition, scored.row, question, damaged)
+        clip = _load(reading, view, partition, scored.row, question, damaged)
         if clip is not None:
             score = own[scored.row] if scored.score is None else scored.score
             spans, weights = interaction.spans(scored.row), interaction.token_weights(scored.row)
@@ -415,7 +421,7 @@ def _arrays(ranked: Sequence[Scored]) -> tuple[Array, Array]:
 
 
 def _by_tokens(
-    environment: Environment,
+    environment: Environment | None,
     view: View,
     partition: PartitionView,
     question: Question,
@@ -434,9 +440,9 @@ def _by_tokens(
     hits: list[Hit] = []
     fallback = "none"
     size = AnswerSize(question.answer_bytes_max)
-    with environment.read() as txn:
+    with Reading(environment) as reading:
         interaction = LateInteraction(
-            txn, view, partition, as_of, question.tokens, question.weighting, damaged
+            reading.txn, view, partition, as_of, question.tokens, question.weighting, damaged
         )
         rows = candidate_rows(partition, question.tokens, allowed, question.rerank)
         ranked = interaction.rank(
@@ -453,7 +459,7 @@ def _by_tokens(
             fallback = "recent" if ranked else "none"
         here, _ = shown(question.window, question.limit, partition, _arrays(ranked), _NONE_RANKED)
         for scored in ranked[here]:
-            clip = _load(txn, view, partition, scored.row, question, damaged)
+            clip = _load(reading, view, partition, scored.row, question, damaged)
             if clip is not None:
                 spans = interaction.spans(scored.row)
                 weights = interaction.token_weights(scored.row)

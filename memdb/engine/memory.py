@@ -24,6 +24,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import moments
 from memdb.engine.applied import Applied, Outcome
+from memdb.engine.at_once import Tries
 from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.commits import Commits
 from memdb.engine.effects import Effects, NewClip
@@ -70,6 +71,8 @@ class UserMemory:
         """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
         self.environment = environment
         self.kept = kept
+        self.tries = Tries()
+        """Of answers at once."""
         self.erasure_pending = False
         """Whether an erasure was begun and could not be ended yet."""
         self._clock = clock

@@ -17,13 +17,13 @@ from memdb import deadline
 from memdb.engine.grounding import ground
 from memdb.engine.hydrate import AnswerSize, Parts
 from memdb.engine.question import Question
+from memdb.engine.reading import Reading
 from memdb.engine.view import View
 from memdb.errors import InvalidArgument
 from memdb.index.batch import search_many
 from memdb.index.directions import prepared_rows
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.environment import Environment
-from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.grounding import Grounding
@@ -147,10 +147,10 @@ class SharedView(View):
         found: _T = self.made[key]
         return found
 
-    def load_clip(self, txn: Transaction, clip_no: int, birth: int, parts: Parts) -> StoredClip:
+    def load_clip(self, reading: Reading, clip_no: int, birth: int, parts: Parts) -> StoredClip:
         key = (clip_no, birth)
         clip = self.kept_clips.get(key)
         if clip is None:
-            clip = View.load_clip(self, txn, clip_no, birth, parts)
+            clip = View.load_clip(self, reading, clip_no, birth, parts)
             self.kept_clips[key] = self.size.add(clip)
         return clip

@@ -15,6 +15,7 @@ from memdb.clock import Clock
 from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
 from memdb.engine.applied import Outcome
+from memdb.engine.at_once import check_light
 from memdb.engine.erasure import clips_to_erase, compact_user, erase_parts
 from memdb.engine.fact_page import Page
 from memdb.engine.ground_page import ground_page
@@ -26,6 +27,7 @@ from memdb.engine.listing import get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term, nothing_remembered
 from memdb.engine.memory import UserMemory
 from memdb.engine.question import checked_question
+from memdb.engine.reading import WouldWait
 from memdb.engine.snapshots import leased_snapshots
 from memdb.engine.standing import EmbeddedStanding
 from memdb.engine.stream import EmbeddedStream
@@ -323,6 +325,7 @@ class EmbeddedUser:
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
+        at_once: bool = False,
     ) -> Grounding:
         question = checked_question(
             question_feature,
@@ -363,6 +366,12 @@ class EmbeddedUser:
             # Also as of the newest revision: asked again once there are more, it is the same; and pages are of
             # one order.
             question = replace(question, exact=True)
+        if at_once:
+            if as_of is not None or cursor is not None or min_revision is not None:
+                raise WouldWait
+            check_light(question)
+            with self._users.use_at_once(self._id) as memory:
+                return memory.read(lambda view: ground(None, view, question, None))
         with self._users.use(self._id) as memory:
 
             def grounded(view: View) -> Grounding:

@@ -18,6 +18,7 @@ from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.clip_cache import ClipCache
 from memdb.engine.memory import UserMemory
+from memdb.engine.reading import WouldWait
 from memdb.engine.upkeep import Upkeep
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, Unavailable
 from memdb.eventlog import event_log
@@ -160,25 +161,64 @@ class Users:
                         slot.calls += 1
                         counted = True
             yield memory
-            for partition in memory.view.partitions.values():
-                if partition.tiers.is_due:
-                    self._upkeep.want(partition.tiers)
-            for margins in memory.standing.due():
-                self._upkeep.want(margins)
-            if memory.kept.is_due:
-                self._upkeep.want(memory.kept)
+            self._want_upkeep(memory)
         finally:
             with self._lock:
                 slot.users -= 1
                 if counted:
-                    slot.calls -= 1
-                    if not slot.calls:
-                        self._idle.notify_all()
+                    self._call_ended(slot)
                 is_bare, are_many = slot.memory is None, len(self._slots) > self._open_max
             if is_bare:
                 self._drop_if_unused(user, slot)
             if are_many:
                 self._evict()
+
+    @contextmanager
+    def use_at_once(self, user: str) -> Iterator[UserMemory]:
+        """`use` of a user that is open, for a call that reads nothing of the store.
+
+        Raises `WouldWait` where the user is not there at once.
+        """
+        with self._lock:
+            self._check_open()
+            slot = self._slots.get(user)
+            if slot is None or slot.closing:
+                raise WouldWait
+            memory = slot.memory
+            # Who opens or closes the user has the slot's lock.
+            if memory is None or memory.to_be_opened_again or slot.lock.locked():
+                raise WouldWait
+            slot.users += 1
+            slot.calls += 1
+            self._slots.move_to_end(user)
+        try:
+            self._resting.discard(user)
+            yield memory
+            memory.tries.succeeded()
+            self._want_upkeep(memory)
+        except WouldWait:
+            memory.tries.failed()
+            raise
+        finally:
+            with self._lock:
+                slot.users -= 1
+                self._call_ended(slot)
+
+    def _call_ended(self, slot: _Slot) -> None:
+        """One of a slot's calls is done (under the lock)."""
+        slot.calls -= 1
+        if not slot.calls:
+            self._idle.notify_all()
+
+    def _want_upkeep(self, memory: UserMemory) -> None:
+        """Have done, in the background, what a call has shown to be due."""
+        for partition in memory.view.partitions.values():
+            if partition.tiers.is_due:
+                self._upkeep.want(partition.tiers)
+        for margins in memory.standing.due():
+            self._upkeep.want(margins)
+        if memory.kept.is_due:
+            self._upkeep.want(memory.kept)
 
     @contextmanager
     def environment(self, user: str) -> Iterator[Environment]:
@@ -287,6 +327,13 @@ class Users:
             if slot is None or slot.memory is None or slot.closing:
                 return False
             return not slot.memory.to_be_opened_again
+
+    def tries_at_once(self, user: str) -> bool:
+        """Whether to try to answer the user's next question at once."""
+        with self._lock:
+            slot = self._slots.get(user)
+            memory = None if slot is None else slot.memory
+        return memory is not None and memory.tries.begin()
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""

@@ -17,12 +17,12 @@ from memdb.engine.coverage import Coverage
 from memdb.engine.hydrate import Parts, clip_bytes, load_clip
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
+from memdb.engine.reading import Reading
 from memdb.engine.state import UserState
 from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.eventlog import event_log
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
-from memdb.store.transaction import Transaction
 from memdb.types.clip import StoredClip
 from memdb.types.space import Space
 from memdb.types.stream import Gap
@@ -115,13 +115,13 @@ class View:
         damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
         return sorted([*gaps, *damaged], key=lambda gap: (gap.stream, gap.epoch, gap.first_seq))
 
-    def load_clip(self, txn: Transaction, clip_no: int, birth: int, parts: Parts) -> StoredClip:
+    def load_clip(self, reading: Reading, clip_no: int, birth: int, parts: Parts) -> StoredClip:
         """`memdb.engine.hydrate.load_clip` of one that an answer holds."""
         if parts.short_memory:
-            return load_clip(txn, self.state, clip_no, birth, parts)
+            return load_clip(reading.txn, self.state, clip_no, birth, parts)
         clip = self.kept.find(clip_no, birth, parts)
         if clip is None:
-            clip = load_clip(txn, self.state, clip_no, birth, parts)
+            clip = load_clip(reading.txn, self.state, clip_no, birth, parts)
             self.kept.put(clip_no, birth, parts, clip, clip_bytes(clip))
         return clip
 

@@ -8,6 +8,7 @@ by the table of `memdb.wire.status`; anything else is logged with its traceback 
 How a service method is written decides how it runs::
 
     def get_clip(self, request) -> response                  in the read pool, its user open
+    def ground_at_once(self, request) -> response | None     on the loop; None: `ground`, in its pool
     @commits def write_clips(self, request) -> response      in the write pool, its user open
     @whole def verify(self, request) -> response             in the pool of what goes through everything
     @closed_user ...                                         whether or not its user is open
@@ -44,6 +45,7 @@ from memdb.errors import (
 from memdb.eventlog import event_log
 from memdb.server.budget import CALL_BYTES_FREE
 from memdb.server.executors import Pool
+from memdb.server.loop_turns import LoopTurns
 from memdb.server.open_calls import HEALTH_CALLS_MAX, UNNAMED, OpenCalls
 from memdb.server.resources import Resources
 from memdb.wire.field_count import check_field_count
@@ -54,6 +56,10 @@ from memdb.wire.unknown_fields import check_known
 
 HEALTH: Final = "grpc.health.v1.Health"
 REQUEST_ID_CHARS_MAX: Final = 64
+AT_ONCE_BYTES_MAX: Final = 20 << 10
+"""Of a request that is tried on the loop: a feature of 4,000 dimensions."""
+LOOP_TURNS_MAX: Final = 256
+"""Calls that wait to be answered at once: a tenth of a second or some."""
 ID_CHARS_MAX: Final = 63
 ANSWERS: Final = frozenset({"BEHIND", "MESSAGE_TOO_LARGE"})
 """Reasons that say what is wrong with a question asked now: a server in good health gives them, as often as
@@ -130,16 +136,24 @@ class Calls:
         self._open_calls = resources.open_calls
         self._health_calls = OpenCalls(HEALTH_CALLS_MAX)
         self._message_bytes_max = resources.message_bytes_max
+        self._loop_turns = LoopTurns()
 
     def handlers(self, service: ServiceDescriptor, implementation: object) -> dict[str, Any]:
         """A handler for every method of a service, by method name."""
         return {
-            method.name: self._handler(method, getattr(implementation, _snake(method.name)))
+            method.name: self._handler(
+                method,
+                getattr(implementation, _snake(method.name)),
+                getattr(implementation, f"{_snake(method.name)}_at_once", None),
+            )
             for method in service.methods
         }
 
     def _handler(
-        self, method: MethodDescriptor, function: Callable[..., Any]
+        self,
+        method: MethodDescriptor,
+        function: Callable[..., Any],
+        at_once: Callable[[Any], Message | None] | None,
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         name = f"{method.containing_service.full_name}/{method.name}"
         kind: type[Message] = GetMessageClass(method.input_type)
@@ -166,7 +180,7 @@ class Calls:
         if iscoroutinefunction(function):
             behaviour = self._light(name, kind, function, open_calls)
         else:
-            behaviour = self._unary(name, kind, function, pool, opens, tag)
+            behaviour = self._unary(name, kind, function, at_once, pool, opens, tag)
         return grpc.unary_unary_rpc_method_handler(behaviour)
 
     def _unary(
@@ -174,6 +188,7 @@ class Calls:
         name: str,
         kind: type[Message],
         function: Callable[[Any], Message],
+        at_once: Callable[[Any], Message | None] | None,
         pool: Pool,
         opens: bool,
         owner_tag: int | None,
@@ -183,16 +198,27 @@ class Calls:
         def answer(request: Message) -> bytes:
             return self._packed(function(request))
 
-        def work(data: bytes, owner: str) -> bytes | _Cold:
-            request: Any = parse(kind, data)
-            _check_owner(request, owner)
+        def work(data: bytes, owner: str, parsed: Message | None) -> bytes | _Cold:
+            request: Any = parsed
+            if request is None:
+                request = parse(kind, data)
+                _check_owner(request, owner)
             if opens and not self._openings.is_open(request.user):
                 return _Cold(request, request.user)
             return answer(request)
 
+        def try_at_once(
+            answer_at_once: Callable[[Any], Message | None], data: bytes, owner: str
+        ) -> tuple[Message, bytes | None]:
+            request = parse(kind, data)
+            _check_owner(request, owner)
+            message = answer_at_once(request)
+            return request, None if message is None else self._packed(message)
+
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             done: bytes | _Cold | None = None
+            parsed: Message | None = None
             # A commit that has begun is ended, whoever waits for it.
             deadline = Deadline(context.time_remaining() if reads else None)
             owner = _owner(data, owner_tag)
@@ -200,7 +226,11 @@ class Calls:
             try:
                 _count(context, self._open_calls.call(owner or UNNAMED))
                 with self._budget.call(len(data), owner or UNNAMED):
-                    done = await turns.run(deadline.within, work, data, owner)
+                    if at_once is not None and self._may_take_turn(data):
+                        await self._loop_turns.take(owner)
+                        parsed, done = deadline.within(try_at_once, at_once, data, owner)
+                    if done is None:
+                        done = await turns.run(deadline.within, work, data, owner, parsed)
                     if isinstance(done, _Cold):
                         # It waits without a thread, and then takes one again.
                         await self._openings.wait(done.user)
@@ -212,7 +242,7 @@ class Calls:
                     deadline.leave()
                 raise
             except Exception as error:
-                data, done = b"", None  # see `end`
+                data, done, parsed = b"", None, None  # see `end`
                 await end(context, name, request_id, error)
 
         return behaviour
@@ -312,6 +342,10 @@ class Calls:
                 await end(context, name, request_id, error)
 
         return behaviour
+
+    def _may_take_turn(self, data: bytes) -> bool:
+        """Whether a call may be tried on the loop; where too many wait, the pool says what there is to say."""
+        return len(data) <= AT_ONCE_BYTES_MAX and self._loop_turns.waiting < LOOP_TURNS_MAX
 
     async def _parsed(self, kind: type[Message], data: bytes, *, opens: bool) -> Message:
         """The request; with ``opens``, once its user is open."""

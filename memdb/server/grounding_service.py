@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from memdb.engine.reading import WouldWait
 from memdb.server.calls import Receive, Send
 from memdb.server.fitting_page import fitting_page
 from memdb.server.ground_stream import GroundStream
@@ -44,6 +45,23 @@ class GroundingService:
         return fitting_page(
             lambda limit: ask(limit=limit), arguments["limit"], self._message_bytes_max
         )
+
+    def ground_at_once(self, request: pb.GroundRequest) -> pb.GroundResponse | None:
+        """`ground` where the answer takes no waiting; None where it would."""
+        if not self._database.tries_at_once(request.user):
+            return None
+        feature, arguments = ground_arguments(request)
+        try:
+            answer = self._database.user(request.user).ground(
+                feature,
+                **arguments,
+                raw_short_memory=True,  # or its clips were not those that are kept
+                answer_bytes_max=self._message_bytes_max,
+                at_once=True,
+            )
+        except WouldWait:
+            return None
+        return grounding_to_proto(answer)
 
     def ground_many(self, request: pb.GroundManyRequest) -> pb.GroundManyResponse:
         """The answers to several questions, all of one commit."""

@@ -4,6 +4,7 @@ nothing."""
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from memdb import deadline
 from memdb.engine.grounding import ground
+from memdb.engine.reading import WouldWait
 from memdb.errors import DeadlineExceeded, InvalidArgument
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_request
@@ -42,6 +44,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     begun: list[None] = []
 
     def slowly(*args: Any) -> Any:
+        if args[0] is None:
+            raise WouldWait  # what takes a while is not answered at once
         begun.append(None)
         until_s = time.monotonic() + PAUSE_S
         while time.monotonic() < until_s:
@@ -133,3 +137,29 @@ def test_a_call_has_the_turn_of_the_user_that_it_asks(served: Served) -> None:
     # Who writes the field last of all has the turns of nobody.
     late = asked[len(pb.GroundRequest(user="loud").SerializeToString()) :] + other
     assert pb.GroundResponse.FromString(ask(late, timeout=20)).hits
+
+
+def test_who_has_been_asked_is_answered_while_every_thread_is_busy(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = ground_request("quiet", vector(1))
+    # Its clips are kept from the first answer on, and the try after one in vain is left out.
+    before, *_ = (served.grounding.Ground(quick) for _ in range(3))
+    inside, done = threading.Event(), threading.Event()
+
+    def held(*args: Any) -> Any:
+        if args[0] is None:
+            return ground(*args)
+        inside.set()
+        assert done.wait(30)
+        return ground(*args)
+
+    monkeypatch.setattr("memdb.engine.user.ground", held)
+    slow = served.grounding.Ground.future(ground_request("loud", vector(1), as_of=1))
+    try:
+        assert inside.wait(30)
+        # The one thread for reads is taken.
+        assert served.grounding.Ground(quick, timeout=20) == before
+    finally:
+        done.set()
+    assert slow.result(timeout=30).hits

@@ -1,0 +1,53 @@
+"""Turns of what is done on the event loop itself: one for each time around the loop, users in turn.
+
+What comes in a rush does not hold up what else the loop has to do, and who asks a lot stands behind one question of
+each other user, as in `memdb.server.executors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from memdb.server.fair import RoundRobin
+
+
+class LoopTurns:
+    """Who waits for a turn; lives on one event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: RoundRobin[asyncio.Future[None]] = RoundRobin()
+        self._taken = False
+        """Whether this time around the loop was somebody's."""
+
+    @property
+    def waiting(self) -> int:
+        """So many wait for a turn."""
+        return len(self._waiting)
+
+    async def take(self, owner: str) -> None:
+        """Return in a turn of the owner's."""
+        loop = asyncio.get_running_loop()
+        if not self._taken:
+            self._taken = True
+            loop.call_soon(self._give)
+            return
+        turn = loop.create_future()
+        self._waiting.put(owner, turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._waiting.discard(owner, turn)
+            raise
+
+    def _give(self) -> None:
+        """The next turn to who is next."""
+        while True:
+            try:
+                turn = self._waiting.take()
+            except IndexError:
+                self._taken = False
+                return
+            if not turn.done():
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._give)
+                return
