@@ -96,15 +96,10 @@ def highest_bounds(
     )
     scanner.set_query(faiss.swig_ptr(weights))
     scanner.set_list(0, 0.0)
+    heaps = faiss.swig_ptr(bounds), faiss.swig_ptr(numbers)
     for codes, its_numbers in parts:
-        scanner.scan_codes(
-            len(its_numbers),
-            faiss.swig_ptr(codes.reshape(-1)),
-            faiss.swig_ptr(its_numbers),
-            faiss.swig_ptr(bounds),
-            faiss.swig_ptr(numbers),
-            wanted,
-        )
+        its = faiss.swig_ptr(codes.reshape(-1)), faiss.swig_ptr(its_numbers)
+        scanner.scan_codes(len(its_numbers), *its, *heaps, wanted)
     return numbers, bounds
 
 
