@@ -189,7 +189,7 @@ class Matrix:
         out = np.empty((len(rows), self.width), np.uint16)
         for chunk, places, run in self._found(rows):
             # Clipped, not checked, which would copy once more: they are within the chunk.
-            np.take(chunk.head, places, axis=0, out=out[run], mode="clip")
+            chunk.head.take(places, axis=0, out=out[run], mode="clip")
         return out
 
     def take_planes(self, rows: Array) -> Planes:
@@ -200,8 +200,8 @@ class Matrix:
         head = np.empty((len(rows), self.width), np.uint16)
         tail = np.empty((len(rows), self.width), np.int16)
         for chunk, places, run in self._found(rows):
-            np.take(chunk.head, places, axis=0, out=head[run], mode="clip")
-            np.take(chunk.tail, places, axis=0, out=tail[run], mode="clip")
+            chunk.head.take(places, axis=0, out=head[run], mode="clip")
+            chunk.tail.take(places, axis=0, out=tail[run], mode="clip")
         return Planes(head, tail, self.residual_max, self.norm_max)
 
     def take_ascending(self, rows: Array) -> Array:
@@ -211,8 +211,8 @@ class Matrix:
         heads = np.empty((len(rows), self.width), np.uint16)
         tails = np.empty((len(rows), self.width), np.int16)
         for chunk, places, run in self._found(rows):
-            np.take(chunk.head, places, axis=0, out=heads[run], mode="clip")
-            np.take(chunk.tail, places, axis=0, out=tails[run], mode="clip")
+            chunk.head.take(places, axis=0, out=heads[run], mode="clip")
+            chunk.tail.take(places, axis=0, out=tails[run], mode="clip")
         return join(heads, tails, np.empty((len(rows), self.width), np.float32))
 
     def _found(self, rows: Array) -> Iterator[tuple[Chunk, Array, slice]]:

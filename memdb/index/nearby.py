@@ -14,7 +14,7 @@ from typing import Final, Self
 import numpy as np
 
 from memdb.index.basis import BOUND_BYTES, CODE_LIMIT, CODE_ZERO, NORMS, Basis
-from memdb.index.sketch import highest_bounds
+from memdb.index.sketch import highest_bounds, whole_products
 from memdb.types.arrays import Array
 
 _LEAST: Final = np.float32(1e-30)
@@ -57,11 +57,11 @@ class Nearby:
         length = _length(query)
         if not NORMS[0] < length < NORMS[1] or not length * norm_max < NORMS[1] ** 3:
             return None
-        count = len(self.directions)
-        numbers, told = highest_bounds([(self.directions, np.arange(count))], query, count)
-        places = np.empty(count, np.float32)
-        places[numbers] = told
+        # As whole numbers, which are multiplied as what they are.
+        step = max(float(np.abs(query).max()) / CODE_LIMIT, float(_LEAST))
+        places = whole_products(self.directions, np.rint(query / np.float32(step)))
         places *= self.direction_steps
+        places *= np.float32(step)
         inside = _length(places)
         out = np.empty(self.basis.code_bytes, np.float32)
         np.multiply(places, self.basis.steps, out=out[:-BOUND_BYTES])
