@@ -76,7 +76,7 @@ def search(
         least = float(np.partition(heads, wanted - limit)[wanted - limit]) - bound
         candidates = candidates[heads >= least - bound]
         candidates.sort()
-        scores = row_scores(matrix.take_padded(candidates), query)
+        scores = row_scores(matrix.take_ascending(candidates), query)
         best = best_of(candidates, scores, limit)
         if best[1][-1] > worst + bound:
             return best

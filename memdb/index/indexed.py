@@ -32,9 +32,9 @@ RECENT: Final = 64
 RECENT_MIN: Final = 16
 """Questions before which there is nothing to measure with."""
 RETRAIN_GROWTH: Final = 2
-LATER_SHARE: Final = 1 / 32
+LATER_SHARE: Final = 1 / 64
 """Of the rows in lists; when so many came since they join them."""
-LATER_MIN: Final = 1024
+LATER_MIN: Final = 512
 SAMPLE_EVERY: Final = 256
 """Of so many questions one is compared."""
 _SAMPLES_MAX: Final = 4

@@ -13,13 +13,15 @@ leaves the question to an exact one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+import faiss
 import numpy as np
 
 from memdb.index import flat
-from memdb.index.basis import BOUND_BYTES
 from memdb.index.lists import Lists
 from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found
@@ -37,14 +39,17 @@ ALLOWED_MIN: Final = 2048
 _NEIGHBOURS_SHARE: Final = 0.5
 """A filter that admits less than half as much of the nearest lists as of all has little to do with where
 the question is: what it admits may be anywhere."""
+_LISTS_EXTRA: Final = 8
+"""So many lists more are put in order than are read as a rule."""
 _FIRST_EXTRA: Final = 12
-_HEADS_MIN: Final = 96
+_WHOLE_MAX: Final = 96
 """Up to so many rows are read whole at once."""
 _HEADS_PER_HIT: Final = 4
 _HEADS_EXTRA: Final = 28
 _UNCODED_MAX: Final = 2048
 """Rows that have no codes yet: while more are being written than get codes, scanning all heads is as quick."""
 _NO_ROWS: Final = np.empty(0, np.int64)
+_NO_SCORES: Final = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,132 +86,133 @@ def search(
     """
     if limit > LIMIT_MAX:
         return None
-    allowed_share = 1.0
-    if lists.rows > rows:  # made of a newer view than ours
-        allowed = np.ones(rows, bool) if allowed is None else allowed
+    sketch = lists.sketch
+    coded = min(rows, sketch.rows)
+    if rows - coded > _UNCODED_MAX:
+        return None
+    allowed_share = alive_share = 1.0
+    is_filtered = allowed is not None and allowed is not alive
     if allowed is not None:
         count = int(np.count_nonzero(allowed))
         if count < ALLOWED_MIN:
             return None
         allowed_share = count / rows
-    sketch = lists.sketch
-    coded = min(rows, sketch.rows)
-    if rows - coded > _UNCODED_MAX:
-        return None
+        if alive is not None:
+            alive_share = np.count_nonzero(alive) / len(alive) if is_filtered else allowed_share
+    if lists.rows > rows:  # made of a newer view than ours
+        newer = np.zeros(lists.rows, bool)
+        newer[:rows] = True if allowed is None else allowed
+        allowed = newer
     query = flat.padded_query(query, matrix.width)
-    weighed = sketch.basis.query(query, matrix.norm_max)
-    if weighed is None:
+    weights = lists.nearby.weights(query, matrix.norm_max)
+    if weights is None:
         return None
-    weights, rounding = weighed
     more = max(1.0, limit / LIMIT_MEASURED)
-    is_filtered = allowed is not None and allowed is not alive
-    alive_share = 1.0 if alive is None else allowed_share
-    if is_filtered and alive is not None:
-        alive_share = np.count_nonzero(alive) / len(alive)
     needed = breadth.lists * more * lists.rows / lists.count * alive_share
-    order = _nearest(lists, breadth, weights)
-    found = _look(lists, order, int(np.ceil(breadth.lists * more)), needed, rows, allowed)
-    if found is None:
+    least_share = _NEIGHBOURS_SHARE * allowed_share if is_filtered else 0.0
+    looked = _look(lists, breadth, weights, more, needed, allowed, least_share)
+    if looked is None:
         return None
-    codes, numbers, near_share = found
-    if is_filtered and near_share < _NEIGHBOURS_SHARE * allowed_share:
-        return None
-    parts = [(codes, numbers)]
-    for its_codes, its_numbers in sketch.parts(matrix, min(lists.rows, coded), coded):
-        parts.append(_allowed(its_codes, its_numbers, allowed))
-    wanted = min(int(breadth.candidates * more), sum(len(part) for _, part in parts))
-    numbers, bounds = highest_bounds(parts, weights, wanted)
+    parts, taken = looked
+    if lists.rows < coded:
+        parts += sketch.parts(matrix, lists.rows, coded)
+        later = allowed is None or allowed[lists.rows : coded]
+        taken += coded - lists.rows if later is True else int(np.count_nonzero(later))
+    bits = selector = None
+    if allowed is not None:
+        bits = np.packbits(allowed, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+    wanted = min(int(breadth.candidates * more), taken)
+    numbers, bounds = highest_bounds(parts, weights, wanted, selector)
+    others = np.arange(coded, rows)
     if len(sketch.unbounded):
         known = ~np.isin(numbers, sketch.unbounded)
         numbers, bounds = numbers[known], bounds[known]
-    unbounded = sketch.unbounded[sketch.unbounded < coded]
-    uncoded = np.arange(coded, rows)
+        others = np.concatenate([sketch.unbounded[sketch.unbounded < coded], others])
     if allowed is not None:
-        unbounded, uncoded = unbounded[allowed[unbounded]], uncoded[allowed[coded:rows]]
-    order = np.argsort(-bounds, kind="stable")
-    numbers, bounds = numbers[order], bounds[order] + np.float64(rounding)
-    best = _best(matrix, query, numbers, bounds, unbounded, uncoded, limit)
+        others = others[allowed[others]]
+    best = _best(matrix, query, numbers, bounds, others, limit)
     return best if len(best.scores) == limit else None
 
 
-def _nearest(lists: Lists, breadth: Breadth, weights: Array) -> Array:
-    """The lists that may be read, the nearest first."""
-    places = weights[:-BOUND_BYTES] / lists.sketch.basis.steps
-    near = lists.centres.places @ places
-    if breadth.by_distance:
-        near -= lists.centres.halves
-    most = lists_max(lists)
-    best = np.argpartition(-near, most - 1)[:most]
-    return best[np.argsort(-near[best], kind="stable")]
-
-
 def _look(
-    lists: Lists, order: Array, least: int, needed: float, rows: int, allowed: Array | None
-) -> tuple[Array, Array, float] | None:
-    """(codes, row numbers) of the allowed rows of the nearest lists, ``least`` lists or more, until they
-    are as many as ``needed``, and which share of the nearest is allowed; None where that would be
-    too many lists.
+    lists: Lists,
+    breadth: Breadth,
+    weights: Array,
+    more: float,
+    needed: float,
+    allowed: Array | None,
+    least_share: float,
+) -> tuple[list[tuple[Array, Array]], int] | None:
+    """The nearest lists, (codes, row numbers) each, ``breadth.lists`` times ``more`` or more, until they have as
+    many allowed rows as ``needed``, and how many they have; None where that would be too many lists, or less
+    than ``least_share`` of the nearest are allowed.
     """
+    least, most = math.ceil(breadth.lists * more), lists_max(lists)
+    nearest = partial(lists.nearby.nearest, weights, by_distance=breadth.by_distance)
+    order = nearest(min(most, 2 * least + _LISTS_EXTRA))
     if least > len(order):
         return None
-    codes, numbers = lists.taken(order[:least])
-    looked = len(numbers)
-    codes, numbers = _allowed(codes, numbers, allowed)
-    near_share = len(numbers) / max(1, looked)
-    taken = least
-    while len(numbers) < needed:
-        if taken == len(order):
+    taken, rows = least, lists.size_of(order[:least])
+    if allowed is not None:
+        inside = _inside(lists, order[:least], allowed)
+        if inside < least_share * rows:
             return None
+        rows = inside
+    while rows < needed:
+        if taken == most:
+            return None
+        if taken == len(order):
+            order = nearest(most)
         # As many more as will do if they are like those before.
-        growth = needed / max(len(numbers), 1)
-        until = min(len(order), max(taken + 1, int(np.ceil(taken * min(growth, 2.0)))))
-        more = _allowed(*lists.taken(order[taken:until]), allowed)
-        codes, numbers = np.concatenate([codes, more[0]]), np.concatenate([numbers, more[1]])
+        growth = min(needed / max(rows, 1), 2.0)
+        until = min(len(order), max(taken + 1, math.ceil(taken * growth)))
+        its = order[taken:until]
+        rows += lists.size_of(its) if allowed is None else _inside(lists, its, allowed)
         taken = until
-    return codes, numbers, near_share
+    return [lists.part(number) for number in order[:taken].tolist()], rows
 
 
-def _allowed(codes: Array, numbers: Array, allowed: Array | None) -> tuple[Array, Array]:
-    if allowed is None:
-        return codes, numbers
-    kept = numbers < len(allowed)
-    if not kept.all():
-        codes, numbers = codes[kept], numbers[kept]
-    kept = allowed[numbers]
-    return (codes, numbers) if kept.all() else (codes[kept], numbers[kept])
+def _inside(lists: Lists, which: Array, allowed: Array) -> int:
+    """How many rows of some lists are allowed."""
+    numbers = [lists.part(number)[1] for number in which.tolist()]
+    return int(np.count_nonzero(allowed[np.concatenate(numbers)]))
 
 
 def _best(
-    matrix: Matrix,
-    query: Array,
-    numbers: Array,
-    bounds: Array,
-    unbounded: Array,
-    uncoded: Array,
-    limit: int,
+    matrix: Matrix, query: Array, numbers: Array, bounds: Array, others: Array, limit: int
 ) -> Found:
-    """The best of the candidates, the highest bound first, and of rows without a bound or a code, by their
-    whole rows.
-    """
-    margin = _head_margin(matrix, query)
-    found, scores = _NO_ROWS, np.empty(0, np.float32)
-    begin, end = 0, min(limit + _FIRST_EXTRA, len(numbers))
-    part = np.concatenate([numbers[:end], unbounded])
-    scored = 0
-    while begin < end or len(part):
-        part = np.sort(part)
-        scored += len(part)
-        found = np.concatenate([found, part])
-        scores = np.concatenate([scores, flat.row_scores(matrix.take_ascending(part), query)])
-        found, scores = flat.best_of(found, scores, limit)
-        least = float(scores[-1]) if len(scores) == limit else -np.inf
-        begin, end = end, int(np.searchsorted(-bounds, -least, side="right"))
-        part = np.concatenate([numbers[begin:end], uncoded])
-        if len(part) > _HEADS_MIN:
-            wanted = _HEADS_PER_HIT * limit + _HEADS_EXTRA
-            part = flat.best_heads(matrix, np.sort(part), query, wanted, least - margin)
-        uncoded = _NO_ROWS
-    return Found(found, scores, scored)
+    """The best of the candidates, and of rows without a bound or a code, by their whole rows."""
+    if len(numbers) + len(others) <= _WHOLE_MAX:
+        # Fewer calls are worth more than the rows that bounds would leave out.
+        part = np.concatenate([numbers, others])
+        return _whole(matrix, query, np.sort(part), _NO_ROWS, _NO_SCORES, limit)
+    order = np.argsort(-bounds)
+    numbers, bounds = numbers[order], bounds[order]
+    first = min(limit + _FIRST_EXTRA, len(numbers))
+    best = _whole(matrix, query, np.sort(numbers[:first]), _NO_ROWS, _NO_SCORES, limit)
+    least = float(best.scores[-1]) if len(best.scores) == limit else -np.inf
+    part = np.sort(np.concatenate([numbers[first:][bounds[first:] >= least], others]))
+    if len(part) > _WHOLE_MAX:
+        wanted = _HEADS_PER_HIT * limit + _HEADS_EXTRA
+        margin = _head_margin(matrix, query)
+        part = flat.best_heads(matrix, part, query, wanted, least - margin)
+    if not len(part):
+        return best
+    found = _whole(matrix, query, part, best.numbers, best.scores, limit)
+    return Found(found.numbers, found.scores, first + len(part))
+
+
+def _whole(
+    matrix: Matrix, query: Array, part: Array, numbers: Array, scores: Array, limit: int
+) -> Found:
+    """The best of some rows, ascending, by their whole rows, and of others with their scores."""
+    found = flat.row_scores(matrix.take_ascending(part), query)
+    if len(numbers):
+        numbers, found = np.concatenate([numbers, part]), np.concatenate([scores, found])
+    else:
+        numbers = part
+    return Found(*flat.best_of(numbers, found, limit), len(part))
 
 
 def _head_margin(matrix: Matrix, query: Array) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 
 from memdb.index.basis import BOUND_BYTES, CODE_ZERO, Basis
 from memdb.index.matrix import Matrix
+from memdb.index.nearby import Nearby
 from memdb.index.sketch import Sketch
 from memdb.types.arrays import Array
 
@@ -53,6 +54,8 @@ class Lists:
 
     sketch: Sketch
     centres: Centres
+    nearby: Nearby
+    """What tells which of them a question is near."""
     homes: Array
     """(rows,) uint32, the list of each row."""
     offsets: Array
@@ -72,15 +75,10 @@ class Lists:
         """Lists."""
         return len(self.centres.halves)
 
-    def taken(self, which: Array) -> tuple[Array, Array]:
-        """(codes, row numbers) of some lists, one after the other."""
-        runs = list(
-            zip(self.offsets[which].tolist(), self.offsets[which + 1].tolist(), strict=True)
-        )
-        return (
-            np.concatenate([self.codes[begin:end] for begin, end in runs]),
-            np.concatenate([self.numbers[begin:end] for begin, end in runs]),
-        )
+    def part(self, which: int) -> tuple[Array, Array]:
+        """(codes, row numbers) of one list, as views."""
+        rows = slice(*self.offsets[which : which + 2].tolist())
+        return self.codes[rows], self.numbers[rows]
 
     def size_of(self, which: Array) -> int:
         """Rows of some lists."""
@@ -143,8 +141,10 @@ def grouped(
     rows = sketch.rows
     homes = np.empty(rows, np.uint32)
     done = 0
-    if before is not None:
-        done = before.rows
+    if before is None:
+        nearby = Nearby.of(sketch.basis, centres.places, centres.halves)
+    else:
+        nearby, done = before.nearby, before.rows
         homes[:done] = before.homes
     for codes, _ in sketch.parts(matrix, done, rows):
         for begin in range(0, len(codes), _BLOCK_ROWS):
@@ -163,4 +163,4 @@ def grouped(
         if stop():
             return None
         by_list[place[its_numbers]] = codes
-    return Lists(sketch, centres, homes, offsets, numbers, by_list)
+    return Lists(sketch, centres, nearby, homes, offsets, numbers, by_list)

@@ -14,6 +14,7 @@ which to score.  One more, and they are split, once; a reader that holds them go
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -52,7 +53,7 @@ class Chunk:
 class Matrix:
     """(rows, dim) float32; one writer, any readers."""
 
-    __slots__ = ("_chunks", "_whole", "dim", "norm_max", "residual_max", "rows", "width")
+    __slots__ = ("_chunks", "_firsts", "_whole", "dim", "norm_max", "residual_max", "rows", "width")
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -63,6 +64,8 @@ class Matrix:
         self.residual_max = 0.0
         """No row is farther from its head."""
         self._chunks: list[Chunk] = []
+        self._firsts = np.empty(0, np.int64)
+        """The first row of each chunk."""
         self._whole: Array | None = None
         """(WHOLE_ROWS_MAX, width) float32; None where there are chunks, or nothing."""
 
@@ -79,7 +82,7 @@ class Matrix:
             if free == 0:
                 planned = max(CHUNK_ROWS_MIN << len(self._chunks), len(vectors) - done)
                 free = min(planned, CHUNK_ROWS_MAX)
-                self._chunks.append(self._chunk(free, self.rows))
+                self._add(self._chunk(free, self.rows))
             last = self._chunks[-1]
             take = min(free, len(vectors) - done)
             begin = len(last.numbers) - free
@@ -108,7 +111,7 @@ class Matrix:
             self._split_whole(self.rows)
             assert self.rows == self._capacity(), "no row is left free in the middle"
             numbers = np.arange(self.rows, self.rows + count, dtype=np.int64)
-            self._chunks.append(Chunk(planes.head, planes.tail, numbers))
+            self._add(Chunk(planes.head, planes.tail, numbers))
             self._note(planes.residual_max, planes.norm_max)
             self.rows += count
 
@@ -186,7 +189,7 @@ class Matrix:
         out = np.empty((len(rows), self.width), np.uint16)
         for chunk, places, run in self._found(rows):
             # Clipped, not checked, which would copy once more: they are within the chunk.
-            np.take(chunk.head, places, axis=0, out=out[run], mode="clip")
+            chunk.head.take(places, axis=0, out=out[run], mode="clip")
         return out
 
     def take_planes(self, rows: Array) -> Planes:
@@ -197,8 +200,8 @@ class Matrix:
         head = np.empty((len(rows), self.width), np.uint16)
         tail = np.empty((len(rows), self.width), np.int16)
         for chunk, places, run in self._found(rows):
-            np.take(chunk.head, places, axis=0, out=head[run], mode="clip")
-            np.take(chunk.tail, places, axis=0, out=tail[run], mode="clip")
+            chunk.head.take(places, axis=0, out=head[run], mode="clip")
+            chunk.tail.take(places, axis=0, out=tail[run], mode="clip")
         return Planes(head, tail, self.residual_max, self.norm_max)
 
     def take_ascending(self, rows: Array) -> Array:
@@ -208,22 +211,25 @@ class Matrix:
         heads = np.empty((len(rows), self.width), np.uint16)
         tails = np.empty((len(rows), self.width), np.int16)
         for chunk, places, run in self._found(rows):
-            np.take(chunk.head, places, axis=0, out=heads[run], mode="clip")
-            np.take(chunk.tail, places, axis=0, out=tails[run], mode="clip")
+            chunk.head.take(places, axis=0, out=heads[run], mode="clip")
+            chunk.tail.take(places, axis=0, out=tails[run], mode="clip")
         return join(heads, tails, np.empty((len(rows), self.width), np.float32))
 
     def _found(self, rows: Array) -> Iterator[tuple[Chunk, Array, slice]]:
         """The chunks that ascending rows are in, their places there, and which of them these are."""
-        chunks = list(self._chunks)
-        ends = np.cumsum([len(chunk.numbers) for chunk in chunks])
-        done = 0
-        for chunk, end, until in zip(
-            chunks, ends.tolist(), np.searchsorted(rows, ends).tolist(), strict=True
-        ):
-            if until > done:
-                begin = end - len(chunk.numbers)
-                yield chunk, rows[done:until] - begin, slice(done, until)
-                done = until
+        firsts = self._firsts
+        which = np.searchsorted(firsts, rows, "right") - 1
+        places = rows - firsts[which]
+        numbers = which.tolist()
+        done, count = 0, len(numbers)
+        while done < count:
+            number = numbers[done]
+            # Most chunks have a row or none where rows are few.
+            until = done + 1
+            if until < count and numbers[until] == number:
+                until = bisect_right(numbers, number, until)
+            yield self._chunks[number], places[done:until], slice(done, until)
+            done = until
 
     def _append_whole(self, vectors: Array) -> None:
         if not len(vectors):
@@ -249,8 +255,14 @@ class Matrix:
         chunk = self._chunk(rows, 0)
         split(whole[: self.rows], chunk.head[: self.rows], chunk.tail[: self.rows])
         # In this order: who finds no whole rows finds the chunk.
-        self._chunks.append(chunk)
+        self._add(chunk)
         self._whole = None
+
+    def _add(self, chunk: Chunk) -> None:
+        firsts = np.append(self._firsts, self._capacity())
+        # In this order: who finds where a chunk begins finds it.
+        self._chunks.append(chunk)
+        self._firsts = firsts
 
     def _note(self, residual: float, norm: float) -> None:
         self.residual_max = max(self.residual_max, residual)

@@ -80,8 +80,7 @@ def split(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
 def join(head: Array, tail: Array, out: Array) -> Array:
     """The (n, width) float32 rows of two planes, written to ``out`` and returned."""
     bits = out.view(np.uint32)
-    bits[...] = head
-    bits <<= np.uint32(16)
+    np.left_shift(head, _HEAD_BITS, out=bits)
     bits.view(np.int32)[...] += tail
     return out
 

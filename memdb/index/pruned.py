@@ -104,7 +104,7 @@ def bounded_best(
     begin, end = 0, min(limit + _FIRST_EXTRA, len(candidates))
     while begin < end:
         part = np.sort(candidates[begin:end])
-        found = flat.row_scores(matrix.take_padded(part), query)
+        found = flat.row_scores(matrix.take_ascending(part), query)
         numbers, scores = np.concatenate([numbers, part]), np.concatenate([scores, found])
         numbers, scores = flat.best_of(numbers, scores, limit)
         least = float(scores[-1]) if len(scores) == limit else -np.inf

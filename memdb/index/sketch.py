@@ -24,7 +24,7 @@ from memdb.types.arrays import Array
 UNBOUNDED_MAX: Final = 64
 """Rows that no code bounds and every search scores; with more, the basis is worth nothing."""
 
-_quantizers: dict[int, Any] = {}
+_quantizers: dict[tuple[int, bool], Any] = {}
 
 
 class Sketch:
@@ -89,36 +89,54 @@ def highest_bounds(
     """(row numbers int64, bounds float32) of the ``wanted`` highest bounds of some (codes, row numbers),
     as heaps: the lowest first.  Numbers are -1 where there are fewer.
     """
-    numbers = np.full(wanted, -1, np.int64)
-    bounds = np.full(wanted, -np.inf, np.float32)
-    scanner = _quantizer(len(weights)).select_InvertedListScanner(
+    return _highest(_quantizer(len(weights)), parts, weights, wanted, selector)
+
+
+def whole_products(vectors: Array, query: Array) -> Array:
+    """(n,) float32 inner products of (n, width) u8 vectors, less `CODE_ZERO`, with a (width,) float32 query of whole
+    numbers of at most `CODE_LIMIT`: in half of the time of others, and exact up to 2^24.
+    """
+    count = len(vectors)
+    quantizer = _quantizer(len(query), is_whole=True)
+    numbers, found = _highest(quantizer, [(vectors, np.arange(count))], query, count, None)
+    out = np.empty(count, np.float32)
+    out[numbers] = found
+    return out
+
+
+def _highest(
+    quantizer: Any, parts: Iterable[tuple[Array, Array]], weights: Array, wanted: int, selector: Any
+) -> tuple[Array, Array]:
+    numbers, bounds = np.empty(wanted, np.int64), np.empty(wanted, np.float32)
+    numbers.fill(-1)
+    bounds.fill(-np.inf)
+    scanner = quantizer.select_InvertedListScanner(
         faiss.METRIC_INNER_PRODUCT, None, False, selector, False
     )
     scanner.set_query(faiss.swig_ptr(weights))
     scanner.set_list(0, 0.0)
+    heaps = faiss.swig_ptr(bounds), faiss.swig_ptr(numbers)
     for codes, its_numbers in parts:
-        scanner.scan_codes(
-            len(its_numbers),
-            faiss.swig_ptr(codes.reshape(-1)),
-            faiss.swig_ptr(its_numbers),
-            faiss.swig_ptr(bounds),
-            faiss.swig_ptr(numbers),
-            wanted,
-        )
+        its = faiss.swig_ptr(codes.reshape(-1)), faiss.swig_ptr(its_numbers)
+        scanner.scan_codes(len(its_numbers), *its, *heaps, wanted)
     return numbers, bounds
 
 
-def _quantizer(width: int) -> Any:
+def _quantizer(width: int, *, is_whole: bool = False) -> Any:
     """FAISS's reader of bytes as numbers less `CODE_ZERO`; without state, so one serves all.
 
-    ``QT_8bit_direct_signed`` says the same in fewer words and is none of it: it rounds the query to
-    whole numbers.
+    ``QT_8bit_direct_signed`` says the same in fewer words, and rounds the query to whole numbers: it is for those that
+    are whole (``is_whole``).
     """
-    quantizer = _quantizers.get(width)
-    if quantizer is None:
+    key = (width, is_whole)
+    quantizer = _quantizers.get(key)
+    if quantizer is None and is_whole:
+        quantizer = faiss.ScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit_direct_signed)
+        _quantizers[key] = quantizer
+    elif quantizer is None:
         quantizer = faiss.ScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit_uniform)
         # A byte b reads as least + (b + 1/2) / 255 * range.
         least_and_range = np.array([-CODE_ZERO - 0.5, 255], np.float32)
         faiss.copy_array_to_vector(least_and_range, quantizer.trained)
-        _quantizers[width] = quantizer
+        _quantizers[key] = quantizer
     return quantizer

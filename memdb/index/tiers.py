@@ -42,7 +42,9 @@ SKETCH_BYTES_MIN: Final = 8 << 20
 QUESTIONS_MIN: Final = 4
 """Who asks seldom pays for no codes."""
 BLOCK_ROWS: Final = 256
-"""Rows that get codes at once; as many may wait for them."""
+"""Rows that get codes at once."""
+LATE_ROWS: Final = 64
+"""Rows that may wait for codes: each is read whole for every question until it has one."""
 REFIT_GROWTH: Final = 4
 """A basis of so many times fewer rows is fitted anew: scenes come that it has not seen."""
 TRIED_MIN: Final = 16
@@ -131,7 +133,7 @@ class Tiers:
         if self._asked < QUESTIONS_MIN:
             return False
         sketch = self._sketch
-        late = sketch is not None and self._matrix.rows - sketch.rows >= BLOCK_ROWS
+        late = sketch is not None and self._matrix.rows - sketch.rows >= LATE_ROWS
         return late or self._wants_basis() or self.indexed.is_due(sketch)
 
     @property
@@ -241,8 +243,9 @@ class Tiers:
             self._tried = self._told = self._scored = 0
 
     def _code(self, sketch: Sketch, stop: Callable[[], bool]) -> bool:
-        """Give codes to the rows, block by block; False when they do not suit them."""
-        while self._matrix.rows - sketch.rows >= BLOCK_ROWS and not stop():
-            if not sketch.extend(self._matrix, BLOCK_ROWS):
+        """Give codes to the rows that are there now, block by block; False when they do not suit them."""
+        rows = self._matrix.rows
+        while sketch.rows < rows and not stop():
+            if not sketch.extend(self._matrix, min(rows - sketch.rows, BLOCK_ROWS)):
                 return False
         return True

@@ -94,7 +94,7 @@ def recall(matrix: Matrix, index: Tiers, rows: int, allowed: Array | None = None
 
 def test_lists_come_with_questions_and_find_what_is_there(approximation: Approximation) -> None:
     matrix, index = trained(structured(ROWS, 1), approximation)
-    assert index.indexed.rows > ROWS - tiers.BLOCK_ROWS
+    assert index.indexed.rows == ROWS
     assert not index.is_due
     assert recall(matrix, index, ROWS) >= RECALL_MIN
     half = np.random.default_rng(1).random(ROWS) < 0.5
@@ -364,7 +364,7 @@ def test_readers_a_writer_and_the_upkeep_at_once(
     for thread in running:
         thread.start()
     for seed in range(16):
-        matrix.append(structured(LATER_MIN // 4, 30 + seed))
+        matrix.append(structured(LATER_MIN // 2, 30 + seed))
         index.maintain(never, None, approximation)
     done.set()
     for thread in running:

@@ -54,7 +54,7 @@ def test_a_filter_admits_what_a_look_at_all_admits(seed: int) -> None:
     partition = Partition(DIM, "dot")
     count, birth = 0, 0
     views: list[Any] = []
-    while count < 4 * BLOCK_ROWS:
+    while count < 9 * BLOCK_ROWS:
         birth += int(rng.integers(1, 4))
         more = int(rng.choice([1, 7, 300, 1500]))
         partition.extend(rows_of(rng, count, more, birth))
@@ -121,3 +121,23 @@ def test_removed_rows_have_no_birth() -> None:
             assert rows >= (there[-1] + 1 if len(there) else 0)
             later = np.flatnonzero((holed > revision) & (holed != ALIVE))
             assert not len(later) or rows <= later[0]
+
+
+def test_a_filter_that_admits_everything_is_none() -> None:
+    """A search looks at a mask row by row, and takes whoever has one for a question about a part."""
+    rng = np.random.default_rng(1)
+    partition = Partition(DIM, "dot")
+    count = 6 * BLOCK_ROWS + 5
+    partition.extend(rows_of(rng, 0, count, 1))
+    view = partition.view()
+    first, last = int(view.columns["start_ns"].min()), int(view.columns["start_ns"].max())
+    assert view.allowed(Filter((0, 1, 2)), None) is None
+    assert view.allowed(Filter(None, first, last + 1), None) is None
+    assert view.allowed(Filter((0, 1, 2), first), None) is None
+    assert view.allowed(Filter(None, first + 100_000), None) is not None
+    partition.remove(np.arange(7, dtype=np.uint64))
+    later = partition.view()
+    assert later.head_alive is not None
+    for which in (Filter(), Filter((2, 1, 0)), Filter((0, 1, 2), first, last + 1)):
+        assert later.allowed(which, None) is later.head_alive
+        assert view.allowed(which, None) is None
