@@ -102,6 +102,9 @@ def check_tensor(tensor: EncodedTensor, field: str = "clip.short_memory") -> Non
     check_description(tensor, field)
     if xxhash.xxh3_64_intdigest(tensor.payload) != tensor.checksum:
         raise InvalidArgument("payload does not match its checksum", reason="CHECKSUM", field=field)
+    if tensor.codec == Codec.F16:
+        _check_finite(np.frombuffer(tensor.payload, _F16), field)
+        return
     shape = _shape(tensor)
     if tensor.codec in (Codec.INT8, Codec.DELTA, Codec.COARSE):
         check_grid(tensor.payload, shape, field)

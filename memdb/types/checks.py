@@ -1,7 +1,8 @@
 """Checks of single values at the door: text, numbers, lists, choices.
 
 Each takes anything at all and gives the value back in its plain type, or raises `InvalidArgument`
-with the field and the value; none raises anything else.
+with the field and the value; none raises anything else.  What is right and plain already, as nearly
+everything is, is given back at once: a clip goes through some thirty of them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def check_text(
 
     Raises `InvalidArgument` (``BAD_TEXT``, ``EMPTY``, ``TOO_LARGE``).
     """
+    if type(value) is str and 0 < len(value) <= chars_max and value.isascii():
+        return value
     if not isinstance(value, str):
         raise InvalidArgument(
             "expected text", reason="BAD_TEXT", field=field, value=type(value).__name__
@@ -59,6 +62,8 @@ def plain(text: str) -> str:
 
 def check_int(value: object, field: str, minimum: int, maximum: int) -> int:
     """``value`` as int if it lies in [minimum, maximum], else `InvalidArgument` (``OUT_OF_RANGE``)."""
+    if type(value) is int and minimum <= value <= maximum:
+        return value
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, np.integer))
@@ -108,6 +113,8 @@ def _number_wanted(minimum: float, maximum: float, above: bool) -> str:
 
 def check_flag(value: object, field: str) -> bool:
     """``value`` if it is true or false, else `InvalidArgument` (``BAD_TYPE``)."""
+    if value is True or value is False:
+        return value
     if not isinstance(value, (bool, np.bool_)):
         raise InvalidArgument(
             "expected true or false", reason="BAD_TYPE", field=field, value=type(value).__name__
@@ -160,7 +167,10 @@ def check_many(
 
     Raises `InvalidArgument` (``BAD_TYPE``, ``TOO_LARGE``).
     """
-    items = tuple(islice(check_iterable(values, field), maximum + 1))
+    if type(values) is tuple and len(values) <= maximum:
+        items = values
+    else:
+        items = tuple(islice(check_iterable(values, field), maximum + 1))
     if len(items) > maximum:
         raise InvalidArgument(
             f"more than {maximum} items",

@@ -109,7 +109,12 @@ class Keyframe:
         return shown(self)
 
 
+_NO_LABELS: Final = Labels()
+
+
 def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
+    if type(labels) is dict and not labels:
+        return _NO_LABELS
     if not isinstance(labels, Mapping):
         raise InvalidArgument(
             "labels are a mapping of text to text",
@@ -223,11 +228,13 @@ class Clip:
                     value=self.transcript_features.shape,
                 )
         put(self, "events", check_many(self.events, SoundEvent, "clip.events", limits.EVENTS_MAX))
-        frames: Iterable[Any] = (
-            Keyframe(self.start_ns, item) if isinstance(item, bytes) else item
-            for item in check_iterable(self.keyframes, "clip.keyframes")
-        )
-        put(self, "keyframes", check_many(frames, Keyframe, "clip.keyframes", limits.KEYFRAMES_MAX))
+        if type(self.keyframes) is not tuple or self.keyframes:
+            frames: Iterable[Any] = (
+                Keyframe(self.start_ns, item) if isinstance(item, bytes) else item
+                for item in check_iterable(self.keyframes, "clip.keyframes")
+            )
+            frames = check_many(frames, Keyframe, "clip.keyframes", limits.KEYFRAMES_MAX)
+            put(self, "keyframes", frames)
         put(self, "labels", _checked_labels(self.labels))
         put(self, "sealed", check_flag(self.sealed, "clip.sealed"))
         size = carried_bytes(self, self.short_memory)
@@ -316,7 +323,6 @@ class StoredClip(Clip):
         return f"{self.start_ns}:{self.id}"
 
 
-_NO_LABELS: Final = Labels()
 _CLIP_FIELDS = tuple(item.name for item in fields(Clip))
 
 

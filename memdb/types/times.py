@@ -23,6 +23,8 @@ def as_ns(value: Time, field: str) -> int:
     Raises `InvalidArgument` (``TIME_RANGE``) for a naive datetime, a non-integer or a time outside
     ±146 years.
     """
+    if type(value) is int and TIME_NS_MIN <= value <= TIME_NS_MAX:
+        return value
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise InvalidArgument(

@@ -7,8 +7,7 @@ touching its elements twice. Elements are little-endian in C order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -123,14 +122,14 @@ def tensor_from_proto(message: pb.Tensor, field: str) -> EncodedTensor:
 
 
 def tensor_from_parts(
-    codec_no: int, shape: Iterable[int], payload: bytes | memoryview, checksum: int, field: str
+    codec_no: int, shape: Sequence[int], payload: bytes | memoryview, checksum: int, field: str
 ) -> EncodedTensor:
     """`tensor_from_proto` of the fields of a message."""
     codec = _CODECS.get(codec_no)
     if codec is None:
         raise InvalidArgument("unknown codec", reason="BAD_CODEC", field=field, value=codec_no)
     # No more of the shape than shows that it is wrong: it may have millions of lengths.
-    tensor = EncodedTensor(codec, tuple(islice(shape, 3)), payload, checksum)
+    tensor = EncodedTensor(codec, tuple(shape[:3]), payload, checksum)
     check_tensor(tensor, field)
     return tensor
 

@@ -298,13 +298,16 @@ def _content(message: pb.Clip) -> dict[str, Any]:
         "end_ns": message.end_ns,
         "global_memory": vector_elements(message.global_memory, "clip.global_memory"),
         "frames_per_token_row": ratio,
-        "transcript": tuple(utterance_from_proto(item) for item in message.transcript),
+        # Slices, as in an answer.
+        "transcript": tuple([utterance_from_proto(item) for item in message.transcript[:]]),
         "transcript_features": features,
         "events": tuple(
-            SoundEvent(item.start_ns, item.end_ns, item.label, item.score)
-            for item in message.events
+            [
+                SoundEvent(item.start_ns, item.end_ns, item.label, item.score)
+                for item in message.events[:]
+            ]
         ),
-        "keyframes": tuple(Keyframe(item.time_ns, item.jpeg) for item in message.keyframes),
-        "labels": dict(message.labels),
+        "keyframes": tuple([Keyframe(item.time_ns, item.jpeg) for item in message.keyframes[:]]),
+        "labels": dict(message.labels) if len(message.labels) else {},
         "sealed": message.sealed,
     }

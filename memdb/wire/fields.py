@@ -26,16 +26,25 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]
     """(tag, first byte of the field, first byte of its value, end) of each field between ``at`` and
     ``end``; raises `BadFields`.
     """
+    # Numbers of one byte, which nearly all are, are read here: a call for each is half of the walk.
     try:
         while at < end:
             begin = at
-            tag, at = varint(data, at)
+            tag = data[at]
+            if tag < 0x80:
+                at += 1
+            else:
+                tag, at = varint(data, at)
             kind = tag & 7
             if kind == LENGTH:
-                size, at = varint(data, at)
+                size = data[at]
+                if size < 0x80:
+                    at += 1
+                else:
+                    size, at = varint(data, at)
                 stop = at + size
             elif kind == VARINT:
-                _, stop = varint(data, at)
+                stop = at + 1 if data[at] < 0x80 else varint(data, at)[1]
             elif kind == FIXED64:
                 stop = at + 8
             elif kind == FIXED32:
