@@ -244,7 +244,7 @@ def test_a_fact_is_forgotten_alone(twice: bool) -> None:
         assert words._lengths.rows == 0
     postings, _ = view.words.known(view.documents)
     assert not postings.keys() & set(terms("secret other"))
-    for matrix, rows, _ in view.features.values():
+    for matrix, rows in ((one.matrix, one.rows) for one in view.features.values()):
         assert not matrix.take(np.arange(rows)).any()
     for revision in (1, 2, 3):
         assert len(found(view, "mug", revision)) == 50
