@@ -148,6 +148,11 @@ def ground(
         if len(rows) == 0 and question.may_fall_back:
             rows = _newest(partition, allowed)
             if found is not None:
+                assert question.words is not None
+                # The newest need not be among the best, of which alone `found` knows all.
+                found = search_arms(
+                    view, partition, query, question.words, allowed, as_of, partition.rows
+                )
                 scores = found.scores_of(rows)
             else:
                 assert query is not None, "a question without words has a feature"

@@ -7,9 +7,10 @@ stream of the user (transcripts) or of the space (events, labels).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -28,16 +29,20 @@ from memdb.index.fusion import (
 from memdb.index.partition import Filter, PartitionView
 from memdb.index.rows_by_number import RowsByNumber
 from memdb.index.text import TextView
+from memdb.index.text_cosines import NearCosines, TextCosines
 from memdb.index.words import Words
 from memdb.store import schema
 from memdb.types.arm import EVENTS, LABELS, TRANSCRIPT, TRANSCRIPT_FEATURES, VECTOR
 from memdb.types.arrays import Array, check_dim
 from memdb.types.word_question import WordQuestion
 
+_ROUNDING: Final = 1e-9
+"""More than the order in which scores are added up takes or gives."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the arms found, all of it."""
+    """What the arms found: all of it, but of sentences' cosines maybe only what the best ones are among."""
 
     rows: Array
     """Ascending."""
@@ -72,7 +77,7 @@ class Found:
         return rows[order], scores[order]
 
     def scores_of(self, rows: Array) -> Array:
-        """Scores of any rows; 0 for what no arm found."""
+        """Scores of any of the best rows; 0 for what no arm found."""
         scores = np.zeros(len(rows), np.float64)
         places = np.searchsorted(self.rows, rows)
         for index, (place, row) in enumerate(zip(places, rows, strict=True)):
@@ -104,8 +109,9 @@ def search_arms(
 ) -> Found:
     """Ask every arm that the question has something for.
 
-    query: from `PartitionView.unit`.  allowed: (rows,) bool, or None for all.  limit: at least so many
-    are found, where there are vectors of so many; the scores do not depend on it.
+    query: from `PartitionView.unit`.  allowed: (rows,) bool, or None for all.  limit: so many of the best have all
+    that there is of them, and at least so many are found, where there are vectors of so many; their scores do not
+    depend on it.
     """
     revision = view.revision if as_of is None else as_of
     text_space_no = view.text_space_no(as_of)
@@ -122,17 +128,21 @@ def search_arms(
     if query is not None and VECTOR in weights:
         arms.append(_vector_arm(partition, query, allowed, limit, weights[VECTOR]))
         similarity = partial(_similarity, partition, query)
-    said = {TRANSCRIPT, TRANSCRIPT_FEATURES} & weights.keys()
-    if said and view.texts.documents:
+    utterances: _Utterances | None = None
+    if {TRANSCRIPT, TRANSCRIPT_FEATURES} & weights.keys() and view.texts.documents:
         utterances = _Utterances(view.texts, partition, allowed, revision)
         if TRANSCRIPT in weights:
             arms.append(utterances.by_words(words.text, weights[TRANSCRIPT]))
-        if TRANSCRIPT_FEATURES in weights and text_space_no in view.texts.features:
-            assert words.feature is not None
-            arms.append(
-                utterances.by_feature(words.feature, text_space_no, weights[TRANSCRIPT_FEATURES])
-            )
+    place = len(arms)
     arms += _name_arms(partition, words.text, allowed, as_of, weights)
+    if utterances is not None and TRANSCRIPT_FEATURES in weights and text_space_no is not None:
+        compared = view.texts.features.get(text_space_no)
+        if compared is not None:
+            assert words.feature is not None
+            weight = weights[TRANSCRIPT_FEATURES]
+            found = utterances.by_feature(compared, words.feature, weight, arms, limit)
+            # Sums of numbers depend on their order: that of the arms' names.
+            arms.insert(place, found)
     if not arms:
         return Found(np.empty(0, np.int64), np.empty(0), (), total)
     return Found(*fused(arms), tuple(arms), total, similarity)
@@ -208,6 +218,7 @@ class _Utterances:
             & (column["death"] > np.uint64(revision))
         )
         rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
+        self._count = len(rows)
         # At one revision a clip has one row, so its number finds it.
         self._rows = RowsByNumber(partition.columns["clip_no"][rows], rows)
 
@@ -219,14 +230,26 @@ class _Utterances:
         rows, raw, parts = best_parts(rows, found.scores[documents], parts)
         return ArmScores(TRANSCRIPT, weight, rows, raw, word_scores(raw, found.ceiling), parts)
 
-    def by_feature(self, feature: Array, space_no: int, weight: float) -> ArmScores:
-        """The clips in which something alike was said, by the best utterance.
+    def by_feature(
+        self,
+        compared: TextCosines,
+        feature: Array,
+        weight: float,
+        others: Sequence[ArmScores],
+        limit: int,
+    ) -> ArmScores:
+        """The clips in which something alike was said, by the best utterance: those that are among the ``limit`` best
+        by this arm and the ``others``, at least.
 
         Of all of them, as by words: among the best utterances alone may be those of one clip that talks of nothing
         else, and what a clip's is worth beside its other arms is not to depend on how many are better.
         """
         rows, documents = self._placed(np.flatnonzero(self._alive))
-        scores = self._texts.similarities(feature, space_no, documents)
+        near = compared.near(feature, documents) if limit < self._count else None
+        if near is not None:
+            likely = _likely(near, rows, weight, others, limit)
+            rows, documents = rows[likely], documents[likely]
+        scores = compared.of(feature, documents)
         found = scores > 0.0  # nor is one without a feature, which is no number
         rows, documents, scores = rows[found], documents[found], scores[found]
         parts = self._texts.columns["index"][documents]
@@ -237,3 +260,26 @@ class _Utterances:
         """(row, document) of the documents whose clips may answer."""
         rows = self._rows.find(self._texts.columns["no"][documents])
         return rows[rows >= 0], documents[rows >= 0]
+
+
+def _likely(
+    near: NearCosines, rows: Array, weight: float, others: Sequence[ArmScores], limit: int
+) -> Array:
+    """Which of some utterances, each of a clip (its row), may be the best of one that is among the ``limit`` best; a
+    clip that is left out has less than each of so many others.
+    """
+    found, given = fused(others)
+    count = max(int(rows.max(initial=-1)), int(found.max(initial=-1))) + 1
+    beside = np.zeros(count)
+    beside[found] = given
+    about = np.nan_to_num(near.cosines, nan=-np.inf)
+    best = np.full(count, -np.inf, np.float32)
+    np.maximum.at(best, rows, about)
+    best = best.astype(np.float64)
+    least = beside + weight * np.clip(best - near.bound, 0.0, 1.0)
+    most = beside + weight * np.clip(best + near.bound, 0.0, 1.0)
+    likely = most > 0.0
+    if limit < count:
+        passed = min(float(np.partition(least, count - limit)[count - limit]), 1.0)
+        likely &= most >= passed - _ROUNDING
+    return np.flatnonzero(likely[rows] & (about >= best[rows] - 2 * near.bound))

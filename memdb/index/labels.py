@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -137,19 +137,44 @@ class LabelRows:
     def _split_some(self, count: int) -> None:
         """Split the next strings that wait.
 
-        Whoever asks may be interrupted (Ctrl-C): a row that was not counted is looked at again, and told once all
+        Whoever asks may be interrupted (Ctrl-C): rows that were not counted are looked at again, and told once all
         the same.
         """
-        for row in range(self._rows, self._rows + count):
-            text = self._texts[row]
+        first, end = self._rows, self._rows + count
+        texts = self._texts[first:end]
+        different = set(texts)
+        if 2 * len(different) > count:
+            self._note_each(texts, first)
+        else:
+            self._note_alike(texts, first, different)
+        self._texts[first:end] = [""] * count
+        self._rows = end
+
+    def _note_each(self, texts: list[str], first: int) -> None:
+        for row, text in enumerate(texts, first):
             if text:
                 parts = text.split(SEPARATOR)
                 for key, value in zip(parts[::2], parts[1::2], strict=True):
                     numbers = self._having[key][value]
-                    if not numbers or numbers[-1] != row:
+                    if not numbers or numbers[-1] < row:
                         numbers.append(row)
-            self._rows = row + 1
-            self._texts[row] = ""
+
+    def _note_alike(self, texts: list[str], first: int, different: set[str]) -> None:
+        """`_note_each`, where most texts are one of a few ``different`` ones."""
+        rows_of: dict[str, list[int]] = {text: [] for text in different}
+        for row, text in enumerate(texts, first):
+            rows_of[text].append(row)
+        having: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        for text in filter(None, different):
+            parts = text.split(SEPARATOR)
+            for label in zip(parts[::2], parts[1::2], strict=True):
+                having[label] += rows_of[text]
+        for (key, value), rows in having.items():
+            rows.sort()
+            numbers = self._having[key][value]
+            if numbers and numbers[-1] >= first:
+                rows = rows[bisect_right(rows, numbers[-1]) :]
+            numbers.extend(rows)
 
 
 def _are_among(numbers: array[int], rows: Array) -> Array:

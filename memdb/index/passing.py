@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import faiss
 import numpy as np
 
-from memdb import deadline
-from memdb.index.flat import padded_query, row_scores, scanned_query, scanner_of, vanishing
+from memdb.index.flat import padded_query, row_scores, scanned_query, vanishing
+from memdb.index.head_scores import heads_above
 from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array
 
@@ -40,8 +40,8 @@ def passing(matrix: Matrix, query: Array, numbers: Array | None = None) -> Array
         allowed[numbers] = True
         bits = np.packbits(allowed, bitorder="little")
         selector = faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))
-    found = _scan(matrix, scanned, -bound, selector)
-    found.sort()
+    least = float(np.nextafter(np.float32(-bound), np.float32(-np.inf)))
+    found, _ = heads_above(matrix, rows, scanned, least, selector)
     if MANY * len(found) > rows:
         return None
     return found[_passed(matrix.take_ascending(found), matrix, query)]
@@ -58,29 +58,3 @@ def passing_slack(matrix: Matrix, query: Array) -> float:
     length = float(np.sqrt(np.square(query, dtype=np.float64).sum()))
     rounded = matrix.width * _ROUNDOFF * length * matrix.norm_max
     return rounded + vanishing(matrix.width, length, matrix.norm_max)
-
-
-def _scan(matrix: Matrix, query: Array, least: float, selector: Any) -> Array:
-    """The numbers of the rows whose heads score more than ``least``."""
-    scanner = scanner_of(matrix.width, selector)
-    scanner.set_query(faiss.swig_ptr(query))
-    scanner.set_list(0, 0.0)
-    result = faiss.RangeSearchResult(1)
-    partial = faiss.RangeSearchPartialResult(result)
-    of_query = partial.new_result(0)
-    radius = float(np.nextafter(np.float32(least), np.float32(-np.inf)))
-    for chunk in matrix.chunks(matrix.rows):
-        deadline.check()
-        scanner.scan_codes_range(
-            len(chunk.numbers),
-            faiss.swig_ptr(chunk.head.reshape(-1).view(np.uint8)),
-            faiss.swig_ptr(chunk.numbers),
-            radius,
-            of_query,
-        )
-    if not of_query.nres:
-        return np.empty(0, np.int64)
-    partial.set_lims()
-    result.do_allocation()
-    partial.copy_result()
-    return np.array(faiss.rev_swig_ptr(result.labels, of_query.nres))

@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from memdb.index import flat
 from memdb.index.bm25 import bm25
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_rows
 from memdb.index.fusion import word_scores
 from memdb.index.matrix import Matrix
+from memdb.index.text_cosines import TextCosines
 from memdb.index.text_filter import EVERYTHING, FACT, TextFilter
 from memdb.index.words import Words
 from memdb.types.arrays import Array
@@ -89,8 +89,8 @@ class TextView:
 
     documents: int
     columns: dict[str, Array]
-    features: dict[int, tuple[Matrix, int, Array]]
-    """space_no -> matrix, its rows, and the document of each row."""
+    features: dict[int, TextCosines]
+    """By number of the space."""
     words: Words
 
     def search(
@@ -119,36 +119,21 @@ class TextView:
         found_words = bm25(self.words, question, alive)
         lexical = found_words.scores[rows]
         semantic = np.full(len(rows), np.nan, np.float32)
-        if feature is not None and space_no in self.features:
-            semantic = self.similarities(feature, space_no, rows)
         fused = word_scores(lexical, found_words.ceiling)
         if feature is not None:
-            fused = (
-                _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0))
-                + (1.0 - _SEMANTIC_WEIGHT) * fused
-            )
+            fused = (1.0 - _SEMANTIC_WEIGHT) * fused
+            cosines = None if space_no is None else self.features.get(space_no)
+            if cosines is not None:
+                likely = _likely(cosines, feature, rows, fused, limit)
+                rows, lexical, fused = rows[likely], lexical[likely], fused[likely]
+                semantic = cosines.of(feature, rows)
+            fused = _SEMANTIC_WEIGHT * np.nan_to_num(np.maximum(semantic, 0.0)) + fused
         found = np.flatnonzero(fused > 0.0)
         order = found[np.lexsort((found, -fused[found]))][:limit]
         return [
             self._match(int(rows[at]), float(fused[at]), float(lexical[at]), float(semantic[at]))
             for at in order
         ]
-
-    def similarities(self, feature: Array, space_no: int, rows: Array) -> Array:
-        """(n,) float32 cosines of some documents, NaN of those that have no feature of the space."""
-        matrix, count, documents = self.features[space_no]
-        query = unit_rows(np.asarray(feature)[None])[0]
-        cosines = np.full(self.documents, np.nan, np.float32)
-        admitted = np.zeros(self.documents, bool)
-        admitted[rows] = True
-        allowed = admitted[documents]
-        if np.count_nonzero(allowed) > count // 2:
-            # To score all is sooner done than to gather most; a row's score is the same either way.
-            cosines[documents] = flat.all_scores(matrix, count, query)
-        else:
-            found, scores = flat.allowed_scores(matrix, count, query, allowed)
-            cosines[documents[found]] = scores
-        return cosines[rows]
 
     def _match(self, row: int, score: float, lexical: float, semantic: float) -> Match:
         arms: dict[str, float] = {}
@@ -165,6 +150,22 @@ class TextView:
             score,
             arms,
         )
+
+
+def _likely(
+    cosines: TextCosines, feature: Array, rows: Array, words: Array, limit: int
+) -> Array | slice:
+    """Which of some documents, ascending, may be among the ``limit`` best with these shares of their scores for words;
+    what is left out has less than each of so many others.
+    """
+    near = cosines.near(feature, rows) if limit < len(rows) else None
+    if near is None:
+        return slice(None)
+    # One without a feature has none of it, as one with a cosine below 0.
+    about = np.nan_to_num(near.cosines.astype(np.float64))
+    least = words + _SEMANTIC_WEIGHT * np.maximum(about - near.bound, 0.0)
+    most = words + _SEMANTIC_WEIGHT * np.maximum(about + near.bound, 0.0)
+    return np.flatnonzero(most >= np.partition(least, len(rows) - limit)[len(rows) - limit])
 
 
 class TextIndex:
@@ -319,7 +320,7 @@ class TextIndex:
             self._columns.rows,
             self._columns.views(),
             {
-                space_no: (matrix, matrix.rows, documents.views()["document"])
+                space_no: TextCosines(matrix, matrix.rows, documents.views()["document"])
                 for space_no, (matrix, documents) in self._features.items()
             },
             self._words,

@@ -14,16 +14,17 @@ import threading
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
-from itertools import islice
+from itertools import islice, repeat
 from typing import Final
 
 import numpy as np
 
 from memdb.index.columns import Columns
-from memdb.index.terms import terms, weight_of
+from memdb.index.terms import terms
+from memdb.index.word_counts import counted
 from memdb.types.arrays import Array
 
-_COUNTED_AT_ONCE: Final = 1024
+_COUNTED_AT_ONCE: Final = 4096
 """Texts; what was counted of them is kept together."""
 
 Postings = dict[str, "array[int]"]
@@ -67,11 +68,11 @@ class Words:
         they were stays.  In the time that their own words take, not those of all.
         """
         with self._lock:
-            counted = self._lengths.rows
+            known = self._lengths.rows
             for document, text in texts.items():
-                if document >= counted:
-                    self._waiting[document - counted] = ""
-                    continue
+                if document >= known:
+                    self._waiting[document - known] = ""
+                # Also then: whoever counted it may have been interrupted.
                 for word in set(terms(text)):
                     self._strike(word, document)
 
@@ -111,34 +112,27 @@ class Words:
     def _count_some(self, count: int) -> None:
         """Count the next texts that wait.
 
-        Whoever asks may be interrupted (Ctrl-C): what was counted by then is kept, each text under its own
-        number, or all later ones would be taken for their neighbours.
+        Whoever asks may be interrupted (Ctrl-C): they are then counted again, and what was noted of them is not
+        noted twice.
         """
         first = self._lengths.rows
         texts = list(islice(self._waiting, count))
         assert len(texts) == count, "texts are added before anybody can ask for them"
-        lengths: list[int] = []
-        try:
-            for offset, text in enumerate(texts):
-                lengths.append(self._count(first + offset, text))
-        finally:
-            if lengths:
-                self._lengths.append(length=np.array(lengths, np.uint32))
-            for _ in lengths:
-                self._waiting.popleft()
+        counts, lengths = counted(texts, first)
+        for term, pairs in counts.items():
+            numbers = self._postings[term]
+            if numbers and numbers[-2] >= first:
+                pairs = _later(pairs, numbers[-2])
+            numbers.frombytes(pairs)
+        self._lengths.append(length=lengths)
+        # In one call, in which nothing is interrupted: each text that waits has the number after the last.
+        deque(map(deque.popleft, repeat(self._waiting, count)), maxlen=0)
 
-    def _count(self, document: int, text: str) -> int:
-        found = terms(text)
-        counted: dict[str, int] = {}
-        for word in found:
-            counted[word] = counted.get(word, 0) + 1
-        postings = self._postings
-        for word, occurrences in counted.items():
-            numbers = postings[word]
-            # Not what a count that was interrupted came to.
-            if not numbers or numbers[-2] != document:
-                numbers.extend((document, occurrences))
-        return weight_of(found)
+
+def _later(pairs: bytes, document: int) -> bytes:
+    """Those of later documents: a count that was interrupted had noted all of a term, or nothing."""
+    numbers = np.frombuffer(pairs, np.int64).reshape(-1, 2)
+    return numbers[numbers[:, 0] > document].tobytes()
 
 
 def _numbers() -> array[int]:

@@ -271,6 +271,65 @@ def test_a_score_with_words_does_not_depend_on_the_limit(db: EmbeddedDatabase) -
         assert asked(limit) == every[:limit]
 
 
+def chatty(seq: int, rng: np.random.Generator, kinds: Array) -> Clip:
+    """A clip of many utterances, most of them close to others."""
+    start_ns = seq * 10 * SECOND_NS
+    said = tuple(
+        Utterance(start_ns + n, start_ns + n + 1, str(rng.choice(VOCABULARY)))
+        for n in range(int(rng.integers(8)))
+    )
+    features = kinds[rng.integers(len(kinds), size=len(said))]
+    near = rng.random(len(said)) < 0.5
+    features[near] += (1e-3 * rng.standard_normal((near.sum(), DIM))).astype(np.float32)
+    labels = {"seen": str(rng.choice(VOCABULARY))} if rng.random() < 0.3 else {}
+    return clip(
+        seq,
+        global_memory=kinds[int(rng.integers(len(kinds)))],
+        transcript=said,
+        transcript_features=features if said and rng.random() < 0.9 else None,
+        labels=labels,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_said_by_heads_first_is_all_that_was_said(db: EmbeddedDatabase, seed: int) -> None:
+    """So many utterances that those of the best clips alone are scored whole; of a limit that reaches all, all are."""
+    rng = np.random.default_rng(seed)
+    user = db.user("alice")
+    user.configure(text_space="cam")
+    kinds = rng.standard_normal((5, DIM)).astype(np.float32)
+    for name in ("door", "yard"):
+        stream = user.stream(name, space="cam")
+        stream.write_many([chatty(seq, rng, kinds) for seq in range(350)])
+    moment = user.revision()
+    user.stream("door", space="cam").write_many(
+        [chatty(seq, rng, kinds) for seq in range(350, 400)]
+    )
+    for turn in range(16):
+        told = kinds[turn % 5] if turn % 2 else rng.standard_normal(DIM).astype(np.float32)
+        options: dict[str, Any] = {
+            "text": " ".join(rng.choice([*VOCABULARY, "unheard"], 2)),
+            "text_feature": told,
+            "streams": ["yard"] if turn % 4 == 3 else None,
+            "as_of": moment if turn % 3 == 2 else None,
+            "weights": {"vector": 0.0, "transcript": float(rng.choice([0.0, 0.4]))},
+        }
+        feature = None
+        if turn % 8 > 4:
+            feature, options["weights"] = kinds[0] + np.float32(0.1), None
+        every = user.ground(feature, limit=1000, **options).hits
+        for limit in (1, 7, 60):
+            few = user.ground(feature, limit=limit, **options).hits
+            assert [(hit.clip.id, hit.score) for hit in few] == [
+                (hit.clip.id, hit.score) for hit in every[:limit]
+            ]
+        # What nothing passes is answered by the newest, with the score that it has among all.
+        scores = {hit.clip.id: hit.score for hit in every}
+        options |= {"min_score": 1.5, "fallback": "recent"}
+        (newest,) = user.ground(feature, limit=1, **options).hits
+        assert newest.score == scores.get(newest.clip.id, 0.0)
+
+
 def test_of_a_picture_that_stays_the_same_no_clip_is_worth_more(db: EmbeddedDatabase) -> None:
     """The word is said in one of the clips that the search, which takes the first of equal ones, does not come to."""
     stream = db.user("alice").stream("door", space="cam")

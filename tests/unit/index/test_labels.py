@@ -74,6 +74,25 @@ def test_a_filter_admits_what_has_the_labels(
         assert kept.mask(one, len(left) + len(first)).tolist() == expected(left + first, one)
 
 
+@pytest.mark.parametrize("values", [2, 50])
+def test_rows_that_are_labelled_alike_are_found_as_those_that_are_not(values: int) -> None:
+    """Split together where most are alike, and one by one where few are."""
+    rng = np.random.default_rng(values)
+    rows: list[dict[str, str]] = [
+        {key: str(rng.integers(values)) for key in ("zone", "light") if rng.random() < 0.6}
+        for _ in range(200)
+    ]
+    labels = LabelRows()
+    labels.add(map(joined, rows))
+    for seen in (7, 90, 200):
+        for key in ("zone", "light"):
+            for value in map(str, range(values)):
+                having = [row for row in range(seen) if rows[row].get(key) == value]
+                found = labels.mask(((key, (value,)),), seen)
+                assert np.flatnonzero(found).tolist() == having
+                assert labels.count((key, value), seen, None) == len(having)
+
+
 def test_what_words_are_found_by_is_the_same() -> None:
     assert terms(clip_names([], {"zone": "front door", "n": "7"}).labels) == terms(
         "n 7 zone front door"
@@ -121,23 +140,32 @@ def test_readers_ask_while_a_writer_adds() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("alike", [1, 10])
 def test_who_was_interrupted_while_labels_were_split_breaks_no_other_question(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, alike: int
 ) -> None:
     class Interrupted(array):  # type: ignore[type-arg]
         def append(self, number: int) -> None:
             raise KeyboardInterrupt
 
+        def extend(self, numbers: object) -> None:
+            raise KeyboardInterrupt
+
     labels, seen, wanted = LabelRows(), np.arange(100), (("zone", ("porch",)),)
     labels.add([joined({"light": "day"})] * 100)
     assert not labels.among(wanted, seen).any()
-    labels.add([joined({"zone": "porch"})])
+    labels.add([joined({"light": "day", "zone": "porch"})] * alike)
     with monkeypatch.context() as patched:
         patched.setattr(index_labels, "_numbers", lambda: Interrupted("q"))
         with pytest.raises(KeyboardInterrupt):
-            labels.mask(wanted, 101)
+            labels.mask(wanted, 100 + alike)
     # By a view of before.
     assert not labels.among(wanted, seen).any()
+    del labels._having["zone"]  # which can be interrupted no more
+    for rows in (101, 100 + alike):
+        assert np.flatnonzero(labels.mask(wanted, rows)).tolist() == list(range(100, rows))
+        assert labels.mask((("light", ("day",)),), rows).all()
+    assert labels.count(("light", "day"), 100 + alike, None) == 100 + alike
 
 
 def test_a_label_of_its_own_takes_some_200_bytes() -> None:

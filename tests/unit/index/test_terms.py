@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from memdb.index.terms import asked_terms, terms, weight_of
+from memdb.index.terms import asked_terms, terms
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,3 @@ def test_a_question_looks_for_what_carries_meaning() -> None:
     }
     assert list(asked_terms("who is that?")) == ["who", "is", "that"]
     assert asked_terms("?!") == {}
-
-
-def test_words_that_hold_a_sentence_together_make_no_text_longer() -> None:
-    assert weight_of(terms("the dog is at the door")) == 2

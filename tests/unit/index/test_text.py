@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import tracemalloc
-from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from memdb.index import flat
 from memdb.index import text as index_text
-from memdb.index import words as index_words
 from memdb.index.columns import ALIVE
-from memdb.index.terms import STOP_TERMS, terms, weight_of
+from memdb.index.terms import STOP_TERMS, terms
 from memdb.index.text import Document, TextIndex, TextView
 from memdb.index.text_filter import FACT, TextFilter
 from memdb.types.arrays import Array
@@ -134,34 +132,6 @@ def test_readers_and_a_writer_at_once() -> None:
     assert (scores == 1.0).all()
 
 
-@pytest.mark.parametrize("at", range(1, len(TEXTS) + 1))
-def test_who_was_interrupted_while_texts_were_counted_moves_none(
-    monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
-    index = TextIndex()
-    index.add([document(no, no + 1, text) for no, text in enumerate(TEXTS)])
-    calls = 0
-
-    def interrupted(found: list[str]) -> int:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            raise KeyboardInterrupt
-        return weight_of(found)
-
-    monkeypatch.setattr(index_words, "weight_of", interrupted)
-    for _ in range(2):
-        with suppress(KeyboardInterrupt):
-            found(index.view(), "door", 100)
-    index.add([document(9, 9, "the dog again")])
-
-    fresh = TextIndex()
-    fresh.add([document(no, no + 1, text) for no, text in enumerate(TEXTS)])
-    fresh.add([document(9, 9, "the dog again")])
-    for question in ("door", "dog", "cat home", "again"):
-        assert found(index.view(), question, 100) == found(fresh.view(), question, 100)
-
-
 def test_a_filter_scores_the_features_that_it_admits_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -244,7 +214,7 @@ def test_a_fact_is_forgotten_alone(twice: bool) -> None:
         assert words._lengths.rows == 0
     postings, _ = view.words.known(view.documents)
     assert not postings.keys() & set(terms("secret other"))
-    for matrix, rows, _ in view.features.values():
+    for matrix, rows in ((one.matrix, one.rows) for one in view.features.values()):
         assert not matrix.take(np.arange(rows)).any()
     for revision in (1, 2, 3):
         assert len(found(view, "mug", revision)) == 50

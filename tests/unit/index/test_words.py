@@ -1,10 +1,17 @@
-"""The words of documents, without some of them."""
+"""The words of documents: as counted one by one, also without some of them."""
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
+from contextlib import suppress
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from memdb.index.terms import STOP_TERMS, terms
 from memdb.index.words import Words
 
 TEXTS = [f"{'red' if n % 3 else 'blue'} mug {n} {n} of {n % 7}" for n in range(60)]
@@ -52,3 +59,61 @@ def test_words_are_forgotten_whether_they_were_counted_or_not(
     assert posted(words, len(TEXTS)) == posted(others, len(TEXTS))
     words.forget({len(TEXTS): "a word of its own"})
     assert not words.known(len(TEXTS) + 1)[0].keys() & {"word", "own"}
+
+
+SAID = (
+    "",
+    "the",
+    "a red mug",
+    "a red mug, the red mug",
+    "Mugs",
+    "\u00e9t\u00e9 \u0915\u093f",
+    "blue dogs bark",
+)
+
+
+@given(st.lists(st.sampled_from(SAID) | st.text(max_size=4), max_size=40), st.integers(1, 40))
+def test_texts_are_counted_at_once_as_one_by_one(texts: list[str], first: int) -> None:
+    words = Words()
+    words.add(texts)
+    expected: dict[str, list[list[int]]] = {}
+    for document, text in enumerate(texts):
+        for term, times in Counter(terms(text)).items():
+            documents, counts = expected.setdefault(term, [[], []])
+            documents.append(document)
+            counts.append(times)
+    words.known(min(first, len(texts)))
+    assert posted(words, len(texts)) == expected
+    lengths = [sum(term not in STOP_TERMS for term in terms(text)) for text in texts]
+    assert words.known(len(texts))[1].tolist() == lengths
+
+
+@pytest.mark.parametrize("asked", [1, 5, 30])
+@pytest.mark.parametrize("at", range(12))
+def test_who_was_interrupted_while_texts_were_counted_moves_none(
+    monkeypatch: pytest.MonkeyPatch, at: int, asked: int
+) -> None:
+    calls = 0
+
+    class Interrupted(array):  # type: ignore[type-arg]
+        def frombytes(self, buffer: object) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise KeyboardInterrupt
+            super().frombytes(buffer)  # type: ignore[arg-type]
+
+    words, others = Words(), Words()
+    monkeypatch.setattr(words._postings, "default_factory", lambda: Interrupted("q"))
+    words.add(TEXTS)
+    with suppress(KeyboardInterrupt):
+        words.known(30)
+    # Who asks next may be on a view of before, or on one of more.
+    with suppress(KeyboardInterrupt):
+        words.known(asked)
+    words.forget({3: TEXTS[3], 40: TEXTS[40]})
+    words.add(["a red door"])
+    others.add(["" if n in (3, 40) else text for n, text in enumerate(TEXTS)])
+    others.add(["a red door"])
+    assert posted(words, 61) == posted(others, 61)
+    assert len(words.known(61)[1]) == 61
