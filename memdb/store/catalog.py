@@ -102,7 +102,7 @@ class Catalog:
         try:
             # An erasure was cut short after the directory had gone, or after the name had.
             with system_errors("users"):
-                gone = [user for user in self._users if not directory.user_path(user).exists()]
+                gone = [user for user in self._users if not directory.has_user(user)]
             if gone:
                 self.remove_users(gone)
             self.finish()

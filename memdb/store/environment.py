@@ -35,7 +35,7 @@ from memdb.errors import (
 )
 from memdb.eventlog import event_log
 from memdb.store.disk import check_disk
-from memdb.store.files import real_file, sync_directory
+from memdb.store.files import leads_nowhere, real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import LockFile, make_lock_file
@@ -170,6 +170,12 @@ class Environment:
         try:
             size = (self.path / DATA_FILE).stat().st_size
         except FileNotFoundError as error:
+            if leads_nowhere(self.path) or leads_nowhere(self.path / DATA_FILE):
+                raise Unavailable(
+                    "it lies behind a link that leads nowhere: is its disk mounted?",
+                    reason="OPEN_FAILED",
+                    field=self.path.name,
+                ) from error
             raise DataLoss(
                 "the data file is missing", reason="MISSING", field=self.path.name
             ) from error
