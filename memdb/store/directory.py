@@ -50,7 +50,7 @@ from memdb.store.masterkey import MARKER_FILE, check_master_key, read_marker, wr
 from memdb.store.schema import CATALOG, FORMAT
 from memdb.store.shredding import KEY_FILE
 from memdb.store.swap import TRASH, drop_staged, finish_swap
-from memdb.store.system import unusable
+from memdb.store.system import FULL, unusable
 
 if TYPE_CHECKING:
     from memdb.store.keyring import KeyRing
@@ -62,7 +62,6 @@ _OURS: Final = ("LOCK", "SECRET", MARKER_FILE)
 """What may lie in a directory whose creation was cut short."""
 GONE: Final = ".gone-"
 """How a discarded user is called that lies in no trash: ``users`` is on another file system."""
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def user_directory_name(secret: bytes, user: str) -> str:
@@ -162,7 +161,7 @@ class DataDirectory:
         try:
             self._note(self._erased(path, path.name))
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             self._unnoted.add(discarded)  # by `remove`: then there is room
         try:
@@ -203,7 +202,7 @@ class DataDirectory:
         try:
             self._note(erased)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             for entry in discarded.iterdir():
                 if entry.name not in (KEY_FILE, FORMER_FILE):

@@ -48,7 +48,7 @@ from memdb.store.structure import (
     mark_dirty,
     tells_newest,
 )
-from memdb.store.system import system_errors, words_of
+from memdb.store.system import system_errors, told_full, words_of
 from memdb.store.transaction import Handles, Transaction
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
-                if os.strerror(errno.ENOSPC) in str(error):
+                if told_full(error):
                     # It passes when space returns, which it may have by now: nobody may ask whether there is some.
                     raise ResourceExhausted(
                         "the file system was full before the commit was written",
@@ -482,8 +482,14 @@ class Environment:
         check_disk(folder, self._config, self.data_bytes())
         try:
             self._env.copy(str(folder), compact=True, txn=txn._txn)
-        except lmdb.Error:
+        except lmdb.Error as error:
             check_disk(folder, self._config)
+            if told_full(error):
+                raise ResourceExhausted(
+                    "the file system was full before the copy was written",
+                    reason="DISK_FULL",
+                    field=self.path.name,
+                ) from error
             raise
 
     @property
