@@ -48,8 +48,8 @@ from memdb.store.verify import expect_entries
 from memdb.types.space import Space
 
 MARKER: Final = "COMPACT"
-_OF_DATA_KEY: Final = ("KEY_MISSING", "KEY_UNREADABLE", "BAD_KEY_FILE")
-"""Reasons why nobody knows what the catalog holds until its data key is put back."""
+_OF_ANOTHER_FILE: Final = ("KEY_MISSING", "KEY_UNREADABLE", "BAD_KEY_FILE", "BAD_SECRET")
+"""Reasons why a catalog that is whole cannot be read, or not be believed, until another file is put back."""
 
 log = event_log("memdb.store")
 
@@ -61,8 +61,8 @@ class Catalog:
         """Open the catalog, or make it; one that is damaged is made anew of what can be read of it and of what
         the users' environments say, which is all but spaces that nobody uses.
 
-        Raises `DataLoss` for its data key, without which nobody knows what it holds, `Unavailable` and
-        `ResourceExhausted`.
+        Raises `DataLoss` for its data key, without which nobody knows what it holds, and for the key of directory
+        names (``BAD_SECRET``), `Unavailable` and `ResourceExhausted`.
         """
         self._directory = directory
         self._config = config
@@ -82,7 +82,7 @@ class Catalog:
                     sweep(directory.catalog)
                 self._env = self._read()
             except DataLoss as error:
-                if error.reason in _OF_DATA_KEY:
+                if error.reason in _OF_ANOTHER_FILE:
                     raise
                 log.exception("the catalog is damaged, and made anew of what its users say")
                 self._env = self._made_anew()
@@ -109,22 +109,28 @@ class Catalog:
         return environment
 
     def _take_in(self, txn: Transaction) -> None:
-        """Take in every name that can be read; raises `DataLoss` where one cannot."""
+        """Take in every name that can be read; raises `DataLoss` where one cannot, and (``BAD_SECRET``) where users
+        lie elsewhere than the key of directory names says.
+        """
         damaged: DataLoss | None = None
         for key, stored in txn.scan(Table.SPACES):
             try:
-                record = unpack(Table.SPACES, key, stored, SpaceRecord)
+                space = _space(unpack(Table.SPACES, key, stored, SpaceRecord))
             except DataLoss as error:
                 damaged = error
                 continue
-            self._spaces[record.name] = _space(record)
+            self._spaces[space.name] = space
         for key, stored in txn.scan(Table.USERS):
             try:
-                unpack(Table.USERS, key, stored, NameRecord)
+                record = unpack(Table.USERS, key, stored, NameRecord)
             except DataLoss as error:
                 damaged = error
                 continue
-            self._users.add(key.decode())
+            user = key.decode()
+            if record.name != self._directory.user_path(user).name:
+                # None of them would be found, and each would be taken for one that was erased.
+                raise _bad_secret(record.name)
+            self._users.add(user)
         if damaged is not None:
             raise damaged
 
@@ -244,7 +250,9 @@ class Catalog:
                 ]
         finally:
             environment.close()
-        return (user, spaces) if self._directory.user_path(user) == path else (None, [])
+        if self._directory.user_path(user) != path:
+            raise _bad_secret(path.name)
+        return user, spaces
 
     def create_space(self, space: Space) -> Space:
         """Store ``space``; the same again is no error, another definition raises `AlreadyExists`."""
@@ -387,3 +395,12 @@ class Catalog:
 
 def _space(record: SpaceRecord) -> Space:
     return Space(record.name, record.dim, record.metric, record.model)
+
+
+def _bad_secret(name: str) -> DataLoss:
+    return DataLoss(
+        "users do not lie where the key of directory names says: it is damaged, or another directory's",
+        reason="BAD_SECRET",
+        field="SECRET",
+        value=name,
+    )

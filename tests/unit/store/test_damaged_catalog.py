@@ -113,3 +113,17 @@ def test_without_its_data_key_a_catalog_is_not_taken_for_damaged(tmp_path: Path)
     file.write_bytes(whole)
     with opened(tmp_path, key) as db:
         assert db.space("unused").dim == 3
+
+
+def test_a_damaged_key_of_directory_names_is_told_and_loses_nobody(
+    tmp_path: Path, key: str
+) -> None:
+    file = tmp_path / "data" / "SECRET"
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 5):
+        file.write_bytes(bytes(byte ^ (at == place) for at, byte in enumerate(whole)))
+        with pytest.raises(DataLoss) as refused:
+            opened(tmp_path, key)
+        assert (refused.value.reason, refused.value.field) == ("BAD_SECRET", "SECRET")
+    file.write_bytes(whole)
+    assert looked_at(tmp_path, key) == {"cam", "unused"}
