@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from msgspec.structs import replace
 
@@ -30,9 +30,10 @@ import memdb
 from memdb import failpoints
 from memdb.clock import Clock
 from memdb.engine.users import Users
-from memdb.errors import DataLoss, FailedPrecondition, Internal, InvalidArgument, NotFound
+from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from memdb.eventlog import event_log
 from memdb.store.appearing import (
+    FILE_NAME,
     check_free,
     checked_name,
     in_place,
@@ -69,12 +70,17 @@ from memdb.store.records import CountersRecord, unpack
 from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import CLEAN_FILE
+from memdb.store.system import system_errors
 from memdb.store.transaction import Transaction
 from memdb.types.backup import BackupReport
 
 _TEMPORARY: Final = ".memdb-backup-"
+_CHUNK_BYTES: Final = 1 << 20
 _NOT_COPIED: Final = (DATA_FILE, LOCK_FILE, KEY_FILE, CLEAN_FILE, DERIVED_FILE)
 """Of a user's directory: what is copied otherwise, has no place in an archive, or is derived."""
+
+_OF_ALL: Final = ("CLOSED", "FORKED")
+"""What is wrong with the database, and not with one user of it."""
 
 log = event_log("memdb.engine")
 
@@ -248,12 +254,16 @@ class Backups:
                 key_id = self._kept(growing, path)
                 entry = _copied(growing, path.name, key_id, environment, txn)
                 extra = _copied_files(growing, path)
-        except (NotFound, DataLoss) as error:
+        except (NotFound, DataLoss, FailedPrecondition, Unavailable) as error:
+            if error.reason in _OF_ALL:
+                raise
             for name in [name for name in growing.files if name.startswith(f"users/{path.name}/")]:
                 del growing.files[name]
             shutil.rmtree(made)
-            # Its backups of before stay; one damaged user must not keep the others from theirs.
-            if isinstance(error, DataLoss):
+            # Its backups of before stay; one user that is damaged, or whose disk fails, must not keep the others
+            # from theirs.
+            if not isinstance(error, NotFound):
+                log.exception("a user is not in the backup", extra={"fields": {"user": user}})
                 growing.damaged.append(user)
                 with suppress(DataLoss):
                     self._kept(growing, path)  # those backups need it, by the master key of now
@@ -347,20 +357,36 @@ def _delta_written(
 
 
 def _copied_files(growing: _Growing, path: Path) -> list[str]:
-    """Copy what else lies in the user's directory, but its key; the paths in the archive."""
+    """Copy what else lies in the user's directory, but its key; the paths in the archive.
+
+    Raises `Unavailable` (``IO_FAILED``) where it cannot be read, `FailedPrecondition` (``STRANGE_FILE``).
+    """
     copied: list[str] = []
-    for source in sorted(path.iterdir()):
-        if source.name in _NOT_COPIED or source.name.startswith("."):
+    with system_errors(path.name):
+        found = [(source.name, source.lstat().st_mode) for source in sorted(path.iterdir())]
+    for file, mode in found:
+        if file in _NOT_COPIED or file.startswith("."):
             continue
-        if not stat.S_ISREG(source.lstat().st_mode):
-            # Left out it would be missed when it is too late.
-            raise Internal(
-                "a user's directory holds what a backup does not know",
-                reason="UNKNOWN_LAYOUT",
-                value=source.name,
+        if not stat.S_ISREG(mode) or FILE_NAME.match(file) is None or file == DELTA:
+            # Left out it would be missed when it is too late, and an archive that had it could not be read.
+            raise FailedPrecondition(
+                "a user's directory holds what an archive cannot: take it away",
+                reason="STRANGE_FILE",
+                field=path.name,
+                value=file,
             )
-        name = f"users/{path.name}/{source.name}"
-        shutil.copyfile(source, growing.folder / name)
+        name = f"users/{path.name}/{file}"
+        with system_errors(path.name):
+            source = (path / file).open("rb")
+        with source, (growing.folder / name).open("xb") as sink:
+            while chunk := _read(source, path.name):
+                sink.write(chunk)
         growing.add_file(name)
         copied.append(name)
     return copied
+
+
+def _read(source: BinaryIO, field: str) -> bytes:
+    """Some more of a file; of what the system says only this is the user's, and what is said of the archive is not."""
+    with system_errors(field):
+        return source.read(_CHUNK_BYTES)

@@ -281,7 +281,7 @@ class EmbeddedDatabase:
             with system_errors("users"):
                 self._directory.empty_trash()
                 for user in self._catalog.users():
-                    if not self._directory.user_path(user).exists():
+                    if not self._directory.has_user(user):
                         forget_erased(user, self._users, self._catalog, self._directory)
             self._catalog.finish()
         except MemdbError:

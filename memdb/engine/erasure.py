@@ -54,7 +54,7 @@ def erase_user(
                 raise
             return ErasureReport(user, 0, 0, 0, 0)  # the end of one that was cut short
         with users.exclusively(user, check_no_hold):
-            if not path.exists():
+            if not directory.has_user(user):
                 raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
             size = sum(entry.stat().st_size for entry in path.iterdir())
             failpoints.hit("erase.before_discard")
@@ -74,8 +74,8 @@ def forget_erased(user: str, users: Users, catalog: Catalog, directory: DataDire
     """Bring the erasure of a user to its end whose directory has gone and whose bytes or name have
     not: something refused it then.  Whether there was one; raises what refuses it now.
     """
-    with users.exclusively(user) as path:
-        if path.exists() or not catalog.has_user(user):
+    with users.exclusively(user):
+        if directory.has_user(user) or not catalog.has_user(user):
             return False
         directory.empty_trash()
         catalog.remove_users([user])

@@ -26,6 +26,7 @@ from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room, compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.files import is_named, leads_nowhere
 from memdb.store.schema import META_ERASURE, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.system import system_errors
@@ -265,7 +266,7 @@ class Users:
                 if slot.memory is not None or slot.failure is not None:
                     return True
                 path = self._directory.user_path(user)
-                if user not in self._resting and path.exists():
+                if user not in self._resting and self._directory.has_user(user):
                     environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
                     try:
                         with environment.read() as txn:
@@ -303,11 +304,12 @@ class Users:
             memory = None if slot is None else slot.memory
             failure = None if slot is None else slot.failure
         with system_errors("user"):
-            is_there = memory is not None or path.exists()
+            is_there = memory is not None or self._directory.has_user(user)
+            is_away = memory is None and leads_nowhere(path)
         if not is_there:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
         if memory is None:
-            return "serving" if failure is None else "quarantined"
+            return "serving" if failure is None and not is_away else "quarantined"
         if memory.environment.is_read_only:
             return "read-only"
         if memory.erasure_pending:
@@ -498,7 +500,7 @@ class Users:
 
     def _open(self, user: str, *, create: bool) -> UserMemory:
         path = self._directory.user_path(user)
-        if path.exists():
+        if self._directory.has_user(user):
             memory = self._whole(path, user)
         elif create:
             self._found_ns[user] = None
@@ -608,7 +610,7 @@ def _data_bytes(path: Path, user: str) -> int:
     Raises `NotFound` (``USER_NOT_FOUND``).
     """
     with system_errors("user"):
-        if not path.exists():
+        if not is_named(path):
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
         file = path / DATA_FILE
         return file.stat().st_size if file.exists() else 0

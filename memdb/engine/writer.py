@@ -14,6 +14,9 @@ What comes while a group waits for the disk joins it, so the slower the disk, th
 What holds the interpreter (preparing, writing, publishing) takes turns, and publishing waits until
 the next group is on its way to the disk: nothing computes while the disk has nothing to do.
 
+A group that has no room (on the disk, or in the user's quota) is taken apart: each caller's operations are tried
+alone, so that who writes a little is not refused with who writes much.
+
 A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, before an operation on a subject
 that the group already changes, so that every version of a thing has a revision of its own, and
 between what makes room and what takes it.
@@ -41,6 +44,9 @@ QUEUE_BYTES_MAX: Final = 256 << 20
 
 SHARE_OPERATIONS_MAX: Final = 64
 """Operations that one caller puts into a group while others wait."""
+
+_NO_ROOM: Final = ("DISK_FULL", "QUOTA")
+"""What refuses a group and may let a part of it pass."""
 
 
 class _Submission:
@@ -109,6 +115,17 @@ class _Taken:
         self.entries.append((submission, operation))
         submission.next += 1
         return True
+
+    def submissions(self) -> list[_Submission]:
+        """Those of which it has something, in their order."""
+        return list(dict.fromkeys(submission for submission, _ in self.entries))
+
+    def split(self, submission: _Submission) -> _Taken:
+        """What it has of a submission, and no more."""
+        part = _Taken()
+        part.entries = [entry for entry in self.entries if entry[0] is submission]
+        self.entries = [entry for entry in self.entries if entry[0] is not submission]
+        return part
 
 
 class _Turn:
@@ -304,8 +321,15 @@ class Writer:
         try:
             self._wait_for_disk(leader, group, prepared, there)
             try:
-                with _Turn(self._turn, there) as turn:
-                    self._commits.commit(prepared, turn.give)
+                try:
+                    with _Turn(self._turn, there) as turn:
+                        self._commits.commit(prepared, turn.give)
+                except ResourceExhausted as error:
+                    if error.reason not in _NO_ROOM or len(group.submissions()) < 2:
+                        raise
+                    there.set()
+                    self._take_apart(group)
+                    return
                 before, settled = self._newest, threading.Event()
                 self._newest = settled
             finally:
@@ -325,6 +349,30 @@ class Writer:
             self._settle(group, outcomes, None)
         finally:
             settled.set()
+
+    def _take_apart(self, group: _Taken) -> None:
+        """Commit what a group has of each submission alone, one after the other and before any later group: who
+        waits for the disk goes on waiting.
+        """
+        self._newest.wait()
+        for submission in group.submissions():
+            part = group.split(submission)
+            outcomes: list[Outcome] | None = None
+            failure: BaseException | None = None
+            try:
+                with self._turn:
+                    operations = [operation for _, operation in part.entries]
+                    prepared = self._commits.prepare(
+                        operations, sum(payload_bytes(operation) for operation in operations)
+                    )
+                    self._commits.commit(prepared, _nothing)
+                    outcomes = self._commits.publish(prepared)
+            except BaseException as error:
+                failure = error
+                if not isinstance(error, MemdbError):
+                    raise
+            finally:
+                self._settle(part, outcomes, failure)
 
     def _wait_for_disk(
         self,
@@ -386,3 +434,7 @@ class Writer:
                     self._remove(submission)
         for submission in finished:
             submission.woken.set()
+
+
+def _nothing() -> None:
+    """Nothing to do."""

@@ -16,7 +16,6 @@ One line of JSON per job on stdin, one line of answer on stdout::
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import subprocess
@@ -35,6 +34,7 @@ from memdb.store.delta import Delete, read_delta
 from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import META_USER, Table, revision_key
+from memdb.store.system import FULL, told_full
 from memdb.store.transaction import Transaction
 
 _DISK_FULL: Final = "DISK_FULL"
@@ -45,7 +45,6 @@ _START: Final = (
 """Imports from where we do; ``-m`` would also take what lies in the working directory, which may be the
 archive's."""
 _ROOT: Final = str(Path(__file__).resolve().parents[2])
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _COMMIT_BYTES: Final = 32 << 20
 _ROOM_BYTES: Final = 64 << 20
 _MAP_TIMES: Final = 4
@@ -294,10 +293,11 @@ def main() -> int:
         except lmdb.DiskError as error:
             answer = {"error": _DISK_FULL, "what": str(error)}
         except OSError as error:
-            reason = _DISK_FULL if error.errno in _FULL else "BAD_ENVIRONMENT"
+            reason = _DISK_FULL if error.errno in FULL else "BAD_ENVIRONMENT"
             answer = {"error": reason, "what": f"cannot be read: {error.strerror}"}
         except lmdb.Error as error:
-            answer = {"error": "BAD_ENVIRONMENT", "what": f"cannot be read: {error}"}
+            reason = _DISK_FULL if told_full(error) else "BAD_ENVIRONMENT"
+            answer = {"error": reason, "what": f"cannot be read: {error}"}
         print(json.dumps(answer), flush=True)
     return 0
 

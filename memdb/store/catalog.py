@@ -6,22 +6,23 @@ When a user is forgotten the environment is made anew, so that no freed page kee
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from heapq import nsmallest
 from pathlib import Path
 from typing import Final
 
 from memdb import failpoints
 from memdb.config import EngineConfig
-from memdb.errors import AlreadyExists, MemdbError, NotFound
+from memdb.errors import AlreadyExists, DataLoss, MemdbError, NotFound
 from memdb.eventlog import event_log
 from memdb.store.compact import compact, sweep
 from memdb.store.creation import create_environment
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Environment
-from memdb.store.files import sync_directory, write_file
+from memdb.store.files import is_named, sync_directory, write_file
 from memdb.store.records import (
     CountersRecord,
     NameRecord,
@@ -32,6 +33,7 @@ from memdb.store.records import (
     unpack,
 )
 from memdb.store.schema import (
+    CATALOG,
     CATALOG_TABLES,
     FORMAT,
     META_COUNTERS,
@@ -46,6 +48,8 @@ from memdb.store.verify import expect_entries
 from memdb.types.space import Space
 
 MARKER: Final = "COMPACT"
+_OF_ANOTHER_FILE: Final = ("KEY_MISSING", "KEY_UNREADABLE", "BAD_KEY_FILE", "BAD_SECRET")
+"""Reasons why a catalog that is whole cannot be read, or not be believed, until another file is put back."""
 
 log = event_log("memdb.store")
 
@@ -54,65 +58,133 @@ class Catalog:
     """Durable names; small, read at every open and kept in memory."""
 
     def __init__(self, directory: DataDirectory, config: EngineConfig) -> None:
+        """Open the catalog, or make it; one that is damaged is made anew of what can be read of it and of what
+        the users' environments say, which is all but spaces that nobody uses.
+
+        Raises `DataLoss` for its data key, without which nobody knows what it holds, and for the key of directory
+        names (``BAD_SECRET``), `Unavailable` and `ResourceExhausted`.
+        """
         self._directory = directory
         self._config = config
         self._marker = directory.catalog / MARKER
-        with system_errors("catalog"):
-            is_there = directory.catalog.exists()
-        if is_there:
-            with system_errors("catalog"):
-                sweep(directory.catalog)
-            self._env = self._open()
-        else:
-            self._env = create_environment(
-                directory.catalog,
-                CATALOG_TABLES,
-                config,
-                lambda txn: txn.put(
-                    Table.META, META_FORMAT, pack(META_FORMAT, NumberRecord(FORMAT))
-                ),
-                directory.keys,
-            )
         self._lock = threading.Lock()
         self._noting: list[list[str]] = []
         """Who wants to be told of the users that are removed."""
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
+        with system_errors("catalog"):
+            is_known = is_named(directory.catalog)
+        if not is_known:
+            self._env = self._created()
+        else:
+            try:
+                with system_errors("catalog"):
+                    sweep(directory.catalog)
+                self._env = self._read()
+            except DataLoss as error:
+                if error.reason in _OF_ANOTHER_FILE:
+                    raise
+                log.exception("the catalog is damaged, and made anew of what its users say")
+                self._env = self._made_anew()
+                is_known = False
         try:
-            self._load()
+            self._agree_with_users(are_known=is_known)
         except BaseException:
             # LMDB lets nobody open it a second time.
             self._env.close()
             raise
 
-    def _load(self) -> None:
+    def _read(self) -> Environment:
+        """The environment, opened, its names taken in; raises `DataLoss`, with those taken in that can be read."""
+        environment = self._open()
+        try:
+            with environment.read() as txn:
+                self._take_in(txn)
+                expect_entries(txn, Table.SPACES, len(self._spaces))
+                expect_entries(txn, Table.USERS, len(self._users))
+                expect_entries(txn, Table.META, 1)
+        except BaseException:
+            environment.close()
+            raise
+        return environment
+
+    def _take_in(self, txn: Transaction) -> None:
+        """Take in every name that can be read; raises `DataLoss` where one cannot, and (``BAD_SECRET``) where users
+        lie elsewhere than the key of directory names says.
+        """
+        damaged: DataLoss | None = None
+        for key, stored in txn.scan(Table.SPACES):
+            try:
+                space = _space(unpack(Table.SPACES, key, stored, SpaceRecord))
+            except DataLoss as error:
+                damaged = error
+                continue
+            self._spaces[space.name] = space
+        for key, stored in txn.scan(Table.USERS):
+            try:
+                record = unpack(Table.USERS, key, stored, NameRecord)
+            except DataLoss as error:
+                damaged = error
+                continue
+            user = key.decode()
+            if record.name != self._directory.user_path(user).name:
+                # None of them would be found, and each would be taken for one that was erased.
+                raise _bad_secret(record.name)
+            self._users.add(user)
+        if damaged is not None:
+            raise damaged
+
+    def _created(self) -> Environment:
+        """A new environment, with the names that are known."""
+
+        def fill(txn: Transaction) -> None:
+            txn.put(Table.META, META_FORMAT, pack(META_FORMAT, NumberRecord(FORMAT)))
+            self._put(txn, self._spaces.values(), self._users)
+
         directory = self._directory
-        with self._env.read() as txn:
-            for key, stored in txn.scan(Table.SPACES):
-                record = unpack(Table.SPACES, key, stored, SpaceRecord)
-                self._spaces[record.name] = Space(
-                    record.name, record.dim, record.metric, record.model
-                )
-            for key, stored in txn.scan(Table.USERS):
-                unpack(Table.USERS, key, stored, NameRecord)
-                self._users.add(key.decode())
-            expect_entries(txn, Table.SPACES, len(self._spaces))
-            expect_entries(txn, Table.USERS, len(self._users))
-            expect_entries(txn, Table.META, 1)
+        return create_environment(
+            directory.catalog, CATALOG_TABLES, self._config, fill, directory.keys
+        )
+
+    def _made_anew(self) -> Environment:
+        """A new environment in the place of the damaged one, which goes: it holds names that may be erased later."""
+        directory = self._directory
+        aside = directory.trash / f"{CATALOG}-{secrets.token_hex(4)}"
+        with system_errors("catalog"):
+            directory.catalog.rename(aside)
+            sync_directory(aside.parent)
+        try:
+            made = self._created()
+        except BaseException:
+            with suppress(OSError):
+                aside.rename(directory.catalog)
+            raise
+        try:
+            directory.remove(aside)
+        except OSError:
+            log.exception("a damaged catalog stays for a sweep to remove")
+        return made
+
+    def _agree_with_users(self, *, are_known: bool) -> None:
+        """Have the names be those of the directories of users.
+
+        are_known: whether the catalog is as it was left, else each user's environment is looked at.
+        """
+        directory = self._directory
         try:
             # An erasure was cut short after the directory had gone, or after the name had.
             with system_errors("users"):
-                gone = [user for user in self._users if not directory.user_path(user).exists()]
+                gone = [user for user in self._users if not directory.has_user(user)]
             if gone:
                 self.remove_users(gone)
             self.finish()
-            self._take_in_strangers()
+            self._take_in_strangers(are_known=are_known)
         except MemdbError:
             # The next open or sweep tries again; what is there can be used.
             log.exception("the catalog differs from the directories of users for now")
 
-    def _take_in_strangers(self) -> None:
-        """List users again whose directories the catalog does not know.
+    def _take_in_strangers(self, *, are_known: bool) -> None:
+        """List users again whose directories the catalog does not know, and their spaces.
 
         One bit of LMDB's newest meta page can bring back the transaction before, which nothing in the
         file tells from the newest.  A user that has committed was listed before; one without commits
@@ -120,22 +192,45 @@ class Catalog:
         """
         with system_errors("users"):
             known = {self._directory.user_path(user).name for user in self._users}
-            strange = [p for p in self._directory.user_folders() if p.name not in known]
-        for path in strange:
+            folders = self._directory.user_folders()
+        users: list[str] = []
+        spaces: dict[str, Space] = {}
+        for path in folders:
+            if are_known and path.name in known:
+                continue
             try:
-                user = self._owner(path)
+                user, of_user = self._owner(path)
             except MemdbError:
                 log.exception(
                     "a directory belongs to no known user", extra={"fields": {"name": path.name}}
                 )
                 continue
-            if user is not None:
+            spaces |= {space.name: space for space in of_user if space.name not in self._spaces}
+            if user is not None and user not in self._users:
                 log.error("the catalog had lost a user", extra={"fields": {"user": user}})
-                self._add_user(user)
+                users.append(user)
+        if users or spaces:
 
-    def _owner(self, path: Path) -> str | None:
-        """The user whose directory it is, None before its first commit; raises what keeps it from
-        being opened, `DataLoss`.
+            def change(txn: Transaction) -> tuple[bool, None]:
+                self._put(txn, spaces.values(), users)
+                return True, None
+
+            self._env.write(change)
+            self._users.update(users)
+            self._spaces |= spaces
+
+    def _put(self, txn: Transaction, spaces: Iterable[Space], users: Iterable[str]) -> None:
+        for space in spaces:
+            key = space.name.encode()
+            record = SpaceRecord(space.name, space.dim, space.metric, space.model)
+            txn.put(Table.SPACES, key, pack(key, record))
+        for user in users:
+            key = user.encode()
+            txn.put(Table.USERS, key, pack(key, NameRecord(self._directory.user_path(user).name)))
+
+    def _owner(self, path: Path) -> tuple[str | None, list[Space]]:
+        """The user whose directory it is, None before its first commit, and its spaces; raises what keeps it
+        from being opened, `DataLoss`.
         """
         environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
         try:
@@ -145,13 +240,19 @@ class Catalog:
                     txn.get(Table.META, META_COUNTERS),
                 )
                 if stored is None or counters is None:
-                    return None
+                    return None, []
                 if unpack(Table.META, META_COUNTERS, counters, CountersRecord).revision == 0:
-                    return None
+                    return None, []
                 user = unpack(Table.META, META_USER, stored, UserRecord).user
+                spaces = [
+                    _space(unpack(Table.SPACES, key, value, SpaceRecord))
+                    for key, value in txn.scan(Table.SPACES)
+                ]
         finally:
             environment.close()
-        return user if self._directory.user_path(user) == path else None
+        if self._directory.user_path(user) != path:
+            raise _bad_secret(path.name)
+        return user, spaces
 
     def create_space(self, space: Space) -> Space:
         """Store ``space``; the same again is no error, another definition raises `AlreadyExists`."""
@@ -166,11 +267,9 @@ class Catalog:
                         value=space.name,
                     )
                 return existing
-            key = space.name.encode()
-            record = SpaceRecord(space.name, space.dim, space.metric, space.model)
 
             def change(txn: Transaction) -> tuple[bool, None]:
-                txn.put(Table.SPACES, key, pack(key, record))
+                self._put(txn, [space], [])
                 return True, None
 
             self._env.write(change)
@@ -195,18 +294,15 @@ class Catalog:
     def add_user(self, user: str) -> None:
         """Note that the user's directory exists."""
         with self._lock:
-            if user not in self._users:
-                self._add_user(user)
+            if user in self._users:
+                return
 
-    def _add_user(self, user: str) -> None:
-        key = user.encode()
+            def change(txn: Transaction) -> tuple[bool, None]:
+                self._put(txn, [], [user])
+                return True, None
 
-        def change(txn: Transaction) -> tuple[bool, None]:
-            txn.put(Table.USERS, key, pack(key, NameRecord(self._directory.user_path(user).name)))
-            return True, None
-
-        self._env.write(change)
-        self._users.add(user)
+            self._env.write(change)
+            self._users.add(user)
 
     def remove_users(self, users: Collection[str]) -> None:
         """Forget users' names; their last bytes go with `finish`.  Raises what refuses a commit."""
@@ -295,3 +391,16 @@ class Catalog:
         """Close the environment."""
         with self._lock:
             self._env.close()
+
+
+def _space(record: SpaceRecord) -> Space:
+    return Space(record.name, record.dim, record.metric, record.model)
+
+
+def _bad_secret(name: str) -> DataLoss:
+    return DataLoss(
+        "users do not lie where the key of directory names says: it is damaged, or another directory's",
+        reason="BAD_SECRET",
+        field="SECRET",
+        value=name,
+    )

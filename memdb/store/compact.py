@@ -28,7 +28,7 @@ from memdb.store.environment import DATA_FILE
 from memdb.store.files import TEMPORARY, real_file, sync_directory, sync_file
 from memdb.store.live import live_bytes
 from memdb.store.schema import Table
-from memdb.store.system import words_of
+from memdb.store.system import told_full, words_of
 
 _TXN_BYTES: Final = 32 << 20
 """Bytes of one transaction of the copy."""
@@ -118,10 +118,9 @@ def _met_a_full_disk(error: lmdb.Error, folder: Path) -> bool:
     LMDB tells a write that the disk had room for half of as it tells a broken disk.  Of a file that is thrown away it
     is enough to look which it was.
     """
-    said = str(error)
-    if os.strerror(errno.ENOSPC) in said:
+    if told_full(error):
         return True
-    return os.strerror(errno.EIO) in said and shutil.disk_usage(folder).free < _COPY_SPARE
+    return os.strerror(errno.EIO) in str(error) and shutil.disk_usage(folder).free < _COPY_SPARE
 
 
 def _new_file(old: Path) -> Path:

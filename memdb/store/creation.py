@@ -15,13 +15,13 @@ import lmdb
 
 from memdb import failpoints
 from memdb.config import EngineConfig
-from memdb.errors import Unavailable
+from memdb.errors import ResourceExhausted, Unavailable
 from memdb.store.disk import check_disk
 from memdb.store.environment import DATA_FILE, Environment
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.lock_file import make_lock_file
 from memdb.store.schema import Table
-from memdb.store.system import refusal, system_errors, words_of
+from memdb.store.system import refusal, system_errors, told_full, words_of
 from memdb.store.transaction import Handles, Transaction
 
 if TYPE_CHECKING:
@@ -56,6 +56,12 @@ def create_environment(
     except lmdb.Error as error:
         shutil.rmtree(temporary, ignore_errors=True)
         check_disk(parent, config)
+        if told_full(error):
+            raise ResourceExhausted(
+                "the file system was full before the environment was made",
+                reason="DISK_FULL",
+                field=path.name,
+            ) from error
         raise Unavailable(
             f"environment cannot be made: {words_of(error, path)}",
             reason="OPEN_FAILED",

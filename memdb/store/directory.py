@@ -39,9 +39,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition
+from memdb.eventlog import event_log
 from memdb.store.discarded import DISCARDED_USER, USER_NAME, remove_discarded
 from memdb.store.erased import Erased, note_erased
-from memdb.store.files import make_directories, sync_directory, write_file
+from memdb.store.files import is_named, make_directories, sync_directory, write_file
 from memdb.store.format import FormatLine
 from memdb.store.former import FORMER_FILE, read_former
 from memdb.store.manifest_file import is_archive
@@ -49,17 +50,18 @@ from memdb.store.masterkey import MARKER_FILE, check_master_key, read_marker, wr
 from memdb.store.schema import CATALOG, FORMAT
 from memdb.store.shredding import KEY_FILE
 from memdb.store.swap import TRASH, drop_staged, finish_swap
-from memdb.store.system import unusable
+from memdb.store.system import FULL, unusable
 
 if TYPE_CHECKING:
     from memdb.store.keyring import KeyRing
+
+log = event_log("memdb.store")
 
 _SECRET_BYTES: Final = 32
 _OURS: Final = ("LOCK", "SECRET", MARKER_FILE)
 """What may lie in a directory whose creation was cut short."""
 GONE: Final = ".gone-"
 """How a discarded user is called that lies in no trash: ``users`` is on another file system."""
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def user_directory_name(secret: bytes, user: str) -> str:
@@ -142,6 +144,10 @@ class DataDirectory:
         """Where the user's environment lies, or would."""
         return self.users / user_directory_name(self._secret, user)
 
+    def has_user(self, user: str) -> bool:
+        """Whether the user's environment lies there, be it behind a link that leads nowhere now; raises `OSError`."""
+        return is_named(self.user_path(user))
+
     def user_folders(self) -> list[Path]:
         """The directories of all users, by name; what else somebody left beside them is passed over."""
         return [path for path in sorted(self.users.iterdir()) if USER_NAME.match(path.name)]
@@ -155,7 +161,7 @@ class DataDirectory:
         try:
             self._note(self._erased(path, path.name))
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             self._unnoted.add(discarded)  # by `remove`: then there is room
         try:
@@ -196,7 +202,7 @@ class DataDirectory:
         try:
             self._note(erased)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             for entry in discarded.iterdir():
                 if entry.name not in (KEY_FILE, FORMER_FILE):
@@ -208,7 +214,7 @@ class DataDirectory:
         raises `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``).
         """
         folder = self.users / name
-        if self.keys is None or not folder.exists():
+        if self.keys is None or not is_named(folder):
             return None
         return self.keys.unwrap(folder)[0].hex()
 
@@ -241,9 +247,15 @@ class DataDirectory:
         drop_staged(self.path)
 
     def empty_trash(self) -> None:
-        """`remove` whatever was discarded."""
+        """`remove` whatever was discarded; raises what refused the last that stays."""
+        refused: OSError | DataLoss | None = None
         for discarded in (*self.trash.iterdir(), *self.users.glob(f"{GONE}*")):
-            self.remove(discarded)
+            try:
+                self.remove(discarded)
+            except (OSError, DataLoss) as error:
+                refused = error  # the others go all the same
+        if refused is not None:
+            raise refused
 
     def close(self) -> None:
         """Give the lock back."""
@@ -380,9 +392,10 @@ class DataDirectory:
                     entry.unlink()
         try:
             self.empty_trash()
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise  # else a sweep tries again: what is there can be read
+        except (OSError, DataLoss):
+            # A sweep tries again.  Whoever is erased is erased: its bytes, on a disk that fails or that is mounted
+            # for reading, must not keep all others closed.
+            log.exception("bytes of erased users stay for now")
 
 
 def key_ring(master_key: bytes) -> KeyRing:

@@ -35,7 +35,7 @@ from memdb.errors import (
 )
 from memdb.eventlog import event_log
 from memdb.store.disk import check_disk
-from memdb.store.files import real_file, sync_directory
+from memdb.store.files import leads_nowhere, real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import LockFile, make_lock_file
@@ -48,7 +48,7 @@ from memdb.store.structure import (
     mark_dirty,
     tells_newest,
 )
-from memdb.store.system import system_errors, words_of
+from memdb.store.system import system_errors, told_full, words_of
 from memdb.store.transaction import Handles, Transaction
 
 if TYPE_CHECKING:
@@ -170,6 +170,12 @@ class Environment:
         try:
             size = (self.path / DATA_FILE).stat().st_size
         except FileNotFoundError as error:
+            if leads_nowhere(self.path) or leads_nowhere(self.path / DATA_FILE):
+                raise Unavailable(
+                    "it lies behind a link that leads nowhere: is its disk mounted?",
+                    reason="OPEN_FAILED",
+                    field=self.path.name,
+                ) from error
             raise DataLoss(
                 "the data file is missing", reason="MISSING", field=self.path.name
             ) from error
@@ -342,7 +348,7 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
-                if os.strerror(errno.ENOSPC) in str(error):
+                if told_full(error):
                     # It passes when space returns, which it may have by now: nobody may ask whether there is some.
                     raise ResourceExhausted(
                         "the file system was full before the commit was written",
@@ -476,8 +482,14 @@ class Environment:
         check_disk(folder, self._config, self.data_bytes())
         try:
             self._env.copy(str(folder), compact=True, txn=txn._txn)
-        except lmdb.Error:
+        except lmdb.Error as error:
             check_disk(folder, self._config)
+            if told_full(error):
+                raise ResourceExhausted(
+                    "the file system was full before the copy was written",
+                    reason="DISK_FULL",
+                    field=self.path.name,
+                ) from error
             raise
 
     @property

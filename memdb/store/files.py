@@ -36,6 +36,20 @@ def real_file(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def is_named(path: Path) -> bool:
+    """Whether something has this name, be it a link that leads nowhere now: its disk may come back."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether it is a link to something that is not there."""
+    return path.is_symlink() and not path.exists()
+
+
 def sync_name(path: Path) -> None:
     """Make the name of ``path`` durable."""
     with suppress(PermissionError):  # may be written and not read: then it stays with its owner

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memdb import failpoints
-from memdb.errors import DataLoss, FailedPrecondition
+from memdb.errors import DataLoss, FailedPrecondition, Unavailable
 from memdb.eventlog import event_log
 from memdb.store.directory import DataDirectory, key_ring
+from memdb.store.files import leads_nowhere
 from memdb.store.keycopies import KeyCopies
 from memdb.store.masterkey import check_value, read_marker, write_marker
 from memdb.store.system import system_errors
@@ -90,10 +91,18 @@ def _rotated(
     """(data keys, wrapped anew, lost) of the directory itself."""
     old, new = key_ring(old_key), key_ring(new_key)
     old.rewraps(directory.catalog, new)  # before anything is begun
+    folders = [directory.catalog, *directory.user_folders()]
+    for folder in folders:
+        if leads_nowhere(folder):
+            # Its key is not lost, and would be left under a master key that is given up.
+            raise Unavailable(
+                "it lies behind a link that leads nowhere: is its disk mounted?",
+                reason="OPEN_FAILED",
+                field=folder.name,
+            )
     known = read_marker(directory.path)
     if known != [check_value(new_key)]:
         write_marker(directory.path, old_key, new_key)
-    folders = [directory.catalog, *directory.user_folders()]
     anew = 0
     lost: list[str] = []
     for folder in folders:

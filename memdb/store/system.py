@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     import lmdb
 
 _BROKEN: Final = frozenset((errno.EIO, errno.ENOMEM))
-_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
+FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""No room on the disk, in somebody's share of it, in one file (``ulimit -f``)."""
+_FULL_WORDS: Final = tuple(map(os.strerror, sorted(FULL)))
 _TOO_MANY: Final = frozenset((errno.EMFILE, errno.ENFILE))
 
 
 def refusal(error: OSError, field: str) -> ResourceExhausted | Unavailable:
     """`ResourceExhausted` (``DISK_FULL``, ``FILES``), or `Unavailable` (``IO_FAILED``)."""
     what = error.strerror or "the system refused"
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return ResourceExhausted(what, reason="DISK_FULL", field=field)
     if error.errno in _TOO_MANY:
         return ResourceExhausted(what, reason="FILES", field=field)
@@ -33,7 +35,7 @@ def unusable(error: OSError, path: str) -> ResourceExhausted | FailedPreconditio
     """What keeps a directory from being used: as `refusal` where a later try may go better, else
     `FailedPrecondition` (``NO_DIRECTORY``).
     """
-    if error.errno in _BROKEN | _FULL | _TOO_MANY:
+    if error.errno in _BROKEN | FULL | _TOO_MANY:
         return refusal(error, "path")
     return FailedPrecondition(
         f"the directory cannot be used: {error.strerror}",
@@ -46,6 +48,12 @@ def unusable(error: OSError, path: str) -> ResourceExhausted | FailedPreconditio
 def words_of(error: lmdb.Error, folder: Path) -> str:
     """What LMDB says of an environment, without where that lies: callers elsewhere are told it."""
     return str(error).replace(str(folder.parent) + os.sep, "")
+
+
+def told_full(error: lmdb.Error) -> bool:
+    """Whether the system told LMDB that there is no room: it passes when there is, and nothing was written."""
+    said = str(error)
+    return any(words in said for words in _FULL_WORDS)
 
 
 @contextmanager

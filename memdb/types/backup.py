@@ -26,7 +26,7 @@ class BackupReport:
     bytes_written: int
     """Of the archive's files."""
     damaged: tuple[str, ...] = ()
-    """Users that could not be read and are not in the archive."""
+    """Users that could not be read, or hold what an archive cannot, and are not in the archive; the log says why."""
 
 
 @dataclass(frozen=True, slots=True)

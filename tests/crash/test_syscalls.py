@@ -48,7 +48,7 @@ CALLS = {
     "flock": 3,
     "getdents64": 18,
 }
-ERRORS = ("EIO", "ENOSPC", "ENOMEM")
+ERRORS = ("EIO", "ENOSPC", "ENOMEM", "EDQUOT")
 
 
 @pytest.fixture

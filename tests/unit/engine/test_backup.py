@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from memdb import (
     FailedPrecondition,
-    Internal,
+    Unavailable,
     failpoints,
 )
 from memdb.clock import ManualClock
@@ -19,10 +20,13 @@ from memdb.engine.drill import drill
 from memdb.engine.restore import restore, verify_archive
 from memdb.store import archive as archives
 from memdb.store import delta
+from memdb.store.archivekeys import KeyFiles
+from memdb.store.lock_file import LOCK_FILE
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from tests.unit.engine.archives import counts, full_clip, grow, same
 from tests.unit.engine.conftest import CONFIG, DIM, vector
+from tests.unit.engine.test_encryption import OLD, key_file
 
 
 def test_a_full_backup_restores_to_the_same_bytes(db: EmbeddedDatabase, folder: Path) -> None:
@@ -255,14 +259,85 @@ def test_remains_of_a_crash_go_and_what_is_not_ours_stays(
     assert sorted(e.name for e in folder.iterdir()) == [".memdb-backup-photos", "a0", "data"]
 
 
-def test_what_a_backup_does_not_know_is_not_left_out_silently(
-    db: EmbeddedDatabase, folder: Path
+@pytest.mark.parametrize("name", ["blobs/", "link@", "notes of mine.txt", "data.mdb~", "delta"])
+def test_what_an_archive_cannot_have_is_not_left_out_silently(
+    db: EmbeddedDatabase, folder: Path, name: str
 ) -> None:
     grow(db, "alice", 0)
-    (db._directory.user_path("alice") / "blobs").mkdir()
-    with pytest.raises(Internal) as refused:
+    grow(db, "bob", 0)
+    db.backup(folder / "a0")
+    db.user("alice").put("n", 1)
+    db.user("bob").put("n", 1)
+    strange = db._directory.user_path("alice") / name.rstrip("@")
+    if name.endswith("/"):
+        strange.mkdir()
+    elif name.endswith("@"):
+        strange.symlink_to(folder)
+    else:
+        strange.write_text("an operator's own")
+
+    for archive, parent in (("a1", None), ("a2", folder / "a0")):
+        report = db.backup(folder / archive, parent=parent)
+        assert (report.users, report.damaged) == (1, ("alice",))
+        assert restore(folder / archive, folder / f"of-{archive}").users == 1
+
+    strange.rmdir() if strange.is_dir() and not strange.is_symlink() else strange.unlink()
+    assert db.backup(folder / "a3", parent=folder / "a0").damaged == ()
+    assert drill(folder / "a3", db, scratch=folder).ok
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_one_user_whose_disk_is_away_keeps_nobody_from_a_backup(
+    folder: Path, encrypted: bool
+) -> None:
+    config = replace(CONFIG, master_key_file=key_file(folder, OLD) if encrypted else "")
+    with EmbeddedDatabase(folder / "data", config=config) as db:
+        for name in ("alice", "bob"):
+            db.user(name).put("n", name)
+        there = db._directory.user_path("alice")
+    there.rename(folder / "disk")
+    there.symlink_to(folder / "disk")
+    with EmbeddedDatabase(folder / "data", config=config) as db:
         db.backup(folder / "a0")
-    assert refused.value.reason == "UNKNOWN_LAYOUT"
+    (folder / "disk").rename(folder / "away")
+    with EmbeddedDatabase(folder / "data", config=config) as db:
+        report = db.backup(folder / "a1", parent=folder / "a0")
+        assert (report.users, report.damaged) == (1, ("alice",))
+    (folder / "away").rename(folder / "disk")
+    with EmbeddedDatabase(folder / "data", config=config) as db:
+        assert db.backup(folder / "a2", parent=folder / "a1").damaged == ()
+    keys = KeyFiles(config.master_key_file)
+    assert restore(folder / "a1", folder / "of-a1", keys=keys).damaged == (there.name,)
+    assert restore(folder / "a2", folder / "of-a2", keys=keys).users == 2
+
+
+def test_one_user_that_the_system_refuses_keeps_nobody_from_a_backup(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    for name in ("alice", "bob", "carol"):
+        db.user(name).put("n", name)
+    refused = db._directory.user_path("bob") / LOCK_FILE
+    db.close()
+    refused.unlink()
+    refused.mkdir()
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as again:
+        report = again.backup(folder / "a0")
+    assert (report.users, report.damaged) == (2, ("bob",))
+    assert restore(folder / "a0", folder / "copy").users == 2
+
+
+def test_a_backup_of_a_database_that_is_closed_meanwhile_is_refused(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    for name in ("alice", "bob"):
+        db.user(name).put("n", name)
+    with db._backups._users.environment("bob"):
+        pass
+    db._backups._users.close()
+    with pytest.raises(Unavailable) as refused:
+        db.backup(folder / "a0")
+    assert refused.value.reason == "CLOSED"
+    assert not (folder / "a0").exists()
 
 
 def test_one_backup_at_a_time(db: EmbeddedDatabase, folder: Path) -> None:

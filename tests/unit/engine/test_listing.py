@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from memdb.engine.database import EmbeddedDatabase
+from memdb.types.limits import TIME_NS_MAX, TIME_NS_MIN
 from tests.unit.engine.conftest import SECOND_NS, clip
 
 
@@ -30,6 +31,28 @@ def test_pages_have_every_clip_once_in_order(db: EmbeddedDatabase, starts: int) 
         assert listed == expected
     found = user.clips(limit=1000)
     assert [(c.start_ns, c.seq) for c in found] == sorted((c.start_ns, c.seq) for c in found)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("begin_ns", [1_764_412_345_678_901_234, TIME_NS_MAX - 9_000, TIME_NS_MIN])
+def test_pages_know_a_nanosecond(db: EmbeddedDatabase, begin_ns: int, newest_first: bool) -> None:
+    """Starts of today take more digits than a float has."""
+    user = db.user("alice")
+    starts = begin_ns + np.sort(np.random.default_rng(1).integers(0, 8_000, 60))
+    user.stream("door", space="cam").write_many(
+        [clip(seq, start_ns=start, end_ns=start + 10) for seq, start in enumerate(starts.tolist())]
+    )
+    expected = sorted(((c.start_ns, c.seq) for c in user.clips(limit=1000)), reverse=newest_first)
+    assert len(expected) == 60
+    for limit in (1, 7, 59, 60):
+        for name in ("cursor", "id"):
+            listed: list[tuple[int, int]] = []
+            after = None
+            while page := user.clips(limit=limit, after=after, newest_first=newest_first):
+                listed += [(found.start_ns, found.seq) for found in page]
+                assert len(listed) <= 60
+                after = getattr(page[-1], name)
+            assert listed == expected
 
 
 def test_a_page_sorts_no_more_than_it_gives(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from memdb import MemdbError, failpoints
+from memdb import Keyframe, MemdbError, ResourceExhausted, failpoints
 from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
 from memdb.failpoints import FailpointError
-from tests.unit.engine.conftest import SECOND_NS, clip, vector
+from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
@@ -151,3 +153,54 @@ def test_the_map_grows_under_overlapping_groups(tmp_path: object) -> None:
                 ingest.send(clip(seq, short_memory=memory))
         assert len(user.clips(limit=1000)) == 400
         assert db.verify().ok
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_who_writes_a_little_is_not_refused_with_who_writes_too_much(
+    folder: Path, ahead: bool
+) -> None:
+    """ahead: the group can be decided before its transaction."""
+    quota = replace(CONFIG, map_bytes_max=1 << 20)
+    with EmbeddedDatabase(folder / "data", config=quota) as db:
+        db.create_space("cam", dim=DIM)
+        user = db.user("alice")
+        door = user.stream("door", space="cam")
+        door.write(clip(0))
+        refused: dict[int, str] = {}
+
+        def write(number: int) -> None:
+            size = 700_000 if number % 4 == 2 else 10
+            try:
+                if ahead:
+                    frames = tuple(Keyframe(n, b"\xff" * (size // 4)) for n in range(4))
+                    user.stream(f"door-{number}", space="cam").write(clip(0, keyframes=frames))
+                else:
+                    user.put(f"key-{number}", "x" * size)
+            except ResourceExhausted as error:
+                refused[number] = error.reason
+
+        with db._users.use("alice") as memory:
+            queue = memory._writer._queue
+            threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+            with memory.held_back():
+                for number, thread in enumerate(threads):
+                    thread.start()
+                    while len(queue) <= number:
+                        thread.join(0.01)
+            for thread in threads:
+                thread.join(60)
+                assert not thread.is_alive()
+        assert refused
+        assert refused.keys() <= {2, 6}
+        assert set(refused.values()) == {"QUOTA"}
+        if ahead:
+            assert [s.name for s in user.streams()] == [
+                "door",
+                *(f"door-{number}" for number in range(8) if number not in refused),
+            ]
+        else:
+            assert user.keys(limit=9) == [f"key-{n}" for n in range(8) if n not in refused]
+        assert db.verify().ok
+        user.put("more", 1)
+    with EmbeddedDatabase(folder / "data", config=quota) as db:
+        assert db.user("alice").get("more") == 1

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +16,10 @@ import pytest
 import memdb.failpoints
 import memdb.store.environment
 import memdb.store.files
-from memdb import FailedPrecondition, ResourceExhausted
+from memdb import FailedPrecondition, ResourceExhausted, Unavailable
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.restore import restore
+from memdb.store.archivekeys import KeyFiles
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE
 from memdb.store.rotation import rotate_master_key
@@ -238,3 +241,97 @@ def test_what_was_discarded_on_another_file_system_goes_at_the_next_open(
         assert db.users() == []
     assert planted(elsewhere) == []
     assert list((elsewhere / "users").iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["user", "file"])
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_who_lies_on_a_disk_that_is_away_is_there_all_the_same(
+    tmp_path: Path, what: str, encrypted: bool
+) -> None:
+    data, disk = tmp_path / "data", tmp_path / "disk"
+    key = key_file(tmp_path, OLD) if encrypted else ""
+    with opened(data, key) as db:
+        db.user("bob").put("n", 1)
+        db.user("alice").put("n", 1)
+        folder = db._directory.user_path("alice")
+    disk.mkdir()
+    moved(folder if what == "user" else folder / DATA_FILE, disk)
+    away = disk.rename(tmp_path / "away")
+    for turn in range(2):
+        with opened(data, key) as db:
+            assert db.users() == ["alice", "bob"]
+            alice = db.user("alice")
+            for call in (alice.erase, alice.revision, partial(alice.put, "n", 2)):
+                with pytest.raises(Unavailable) as refused:
+                    call()
+                assert refused.value.reason == "OPEN_FAILED"
+            assert "mounted" in str(refused.value)
+            assert db.sweep().unswept_reasons == ("OPEN_FAILED",)
+            assert [found.user for found in db.verify().discrepancies] == ["alice"]
+            assert db.users() == ["alice", "bob"]
+            away.rename(disk)  # with the directory open
+            alice.put("n", 3)
+            assert (db.verify().ok, alice.revision()) == (True, 2 + turn)
+        disk.rename(away)
+    away.rename(disk)
+    with opened(data, key) as db:
+        db.user("alice").erase()
+        assert (db.users(), list(disk.iterdir())) == (["bob"], [])
+
+
+def test_a_rotation_waits_for_a_user_whose_disk_is_away(tmp_path: Path) -> None:
+    data, disk = tmp_path / "data", tmp_path / "disk"
+    with opened(data, key_file(tmp_path, OLD)) as db:
+        db.user("alice").put("n", 1)
+        folder = db._directory.user_path("alice")
+    disk.mkdir()
+    moved(folder, disk)
+    away = disk.rename(tmp_path / "away")
+    with pytest.raises(Unavailable) as refused:
+        rotate_master_key(data, OLD, NEW)
+    assert (refused.value.reason, refused.value.field) == ("OPEN_FAILED", folder.name)
+    opened(data, key_file(tmp_path, OLD)).close()  # nothing was begun
+    away.rename(disk)
+    assert rotate_master_key(data, OLD, NEW).lost == ()
+    with opened(data, key_file(tmp_path, NEW)) as db:
+        assert db.user("alice").get("n") == 1
+
+
+def test_copies_of_keys_of_a_user_whose_disk_is_away_are_not_destroyed(tmp_path: Path) -> None:
+    data, disk = tmp_path / "data", tmp_path / "disk"
+    key = key_file(tmp_path, OLD)
+    with opened(data, key) as db:
+        db.user("alice").put("n", 1)
+        folder = db._directory.user_path("alice")
+        (folder / KEY_FILE).write_bytes(b"lost")
+        db.user("alice").erase()  # of a key that nobody can tell
+        db.user("alice").put("n", 2)
+        db.backup(tmp_path / "a0")
+    disk.mkdir()
+    moved(folder, disk)
+    away = disk.rename(tmp_path / "away")
+    with opened(data, key) as db:
+        assert db.backup(tmp_path / "a1").damaged == ("alice",)
+    away.rename(disk)
+    assert restore(tmp_path / "a0", tmp_path / "copy", keys=KeyFiles(key)).users == 1
+
+
+def test_what_cannot_be_removed_of_who_was_erased_keeps_nobody_closed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with opened(data) as db:
+        for name in ("alice", "bob", "carol"):
+            db.user(name).put("secret", PLANTED.decode())
+        gone = [db._directory.user_path(name) for name in ("alice", "bob")]
+    for folder in gone:
+        folder.rename(data / "trash" / f"{folder.name}-01234567")
+    # As on a disk that fails: the system refuses to open it for writing.
+    (data / "trash" / f"{gone[0].name}-01234567" / KEY_FILE).mkdir()
+    with opened(data) as db:
+        assert db.users() == ["carol"]
+        assert db.user("carol").get("secret") == PLANTED.decode()
+        db.sweep()
+        (left,) = (data / "trash").iterdir()
+        assert left.name.startswith(gone[0].name)
+        (left / KEY_FILE).rmdir()
+        db.sweep()
+        assert list((data / "trash").iterdir()) == []

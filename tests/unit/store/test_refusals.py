@@ -6,6 +6,7 @@ import errno
 import fcntl
 import itertools
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,6 +160,33 @@ def test_a_commit_that_met_a_full_disk_is_refused_alone_where_there_is_room_by_t
         assert user.get("k") == 1
         user.put("k", 3)
         assert db.user_state("u") == "serving"
+
+
+def test_a_share_of_the_disk_that_is_used_up_is_a_full_disk(tmp_path: Path) -> None:
+    """A limit on the size of files, which the system tells as it does the end of somebody's share (EDQUOT): in its
+    own words, and though the disk has room.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        user.put("k", 1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+        try:
+            for call in (
+                lambda: user.put("k", 2),
+                user.compact,
+                lambda: db.user("new").put("k", 1),
+                lambda: db.backup(tmp_path / "archive"),
+            ):
+                with pytest.raises(ResourceExhausted) as refused:
+                    call()
+                assert refused.value.reason == "DISK_FULL"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert db.user_state("u") == "serving"
+        assert user.put("k", 3) == 2
+        assert db.users() == ["u"]
+        assert db.backup(tmp_path / "archive").damaged == ()
 
 
 def test_a_map_that_cannot_be_made_anew_is_opened_anew(
