@@ -49,6 +49,8 @@ class Script:
     hold: threading.Event = field(default_factory=threading.Event)
     """While set, nothing is acknowledged."""
     watch_breaks: int = 0
+    revisions: int = 5
+    """Commits that there are."""
     live_watches: int = 0
 
 
@@ -110,14 +112,19 @@ class _Users(user_service_pb2_grpc.UserServiceServicer):
     def WatchUser(
         self, request: user_service_pb2.WatchUserRequest, context: Any
     ) -> Iterator[user_service_pb2.WatchUserResponse]:
-        """Commits of two changes each, 1..5; breaks in the middle of the third, ``watch_breaks``
+        """Commits of two changes each; breaks in the middle of the third, ``watch_breaks``
         times.
         """
         script = self._script
         script.calls += 1
         script.live_watches += 1
         context.add_callback(lambda: setattr(script, "live_watches", script.live_watches - 1))
-        for revision in range(request.from_revision + 1, 6):
+        revision = request.from_revision
+        while revision < script.revisions or (request.follow and context.is_active()):
+            if revision == script.revisions:
+                _sleep()
+                continue
+            revision += 1
             for index in (0, 1):
                 if (revision, index) == (3, 1) and script.watch_breaks:
                     script.watch_breaks -= 1
@@ -126,8 +133,6 @@ class _Users(user_service_pb2_grpc.UserServiceServicer):
                     revision=revision, index=index, kind="value", key=f"{revision}.{index}"
                 )
                 yield user_service_pb2.WatchUserResponse(changes=[change])
-        while request.follow and context.is_active():
-            _sleep()
 
 
 class Peer:
