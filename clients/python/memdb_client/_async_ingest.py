@@ -31,6 +31,7 @@ from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
 from memdb.wire.ingest import ingest_parts
 from memdb_client import _acompat as compat
+from memdb_client._async_connection import AsyncConnection
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._options import Repeat, pauses_s
 from memdb_client._window import Window
@@ -231,13 +232,19 @@ class AsyncIngestWriter:
         """Send and settle until the call ends: its error with gRPC's words, and whether the
         server answered.
         """
+        with self._rpc.line() as connection:
+            return await self._hold_one_call_over(connection, one_by_one)
+
+    async def _hold_one_call_over(
+        self, connection: AsyncConnection, one_by_one: bool
+    ) -> tuple[MemdbError | None, str, bool]:
         was_started = False
         async with self._changed:
             if self._is_over:
                 return None, "", False
             self._attempt += 1
             self._window.restart(one_by_one)
-            call = self._rpc.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
+            call = connection.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
             self._call = call
         try:
             async for answer in call:

@@ -188,7 +188,7 @@ class AsyncStanding:
             outage.calls()
             try:
                 async with aclosing(
-                    self._rpc.stream(self._rpc.standing.WatchStanding, request)
+                    self._rpc.stream(lambda on: on.standing.WatchStanding, request)
                 ) as answers:
                     async for answer in answers:
                         for message in answer.alerts:

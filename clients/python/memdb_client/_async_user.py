@@ -257,7 +257,7 @@ class AsyncUser:
         questions = AsyncQuestions(stream_start(self._id, **options), question_features)
         try:
             async with aclosing(
-                self._rpc.converse(self._rpc.groundings.GroundStream, questions.requests())
+                self._rpc.converse(lambda on: on.groundings.GroundStream, questions.requests())
             ) as answers:
                 async for answer in answers:
                     for grounding in await questions.answered(answer):
@@ -623,7 +623,7 @@ class AsyncUser:
             outage.calls()
             try:
                 async with aclosing(
-                    self._rpc.stream(self._rpc.users.WatchUser, request)
+                    self._rpc.stream(lambda on: on.users.WatchUser, request)
                 ) as answers:
                     async for answer in answers:
                         for message in answer.changes:

@@ -33,6 +33,7 @@ from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
 from memdb.wire.ingest import ingest_parts
 from memdb_client import _compat as compat
+from memdb_client._connection import Connection
 from memdb_client._options import Repeat, pauses_s
 from memdb_client._rpc import Rpc
 from memdb_client._window import Window
@@ -233,13 +234,19 @@ class IngestWriter:
         """Send and settle until the call ends: its error with gRPC's words, and whether the
         server answered.
         """
+        with self._rpc.line() as connection:
+            return self._hold_one_call_over(connection, one_by_one)
+
+    def _hold_one_call_over(
+        self, connection: Connection, one_by_one: bool
+    ) -> tuple[MemdbError | None, str, bool]:
         was_started = False
         with self._changed:
             if self._is_over:
                 return None, "", False
             self._attempt += 1
             self._window.restart(one_by_one)
-            call = self._rpc.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
+            call = connection.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
             self._call = call
         try:
             for answer in call:

@@ -52,6 +52,8 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # Each of our connections is one: else channels of one address share them, and what the server admits over one.
+    ("grpc.use_local_subchannel_pool", 1),
     # We leave a connection without calls before the server does, which would lose a call that is on its way.  gRPC
     # looks only so often, and a connection may stay for twice as long.
     ("grpc.client_idle_timeout_ms", IDLE_MS),

@@ -186,7 +186,7 @@ class Standing:
             outage.calls()
             try:
                 with closing(
-                    self._rpc.stream(self._rpc.standing.WatchStanding, request)
+                    self._rpc.stream(lambda on: on.standing.WatchStanding, request)
                 ) as answers:
                     for answer in answers:
                         for message in answer.alerts:

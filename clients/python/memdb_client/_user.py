@@ -255,7 +255,7 @@ class User:
         questions = Questions(stream_start(self._id, **options), question_features)
         try:
             with closing(
-                self._rpc.converse(self._rpc.groundings.GroundStream, questions.requests())
+                self._rpc.converse(lambda on: on.groundings.GroundStream, questions.requests())
             ) as answers:
                 for answer in answers:
                     for grounding in questions.answered(answer):
@@ -618,7 +618,7 @@ class User:
         while True:
             outage.calls()
             try:
-                with closing(self._rpc.stream(self._rpc.users.WatchUser, request)) as answers:
+                with closing(self._rpc.stream(lambda on: on.users.WatchUser, request)) as answers:
                     for answer in answers:
                         for message in answer.changes:
                             if (message.revision, message.index) > seen:
