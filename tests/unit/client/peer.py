@@ -15,7 +15,7 @@ from typing import Any, Self, cast
 
 import grpc
 
-from memdb.errors import InvalidArgument, MemdbError
+from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.v1 import (
     clip_service_pb2,
     clip_service_pb2_grpc,
@@ -41,6 +41,8 @@ class Script:
     drop_after: list[int] = field(default_factory=list)
     """Break the call before acknowledging this many-th clip of it; one entry a call."""
     refuse_seq: int | None = None
+    full: threading.Event = field(default_factory=threading.Event)
+    """While set, there is no room for clips."""
     error: MemdbError | None = None
     """Answer every unary call with this error, ``failures`` times."""
     failures: int = 0
@@ -73,6 +75,8 @@ class _Clips(clip_service_pb2_grpc.ClipServiceServicer):
         clips = (clip for request in request_iterator for clip in request.clips)
         for count, clip in enumerate(clips, 1):
             script.received.append(clip.seq)
+            if script.full.is_set():
+                _fail(context, ResourceExhausted("no room", reason="DISK_FULL"))
             if clip.seq == script.refuse_seq:
                 _fail(context, InvalidArgument("refused", reason="DIM_MISMATCH", field="clip"))
             content = clip.SerializeToString(deterministic=True)
