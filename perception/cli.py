@@ -132,9 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         "--server-wait-s",
         type=float,
         metavar="SECONDS",
-        help="how long a server that is away is waited for, at the start and whenever it goes away; inf: for ever. "
-        "Live cameras are watched on meanwhile, and clips for which there is no room any more are gaps (default: 5 at "
-        "the start, 60 later)",
+        help="how long a server that is away, or whose disk is full, is waited for, at the start and later; "
+        "inf: for ever. Live cameras are watched on meanwhile, and clips for which there is no room any more are gaps "
+        "(default: 5 at the start, 60 later)",
     )
     add("--user", required=True, help="whose memory")
     add(
@@ -275,7 +275,7 @@ def _ingest(options: argparse.Namespace) -> int:
 
         def open_writer(stream: str, space: str, epoch: int) -> IngestWriter:
             handle = database.user(options.user).stream(stream, space=space, codec=options.codec)
-            return handle.ingest(epoch=epoch, window=WINDOW_CLIPS, **patience)
+            return handle.ingest(epoch=epoch, window=WINDOW_CLIPS, wait_for_room=True, **patience)
 
         agent = IngestAgent(
             database, options.user, cameras, encoder, hearing, settings,

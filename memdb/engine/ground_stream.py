@@ -9,6 +9,7 @@ import numpy as np
 
 from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array
+from memdb.types.checks import check_iterable
 from memdb.types.grounding import Grounding
 from memdb.types.questions import checked_feature, field_of, group_size
 
@@ -22,7 +23,7 @@ def answers(question_features: Iterable[Array], ask: AskTogether) -> Iterator[Gr
     Raises as `ask`, naming the question by its place in the stream.
     """
     size = group_size(question_features)
-    coming = iter(question_features)
+    coming = iter(check_iterable(question_features, "question_features"))
     place = 0
     while group := list(islice(coming, size)):
         try:

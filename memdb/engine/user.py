@@ -713,7 +713,7 @@ class EmbeddedUser:
                 return value_keys(txn, prefix, after, limit, now)
 
     def snapshot(self, name: str, *, ttl_s: float = 600) -> Snapshot:
-        check_id(name, "snapshot")
+        name = check_id(name, "snapshot")
         ttl_s = checked_ttl_s(ttl_s)
         now_ns = self._clock.now_ns()
         return self._commit(PutSnapshot(name, now_ns, now_ns + int(ttl_s * 1e9)))  # type: ignore[return-value]

@@ -10,12 +10,17 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-import numpy as np
-
 from memdb.errors import InvalidArgument, NotFound
 from memdb.types import limits
 from memdb.types.arrays import Array, as_vector
-from memdb.types.checks import check_int, check_many, check_number, check_range, check_text
+from memdb.types.checks import (
+    check_int,
+    check_many,
+    check_number,
+    check_range,
+    check_text,
+    is_integer,
+)
 from memdb.types.grounding import TOKENS_POLICY, AsOf
 from memdb.types.ids import check_id
 from memdb.types.snapshot import Snapshot
@@ -40,7 +45,7 @@ def checked_key(key: object, field: str = "key") -> str:
 
 def checked_prefix(prefix: object) -> str:
     """What keys begin with: nothing, or the letters of a key; raises `InvalidArgument`."""
-    return "" if prefix == "" else checked_key(prefix, "prefix")
+    return "" if isinstance(prefix, str) and not prefix else checked_key(prefix, "prefix")
 
 
 def checked_reference(value: object, field: str) -> str:
@@ -125,7 +130,7 @@ def checked_as_of(as_of: AsOf | None) -> int | datetime | str | Snapshot | None:
 
 def _checked_revision(revision: object) -> int:
     """A revision that ``as_of`` may name."""
-    if isinstance(revision, bool) or not isinstance(revision, (int, np.integer)):
+    if not is_integer(revision):
         raise InvalidArgument(
             "expected a revision, an aware datetime or a snapshot",
             reason="BAD_TYPE",

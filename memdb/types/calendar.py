@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Any, Final
 
-import numpy as np
-
 from memdb.errors import InvalidArgument
-from memdb.types.checks import check_many
+from memdb.types.checks import check_many, is_integer
 from memdb.types.zone import checked_zone
 
 DAY_S: Final = 86_400
@@ -131,11 +129,7 @@ def _bad_hours(value: object, field: str) -> InvalidArgument:
 def _weekday(value: object, field: str) -> int:
     if isinstance(value, str) and value in WEEKDAYS:
         return WEEKDAYS.index(value)
-    if (
-        isinstance(value, (int, np.integer))
-        and not isinstance(value, bool)
-        and 0 <= value < len(WEEKDAYS)
-    ):
+    if is_integer(value) and 0 <= value < len(WEEKDAYS):
         return int(value)
     raise InvalidArgument(
         f"expected a weekday, 0 (Monday) to 6 or one of {', '.join(WEEKDAYS)}",

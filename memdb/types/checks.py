@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sized
 from contextlib import suppress
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -60,15 +60,18 @@ def plain(text: str) -> str:
     return text if type(text) is str else str.__str__(text)
 
 
+def is_integer(value: object) -> TypeGuard[int | np.integer[Any]]:
+    """Whether ``value`` counts: an integer of Python or numpy, no truth value and no stretch of time, which numpy
+    takes for integers too.
+    """
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))
+
+
 def check_int(value: object, field: str, minimum: int, maximum: int) -> int:
     """``value`` as int if it lies in [minimum, maximum], else `InvalidArgument` (``OUT_OF_RANGE``)."""
-    if type(value) is int and minimum <= value <= maximum:
+    if type(value) is int and minimum <= value <= maximum:  # as nearly all are
         return value
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, np.integer))
-        or not minimum <= int(value) <= maximum
-    ):
+    if not is_integer(value) or not minimum <= int(value) <= maximum:
         raise InvalidArgument(
             f"expected an integer from {minimum} to {maximum}",
             reason="OUT_OF_RANGE",
@@ -92,7 +95,7 @@ def check_number(
     above: the minimum itself is refused.
     """
     number = math.nan
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+    if isinstance(value, (float, np.floating)) or is_integer(value):
         # An integer beyond every float is refused below.
         with suppress(OverflowError):
             number = float(value)

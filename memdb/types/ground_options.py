@@ -113,7 +113,11 @@ def checked_tokens(question_tokens: object, questions: int) -> list[Array] | Non
     """
     if question_tokens is None:
         return None
-    if not isinstance(question_tokens, (Sequence, np.ndarray)) or isinstance(question_tokens, str):
+    if (
+        not isinstance(question_tokens, (Sequence, np.ndarray))
+        or isinstance(question_tokens, str)
+        or (isinstance(question_tokens, np.ndarray) and question_tokens.ndim == 0)
+    ):
         raise InvalidArgument(
             "expected an array for each question",
             reason="BAD_DTYPE",

@@ -44,7 +44,7 @@ class Retention:
             if value is not None:
                 low = 0 if name == "max_bytes" else 1
                 object.__setattr__(self, name, check_int(value, f"retention.{name}", low, _MAX))
-        check_flag(self.hold, "retention.hold")
+        object.__setattr__(self, "hold", check_flag(self.hold, "retention.hold"))
 
     @property
     def is_empty(self) -> bool:

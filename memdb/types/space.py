@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from memdb.errors import InvalidArgument
-from memdb.types.checks import check_choice, check_text
+from memdb.types.checks import check_choice, check_text, is_integer
 from memdb.types.ids import check_id
 from memdb.types.limits import DIM_MAX
 
@@ -35,11 +33,7 @@ class Space:
         """Raises `InvalidArgument` for a bad name, dim, metric or model."""
         put = object.__setattr__
         put(self, "name", check_id(self.name, "space.name"))
-        if (
-            isinstance(self.dim, bool)
-            or not isinstance(self.dim, (int, np.integer))
-            or not 1 <= self.dim <= DIM_MAX
-        ):
+        if not is_integer(self.dim) or not 1 <= self.dim <= DIM_MAX:
             raise InvalidArgument(
                 f"dim must be 1 to {DIM_MAX}", reason="BAD_SHAPE", field="space.dim", value=self.dim
             )

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
-
 from memdb.errors import InvalidArgument
+from memdb.types.checks import is_integer
 from memdb.types.limits import TIME_NS_MAX, TIME_NS_MIN
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +34,7 @@ def as_ns(value: Time, field: str) -> int:
             )
         # timedelta integer arithmetic: datetime.timestamp() would round through a double.
         ns = (value - _EPOCH) // timedelta(microseconds=1) * 1000
-    elif isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    elif not is_integer(value):
         raise InvalidArgument(
             "a time must be integer nanoseconds or an aware datetime",
             reason="TIME_RANGE",

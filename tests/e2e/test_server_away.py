@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -269,6 +271,47 @@ def test_a_signal_is_what_the_exit_code_tells(tmp_path: Path) -> None:
         (clip,) = served.database.user("alice").clips()
         assert clip.sealed
     player.join(10)
+
+
+def test_a_server_whose_disk_is_full_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = write_film(
+        tmp_path / "film.mkv", [(colour, 11.0) for colour in COLOURS], container="matroska"
+    )
+    is_full = threading.Event()
+    refused = threading.Event()
+
+    def statvfs(folder: Path) -> os.statvfs_result:
+        found = os.statvfs(folder)
+        if not is_full.is_set():
+            return found
+        refused.set()
+        return os.statvfs_result((*found[:4], 0, *found[5:]))  # nothing is free
+
+    monkeypatch.setattr("memdb.store.disk.os", SimpleNamespace(statvfs=statvfs))
+    with serving(tmp_path / "data") as served:
+        command = [
+            sys.executable, "-c", WITH_HASHES, "--server", served.address, "--user", "alice",
+            "--camera", f"porch={recording}", "--no-audio",
+        ]  # fmt: skip
+        # What has to be there before a clip is: spaces, and the user.
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        is_full.set()
+        child = subprocess.Popen(
+            [*command, "--epoch", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert refused.wait(30)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(2)
+        is_full.clear()
+        shown, told = child.communicate(timeout=60)
+
+        assert child.returncode == 0, told
+        (camera,) = json.loads(shown)["cameras"]
+        assert camera["error"] is None
+        ledger = served.database.user("alice").stream("porch").ledger(epoch=1)
+        assert (ledger.clips, ledger.gaps) == (camera["acks"], ())
 
 
 WITH_HASHES = """

@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from memdb.errors import FailedPrecondition
+from memdb.types.checks import check_iterable
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb_client._forks import check_fork
 from memdb_client._options import CHANNEL_OPTIONS, Target
@@ -84,12 +85,12 @@ async def sleep(seconds: float) -> None:
 
 
 async def each(values: Values[_T]) -> Answers[_T]:
-    """What an iterable of either kind gives."""
+    """What an iterable of either kind gives; raises `InvalidArgument` (``BAD_TYPE``) for what is none."""
     if isinstance(values, AsyncIterable):
         async for value in values:
             yield value
     else:
-        for value in values:
+        for value in check_iterable(values, "question_features"):
             yield value
 
 

@@ -1,24 +1,22 @@
-"""One channel to a server, and the one place where calls are made, tried again and turned into
+"""The connections to a server, and the one place where calls are made, tried again and turned into
 our errors.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
 from memdb.errors import MemdbError, Unavailable
-from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
-from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
-from memdb.v1.grounding_service_pb2_grpc import GroundingServiceStub
-from memdb.v1.memory_service_pb2_grpc import MemoryServiceStub
-from memdb.v1.standing_service_pb2_grpc import StandingServiceStub
-from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.status import error_from_call
 from memdb_client import _acompat as compat
+from memdb_client._async_connection import STREAMS_MAX, AsyncConnection
 from memdb_client._options import (
     NOT_CONNECTED,
     NOT_REACHED,
@@ -36,22 +34,24 @@ _Answer = TypeVar("_Answer")
 
 
 class AsyncRpc:
-    """The stubs of every service over one channel."""
+    """The stubs of every service, and as many connections as the streams that are open need."""
 
     def __init__(self, target: Target) -> None:
         self.metadata = target.metadata
         self.timeout_s = target.timeout_s
         self._home = compat.Home()
-        self._channel = compat.open_channel(target)
+        self._target = target
         self._is_closed = False
         self._is_secure = target.credentials is not None
-        self.clips = ClipServiceStub(self._channel)
-        self.ingest = compat.ingest_call(self._channel)
-        self.databases = DatabaseServiceStub(self._channel)
-        self.groundings = GroundingServiceStub(self._channel)
-        self.memories = MemoryServiceStub(self._channel)
-        self.standing = StandingServiceStub(self._channel)
-        self.users = UserServiceStub(self._channel)
+        first = AsyncConnection(target)
+        self._connections = [first]
+        self._lock = threading.Lock()  # of these, and of what they count
+        self.clips = first.clips
+        self.databases = first.databases
+        self.groundings = first.groundings
+        self.memories = first.memories
+        self.standing = first.standing
+        self.users = first.users
 
     async def call(
         self,
@@ -96,55 +96,77 @@ class AsyncRpc:
         hints: list[str] = []
         while True:
             self.check_open()
-            call = method(request, timeout=deadline_s - time.monotonic(), metadata=self.metadata)
             try:
-                return [answer async for answer in call]
+                call = method(
+                    request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
+                )
+                try:
+                    return [answer async for answer in call]
+                finally:
+                    # An abandoned call of grpcio is never collected.
+                    call.cancel()
             except grpc.RpcError as error:
                 await self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses), hints)
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise
-            finally:
-                # An abandoned call of grpcio is never collected.
-                call.cancel()
 
     async def stream(
         self,
-        method: grpc.aio.UnaryStreamMultiCallable[_Request, _Answer],
+        method: Callable[[AsyncConnection], grpc.aio.UnaryStreamMultiCallable[_Request, _Answer]],
         request: _Request,
     ) -> compat.Answers[_Answer]:
         """The messages of an answer as they come, without a deadline; never tried again here."""
-        self.check_open()
-        call = method(request, metadata=self.metadata)
-        try:
-            async for answer in call:
-                yield answer
-        except grpc.RpcError as error:
-            raise self.failure(error) from None
-        except compat.CANCELLED:
-            self.raise_if_closed()
-            raise
-        finally:
-            call.cancel()
+        with self.line() as connection, self._our_errors():
+            call = method(connection)(request, metadata=self.metadata)
+            try:
+                async for answer in call:
+                    yield answer
+            finally:
+                call.cancel()
 
     async def converse(
         self,
-        method: grpc.aio.StreamStreamMultiCallable[_Request, _Answer],
+        method: Callable[[AsyncConnection], grpc.aio.StreamStreamMultiCallable[_Request, _Answer]],
         requests: compat.Answers[_Request],
     ) -> compat.Answers[_Answer]:
         """The answers to requests as they come, without a deadline; never tried again here."""
-        self.check_open()
-        call = method(requests, metadata=self.metadata)
+        with self.line() as connection, self._our_errors():
+            call = method(connection)(requests, metadata=self.metadata)
+            try:
+                async for answer in call:
+                    yield answer
+            finally:
+                call.cancel()
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        """Within, what a call that is not tried again raises is ours."""
         try:
-            async for answer in call:
-                yield answer
+            yield
         except grpc.RpcError as error:
             raise self.failure(error) from None
         except compat.CANCELLED:
             self.raise_if_closed()
             raise
+
+    @contextmanager
+    def line(self) -> Iterator[AsyncConnection]:
+        """The connection for one more stream, within which it is open; raises as `check_open`."""
+        with self._lock:
+            self.check_open()
+            for connection in self._connections:
+                if connection.streams < STREAMS_MAX:
+                    break
+            else:
+                connection = AsyncConnection(self._target)
+                self._connections.append(connection)
+            connection.streams += 1
+        try:
+            yield connection
         finally:
-            call.cancel()
+            with self._lock:
+                connection.streams -= 1
 
     async def pause_or_raise(
         self,
@@ -203,5 +225,8 @@ class AsyncRpc:
 
     async def close(self) -> None:
         """End every call and the connection."""
-        self._is_closed = True
-        await compat.close_channel(self._channel)
+        with self._lock:
+            self._is_closed = True
+            connections = list(self._connections)
+        for connection in connections:
+            await connection.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 
@@ -33,7 +32,8 @@ from memdb.wire.standing import (
 )
 from memdb_client import _acompat as compat
 from memdb_client._async_rpc import AsyncRpc
-from memdb_client._options import Repeat, pauses_s
+from memdb_client._options import Repeat
+from memdb_client._outage import Outage
 
 
 class AsyncStanding:
@@ -183,12 +183,12 @@ class AsyncStanding:
         request = standing_pb.WatchStandingRequest(
             user=self._user, cursor=checked_cursor(cursor), follow=check_flag(follow, "follow")
         )
-        pauses = pauses_s()
-        give_up_s = time.monotonic() + self._rpc.timeout_s
+        outage = Outage(self._rpc.timeout_s)
         while True:
+            outage.calls()
             try:
                 async with aclosing(
-                    self._rpc.stream(self._rpc.standing.WatchStanding, request)
+                    self._rpc.stream(lambda on: on.standing.WatchStanding, request)
                 ) as answers:
                     async for answer in answers:
                         for message in answer.alerts:
@@ -197,16 +197,10 @@ class AsyncStanding:
                             yield alert_from_proto(message)
                         if answer.cursor:
                             request.cursor = answer.cursor
-                        pauses = pauses_s()
-                        give_up_s = 0.0
+                        outage.is_over()
                 return
             except Unavailable as error:
-                pause_s = next(pauses)
-                # As in `AsyncUser.watch`.
-                give_up_s = give_up_s or time.monotonic() + self._rpc.timeout_s
-                if (
-                    not self._rpc.may_repeat(error, "", Repeat.ALWAYS)
-                    or time.monotonic() + pause_s > give_up_s
-                ):
+                pause_s = outage.pause_s(error)
+                if pause_s is None or not self._rpc.may_repeat(error, "", Repeat.ALWAYS):
                     raise
                 await compat.sleep(pause_s)

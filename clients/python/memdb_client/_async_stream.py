@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from memdb.types.change import ErasureReport
-from memdb.types.checks import check_int
+from memdb.types.checks import check_flag, check_int
 from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
@@ -103,12 +103,18 @@ class AsyncStream:
         return acks
 
     def ingest(
-        self, *, epoch: int = 0, window: int = 32, reconnect_timeout_s: float = RECONNECT_TIMEOUT_S
+        self,
+        *,
+        epoch: int = 0,
+        window: int = 32,
+        reconnect_timeout_s: float = RECONNECT_TIMEOUT_S,
+        wait_for_room: bool = False,
     ) -> AsyncIngestWriter:
         """A pipelined writer with at most ``window`` clips in flight.
 
         When the server goes away, connecting again is given up after ``reconnect_timeout_s`` (at most 30 days;
-        `math.inf`: never).
+        `math.inf`: never).  With ``wait_for_room`` a server whose disk is full (``DISK_FULL``) is waited for as well,
+        for as long from its last acknowledgement on.
         """
         writer = AsyncIngestWriter(
             self._rpc,
@@ -121,6 +127,7 @@ class AsyncStream:
             codec=self._codec,
             window=check_int(window, "window", 1, BATCH_OPERATIONS_MAX),
             reconnect_timeout_s=check_patience(reconnect_timeout_s, "reconnect_timeout_s"),
+            waits_for_room=check_flag(wait_for_room, "wait_for_room"),
         )
         # sync: writer.open()
         return writer  # noqa: RET504 - the sync twin opens it first

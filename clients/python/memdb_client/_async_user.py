@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Unpack
@@ -76,7 +75,8 @@ from memdb_client._async_questions import AsyncQuestions
 from memdb_client._async_rpc import AsyncRpc
 from memdb_client._async_standing import AsyncStanding
 from memdb_client._async_stream import AsyncStream
-from memdb_client._options import Repeat, pauses_s, whole_timeout_s
+from memdb_client._options import Repeat, whole_timeout_s
+from memdb_client._outage import Outage
 
 CHANGE_INDEX_MAX: Final = 2**32 - 1
 """Above the place of any change in its commit."""
@@ -257,7 +257,7 @@ class AsyncUser:
         questions = AsyncQuestions(stream_start(self._id, **options), question_features)
         try:
             async with aclosing(
-                self._rpc.converse(self._rpc.groundings.GroundStream, questions.requests())
+                self._rpc.converse(lambda on: on.groundings.GroundStream, questions.requests())
             ) as answers:
                 async for answer in answers:
                     for grounding in await questions.answered(answer):
@@ -618,30 +618,23 @@ class AsyncUser:
         request = user_pb.WatchUserRequest(
             user=self._id, from_revision=seen[0], follow=check_flag(follow, "follow")
         )
-        pauses = pauses_s()
-        give_up_s = time.monotonic() + self._rpc.timeout_s
+        outage = Outage(self._rpc.timeout_s)
         while True:
+            outage.calls()
             try:
                 async with aclosing(
-                    self._rpc.stream(self._rpc.users.WatchUser, request)
+                    self._rpc.stream(lambda on: on.users.WatchUser, request)
                 ) as answers:
                     async for answer in answers:
                         for message in answer.changes:
                             if (message.revision, message.index) > seen:
                                 seen = (message.revision, message.index)
                                 yield change_from_proto(message, self._id)
-                        pauses = pauses_s()
-                        give_up_s = 0.0
+                        outage.is_over()
                 return
             except Unavailable as error:
-                pause_s = next(pauses)
-                # An idle watch may have stood for hours: the time to give up counts from the
-                # first failure.
-                give_up_s = give_up_s or time.monotonic() + self._rpc.timeout_s
-                if (
-                    not self._rpc.may_repeat(error, "", Repeat.ALWAYS)
-                    or time.monotonic() + pause_s > give_up_s
-                ):
+                pause_s = outage.pause_s(error)
+                if pause_s is None or not self._rpc.may_repeat(error, "", Repeat.ALWAYS):
                     raise
                 request.from_revision = max(seen[0] - 1, 0)
                 await compat.sleep(pause_s)

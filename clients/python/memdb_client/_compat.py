@@ -13,6 +13,7 @@ from typing import ParamSpec, Self, TypeAlias, TypeVar
 
 import grpc
 
+from memdb.types.checks import check_iterable
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb_client._forks import check_fork
 from memdb_client._options import CHANNEL_OPTIONS, Target
@@ -76,8 +77,8 @@ def sleep(seconds: float) -> None:
 
 
 def each(values: Values[_T]) -> Answers[_T]:
-    """What an iterable gives."""
-    yield from values
+    """What an iterable gives; raises `InvalidArgument` (``BAD_TYPE``) for what is none."""
+    yield from check_iterable(values, "question_features")
 
 
 def run_blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -19,7 +19,8 @@ def connect(
     tls: bool | str | Path | grpc.ChannelCredentials | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Database:
-    """The database at ``address``; the connection is made with the first call.
+    """The database at ``address``; the connection is made with the first call, and one more for every 64 streams
+    (`watch`, `ingest`, `ground_stream`) that are open at once.
 
     address: ``HOST:PORT`` (``[::1]:7700`` for IPv6), ``unix:PATH``, or what else gRPC calls by name
     (``dns:``, ``ipv4:``, ``ipv6:``).

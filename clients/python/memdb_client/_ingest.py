@@ -5,7 +5,8 @@
 One background task holds the call: it sends what the `Window` hands out and settles what the
 server acknowledges.  When the server goes away it connects again, until ``reconnect_timeout_s``
 has passed without an answer, and sends everything unacknowledged once more, oldest first; the
-server knows by number and hash what it has and answers ``duplicate``.  So a clip that was
+server knows by number and hash what it has and answers ``duplicate``.  One whose disk is full may be waited
+for in the same way.  So a clip that was
 acknowledged is never lost, one that was not is never forgotten, and none is stored twice.
 """
 
@@ -33,6 +34,7 @@ from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
 from memdb.wire.ingest import ingest_parts
 from memdb_client import _compat as compat
+from memdb_client._connection import Connection
 from memdb_client._options import Repeat, pauses_s
 from memdb_client._rpc import Rpc
 from memdb_client._window import Window
@@ -60,12 +62,14 @@ class IngestWriter:
         codec: Codec = Codec.F16,
         window: int,
         reconnect_timeout_s: float,
+        waits_for_room: bool = False,
     ) -> None:
         self._rpc = rpc
         self._start = start
         self._codec = codec
         self._window = Window(window)
         self._reconnect_timeout_s = reconnect_timeout_s
+        self._waits_for_room = waits_for_room
         self._changed = compat.Condition()
         self._task: compat.Task | None = None
         self._call: _Call | None = None
@@ -202,20 +206,26 @@ class IngestWriter:
         pauses = pauses_s()
         # Nothing is being sent when the server refuses a clip, so its reason gets through.
         one_by_one = False
+        is_full = False
         while True:
             acks_before = self._window.acks
             error, details, was_started = self._hold_one_call(one_by_one)
-            one_by_one = error is not None and error.reason == "STATUS_LOST"
-            if was_started or self._window.acks > acks_before:
+            goes_on = self._window.acks > acks_before
+            # A server whose disk is full lets every call begin.
+            if goes_on or (was_started and not is_full):
                 give_up_s = time.monotonic() + self._reconnect_timeout_s
                 pauses = pauses_s()
             pause_s = next(pauses)
+            is_refused = self._waits_for_room and error is not None and error.reason == "DISK_FULL"
+            is_full = is_refused or (is_full and not goes_on)
+            # Nor is a whole window sent again for each look whether there is room.
+            one_by_one = is_full or (error is not None and error.reason == "STATUS_LOST")
             with self._changed:
                 if error is None or self._is_over:
                     self._changed.notify_all()
                     return
                 if (
-                    not self._rpc.may_repeat(error, details, Repeat.ALWAYS)
+                    not (is_refused or self._rpc.may_repeat(error, details, Repeat.ALWAYS))
                     or time.monotonic() + pause_s > give_up_s
                 ):
                     self._error = error
@@ -233,13 +243,19 @@ class IngestWriter:
         """Send and settle until the call ends: its error with gRPC's words, and whether the
         server answered.
         """
+        with self._rpc.line() as connection:
+            return self._hold_one_call_over(connection, one_by_one)
+
+    def _hold_one_call_over(
+        self, connection: Connection, one_by_one: bool
+    ) -> tuple[MemdbError | None, str, bool]:
         was_started = False
         with self._changed:
             if self._is_over:
                 return None, "", False
             self._attempt += 1
             self._window.restart(one_by_one)
-            call = self._rpc.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
+            call = connection.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
             self._call = call
         try:
             for answer in call:

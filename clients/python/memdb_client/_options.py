@@ -40,6 +40,9 @@ SECONDS_MAX: Final = 30.0 * 24 * 3600
 RECONNECT_TIMEOUT_S: Final = 60.0
 """How long an ingest looks for a server that went away."""
 
+IDLE_MS: Final = 12_000
+"""How long a connection without calls stays; less than half of the server's ``connection_idle_ms``."""
+
 CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -49,6 +52,11 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # Each of our connections is one: else channels of one address share them, and what the server admits over one.
+    ("grpc.use_local_subchannel_pool", 1),
+    # We leave a connection without calls before the server does, which would lose a call that is on its way.  gRPC
+    # looks only so often, and a connection may stay for twice as long.
+    ("grpc.client_idle_timeout_ms", IDLE_MS),
     # A restarted server is found again in well under a second; gRPC's own pauses grow to two
     # minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),

@@ -1,25 +1,23 @@
 # Generated from _async_rpc.py by clients/python/tools/unasync.py: do not edit.
 # ruff: noqa: C416, RUF100, UP028 - written as asyncio needs it
-"""One channel to a server, and the one place where calls are made, tried again and turned into
+"""The connections to a server, and the one place where calls are made, tried again and turned into
 our errors.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
 
 from memdb.errors import MemdbError, Unavailable
-from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
-from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
-from memdb.v1.grounding_service_pb2_grpc import GroundingServiceStub
-from memdb.v1.memory_service_pb2_grpc import MemoryServiceStub
-from memdb.v1.standing_service_pb2_grpc import StandingServiceStub
-from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.status import error_from_call
 from memdb_client import _compat as compat
+from memdb_client._connection import STREAMS_MAX, Connection
 from memdb_client._options import (
     NOT_CONNECTED,
     NOT_REACHED,
@@ -37,22 +35,24 @@ _Answer = TypeVar("_Answer")
 
 
 class Rpc:
-    """The stubs of every service over one channel."""
+    """The stubs of every service, and as many connections as the streams that are open need."""
 
     def __init__(self, target: Target) -> None:
         self.metadata = target.metadata
         self.timeout_s = target.timeout_s
         self._home = compat.Home()
-        self._channel = compat.open_channel(target)
+        self._target = target
         self._is_closed = False
         self._is_secure = target.credentials is not None
-        self.clips = ClipServiceStub(self._channel)
-        self.ingest = compat.ingest_call(self._channel)
-        self.databases = DatabaseServiceStub(self._channel)
-        self.groundings = GroundingServiceStub(self._channel)
-        self.memories = MemoryServiceStub(self._channel)
-        self.standing = StandingServiceStub(self._channel)
-        self.users = UserServiceStub(self._channel)
+        first = Connection(target)
+        self._connections = [first]
+        self._lock = threading.Lock()  # of these, and of what they count
+        self.clips = first.clips
+        self.databases = first.databases
+        self.groundings = first.groundings
+        self.memories = first.memories
+        self.standing = first.standing
+        self.users = first.users
 
     def call(
         self,
@@ -97,55 +97,77 @@ class Rpc:
         hints: list[str] = []
         while True:
             self.check_open()
-            call = method(request, timeout=deadline_s - time.monotonic(), metadata=self.metadata)
             try:
-                return [answer for answer in call]
+                call = method(
+                    request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
+                )
+                try:
+                    return [answer for answer in call]
+                finally:
+                    # An abandoned call of grpcio is never collected.
+                    call.cancel()
             except grpc.RpcError as error:
                 self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses), hints)
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise
-            finally:
-                # An abandoned call of grpcio is never collected.
-                call.cancel()
 
     def stream(
         self,
-        method: grpc.UnaryStreamMultiCallable[_Request, _Answer],
+        method: Callable[[Connection], grpc.UnaryStreamMultiCallable[_Request, _Answer]],
         request: _Request,
     ) -> compat.Answers[_Answer]:
         """The messages of an answer as they come, without a deadline; never tried again here."""
-        self.check_open()
-        call = method(request, metadata=self.metadata)
-        try:
-            for answer in call:
-                yield answer
-        except grpc.RpcError as error:
-            raise self.failure(error) from None
-        except compat.CANCELLED:
-            self.raise_if_closed()
-            raise
-        finally:
-            call.cancel()
+        with self.line() as connection, self._our_errors():
+            call = method(connection)(request, metadata=self.metadata)
+            try:
+                for answer in call:
+                    yield answer
+            finally:
+                call.cancel()
 
     def converse(
         self,
-        method: grpc.StreamStreamMultiCallable[_Request, _Answer],
+        method: Callable[[Connection], grpc.StreamStreamMultiCallable[_Request, _Answer]],
         requests: compat.Answers[_Request],
     ) -> compat.Answers[_Answer]:
         """The answers to requests as they come, without a deadline; never tried again here."""
-        self.check_open()
-        call = method(requests, metadata=self.metadata)
+        with self.line() as connection, self._our_errors():
+            call = method(connection)(requests, metadata=self.metadata)
+            try:
+                for answer in call:
+                    yield answer
+            finally:
+                call.cancel()
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        """Within, what a call that is not tried again raises is ours."""
         try:
-            for answer in call:
-                yield answer
+            yield
         except grpc.RpcError as error:
             raise self.failure(error) from None
         except compat.CANCELLED:
             self.raise_if_closed()
             raise
+
+    @contextmanager
+    def line(self) -> Iterator[Connection]:
+        """The connection for one more stream, within which it is open; raises as `check_open`."""
+        with self._lock:
+            self.check_open()
+            for connection in self._connections:
+                if connection.streams < STREAMS_MAX:
+                    break
+            else:
+                connection = Connection(self._target)
+                self._connections.append(connection)
+            connection.streams += 1
+        try:
+            yield connection
         finally:
-            call.cancel()
+            with self._lock:
+                connection.streams -= 1
 
     def pause_or_raise(
         self,
@@ -204,5 +226,8 @@ class Rpc:
 
     def close(self) -> None:
         """End every call and the connection."""
-        self._is_closed = True
-        compat.close_channel(self._channel)
+        with self._lock:
+            self._is_closed = True
+            connections = list(self._connections)
+        for connection in connections:
+            connection.close()

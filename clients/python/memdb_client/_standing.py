@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 
@@ -34,7 +33,8 @@ from memdb.wire.standing import (
     spec_to_proto,
 )
 from memdb_client import _compat as compat
-from memdb_client._options import Repeat, pauses_s
+from memdb_client._options import Repeat
+from memdb_client._outage import Outage
 from memdb_client._rpc import Rpc
 
 
@@ -181,12 +181,12 @@ class Standing:
         request = standing_pb.WatchStandingRequest(
             user=self._user, cursor=checked_cursor(cursor), follow=check_flag(follow, "follow")
         )
-        pauses = pauses_s()
-        give_up_s = time.monotonic() + self._rpc.timeout_s
+        outage = Outage(self._rpc.timeout_s)
         while True:
+            outage.calls()
             try:
                 with closing(
-                    self._rpc.stream(self._rpc.standing.WatchStanding, request)
+                    self._rpc.stream(lambda on: on.standing.WatchStanding, request)
                 ) as answers:
                     for answer in answers:
                         for message in answer.alerts:
@@ -195,16 +195,10 @@ class Standing:
                             yield alert_from_proto(message)
                         if answer.cursor:
                             request.cursor = answer.cursor
-                        pauses = pauses_s()
-                        give_up_s = 0.0
+                        outage.is_over()
                 return
             except Unavailable as error:
-                pause_s = next(pauses)
-                # As in `User.watch`.
-                give_up_s = give_up_s or time.monotonic() + self._rpc.timeout_s
-                if (
-                    not self._rpc.may_repeat(error, "", Repeat.ALWAYS)
-                    or time.monotonic() + pause_s > give_up_s
-                ):
+                pause_s = outage.pause_s(error)
+                if pause_s is None or not self._rpc.may_repeat(error, "", Repeat.ALWAYS):
                     raise
                 compat.sleep(pause_s)

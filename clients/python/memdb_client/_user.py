@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, Unpack
@@ -74,7 +73,8 @@ from memdb.wire.users import (
 from memdb.wire.values import list_keys_request
 from memdb_client import _compat as compat
 from memdb_client._answers import one_each
-from memdb_client._options import Repeat, pauses_s, whole_timeout_s
+from memdb_client._options import Repeat, whole_timeout_s
+from memdb_client._outage import Outage
 from memdb_client._questions import Questions
 from memdb_client._rpc import Rpc
 from memdb_client._standing import Standing
@@ -255,7 +255,7 @@ class User:
         questions = Questions(stream_start(self._id, **options), question_features)
         try:
             with closing(
-                self._rpc.converse(self._rpc.groundings.GroundStream, questions.requests())
+                self._rpc.converse(lambda on: on.groundings.GroundStream, questions.requests())
             ) as answers:
                 for answer in answers:
                     for grounding in questions.answered(answer):
@@ -614,28 +614,21 @@ class User:
         request = user_pb.WatchUserRequest(
             user=self._id, from_revision=seen[0], follow=check_flag(follow, "follow")
         )
-        pauses = pauses_s()
-        give_up_s = time.monotonic() + self._rpc.timeout_s
+        outage = Outage(self._rpc.timeout_s)
         while True:
+            outage.calls()
             try:
-                with closing(self._rpc.stream(self._rpc.users.WatchUser, request)) as answers:
+                with closing(self._rpc.stream(lambda on: on.users.WatchUser, request)) as answers:
                     for answer in answers:
                         for message in answer.changes:
                             if (message.revision, message.index) > seen:
                                 seen = (message.revision, message.index)
                                 yield change_from_proto(message, self._id)
-                        pauses = pauses_s()
-                        give_up_s = 0.0
+                        outage.is_over()
                 return
             except Unavailable as error:
-                pause_s = next(pauses)
-                # An idle watch may have stood for hours: the time to give up counts from the
-                # first failure.
-                give_up_s = give_up_s or time.monotonic() + self._rpc.timeout_s
-                if (
-                    not self._rpc.may_repeat(error, "", Repeat.ALWAYS)
-                    or time.monotonic() + pause_s > give_up_s
-                ):
+                pause_s = outage.pause_s(error)
+                if pause_s is None or not self._rpc.may_repeat(error, "", Repeat.ALWAYS):
                     raise
                 request.from_revision = max(seen[0] - 1, 0)
                 compat.sleep(pause_s)

@@ -306,6 +306,14 @@ FACTS: list[Bad] = [
     Bad("remove", lambda db, user: user.remove("k"), NotFound, "VALUE_NOT_FOUND", "key", "k"),
     Bad("remove.empty", lambda db, user: user.remove(""), InvalidArgument, "EMPTY", "key"),
     Bad(
+        "keys.prefix.array",
+        lambda db, user: user.keys(vector(1)),
+        InvalidArgument,
+        "BAD_TEXT",
+        "prefix",
+        "ndarray",
+    ),
+    Bad(
         "keys.limit",
         lambda db, user: user.keys(limit=0),
         InvalidArgument,

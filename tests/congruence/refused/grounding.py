@@ -292,4 +292,55 @@ QUESTIONS: list[Bad] = [
     Bad(
         "end", ground(end_ns=FAR), InvalidArgument, "TIME_RANGE", "end_ns", "253370764800000000000"
     ),
+    Bad(
+        "limit.timedelta",
+        ground(limit=np.timedelta64(3, "s")),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "limit",
+    ),
+    Bad(
+        "min_score.timedelta",
+        ground(min_score=np.timedelta64(3, "s")),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "min_score",
+    ),
+    Bad(
+        "start.timedelta",
+        ground(start_ns=np.timedelta64(3, "s")),
+        InvalidArgument,
+        "TIME_RANGE",
+        "start_ns",
+    ),
+    Bad(
+        "as_of.timedelta",
+        ground(as_of=np.timedelta64(3, "s")),
+        InvalidArgument,
+        "BAD_TYPE",
+        "as_of",
+        "timedelta64",
+    ),
+    Bad(
+        "weekdays.timedelta",
+        ground(weekdays=[np.timedelta64(3, "D")]),
+        InvalidArgument,
+        "BAD_WEEKDAY",
+        "weekdays[0]",
+    ),
+    Bad(
+        "many.tokens",
+        lambda db, user: user.ground_many(vector(1)[np.newaxis], question_tokens=np.array(1.0)),
+        InvalidArgument,
+        "BAD_DTYPE",
+        "question_tokens",
+    ),
+    Bad(
+        "stream.none",
+        lambda db, user: list(user.ground_stream(None)),
+        InvalidArgument,
+        "BAD_TYPE",
+        "question_features",
+        "NoneType",
+    ),
 ]

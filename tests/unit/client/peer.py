@@ -15,7 +15,7 @@ from typing import Any, Self, cast
 
 import grpc
 
-from memdb.errors import InvalidArgument, MemdbError
+from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.v1 import (
     clip_service_pb2,
     clip_service_pb2_grpc,
@@ -41,6 +41,8 @@ class Script:
     drop_after: list[int] = field(default_factory=list)
     """Break the call before acknowledging this many-th clip of it; one entry a call."""
     refuse_seq: int | None = None
+    full: threading.Event = field(default_factory=threading.Event)
+    """While set, there is no room for clips."""
     error: MemdbError | None = None
     """Answer every unary call with this error, ``failures`` times."""
     failures: int = 0
@@ -49,6 +51,8 @@ class Script:
     hold: threading.Event = field(default_factory=threading.Event)
     """While set, nothing is acknowledged."""
     watch_breaks: int = 0
+    revisions: int = 5
+    """Commits that there are."""
     live_watches: int = 0
 
 
@@ -71,6 +75,8 @@ class _Clips(clip_service_pb2_grpc.ClipServiceServicer):
         clips = (clip for request in request_iterator for clip in request.clips)
         for count, clip in enumerate(clips, 1):
             script.received.append(clip.seq)
+            if script.full.is_set():
+                _fail(context, ResourceExhausted("no room", reason="DISK_FULL"))
             if clip.seq == script.refuse_seq:
                 _fail(context, InvalidArgument("refused", reason="DIM_MISMATCH", field="clip"))
             content = clip.SerializeToString(deterministic=True)
@@ -110,14 +116,19 @@ class _Users(user_service_pb2_grpc.UserServiceServicer):
     def WatchUser(
         self, request: user_service_pb2.WatchUserRequest, context: Any
     ) -> Iterator[user_service_pb2.WatchUserResponse]:
-        """Commits of two changes each, 1..5; breaks in the middle of the third, ``watch_breaks``
+        """Commits of two changes each; breaks in the middle of the third, ``watch_breaks``
         times.
         """
         script = self._script
         script.calls += 1
         script.live_watches += 1
         context.add_callback(lambda: setattr(script, "live_watches", script.live_watches - 1))
-        for revision in range(request.from_revision + 1, 6):
+        revision = request.from_revision
+        while revision < script.revisions or (request.follow and context.is_active()):
+            if revision == script.revisions:
+                _sleep()
+                continue
+            revision += 1
             for index in (0, 1):
                 if (revision, index) == (3, 1) and script.watch_breaks:
                     script.watch_breaks -= 1
@@ -126,8 +137,6 @@ class _Users(user_service_pb2_grpc.UserServiceServicer):
                     revision=revision, index=index, kind="value", key=f"{revision}.{index}"
                 )
                 yield user_service_pb2.WatchUserResponse(changes=[change])
-        while request.follow and context.is_active():
-            _sleep()
 
 
 class Peer:

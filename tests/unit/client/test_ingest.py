@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
+from memdb.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
 from memdb.types.clip import Clip
 from memdb.types.database import Database
 from memdb_client import connect
@@ -177,6 +183,50 @@ def test_the_error_of_an_earlier_clip_reaches_the_next_call(stream: Any, script:
     assert script.calls <= 2
     with pytest.raises(InvalidArgument):
         writer.send(clip(3))
+
+
+def test_a_full_disk_is_waited_for(stream: Any, script: Script) -> None:
+    script.full.set()
+
+    with stream.ingest(window=4, wait_for_room=True) as writer:
+        sender = threading.Thread(target=send_all, args=(writer, 20))
+        sender.start()
+        sender.join(1.5)
+        assert sender.is_alive()
+        # Tried now and again, and not with all that waits.
+        assert set(script.received) == {0}
+        assert 2 <= script.calls < 12
+        script.full.clear()
+        sender.join(10)
+        assert not sender.is_alive()
+        assert writer.acks == 20
+
+    assert sorted(script.stored) == list(range(20))
+
+
+def test_a_disk_that_stays_full_is_not_waited_for_for_ever(stream: Any, script: Script) -> None:
+    with stream.ingest(window=4, wait_for_room=True, reconnect_timeout_s=1.0) as writer:
+        send_all(writer, 3)
+        script.full.set()
+        began_s = time.monotonic()
+        writer.send(clip(3))
+        with pytest.raises(ResourceExhausted) as caught:
+            writer.flush()
+        assert caught.value.reason == "DISK_FULL"
+        assert 0.3 < time.monotonic() - began_s < 10
+        script.full.clear()
+        with pytest.raises(ResourceExhausted):
+            writer.close()
+
+
+def test_a_full_disk_is_an_error_where_nobody_waits(stream: Any, script: Script) -> None:
+    script.full.set()
+
+    writer = stream.ingest(window=4)
+
+    with pytest.raises(ResourceExhausted) as caught:
+        send_all(writer, 20)
+    assert caught.value.reason == "DISK_FULL"
 
 
 def test_next_seq_tells_where_to_go_on(stream: Any) -> None:

@@ -58,8 +58,8 @@ def test_methods_and_parameters_are_those_of_the_interface(
         if isinstance(expected, property):
             continue
         parameters = dict(inspect.signature(getattr(client, name)).parameters)
-        # What is about the connection, only clients have.
-        for ours in ("reconnect_timeout_s", "timeout_s"):
+        # What is about the connection and who is behind it, only clients have.
+        for ours in ("reconnect_timeout_s", "timeout_s", "wait_for_room"):
             parameters.pop(ours, None)
         # The asyncio client takes async iterables as well.
         for given, parameter in parameters.items():

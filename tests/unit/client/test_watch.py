@@ -50,6 +50,24 @@ def test_it_gives_up_after_the_timeout(connect_to: Connect, script: Script) -> N
         list(db.user("alice").watch())
 
 
+def test_an_idle_watch_outlives_its_server(connect_to: Connect, script: Script) -> None:
+    """It was told nothing for longer than a call may take, and then the server was restarted."""
+    timeout_s = 2.0
+    first = Peer(script)
+    with connect_to(first.address, timeout_s=timeout_s) as db:
+        changes = db.user("alice").watch(from_revision=5)
+        keys: list[str | None] = []
+        watcher = threading.Thread(target=lambda: keys.append(next(iter(changes)).key))
+        watcher.start()
+        time.sleep(timeout_s + 0.2)
+        first.stop()
+        with Peer(script, first.port):
+            script.revisions = 6
+            watcher.join(10)
+            assert keys == ["6.0"]
+            changes.close()  # type: ignore[attr-defined] # a generator
+
+
 def test_a_negative_revision_is_refused(db: Database) -> None:
     with pytest.raises(InvalidArgument) as caught:
         list(db.user("alice").watch(from_revision=-1))
