@@ -46,15 +46,21 @@ def list_clips(
 
     Raises `NotFound` (``CLIP_NOT_FOUND``, field ``after``).
     """
+    # Each as int64 before they are together: with unsigned ones numpy makes floats of all, which round times to 256 ns.
     found = [
-        np.stack([partition.columns[name][rows] for name in ("start_ns", "clip_no", "birth")])
+        np.stack(
+            [
+                partition.columns[name][rows].astype(np.int64)
+                for name in ("start_ns", "clip_no", "birth")
+            ]
+        )
         for space_no, partition in view.partitions.items()
         for allowed in (_admitted(view, space_no, partition, which, as_of, calendar),)
         for rows in (slice(None) if allowed is None else allowed,)
     ]
     if not found:
         return []
-    start_ns, clip_no, birth = np.concatenate(found, axis=1).astype(np.int64)
+    start_ns, clip_no, birth = np.concatenate(found, axis=1)
     # Both as far from the smallest number as from the largest, so their opposites are numbers as well.
     sign = -1 if newest_first else 1
     by_time, by_no = sign * start_ns, sign * clip_no

@@ -32,6 +32,25 @@ def test_pages_have_every_clip_once_in_order(db: EmbeddedDatabase, starts: int) 
     assert [(c.start_ns, c.seq) for c in found] == sorted((c.start_ns, c.seq) for c in found)
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_pages_of_clips_that_begin_a_few_nanoseconds_apart(
+    db: EmbeddedDatabase, newest_first: bool
+) -> None:
+    now_ns = 1_795_948_038_537_024_501  # no float of 64 bits is this number
+    starts = [now_ns + step for step in (3, 0, 1, 255, 2, 1000)]
+    db.user("alice").stream("door", space="cam").write_many(
+        [clip(seq, start_ns=start, end_ns=start + 5) for seq, start in enumerate(starts)]
+    )
+    listed: list[int] = []
+    after = None
+    for _ in range(len(starts)):
+        (one,) = db.user("alice").clips(limit=1, after=after, newest_first=newest_first)
+        listed.append(one.start_ns)
+        after = one.cursor
+    assert db.user("alice").clips(limit=1, after=after, newest_first=newest_first) == []
+    assert listed == sorted(starts, reverse=newest_first)
+
+
 def test_a_page_sorts_no_more_than_it_gives(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
