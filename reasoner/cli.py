@@ -25,7 +25,6 @@ from memdb.types.authorities import TLS_HELP, authorities
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memdb.types.calendar import Calendar
     from memdb.types.database import Database, User
     from memdb.types.grounding import AsOf
     from memdb.types.label_filter import Not
@@ -102,15 +101,23 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         from perception.arguments import within
         from perception.reach import REACH_TIMEOUT_S, reach
         from reasoner.answer import Reasoner, Refused
+        from reasoner.calendar_options import calendar
         from reasoner.evidence import Scope
         from reasoner.table import answers_table
 
     zone = None if options.zone is None else checked_zone(options.zone)
+    start_ns = None if options.start is None else as_ns(moment(options.start, "start"), "start")
+    end_ns = None if options.end is None else as_ns(moment(options.end, "end"), "end")
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        # In the words of the command: those of the library are nanoseconds.
+        raise InvalidArgument(
+            "it lies before --start", reason="TIME_RANGE", field="end", value=options.end
+        )
     scope = Scope(
         tuple(options.camera) if options.camera else None,
-        None if options.start is None else as_ns(moment(options.start, "start"), "start"),
-        None if options.end is None else as_ns(moment(options.end, "end"), "end"),
-        _calendar(options.hours, options.weekday, zone),
+        start_ns,
+        end_ns,
+        calendar(options.hours, options.weekday, zone),
         labels=checked_labels(_labels(options.label, options.without_label) or None),
     )
     check_int(options.limit, "limit", 1, LIMIT_MAX)
@@ -274,30 +281,6 @@ def _from_file(path: str | None) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _calendar(
-    hours: Sequence[str] | None, weekdays: Sequence[str] | None, zone: str | None
-) -> Calendar | None:
-    from memdb.errors import InvalidArgument
-    from memdb.types.calendar import checked_calendar
-
-    try:
-        return checked_calendar(
-            None if hours is None else [text.split("-") for text in hours],
-            weekdays,
-            zone if hours or weekdays else None,
-        )
-    except InvalidArgument as error:
-        if error.reason != "BAD_HOURS":
-            raise
-        # In the words of the command: those of the library are about pairs.
-        raise InvalidArgument(
-            "expected two different times of a day, such as 22:00-06:00; midnight as an end is 24:00",
-            reason="BAD_HOURS",
-            field="hours",
-            value=", ".join(hours or ()),
-        ) from error
-
-
 def _as_of(text: str | None) -> AsOf | None:
     """A revision, a time, or the name of a snapshot."""
     from memdb.types.times import moment
@@ -369,7 +352,7 @@ def _parser() -> argparse.ArgumentParser:
         "--hours",
         action="append",
         metavar="FROM-TO",
-        help="only these hours of the day, by each camera's clock: 22:00-06:00 (may be repeated)",
+        help="only these hours of the day, by each camera's clock: 22:00-06:00, 9-17 (may be repeated)",
     )
     add(
         "--label",
@@ -385,7 +368,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="no clips with this label: zone=street (may be repeated)",
     )
-    add("--weekday", action="append", metavar="DAY", help="only this day: mon (may be repeated)")
+    add(
+        "--weekday",
+        action="append",
+        metavar="DAY",
+        help="only this day: mon, or Monday (may be repeated)",
+    )
     add(
         "--zone",
         metavar="NAME",

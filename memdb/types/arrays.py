@@ -91,7 +91,7 @@ def _checked(value: object, field: str, ndim: int) -> Array:
     array = _as_array(value, field)
     if array.dtype not in _FLOATS:
         raise InvalidArgument(
-            "dtype must be float32 or float16",
+            "dtype must be float32 or float16; .astype(numpy.float32) makes it that",
             reason="BAD_DTYPE",
             field=field,
             value=str(array.dtype),

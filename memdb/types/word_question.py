@@ -45,6 +45,13 @@ def checked_word_question(
 ) -> WordQuestion | None:
     """The words, or None for a question without; raises `InvalidArgument` naming the field."""
     if text is None:
+        if isinstance(question_feature, str):
+            raise InvalidArgument(
+                "a question in words is asked by text=..., a question feature is an array",
+                reason="BAD_DTYPE",
+                field="question_feature",
+                value=type(question_feature).__name__,
+            )
         if question_feature is None and policy != TOKENS_POLICY:
             raise InvalidArgument(
                 "a question has a feature, a text, or both",

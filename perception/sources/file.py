@@ -28,7 +28,7 @@ from perception.sources.base import (
     Samples,
     VideoFrame,
 )
-from perception.sources.stamps import Stamps
+from perception.sources.stamps import Arrivals, Stamps
 from perception.sources.upright import upright
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ DEVICES: Final = ("alsa", "pulse", "oss")
 """Kinds of sound cards: ``alsa:default``, ``alsa:hw:1,0``, ``oss:/dev/dsp``; FFmpeg is built with some of them."""
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp"})
+_NO_TIMESTAMPS: Final = 0x80
+"""FFmpeg's ``AVFMT_NOTIMESTAMPS``: a format of pictures, or of raw video, alone."""
 _OPEN_TIMEOUT_S: Final = 10.0
 _READ_TIMEOUT_S: Final = 30.0
 _DRIFT_SAMPLES: Final = AUDIO_RATE_HZ // 5
@@ -109,6 +111,12 @@ class FileSource:
             or _device(address) is not None
             or self._container.duration is None
         )
+        # A raw stream that is stored somewhere has a length in bytes, and does not come as it is made.
+        self._is_unstamped = (
+            self._is_live
+            and bool(self._container.format.flags & _NO_TIMESTAMPS)
+            and self._container.size <= 0
+        )
         self._closed = False
         self._is_reading = False
         self._has_decoded = False
@@ -122,8 +130,14 @@ class FileSource:
 
     @property
     def keeps_time(self) -> bool:
-        """By its scheme, or because it is a microphone; a recording without a length (by ``http``) waits."""
-        return _scheme(self.address) in _LIVE_SCHEMES or _device(self.address) is not None
+        """By its scheme, because it is a microphone, or because its time is that of its coming, as of a camera's
+        pictures one by one (``http``); a recording without a length waits.
+        """
+        return (
+            _scheme(self.address) in _LIVE_SCHEMES
+            or _device(self.address) is not None
+            or self._is_unstamped
+        )
 
     @property
     def may_come_back(self) -> bool:
@@ -164,7 +178,10 @@ class FileSource:
         )
         sound = _Sound(self._decoded) if self._audio is not None else None
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
-        stamps = {stream.index: Stamps(is_live=self._is_live) for stream in streams}
+        stamps = {
+            stream.index: Arrivals() if self._is_unstamped else Stamps(is_live=self._is_live)
+            for stream in streams
+        }
         try:
             for packet in self._container.demux(streams):
                 if self._closed:

@@ -1,4 +1,5 @@
-"""Time stamps that jump: a camera that starts anew, has its clock set, or counts past what its stamps can hold.
+"""Time stamps that jump: a camera that starts anew, has its clock set, or counts past what its stamps can hold; and
+streams without any.
 
 Media time is counted from the first picture on.  A stream whose stamps jump back would show nothing until they
 come to where they were, which is hours; one whose stamps jump ahead would be hours ahead for good.
@@ -51,3 +52,26 @@ class Stamps:
             packet.dts += shift
             if packet.pts is not None:
                 packet.pts += shift
+
+
+class Arrivals:
+    """Stamps the packets of a live stream that has no time stamps with the time that they come at.
+
+    FFmpeg counts the pictures of such a stream, 25 a second: those of a camera that sends 5 would be told at a fifth of
+    their time.
+    """
+
+    def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._began_s: float | None = None
+
+    def mend(self, packet: Packet[Any]) -> None:
+        """Take the next packet, as it comes; the first is at the time that the stream says it begins at."""
+        if not packet.size or packet.time_base is None:
+            return
+        at_s = self._clock_s()
+        if self._began_s is None:
+            self._began_s = at_s
+        begin = packet.stream.start_time or 0
+        packet.dts = begin + round((at_s - self._began_s) / float(packet.time_base))
+        packet.pts = packet.dts

@@ -10,7 +10,7 @@ from memdb.types.arrays import Array
 from memdb.types.clip import Clip
 
 SECOND_NS = 1_000_000_000
-T0_NS = 1_700_000_000 * SECOND_NS
+T0_NS = 1_700_000_000 * SECOND_NS + 123_456_789  # no whole second: those survive as floats
 AXES = np.eye(4, dtype=np.float32)
 
 

@@ -221,6 +221,13 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
     assert "BAD_HOURS" in capsys.readouterr().err
     assert main([*common, "--weekday", "mo"]) == 1
     assert "BAD_WEEKDAY" in capsys.readouterr().err
+    (typed,) = ask(capsys, *common, "--hours", "8-9:30", "--weekday", "Monday")
+    assert typed["evidence"] == morning["evidence"]
+    times = ("--start", "2026-01-05T10:00:00Z", "--end", "2026-01-05T09:00:00Z")
+    assert main([*common, *times]) == 1
+    assert (
+        "it lies before --start (field end, value 2026-01-05T09:00:00Z)" in capsys.readouterr().err
+    )
     assert main([*common, "--min-relevance", "7"]) == 1
 
 

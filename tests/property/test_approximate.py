@@ -30,7 +30,7 @@ pytestmark = pytest.mark.property
 DIM = 256
 STREAMS = ("door", "porch", "yard")
 SECOND_NS = 1_000_000_000
-T0_NS = 1_700_000_000 * SECOND_NS
+T0_NS = 1_700_000_000 * SECOND_NS + 123_456_789  # no whole second: those survive as floats
 CLIP_NS = 60 * SECOND_NS
 INDEX = IndexConfig(device="cpu", approximate_rows_min=2200)
 LIMIT = 10

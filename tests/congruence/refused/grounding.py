@@ -34,6 +34,14 @@ QUESTIONS: list[Bad] = [
         "int32",
     ),
     Bad(
+        "words as a feature",
+        ground(feature="where is the parcel?"),
+        InvalidArgument,
+        "BAD_DTYPE",
+        "question_feature",
+        "str",
+    ),
+    Bad(
         "nan",
         ground(feature=vector(float("nan"))),
         InvalidArgument,

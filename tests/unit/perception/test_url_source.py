@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from perception.assembler import ClipAssembler
 from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
-from perception.errors import SourceNotFound
+from perception.errors import SourceNotFound, SourceUnreadable
 from perception.sources.base import NS_PER_S, VideoFrame
 from perception.sources.file import FileSource
 from tests.unit.perception.fakes import HashEncoder
@@ -86,6 +88,57 @@ def test_a_stream_that_plays_once_is_live(live_url: str) -> None:
     clips = [clip for item in source.items() for clip in assembler.take(item)]
     clips += assembler.finish()
     assert [(clip.start_ns, clip.end_ns) for clip in clips] == [(0, LIVE_S * NS_PER_S)]
+
+
+class MotionJpegHandler(QuietHandler):
+    """A camera that shows its pictures one by one, five a second."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
+        self.end_headers()
+        for picture in range(15):
+            jpeg = BytesIO()
+            flat(9, 10 * picture, 200).save(jpeg, "JPEG")
+            self.wfile.write(
+                b"--picture\r\nContent-Type: image/jpeg\r\n"
+                b"Content-Length: %d\r\n\r\n%s\r\n" % (jpeg.tell(), jpeg.getvalue())
+            )
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def motion_url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), MotionJpegHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/video"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_pictures_without_time_stamps_are_at_the_time_that_they_come_at(motion_url: str) -> None:
+    source = FileSource(motion_url)
+    assert source.is_live
+    assert source.keeps_time
+    began_s = time.monotonic()
+    times: list[float] = []
+
+    def watch() -> None:
+        for item in source.items():
+            assert isinstance(item, VideoFrame)
+            times.append(item.time_ns / NS_PER_S)
+
+    with pytest.raises(SourceUnreadable, match="broke off"):
+        watch()
+    took_s = time.monotonic() - began_s
+    # FFmpeg's 25 pictures a second would make 0.6 s of them.
+    assert times[0] == 0
+    assert times == sorted(set(times))
+    assert took_s - 1.5 <= times[-1] <= took_s
 
 
 def test_a_url_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:

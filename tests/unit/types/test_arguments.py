@@ -12,11 +12,13 @@ import pytest
 from memdb import InvalidArgument
 from memdb.errors import VALUE_TEXT_MAX, quote
 from memdb.types import arguments
+from memdb.types.arrays import as_vector
 from memdb.types.checks import check_flag, check_many, check_number
 from memdb.types.clip import Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.json_value import value_from_json, value_to_json
 from memdb.types.limits import VALUE_BYTES_MAX
 from memdb.types.operation import WriteClip, payload_bytes
+from memdb.types.word_question import checked_word_question
 
 HUGE = 10**5000
 
@@ -139,3 +141,14 @@ def test_a_commit_counts_all_that_a_clip_carries() -> None:
 def test_bounds_are_told_in_digits() -> None:
     with pytest.raises(InvalidArgument, match=r"from 0\.001 to 2592000 "):
         check_number(-1, "ttl_s", 0.001, 30 * 86_400)
+
+
+def test_words_where_a_feature_is_wanted_are_told_where_they_go() -> None:
+    with pytest.raises(InvalidArgument, match="in words is asked by text=") as refused:
+        checked_word_question(None, None, None, "top", "where is the parcel?")
+    assert (refused.value.reason, refused.value.field) == ("BAD_DTYPE", "question_feature")
+
+
+def test_doubles_are_told_what_to_make_of_them() -> None:
+    with pytest.raises(InvalidArgument, match=r"\.astype\(numpy\.float32\)"):
+        as_vector(np.zeros(3), "question_feature")
