@@ -25,7 +25,8 @@ from memdb.types.authorities import TLS_HELP, authorities
 if TYPE_CHECKING:
     from memdb.types.database import IngestWriter
     from perception.ack_log import AckLog
-    from perception.agent import Camera, CameraReport, Hearing
+    from perception.audio.hearing import Hearing
+    from perception.camera import Camera, CameraReport
     from perception.encoders.base import Encoder
 
 EXIT_OTHER: Final = 1
@@ -223,11 +224,13 @@ def _ingest(options: argparse.Namespace) -> int:
         from memdb.types.tensor import codec_named
         from memdb.types.times import as_ns, moment
         from memdb.types.zone import checked_zone
-        from perception.agent import WINDOW_CLIPS, IngestAgent, IngestOptions, open_sources
+        from perception.agent import IngestAgent
         from perception.arguments import at_least, labels, server_address, within
         from perception.draft import clip_labels
+        from perception.ingest_options import WINDOW_CLIPS, IngestOptions
         from perception.patience import Patience
         from perception.reach import reach
+        from perception.sources.opening import open_sources
         from perception.stopping import Stopping
 
     cameras = [_camera(text) for text in options.camera]
@@ -355,7 +358,7 @@ def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
 
 def _camera(text: str) -> Camera:
     from memdb.errors import InvalidArgument
-    from perception.agent import Camera
+    from perception.camera import Camera
 
     name, separator, address = text.partition("=")
     if not separator or not address:
@@ -376,9 +379,9 @@ def _whisper_artefacts(whisper: str) -> list[str]:
 
 
 def _hearing(whisper: str, language: str, cameras: int) -> Hearing:
-    from perception.agent import Hearing
     from perception.artefacts import ARTEFACTS
     from perception.audio.asr import Recogniser
+    from perception.audio.hearing import Hearing
     from perception.audio.vad import VoiceActivity
     from perception.weights import fetch
 

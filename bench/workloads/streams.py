@@ -34,7 +34,7 @@ from memdb import Clip
 from memdb.codecs.tensors import decode_verified, encoded
 from memdb.types.database import Database, User
 from memdb.types.tensor import codec_named
-from perception.agent import CODEC
+from perception.ingest_options import CODEC
 
 WINDOW = 8
 THREADS_MAX = 32
