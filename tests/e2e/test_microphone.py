@@ -31,8 +31,8 @@ from perception.errors import WeightsUnavailable
 from perception.ingest_options import IngestOptions
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, Samples
 from perception.weights import fetch, fetch_many
-from reasoner.answer import Reasoner
 from reasoner.questions import SAID
+from reasoner.reasoner import Reasoner
 from tests.e2e.serving import serving
 from tests.unit.perception.fakes import HashEncoder, hashed_words
 from tests.unit.perception.films import flat, speech, write_film
