@@ -89,7 +89,7 @@ def _shape(
                 if way == "embedded"
                 else _asyncio(server, streams, made)
             )
-            ways.append((way, user, lambda turn, write=write: write(turn, per_stream)))  # type: ignore[misc]
+            ways.append((way, user, lambda turn, write=write: write(turn, per_stream)))  # type: ignore[misc]  # of a default
         for turn in range(-1, rounds):
             rng.shuffle(ways)
             for way, user, write_all in ways:
