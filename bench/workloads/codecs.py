@@ -23,7 +23,7 @@ from memdb.codecs.tensors import check_tensor, decode_tensor, encode_checked, en
 from memdb.index.directions import unit_rows
 from memdb.types.arrays import Array
 from memdb.types.tensor import CODEC_NAMES, Codec, EncodedTensor
-from perception.agent import CODEC
+from perception.ingest_options import CODEC
 
 DIM: Final = 1536
 BEST: Final = 10

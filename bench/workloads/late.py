@@ -37,8 +37,8 @@ from memdb.types.clip import Clip
 from memdb.types.database import User
 from memdb.types.grounding import Grounding, Hit
 from memdb.types.tensor import CODEC_NAMES
-from perception.agent import CODEC
 from perception.encoders.conse import BUNDLED_SPACE, REGIONS
+from perception.ingest_options import CODEC
 
 SECOND_NS: Final = 10**9
 RECORDINGS: Final = 4

@@ -95,7 +95,7 @@ def _asked(setup: Setup, sizes: tuple[int, ...]) -> dict[str, float]:
                 for way, options in ways.items():
                     for question in questions:
                         began = time.thread_time()
-                        asked.ground(question, limit=4, **options)  # type: ignore[arg-type]
+                        asked.ground(question, limit=4, **options)  # type: ignore[arg-type]  # moments and times
                         took = (time.thread_time() - began) * 1e3
                         spent.setdefault(f"{way}_cpu_ms_{size}", []).append(took)
     return {name: median(values) for name, values in spent.items()}

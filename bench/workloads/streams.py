@@ -34,7 +34,7 @@ from memdb import Clip
 from memdb.codecs.tensors import decode_verified, encoded
 from memdb.types.database import Database, User
 from memdb.types.tensor import codec_named
-from perception.agent import CODEC
+from perception.ingest_options import CODEC
 
 WINDOW = 8
 THREADS_MAX = 32
@@ -89,7 +89,7 @@ def _shape(
                 if way == "embedded"
                 else _asyncio(server, streams, made)
             )
-            ways.append((way, user, lambda turn, write=write: write(turn, per_stream)))  # type: ignore[misc]
+            ways.append((way, user, lambda turn, write=write: write(turn, per_stream)))  # type: ignore[misc]  # of a default
         for turn in range(-1, rounds):
             rng.shuffle(ways)
             for way, user, write_all in ways:

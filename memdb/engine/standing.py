@@ -121,7 +121,7 @@ class EmbeddedStanding:
                 clock = UserClock.at(memory.environment, view, view.revision)
                 armed_ns = clock.time_ns(now_ns)
         operation = CreateStanding(spec, found, now_ns, armed_ns, name_of)
-        return self._user.commit(operation)  # type: ignore[return-value]
+        return self._user.commit(operation, StandingQuestion)
 
     def list(self) -> list[StandingQuestion]:
         with self._user.memory() as memory:
@@ -153,7 +153,7 @@ class EmbeddedStanding:
         checked_reference(question_id, "question_id")
         with self._user.memory() as memory:
             memory.view.quarantine.check_standing()
-        self._user.commit(RemoveStanding(question_id))
+        self._user.commit(RemoveStanding(question_id), int)
 
     def backtest(
         self,

@@ -91,7 +91,6 @@ class Draft:
         self.time_ns = max(time_ns - time_ns % 1000, state.counters.time_ns + 1000)
         self.spaces = dict(state.spaces)
         self.streams = dict(state.streams)
-        self._counters = state.counters
         self.next_space_no = state.counters.next_space_no
         self.next_stream_no = state.counters.next_stream_no
         self.next_clip_no = state.counters.next_clip_no

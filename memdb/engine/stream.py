@@ -54,7 +54,7 @@ class EmbeddedStream:
         space = self._wanted_space()
         operation = CreateStream(self._name, space, zone)
         try:
-            return self._user.commit(operation, create=space is not None)  # type: ignore[return-value]
+            return self._user.commit(operation, StreamInfo, create=space is not None)
         except NotFound as error:
             if error.reason in ("STREAM_NOT_FOUND", "USER_NOT_FOUND"):
                 raise InvalidArgument(
@@ -118,10 +118,10 @@ class EmbeddedStream:
         with self._user.memory(create=True) as memory:
             refusals = lateness.refusals(memory.view, operations, self._user.seq_ahead_max)
             if not any(refusals):
-                return memory.write(list(operations), queued)  # type: ignore[return-value]
+                return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
             taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
             done = iter(memory.write(list(taken), queued))
-        return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]
+        return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]  # as above
 
     def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(
@@ -131,7 +131,7 @@ class EmbeddedStream:
         )
 
     def set_retention(self, retention: Retention | None) -> None:
-        self._user.commit(SetRetention(self._name, as_retention(retention)))
+        self._user.commit(SetRetention(self._name, as_retention(retention)), int)
 
     def retention(self) -> Retention:
         with self._user.memory() as memory:

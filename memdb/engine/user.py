@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Final, TypeVar, Unpack
 
 from memdb.clock import Clock
 from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
-from memdb.engine.applied import Outcome
 from memdb.engine.at_once import check_light
 from memdb.engine.erasure import clips_to_erase, compact_user, erase_parts
 from memdb.engine.fact_page import Page
@@ -99,11 +98,16 @@ from memdb.types.times import Time, optional_ns
 from memdb.types.validity import NOW, ValidAt, ValidTo, checked_valid_at, checked_valid_to
 from memdb.types.word_question import wants_text_feature
 
-_WATCH_PAGE = 256
-_WATCH_PAGE_BYTES = 16 * 1024 * 1024
-_WATCH_WAIT_S = 0.5
-_LONG_TERM_TRIES = 10
+_WATCH_PAGE: Final = 256
+"""Changes that are read at once."""
+_WATCH_PAGE_BYTES: Final = 16 * 1024 * 1024
+_WATCH_WAIT_S: Final = 0.5
+"""For a commit, before a watch looks whether the database is still open."""
+_LONG_TERM_TRIES: Final = 10
 """Views that are tried for one that the pyramid is not past."""
+
+
+T = TypeVar("T")
 
 
 @documented_by(User)
@@ -146,9 +150,8 @@ class EmbeddedUser:
             return view.revision if revision is None else revision
 
     def configure(self, *, text_space: str) -> None:
-        self._commit(
-            ConfigureUser(self._catalog.space(check_id(text_space, "text_space"))), create=True
-        )
+        space = self._catalog.space(check_id(text_space, "text_space"))
+        self.commit(ConfigureUser(space), int, create=True)
 
     def text_space(self) -> Space | None:
         with self._users.use(self._id) as memory:
@@ -507,7 +510,7 @@ class EmbeddedUser:
             # Nothing that a new user does not have yet can be cited; refuse before the user is
             # made.
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=self._id)
-        return self._commit(operation, create=True)  # type: ignore[return-value]
+        return self.commit(operation, Fact, create=True)
 
     def revise(
         self,
@@ -531,10 +534,10 @@ class EmbeddedUser:
             self._feature(text, feature),
             self._clock.now_ns(),
         )
-        return self._commit(operation)  # type: ignore[return-value]
+        return self.commit(operation, Fact)
 
     def forget(self, fact_id: str) -> None:
-        self._commit(ForgetFact(checked_reference(fact_id, "fact_id")))
+        self.commit(ForgetFact(checked_reference(fact_id, "fact_id")), int)
 
     def history(
         self,
@@ -672,7 +675,7 @@ class EmbeddedUser:
     # -- values and snapshots
 
     def put(self, key: str, value: Any) -> int:
-        return self._commit(PutValue(checked_key(key), value_to_json(value)), create=True)  # type: ignore[return-value]
+        return self.commit(PutValue(checked_key(key), value_to_json(value)), int, create=True)
 
     def get(self, key: str, default: Any = None, *, as_of: AsOf | None = None) -> Any:
         text = self.get_json(key, as_of=as_of)
@@ -690,7 +693,7 @@ class EmbeddedUser:
                 return value_json(txn, key, view.revision if revision is None else revision)
 
     def remove(self, key: str) -> int:
-        return self._commit(RemoveValue(checked_key(key)))  # type: ignore[return-value]
+        return self.commit(RemoveValue(checked_key(key)), int)
 
     def keys(
         self,
@@ -716,7 +719,7 @@ class EmbeddedUser:
         name = check_id(name, "snapshot")
         ttl_s = checked_ttl_s(ttl_s)
         now_ns = self._clock.now_ns()
-        return self._commit(PutSnapshot(name, now_ns, now_ns + int(ttl_s * 1e9)))  # type: ignore[return-value]
+        return self.commit(PutSnapshot(name, now_ns, now_ns + int(ttl_s * 1e9)), Snapshot)
 
     def snapshots(self) -> list[Snapshot]:
         now_ns = self._clock.now_ns()
@@ -725,7 +728,7 @@ class EmbeddedUser:
             return leased_snapshots(txn, self._id, now_ns)
 
     def release(self, name: str) -> None:
-        self._commit(ReleaseSnapshot(check_id(name, "snapshot")))
+        self.commit(ReleaseSnapshot(check_id(name, "snapshot")), int)
 
     # -- changes
 
@@ -824,12 +827,23 @@ class EmbeddedUser:
         return self._catalog.has_user(self._id)
 
     def memory(self, *, create: bool = False) -> AbstractContextManager[UserMemory]:
-        """The open memory for the length of a block (streams and tests)."""
+        """The open memory for the length of a block."""
         return self._users.use(self._id, create=create)
 
-    def commit(self, operation: Operation, *, create: bool = False) -> Outcome:
-        """Commit one operation; its value, or raises its error."""
-        return self._commit(operation, create=create)
+    def commit(self, operation: Operation, gives: type[T], *, create: bool = False) -> T:
+        """Commit one operation; its outcome, which is of the kind it ``gives``, or raises its error."""
+        with self._users.use(self._id, create=create) as memory:
+            match operation:
+                case PutFact() | ReviseFact() | ForgetFact():
+                    memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
+                case RemoveValue():
+                    # One whose key is damaged would stay.
+                    memory.view.quarantine.check(Table.VALUES)
+            (outcome,) = memory.write([operation])
+        if isinstance(outcome, MemdbError):
+            raise outcome
+        assert isinstance(outcome, gives), "an operation has one kind of outcome"
+        return outcome
 
     def catalog_space(self, name: str) -> Space:
         """The database's space of that name; raises `NotFound`."""
@@ -838,21 +852,6 @@ class EmbeddedUser:
     def find_space(self, name: str | None) -> Space | None:
         """The database's space of that name, None without a name, and where there is none."""
         return None if name is None else self._catalog.find_space(name)
-
-    def _commit(self, operation: Operation, *, create: bool = False) -> Outcome:
-        (outcome,) = self._write([operation], create=create)
-        if isinstance(outcome, MemdbError):
-            raise outcome
-        return outcome
-
-    def _write(self, operations: list[Operation], *, create: bool) -> list[Outcome]:
-        with self._users.use(self._id, create=create) as memory:
-            if any(isinstance(one, (PutFact, ReviseFact, ForgetFact)) for one in operations):
-                memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
-            if any(isinstance(one, RemoveValue) for one in operations):
-                # One whose key is damaged would stay.
-                memory.view.quarantine.check(Table.VALUES)
-            return memory.write(operations)
 
     def _text_feature(
         self,

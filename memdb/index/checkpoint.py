@@ -74,10 +74,6 @@ class BadCheckpoint(Exception):
     """The file is no checkpoint of this user, or damaged; the message says which."""
 
 
-class Stopped(Exception):
-    """Whoever writes was asked to leave off."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptRows:
     """The rows of one space, in the order of the partition that they were of."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -46,6 +47,7 @@ from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
 from memdb.types.paths import checked_path
+from memdb.types.stream import StreamInfo
 
 _TENSOR_FILE_BYTES: Final = 256 << 20
 """A tensor file is closed above it; so much is held in memory."""
@@ -85,61 +87,24 @@ def export_user(
         sync_directory(folder)
         with in_place(folder, target):
             pass  # nobody has anything to do before the name is durable
-    return ExportReport(str(target), user, revision, *report)
+    return replace(report, path=str(target))
 
 
-def _written(
-    db: Database, user: User, revision: int, room: _Room
-) -> tuple[int, int, int, int, int, int | None, int]:
-    folder = room.folder
+def _written(db: Database, user: User, revision: int, room: _Room) -> ExportReport:
+    """Write every file of the export; the report of it, whose path is the folder's for now."""
     streams = [stream for stream in user.streams() if stream.revision <= revision]
-    left_out: list[str] = []
-    there = {stream.name: Numbers() for stream in streams}
-    with _Tensors(room) as tensors:
-        clips = _write(
-            room,
-            CLIPS,
-            CLIP_SCHEMA,
-            (
-                row
-                for stream in streams
-                for row in _clips(
-                    user, stream.name, revision, tensors, left_out, there[stream.name]
-                )
-            ),
-        )
-    taken = [
-        row
-        for stream in streams
-        for row in taken_rows(
-            stream.name, taken_numbers(user, stream.name, revision, there[stream.name])
-        )
-    ]
-    if taken:
-        _write(room, TAKEN, TAKEN_SCHEMA, iter(taken))
-    # Listings leave them out too, and gaps tell.
-    damaged = sum(
-        gap.last_seq - gap.first_seq + 1
-        for stream in streams
-        for gap in user.stream(stream.name).gaps(as_of=revision)
-        if gap.reason == "damaged"
-    )
-    damaged = max(damaged, len(left_out))
-    rows = _Changes(user, revision)
-    with ExitStack() as stack:
-        facts = _Rows(stack, room, FACTS, FACT_SCHEMA)
-        values = _Rows(stack, room, VALUES, VALUE_SCHEMA)
-        for kind, row in rows:
-            (facts if kind == "fact" else values).add(row)
+    clips, damaged = _write_clips(user, streams, revision, room)
+    facts, values = _write_history(user, revision, room)
     questions = standing_rows(user, revision)
     if questions is not None:
         _write(room, STANDING, STANDING_SCHEMA, iter(questions))
+    asked = None if questions is None else len(questions)
+    policies = {stream.name: stream_policy(user, stream.name) for stream in streams}
     text_space = user.text_space()
     used = {stream.space for stream in streams} | ({text_space.name} if text_space else set())
     used |= {row["space"] for row in questions or ()}
-    policies = {stream.name: stream_policy(user, stream.name) for stream in streams}
     describe(
-        folder,
+        room.folder,
         {
             "memdb": memdb.__version__,
             "user": user.id,
@@ -156,13 +121,61 @@ def _written(
                 for s in streams
             ],
             "damaged": damaged,
-            "standing": None if questions is None else len(questions),
+            "standing": asked,
         },
     )
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    asked = None if questions is None else len(questions)
-    kept = sum(policy is not None for policy in policies.values())
-    return clips, facts.count, values.count, size, damaged, asked, kept
+    return ExportReport(
+        path=str(room.folder),
+        user=user.id,
+        revision=revision,
+        clips=clips,
+        facts=facts,
+        values=values,
+        bytes_written=sum(file.stat().st_size for file in room.folder.iterdir()),
+        damaged=damaged,
+        standing=asked,
+        policies=sum(policy is not None for policy in policies.values()),
+    )
+
+
+def _write_clips(
+    user: User, streams: Sequence[StreamInfo], revision: int, room: _Room
+) -> tuple[int, int]:
+    """The clips with their tensors, and the numbers that were taken; how many clips, and how many are left out."""
+    left_out: list[str] = []
+    there = {stream.name: Numbers() for stream in streams}
+    with _Tensors(room) as tensors:
+        rows = (
+            row
+            for name, numbers in there.items()
+            for row in _clips(user, name, revision, tensors, left_out, numbers)
+        )
+        clips = _write(room, CLIPS, CLIP_SCHEMA, rows)
+    taken = [
+        row
+        for name, numbers in there.items()
+        for row in taken_rows(name, taken_numbers(user, name, revision, numbers))
+    ]
+    if taken:
+        _write(room, TAKEN, TAKEN_SCHEMA, iter(taken))
+    # Listings leave them out too, and gaps tell.
+    damaged = sum(
+        gap.last_seq - gap.first_seq + 1
+        for name in there
+        for gap in user.stream(name).gaps(as_of=revision)
+        if gap.reason == "damaged"
+    )
+    return clips, max(damaged, len(left_out))
+
+
+def _write_history(user: User, revision: int, room: _Room) -> tuple[int, int]:
+    """The versions of facts and of values; how many of each."""
+    with ExitStack() as stack:
+        facts = _Rows(stack, room, FACTS, FACT_SCHEMA)
+        values = _Rows(stack, room, VALUES, VALUE_SCHEMA)
+        for kind, row in _Changes(user, revision):
+            (facts if kind == "fact" else values).add(row)
+    return facts.count, values.count
 
 
 class _Room:

@@ -43,6 +43,7 @@ from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
 from memdb.types.limits import BATCH_OPERATIONS_MAX
 from memdb.types.paths import checked_path
+from memdb.types.retention import Retention
 from memdb.types.space import Space
 from memdb.types.validity import OPEN
 from memdb.types.zone import checked_zone
@@ -63,7 +64,11 @@ def import_user(
     is damaged.
     """
     folder = Path(checked_path(path, "export"))
-    return _imported(db, folder, described(folder), user)
+    document = described(folder)
+    with _reading(DESCRIPTION):
+        target = db.user(document["user"] if user is None else user)
+    # What is wrong is found before the first write, but for a clip.
+    return _imported(db, _read(folder, document), target)
 
 
 @contextmanager
@@ -77,21 +82,37 @@ def _reading(name: str) -> Iterator[None]:
         raise DataLoss("it is not as the format says", reason="BAD_EXPORT", field=name) from error
 
 
-def _imported(
-    db: Database, folder: Path, document: dict[str, Any], name: str | None
-) -> ImportReport:
-    # What is wrong with these is found before the first write.
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """An export, read and checked but for its clips, which are read while they are written."""
+
+    folder: Path
+    files: Collection[str]
+    made: list[Space]
+    spaces: dict[str, str]
+    """The space of each stream."""
+    zones: dict[str, str | None]
+    policies: dict[str, Retention | None]
+    text_space: str | None
+    facts: list[dict[str, Any]]
+    cited: set[str]
+    """Ids of clips that facts name as evidence."""
+    values: list[tuple[str, str]]
+    questions: list[dict[str, Any]]
+    taken: dict[str, Runs]
+
+
+def _read(folder: Path, document: dict[str, Any]) -> _Export:
+    """Raises `DataLoss`, and `InvalidArgument` for a zone that is not known here."""
     with _reading(DESCRIPTION):
-        user = db.user(document["user"] if name is None else name)
+        streams = document["streams"]
         made = [Space(s["name"], s["dim"], s["metric"], s["model"]) for s in document["spaces"]]
-        spaces = {stream["name"]: stream["space"] for stream in document["streams"]}
+        spaces = {stream["name"]: stream["space"] for stream in streams}
         # Exports of earlier releases name none.
-        zones = {stream["name"]: stream.get("zone") for stream in document["streams"]}
-        policies = {
-            stream["name"]: described_policy(stream.get("retention"))
-            for stream in document["streams"]
-        }
+        zones = {stream["name"]: stream.get("zone") for stream in streams}
+        policies = {stream["name"]: described_policy(stream.get("retention")) for stream in streams}
         text_space = document["text_space"]
+        files: Collection[str] = document["files"]
     for zone in zones.values():
         if zone is not None:
             checked_zone(zone)
@@ -103,48 +124,55 @@ def _imported(
             (row["key"], value_to_json(json.loads(row["json"]))) for row in _rows(folder / VALUES)
         ]
     questions: list[dict[str, Any]] = []
-    if STANDING in document["files"]:
+    if STANDING in files:
         with _reading(STANDING):
             questions = list(_rows(folder / STANDING))
             check_rows(questions)
     taken: dict[str, Runs] = {}
-    if TAKEN in document["files"]:
+    if TAKEN in files:
         with _reading(TAKEN):
             taken = checked_taken(_rows(folder / TAKEN), spaces)
-    for space in made:
+    return _Export(
+        folder, files, made, spaces, zones, policies, text_space, facts, cited, values, questions, taken
+    )  # fmt: skip
+
+
+def _imported(db: Database, export: _Export, user: User) -> ImportReport:
+    for space in export.made:
         db.create_space(space.name, dim=space.dim, metric=space.metric, model=space.model)
-    for stream, space_name in spaces.items():
-        user.stream(stream, space=space_name).create(zone=zones[stream])
-    if text_space is not None:
-        user.configure(text_space=text_space)
+    for stream, space_name in export.spaces.items():
+        user.stream(stream, space=space_name).create(zone=export.zones[stream])
+    if export.text_space is not None:
+        user.configure(text_space=export.text_space)
     ids: dict[str, str] = {}
     written = present = 0
-    by_name = {space.name: space for space in made}
-    takings = _Takings(user, {name: by_name[space] for name, space in spaces.items()}, taken)
-    items = takings.merged(_clips(folder, spaces, document["files"]))
+    by_name = {space.name: space for space in export.made}
+    stream_spaces = {name: by_name[space] for name, space in export.spaces.items()}
+    takings = _Takings(user, stream_spaces, export.taken)
+    items = takings.merged(_clips(export.folder, export.spaces, export.files))
     for row, ack in _write_clips(user, takings, items):
         written, present = written + (not ack.duplicate), present + ack.duplicate
-        if row["id"] in cited:
+        if row["id"] in export.cited:
             ids[row["id"]] = ack.clip_id
     known_facts, known_values = _known(user)
-    facts_written = _write_facts(user, facts, ids, known_facts)
-    values_written = _write_values(user, values, known_values)
+    facts_written = _write_facts(user, export.facts, ids, known_facts)
+    values_written = _write_values(user, export.values, known_values)
     # After the clips: what they answered was told where they came from.
-    cosine = {space.name for space in made if space.metric == "cosine"}
-    asked = write_standing(user, questions, cosine)
+    cosine = {space.name for space in export.made if space.metric == "cosine"}
+    asked = write_standing(user, export.questions, cosine)
     # Last: what is under hold could not be mended by whoever repeats an import that was broken off.
-    policies_written = write_policies(user, policies)
+    policies_written = write_policies(user, export.policies)
     return ImportReport(
         user=user.id,
         clips_written=written,
         clips_present=present,
         facts_written=facts_written,
-        facts_present=len(facts) - facts_written,
+        facts_present=len(export.facts) - facts_written,
         values_written=values_written,
-        values_present=len(values) - values_written,
-        evidence_dropped=sum(clip not in ids for row in facts for clip in row["evidence"]),
+        values_present=len(export.values) - values_written,
+        evidence_dropped=sum(clip not in ids for row in export.facts for clip in row["evidence"]),
         standing_written=asked,
-        standing_present=len(questions) - asked,
+        standing_present=len(export.questions) - asked,
         numbers_taken=takings.written,
         numbers_left=takings.left,
         policies_written=policies_written,

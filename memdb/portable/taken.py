@@ -227,7 +227,7 @@ def _listed(user: User, stream: str, **times: int) -> Iterator[StoredClip]:
         after=after,
         with_global_memory=False,
         with_keyframes=False,
-        **times,  # type: ignore[arg-type]
+        **times,  # type: ignore[arg-type]  # start_ns and end_ns alone
     ):
         yield from page
         after = page[-1].cursor

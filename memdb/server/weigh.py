@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from google.protobuf.message import Message
+
 from memdb.v1 import clip_service_pb2, types_pb2
 from memdb.wire.fields import BadFields, fields
 
@@ -27,8 +29,8 @@ TEXT_BYTES_MAX: Final = 64 * 1024
 SHAPE_BYTES_MAX: Final = 16
 
 
-def _numbers(message: type, *names: str) -> frozenset[int]:
-    by_name = message.DESCRIPTOR.fields_by_name  # type: ignore[attr-defined]
+def _numbers(message: type[Message], *names: str) -> frozenset[int]:
+    by_name = message.DESCRIPTOR.fields_by_name
     return frozenset(by_name[name].number for name in names)
 
 

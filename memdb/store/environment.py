@@ -38,7 +38,7 @@ from memdb.store.disk import check_disk
 from memdb.store.files import leads_nowhere, real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
-from memdb.store.lock_file import LockFile, make_lock_file
+from memdb.store.lock_file import READERS_MAX, LockFile, make_lock_file
 from memdb.store.schema import Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import (
@@ -59,7 +59,6 @@ T = TypeVar("T")
 
 log = event_log("memdb.store")
 
-READERS_MAX: Final = 256
 MAPPED_BYTES_MAX: Final = 80 << 20
 """Of a file that reads brought in, at most, until it is mapped anew: each value brings in 64 KiB around it as well, and
 all of that counts as this process's memory though the kernel may take it back.  A smaller file stays mapped.
@@ -245,7 +244,7 @@ class Environment:
         inside = self._gate.enter()
         try:
             self._check_usable()
-            if inside > self._lock_file.readers_max:
+            if inside > self._lock_file.readers:
                 self._lock_file.extend(inside)
             return Transaction(self._env.begin(buffers=True), self._handles, self._cipher)
         except lmdb.Error as error:

@@ -8,6 +8,7 @@ so many read at once that they are needed, which is seldom and would be 16 KiB o
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,12 @@ from typing import Final
 from memdb.errors import ResourceExhausted
 
 LOCK_FILE: Final = "lock.mdb"
+READERS_MAX: Final = 256
+"""Reads of one environment at once; LMDB refuses more."""
 _PAGE_BYTES: Final = 4096
-_ALL_BYTES: Final = 5 * _PAGE_BYTES
-"""For 256 readers: 64 bytes each, and some for all."""
+_READER_BYTES: Final = 64
+_ALL_BYTES: Final = READERS_MAX * _READER_BYTES + _PAGE_BYTES
+"""Of the whole table; what comes before the readers takes less than a page."""
 _READERS_AT_FIRST: Final = 56
 """Fewer than fit the first page: LMDB keeps an ended one for the next."""
 
@@ -43,8 +47,8 @@ class LockFile:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.readers_max = _READERS_AT_FIRST
-        """Who may read at once before `extend` is to be called."""
+        self.readers = _READERS_AT_FIRST
+        """Who may read at once before `extend` is to be called; once it was, only LMDB says how many may."""
         self._lock = threading.Lock()
         self._fd: int | None = None
         """Kept: see `make_lock_file`."""
@@ -55,7 +59,7 @@ class LockFile:
         Raises `ResourceExhausted` (``READERS``): the disk is full.
         """
         with self._lock:
-            if readers <= self.readers_max:
+            if readers <= self.readers:
                 return
             try:
                 if self._fd is None:
@@ -65,9 +69,9 @@ class LockFile:
                 raise ResourceExhausted(
                     f"too many reads at once for the table that there is, and no larger one: {error.strerror}",
                     reason="READERS",
-                    value=self.readers_max,
+                    value=self.readers,
                 ) from error
-            self.readers_max = _ALL_BYTES  # as many as LMDB lets read at once
+            self.readers = sys.maxsize
 
     def close(self) -> None:
         """The environment is closed."""

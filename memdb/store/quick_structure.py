@@ -266,7 +266,7 @@ def structure_errors(data_file: Path) -> list[str]:
 
 def _theirs(data_file: Path) -> list[str]:
     try:
-        found: list[str] = verify.verify(str(data_file.parent))  # type: ignore[no-untyped-call]
+        found: list[str] = verify.verify(str(data_file.parent))  # type: ignore[no-untyped-call]  # py-lmdb types it not
     except verify.VerifyError as error:
         return [str(error)]
     return found

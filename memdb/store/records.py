@@ -6,7 +6,7 @@ Fields are positional on disk: append with a default, never reorder or reuse.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -273,7 +273,7 @@ class NameRecord(Record, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoders: dict[type, msgspec.msgpack.Decoder] = {  # type: ignore[type-arg]
+_decoders: dict[type, msgspec.msgpack.Decoder[Any]] = {
     kind: msgspec.msgpack.Decoder(kind)
     for kind in (
         UserRecord,

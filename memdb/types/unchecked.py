@@ -17,7 +17,7 @@ def unchecked(kind: Callable[..., T], *values: object) -> T:
 
     For what a checksum or a server vouches for; what a caller gives goes through ``kind`` itself.
     """
-    made: T = _new(kind)  # type: ignore[arg-type]
+    made: T = _new(kind)  # type: ignore[arg-type]  # a class, said to be what makes a T
     for put, value in zip(_setters(kind), values, strict=True):
         put(made, value)
     return made

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 from memdb.errors import InvalidArgument
 from memdb.v1 import clip_service_pb2 as clip_pb
@@ -35,14 +36,14 @@ _Known = dict[int, tuple[str, Descriptor | None, int]]
 """By tag: name, the message that it is, bytes of an item where it is a packed list (else 0)."""
 
 
-def check_field_count(kind: type, data: bytes) -> None:
+def check_field_count(kind: type[Message], data: bytes) -> None:
     """Refuse a message of that kind with more fields than a request has.
 
     Raises `InvalidArgument` (``TOO_LARGE`` naming the list; ``BAD_MESSAGE`` for what is no run of fields).
     """
     if len(data) <= SMALL_BYTES or kind in _WITH_CLIPS:
         return
-    descriptor: Descriptor = kind.DESCRIPTOR  # type: ignore[attr-defined]
+    descriptor: Descriptor = kind.DESCRIPTOR  # type: ignore[assignment]  # upb has a class of its own for it
     try:
         _count(descriptor, data, 0, len(data), 0)
     except BadFields as error:

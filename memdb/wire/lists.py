@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from google.protobuf.message import Message
+
 from memdb.errors import InvalidArgument
 from memdb.types import limits
 from memdb.v1 import clip_service_pb2 as clip_pb
@@ -50,7 +52,7 @@ _QUESTION_LISTS: Final[dict[type, dict[int, tuple[str, int]]]] = {
 }
 
 
-def check_lists(kind: type, data: bytes) -> None:
+def check_lists(kind: type[Message], data: bytes) -> None:
     """Refuse a message of that kind whose lists are too long.
 
     Raises `InvalidArgument` (``TOO_LARGE`` naming the list; ``BAD_MESSAGE`` for what is no run of
@@ -71,7 +73,7 @@ def check_lists(kind: type, data: bytes) -> None:
                 check_clip_lists(data, begin, end)
     except BadFields as error:
         raise InvalidArgument(
-            f"not a {kind.DESCRIPTOR.full_name} message",  # type: ignore[attr-defined]
+            f"not a {kind.DESCRIPTOR.full_name} message",
             reason="BAD_MESSAGE",
             field="message",
         ) from error

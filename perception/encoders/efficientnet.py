@@ -87,7 +87,7 @@ def load_efficientnet(path: Path) -> EfficientNetLite0:
     network = EfficientNetLite0()
     network.load_state_dict(_folded(checkpoint), strict=True)
     network.requires_grad_(False)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stubs no layout alone
     return network.eval()
 
 

@@ -160,7 +160,7 @@ def declare_absent_operators() -> None:
         return
     missing = [name for name in _ABSENT_OPERATORS if not hasattr(torch.ops.torchvision, name)]
     if missing:
-        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch types it not
         for name in missing:
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _operators.append(library)

@@ -51,7 +51,7 @@ MUTANTS = {
         "memdb/engine/standing_questions.py",
         "        scores = exact_scores(vector_of(partition, row), self.matrix, candidates)\n",
         "        scores = self.matrix[candidates] @ vector_of(partition, row)\n",
-        "tests/unit/engine/test_standing.py::test_a_threshold_taken_from_a_score_means_the_same_in_both",
+        "tests/unit/engine/test_standing_score.py::test_a_threshold_taken_from_a_score_means_the_same_in_both",
     ),
     "sync off": Mutant(
         "memdb/store/environment.py",

@@ -21,9 +21,10 @@ import memdb_client
 from memdb import Clip, Unavailable, Utterance
 from memdb.types.arrays import Array
 from perception.encoders.text import BUNDLED_DIM, BUNDLED_MODEL, BundledTextEncoder
-from reasoner.answer import Answer, Reasoner
+from reasoner.answer import Answer
 from reasoner.cli import main
 from reasoner.demo.processes import Children, free_port, listens, wait_until
+from reasoner.reasoner import Reasoner
 from tests.unit.reasoner.chat_peer import ChatPeer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights]

@@ -12,8 +12,8 @@ import pytest
 from memdb import Clip, Keyframe, Space, Utterance
 from memdb.types.arrays import Array
 from memdb_client import connect
-from reasoner.answer import Reasoner
 from reasoner.evidence import Scope
+from reasoner.reasoner import Reasoner
 from tests.e2e.serving import SECOND_NS, serving
 
 pytestmark = pytest.mark.e2e

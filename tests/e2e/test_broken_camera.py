@@ -21,9 +21,11 @@ import pytest
 
 import memdb
 from memdb.types.database import Database
-from perception.agent import Camera, CameraReport, IngestAgent, IngestOptions
+from perception.agent import IngestAgent
+from perception.camera import Camera, CameraReport
 from perception.comeback import Comeback
 from perception.errors import SourceNotFound, SourceUnreadable
+from perception.ingest_options import IngestOptions
 from perception.sources.base import NS_PER_S
 from perception.sources.file import FileSource
 from tests.unit.perception.fakes import HashEncoder

@@ -19,10 +19,13 @@ import pytest
 import memdb
 from memdb import AlreadyExists, Clip, FailedPrecondition, InvalidArgument, StoredClip
 from memdb.types.database import Database
-from perception.agent import Camera, CameraReport, Hearing, IngestAgent, IngestOptions
+from perception.agent import IngestAgent
+from perception.audio.hearing import Hearing
 from perception.audio.vad import VoiceActivity
+from perception.camera import Camera, CameraReport
 from perception.encoders.base import FrameFeatures
 from perception.errors import SourceNotFound, WeightsUnavailable
+from perception.ingest_options import IngestOptions
 from perception.sources.base import NS_PER_S
 from perception.weights import fetch
 from tests.unit.perception.fakes import HashEncoder, hashed_words

@@ -22,14 +22,17 @@ import memdb
 from memdb import FailedPrecondition, InvalidArgument
 from memdb.types.clip import StoredClip
 from memdb.types.database import Database
-from perception.agent import Camera, CameraReport, Hearing, IngestAgent, IngestOptions
+from perception.agent import IngestAgent
+from perception.audio.hearing import Hearing
 from perception.audio.vad import VoiceActivity
+from perception.camera import Camera, CameraReport
 from perception.encoders.text import BundledTextEncoder
 from perception.errors import WeightsUnavailable
+from perception.ingest_options import IngestOptions
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, Samples
 from perception.weights import fetch, fetch_many
-from reasoner.answer import Reasoner
 from reasoner.questions import SAID
+from reasoner.reasoner import Reasoner
 from tests.e2e.serving import serving
 from tests.unit.perception.fakes import HashEncoder, hashed_words
 from tests.unit.perception.films import flat, speech, write_film

@@ -26,9 +26,11 @@ import memdb_client
 from memdb import Clip, Unavailable
 from memdb.types.database import Database, IngestWriter
 from perception import pipeline
-from perception.agent import Camera, CameraReport, IngestAgent, IngestOptions
+from perception.agent import IngestAgent
+from perception.camera import Camera, CameraReport
 from perception.channel import Channel
 from perception.cli import EXIT_INTERRUPTED
+from perception.ingest_options import IngestOptions
 from perception.pipeline import CLIPS_MAX
 from perception.sources.base import NS_PER_S
 from perception.sources.file import FileSource

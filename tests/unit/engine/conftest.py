@@ -14,6 +14,7 @@ from memdb import Clip, failpoints
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.user import EmbeddedUser
 from memdb.types.arrays import Array
 
 DIM = 8
@@ -55,6 +56,15 @@ def db(folder: Path, clock: ManualClock) -> Iterator[EmbeddedDatabase]:
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as opened:
         opened.create_space("cam", dim=DIM)
         yield opened
+
+
+@pytest.fixture
+def user(db: EmbeddedDatabase) -> EmbeddedUser:
+    """With two cameras."""
+    alice = db.user("alice")
+    for name in ("door", "yard"):
+        alice.stream(name, space="cam").create()
+    return alice
 
 
 @pytest.fixture(autouse=True)

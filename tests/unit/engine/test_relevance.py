@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import Clip, FailedPrecondition
+from memdb import Clip, FailedPrecondition, StreamInfo
 from memdb.config import EngineConfig
 from memdb.engine import nulls
 from memdb.engine.database import EmbeddedDatabase
@@ -198,7 +198,7 @@ def test_even_places(count: int, most: int) -> None:
 def test_a_zone_that_this_machine_does_not_have(db: EmbeddedDatabase) -> None:
     """As of a directory from a machine with a newer database of zones: only what needs it is refused."""
     user = db.user("alice")
-    user.commit(CreateStream("s0", db.space("wide"), "Mars/Olympus"), create=True)
+    user.commit(CreateStream("s0", db.space("wide"), "Mars/Olympus"), StreamInfo, create=True)
     question = np.eye(DIM, dtype=np.float32)[0]
     user.stream("s0").write(clip(0, question))
 

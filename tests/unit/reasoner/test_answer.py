@@ -23,9 +23,10 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.types.arrays import Array
 from memdb.types.calendar import Calendar
 from memdb.types.database import User
-from reasoner.answer import EXTRACTIVE, Reasoner
+from reasoner.answer import EXTRACTIVE
 from reasoner.evidence import Scope
 from reasoner.models.openai import OpenAIModel
+from reasoner.reasoner import Reasoner
 from reasoner.table import answers_table
 from tests.unit.reasoner.chat_peer import ChatPeer
 

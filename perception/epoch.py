@@ -1,0 +1,105 @@
+"""One epoch of a camera: one run of its source into one stream, from where the ledger says.
+
+Event time of a recorded medium is ``start + media time``; ``start`` is given, or the moment of the
+first ingest.  A stream that has clips of the epoch goes on after them: its first clip tells the
+start, the end of the last sealed clip tells where in the medium to go on, the ledger the next
+number.  What is made then is exactly what an ingest without interruption makes (see
+`perception.assembler`).  A live source cannot be resumed: each run of it is an epoch of its own,
+numbered by the second it began, also where it went away and came back (`perception.comeback`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from memdb.errors import FailedPrecondition, InvalidArgument
+from memdb.types.database import User
+from memdb.types.space import Space
+from memdb.types.times import as_text
+from perception.camera import Camera
+from perception.compressors.pooled import PooledCompressor
+from perception.draft import ClipContext
+from perception.ingest_options import IngestOptions
+from perception.sources.file import FileSource
+from perception.spaces import IngestSpaces
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What is read, and what its clips begin with."""
+
+    source: FileSource
+    """Open."""
+    space: Space
+    context: ClipContext
+    """Has the epoch's number and the event time of media time 0."""
+    first_seq: int = 0
+    from_ns: int = 0
+    """Media time from which on it is read."""
+    held_until_ns: int | None = None
+    """Event time at which the clips end that it holds; None where it holds none."""
+
+
+def epoch_from_ledger(
+    user: User,
+    camera: Camera,
+    source: FileSource,
+    spaces: IngestSpaces,
+    options: IngestOptions,
+) -> Epoch:
+    """The epoch that ``options`` name, after what its ledger holds.
+
+    Raises `FailedPrecondition` (``EPOCH_REUSED``) for a live source whose epoch has clips, `InvalidArgument`
+    (``START_MISMATCH``) for another start than the epoch's, as `IngestSpaces.of_sounds`, and what the database
+    raises.
+    """
+    space = spaces.of_pictures
+    if space is None or not source.has_video:
+        space = spaces.of_sounds()
+    number = options.epoch
+    if number is None:
+        number = int(time.time()) if source.is_live else 0
+    stream = user.stream(camera.name, space=space.name)
+    if options.zone is not None:
+        stream.create(zone=options.zone)
+    ledger = stream.ledger(epoch=number)
+    if source.is_live and ledger.clips:
+        raise FailedPrecondition(
+            "a live source cannot go on with an epoch; leave it out, or give a new one",
+            reason="EPOCH_REUSED",
+            field="epoch",
+            value=number,
+        )
+    start_ns = options.start_ns if options.start_ns is not None else time.time_ns()
+    from_ns = 0
+    held_until_ns = ledger.last_end_ns if ledger.next_seq > 0 else None
+    if ledger.first_start_ns is not None:
+        if options.start_ns not in (None, ledger.first_start_ns):
+            raise InvalidArgument(
+                f"{camera.name} began epoch {number} at {as_text(ledger.first_start_ns)}: "
+                "give that start or none, or another epoch",
+                reason="START_MISMATCH",
+                field="start",
+                value=as_text(start_ns),
+            )
+        start_ns = ledger.first_start_ns
+        if held_until_ns is not None:
+            from_ns = held_until_ns - start_ns
+    context = ClipContext(
+        start_ns,
+        source.period_ns,
+        number,
+        PooledCompressor(),
+        spaces.text_encoder,
+        options.labels,
+    )
+    return Epoch(source, space, context, ledger.next_seq, from_ns, held_until_ns)
+
+
+def epoch_from_now(before: Epoch, source: FileSource) -> Epoch:
+    """The next epoch of a live source that came back as ``source``."""
+    # The clock may have been set back; a number that was used is not used again.
+    number = max(before.context.epoch + 1, int(time.time()))
+    context = replace(before.context, base_ns=time.time_ns(), epoch=number)
+    return Epoch(source, before.space, context)

@@ -1,0 +1,126 @@
+"""The arguments of `memdb-ask`, as values."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memdb.errors import InvalidArgument
+from memdb.types.checks import check_int
+from memdb.types.label_filter import Not, checked_labels
+from memdb.types.limits import LIMIT_MAX
+from memdb.types.times import as_ns, moment
+from memdb.types.validity import ANY, NOW
+from memdb.types.zone import checked_zone
+from perception.arguments import labels, within
+from reasoner.calendar_options import calendar
+from reasoner.evidence import Scope
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from memdb.types.grounding import AsOf
+    from memdb.types.validity import ValidAt
+    from reasoner.answer import Answer
+    from reasoner.reasoner import Reasoner
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How every question of a command is asked: the options of `Reasoner.ask`."""
+
+    scope: Scope
+    limit: int
+    as_of: AsOf | None
+    min_score: float | None
+    min_relevance: float | None
+    zone: str | None
+    valid_at: ValidAt | None
+
+    def ask(self, reasoner: Reasoner, question: str) -> Answer:
+        """Raises as `Reasoner.ask`."""
+        return reasoner.ask(
+            question,
+            limit=self.limit,
+            scope=self.scope,
+            as_of=self.as_of,
+            min_score=self.min_score,
+            min_relevance=self.min_relevance,
+            zone=self.zone,
+            valid_at=self.valid_at,
+        )
+
+
+def asking(options: argparse.Namespace) -> Asking:
+    """What the options say, checked; raises `InvalidArgument` naming the option."""
+    zone = None if options.zone is None else checked_zone(options.zone)
+    start_ns = None if options.start is None else as_ns(moment(options.start, "start"), "start")
+    end_ns = None if options.end is None else as_ns(moment(options.end, "end"), "end")
+    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+        # In the words of the command: those of the library are nanoseconds.
+        raise InvalidArgument(
+            "it lies before --start", reason="TIME_RANGE", field="end", value=options.end
+        )
+    scope = Scope(
+        tuple(options.camera) if options.camera else None,
+        start_ns,
+        end_ns,
+        calendar(options.hours, options.weekday, zone),
+        labels=checked_labels(_labels(options.label, options.without_label) or None),
+    )
+    limit = check_int(options.limit, "limit", 1, LIMIT_MAX)
+    as_of = _as_of(options.as_of)
+    valid_at = _valid_at(options.valid_at)
+    if options.min_score is not None:
+        within(options.min_score, -1.0, 1.0, "min-score")
+    if options.min_relevance is not None:
+        within(options.min_relevance, 0.0, 1.0, "min-relevance")
+    return Asking(scope, limit, as_of, options.min_score, options.min_relevance, zone, valid_at)
+
+
+def from_file(path: str | None) -> list[str]:
+    """One question per line; empty lines and lines that begin with # are none."""
+    if path is None:
+        return []
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(
+            f"cannot read the questions: {error}", reason="BAD_FILE", field="questions", value=path
+        ) from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _as_of(text: str | None) -> AsOf | None:
+    """A revision, a time, or the name of a snapshot."""
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    # No name of a snapshot has a colon; a date may be one.
+    return moment(text, "as-of") if ":" in text else text
+
+
+def _labels(wanted: Sequence[str], others: Sequence[str]) -> dict[str, list[str] | Not]:
+    """The labels that clips must have, and those that they must not."""
+    found: dict[str, list[str] | Not] = dict(labels(wanted))
+    for key, values in labels(others, "without-label").items():
+        if key in found:
+            raise InvalidArgument(
+                "values that will do, or such that will not",
+                reason="AMBIGUOUS",
+                field="without-label",
+                value=key,
+            )
+        found[key] = Not(*values)
+    return found
+
+
+def _valid_at(text: str | None) -> ValidAt | None:
+    """A time, or a word of `memdb.types.validity`."""
+    if text is None:
+        return None
+    words: dict[str, ValidAt] = {NOW: NOW, ANY: ANY}
+    return words[text] if text in words else moment(text, "valid-at")

@@ -1,0 +1,90 @@
+"""What the pages name is there: files, and the tests that reproduce each row of the table of defects.  And the tests
+that tests name.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = (
+    "bench",
+    "clients",
+    "docs",
+    "memdb",
+    "perception",
+    "proto",
+    "reasoner",
+    "scripts",
+    "tests",
+)
+NAMED = re.compile(rf"(?<![\w./-])((?:{'|'.join(FOLDERS)})/[\w./-]*\w)")
+MADE = {"bench/.peers"}
+"""By `make`."""
+TEST_ID = re.compile(r"\"(tests/[\w/]+\.py)::(test_\w+)\"")
+COMMAND = re.compile(r"`(?:[A-Z_]+=\S+ )*pytest ([^`]+)`")
+OPERATORS = {"and", "or", "not"}
+
+
+def commands() -> list[str]:
+    """What is given to pytest, on every page."""
+    return [found for page in PAGES for found in COMMAND.findall(page.read_text())]
+
+
+def paths(command: str) -> list[Path]:
+    """The test files of a command."""
+    named = [word.partition("::")[0] for word in shlex.split(command) if word.startswith("tests/")]
+    return [
+        file
+        for name in named
+        for file in (
+            sorted((ROOT / name).rglob("*.py")) if (ROOT / name).is_dir() else [ROOT / name]
+        )
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    missing = sorted(
+        {
+            name
+            for name in NAMED.findall(page.read_text())
+            if name not in MADE and not (ROOT / name).exists()
+        }
+    )
+    assert missing == []
+
+
+def test_every_row_of_the_table_selects_a_test() -> None:
+    """By its words, each of which stands in the name or the cases of a test."""
+    assert len(commands()) > 200
+    unknown = []
+    for command in commands():
+        text = " ".join(f"{file.name} {file.read_text()}" for file in paths(command)).lower()
+        words = shlex.split(command)
+        chosen = words[words.index("-k") + 1] if "-k" in words else ""
+        unknown += [
+            f"{word}: {command}"
+            for word in re.findall(r"[\w-]+", chosen)
+            if word not in OPERATORS and word.lower() not in text
+        ]
+    assert unknown == []
+
+
+def test_tests_that_are_named_by_others_are_there() -> None:
+    named = {
+        found
+        for file in (ROOT / "tests").rglob("*.py")
+        for found in TEST_ID.findall(file.read_text())
+    }
+    assert named
+    assert [
+        f"{file}::{name}"
+        for file, name in sorted(named)
+        if not (ROOT / file).is_file() or f"def {name}(" not in (ROOT / file).read_text()
+    ] == []

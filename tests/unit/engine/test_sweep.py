@@ -1,0 +1,175 @@
+"""A sweep of all users: whom it opens, what it costs, and that it goes on beside readers, writers and failures."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memdb import FailedPrecondition, Keyframe, MemdbError, Retention
+from memdb.clock import ManualClock
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
+from memdb.index import partition
+from memdb.store.environment import DATA_FILE, Environment
+from tests.unit.engine.conftest import CONFIG, clip, vector
+from tests.unit.engine.door import filled, seqs
+
+
+def test_readers_and_writers_go_on_while_a_sweep_removes(db: EmbeddedDatabase) -> None:
+    filled(db, 300)
+    user = db.user("alice")
+    door = user.stream("door")
+    door.set_retention(Retention(max_clips=20, max_bytes=0))
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def reads() -> None:
+        while not stop.is_set():
+            try:
+                assert len(user.ground(vector(1), limit=10).hits) == 10
+                user.clips(limit=50)
+                user.recall("word5")
+                user.changes(limit=100)
+            except (MemdbError, AssertionError) as error:
+                errors.append(error)
+                return
+
+    def writes() -> None:
+        seq = 300
+        while not stop.is_set():
+            door.write(clip(seq))
+            seq += 1
+
+    threads = [threading.Thread(target=reads) for _ in range(2)] + [threading.Thread(target=writes)]
+    for thread in threads:
+        thread.start()
+    for _ in range(10):
+        db.sweep()
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    db.sweep()
+    assert len(seqs(db)) == 20
+    assert db.verify().ok
+
+
+def test_a_user_that_cannot_be_written_does_not_stop_the_sweep(
+    db: EmbeddedDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("alice", "bob", "carol"):
+        door = db.user(name).stream("door", space="cam")
+        door.write_many([clip(seq) for seq in range(5)])
+        door.set_retention(Retention(max_clips=2))
+    with db.user("alice").memory() as memory:
+        memory.environment._failed = "an I/O error, as the disk would give"
+    report = db.sweep()
+    assert (report.clips, report.unswept, report.unswept_reasons) == (6, 1, ("READ_ONLY",))
+    assert [len(db.user(name).clips()) for name in ("alice", "bob", "carol")] == [5, 2, 2]
+    failures = [
+        record
+        for record in caplog.records
+        if record.message == "a user cannot be swept: user alice"
+    ]
+    assert [record.__dict__["fields"]["user"] for record in failures] == ["alice"]
+
+
+def test_a_forked_process_looks_for_no_chores(db: EmbeddedDatabase) -> None:
+    db.user("bob").put("diet", 1)
+    db._users._pid = -1  # as a child sees it
+    with pytest.raises(FailedPrecondition) as refused:
+        db._users.has_chores("bob")
+    db._users._pid = os.getpid()
+    assert refused.value.reason == "FORKED"
+
+
+def test_a_batch_that_is_thinned_costs_one_look_at_all_rows(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 50)
+    looks: list[str] = []
+    thin = partition.Partition.thin
+
+    def counting(found: partition.Partition, clip_nos: np.ndarray, name: str) -> None:
+        looks.append(name)
+        thin(found, clip_nos, name)
+
+    monkeypatch.setattr(partition.Partition, "thin", counting)
+    db.user("alice").stream("door").set_retention(Retention(max_bytes=0))
+    report = db.sweep()
+    assert (report.short_memories, report.keyframes) == (50, 50)
+    assert sorted(looks) == ["keyframe_bytes", "short_memory_bytes"]
+    assert db.verify().ok
+
+
+def test_a_sweep_opens_nobody_who_has_nothing_to_do(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"user{number}" for number in range(6)]
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        for name in names:
+            db.user(name).stream("door", space="cam").write_many([clip(seq) for seq in range(8)])
+        db.user("user1").stream("door").set_retention(Retention(max_clips=5))
+    opened: list[str] = []
+    looked: list[str] = []
+    load, make = UserMemory.open, Environment.__init__
+
+    def loading(path: Path, user: str, *rest: Any) -> UserMemory:
+        opened.append(user)
+        return load(path, user, *rest)
+
+    def looking(environment: Environment, path: Path, *rest: Any) -> None:
+        looked.append(path.name)
+        make(environment, path, *rest)
+
+    monkeypatch.setattr(UserMemory, "open", loading)
+    config = replace(CONFIG, open_users_max=1)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        monkeypatch.setattr(Environment, "__init__", looking)
+        assert db.sweep().clips == 3
+        assert opened == ["user1"]
+        looked.clear()
+        db.sweep()
+        # Nor is it looked at again while nobody uses it.
+        assert set(looked) <= {db._directory.user_path("user1").name}
+        # Whoever is used since is.
+        db.user("user2").stream("door").set_retention(Retention(max_clips=2))
+        db.user("user3").put("who", "closes user2")
+        assert db.sweep().clips == 6
+        assert db.verify().ok
+
+
+def test_a_user_that_is_closed_before_its_freed_pages_are_given_back_is_opened_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG, embed_texts=False) as db:
+        db.create_space("cam", dim=8)
+        alice = db.user("alice").stream("door", space="cam")
+        alice.write_many(
+            [clip(seq, keyframes=(Keyframe(seq, bytes(20_000)),)) for seq in range(100)]
+        )
+        alice.set_retention(Retention(max_clips=1))
+        db.user("bob").put("k", 1)
+        file = db._directory.user_path("alice") / DATA_FILE
+    # A disk on which nothing may be written but what makes room.
+    full = replace(CONFIG, disk_free_bytes_min=1 << 62, open_users_max=1)
+    with EmbeddedDatabase(tmp_path / "data", config=full, embed_texts=False) as db:
+        shrink = db._users.shrink
+
+        def once_closed(user: str) -> int:
+            assert db.user("bob").get("k") == 1
+            assert not db.is_open(user)
+            return shrink(user)
+
+        monkeypatch.setattr(db._users, "shrink", once_closed)
+        size = file.stat().st_size
+        assert db.sweep().clips == 99
+        assert file.stat().st_size < size // 8
+        assert seqs(db) == [99]
