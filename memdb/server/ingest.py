@@ -29,11 +29,11 @@ from memdb.server.budget import StreamBytes
 from memdb.server.calls import Receive, Send, parse, settle
 from memdb.server.drain import shutting_down
 from memdb.server.resources import Resources
-from memdb.server.weigh import is_light
+from memdb.server.weigh import light_pieces
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.clips import ack_to_proto
-from memdb.wire.ingest import ingested_clips
+from memdb.wire.ingest import ClipPieces, ingested_clips
 from memdb.wire.lists import SMALL_BYTES
 from memdb.wire.streams import ledger_to_proto
 
@@ -141,8 +141,9 @@ class Ingest:
                     return
                 held.hold(len(data))
                 # Counted with its clips; should it have none, the stream ends.
-                if is_light(data):
-                    clips, error = _clips(data, epoch)
+                pieces = light_pieces(data)
+                if pieces is not None:
+                    clips, error = _clips(data, epoch, pieces)
                 else:
                     clips, error = await self._pools.read.run_in_turn(_clips, data, epoch)
                 self._ready += clips
@@ -184,11 +185,13 @@ class Ingest:
         return pb.IngestClipsResponse(started=ledger_to_proto(ledger)).SerializeToString()
 
 
-def _clips(data: bytes, epoch: int) -> tuple[list[Clip], MemdbError | None]:
+def _clips(
+    data: bytes, epoch: int, pieces: list[ClipPieces] | None = None
+) -> tuple[list[Clip], MemdbError | None]:
     """The clips of a message before the first bad one, and its error."""
     clips: list[Clip] = []
     try:
-        for clip in ingested_clips(data):
+        for clip in ingested_clips(data, pieces):
             if clip.epoch != epoch:
                 raise InvalidArgument(
                     f"this ingest is of epoch {epoch}",

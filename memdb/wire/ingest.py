@@ -65,35 +65,7 @@ def ingest_parts(clip: Clip, codec: Codec = Codec.F16) -> tuple[Part, ...]:
     )
 
 
-def ingested_clips(data: bytes) -> Iterator[Clip]:
-    """The clips of a message, each checked, one by one; short-term memory is a view of ``data``.
-
-    Raises `InvalidArgument`: ``BAD_MESSAGE``, ``TOO_LARGE`` for more clips, or more items of a clip,
-    than there may be, ``CLIP_EXPECTED`` for a start or for nothing, and what is wrong with a clip when
-    its turn comes; `FailedPrecondition` (``UNKNOWN_FIELD``).
-    """
-    try:
-        places = _clip_places(data)
-        parts = [_tensor_parts(data, begin, end) for begin, end in places]
-        for (begin, end), part in zip(places, parts, strict=True):
-            payload = 0 if part is None else part.payload_end - part.payload
-            if end - begin - payload > SMALL_BYTES:
-                check_clip_lists(data, begin, end)
-    except BadFields:
-        # Nothing that our client sends; the full parser knows what it is, or why it is none.
-        check_lists(clip_pb.IngestClipsRequest, data)
-        for message in _parsed(data).clips:
-            yield clip_from_proto(message)
-        return
-    if not places:
-        raise _clip_expected()
-    # All are parsed before the first is given: a message is taken or refused as a whole.
-    yield from map(
-        _made, [_messages(data, *place, part) for place, part in zip(places, parts, strict=True)]
-    )
-
-
-class _TensorParts(NamedTuple):
+class TensorPieces(NamedTuple):
     """Where in a message the pieces of a clip's tensor are."""
 
     field: int
@@ -104,6 +76,42 @@ class _TensorParts(NamedTuple):
     end: int
 
 
+class ClipPieces(NamedTuple):
+    """Where in a message a clip is, and its tensor if it has one."""
+
+    begin: int
+    end: int
+    tensor: TensorPieces | None
+
+
+def ingested_clips(data: bytes, pieces: list[ClipPieces] | None = None) -> Iterator[Clip]:
+    """The clips of a message, each checked, one by one; short-term memory is a view of ``data``.
+
+    pieces: where they are, from one who has looked already.
+
+    Raises `InvalidArgument`: ``BAD_MESSAGE``, ``TOO_LARGE`` for more clips, or more items of a clip,
+    than there may be, ``CLIP_EXPECTED`` for a start or for nothing, and what is wrong with a clip when
+    its turn comes; `FailedPrecondition` (``UNKNOWN_FIELD``).
+    """
+    try:
+        if pieces is None:
+            pieces = _clip_pieces(data)
+        for begin, end, part in pieces:
+            payload = 0 if part is None else part.payload_end - part.payload
+            if end - begin - payload > SMALL_BYTES:
+                check_clip_lists(data, begin, end)
+    except BadFields:
+        # Nothing that our client sends; the full parser knows what it is, or why it is none.
+        check_lists(clip_pb.IngestClipsRequest, data)
+        for message in _parsed(data).clips:
+            yield clip_from_proto(message)
+        return
+    if not pieces:
+        raise _clip_expected()
+    # All are parsed before the first is given: a message is taken or refused as a whole.
+    yield from map(_made, [_messages(data, *place) for place in pieces])
+
+
 class _Message(NamedTuple):
     """A clip whose payload is still where it came."""
 
@@ -112,7 +120,7 @@ class _Message(NamedTuple):
     payload: memoryview
 
 
-def _clip_places(data: bytes) -> list[tuple[int, int]]:
+def _clip_pieces(data: bytes) -> list[ClipPieces]:
     """Where the clips of a message are; raises `BadFields` where there is something else."""
     places: list[tuple[int, int]] = []
     for tag, _, begin, end in fields(data, 0, len(data)):
@@ -120,10 +128,10 @@ def _clip_places(data: bytes) -> list[tuple[int, int]]:
             raise BadFields
         places.append((begin, end))
         check_clip_count(len(places))
-    return places
+    return [ClipPieces(begin, end, _tensor_pieces(data, begin, end)) for begin, end in places]
 
 
-def _tensor_parts(data: bytes, begin: int, end: int) -> _TensorParts | None:
+def _tensor_pieces(data: bytes, begin: int, end: int) -> TensorPieces | None:
     """The pieces of the tensor of the clip between ``begin`` and ``end``, None where it has none.
 
     Raises `BadFields` for a field that is there twice, which only a full parser merges rightly.
@@ -134,7 +142,7 @@ def _tensor_parts(data: bytes, begin: int, end: int) -> _TensorParts | None:
     payload = _only(data, tensor[1], tensor[2], _PAYLOAD)
     if payload is None:
         raise BadFields
-    return _TensorParts(tensor[0], tensor[1], *payload, tensor[2])
+    return TensorPieces(tensor[0], tensor[1], *payload, tensor[2])
 
 
 def _only(data: bytes, begin: int, end: int, wanted: int) -> tuple[int, int, int] | None:
@@ -148,7 +156,7 @@ def _only(data: bytes, begin: int, end: int, wanted: int) -> tuple[int, int, int
     return found
 
 
-def _messages(data: bytes, begin: int, end: int, parts: _TensorParts | None) -> _Message:
+def _messages(data: bytes, begin: int, end: int, parts: TensorPieces | None) -> _Message:
     """The clip, and its tensor without payload; raises `InvalidArgument` (``BAD_MESSAGE``)."""
     if parts is None:
         return _Message(_message(pb.Clip, data[begin:end]), None, memoryview(b""))
