@@ -37,11 +37,11 @@ from memdb.portable.policies import described_policy, write_policies
 from memdb.portable.standing import check_rows, write_standing
 from memdb.portable.taken import Runs, Taking, checked_taken
 from memdb.types.arrays import Array
-from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance
+from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance, carried_bytes
 from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
-from memdb.types.limits import BATCH_OPERATIONS_MAX
+from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.paths import checked_path
 from memdb.types.retention import Retention
 from memdb.types.space import Space
@@ -276,15 +276,19 @@ def _write_clips(
 ) -> Iterator[tuple[dict[str, Any], Ack]]:
     """Each clip's row and acknowledgement."""
     batch: list[_Item] = []
-    clips = 0
+    clips = size = 0
     for item in items:
         if batch and (
-            clips >= BATCH or len(batch) >= BATCH_OPERATIONS_MAX or batch[0].stream != item.stream
+            clips >= BATCH
+            or len(batch) >= BATCH_OPERATIONS_MAX
+            or size >= BATCH_BYTES_MAX  # a commit takes no more, and all of it is in memory
+            or batch[0].stream != item.stream
         ):
             yield from _write_batch(user, takings, batch)
-            batch, clips = [], 0
+            batch, clips, size = [], 0, 0
         batch.append(item)
         clips += item.row is not None
+        size += carried_bytes(item.clip, item.clip.short_memory)
     if batch:
         yield from _write_batch(user, takings, batch)
 

@@ -478,7 +478,7 @@ class Environment:
         Writers go on, but what they free is not used again meanwhile, and a map that has to grow
         waits.  Raises `ResourceExhausted` (``DISK_FULL``), and as `read`.
         """
-        check_disk(folder, self._config, self.data_bytes())
+        check_disk(folder, self._config, live_bytes(txn._txn, self._handles.values()))
         try:
             self._env.copy(str(folder), compact=True, txn=txn._txn)
         except lmdb.Error as error:

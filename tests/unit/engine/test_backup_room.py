@@ -13,6 +13,7 @@ from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
+from memdb.store.environment import DATA_FILE
 from tests.unit.engine.archives import counts, grow, same
 from tests.unit.engine.conftest import CONFIG, DIM
 
@@ -40,6 +41,28 @@ def disk_of(monkeypatch: pytest.MonkeyPatch, folder: Path, free: int) -> list[in
 
     monkeypatch.setattr("memdb.store.disk.os.statvfs", disk)
     return had
+
+
+def test_a_backup_asks_for_the_room_of_what_is_alive(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy has no freed pages: most of a file may be such, after a sweep say."""
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        alice = db.user("alice")
+        for number in range(16):
+            alice.put(f"k{number}", "v" * 250_000)
+        for number in range(15):
+            alice.remove(f"k{number}")
+        assert (db._directory.user_path("alice") / DATA_FILE).stat().st_size > 4_000_000
+        had = disk_of(monkeypatch, folder, CONFIG.disk_free_bytes_min + 1_000_000)
+        report = db.backup(folder / "a0")
+        assert (report.full, had[-1] > CONFIG.disk_free_bytes_min) == (1, True)
+        monkeypatch.undo()
+        disk_of(monkeypatch, folder, CONFIG.disk_free_bytes_min + 200_000)
+        with pytest.raises(ResourceExhausted):
+            db.backup(folder / "a1")
+        monkeypatch.undo()
+    assert restore(folder / "a0", folder / "copy").users == 1
 
 
 @pytest.mark.parametrize("room", [1 << 20, 8 << 20])

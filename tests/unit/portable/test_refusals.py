@@ -32,12 +32,13 @@ from memdb import (
 from memdb.config import EngineConfig
 from memdb.engine import lateness
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.stream import EmbeddedStream
 from memdb.engine.user import EmbeddedUser
-from memdb.portable import exporter, layout
+from memdb.portable import exporter, importer, layout
 from memdb.portable.exporter import export_user
 from memdb.portable.importer import import_user
 from memdb.store.files import sync_directory
-from memdb.types.clip import Clip
+from memdb.types.clip import Ack, Clip
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 CLIPS = 3
@@ -320,3 +321,24 @@ def _bare(seq: int) -> Clip:
     start_ns = seq * 10**9
     memory = np.eye(1, 8, dtype=np.float32)[0]
     return Clip(seq=seq, start_ns=start_ns, end_ns=start_ns + 10**9, global_memory=memory)
+
+
+def test_an_import_holds_no_more_than_a_commit_takes(
+    db: EmbeddedDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = np.ones((1024, 8), np.float16)
+    db.user("alice").stream("door", space="cam").write_many(
+        [replace(door_clip(seq), short_memory=memory) for seq in range(12)]
+    )
+    export_user(db, "alice", tmp_path / "export")
+    held: list[int] = []
+    write_many = EmbeddedStream.write_many
+
+    def written(stream: EmbeddedStream, clips: list[Clip]) -> list[Ack]:
+        held.append(len(clips))
+        return write_many(stream, clips)
+
+    monkeypatch.setattr(EmbeddedStream, "write_many", written)
+    monkeypatch.setattr(importer, "BATCH_BYTES_MAX", 4 * memory.nbytes)
+    report = import_user(db, tmp_path / "export", user="bob")
+    assert (report.clips_written, held) == (12, [4, 4, 4])
