@@ -150,7 +150,13 @@ class View:
         for name in names:
             stream = self.state.streams.get(name)
             if stream is None or stream.revision > self._moment(as_of):
-                raise NotFound("no such stream", reason="STREAM_NOT_FOUND", field=field, value=name)
+                # Who asks about the past shall not look for a mistake in the name.
+                what = (
+                    "no such stream"
+                    if stream is None
+                    else "the stream was not there at that moment"
+                )
+                raise NotFound(what, reason="STREAM_NOT_FOUND", field=field, value=name)
             numbers.append(stream.no)
         return tuple(numbers)
 

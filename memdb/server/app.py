@@ -2,7 +2,8 @@
 
 ::
 
-    open the database ─▶ bind ─▶ serve ─▶ SIGTERM: health NOT_SERVING, streams told, no new calls
+    open the database ─▶ bind ─▶ serve ─▶ SIGTERM: health NOT_SERVING, streams and new calls told
+                                       ─▶ notice_s ─▶ no new calls
                                        ─▶ calls finish, at most grace_s ─▶ close the database
 
 Durability never rests on this order: an acknowledged clip is on disk.  Should a call hang, the
@@ -55,6 +56,8 @@ from memdb.v1 import (
 
 T = TypeVar("T")
 
+NOTICE_S: Final = 0.25
+"""How long a server that is to stop still answers, that it is (``SHUTTING_DOWN``), before it takes no calls."""
 HARD_EXIT_S: Final = 5.0
 """How long after the grace period the process ends without further ado."""
 HARD_EXIT_STATUS: Final = 70
@@ -87,10 +90,15 @@ class Server:
         self.heartbeat.start()
         return address
 
-    async def stop(self, grace_s: float | None = None) -> None:
-        """Refuse new calls, let those that run end within the grace period, end the others."""
+    async def stop(self, grace_s: float | None = None, *, notice_s: float = 0.0) -> None:
+        """Refuse new calls, let those that run end within the grace period, end the others.
+
+        notice_s: for so long they are told why, and that nothing was done.  Then gRPC cuts off what is on its way,
+        and no client can know whether that was done.
+        """
         self._resources.drain.begin()
         self.heartbeat.stop()
+        await asyncio.sleep(notice_s)
         await self._server.stop(self._config.grace_s if grace_s is None else grace_s)
         # A commit that was cut off from its caller still ends before the database closes.
         await asyncio.to_thread(self._resources.pools.shutdown)
@@ -184,7 +192,7 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
         task.cancel()
     log.info("stopping", extra={"fields": {"grace_s": config.grace_s}})
     threading.Thread(target=_hard_exit, args=(config.grace_s,), daemon=True).start()
-    await server.stop()
+    await server.stop(notice_s=NOTICE_S)
 
 
 async def _sweep(database: EmbeddedDatabase, server: Server, interval_s: int) -> None:

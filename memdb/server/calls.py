@@ -61,7 +61,7 @@ AT_ONCE_BYTES_MAX: Final = 20 << 10
 LOOP_TURNS_MAX: Final = 256
 """Calls that wait to be answered at once: a tenth of a second or some."""
 ID_CHARS_MAX: Final = 63
-ANSWERS: Final = frozenset({"BEHIND", "MESSAGE_TOO_LARGE"})
+ANSWERS: Final = frozenset({"BEHIND", "MESSAGE_TOO_LARGE", "SHUTTING_DOWN"})
 """Reasons that say what is wrong with a question asked now: a server in good health gives them, as often as
 it is asked."""
 _TAG_NUMBER_MAX: Final = 15
@@ -134,6 +134,7 @@ class Calls:
         self._openings = resources.openings
         self._budget = resources.budget
         self._open_calls = resources.open_calls
+        self._drain = resources.drain
         self._health_calls = OpenCalls(HEALTH_CALLS_MAX)
         self._message_bytes_max = resources.message_bytes_max
         self._loop_turns = LoopTurns()
@@ -225,6 +226,7 @@ class Calls:
             turns = pool.of(owner)
             try:
                 _count(context, self._open_calls.call(owner or UNNAMED))
+                self._drain.check()  # who is told so knows that nothing was done
                 with self._budget.call(len(data), owner or UNNAMED):
                     if at_once is not None and self._may_take_turn(data):
                         await self._loop_turns.take(owner)

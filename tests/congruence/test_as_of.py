@@ -189,3 +189,19 @@ def test_a_snapshot_that_cannot_be_one_is_refused(user: User, door: Stream) -> N
         with pytest.raises(InvalidArgument) as caught:
             user.clips(as_of=wrong)
         assert caught.value.field == "as_of"
+
+
+def test_a_stream_that_came_later_is_told_apart_from_none(db: Database, user: User) -> None:
+    user.put("diet", 1)
+    user.stream("door", space="clip").write(clip(0))
+
+    told = []
+    for name, moment in (("door", 1), ("nope", None)):
+        with pytest.raises(NotFound) as caught:
+            user.ground(vector(1), streams=[name], as_of=moment)
+        told.append((caught.value.reason, caught.value.message))
+
+    assert told == [
+        ("STREAM_NOT_FOUND", "the stream was not there at that moment"),
+        ("STREAM_NOT_FOUND", "no such stream"),
+    ]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from memdb.errors import AlreadyExists, InvalidArgument, NotFound
+from memdb.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
 from memdb.types.change import Change
 from memdb.types.space import Space
 from memdb.types.stream import StreamInfo
@@ -217,6 +217,18 @@ def test_the_feed_follows(served: Served) -> None:
 
     ended = served.users.WatchUser(user_pb.WatchUserRequest(user="u", from_revision=1))
     assert [item.revision for answer in ended for item in answer.changes] == [2, 3]
+
+
+def test_a_server_that_stops_says_so_and_does_nothing(served: Served) -> None:
+    served.memory.PutValue(memory_pb.PutValueRequest(user="alice", key="diet", json="1"))
+    served.server._resources.drain.begin()
+
+    with pytest.raises(grpc.RpcError) as caught:
+        served.memory.PutValue(memory_pb.PutValueRequest(user="alice", key="diet", json="2"))
+
+    error = error_of(caught.value)
+    assert (type(error), error.reason) == (Unavailable, "SHUTTING_DOWN")
+    assert served.database.user("alice").get("diet") == 1
 
 
 def test_errors_arrive_as_they_were_raised(served: Served) -> None:

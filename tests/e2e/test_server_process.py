@@ -97,7 +97,9 @@ def test_starts_says_where_and_stops_on_sigterm(tmp_path: Path) -> None:
         assert port_file.read_text() == server.address + "\n"
         status, logs = server.stop()
     assert status == 0
-    assert [line["event"] for line in logs] == ["listening", "stopping", "stopped"]
+    # On a machine that has much to do the loop may be late, which is told as well.
+    events = [line["event"] for line in logs if line["event"] != "the event loop was late"]
+    assert events == ["listening", "stopping", "stopped"]
     assert logs[0]["address"] == server.address
 
 

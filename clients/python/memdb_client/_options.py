@@ -6,8 +6,9 @@ No waiting here.  Only ``UNAVAILABLE`` is tried again, and only within the call'
   spaces, streams), whatever happened: `Repeat.ALWAYS`;
 - what would take effect twice, or answer otherwise the second time (`remember`, `revise`, `forget`,
   `put`, `configure`, `snapshot`, `release`, `erase`, `backup`), only when no server can have seen the
-  request, which is when no connection could be made: `Repeat.UNSENT`.  gRPC says so only in words
-  (`NOT_CONNECTED`); should they change, such a call is no longer tried again, which is the safe side.
+  request, which is when no connection could be made, or when one that stops has said that it does no more
+  (`UNDONE`): `Repeat.UNSENT`.  gRPC says the former only in words (`NOT_CONNECTED`); should they change, such a
+  call is no longer tried again, which is the safe side.
 """
 
 from __future__ import annotations
@@ -109,13 +110,20 @@ wait out.
 """
 
 
+UNDONE: Final = frozenset({"SHUTTING_DOWN"})
+"""Reasons with which a call with one request is refused before anything is done."""
+UNDONE_PAUSE_S: Final = 0.5
+"""The least time before such a call is made again: longer than a server that stops says so, for then it cuts off what
+is on its way."""
+
+
 class Repeat(Enum):
     """Which failures of a call may be tried again."""
 
     ALWAYS = "always"
     """The server recognises the call when it comes twice."""
     UNSENT = "unsent"
-    """Only when no server can have seen it."""
+    """Only when no server can have begun it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,9 @@ def may_repeat(error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:
     """Whether a failed call may be tried again."""
     if not error.retryable or error.reason in NOT_REPEATED:
         return False
-    return repeat is Repeat.ALWAYS or rpc_details.startswith(NOT_CONNECTED)
+    if repeat is Repeat.ALWAYS or error.reason in UNDONE:
+        return True
+    return rpc_details.startswith(NOT_CONNECTED)
 
 
 def tls_hint(rpc_details: str, *, is_secure: bool) -> str:

@@ -22,6 +22,8 @@ from memdb_client._options import (
     NOT_CONNECTED,
     NOT_REACHED,
     STATUS_LOST,
+    UNDONE,
+    UNDONE_PAUSE_S,
     Repeat,
     Target,
     likely,
@@ -182,6 +184,8 @@ class Rpc:
         hints: what the tries before said, to which this one adds.
         """
         failure = self.failure(error)
+        if failure.reason in UNDONE:
+            pause_s = max(pause_s, UNDONE_PAUSE_S)
         details = error.details() or ""
         hints.append(tls_hint(details, is_secure=self._is_secure))
         may = self.may_repeat(failure, details, repeat)

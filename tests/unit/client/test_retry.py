@@ -10,6 +10,7 @@ from itertools import islice
 import pytest
 
 from memdb.errors import DataLoss, InvalidArgument, Unavailable
+from memdb.server.app import NOTICE_S
 from memdb.types.database import Database
 from memdb_client import _options, connect
 from tests.unit.client.conftest import Connect
@@ -47,6 +48,17 @@ def test_a_revision_not_reached_is_the_callers_to_wait_for(db: Database, script:
         db.user("alice").stream("door").ledger()
 
     assert script.calls == 1
+
+
+def test_what_a_server_that_stops_has_not_begun_is_made_again(db: Database, script: Script) -> None:
+    """Also what would take effect twice; but not before it has stopped."""
+    script.error, script.failures = Unavailable("stopping", reason="SHUTTING_DOWN"), 1
+    began_s = time.monotonic()
+
+    db.user("alice").put("diet", "none")
+
+    assert script.calls == 2
+    assert time.monotonic() - began_s > NOTICE_S
 
 
 def test_a_call_that_takes_effect_twice_is_not_repeated_once_sent(
