@@ -43,7 +43,8 @@ exit codes:
   0    everything was ingested
   1    anything else, such as a server that refuses a clip
   2    a wrong option
-  3    a camera that is absent, cannot be read or broke off; the others were ingested
+  3    a camera that broke off, and the others were ingested; or one that is absent or cannot
+       be read at the start, and nothing was (live ones are waited for with --reconnect-s)
   4    a server that cannot be reached, or stayed away for longer than it is waited for
   5    weights that cannot be had
   130  stopped by SIGINT (Ctrl-C), 143 by SIGTERM, whatever became of a camera before: the

@@ -136,7 +136,14 @@ def _answer(reasoner: Reasoner, number: int, question: str, wanted: Asking) -> A
     """The answer to one question, or why it is none; what is wrong with it is told on stderr."""
     from memdb.errors import InvalidArgument
     from reasoner.answer import Refused
+    from reasoner.spoken_times import spoken_time
 
+    told = spoken_time(question)
+    if told is not None and not wanted.scope.has_times:
+        _to_stderr(
+            f'question {number}: "{told}" is not read as a time; '
+            "--start, --end, --hours and --weekday narrow an answer"
+        )
     try:
         answer = wanted.ask(reasoner, question)
     except InvalidArgument as error:

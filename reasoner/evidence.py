@@ -239,6 +239,11 @@ class Scope:
     """Time zone of each camera; UTC of one that is not there."""
     labels: LabelFilter = ()
 
+    @property
+    def has_times(self) -> bool:
+        """Whether it leaves any time out."""
+        return (self.start_ns, self.end_ns, self.calendar) != (None, None, None)
+
     def holds(self, camera: str, start_ns: int, end_ns: int) -> bool:
         """Whether a moment lies in it; one that overlaps its time does."""
         return (

@@ -224,6 +224,12 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
     assert "BAD_WEEKDAY" in capsys.readouterr().err
     (typed,) = ask(capsys, *common, "--hours", "8-9:30", "--weekday", "Monday")
     assert typed["evidence"] == morning["evidence"]
+    at_night = [*common[:-1], "Was a cat on screen at night?"]
+    assert main(at_night) == 0
+    told = 'memdb-ask: question 1: "at night" is not read as a time; --start, --end, --hours and --weekday narrow'
+    assert capsys.readouterr().err.startswith(told)
+    assert main([*at_night, "--hours", "22-6"]) == 0
+    assert capsys.readouterr().err == ""
     times = ("--start", "2026-01-05T10:00:00Z", "--end", "2026-01-05T09:00:00Z")
     assert main([*common, *times]) == 1
     assert (
@@ -279,7 +285,7 @@ def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFi
         (["--user", "alice", "--min-score", "nan", "a cat"], "OUT_OF_RANGE"),
         (["--user", "alice", "--as-of", "no-such-snapshot", "a cat"], "SNAPSHOT_NOT_FOUND"),
         (["--user", "alice", "--limit", "0", "a cat"], "OUT_OF_RANGE"),
-        (["--user", "alice", "--hours", "9-10", "a cat"], "such as 22:00-06:00;"),
+        (["--user", "alice", "--hours", "9am-5pm", "a cat"], "such as 22:00-06:00 or 9-17;"),
         (["--user", "alice", "--questions", "/nowhere/at/all"], "BAD_FILE"),
         (["--user", "alice", "a cat", "--llm", "ftp://x", "--model", "m"], "BAD_URL"),
     ],

@@ -27,7 +27,7 @@ WORDS = ("mug", "door", "red", "cat")
 
 def seen(seq: int, elements: tuple[int, int], version: int = 0, *, sealed: bool = True) -> Clip:
     """Few directions, so that many clips have the same score."""
-    start_ns = seq * SECOND_NS
+    start_ns = 1_700_000_000_123_456_789 + seq * SECOND_NS
     vector = np.array([*elements, 1 + version, 0.5], np.float32)
     short = np.tile(vector, (2, 1)).astype(np.float16) if seq % 3 else None
     text = " ".join(WORDS[: 1 + seq % 4])

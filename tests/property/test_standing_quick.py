@@ -149,7 +149,7 @@ class Life:
             self.user.stream(name).write_many(clips)
 
     def clip(self, seq: int, **more: Any) -> Clip:
-        begin_ns = seq * 3600 * SECOND_NS
+        begin_ns = 1_700_000_000_123_456_789 + seq * 3600 * SECOND_NS
         return Clip(
             seq=seq,
             start_ns=begin_ns,
