@@ -9,66 +9,57 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from memdb import Clip, FailedPrecondition, SoundEvent, Utterance
+from memdb import Clip, SoundEvent, Utterance
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.user import EmbeddedUser
+from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
-from memdb.v1 import clip_service_pb2 as clip_pb
-from memdb.wire.clips import stored_clip_to_proto
-from memdb.wire.facts import fact_to_proto, long_term_to_proto, recall_to_proto
-from memdb.wire.grounding import grounding_to_proto
-from memdb.wire.groundings import groundings_to_proto
-from memdb.wire.streams import gap_to_proto
+from tests.property.as_of_answers import (
+    SECOND_NS,
+    SPACES,
+    STREAMS,
+    T0_NS,
+    WORDS,
+    answers,
+    past,
+    vector,
+    words,
+)
 from tests.property.conftest import machine_settings, memory_folder
 
 pytestmark = pytest.mark.property
 
-SECOND_NS = 1_000_000_000
-T0_NS = 1_700_000_000 * SECOND_NS + 123_457_000  # no whole second: those survive as floats
-WORDS = ("red", "mug", "door", "opens", "two", "Alice", "says")
-SPACES = {"cos": (6, "cosine"), "dot": (4, "dot"), "text": (3, "cosine")}
-STREAMS = {"porch": "cos", "yard": "cos", "mic": "dot"}
+ZONES = (None, "Asia/Kolkata", "America/New_York")
+
+MANY = 120
+KINDS = ("fact", "fact", "revise", "value", "text", "standing", "snapshot")
 
 Commit = tuple[int, list[Operation], int]
 """When, what, and the revision after it."""
 
 
 @contextmanager
-def opened(clock: ManualClock) -> Iterator[EmbeddedUser]:
-    folder = memory_folder()
-    try:
-        with (
-            patch("memdb.engine.memory.secrets.token_bytes", return_value=bytes(range(32))),
-            EmbeddedDatabase(folder / "data", clock=clock, embed_texts=False) as db,
-        ):
-            for name, (dim, metric) in SPACES.items():
-                db.create_space(name, dim=dim, metric=metric)
-            yield db.user("alice")
-    finally:
-        shutil.rmtree(Path(folder))
-
-
-def vector(rng: np.random.Generator, dim: int) -> Any:
-    """Few directions: equal scores are met."""
-    made = rng.integers(-2, 3, dim).astype(np.float32)
-    made[0] += 3
-    return made
-
-
-def words(rng: np.random.Generator) -> str:
-    return " ".join(rng.choice(WORDS, int(rng.integers(1, 5))))
+def opened(folder: Path, clock: ManualClock) -> Iterator[EmbeddedUser]:
+    with (
+        patch("memdb.engine.memory.secrets.token_bytes", return_value=bytes(range(32))),
+        EmbeddedDatabase(folder, clock=clock, embed_texts=False) as db,
+    ):
+        for name, (dim, metric) in SPACES.items():
+            db.create_space(name, dim=dim, metric=metric)
+        yield db.user("alice")
 
 
 def clip(rng: np.random.Generator, seq: int, dim: int, *, sealed: bool, texts: bool) -> Clip:
@@ -91,28 +82,47 @@ def clip(rng: np.random.Generator, seq: int, dim: int, *, sealed: bool, texts: b
             np.stack([vector(rng, 3) for _ in spoken]) if spoken and texts else None
         ),
         events=(SoundEvent(start_ns, start_ns + 1, words(rng), 0.5),) if rng.random() < 0.4 else (),
-        labels={"zone": words(rng)} if rng.random() < 0.3 else {},
+        labels={"zone": str(rng.choice(WORDS))} if rng.random() < 0.3 else {},
         sealed=sealed,
     )
 
 
-def live(user: EmbeddedUser, clock: ManualClock, rng: np.random.Generator, steps: int) -> None:
+def standing(user: EmbeddedUser, rng: np.random.Generator) -> None:
+    """Ask for what comes; not for what stays away, which the clock tells beside the log."""
+    space = str(rng.choice(["cos", "dot"]))
+    dim = SPACES[space][0]
+    kinds: tuple[dict[str, Any], ...] = (
+        {},
+        {"window_s": 3600.0},
+        {"kind": "sequence", "then_feature": vector(rng, dim), "window_s": 7200.0},
+    )
+    bar: dict[str, Any] = {"min_score": 0.5} if rng.random() < 0.5 else {"min_relevance": 0.3}
+    sealed_only = bool(rng.random() < 0.5)
+    chosen = kinds[int(rng.integers(0, len(kinds)))]
+    user.standing.create(vector(rng, dim), space=space, sealed_only=sealed_only, **bar, **chosen)
+
+
+def live(rng: np.random.Generator, steps: int, user: EmbeddedUser, clock: ManualClock) -> None:
     """A life of one user."""
     facts: list[str] = []
     seqs = dict.fromkeys(STREAMS, 0)
     growing: dict[str, tuple[int, int]] = {}
     if rng.random() < 0.7:
         user.configure(text_space="text")
-    for _ in range(steps):
+    for name, space in STREAMS.items():
+        if rng.random() < 0.4:
+            zone = ZONES[int(rng.integers(0, len(ZONES)))]
+            user.stream(name, space=space).create(zone=zone)
+    for step in range(steps):
         clock.advance(int(rng.integers(0, 5)) * SECOND_NS)
-        kind = rng.choice(["clips", "clips", "clips", "grow", "fact", "revise", "value", "text"])
+        kind = rng.choice([*["clips"] * 4, *["grow"] * 2, *KINDS])
         name = str(rng.choice(list(STREAMS)))
         space = STREAMS[name]
         stream = user.stream(name, space=space)
         dim = SPACES[space][0]
         texts = user.is_known() and user.text_space() is not None and bool(rng.random() < 0.5)
         if kind == "clips":
-            many = int(rng.integers(1, 5))
+            many = MANY if rng.random() < 0.02 else int(rng.integers(1, 5))
             first = seqs[name] + int(rng.choice([0, 0, 2]))  # or a gap
             stream.write_many(
                 [clip(rng, first + n, dim, sealed=True, texts=texts) for n in range(many)]
@@ -135,7 +145,9 @@ def live(user: EmbeddedUser, clock: ManualClock, rng: np.random.Generator, steps
             begin, end = clock.now_ns() + rng.integers(-20, 20, 2) * SECOND_NS
             valid = {"valid_from": min(begin, end), "valid_to": max(begin, end)}
             valid = valid if rng.random() < 0.5 else {}
-            fact = user.remember(words(rng), about=[words(rng)], feature=feature, **valid)
+            fact = user.remember(
+                words(rng), about=[str(rng.choice(WORDS))], feature=feature, **valid
+            )
             facts.append(fact.id)
         elif kind == "revise" and facts:
             user.revise(str(rng.choice(facts)), text=words(rng))
@@ -143,6 +155,10 @@ def live(user: EmbeddedUser, clock: ManualClock, rng: np.random.Generator, steps
             user.put(str(rng.choice(["diet", "name"])), words(rng))
         elif kind == "text" and rng.random() < 0.2:
             user.configure(text_space="text")
+        elif kind == "standing":
+            standing(user, rng)
+        elif kind == "snapshot" and user.is_known():
+            user.snapshot(f"step-{step}", ttl_s=3600)
 
 
 def replay(user: EmbeddedUser, clock: ManualClock, log: list[Commit]) -> None:
@@ -153,131 +169,37 @@ def replay(user: EmbeddedUser, clock: ManualClock, log: list[Commit]) -> None:
                 assert not isinstance(outcome, Exception)
 
 
-def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> dict[str, bytes]:
-    """What every kind of question is answered, as bytes; an error by its reason and field."""
-    found: dict[str, bytes] = {}
+class Asked(NamedTuple):
+    """As of a revision."""
 
-    def ask(
-        name: str, question: Callable[[], Any], otherwise: Callable[[], Any] | None = None
-    ) -> None:
-        """otherwise: what is asked of a user without a text space; as of a revision of one who had none yet a
-        feature is passed over, for whoever asks in words has one made by itself.
-        """
-        try:
-            told = question()
-        except FailedPrecondition as error:
-            if error.reason != "NO_TEXT_SPACE" or otherwise is None:
-                raise
-            ask(name, otherwise)
-            return
-        except Exception as error:  # every error is an answer too
-            told = repr((type(error), getattr(error, "reason", ""), str(error))).encode()
-        found[name] = (
-            told if isinstance(told, bytes) else told.SerializeToString(deterministic=True)
-        )
-
-    def grounded(feature: Any, **options: Any) -> Any:
-        return grounding_to_proto(user.ground(feature, **options))
-
-    def recalled(**options: Any) -> Any:
-        return recall_to_proto(user.recall("red mug door", as_of=as_of, limit=20, **options))
-
-    def remembered(space: str, most: int) -> Any:
-        return long_term_to_proto(user.long_term(space=space, as_of=as_of, max_tokens=most))
-
-    def missing(name: str) -> Any:
-        gaps = user.stream(name).gaps(as_of=as_of)
-        return clip_pb.ListGapsResponse(gaps=[gap_to_proto(gap) for gap in gaps])
-
-    def value(key: str) -> bytes:
-        return repr(user.get(key, as_of=as_of)).encode()
-
-    features = {"cos": vector(rng, 6), "dot": vector(rng, 4)}
-    tokens = rng.standard_normal((3, 6)).astype(np.float32)
-    begin = T0_NS + int(rng.integers(0, 20)) * 1200 * SECOND_NS
-    cos: dict[str, Any] = {"space": "cos", "as_of": as_of, "with_coverage": True, "limit": 50}
-    kinds: dict[str, dict[str, Any]] = {
-        "plain": {},
-        "whole": {"with_short_memory": True},
-        "streams": {"streams": ["porch"]},
-        "time": {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS},
-        "hours": {"hours": [("22:00", "04:00")], "weekdays": [1, 2]},
-        "labels": {"labels": {"zone": [words(rng) for _ in range(8)]}},
-        "least": {"min_score": 0.8},
-        "relevance": {"min_relevance": 0.001},
-        "abstains": {"min_score": 5.0, "fallback": "recent"},
-        "re-ranked": {"question_tokens": tokens, "rerank": 5},
-        "words": {"text": "red door", "text_feature": vector(rng, 3), "explain": True},
-        **{name: {"policy": name} for name in ("ixc-live", "ixc-offline", "ixc-train")},
-    }
-    for name, options in kinds.items():
-        bare = {key: value for key, value in options.items() if key != "text_feature"}
-        first, second = (partial(grounded, features["cos"], **cos | one) for one in (options, bare))
-        ask(f"ground {name}", first, second)
-    ask(
-        "ground dot",
-        lambda: grounding_to_proto(user.ground(features["dot"], space="dot", as_of=as_of)),
-    )
-    ask(
-        "ground words alone",
-        lambda: grounding_to_proto(user.ground(text="mug Alice", explain=True, **cos)),
-    )
-    ask(
-        "ground tokens",
-        lambda: grounding_to_proto(user.ground(policy="tokens", question_tokens=tokens, **cos)),
-    )
-    many = np.stack([features["cos"], vector(rng, 6)])
-    ask("ground many", lambda: groundings_to_proto(user.ground_many(many, **cos)))
-    ask(
-        "ground page",
-        lambda: grounding_to_proto(
-            user.ground(features["cos"], **cos | {"limit": 3, "cursor": ""})
-        ),
-    )
-    ask("recall", lambda: recall_to_proto(user.recall("red mug", as_of=as_of, limit=20)))
-    spoken = vector(rng, 3)
-    ask(
-        "recall feature",
-        lambda: recall_to_proto(user.recall("two", as_of=as_of, feature=spoken)),
-        lambda: recall_to_proto(user.recall("two", as_of=as_of)),
-    )
-    sieves: dict[str, dict[str, Any]] = {
-        "streams": {"streams": ["porch", "mic"]},
-        "time": {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS},
-        "labels": {"labels": {"zone": [words(rng) for _ in range(8)]}},
-        "utterances": {"kinds": ["utterance"]},
-        "facts": {"kinds": ["fact"], "valid_at": T0_NS + 5 * SECOND_NS},
-        "any": {"valid_at": "any"},
-    }
-    for name, sieve in sieves.items():
-        ask(f"recall {name}", partial(recalled, **sieve))
-    for space in ("cos", "dot"):
-        for most in (2, 100):
-            ask(f"long term {space} {most}", partial(remembered, space, most))
-    ask(
-        "clips",
-        lambda: clip_pb.ListClipsResponse(
-            clips=[
-                stored_clip_to_proto(user.clip(one.id, as_of=as_of, with_short_memory=True))
-                for one in user.clips(as_of=as_of)
-            ]
-        ),
-    )
-    for name in STREAMS:
-        ask(f"gaps {name}", partial(missing, name))
-    ask(
-        "facts",
-        lambda: b"".join(fact_to_proto(one).SerializeToString() for one in user.facts(as_of=as_of)),
-    )
-    for key in ("diet", "name"):
-        ask(f"value {key}", partial(value, key))
-    return found
+    revision: int
+    name: AsOf
+    answers: dict[str, bytes]
 
 
-@machine_settings(6)
-@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 25), share=st.floats(0, 1))
-@example(seed=290968839, steps=23, share=0.375)  # an operation without a commit, later
-def test_as_of_is_a_replay_of_the_log(seed: int, steps: int, share: float) -> None:
+def ask(user: EmbeddedUser, seed: int, share: float) -> Asked:
+    """As of the ``share`` of all commits, or of all snapshots; by any of its names."""
+    taken = [one.revision for one in user.snapshots()]
+    if taken and seed % 3 == 0:
+        revision = taken[int(share * (len(taken) - 1))]
+    else:
+        revision = 1 + int(share * (user.revision() - 1))
+    names = named(user, revision)
+    name = names[seed % len(names)]
+    found = answers(user, name, np.random.default_rng(seed + 1)) | past(user, revision)
+    return Asked(revision, name, found)
+
+
+def named(user: EmbeddedUser, revision: int) -> list[AsOf]:
+    """All names of a revision."""
+    (committed,) = {one.time_ns for one in user.watch(follow=False) if one.revision == revision}
+    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=committed // 1000)
+    taken = [one for one in user.snapshots() if one.revision == revision]
+    return [revision, when, *(one.name for one in taken), *taken]
+
+
+def compare(life: Callable[[EmbeddedUser, ManualClock], None], seed: int, share: float) -> None:
+    """Answers after a life, as of the ``share`` of its commits, with those of so many replayed."""
     clock = ManualClock(T0_NS)
     log: list[Commit] = []
     write = UserMemory.write
@@ -291,18 +213,47 @@ def test_as_of_is_a_replay_of_the_log(seed: int, steps: int, share: float) -> No
             log.append((clock.now_ns(), list(operations), memory.view.revision))
         return outcomes
 
-    with opened(clock) as grown:
-        with patch.object(UserMemory, "write", logged):
-            live(grown, clock, np.random.default_rng(seed), steps)
-        if not log:
-            return
-        revision = 1 + int(share * (grown.revision() - 1))
-        here = answers(grown, revision, np.random.default_rng(seed + 1))
-    again = ManualClock(T0_NS)
-    with opened(again) as replayed:
-        replay(replayed, again, [commit for commit in log if commit[2] <= revision])
-        assert replayed.revision() == revision
-        for as_of in (revision, None):
-            there = answers(replayed, as_of, np.random.default_rng(seed + 1))
-            different = [name for name in here if here[name] != there[name]]
-            assert not different, [(name, here[name], there[name]) for name in different[:1]]
+    folder = memory_folder()
+    try:
+        with opened(folder / "grown", clock) as grown:
+            with patch.object(UserMemory, "write", logged):
+                life(grown, clock)
+            if not log:
+                return
+            # Commits in one moment are stamped one after the other: all their times have come.
+            clock.advance(SECOND_NS)
+            asked = ask(grown, seed, share)
+        if seed % 4 == 0:
+            with opened(folder / "grown", clock) as grown:
+                asked = ask(grown, seed, share)
+        again = ManualClock(T0_NS)
+        with opened(folder / "replayed", again) as replayed:
+            replay(replayed, again, [commit for commit in log if commit[2] <= asked.revision])
+            assert replayed.revision() == asked.revision
+            before = past(replayed, asked.revision)
+            for as_of in (asked.revision, None):
+                there = answers(replayed, as_of, np.random.default_rng(seed + 1)) | before
+                different = [
+                    (asked.name, as_of, name, told, there[name])
+                    for name, told in asked.answers.items()
+                    if told != there[name]
+                ]
+                assert not different, different
+    finally:
+        shutil.rmtree(folder)
+
+
+@machine_settings(6)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 25), share=st.floats(0, 1))
+def test_as_of_is_a_replay_of_the_log(seed: int, steps: int, share: float) -> None:
+    compare(partial(live, np.random.default_rng(seed), steps), seed, share)
+
+
+def test_what_makes_no_commit_is_not_in_the_log() -> None:
+    def life(user: EmbeddedUser, clock: ManualClock) -> None:
+        user.remember("a red mug", valid_to=clock.now_ns() + 3 * SECOND_NS)
+        user.configure(text_space="text")
+        clock.advance(4 * SECOND_NS)
+        user.configure(text_space="text")
+
+    compare(life, seed=0, share=1.0)
