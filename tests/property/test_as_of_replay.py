@@ -153,12 +153,16 @@ def replay(user: EmbeddedUser, clock: ManualClock, log: list[Commit]) -> None:
                 assert not isinstance(outcome, Exception)
 
 
-def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> dict[str, bytes]:
-    """What every kind of question is answered, as bytes; an error by its reason and field."""
-    found: dict[str, bytes] = {}
+class Asked:
+    """Questions to one user as of one revision, and their answers as bytes; an error by its reason and field."""
+
+    def __init__(self, user: EmbeddedUser, as_of: int | None) -> None:
+        self.user = user
+        self.as_of = as_of
+        self.found: dict[str, bytes] = {}
 
     def ask(
-        name: str, question: Callable[[], Any], otherwise: Callable[[], Any] | None = None
+        self, name: str, question: Callable[[], Any], otherwise: Callable[[], Any] | None = None
     ) -> None:
         """otherwise: what is asked of a user without a text space; as of a revision of one who had none yet a
         feature is passed over, for whoever asks in words has one made by itself.
@@ -168,39 +172,52 @@ def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> 
         except FailedPrecondition as error:
             if error.reason != "NO_TEXT_SPACE" or otherwise is None:
                 raise
-            ask(name, otherwise)
+            self.ask(name, otherwise)
             return
         except Exception as error:  # every error is an answer too
             told = repr((type(error), getattr(error, "reason", ""), str(error))).encode()
-        found[name] = (
+        self.found[name] = (
             told if isinstance(told, bytes) else told.SerializeToString(deterministic=True)
         )
 
-    def grounded(feature: Any, **options: Any) -> Any:
-        return grounding_to_proto(user.ground(feature, **options))
+    def grounded(self, feature: Any = None, **options: Any) -> Any:
+        answer = self.user.ground(feature, as_of=self.as_of, **options)
+        return grounding_to_proto(answer)
 
-    def recalled(**options: Any) -> Any:
-        return recall_to_proto(user.recall("red mug door", as_of=as_of, limit=20, **options))
+    def recalled(self, question: str, **options: Any) -> Any:
+        return recall_to_proto(self.user.recall(question, as_of=self.as_of, **options))
 
-    def remembered(space: str, most: int) -> Any:
-        return long_term_to_proto(user.long_term(space=space, as_of=as_of, max_tokens=most))
+    def remembered(self, space: str, most: int) -> Any:
+        memory = self.user.long_term(space=space, as_of=self.as_of, max_tokens=most)
+        return long_term_to_proto(memory)
 
-    def missing(name: str) -> Any:
-        gaps = user.stream(name).gaps(as_of=as_of)
+    def missing(self, name: str) -> Any:
+        gaps = self.user.stream(name).gaps(as_of=self.as_of)
         return clip_pb.ListGapsResponse(gaps=[gap_to_proto(gap) for gap in gaps])
 
-    def value(key: str) -> bytes:
-        return repr(user.get(key, as_of=as_of)).encode()
+    def listed(self) -> Any:
+        ids = [one.id for one in self.user.clips(as_of=self.as_of)]
+        clips = [self.user.clip(one, as_of=self.as_of, with_short_memory=True) for one in ids]
+        return clip_pb.ListClipsResponse(clips=[stored_clip_to_proto(one) for one in clips])
 
+    def facts(self) -> bytes:
+        facts = self.user.facts(as_of=self.as_of)
+        return b"".join(fact_to_proto(one).SerializeToString() for one in facts)
+
+    def value(self, key: str) -> bytes:
+        return repr(self.user.get(key, as_of=self.as_of)).encode()
+
+
+def ask_for_clips(asked: Asked, rng: np.random.Generator) -> None:
+    """By every option of `ground`, and every way to ask it."""
     features = {"cos": vector(rng, 6), "dot": vector(rng, 4)}
     tokens = rng.standard_normal((3, 6)).astype(np.float32)
-    begin = T0_NS + int(rng.integers(0, 20)) * 1200 * SECOND_NS
-    cos: dict[str, Any] = {"space": "cos", "as_of": as_of, "with_coverage": True, "limit": 50}
+    cos: dict[str, Any] = {"space": "cos", "with_coverage": True, "limit": 50}
     kinds: dict[str, dict[str, Any]] = {
         "plain": {},
         "whole": {"with_short_memory": True},
         "streams": {"streams": ["porch"]},
-        "time": {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS},
+        "time": four_hours(rng),
         "hours": {"hours": [("22:00", "04:00")], "weekdays": [1, 2]},
         "labels": {"labels": {"zone": [words(rng) for _ in range(8)]}},
         "least": {"min_score": 0.8},
@@ -212,66 +229,72 @@ def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> 
     }
     for name, options in kinds.items():
         bare = {key: value for key, value in options.items() if key != "text_feature"}
-        first, second = (partial(grounded, features["cos"], **cos | one) for one in (options, bare))
-        ask(f"ground {name}", first, second)
-    ask(
-        "ground dot",
-        lambda: grounding_to_proto(user.ground(features["dot"], space="dot", as_of=as_of)),
-    )
-    ask(
-        "ground words alone",
-        lambda: grounding_to_proto(user.ground(text="mug Alice", explain=True, **cos)),
-    )
-    ask(
-        "ground tokens",
-        lambda: grounding_to_proto(user.ground(policy="tokens", question_tokens=tokens, **cos)),
-    )
+        first, second = (
+            partial(asked.grounded, features["cos"], **cos | one) for one in (options, bare)
+        )
+        asked.ask(f"ground {name}", first, second)
+    others: dict[str, dict[str, Any]] = {
+        "dot": {"feature": features["dot"], "space": "dot"},
+        "words alone": {"text": "mug Alice", "explain": True, **cos},
+        "tokens": {"policy": "tokens", "question_tokens": tokens, **cos},
+        "page": {"feature": features["cos"], **cos, "limit": 3, "cursor": ""},
+    }
+    for name, options in others.items():
+        asked.ask(f"ground {name}", partial(asked.grounded, **options))
     many = np.stack([features["cos"], vector(rng, 6)])
-    ask("ground many", lambda: groundings_to_proto(user.ground_many(many, **cos)))
-    ask(
-        "ground page",
-        lambda: grounding_to_proto(
-            user.ground(features["cos"], **cos | {"limit": 3, "cursor": ""})
-        ),
+    asked.ask(
+        "ground many",
+        lambda: groundings_to_proto(asked.user.ground_many(many, as_of=asked.as_of, **cos)),
     )
-    ask("recall", lambda: recall_to_proto(user.recall("red mug", as_of=as_of, limit=20)))
+
+
+def ask_in_words(asked: Asked, rng: np.random.Generator) -> None:
+    """By every option of `recall`."""
+    asked.ask("recall", partial(asked.recalled, "red mug", limit=20))
     spoken = vector(rng, 3)
-    ask(
+    asked.ask(
         "recall feature",
-        lambda: recall_to_proto(user.recall("two", as_of=as_of, feature=spoken)),
-        lambda: recall_to_proto(user.recall("two", as_of=as_of)),
+        partial(asked.recalled, "two", feature=spoken),
+        partial(asked.recalled, "two"),
     )
     sieves: dict[str, dict[str, Any]] = {
         "streams": {"streams": ["porch", "mic"]},
-        "time": {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS},
+        "time": four_hours(rng),
         "labels": {"labels": {"zone": [words(rng) for _ in range(8)]}},
         "utterances": {"kinds": ["utterance"]},
         "facts": {"kinds": ["fact"], "valid_at": T0_NS + 5 * SECOND_NS},
         "any": {"valid_at": "any"},
     }
     for name, sieve in sieves.items():
-        ask(f"recall {name}", partial(recalled, **sieve))
+        asked.ask(f"recall {name}", partial(asked.recalled, "red mug door", limit=20, **sieve))
+
+
+def ask_for_lists(asked: Asked) -> None:
+    """Everything there is."""
     for space in ("cos", "dot"):
         for most in (2, 100):
-            ask(f"long term {space} {most}", partial(remembered, space, most))
-    ask(
-        "clips",
-        lambda: clip_pb.ListClipsResponse(
-            clips=[
-                stored_clip_to_proto(user.clip(one.id, as_of=as_of, with_short_memory=True))
-                for one in user.clips(as_of=as_of)
-            ]
-        ),
-    )
+            asked.ask(f"long term {space} {most}", partial(asked.remembered, space, most))
+    asked.ask("clips", asked.listed)
     for name in STREAMS:
-        ask(f"gaps {name}", partial(missing, name))
-    ask(
-        "facts",
-        lambda: b"".join(fact_to_proto(one).SerializeToString() for one in user.facts(as_of=as_of)),
-    )
+        asked.ask(f"gaps {name}", partial(asked.missing, name))
+    asked.ask("facts", asked.facts)
     for key in ("diet", "name"):
-        ask(f"value {key}", partial(value, key))
-    return found
+        asked.ask(f"value {key}", partial(asked.value, key))
+
+
+def four_hours(rng: np.random.Generator) -> dict[str, Any]:
+    """The options that narrow a question to some four hours."""
+    begin = T0_NS + int(rng.integers(0, 20)) * 1200 * SECOND_NS
+    return {"start_ns": begin, "end_ns": begin + 4 * 3600 * SECOND_NS}
+
+
+def answers(user: EmbeddedUser, as_of: int | None, rng: np.random.Generator) -> dict[str, bytes]:
+    """What every kind of question is answered, as bytes."""
+    asked = Asked(user, as_of)
+    ask_for_clips(asked, rng)
+    ask_in_words(asked, rng)
+    ask_for_lists(asked)
+    return asked.found
 
 
 @machine_settings(6)
