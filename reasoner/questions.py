@@ -126,7 +126,7 @@ class _Whole:
 
 
 class EncodeTexts(Protocol):
-    """`perception.encoders.Encoder.encode_texts`."""
+    """`perception.encoders.base.Encoder.encode_texts`."""
 
     def __call__(self, texts: Sequence[str]) -> Array: ...
 

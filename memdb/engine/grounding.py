@@ -19,9 +19,9 @@ from memdb.engine.explain import explain, explain_similarity
 from memdb.engine.footage import footage
 from memdb.engine.ground_window import NOTHING, shown
 from memdb.engine.hit_reader import HitReader, columns
-from memdb.engine.hybrid import check_text_feature, search_arms
+from memdb.engine.hybrid import check_text_feature
 from memdb.engine.question import Question
-from memdb.engine.ranking import Ranking, newest, ranking
+from memdb.engine.ranking import Ranking, newest, newest_ranked, ranking
 from memdb.engine.reading import Reading, WouldWait
 from memdb.engine.rerank_words import WithWords, with_words
 from memdb.engine.scope import Scope, scope_of, searched
@@ -84,27 +84,8 @@ def _by_rank(environment: Environment | None, scope: Scope) -> Grounding:
     abstained = len(ranked.rows) == 0
     fallback = "none"
     if abstained and question.may_fall_back:
-        rows = newest(scope)
-        if ranked.found is not None:
-            assert question.words is not None, "their arms were asked"
-            # The newest need not be among the best, of which alone `found` knows all.
-            found = search_arms(
-                scope.view,
-                partition,
-                ranked.query,
-                question.words,
-                scope.allowed,
-                scope.as_of,
-                partition.rows,
-            )
-            ranked = replace(ranked, found=found)
-            scores = found.scores_of(rows)
-        else:
-            assert ranked.query is not None, "a question without words has a feature"
-            # As a search scores it, to the last bit.
-            scores = partition.scores_of(ranked.query, rows)
-        ranked = replace(ranked, rows=rows, scores=scores)
-        fallback = "recent" if len(rows) else "none"
+        ranked = newest_ranked(scope, ranked)
+        fallback = "recent" if len(ranked.rows) else "none"
     first = question.rerank
     rest = ranked.rows[first:], ranked.scores[first:]
     late: WithWords | None = None

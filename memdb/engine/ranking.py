@@ -4,7 +4,7 @@ what stands out of its camera.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from memdb.engine.scope import Scope
 from memdb.engine.standing_out import similarity_ranks, standing_out
 from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array
+from memdb.types.word_question import WordQuestion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,9 +63,7 @@ def ranking(scope: Scope) -> Ranking:
     if question.words is not None:
         # What is told of a hit does not depend on how many are: it is told its place among all.
         reach = partition.rows if question.explain else question.reach
-        found = search_arms(
-            scope.view, partition, query, question.words, allowed, scope.as_of, reach
-        )
+        found = _searched(scope, question.words, query, reach)
         rows, scores = found.best(question.reach)
     else:
         assert query is not None, "a question without words has a feature"
@@ -102,6 +101,23 @@ def newest(scope: Scope) -> Array:
     partition, allowed = scope.partition, scope.allowed
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
     return rows[np.lexsort((rows, partition.columns["end_ns"][rows]))][-1:]
+
+
+def newest_ranked(scope: Scope, nothing: Ranking) -> Ranking:
+    """The newest row in the place of ``nothing``, which found none; scored as a search scores it, to the last bit."""
+    words, query = scope.question.words, nothing.query
+    rows = newest(scope)
+    if words is None:
+        assert query is not None, "a question without words has a feature"
+        return replace(nothing, rows=rows, scores=scope.partition.scores_of(query, rows))
+    # It need not be among the best, of which alone what was found knows all.
+    found = _searched(scope, words, query, scope.partition.rows)
+    return replace(nothing, rows=rows, scores=found.scores_of(rows), found=found)
+
+
+def _searched(scope: Scope, words: WordQuestion, query: Array | None, reach: int) -> Found:
+    """What each arm finds, the ``reach`` best of the similar ones."""
+    return search_arms(scope.view, scope.partition, query, words, scope.allowed, scope.as_of, reach)
 
 
 def _query(scope: Scope) -> Array | None:

@@ -6,7 +6,7 @@ not wait for it.
 
 A commit is one step: its clips are scored against every question (`memdb.engine.standing_step`), then the
 user's clock moves (`memdb.engine.standing_clock`) and what was absent for long enough is told
-(`memdb.engine.standing_absences`).  Where nothing comes `FollowedStanding.tick` moves the clock.
+(`memdb.engine.standing_absences`).  Where nothing comes, a page moves the clock.
 """
 
 from __future__ import annotations

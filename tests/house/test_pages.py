@@ -1,5 +1,5 @@
-"""What the pages name is there: files, and the tests that reproduce each row of the table of defects.  And the tests
-that tests name.
+"""What pages, docstrings and tests name is there: files, modules, and the tests that reproduce each row of the table
+of defects.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ FOLDERS = (
     "tests",
 )
 NAMED = re.compile(rf"(?<![\w./-])((?:{'|'.join(FOLDERS)})/[\w./-]*\w)")
+CODE = ("memdb", "perception", "reasoner", "clients", "bench", "scripts", "tests")
+DOTTED = re.compile(
+    r"(?<!`)`((?:memdb|memdb_client|perception|reasoner|bench|scripts|tests)(?:\.\w+)+)`(?!`)"
+)
 MADE = {"bench/.peers"}
 """By `make`."""
 TEST_ID = re.compile(r"\"(tests/[\w/]+\.py)::(test_\w+)\"")
@@ -74,6 +78,36 @@ def test_every_row_of_the_table_selects_a_test() -> None:
             if word not in OPERATORS and word.lower() not in text
         ]
     assert unknown == []
+
+
+def test_what_a_docstring_names_is_there() -> None:
+    """Modules, and what is named within them, such as `memdb.engine.view.View`."""
+    unknown = []
+    for folder in CODE:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            if file.is_relative_to(ROOT / "memdb" / "v1"):
+                continue
+            text = file.read_text()
+            unknown += [
+                f"{file.relative_to(ROOT)}: {name}"
+                for name in sorted(set(DOTTED.findall(text)))
+                if not is_there(name)
+            ]
+    assert unknown == []
+
+
+def is_there(name: str) -> bool:
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        for root in (ROOT, ROOT / "clients" / "python"):
+            module = root.joinpath(*parts[:count])
+            if module.is_dir() and count == len(parts):
+                return True
+            for file in (module.with_suffix(".py"), module / "__init__.py"):
+                if file.is_file():
+                    text = file.read_text()
+                    return all(re.search(rf"\b{part}\b", text) for part in parts[count:])
+    return False
 
 
 def test_tests_that_are_named_by_others_are_there() -> None:
