@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from memdb.engine.at_once import is_small
+from memdb.engine.at_once import check_light
 from memdb.engine.candidates import candidate_rows
 from memdb.engine.explain import explain, explain_similarity
 from memdb.engine.footage import footage
@@ -22,7 +22,7 @@ from memdb.engine.hit_reader import HitReader, columns
 from memdb.engine.hybrid import check_text_feature
 from memdb.engine.question import Question
 from memdb.engine.ranking import Ranking, newest, newest_ranked, ranking
-from memdb.engine.reading import Reading, WouldWait
+from memdb.engine.reading import Reading
 from memdb.engine.rerank_words import WithWords, with_words
 from memdb.engine.scope import Scope, scope_of, searched
 from memdb.engine.standing_out import by_standing_out
@@ -44,8 +44,8 @@ def ground(
 
     environment: None for an answer at once (`memdb.engine.at_once`); raises `WouldWait` where there is none.
     """
-    if environment is None and not is_small(view):
-        raise WouldWait
+    if environment is None:
+        check_light(view, question)
     where = searched(view, question, as_of)
     _check_features(view, question, where.space_no)
     scope = scope_of(view, question, as_of, where)
@@ -54,6 +54,8 @@ def ground(
         return Grounding((), where.revision, "none", where.gaps, covered, abstained=True)
     if question.policy == TOKENS_POLICY:
         return _by_tokens(environment, scope)
+    if environment is None:
+        scope = replace(scope, at_once=True)
     return _by_rank(environment, scope)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from memdb.engine.hybrid import Found, search_arms
 from memdb.engine.policies import select
+from memdb.engine.reading import WouldWait
 from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.scope import Scope
 from memdb.engine.standing_out import similarity_ranks, standing_out
@@ -68,7 +69,11 @@ def ranking(scope: Scope) -> Ranking:
     else:
         assert query is not None, "a question without words has a feature"
         if scope.as_of is None and question.may_be_approximate and not compared:
-            rows, scores, approximate = partition.search_now(query, question.reach, allowed)
+            near = partition.near(query, question.reach, allowed)
+            if near is None and scope.at_once and not partition.is_whole:
+                raise WouldWait
+            approximate = near is not None
+            rows, scores = near or partition.search(query, question.reach, allowed)
         else:
             rows, scores = select(question.policy, partition, query, allowed, question.reach)
     relevance = None if query is None else Relevance(partition, query, scope.as_of)

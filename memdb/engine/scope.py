@@ -41,6 +41,8 @@ class Scope:
     partition: PartitionView
     allowed: Array | None
     """(rows,) bool, None for all."""
+    at_once: bool = False
+    """Whether what takes long raises `memdb.engine.reading.WouldWait`."""
 
     def covered(self, gaps: tuple[Gap, ...], *, abstained: bool) -> tuple[StreamCoverage, ...]:
         """What was searched, where the answer is to say so."""

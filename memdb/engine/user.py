@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar, Unpack
 from memdb.clock import Clock
 from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
-from memdb.engine.at_once import check_light
 from memdb.engine.erasure import clips_to_erase, compact_user, erase_parts
 from memdb.engine.fact_page import Page
 from memdb.engine.ground_page import ground_page
@@ -372,7 +371,6 @@ class EmbeddedUser:
         if at_once:
             if as_of is not None or cursor is not None or min_revision is not None:
                 raise WouldWait
-            check_light(question)
             with self._users.use_at_once(self._id) as memory:
                 return memory.read(lambda view: ground(None, view, question, None))
         with self._users.use(self._id) as memory:

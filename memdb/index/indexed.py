@@ -94,6 +94,11 @@ class Indexed:
         approximation = self._approximation
         return approximation is not None and 0 < approximation.rows_min <= rows
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are lists to look in."""
+        return self._ready is not None
+
     def search(
         self, rows: int, query: Array, limit: int, allowed: Array | None, alive: Array | None
     ) -> Found | None:

@@ -177,16 +177,18 @@ class PartitionView:
         """(rows, scores) of the ``limit`` best allowed rows, best first; ``query`` from `unit`."""
         return self.tiers.search(self.rows, query, limit, allowed)
 
-    def search_now(
-        self, query: Array, limit: int, allowed: Array | None
-    ) -> tuple[Array, Array, bool]:
-        """`search`, and whether its rows were found approximately, which their scores never are: only for
-        questions about the view's own revision, ``allowed`` from `allowed` with ``as_of`` None.
+    @property
+    def is_whole(self) -> bool:
+        """Whether there are so few rows that all are scored, which takes no time worth a thought."""
+        return self.rows == 0 or self.matrix.whole(self.rows) is not None
+
+    def near(self, query: Array, limit: int, allowed: Array | None) -> tuple[Array, Array] | None:
+        """About what `search` gives, with its scores, in a fraction of its time; None where that is to be asked.
+
+        Only for questions about the view's own revision, ``allowed`` from `allowed` with ``as_of`` None.
         """
         found = self.tiers.approximate(self.rows, query, limit, allowed, self.head_alive)
-        if found is None:
-            return *self.search(query, limit, allowed), False
-        return found.numbers, found.scores, True
+        return None if found is None else (found.numbers, found.scores)
 
     def scores_of(self, query: Array, rows: Array) -> Array:
         """(n,) float32 scores of some rows."""

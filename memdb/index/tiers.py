@@ -117,6 +117,11 @@ class Tiers:
             self._asked += 1
         return found
 
+    @property
+    def has_lists(self) -> bool:
+        """Whether `approximate` answers questions without a filter."""
+        return self._placement is None and self.indexed.is_ready
+
     def is_quick(self, rows: int, allowed: Array | None, questions: int) -> bool:
         """Whether so many questions are answered sooner one by one than by one pass over the rows."""
         if rows < self._rows_min:

@@ -19,6 +19,7 @@ import pytest
 from memdb import Clip, Grounding
 from memdb.config import IndexConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.reading import WouldWait
 from memdb.engine.user import EmbeddedUser
 from memdb.index import ivf, partition
 from memdb.index.directions import prepared_rows
@@ -213,3 +214,46 @@ def test_a_random_life(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatc
             assert [hit for hit in told(again) if hit in kept] == kept
     assert life.approximate > 50
     assert life.found >= RECALL * life.sought
+
+
+def test_what_lists_tell_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "Tiers", partial(Tiers, bytes_min=0))
+    monkeypatch.setattr(ivf, "ALLOWED_MIN", 256)
+    life = Life(
+        np.random.default_rng(3),
+        np.random.default_rng(4).standard_normal((30, DIM)).astype(np.float32),
+    )
+    with EmbeddedDatabase(tmp_path / "data", index=INDEX) as db:
+        db.create_space("s", dim=DIM)
+        user = db.user("u")
+        life.write(user, 900)
+        question = life.vectors(1)[0]
+        user.ground(question, limit=LIMIT)
+        with pytest.raises(WouldWait):  # there are no lists yet
+            user.ground(question, limit=LIMIT, at_once=True)
+        until_approximate(user, life)
+
+        middle = T0_NS + 300 * CLIP_NS
+        for options in ({}, {"streams": ["porch", "yard"]}, {"start_ns": middle}):
+            kept: dict[str, Any] = {"limit": LIMIT, **options}
+            usual = user.ground(question, **kept)
+            at_once = user.ground(question, **kept, at_once=True)
+            assert usual.approximate
+            assert at_once.approximate
+            assert told(at_once) == told(usual)
+            assert at_once.gaps == usual.gaps
+        # Every row would be looked at.
+        few = {"start_ns": T0_NS, "end_ns": T0_NS + 5 * CLIP_NS}
+        for heavy in (
+            {"min_score": 0.5},
+            {"labels": {"n": "1"}},
+            {"fallback": "recent"},
+            {"with_coverage": True},
+            {"exact": True},
+            {"policy": "ixc-live"},
+            {"min_relevance": 0.5},
+            few,
+        ):
+            user.ground(question, limit=LIMIT, **heavy)
+            with pytest.raises(WouldWait):
+                user.ground(question, limit=LIMIT, **heavy, at_once=True)

@@ -149,11 +149,11 @@ def test_that_nothing_reaches_a_least_score_is_said_of_all_clips(
 
     def missing_the_best(
         view: PartitionView, query: Array, limit: int, allowed: Array | None
-    ) -> tuple[Array, Array, bool]:
+    ) -> tuple[Array, Array]:
         rows, scores = view.search(query, limit + 1, allowed)
-        return rows[1:], scores[1:], True
+        return rows[1:], scores[1:]
 
-    monkeypatch.setattr(PartitionView, "search_now", missing_the_best)
+    monkeypatch.setattr(PartitionView, "near", missing_the_best)
     answer = user.ground(QUESTION, min_score=0.8, fallback=fallback)
     assert [hit.clip.seq for hit in answer.hits] == [1]
     assert (answer.approximate, answer.abstained, answer.fallback) == (False, False, "none")

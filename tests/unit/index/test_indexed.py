@@ -213,9 +213,9 @@ def test_rows_that_died_near_the_question_are_no_filter_of_a_view(
         alive = np.ones(ROWS, np.bool_)
         alive[np.argsort(-(rows @ question))[: ROWS // 10]] = np.arange(ROWS // 10) % 5 == 0
         view = replace(partition.view(), matrix=matrix, tiers=index, head_alive=alive)
-        found, _, is_approximate = view.search_now(question, LIMIT, view.allowed(Filter(), None))
-        assert is_approximate
-        assert alive[found].all()
+        near = view.near(question, LIMIT, view.allowed(Filter(), None))
+        assert near is not None
+        assert alive[near[0]].all()
 
 
 def test_twice_the_rows_are_measured_anew(approximation: Approximation) -> None:
