@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.index.columns import Columns
 from memdb.index.terms import terms
 from memdb.index.word_counts import counted
@@ -47,11 +48,16 @@ class Words:
     def known(self, documents: int) -> tuple[Postings, Array]:
         """Postings, and (documents,) u32 how long each is, of at least the first
         ``documents`` documents.
+
+        Raises `DeadlineExceeded`; what was counted by then is kept.
         """
-        with self._lock:
-            while self._lengths.rows < documents:
+        while True:
+            # Let go in between: others ask as well, and each finds what was counted by then.
+            with self._lock:
+                if self._lengths.rows >= documents:
+                    return self._postings, self._lengths.views()["length"][:documents]
                 self._count_some(min(documents - self._lengths.rows, _COUNTED_AT_ONCE))
-            return self._postings, self._lengths.views()["length"][:documents]
+            deadline.check()
 
     def posted(self, word: str, documents: int) -> tuple[Array, Array]:
         """The documents, of the first ``documents``, that have a term, ascending, and how often; of
@@ -88,11 +94,14 @@ class Words:
 
     def without(self, there: Array, places: Array) -> Words:
         """The words of the documents that are ``there``, (n,) bool, numbered anew by ``places``."""
-        postings, lengths = self.known(len(there))
         kept = Words()
-        kept._lengths.append(length=lengths[there])
-        # All terms at once: there are about as many as documents, and most are in one or two.
         with self._lock:  # an array cannot grow while somebody looks at it
+            # Whether anybody waits for it or not: who makes it is in the middle of a commit.
+            while self._lengths.rows < len(there):
+                self._count_some(min(len(there) - self._lengths.rows, _COUNTED_AT_ONCE))
+            kept._lengths.append(length=self._lengths.views()["length"][: len(there)][there])
+            # All terms at once: there are about as many as documents, and most are in one or two.
+            postings = self._postings
             words = list(postings)
             ends = np.cumsum([len(numbers) // 2 for numbers in postings.values()], dtype=np.int64)
             joined = b"".join(postings.values())

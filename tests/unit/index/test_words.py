@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memdb.deadline import Deadline
+from memdb.errors import DeadlineExceeded
 from memdb.index.terms import STOP_TERMS, terms
 from memdb.index.words import Words
 
@@ -117,3 +120,28 @@ def test_who_was_interrupted_while_texts_were_counted_moves_none(
     others.add(["a red door"])
     assert posted(words, 61) == posted(others, 61)
     assert len(words.known(61)[1]) == 61
+
+
+def test_whoever_has_left_is_not_waited_for() -> None:
+    words = Words()
+    texts = [f"text {number}" for number in range(20_000)]
+    words.add(texts)
+
+    def left(work: Callable[[], Words | None]) -> Words | None:
+        deadline = Deadline()
+
+        def begun() -> Words | None:
+            deadline.leave()
+            return work()
+
+        return deadline.within(begun)
+
+    with pytest.raises(DeadlineExceeded):
+        left(lambda: words.known(len(texts)) and None)
+    assert 0 < words._lengths.rows < len(texts)
+    # A commit clears away what is gone, whoever waits for it.
+    everything = np.ones(len(texts), bool)
+    kept = left(lambda: words.without(everything, np.arange(len(texts))))
+    assert kept is not None
+    assert kept._lengths.rows == len(texts)
+    assert kept.posted("7", len(texts))[0].tolist() == [7]
