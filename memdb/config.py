@@ -123,7 +123,8 @@ class ServerConfig:
     """Calls open at once, streams included; beyond it they fail with ``OVERLOADED``.  One user has at
     most three quarters of them, and less where others have some.  Those about health are apart."""
     connection_streams_max: int = 128
-    """Calls open at once on one connection; beyond it the client waits."""
+    """Calls open at once on one connection; beyond it the client waits. Ours opens another for every 64
+    streams."""
     message_bytes_max: int = MESSAGE_BYTES_MAX
     """Largest message either way."""
     metadata_bytes_max: int = 16 * 1024
