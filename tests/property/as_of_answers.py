@@ -41,7 +41,7 @@ def words(rng: np.random.Generator) -> str:
 
 
 def answers(user: EmbeddedUser, as_of: AsOf | None, rng: np.random.Generator) -> dict[str, bytes]:
-    """By the name of the question; an error by its reason and field."""
+    """By the name of the question; an error by its reason, field and value."""
     asked = _Asked(user, as_of, rng)
     asked.ground()
     asked.recall()
@@ -335,8 +335,8 @@ class _Asked:
             if lacks_space and otherwise is not None:
                 self._ask(name, otherwise)
                 return
-            # Every error is an answer too.
-            told = repr((type(error), error.reason, str(error))).encode()
+            # Every error is an answer too, but for its words: they tell what came later from what never did.
+            told = repr((type(error), error.reason, error.field, error.value)).encode()
         self.found[name] = (
             told if isinstance(told, bytes) else told.SerializeToString(deterministic=True)
         )
