@@ -43,6 +43,8 @@ class Size:
     """How many records with a tensor each."""
     seconds: float
     """How long each round of questions lasts."""
+    warm_s: float
+    """How long one client asks for all records before they are counted."""
     rounds: int
     clients: tuple[int, ...]
     judged: int

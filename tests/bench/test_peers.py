@@ -77,7 +77,7 @@ def test_every_peer_can_be_installed() -> None:
 
 
 def test_exact_answers_keep_to_the_filter(tmp_path: Path) -> None:
-    size = Size(1000, 0, 0.1, 1, CLIENTS, 5, 1)
+    size = Size(1000, 0, 0.1, 0.1, 1, CLIENTS, 5, 1)
     work = prepare(tmp_path / "work", 3, size)
     rows = work.rows()
 
@@ -149,7 +149,7 @@ def test_a_driver_that_fails_is_told_with_its_reason(
 ) -> None:
     """In an environment that has not what the engine needs."""
     monkeypatch.setattr(turns_of_engines, "python_of", lambda name: Path(sys.executable))
-    work = prepare(tmp_path / "work", 3, Size(100, 0, 0.1, 1, CLIENTS, 1, 1))
+    work = prepare(tmp_path / "work", 3, Size(100, 0, 0.1, 0.1, 1, CLIENTS, 1, 1))
 
     found = take_turn("redis", work, tmp_path / "redis")
 
@@ -163,7 +163,7 @@ def test_who_listens_everywhere_does_not_run_without_a_network_apart(
 ) -> None:
     monkeypatch.setattr(turns_of_engines, "python_of", lambda name: Path(sys.executable))
     monkeypatch.setattr(isolation, "prefix", tuple)
-    work = prepare(tmp_path / "work", 3, Size(100, 0, 0.1, 1, CLIENTS, 1, 1))
+    work = prepare(tmp_path / "work", 3, Size(100, 0, 0.1, 0.1, 1, CLIENTS, 1, 1))
 
     found = take_turn("milvus", work, tmp_path / "milvus")
 
@@ -190,7 +190,7 @@ def test_a_driver_that_does_not_end_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns_of_engines, "TURN_S", 0.5)
-    work = prepare(tmp_path / "work", 3, Size(100, 0, 60.0, 1, CLIENTS, 1, 1))
+    work = prepare(tmp_path / "work", 3, Size(100, 0, 60.0, 0.1, 1, CLIENTS, 1, 1))
 
     found = take_turn("faiss", work, tmp_path / "faiss")
 
