@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -152,3 +153,10 @@ def test_each_command_tells_its_version(capsys: pytest.CaptureFixture[str]) -> N
             command(["--version"])
         assert ended.value.code == 0
         assert capsys.readouterr().out == f"{name} {memdb.__version__}\n"
+
+
+def test_the_package_is_the_command() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "memdb", "--version"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"memdb {memdb.__version__}\n"
