@@ -23,6 +23,8 @@ GAPS_MAX: Final = 256
 HITS_MAX: Final = 32
 LISTED_ROWS_MAX: Final = 250_000
 """Of which lists tell a third of a millisecond's worth; filters by time and stream take as long."""
+STREAMS_NAMED_MAX: Final = 4
+"""By a question to such lists: to find the rows of more takes a millisecond or two."""
 TOLD_MAX: Final = 512
 """Utterances, sounds, labels and pictures of all hits: each is a message of its own in the answer."""
 PICTURE_BYTES_MAX: Final = 1 << 20
@@ -57,6 +59,7 @@ def _check_plain(view: View, question: Question) -> None:
         or question.min_score is not None
         or question.fallback != "none"
         or question.with_coverage
+        or len(question.streams or ()) > STREAMS_NAMED_MAX
     ):
         raise WouldWait
     for partition in view.partitions.values():
