@@ -15,6 +15,7 @@ from typing import Final
 from memdb.engine.question import Question
 from memdb.engine.reading import WouldWait
 from memdb.engine.view import View
+from memdb.types.grounding import Grounding
 
 STREAMS_MAX: Final = 64
 GAPS_MAX: Final = 256
@@ -22,6 +23,12 @@ GAPS_MAX: Final = 256
 HITS_MAX: Final = 32
 LISTED_ROWS_MAX: Final = 250_000
 """Of which lists tell a third of a millisecond's worth; filters by time and stream take as long."""
+STREAMS_NAMED_MAX: Final = 4
+"""By a question to such lists: to find the rows of more takes a millisecond or two."""
+TOLD_MAX: Final = 512
+"""Utterances, sounds, labels and pictures of all hits: each is a message of its own in the answer."""
+PICTURE_BYTES_MAX: Final = 1 << 20
+"""Of all hits."""
 PAUSE_MAX: Final = 63
 """Questions of a user that are not tried after one that failed."""
 
@@ -52,11 +59,23 @@ def _check_plain(view: View, question: Question) -> None:
         or question.min_score is not None
         or question.fallback != "none"
         or question.with_coverage
+        or len(question.streams or ()) > STREAMS_NAMED_MAX
     ):
         raise WouldWait
     for partition in view.partitions.values():
         listed = partition.rows <= LISTED_ROWS_MAX and partition.tiers.has_lists
         if not (partition.is_whole or listed):
+            raise WouldWait
+
+
+def check_brief(answer: Grounding) -> None:
+    """Raise `WouldWait` where the hits hold so much that to write the answer down takes long."""
+    told = picture_bytes = 0
+    for hit in answer.hits:
+        clip = hit.clip
+        told += len(clip.transcript) + len(clip.events) + len(clip.labels) + len(clip.keyframes)
+        picture_bytes += sum([len(frame.jpeg) for frame in clip.keyframes])
+        if told > TOLD_MAX or picture_bytes > PICTURE_BYTES_MAX:
             raise WouldWait
 
 

@@ -7,7 +7,7 @@ written: a function of these clips alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import sqrt
@@ -52,6 +52,10 @@ class Nulls:
             count = self._partition.rows
             self._rows = np.arange(count) if alive is None else np.flatnonzero(alive)
         return self._rows
+
+    def are_known(self, stream_nos: Iterable[int]) -> bool:
+        """Whether `of` need not look at every row of the partition."""
+        return all((no, self._as_of) in self._partition.nulls for no in stream_nos)
 
     def of(self, stream_nos: list[int]) -> list[Null]:
         """That of each stream; each has a row that was there."""

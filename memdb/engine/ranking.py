@@ -77,6 +77,8 @@ def ranking(scope: Scope) -> Ranking:
         else:
             rows, scores = select(question.policy, partition, query, allowed, question.reach)
     relevance = None if query is None else Relevance(partition, query, scope.as_of)
+    if scope.at_once and relevance is not None and not relevance.is_prepared(rows):
+        raise WouldWait
     if question.min_relevance is not None:
         assert relevance is not None, "it was checked that there is a feature"
         least, best_first = question.min_relevance, question.policy == "top"

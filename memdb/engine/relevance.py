@@ -56,6 +56,12 @@ class Relevance:
         self.streams = partition.columns["stream_no"]
         self.nulls = Nulls(partition, as_of)
 
+    def is_prepared(self, rows: Array) -> bool:
+        """Whether nobody has to look at every row to tell the relevance of some: few clips, or streams of which it
+        is known since the last commit.
+        """
+        return self.partition.is_whole or self.nulls.are_known(set(self.streams[rows].tolist()))
+
     def of(self, rows: Array, scores: Array) -> Array:
         """(n,) float64 in [0, 1] for rows and their scores."""
         if not len(rows):

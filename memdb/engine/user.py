@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, Unpack
 from memdb.clock import Clock
 from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
+from memdb.engine.at_once import check_brief
 from memdb.engine.erasure import clips_to_erase, compact_user, erase_parts
 from memdb.engine.fact_page import Page
 from memdb.engine.ground_page import ground_page
@@ -372,7 +373,9 @@ class EmbeddedUser:
             if as_of is not None or cursor is not None or min_revision is not None:
                 raise WouldWait
             with self._users.use_at_once(self._id) as memory:
-                return memory.read(lambda view: ground(None, view, question, None))
+                answer = memory.read(lambda view: ground(None, view, question, None))
+                check_brief(answer)
+                return answer
         with self._users.use(self._id) as memory:
 
             def grounded(view: View) -> Grounding:

@@ -26,7 +26,7 @@ from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room, compact, sweep
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import DATA_FILE, Environment
-from memdb.store.files import is_named, leads_nowhere
+from memdb.store.files import leads_nowhere
 from memdb.store.schema import META_ERASURE, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.system import system_errors
@@ -237,7 +237,7 @@ class Users:
         try:
             with slot.lock:
                 self._check_open()
-                if slot.memory is None and _data_bytes(path, user) <= BARE_BYTES_MAX:
+                if slot.memory is None and _data_bytes(self._directory, user) <= BARE_BYTES_MAX:
                     environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
                     try:
                         yield environment
@@ -604,13 +604,13 @@ class Users:
                 del self._slots[user]
 
 
-def _data_bytes(path: Path, user: str) -> int:
+def _data_bytes(directory: DataDirectory, user: str) -> int:
     """Size of a user's data file, 0 when there is none: opening it says what is wrong.
 
     Raises `NotFound` (``USER_NOT_FOUND``).
     """
     with system_errors("user"):
-        if not is_named(path):
+        if not directory.has_user(user):
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
-        file = path / DATA_FILE
+        file = directory.user_path(user) / DATA_FILE
         return file.stat().st_size if file.exists() else 0

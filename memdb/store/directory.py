@@ -38,11 +38,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from memdb.errors import DataLoss, FailedPrecondition
+from memdb.errors import DataLoss, FailedPrecondition, Unavailable
 from memdb.eventlog import event_log
 from memdb.store.discarded import DISCARDED_USER, USER_NAME, remove_discarded
 from memdb.store.erased import Erased, note_erased
-from memdb.store.files import is_named, make_directories, sync_directory, write_file
+from memdb.store.files import (
+    is_named,
+    leads_nowhere,
+    make_directories,
+    sync_directory,
+    write_file,
+)
 from memdb.store.format import FormatLine
 from memdb.store.former import FORMER_FILE, read_former
 from memdb.store.manifest_file import is_archive
@@ -145,8 +151,22 @@ class DataDirectory:
         return self.users / user_directory_name(self._secret, user)
 
     def has_user(self, user: str) -> bool:
-        """Whether the user's environment lies there, be it behind a link that leads nowhere now; raises `OSError`."""
-        return is_named(self.user_path(user))
+        """Whether the user's environment lies there, be it behind a link that leads nowhere now; raises `OSError`,
+        `Unavailable` (``OPEN_FAILED``) where nobody can tell, since all users lie behind such a link.
+        """
+        return self._is_there(self.user_path(user))
+
+    def _is_there(self, folder: Path) -> bool:
+        if is_named(folder):
+            return True
+        if leads_nowhere(self.users):
+            # Or all of them would be taken for erased.
+            raise Unavailable(
+                "users lie behind a link that leads nowhere: is its disk mounted?",
+                reason="OPEN_FAILED",
+                field="users",
+            )
+        return False
 
     def user_folders(self) -> list[Path]:
         """The directories of all users, by name; what else somebody left beside them is passed over."""
@@ -211,10 +231,10 @@ class DataDirectory:
 
     def living_key(self, name: str) -> str | None:
         """Id of the data key of the user whose directory has this name, None when there is none;
-        raises `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``).
+        raises `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``), and as `has_user`.
         """
         folder = self.users / name
-        if self.keys is None or not is_named(folder):
+        if self.keys is None or not self._is_there(folder):
             return None
         return self.keys.unwrap(folder)[0].hex()
 

@@ -19,6 +19,7 @@ import pytest
 from memdb import Clip, Grounding
 from memdb.config import IndexConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.nulls import Nulls
 from memdb.engine.reading import WouldWait
 from memdb.engine.user import EmbeddedUser
 from memdb.index import ivf, partition
@@ -227,6 +228,8 @@ def test_what_lists_tell_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         db.create_space("s", dim=DIM)
         user = db.user("u")
         life.write(user, 900)
+        for name in ("a", "b"):
+            user.stream(name, space="s").create()
         question = life.vectors(1)[0]
         user.ground(question, limit=LIMIT)
         with pytest.raises(WouldWait):  # there are no lists yet
@@ -252,8 +255,23 @@ def test_what_lists_tell_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Mon
             {"exact": True},
             {"policy": "ixc-live"},
             {"min_relevance": 0.5},
+            {"streams": [*STREAMS, "a", "b"]},
             few,
         ):
             user.ground(question, limit=LIMIT, **heavy)
             with pytest.raises(WouldWait):
                 user.ground(question, limit=LIMIT, **heavy, at_once=True)
+
+        # After a commit every row is looked at once for each stream, to tell what is relevant.
+        assert user.ground(question, limit=LIMIT, at_once=True).hits
+        user.put("n", 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Nulls, "rows", property(fail))
+            with pytest.raises(WouldWait):
+                user.ground(question, limit=LIMIT, at_once=True)
+        user.ground(question, limit=LIMIT)
+        assert user.ground(question, limit=LIMIT, at_once=True).hits
+
+
+def fail(*_: object) -> None:
+    raise AssertionError("every row is looked at")

@@ -12,14 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memdb.engine.at_once import GAPS_MAX, HITS_MAX, PAUSE_MAX, STREAMS_MAX, Tries
+from memdb.engine.at_once import (
+    GAPS_MAX,
+    HITS_MAX,
+    PAUSE_MAX,
+    PICTURE_BYTES_MAX,
+    STREAMS_MAX,
+    TOLD_MAX,
+    Tries,
+)
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.reading import WouldWait
 from memdb.engine.user import EmbeddedUser
 from memdb.index.matrix import WHOLE_ROWS_MAX
 from memdb.store.environment import Environment
 from memdb.types.arrays import Array
-from memdb.types.clip import Clip, Utterance
+from memdb.types.clip import Clip, Keyframe, SoundEvent, Utterance
 
 DIM = 6
 SECOND_NS = 1_000_000_000
@@ -262,6 +270,30 @@ def test_users_of_many_gaps_are_not_answered_at_once(db: EmbeddedDatabase) -> No
     user.ground(vector(1))
     with pytest.raises(WouldWait):
         user.ground(vector(1), at_once=True)
+
+
+@pytest.mark.parametrize(
+    ("count", "part"),
+    [
+        (2, {"transcript": (Utterance(0, SECOND_NS, "so"),) * (TOLD_MAX // 2)}),
+        (2, {"events": (SoundEvent(0, SECOND_NS, "bark", 0.5),) * (TOLD_MAX // 2)}),
+        (16, {"keyframes": (Keyframe(0, bytes(PICTURE_BYTES_MAX // 16)),)}),
+    ],
+    ids=["transcript", "events", "keyframes"],
+)
+def test_clips_that_hold_much_are_not_answered_at_once(
+    db: EmbeddedDatabase, count: int, part: dict[str, Any]
+) -> None:
+    user = db.user("alice")
+    stream = user.stream("door", space="cam")
+    stream.write_many([clip(seq, labels={}, **part) for seq in range(count)])
+    keep_all(user)
+    assert len(user.ground(vector(0), limit=HITS_MAX, at_once=True).hits) == count
+    stream.write(clip(count, labels={}, **{name: held[:1] for name, held in part.items()}))
+    keep_all(user)
+    with pytest.raises(WouldWait):
+        user.ground(vector(0), limit=HITS_MAX, at_once=True)
+    assert len(user.ground(vector(0), limit=HITS_MAX).hits) == count + 1
 
 
 def test_tries_in_vain_become_few() -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -277,6 +278,39 @@ def test_who_lies_on_a_disk_that_is_away_is_there_all_the_same(
     with opened(data, key) as db:
         db.user("alice").erase()
         assert (db.users(), list(disk.iterdir())) == (["bob"], [])
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_nobody_is_erased_whose_disk_goes_with_the_folder_of_all_users(
+    tmp_path: Path, encrypted: bool
+) -> None:
+    data, disk = tmp_path / "data", tmp_path / "disk"
+    key = key_file(tmp_path, OLD) if encrypted else ""
+    with opened(data, key) as db:
+        for name in ("alice", "bob", "carol"):
+            db.user(name).put("n", 1)
+        db.user("carol").erase()
+        users = db._directory.users
+    disk.mkdir()
+    moved(users, disk)
+    with opened(data, key) as db:
+        assert db.user("alice").get("n") == 1  # she is open from now on
+        db.backup(tmp_path / "a0")
+        away = disk.rename(tmp_path / "away")
+        assert db.sweep().unswept > 0
+        assert db.users() == ["alice", "bob"]
+        for name in ("bob", "dave"):
+            with pytest.raises(Unavailable) as refused:
+                db.user(name).put("n", 2)
+            assert refused.value.reason == "OPEN_FAILED"
+        with suppress(Unavailable):  # of keys, of which nobody can tell whether they are in use
+            assert db.backup(tmp_path / "a1").damaged == ("alice", "bob")
+        away.rename(disk)
+        db.user("bob").put("n", 3)
+        assert db.sweep().unswept == 0
+        assert db.users() == ["alice", "bob"]
+        assert db.backup(tmp_path / "a2").users == 2
+    assert restore(tmp_path / "a0", tmp_path / "copy", keys=KeyFiles(key)).users == 2
 
 
 def test_a_rotation_waits_for_a_user_whose_disk_is_away(tmp_path: Path) -> None:
