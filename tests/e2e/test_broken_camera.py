@@ -38,13 +38,6 @@ SCENES = [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0), (flat(20, 20, 200)
 SIOCOUTQ = 0x5411
 
 
-class PlainAgent(IngestAgent):
-    """The agent without its text encoder, which these tests have no use for."""
-
-    def _prepare_text_space(self, space: Any) -> None:
-        return None
-
-
 def ingest(
     database: Database,
     address: str,
@@ -53,7 +46,7 @@ def ingest(
 ) -> CameraReport:
     settings = IngestOptions(**({"start_ns": START_NS} | options))
     cameras = [Camera("porch", address)]
-    agent = PlainAgent(
+    agent = IngestAgent(
         database, "alice", cameras, HashEncoder(), None, settings, report_line=report_line
     )
     (report,) = agent.run()
@@ -227,14 +220,14 @@ def test_a_camera_that_is_absent_at_the_start_is_waited_for(
 
     cameras = [Camera("yard", f"tcp://127.0.0.1:{port}"), Camera("porch", str(film))]
     settings = IngestOptions(start_ns=START_NS, reconnect_s=1.0)
-    yard, porch = PlainAgent(
+    yard, porch = IngestAgent(
         database, "alice", cameras, HashEncoder(), None, settings, report_line=told
     ).run()
     players[0].join()
     assert (yard.error, porch.error) == (None, None)
     assert (yard.progress.acks, porch.progress.acks) == (3, 3)
     with pytest.raises(SourceNotFound):  # where nobody is to be waited for
-        PlainAgent(database, "alice", cameras, HashEncoder(), None, report_line=told)
+        IngestAgent(database, "alice", cameras, HashEncoder(), None, report_line=told)
 
 
 class Pipe(io.BytesIO):

@@ -37,13 +37,6 @@ START_NS = 1_700_000_000 * NS_PER_S
 CUTS_S = (5, 4, 7, 3, 5)
 
 
-class PlainAgent(IngestAgent):
-    """The agent without its text encoder, which these tests have no use for."""
-
-    def _prepare_text_space(self, space: Any) -> None:
-        return None
-
-
 @pytest.fixture(scope="module")
 def hearing() -> Hearing:
     try:
@@ -76,7 +69,7 @@ def ingest(
     **options: Any,
 ) -> list[CameraReport]:
     settings = IngestOptions(**({"start_ns": START_NS} | options))
-    agent = PlainAgent(
+    agent = IngestAgent(
         database, "alice", cameras, encoder or HashEncoder(), hearing, settings,
         report_line=lambda _: None,
     )  # fmt: skip
@@ -142,7 +135,7 @@ def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Pat
     (first,) = ingest(database, None, Camera("porch", str(one)))
     assert first.note is None
     lines: list[str] = []
-    agent = PlainAgent(
+    agent = IngestAgent(
         database, "alice", [Camera("porch", str(two))], HashEncoder(), None,
         IngestOptions(start_ns=START_NS), report_line=lines.append,
     )  # fmt: skip
@@ -210,7 +203,7 @@ def test_an_ingest_that_was_complete_adds_nothing(
 def test_a_stopped_ingest_resumes(database: Database, film: Path) -> None:
     camera = Camera("porch", str(film))
     settings = IngestOptions(start_ns=START_NS, is_paced=True, rate_hz=4.0)
-    agent = PlainAgent(
+    agent = IngestAgent(
         database, "alice", [camera], HashEncoder(), None, settings, report_line=lambda _: None
     )
     timer = threading.Timer(2.5, agent.stop)
@@ -251,7 +244,7 @@ def test_acknowledged_clips_are_told_in_order(
         told.append((camera, clip.seq))
 
     settings = IngestOptions(start_ns=START_NS, revise_every=0)
-    PlainAgent(
+    IngestAgent(
         database, "alice", [Camera("porch", str(film))], HashEncoder(), hearing, settings,
         report_line=lambda _: None, on_ack=tell,
     ).run()  # fmt: skip

@@ -46,16 +46,9 @@ COLOURS = [flat(200, 20, 20), flat(20, 200, 20), flat(20, 20, 200)]
 CLIPS = 30
 
 
-class PlainAgent(IngestAgent):
-    """The agent without its text encoder, which these tests have no use for."""
-
-    def _prepare_text_space(self, space: Any) -> None:
-        return None
-
-
-def agent(database: Database, film: Path, **arguments: Any) -> PlainAgent:
+def agent(database: Database, film: Path, **arguments: Any) -> IngestAgent:
     options = IngestOptions(start_ns=START_NS, revise_every=0, **arguments.pop("options", {}))
-    return PlainAgent(
+    return IngestAgent(
         database, "alice", [Camera("porch", str(film))], HashEncoder(), None, options,
         **({"report_line": lambda _: None} | arguments),
     )  # fmt: skip
