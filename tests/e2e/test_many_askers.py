@@ -18,6 +18,7 @@ from memdb import deadline
 from memdb.engine.grounding import ground
 from memdb.engine.reading import WouldWait
 from memdb.errors import DeadlineExceeded, InvalidArgument
+from memdb.types.zone import checked_zone
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_request
 from memdb_client import connect, connect_async
@@ -163,3 +164,28 @@ def test_who_has_been_asked_is_answered_while_every_thread_is_busy(
     finally:
         done.set()
     assert slow.result(timeout=30).hits
+
+
+def test_a_time_zone_is_not_looked_for_on_the_event_loop(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read from a disk."""
+    quick = ground_request("quiet", vector(1))
+    for _ in range(3):
+        served.grounding.Ground(quick)
+    looked: list[bool] = []
+
+    def look(zone: object, field: str = "zone") -> str:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            looked.append(False)
+        else:
+            looked.append(True)
+        return checked_zone(zone, field)
+
+    asked = ground_request("quiet", vector(1), hours=[("00:00", "12:00")], zone="Asia/Tokyo")
+    monkeypatch.setattr("memdb.types.calendar.checked_zone", look)
+    served.grounding.Ground(asked)
+    assert looked
+    assert not any(looked)
