@@ -18,6 +18,8 @@ from memdb.engine.view import View
 from memdb.types.grounding import Grounding
 
 STREAMS_MAX: Final = 64
+STREAMS_COVERED_MAX: Final = 16
+"""Of which it is told what was searched: 40 us each."""
 GAPS_MAX: Final = 256
 """Times something was missing, now or at any revision."""
 HITS_MAX: Final = 32

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdb.engine.at_once import STREAMS_COVERED_MAX
 from memdb.engine.calendar_rows import within_calendar
 from memdb.engine.footage import footage, searched_streams
 from memdb.engine.question import Question
+from memdb.engine.reading import WouldWait
 from memdb.engine.state import StreamState
 from memdb.engine.view import View
 from memdb.index.partition import Filter, PartitionView
@@ -45,9 +47,11 @@ class Scope:
     """Whether what takes long raises `memdb.engine.reading.WouldWait`."""
 
     def covered(self, gaps: tuple[Gap, ...], *, abstained: bool) -> tuple[StreamCoverage, ...]:
-        """What was searched, where the answer is to say so."""
+        """What was searched, where the answer is to say so; raises `WouldWait`."""
         if not (abstained or self.question.with_coverage):
             return ()
+        if self.at_once and len(self.searched.streams) > STREAMS_COVERED_MAX:
+            raise WouldWait
         return footage(self.partition, self.allowed, self.searched.streams, gaps)
 
 

@@ -17,6 +17,7 @@ from memdb.engine.at_once import (
     HITS_MAX,
     PAUSE_MAX,
     PICTURE_BYTES_MAX,
+    STREAMS_COVERED_MAX,
     STREAMS_MAX,
     TOLD_MAX,
     Tries,
@@ -254,6 +255,22 @@ def test_users_of_many_streams_are_not_answered_at_once(db: EmbeddedDatabase) ->
     user.ground(vector(1))
     with pytest.raises(WouldWait):
         user.ground(vector(1), at_once=True)
+
+
+@pytest.mark.parametrize("options", [{"with_coverage": True}, {"min_score": 2.0}])
+def test_where_many_streams_were_searched_is_not_told_at_once(
+    db: EmbeddedDatabase, options: dict[str, Any]
+) -> None:
+    user = db.user("alice")
+    names = [f"cam{number}" for number in range(STREAMS_COVERED_MAX + 1)]
+    for name in names:
+        user.stream(name, space="cam").write(clip(0))
+    keep_all(user)
+    few = user.ground(vector(1), streams=names[1:], **options, at_once=True)
+    assert len(few.coverage) == STREAMS_COVERED_MAX
+    with pytest.raises(WouldWait):
+        user.ground(vector(1), **options, at_once=True)
+    assert user.ground(vector(1), at_once=True).hits
 
 
 def test_users_of_many_gaps_are_not_answered_at_once(db: EmbeddedDatabase) -> None:
