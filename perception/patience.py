@@ -1,5 +1,5 @@
-"""Waiting for a server that is away, or whose disk is full: a call is made again until it is answered, or for as long as
-one is willing.
+"""Waiting for a server that is away, or whose disk is full: a call is made again until it is answered, or for as
+long as one is willing.
 """
 
 from __future__ import annotations
