@@ -1,4 +1,6 @@
-"""Waiting for a server that is away: a call is made again until it is answered, or for as long as one is willing."""
+"""Waiting for a server that is away, or whose disk is full: a call is made again until it is answered, or for as
+long as one is willing.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from memdb.errors import DeadlineExceeded, Unavailable
+from memdb.errors import DeadlineExceeded, MemdbError, ResourceExhausted, Unavailable
 from perception.errors import WeightsUnavailable
 
 PAUSE_S: Final = 1.0
@@ -37,17 +39,17 @@ class Patience:
         self._report_line = report_line
 
     def call(self, function: Callable[[], _Answer]) -> _Answer:
-        """What ``function`` gives.  Raises what it raises; `Unavailable` and `DeadlineExceeded` not before the time
-        is over, the waiting was ended, or the client was closed.
+        """What ``function`` gives.  Raises what it raises; `Unavailable`, `DeadlineExceeded` and `ResourceExhausted`
+        (``DISK_FULL``) not before the time is over, the waiting was ended, or the client was closed.
         """
         until_s = time.monotonic() + self._wait_s
         pause_s = PAUSE_S
         while True:
             try:
                 return function()
-            except (Unavailable, DeadlineExceeded) as error:
+            except (Unavailable, DeadlineExceeded, ResourceExhausted) as error:
                 left_s = until_s - time.monotonic()
-                if isinstance(error, WeightsUnavailable) or error.reason == "CLOSED" or left_s <= 0:
+                if not _passes(error) or left_s <= 0:
                     raise
                 if pause_s == PAUSE_S:
                     self._report_line(
@@ -56,3 +58,10 @@ class Patience:
                 if self._stopping.wait(min(pause_s, left_s)):
                     raise
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+
+def _passes(error: MemdbError) -> bool:
+    """Whether the same call may be answered later, with nothing done here."""
+    if isinstance(error, ResourceExhausted):
+        return error.reason == "DISK_FULL"
+    return not isinstance(error, WeightsUnavailable) and error.reason != "CLOSED"

@@ -11,12 +11,15 @@ from typing import Final
 
 _DAY: Final = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 _CLOCK: Final = r"(?:\d{1,2}:\d{2}(?:\s?[ap]\.?m\b\.?)?|\d{1,2}\s?(?:[ap]\.?m\b\.?|o['’]clock))"
+_FEW: Final = r"a\sfew|one|two|three|four|five|six|seven|eight|nine|ten|twelve"
 _TIME: Final = re.compile(
     rf"""\b(?:
         yesterday(?:\s(?:morning|afternoon|evening|night))?
       | (?:last|this)\s(?:night|morning|afternoon|evening|week|weekend|month|{_DAY})
       | (?:at|around|before|after|since|until|between|from)\s{_CLOCK}
       | on\s{_DAY}s?
+      | (?:at|around|before|after|since|until)\s(?:noon|midnight)
+      | (?:an?|\d+|{_FEW})\s(?:minute|hour|day|night|week|month|year)s?\sago
       | (?:at|during\sthe)\snight
       | in\sthe\s(?:morning|afternoon|evening)
       | today | tonight

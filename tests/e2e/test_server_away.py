@@ -268,8 +268,9 @@ def test_a_signal_is_what_the_exit_code_tells(tmp_path: Path) -> None:
     player.join(10)
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["later", "at_the_start"])
 def test_a_server_whose_disk_is_full_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
 ) -> None:
     recording = write_film(
         tmp_path / "film.mkv", [(colour, 11.0) for colour in COLOURS], container="matroska"
@@ -288,10 +289,11 @@ def test_a_server_whose_disk_is_full_is_waited_for(
     with serving(tmp_path / "data") as served:
         command = [
             sys.executable, "-c", WITH_HASHES, "--server", served.address, "--user", "alice",
-            "--camera", f"porch={recording}", "--no-audio",
+            "--camera", f"porch={recording}", "--no-audio", "--server-wait-s", "60",
         ]  # fmt: skip
-        # What has to be there before a clip is: spaces, and the user.
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        if is_known:
+            # What has to be there before a clip is: spaces, and the user.
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
         is_full.set()
         child = subprocess.Popen(
             [*command, "--epoch", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -47,7 +47,9 @@ class AsyncRpc:
         self._is_secure = target.credentials is not None
         first = AsyncConnection(target)
         self._connections = [first]
-        self._lock = threading.Lock()  # of these, and of what they count
+        # Of these, and of what they count.  Taken again by one who has it where a stream that was left is collected
+        # meanwhile, or a signal closes the client.
+        self._lock = threading.RLock()
         self.clips = first.clips
         self.databases = first.databases
         self.groundings = first.groundings

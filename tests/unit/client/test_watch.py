@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from memdb.errors import InvalidArgument, Unavailable
 from memdb.types.change import Change
 from memdb.types.database import Database
-from memdb_client import connect
+from memdb_client import _rpc, connect
+from memdb_client._connection import Connection
+from memdb_client._options import Target
 from tests.unit.client.conftest import Connect
 from tests.unit.client.peer import Peer, Script
 
@@ -66,6 +70,35 @@ def test_an_idle_watch_outlives_its_server(connect_to: Connect, script: Script) 
             watcher.join(10)
             assert keys == ["6.0"]
             changes.close()  # type: ignore[attr-defined] # a generator
+
+
+def test_one_that_is_collected_while_a_connection_is_made_ends_all_the_same(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks may be the one in whom Python's collector comes to it."""
+
+    def collecting(target: Target) -> object:
+        made = Connection(target)
+        gc.collect()
+        return made
+
+    def watch() -> None:
+        changes = db.user("alice").watch()
+        keys.append(next(iter(changes)).key)
+        changes.close()
+
+    keys: list[str | None] = []
+    with connect(peer.address, timeout_s=5.0) as db:
+        monkeypatch.setattr(_rpc, "STREAMS_MAX", 1)
+        monkeypatch.setattr(_rpc, "Connection", collecting)
+        left: list[Any] = [db.user("alice").watch()]
+        assert next(left[0]).key == "1.0"
+        left.append(left)
+        del left
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        watcher.join(5)
+        assert keys == ["1.0"]
 
 
 def test_a_negative_revision_is_refused(db: Database) -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from memdb.errors import InvalidArgument, MemdbError, Unavailable
+from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted, Unavailable
 from perception.errors import WeightsUnavailable
 from perception.patience import Patience, length
 
@@ -40,9 +40,15 @@ def test_it_is_asked_until_it_answers_and_told_once() -> None:
     assert lines == ["waiting for the server for ever: nobody there"]
 
 
+def test_a_full_disk_is_waited_for_as_well() -> None:
+    server = Server(3, ResourceExhausted("no room", reason="DISK_FULL"))
+    assert Patience(math.inf, threading.Event(), lambda _: None).call(server.ask) == "here"
+
+
 @pytest.mark.parametrize(
     ("wait_s", "error"),
     [
+        (math.inf, ResourceExhausted("too much", reason="QUOTA")),
         (0.0, Unavailable("nobody there")),
         (math.inf, InvalidArgument("wrong")),
         (math.inf, Unavailable("closed", reason="CLOSED")),

@@ -18,6 +18,10 @@ from reasoner.spoken_times import spoken_time
         ("A fox on Fridays", "on Fridays"),
         ("Was a car there last Monday?", "last Monday"),
         ("Is the door open today?", "today"),
+        ("Was the gate shut at midnight?", "at midnight"),
+        ("Who rang two days ago?", "two days ago"),
+        ("Was there a fox an hour ago?", "an hour ago"),
+        ("What was here a few weeks ago?", "a few weeks ago"),
     ],
 )
 def test_a_time(question: str, told: str) -> None:
@@ -34,6 +38,8 @@ def test_a_time(question: str, told: str) -> None:
         "a night stand beside the bed",
         "Which camera looked at 3 dogs?",
         "Who spoke about Monday?",
+        "Who left long ago?",
+        "the noon bell",
     ],
 )
 def test_no_time(question: str) -> None:
