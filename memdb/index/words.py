@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import islice, repeat
 from typing import Final
 
 import numpy as np
@@ -37,13 +36,14 @@ class Words:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[str] = deque()
+        self._texts: list[str] = []
+        """One for each document; empty once it is counted."""
         self._postings: defaultdict[str, array[int]] = defaultdict(_numbers)
         self._lengths = Columns(length=np.uint32)
 
     def add(self, texts: Iterable[str]) -> None:
         """Documents that come next."""
-        self._waiting.extend(texts)
+        self._texts.extend(texts)
 
     def known(self, documents: int) -> tuple[Postings, Array]:
         """Postings, and (documents,) u32 how long each is, of at least the first
@@ -74,11 +74,9 @@ class Words:
         they were stays.  In the time that their own words take, not those of all.
         """
         with self._lock:
-            known = self._lengths.rows
             for document, text in texts.items():
-                if document >= known:
-                    self._waiting[document - known] = ""
-                # Also then: whoever counted it may have been interrupted.
+                # Both, whether it was counted or not: whoever counted it may have been interrupted.
+                self._texts[document] = ""
                 for word in set(terms(text)):
                     self._strike(word, document)
 
@@ -100,6 +98,7 @@ class Words:
             while self._lengths.rows < len(there):
                 self._count_some(min(len(there) - self._lengths.rows, _COUNTED_AT_ONCE))
             kept._lengths.append(length=self._lengths.views()["length"][: len(there)][there])
+            kept._texts = [""] * kept._lengths.rows
             # All terms at once: there are about as many as documents, and most are in one or two.
             postings = self._postings
             words = list(postings)
@@ -125,7 +124,7 @@ class Words:
         noted twice.
         """
         first = self._lengths.rows
-        texts = list(islice(self._waiting, count))
+        texts = self._texts[first : first + count]
         assert len(texts) == count, "texts are added before anybody can ask for them"
         counts, lengths = counted(texts, first)
         for term, pairs in counts.items():
@@ -134,8 +133,8 @@ class Words:
                 pairs = _later(pairs, numbers[-2])
             numbers.frombytes(pairs)
         self._lengths.append(length=lengths)
-        # In one call, in which nothing is interrupted: each text that waits has the number after the last.
-        deque(map(deque.popleft, repeat(self._waiting, count)), maxlen=0)
+        # By number: what were popped in a step of its own would, interrupted before it, be taken for the next texts.
+        self._texts[first : first + count] = [""] * count
 
 
 def _later(pairs: bytes, document: int) -> bytes:

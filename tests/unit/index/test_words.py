@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 
 from memdb.deadline import Deadline
 from memdb.errors import DeadlineExceeded
+from memdb.index.columns import Columns
 from memdb.index.terms import STOP_TERMS, terms
 from memdb.index.words import Words
 
@@ -120,6 +125,45 @@ def test_who_was_interrupted_while_texts_were_counted_moves_none(
     others.add(["a red door"])
     assert posted(words, 61) == posted(others, 61)
     assert len(words.known(61)[1]) == 61
+
+
+def test_who_was_interrupted_between_the_steps_of_it_moves_none_either() -> None:
+    """Ctrl-C comes between any two lines."""
+    expected = Words()
+    expected.add([*TEXTS, "a red door"])
+    interrupted, line = True, 0
+    while interrupted:
+        line += 1
+        words = Words()
+        words.add(TEXTS)
+        interrupted = is_interrupted(partial(words.known, 30), line)
+        words.add(["a red door"])
+        assert posted(words, 61) == posted(expected, 61), line
+    assert line > 10
+
+
+def is_interrupted(work: Callable[[], object], at: int) -> bool:
+    """Whether a call came to so many lines of `Words._count_some` and `Columns.append`, where it was interrupted."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code not in (Words._count_some.__code__, Columns.append.__code__):
+            return None
+        lines += event == "line"
+        if lines == at:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def test_whoever_has_left_is_not_waited_for() -> None:
