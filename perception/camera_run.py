@@ -234,6 +234,7 @@ class CameraRun:
         except MemdbError as error:
             report.error = _as_told(error)
         except Exception as error:
+            # This is a thread of one camera: the command tells it, and the other cameras go on.
             report.error = error
         finally:
             self._pipeline = None

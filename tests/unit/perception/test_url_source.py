@@ -104,7 +104,7 @@ class MotionJpegHandler(QuietHandler):
                 b"--picture\r\nContent-Type: image/jpeg\r\n"
                 b"Content-Length: %d\r\n\r\n%s\r\n" % (jpeg.tell(), jpeg.getvalue())
             )
-            time.sleep(0.2)
+            time.sleep(0.2)  # a camera of five pictures a second
 
 
 @pytest.fixture
