@@ -15,7 +15,7 @@ from memdb.index.partition import Filter, PartitionView
 from memdb.types.arrays import Array
 
 SAMPLE_CLIPS: Final = 8
-"""Of each stream; 16 weighed tokens no better (`docs/benchmarks.md`)."""
+"""Of each stream; 16 weighed tokens no better (`docs/tried.md`)."""
 _SAMPLE_CLIPS_MIN: Final = 2
 _LOW_PER_CLIP: Final = 8
 """So many rows for each of the sample are looked at closely."""
