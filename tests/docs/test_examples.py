@@ -1,4 +1,4 @@
-"""The examples of the README run as they stand."""
+"""The examples of the README and of the tour run as they stand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.docs.blocks import python_blocks
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
 def test_examples_run(page: str, tmp_path: Path) -> None:
     blocks = python_blocks(ROOT / page)
     assert blocks
