@@ -32,7 +32,7 @@ MARKERS ?= 20000
 SEQUENCES ?= 10000
 EMBEDDED ?= 50
 BACKUPS ?= 40
-CRASH_WORKERS ?= 2
+CRASH_WORKERS ?=
 SEED ?= 7
 # Whether a change passes must not hang on what was drawn that day: `make crash` is who looks for what nobody has found.
 TEST_SEED ?= 20261129
@@ -113,7 +113,7 @@ crash: $(STAMP)
 	MEMDB_BLOCK_POINTS=$(POINTS) \
 	MEMDB_SYSCALL_FAULTS=$(FAULTS) MEMDB_FAILPOINT_KILLS=$(KILLS) MEMDB_DAMAGES=$(DAMAGES) \
 	MEMDB_ERASE_MARKERS=$(MARKERS) MEMDB_HYPOTHESIS_PROFILE=full MEMDB_SEQUENCES=$(SEQUENCES) \
-	    $(BIN)/python -m tests.crash.full --workers $(CRASH_WORKERS) $(if $(PIECE),--only "$(PIECE)") -- $(ARGS)
+	    $(BIN)/python -m tests.crash.full $(if $(CRASH_WORKERS),--workers $(CRASH_WORKERS)) $(if $(PIECE),--only "$(PIECE)") -- $(ARGS)
 
 lock:
 	@scripts/lock.sh $(ARGS)

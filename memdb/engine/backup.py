@@ -61,13 +61,13 @@ from memdb.store.catalog import Catalog
 from memdb.store.delta import Base, NeedsFull, changed, write_delta
 from memdb.store.derived import DERIVED_FILE
 from memdb.store.directory import DataDirectory
-from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.environment import Environment
 from memdb.store.erased import ERASED_FILE, read_erased
 from memdb.store.files import make_directories, sync_directory
 from memdb.store.keycopies import FOLDER, KeyCopies
 from memdb.store.lock_file import LOCK_FILE
 from memdb.store.records import CountersRecord, unpack
-from memdb.store.schema import FORMAT, META_COUNTERS, USER_TABLES, Table
+from memdb.store.schema import DATA_FILE, FORMAT, META_COUNTERS, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import CLEAN_FILE
 from memdb.store.system import system_errors

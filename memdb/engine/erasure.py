@@ -24,9 +24,8 @@ from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room
 from memdb.store.directory import DataDirectory
-from memdb.store.environment import DATA_FILE
 from memdb.store.removal import remains
-from memdb.store.schema import Table
+from memdb.store.schema import DATA_FILE, Table
 from memdb.store.system import system_errors
 from memdb.store.transaction import Transaction
 from memdb.types.change import CompactionReport, ErasureReport

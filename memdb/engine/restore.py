@@ -34,11 +34,10 @@ from memdb.store.assembly import Assembler
 from memdb.store.derived import DERIVED_FILE
 from memdb.store.directory import user_directory_name
 from memdb.store.disk import check_disk
-from memdb.store.environment import DATA_FILE
 from memdb.store.erased import ERASED_FILE
 from memdb.store.files import make_directories, sync_directory
 from memdb.store.manifest_file import MANIFEST
-from memdb.store.schema import CATALOG_TABLES, USER_TABLES
+from memdb.store.schema import CATALOG_TABLES, DATA_FILE, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
 from memdb.types.ids import check_id
 from memdb.types.paths import checked_text

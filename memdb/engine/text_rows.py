@@ -23,6 +23,7 @@ from memdb.index.text import PLACES, TextIndex, spoken
 from memdb.index.text_filter import NO_END
 from memdb.store import schema
 from memdb.store.envelope import Kind
+from memdb.store.key_arrays import split_version_keys
 from memdb.store.opened import opened
 from memdb.store.records import ClipRecord, FactRecord, decoded, unpack
 from memdb.store.rows import NO_STREAM, unpack_row
@@ -167,7 +168,7 @@ def _records(
     """
     if quarantine.is_empty:
         for block in opened(txn, Table.CLIPS, Kind.RECORD):
-            versions = schema.split_version_keys(block.keys).tolist()
+            versions = split_version_keys(block.keys).tolist()
             records = decoded(Table.CLIPS, block.keys, block.payloads(), ClipRecord)
             yield from zip(versions, records, strict=True)
         return

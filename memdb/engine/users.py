@@ -25,9 +25,9 @@ from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room, compact, sweep
 from memdb.store.directory import DataDirectory
-from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.environment import Environment
 from memdb.store.files import leads_nowhere
-from memdb.store.schema import META_ERASURE, USER_TABLES, Table
+from memdb.store.schema import DATA_FILE, META_ERASURE, USER_TABLES, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.system import system_errors
 

@@ -31,9 +31,8 @@ import xxhash
 from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted
 from memdb.store.delta import Delete, read_delta
-from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory, sync_file
-from memdb.store.schema import META_USER, Table, revision_key
+from memdb.store.schema import DATA_FILE, META_USER, Table, revision_key
 from memdb.store.system import FULL, told_full
 from memdb.store.transaction import Transaction
 

@@ -24,10 +24,9 @@ import lmdb
 from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
-from memdb.store.environment import DATA_FILE
 from memdb.store.files import TEMPORARY, real_file, sync_directory, sync_file
 from memdb.store.live import live_bytes
-from memdb.store.schema import Table
+from memdb.store.schema import DATA_FILE, Table
 from memdb.store.system import told_full, words_of
 
 _TXN_BYTES: Final = 32 << 20

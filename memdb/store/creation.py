@@ -17,10 +17,10 @@ from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import ResourceExhausted, Unavailable
 from memdb.store.disk import check_disk
-from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.environment import Environment
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.lock_file import make_lock_file
-from memdb.store.schema import Table
+from memdb.store.schema import DATA_FILE, Table
 from memdb.store.system import refusal, system_errors, told_full, words_of
 from memdb.store.transaction import Handles, Transaction
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from memdb.store.environment import DATA_FILE
 from memdb.store.files import sync_directory
+from memdb.store.schema import DATA_FILE
 from memdb.store.shredding import KEY_FILE, shred_key
 
 USER_NAME: Final = re.compile(r"\A[0-9a-f]{32}\Z")

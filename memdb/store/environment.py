@@ -39,7 +39,7 @@ from memdb.store.files import leads_nowhere, real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import READERS_MAX, LockFile, make_lock_file
-from memdb.store.schema import Table
+from memdb.store.schema import DATA_FILE, Table
 from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import (
     check_newest,
@@ -63,7 +63,6 @@ MAPPED_BYTES_MAX: Final = 80 << 20
 """Of a file that reads brought in, at most, until it is mapped anew: each value brings in 64 KiB around it as well, and
 all of that counts as this process's memory though the kernel may take it back.  A smaller file stays mapped.
 """
-DATA_FILE: Final = "data.mdb"
 _MAP_BYTES_MIN: Final = 1 << 20
 _META_BYTES: Final = 2 * 4096
 SPARE_BYTES: Final = 32 << 20

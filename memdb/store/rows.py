@@ -26,8 +26,8 @@ import numpy as np
 import xxhash
 
 from memdb.errors import DataLoss
-from memdb.store import schema
 from memdb.store.envelope import Coding, Kind, seal, unseal
+from memdb.store.key_arrays import split_vector_keys
 from memdb.store.opened import Opened, opened_values
 from memdb.store.schema import Table
 from memdb.types.arrays import Array
@@ -145,7 +145,7 @@ def opened_rows(keys: list[bytes], values: list[memoryview], dim: int) -> RowBlo
             reason="BAD_RECORD",
             field=f"vectors/{keys[other[0]].hex()}",
         )
-    numbers = schema.split_vector_keys(keys)
+    numbers = split_vector_keys(keys)
     return RowBlock(
         numbers["clip_no"].astype(np.uint64),
         numbers["birth"].astype(np.uint64),

@@ -47,12 +47,9 @@ Catalog environment::
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
-
-import numpy as np
 
 from memdb.errors import DataLoss
 
@@ -87,6 +84,8 @@ CATALOG_TABLES: Final = (Table.META, Table.SPACES, Table.USERS)
 
 CATALOG: Final = "catalog"
 """Directory of the catalog's environment."""
+DATA_FILE: Final = "data.mdb"
+"""File of an environment, in its directory."""
 
 META_USER: Final = b"user"
 META_COUNTERS: Final = b"counters"
@@ -109,8 +108,6 @@ _KEYFRAME: Final = struct.Struct(">QQI")
 _TEXT: Final = struct.Struct(">IBQIQ")
 _TEXTS: Final = struct.Struct(">IBQ")
 _LENGTH: Final = struct.Struct(">H")
-_VECTOR_FIELDS: Final = np.dtype([("space_no", ">u4"), ("clip_no", ">u8"), ("birth", ">u8")])
-_VERSION_FIELDS: Final = np.dtype([("no", ">u8"), ("birth", ">u8")])
 
 UTTERANCE: Final = 0
 FACT: Final = 1
@@ -121,10 +118,11 @@ def _split(layout: struct.Struct, key: bytes) -> tuple[Any, ...]:
     try:
         return layout.unpack(key)
     except struct.error:
-        raise _bad_key(key) from None
+        raise bad_key(key) from None
 
 
-def _bad_key(key: bytes) -> DataLoss:
+def bad_key(key: bytes) -> DataLoss:
+    """What is raised for a key of another length than its table's (``BAD_KEY``)."""
     return DataLoss("a key has another length than its table's", reason="BAD_KEY", value=key.hex())
 
 
@@ -148,7 +146,7 @@ def split_version_key(key: bytes) -> tuple[int, int]:
     try:
         no, birth = _VERSION.unpack(key)  # by itself: openings come here for every version
     except struct.error:
-        raise _bad_key(key) from None
+        raise bad_key(key) from None
     return no, birth
 
 
@@ -173,25 +171,8 @@ def split_vector_key(key: bytes) -> tuple[int, int, int]:
     try:
         space_no, clip_no, birth = _VECTOR.unpack(key)  # as above
     except struct.error:
-        raise _bad_key(key) from None
+        raise bad_key(key) from None
     return space_no, clip_no, birth
-
-
-def split_vector_keys(keys: Sequence[bytes]) -> Any:
-    """(n,) with fields ``clip_no`` and ``birth``, of as many `vector_key`."""
-    return _split_all(keys, _VECTOR, _VECTOR_FIELDS)
-
-
-def split_version_keys(keys: Sequence[bytes]) -> Any:
-    """(n,) with fields ``no`` and ``birth``, of as many `version_key`."""
-    return _split_all(keys, _VERSION, _VERSION_FIELDS)
-
-
-def _split_all(keys: Sequence[bytes], layout: struct.Struct, fields: np.dtype[Any]) -> Any:
-    for key in keys:
-        if len(key) != layout.size:
-            raise _bad_key(key)
-    return np.frombuffer(b"".join(keys), fields)
 
 
 def keyframe_key(clip_no: int, birth: int, index: int) -> bytes:

@@ -28,13 +28,13 @@ from memdb.errors import DataLoss, FailedPrecondition
 from memdb.store.creation import create_environment
 from memdb.store.directory import GONE, DataDirectory, key_ring
 from memdb.store.disk import check_disk
-from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.environment import Environment
 from memdb.store.files import sync_directory, write_file
 from memdb.store.format import FormatLine
 from memdb.store.former import read_former, write_former
 from memdb.store.masterkey import check_value, write_marker
 from memdb.store.renewal import renewed
-from memdb.store.schema import CATALOG, CATALOG_TABLES, FORMAT, USER_TABLES, Table
+from memdb.store.schema import CATALOG, CATALOG_TABLES, DATA_FILE, FORMAT, USER_TABLES, Table
 from memdb.store.swap import STAGED, decide, finish_swap
 from memdb.store.system import system_errors
 from memdb.store.transaction import Transaction

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.crash.full import Piece, pieces
+from tests.crash.full import Piece, cores, pieces, workers
 from tests.crash.part import Part
 from tests.crash.processes import ROOT
 
@@ -41,6 +41,11 @@ def _first(piece: Piece) -> tuple[str, str]:
 def test_the_longest_come_first() -> None:
     minutes = [piece.minutes for piece in pieces()]
     assert minutes == sorted(minutes, reverse=True)
+
+
+def test_pieces_that_wait_leave_no_core_idle() -> None:
+    assert [workers(count) for count in (1, 2, 3, 4, 16)] == [2, 3, 5, 6, 24]
+    assert cores() >= 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 2000])

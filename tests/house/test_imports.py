@@ -35,6 +35,8 @@ NEVER_LOADED = {
     # The extra `export` brings none of them, and with a server it needs none.
     "memdb.portable.exporter": {"lmdb", "faiss", "msgspec", "Stemmer"} | MODELS,
     "memdb.portable.importer": {"lmdb", "faiss", "msgspec", "Stemmer"} | MODELS,
+    # A process that a restore starts: numpy was most of its start.
+    "memdb.store.assembly": {"numpy", "faiss", "grpc"} | MODELS,
     # What a command imports at its top is imported before it can be interrupted quietly.
     "memdb.cli.main": {"numpy", "lmdb", "faiss", "grpc"} | MODELS,
     "perception.cli": {"numpy", "memdb_client"} | MODELS,

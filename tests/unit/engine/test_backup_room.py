@@ -13,7 +13,7 @@ from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
-from memdb.store.environment import DATA_FILE
+from memdb.store.schema import DATA_FILE
 from tests.unit.engine.archives import counts, grow, same
 from tests.unit.engine.conftest import CONFIG, DIM
 

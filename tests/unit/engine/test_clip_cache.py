@@ -15,8 +15,8 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import USUAL
 from memdb.engine.listing import get_short_memory
 from memdb.store import clips as clip_store
-from memdb.store.environment import DATA_FILE
 from memdb.store.records import ClipRecord
+from memdb.store.schema import DATA_FILE
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.tensor import Codec

@@ -16,7 +16,8 @@ from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.index import partition
-from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.environment import Environment
+from memdb.store.schema import DATA_FILE
 from tests.unit.engine.conftest import CONFIG, clip, vector
 from tests.unit.engine.door import filled, seqs
 

@@ -12,8 +12,8 @@ from memdb import DataLoss
 from memdb.config import EngineConfig
 from memdb.store.compact import compact
 from memdb.store.creation import create_environment
-from memdb.store.environment import DATA_FILE, Environment
-from memdb.store.schema import USER_TABLES, Table
+from memdb.store.environment import Environment
+from memdb.store.schema import DATA_FILE, USER_TABLES, Table
 from memdb.store.transaction import Transaction
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)

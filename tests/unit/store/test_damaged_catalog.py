@@ -11,7 +11,7 @@ import pytest
 
 from memdb import DataLoss, NotFound, failpoints
 from memdb.engine.database import EmbeddedDatabase
-from memdb.store.environment import DATA_FILE
+from memdb.store.schema import DATA_FILE
 from memdb.store.shredding import KEY_FILE
 from tests.unit.engine.conftest import CONFIG, DIM, clip, vector
 from tests.unit.engine.test_encryption import OLD, key_file

@@ -22,8 +22,8 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
 from memdb.store.archivekeys import KeyFiles
 from memdb.store.directory import DataDirectory
-from memdb.store.environment import DATA_FILE
 from memdb.store.rotation import rotate_master_key
+from memdb.store.schema import DATA_FILE
 from memdb.store.shredding import KEY_FILE
 from memdb.store.upgrade import upgrade
 from tests.unit.engine.conftest import CONFIG

@@ -17,6 +17,7 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store import environment as environments
 from memdb.store.gate import Gate
+from memdb.store.schema import DATA_FILE
 
 CLIPS = 240
 TOKENS = (np.arange(64 * 1536) % 1999).astype(np.float16).reshape(64, 1536)
@@ -65,7 +66,7 @@ def test_what_many_reads_brought_in_is_let_go(
 ) -> None:
     user = db.user("alice")
     with user.memory() as memory:
-        file = memory.environment.path / environments.DATA_FILE
+        file = memory.environment.path / DATA_FILE
     monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", 16 << 20)
     most = 0
     for clip in user.clips(limit=CLIPS):

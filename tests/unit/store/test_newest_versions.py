@@ -13,10 +13,10 @@ from memdb.config import EngineConfig
 from memdb.engine.values import value_keys
 from memdb.store import schema
 from memdb.store.creation import create_environment
-from memdb.store.environment import DATA_FILE, Environment
+from memdb.store.environment import Environment
 from memdb.store.keyring import KeyRing
 from memdb.store.records import ValueRecord, pack
-from memdb.store.schema import USER_TABLES, Table
+from memdb.store.schema import DATA_FILE, USER_TABLES, Table
 from memdb.store.transaction import Transaction
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
