@@ -106,9 +106,11 @@ class ServerConfig:
     grace_s: float = 10.0
     """How long calls may go on after SIGTERM; five seconds later the process ends anyhow."""
     read_threads: int = 8
-    """Threads for calls that only read."""
-    write_threads: int = 16
-    """Threads for calls that commit; they mostly wait, and share commits by waiting together."""
+    """Threads for calls that only read.  One user has at most three quarters of them at once, and less
+    where others have some."""
+    write_threads: int = 22
+    """Threads for calls that commit; they mostly wait, and share commits by waiting together.  One user
+    has at most three quarters of them at once."""
     open_threads: int = 4
     """Threads that open users; calls for a user that is being opened wait without one."""
     queue_max: int = 1024

@@ -291,6 +291,7 @@ class Calls:
             owner = told or UNNAMED
             try:
                 _count(context, self._open_calls.call(owner))
+                self._drain.check()
                 with self._budget.call(len(data), owner):
                     # Nothing runs before the first step; every step runs on some thread of the
                     # pool.

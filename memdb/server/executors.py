@@ -9,13 +9,15 @@ turn (`Pool.run_in_turn`), which its client feels as back-pressure.  Streams are
 ``calls_max``.
 
 Users have their turns (`Pool.of`): calls of one stand behind one call of each other user, not behind all that
-somebody has waiting.  Where the queue is full, the one who has most waiting gives way: the last of its calls is
-refused in favour of one of somebody with fewer.
+somebody has waiting, and one alone has three quarters of the threads at most (`memdb.server.shares`), since a call may
+take long.  Where the queue is full, the one who has most waiting gives way: the last of its calls is refused in favour
+of one of somebody with fewer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 from memdb.config import ServerConfig
@@ -73,7 +75,11 @@ class Pool:
         """`Turns.run_in_turn`."""
         await self._turns.acquire(owner)
         return await self._threads.run(
-            self._turns.release, _guarded, (function, args, kwargs), owner
+            partial(self._turns.release, owner),
+            _guarded,
+            (function, args, kwargs),
+            owner,
+            may_be_refused=False,
         )
 
     def shutdown(self) -> None:

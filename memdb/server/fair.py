@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
+
+from memdb.server.shares import Shares
 
 _T = TypeVar("_T")
 
@@ -29,11 +32,13 @@ class RoundRobin(Generic[_T]):
         else:
             things.append(thing)
 
-    def take(self) -> _T:
-        """What is next; raises `IndexError` when nothing waits."""
-        if not self._waiting:
+    def take(self, may: Callable[[str], bool] | None = None) -> _T:
+        """What is next, of those owners that may; raises `IndexError` when nothing of theirs waits."""
+        for owner in self._waiting:
+            if may is None or may(owner):
+                break
+        else:
             raise IndexError("nothing waits")
-        owner = next(iter(self._waiting))
         things = self._waiting.pop(owner)
         thing = things.popleft()
         if things:
@@ -50,9 +55,13 @@ class RoundRobin(Generic[_T]):
         if not things:
             del self._waiting[owner]
 
-    def give_way(self, owner: str) -> _T | None:
-        """The last thing of whoever has most waiting, taken out in favour of one more of ``owner``; None when
-        the owner would then have as many.
+    def has_any(self, may: Callable[[str], bool]) -> bool:
+        """Whether something waits of an owner that may."""
+        return any(map(may, self._waiting))
+
+    def give_way(self, owner: str, may_go: Callable[[_T], bool] | None = None) -> _T | None:
+        """The last thing (of those that may go) of whoever has most waiting, taken out in favour of one more of
+        ``owner``; None when the owner would then have as many.
         """
         if not self._waiting:
             return None
@@ -60,38 +69,53 @@ class RoundRobin(Generic[_T]):
         things = self._waiting[most]
         if len(things) <= len(self._waiting.get(owner, ())) + 1:
             return None
-        return things.pop()  # some are left
+        for place in reversed(range(len(things))):
+            if may_go is None or may_go(things[place]):
+                thing = things[place]
+                del things[place]
+                return thing  # some are left
+        return None
 
 
 class FairSemaphore:
-    """`asyncio.Semaphore`, whose waiters have their turns owner by owner."""
+    """`asyncio.Semaphore`, whose waiters have their turns owner by owner, and each owner no more than its share of
+    them (`memdb.server.shares`).
+    """
 
     def __init__(self, value: int) -> None:
-        self._free = value
-        self._waiting: RoundRobin[asyncio.Future[None]] = RoundRobin()
+        self._taken = Shares(value)
+        self._waiting: RoundRobin[tuple[str, asyncio.Future[None]]] = RoundRobin()
+
+    @property
+    def taken(self) -> int:
+        """How many turns are taken."""
+        return self._taken.total
 
     async def acquire(self, owner: str) -> None:
         """Wait for a turn, and take it; `release` must follow."""
-        if self._free > 0:
-            self._free -= 1
+        if self._may(owner):
+            self._taken.take(owner, 1)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.put(owner, turn)
+        self._waiting.put(owner, (owner, turn))
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release()  # it was ours already
+                self.release(owner)  # it was ours already
             raise
 
-    def release(self) -> None:
-        """Give a turn to who is next."""
+    def release(self, owner: str) -> None:
+        """Give the owner's turn to who is next."""
+        self._taken.give(owner, 1)
         while True:
             try:
-                turn = self._waiting.take()
+                owner, turn = self._waiting.take(self._may)
             except IndexError:
-                self._free += 1
                 return
             if not turn.done():
+                self._taken.take(owner, 1)
                 turn.set_result(None)
-                return
+
+    def _may(self, owner: str) -> bool:
+        return self._taken.fits(owner, 1)

@@ -48,6 +48,17 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     # asyncio reports every slow callback and connection at debug; nobody asked for that.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_ours)
+
+
+def _is_of_ours(record: logging.LogRecord) -> bool:
+    """Whether a record of gRPC tells of something here: not that an answer could not be sent since its caller had left.
+
+    That is an error of every call whose deadline passes while its answer goes out, with the traceback of gRPC's own
+    lines: a page of the log for each, which says nothing, and as many as a peer likes.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != "ExecuteBatchError"
 
 
 def _handler(stream: TextIO) -> logging.Handler:

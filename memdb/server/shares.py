@@ -1,6 +1,6 @@
-"""Bytes that many may take of one amount, so that nobody takes what is left for others.
+"""Bytes (or calls, or threads) that many may take of one amount, so that nobody takes what is left for others.
 
-Of an owner's bytes the first lot is let in while there is room at all; more only while the owner has at most
+Of what an owner takes the first lot is let in while there is room at all; more only while the owner has at most
 `SHARE` times what is then left.  So one alone may take three quarters, two that take all they can three
 sevenths each, and whoever comes next still finds room: without an amount set aside for each, or a count of who
 there is.

@@ -1,6 +1,9 @@
 """Threads that make calls for the event loop, with as little between the two as can be.
 
 One queue there, in which owners have their turns (`memdb.server.fair`), `call_soon_threadsafe` back.
+A call may go on for minutes, so no owner has more threads at once than its share (`memdb.server.shares`): somebody who
+has an index compacted twenty times over holds up no write of another user.
+
 `concurrent.futures` does the same with three locks, two futures and a second thread that is woken for nothing, which a
 question of 2 ms can feel.
 """
@@ -14,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from memdb.server.fair import RoundRobin
+from memdb.server.shares import Shares
 
 _T = TypeVar("_T")
 
@@ -21,7 +25,16 @@ _T = TypeVar("_T")
 class _Call:
     """A call on its way to a thread and its result on the way back."""
 
-    __slots__ = ("_ticket", "args", "function", "future", "give_back", "loop")
+    __slots__ = (
+        "_ticket",
+        "args",
+        "function",
+        "future",
+        "give_back",
+        "loop",
+        "may_be_refused",
+        "owner",
+    )
 
     def __init__(
         self,
@@ -29,8 +42,12 @@ class _Call:
         give_back: Callable[[], None],
         function: Callable[..., Any],
         args: tuple[Any, ...],
+        owner: str,
+        may_be_refused: bool,
     ) -> None:
         self.loop = loop
+        self.owner = owner
+        self.may_be_refused = may_be_refused
         self.future: asyncio.Future[Any] = loop.create_future()
         self.give_back = give_back
         self.function = function
@@ -100,6 +117,9 @@ class Threads:
         """A token for each call, True; False ends a thread.  Which call it is, turns say."""
         self._turns: RoundRobin[_Call] = RoundRobin()
         self._turns_lock = threading.Lock()
+        self._running = Shares(threads_max)
+        self._passed_over = 0
+        """Tokens of calls that wait although there is a thread, since their owners have their share."""
         self._taken = 0  # calls that wait or run; touched by the event loop only
         self._is_shut = False
 
@@ -109,18 +129,21 @@ class Threads:
         function: Callable[..., _T],
         args: tuple[Any, ...],
         owner: str = "",
+        *,
+        may_be_refused: bool = True,
     ) -> _T:
         """The result of ``function(*args)`` on a thread, in the owner's turn.
 
         A call that is cancelled before it has begun is never made; one that has begun goes on.
         ``give_back`` is called on the loop, once, when the call takes no thread any more.
+        may_be_refused: by `make_room`, as long as it waits.
         """
 
         def ended() -> None:
             self._taken -= 1
             give_back()
 
-        call = _Call(asyncio.get_running_loop(), ended, function, args)
+        call = _Call(asyncio.get_running_loop(), ended, function, args, owner, may_be_refused)
         self._taken += 1
         try:
             self._start_if_needed()
@@ -152,7 +175,7 @@ class Threads:
         """
         while True:
             with self._turns_lock:
-                call = self._turns.give_way(owner)
+                call = self._turns.give_way(owner, lambda waiting: waiting.may_be_refused)
             if call is None:
                 return False
             # One that was cancelled had given its place back; its token finds another, or nothing.
@@ -163,7 +186,9 @@ class Threads:
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
         self._is_shut = True
-        while (call := self._next()) is not None:
+        with self._turns_lock:
+            left = [self._turns.take() for _ in range(len(self._turns))]
+        for call in left:
             if call.claim():
                 call.drop()
         for _ in self._threads:
@@ -181,12 +206,42 @@ class Threads:
             self._threads.append(thread)
 
     def _next(self) -> _Call | None:
+        """The call whose turn it is, which takes a thread of its owner's share until `_made`."""
         with self._turns_lock:
-            return self._turns.take() if self._turns else None
+            if not self._turns:
+                return None
+            try:
+                call = self._turns.take(self._may)
+            except IndexError:
+                self._passed_over += 1
+                return None
+            self._running.take(call.owner, 1)
+            self._wake()
+            return call
+
+    def _made(self, owner: str) -> None:
+        """A call of the owner is over."""
+        with self._turns_lock:
+            self._running.give(owner, 1)
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have a thread look for a call that was passed over (with the lock held); it wakes the next, if there is
+        work for one more.
+        """
+        if self._passed_over and self._turns.has_any(self._may):
+            self._passed_over -= 1
+            self._calls.put(True)
+
+    def _may(self, owner: str) -> bool:
+        return self._running.fits(owner, 1)
 
     def _work(self) -> None:
         while self._calls.get():
             call = self._next()
-            if call is not None and call.claim():
-                call.make()
+            if call is not None:
+                owner = call.owner
+                if call.claim():
+                    call.make()
+                self._made(owner)
             del call  # or what it holds stayed until the next

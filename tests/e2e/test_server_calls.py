@@ -229,6 +229,10 @@ def test_a_server_that_stops_says_so_and_does_nothing(served: Served) -> None:
     error = error_of(caught.value)
     assert (type(error), error.reason) == (Unavailable, "SHUTTING_DOWN")
     assert served.database.user("alice").get("diet") == 1
+    # A list of several messages as well, of which the notice might not see the end.
+    with pytest.raises(grpc.RpcError) as caught:
+        listed(served)
+    assert error_of(caught.value).reason == "SHUTTING_DOWN"
 
 
 def test_errors_arrive_as_they_were_raised(served: Served) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import resource
 import socket
 import struct
@@ -20,6 +22,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from memdb.errors import DeadlineExceeded, ResourceExhausted, Unavailable
+from memdb.server.logs import configure_logging
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import user_service_pb2 as user_pb
@@ -245,6 +248,41 @@ def test_answers_that_nobody_reads_are_bounded(tmp_path: Path, method: str) -> N
         while budget.answers and time.monotonic() < deadline:
             time.sleep(0.02)
         assert budget.answers == 0
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What a server writes into its log."""
+    root, of_grpc = logging.getLogger(), logging.getLogger("grpc._cython.cygrpc")
+    handlers, level, filters = root.handlers[:], root.level, of_grpc.filters[:]
+    of_asyncio = logging.getLogger("asyncio").level
+    text = io.StringIO()
+    configure_logging("info", text)
+    yield text
+    root.handlers[:], of_grpc.filters[:] = handlers, filters
+    root.setLevel(level)
+    logging.getLogger("asyncio").setLevel(of_asyncio)
+
+
+def test_a_caller_who_leaves_is_no_error_of_ours(tmp_path: Path, logged: io.StringIO) -> None:
+    with serving(tmp_path / "db") as served:
+        served.database.create_space("p", dim=DIM)
+        cam = served.database.user("u").stream("cam", space="p")
+        ack = cam.write(clip(0, keyframes=(b"x" * 1_000_000,)))
+        peer = Unread(served.address)
+        peer.ask("ClipService/GetClip", clip_pb.GetClipRequest(user="u", clip_id=ack.clip_id))
+        budget = served.server._resources.budget
+        deadline = time.monotonic() + 20
+        while not budget.answers:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        peer.close()
+        while budget.answers:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert "ExecuteBatchError" not in logged.getvalue()
+    logging.getLogger("grpc._cython.cygrpc").error("anything else")
+    assert "anything else" in logged.getvalue()
 
 
 def test_small_answers_that_nobody_reads_are_calls_of_who_asked(
