@@ -131,7 +131,8 @@ def _query(scope: Scope) -> Array | None:
     """What the clips' global memory is compared with; raises `InvalidArgument` (``ZERO_VECTOR``)."""
     feature = _feature(scope)
     query = None if feature is None else scope.partition.unit(feature)
-    if query is not None and scope.partition.cosine and not query.any():
+    # Its first element tells, nearly always.
+    if query is not None and scope.partition.cosine and query[0] == 0.0 and not query.any():
         raise InvalidArgument(
             "a zero vector has no direction", reason="ZERO_VECTOR", field="question_feature"
         )

@@ -27,7 +27,7 @@ import faiss
 import numpy as np
 
 from memdb import deadline
-from memdb.index.matrix import Matrix
+from memdb.index.matrix import WHOLE_ROWS_MAX, Matrix
 from memdb.index.planes import LANES, block_rows, join
 from memdb.types.arrays import Array
 
@@ -43,6 +43,10 @@ SUM_MAX: Final = float(np.finfo(np.float32).max) / 4
 """Products of lengths from which on a sum in float32 may overflow."""
 _SORTED_MAX: Final = 256
 """So few are sorted sooner than chosen among."""
+
+_FIRST_ROWS: Final = np.arange(WHOLE_ROWS_MAX)
+"""Made once: to make them lets go of the interpreter's lock."""
+_FIRST_ROWS.flags.writeable = False
 
 _quantizers: dict[int, Any] = {}
 
@@ -89,7 +93,9 @@ def _best_of_all(
 ) -> tuple[Array, Array]:
     numbers, scores = allowed_scores(matrix, rows, query, allowed, first)
     # A sum that overflowed both ways is no number: last.
-    scores[np.isnan(scores)] = -np.inf
+    overflowed = np.isnan(scores)
+    if overflowed.any():
+        scores[overflowed] = -np.inf
     return best_of(numbers, scores, limit)
 
 
@@ -98,7 +104,8 @@ def allowed_scores(
 ) -> tuple[Array, Array]:
     """(row numbers int64, float32 inner products) of the allowed ones of rows [first, rows)."""
     if allowed is None:
-        return np.arange(first, rows), all_scores(matrix, rows, query, first)
+        numbers = _FIRST_ROWS[first:rows] if rows <= WHOLE_ROWS_MAX else np.arange(first, rows)
+        return numbers, all_scores(matrix, rows, query, first)
     listed = np.flatnonzero(allowed[first:]) + first
     whole = matrix.whole(rows)
     if whole is not None:

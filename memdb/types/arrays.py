@@ -7,7 +7,7 @@ nobody else's to write: the elements of an array that its owner can still change
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from memdb.types.limits import DIM_MAX, SHORT_MEMORY_BYTES_MAX, TOKENS_MAX
 Array = npt.NDArray[Any]
 
 _FLOATS = (np.dtype("<f4"), np.dtype("<f2"))
+_FEW: Final = 4096
+"""Elements of a vector, of which a copy costs nothing."""
 
 
 def is_finite(array: Array) -> bool:
@@ -36,7 +38,11 @@ def is_finite(array: Array) -> bool:
             np.maximum.reduce(bits.view(np.int16), axis=None) < 0x7C00
             and np.maximum.reduce(bits.view(np.uint16), axis=None) < 0xFC00
         )
-    return bool(np.isfinite(array).all())
+    finite = np.isfinite(array)
+    if finite.size <= _FEW:
+        # No second call that lets go of the interpreter's lock: beside other threads that costs ten times the look.
+        return b"\0" not in finite.tobytes()
+    return bool(finite.all())
 
 
 def _is_masked(value: object) -> bool:
@@ -108,8 +114,11 @@ def _checked(value: object, field: str, ndim: int) -> Array:
         )
     if _may_change(array):
         # Copied before it is looked at: what was checked is what is stored.
-        array = np.array(array, order="C", copy=True, subok=False)
-        array.flags.writeable = False
+        if ndim == 1:
+            array = np.frombuffer(array.tobytes(), array.dtype)  # as above, of one vector
+        else:
+            array = np.array(array, order="C", copy=True, subok=False)
+            array.flags.writeable = False
     elif not array.flags.c_contiguous or type(array) is not np.ndarray:
         array = np.ascontiguousarray(array)
         array.flags.writeable = False
