@@ -34,6 +34,7 @@ from memdb.index.checkpoint import (
 )
 from memdb.index.gpu import Gpu
 from memdb.index.indexed import Approximation
+from memdb.index.ivf import Breadth
 from memdb.index.partition import Partition
 from memdb.store.derived import (
     DERIVED_FILE,
@@ -59,6 +60,8 @@ FINISH_GROWTH: Final = 8
 FINISH_BYTES_MAX: Final = 512 << 20
 """Larger ones are not begun then: there is no time to end them."""
 
+Trained = tuple[int, Breadth | None]
+
 log = event_log("memdb.engine")
 
 
@@ -81,6 +84,8 @@ class KeptIndex:
         """That the file keeps."""
         self._counted = 0
         """Rows that there were when it was written, those that were gone already included."""
+        self._trained: dict[int, Trained] = {}
+        """`memdb.index.indexed.Indexed.trained` of what the file keeps, by space."""
         self._not_before = 0.0
         self._closed = False
 
@@ -102,6 +107,7 @@ class KeptIndex:
             self.drop(durably=True)
             return {}
         self._rows = self._counted = sum(len(rows.clip_no) for rows in found.values())
+        self._trained = {no: _trained_of(rows) for no, rows in found.items()}
         return found
 
     def check_all_there(
@@ -123,8 +129,8 @@ class KeptIndex:
 
     @property
     def is_due(self) -> bool:
-        """Whether enough came since the file was written, and long enough ago."""
-        return self._lacks_rows(GROWTH) and time.monotonic() >= self._not_before
+        """Whether enough came since the file was written, or other lists were made, and long enough ago."""
+        return time.monotonic() >= self._not_before and self._lacks(GROWTH)
 
     def put_off(self) -> None:
         """Not to be written soon: it failed, or the user is new."""
@@ -152,7 +158,7 @@ class KeptIndex:
             return
         try:
             with self._writing:
-                if self._lacks_rows(FINISH_GROWTH) and not stop():
+                if self._lacks(FINISH_GROWTH) and not stop():
                     self._write(stop)
         except (MemdbError, OSError):
             log.exception("a checkpoint could not be written", extra={"fields": self._where()})
@@ -169,6 +175,7 @@ class KeptIndex:
             if self._rows_min == 0:
                 return
             self._rows = self._counted = 0
+            self._trained = {}
             try:
                 drop_derived(self._folder, durably=durably)
             except OSError:
@@ -186,7 +193,7 @@ class KeptIndex:
         with self._writing:
             pass
 
-    def _lacks_rows(self, growth: int) -> bool:
+    def _lacks(self, growth: int) -> bool:
         view = self._view()
         if self._rows_min == 0 or view is None or self._closed:
             return False
@@ -195,13 +202,19 @@ class KeptIndex:
         if view.state.format < FORMAT:
             # An earlier release may still open the user, and would erase from all files but this.
             return False
-        return _rows_of(view) - self._counted >= max(self._rows_min, self._counted // growth)
+        if _rows_of(view) - self._counted >= max(self._rows_min, self._counted // growth):
+            return True
+        return any(
+            trained[0] and trained != self._trained.get(space_no)
+            for space_no, trained in _trained(view).items()
+        )
 
     def _write(self, stop: Callable[[], bool]) -> None:
         with self._naming:
             # Not in the middle of a drop, which would take what is begun here for what was there before.
             removals, view = self._removals, self._view()
         assert view is not None, "asked for once it is loaded"
+        trained = _trained(view)
         size = file_bytes(view.partitions)
         check_disk(self._folder, self._config, size)
         self._not_before = time.monotonic() + max(PAUSE_S, size / BYTES_PER_S)
@@ -226,11 +239,23 @@ class KeptIndex:
             place_derived(self._folder)
             self._rows = sum(len(kept_places(one)) for one in view.partitions.values())
             self._counted = _rows_of(view)
+            self._trained = trained
         failpoints.hit("checkpoint.after_rename")
 
 
 def _rows_of(view: View) -> int:
     return sum(partition.rows for partition in view.partitions.values())
+
+
+def _trained(view: View) -> dict[int, Trained]:
+    return {no: one.tiers.indexed.trained for no, one in view.partitions.items()}
+
+
+def _trained_of(rows: KeptRows) -> Trained:
+    learned = rows.learned
+    if learned is None:
+        return 0, None
+    return learned.trained_rows, None if learned.lists is None else learned.lists.breadth
 
 
 def _check_spaces(found: Mapping[int, KeptRows], spaces: Mapping[int, Space]) -> None:

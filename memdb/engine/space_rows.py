@@ -13,6 +13,7 @@ from memdb.errors import DataLoss
 from memdb.index.checkpoint import KeptRows
 from memdb.index.columns import ALIVE
 from memdb.index.directions import prepared_rows
+from memdb.index.learned import KeptLearned
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.planes import Planes
 from memdb.store import schema
@@ -55,7 +56,9 @@ class SpaceRows:
         columns = self._columns(quarantine.versions)
         order = np.lexsort((self.clip_no, self.birth))
         begin = 0
+        learned: KeptLearned | None = None
         if kept is not None and self._are_first(order, len(kept.clip_no)):
+            learned = kept.learned
             for planes in kept.planes:
                 chosen = order[begin : begin + len(planes.head)]
                 partition.extend(_clip_rows(columns, chosen, planes))
@@ -64,6 +67,8 @@ class SpaceRows:
         for first in range(begin, self.rows, _BLOCK_ROWS):
             chosen = order[first : first + _BLOCK_ROWS]
             partition.extend(_clip_rows(columns, chosen, self._prepared(chosen, space, kept)))
+        if learned is not None:
+            partition.learn(learned)
         return partition
 
     def arrivals(self) -> Arrivals:

@@ -10,6 +10,7 @@ from typing import Protocol
 from memdb.eventlog import event_log
 from memdb.index.gpu import Gpu
 from memdb.index.indexed import Approximation
+from memdb.index.tiers import Tiers
 
 log = event_log("memdb.engine")
 
@@ -39,6 +40,12 @@ class Upkeep:
         self._waiting: deque[Chore] = deque()
         self._thread: threading.Thread | None = None
         self._stopped = False
+
+    def introduce(self, tiers: Tiers) -> None:
+        """Let tiers that were just opened answer approximately, where they can, before they are first maintained."""
+        # A GPU answers exactly, once it has the rows.
+        if self._gpu is None and self._approximation is not None:
+            tiers.indexed.approximate_by(self._approximation)
 
     def want(self, chore: Chore) -> None:
         """Have ``chore`` maintained soon; once, however often it is wanted before."""

@@ -565,7 +565,10 @@ class Users:
         return memory
 
     def _take_in(self, slot: _Slot, memory: UserMemory) -> None:
-        """What outlasts an open user: who listens to it, and the budget of what is kept of it."""
+        """What outlasts an open user: who listens to it, the budget of what is kept of it, and whether what its
+        checkpoint kept of lists is to be used."""
+        for partition in memory.view.partitions.values():
+            self._upkeep.introduce(partition.tiers)
         memory.share_listeners(slot.listeners)
         memory.keep_clips(self._clips.of_user())
 

@@ -1,9 +1,11 @@
 """Rows of a user's partitions as the index wants them, in one file, so that an opening need not make
 them of the vectors again.
 
-What is kept are the planes of unit rows (`memdb.index.planes`), which cost most of a rebuild.  It is
-derived and proves nothing: the store is read and checked as ever, and a row is taken from here only
-where the store's own vector, checked, has the content from which it was made.
+What is kept are the planes of unit rows (`memdb.index.planes`), which cost most of a rebuild, and what was
+learned of them (`memdb.index.kept_learned`), which costs most before many rows answer quickly.  It is
+derived and proves nothing: the store is read and checked as ever, a row is taken from here only
+where the store's own vector, checked, has the content from which it was made, and what was learned only
+where all of the rows are.
 
 ::
 
@@ -18,7 +20,7 @@ where the store's own vector, checked, has the content from which it was made.
          -     -  blocks, one for each part, in that order
 
     a part:
-         0     4  kind       u32, 1 versions, 2 planes
+         0     4  kind       u32, 1 versions, 2 planes, 3 directions, 4 codes, 5 lists
          4     4  space_no   u32
          8     4  dim        u32
         12     4  cosine     u32, 1 where rows are of unit length
@@ -26,15 +28,17 @@ where the store's own vector, checked, has the content from which it was made.
         24     8  offset     u64, of its block in the file
         32     8  length     u64, bytes of its block
         40     8  checksum   u64, xxh3_64 of its block
-        48     8  norm_max      f64, of planes: no row is longer
-        56     8  residual_max  f64, of planes: no row is farther from its head
+        48     8  norm_max      f64, of planes: no row is longer; of directions: the step of bounds
+        56     8  residual_max  f64, of planes: no row is farther from its head; of directions: their skew
 
     block of versions    clip_no u64, birth u64, content u64: three arrays of ``rows``
     block of planes      heads u16, tails i16: two arrays of (rows, dim padded to 16)
+    the others           `memdb.index.kept_learned`
 
 Integers are little-endian.  Content is xxh3_64 of the vector's bytes in the store.  The parts of a
-space are one of versions, then planes of at most `CHUNK_ROWS_MAX` rows that together are as many.
-Parts of another kind are passed over: a later release may keep more (codes, lists).
+space are one of versions, then planes of at most `CHUNK_ROWS_MAX` rows that together are as many, then
+what was learned, if anything.  Parts of another kind are passed over: a later release may keep more, as an earlier
+one kept no codes and lists.
 
 It is read into memory, not mapped: a page of a mapped file that was checked may be read again from the
 disk later, and then nobody would check it.
@@ -45,7 +49,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -54,6 +58,15 @@ import numpy as np
 import xxhash
 
 from memdb.index.columns import ALIVE
+from memdb.index.kept_learned import (
+    KINDS,
+    BadBlock,
+    Block,
+    LearnedReader,
+    blocks_of,
+    learned_bytes,
+)
+from memdb.index.learned import KeptLearned
 from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
 from memdb.index.partition import PartitionView
 from memdb.index.planes import Planes, padded
@@ -84,6 +97,7 @@ class KeptRows:
     birth: Array
     content: Array
     planes: list[Planes] = field(default_factory=list)
+    learned: KeptLearned | None = None
 
     def are_all_in(self, columns: Mapping[str, Array] | None) -> bool:
         """Whether the rows of a partition have every one of these."""
@@ -132,7 +146,10 @@ def kept_places(partition: PartitionView) -> Array:
 
 def file_bytes(partitions: Mapping[int, PartitionView]) -> int:
     """Bytes of a file that keeps these, at most and but for its header."""
-    return sum(view.rows * (4 * padded(view.dim) + 24) for view in partitions.values())
+    return sum(
+        view.rows * (4 * padded(view.dim) + 24) + learned_bytes(view.tiers.learned, view.rows)
+        for view in partitions.values()
+    )
 
 
 class CheckpointWriter:
@@ -148,43 +165,49 @@ class CheckpointWriter:
         """Write it all; yields after every piece how many bytes there are, so that the caller may leave
         off, and is done when it ends.
         """
-        chosen = {no: kept_places(view) for no, view in sorted(partitions.items())}
-        parts = sum(1 + -(-len(places) // CHUNK_ROWS_MAX) for places in chosen.values())
+        planned = [
+            (space_no, view, block)
+            for space_no, view in sorted(partitions.items())
+            for block in _blocks(view)
+        ]
         # The table is known last; its place is kept by zeros, which no reader takes for one.
-        self._file.write(bytes(_HEADER.size + parts * _PART.size))
-        for space_no, places in chosen.items():
-            view = partitions[space_no]
-            yield from self._block(_VERSIONS, space_no, view, places, _versions(view, places))
-            for begin in range(0, len(places), CHUNK_ROWS_MAX):
-                rows = places[begin : begin + CHUNK_ROWS_MAX]
-                yield from self._block(_PLANES, space_no, view, rows, _planes(view, rows))
-        assert len(self._parts) == parts
+        self._file.write(bytes(_HEADER.size + len(planned) * _PART.size))
+        for space_no, view, block in planned:
+            yield from self._block(space_no, view, block)
         self._file.seek(0)
         self._file.write(_head(self._owner, self._revision, self._parts))
         self._file.seek(0, os.SEEK_END)
 
-    def _block(
-        self, kind: int, space_no: int, view: PartitionView, rows: Array, pieces: Iterator[bytes]
-    ) -> Iterator[int]:
+    def _block(self, space_no: int, view: PartitionView, block: Block) -> Iterator[int]:
         offset, checksum = self._file.tell(), xxhash.xxh3_64()
-        for piece in pieces:
+        for piece in block.pieces:
             checksum.update(piece)
             self._file.write(piece)
             yield self._file.tell()
         self._parts.append(
             _Part(
-                kind,
+                block.kind,
                 space_no,
                 view.dim,
                 int(view.cosine),
-                len(rows),
+                block.rows,
                 offset,
                 self._file.tell() - offset,
                 checksum.intdigest(),
-                view.matrix.norm_max,
-                view.matrix.residual_max,
+                *block.numbers,
             )
         )
+
+
+def _blocks(view: PartitionView) -> list[Block]:
+    """Of one space, in their order."""
+    places = kept_places(view)
+    longest = view.matrix.norm_max, view.matrix.residual_max
+    blocks = [Block(_VERSIONS, len(places), longest, _versions(view, places))]
+    for begin in range(0, len(places), CHUNK_ROWS_MAX):
+        rows = places[begin : begin + CHUNK_ROWS_MAX]
+        blocks.append(Block(_PLANES, len(rows), longest, _planes(view, rows)))
+    return blocks + blocks_of(view.tiers.learned, view.matrix, places)
 
 
 def _versions(view: PartitionView, places: Array) -> Iterator[bytes]:
@@ -216,6 +239,7 @@ def read_checkpoint(path: Path, owner: bytes, revision: int) -> dict[int, KeptRo
         size = os.fstat(file.fileno()).st_size
         parts = _read_parts(file, size, owner, revision)
         found: dict[int, KeptRows] = {}
+        learned: dict[int, LearnedReader] = {}
         for part in parts:
             if part.kind == _VERSIONS:
                 if part.space_no in found:
@@ -224,15 +248,38 @@ def read_checkpoint(path: Path, owner: bytes, revision: int) -> dict[int, KeptRo
                 found[part.space_no] = KeptRows(
                     part.dim, bool(part.cosine), clip_no, birth, content
                 )
-            elif part.kind == _PLANES:
+            elif part.kind == _PLANES or part.kind in KINDS:
                 rows = found.get(part.space_no)
                 if rows is None or (rows.dim, rows.cosine) != (part.dim, bool(part.cosine)):
-                    raise BadCheckpoint("planes of no space")
-                rows.planes.append(_read_planes(file, part))
-    for rows in found.values():
+                    raise BadCheckpoint("planes or codes of no space")
+                if part.kind == _PLANES:
+                    rows.planes.append(_read_planes(file, part))
+                else:
+                    reader = learned.setdefault(part.space_no, LearnedReader(part.dim))
+                    _read_learned(file, part, reader)
+    for space_no, rows in found.items():
         if sum(len(planes.head) for planes in rows.planes) != len(rows.clip_no):
             raise BadCheckpoint("not as many planes as versions")
+        if space_no in learned:
+            found[space_no] = replace(rows, learned=_learned(learned[space_no], rows))
     return found
+
+
+def _read_learned(file: BinaryIO, part: _Part, reader: LearnedReader) -> None:
+    try:
+        arrays = reader.arrays(part.kind, part.rows, part.length)
+    except BadBlock as error:
+        raise BadCheckpoint(str(error)) from error
+    if arrays is not None:
+        _fill(file, part, arrays)
+        reader.take(part.kind, (part.norm_max, part.residual_max), arrays)
+
+
+def _learned(reader: LearnedReader, rows: KeptRows) -> KeptLearned | None:
+    try:
+        return reader.learned(len(rows.clip_no))
+    except BadBlock as error:
+        raise BadCheckpoint(str(error)) from error
 
 
 def _read_parts(file: BinaryIO, size: int, owner: bytes, revision: int) -> list[_Part]:

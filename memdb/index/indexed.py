@@ -99,6 +99,30 @@ class Indexed:
         """Whether there are lists to look in."""
         return self._ready is not None
 
+    def approximate_by(self, approximation: Approximation) -> None:
+        """Search as it says from now on, before the first `maintain`."""
+        self._approximation = approximation
+
+    def begin_with(self, lists: Lists | None, breadth: Breadth | None, trained_rows: int) -> None:
+        """Use lists of an earlier process; while nobody asks yet.  trained_rows: `memdb.index.learned.Learned`."""
+        self._trained_rows = trained_rows
+        if lists is not None and breadth is not None:
+            self._ready = _Ready(lists, breadth)
+
+    def lists_of(self, sketch: Sketch) -> tuple[Lists | None, Breadth | None, int]:
+        """The lists of its codes that are in use, how much of them is looked at, and `Learned.trained_rows`."""
+        ready = self._ready
+        if ready is None:
+            return None, None, self._trained_rows
+        if ready.lists.sketch is not sketch:
+            return None, None, 0
+        return ready.lists, ready.breadth, self._trained_rows
+
+    @property
+    def trained(self) -> tuple[int, Breadth | None]:
+        """Of how many rows lists were last made, or tried to be, and `breadth`: other ones are news."""
+        return self._trained_rows, self.breadth
+
     def search(
         self, rows: int, query: Array, limit: int, allowed: Array | None, alive: Array | None
     ) -> Found | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import faiss
 import numpy as np
@@ -42,6 +42,11 @@ class Centres:
     """(lists, directions) float32."""
     halves: Array
     """(lists,) float32, half of the squared length of each."""
+
+    @classmethod
+    def of(cls, places: Array) -> Self:
+        """places: (lists, directions) float32."""
+        return cls(places, np.einsum("ij,ij->i", places, places) / np.float32(2))
 
     def nearest(self, places: Array) -> Array:
         """(n,) uint32 the list of each of (n, directions) places."""
@@ -124,7 +129,7 @@ def find_centres(matrix: Matrix, sketch: Sketch, stop: Callable[[], bool]) -> Ce
     finally:
         faiss.omp_set_num_threads(threads)
     places = faiss.vector_to_array(clustering.centroids).reshape(count, -1).copy()
-    return Centres(places, np.einsum("ij,ij->i", places, places) / np.float32(2))
+    return Centres.of(places)
 
 
 def grouped(
@@ -141,10 +146,8 @@ def grouped(
     rows = sketch.rows
     homes = np.empty(rows, np.uint32)
     done = 0
-    if before is None:
-        nearby = Nearby.of(sketch.basis, centres.places, centres.halves)
-    else:
-        nearby, done = before.nearby, before.rows
+    if before is not None:
+        done = before.rows
         homes[:done] = before.homes
     for codes, _ in sketch.parts(matrix, done, rows):
         for begin in range(0, len(codes), _BLOCK_ROWS):
@@ -153,6 +156,24 @@ def grouped(
             block = codes[begin : begin + _BLOCK_ROWS]
             homes[done : done + len(block)] = centres.nearest(places_of(block, sketch.basis))
             done += len(block)
+    return arranged(matrix, sketch, centres, homes, stop, None if before is None else before.nearby)
+
+
+def arranged(
+    matrix: Matrix,
+    sketch: Sketch,
+    centres: Centres,
+    homes: Array,
+    stop: Callable[[], bool] = lambda: False,
+    nearby: Nearby | None = None,
+) -> Lists | None:
+    """The first rows, of which the list of each is known, by list; None when ``stop`` said so.
+
+    homes: (rows,) uint32, of rows that have codes.  nearby: that of the same centres, where there is one.
+    """
+    rows = len(homes)
+    if nearby is None:
+        nearby = Nearby.of(sketch.basis, centres.places, centres.halves)
     numbers = np.argsort(homes, kind="stable")
     sizes = np.bincount(homes, minlength=len(centres.halves))
     offsets = np.concatenate([[0], np.cumsum(sizes)])

@@ -16,6 +16,7 @@ from memdb.index import flat
 from memdb.index.born import rows_born
 from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_vector
+from memdb.index.learned import KeptLearned
 from memdb.index.matrix import CHUNK_ROWS_MAX, Matrix
 from memdb.index.names import ClipNames, Names
 from memdb.index.planes import Planes
@@ -286,6 +287,12 @@ class Partition:
             alive[superseded] = False
             alive[ended] = False
             self._head_alive = alive
+
+    def learn(self, kept: KeptLearned) -> None:
+        """Take what was learned of the first rows before, once all of them are there."""
+        learned = kept.of(self._matrix)
+        if learned is not None:
+            self._tiers.learn(learned)
 
     @property
     def columns(self) -> dict[str, Array]:

@@ -12,7 +12,7 @@ a block is whole, and rows from there on are searched without.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import faiss
 import numpy as np
@@ -23,6 +23,9 @@ from memdb.types.arrays import Array
 
 UNBOUNDED_MAX: Final = 64
 """Rows that no code bounds and every search scores; with more, the basis is worth nothing."""
+
+_COPIED_ROWS: Final = 4096
+"""Of which the codes are copied at once."""
 
 _quantizers: dict[tuple[int, bool], Any] = {}
 
@@ -40,6 +43,36 @@ class Sketch:
         """Those of them that are not bounded by their code."""
         self._codes: list[Array] = []
         """An array for each chunk of the matrix, as long as it."""
+
+    @classmethod
+    def of_codes(cls, basis: Basis, codes: Array, unbounded: Array, lengths: list[int]) -> Self:
+        """That of the first rows of a matrix, as they were given codes before.
+
+        codes: (n, code_bytes) u8, which are kept and not changed.  lengths: `Matrix.chunk_lengths`.
+        """
+        sketch = cls(basis)
+        begin = 0
+        for length in lengths:
+            part = codes[begin : begin + length]
+            if not len(part):
+                break
+            if len(part) < length:
+                # The others of the chunk get theirs beside them.
+                part = np.empty((length, codes.shape[1]), np.uint8)
+                part[: len(codes) - begin] = codes[begin:]
+            sketch._codes.append(part)
+            begin += length
+        sketch.unbounded = unbounded
+        sketch.rows = len(codes)
+        return sketch
+
+    def codes_of(self, matrix: Matrix, rows: Array) -> Iterator[Array]:
+        """Copies of the codes of some rows, ascending, in pieces: (n, code_bytes) u8 each."""
+        last = int(rows[-1]) + 1 if len(rows) else 0
+        for codes, numbers in self.parts(matrix, 0, last):
+            first, end = np.searchsorted(rows, (numbers[0], numbers[-1] + 1)).tolist()
+            for begin in range(first, end, _COPIED_ROWS):
+                yield codes[rows[begin : min(begin + _COPIED_ROWS, end)] - numbers[0]]
 
     def extend(self, matrix: Matrix, count: int) -> bool:
         """Add codes of the next ``count`` rows of ``matrix``; False when the basis does not suit them."""

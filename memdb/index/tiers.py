@@ -31,6 +31,7 @@ from memdb.index import flat, pruned
 from memdb.index.basis import CODE_BYTES_MAX, DIM_PER_BYTE, SAMPLE_ROWS, code_bytes, fit
 from memdb.index.gpu import Gpu, Placement
 from memdb.index.indexed import Approximation, Indexed
+from memdb.index.learned import Learned
 from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found
 from memdb.index.sketch import Sketch
@@ -116,6 +117,23 @@ class Tiers:
         if found is not None:
             self._asked += 1
         return found
+
+    @property
+    def learned(self) -> Learned | None:
+        """What there is to know of the rows, for a matrix that begins with the same; None where that is nothing."""
+        sketch = self._sketch
+        if sketch is None:
+            return None
+        rows = sketch.rows
+        lists, breadth, trained_rows = self.indexed.lists_of(sketch)
+        return Learned(sketch, rows, self._fitted_rows, trained_rows, lists, breadth)
+
+    def learn(self, learned: Learned) -> None:
+        """Begin with what was learned of the rows before; while nobody asks yet."""
+        self._sketch = learned.sketch
+        self._code_bytes = learned.sketch.basis.code_bytes
+        self._fitted_rows = learned.fitted_rows
+        self.indexed.begin_with(learned.lists, learned.breadth, learned.trained_rows)
 
     @property
     def has_lists(self) -> bool:
