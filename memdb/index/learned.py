@@ -79,8 +79,10 @@ class KeptLearned:
 
 def is_whole(kept: KeptLearned) -> bool:
     """Whether every number in it is one of something that is there."""
-    lists = kept.lists
-    if not (kept.unbounded < len(kept.codes)).all() or not (kept.basis.steps > 0).all():
+    lists, unbounded = kept.lists, kept.unbounded
+    if not ((unbounded >= 0) & (unbounded < len(kept.codes))).all():
+        return False
+    if not (kept.basis.steps > 0).all():
         return False
     if lists is None:
         return True

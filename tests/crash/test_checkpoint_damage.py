@@ -176,7 +176,8 @@ def altered(content: bytes, kind: str, chosen: random.Random) -> bytes:
             if kind == "swapped":
                 changed[two : two + length] = first
         case "part table":
-            at = chosen.randrange(48 + 4 * 64)
+            parts = int.from_bytes(content[12:16], "little")
+            at = chosen.randrange(48 + parts * 64)
             changed[at] ^= 1 << chosen.randrange(8)
     return bytes(changed)
 

@@ -162,6 +162,12 @@ MUTANTS = {
         "    if False:\n",
         "tests/crash/test_checkpoint_damage.py",
     ),
+    "lists of other rows used": Mutant(
+        "memdb/engine/space_rows.py",
+        "        learned: KeptLearned | None = None\n",
+        "        learned: KeptLearned | None = kept and kept.learned\n",
+        "tests/crash/test_lists_damage.py",
+    ),
     "structure not looked at": Mutant(
         "memdb/store/structure.py",
         "    if found:\n",
