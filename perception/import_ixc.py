@@ -76,7 +76,9 @@ class ImportReport:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 1 it failed, 2 wrong usage, 130 interrupted."""
+    """Run the command; returns the exit status: 0 done, 1 it failed, 2 wrong usage, a wrong value included, 130
+    interrupted.
+    """
     try:
         return _main(arguments)
     except KeyboardInterrupt:
@@ -86,13 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     with loading():
-        from memdb.errors import MemdbError
+        from memdb.errors import InvalidArgument, MemdbError
 
     try:
         report = _run(options)
     except MemdbError as error:
         print(f"memdb-import-ixc: {error}", file=sys.stderr)
-        return 1
+        # What a file holds is nobody's usage.
+        return 2 if isinstance(error, InvalidArgument) and error.field != "files" else 1
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("memdb", "memdb_client", "perception"):
             raise

@@ -1,9 +1,9 @@
 """`memdb-ask`: questions to a memdb server, answered with camera and time.
 
 Exit codes: 0 every question was asked; 1 an error of memdb or of the language model, printed as one
-line on stderr; 2 wrong usage; 130 interrupted.  A question that is none is answered with its error,
-one whose words the language model does not give with the evidence alone; the others are asked all
-the same, and the exit code is 1.  What was answered before an error is printed.
+line on stderr; 2 wrong usage, a wrong value included; 130 interrupted.  A question that is none is
+answered with its error, one whose words the language model does not give with the evidence alone; the
+others are asked all the same, and the exit code is 1.  What was answered before an error is printed.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _EXAMPLE = """example:
 """
 
 
+_WRONG_USAGE: Final = 2
 _OURS: Final = ("memdb", "memdb_client", "perception", "reasoner")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
 _OPENCLIP: Final = ("open_clip", "torchvision", "timm")
@@ -60,7 +61,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     with loading():
-        from memdb.errors import MemdbError
+        from memdb.errors import InvalidArgument, MemdbError
         from reasoner.arguments import from_file
 
     try:
@@ -72,7 +73,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _ask(options, questions)
     except MemdbError as error:
         _to_stderr(str(error))
-        return 1
+        return _WRONG_USAGE if isinstance(error, InvalidArgument) else 1
 
 
 def _to_stderr(line: str) -> None:

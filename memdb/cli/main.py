@@ -1,7 +1,8 @@
 """``memdb VERB``: serve a database, verify, back up and restore one, list users and gaps, say what streams
 keep and give it up, erase, compact, replace its master key, make it anew, show the configuration.
 
-Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, 130 interrupted.
+Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, a wrong value included, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -54,8 +55,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         from contextlib import nullcontext
 
         from memdb.cli.logged import Logged
-        from memdb.cli.source import USAGE
-        from memdb.errors import MemdbError
+        from memdb.errors import InvalidArgument, MemdbError
 
         parser = _parser()
     options = parser.parse_args(arguments)
@@ -65,7 +65,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             status: int = options.run(options)
     except MemdbError as error:
         print(f"memdb: {error}{_advice(error)}", file=sys.stderr)
-        return WRONG_USAGE if error.reason == USAGE else 1
+        return WRONG_USAGE if isinstance(error, InvalidArgument) else 1
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in OURS:
             raise

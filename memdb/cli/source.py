@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from memdb.types.database import Database
 
 USAGE: Final = "BAD_USAGE"
-"""Reason of a command line that names no database, or two; exit status 2 as for any wrong usage."""
+"""Reason of a command line that names no database, or two."""
 ANSWER_S: Final = 10.0
 """How long a server may take to answer at all.  A client waits for a server that is restarting, for an
 hour where the call takes long (a backup): at a prompt that is a hang without a word."""

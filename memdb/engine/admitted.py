@@ -33,6 +33,7 @@ def text_filter(
         valid_at_ns,
         which.calendar,
         zones,
+        None if which.about is None else view.texts.about(which.about),
     )
 
 

@@ -99,7 +99,8 @@ def write_clip(
             return Ack(clip_id, ledger.birth, duplicate=True)
         if ledger.sealed:
             raise AlreadyExists(
-                "this number holds a sealed clip with other content",
+                "this number holds a sealed clip with other content; the ledger's next_seq is free, and another "
+                "run that numbers from 0 is another epoch",
                 reason="SEQ_REUSED",
                 field="clip.seq",
                 value=clip.seq,

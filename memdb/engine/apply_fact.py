@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memdb.engine.applied import Applied
-from memdb.engine.checks import check_feature
+from memdb.engine.checks import check_feature, no_such_fact
 from memdb.engine.effects import ForgottenFact, NewFact
 from memdb.engine.state import Draft
 from memdb.errors import NotFound
@@ -89,9 +89,7 @@ def revise_fact(txn: Transaction, applied: Applied, operation: ReviseFact) -> Fa
     fact_no = parse_id(draft.id_key, IdKind.FACT, operation.fact_id)
     current = None if fact_no is None else facts.newest(txn, fact_no)
     if fact_no is None or current is None:
-        raise NotFound(
-            "no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=operation.fact_id
-        )
+        raise no_such_fact(operation.fact_id)
     old = current[1]
     text = old.text if operation.text is None else operation.text
     feature = operation.feature
@@ -147,6 +145,7 @@ def _store_fact(
         record.text,
         record.text_space_no,
         feature,
+        record.about,
     )
     applied.effects.facts.append(NewFact(fact_no, document))
     applied.entries.append(LogEntry("fact", no=fact_no))
@@ -159,7 +158,7 @@ def forget_fact(txn: Transaction, applied: Applied, fact_id: str) -> int:
     fact_no = parse_id(draft.id_key, IdKind.FACT, fact_id)
     texts = {} if fact_no is None else facts.remove(txn, fact_no)
     if fact_no is None or not texts:
-        raise NotFound("no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id)
+        raise no_such_fact(fact_id)
     applied.effects.forgotten.append(ForgottenFact(fact_no, texts))
     applied.entries.append(LogEntry("forget", no=fact_no, name=fact_id))
     return draft.revision

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memdb.errors import FailedPrecondition
+from memdb.errors import FailedPrecondition, NotFound
 from memdb.types.arrays import Array, check_dim
 from memdb.types.space import Space
 
@@ -13,7 +13,24 @@ def check_feature(text_space: Space | None, feature: Array, field_name: str) -> 
     Raises `FailedPrecondition` (``NO_TEXT_SPACE``), `InvalidArgument` (``DIM_MISMATCH``).
     """
     if text_space is None:
-        raise FailedPrecondition(
-            "the user has no text space", reason="NO_TEXT_SPACE", field=field_name
-        )
+        raise no_text_space(field_name)
     check_dim(feature, text_space.dim, field_name)
+
+
+def no_text_space(field_name: str) -> FailedPrecondition:
+    """A text feature came where nothing says what made it."""
+    return FailedPrecondition(
+        "the user has no text space; user.configure(text_space=...) names one",
+        reason="NO_TEXT_SPACE",
+        field=field_name,
+    )
+
+
+def no_such_fact(fact_id: str, field_name: str = "fact_id") -> NotFound:
+    """Nothing has the id of a fact; a key is taken for one easily."""
+    return NotFound(
+        "no such fact; a fact is named by its Fact.id, not by its key",
+        reason="FACT_NOT_FOUND",
+        field=field_name,
+        value=fact_id,
+    )

@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
+from memdb.engine.checks import no_text_space
 from memdb.engine.view import View
-from memdb.errors import FailedPrecondition
 from memdb.index.bm25 import bm25
 from memdb.index.fusion import (
     FLOOR_PLACE,
@@ -92,9 +92,7 @@ def check_text_feature(view: View, words: WordQuestion) -> None:
         return
     space_no = view.state.counters.text_space_no
     if space_no is None:
-        raise FailedPrecondition(
-            "the user has no text space", reason="NO_TEXT_SPACE", field="text_feature"
-        )
+        raise no_text_space("text_feature")
     check_dim(words.feature, view.state.spaces[space_no].dim, "text_feature")
 
 

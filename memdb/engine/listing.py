@@ -89,6 +89,19 @@ def list_clips(
     return page
 
 
+def count_clips(view: View, which: Filter, as_of: int | None, calendar: Calendar | None) -> int:
+    """How many clips `list_clips` would list in all; none is read.
+
+    Raises `FailedPrecondition` (``ZONE_UNKNOWN``).
+    """
+    clips = 0
+    for space_no, partition in view.partitions.items():
+        deadline.check()
+        allowed = _admitted(view, space_no, partition, which, as_of, calendar)
+        clips += partition.rows if allowed is None else int(np.count_nonzero(allowed))
+    return clips
+
+
 def _admitted(
     view: View,
     space_no: int,

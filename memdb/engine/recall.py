@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import replace
+
+import numpy as np
 
 from memdb import deadline
 from memdb.engine.admitted import text_filter
+from memdb.engine.checks import no_text_space
 from memdb.engine.fact_page import WHOLE, Page
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.validity import holds_from
 from memdb.engine.view import View
-from memdb.errors import DataLoss, FailedPrecondition
+from memdb.errors import DataLoss
 from memdb.index.text import Match
 from memdb.store import facts, schema
 from memdb.store.environment import Environment
@@ -44,9 +49,7 @@ def recall(
     space_no = view.state.counters.text_space_no
     if feature is not None:
         if space_no is None:
-            raise FailedPrecondition(
-                "the user has no text space", reason="NO_TEXT_SPACE", field="feature"
-            )
+            raise no_text_space("feature")
         check_dim(feature, view.state.spaces[space_no].dim, "feature")
         # Of the moment: before there was a text space there is nothing that a feature is compared with.
         space_no = view.text_space_no(as_of)
@@ -136,7 +139,7 @@ def history(
 def current_facts(
     txn: Transaction,
     view: View,
-    about: str | None,
+    about: tuple[str, ...] | None,
     revision: int,
     answer_bytes_max: int | None = None,
     page: Page = WHOLE,
@@ -145,14 +148,15 @@ def current_facts(
     """Facts current at ``revision``, in the order they were first written, those of a page; raises as
     `recall`.
 
-    The page begins after the number of a fact.  valid_at_ns: only facts that hold then.
+    The page begins after the number of a fact.  about: only facts about one of these.  valid_at_ns: only facts
+    that hold then.
     """
     filled = page.filled(AnswerSize(answer_bytes_max))
     first = 0 if page.after is None else page.after + 1
-    for fact_no in range(first, view.state.counters.next_fact_no):
+    for fact_no in _candidates(view, first, about, revision):
         deadline.check()
         entry = facts.at(txn, fact_no, revision)
-        if entry is None or (about is not None and about not in entry[1].about):
+        if entry is None:
             continue
         record = entry[1]
         if valid_at_ns is not None and not holds(
@@ -165,3 +169,18 @@ def current_facts(
         if filled.is_full:
             break
     return filled.facts
+
+
+def _candidates(
+    view: View, first: int, about: tuple[str, ...] | None, revision: int
+) -> Iterable[int]:
+    """Numbers of the facts, from ``first`` on, ascending, that may be current at ``revision``; of those about some
+    things, no other is read.
+    """
+    if about is None:
+        return range(first, view.state.counters.next_fact_no)
+    texts, rows = view.texts.columns, view.texts.about(about)
+    born = texts["birth"][rows] <= np.uint64(revision)
+    alive = rows[born & (texts["death"][rows] > np.uint64(revision))]
+    numbers: list[int] = np.unique(texts["no"][alive]).tolist()
+    return numbers[bisect_left(numbers, first) :]

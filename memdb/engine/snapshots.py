@@ -18,7 +18,12 @@ def snapshot_revision(txn: Transaction, name: str, now_ns: int) -> int:
     key = name.encode()
     stored = txn.get(Table.SNAPSHOTS, key)
     if stored is None:
-        raise NotFound("no such snapshot", reason="SNAPSHOT_NOT_FOUND", field="as_of", value=name)
+        raise NotFound(
+            "no such snapshot; a time is given as an aware datetime",
+            reason="SNAPSHOT_NOT_FOUND",
+            field="as_of",
+            value=name,
+        )
     record = unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord)
     if record.expires_ns <= now_ns:
         raise _expired(name)

@@ -47,6 +47,7 @@ class _Texts:
         self._places: list[int] = []
         self._deaths: list[int] = []
         self._features: list[tuple[int, int, Array]] = []
+        self._about: list[tuple[int, tuple[str, ...]]] = []
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -83,6 +84,11 @@ class _Texts:
         vector = unpack_row(Table.TEXTS, key, stored)[1].astype(np.float32)
         self._features.append((len(self._texts) - 1, space_no, vector))
 
+    def about(self, things: tuple[str, ...]) -> None:
+        """The last one is a fact about some things."""
+        if things:
+            self._about.append((len(self._texts) - 1, things))
+
     def index(self) -> TextIndex:
         """An index of them, in the order in which they were written."""
         index = TextIndex()
@@ -104,6 +110,7 @@ class _Texts:
                 [(int(places[at]), no, feature) for at, no, feature in self._features],
                 key=itemgetter(0),
             ),
+            sorted([(int(places[at]), things) for at, things in self._about], key=itemgetter(0)),
         )
         return index
 
@@ -194,6 +201,7 @@ def _add_facts(txn: Transaction, quarantine: Quarantine, texts: _Texts) -> None:
         begin, end = holds_from(txn, record, birth), record.valid_to_ns
         end = NO_END if end is None else end
         texts.add(record.text, schema.FACT, fact_no, 0, birth, begin, end, NO_STREAM)
+        texts.about(record.about)
         if record.text_space_no is not None and (fact_no, birth) not in quarantine.facts:
             texts.feature(record.text_space_no)
     expect_entries(txn, Table.FACTS, found)

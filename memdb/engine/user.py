@@ -15,6 +15,7 @@ from memdb.clock import Clock
 from memdb.codecs.tensors import decode_verified
 from memdb.engine import recall, watch
 from memdb.engine.at_once import check_brief
+from memdb.engine.checks import no_such_fact
 from memdb.engine.erasure import clips_to_erase, compact_user, erase_parts
 from memdb.engine.fact_page import Page
 from memdb.engine.ground_page import ground_page
@@ -22,7 +23,7 @@ from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import ground
 from memdb.engine.hydrate import Parts
 from memdb.engine.label_counts import label_counts
-from memdb.engine.listing import get_clip, get_short_memory, list_clips
+from memdb.engine.listing import count_clips, get_clip, get_short_memory, list_clips
 from memdb.engine.long_term import long_term, nothing_remembered
 from memdb.engine.memory import UserMemory
 from memdb.engine.question import checked_question
@@ -46,6 +47,7 @@ from memdb.types import limits
 from memdb.types.arguments import (
     REVISION_MAX,
     checked_about,
+    checked_abouts,
     checked_as_of,
     checked_clip_ids,
     checked_cursor,
@@ -54,7 +56,7 @@ from memdb.types.arguments import (
     checked_prefix,
     checked_reference,
     checked_revision,
-    checked_thing,
+    checked_streams,
     checked_times,
     checked_ttl_s,
 )
@@ -65,7 +67,7 @@ from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.database import User
 from memdb.types.documented import documented_by
-from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.fact import About, Fact, LongTermMemory, Recall
 from memdb.types.ground_options import (
     GroundOptions,
     all_options,
@@ -245,6 +247,32 @@ class EmbeddedUser:
                     return get_clip(txn, view, clip_id, revision, parts)
 
             return memory.read(found)
+
+    def count_clips(
+        self,
+        *,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        min_revision: int | None = None,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
+    ) -> int:
+        calendar, wanted = checked_calendar(hours, weekdays, zone), checked_labels(labels)
+        start, end = checked_times(start_ns, end_ns)
+        names = checked_streams(streams)
+        as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
+        with self._users.use(self._id) as memory:
+
+            def counted(view: View) -> int:
+                revision = memory.resolve(view, as_of, min_revision)
+                which = Filter(view.stream_nos(names, revision), start, end, labels=wanted)
+                return count_clips(view, which, revision, calendar)
+
+            return memory.read(counted)
 
     def labels(
         self,
@@ -562,15 +590,13 @@ class EmbeddedUser:
                 view = memory.view
                 known = no is not None and facts_store.at(txn, no, view.revision) is not None
                 if no is None or not known:
-                    raise NotFound(
-                        "no such fact", reason="FACT_NOT_FOUND", field="fact_id", value=fact_id
-                    )
+                    raise no_such_fact(fact_id)
                 return recall.history(txn, view, no, answer_bytes_max, page)
 
     def facts(
         self,
         *,
-        about: str | None = None,
+        about: About | None = None,
         as_of: AsOf | None = None,
         limit: int = 1000,
         after: str | None = None,
@@ -580,7 +606,7 @@ class EmbeddedUser:
     ) -> list[Fact]:
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         after = None if after is None else checked_reference(after, "after")
-        about = None if about is None else checked_thing(about)
+        things = checked_abouts(about)
         as_of = checked_as_of(as_of)
         moment = checked_valid_at(valid_at)
         with self._users.use(self._id) as memory:
@@ -594,14 +620,12 @@ class EmbeddedUser:
             if after is not None:
                 after_no = parse_id(view.state.id_key, IdKind.FACT, after)
                 if after_no is None:
-                    raise NotFound(
-                        "no such fact", reason="FACT_NOT_FOUND", field="after", value=after
-                    )
+                    raise no_such_fact(after, "after")
             with memory.environment.read() as txn:
                 return recall.current_facts(
                     txn,
                     view,
-                    about,
+                    things,
                     view.revision if revision is None else revision,
                     answer_bytes_max,
                     Page(after_no, limit, page_bytes),
@@ -625,12 +649,13 @@ class EmbeddedUser:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        about: About | None = None,
         answer_bytes_max: int | None = None,
     ) -> Recall:
         check_text(question, "question")
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         which = checked_recall_filter(
-            streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone
+            streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone, about
         )
         as_of, min_revision = checked_as_of(as_of), checked_revision(min_revision)
         feature = self._feature(question, feature)

@@ -508,7 +508,12 @@ class Users:
                 path, user, self._config, self._clock, self._directory.keys, self._checkpoint_rows
             )
         else:
-            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
+            raise NotFound(
+                "no such user yet; the first write makes one",
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=user,
+            )
         # A crash may have come between the two; a user is listed once it could have been
         # acknowledged.
         try:

@@ -186,8 +186,20 @@ def _texts(running: TextView, expected: TextView, revision: int, aside: _Aside) 
         columns.append(texts.words.known(texts.documents)[1][born].tolist())
         return sorted(zip(*columns, strict=True))
 
+    def about(texts: TextView) -> dict[str, list[tuple[int, int]]]:
+        born = _born(texts.columns, revision)
+        pairs = zip(texts.columns["no"].tolist(), texts.columns["birth"].tolist(), strict=True)
+        facts = dict(enumerate(pairs))
+        told = {
+            thing: sorted(facts[row] for row in rows if born[row])
+            for thing, rows in texts.things.known(texts.documents).items()
+        }
+        return {thing: facts for thing, facts in told.items() if facts}
+
     if documents(running) != documents(expected):
         yield "utterances or facts differ from the store"
+    elif not aside.facts and about(running) != about(expected):
+        yield "what facts are about differs from the store"
 
 
 def _pyramid(view: View, space_no: int, expected: PartitionView) -> Iterator[str]:

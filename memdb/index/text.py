@@ -22,6 +22,7 @@ from memdb.index.fusion import word_scores
 from memdb.index.matrix import Matrix
 from memdb.index.text_cosines import TextCosines
 from memdb.index.text_filter import EVERYTHING, FACT, TextFilter
+from memdb.index.things import Things
 from memdb.index.words import Words
 from memdb.types.arrays import Array
 
@@ -64,6 +65,8 @@ class Document:
     space_no: int | None
     feature: Array | None
     """(dim,) in space ``space_no``."""
+    about: tuple[str, ...] = ()
+    """The things that a fact is about."""
 
 
 def spoken(text: str, speaker: str | None) -> str:
@@ -92,6 +95,11 @@ class TextView:
     features: dict[int, TextCosines]
     """By number of the space."""
     words: Words
+    things: Things
+
+    def about(self, things: Sequence[str]) -> Array:
+        """(n,) int64, ascending: the documents, of any time, that are facts about one of some things."""
+        return self.things.rows(things, self.documents)
 
     def search(
         self,
@@ -174,6 +182,7 @@ class TextIndex:
     def __init__(self) -> None:
         self._columns = Columns(**dict(_COLUMNS))
         self._words = Words()
+        self._things = Things()
         self._features: dict[int, tuple[Matrix, Columns]] = {}
         self._current: dict[tuple[int, int], list[int]] | None = None
         """See `_currently`."""
@@ -192,14 +201,20 @@ class TextIndex:
                 for row, document in enumerate(documents)
                 if document.feature is not None and document.space_no is not None
             ],
+            [(row, document.about) for row, document in enumerate(documents) if document.about],
         )
 
     def add_rows(
-        self, rows: Array, texts: Sequence[str], features: Sequence[tuple[int, int, Array]]
+        self,
+        rows: Array,
+        texts: Sequence[str],
+        features: Sequence[tuple[int, int, Array]],
+        about: Sequence[tuple[int, tuple[str, ...]]] = (),
     ) -> None:
         """`add`, column by column.
 
-        rows: (n,) `PLACES`; features: (which of them, number of the space, feature), in order.
+        rows: (n,) `PLACES`; features: (which of them, number of the space, feature), in order; about: (which of
+        them, what it is about), in order.
         """
         first = self._columns.rows
         # Before the rows: whoever takes a view meanwhile asks for no text that does not wait.
@@ -207,6 +222,8 @@ class TextIndex:
         self._columns.append(**{name: rows[name] for name in PLACES.names or ()})
         for row, space_no, feature in features:
             self._add_feature(first + row, space_no, feature)
+        for row, things in about:
+            self._things.add(first + row, things)
         if self._current is not None:
             self._note_current(self._current, rows, first)
 
@@ -271,6 +288,7 @@ class TextIndex:
         self._currently().pop((FACT, fact_no), None)
         self._columns.end_ever(rows)
         self._gone.update(rows.tolist())
+        self._things.forget(rows)
         if sorted(births) != sorted(texts):
             # Of two versions in one commit the store has the text of the last alone.
             self._purge()
@@ -303,6 +321,7 @@ class TextIndex:
         places = np.cumsum(there) - 1
         self._gone = set()
         self._words = self._words.without(there, places)
+        self._things = self._things.without(there, places)
         self._columns = self._columns.kept(np.flatnonzero(there))
         self._current = None
         for space_no, (matrix, documents) in list(self._features.items()):
@@ -324,4 +343,5 @@ class TextIndex:
                 for space_no, (matrix, documents) in self._features.items()
             },
             self._words,
+            self._things,
         )

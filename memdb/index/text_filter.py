@@ -37,6 +37,8 @@ class TextFilter:
     """Only utterances of these hours and weekdays, by their own time."""
     zones: Mapping[int, str] = field(default_factory=dict)
     """Of the streams, by number, by whose clocks those are."""
+    about: Array | None = None
+    """(n,) int64, ascending: only facts that are among these documents (`memdb.index.text.TextView.about`)."""
 
     def rows(self, columns: Mapping[str, Array], alive: Array) -> Array:
         """(n,) int64 of the documents, ascending, that may answer, of those ``alive``, (documents,) bool.
@@ -67,6 +69,8 @@ class TextFilter:
         return rows
 
     def _known(self, columns: Mapping[str, Array], rows: Array) -> Array:
+        if self.about is not None:
+            rows = np.intersect1d(rows, self.about, assume_unique=True)
         if self.valid_at_ns is None:
             return rows
         begin, end = columns["start_ns"][rows], columns["end_ns"][rows]

@@ -18,6 +18,7 @@ from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.limits import BATCH_OPERATIONS_MAX, LIMIT_MAX
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.arrays import tensor_to_proto
+from memdb.wire.clip_counts import count_clips_arguments
 from memdb.wire.clips import (
     ack_to_proto,
     clip_from_proto,
@@ -106,6 +107,11 @@ class ClipService:
                 yield chunks.popleft()
             if is_last:
                 return
+
+    def count_clips(self, request: pb.CountClipsRequest) -> pb.CountClipsResponse:
+        """How many clips there are."""
+        user = self._user(request.user)
+        return pb.CountClipsResponse(clips=user.count_clips(**count_clips_arguments(request)))
 
     def list_labels(self, request: pb.ListLabelsRequest) -> pb.ListLabelsResponse:
         """Labels that clips have."""

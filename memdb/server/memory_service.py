@@ -18,6 +18,7 @@ from memdb.wire.facts import (
     FACTS_LIMIT_DEFAULT,
     LONG_TERM_TOKENS_DEFAULT,
     fact_to_proto,
+    facts_about,
     long_term_to_proto,
     recall_arguments,
     recall_to_proto,
@@ -84,7 +85,7 @@ class MemoryService:
                 valid_at = user.valid_now_ns()
         limit = request.limit or FACTS_LIMIT_DEFAULT
         facts = user.facts(
-            about=request.about if request.HasField("about") else None,
+            about=facts_about(request),
             as_of=as_of,
             limit=limit,
             after=request.after if request.HasField("after") else None,

@@ -280,7 +280,12 @@ class Catalog:
         """The space; raises `NotFound` (``SPACE_NOT_FOUND``)."""
         found = self._spaces.get(name)
         if found is None:
-            raise NotFound("no such space", reason="SPACE_NOT_FOUND", field="space", value=name)
+            raise NotFound(
+                "no such space; db.create_space makes one",
+                reason="SPACE_NOT_FOUND",
+                field="space",
+                value=name,
+            )
         return found
 
     def find_space(self, name: str) -> Space | None:

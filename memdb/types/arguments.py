@@ -21,6 +21,7 @@ from memdb.types.checks import (
     check_text,
     is_integer,
 )
+from memdb.types.fact import About
 from memdb.types.grounding import TOKENS_POLICY, AsOf
 from memdb.types.ids import check_id
 from memdb.types.snapshot import Snapshot
@@ -77,6 +78,21 @@ def checked_about(about: Iterable[str]) -> tuple[str, ...]:
     """The things that a fact is about; raises `InvalidArgument`."""
     names = check_many(about, str, "about", limits.ABOUT_MAX)
     return tuple(checked_thing(name, f"about[{index}]") for index, name in enumerate(names))
+
+
+def checked_abouts(about: About | None) -> tuple[str, ...] | None:
+    """What facts of a filter are about, None for anything; raises `InvalidArgument` (``EMPTY``, ...)."""
+    if about is None:
+        return None
+    if isinstance(about, str):
+        return (checked_thing(about),)
+    names = checked_about(about)
+    if not names:
+        # None in Python would be all on the wire.
+        raise InvalidArgument(
+            "name at least one thing, or None for all", reason="EMPTY", field="about"
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def checked_thing(name: object, field: str = "about") -> str:

@@ -155,7 +155,7 @@ def check_iterable(values: Iterable[_Item], field: str) -> Iterable[_Item]:
         except TypeError:
             pass  # refused below
     raise InvalidArgument(
-        "expected a list",
+        "expected a list, also of one" if isinstance(values, str) else "expected a list",
         reason="BAD_TYPE",
         field=field,
         value=values if isinstance(values, str) else type(values).__name__,

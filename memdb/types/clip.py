@@ -335,7 +335,10 @@ def as_clip(clip: object) -> Clip:
         return clip
     if not isinstance(clip, Clip):
         raise InvalidArgument(
-            "expected a Clip", reason="BAD_TYPE", field="clip", value=type(clip).__name__
+            "expected a Clip (write_many takes several)",
+            reason="BAD_TYPE",
+            field="clip",
+            value=type(clip).__name__,
         )
     return Clip(**{name: getattr(clip, name) for name in _CLIP_FIELDS})
 

@@ -17,7 +17,7 @@ from memdb.types.backup import BackupReport
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, CompactionReport, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
-from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.fact import About, Fact, LongTermMemory, Recall
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.label_count import LabelCount
@@ -527,6 +527,27 @@ class User(Protocol):
         """
         ...
 
+    def count_clips(
+        self,
+        *,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        min_revision: int | None = None,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
+    ) -> int:
+        """How many clips there are, open ones included, of every space; no clip is read for it.
+
+        streams, start_ns, end_ns, as_of, min_revision, labels, hours, weekdays, zone: as in `ground`.
+
+        Raises of streams, time, moment and hours as `ground`.
+        """
+        ...
+
     def clip(
         self, clip_id: str, *, as_of: AsOf | None = None, with_short_memory: bool = False
     ) -> StoredClip:
@@ -648,7 +669,7 @@ class User(Protocol):
     def facts(
         self,
         *,
-        about: str | None = None,
+        about: About | None = None,
         as_of: AsOf | None = None,
         limit: int = 1000,
         after: str | None = None,
@@ -657,9 +678,9 @@ class User(Protocol):
         """Current facts in the order they were first written; ``after`` is the id of the last fact of the page
         before, which may have been forgotten since.
 
-        about: only those that are about this thing, by its name as it was given.  as_of: as in `ground`.  limit: 1 to
-        1,000.  valid_at: only those that hold in the
-        world then, a time or ``"now"``; None, or ``"any"``, for all, those that have ended or are yet to begin too.
+        about: only those that are about this thing, or one of these (at most 64), by names as they were given.
+        as_of: as in `ground`.  limit: 1 to 1,000.  valid_at: only those that hold in the world then, a time or
+        ``"now"``; None, or ``"any"``, for all, those that have ended or are yet to begin too.
 
         Pages of the newest facts leave none out and tell none twice that is there all the while; with ``as_of`` they
         are of one moment, and with a time for ``valid_at`` about one.  Raises `NotFound` (``FACT_NOT_FOUND``) for an
@@ -684,6 +705,7 @@ class User(Protocol):
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        about: About | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a feature)
         semantic arms.
@@ -704,6 +726,8 @@ class User(Protocol):
         `Fact.valid_to_ns`).  None: at the moment that is asked about, which is now, or with ``as_of`` that time or
         the commit's.  A time asks about another moment, ``"now"`` about now whatever ``as_of``, ``"any"`` for facts
         whatever their validity.  A version of a fact that another has taken the place of is found by ``as_of`` alone.
+        about: only those that are about this thing, or one of these, as in `facts`; utterances stay, leave them out by
+        ``kinds=["fact"]``.
 
         Raises `InvalidArgument` (``DIM_MISMATCH``; ``BAD_KIND``; ``NOT_USED`` for a filter of a kind that is left
         out; ``BAD_TIME`` of ``valid_at``; of the other filters as `ground`), `NotFound` (``STREAM_NOT_FOUND``),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip, Utterance
 from memdb.types.shown import shown
+
+About = str | Iterable[str]
+"""In a filter, what facts are about: one thing, or those of which one will do; by names as they were given."""
 
 
 @dataclass(frozen=True, slots=True)

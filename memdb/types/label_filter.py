@@ -79,6 +79,13 @@ def has_labels(wanted: LabelFilter, labels: Mapping[str, str]) -> bool:
 
 
 def _checked_values(values: Any, field: str) -> tuple[str, ...]:
+    if not any(hasattr(values, name) for name in ("__iter__", "__getitem__")):
+        raise InvalidArgument(
+            "expected a text, a list of texts, or memdb.Not(...)",
+            reason="BAD_TYPE",
+            field=field,
+            value=type(values).__name__,
+        )
     listed = (values,) if isinstance(values, str) else check_many(values, object, field, VALUES_MAX)
     if not listed:
         raise InvalidArgument("name at least one value", reason="EMPTY", field=field)

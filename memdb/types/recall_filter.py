@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from memdb.errors import InvalidArgument
-from memdb.types.arguments import checked_streams, checked_times
+from memdb.types.arguments import checked_abouts, checked_streams, checked_times
 from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_many
+from memdb.types.fact import About
 from memdb.types.label_filter import LabelFilter, WantedLabels, checked_labels
 from memdb.types.times import Time
 from memdb.types.validity import ValidAt, checked_valid_at
@@ -35,6 +36,8 @@ class RecallFilter:
     calendar: Calendar | None = None
     valid_at: int | str | None = None
     """Of facts: a time, or a word of `memdb.types.validity`; None: the moment that the question is of."""
+    about: tuple[str, ...] | None = None
+    """Of facts: those about one of these."""
 
     @property
     def facts(self) -> bool:
@@ -57,6 +60,7 @@ def checked_recall_filter(
     hours: Iterable[Sequence[HourOfDay]] | None,
     weekdays: Iterable[Weekday] | None,
     zone: str | None,
+    about: About | None,
 ) -> RecallFilter:
     """What the options of `User.recall` say.
 
@@ -72,6 +76,7 @@ def checked_recall_filter(
         checked_labels(labels),
         checked_calendar(hours, weekdays, zone),
         checked_valid_at(valid_at),
+        checked_abouts(about),
     )
     if not found.utterances:
         of_clips = {
@@ -84,7 +89,8 @@ def checked_recall_filter(
         }
         _refuse_used(of_clips, "of utterances, which kinds leaves out")
     if not found.facts:
-        _refuse_used({"valid_at": found.valid_at}, "of facts, which kinds leaves out")
+        of_facts = {"valid_at": found.valid_at, "about": found.about}
+        _refuse_used(of_facts, "of facts, which kinds leaves out")
     return found
 
 

@@ -35,7 +35,10 @@ class Space:
         put(self, "name", check_id(self.name, "space.name"))
         if not is_integer(self.dim) or not 1 <= self.dim <= DIM_MAX:
             raise InvalidArgument(
-                f"dim must be 1 to {DIM_MAX}", reason="BAD_SHAPE", field="space.dim", value=self.dim
+                f"dim must be an integer from 1 to {DIM_MAX}",
+                reason="BAD_SHAPE",
+                field="space.dim",
+                value=self.dim,
             )
         put(self, "dim", int(self.dim))
         put(self, "metric", check_choice(self.metric, METRICS, "space.metric", "BAD_METRIC"))

@@ -33,5 +33,8 @@ def checked_zone(zone: object, field: str = "zone") -> str:
 
 def _unknown(name: str, field: str) -> InvalidArgument:
     return InvalidArgument(
-        "no such time zone in the time zone database", reason="BAD_ZONE", field=field, value=name
+        "no such time zone in the time zone database; they are spelt like Europe/Berlin",
+        reason="BAD_ZONE",
+        field=field,
+        value=name,
     )

@@ -708,6 +708,97 @@ class Label(_message.Message):
 Global___Label: _TypeAlias = Label  # noqa: Y015
 
 @_typing.final
+class CountClipsRequest(_message.Message):
+    """Request of CountClips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    START_NS_FIELD_NUMBER: _builtins.int
+    END_NS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose."""
+    start_ns: _builtins.int
+    """Only clips that end after this."""
+    end_ns: _builtins.int
+    """Only clips that start before this."""
+    min_revision: _builtins.int
+    """Answer only when this commit is reached."""
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only of these streams; empty for all."""
+
+    @_builtins.property
+    def as_of(self) -> _types_pb2.AsOf:
+        """As of when."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LabelFilter]:
+        """Only clips that pass every one of these; a key is in one of them."""
+
+    @_builtins.property
+    def calendar(self) -> _grounding_service_pb2.CalendarFilter:
+        """Only clips with a moment in these hours and on these days."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        streams: _abc.Iterable[_builtins.str] | None = ...,
+        start_ns: _builtins.int | None = ...,
+        end_ns: _builtins.int | None = ...,
+        as_of: _types_pb2.AsOf | None = ...,
+        min_revision: _builtins.int | None = ...,
+        labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
+        calendar: _grounding_service_pb2.CalendarFilter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "min_revision", b"min_revision", "start_ns", b"start_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "labels", b"labels", "min_revision", b"min_revision", "start_ns", b"start_ns", "streams", b"streams", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
+    _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015
+    _WhichOneofReturnType__min_revision: _TypeAlias = _typing.Literal["min_revision"]  # noqa: Y015
+    _WhichOneofArgType__min_revision: _TypeAlias = _typing.Literal["_min_revision", b"_min_revision"]  # noqa: Y015
+    _WhichOneofReturnType__start_ns: _TypeAlias = _typing.Literal["start_ns"]  # noqa: Y015
+    _WhichOneofArgType__start_ns: _TypeAlias = _typing.Literal["_start_ns", b"_start_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_ns) -> _WhichOneofReturnType__end_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_revision) -> _WhichOneofReturnType__min_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_ns) -> _WhichOneofReturnType__start_ns | None: ...
+
+Global___CountClipsRequest: _TypeAlias = CountClipsRequest  # noqa: Y015
+
+@_typing.final
+class CountClipsResponse(_message.Message):
+    """Response of CountClips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIPS_FIELD_NUMBER: _builtins.int
+    clips: _builtins.int
+    """So many clips pass."""
+    def __init__(
+        self,
+        *,
+        clips: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clips", b"clips"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountClipsResponse: _TypeAlias = CountClipsResponse  # noqa: Y015
+
+@_typing.final
 class ListLabelsRequest(_message.Message):
     """Request of ListLabels."""
 

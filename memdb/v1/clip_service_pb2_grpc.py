@@ -55,6 +55,11 @@ class ClipServiceStub:
                 request_serializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsResponse.FromString,
                 _registered_method=True)
+        self.CountClips = channel.unary_unary(
+                '/memdb.v1.ClipService/CountClips',
+                request_serializer=memdb_dot_v1_dot_clip__service__pb2.CountClipsRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_clip__service__pb2.CountClipsResponse.FromString,
+                _registered_method=True)
         self.ListLabels = channel.unary_unary(
                 '/memdb.v1.ClipService/ListLabels',
                 request_serializer=memdb_dot_v1_dot_clip__service__pb2.ListLabelsRequest.SerializeToString,
@@ -104,6 +109,13 @@ class ClipServiceServicer:
 
     def ListClips(self, request, context):
         """Clips overlapping a time range, by start time, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountClips(self, request, context):
+        """How many clips there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +171,11 @@ def add_ClipServiceServicer_to_server(servicer, server):
                     servicer.ListClips,
                     request_deserializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsResponse.SerializeToString,
+            ),
+            'CountClips': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountClips,
+                    request_deserializer=memdb_dot_v1_dot_clip__service__pb2.CountClipsRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_clip__service__pb2.CountClipsResponse.SerializeToString,
             ),
             'ListLabels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLabels,
@@ -290,6 +307,33 @@ class ClipService:
             '/memdb.v1.ClipService/ListClips',
             memdb_dot_v1_dot_clip__service__pb2.ListClipsRequest.SerializeToString,
             memdb_dot_v1_dot_clip__service__pb2.ListClipsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountClips(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.ClipService/CountClips',
+            memdb_dot_v1_dot_clip__service__pb2.CountClipsRequest.SerializeToString,
+            memdb_dot_v1_dot_clip__service__pb2.CountClipsResponse.FromString,
             options,
             channel_credentials,
             insecure,

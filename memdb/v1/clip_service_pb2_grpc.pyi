@@ -41,6 +41,8 @@ class ClipServiceStub:
     """One clip by id."""
     ListClips: _grpc.UnaryStreamMultiCallable[_clip_service_pb2.ListClipsRequest, _clip_service_pb2.ListClipsResponse]
     """Clips overlapping a time range, by start time, in pages."""
+    CountClips: _grpc.UnaryUnaryMultiCallable[_clip_service_pb2.CountClipsRequest, _clip_service_pb2.CountClipsResponse]
+    """How many clips there are."""
     ListLabels: _grpc.UnaryUnaryMultiCallable[_clip_service_pb2.ListLabelsRequest, _clip_service_pb2.ListLabelsResponse]
     """Labels that clips have, and how many have each."""
     GetShortMemory: _grpc.UnaryStreamMultiCallable[_clip_service_pb2.GetShortMemoryRequest, _clip_service_pb2.GetShortMemoryResponse]
@@ -63,6 +65,8 @@ class ClipServiceAsyncStub(ClipServiceStub):
     """One clip by id."""
     ListClips: _aio.UnaryStreamMultiCallable[_clip_service_pb2.ListClipsRequest, _clip_service_pb2.ListClipsResponse]  # type: ignore[assignment]
     """Clips overlapping a time range, by start time, in pages."""
+    CountClips: _aio.UnaryUnaryMultiCallable[_clip_service_pb2.CountClipsRequest, _clip_service_pb2.CountClipsResponse]  # type: ignore[assignment]
+    """How many clips there are."""
     ListLabels: _aio.UnaryUnaryMultiCallable[_clip_service_pb2.ListLabelsRequest, _clip_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Labels that clips have, and how many have each."""
     GetShortMemory: _aio.UnaryStreamMultiCallable[_clip_service_pb2.GetShortMemoryRequest, _clip_service_pb2.GetShortMemoryResponse]  # type: ignore[assignment]
@@ -106,6 +110,14 @@ class ClipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_clip_service_pb2.ListClipsResponse], _abc.AsyncIterator[_clip_service_pb2.ListClipsResponse]]:
         """Clips overlapping a time range, by start time, in pages."""
+
+    @_abc_1.abstractmethod
+    def CountClips(
+        self,
+        request: _clip_service_pb2.CountClipsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clip_service_pb2.CountClipsResponse, _abc.Awaitable[_clip_service_pb2.CountClipsResponse]]:
+        """How many clips there are."""
 
     @_abc_1.abstractmethod
     def ListLabels(

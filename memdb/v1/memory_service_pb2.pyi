@@ -358,6 +358,7 @@ class ListFactsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     PAGED_FIELD_NUMBER: _builtins.int
+    ABOUT_ONE_OF_FIELD_NUMBER: _builtins.int
     VALID_AT_NS_FIELD_NUMBER: _builtins.int
     VALID_AT_WORD_FIELD_NUMBER: _builtins.int
     user: _builtins.str
@@ -378,6 +379,10 @@ class ListFactsRequest(_message.Message):
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
 
+    @_builtins.property
+    def about_one_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instead of about: only facts about one of these; empty for all."""
+
     def __init__(
         self,
         *,
@@ -387,12 +392,13 @@ class ListFactsRequest(_message.Message):
         limit: _builtins.int = ...,
         after: _builtins.str | None = ...,
         paged: _builtins.bool = ...,
+        about_one_of: _abc.Iterable[_builtins.str] | None = ...,
         valid_at_ns: _builtins.int = ...,
         valid_at_word: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "after", b"after", "as_of", b"as_of", "limit", b"limit", "paged", b"paged", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_about", b"_about", "_after", b"_after", "about", b"about", "about_one_of", b"about_one_of", "after", b"after", "as_of", b"as_of", "limit", b"limit", "paged", b"paged", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__about: _TypeAlias = _typing.Literal["about"]  # noqa: Y015
     _WhichOneofArgType__about: _TypeAlias = _typing.Literal["_about", b"_about"]  # noqa: Y015
@@ -470,6 +476,7 @@ class RecallRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     CALENDAR_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
     VALID_AT_NS_FIELD_NUMBER: _builtins.int
     VALID_AT_WORD_FIELD_NUMBER: _builtins.int
     user: _builtins.str
@@ -512,6 +519,10 @@ class RecallRequest(_message.Message):
     def calendar(self) -> _grounding_service_pb2.CalendarFilter:
         """Only what was said in these hours and on these days."""
 
+    @_builtins.property
+    def about(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only facts about one of these; empty for all."""
+
     def __init__(
         self,
         *,
@@ -527,12 +538,13 @@ class RecallRequest(_message.Message):
         labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
         kinds: _abc.Iterable[_builtins.str] | None = ...,
         calendar: _grounding_service_pb2.CalendarFilter | None = ...,
+        about: _abc.Iterable[_builtins.str] | None = ...,
         valid_at_ns: _builtins.int = ...,
         valid_at_word: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "feature", b"feature", "min_revision", b"min_revision", "start_ns", b"start_ns", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "feature", b"feature", "kinds", b"kinds", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "question", b"question", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "about", b"about", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "feature", b"feature", "kinds", b"kinds", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "question", b"question", "start_ns", b"start_ns", "streams", b"streams", "user", b"user", "valid_at", b"valid_at", "valid_at_ns", b"valid_at_ns", "valid_at_word", b"valid_at_word"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015

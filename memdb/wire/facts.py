@@ -8,16 +8,16 @@ from typing import TypedDict
 from memdb.errors import InvalidArgument
 from memdb.types.arguments import (
     checked_about,
+    checked_abouts,
     checked_evidence,
     checked_key,
     checked_reference,
     checked_revision,
-    checked_thing,
 )
 from memdb.types.arrays import Array, as_vector
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_int, check_text
-from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
+from memdb.types.fact import About, Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.label_filter import WantedLabels
@@ -60,22 +60,37 @@ def history_request(
 def list_facts_request(
     user: str,
     *,
-    about: str | None = None,
+    about: About | None = None,
     as_of: AsOf | None = None,
     limit: int = FACTS_LIMIT_DEFAULT,
     after: str | None = None,
     valid_at: ValidAt | None = None,
 ) -> memory_pb.ListFactsRequest:
     """The request for `User.facts`, a page at a time; raises `InvalidArgument` as the call would."""
+    things = checked_abouts(about) or ()
     return memory_pb.ListFactsRequest(
         user=user,
-        about=None if about is None else checked_thing(about),
+        # An earlier release knows one thing, not several.
+        about=things[0] if len(things) == 1 else None,
+        about_one_of=things if len(things) > 1 else (),
         as_of=as_of_to_proto(as_of),
         limit=check_int(limit, "limit", 1, LIMIT_MAX),
         after=None if after is None else checked_reference(after, "after"),
         paged=True,
         **valid_at_to_proto(checked_valid_at(valid_at)),
     )
+
+
+def facts_about(request: memory_pb.ListFactsRequest) -> About | None:
+    """What facts are asked for by what they are about; raises `InvalidArgument` (``AMBIGUOUS``)."""
+    several = list(request.about_one_of)
+    if not request.HasField("about"):
+        return several or None
+    if several:
+        raise InvalidArgument(
+            "one thing or several", reason="AMBIGUOUS", field="about", value=request.about
+        )
+    return request.about
 
 
 def fact_to_proto(fact: Fact) -> pb.Fact:
@@ -230,6 +245,7 @@ class RecallArguments(CalendarArguments):
     labels: WantedLabels | None
     kinds: Iterable[str] | None
     valid_at: ValidAt | None
+    about: About | None
 
 
 def recall_request(
@@ -249,12 +265,13 @@ def recall_request(
     hours: Iterable[Sequence[HourOfDay]] | None = None,
     weekdays: Iterable[Weekday] | None = None,
     zone: str | None = None,
+    about: About | None = None,
 ) -> memory_pb.RecallRequest:
     """The request for `User.recall`; raises `InvalidArgument` as the call would."""
     text = check_text(question, "question")
     limit = check_int(limit, "limit", 1, LIMIT_MAX)
     which = checked_recall_filter(
-        streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone
+        streams, start_ns, end_ns, labels, kinds, valid_at, hours, weekdays, zone, about
     )
     return memory_pb.RecallRequest(
         user=check_id(user, "user"),
@@ -269,6 +286,7 @@ def recall_request(
         labels=labels_to_proto(which.labels),
         kinds=() if which.kinds == KINDS else which.kinds,
         calendar=calendar_to_proto(which.calendar),
+        about=which.about,
         **valid_at_to_proto(which.valid_at),
     )
 
@@ -286,6 +304,7 @@ def recall_arguments(request: memory_pb.RecallRequest) -> RecallArguments:
         labels=labels_from_proto(request.labels),
         kinds=list(request.kinds) or None,
         valid_at=valid_at_from_proto(request),
+        about=list(request.about) or None,
         **calendar_arguments(request.calendar),
     )
 

@@ -150,7 +150,7 @@ def test_facts_of_another_time(server: str, capsys: pytest.CaptureFixture[str]) 
 
     assert told() == []
     assert told("--valid-at", "2026-01-05T09:00:00Z") == [gate] == told("--valid-at", "any")
-    assert main([*common, "--valid-at", "yesterday"]) == 1
+    assert main([*common, "--valid-at", "yesterday"]) == 2
     assert "valid-at" in capsys.readouterr().err
 
 
@@ -180,9 +180,9 @@ def test_labels(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     (others,) = ask(capsys, *common, "--without-label", f"scene={seen}")
     assert others["evidence"]
     assert (seen,) not in {tuple(item["labels"]) for item in others["evidence"]}
-    assert main([*common, "--label", "scene=x", "--without-label", "scene=y"]) == 1
+    assert main([*common, "--label", "scene=x", "--without-label", "scene=y"]) == 2
     assert "AMBIGUOUS" in capsys.readouterr().err
-    assert main([*common, "--label", "porch"]) == 1
+    assert main([*common, "--label", "porch"]) == 2
     assert "expected KEY=VALUE" in capsys.readouterr().err
 
 
@@ -215,12 +215,12 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
         "Asia/Tokyo",
         "2026-01-05T09:00:10.000Z",
     )
-    assert main([*common, "--zone", "Asia/Nowhere"]) == 1
+    assert main([*common, "--zone", "Asia/Nowhere"]) == 2
     assert "BAD_ZONE" in capsys.readouterr().err
 
-    assert main([*common, "--hours", "22:00"]) == 1
+    assert main([*common, "--hours", "22:00"]) == 2
     assert "BAD_HOURS" in capsys.readouterr().err
-    assert main([*common, "--weekday", "mo"]) == 1
+    assert main([*common, "--weekday", "mo"]) == 2
     assert "BAD_WEEKDAY" in capsys.readouterr().err
     (typed,) = ask(capsys, *common, "--hours", "8-9:30", "--weekday", "Monday")
     assert typed["evidence"] == morning["evidence"]
@@ -231,11 +231,11 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
     assert main([*at_night, "--hours", "22-6"]) == 0
     assert capsys.readouterr().err == ""
     times = ("--start", "2026-01-05T10:00:00Z", "--end", "2026-01-05T09:00:00Z")
-    assert main([*common, *times]) == 1
+    assert main([*common, *times]) == 2
     assert (
         "it lies before --start (field end, value 2026-01-05T09:00:00Z)" in capsys.readouterr().err
     )
-    assert main([*common, "--min-relevance", "7"]) == 1
+    assert main([*common, "--min-relevance", "7"]) == 2
 
 
 def test_as_of_a_revision_and_a_time(server: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,10 +291,12 @@ def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFi
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[1:]),
 )
-def test_an_error_is_one_line_and_exit_code_1(
+def test_an_error_is_one_line_and_an_exit_code(
     server: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
-    assert main(["--server", server, *arguments]) == 1
+    failed = "NOT_FOUND" in told or told == "ENCODER_MISSING"
+    status = 1 if failed else 2
+    assert main(["--server", server, *arguments]) == status
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("memdb-ask: ")
@@ -377,7 +379,7 @@ def test_a_missing_extra_is_one_line() -> None:
 
 
 def test_a_server_without_a_port(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--server", "localhost", "--user", "alice", "a cat"]) == 1
+    assert main(["--server", "localhost", "--user", "alice", "a cat"]) == 2
     assert "BAD_ADDRESS" in capsys.readouterr().err
 
 

@@ -193,6 +193,7 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
         ),
         "gaps": (f"{clip}/ListGaps", clip_pb.ListGapsRequest(**one, stream="door")),
         "labels": (f"{clip}/ListLabels", clip_pb.ListLabelsRequest(**one)),
+        "count": (f"{clip}/CountClips", clip_pb.CountClipsRequest(**one)),
         "ledger": (f"{clip}/GetLedger", clip_pb.GetLedgerRequest(**one, stream="door")),
         "facts": (f"{memory}/ListFacts", memory_pb.ListFactsRequest(**one)),
         "history": (

@@ -166,6 +166,7 @@ class _Asked:
             "utterances": {"kinds": ["utterance"]},
             "facts": {"kinds": ["fact"], "valid_at": T0_NS + 5 * SECOND_NS},
             "any": {"valid_at": "any"},
+            "about": {"about": [str(word) for word in self._rng.choice(WORDS, 2)]},
         }
         for name, sieve in sieves.items():
             self._ask(f"recall {name}", partial(recalled, **sieve))

@@ -29,6 +29,7 @@ WORDS = ("red", "mug", "door", "opens", "the", "is", "Alice")
 STREAMS = {"porch": "four", "yard": "four", "mic": "five"}
 CLOCKS = {"porch": "Asia/Kolkata", "yard": "UTC", "mic": "America/New_York"}
 ZONES = ("a", "b", "c")
+THINGS = ("Alice", "mug", "door")
 UNIT_NS = 1_800_000_000_000
 """Half an hour: all begins and ends with one, by every clock."""
 END_NS = 60 * UNIT_NS
@@ -46,6 +47,7 @@ class Text:
     feature: Array | None
     stream: str = ""
     zone: str = ""
+    about: tuple[str, ...] = ()
 
 
 class Life:
@@ -132,8 +134,11 @@ class Life:
         end = begin + int(rng.integers(0, 20)) * UNIT_NS if rng.random() < 0.7 else None
         text, feature = _words(rng), _vector(rng, 1, 3)[0] if rng.random() < 0.7 else None
         key = str(rng.choice(["one", "two"])) if rng.random() < 0.3 else None
-        fact = self._user.remember(text, valid_from=begin, valid_to=end, key=key, feature=feature)
-        self._facts[fact.id] = Text((fact.id, 0), "fact", text, begin, end, feature)
+        about = tuple(rng.choice(THINGS, int(rng.integers(0, 3))).tolist())
+        fact = self._user.remember(
+            text, about=about, valid_from=begin, valid_to=end, key=key, feature=feature
+        )
+        self._facts[fact.id] = Text((fact.id, 0), "fact", text, begin, end, feature, about=about)
 
 
 def _time(rng: np.random.Generator) -> int:
@@ -199,10 +204,13 @@ def _admits(
     hours: list[tuple[str, str]] | None,
     weekdays: list[int] | None,
     zone: str | None,
+    about: list[str] | None,
 ) -> bool:
     if kinds is not None and text.kind not in kinds:
         return False
     if text.kind == "fact":
+        if about is not None and not set(about) & set(text.about):
+            return False
         if isinstance(valid_at, str):
             return True
         return text.start_ns <= valid_at and (text.end_ns is None or valid_at < text.end_ns)
@@ -257,6 +265,7 @@ def drawn_filter(rng: np.random.Generator, streams: list[str]) -> dict[str, Any]
         "hours": hours,
         "weekdays": weekdays,
         "zone": maybe("Asia/Kolkata") if hours or weekdays else None,
+        "about": maybe(rng.choice([*THINGS, "nothing"], 2).tolist()) if known else None,
     }
 
 
@@ -302,6 +311,14 @@ def test_no_filter_loses_what_there_is(seed: int) -> None:
             names = {_name(hit): hit.score for hit in found}
             assert names == pytest.approx(wanted, abs=1e-5), (which, zones)
             by_hours += bool(wanted) and not (which["hours"] is which["weekdays"] is None)
+            if which["about"] is not None:
+                of_them = {
+                    text.id[0]
+                    for text in known
+                    if text.kind == "fact" and set(text.about) & set(which["about"])
+                }
+                listed = user.facts(about=which["about"], as_of=revision)
+                assert {fact.id for fact in listed} == of_them
             # The best are the first of all, however few are asked for.
             for limit in (1, 3):
                 few = user.recall(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
@@ -65,6 +66,15 @@ class Connecting:
 
     def __await__(self) -> Generator[None, None, AsyncDatabase]:
         return self._open().__await__()
+
+    if not TYPE_CHECKING:  # a checker finds the fault by itself
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{name}: not connected yet; `await` what connect_async gives, or enter it by `async with`",
+                name=name,
+                obj=self,
+            )
 
     async def __aenter__(self) -> AsyncDatabase:
         self._database = await self._open()

@@ -21,7 +21,7 @@ from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_text
 from memdb.types.clip import StoredClip
-from memdb.types.fact import Fact, LongTermMemory, Recall
+from memdb.types.fact import About, Fact, LongTermMemory, Recall
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
@@ -40,6 +40,7 @@ from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import memory_service_pb2 as memory_pb
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.arrays import array_from_tensor
+from memdb.wire.clip_counts import count_clips_request
 from memdb.wire.clips import list_clips_request, stored_clip_from_proto
 from memdb.wire.facts import (
     fact_from_proto,
@@ -308,6 +309,34 @@ class User:
         answers = self._rpc.collect(self._rpc.clips.ListClips, request)
         return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
 
+    def count_clips(
+        self,
+        *,
+        streams: Sequence[str] | None = None,
+        start_ns: Time | None = None,
+        end_ns: Time | None = None,
+        as_of: AsOf | None = None,
+        min_revision: int | None = None,
+        labels: WantedLabels | None = None,
+        hours: Iterable[Sequence[HourOfDay]] | None = None,
+        weekdays: Iterable[Weekday] | None = None,
+        zone: str | None = None,
+    ) -> int:
+        """How many clips there are; no clip is read for it."""
+        request = count_clips_request(
+            self._id,
+            streams=streams,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            as_of=as_of,
+            min_revision=min_revision,
+            labels=labels,
+            hours=hours,
+            weekdays=weekdays,
+            zone=zone,
+        )
+        return (self._rpc.call(self._rpc.clips.CountClips, request)).clips
+
     def labels(
         self,
         *,
@@ -490,7 +519,7 @@ class User:
     def facts(
         self,
         *,
-        about: str | None = None,
+        about: About | None = None,
         as_of: AsOf | None = None,
         limit: int = 1000,
         after: str | None = None,
@@ -532,6 +561,7 @@ class User:
         hours: Iterable[Sequence[HourOfDay]] | None = None,
         weekdays: Iterable[Weekday] | None = None,
         zone: str | None = None,
+        about: About | None = None,
     ) -> Recall:
         """Facts and utterances that answer a question, fused over the lexical and (with a
         feature) semantic arms.
@@ -552,6 +582,7 @@ class User:
             hours=hours,
             weekdays=weekdays,
             zone=zone,
+            about=about,
         )
         return recall_from_proto(self._rpc.call(self._rpc.memories.Recall, request))
 

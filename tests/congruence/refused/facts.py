@@ -365,6 +365,45 @@ FACTS: list[Bad] = [
     ),
     Bad("facts", lambda db, user: user.facts(about=""), InvalidArgument, "EMPTY", "about"),
     Bad(
+        "facts.about.none", lambda db, user: user.facts(about=[]), InvalidArgument, "EMPTY", "about"
+    ),
+    Bad(
+        "facts.about.empty",
+        lambda db, user: user.facts(about=["x", ""]),
+        InvalidArgument,
+        "EMPTY",
+        "about[1]",
+    ),
+    Bad(
+        "facts.about.many",
+        lambda db, user: user.facts(about=["a"] * 65),
+        InvalidArgument,
+        "TOO_LARGE",
+        "about",
+        "65",
+    ),
+    Bad(
+        "recall.about.number",
+        lambda db, user: user.recall("x", about=5),
+        InvalidArgument,
+        "BAD_TYPE",
+        "about",
+    ),
+    Bad(
+        "recall.about.none",
+        lambda db, user: user.recall("x", about=()),
+        InvalidArgument,
+        "EMPTY",
+        "about",
+    ),
+    Bad(
+        "recall.about.unused",
+        lambda db, user: user.recall("x", about=["x"], kinds=["utterance"]),
+        InvalidArgument,
+        "NOT_USED",
+        "about",
+    ),
+    Bad(
         "text.bytes",
         lambda db, user: user.remember(b"x"),
         InvalidArgument,

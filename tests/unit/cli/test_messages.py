@@ -82,7 +82,34 @@ def test_what_to_do_is_said(
     assert (status, "DIRECTORY_LOCKED" in told, "--server" in told) == (1, True, True)
     monkeypatch.setenv("MEMDB_SERVER__GRACE", "30")
     status, _, told = run(capsys, "config", "print")
-    assert (status, "UNKNOWN_KEY" in told, "memdb config print" in told) == (1, True, True)
+    assert (status, "UNKNOWN_KEY" in told, "memdb config print" in told) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (("gaps", "DATA", "--user", "a b"), "BAD_ID"),  # status 1 would say that there are gaps
+        (("gaps", "DATA", "--user", "alice", "--stream", "a/b"), "BAD_ID"),
+        (("users", "--server", "nohost"), "BAD_ADDRESS"),
+        (("users", "--server", NOBODY, "--tls", "/nowhere.pem"), "BAD_TLS"),
+        (("verify", "--server", NOBODY, "--token", ""), "BAD_TOKEN"),
+        (("compact", "DATA", "--user", "é"), "BAD_ID"),
+        (("backup", "DATA", "--to", ""), "BAD_PATH"),
+        (("serve", "--data", "DATA", "--listen", "localhost"), "BAD_ADDRESS"),
+        (("serve", "--data", "DATA", "--listen", "0.0.0.0:0"), "TLS_REQUIRED"),
+        (
+            ("retention", "DATA", "--user", "alice", "--stream", "porch", "--max-clips", "0"),
+            "OUT_OF",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_wrong_value_gives_status_2_and_one_line(
+    command: tuple[str, ...], reason: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [data if word == "DATA" else word for word in command]
+    status, out, told = run(capsys, *given)
+    assert (status, out, told.count("\n"), reason in told) == (2, "", 1, True)
 
 
 class Missing:

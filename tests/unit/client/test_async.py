@@ -34,6 +34,13 @@ async def test_connect_async_is_awaited_or_entered(peer: Peer) -> None:
     assert caught.value.reason == "CLOSED"
 
 
+async def test_what_is_not_awaited_says_so(peer: Peer) -> None:
+    connecting: Any = connect_async(peer.address)
+    with pytest.raises(AttributeError, match="user: not connected yet; `await`"):
+        connecting.user("alice")
+    await (await connecting).close()
+
+
 async def test_a_cancelled_watch_lets_its_call_go(peer: Peer, script: Script) -> None:
     async with connect_async(peer.address) as db:
         seen: list[str | None] = []

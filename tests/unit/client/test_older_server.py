@@ -101,6 +101,7 @@ def older(connect_to: Connect) -> Iterator[Database]:
         ({"labels": {"zone": Not("street")}}, "labels"),
         ({"kinds": ["fact"]}, "kinds"),
         ({"valid_at": "any"}, "valid_at_word"),
+        ({"about": ["Bob"]}, "about"),
         ({"end_ns": 7, "limit": 2}, "end_ns"),
     ],
 )
@@ -116,6 +117,19 @@ def test_a_filter_that_it_does_not_know_is_no_answer(
         f"memdb.v1.RecallRequest.{number}",
     )
     assert [violation.field for violation in refused.value.violations] == [field]
+
+
+def test_facts_about_one_thing_are_older_than_those_about_several(older: Database) -> None:
+    user = older.user("u")
+    assert user.recall("mug", feature=QUESTION).hits == ()
+    with pytest.raises(FailedPrecondition) as refused:
+        user.facts(about=["Bob", "Carol"])
+    assert refused.value.reason == "UNKNOWN_FIELD"
+
+
+def test_a_call_that_it_does_not_have_is_no_answer(older: Database) -> None:
+    with pytest.raises(FailedPrecondition, match="UNIMPLEMENTED"):
+        older.user("u").count_clips()
 
 
 def test_a_field_of_a_message_in_the_request_counts(older: Database) -> None:

@@ -70,7 +70,7 @@ def test_both_files_give_clips_with_both_memories_once(
         assert hits[0].clip.labels == {"source": "ixc2.5-ol", "zone": "porch"}
         assert db.verify().ok
         status, _, said = run(capsys, server.address, glb, "--label", "source=ours")
-        assert (status, "label" in said, "NOT_USED" in said) == (1, True, True)
+        assert (status, "label" in said, "NOT_USED" in said) == (2, True, True)
 
 
 def test_one_file_alone(tmp_path: Path) -> None:

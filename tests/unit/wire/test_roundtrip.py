@@ -387,6 +387,19 @@ def test_a_recall_keeps_its_filters() -> None:
             None,
             None,
         )
+        assert told["about"] is None
+    for about, wanted in (("Bob", ["Bob"]), (["Bob", "Carol", "Bob"], ["Bob", "Carol"])):
+        asked = over_the_wire(facts.recall_request("u", "mug", about=about))
+        assert facts.recall_arguments(asked)["about"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("about", "back"),
+    [(None, None), ("Bob", "Bob"), (["Bob"], "Bob"), (["Bob", "Carol"], ["Bob", "Carol"])],
+)
+def test_a_list_of_facts_keeps_what_they_are_about(about: Any, back: Any) -> None:
+    request = over_the_wire(facts.list_facts_request("u", about=about))
+    assert facts.facts_about(request) == back
 
 
 @pytest.mark.parametrize("value", [None, 0, "é\u2028", [1, {"a": [True, 1.5]}]], ids=str)
