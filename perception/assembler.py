@@ -5,8 +5,8 @@ A clip that the rule has ended waits until its sound is heard to the end: until 
 still to come can have its middle in it.  Then it is sealed, with the utterances whose middle lies
 before its end and in no earlier clip. Where sound stays away while pictures go on, a clip waits for
 `STALL_NS` of pictures and no longer; what is said later goes to a later clip.  The last clip takes
-what is said after its end.  A live source that showed nothing for a while (`HOLE_NS`) begins a new
-clip, since nobody knows what there was; of a recording each picture stands until the next.
+what is said after its end.  What showed nothing for a while (`HOLE_NS`) begins a new clip, since nobody
+knows what there was.
 
 Invariant: sealed clips depend on the medium alone.  Ingesting from any clip's start makes the same
 clips, from there on, as ingesting from the beginning.
@@ -20,7 +20,7 @@ from memdb.types.clip import Clip, Utterance
 from perception.audio.listener import Listener, middle_ns
 from perception.clips import ClipCutter, ClipRule
 from perception.draft import ClipContext, ClipDraft
-from perception.encoders.base import Encoder
+from perception.encoders.base import Encoder, Frame, FrameFeatures
 from perception.sources.base import HOLE_NS, NS_PER_S, AudioChunk, MediaItem, VideoFrame
 
 STALL_NS: Final = 30 * NS_PER_S
@@ -39,10 +39,8 @@ class ClipAssembler:
         first_seq: int = 0,
         revise_every: int = REVISE_EVERY,
         rule: ClipRule | None = None,
-        is_live: bool = False,
     ) -> None:
         """revise_every: frames between two revisions of the open clip; 0 for none."""
-        self._is_live = is_live
         self._context = context
         self._encoder = encoder
         self._listener = listener
@@ -54,6 +52,8 @@ class ClipAssembler:
         self._waiting: list[ClipDraft] = []
         self._utterances: list[Utterance] = []
         self._seen_ns = 0
+        self._newest: tuple[Frame, FrameFeatures] | None = None
+        """A picture that stands is looked at once."""
         self.frames = 0
         """Frames taken so far."""
         self.utterances = 0
@@ -94,12 +94,10 @@ class ClipAssembler:
 
     def _see(self, frame: VideoFrame) -> ClipDraft | None:
         """The open clip, if it is due for a revision."""
-        features = self._encoder.encode_frames([frame.pixels])
-        if (
-            self._is_live
-            and self._open is not None
-            and frame.time_ns - self._open.end_ns >= HOLE_NS
-        ):
+        if self._newest is None or frame.pixels is not self._newest[0]:
+            self._newest = frame.pixels, self._encoder.encode_frames([frame.pixels])
+        features = self._newest[1]
+        if self._open is not None and frame.time_ns - self._open.end_ns >= HOLE_NS:
             self._cutter = ClipCutter(self._rule)
         if self._cutter.begins_clip(features.scene_vectors[0]) or self._open is None:
             if self._open is not None:

@@ -28,6 +28,7 @@ from perception.meter import Meter
 from perception.patience import Patience, length
 from perception.pipeline import Assembler, Pipeline
 from perception.sound_assembler import SoundAssembler
+from perception.sources.address import shown
 from perception.sources.base import NS_PER_S
 from perception.sources.opening import open_again, open_late
 from perception.spaces import IngestSpaces
@@ -124,7 +125,7 @@ class CameraRun:
             return
         report.note = (
             f"{report.camera}: epoch {report.epoch} already holds {report.resumed_from_seq} clips "
-            f"up to {as_text(report.held_until_ns)}; nothing new in {self.camera.address}; "
+            f"up to {as_text(report.held_until_ns)}; nothing new in {shown(self.camera.address)}; "
             "for other footage use --epoch N"
         )
         self._with.report_line(report.note)
@@ -263,7 +264,6 @@ def _assembler(epoch: Epoch, parts: Equipment) -> Assembler:
             listener,
             first_seq=epoch.first_seq,
             revise_every=parts.options.revise_every,
-            is_live=source.is_live,
         )
     assert listener is not None, "a source has pictures or is listened to"
     assert epoch.context.text_encoder is not None, "`IngestSpaces.of_sounds` looked"

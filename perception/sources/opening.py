@@ -8,7 +8,8 @@ from memdb.errors import InvalidArgument, MemdbError
 from memdb.types.ids import check_id
 from perception.camera import Camera
 from perception.errors import SourceNotFound, SourceUnreadable
-from perception.sources.file import FileSource, may_appear
+from perception.sources.address import may_appear, shown
+from perception.sources.file import FileSource
 
 
 def open_sources(
@@ -51,7 +52,7 @@ def open_late(camera: Camera, rate_hz: float, *, with_audio: bool, with_video: b
     if source.has_video and not with_video:
         source.close()
         raise SourceUnreadable(
-            "nothing was loaded that sees pictures", field="source", value=camera.address
+            "nothing was loaded that sees pictures", field="source", value=shown(camera.address)
         )
     return source
 
@@ -64,6 +65,6 @@ def open_again(source: FileSource, rate_hz: float, *, with_audio: bool) -> FileS
         raise SourceUnreadable(
             "it has pictures now" if again.has_video else "it has no pictures any more",
             field="source",
-            value=source.address,
+            value=shown(source.address),
         )
     return again

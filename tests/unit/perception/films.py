@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -78,4 +79,34 @@ def write_film(
         output.mux(video.encode(None))
         if audio is not None:
             output.mux(audio.encode(None))
+    return path
+
+
+def write_slides(
+    path: Path, times_s: Sequence[float], sound_s: Sequence[tuple[float, float]] = ()
+) -> Path:
+    """A Matroska file of a picture at each time, of another colour each, under sound in these stretches."""
+    with av.open(str(path), "w", format="matroska") as output:
+        video = output.add_stream("libx264", rate=FRAME_RATE)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        # A picture is whole as it comes: none waits for later ones.
+        video.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "3"}
+        audio = output.add_stream("pcm_s16le", rate=8000, layout="mono") if sound_s else None
+        packets = []
+        for number, at_s in enumerate(times_s):
+            pixels = np.asarray(flat(40 * number % 256, 90, 200))
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = round(1000 * at_s), Fraction(1, 1000)
+            frame.pict_type = PictureType.NONE
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        for begin_s, end_s in sound_s:
+            for at in range(round(8000 * begin_s), round(8000 * end_s), 1600):
+                samples = av.AudioFrame.from_ndarray(np.zeros((1, 1600), "<i2"), "s16", "mono")
+                samples.sample_rate, samples.pts, samples.time_base = 8000, at, Fraction(1, 8000)
+                assert audio is not None
+                packets += audio.encode(samples)
+        for packet in sorted(packets, key=lambda one: (one.dts or 0) * (one.time_base or 0)):
+            output.mux(packet)
     return path

@@ -86,15 +86,21 @@ def test_clips_follow_each_other_without_holes() -> None:
     assert all(clip.sealed for clip in clips)
 
 
-@pytest.mark.parametrize("is_live", [False, True])
-def test_no_clip_of_a_live_source_lasts_over_a_hole(is_live: bool) -> None:
-    """Of a recording a picture stands until the next."""
+def test_no_clip_lasts_over_a_hole() -> None:
     context = ClipContext(BASE_NS, NS_PER_S, 0, PooledCompressor(), None)
-    made = ClipAssembler(context, HashEncoder(), None, revise_every=0, is_live=is_live)
+    made = ClipAssembler(context, HashEncoder(), None, revise_every=0)
     times = [0, 1, 2, 3, 13, 14, 25, 26, 27]
     clips = list(assemble(made, [frame(second, RED) for second in times]))
-    whole = [(0, 0, 28)]
-    assert spans(clips) == ([(0, 0, 15), (1, 25, 28)] if is_live else whole)
+    assert spans(clips) == [(0, 0, 15), (1, 25, 28)]
+
+
+def test_a_picture_that_stands_is_looked_at_once() -> None:
+    context, encoder = ClipContext(BASE_NS, NS_PER_S, 0, PooledCompressor(), None), HashEncoder()
+    pixels = frame(0, RED).pixels
+    standing = [VideoFrame(second * NS_PER_S, pixels) for second in range(20)]
+    clips = list(assemble(ClipAssembler(context, encoder, None), standing))
+    assert encoder.frames == 1
+    assert spans([clip for clip in clips if clip.sealed]) == [(0, 0, 16), (1, 16, 20)]
 
 
 def test_a_clip_carries_its_memory_labels_and_keyframes() -> None:

@@ -14,8 +14,16 @@ from av.stream import Disposition
 from memdb import InvalidArgument
 from perception.errors import SourceNotFound, SourceUnreadable
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, MediaItem, VideoFrame
-from perception.sources.file import FileSource, _Sound
-from tests.unit.perception.films import HEIGHT, SOUND_RATE_HZ, WIDTH, flat, write_film
+from perception.sources.file import FileSource
+from perception.sources.sound_grid import SoundGrid
+from tests.unit.perception.films import (
+    HEIGHT,
+    SOUND_RATE_HZ,
+    WIDTH,
+    flat,
+    write_film,
+    write_slides,
+)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +159,7 @@ def test_what_is_damaged_from_end_to_end(film: Path, tmp_path: Path) -> None:
         data[at : at + size] = b"\xff" * size
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
-    with pytest.raises(SourceUnreadable, match="nothing can be decoded of it"):
+    with pytest.raises(SourceUnreadable, match="no picture can be decoded of it"):
         list(FileSource(str(path)).items())
 
 
@@ -255,7 +263,7 @@ def test_a_film_is_turned_as_it_says(tmp_path: Path, matrix: tuple[int, ...], co
 
 def test_a_long_hole_is_filled_in_pieces() -> None:
     """A stamp that is wrong by a day would be silence of 5.5 GB at once, and nothing would end it."""
-    grid = _Sound(lambda packet: list(packet.decode()))
+    grid = SoundGrid(lambda packet: list(packet.decode()))
     said = np.ones(100, np.float32)
     hour = 3600 * AUDIO_RATE_HZ
     chunks = [*grid._placed(said, 0), *grid._placed(said, hour)]
@@ -265,3 +273,48 @@ def test_a_long_hole_is_filled_in_pieces() -> None:
     assert (chunks[-1].first_sample, ends[-1]) == (hour, hour + 100)
     assert not any(chunk.samples.any() for chunk in chunks[1:-1])
     assert [chunk.is_hole for chunk in chunks] == [False, *(True for _ in chunks[1:-1]), False]
+
+
+def seconds(source: FileSource, from_s: int = 0) -> list[int]:
+    return [
+        frame.time_ns // NS_PER_S
+        for frame in frames(list(source.items(frames_from_ns=from_s * NS_PER_S)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times_s", "sound_s", "shown"),
+    [
+        ([0], [(0, 30)], [*range(30)]),  # a record with a picture to it
+        ([0, 1, 20, 21], [(0, 40)], [*range(40)]),  # slides under a talk
+        ([0, 1, 20, 21], [(0, 3), (20, 22)], [0, 1, 20, 21]),  # it was off
+        ([0, 1, 20, 21], [], [0, 1, 20, 21]),
+        ([0, 1, 8, 9], [(0, 12)], [0, 1, 8, 9]),
+    ],
+)
+def test_a_picture_stands_while_sound_goes_on(
+    tmp_path: Path,
+    times_s: list[float],
+    sound_s: list[tuple[float, float]],
+    shown: list[int],
+) -> None:
+    path = str(write_slides(tmp_path / "slides.mkv", times_s, sound_s))
+    assert seconds(FileSource(path)) == shown
+    for from_s in (1, 12, 20, 25):
+        assert seconds(FileSource(path), from_s) == [at for at in shown if at >= from_s]
+
+
+def test_pictures_without_time_stamps_come_at_their_rate(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film", [(flat(9, 9, 99), 3.0)], container="h264")
+    assert seconds(FileSource(str(path))) == [0, 1, 2]
+
+
+def test_a_film_without_a_picture(tmp_path: Path) -> None:
+    """What is left of one that was cut off behind its head."""
+    whole = write_slides(tmp_path / "whole.mkv", [0, 1], [(0, 2)])
+    with av.open(str(whole)) as container:
+        at = min(packet.pos for packet in container.demux() if packet.pos)
+    path = tmp_path / "head.mkv"
+    path.write_bytes(whole.read_bytes()[: at + 1])
+    with pytest.raises(SourceUnreadable, match="no picture in it"):
+        list(FileSource(str(path)).items())

@@ -140,3 +140,21 @@ def test_what_is_moved(is_live: bool, stamps: list[float], seen: list[float]) ->
     for packet in packets:
         mending.mend(packet)
     assert [(packet.dts, packet.pts) for packet in packets] == [(s * 1000, s * 1000) for s in seen]
+
+
+def test_sound_of_another_form_on_the_way(tmp_path: Path) -> None:
+    """As where a broadcast goes over from mono to stereo."""
+    joined = b""
+    for layout, rate_hz in (("mono", 48_000), ("stereo", 44_100)):
+        path = tmp_path / f"{layout}.ts"
+        with av.open(str(path), "w", format="mpegts") as output:
+            sound = output.add_stream("aac", rate=rate_hz, layout=layout)
+            for at in range(0, FILM_S * rate_hz, 1024):
+                silence = np.zeros((len(sound.layout.channels), 1024), np.float32)
+                piece = av.AudioFrame.from_ndarray(silence, "fltp", layout)
+                piece.sample_rate, piece.pts = rate_hz, at
+                output.mux(sound.encode(piece))
+            output.mux(sound.encode(None))
+        joined += path.read_bytes()
+    (tmp_path / "joined.ts").write_bytes(joined)
+    assert shown(str(tmp_path / "joined.ts"))[1] == pytest.approx(2 * FILM_S, abs=0.3)

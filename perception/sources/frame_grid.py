@@ -1,0 +1,138 @@
+"""The pictures of a video stream, on the grid of media time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import av
+from av.packet import Packet
+
+from perception.encoders.base import Frame
+from perception.sources.base import HOLE_NS, NS_PER_S, VideoFrame
+from perception.sources.sound_grid import SoundGrid
+from perception.sources.upright import upright
+
+if TYPE_CHECKING:
+    # PyAV's packets are generic to type checkers only.
+    _VideoPacket = Packet[av.VideoStream]
+    _Decode = Callable[[Packet[Any]], list[Any]]
+
+FRAME_WIDTH_MAX: Final = 1280
+"""Wider pictures are scaled down when they are decoded; no encoder looks closer."""
+
+_RATE_HZ: Final = 25
+"""Where a stream tells neither times nor a rate, as FFmpeg takes it."""
+_GROUPS_KEPT: Final = 2
+"""Keyframe groups decoded before the first frame wanted: pictures may lean on the group before."""
+
+
+class FrameGrid:
+    """The first picture of each period, and where none came although the recording went on, the one before."""
+
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        period_ns: int,
+        from_ns: int,
+        decode: _Decode,
+        *,
+        sound: SoundGrid | None = None,
+    ) -> None:
+        """sound: of a recording; where it goes on for `HOLE_NS` or more without a picture, the last one stands.  A
+        recorded screen, or a record with a picture to it, has a picture only where something changes.
+        """
+        self._decoded = decode
+        self._period_ns = period_ns
+        self._next_slot = -(-from_ns // period_ns)
+        self._skipped: list[list[_VideoPacket]] | None = [] if from_ns > 0 else None
+        self._sound = sound
+        self._last: tuple[int, av.VideoFrame] | None = None
+        """The newest picture, and its period."""
+        self._step_s = 1.0 / float(stream.guessed_rate or _RATE_HZ)
+        self._time_s = 0.0
+        """Where a picture without a time stamp would be."""
+        self.pictures = 0
+        """Decoded so far."""
+        self.zero_s: float | None = None
+        """Time stamp of the first picture, in seconds."""
+        if stream.start_time is not None and stream.time_base is not None:
+            self.zero_s = float(stream.start_time * stream.time_base)
+
+    def decode(self, packet: _VideoPacket) -> Iterator[VideoFrame]:
+        """What there is to be seen by this packet."""
+        if self._skipped is not None:
+            yield from self._skip(packet)
+            return
+        yield from self._frames(packet)
+
+    def finish(self) -> Iterator[VideoFrame]:
+        """The medium has ended; its sound may go on beyond its last picture."""
+        if self._sound is not None:
+            yield from self._standing(self._slot(self._sound.until_ns / NS_PER_S))
+
+    def _skip(self, packet: _VideoPacket) -> Iterator[VideoFrame]:
+        """Keep undecoded packets of the newest keyframe groups until the first one that is
+        wanted.
+        """
+        assert self._skipped is not None
+        if packet.is_keyframe or not self._skipped:
+            self._skipped = [*self._skipped[-(_GROUPS_KEPT - 1) :], []]
+        self._skipped[-1].append(packet)
+        is_end = packet.dts is None
+        if is_end or self._is_wanted(packet):
+            groups, self._skipped = self._skipped, None
+            for group in groups:
+                for held in group:
+                    yield from self._frames(held)
+
+    def _is_wanted(self, packet: _VideoPacket) -> bool:
+        if packet.pts is None or packet.time_base is None:
+            return False
+        at_s = packet.pts * float(packet.time_base)
+        return self._slot(at_s - (self.zero_s or 0.0)) >= self._next_slot
+
+    def _frames(self, packet: _VideoPacket) -> Iterator[VideoFrame]:
+        for frame in self._decoded(packet):
+            assert isinstance(frame, av.VideoFrame)
+            self.pictures += 1
+            time_s = self._time_s if frame.time is None else frame.time
+            self._time_s = time_s + self._step_s
+            if self.zero_s is None:
+                self.zero_s = time_s
+            slot = self._slot(time_s - self.zero_s)
+            yield from self._standing(slot)
+            if self._sound is not None:
+                self._last = (slot, frame)
+            if slot >= self._next_slot:
+                self._next_slot = slot + 1
+                yield VideoFrame(slot * self._period_ns, _pixels(frame))
+
+    def _standing(self, before_slot: int) -> Iterator[VideoFrame]:
+        """The last picture again, in each period from it on, where the sound says that the recording went on."""
+        if self._last is None or self._sound is None or before_slot <= self._next_slot:
+            return
+        slot, frame = self._last
+        start_ns, end_ns = (slot + 1) * self._period_ns, before_slot * self._period_ns
+        if end_ns - start_ns < HOLE_NS or not self._sound.is_whole(start_ns, end_ns):
+            return
+        pixels = _pixels(frame)
+        while self._next_slot < before_slot:
+            at, self._next_slot = self._next_slot, self._next_slot + 1
+            yield VideoFrame(at * self._period_ns, pixels)
+
+    def _slot(self, time_s: float) -> int:
+        """The period that a media time lies in."""
+        # In nanoseconds, rounded: n/30 s must not fall short of the period that it begins.
+        return (round(time_s * NS_PER_S) + 1000) // self._period_ns
+
+
+def _pixels(frame: av.VideoFrame) -> Frame:
+    """Upright, (height, width, 3), no wider than one looks."""
+    scale = min(1.0, FRAME_WIDTH_MAX / frame.width)
+    small = frame.reformat(
+        width=max(2, round(frame.width * scale)),
+        height=max(2, round(frame.height * scale)),
+        format="rgb24",
+    )
+    return upright(cast(Frame, small.to_ndarray()), frame)

@@ -1,0 +1,45 @@
+"""Addresses of cameras."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from perception.errors import SourceNotFound
+from perception.sources.address import plays_once, shown
+from perception.sources.file import FileSource
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("rtsp://admin:secret@10.0.0.5:554/live", "rtsp://***@10.0.0.5:554/live"),
+        ("rtsp://admin:p@ss@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        (
+            "http://cam/flv?port=1935&user=admin&Password=secret&stream=main",
+            "http://cam/flv?port=1935&user=***&Password=***&stream=main",
+        ),
+        ("http://cam/?token=abc#x", "http://cam/?token=***#x"),
+        ("rtsp://10.0.0.5/user@home", "rtsp://10.0.0.5/user@home"),
+        ("films/a@b.mp4", "films/a@b.mp4"),
+        ("alsa:default", "alsa:default"),
+    ],
+)
+def test_an_address_is_told_without_its_secrets(address: str, told: str) -> None:
+    assert shown(address) == told
+
+
+def test_an_error_names_no_password() -> None:
+    with pytest.raises(SourceNotFound) as caught:
+        FileSource("rtsp://admin:secret@127.0.0.1:9/live")
+    assert "secret" not in str(caught.value)
+    assert caught.value.value == "rtsp://***@127.0.0.1:9/live"
+
+
+def test_what_plays_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "film.mp4").touch()
+    assert plays_once(str(tmp_path / "pipe"))
+    assert not any(map(plays_once, [str(tmp_path / "film.mp4"), "rtsp://cam/1", "alsa:default"]))
