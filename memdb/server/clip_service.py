@@ -9,8 +9,8 @@ from typing import Final
 from memdb.engine.hydrate import clip_bytes
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
-from memdb.server.calls import Receive, Send, commits
 from memdb.server.ingest import Ingest
+from memdb.server.methods import Receive, Send, commits
 from memdb.server.resources import Resources
 from memdb.types.arguments import checked_clip_ids
 from memdb.types.clip import StoredClip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import FailedPrecondition, InvalidArgument, PermissionDenied
-from memdb.server.calls import commits, whole
+from memdb.server.methods import commits, whole
 from memdb.v1 import database_service_pb2 as pb
 from memdb.wire.backup import backup_to_proto
 from memdb.wire.retention import sweep_to_proto

@@ -30,9 +30,11 @@ from memdb.engine.ground_stream import named
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.budget import StreamBytes
-from memdb.server.calls import Receive, Send, parse, settle
 from memdb.server.drain import shutting_down
+from memdb.server.methods import Receive, Send
+from memdb.server.requests import parse
 from memdb.server.resources import Resources
+from memdb.server.tasks import settle
 from memdb.types.arrays import Array
 from memdb.types.ground_options import GroundOptions
 from memdb.types.limits import QUESTIONS_MAX

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Final
 
 from memdb.engine.reading import WouldWait
-from memdb.server.calls import Receive, Send
 from memdb.server.fitting_page import fitting_page
 from memdb.server.ground_stream import GroundStream
+from memdb.server.methods import Receive, Send
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_arguments, grounding_to_proto

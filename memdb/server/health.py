@@ -18,8 +18,8 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from memdb.errors import InvalidArgument, NotFound
-from memdb.server.calls import Send
 from memdb.server.drain import Drain
+from memdb.server.methods import Send
 
 USER_PREFIX: Final = "memdb.v1.user/"
 RECHECK_S: Final = 5.0

@@ -26,9 +26,11 @@ from typing import Final
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
-from memdb.server.calls import Receive, Send, parse, settle
 from memdb.server.drain import shutting_down
+from memdb.server.methods import Receive, Send
+from memdb.server.requests import parse
 from memdb.server.resources import Resources
+from memdb.server.tasks import settle
 from memdb.server.weigh import light_pieces
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb

@@ -7,8 +7,14 @@ each other user, as in `memdb.server.executors`.
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from memdb.server.fair import RoundRobin
+
+BYTES_MAX: Final = 20 << 10
+"""Of a request that is tried on the loop: a feature of 4,000 dimensions."""
+WAITING_MAX: Final = 256
+"""Calls that wait for a turn: a tenth of a second or some."""
 
 
 class LoopTurns:
@@ -23,6 +29,12 @@ class LoopTurns:
     def waiting(self) -> int:
         """So many wait for a turn."""
         return len(self._waiting)
+
+    def may_take(self, size: int) -> bool:
+        """Whether a request of so many bytes may be tried on the loop; where too many wait, the pool says what there is
+        to say.
+        """
+        return size <= BYTES_MAX and self.waiting < WAITING_MAX
 
     async def take(self, owner: str) -> None:
         """Return in a turn of the owner's."""

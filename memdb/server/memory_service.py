@@ -7,7 +7,7 @@ from typing import Final
 
 from memdb.engine.hydrate import fact_bytes
 from memdb.engine.user import EmbeddedUser
-from memdb.server.calls import commits
+from memdb.server.methods import commits
 from memdb.server.resources import Resources
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_from_json

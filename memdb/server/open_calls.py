@@ -4,7 +4,7 @@ Streams stay open for hours, so a program that forgets to close its watches come
 gRPC would then refuse everybody, and whoever asks for the server's health as well, who restarts it.  So each
 user has a share (`memdb.server.shares`), and questions about health are counted apart.  What is counted is what gRPC
 counts: a call is open until its answer has gone, so `call` and `stream` are entered for as long as that
-(`memdb.server.calls`), and not for the work alone.
+(`memdb.server.lifecycle`), and not for the work alone.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.server.budget import Budget
 from memdb.server.drain import Drain
 from memdb.server.executors import Pools
+from memdb.server.loop_turns import LoopTurns
 from memdb.server.open_calls import OpenCalls
 from memdb.server.openings import Openings
 
@@ -24,6 +25,7 @@ class Resources:
     budget: Budget
     open_calls: OpenCalls
     drain: Drain
+    loop_turns: LoopTurns
     message_bytes_max: int
 
     @classmethod
@@ -37,5 +39,6 @@ class Resources:
             Budget(config.bytes_in_flight_max),
             OpenCalls(config.calls_max),
             Drain(),
+            LoopTurns(),
             config.message_bytes_max,
         )

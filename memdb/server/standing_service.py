@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from memdb.engine.standing import EmbeddedStanding
-from memdb.server.calls import Send, commits
+from memdb.server.methods import Send, commits
 from memdb.server.resources import Resources
 from memdb.server.standing_watch import watch_standing
 from memdb.v1 import standing_service_pb2 as pb

@@ -12,7 +12,7 @@ from typing import Final
 
 from memdb.deadline import Deadline
 from memdb.engine.standing import WatchedStanding
-from memdb.server.calls import Send
+from memdb.server.methods import Send
 from memdb.server.resources import Resources
 from memdb.server.watch import RECHECK_S, Subscription, waker
 from memdb.v1 import standing_service_pb2 as pb

@@ -6,7 +6,7 @@ from typing import Final
 
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument
-from memdb.server.calls import Send, closed_user, commits
+from memdb.server.methods import Send, closed_user, commits
 from memdb.server.resources import Resources
 from memdb.server.watch import watch
 from memdb.v1 import user_service_pb2 as pb

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from memdb.engine.user import EmbeddedUser
-from memdb.server.calls import Send
+from memdb.server.methods import Send
 from memdb.server.resources import Resources
 from memdb.v1 import user_service_pb2 as pb
 from memdb.wire.users import change_to_proto

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from memdb.errors import Internal, InvalidArgument
-from memdb.server.calls import parse
 from memdb.server.metrics import metrics_text
+from memdb.server.requests import parse
 from memdb.types import limits
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as pb

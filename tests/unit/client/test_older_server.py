@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from memdb import Clip, FailedPrecondition, MemdbError, Not, Retention, Snapshot, Utterance
-from memdb.server.calls import parse
+from memdb.server.requests import parse
 from memdb.types.database import Database, Stream, User
 from memdb.v1 import (
     clip_service_pb2,

@@ -13,7 +13,8 @@ import pytest
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument, MemdbError, NotFound
-from memdb.server.calls import Calls, commits
+from memdb.server.calls import Calls
+from memdb.server.methods import commits
 from memdb.server.resources import Resources
 from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import types_pb2, user_service_pb2

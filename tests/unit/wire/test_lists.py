@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from memdb.codecs.tensors import encode_tensor
 from memdb.errors import FailedPrecondition, InvalidArgument
-from memdb.server.calls import parse
+from memdb.server.requests import parse
 from memdb.types import limits
 from memdb.types.clip import Clip, Keyframe, SoundEvent, Utterance
 from memdb.v1 import clip_service_pb2 as clip_pb

@@ -1,0 +1,98 @@
+"""How a method of a service is written, which decides how it runs.
+
+::
+
+    def get_clip(self, request) -> response                  in the read pool, its user open
+    def ground_at_once(self, request) -> response | None     on the loop; None: `ground`, in its pool
+    @commits def write_clips(self, request) -> response      in the write pool, its user open
+    @whole def verify(self, request) -> response             in the pool of what goes through everything
+    @closed_user ...                                         whether or not its user is open
+    def list_clips(self, request) -> Iterator[response]      in the read pool, message by message
+    async def check(self, request) -> response               on the loop (must not block)
+    async def watch_user(self, request, send) -> None        on the loop, a stream of answers
+    async def ingest_clips(self, receive, send) -> None      on the loop, streams both ways
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Any, Self, TypeVar
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from memdb.server.executors import Pool, Pools
+from memdb.server.requests import owner_tag
+
+Receive = Callable[[], Awaitable[bytes | None]]
+"""The next message of the client as bytes, None after the last."""
+Send = Callable[[bytes], Awaitable[None]]
+"""Sends one message; returns when gRPC took it, which is where a slow reader is felt."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def commits(method: _F) -> _F:
+    """Marks a service method that writes: it runs in the write pool."""
+    method.__dict__["commits"] = True
+    return method
+
+
+def whole(method: _F) -> _F:
+    """Marks a service method that goes through everything there is: it has a pool of its own."""
+    method.__dict__["whole"] = True
+    return method
+
+
+def closed_user(method: _F) -> _F:
+    """Marks a service method that need not find its user open: it is not opened beforehand."""
+    method.__dict__["closed_user"] = True
+    return method
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of a service, as it is called."""
+
+    name: str
+    """With its service: ``memdb.v1.ClipService/GetClip``."""
+    kind: type[Message]
+    """Of its requests."""
+    function: Callable[..., Any]
+    at_once: Callable[[Any], Message | None] | None
+    """Its answer where that takes no waiting."""
+    pool: Pool
+    opens: bool
+    """Whether its user is to be open."""
+    owner_tag: int | None
+    """What begins the user's id in a request, None where there is none."""
+    on_loop: bool
+    """Whether it is a coroutine."""
+
+    @classmethod
+    def of(cls, descriptor: MethodDescriptor, implementation: object, pools: Pools) -> Self:
+        """That of an object that has it under its name: ``WriteClips`` as ``write_clips``."""
+        name = _snake(descriptor.name)
+        function = getattr(implementation, name)
+        pool = pools.read
+        if hasattr(function, "whole"):
+            pool = pools.whole
+        elif hasattr(function, "commits"):
+            pool = pools.write
+        return cls(
+            f"{descriptor.containing_service.full_name}/{descriptor.name}",
+            GetMessageClass(descriptor.input_type),
+            function,
+            getattr(implementation, f"{name}_at_once", None),
+            pool,
+            "user" in descriptor.input_type.fields_by_name and not hasattr(function, "closed_user"),
+            owner_tag(descriptor),
+            iscoroutinefunction(function),
+        )
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).lstrip("_")

@@ -1,0 +1,120 @@
+"""Calls with one request and one answer.
+
+A request that takes long to parse, and the work, go to a thread; what `memdb.engine.at_once` can tell from
+memory is answered on the loop, in a turn of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from memdb.deadline import Deadline
+from memdb.server.answers import Answers
+from memdb.server.lifecycle import Context, begin, count, end
+from memdb.server.methods import Method
+from memdb.server.open_calls import UNNAMED, OpenCalls
+from memdb.server.requests import Requests, check_owner, owner_of, parse
+from memdb.server.resources import Resources
+
+Behaviour = Callable[[bytes, Context], Awaitable[bytes]]
+
+
+class _Cold:
+    """A request that was parsed, and whose user is not open."""
+
+    __slots__ = ("request", "user")
+
+    def __init__(self, request: Message, user: str) -> None:
+        self.request = request
+        self.user = user
+
+
+class UnaryCalls:
+    """Makes what gRPC calls of methods with one answer."""
+
+    def __init__(self, resources: Resources, requests: Requests, answers: Answers) -> None:
+        self._pools = resources.pools
+        self._openings = resources.openings
+        self._budget = resources.budget
+        self._open_calls = resources.open_calls
+        self._drain = resources.drain
+        self._loop_turns = resources.loop_turns
+        self._requests = requests
+        self._answers = answers
+
+    def in_pool(self, method: Method) -> Behaviour:
+        """Of one whose work is done on a thread."""
+        reads = method.pool is self._pools.read
+
+        def answer(request: Message) -> bytes:
+            return self._answers.packed(method.function(request))
+
+        def work(data: bytes, owner: str, parsed: Message | None) -> bytes | _Cold:
+            request: Any = parsed
+            if request is None:
+                request = parse(method.kind, data)
+                check_owner(request, owner)
+            if method.opens and not self._openings.is_open(request.user):
+                return _Cold(request, request.user)
+            return answer(request)
+
+        def try_at_once(
+            answer_at_once: Callable[[Any], Message | None], data: bytes, owner: str
+        ) -> tuple[Message, bytes | None]:
+            request = parse(method.kind, data)
+            check_owner(request, owner)
+            message = answer_at_once(request)
+            return request, None if message is None else self._answers.packed(message)
+
+        async def behaviour(data: bytes, context: Context) -> bytes:
+            request_id = begin(context)
+            done: bytes | _Cold | None = None
+            parsed: Message | None = None
+            # A commit that has begun is ended, whoever waits for it.
+            deadline = Deadline(context.time_remaining() if reads else None)
+            owner = owner_of(data, method.owner_tag)
+            turns = method.pool.of(owner)
+            try:
+                count(context, self._open_calls.call(owner or UNNAMED))
+                self._drain.check()  # who is told so knows that nothing was done
+                with self._budget.call(len(data), owner or UNNAMED):
+                    if method.at_once is not None and self._loop_turns.may_take(len(data)):
+                        await self._loop_turns.take(owner)
+                        parsed, done = deadline.within(try_at_once, method.at_once, data, owner)
+                    if done is None:
+                        done = await turns.run(deadline.within, work, data, owner, parsed)
+                    if isinstance(done, _Cold):
+                        # It waits without a thread, and then takes one again.
+                        await self._openings.wait(done.user)
+                        done = await turns.run(deadline.within, answer, done.request)
+                    self._answers.hold(context, len(done), owner or UNNAMED)
+                    return done
+            except asyncio.CancelledError:
+                if reads:
+                    deadline.leave()
+                raise
+            except Exception as error:
+                data, done, parsed = b"", None, None  # see `end`
+                await end(context, method.name, request_id, error)
+
+        return behaviour
+
+    def on_loop(self, method: Method, open_calls: OpenCalls) -> Behaviour:
+        """Of one that is a coroutine."""
+
+        async def behaviour(data: bytes, context: Context) -> bytes:
+            request_id = begin(context)
+            try:
+                count(context, open_calls.call(""))
+                with self._budget.call(len(data)):
+                    request = await self._requests.parsed(method.kind, data, opens=False)
+                    return self._answers.packed(await method.function(request))
+            except Exception as error:
+                data = b""  # see `end`
+                await end(context, method.name, request_id, error)
+
+        return behaviour
