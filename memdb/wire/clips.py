@@ -157,7 +157,8 @@ def stored_clip_from_proto(message: pb.StoredClip) -> StoredClip:
         keyframes=tuple(
             [unchecked(Keyframe, item.time_ns, item.jpeg) for item in clip.keyframes[:]]
         ),
-        labels=clip.labels if len(clip.labels) else {},  # copied by the value
+        # A message has them in any order; embedded they come by key.
+        labels=dict(sorted(clip.labels.items())) if len(clip.labels) else {},
         sealed=clip.sealed,
         id=message.id,
         user=message.user,

@@ -43,6 +43,15 @@ def random_labels(random: np.random.Generator) -> dict[str, str]:
     }
 
 
+def test_labels_of_a_clip_come_by_key(user: User, door: Stream) -> None:
+    keys = [f"k{number}" for number in (3, 1, 9, 0, 7, 2, 8, 5, 4, 6)]
+    door.write(seen(0, dict.fromkeys(keys, "v")))
+    (listed_clip,) = user.clips()
+    (hit,) = user.ground(vector(1)).hits
+    for one in (listed_clip, hit.clip, user.clip(hit.clip.id)):
+        assert list(one.labels) == sorted(keys)
+
+
 def test_labels_are_those_of_all_clips(db: Database, user: User, door: Stream) -> None:
     db.create_space("other", dim=6)
     random = np.random.default_rng(7)
