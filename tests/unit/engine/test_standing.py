@@ -164,6 +164,29 @@ def test_matches_are_those_of_a_plain_search(
     assert {(a.question_id, seqs[a.clip_id or ""]) for a in told(user)} == expected
 
 
+def test_clips_of_two_spaces_are_told_in_the_order_of_their_commits(
+    db: EmbeddedDatabase, user: EmbeddedUser, pages: str
+) -> None:
+    """Rows of a space lie together, those of two spaces do not come one after the other."""
+    db.create_space("eye", dim=DIM)
+    cameras = {"cam": "door", "eye": "porch"}
+    for space, name in cameras.items():
+        user.stream(name, space=space).create()
+        user.standing.create(AXES[0], min_score=0.5, space=space)
+    for seq in range(5):
+        for name in cameras.values():
+            user.stream(name).write(clip(seq, global_memory=AXES[0]))
+
+    everything = told(user)
+
+    assert [(alert.stream, alert.start_ns) for alert in everything] == [
+        (name, seq * 10 * SECOND_NS) for seq in range(5) for name in cameras.values()
+    ]
+    assert [alert.revision for alert in everything] == sorted(a.revision for a in everything)
+    for place, alert in enumerate(everything):
+        assert told(user, alert.cursor) == everything[place + 1 :]
+
+
 def test_a_question_is_asked_of_later_commits_alone(user: EmbeddedUser) -> None:
     door = user.stream("door")
     door.write(clip(0, global_memory=AXES[0]))

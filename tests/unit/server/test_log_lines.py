@@ -79,6 +79,14 @@ def test_a_long_line_comes_whole(reader: int) -> None:
         assert json.loads(next(lines))["event"] == "after"
 
 
+def test_a_line_for_which_there_is_no_room_is_dropped(reader: int) -> None:
+    for letter in "abc":  # the pipe takes some of the first
+        log.warning(letter * 90_000)
+    with os.fdopen(os.dup(reader), "rb") as lines:
+        assert json.loads(next(lines))["event"] == "a" * 90_000
+        assert json.loads(next(lines))["lines"] == 2
+
+
 def test_a_reader_that_has_gone_is_no_error(reader: int) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, reader)  # the pipe has no reader any more
