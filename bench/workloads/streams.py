@@ -8,6 +8,8 @@ is the median over rounds.
 ``ack_p99_vs_commit``: a lone camera sends a clip over its ingest stream and waits for the acknowledgement, again and
 again: the 99th percentile, in medians of a raw transaction with one clip.
 
+Before each round memory is touched (`bench.touched`), as in `ingest`.
+
 ``short_memory_vs_raw``: median time to read the short-term memory of four clips, embedded, in that of four raw `get`
 with a copy into an array; ``short_memory_delta_vs_raw``: the same by the codec that agents take, copies decoded.
 """
@@ -30,6 +32,7 @@ from bench import data
 from bench.limits import RawLmdb
 from bench.report import Result, Setup, median, percentile, result, time_ms
 from bench.server import Server
+from bench.touched import touch
 from memdb import Clip
 from memdb.codecs.tensors import decode_verified, encoded
 from memdb.types.database import Database, User
@@ -92,6 +95,8 @@ def _shape(
             ways.append((way, user, lambda turn, write=write: write(turn, per_stream)))  # type: ignore[misc]  # of a default
         for turn in range(-1, rounds):
             rng.shuffle(ways)
+            # Each way and its reference write that much, to files and through buffers.
+            touch(2 * 2 * len(ways) * streams * per_stream * sum(map(len, values[0])))
             for way, user, write_all in ways:
                 before = user.revision() if turn >= 0 else 0
                 begin = time.perf_counter()
