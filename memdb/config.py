@@ -205,7 +205,8 @@ class IndexConfig:
     measured recall; 0: none is."""
     checkpoint_rows: int = 512
     """So many clips must have come since before the rows of a user's index are written to its
-    directory, from which it opens sooner; 0: none are, and what is there is removed."""
+    directory, from which it opens sooner and has the lists of before; 0: none are, and what is there
+    is removed."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` naming ``index.<field>``."""

@@ -171,6 +171,8 @@ class Indexed:
         self._approximation = approximation
         if sketch is None or not self.is_wanted(self._matrix.rows):
             self._ready = None
+            # Not that they were tried and found too little, which would be kept for later starts.
+            self._trained_rows = 0
             return
         ready = self._ready
         if ready is not None and ready.lists.sketch is not sketch:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memdb.codecs import grid, int4, planes, tensors
-from memdb.index import checkpoint
+from memdb.index import checkpoint, kept_learned
 from memdb.store import (
     archive,
     cipher,
@@ -61,7 +61,7 @@ def literal_blocks(docstring: str) -> list[str]:
             former,
             keycopies,
         ),
-        *(tensors, planes, grid, int4, archive, delta, checkpoint),
+        *(tensors, planes, grid, int4, archive, delta, checkpoint, kept_learned),
     ],
     ids=lambda module: module.__name__,
 )

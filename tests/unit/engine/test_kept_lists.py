@@ -133,6 +133,16 @@ def test_the_first_answer_after_a_start_is_by_the_lists_of_before(data: Path) ->
     assert found >= 0.99 * sum(map(len, exact))
 
 
+def test_who_wants_no_lists_for_a_while_has_them_afterwards(data: Path) -> None:
+    with opened(data, replace(INDEX, approximate_rows_min=0)) as db:
+        db._users._upkeep.close()
+        asked(db)
+        tiers_of(db).maintain(never, None, db._users._upkeep._approximation)
+        assert not kept_of(db).is_due
+    with opened(data, READING) as db:
+        assert all(asked(db)[0])
+
+
 def test_what_came_since_is_found_at_once(data: Path) -> None:
     later = structured(60, 33)
     with opened(data, READING) as db:
