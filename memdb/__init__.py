@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
     from memdb.types.coverage import StreamCoverage
-    from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
+    from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit, Statement
     from memdb.types.grounding import Grounding, Hit, Span
     from memdb.types.label_count import LabelCount
     from memdb.types.label_filter import Not
@@ -75,7 +75,14 @@ _HOMES = {
     ),
     "memdb.types.clip": ("Ack", "Clip", "Keyframe", "SoundEvent", "StoredClip", "Utterance"),
     "memdb.types.coverage": ("StreamCoverage",),
-    "memdb.types.fact": ("Fact", "LongTermMemory", "MemorySpan", "Recall", "RecallHit"),
+    "memdb.types.fact": (
+        "Fact",
+        "LongTermMemory",
+        "MemorySpan",
+        "Recall",
+        "RecallHit",
+        "Statement",
+    ),
     "memdb.types.grounding": ("Grounding", "Hit", "Span"),
     "memdb.types.label_count": ("LabelCount",),
     "memdb.types.label_filter": ("Not",),
@@ -183,6 +190,7 @@ __all__ = [
     "Space",
     "Span",
     "StandingQuestion",
+    "Statement",
     "StoredClip",
     "StreamCoverage",
     "StreamInfo",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memdb.errors import InvalidArgument
+from memdb.types.arguments import checked_abouts
 from memdb.types.checks import check_int
 from memdb.types.label_filter import Not, checked_labels
 from memdb.types.limits import LIMIT_MAX
@@ -39,6 +40,7 @@ class Asking:
     min_relevance: float | None
     zone: str | None
     valid_at: ValidAt | None
+    about: tuple[str, ...] | None
 
     def ask(self, reasoner: Reasoner, question: str) -> Answer:
         """Raises as `Reasoner.ask`."""
@@ -51,6 +53,7 @@ class Asking:
             min_relevance=self.min_relevance,
             zone=self.zone,
             valid_at=self.valid_at,
+            about=self.about,
         )
 
 
@@ -78,7 +81,16 @@ def asking(options: argparse.Namespace) -> Asking:
         within(options.min_score, -1.0, 1.0, "min-score")
     if options.min_relevance is not None:
         within(options.min_relevance, 0.0, 1.0, "min-relevance")
-    return Asking(scope, limit, as_of, options.min_score, options.min_relevance, zone, valid_at)
+    return Asking(
+        scope,
+        limit,
+        as_of,
+        options.min_score,
+        options.min_relevance,
+        zone,
+        valid_at,
+        checked_abouts(options.about),
+    )
 
 
 def from_file(path: str | None) -> list[str]:

@@ -239,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help='facts that hold then: a time (RFC 3339), or "any" (default: now, or the time of --as-of)',
     )
+    add("--about", action="append", metavar="NAME", help="only facts about this (may be repeated)")
     add("--questions", metavar="FILE", help="questions, one per line; - is standard input")
     add("--llm", metavar="URL", help="OpenAI-compatible endpoint that words the answer")
     add("--model", metavar="NAME", help="model name for --llm")

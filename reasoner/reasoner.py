@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from memdb.types.arrays import Array
     from memdb.types.calendar import Calendar
     from memdb.types.database import User
-    from memdb.types.fact import Recall
+    from memdb.types.fact import About, Recall
     from memdb.types.grounding import AsOf, Grounding, Hit
     from memdb.types.space import Space
     from memdb.types.validity import ValidAt
@@ -128,6 +128,7 @@ class Reasoner:
         min_relevance: float | None = None,
         zone: str | None = None,
         valid_at: ValidAt | None = None,
+        about: About | None = None,
     ) -> Answer:
         """Answer one question.
 
@@ -135,7 +136,7 @@ class Reasoner:
         where none is left the answer says so, and where it looked.  Names are not looked at with either.
         zone: by the clock of which time zone the answer tells times; None for UTC, and for the hours that it
         looked at, each camera's.  valid_at: facts that hold then, as in `User.recall`; None for now, or with
-        ``as_of`` for then.
+        ``as_of`` for then.  about: facts about one of these things alone, as in `User.recall`.
 
         A language model that fails costs its words alone: the answer is extractive, and says so
         (`Answer.model_error`).  Raises `InvalidArgument` for a question or limit out of bounds, `NotFound` for a
@@ -160,6 +161,7 @@ class Reasoner:
             feature if self._shares_space else None,
             # The newest commit may be of last week; the question is of now.
             NOW if as_of is None and valid_at is None else valid_at,
+            about,
         )
         said = said_evidence(question, recall.hits, scope, self._user, moment, limit)
         clock.lap("recall")
@@ -253,6 +255,7 @@ class Reasoner:
         as_of: AsOf,
         feature: Array | None,
         valid_at: ValidAt | None,
+        about: About | None,
     ) -> Recall:
         """The best ``limit`` of what was said and is known, or as many as one message holds: an utterance comes with
         all of its clip, keyframes too.
@@ -269,6 +272,7 @@ class Reasoner:
                     end_ns=scope.end_ns,
                     labels=dict(scope.labels) or None,
                     valid_at=valid_at,
+                    about=about,
                     **_hours(scope.calendar),
                 )
             except ResourceExhausted as error:

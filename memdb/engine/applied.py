@@ -27,7 +27,9 @@ class Removed:
     """Bytes of short-term memory and keyframes."""
 
 
-Outcome = Ack | StreamInfo | Fact | Snapshot | StandingQuestion | Removed | int | MemdbError
+Outcome = (
+    Ack | StreamInfo | Fact | list[Fact] | Snapshot | StandingQuestion | Removed | int | MemdbError
+)
 """What one operation gave: its value, the commit's revision, or the error that refused it."""
 
 

@@ -17,7 +17,7 @@ from memdb.engine.apply_erasure import (
     end_erasure,
     remove_lost,
 )
-from memdb.engine.apply_fact import forget_fact, put_fact, revise_fact
+from memdb.engine.apply_fact import forget_fact, put_fact, put_facts, revise_fact
 from memdb.engine.apply_removal import (
     collect_versions,
     remove_clips,
@@ -55,6 +55,7 @@ from memdb.types.operation import (
     MarkSweep,
     Operation,
     PutFact,
+    PutFacts,
     PutSnapshot,
     PutValue,
     ReleaseSnapshot,
@@ -123,6 +124,7 @@ def _apply_one(
     applied: Applied,
     operation: CreateStream
     | PutFact
+    | PutFacts
     | ReviseFact
     | ForgetFact
     | PutValue
@@ -147,6 +149,8 @@ def _apply_one(
             return applied.draft.state().stream_info(stream.name)
         case PutFact():
             return put_fact(txn, applied, operation)
+        case PutFacts(facts=facts):
+            return put_facts(txn, applied, facts)
         case ReviseFact():
             return revise_fact(txn, applied, operation)
         case ForgetFact(fact_id=fact_id):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memdb.engine.applied import Applied
 from memdb.engine.checks import check_feature, no_such_fact
 from memdb.engine.effects import ForgottenFact, NewFact
@@ -28,18 +30,25 @@ from memdb.types.operation import (
     PutFact,
     ReviseFact,
 )
+from memdb.types.space import Space
+from memdb.types.statements import FIELD as STATEMENTS
 from memdb.types.validity import OPEN
 
 _END = int(ALIVE)
 
 
-def _evidence(txn: Transaction, draft: Draft, clip_ids: tuple[str, ...]) -> tuple[int, ...]:
+def _evidence(
+    txn: Transaction, draft: Draft, clip_ids: tuple[str, ...], within: str = ""
+) -> tuple[int, ...]:
     numbers: list[int] = []
     for index, clip_id in enumerate(clip_ids):
         no = parse_id(draft.id_key, IdKind.CLIP, clip_id)
         if no is None or clips.version_at(txn, no, draft.revision) is None:
             raise NotFound(
-                "no such clip", reason="CLIP_NOT_FOUND", field=f"evidence[{index}]", value=clip_id
+                "no such clip",
+                reason="CLIP_NOT_FOUND",
+                field=f"{within}evidence[{index}]",
+                value=clip_id,
             )
         numbers.append(no)
     return tuple(numbers)
@@ -51,8 +60,25 @@ def put_fact(txn: Transaction, applied: Applied, operation: PutFact) -> Fact:
     Raises `NotFound` (``CLIP_NOT_FOUND``), `InvalidArgument` (``TIME_RANGE``, ``DIM_MISMATCH``),
     `FailedPrecondition` (``NO_TEXT_SPACE``).
     """
-    draft = applied.draft
-    evidence = _evidence(txn, draft, operation.evidence)
+    return _put(txn, applied, operation, _record(txn, applied.draft, operation))
+
+
+def put_facts(txn: Transaction, applied: Applied, operations: Sequence[PutFact]) -> list[Fact]:
+    """`put_fact` of each, or of none: raises as it, the field with the place of the statement."""
+    # All are decided before the first is written.
+    records = [
+        _record(txn, applied.draft, operation, f"{STATEMENTS}[{index}].")
+        for index, operation in enumerate(operations)
+    ]
+    return [
+        _put(txn, applied, operation, record)
+        for operation, record in zip(operations, records, strict=True)
+    ]
+
+
+def _record(txn: Transaction, draft: Draft, operation: PutFact, within: str = "") -> FactRecord:
+    """What is to be stored; within: what the names of its fields begin with.  Raises as `put_fact`."""
+    evidence = _evidence(txn, draft, operation.evidence, within)
     # From when it was written, not from when that was committed: a fact holds once it is there.  It may have
     # joined a commit that had begun already; as of that, which is told by its own time, it is to hold.
     valid_from_ns = (
@@ -61,10 +87,10 @@ def put_fact(txn: Transaction, applied: Applied, operation: PutFact) -> Fact:
         else operation.valid_from_ns
     )
     if operation.valid_to_ns is not None:
-        check_range(valid_from_ns, operation.valid_to_ns, "valid_to")
-    held = None if operation.key is None else facts.holder(txn, operation.key)
-    fact_no = draft.next_fact_no if held is None else held
-    record = FactRecord(
+        check_range(valid_from_ns, operation.valid_to_ns, f"{within}valid_to")
+    if operation.feature is not None:
+        check_feature(_text_space(draft), operation.feature, f"{within}feature")
+    return FactRecord(
         operation.text,
         operation.about,
         operation.key,
@@ -74,6 +100,12 @@ def put_fact(txn: Transaction, applied: Applied, operation: PutFact) -> Fact:
         operation.written_ns,
         None if operation.feature is None else draft.text_space_no,
     )
+
+
+def _put(txn: Transaction, applied: Applied, operation: PutFact, record: FactRecord) -> Fact:
+    draft = applied.draft
+    held = None if operation.key is None else facts.holder(txn, operation.key)
+    fact_no = draft.next_fact_no if held is None else held
     fact = _store_fact(txn, applied, fact_no, record, operation.feature)
     if held is None:
         draft.next_fact_no += 1
@@ -122,13 +154,16 @@ def revise_fact(txn: Transaction, applied: Applied, operation: ReviseFact) -> Fa
     return _store_fact(txn, applied, fact_no, record, feature)
 
 
+def _text_space(draft: Draft) -> Space | None:
+    return None if draft.text_space_no is None else draft.spaces[draft.text_space_no]
+
+
 def _store_fact(
     txn: Transaction, applied: Applied, fact_no: int, record: FactRecord, feature: Array | None
 ) -> Fact:
     draft = applied.draft
     if feature is not None:
-        text_space = None if draft.text_space_no is None else draft.spaces[draft.text_space_no]
-        check_feature(text_space, feature, "feature")
+        check_feature(_text_space(draft), feature, "feature")
     key = schema.version_key(fact_no, draft.revision)
     txn.put(Table.FACTS, key, pack(key, record))
     if feature is not None and record.text_space_no is not None:
@@ -156,9 +191,11 @@ def forget_fact(txn: Transaction, applied: Applied, fact_id: str) -> int:
     """Remove every version of a fact; raises `NotFound` (``FACT_NOT_FOUND``)."""
     draft = applied.draft
     fact_no = parse_id(draft.id_key, IdKind.FACT, fact_id)
-    texts = {} if fact_no is None else facts.remove(txn, fact_no)
-    if fact_no is None or not texts:
+    gone = {} if fact_no is None else facts.remove(txn, fact_no)
+    if fact_no is None or not gone:
         raise no_such_fact(fact_id)
-    applied.effects.forgotten.append(ForgottenFact(fact_no, texts))
+    texts = {birth: record.text for birth, record in gone.items()}
+    about = frozenset(thing for record in gone.values() for thing in record.about)
+    applied.effects.forgotten.append(ForgottenFact(fact_no, texts, about))
     applied.entries.append(LogEntry("forget", no=fact_no, name=fact_id))
     return draft.revision

@@ -43,6 +43,8 @@ class ForgottenFact:
     fact_no: int
     texts: dict[int, str]
     """Of each version, by its birth."""
+    about: frozenset[str]
+    """What any of its versions was about."""
 
 
 @dataclass(frozen=True, slots=True)

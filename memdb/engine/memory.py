@@ -354,7 +354,7 @@ class UserMemory:
             documents.append(fact.document)
         self._texts.add(documents)
         for gone in effects.forgotten:
-            self._texts.forget(gone.fact_no, gone.texts)
+            self._texts.forget(gone.fact_no, gone.texts, gone.about)
         self._take_away(effects)
 
     def _take_away(self, effects: Effects) -> None:

@@ -67,7 +67,7 @@ from memdb.types.checks import check_flag, check_int, check_range, check_text
 from memdb.types.clip import StoredClip
 from memdb.types.database import User
 from memdb.types.documented import documented_by
-from memdb.types.fact import About, Fact, LongTermMemory, Recall
+from memdb.types.fact import About, Fact, LongTermMemory, Recall, Statement
 from memdb.types.ground_options import (
     GroundOptions,
     all_options,
@@ -85,6 +85,7 @@ from memdb.types.operation import (
     ForgetFact,
     Operation,
     PutFact,
+    PutFacts,
     PutSnapshot,
     PutValue,
     ReleaseSnapshot,
@@ -94,6 +95,7 @@ from memdb.types.operation import (
 from memdb.types.recall_filter import checked_recall_filter
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
+from memdb.types.statements import checked_statements
 from memdb.types.stream import StreamInfo
 from memdb.types.tensor import EncodedTensor
 from memdb.types.times import Time, optional_ns
@@ -541,6 +543,16 @@ class EmbeddedUser:
             raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=self._id)
         return self.commit(operation, Fact, create=True)
 
+    def remember_many(self, statements: Iterable[Statement | str]) -> list[Fact]:
+        facts = checked_statements(statements, self._clock.now_ns())
+        facts = self._with_features(facts)
+        if not self.is_known() and any(
+            one.evidence or one.feature is not None for one in facts
+        ):  # as in `remember`
+            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=self._id)
+        stored: list[Fact] = self.commit(PutFacts(tuple(facts)), list, create=True)
+        return stored
+
     def revise(
         self,
         fact_id: str,
@@ -860,7 +872,7 @@ class EmbeddedUser:
         """Commit one operation; its outcome, which is of the kind it ``gives``, or raises its error."""
         with self._users.use(self._id, create=create) as memory:
             match operation:
-                case PutFact() | ReviseFact() | ForgetFact():
+                case PutFact() | PutFacts() | ReviseFact() | ForgetFact():
                     memory.view.quarantine.check(Table.FACTS, Table.FACT_KEYS)
                 case RemoveValue():
                     # One whose key is damaged would stay.
@@ -890,6 +902,20 @@ class EmbeddedUser:
         if feature is not None or not wants_text_feature(text, question_feature, weights):
             return feature
         return self._feature(check_text(text, "text"), None)
+
+    def _with_features(self, facts: list[PutFact]) -> list[PutFact]:
+        """`_feature` of those that have none, all in one go."""
+        bare = [place for place, one in enumerate(facts) if one.feature is None]
+        if not bare or not self._embed_texts or not self.is_known():
+            return facts
+        encoder = find_text_encoder(self.text_space())
+        if encoder is None:
+            return facts
+        rows = encoder.encode([facts[place].text for place in bare])
+        made = list(facts)
+        for place, row in zip(bare, rows, strict=True):
+            made[place] = replace(facts[place], feature=row)
+        return made
 
     def _feature(self, text: str | None, feature: Array | None) -> Array | None:
         """The given feature, or the text's from the installed encoder of the user's text space."""

@@ -275,9 +275,9 @@ class TextIndex:
         self._gone.update(rows.tolist())
         self._purge_many()
 
-    def forget(self, fact_no: int, texts: Mapping[int, str]) -> None:
-        """`drop` of a fact, birth -> text of its versions, whose words and features are lost at once: what they say
-        must not stay behind.
+    def forget(self, fact_no: int, texts: Mapping[int, str], about: Collection[str] = ()) -> None:
+        """`drop` of a fact, birth -> text of its versions, whose words and features, and what they were about, are lost
+        at once: what they say must not stay behind.
         """
         columns = self._columns.views()
         chosen = (columns["kind"] == FACT) & (columns["no"] == fact_no)
@@ -288,7 +288,7 @@ class TextIndex:
         self._currently().pop((FACT, fact_no), None)
         self._columns.end_ever(rows)
         self._gone.update(rows.tolist())
-        self._things.forget(rows)
+        self._things.forget(rows, about)
         if sorted(births) != sorted(texts):
             # Of two versions in one commit the store has the text of the last alone.
             self._purge()

@@ -39,12 +39,11 @@ class Things:
         there = {thing: self.rows([thing], documents).tolist() for thing in list(self._rows)}
         return {thing: rows for thing, rows in there.items() if rows}
 
-    def forget(self, gone: Array) -> None:
-        """Lose some rows, and what only they are about."""
-        lost = set(gone.tolist())
-        for thing, rows in list(self._rows.items()):
-            if not lost.isdisjoint(rows):
-                self._keep(thing, [row for row in rows if row not in lost])
+    def forget(self, gone: Array, about: Iterable[str]) -> None:
+        """Lose some rows, which are about these things, and what only they are about."""
+        for thing in about:
+            rows = self._rows_of(thing)
+            self._keep(thing, rows[~np.isin(rows, gone)].tolist())
 
     def without(self, there: Array, places: Array) -> Things:
         """Of the rows that are ``there``, (n,) bool, numbered anew by ``places``."""

@@ -26,6 +26,7 @@ from memdb.wire.facts import (
     revise_arguments,
 )
 from memdb.wire.moments import as_of_from_proto
+from memdb.wire.statements import statements_from_proto
 from memdb.wire.validity import valid_at_from_proto
 
 PAGE_BYTES: Final = 1024 * 1024
@@ -45,6 +46,13 @@ class MemoryService:
         """Store a fact."""
         fact = self._user(request.user).remember(request.text, **remember_arguments(request))
         return pb.RememberResponse(fact=fact_to_proto(fact))
+
+    @commits
+    def remember_many(self, request: pb.RememberManyRequest) -> pb.RememberManyResponse:
+        """Store several facts, or none."""
+        statements = statements_from_proto(request.statements)
+        facts = self._user(request.user).remember_many(statements)
+        return pb.RememberManyResponse(facts=[fact_to_proto(fact) for fact in facts])
 
     @commits
     def revise(self, request: pb.ReviseRequest) -> pb.ReviseResponse:

@@ -70,8 +70,8 @@ def feature(txn: Transaction, space_no: int, fact_no: int, birth: int) -> Array 
     return None if stored is None else unpack_row(Table.TEXTS, key, stored)[1].copy()
 
 
-def remove(txn: Transaction, fact_no: int) -> dict[int, str]:
-    """Remove every version, its feature and its key; birth -> text of each."""
+def remove(txn: Transaction, fact_no: int) -> dict[int, FactRecord]:
+    """Remove every version, its feature and its key; birth -> record of each."""
     found = list(versions(txn, fact_no))
     for birth, record in found:
         txn.delete(Table.FACTS, schema.version_key(fact_no, birth))
@@ -81,7 +81,7 @@ def remove(txn: Transaction, fact_no: int) -> dict[int, str]:
             )
         if record.key is not None:
             txn.delete(Table.FACT_KEYS, record.key.encode())
-    return {birth: record.text for birth, record in found}
+    return dict(found)
 
 
 def holds_from(record: FactRecord, committed_ns: int) -> int:

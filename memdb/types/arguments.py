@@ -74,10 +74,10 @@ def checked_clip_ids(clip_ids: Iterable[str]) -> tuple[str, ...]:
     return checked_references(clip_ids, "clip_ids", limits.LIMIT_MAX)
 
 
-def checked_about(about: Iterable[str]) -> tuple[str, ...]:
+def checked_about(about: Iterable[str], field: str = "about") -> tuple[str, ...]:
     """The things that a fact is about; raises `InvalidArgument`."""
-    names = check_many(about, str, "about", limits.ABOUT_MAX)
-    return tuple(checked_thing(name, f"about[{index}]") for index, name in enumerate(names))
+    names = check_many(about, str, field, limits.ABOUT_MAX)
+    return tuple(checked_thing(name, f"{field}[{index}]") for index, name in enumerate(names))
 
 
 def checked_abouts(about: About | None) -> tuple[str, ...] | None:

@@ -17,7 +17,7 @@ from memdb.types.backup import BackupReport
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, CompactionReport, ErasureReport, Verification
 from memdb.types.clip import Ack, Clip, StoredClip
-from memdb.types.fact import About, Fact, LongTermMemory, Recall
+from memdb.types.fact import About, Fact, LongTermMemory, Recall, Statement
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.label_count import LabelCount
@@ -629,6 +629,18 @@ class User(Protocol):
 
         Raises `NotFound` (``CLIP_NOT_FOUND``), `InvalidArgument` (``TIME_RANGE``, ``DIM_MISMATCH``),
         `FailedPrecondition` (``NO_TEXT_SPACE``).
+        """
+        ...
+
+    def remember_many(self, statements: Iterable[Statement | str]) -> list[Fact]:
+        """Store several facts in one commit, which is much faster than one by one: all of them, or where one is
+        refused none.  The facts in the order of the statements.  Creates the user.
+
+        statements: at most 256, of 8 MiB and 8,192 things and clips in all, each as `remember` takes it; a text is one
+        without options.  No two of them have one key.
+
+        Raises as `remember`, naming the statement at fault (``statements[3].about``), `InvalidArgument` (``EMPTY``,
+        ``TOO_LARGE``, ``AMBIGUOUS``).
         """
         ...
 

@@ -8,9 +8,23 @@ from dataclasses import dataclass
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip, Utterance
 from memdb.types.shown import shown
+from memdb.types.times import Time
 
 About = str | Iterable[str]
 """In a filter, what facts are about: one thing, or those of which one will do; by names as they were given."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """What `remember` takes, as one value, for `remember_many`, which checks it."""
+
+    text: str
+    about: Iterable[str] = ()
+    valid_from: Time | None = None
+    valid_to: Time | None = None
+    evidence: Iterable[str] = ()
+    key: str | None = None
+    feature: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,12 @@ LABEL_VALUE_CHARS_MAX: Final = 1024
 """Value of a label; name of a sound, a speaker, a language, a thing that facts are about."""
 ABOUT_MAX: Final = 64
 """Things one fact is about."""
+STATEMENTS_MAX: Final = 256
+"""Facts remembered in one call."""
+STATEMENT_ITEMS_MAX: Final = 8192
+"""Things that they are about, and clip ids that they cite, all together."""
+STATEMENTS_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes of UTF-8 of all their texts, and of their features."""
 EVIDENCE_MAX: Final = 256
 """Clip ids one fact cites."""
 VALUE_BYTES_MAX: Final = 1024 * 1024

@@ -57,6 +57,13 @@ class PutFact:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PutFacts:
+    """Store several facts, or, where one of them is refused, none; no two of one key."""
+
+    facts: tuple[PutFact, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ReviseFact:
     """Store a new version of a fact; what is None stays, and `OPEN` takes away its end."""
 
@@ -215,6 +222,7 @@ Operation = (
     WriteClip
     | CreateStream
     | PutFact
+    | PutFacts
     | ReviseFact
     | ForgetFact
     | PutValue
@@ -269,6 +277,8 @@ def payload_bytes(operation: Operation) -> int:
             return carried_bytes(clip, short) + 1024
         case PutFact(text=text) | ReviseFact(text=str(text)):
             return 4 * len(text) + 4096
+        case PutFacts(facts=facts):
+            return sum(map(payload_bytes, facts))
         case PutValue(json=json):
             return 4 * len(json)
         case CreateStanding(spec=spec):
@@ -286,7 +296,7 @@ def subject(operation: Operation) -> tuple[object, ...] | None:
     match operation:
         case WriteClip(stream=stream, clip=clip):
             return ("clip", stream, clip.epoch, clip.seq)
-        case PutFact(key=str()) | ReviseFact() | ForgetFact():
+        case PutFact(key=str()) | PutFacts() | ReviseFact() | ForgetFact():
             # Which fact holds a key is known to the store only, so one commit changes at most one
             # existing fact.
             return ("fact",)

@@ -112,6 +112,121 @@ class RememberResponse(_message.Message):
 Global___RememberResponse: _TypeAlias = RememberResponse  # noqa: Y015
 
 @_typing.final
+class Statement(_message.Message):
+    """One of several facts to be stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
+    VALID_FROM_NS_FIELD_NUMBER: _builtins.int
+    VALID_TO_NS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The statement."""
+    valid_from_ns: _builtins.int
+    """Start of validity; the commit time when not given."""
+    valid_to_ns: _builtins.int
+    """End of validity."""
+    key: _builtins.str
+    """Replaces the current fact of this key; no other of the request has it."""
+    @_builtins.property
+    def about(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it speaks of."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of supporting clips."""
+
+    @_builtins.property
+    def feature(self) -> _types_pb2.Vector:
+        """The text in the user's text space."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        about: _abc.Iterable[_builtins.str] | None = ...,
+        valid_from_ns: _builtins.int | None = ...,
+        valid_to_ns: _builtins.int | None = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+        key: _builtins.str | None = ...,
+        feature: _types_pb2.Vector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "feature", b"feature", "key", b"key", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key", b"_key", "_valid_from_ns", b"_valid_from_ns", "_valid_to_ns", b"_valid_to_ns", "about", b"about", "evidence", b"evidence", "feature", b"feature", "key", b"key", "text", b"text", "valid_from_ns", b"valid_from_ns", "valid_to_ns", b"valid_to_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__key: _TypeAlias = _typing.Literal["key"]  # noqa: Y015
+    _WhichOneofArgType__key: _TypeAlias = _typing.Literal["_key", b"_key"]  # noqa: Y015
+    _WhichOneofReturnType__valid_from_ns: _TypeAlias = _typing.Literal["valid_from_ns"]  # noqa: Y015
+    _WhichOneofArgType__valid_from_ns: _TypeAlias = _typing.Literal["_valid_from_ns", b"_valid_from_ns"]  # noqa: Y015
+    _WhichOneofReturnType__valid_to_ns: _TypeAlias = _typing.Literal["valid_to_ns"]  # noqa: Y015
+    _WhichOneofArgType__valid_to_ns: _TypeAlias = _typing.Literal["_valid_to_ns", b"_valid_to_ns"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key) -> _WhichOneofReturnType__key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__valid_from_ns) -> _WhichOneofReturnType__valid_from_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__valid_to_ns) -> _WhichOneofReturnType__valid_to_ns | None: ...
+
+Global___Statement: _TypeAlias = Statement  # noqa: Y015
+
+@_typing.final
+class RememberManyRequest(_message.Message):
+    """Request of RememberMany."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose."""
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement]:
+        """At most 256."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        statements: _abc.Iterable[Global___Statement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statements", b"statements", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RememberManyRequest: _TypeAlias = RememberManyRequest  # noqa: Y015
+
+@_typing.final
+class RememberManyResponse(_message.Message):
+    """Response of RememberMany."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Fact]:
+        """The stored versions, in the order of the statements."""
+
+    def __init__(
+        self,
+        *,
+        facts: _abc.Iterable[_types_pb2.Fact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RememberManyResponse: _TypeAlias = RememberManyResponse  # noqa: Y015
+
+@_typing.final
 class TextList(_message.Message):
     """A list that may be given or not."""
 

@@ -40,6 +40,11 @@ class MemoryServiceStub:
                 request_serializer=memdb_dot_v1_dot_memory__service__pb2.RememberRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_memory__service__pb2.RememberResponse.FromString,
                 _registered_method=True)
+        self.RememberMany = channel.unary_unary(
+                '/memdb.v1.MemoryService/RememberMany',
+                request_serializer=memdb_dot_v1_dot_memory__service__pb2.RememberManyRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_memory__service__pb2.RememberManyResponse.FromString,
+                _registered_method=True)
         self.Revise = channel.unary_unary(
                 '/memdb.v1.MemoryService/Revise',
                 request_serializer=memdb_dot_v1_dot_memory__service__pb2.ReviseRequest.SerializeToString,
@@ -98,6 +103,13 @@ class MemoryServiceServicer:
 
     def Remember(self, request, context):
         """Store a fact.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RememberMany(self, request, context):
+        """Store several facts, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,6 +193,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     request_deserializer=memdb_dot_v1_dot_memory__service__pb2.RememberRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_memory__service__pb2.RememberResponse.SerializeToString,
             ),
+            'RememberMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.RememberMany,
+                    request_deserializer=memdb_dot_v1_dot_memory__service__pb2.RememberManyRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_memory__service__pb2.RememberManyResponse.SerializeToString,
+            ),
             'Revise': grpc.unary_unary_rpc_method_handler(
                     servicer.Revise,
                     request_deserializer=memdb_dot_v1_dot_memory__service__pb2.ReviseRequest.FromString,
@@ -260,6 +277,33 @@ class MemoryService:
             '/memdb.v1.MemoryService/Remember',
             memdb_dot_v1_dot_memory__service__pb2.RememberRequest.SerializeToString,
             memdb_dot_v1_dot_memory__service__pb2.RememberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RememberMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.MemoryService/RememberMany',
+            memdb_dot_v1_dot_memory__service__pb2.RememberManyRequest.SerializeToString,
+            memdb_dot_v1_dot_memory__service__pb2.RememberManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

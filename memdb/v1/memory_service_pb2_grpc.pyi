@@ -35,6 +35,8 @@ class MemoryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MemoryServiceAsyncStub: ...
     Remember: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RememberRequest, _memory_service_pb2.RememberResponse]
     """Store a fact."""
+    RememberMany: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RememberManyRequest, _memory_service_pb2.RememberManyResponse]
+    """Store several facts, or none."""
     Revise: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ReviseRequest, _memory_service_pb2.ReviseResponse]
     """Write a new version of a fact."""
     Forget: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetRequest, _memory_service_pb2.ForgetResponse]
@@ -63,6 +65,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Remember: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RememberRequest, _memory_service_pb2.RememberResponse]  # type: ignore[assignment]
     """Store a fact."""
+    RememberMany: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RememberManyRequest, _memory_service_pb2.RememberManyResponse]  # type: ignore[assignment]
+    """Store several facts, or none."""
     Revise: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ReviseRequest, _memory_service_pb2.ReviseResponse]  # type: ignore[assignment]
     """Write a new version of a fact."""
     Forget: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetRequest, _memory_service_pb2.ForgetResponse]  # type: ignore[assignment]
@@ -94,6 +98,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.RememberResponse, _abc.Awaitable[_memory_service_pb2.RememberResponse]]:
         """Store a fact."""
+
+    @_abc_1.abstractmethod
+    def RememberMany(
+        self,
+        request: _memory_service_pb2.RememberManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.RememberManyResponse, _abc.Awaitable[_memory_service_pb2.RememberManyResponse]]:
+        """Store several facts, or none."""
 
     @_abc_1.abstractmethod
     def Revise(

@@ -150,6 +150,7 @@ def test_facts_of_another_time(server: str, capsys: pytest.CaptureFixture[str]) 
 
     assert told() == []
     assert told("--valid-at", "2026-01-05T09:00:00Z") == [gate] == told("--valid-at", "any")
+    assert told("--valid-at", "any", "--about", "gate") == []
     assert main([*common, "--valid-at", "yesterday"]) == 2
     assert "valid-at" in capsys.readouterr().err
 
@@ -285,6 +286,7 @@ def test_a_language_model_words_the_answer(server: str, capsys: pytest.CaptureFi
         (["--user", "alice", "--min-score", "nan", "a cat"], "OUT_OF_RANGE"),
         (["--user", "alice", "--as-of", "no-such-snapshot", "a cat"], "SNAPSHOT_NOT_FOUND"),
         (["--user", "alice", "--limit", "0", "a cat"], "OUT_OF_RANGE"),
+        (["--user", "alice", "--about", "", "a cat"], "EMPTY"),
         (["--user", "alice", "--hours", "9am-5pm", "a cat"], "such as 22:00-06:00 or 9-17;"),
         (["--user", "alice", "--questions", "/nowhere/at/all"], "BAD_FILE"),
         (["--user", "alice", "a cat", "--llm", "ftp://x", "--model", "m"], "BAD_URL"),

@@ -217,6 +217,16 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
                 **one, question="red mug", kinds=["utterance"], streams=["door"], end_ns=2**61
             ),
         ),
+        "recall by what it is about": (
+            f"{memory}/Recall",
+            memory_pb.RecallRequest(
+                **one, question="red mug", kinds=["fact"], about=["mug"], valid_at_ns=2**61
+            ),
+        ),
+        "facts about": (
+            f"{memory}/ListFacts",
+            memory_pb.ListFactsRequest(**one, about_one_of=["mug", "door"]),
+        ),
         "long term": (
             f"{memory}/GetLongTermMemory",
             memory_pb.GetLongTermMemoryRequest(**one, max_tokens=50),

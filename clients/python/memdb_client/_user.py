@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Final, Unpack
 
 from memdb.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
-from memdb.text_encoder import find_text_encoder
+from memdb.text_encoder import TextEncoder, find_text_encoder
 from memdb.types.arguments import (
     REVISION_MAX,
     checked_clip_ids,
@@ -21,7 +22,7 @@ from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_text
 from memdb.types.clip import StoredClip
-from memdb.types.fact import About, Fact, LongTermMemory, Recall
+from memdb.types.fact import About, Fact, LongTermMemory, Recall, Statement
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
 from memdb.types.ids import check_id
@@ -29,8 +30,10 @@ from memdb.types.json_value import value_from_json, value_to_json
 from memdb.types.label_count import LabelCount
 from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import TOKENS_MAX
+from memdb.types.operation import PutFact
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
+from memdb.types.statements import checked_statements
 from memdb.types.stream import StreamInfo
 from memdb.types.times import Time
 from memdb.types.validity import ValidAt, ValidTo
@@ -64,6 +67,7 @@ from memdb.wire.moments import as_of_to_proto
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.snapshots import snapshot_from_proto
 from memdb.wire.spaces import space_from_proto
+from memdb.wire.statements import remember_many_request
 from memdb.wire.streams import stream_from_proto
 from memdb.wire.users import (
     change_from_proto,
@@ -467,6 +471,13 @@ class User:
         answer = self._rpc.call(self._rpc.memories.Remember, request, repeat=Repeat.UNSENT)
         return fact_from_proto(answer.fact)
 
+    def remember_many(self, statements: Iterable[Statement | str]) -> list[Fact]:
+        """Store several facts in one commit, or none of them."""
+        facts = self._with_features(checked_statements(statements, 0))
+        request = remember_many_request(self._id, facts)
+        answer = self._rpc.call(self._rpc.memories.RememberMany, request, repeat=Repeat.UNSENT)
+        return [fact_from_proto(fact) for fact in answer.facts]
+
     def revise(
         self,
         fact_id: str,
@@ -722,20 +733,37 @@ class User:
         )
         return erase_clips_from_proto(self._id, answer)
 
+    def _with_features(self, facts: list[PutFact]) -> list[PutFact]:
+        """Facts with the features of their texts, as `_feature`, all in one go."""
+        bare = [place for place, one in enumerate(facts) if one.feature is None]
+        encoder = self._encoder() if bare else None
+        if encoder is None:
+            return facts
+        texts = [facts[place].text for place in bare]
+        rows: Array = compat.run_blocking(encoder.encode, texts)
+        made = list(facts)
+        for place, row in zip(bare, rows, strict=True):
+            made[place] = replace(facts[place], feature=row)
+        return made
+
     def _feature(self, text: str | None, field: str, feature: Array | None) -> Array | None:
         """``feature``, or that of ``text`` when an encoder of the text space is installed."""
         if feature is not None or text is None:
             return feature
         check_text(text, field)
+        encoder = self._encoder()
+        if encoder is None:
+            return None
+        rows: Array = compat.run_blocking(encoder.encode, [text])
+        row: Array = rows[0]
+        return row
+
+    def _encoder(self) -> TextEncoder | None:
+        """The installed encoder of the user's text space."""
         if self._text_space is None:
             try:
                 self._text_space = self.text_space()
             except NotFound:
                 # A user that its first fact will create has no settings yet.
                 return None
-        encoder = find_text_encoder(self._text_space)
-        if encoder is None:
-            return None
-        rows: Array = compat.run_blocking(encoder.encode, [text])
-        row: Array = rows[0]
-        return row
+        return find_text_encoder(self._text_space)

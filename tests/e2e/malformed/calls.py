@@ -105,6 +105,8 @@ def filled(method: MethodDescriptor) -> Any:
                 setattr(request, field.name, "0" * 32)
             case "clip_ids":
                 request.clip_ids.append("0" * 32)
+            case "statements":
+                request.statements.add(text="mug")
             case "clips":
                 request.clips.append(clip_to_proto(clip(0)))
     return request

@@ -14,6 +14,7 @@ from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import standing_service_pb2 as standing_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.v1.grounding_service_pb2 import CalendarFilter, HoursOfDay
+from memdb.v1.memory_service_pb2 import Statement
 from memdb.v1.types_pb2 import LabelFilter
 from tests.e2e.malformed.calls import asked, filled, method_named, refusal
 from tests.e2e.serving import DIM, Served
@@ -214,6 +215,18 @@ def hours(*stretches: tuple[int, int]) -> CalendarFilter:
         ("Recall", {"valid_at_word": ""}, "BAD_TIME", "valid_at", None),
         ("Recall", {"valid_at_ns": 2**63 - 1}, "TIME_RANGE", "valid_at", str(2**63 - 1)),
         ("ListFacts", {"valid_at_word": "then"}, "BAD_TIME", "valid_at", "then"),
+        ("RememberMany", {"statements": []}, "EMPTY", "statements", None),
+        ("RememberMany", {"statements": [Statement(text="x")] * 257}, "TOO_LARGE", "statements", "257"),
+        ("RememberMany", {"statements": [Statement(text="x")] * 20_000}, "TOO_LARGE", None, None),
+        ("RememberMany", {"statements": [Statement()]}, "EMPTY", "statements[0].text", None),
+        ("RememberMany", {"statements": [Statement(text="x", key="k")] * 2}, "AMBIGUOUS", "statements[1].key", "k"),
+        (
+            "RememberMany",
+            {"statements": [Statement(text="x", feature=pb.Vector(f32=b"\0" * 3))]},
+            "BAD_SHAPE",
+            "statements[0].feature",
+            None,
+        ),
         ("ListFacts", {"about": ""}, "EMPTY", "about", None),
         ("ListFacts", {"about_one_of": ["x", ""]}, "EMPTY", "about[1]", None),
         ("ListFacts", {"about_one_of": ["x"] * 65}, "TOO_LARGE", "about", "65"),

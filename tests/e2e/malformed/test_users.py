@@ -37,7 +37,7 @@ def test_unknown_users(served: Served, method: MethodDescriptor) -> None:
     if method.name == "GetLedger":
         assert call(served, method, request.SerializeToString())  # of nothing, nothing
         return
-    if method.name in ("Remember", "PutValue", "ConfigureUser"):
+    if method.name in ("Remember", "RememberMany", "PutValue", "ConfigureUser"):
         return  # they create the user
     error = refusal(served, method, request.SerializeToString())
     if method.name == "CreateStream":

@@ -130,6 +130,8 @@ def test_facts_about_one_thing_are_older_than_those_about_several(older: Databas
 def test_a_call_that_it_does_not_have_is_no_answer(older: Database) -> None:
     with pytest.raises(FailedPrecondition, match="UNIMPLEMENTED"):
         older.user("u").count_clips()
+    with pytest.raises(FailedPrecondition, match="UNIMPLEMENTED"):
+        older.user("u").remember_many(["mug"])
 
 
 def test_a_field_of_a_message_in_the_request_counts(older: Database) -> None:

@@ -168,3 +168,15 @@ def test_what_is_wrong_is_found_while_writers_go_on(db: EmbeddedDatabase) -> Non
     writer.join(60)
     assert [item.what for item in found] == ["column start_ns differs from the store"]
     assert user.ground(vector(3), limit=1).hits[0].clip.seq == 3
+
+
+def test_what_facts_are_about_is_compared(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    fact = user.remember("the mug is blue", about=["mug", "Ann"])
+    user.revise(fact.id, about=["mug"])
+    user.remember_many(["plain", "another"])
+    assert db.verify().ok
+    with user.memory() as memory:
+        memory.view.texts.things.add(2, ["Bob"])
+    found = db.verify().discrepancies
+    assert [item.what for item in found] == ["what facts are about differs from the store"]

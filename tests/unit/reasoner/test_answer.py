@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import memdb
-from memdb import Clip, InvalidArgument, NotFound, SoundEvent, Space, Utterance
+from memdb import Clip, InvalidArgument, NotFound, SoundEvent, Space, Statement, Utterance
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.arrays import Array
@@ -228,6 +228,21 @@ def test_facts_are_those_that_hold_at_the_time_asked_about(user: User, reasoner:
     again = reasoner.ask("the code of the gate", as_of=first.revision, valid_at=first.valid_at_ns)
     assert again.evidence == first.evidence
     assert again.as_json()["valid_at_ns"] == first.valid_at_ns
+
+
+def test_facts_are_those_about_what_is_named(user: User, reasoner: Reasoner) -> None:
+    user.remember_many([
+        Statement("the code of the gate is four", about=["gate"]),
+        Statement("the code of the door is nine", about=["door", "gate 2"]),
+    ])  # fmt: skip
+
+    def told(about: list[str] | None) -> set[str]:
+        answer = reasoner.ask("What is the code?", about=about)
+        return {text for item in answer.evidence if item.arm == "fact" for text in item.said}
+
+    assert len(told(None)) == 2 == len(told(["gate", "gate 2"]))
+    assert told(["gate"]) == {"the code of the gate is four"}
+    assert told(["nothing"]) == set()
 
 
 def test_a_fact_that_ended_since_the_last_commit_is_no_answer(tmp_path: Path) -> None:
