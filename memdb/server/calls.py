@@ -195,6 +195,7 @@ class Calls:
         owner_tag: int | None,
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         reads = pool is self._pools.read
+        is_long = pool is self._pools.whole
 
         def answer(request: Message) -> bytes:
             return self._packed(function(request))
@@ -227,6 +228,9 @@ class Calls:
             try:
                 _count(context, self._open_calls.call(owner or UNNAMED))
                 self._drain.check()  # who is told so knows that nothing was done
+                if is_long:
+                    # It goes on for who has left, but does not keep the server from stopping.
+                    self._drain.give_up_in_the_end(deadline)
                 with self._budget.call(len(data), owner or UNNAMED):
                     if at_once is not None and self._may_take_turn(data):
                         await self._loop_turns.take(owner)
