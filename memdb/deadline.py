@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 class Deadline:
     """Of one call; any thread may say that its caller has left."""
 
-    __slots__ = ("_at_s", "_has_left")
+    __slots__ = ("__weakref__", "_at_s", "_has_left")
 
     def __init__(self, seconds: float | None = None) -> None:
         """seconds: from now; None where only leaving ends the call."""

@@ -27,7 +27,7 @@ from typing import BinaryIO, Final
 from msgspec.structs import replace
 
 import memdb
-from memdb import failpoints
+from memdb import deadline, failpoints
 from memdb.clock import Clock
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
@@ -107,6 +107,7 @@ class _Growing:
 
     def add_file(self, path: str) -> None:
         """Make a file durable and note it."""
+        deadline.check()
         failpoints.hit("backup.file_before_sync")
         self.files[path] = file_entry(self.folder, path)
         failpoints.hit("backup.file_after_sync")
@@ -244,6 +245,7 @@ class Backups:
             (made / DATA_FILE).unlink()
 
     def _add_user(self, growing: _Growing, user: str, erased: Sequence[str]) -> None:
+        deadline.check()
         path = self._directory.user_path(user)
         made = growing.folder / "users" / path.name
         made.mkdir(mode=0o700)

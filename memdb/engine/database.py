@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
+from memdb import deadline
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.backup import Backups
@@ -21,6 +22,7 @@ from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
 from memdb.errors import (
+    DeadlineExceeded,
     InvalidArgument,
     MemdbError,
     NotFound,
@@ -149,10 +151,13 @@ class EmbeddedDatabase:
         clips = values = 0
         users = self._catalog.users()
         for user in users:
+            deadline.check()
             try:
                 user_clips, user_values, wrong = self._verified(user)
             except NotFound:
                 continue  # erased meanwhile
+            except DeadlineExceeded:
+                raise  # nobody waits: nothing is wrong with the user
             except MemdbError as error:
                 self._check_open()
                 found.append(Discrepancy(user, "environment", str(error)))
@@ -199,6 +204,7 @@ class EmbeddedDatabase:
         history_s = self._config.open_history_s or None
         self._end_erasures()
         for user in self._catalog.users():
+            deadline.check()
             given_up: list[SweepReport] = []
             try:
                 if history_s is None and not self._users.has_chores(user):
@@ -207,6 +213,8 @@ class EmbeddedDatabase:
                 self._sweep_user(user, history_s, given_up.append)
             except NotFound:
                 continue  # erased meanwhile
+            except DeadlineExceeded:
+                raise  # what was given up stays so; the rest is for the next sweep
             except MemdbError as error:
                 self._check_open()  # closed meanwhile: nobody else can be swept either
                 log.exception("a user cannot be swept", extra={"fields": {"user": user}})
@@ -233,6 +241,7 @@ class EmbeddedDatabase:
                 try:
                     for part in sweep_user(memory, self._retention_clock, found_ns, history_s):
                         told(part)
+                        deadline.check()
                 except ResourceExhausted as error:
                     refused = error
                 shrinks = frees_disk(memory.environment, self._config)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.long_term import summed_buckets
 from memdb.engine.memory import UserMemory
 from memdb.engine.quarantine import NOTHING_DAMAGED, Quarantine, inspect
@@ -32,14 +33,18 @@ def verify_user(memory: UserMemory) -> tuple[int, int, list[Discrepancy]]:
     The tables are looked at in one read transaction.  Against them what runs is compared, which a
     commit that is not shown yet may make look wrong: a difference is looked for once more with
     commits held back, and only then told.
+
+    Raises `DeadlineExceeded` when nobody waits any more.
     """
     view = memory.view
     user = view.state.user
     with memory.environment.read() as txn:
         report = check_tables(txn, user)
         is_whole = not report.discrepancies
+        deadline.check()
         if next(_differences(txn, view, is_whole=is_whole), None) is None:
             return report.clips, report.values, list(report.discrepancies)
+    deadline.check()
     with memory.held_back(), memory.environment.read() as txn:
         found = _differences(txn, memory.view, is_whole=is_whole)
         found_now = [Discrepancy(user, *what) for what in found]
@@ -89,6 +94,7 @@ def _differences(txn: Transaction, view: View, *, is_whole: bool) -> Iterator[tu
     for space_no in sorted(set(rebuilt) | set(view.partitions)):
         expected = rebuilt[space_no].view() if space_no in rebuilt else None
         where = f"index of space {space_no}"
+        deadline.check()
         yield from ((where, what) for what in _partition(view, space_no, expected, aside))
         if not aside.is_empty:
             continue

@@ -4,7 +4,8 @@
 
     open the database ─▶ bind ─▶ serve ─▶ SIGTERM: health NOT_SERVING, streams and new calls told
                                        ─▶ notice_s ─▶ no new calls
-                                       ─▶ calls finish, at most grace_s ─▶ close the database
+                                       ─▶ calls finish, at most grace_s; a verification, a backup or a
+                                          sweep that goes on then is given up ─▶ close the database
 
 Durability never rests on this order: an acknowledged clip is on disk.  Should a call hang, the
 process ends at grace_s + 5 s all the same.
@@ -19,6 +20,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -26,6 +28,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from memdb.config import Config, ServerConfig
+from memdb.deadline import Deadline
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument
 from memdb.eventlog import event_log
@@ -100,6 +103,7 @@ class Server:
         self.heartbeat.stop()
         await asyncio.sleep(notice_s)
         await self._server.stop(self._config.grace_s if grace_s is None else grace_s)
+        self._resources.drain.end()
         # A commit that was cut off from its caller still ends before the database closes.
         await asyncio.to_thread(self._resources.pools.shutdown)
 
@@ -197,10 +201,14 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
 
 async def _sweep(database: EmbeddedDatabase, server: Server, interval_s: int) -> None:
     """Give up what policies say, over and over; a sweep that fails is logged and tried again."""
+    deadline = Deadline()
     while interval_s:
         await asyncio.sleep(interval_s)
         try:
-            report = await server.in_writing_thread(database.sweep)
+            report = await server.in_writing_thread(partial(deadline.within, database.sweep))
+        except asyncio.CancelledError:
+            deadline.leave()  # the next start has the rest
+            raise
         except Exception:  # or nothing would be given up any more, and nobody would know
             log.exception("a sweep failed")
             continue

@@ -1,4 +1,4 @@
-"""The moment a server begins to stop, as seen by its long streams."""
+"""The moment a server begins to stop, as seen by its long streams, and when calls have had their time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
+from weakref import WeakSet
 
+from memdb.deadline import Deadline
 from memdb.errors import DeadlineExceeded, Unavailable
 
 START_S: Final = 60.0
@@ -19,6 +21,7 @@ class Drain:
     def __init__(self) -> None:
         self._begun = False
         self._events: set[asyncio.Event] = set()
+        self._long: WeakSet[Deadline] = WeakSet()
 
     @property
     def begun(self) -> bool:
@@ -30,6 +33,15 @@ class Drain:
         self._begun = True
         for event in self._events:
             event.set()
+
+    def give_up_in_the_end(self, deadline: Deadline) -> None:
+        """What asks this deadline takes minutes or hours: it is not waited for once the calls have had their time."""
+        self._long.add(deadline)
+
+    def end(self) -> None:
+        """The calls have had their time."""
+        for deadline in self._long:
+            deadline.leave()
 
     @contextmanager
     def waking(self, event: asyncio.Event) -> Iterator[None]:

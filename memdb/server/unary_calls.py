@@ -49,6 +49,7 @@ class UnaryCalls:
     def in_pool(self, method: Method) -> Behaviour:
         """Of one whose work is done on a thread."""
         reads = method.pool is self._pools.read
+        is_long = method.pool is self._pools.whole
 
         def answer(request: Message) -> bytes:
             return self._answers.packed(method.function(request))
@@ -81,6 +82,9 @@ class UnaryCalls:
             try:
                 count(context, self._open_calls.call(owner or UNNAMED))
                 self._drain.check()  # who is told so knows that nothing was done
+                if is_long:
+                    # It goes on for who has left, but does not keep the server from stopping.
+                    self._drain.give_up_in_the_end(deadline)
                 with self._budget.call(len(data), owner or UNNAMED):
                     if method.at_once is not None and self._loop_turns.may_take(len(data)):
                         await self._loop_turns.take(owner)

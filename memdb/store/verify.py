@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from memdb import deadline
 from memdb.errors import DataLoss
 from memdb.store import schema, standing
 from memdb.store.clips import check_short_memory
@@ -70,7 +71,10 @@ class TableReport:
 
 
 def check_tables(txn: Transaction, user: str) -> TableReport:
-    """Check every value and every reference; one read transaction, so one moment."""
+    """Check every value and every reference; one read transaction, so one moment.
+
+    Raises `DeadlineExceeded` when nobody waits any more.
+    """
     report = TableReport(user)
     for table in USER_TABLES:
         if table in UNSEALED:
@@ -109,6 +113,7 @@ def _read(
 
 def _check_envelopes(txn: Transaction, table: Table, report: TableReport) -> None:
     for key, stored in txn.scan(table):
+        deadline.check()
         report.values += 1
         try:
             unseal(table, key, stored, KINDS.get(table, Kind.RECORD))
@@ -166,6 +171,7 @@ def _check_clips(txn: Transaction, report: TableReport) -> None:
     keyframes = 0
     damaged = 0
     for key, stored in txn.scan(Table.CLIPS):
+        deadline.check()
         versions += 1
         where = f"clips/{key.hex()}"
         record = _read(report, Table.CLIPS, key, stored, ClipRecord)
@@ -201,6 +207,7 @@ def _check_ledger(txn: Transaction, report: TableReport) -> None:
     seen: set[int] = set()
     damaged = 0
     for key, stored in txn.scan(Table.LEDGER):
+        deadline.check()
         report.clips += 1
         where = f"ledger/{key.hex()}"
         ledger = _read(report, Table.LEDGER, key, stored, LedgerRecord)
@@ -245,6 +252,7 @@ def _check_log(txn: Transaction, report: TableReport) -> None:
     newest = counters.revision
     expected, time_ns = 1, None
     for key, value in txn.scan(Table.LOG):
+        deadline.check()
         record = _read(report, Table.LOG, key, value, LogRecord)
         if int.from_bytes(key, "big") != expected:
             report.note("log", f"revision {expected} is missing")
