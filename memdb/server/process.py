@@ -48,7 +48,7 @@ def collect_seldom() -> None:
 def raise_file_limit() -> int:
     """Let the process open as many files as the system lets it ask for; how many that is.
 
-    Every open user takes `memdb.engine.users.FILES_PER_USER`.
+    Every open user takes `memdb.engine.slots.FILES_PER_USER`.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

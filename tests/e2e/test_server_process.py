@@ -32,7 +32,8 @@ from tests.e2e.serving import DIM, clip, error_of
 
 pytestmark = pytest.mark.e2e
 
-START_S = 30.0
+WAIT_S = 100
+"""No bound on how long anything takes: whatever hangs is a failure, with its stacks."""
 
 
 class Process:
@@ -45,7 +46,7 @@ class Process:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[dict[str, Any]]]:
         """Signal it and wait; the exit status and its log lines."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=30)
+        _, errors = self.process.communicate(timeout=WAIT_S)
         return self.process.returncode, [json.loads(line) for line in errors.splitlines()]
 
 
@@ -64,18 +65,18 @@ def serve(data: Path, *arguments: str | Path, listen: str = "127.0.0.1:0") -> It
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line, process.communicate(timeout=30)[1]
+        assert line, process.communicate(timeout=WAIT_S)[1]
         yield Process(process, json.loads(line))
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=WAIT_S)
 
 
 def refused(*arguments: str | Path, status: int = 1) -> str:
     """What `memdb serve` says when it does not start."""
     done = subprocess.run(
-        command("serve", *arguments), capture_output=True, text=True, timeout=60, check=False
+        command("serve", *arguments), capture_output=True, text=True, timeout=WAIT_S, check=False
     )
     assert (done.returncode, done.stdout) == (status, "")
     # Wrong usage comes with how it is used.
@@ -86,7 +87,7 @@ def refused(*arguments: str | Path, status: int = 1) -> str:
 def create_space(channel: grpc.Channel) -> None:
     stub: Any = DatabaseServiceStub(channel)
     space = pb.Space(name="p", dim=DIM, metric="cosine")
-    stub.CreateSpace(db_pb.CreateSpaceRequest(space=space), timeout=30, wait_for_ready=True)
+    stub.CreateSpace(db_pb.CreateSpaceRequest(space=space), timeout=WAIT_S, wait_for_ready=True)
 
 
 def test_starts_says_where_and_stops_on_sigterm(tmp_path: Path) -> None:
@@ -119,23 +120,22 @@ def test_a_port_file_in_the_data_directory(tmp_path: Path) -> None:
 
 
 def test_streams_end_and_acknowledged_clips_stay(tmp_path: Path) -> None:
-    """SIGTERM ends ingest, feed and health streams as UNAVAILABLE, well before the grace period."""
-    with serve(tmp_path / "db", "--grace-s", "20") as server:
+    """SIGTERM ends ingest, feed and health streams as UNAVAILABLE, long before the grace period."""
+    with serve(tmp_path / "db", "--grace-s", "3600") as server:
         with grpc.insecure_channel(server.address) as channel:
             create_space(channel)
             health: Any = health_pb2_grpc.HealthStub(channel).Watch(
-                health_pb2.HealthCheckRequest(), timeout=60
+                health_pb2.HealthCheckRequest(), timeout=WAIT_S
             )
             assert next(health).status == health_pb2.HealthCheckResponse.SERVING
             acked = 0
-            answers = ClipServiceStub(channel).IngestClips(endless_clips(), timeout=60)
+            answers = ClipServiceStub(channel).IngestClips(endless_clips(), timeout=WAIT_S)
             assert next(answers).WhichOneof("message") == "started"
             acked += len(next(answers).acks.acks)
             feed = UserServiceStub(channel).WatchUser(
-                user_pb.WatchUserRequest(user="u", follow=True), timeout=60
+                user_pb.WatchUserRequest(user="u", follow=True), timeout=WAIT_S
             )
             next(feed)
-            begun = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             errors = []
             try:
@@ -145,17 +145,15 @@ def test_streams_end_and_acknowledged_clips_stay(tmp_path: Path) -> None:
                 errors.append(error_of(error))
             errors.append(end_of(feed))
             assert next(health).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        server.process.communicate(timeout=30)
-        took_s = time.monotonic() - begun
+        server.process.communicate(timeout=WAIT_S)
     assert [type(error) for error in errors] == [Unavailable, Unavailable]
     assert [error.reason for error in errors] == ["SHUTTING_DOWN", "SHUTTING_DOWN"]
     assert server.process.returncode == 0
-    assert took_s < 10
 
     with serve(tmp_path / "db") as server, grpc.insecure_channel(server.address) as channel:
         stub: Any = ClipServiceStub(channel)
         ledger = stub.GetLedger(
-            clip_pb.GetLedgerRequest(user="u", stream="cam"), timeout=30, wait_for_ready=True
+            clip_pb.GetLedgerRequest(user="u", stream="cam"), timeout=WAIT_S, wait_for_ready=True
         ).ledger
     assert ledger.next_seq >= acked > 0
     assert not ledger.gaps
@@ -237,7 +235,7 @@ def test_tls(tmp_path: Path) -> None:
         with grpc.insecure_channel(server.address) as plain:
             stub: Any = DatabaseServiceStub(plain)
             with pytest.raises(grpc.RpcError) as caught:
-                stub.ListSpaces(db_pb.ListSpacesRequest(), timeout=10)
+                stub.ListSpaces(db_pb.ListSpacesRequest(), timeout=WAIT_S)
             assert isinstance(error_of(caught.value), Unavailable)
 
 
@@ -259,7 +257,7 @@ def test_reflection_only_when_asked(tmp_path: Path) -> None:
         ):
             opened: Any = channel
             # Field 7 of the request: list the services.
-            answers = opened.stream_stream(path)(iter([b"\x3a\x01*"]), timeout=10)
+            answers = opened.stream_stream(path)(iter([b"\x3a\x01*"]), timeout=WAIT_S)
             if known:
                 assert b"memdb.v1.ClipService" in next(answers)
             else:
@@ -274,19 +272,23 @@ def test_verify_a_directory(tmp_path: Path) -> None:
             request = clip_pb.WriteClipsRequest(
                 user="u", stream="cam", space="p", clips=[clip_to_proto(clip(0))]
             )
-            stub.WriteClips(request, timeout=30)
+            stub.WriteClips(request, timeout=WAIT_S)
         locked = subprocess.run(
             command("verify", tmp_path / "db"),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=WAIT_S,
             check=False,
         )
         assert locked.returncode == 1
         assert "DIRECTORY_LOCKED" in locked.stderr
         server.stop()
     done = subprocess.run(
-        command("verify", tmp_path / "db"), capture_output=True, text=True, timeout=60, check=True
+        command("verify", tmp_path / "db"),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=True,
     )
     report = json.loads(done.stdout)
     assert (report["ok"], report["users"], report["clips"]) == (True, 1, 1)
@@ -294,7 +296,7 @@ def test_verify_a_directory(tmp_path: Path) -> None:
         command("verify", tmp_path / "none"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
         check=False,
     )
     assert absent.returncode == 1
@@ -312,7 +314,7 @@ def test_a_commit_that_hangs_does_not_keep_the_process(
         stub: Any = DatabaseServiceStub(channel)
         space = pb.Space(name="p", dim=DIM)
         call = stub.CreateSpace.future(db_pb.CreateSpaceRequest(space=space))
-        stub.ListSpaces(db_pb.ListSpacesRequest(), timeout=30)
+        stub.ListSpaces(db_pb.ListSpacesRequest(), timeout=WAIT_S)
         write = ClipServiceStub(channel).WriteClips.future(
             clip_pb.WriteClipsRequest(
                 user="u", stream="cam", space="p", clips=[clip_to_proto(clip(0))]

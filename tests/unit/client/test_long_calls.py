@@ -4,7 +4,6 @@ more, and what the call itself says.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -114,7 +113,7 @@ def test_an_hour_is_the_default() -> None:
     assert WHOLE_TIMEOUT_S == HOUR_S
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", LONG)
 def test_a_server_that_is_not_there_is_not_waited_for_for_an_hour(
     name: str, connect_to: Connect, address: str, server: grpc.Server
@@ -128,7 +127,5 @@ def test_a_server_that_is_not_there_is_not_waited_for_for_an_hour(
 def test_nor_is_one_whose_name_is_not_found(connect_to: Connect) -> None:
     # A longer label than there can be: no name server is asked.
     nowhere = f"{'a' * 64}.invalid:7700"
-    begun = time.monotonic()
     with connect_to(nowhere, timeout_s=2.5) as db, pytest.raises(Unavailable):
-        LONG["Verify"](db, timeout_s=15.0)
-    assert time.monotonic() - begun < 10
+        LONG["Verify"](db, timeout_s=HOUR_S)

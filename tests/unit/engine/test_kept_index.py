@@ -324,7 +324,7 @@ def test_a_full_disk_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixt
                 memory.kept.maintain(lambda: False)
         failpoints.arm("")
         assert not (path / DERIVED_NEW).exists(), "nothing half-made is left"
-        db._users._config = EngineConfig(disk_free_bytes_min=1 << 62)
+        db._users._opener._config = EngineConfig(disk_free_bytes_min=1 << 62)
         with db._users.use("u") as memory:
             memory.kept._config = EngineConfig(disk_free_bytes_min=1 << 62)
         assert told(db) == expected

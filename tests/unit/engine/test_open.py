@@ -17,9 +17,10 @@ import pytest
 import memdb
 from memdb import DataLoss, FailedPrecondition, InvalidArgument, MemdbError
 from memdb.cli.main import main
-from memdb.engine import rebuild, users
+from memdb.engine import rebuild
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.rebuild import load_partitions, load_state
+from memdb.engine.slots import Slot
 from tests.unit.engine.conftest import CONFIG, clip
 
 
@@ -67,7 +68,7 @@ def test_who_is_interrupted_while_it_waits_for_calls_leaves_the_user_open(
     with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
         db.user("alice").put("n", 1)
         with monkeypatch.context() as waiting:
-            waiting.setattr(db._users._idle, "wait_for", interrupt)
+            waiting.setattr(db._users._slots._idle, "wait_for", interrupt)
             with pytest.raises(KeyboardInterrupt), db._users.exclusively("alice"):
                 pass
         assert db.is_open("alice")
@@ -139,7 +140,7 @@ def test_nothing_is_opened_once_the_database_is_closed(tmp_path: Path) -> None:
     with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
         db.user("alice").put("n", 1)
     with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
-        lock = db._users._slots.setdefault("alice", users._Slot()).lock
+        lock = db._users._slots._slots.setdefault("alice", Slot()).lock
         refused: list[str] = []
 
         def look() -> None:
@@ -152,9 +153,9 @@ def test_nothing_is_opened_once_the_database_is_closed(tmp_path: Path) -> None:
         thread = threading.Thread(target=look)
         with lock:
             thread.start()
-            while not db._users._slots["alice"].users:
+            while not db._users._slots._slots["alice"].users:
                 time.sleep(0.001)  # until it waits for the slot
-            db._users._closed = True  # as `close` does first
+            db._users._slots._closed = True  # as `close` does first
         thread.join()
         assert refused == ["CLOSED"]
 

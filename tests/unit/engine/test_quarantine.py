@@ -280,13 +280,13 @@ def test_what_all_hangs_on_keeps_one_user_closed_and_is_not_tried_over_and_over(
     change(path, table, 0, flipped_value)
     with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         opened: list[str] = []
-        real = db._users._open
+        real = db._users._opener.open
 
         def counted(user: str, *, create: bool) -> UserMemory:
             opened.append(user)
             return real(user, create=create)
 
-        monkeypatch.setattr(db._users, "_open", counted)
+        monkeypatch.setattr(db._users._opener, "open", counted)
         for _ in range(3):
             with pytest.raises(DataLoss):
                 db.user("alice").clips()
@@ -347,13 +347,13 @@ def test_damage_that_is_known_does_not_open_a_user_again_in_every_round(
         user = db.user("alice")
         user.revision()
         opened: list[str] = []
-        real = db._users._open
+        real = db._users._opener.open
 
         def counted(name: str, *, create: bool) -> UserMemory:
             opened.append(name)
             return real(name, create=create)
 
-        monkeypatch.setattr(db._users, "_open", counted)
+        monkeypatch.setattr(db._users._opener, "open", counted)
         for _ in range(4):
             assert db.scrub(1 << 30).damaged
             user.revision()

@@ -83,10 +83,10 @@ def test_a_user_that_cannot_be_written_does_not_stop_the_sweep(
 
 def test_a_forked_process_looks_for_no_chores(db: EmbeddedDatabase) -> None:
     db.user("bob").put("diet", 1)
-    db._users._pid = -1  # as a child sees it
+    db._users._slots._pid = -1  # as a child sees it
     with pytest.raises(FailedPrecondition) as refused:
         db._users.has_chores("bob")
-    db._users._pid = os.getpid()
+    db._users._slots._pid = os.getpid()
     assert refused.value.reason == "FORKED"
 
 

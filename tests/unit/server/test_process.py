@@ -21,9 +21,9 @@ def test_open_users_are_bounded_by_open_files(tmp_path: Path) -> None:
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 import numpy as np, memdb
-from memdb.engine.users import _room
+from memdb.engine.slots import room
 from memdb.server.process import raise_file_limit
-assert raise_file_limit() == 256 and _room() == 40
+assert raise_file_limit() == 256 and room() == 40
 with memdb.open({str(tmp_path / "data")!r}) as db:
     db.create_space("s", dim=4)
     for n in range(600):
