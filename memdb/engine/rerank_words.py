@@ -62,4 +62,5 @@ def with_words(found: Found, words: WordQuestion, ranked: list[Scored]) -> WithW
 
 def _score(arms: tuple[ArmScores, ...], row: int) -> float:
     places = ((arm, arm.place(row)) for arm in arms)
-    return sum(arm.weight * float(arm.scaled[at]) for arm, at in places if at is not None)
+    # From 0.0: what no arm found has a score that is a float too.
+    return sum((arm.weight * float(arm.scaled[at]) for arm, at in places if at is not None), 0.0)

@@ -336,7 +336,7 @@ def recall_from_proto(message: memory_pb.RecallResponse) -> Recall:
             RecallHit(
                 hit.kind,
                 hit.score,
-                dict(hit.arms),
+                dict(sorted(hit.arms.items())),  # a message has them in any order
                 fact_from_proto(hit.fact) if hit.HasField("fact") else None,
                 utterance_from_proto(hit.utterance) if hit.HasField("utterance") else None,
                 stored_clip_from_proto(hit.clip) if hit.HasField("clip") else None,

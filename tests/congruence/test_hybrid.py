@@ -187,6 +187,15 @@ def test_what_was_said_is_found_by_who_said_it(user: User, door: Stream) -> None
     assert numbers(user.ground(text="what did Caroline say?")) == [0]
 
 
+def test_the_newest_that_nothing_speaks_for_has_a_score_of_zero(user: User, door: Stream) -> None:
+    door.write(clip(0, vector(1)))
+    answer = user.ground(
+        text="mug", question_tokens=np.eye(1, 4, dtype=np.float32), rerank=1, fallback="recent"
+    )
+    (hit,) = answer.hits
+    assert (answer.fallback, type(hit.score), hit.score) == ("recent", float, 0.0)
+
+
 def test_rerank_and_fallback_go_with_words(user: User, door: Stream) -> None:
     tokens = np.stack([vector(0, 0, 1)])
     door.write(said(0, "a mug", vector(1), short_memory=np.stack([vector(1)])))

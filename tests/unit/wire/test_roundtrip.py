@@ -157,6 +157,13 @@ def test_recall() -> None:
     assert same(facts.recall_from_proto(over_the_wire(facts.recall_to_proto(answer))), answer)
 
 
+def test_arms_of_a_recall_come_by_name() -> None:
+    names = [f"arm{number}" for number in (3, 1, 9, 0, 7, 2, 8, 5, 4, 6)]
+    hit = RecallHit("fact", 1.0, dict.fromkeys(names, 1.0), fact=FACT)
+    message = over_the_wire(facts.recall_to_proto(Recall((hit,), 3, ("lexical",))))
+    assert list(facts.recall_from_proto(message).hits[0].arms) == sorted(names)
+
+
 @pytest.mark.parametrize("rows", [0, 2])
 def test_long_term_memory_may_be_empty(rows: int) -> None:
     memory = LongTermMemory(
