@@ -16,7 +16,7 @@ def candidate_rows(
     the mean direction of the tokens by their global memory, nearest first.
 
     Fixed encodings of the tokens (MUVERA), which would be an index of their own, found fewer of the
-    right clips (`docs/benchmarks.md`).
+    right clips (`docs/tried.md`).
     """
     has_memory = partition.columns["short_memory_bytes"] > 0
     admitted = has_memory if allowed is None else has_memory & allowed

@@ -163,6 +163,21 @@ def test_what_is_never_approximate(tmp_path: Path, options: dict[str, Any]) -> N
             assert told(answer) == told(user.ground(question, exact=True, **options))
 
 
+def test_that_nothing_reaches_a_bar_is_said_of_all_clips(tmp_path: Path) -> None:
+    """What reaches it may be found approximately."""
+    questions = seen(40, 9)
+    with large("embedded", tmp_path / "data") as db:
+        user = filled(db)
+        usual = approximate(user, questions)
+        bar = usual.hits[4].score
+        reached = user.ground(questions[-1], limit=10, min_score=bar)
+        assert reached.approximate
+        assert told(reached) == [hit for hit in told(usual) if hit[1] >= bar]
+        beyond = user.ground(questions[-1], limit=10, min_score=1.5)
+        assert not beyond.approximate
+        assert beyond.hits == ()
+
+
 def test_it_can_be_turned_off(tmp_path: Path) -> None:
     questions = seen(40, 9)
     with memdb.open(tmp_path / "data", approximate_rows_min=0) as db:

@@ -19,7 +19,6 @@ from typing import Any
 import av
 import pytest
 
-import memdb
 from memdb.types.database import Database
 from perception.agent import IngestAgent
 from perception.camera import Camera, CameraReport
@@ -67,12 +66,6 @@ def held(
         for clip in database.user("alice").clips(stream="porch")
         if epoch in (None, clip.epoch)
     ]
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with memdb.open(tmp_path / "data") as opened:
-        yield opened
 
 
 def cut_off(connection: socket.socket) -> None:

@@ -8,7 +8,6 @@ one other pixel or sample after a resume would change the clip.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,12 +52,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phrases = speech("two_cities.wav", SOUND_RATE_HZ)[: 14 * SOUND_RATE_HZ]
     sound = np.concatenate([phrases, speech("beckett.wav", SOUND_RATE_HZ)])
     return write_film(tmp_path_factory.mktemp("film") / "film.mp4", scenes, sound)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with memdb.open(tmp_path / "data") as opened:
-        yield opened
 
 
 def ingest(

@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 import wave
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +69,6 @@ def talk() -> Samples:
 @pytest.fixture(scope="module")
 def hearing(talk: Samples) -> Hearing:
     return Hearing(VoiceActivity(fetch("silero-vad")), hashed_words)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with memdb.open(tmp_path / "data") as opened:
-        yield opened
 
 
 class Broken(Exception):

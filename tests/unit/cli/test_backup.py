@@ -9,21 +9,11 @@ from typing import Any
 import pytest
 
 from memdb.cli.main import main
-from memdb.config import EngineConfig
 from memdb.engine import drill as drills
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import FailedPrecondition
 from tests.congruence.server import ServerThread
-
-CONFIG = EngineConfig(map_bytes_initial=1 << 20)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A database with one value."""
-    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
-        db.user("alice").put("diet", "fish")
-    return tmp_path / "data"
+from tests.unit.cli.conftest import CONFIG
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any], str]:

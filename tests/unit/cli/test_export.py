@@ -10,19 +10,9 @@ from pathlib import Path
 import pytest
 
 from memdb.cli.main import main
-from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
+from tests.unit.cli.conftest import CONFIG
 from tests.unit.engine.conftest import clip
-
-CONFIG = EngineConfig(map_bytes_initial=1 << 20)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A database with one value."""
-    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as db:
-        db.user("alice").put("diet", "fish")
-    return tmp_path / "data"
 
 
 def test_out_and_in_again(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

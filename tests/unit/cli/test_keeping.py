@@ -15,14 +15,12 @@ import numpy as np
 import pytest
 
 from memdb import Clip, Keyframe, MemdbError, ResourceExhausted, Retention
-from memdb.cli.main import main
-from memdb.config import EngineConfig
 from memdb.engine import database as databases
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.times import as_text
 from tests.congruence.server import ServerThread
+from tests.unit.cli.conftest import CONFIG, run
 
-CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 SECOND_NS = 10**9
 NOW_NS = time.time_ns() // SECOND_NS * SECOND_NS
 """Not long ago, or a sweep would doubt the clock."""
@@ -68,13 +66,6 @@ def where(data: Path, how: str) -> Iterator[tuple[object, ...]]:
 def how(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr)."""
-    status = main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return status, told.out, told.err
 
 
 def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:

@@ -16,11 +16,10 @@ import reasoner.cli
 from memdb import Clip
 from memdb.cli import source
 from memdb.cli.main import main
-from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from tests.congruence.server import ServerThread
+from tests.unit.cli.conftest import CONFIG, run
 
-CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 NOBODY = "127.0.0.1:1"
 
 
@@ -36,13 +35,6 @@ def data(tmp_path: Path) -> Path:
             start = noon + seq * 10**9
             stream.write(Clip(seq=seq, start_ns=start, end_ns=start + 10**9, global_memory=feature))
     return tmp_path / "data"
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr)."""
-    status = main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return status, told.out, told.err
 
 
 @pytest.mark.parametrize(

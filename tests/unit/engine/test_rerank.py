@@ -193,6 +193,13 @@ def test_candidates_are_taken_by_their_global_memory(
     assert len(read) <= 5
 
 
+def test_clips_without_short_term_memory_take_no_candidates_place(db: EmbeddedDatabase) -> None:
+    user = written(db, 3)
+    user.stream("door").write_many(clip(seq, global_memory=QUESTION[0]) for seq in range(3, 9))
+    assert sorted(seqs(asked(user, rerank=3))) == [0, 1, 2]
+    assert sorted(seqs(asked(user, rerank=3, streams=["door"]))) == [0, 1, 2]
+
+
 def test_the_most_tokens_that_a_question_may_have_are_matched(db: EmbeddedDatabase) -> None:
     user = written(db, 1)
     tokens = np.ones((65_536, DIM), np.float32)
