@@ -10,6 +10,7 @@ So whoever compares ways of writing touches as much as they will take before eac
 from __future__ import annotations
 
 import mmap
+import os
 import time
 from contextlib import suppress
 
@@ -19,7 +20,12 @@ PAGE_BYTES = 4096
 
 
 def touch(size: int) -> float:
-    """Write to ``size`` bytes of the machine's free memory, and free them; us of processor time a page."""
+    """Write to ``size`` bytes of the machine's free memory, but no more than half of it, and free them; us of
+    processor time a page.
+    """
+    size = max(
+        PAGE_BYTES, min(size, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    )
     with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         with suppress(AttributeError, OSError):  # where there are none, one by one
             memory.madvise(mmap.MADV_HUGEPAGE)
