@@ -44,6 +44,9 @@ def test_no_picture_although_packets_come() -> None:
 def test_time_in_which_nobody_looks_does_not_count() -> None:
     clock = Clock()
     sight = Sight(30.0, clock_s=clock)
+    seen = 0
     for number in sight.timed(packets(clock, 1.0, 20)):
         sight.look(0)
         clock.now_s += 100.0 * number
+        seen += 1
+    assert seen == 20

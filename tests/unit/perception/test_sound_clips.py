@@ -57,5 +57,6 @@ def test_what_may_still_be_said_is_waited_for() -> None:
 def test_cutting_goes_on_at_any_clip() -> None:
     talk = [(1, 4), (4.5, 9), (9.2, 14), (14.3, 20), (23, 31), (31.2, 45), (45.9, 47), (60, 61)]
     whole = cut(talk, 80)
+    assert len(whole) > 5
     for number, end_s in enumerate(whole):
         assert cut(talk, 80, end_s) == whole[number + 1 :]
