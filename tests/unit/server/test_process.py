@@ -1,4 +1,4 @@
-"""The allocator takes what it is told, where there is one."""
+"""The allocator takes what it is told, where there is one; a process opens as many files as it may."""
 
 from __future__ import annotations
 
@@ -30,5 +30,16 @@ with memdb.open({str(tmp_path / "data")!r}) as db:
         clip = memdb.Clip(seq=0, start_ns=n, end_ns=n + 1, global_memory=np.ones(4, "f4"))
         db.user(f"u{{n}}").stream("c", space="s").write(clip)
     assert all(len(db.user(f"u{{n}}").clips()) == 1 for n in range(600))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_process_may_open_as_many_files_as_it_may_ask_for() -> None:
+    code = """
+import resource
+from memdb.server.process import raise_file_limit
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))
+assert raise_file_limit() == 200
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, 200)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
