@@ -87,12 +87,14 @@ def run(options: argparse.Namespace) -> int:
     silence_grpc()
     # The engine and gRPC are loaded only now: `memdb --help` stays quick.
     with loading():
-        from memdb.server.app import serve
-        from memdb.server.logs import configure_logging
         from memdb.server.process import collect_seldom, keep_memory, raise_file_limit
 
+        # First: what is loaded sets off collections as well.
+        collect_seldom()
+        from memdb.server.app import serve
+        from memdb.server.logs import configure_logging
+
     keep_memory()
-    collect_seldom()
     raise_file_limit()
     configure_logging(config.server.log_level)
     serve(config)

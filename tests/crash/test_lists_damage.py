@@ -248,4 +248,5 @@ def test_no_lists_in_the_place_of_a_users_own_change_an_answer(
     )
     assert not wrong, "\n".join(wrong)
     for kind in WHOLE:
-        assert seen[f"{kind}: by lists"] == 1
+        # More than once where what was to be damaged was there twice, and is the same.
+        assert seen[f"{kind}: by lists"]
