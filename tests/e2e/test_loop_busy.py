@@ -133,6 +133,11 @@ HUGE: dict[str, tuple[type, bytes]] = {
     "clip ids": (clip_pb.GetShortMemoryRequest, memory_user(items(2))),
     "ids to erase": (user_pb.EraseClipsRequest, memory_user(items(5))),
     "about": (memory_pb.RememberRequest, memory_user(items(3))),
+    "statements": (memory_pb.RememberManyRequest, memory_user(items(2))),
+    "about of statements": (memory_pb.RememberManyRequest, memory_user(within(2, items(2)))),
+    "facts about": (memory_pb.ListFactsRequest, memory_user(items(14))),
+    "recall about": (memory_pb.RecallRequest, memory_user(items(15))),
+    "streams of a count": (clip_pb.CountClipsRequest, memory_user(items(2))),
     "streams of a standing question": (
         standing_pb.CreateStandingRequest,
         memory_user(within(2, items(6))),

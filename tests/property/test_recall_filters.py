@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from memdb import Clip, Utterance
+from memdb import Clip, Statement, Utterance
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -135,9 +135,22 @@ class Life:
         text, feature = _words(rng), _vector(rng, 1, 3)[0] if rng.random() < 0.7 else None
         key = str(rng.choice(["one", "two"])) if rng.random() < 0.3 else None
         about = tuple(rng.choice(THINGS, int(rng.integers(0, 3))).tolist())
-        fact = self._user.remember(
-            text, about=about, valid_from=begin, valid_to=end, key=key, feature=feature
-        )
+        options: dict[str, Any] = {
+            "about": about,
+            "valid_from": begin,
+            "valid_to": end,
+            "key": key,
+            "feature": feature,
+        }
+        if rng.random() < 0.5:
+            fact = self._user.remember(text, **options)
+        else:
+            # Two of one commit.
+            other = _words(rng)
+            first, fact = self._user.remember_many(
+                [Statement(other, valid_from=0), Statement(text, **options)]
+            )
+            self._facts[first.id] = Text((first.id, 0), "fact", other, 0, None, None)
         self._facts[fact.id] = Text((fact.id, 0), "fact", text, begin, end, feature, about=about)
 
 
