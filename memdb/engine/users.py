@@ -150,8 +150,8 @@ class Users:
                         self._wait_for_calls(slot)
                     finally:
                         slot.closing = False
-                    slot.memory.close()
-                    slot.memory = None
+                    memory, slot.memory = slot.memory, None
+                    memory.close()
                 if slot.memory is None:
                     slot.memory = self._open_once(slot, user, create=create)
                     self._take_in(slot, slot.memory)
@@ -378,8 +378,8 @@ class Users:
             if slot.memory is not None:
                 if check is not None:
                     check(slot.memory)
-                slot.memory.close()
-                slot.memory = None
+                memory, slot.memory = slot.memory, None
+                memory.close()
             yield self._directory.user_path(user)
 
     def end_erasure(self, user: str) -> int:
@@ -421,11 +421,14 @@ class Users:
         shrank by.
         """
         path = self._directory.user_path(user)
-        memory.close()
-        slot.memory = None
+        slot.memory = (
+            None  # first: who is interrupted while it is closed leaves no closed one behind
+        )
         try:
+            memory.close()
             shrunk = compact(path)
         finally:
+            memory.close()  # where that was interrupted: a file is not opened a second time
             slot.memory = memory = self._open_bare(user)
             memory.erasure_pending = erasure_pending
             self._take_in(slot, memory)
@@ -473,7 +476,6 @@ class Users:
         with self._lock:
             self._closed = True
             slots = list(self._slots.values())
-            self._slots.clear()
         self._upkeep.close()
         until = time.monotonic() + CHECKPOINTS_S
         for slot in slots:
@@ -483,6 +485,8 @@ class Users:
                         slot.memory.kept.finish(lambda: time.monotonic() >= until)
                     slot.memory.close()
                     slot.memory = None
+        with self._lock:
+            self._slots.clear()
 
     def _open_once(self, slot: _Slot, user: str, *, create: bool) -> UserMemory:
         """`_open`; what cannot be opened is not tried again until its file is another one."""
@@ -588,9 +592,9 @@ class Users:
                     if slot.users:
                         continue
                 # A call that comes now waits for the slot's lock and opens the user again.
-                if slot.memory is not None:
-                    slot.memory.close()
-                    slot.memory = None
+                memory, slot.memory = slot.memory, None
+                if memory is not None:
+                    memory.close()
             self._drop_if_unused(user, slot)
 
     def _drop_if_unused(self, user: str, slot: _Slot) -> None:
