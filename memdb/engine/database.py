@@ -105,6 +105,9 @@ class EmbeddedDatabase:
         self._retention_clock = RetentionClock(self._clock)
         self._sweeping = threading.Lock()
         self._closed = False
+        self._closing = threading.Lock()
+        self._given_back = False
+        """Whether nothing is left to be closed."""
         self._embed_texts = embed_texts
 
     def create_space(
@@ -270,13 +273,17 @@ class EmbeddedDatabase:
         )
 
     def close(self) -> None:
-        """Finish commits in flight and give the directory back; idempotent."""
-        if self._closed:
-            return
+        """Finish commits in flight and give the directory back; idempotent.
+
+        Who is interrupted in it (Ctrl-C) may close it once more, which goes on there.
+        """
         self._closed = True
-        self._users.close()
-        self._catalog.close()
-        self._directory.close()
+        with self._closing:
+            if not self._given_back:
+                self._users.close()
+                self._catalog.close()
+                self._directory.close()
+                self._given_back = True
 
     def __enter__(self) -> Self:
         return self

@@ -293,11 +293,14 @@ class UserMemory:
 
     def close(self) -> None:
         """Finish commits in flight and close."""
-        self._writer.close()
-        self.kept.close()
-        self._notify(self.view.revision)
-        self._clips.retire()
-        self.environment.close()
+        try:
+            self._writer.close()
+            self.kept.close()
+            self._notify(self.view.revision)
+            self._clips.retire()
+        finally:
+            # Also where it was interrupted: a file is not opened a second time.
+            self.environment.close()
 
     def _show(self, applied: Applied, state: UserState) -> None:
         """Move the indexes and the view to a commit; by one thread at a time, in their order."""

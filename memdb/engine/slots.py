@@ -202,12 +202,18 @@ class Slots:
             self._idle.wait_for(lambda: slot.calls == 0, CALLS_END_S)
 
     def close(self) -> list[Slot]:
-        """Let nobody in any more; the slots that there were, whose users are the caller's to close."""
+        """Let nobody in any more; the slots that there are, whose users are the caller's to close before `clear`.
+
+        Again where that was interrupted: those that are left.
+        """
         with self._lock:
             self._closed = True
-            slots = list(self._slots.values())
+            return list(self._slots.values())
+
+    def clear(self) -> None:
+        """Forget the slots, once their users are closed."""
+        with self._lock:
             self._slots.clear()
-        return slots
 
     def _call_ended(self, slot: Slot) -> None:
         """One of a slot's calls is done (under the lock)."""
@@ -234,9 +240,9 @@ class Slots:
                     if slot.users:
                         continue
                 # A call that comes now waits for the slot's lock and opens the user again.
-                if slot.memory is not None:
-                    slot.memory.close()
-                    slot.memory = None
+                memory, slot.memory = slot.memory, None
+                if memory is not None:
+                    memory.close()
             self._drop_if_unused(user, slot)
 
     def _drop_if_unused(self, user: str, slot: Slot) -> None:

@@ -79,8 +79,8 @@ class Users:
                         self._slots.wait_for_calls(slot)
                     finally:
                         slot.closing = False
-                    slot.memory.close()
-                    slot.memory = None
+                    memory, slot.memory = slot.memory, None
+                    memory.close()
                 if slot.memory is None:
                     slot.memory = self._opener.once(slot, user, create=create)
                     self._take_in(slot, slot.memory)
@@ -241,8 +241,8 @@ class Users:
             if slot.memory is not None:
                 if check is not None:
                     check(slot.memory)
-                slot.memory.close()
-                slot.memory = None
+                memory, slot.memory = slot.memory, None
+                memory.close()
             yield self._directory.user_path(user)
 
     def end_erasure(self, user: str) -> int:
@@ -284,11 +284,13 @@ class Users:
         shrank by.
         """
         path = self._directory.user_path(user)
-        memory.close()
+        # First: who is interrupted while it is closed leaves no closed one behind.
         slot.memory = None
         try:
+            memory.close()
             shrunk = compact(path)
         finally:
+            memory.close()  # where that was interrupted: a file is not opened a second time
             slot.memory = memory = self._opener.bare(user)
             memory.erasure_pending = erasure_pending
             self._take_in(slot, memory)
@@ -306,6 +308,7 @@ class Users:
                         slot.memory.kept.finish(lambda: time.monotonic() >= until)
                     slot.memory.close()
                     slot.memory = None
+        self._slots.clear()
 
     def _take_in(self, slot: Slot, memory: UserMemory) -> None:
         """What outlasts an open user: who listens to it, the budget of what is kept of it, and whether what its
@@ -315,6 +318,43 @@ class Users:
         memory.share_listeners(slot.listeners)
         memory.keep_clips(self._clips.of_user())
 
+<<<<<<< HEAD
+=======
+    def _evict(self) -> None:
+        """Close the least recently used users above the limit."""
+        with self._lock:
+            if len(self._slots) <= self._open_max:
+                return
+            # Not counted: users that cannot be opened, of which only the reason is kept.
+            slots = [
+                one for one in self._slots.items() if one[1].memory is not None or one[1].users
+            ]
+            excess = len(slots) - self._open_max
+            if excess <= 0:
+                return
+            victims = [(user, slot) for user, slot in slots if slot.users == 0][:excess]
+        for user, slot in victims:
+            with slot.lock:
+                with self._lock:
+                    if slot.users:
+                        continue
+                # A call that comes now waits for the slot's lock and opens the user again.
+                memory, slot.memory = slot.memory, None
+                if memory is not None:
+                    memory.close()
+            self._drop_if_unused(user, slot)
+
+    def _drop_if_unused(self, user: str, slot: _Slot) -> None:
+        with self._lock:
+            if (
+                slot.users == 0
+                and slot.memory is None
+                and slot.failure is None
+                and self._slots.get(user) is slot
+            ):
+                del self._slots[user]
+
+>>>>>>> crash
 
 def _data_bytes(directory: DataDirectory, user: str) -> int:
     """Size of a user's data file, 0 when there is none: opening it says what is wrong.

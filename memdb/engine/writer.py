@@ -27,7 +27,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -133,15 +133,20 @@ class _Turn:
 
     __slots__ = ("_given", "_held", "_lock")
 
-    def __init__(self, lock: threading.Lock, given: threading.Event) -> None:
-        """given: set when the lock is released."""
+    def __init__(self, lock: threading.RLock, given: threading.Event) -> None:
+        """lock: one that knows whose it is; given: set when it is released."""
         self._lock = lock
         self._given = given
         self._held = False
 
     def __enter__(self) -> Self:
-        self._lock.acquire()
-        self._held = True
+        try:
+            self._lock.acquire()
+            self._held = True
+        except BaseException:
+            with suppress(RuntimeError):  # where it was interrupted before
+                self._lock.release()
+            raise
         return self
 
     def give(self) -> None:
@@ -165,7 +170,7 @@ class Writer:
 
     def __init__(self, commits: Commits) -> None:
         self._commits = commits
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         """Who prepares, writes or publishes; nobody while only the disk is waited for."""
         self._newest = threading.Event()
         """Set when the newest group that was committed has been settled."""
@@ -179,8 +184,8 @@ class Writer:
         """The submission whose caller takes the next group."""
         self._groups = 0
         """Groups that are on their way."""
-        self._disk_taken = False
-        """Whether a group has its transaction open."""
+        self._disk: threading.Event | None = None
+        """Of the group that has its transaction open: set once it is there."""
         self._next: threading.Event | None = None
         """Of the group that waits for the disk: set once it is there."""
         self._closed = False
@@ -233,19 +238,18 @@ class Writer:
         """No commit for the length of the block, those on their way being settled: what readers see
         is what the store holds.  Writes wait.
         """
-        with self._lock:
-            self._held += 1
-            try:
+        holds = False
+        try:
+            with self._lock:
+                self._held += 1
+                holds = True
                 while self._groups:
                     self._changed.wait()
-            except BaseException:
-                self._let_go()
-                raise
-        try:
             yield
         finally:
-            with self._lock:
-                self._let_go()
+            if holds:
+                with self._lock:
+                    self._let_go()
 
     def _let_go(self) -> None:
         self._held -= 1
@@ -296,11 +300,13 @@ class Writer:
     def _commit_group(self, leader: _Submission) -> None:
         """Take the next group through the steps; leadership is handed over on the way."""
         group = _Taken()
-        with self._lock:
-            while self._held:
-                self._changed.wait()
-            self._groups += 1
+        is_counted = False
         try:
+            with self._lock:
+                while self._held:
+                    self._changed.wait()
+                self._groups += 1
+                is_counted = True
             self._take_through(leader, group)
         except BaseException as error:
             self._settle(group, None, error)
@@ -308,7 +314,7 @@ class Writer:
                 raise
         finally:
             with self._lock:
-                self._groups -= 1
+                self._groups -= is_counted
                 if not self._groups:
                     self._changed.notify_all()
 
@@ -317,10 +323,11 @@ class Writer:
             with self._lock:
                 more, size = self._take(group)
             prepared = self._commits.prepare(more, size)
-        there = threading.Event()
+        # Whoever is interrupted on the way (Ctrl-C) leaves no group behind that others wait for.
+        there, settled = threading.Event(), threading.Event()
         try:
-            self._wait_for_disk(leader, group, prepared, there)
             try:
+                self._wait_for_disk(leader, group, prepared, there)
                 try:
                     with _Turn(self._turn, there) as turn:
                         self._commits.commit(prepared, turn.give)
@@ -330,16 +337,14 @@ class Writer:
                     there.set()
                     self._take_apart(group)
                     return
-                before, settled = self._newest, threading.Event()
-                self._newest = settled
+                before, self._newest = self._newest, settled
             finally:
                 with self._lock:
-                    self._disk_taken = False
                     following = self._next
+                    if self._disk is there:
+                        self._disk = None
                     self._changed.notify_all()
-        finally:
             there.set()
-        try:
             # In the order of the commits, acknowledgements included.
             before.wait()
             if following is not None:
@@ -348,6 +353,7 @@ class Writer:
                 outcomes = self._commits.publish(prepared)
             self._settle(group, outcomes, None)
         finally:
+            there.set()
             settled.set()
 
     def _take_apart(self, group: _Taken) -> None:
@@ -385,13 +391,13 @@ class Writer:
         while True:
             with self._lock:
                 more: list[Operation] = []
-                while self._disk_taken and not more:
+                while self._disk is not None and not more:
                     self._next = there
                     more, size = self._take(group)
                     if not more:
                         self._changed.wait()
                 if not more:
-                    self._disk_taken = True
+                    self._disk = there
                     self._next = None
                     if leader.taken:
                         self._hand_over(leader)

@@ -68,6 +68,7 @@ class Catalog:
         self._config = config
         self._marker = directory.catalog / MARKER
         self._lock = threading.Lock()
+        self._closed = False
         self._noting: list[list[str]] = []
         """Who wants to be told of the users that are removed."""
         self._spaces: dict[str, Space] = {}
@@ -215,7 +216,7 @@ class Catalog:
                 self._put(txn, spaces.values(), users)
                 return True, None
 
-            self._env.write(change)
+            self._environment().write(change)
             self._users.update(users)
             self._spaces |= spaces
 
@@ -272,7 +273,7 @@ class Catalog:
                 self._put(txn, [space], [])
                 return True, None
 
-            self._env.write(change)
+            self._environment().write(change)
             self._spaces[space.name] = space
             return space
 
@@ -306,7 +307,7 @@ class Catalog:
                 self._put(txn, [], [user])
                 return True, None
 
-            self._env.write(change)
+            self._environment().write(change)
             self._users.add(user)
 
     def remove_users(self, users: Collection[str]) -> None:
@@ -321,7 +322,7 @@ class Catalog:
             with system_errors("catalog"):
                 write_file(self._marker, b"")
             failpoints.hit("catalog.marked")
-            self._env.write(change, gives_up=True)
+            self._environment().write(change, gives_up=True)
             self._users.difference_update(users)
             for noted in self._noting:
                 noted.extend(users)
@@ -344,13 +345,20 @@ class Catalog:
         with self._lock, system_errors("catalog"):
             if not self._marker.exists():
                 return
-            self._env.close()
             try:
+                self._env.close()
                 compact(self._directory.catalog)
             finally:
+                self._env.close()  # where that was interrupted: a file is not opened a second time
                 self._env = self._open()
             self._marker.unlink()
             sync_directory(self._directory.catalog)
+
+    def _environment(self) -> Environment:
+        """The environment, opened again where whoever made it anew was interrupted (under the lock)."""
+        if self._env.is_closed and not self._closed:
+            self._env = self._open()
+        return self._env
 
     def _open(self) -> Environment:
         directory = self._directory
@@ -376,7 +384,7 @@ class Catalog:
     def check(self) -> list[str]:
         """What is wrong with the stored bytes, in words."""
         wrong: list[str] = []
-        with self._lock, self._env.read() as txn:
+        with self._lock, self._environment().read() as txn:
             wrong.extend(
                 f"user {key!r} has directory {record.name}"
                 for key, stored in txn.scan(Table.USERS)
@@ -389,12 +397,15 @@ class Catalog:
 
     def copy(self, folder: Path) -> None:
         """Write a compacted copy of the environment into ``folder``; see `Environment.copy`."""
-        with self._lock, self._env.read() as txn:
-            self._env.copy(folder, txn)
+        with self._lock:
+            environment = self._environment()
+            with environment.read() as txn:
+                environment.copy(folder, txn)
 
     def close(self) -> None:
         """Close the environment."""
         with self._lock:
+            self._closed = True
             self._env.close()
 
 

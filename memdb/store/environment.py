@@ -505,6 +505,11 @@ class Environment:
         return int(self._env.info()["last_txnid"])
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
     def is_lost(self) -> bool:
         """Whether nothing can be read or written until it is opened anew."""
         return self._lost is not None
@@ -532,9 +537,12 @@ class Environment:
                 is_on_disk = self._config.durability != "relaxed" and (
                     self._marked or self._was_told
                 )
-                newest = self.newest_transaction() if is_on_disk and not self._lost else None
-                self._env.close()
-                self._lock_file.close()
+                try:
+                    newest = self.newest_transaction() if is_on_disk and not self._lost else None
+                finally:
+                    # Also where it was interrupted: a file is not opened a second time.
+                    self._env.close()
+                    self._lock_file.close()
                 if self._failed is None and self._lost is None:
                     with suppress(OSError):  # it only costs a look at the next open
                         mark_clean(self._data_file, newest)

@@ -19,11 +19,18 @@ class Gate:
 
     def enter(self) -> int:
         """Pass, once nobody owns it; how many are inside."""
-        with self._lock:
-            while self._owned:
-                self._changed.wait()
-            self._inside += 1
-            return self._inside
+        is_inside = False
+        try:
+            with self._lock:
+                while self._owned:
+                    self._changed.wait()
+                self._inside += 1
+                is_inside = True
+                return self._inside
+        except BaseException:
+            if is_inside:  # interrupted on its way out: nobody would leave for it
+                self.leave()
+            raise
 
     def leave(self) -> None:
         with self._lock:
@@ -60,15 +67,16 @@ class Gate:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        with self._changed:
-            while self._owned:
-                self._changed.wait()
-            self._owned = True
+        is_mine = False
         try:
-            # Within: who is interrupted while it waits must not leave the gate shut.
+            # Within: who is interrupted, be it while it waits, must not leave the gate shut.
             with self._changed:
+                while self._owned:
+                    self._changed.wait()
+                self._owned = is_mine = True
                 while self._inside:
                     self._changed.wait()
             yield
         finally:
-            self.disown()
+            if is_mine:
+                self.disown()

@@ -1,0 +1,163 @@
+"""Ctrl-C in a program with an embedded database, wherever it comes: the calls after it go on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import memdb
+from memdb import Unavailable
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.writer import Writer
+from memdb.store.environment import Environment
+from memdb.store.gate import Gate
+from memdb.store.structure import mark_clean
+from tests.unit.engine.conftest import CONFIG
+from tests.unit.engine.door import filled, seqs
+
+PACKAGE = str(Path(memdb.__file__).parent)
+IN_ORDER = frozenset(
+    (
+        *("__exit__", "_abandon", "_call_ended", "_drop_if_unused", "_end_read", "_let_go"),
+        *("_settle", "abort", "disown", "give", "leave", "leave_owning"),
+    )
+)
+"""What puts things in order at the end of a block: nothing protects that from an interrupt of its own."""
+
+
+class Interrupt:
+    """Raises `KeyboardInterrupt` as a function is entered for the n-th time."""
+
+    def __init__(self, chosen: Callable[[CodeType], bool], times: int) -> None:
+        self._chosen = chosen
+        self._left = times
+
+    @property
+    def came(self) -> bool:
+        return self._left <= 0
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and self._left > 0 and self._chosen(frame.f_code):
+            self._left -= 1
+            if self._left == 0:
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            with suppress(KeyboardInterrupt):
+                yield
+        finally:
+            sys.settrace(before)
+
+
+def entering(function: Any, times: int = 1) -> Interrupt:
+    return Interrupt(lambda code: code is function.__code__, times)
+
+
+def goes_on(db: EmbeddedDatabase) -> None:
+    """Every kind of call, on a thread of its own: what hangs is no test that never ends."""
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            with suppress(Unavailable):  # a commit that was not published: the user is opened anew
+                db.user("alice").put("k", 1)
+            db.user("alice").put("k", 2)
+            assert db.user("alice").get("k") == 2
+            db.create_space("other", dim=4)
+            assert db.verify().ok
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive(), "it hangs"
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    ("function", "times"),
+    [
+        *((Writer._hand_over, 1), (Writer._take, 1), (Environment.write, 1)),
+        *((Gate.enter, 1), (Gate.enter, 2)),
+    ],
+)
+def test_a_write(db: EmbeddedDatabase, function: Any, times: int) -> None:
+    filled(db, 3)
+    interrupt = entering(function, times)
+    with interrupt.within():
+        db.user("alice").put("k", 0)
+    assert interrupt.came
+    goes_on(db)
+    assert seqs(db) == [0, 1, 2]
+
+
+def test_a_write_wherever_it_calls_something(db: EmbeddedDatabase) -> None:
+    filled(db, 3)
+
+    def ours(code: CodeType) -> bool:
+        # Not in a generator that is being closed either, which tells nobody.
+        name = code.co_name
+        return code.co_filename.startswith(PACKAGE) and name not in IN_ORDER and name[0] != "<"
+
+    for times in range(1, 1000):
+        interrupt = Interrupt(ours, times)
+        with interrupt.within():
+            db.user("alice").put("k", 0)
+        if not interrupt.came:
+            break
+        goes_on(db)
+    assert times > 30
+    assert seqs(db) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("function", [mark_clean, Environment.close, Environment.__init__])
+def test_a_compaction(db: EmbeddedDatabase, function: Any) -> None:
+    filled(db, 3)
+    interrupt = entering(function)
+    with interrupt.within():
+        db.user("alice").compact()
+    assert interrupt.came
+    goes_on(db)
+    assert seqs(db) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("function", [mark_clean, Environment.close])
+def test_an_erasure(db: EmbeddedDatabase, function: Any, times: int) -> None:
+    """Of the user's environment, which is closed first, and of the catalog's, which is made anew."""
+    filled(db, 3)
+    db.user("bob").put("k", 1)
+    interrupt = entering(function, times)
+    with interrupt.within():
+        db.user("bob").erase()
+    assert interrupt.came
+    goes_on(db)
+    with suppress(memdb.NotFound):
+        db.user("bob").erase()
+    assert db.users() == ["alice"]
+    assert seqs(db) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_close(tmp_path: Path, times: int) -> None:
+    db = EmbeddedDatabase(tmp_path / "data", config=CONFIG)
+    db.user("alice").put("k", 1)
+    interrupt = entering(mark_clean, times)
+    with interrupt.within():
+        db.close()
+    assert interrupt.came
+    db.close()
+    with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as again:
+        assert again.user("alice").get("k") == 1
