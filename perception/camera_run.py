@@ -72,6 +72,7 @@ class CameraRun:
             self.report.error = begin
         self._watch = StallWatch(camera.name, equipment.report_line)
         self._pipeline: Pipeline | None = None
+        self._meter: Meter | None = None
 
     @property
     def is_begun(self) -> bool:
@@ -88,6 +89,7 @@ class CameraRun:
         epoch = self._first or self._appeared()
         if epoch is None:
             return
+        self._tell_going_on(epoch)
         slip_ns = self._run_epoch(epoch)
         while slip_ns is not None or self._may_come_back(epoch):
             again = self._came_back(epoch, slip_ns)
@@ -103,10 +105,12 @@ class CameraRun:
             pipeline.stop()
 
     def look(self) -> None:
-        """For acknowledgements that stay away.  What ended well was acknowledged whole; what failed waits for
-        nothing, and its error says why.
+        """How far it is, and for acknowledgements that stay away.  What ended well was acknowledged whole; what failed
+        waits for nothing, and its error says why.
         """
-        pipeline = self._pipeline
+        pipeline, meter = self._pipeline, self._meter
+        if meter is not None:
+            meter.show_sometimes()
         if pipeline is not None:
             self._watch.look(*pipeline.waiting, pipeline.progress.left_out)
         elif self.report.error is None:
@@ -134,6 +138,16 @@ class CameraRun:
         report = self.report
         report.epoch, report.start_ns = epoch.context.epoch, epoch.context.base_ns
         report.resumed_from_seq, report.held_until_ns = epoch.first_seq, epoch.held_until_ns
+
+    def _tell_going_on(self, epoch: Epoch) -> None:
+        """Of a recording's beginning that is passed over: other footage would lose it."""
+        report = self.report
+        if report.held_until_ns is not None:
+            self._with.report_line(
+                f"{report.camera}: epoch {report.epoch} holds {report.resumed_from_seq} clips up to "
+                f"{as_text(report.held_until_ns)}; goes on at {epoch.from_ns / NS_PER_S:.1f} s of "
+                f"{shown(self.camera.address)}; other footage needs --epoch N"
+            )
 
     def _appeared(self) -> Epoch | None:
         """The first epoch of a camera that was not there at the start, once it is; None where it does not come."""
@@ -209,7 +223,7 @@ class CameraRun:
         parts, report = self._with, self.report
         slip_ns: int | None = None
         started_s = time.monotonic()
-        meter = Meter(report, epoch.from_ns, started_s, parts.report_line)
+        meter = self._meter = Meter(report, epoch.from_ns, started_s, parts.report_line)
         try:
             writer = parts.patience.call(
                 partial(parts.open_writer, report.camera, epoch.space.name, report.epoch)
@@ -221,7 +235,6 @@ class CameraRun:
                     writer,
                     frames_from_ns=epoch.from_ns,
                     is_paced=parts.options.is_paced,
-                    on_progress=meter.show_sometimes,
                     on_ack=None if parts.on_ack is None else partial(parts.on_ack, report.camera),
                 )
                 report.progress = pipeline.progress
@@ -238,7 +251,7 @@ class CameraRun:
             # This is a thread of one camera: the command tells it, and the other cameras go on.
             report.error = error
         finally:
-            self._pipeline = None
+            self._pipeline = self._meter = None
             epoch.source.close()
             report.wall_s = time.monotonic() - started_s
             meter.show()

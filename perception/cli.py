@@ -146,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         action="append",
         metavar="NAME=SOURCE",
-        help="a stream and its file, URL or microphone (alsa:default); what has no pictures is heard alone; may be "
-        "given several times",
+        help="a stream and its file, URL, pipe (/dev/stdin) or microphone (alsa:default); what has no pictures is "
+        "heard alone; may be given several times",
     )
     add(
         "--start",
@@ -225,11 +225,13 @@ def _ingest(options: argparse.Namespace) -> int:
         import memdb_client
         from memdb.types.tensor import codec_named
         from perception.agent import IngestAgent
+        from perception.allocator import keep_memory
         from perception.arguments import at_least, server_address
         from perception.ingest_options import WINDOW_CLIPS
         from perception.patience import Patience
         from perception.reach import reach
 
+    keep_memory()
     cameras = [_camera(text) for text in options.camera]
     server_wait_s = _server_wait_s(options.server_wait_s)
     settings = _settings(options, server_wait_s)
@@ -288,18 +290,29 @@ def _settings(options: argparse.Namespace, server_wait_s: float | None) -> Inges
 
 
 def _may_have_video(cameras: list[Camera], settings: IngestOptions, *, with_audio: bool) -> bool:
-    """Whether any camera shows pictures, or may once it is there; raises where a source cannot be opened."""
+    """Whether any camera shows pictures, or may once it is there; raises where a source cannot be opened.
+
+    A pipe is not looked into: what is read of it here would be missing there.
+    """
+    from perception.sources.address import plays_once
     from perception.sources.opening import open_sources
 
+    looked_at = [camera for camera in cameras if not plays_once(camera.address)]
+    if not looked_at:
+        return True
     opened, absent = open_sources(
-        cameras,
+        looked_at,
         settings.rate_hz,
         with_audio=with_audio,
         may_be_absent=settings.reconnect_s > 0,
     )
     for source in opened.values():
         source.close()
-    return bool(absent) or any(source.has_video for source in opened.values())
+    return (
+        bool(absent)
+        or len(looked_at) < len(cameras)
+        or any(source.has_video for source in opened.values())
+    )
 
 
 def _run(agent: IngestAgent, user: str) -> int:
@@ -382,10 +395,11 @@ def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
 def _camera(text: str) -> Camera:
     from memdb.errors import InvalidArgument
     from perception.camera import Camera
+    from perception.sources.address import shown
 
     name, separator, address = text.partition("=")
-    if not separator or not address:
-        raise InvalidArgument("a camera is NAME=SOURCE", field="camera", value=text)
+    if not separator or not address or "://" in name:
+        raise InvalidArgument("a camera is NAME=SOURCE", field="camera", value=shown(text))
     return Camera(name, address)
 
 

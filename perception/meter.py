@@ -7,16 +7,19 @@ from collections.abc import Callable
 from typing import Final
 
 from perception.camera import CameraReport
-from perception.pipeline import Progress
 from perception.sources.base import NS_PER_S
 
 PROGRESS_EVERY_S: Final = 2.0
+PROGRESS_EVERY_S_MAX: Final = 10.0
+"""A camera runs for months, and its log is kept."""
+QUIET_EVERY_S: Final = 60.0
+"""Between two lines while nothing is new."""
 _WALL_S_MIN: Final = 1e-6
 """Rates are of no shorter time."""
 
 
 class Meter:
-    """Tells how far an epoch has come; from one thread."""
+    """Tells how far an epoch has come; from one thread at a time."""
 
     def __init__(
         self,
@@ -30,15 +33,24 @@ class Meter:
         self._from_ns = from_ns
         self._started_s = started_s
         self._report_line = report_line
-        self._shown_s = started_s
+        self._shown_s = self._changed_s = started_s
+        self._told = (0, 0, 0, 0)
 
-    def show_sometimes(self, _: Progress) -> None:
-        """A line where the last is old enough."""
-        if time.monotonic() - self._shown_s >= PROGRESS_EVERY_S:
+    def show_sometimes(self) -> None:
+        """A line where the last is old enough, and where it would say the same, so that one sees that it does."""
+        now_s, progress = time.monotonic(), self._report.progress
+        every_s = min(max(PROGRESS_EVERY_S, (now_s - self._started_s) / 10), PROGRESS_EVERY_S_MAX)
+        if now_s - self._shown_s < every_s:
+            return
+        news = (progress.frames, progress.media_ns, progress.clips, progress.acks)
+        if news != self._told:
+            self._told, self._changed_s = news, now_s
             self.show()
+        elif now_s - self._shown_s >= QUIET_EVERY_S:
+            self.show(f"  nothing new for {now_s - self._changed_s:.0f} s")
 
-    def show(self) -> None:
-        """A line now."""
+    def show(self, more: str = "") -> None:
+        """A line now, with ``more`` at its end."""
         self._shown_s = time.monotonic()
         report, progress = self._report, self._report.progress
         wall_s = max(self._shown_s - self._started_s, _WALL_S_MIN)
@@ -55,4 +67,4 @@ class Meter:
             line += f"  left out {progress.left_out}"
         if report.error is not None:
             line += f"  FAILED {report.error}"
-        self._report_line(line)
+        self._report_line(line + more)

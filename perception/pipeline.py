@@ -89,7 +89,6 @@ class Pipeline:
         *,
         frames_from_ns: int = 0,
         is_paced: bool = False,
-        on_progress: Callable[[Progress], None] | None = None,
         on_ack: Callable[[Clip], None] | None = None,
     ) -> None:
         """writer: a fresh one.  is_paced: read no faster than the medium plays.  on_ack: takes
@@ -100,7 +99,6 @@ class Pipeline:
         self._writer = writer
         self._frames_from_ns = frames_from_ns
         self._is_paced = is_paced
-        self._on_progress = on_progress
         self._on_ack = on_ack
         self._sent: deque[Clip] = deque()
         self._writes_settled = 0
@@ -178,8 +176,6 @@ class Pipeline:
             self.progress.acks += clip.sealed
             if self._on_ack is not None:
                 self._on_ack(clip)
-        if self._on_progress is not None:
-            self._on_progress(self.progress)
 
     def _guarded(self, stage: Callable[[], None], channel: Channel[object]) -> None:
         try:

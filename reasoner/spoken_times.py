@@ -10,19 +10,44 @@ import re
 from typing import Final
 
 _DAY: Final = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
-_CLOCK: Final = r"(?:\d{1,2}:\d{2}(?:\s?[ap]\.?m\b\.?)?|\d{1,2}\s?(?:[ap]\.?m\b\.?|o['’]clock))"
-_FEW: Final = r"a\sfew|one|two|three|four|five|six|seven|eight|nine|ten|twelve"
+_MONTH: Final = (
+    r"(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+)
+_PART: Final = r"(?:morning|afternoon|evening|night|noon)"
+_UNIT: Final = r"(?:second|minute|hour|day|night|week|weekend|month|year)"
+_SMALL: Final = r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
+_FEW: Final = rf"(?:an?|\d+|{_SMALL}|(?:a\s)?few|several|a\scouple\sof|half\san|twenty|thirty)"
+_CLOCK: Final = (
+    r"(?:\d{1,2}:\d{2}(?:\s?[ap]\.?m\b\.?)?"
+    rf"|(?:\d{{1,2}}|{_SMALL})\s?(?:[ap]\.?m\b\.?|o['’]clock)"
+    rf"|(?:half|(?:a\s)?quarter)\s(?:past|to)\s(?:\d{{1,2}}|{_SMALL}))"
+)
+_DATE: Final = (
+    r"(?:\d{4}-\d{2}-\d{2}"
+    rf"|(?:the\s)?\d{{1,2}}(?:st|nd|rd|th)?(?:\sof)?\s{_MONTH}"
+    rf"|{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?"
+    r"|the\s\d{1,2}(?:st|nd|rd|th))"
+)
 _TIME: Final = re.compile(
     rf"""\b(?:
-        yesterday(?:\s(?:morning|afternoon|evening|night))?
-      | (?:last|this)\s(?:night|morning|afternoon|evening|week|weekend|month|{_DAY})
-      | (?:at|around|before|after|since|until|between|from)\s{_CLOCK}
-      | on\s{_DAY}s?
-      | (?:at|around|before|after|since|until)\s(?:noon|midnight)
-      | (?:an?|\d+|{_FEW})\s(?:minute|hour|day|night|week|month|year)s?\sago
-      | (?:at|during\sthe)\snight
-      | in\sthe\s(?:morning|afternoon|evening)
-      | today | tonight
+        (?:the\s(?:day|night)\sbefore\s)?yesterday(?:\s{_PART})?
+      | the\snight\sbefore\slast
+      | (?:last|this)\s(?:{_PART}|{_UNIT}|{_DAY}(?:\s{_PART})?)
+      | (?:in|over|during|within|for)\sthe\s(?:last|past)\s(?:{_FEW}\s)?{_UNIT}s?
+      | (?:at|around|about|before|after|since|until|till|by|between|from)\s{_CLOCK}
+      | on\s(?:{_DAY}s?(?:\s{_PART})?|{_DATE})
+      | (?:since|before|after|until|till|by)\s(?:{_DAY}|{_DATE})
+      | (?:at|around|before|after|since|until|till|by)
+            \s(?:noon|midnight|dawn|dusk|sunrise|sunset|lunchtime|midday)
+      | in\s(?:{_MONTH}|(?:19|20)\d\d)
+      | {_FEW}\s{_UNIT}s?(?:\sand\sa\shalf)?\sago
+      | (?:the\sother\sday|a\s(?:while|moment)\sago|just\snow)
+      | (?:at|during\sthe|in\sthe\smiddle\sof\sthe)\snight
+      | (?:at|over|on|during)\sthe\sweekend
+      | in\sthe\s(?:early\s|late\s)?(?:morning|afternoon|evening)
+      | during\sthe\s(?:day|morning|afternoon|evening)
+      | (?:every|each)\s(?:{_PART}|day|{_DAY})
+      | today | tonight | overnight
     )(?!\w)""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -143,6 +143,23 @@ def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Pat
     assert (third.note, third.progress.clips) == (None, 1)
 
 
+def test_a_beginning_that_is_passed_over_is_told(database: Database, tmp_path: Path) -> None:
+    """Longer footage than the first, without a number of its own, may be other footage."""
+    one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0)])
+    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 6.0)])
+    lines: list[str] = []
+    for path in (one, two):
+        agent = IngestAgent(
+            database, "alice", [Camera("porch", str(path))], HashEncoder(), None,
+            IngestOptions(start_ns=START_NS), report_line=lines.append,
+        )  # fmt: skip
+        agent.run()
+    assert [line for line in lines if "goes on" in line] == [
+        "porch: epoch 0 holds 1 clips up to 2023-11-14T22:13:24.000Z; "
+        f"goes on at 4.0 s of {two}; other footage needs --epoch N"
+    ]
+
+
 class Break(Exception):
     """Stands for whatever ends an agent in the middle."""
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from perception.camera import Camera
+from perception.cli import _may_have_video
 from perception.errors import SourceNotFound
+from perception.ingest_options import IngestOptions
 from perception.sources.address import plays_once, shown
 from perception.sources.file import FileSource
 
@@ -43,3 +46,11 @@ def test_what_plays_once(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").touch()
     assert plays_once(str(tmp_path / "pipe"))
     assert not any(map(plays_once, [str(tmp_path / "film.mp4"), "rtsp://cam/1", "alsa:default"]))
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_looked_into_before_it_is_read(tmp_path: Path) -> None:
+    """Nobody writes to it: who opened it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    pipe = [Camera("door", str(tmp_path / "pipe"))]
+    assert _may_have_video(pipe, IngestOptions(), with_audio=False)
