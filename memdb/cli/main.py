@@ -64,12 +64,12 @@ def _main(arguments: Sequence[str] | None) -> int:
     options.logged = Logged()
     try:
         output = Output(sys.stdout)
-        logged = nullcontext() if getattr(options, "has_log", False) else options.logged
-        with redirect_stdout(output), logged:
+        has_log = getattr(options, "has_log", False)
+        with redirect_stdout(output), nullcontext() if has_log else options.logged:
             status: int = options.run(options)
             output.flush()
     except OutputLost as error:
-        if not error.is_read_enough:
+        if not error.is_read_enough or has_log:  # a server that does not start
             print(f"memdb: {error}", file=sys.stderr)
         return 1
     except MemdbError as error:

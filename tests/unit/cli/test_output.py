@@ -71,6 +71,17 @@ def test_a_result_that_cannot_be_written_is_one_line(data: Path, verb: str) -> N
     assert told == "memdb: OUTPUT_LOST: the result cannot be written: No space left on device\n"
 
 
+def test_a_server_whose_address_nobody_takes_does_not_start(data: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        status, told = run("serve", "--data", data, "--listen", "127.0.0.1:0", to=writer)
+    finally:
+        os.close(writer)
+    assert status == 1
+    assert told == "memdb: OUTPUT_LOST: the result cannot be written: Broken pipe\n"
+
+
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_no_file_of_a_database_takes_the_place_of_a_standard_one(
     data: Path, closed: tuple[int, ...]
