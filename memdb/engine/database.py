@@ -138,6 +138,10 @@ class EmbeddedDatabase:
         """Whether a call for the user need not open it first, which may take long."""
         return self._users.is_open(user_id)
 
+    def is_held_closed(self, user_id: str) -> bool:
+        """Whether calls on the user wait for what has it closed: an erasure, a compaction."""
+        return self._users.is_held_closed(user_id)
+
     def tries_at_once(self, user_id: str) -> bool:
         """Whether the user's next question is worth a try with ``at_once``; asked once for each."""
         return self._users.tries_at_once(user_id)

@@ -105,6 +105,11 @@ class Slots:
                 return False
             return not slot.memory.to_be_opened_again
 
+    def is_held_closed(self, user: str) -> bool:
+        """Whether somebody keeps calls on the user waiting, who closes it or has it closed."""
+        slot = self.find(user)
+        return slot is not None and slot.closing
+
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""
         with self._lock:

@@ -205,6 +205,10 @@ class Users:
         """Whether `use` would give the user at once."""
         return self._slots.is_open(user)
 
+    def is_held_closed(self, user: str) -> bool:
+        """Whether calls on the user wait for an erasure, say, to end."""
+        return self._slots.is_held_closed(user)
+
     def tries_at_once(self, user: str) -> bool:
         """Whether to try to answer the user's next question at once."""
         memory = self._slots.memory_of(user)

@@ -180,11 +180,11 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     try:
         # Before the line: who reads that may look for the file.
         await asyncio.to_thread(write_port_file, config, address)
-    except InvalidArgument:
+        ready = {"event": "listening", "address": address, "pid": os.getpid()}
+        print(json.dumps(ready), flush=True)
+    except Exception:  # also where nobody takes the line
         await server.stop()
         raise
-    ready = {"event": "listening", "address": address, "pid": os.getpid()}
-    print(json.dumps(ready), flush=True)
     log.info("listening", extra={"fields": {"address": address, "data": config.data}})
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),

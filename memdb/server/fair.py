@@ -24,6 +24,9 @@ class RoundRobin(Generic[_T]):
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
+    def __bool__(self) -> bool:
+        return bool(self._waiting)  # the length is a sum over the owners
+
     def put(self, owner: str, thing: _T) -> None:
         """Wait behind what the owner has waiting."""
         things = self._waiting.get(owner)

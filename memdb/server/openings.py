@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Final
 
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument, NotFound
 from memdb.server.executors import Pool
 from memdb.types.limits import ID_PATTERN
+
+HELD_LOOK_S: Final = 0.02
+"""How often a user is looked at that somebody has closed for a while."""
 
 
 class Openings:
@@ -40,11 +44,17 @@ class Openings:
             return
         task = self._opening.get(user)
         if task is None:
-            task = asyncio.create_task(self._pool.run_in_turn(self._open, user))
+            task = asyncio.create_task(self._opened(user))
             self._opening[user] = task
             task.add_done_callback(lambda done: self._ended(user, done))
         # A caller that leaves does not end it for the others.
         await asyncio.shield(task)
+
+    async def _opened(self, user: str) -> None:
+        # Compacting a large user takes a minute, and a few at once would hold every thread that opens others.
+        while self._database.is_held_closed(user):  # noqa: ASYNC110 - threads, which tell no loop
+            await asyncio.sleep(HELD_LOOK_S)
+        await self._pool.run_in_turn(self._open, user)
 
     def _open(self, user: str) -> None:
         # What these say is the call's own to say, or to mend.

@@ -94,3 +94,34 @@ async def test_what_prevents_an_opening_is_told_to_all(resources: Resources, slo
 async def test_whom_there_is_not_is_left_to_the_call(resources: Resources, user: str) -> None:
     await resources.openings.wait(user)
     assert not resources.database.is_open(user)
+
+
+async def test_who_waits_for_users_that_are_held_closed_holds_no_thread(
+    resources: Resources,
+) -> None:
+    """As they are compacted; a third is opened meanwhile, though two threads open users."""
+    database = resources.database
+    database.user("c").put("x", 1)
+    held, let_go = threading.Barrier(3), threading.Event()
+
+    def hold(user: str) -> None:
+        with database._users.exclusively(user):
+            held.wait()
+            let_go.wait()
+
+    holders = [threading.Thread(target=hold, args=(user,)) for user in "ac"]
+    for holder in holders:
+        holder.start()
+    try:
+        await asyncio.to_thread(held.wait)
+        waiting = [asyncio.create_task(resources.openings.wait(user)) for user in "ac"]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(resources.openings.wait("b"), 10)
+        assert resources.openings.is_open("b")
+        assert not any(task.done() for task in waiting)
+    finally:
+        let_go.set()
+        for holder in holders:
+            holder.join()
+    await asyncio.gather(*waiting)
+    assert resources.openings.is_open("a")

@@ -1,0 +1,76 @@
+"""What a command prints, which may have nobody who takes it: a pipe to a program that has read enough, a full disk."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import Final, TextIO
+
+from memdb.errors import FailedPrecondition
+
+LOST: Final = "OUTPUT_LOST"
+
+
+def keep_standard_files() -> None:
+    """Open those of the three standard files that are closed, to nowhere.
+
+    The next file that is opened would have the number of one of them: a database's, into which whatever library has
+    something to say on stderr would then write.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+
+
+class OutputLost(FailedPrecondition):
+    """A result that cannot be written (``OUTPUT_LOST``)."""
+
+    def __init__(self, number: int) -> None:
+        """number: what the system says."""
+        super().__init__(f"the result cannot be written: {os.strerror(number)}", reason=LOST)
+        self.is_read_enough = number == errno.EPIPE
+        """Whether nobody reads any further, as behind ``| head``: that is no failure to tell of."""
+
+
+class Output(io.TextIOBase):
+    """A stream that says what becomes of it as one of our errors."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """stream: None where nobody wants what is written, as for `print`."""
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; raises `OutputLost`."""
+        if self._stream is None:
+            return len(text)
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def flush(self) -> None:
+        """Hand on what was written; raises `OutputLost`."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def _lost(self, error: OSError) -> OutputLost:
+        # What is left in its buffer would be tried once more as the process ends, and told of in Python's own words.
+        try:
+            fd = self._stream.fileno() if self._stream is not None else -1
+        except (OSError, ValueError):  # nothing of the system's
+            fd = -1
+        if fd >= 0:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, fd)
+            os.close(nowhere)
+        return OutputLost(error.errno or errno.EIO)
