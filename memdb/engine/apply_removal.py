@@ -53,12 +53,15 @@ def remove_clips(txn: Transaction, applied: Applied, operation: RemoveClips) -> 
     # Decided: from here on nothing is read that could be damaged.
     for remains in going:
         removal.remove_whole(txn, remains.clip_no, space_nos)
-        _put_stone(txn, applied, remains, is_erasure=operation.is_erasure)
+        times = (None, None) if operation.is_erasure else (remains.start_ns, remains.end_ns)
+        _put_stone(txn, applied, remains, times)
         kind = "erase" if operation.is_erasure else "expire"
         clip_id = make_id(draft.id_key, IdKind.CLIP, remains.clip_no)
         applied.entries.append(LogEntry(kind, no=remains.clip_no, name=clip_id))
         if remains.space_no is not None:
-            applied.effects.removed.append(RemovedClip(remains.space_no, remains.clip_no))
+            applied.effects.removed.append(
+                RemovedClip(remains.space_no, remains.clip_no, remains.number, times)
+            )
     for key, record in facts:
         txn.put(Table.FACTS, key, pack(key, record))
     changed = dict.fromkeys(schema.split_version_key(key)[0] for key, _ in facts)
@@ -70,7 +73,10 @@ def remove_clips(txn: Transaction, applied: Applied, operation: RemoveClips) -> 
 
 
 def _put_stone(
-    txn: Transaction, applied: Applied, remains: removal.Remains, *, is_erasure: bool
+    txn: Transaction,
+    applied: Applied,
+    remains: removal.Remains,
+    times: tuple[int | None, int | None],
 ) -> None:
     """Keep the number of a clip taken."""
     draft = applied.draft
@@ -82,7 +88,6 @@ def _put_stone(
         return  # it was removed before, and what was left of it goes now
     if not txn.holds(Table.LEDGER, key):
         draft.removed_numbers -= 1  # its row was lost; the ledger has one more from now on
-    times = (None, None) if is_erasure else (remains.start_ns, remains.end_ns)
     # Birth stays: which numbers had come at an earlier moment does not change.
     birth = remains.birth
     if birth is None:

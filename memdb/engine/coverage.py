@@ -9,6 +9,7 @@ when one of them grows, the gap that was dies, and a smaller one is born.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -110,6 +111,25 @@ class EpochCoverage:
             self.closed_gaps.append(replace(gap, death=moved.birth))
         # As in `arrive`: a reader finds it in one of the two.
         self.open_gaps = [*self.open_gaps[:place], moved, *self.open_gaps[place + 1 :]]
+
+    def settle(self, removed: Mapping[int, tuple[int | None, int | None]]) -> None:
+        """Some clips (seq -> start and end in ns) are gone, with what they were before they grew: the gaps beside them
+        have these times at every revision, as after the next opening.
+        """
+
+        def settled(gap: Missing) -> Missing:
+            before, after = removed.get(gap.first_seq - 1), removed.get(gap.last_seq + 1)
+            if before is None and after is None:
+                return gap
+            start_ns = gap.start_ns if before is None else before[1]
+            end_ns = gap.end_ns if after is None else after[0]
+            return replace(gap, start_ns=start_ns, end_ns=end_ns)
+
+        if self.newest_seq in removed:
+            self.newest_end_ns = removed[self.newest_seq][1]
+        # As in `arrive`: new lists, that of the closed ones first.
+        self.closed_gaps = [settled(gap) for gap in self.closed_gaps]
+        self.open_gaps = [settled(gap) for gap in self.open_gaps]
 
     def arrive_in_turn(self, clips: int, first_start_ns: int, newest_end_ns: int) -> None:
         """`arrive` of the numbers from 0 on, each after the one before it, of an epoch of which nothing is known."""

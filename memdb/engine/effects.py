@@ -53,6 +53,10 @@ class RemovedClip:
 
     space_no: int
     clip_no: int
+    number: tuple[int, int, int] | None
+    """(stream number, epoch, seq); None where it is not known."""
+    times: tuple[int | None, int | None]
+    """Start and end, as the ledger has them from now on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -363,8 +363,16 @@ class UserMemory:
     def _take_away(self, effects: Effects) -> None:
         """Make the indexes forget what a commit removed."""
         by_space: dict[int, list[int]] = {}
+        numbers: dict[tuple[int, int], dict[int, tuple[int | None, int | None]]] = {}
         for clip in effects.removed:
             by_space.setdefault(clip.space_no, []).append(clip.clip_no)
+            if clip.number is not None:
+                stream_no, epoch_no, seq = clip.number
+                numbers.setdefault((stream_no, epoch_no), {})[seq] = clip.times
+        for (stream_no, epoch_no), times in numbers.items():
+            epoch = self._coverage.find(stream_no, epoch_no)
+            if epoch is not None:
+                epoch.settle(times)
         for space_no, clip_nos in by_space.items():
             if space_no in self._partitions:  # not where all that it had is damaged
                 self._partitions[space_no].remove(np.array(clip_nos, np.uint64))

@@ -174,3 +174,29 @@ def test_a_user_that_is_closed_before_its_freed_pages_are_given_back_is_opened_f
         assert db.sweep().clips == 99
         assert file.stat().st_size < size // 8
         assert seqs(db) == [99]
+
+
+def test_gaps_beside_a_clip_that_grew_and_was_given_up_are_those_of_the_next_opening(
+    folder: Path, clock: ManualClock
+) -> None:
+    def gaps(db: EmbeddedDatabase) -> list[object]:
+        user = db.user("alice")
+        return [user.ground(vector(1), as_of=at).gaps for at in range(1, 9)]
+
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=len(vector(0)))
+        door = db.user("alice").stream("door", space="cam")
+        # The gaps begin with what the clip was, and end with what it was.
+        door.write(clip(1, end_ns=11 * 10**9, sealed=False))
+        door.write(clip(3))
+        door.write(clip(1, end_ns=19 * 10**9, sealed=False))
+        door.write(clip(1, start_ns=9 * 10**9, end_ns=12 * 10**9))
+        for seq in range(4, 8):
+            door.write(clip(seq))
+        before = gaps(db)
+        door.set_retention(Retention(max_clips=2))
+        assert db.sweep().clips == 4
+        swept = gaps(db)
+        assert swept != before
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        assert gaps(db) == swept
