@@ -322,43 +322,6 @@ class Users:
         memory.share_listeners(slot.listeners)
         memory.keep_clips(self._clips.of_user())
 
-<<<<<<< HEAD
-=======
-    def _evict(self) -> None:
-        """Close the least recently used users above the limit."""
-        with self._lock:
-            if len(self._slots) <= self._open_max:
-                return
-            # Not counted: users that cannot be opened, of which only the reason is kept.
-            slots = [
-                one for one in self._slots.items() if one[1].memory is not None or one[1].users
-            ]
-            excess = len(slots) - self._open_max
-            if excess <= 0:
-                return
-            victims = [(user, slot) for user, slot in slots if slot.users == 0][:excess]
-        for user, slot in victims:
-            with slot.lock:
-                with self._lock:
-                    if slot.users:
-                        continue
-                # A call that comes now waits for the slot's lock and opens the user again.
-                memory, slot.memory = slot.memory, None
-                if memory is not None:
-                    memory.close()
-            self._drop_if_unused(user, slot)
-
-    def _drop_if_unused(self, user: str, slot: _Slot) -> None:
-        with self._lock:
-            if (
-                slot.users == 0
-                and slot.memory is None
-                and slot.failure is None
-                and self._slots.get(user) is slot
-            ):
-                del self._slots[user]
-
->>>>>>> crash
 
 def _data_bytes(directory: DataDirectory, user: str) -> int:
     """Size of a user's data file, 0 when there is none: opening it says what is wrong.
