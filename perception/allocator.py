@@ -1,7 +1,7 @@
 """glibc's allocator, set for an agent whose networks ask for the same memory with every picture.
 
-By its own thresholds it gives the memory of each layer back to the system and asks for it again: up to 15,300 page faults
-a picture, a fifth of the encoder's processor time (docs/benchmarks.md).
+By its own thresholds it gives the memory of each layer back to the system and asks for it again: up to 15,300 page
+faults a picture, a fifth of the encoder's processor time (docs/benchmarks.md).
 """
 
 from __future__ import annotations
