@@ -127,11 +127,11 @@ def test_config_print(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> N
     assert (shown["server"]["listen"], shown["server"]["data"]) == ("127.0.0.1:9", "d")
 
 
-def test_a_refused_configuration_is_one_line_and_exit_1(
+def test_a_refused_configuration_is_one_line_and_exit_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("MEMDB_SERVER__LISTNE", "x")
-    assert main(["config", "print"]) == 1
+    assert main(["config", "print"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("memdb: UNKNOWN_KEY")
