@@ -59,8 +59,9 @@ def remove_clips(txn: Transaction, applied: Applied, operation: RemoveClips) -> 
         clip_id = make_id(draft.id_key, IdKind.CLIP, remains.clip_no)
         applied.entries.append(LogEntry(kind, no=remains.clip_no, name=clip_id))
         if remains.space_no is not None:
+            number = None if operation.is_erasure else remains.number
             applied.effects.removed.append(
-                RemovedClip(remains.space_no, remains.clip_no, remains.number, times)
+                RemovedClip(remains.space_no, remains.clip_no, number, times)
             )
     for key, record in facts:
         txn.put(Table.FACTS, key, pack(key, record))

@@ -54,7 +54,8 @@ class RemovedClip:
     space_no: int
     clip_no: int
     number: tuple[int, int, int] | None
-    """(stream number, epoch, seq); None where it is not known."""
+    """(stream number, epoch, seq); None where it is not known, and in an erasure, after which the user is opened anew.
+    """
     times: tuple[int | None, int | None]
     """Start and end, as the ledger has them from now on."""
 
