@@ -326,6 +326,7 @@ class EmbeddedDatabase:
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("the database is closed", reason="CLOSED")
+        self._users.check_open()
 
 
 def _open_directory(

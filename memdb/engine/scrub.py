@@ -76,7 +76,14 @@ class Scrub:
                 if report.bytes_read >= bytes_max:
                     return False
                 with self._users.environment(self._user) as environment, environment.read() as txn:
-                    self._page(txn, report, bytes_max)
+                    try:
+                        self._page(txn, report, bytes_max)
+                    except (
+                        DataLoss
+                    ) as error:  # of its structure: nothing more of the table can be had
+                        table = USER_TABLES[self._table].value
+                        report.damaged.append(Discrepancy(self._user, table, str(error)))
+                        self._next_table()
         except MemdbError as error:
             if isinstance(error, DataLoss):
                 report.damaged.append(Discrepancy(self._user, "environment", str(error)))
@@ -119,6 +126,9 @@ class Scrub:
             seen += size
             if seen >= PAGE_BYTES or report.bytes_read >= bytes_max:
                 return
+        self._next_table()
+
+    def _next_table(self) -> None:
         self._table += 1
         self._after = b""
 

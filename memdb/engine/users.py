@@ -120,6 +120,10 @@ class Users:
         if memory.kept.is_due:
             self._upkeep.want(memory.kept)
 
+    def check_open(self) -> None:
+        """Raise `Unavailable` (``CLOSED``), `FailedPrecondition` (``FORKED``)."""
+        self._slots.check_open()
+
     @contextmanager
     def environment(self, user: str) -> Iterator[Environment]:
         """The user's environment for the length of a block that only reads it.
