@@ -42,9 +42,13 @@ class Upkeep:
         self._stopped = False
 
     def introduce(self, tiers: Tiers) -> None:
-        """Let tiers that were just opened answer approximately, where they can, before they are first maintained."""
-        # A GPU answers exactly, once it has the rows.
-        if self._gpu is None and self._approximation is not None:
+        """Let tiers that were just opened answer approximately, where they can, before they are first maintained.
+
+        Where there is a GPU it is to hear of them first: it answers exactly, once it has the rows.
+        """
+        if self._gpu is not None:
+            tiers.await_gpu()
+        elif self._approximation is not None:
             tiers.indexed.approximate_by(self._approximation)
 
     def want(self, chore: Chore) -> None:

@@ -70,6 +70,8 @@ class Tiers:
         """How many there were when a basis was last fitted, or tried to be."""
         self._gpu: Gpu | None = None
         self._placement: Placement | None = None
+        self._awaits_gpu = False
+        """Whether a GPU is yet to hear of the rows."""
         self.indexed = Indexed(matrix)
         self._maintaining = threading.Lock()
         # Counters that readers race for: what is lost of them matters to nobody.
@@ -135,6 +137,12 @@ class Tiers:
         self._fitted_rows = learned.fitted_rows
         self.indexed.begin_with(learned.lists, learned.breadth, learned.trained_rows)
 
+    def await_gpu(self) -> None:
+        """Have a GPU hear of the rows in the first `maintain`, which nothing else may call for where codes are those of
+        before.
+        """
+        self._awaits_gpu = True
+
     @property
     def has_lists(self) -> bool:
         """Whether `approximate` answers questions without a filter."""
@@ -157,7 +165,7 @@ class Tiers:
             return False
         sketch = self._sketch
         late = sketch is not None and self._matrix.rows - sketch.rows >= LATE_ROWS
-        return late or self._wants_basis() or self.indexed.is_due(sketch)
+        return late or self._awaits_gpu or self._wants_basis() or self.indexed.is_due(sketch)
 
     @property
     def coded_rows(self) -> int:
@@ -192,6 +200,7 @@ class Tiers:
             if sketch is not None and not self._code(sketch, stop):
                 # The rows have become others: without codes until there are many more of them.
                 self._sketch = None
+            self._awaits_gpu = False
             if gpu is not None:
                 self._gpu = gpu
                 self._placement = gpu.keep(self._matrix, self._placement)

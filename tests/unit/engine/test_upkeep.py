@@ -14,7 +14,7 @@ import pytest
 import memdb
 from memdb import Clip
 from memdb.engine.upkeep import Upkeep
-from memdb.index.gpu import Gpu
+from memdb.index.gpu import PLACE_ROWS_MIN, Gpu
 from memdb.index.indexed import Approximation
 from memdb.index.matrix import Matrix
 from memdb.index.sketch import Sketch
@@ -25,6 +25,9 @@ from memdb.index.tiers import (
     SKETCH_ROWS_MIN,
     Tiers,
 )
+from tests.unit.index.test_flat import matrix_of
+from tests.unit.index.test_gpu import twin
+from tests.unit.index.test_sketch import made
 
 DIM = 1536
 CLIPS = 3000
@@ -103,6 +106,24 @@ def test_what_failed_is_not_tried_with_every_question(monkeypatch: pytest.Monkey
     assert not index.is_due
     index.is_quick(matrix.rows, None, 1)
     assert index.is_due
+
+
+def test_a_gpu_hears_of_rows_whose_codes_are_those_of_before() -> None:
+    matrix = matrix_of(made("scenes", PLACE_ROWS_MIN, 128, seed=1))
+    before = Tiers(matrix, bytes_min=0)
+    before.maintain(lambda: False)
+    learned = before.learned
+    assert learned is not None
+    gpu = Gpu(twin, 1 << 30)
+    index, upkeep = Tiers(matrix, bytes_min=0), Upkeep(gpu, Approximation(matrix.rows))
+    index.learn(learned)
+    upkeep.introduce(index)
+    assert not index.is_due, "nobody asks"
+    index.is_quick(matrix.rows, None, QUESTIONS_MIN)
+    assert index.is_due
+    index.maintain(lambda: False, gpu, Approximation(matrix.rows))
+    assert gpu.bytes_used == 2 * matrix.rows * 128
+    assert not index.is_due
 
 
 def test_questions_bring_codes_and_answers_stay_the_same(tmp_path: Path) -> None:
