@@ -26,7 +26,8 @@ _DATE: Final = (
     r"(?:\d{4}-\d{2}-\d{2}"
     rf"|(?:the\s)?\d{{1,2}}(?:st|nd|rd|th)?(?:\sof)?\s{_MONTH}"
     rf"|{_MONTH}\s\d{{1,2}}(?:st|nd|rd|th)?"
-    r"|the\s\d{1,2}(?:st|nd|rd|th))"
+    # Not "on the 2nd floor", "after the 3rd knock".
+    r"|the\s\d{1,2}(?:st|nd|rd|th)(?!\s(?!(?:at|in|by|and|or|of|from|between|before|after|during|for|with)\b)\w))"
 )
 _TIME: Final = re.compile(
     rf"""\b(?:

@@ -64,19 +64,17 @@ class RoundRobin(Generic[_T]):
 
     def give_way(self, owner: str, may_go: Callable[[_T], bool] | None = None) -> _T | None:
         """The last thing (of those that may go) of whoever has most waiting, taken out in favour of one more of
-        ``owner``; None when the owner would then have as many.
+        ``owner``; None when the owner would then have as many.  Who has nothing that may go is passed over.
         """
-        if not self._waiting:
-            return None
-        most = max(self._waiting, key=lambda one: len(self._waiting[one]))
-        things = self._waiting[most]
-        if len(things) <= len(self._waiting.get(owner, ())) + 1:
-            return None
-        for place in reversed(range(len(things))):
-            if may_go is None or may_go(things[place]):
-                thing = things[place]
-                del things[place]
-                return thing  # some are left
+        fewest = len(self._waiting.get(owner, ())) + 1
+        for things in sorted(self._waiting.values(), key=len, reverse=True):
+            if len(things) <= fewest:
+                return None
+            for place in reversed(range(len(things))):
+                if may_go is None or may_go(things[place]):
+                    thing = things[place]
+                    del things[place]
+                    return thing  # some are left
         return None
 
 

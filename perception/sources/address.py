@@ -15,9 +15,10 @@ _HIDDEN: Final = "***"
 _WHO: Final = re.compile(r"(?<=://)[^/]*@")
 """Up to the last, since passwords have such signs too."""
 _SECRET: Final = re.compile(
-    r"(?<=[?&])((?:user|username|usr|password|passwd|pwd|pass|token|auth|key|secret)=)[^&#]*",
+    r"(?<=[?&])([^=&#]*(?:user|usr|login|pas|pwd|token|auth|key|secret|credential|sig)[^=&#]*=)[^&#]*",
     re.IGNORECASE,
 )
+"""``passphrase`` of SRT, ``access_token``, ``api_key`` and ``loginpas`` as well: makers name it as they like."""
 
 
 def shown(address: str) -> str:

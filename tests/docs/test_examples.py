@@ -7,27 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.docs.blocks import python_blocks
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
-def test_examples_run(page: str, tmp_path: Path) -> None:
-    blocks = python_blocks(ROOT / page)
-    assert blocks
-    for block in blocks:
-        done = subprocess.run(
-            [sys.executable, "-c", block],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+def test_examples_run_one_after_the_other(tmp_path: Path) -> None:
+    """In one directory, as somebody does who reads the README first and goes on."""
+    for page in ("README.md", "docs/tour.md"):
+        blocks = python_blocks(ROOT / page)
+        assert blocks
+        for block in blocks:
+            done = subprocess.run(
+                [sys.executable, "-c", block],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 0, (page, done.stderr)
 
 
 def anchors(page: Path) -> set[str]:

@@ -24,6 +24,14 @@ from perception.sources.file import FileSource
             "http://cam/flv?port=1935&user=admin&Password=secret&stream=main",
             "http://cam/flv?port=1935&user=***&Password=***&stream=main",
         ),
+        (
+            "srt://10.0.0.5:9000?mode=caller&passphrase=secret-of-ten",
+            "srt://10.0.0.5:9000?mode=caller&passphrase=***",
+        ),
+        (
+            "http://cam/v.cgi?loginuse=me&loginpas=a&access_token=b&api_key=c&rate=5",
+            "http://cam/v.cgi?loginuse=***&loginpas=***&access_token=***&api_key=***&rate=5",
+        ),
         ("http://cam/?token=abc#x", "http://cam/?token=***#x"),
         ("rtsp://10.0.0.5/user@home", "rtsp://10.0.0.5/user@home"),
         ("films/a@b.mp4", "films/a@b.mp4"),

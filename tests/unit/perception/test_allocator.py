@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from perception.allocator import MAPPED_BYTES_MIN
+
 PROGRAM = """
 import resource, threading
 import numpy as np
@@ -40,3 +42,8 @@ def test_what_was_let_go_of_is_used_again() -> None:
     )
     # 30,620 where each layer is new memory.
     assert int(done.stdout) < 2_000
+
+
+def test_an_older_glibc_takes_the_threshold_as_well() -> None:
+    # mallopt(3): DEFAULT_MMAP_THRESHOLD_MAX, where a long has 8 bytes.  What is refused is worse than nothing set.
+    assert MAPPED_BYTES_MIN <= 4 * 1024 * 1024 * 8

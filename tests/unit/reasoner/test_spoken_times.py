@@ -33,6 +33,8 @@ from reasoner.spoken_times import spoken_time
         ("A parcel on 5 May", "on 5 May"),
         ("A parcel on the 5th of May", "on the 5th of May"),
         ("A parcel on May 5th?", "on May 5th"),
+        ("Who came on the 5th?", "on the 5th"),
+        ("Was the gate open on the 5th at noon?", "on the 5th"),
         ("Was the bin out on 2026-01-05?", "on 2026-01-05"),
         ("Did it snow in January?", "in January"),
         ("Who came at the weekend?", "at the weekend"),
@@ -65,6 +67,8 @@ def test_a_time(question: str, told: str) -> None:
         "Who stood by the window?",
         "Who spoke about nine cats?",
         "a dawn chorus",
+        "Who was on the 2nd floor?",
+        "What fell after the 3rd knock?",
     ],
 )
 def test_no_time(question: str) -> None:

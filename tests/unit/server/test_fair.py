@@ -54,6 +54,14 @@ def test_who_has_most_gives_way_but_not_to_one_with_as_many() -> None:
     assert waiting.give_way("b") is None
 
 
+def test_who_has_most_of_what_may_not_go_is_passed_over() -> None:
+    waiting: RoundRobin[str] = RoundRobin()
+    for thing in ("a1", "a2", "a3", "a4", "b1", "b2", "b3"):
+        waiting.put(thing[0], thing)
+    assert waiting.give_way("c", lambda thing: thing[0] != "a") == "b3"
+    assert waiting.give_way("c", lambda thing: thing[0] == "c") is None
+
+
 async def test_a_user_with_five_hundred_questions_does_not_starve_another() -> None:
     pool = Pool("read", 1, 1024)
     gate = threading.Event()
