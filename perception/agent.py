@@ -50,20 +50,22 @@ class IngestAgent:
     ) -> None:
         """Opens every source.
 
-        encoder: of the pictures; may be None where there are none.  report_line: takes the progress
-        lines; by default they go to stderr.  on_ack: takes the camera and each clip that is
-        acknowledged, from the camera's thread.  open_writer: from stream, space and epoch; by default as
-        the stream's handle does.  abandon: makes every call on the database fail, called after a stop
-        where the server is away.  Raises `InvalidArgument` for a bad or doubled name,
+        encoder: of the pictures; may be None where there are none.  options: of the agent, and of the
+        cameras that have none of their own.  report_line: takes the progress lines; by default they go
+        to stderr.  on_ack: takes the camera and each clip that is acknowledged, from the camera's
+        thread.  open_writer: from stream, space and epoch; by default as the stream's handle does.
+        abandon: makes every call on the database fail, called after a stop where the server is away.
+        Raises `InvalidArgument` for a bad or doubled name,
         `SourceNotFound` and `SourceUnreadable`.
         """
         user = database.user(check_id(user_id, "user"))
         options = options or IngestOptions()
         report_line = report_line or _to_stderr
         stopping = threading.Event()
+        codecs = {camera.name: camera.chosen(options).codec for camera in cameras}
 
         def plain_writer(stream: str, space: str, epoch: int) -> IngestWriter:
-            handle = user.stream(stream, space=space, codec=options.codec)
+            handle = user.stream(stream, space=space, codec=codecs[stream])
             return handle.ingest(epoch=epoch, window=WINDOW_CLIPS)
 
         self._cameras = tuple(cameras)
@@ -80,12 +82,7 @@ class IngestAgent:
             open_writer or plain_writer,
         )
         self._abandon = abandon
-        self._sources, self._absent = open_sources(
-            cameras,
-            options.rate_hz,
-            with_audio=hearing is not None,
-            may_be_absent=options.reconnect_s > 0,
-        )
+        self._sources, self._absent = open_sources(cameras, options, with_audio=hearing is not None)
         self._check_sounds()
         self._runs: list[CameraRun] = []
         self._stopped_s: float | None = None
@@ -162,7 +159,9 @@ class IngestAgent:
             with_video=with_video or (bool(self._absent) and parts.encoder is not None)
         )
         return {
-            camera: epoch_from_ledger(parts.user, camera, source, parts.spaces, parts.options)
+            camera: epoch_from_ledger(
+                parts.user, camera, source, parts.spaces, camera.chosen(parts.options)
+            )
             for camera, source in self._sources.items()
         }
 
@@ -181,8 +180,9 @@ class IngestAgent:
 
     def _check_sounds(self) -> None:
         """Clips without pictures have a label of their own."""
-        if MEDIUM_LABEL in self._equipment.options.labels and not all(
-            source.has_video for source in self._sources.values()
+        if any(
+            MEDIUM_LABEL in camera.chosen(self._equipment.options).labels and not source.has_video
+            for camera, source in self._sources.items()
         ):
             for source in self._sources.values():
                 source.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from perception.ingest_options import IngestOptions
 from perception.pipeline import Progress
 
 EARLIER_MAX: Final = 100
@@ -17,6 +18,13 @@ class Camera:
 
     name: str
     address: str
+    """As it was given: see `perception.sources.address`."""
+    options: IngestOptions | None = field(default=None, compare=False)
+    """Of this camera alone; None for those of its agent."""
+
+    def chosen(self, common: IngestOptions) -> IngestOptions:
+        """Its options; ``common``, its agent's, where it has none of its own."""
+        return common if self.options is None else self.options
 
 
 @dataclass(slots=True)

@@ -47,6 +47,7 @@ class Equipment:
     encoder: Encoder | None
     hearing: Hearing | None
     options: IngestOptions
+    """Of the agent, and of the cameras that have none of their own."""
     patience: Patience
     stopping: threading.Event
     report_line: Callable[[str], None]
@@ -64,6 +65,7 @@ class CameraRun:
         self.camera = camera
         self.report = CameraReport(camera.name, start_ns=time.time_ns())
         self._with = equipment
+        self._options = camera.chosen(equipment.options)
         self._first: Epoch | None = None
         if isinstance(begin, Epoch):
             self._begin(begin)
@@ -152,12 +154,12 @@ class CameraRun:
     def _appeared(self) -> Epoch | None:
         """The first epoch of a camera that was not there at the start, once it is; None where it does not come."""
         parts, report = self._with, self.report
-        wait_s = parts.options.reconnect_s
+        wait_s = self._options.reconnect_s
         parts.report_line(f"{report.camera}: {report.error}; trying again {length(wait_s)}")
         open_source = partial(
             open_late,
             self.camera,
-            parts.options.rate_hz,
+            self._options,
             with_audio=parts.hearing is not None,
             with_video=parts.encoder is not None,
         )
@@ -167,7 +169,7 @@ class CameraRun:
         try:
             epoch = parts.patience.call(
                 partial(
-                    epoch_from_ledger, parts.user, self.camera, source, parts.spaces, parts.options
+                    epoch_from_ledger, parts.user, self.camera, source, parts.spaces, self._options
                 )
             )
         except MemdbError as error:
@@ -183,7 +185,7 @@ class CameraRun:
         error = self.report.error
         return (
             epoch.source.may_come_back
-            and self._with.options.reconnect_s > 0
+            and self._options.reconnect_s > 0
             and not self._with.stopping.is_set()
             and (error is None or isinstance(error, SourceUnreadable))
         )
@@ -194,7 +196,7 @@ class CameraRun:
         slip_ns: by how much its time went wrong, where that is why it is opened again.
         """
         parts, report = self._with, self.report
-        wait_s = parts.options.reconnect_s
+        wait_s = self._options.reconnect_s
         if slip_ns is None:
             parts.report_line(f"{report.camera}: gone; trying again {length(wait_s)}")
         else:
@@ -206,7 +208,7 @@ class CameraRun:
         open_source = partial(
             open_again,
             before.source,
-            parts.options.rate_hz,
+            self._options,
             with_audio=parts.hearing is not None,
         )
         source = Comeback(open_source, wait_s, parts.stopping).wait()
@@ -231,10 +233,10 @@ class CameraRun:
             with writer:
                 pipeline = Pipeline(
                     epoch.source,
-                    _assembler(epoch, parts),
+                    _assembler(epoch, parts, self._options),
                     writer,
                     frames_from_ns=epoch.from_ns,
-                    is_paced=parts.options.is_paced,
+                    is_paced=self._options.is_paced,
                     on_ack=None if parts.on_ack is None else partial(parts.on_ack, report.camera),
                 )
                 report.progress = pipeline.progress
@@ -258,7 +260,7 @@ class CameraRun:
         return slip_ns
 
 
-def _assembler(epoch: Epoch, parts: Equipment) -> Assembler:
+def _assembler(epoch: Epoch, parts: Equipment, options: IngestOptions) -> Assembler:
     """What makes clips of an epoch: of its pictures and their sound, or of its sound alone."""
     source = epoch.source
     listener = None
@@ -276,7 +278,7 @@ def _assembler(epoch: Epoch, parts: Equipment) -> Assembler:
             parts.encoder,
             listener,
             first_seq=epoch.first_seq,
-            revise_every=parts.options.revise_every,
+            revise_every=options.revise_every,
         )
     assert listener is not None, "a source has pictures or is listened to"
     assert epoch.context.text_encoder is not None, "`IngestSpaces.of_sounds` looked"
@@ -286,7 +288,7 @@ def _assembler(epoch: Epoch, parts: Equipment) -> Assembler:
         listener,
         first_seq=epoch.first_seq,
         from_ns=epoch.from_ns,
-        has_revisions=parts.options.revise_every > 0,
+        has_revisions=options.revise_every > 0,
     )
 
 

@@ -11,11 +11,13 @@ import json
 import math
 import os
 import sys
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import memdb
 from memdb.grpclog import silence_grpc
@@ -63,6 +65,7 @@ _EXAMPLE: Final = """\
 example:
   memdb-ingest --server localhost:7700 --user alice \\
       --camera front-door=door.mp4 --camera kitchen=rtsp://10.0.0.5/live
+  memdb-ingest --config cameras.toml
 """
 
 
@@ -86,12 +89,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
     with loading():
         from memdb.errors import MemdbError
+        from perception.arguments import labels
+        from perception.settings import Settings, merged, read_settings
 
     try:
-        return _ingest(options)
+        config = given.pop("config", None)
+        settings = Settings() if config is None else read_settings(Path(config))
+        if "labels" in given:
+            given["labels"] = labels(given["labels"])
+        cameras = {**settings.cameras, **_named(given.pop("camera", []), settings.cameras)}
+        options = merged(settings.common, given)
+        absent = [name for name in ("server", "user") if not hasattr(options, name)]
+        absent += [] if cameras else ["camera"]
+        if absent:
+            options_of = ", ".join(f"--{name}" for name in absent)
+            parser.error(f"the following arguments are required: {options_of}, or in --config")
+        return _ingest(
+            options,
+            {name: merged(settings.common, own, given) for name, own in cameras.items()},
+        )
     except MemdbError as error:
         print(f"memdb-ingest: {error}", file=sys.stderr)
         return exit_code(error)
@@ -126,10 +146,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLE + "\n" + EXIT_CODES,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # What is not given is in the file, or has its default.
+        argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
     add("--version", action="version", version=f"memdb-ingest {memdb.__version__}")
-    add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
+    add(
+        "--config",
+        metavar="FILE",
+        help="settings in TOML, such as server, user and rate for all cameras, and below them a section "
+        "[camera.NAME] for each, with its source and what it has of its own; options of the command line win",
+    )
+    add("--server", metavar="HOST:PORT", help="a running `memdb serve`")
     add("--token", help="token of the user, where the server asks for one")
     add("--tls", metavar="FILE", help=TLS_HELP)
     add(
@@ -140,14 +168,13 @@ def _parser() -> argparse.ArgumentParser:
         "inf: for ever. Live cameras are watched on meanwhile, and clips for which there is no room any more are gaps "
         "(default: 5 at the start, 60 later)",
     )
-    add("--user", required=True, help="whose memory")
+    add("--user", help="whose memory")
     add(
         "--camera",
-        required=True,
         action="append",
         metavar="NAME=SOURCE",
         help="a stream and its file, URL, pipe (/dev/stdin) or microphone (alsa:default); what has no pictures is "
-        "heard alone; may be given several times",
+        "heard alone; ${NAME} in it is an environment variable; may be given several times",
     )
     add(
         "--start",
@@ -162,20 +189,18 @@ def _parser() -> argparse.ArgumentParser:
         "The same epoch goes on where its last clip ended, so that a broken-off ingest can be "
         "repeated; other footage of the same camera needs another number",
     )
-    add("--encoder", default="bundled", help="bundled, or open_clip:MODEL:CHECKPOINT")
+    add("--encoder", help="bundled, or open_clip:MODEL:CHECKPOINT")
     add("--space", help="name of the feature space (default: the encoder's)")
-    add("--rate", type=float, default=1.0, help="frames a second (default: 1)")
+    add("--rate", type=float, help="frames a second (default: 1)")
     add("--realtime", action="store_true", help="read no faster than the media play")
     add(
         "--revise-every",
         type=int,
-        default=4,
         metavar="N",
         help="frames between revisions of the open clip (default: 4; 0: none)",
     )
     add(
         "--codec",
-        default="delta",
         metavar="NAME",
         help="how short-term memory is kept: delta, which takes a quarter of the bytes and keeps the ranking of "
         "answers, coarse, int8, int4, or without loss plain and f16 (default: delta). An ingest that is repeated "
@@ -189,8 +214,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--label",
+        dest="labels",
         action="append",
-        default=[],
         metavar="KEY=VALUE",
         help="a label of every clip, by which questions can be narrowed (memdb-ask --label): zone=porch (may be "
         "repeated)",
@@ -198,32 +223,30 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--reconnect-s",
         type=float,
-        default=0.0,
         metavar="SECONDS",
         help="how long a live camera that broke off or ended, or is not there at the start, is tried again, each time "
         "as a new epoch; inf: for ever. The others go on meanwhile (default: 0, it has ended)",
     )
-    add("--no-audio", action="store_true", help="do not listen")
-    add("--language", default="en", help="what is spoken (default: en)")
+    add("--no-audio", dest="audio", action="store_false", help="do not listen")
+    add("--language", help="what is spoken (default: en)")
     add(
         "--whisper",
-        default="whisper-tiny.en",
         metavar="NAME|DIR",
         help="whisper-tiny.en, whisper-base, or a CTranslate2 directory",
     )
     add("--ack-log", metavar="FILE", help="append a line of JSON per acknowledged clip")
     # One: cameras encode side by side, and a network on many threads waits for the slowest at each
     # of its layers, which on a busy machine makes it ten times slower.
-    add("--threads", type=int, default=1, help="threads of the encoder per camera (default: 1)")
+    add("--threads", type=int, help="threads of the encoder per camera (default: 1)")
     return parser
 
 
-def _ingest(options: argparse.Namespace) -> int:
+def _ingest(options: argparse.Namespace, of_cameras: Mapping[str, argparse.Namespace]) -> int:
+    """options: of the agent.  of_cameras: by name; ``source`` is in each."""
     silence_grpc()
     # Imported here: `--help` and a wrong option need none of it.
     with loading():
         import memdb_client
-        from memdb.types.tensor import codec_named
         from perception.agent import IngestAgent
         from perception.allocator import keep_memory
         from perception.arguments import at_least, server_address
@@ -232,14 +255,14 @@ def _ingest(options: argparse.Namespace) -> int:
         from perception.reach import reach
 
     keep_memory()
-    cameras = [_camera(text) for text in options.camera]
     server_wait_s = _server_wait_s(options.server_wait_s)
     settings = _settings(options, server_wait_s)
-    codec_named(options.codec)
+    cameras = [_camera(name, own, server_wait_s) for name, own in of_cameras.items()]
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.
-    has_video = _may_have_video(cameras, settings, with_audio=not options.no_audio)
+    with_audio = any(own.audio for own in of_cameras.values())
+    has_video = _may_have_video(cameras, settings, with_audio=with_audio)
 
     # A server that is not there is told now, not after the networks are loaded.
     tls = authorities(options.tls)
@@ -251,12 +274,15 @@ def _ingest(options: argparse.Namespace) -> int:
         memdb_client.connect(options.server, token=options.token, tls=tls) as database,
         _ack_log(options.ack_log) as ack_log,
     ):
-        encoder, hearing = _networks(options, threads, len(cameras), has_video=has_video)
+        encoder, hearing = _networks(
+            options, threads, len(cameras), has_video=has_video, with_audio=with_audio
+        )
         on_ack = None if ack_log is None else ack_log.record
         patience = {} if server_wait_s is None else {"reconnect_timeout_s": server_wait_s}
 
         def open_writer(stream: str, space: str, epoch: int) -> IngestWriter:
-            handle = database.user(options.user).stream(stream, space=space, codec=options.codec)
+            codec = of_cameras[stream].codec
+            handle = database.user(options.user).stream(stream, space=space, codec=codec)
             return handle.ingest(epoch=epoch, window=WINDOW_CLIPS, wait_for_room=True, **patience)
 
         agent = IngestAgent(
@@ -267,23 +293,27 @@ def _ingest(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace, server_wait_s: float | None) -> IngestOptions:
-    """The options that all cameras have in common, checked; ``server_wait_s`` is already."""
+    """The options of all cameras, or of one, checked; ``server_wait_s`` is already."""
+    from memdb.types.tensor import codec_named
     from memdb.types.times import as_ns, moment
     from memdb.types.zone import checked_zone
-    from perception.arguments import at_least, labels, within
+    from perception.arguments import at_least, within
     from perception.draft import clip_labels
     from perception.ingest_options import IngestOptions
+    from perception.sources.file import checked_rate
 
+    codec_named(options.codec)
     return IngestOptions(
         start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
         epoch=options.epoch,
         space_name=options.space,
-        rate_hz=options.rate,
+        rate_hz=checked_rate(options.rate),
+        with_audio=options.audio,
         is_paced=options.realtime,
         revise_every=at_least(options.revise_every, 0, "revise-every"),
         codec=options.codec,
         zone=None if options.zone is None else checked_zone(options.zone),
-        labels=clip_labels(labels(options.label)),
+        labels=clip_labels(options.labels),
         reconnect_s=within(options.reconnect_s, 0.0, math.inf, "reconnect-s"),
         server_wait_s=server_wait_s or 0.0,
     )
@@ -300,12 +330,7 @@ def _may_have_video(cameras: list[Camera], settings: IngestOptions, *, with_audi
     looked_at = [camera for camera in cameras if not plays_once(camera.address)]
     if not looked_at:
         return True
-    opened, absent = open_sources(
-        looked_at,
-        settings.rate_hz,
-        with_audio=with_audio,
-        may_be_absent=settings.reconnect_s > 0,
-    )
+    opened, absent = open_sources(looked_at, settings, with_audio=with_audio)
     for source in opened.values():
         source.close()
     return (
@@ -331,6 +356,7 @@ def _run(agent: IngestAgent, user: str) -> int:
     summary = {
         "user": user,
         "interrupted": stopping.signal is not None,
+        "processor_s": round(time.process_time(), 3),
         "cameras": [_summary(item) for report in reports for item in (*report.earlier, report)],
     }
     print(json.dumps(summary))
@@ -352,7 +378,12 @@ def _server_wait_s(given: float | None) -> float | None:
 
 
 def _networks(
-    options: argparse.Namespace, threads: int, cameras: int, *, has_video: bool
+    options: argparse.Namespace,
+    threads: int,
+    cameras: int,
+    *,
+    has_video: bool,
+    with_audio: bool,
 ) -> tuple[Encoder | None, Hearing | None]:
     """What sees, where there is something to be seen, and what hears, told on stderr as it takes
     seconds, or minutes the first time.
@@ -367,7 +398,7 @@ def _networks(
         needed += BUNDLED_TEXT_ARTEFACTS
     elif options.encoder == BUNDLED:
         needed += BUNDLED_ARTEFACTS
-    if not options.no_audio:
+    if with_audio:
         needed += _whisper_artefacts(options.whisper)
     announce(needed, _to_stderr)
     fetch_many(needed)
@@ -377,7 +408,7 @@ def _networks(
 
     torch.set_num_threads(threads)
     encoder = load_encoder(options.encoder) if has_video else None
-    if options.no_audio:
+    if not with_audio:
         return encoder, None
     return encoder, _hearing(options.whisper, options.language, cameras)
 
@@ -392,15 +423,36 @@ def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
     return nullcontext() if path is None else AckLog(Path(path))
 
 
-def _camera(text: str) -> Camera:
+def _named(
+    texts: Iterable[str], of_file: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The cameras of the command line by name; one that the file has too keeps the rest of its settings."""
     from memdb.errors import InvalidArgument
-    from perception.camera import Camera
     from perception.sources.address import shown
 
-    name, separator, address = text.partition("=")
-    if not separator or not address or "://" in name:
-        raise InvalidArgument("a camera is NAME=SOURCE", field="camera", value=shown(text))
-    return Camera(name, address)
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, separator, address = text.partition("=")
+        if not separator or not address or "://" in name:
+            raise InvalidArgument("a camera is NAME=SOURCE", field="camera", value=shown(text))
+        if name in found:
+            raise InvalidArgument(
+                "every camera needs a name of its own", field="camera", value=name
+            )
+        found[name] = {**of_file.get(name, {}), "source": address}
+    return found
+
+
+def _camera(name: str, options: argparse.Namespace, server_wait_s: float | None) -> Camera:
+    from memdb.errors import InvalidArgument
+    from perception.camera import Camera
+
+    try:
+        return Camera(name, options.source, _settings(options, server_wait_s))
+    except InvalidArgument as error:
+        named = error.again()
+        named.message = f"camera {name}: {error.message}"
+        raise named from None
 
 
 def _whisper_artefacts(whisper: str) -> list[str]:
@@ -448,6 +500,11 @@ def _summary(report: CameraReport) -> dict[str, object]:
         "utterances": progress.utterances,
         "media_s": round(progress.media_ns / 1e9, 3),
         "wall_s": round(report.wall_s, 3),
+        "processor_s": {
+            "read": round(progress.read_s, 3),
+            "assemble": round(progress.assemble_s, 3),
+            "send": round(progress.send_s, 3),
+        },
         "note": report.note,
         "error": None if report.error is None else str(report.error),
     }

@@ -1,4 +1,4 @@
-"""What all cameras of an ingest agent have in common."""
+"""How an ingest agent ingests: what all its cameras have in common, or one has of its own."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ is told nothing keeps what it is given to the bit instead."""
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How an agent ingests."""
+    """Of an agent, or of one camera: `perception.camera.Camera.options`."""
 
     start_ns: int | None = None
     """Event time of media time 0; None for now."""
     epoch: int | None = None
     """None for 0, and for the second of the start where a source is live."""
     space_name: str | None = None
-    """None for the encoder's own name of its space."""
+    """None for the encoder's own name of its space; of an agent."""
     rate_hz: float = 1.0
+    with_audio: bool = True
+    """Listen, where the agent can."""
     is_paced: bool = False
     """Read recorded media no faster than they play."""
     revise_every: int = REVISE_EVERY
@@ -44,5 +46,5 @@ class IngestOptions:
     """
     server_wait_s: float = 0.0
     """How long a server that is away is waited for where an epoch begins, `math.inf` for ever; once it has begun, that
-    is up to the writer.
+    is up to the writer.  Of an agent.
     """

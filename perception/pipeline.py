@@ -54,6 +54,12 @@ class Progress:
     """Packets that could not be decoded, and were passed over."""
     media_ns: int = 0
     """Media time of the newest frame, or of the newest sound where there are no pictures."""
+    read_s: float = 0.0
+    """Processor time of reading and decoding, in its thread: FFmpeg decodes some media in more of its own."""
+    assemble_s: float = 0.0
+    """Processor time of what sees and detects speech, in its thread; what transcribes has threads of its own."""
+    send_s: float = 0.0
+    """Processor time of writing, in the camera's thread."""
 
 
 class Assembler(Protocol):
@@ -128,6 +134,8 @@ class Pipeline:
         ]
         for thread in threads:
             thread.start()
+        # The thread is not of this pipeline alone.
+        before_s = time.thread_time()
         try:
             try:
                 for clip in self._clips:
@@ -135,6 +143,7 @@ class Pipeline:
                     self._writer.send(clip)
                     self.progress.clips += clip.sealed
                     self._tell()
+                    self.progress.send_s = time.thread_time() - before_s
             except SourceUnreadable:
                 # It is the medium that is at fault: what is on its way gets there.
                 self._writer.flush()
@@ -149,6 +158,7 @@ class Pipeline:
             read.join(STOP_READ_S if self._is_stopped else None)
             assemble.join()
             self._tell()
+            self.progress.send_s = time.thread_time() - before_s
         return self.progress
 
     def stop(self) -> None:
@@ -191,6 +201,7 @@ class Pipeline:
         started_s = time.monotonic()
         slip = ClockSlip() if self._source.keeps_time else None
         for item in self._source.items(frames_from_ns=self._frames_from_ns):
+            self.progress.read_s = time.thread_time()
             if slip is not None and self._tells_time(item):
                 self.slip_ns = slip.look(_time_ns(item))
                 if self.slip_ns is not None:
@@ -215,6 +226,7 @@ class Pipeline:
                     return
                 for clip in self._assembler.take(item):
                     self._put(clip)
+                self.progress.assemble_s = time.thread_time()
                 self.progress.damaged = self._source.damaged
                 self.progress.frames = self._assembler.frames
                 self.progress.utterances = self._assembler.utterances
@@ -247,6 +259,7 @@ class Pipeline:
         for clip in self._assembler.finish():
             self._put(clip)
         self.progress.utterances = self._assembler.utterances
+        self.progress.assemble_s = time.thread_time()
 
 
 def _time_ns(item: MediaItem) -> int:

@@ -1,10 +1,17 @@
-"""Addresses of cameras: what kind each is, and how it is told, without what is secret in it."""
+"""Addresses of cameras: what kind each is, and how it is told, without what is secret in it.
+
+``${NAME}`` in an address is an environment variable.  It is resolved where the address is looked into or opened, and
+nowhere before, so that who tells an address cannot tell what the variable holds.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
+
+from memdb.errors import InvalidArgument
 
 DEVICES: Final = ("alsa", "pulse", "oss")
 """Kinds of sound cards: ``alsa:default``, ``alsa:hw:1,0``, ``oss:/dev/dsp``; FFmpeg is built with some of them."""
@@ -20,6 +27,28 @@ _SECRET: Final = re.compile(
 )
 """``passphrase`` of SRT, ``access_token``, ``api_key`` and ``loginpas`` as well: makers name it as they like."""
 
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def resolved(address: str, field: str = "source") -> str:
+    """With the values of its environment variables; to be told to nobody.
+
+    Raises `InvalidArgument` (``NOT_SET``) for one that is not set.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        text = os.environ.get(found[1])
+        if text is None:
+            raise InvalidArgument(
+                "this environment variable is not set",
+                reason="NOT_SET",
+                field=field,
+                value=found[1],
+            )
+        return text
+
+    return _VARIABLE.sub(value, address)
+
 
 def shown(address: str) -> str:
     """As it is told: who asks, and by which password, is nobody's business who reads a log."""
@@ -30,7 +59,7 @@ def shown(address: str) -> str:
 
 def plays_once(address: str) -> bool:
     """Whether what is read of it is gone: a pipe, such as ``/dev/stdin`` is."""
-    return not scheme(address) and device(address) is None and Path(address).is_fifo()
+    return not scheme(address) and device(address) is None and Path(resolved(address)).is_fifo()
 
 
 def may_appear(address: str) -> bool:
@@ -40,6 +69,7 @@ def may_appear(address: str) -> bool:
 
 def device(address: str) -> str | None:
     """The kind of sound card that an address names; None for a file of that name, and for any other."""
+    address = resolved(address)
     head, separator, _ = address.partition(":")
     is_device = separator and head in DEVICES and not Path(address).exists()
     return head if is_device else None
@@ -47,5 +77,5 @@ def device(address: str) -> str | None:
 
 def scheme(address: str) -> str:
     """``rtsp``, ``http`` and so on, in small letters; empty for what is no URL."""
-    head, separator, _ = address.partition("://")
+    head, separator, _ = resolved(address).partition("://")
     return head.lower() if separator else ""

@@ -17,7 +17,7 @@ from av.stream import Disposition
 
 from memdb.errors import InvalidArgument
 from perception.errors import SourceNotFound, SourceUnreadable
-from perception.sources.address import LIVE_SCHEMES, device, scheme, shown
+from perception.sources.address import LIVE_SCHEMES, device, resolved, scheme, shown
 from perception.sources.base import NS_PER_S, MediaItem
 from perception.sources.frame_grid import FrameGrid
 from perception.sources.sight import Sight
@@ -55,15 +55,8 @@ class FileSource:
     """
 
     def __init__(self, address: str, *, rate_hz: float = 1.0, with_audio: bool = True) -> None:
-        if not 0.0 < rate_hz <= RATE_HZ_MAX:
-            raise InvalidArgument(
-                f"rate lies in (0, {RATE_HZ_MAX:g}]",
-                reason="OUT_OF_RANGE",
-                field="rate",
-                value=rate_hz,
-            )
+        self.period_ns = round(NS_PER_S / checked_rate(rate_hz))
         self.address = address
-        self.period_ns = round(NS_PER_S / rate_hz)
         self._container = _open(address)
         # A picture on the sleeve of a record is none of what it plays.
         videos = [
@@ -97,7 +90,7 @@ class FileSource:
             and bool(self._container.format.flags & _NO_TIMESTAMPS)
             and self._container.size <= 0
         )
-        self._is_recorded = not self._is_live or Path(address).is_file()
+        self._is_recorded = not self._is_live or Path(resolved(address)).is_file()
         self._sight = (
             Sight(_READ_TIMEOUT_S) if self.keeps_time and self._video is not None else None
         )
@@ -231,9 +224,21 @@ class FileSource:
         return list(frames)
 
 
+def checked_rate(rate_hz: float) -> float:
+    """``rate_hz``, if a source can be read at so many frames a second."""
+    if not 0.0 < rate_hz <= RATE_HZ_MAX:
+        raise InvalidArgument(
+            f"rate lies in (0, {RATE_HZ_MAX:g}]",
+            reason="OUT_OF_RANGE",
+            field="rate",
+            value=rate_hz,
+        )
+    return rate_hz
+
+
 def _open(address: str) -> InputContainer:
     protocol, card = scheme(address), device(address)
-    told = shown(address)
+    told, address = shown(address), resolved(address)
     if not protocol and card is None and not Path(address).exists():
         raise SourceNotFound("no such file", field="source", value=told)
     if card is not None and card not in av.formats_available:

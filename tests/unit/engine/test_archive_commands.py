@@ -55,7 +55,7 @@ def test_every_command_takes_the_key_and_says_when_it_lacks(
         status, _, told = run(capsys, *command)
         assert (status, "MASTER_KEY_REQUIRED" in told) == (1, True), command
         status, _, told = run(capsys, *command, "--master-key-file", "")
-        assert (status, "BAD_MASTER_KEY" in told) == (1, True), command
+        assert (status, "BAD_MASTER_KEY" in told) == (2, True), command
     with EmbeddedDatabase(folder / "plain", config=CONFIG) as plain:
         plain.user("alice").put("diet", 1)
         plain.backup(folder / "p0")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from memdb import InvalidArgument
 from perception.camera import Camera
 from perception.cli import _may_have_video
 from perception.errors import SourceNotFound
 from perception.ingest_options import IngestOptions
-from perception.sources.address import plays_once, shown
+from perception.sources.address import plays_once, resolved, scheme, shown
 from perception.sources.file import FileSource
 
 
@@ -33,6 +34,10 @@ from perception.sources.file import FileSource
             "http://cam/v.cgi?loginuse=***&loginpas=***&access_token=***&api_key=***&rate=5",
         ),
         ("http://cam/?token=abc#x", "http://cam/?token=***#x"),
+        (
+            "srt://cam:9000?mode=caller&passphrase=secret",
+            "srt://cam:9000?mode=caller&passphrase=***",
+        ),
         ("rtsp://10.0.0.5/user@home", "rtsp://10.0.0.5/user@home"),
         ("films/a@b.mp4", "films/a@b.mp4"),
         ("alsa:default", "alsa:default"),
@@ -47,6 +52,23 @@ def test_an_error_names_no_password() -> None:
         FileSource("rtsp://admin:secret@127.0.0.1:9/live")
     assert "secret" not in str(caught.value)
     assert caught.value.value == "rtsp://***@127.0.0.1:9/live"
+
+
+def test_a_variable_is_resolved_once_and_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMERA", "rtsp://me:${SECRET}@127.0.0.1:9/live")
+    assert resolved("${CAMERA}") == "rtsp://me:${SECRET}@127.0.0.1:9/live"
+    assert (scheme("${CAMERA}"), shown("${CAMERA}")) == ("rtsp", "${CAMERA}")
+    with pytest.raises(SourceNotFound) as caught:
+        FileSource("${CAMERA}")
+    assert caught.value.value == "${CAMERA}"
+    with pytest.raises(InvalidArgument, match="not set") as unset:
+        FileSource("rtsp://me:${SECRET}@127.0.0.1:9/live")
+    assert (unset.value.reason, unset.value.value) == ("NOT_SET", "SECRET")
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    assert plays_once("${FOLDER}/pipe")
 
 
 def test_what_plays_once(tmp_path: Path) -> None:
