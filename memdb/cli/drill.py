@@ -17,7 +17,8 @@ example:
   memdb drill backups/monday --server localhost:7700
 
 Asks both as of the archive's revisions and compares the answers to the byte.  Prints one JSON object.
-Exit status 1 on any difference; what was forgotten or erased since the backup is one.
+Exit status 1 on any difference; what was forgotten or erased since the backup is one.  2 when there is no
+such archive.
 """
 
 
@@ -40,7 +41,7 @@ def add_to(verbs: Any) -> None:
         "--scratch", metavar="DIR", help="restore below DIR (default: the system's)"
     )
     add_archive_keys(parser, master=False)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, finds=True)
 
 
 def run(options: argparse.Namespace) -> int:

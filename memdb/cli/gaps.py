@@ -18,7 +18,8 @@ example:
   memdb gaps ./data --user alice --stream porch --json
 
 Prints a line for each run of missing numbers: stream, epoch, first and last number, the time between
-the clips around it (UTC; with --json nanoseconds), and why.  Exit status 1 when there is any.
+the clips around it (UTC; with --json nanoseconds), and why.  Exit status 1 when there is any, 2 when
+there is no such user or stream.
 """
 
 
@@ -36,7 +37,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--user", required=True, help="whose")
     parser.add_argument("--stream", help="only this stream")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, finds=True)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 keep and give it up, erase, compact, replace its master key, make it anew, show the configuration.
 
 Exit status: 0 done, 1 it failed (the error is one line on stderr), 2 wrong usage, a wrong value included, 130
-interrupted.
+interrupted.  Of a command whose 1 says that it found something (its default ``finds``), 2 also where what it is to look
+at is not there.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
         from memdb.cli.logged import Logged
         from memdb.cli.output import Output, OutputLost, keep_standard_files
-        from memdb.errors import InvalidArgument, MemdbError
+        from memdb.errors import InvalidArgument, MemdbError, NotFound
 
         parser = _parser()
     keep_standard_files()
@@ -74,7 +75,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 1
     except MemdbError as error:
         print(f"memdb: {error}{_advice(error)}", file=sys.stderr)
-        return WRONG_USAGE if isinstance(error, InvalidArgument) else 1
+        wrong = isinstance(error, InvalidArgument)
+        if isinstance(error, NotFound) and getattr(options, "finds", False):
+            wrong = True
+        return WRONG_USAGE if wrong else 1
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in OURS:
             raise

@@ -82,6 +82,9 @@ def test_what_to_do_is_said(
     [
         (("gaps", "DATA", "--user", "a b"), "BAD_ID"),  # status 1 would say that there are gaps
         (("gaps", "DATA", "--user", "alice", "--stream", "a/b"), "BAD_ID"),
+        (("gaps", "DATA", "--user", "bob"), "USER_NOT_FOUND"),
+        (("gaps", "DATA", "--user", "alice", "--stream", "roof"), "STREAM_NOT_FOUND"),
+        (("drill", "nowhere", "DATA"), "NOT_AN_ARCHIVE"),
         (("users", "--server", "nohost"), "BAD_ADDRESS"),
         (("users", "--server", NOBODY, "--tls", "/nowhere.pem"), "BAD_TLS"),
         (("verify", "--server", NOBODY, "--token", ""), "BAD_TOKEN"),
