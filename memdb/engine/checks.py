@@ -29,8 +29,18 @@ def no_text_space(field_name: str) -> FailedPrecondition:
 def no_such_fact(fact_id: str, field_name: str = "fact_id") -> NotFound:
     """Nothing has the id of a fact; a key is taken for one easily."""
     return NotFound(
-        "no such fact; a fact is named by its Fact.id, not by its key",
+        "no such fact; a fact is named by its Fact.id, not by its key, which `user.fact(key=...)` takes",
         reason="FACT_NOT_FOUND",
         field=field_name,
         value=fact_id,
+    )
+
+
+def no_such_key(key: str) -> NotFound:
+    """No fact has the key; a value is taken for one easily."""
+    return NotFound(
+        "no fact has this key; what was stored by put has one of its own",
+        reason="FACT_NOT_FOUND",
+        field="key",
+        value=key,
     )

@@ -133,10 +133,15 @@ def _in_order(start_ns: Array, clip_no: Array, limit: int) -> Iterator[int]:
 
 
 def get_clip(
-    txn: Transaction, view: View, clip_id: str, as_of: int | None, parts: Parts
+    txn: Transaction,
+    view: View,
+    clip_id: str,
+    as_of: int | None,
+    parts: Parts,
+    field: str = "clip_id",
 ) -> StoredClip:
-    """One clip by id; raises `NotFound` (``CLIP_NOT_FOUND``), `DataLoss`."""
-    no, birth = _version(txn, view, clip_id, as_of, "clip_id")
+    """One clip by id; raises `NotFound` (``CLIP_NOT_FOUND``) of ``field``, `DataLoss`."""
+    no, birth = _version(txn, view, clip_id, as_of, field)
     try:
         return load_clip(txn, view.state, no, birth, parts)
     except DataLoss as error:
@@ -144,16 +149,43 @@ def get_clip(
         raise
 
 
+def get_clips(
+    txn: Transaction,
+    view: View,
+    clip_ids: Sequence[str],
+    first: int,
+    as_of: int | None,
+    parts: Parts,
+    page_bytes: int | None = None,
+) -> list[StoredClip]:
+    """The clips of the ids from place ``first`` on, in their order; no more once they have ``page_bytes``.
+
+    Raises `NotFound` (``CLIP_NOT_FOUND``) naming the id's place, `DataLoss`.
+    """
+    page: list[StoredClip] = []
+    size = 0
+    for index in range(first, len(clip_ids)):
+        deadline.check()
+        page.append(get_clip(txn, view, clip_ids[index], as_of, parts, f"clip_ids[{index}]"))
+        if page_bytes is not None:
+            size += clip_bytes(page[-1])
+            if size >= page_bytes:
+                break
+    return page
+
+
 def get_short_memory(
-    txn: Transaction, view: View, clip_ids: Sequence[str], as_of: int | None
+    txn: Transaction, view: View, clip_ids: Sequence[str], as_of: int | None, first: int = 0
 ) -> list[EncodedTensor]:
     """The short-term memory of each clip, as it is stored.
+
+    first: the place of the first id among those that the caller was asked for.
 
     Raises `NotFound` (``CLIP_NOT_FOUND``, ``NO_SHORT_MEMORY``) naming the id's place, `DataLoss`.
     """
     revision = view.revision if as_of is None else as_of
     tensors: list[EncodedTensor] = []
-    for index, clip_id in enumerate(clip_ids):
+    for index, clip_id in enumerate(clip_ids, first):
         tensor = _at_known_place(txn, view, clip_id, revision)
         if tensor is not None:
             tensors.append(tensor)

@@ -10,7 +10,7 @@ import numpy as np
 
 from memdb import deadline
 from memdb.engine.admitted import text_filter
-from memdb.engine.checks import no_text_space
+from memdb.engine.checks import no_such_fact, no_such_key, no_text_space
 from memdb.engine.fact_page import WHOLE, Page
 from memdb.engine.hydrate import AnswerSize, load_clip
 from memdb.engine.validity import holds_from
@@ -19,6 +19,7 @@ from memdb.errors import DataLoss
 from memdb.index.text import Match
 from memdb.store import facts, schema
 from memdb.store.environment import Environment
+from memdb.store.idents import IdKind, parse_id
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array, check_dim
@@ -110,6 +111,23 @@ def load_fact(txn: Transaction, view: View, fact_no: int, birth: int, revision: 
     later = facts.birth_after(txn, fact_no, birth)
     superseded = later if later is not None and later <= revision else None
     return facts.as_fact(record, view.state.user, view.state.id_key, fact_no, birth, superseded)
+
+
+def get_fact(
+    txn: Transaction, view: View, fact_id: str | None, key: str | None, revision: int
+) -> Fact:
+    """The fact with an id, or with a key, as it is at ``revision``; raises `NotFound` (``FACT_NOT_FOUND``)."""
+    # A fact keeps its key from its first version to its end, and forgetting it takes both from the past too.
+    no = (
+        facts.holder(txn, key)
+        if key is not None
+        else parse_id(view.state.id_key, IdKind.FACT, fact_id or "")
+    )
+    entry = None if no is None else facts.at(txn, no, revision)
+    fact = None if no is None or entry is None else load_fact(txn, view, no, entry[0], revision)
+    if fact is None:
+        raise no_such_fact(fact_id or "") if key is None else no_such_key(key)
+    return fact
 
 
 def history(

@@ -23,7 +23,13 @@ from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import ground
 from memdb.engine.hydrate import Parts
 from memdb.engine.label_counts import label_counts
-from memdb.engine.listing import count_clips, get_clip, get_short_memory, list_clips
+from memdb.engine.listing import (
+    count_clips,
+    get_clip,
+    get_clips,
+    get_short_memory,
+    list_clips,
+)
 from memdb.engine.long_term import long_term, nothing_remembered
 from memdb.engine.memory import UserMemory
 from memdb.engine.question import checked_question
@@ -52,6 +58,7 @@ from memdb.types.arguments import (
     checked_clip_ids,
     checked_cursor,
     checked_evidence,
+    checked_fact_name,
     checked_key,
     checked_prefix,
     checked_reference,
@@ -250,6 +257,44 @@ class EmbeddedUser:
 
             return memory.read(found)
 
+    def get_clips(
+        self,
+        clip_ids: Sequence[str],
+        *,
+        as_of: AsOf | None = None,
+        with_short_memory: bool = False,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
+    ) -> list[StoredClip]:
+        parts = Parts(
+            global_memory=check_flag(with_global_memory, "with_global_memory"),
+            keyframes=check_flag(with_keyframes, "with_keyframes"),
+            short_memory=check_flag(with_short_memory, "with_short_memory"),
+        )
+        return self.clips_by_id(checked_clip_ids(clip_ids), 0, as_of=as_of, parts=parts)
+
+    def clips_by_id(
+        self,
+        clip_ids: Sequence[str],
+        first: int,
+        *,
+        as_of: AsOf | None,
+        parts: Parts,
+        page_bytes: int | None = None,
+    ) -> list[StoredClip]:
+        """Those of the ids, which were checked, from place ``first`` on, until they have ``page_bytes``; raises as
+        `get_clips`.
+        """
+        as_of = checked_as_of(as_of)
+        with self._users.use(self._id) as memory:
+
+            def found(view: View) -> list[StoredClip]:
+                revision = memory.resolve(view, as_of)
+                with memory.environment.read() as txn:
+                    return get_clips(txn, view, clip_ids, first, revision, parts, page_bytes)
+
+            return memory.read(found)
+
     def count_clips(
         self,
         *,
@@ -302,9 +347,12 @@ class EmbeddedUser:
             return memory.read(counted)
 
     def encoded_short_memory(
-        self, clip_ids: Sequence[str], *, as_of: AsOf | None = None
+        self, clip_ids: Sequence[str], *, as_of: AsOf | None = None, first: int = 0
     ) -> list[EncodedTensor]:
-        """The short-term memory of each clip as it is stored; raises as `short_memory`."""
+        """The short-term memory of each clip as it is stored; raises as `short_memory`.
+
+        first: the place of the first id among those that were asked for, by which errors name one.
+        """
         wanted = checked_clip_ids(clip_ids)
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
@@ -312,7 +360,7 @@ class EmbeddedUser:
             def found(view: View) -> list[EncodedTensor]:
                 revision = memory.resolve(view, as_of)
                 with memory.environment.read() as txn:
-                    return get_short_memory(txn, view, wanted, revision)
+                    return get_short_memory(txn, view, wanted, revision, first)
 
             return memory.read(found)
 
@@ -579,6 +627,20 @@ class EmbeddedUser:
 
     def forget(self, fact_id: str) -> None:
         self.commit(ForgetFact(checked_reference(fact_id, "fact_id")), int)
+
+    def fact(
+        self, fact_id: str | None = None, *, key: str | None = None, as_of: AsOf | None = None
+    ) -> Fact:
+        fact_id, key = checked_fact_name(fact_id, key)
+        as_of = checked_as_of(as_of)
+        with self._users.use(self._id) as memory:
+            view = memory.view
+            view.quarantine.check(Table.FACTS, *(() if key is None else (Table.FACT_KEYS,)))
+            revision = memory.resolve(view, as_of)
+            with memory.environment.read() as txn:
+                return recall.get_fact(
+                    txn, view, fact_id, key, view.revision if revision is None else revision
+                )
 
     def history(
         self,

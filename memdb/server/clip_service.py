@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from memdb.engine.hydrate import clip_bytes
+from memdb.engine.hydrate import Parts, clip_bytes
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.ingest import Ingest
@@ -39,6 +39,9 @@ PAGE_GAPS: Final = 10_000
 PAGE_BYTES: Final = 6 * 1024 * 1024
 """So much a caller who reads no further makes the server hold; each page is a search for where it
 begins."""
+
+
+_Chunk = TypeVar("_Chunk", pb.ListClipsResponse, pb.GetClipsResponse)
 
 
 class ClipService:
@@ -84,6 +87,30 @@ class ClipService:
         )
         return pb.GetClipResponse(clip=stored_clip_to_proto(clip))
 
+    def get_clips(self, request: pb.GetClipsRequest) -> Iterator[pb.GetClipsResponse]:
+        """Clips by their ids, all as of one moment."""
+        user = self._user(request.user)
+        clip_ids = checked_clip_ids(request.clip_ids)
+        # They are read page by page; a commit between two of them must not show.
+        as_of = user.moment(as_of_from_proto(request.as_of, request.HasField("as_of")))
+        parts = Parts(
+            global_memory=not request.without_global_memory,
+            keyframes=not request.without_keyframes,
+            short_memory=request.with_short_memory,
+            raw=True,
+        )
+        given = 0
+        while given < len(clip_ids):
+            page = user.clips_by_id(
+                clip_ids, given, as_of=as_of, parts=parts, page_bytes=PAGE_BYTES
+            )
+            given += len(page)
+            chunks = deque(_chunks(page, pb.GetClipsResponse))
+            # Each goes as it is sent, and the clips before, as in `list_clips`.
+            del page
+            while chunks:
+                yield chunks.popleft()
+
     def list_clips(self, request: pb.ListClipsRequest) -> Iterator[pb.ListClipsResponse]:
         """Clips of a range, all as of one moment."""
         user = self._user(request.user)
@@ -100,7 +127,7 @@ class ClipService:
             remaining -= len(page)
             if page:
                 arguments["after"] = page[-1].cursor
-            chunks = deque(_chunks(page))
+            chunks = deque(_chunks(page, pb.ListClipsResponse))
             # Each goes as it is sent, and the clips before: who does not read holds what is left.
             del page
             while chunks:
@@ -125,13 +152,13 @@ class ClipService:
         user = self._user(request.user)
         clip_ids = checked_clip_ids(request.clip_ids)
         as_of = as_of_from_proto(request.as_of, request.HasField("as_of"))
-        if as_of is None and len(clip_ids) > 1:
-            as_of = user.revision()
+        if len(clip_ids) > 1:
+            as_of = user.moment(as_of)
         if not clip_ids:
             # Nothing to give; that there is such a user, and such a moment, is still checked.
             user.encoded_short_memory((), as_of=as_of)
-        for clip_id in clip_ids:
-            (tensor,) = user.encoded_short_memory([clip_id], as_of=as_of)
+        for index, clip_id in enumerate(clip_ids):
+            (tensor,) = user.encoded_short_memory([clip_id], as_of=as_of, first=index)
             yield pb.GetShortMemoryResponse(clip_id=clip_id, short_memory=tensor_to_proto(tensor))
 
     def get_ledger(self, request: pb.GetLedgerRequest) -> pb.GetLedgerResponse:
@@ -167,14 +194,14 @@ class ClipService:
         return self._database.user(user_id)
 
 
-def _chunks(clips: Sequence[StoredClip]) -> Iterator[pb.ListClipsResponse]:
-    chunk, size = pb.ListClipsResponse(), 0
+def _chunks(clips: Sequence[StoredClip], kind: type[_Chunk]) -> Iterator[_Chunk]:
+    chunk, size = kind(), 0
     for clip in clips:
         message = stored_clip_to_proto(clip)
         bytes_of_clip = message.ByteSize()
         if chunk.clips and size + bytes_of_clip > CHUNK_BYTES_MAX:
             yield chunk
-            chunk, size = pb.ListClipsResponse(), 0
+            chunk, size = kind(), 0
         chunk.clips.append(message)
         size += bytes_of_clip
     if chunk.clips:

@@ -67,6 +67,15 @@ class MemoryService:
         user.forget(request.fact_id)
         return pb.ForgetResponse(revision=user.revision())
 
+    def get_fact(self, request: pb.GetFactRequest) -> pb.GetFactResponse:
+        """One fact."""
+        fact = self._user(request.user).fact(
+            request.fact_id if request.HasField("fact_id") else None,
+            key=request.key if request.HasField("key") else None,
+            as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
+        )
+        return pb.GetFactResponse(fact=fact_to_proto(fact))
+
     def get_history(self, request: pb.GetHistoryRequest) -> pb.GetHistoryResponse:
         """Every version of a fact."""
         facts = self._user(request.user).history(

@@ -70,8 +70,23 @@ def checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
 
 
 def checked_clip_ids(clip_ids: Iterable[str]) -> tuple[str, ...]:
-    """The clips whose short-term memory is asked for; raises `InvalidArgument`."""
+    """The clips that are asked for by their ids; raises `InvalidArgument`."""
     return checked_references(clip_ids, "clip_ids", limits.LIMIT_MAX)
+
+
+def checked_fact_name(fact_id: str | None, key: str | None) -> tuple[str | None, str | None]:
+    """What names a fact, its id or its key; raises `InvalidArgument` (``EMPTY``, ``AMBIGUOUS``, ...)."""
+    if fact_id is not None and key is not None:
+        raise InvalidArgument(
+            "name a fact by its id or by its key, not both", reason="AMBIGUOUS", field="key"
+        )
+    if key is not None:
+        return None, checked_key(key)
+    if fact_id is None:
+        raise InvalidArgument(
+            "name a fact by its id or by its key", reason="EMPTY", field="fact_id"
+        )
+    return checked_reference(fact_id, "fact_id"), None
 
 
 def checked_about(about: Iterable[str], field: str = "about") -> tuple[str, ...]:

@@ -559,6 +559,24 @@ class User(Protocol):
         """
         ...
 
+    def get_clips(
+        self,
+        clip_ids: Sequence[str],
+        *,
+        as_of: AsOf | None = None,
+        with_short_memory: bool = False,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
+    ) -> list[StoredClip]:
+        """Several clips, each as `clip` gives it, all as of one moment; one for each id, in the order asked.
+
+        clip_ids: at most 1,000.  with_global_memory, with_keyframes: as in `ground`.
+
+        Raises `NotFound` (``CLIP_NOT_FOUND``) naming the id that nothing has (``clip_ids[3]``), `DataLoss` where one
+        is damaged.
+        """
+        ...
+
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         """The (tokens, dim) float16 short-term memory of each clip, in the order asked.
 
@@ -667,6 +685,17 @@ class User(Protocol):
         freed may hold its text until they are written over: `compact` makes an end of them.
 
         Raises `NotFound` (``FACT_NOT_FOUND``).
+        """
+        ...
+
+    def fact(
+        self, fact_id: str | None = None, *, key: str | None = None, as_of: AsOf | None = None
+    ) -> Fact:
+        """One fact, in its current version or in the one that was current as of a moment, by its id or by its key,
+        whether or not it holds in the world.
+
+        Raises `NotFound` (``FACT_NOT_FOUND``), `InvalidArgument` (``EMPTY``: neither is given; ``AMBIGUOUS``: both
+        are).
         """
         ...
 

@@ -295,6 +295,76 @@ class GetClipResponse(_message.Message):
 Global___GetClipResponse: _TypeAlias = GetClipResponse  # noqa: Y015
 
 @_typing.final
+class GetClipsRequest(_message.Message):
+    """Request of GetClips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    CLIP_IDS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    WITH_SHORT_MEMORY_FIELD_NUMBER: _builtins.int
+    WITHOUT_GLOBAL_MEMORY_FIELD_NUMBER: _builtins.int
+    WITHOUT_KEYFRAMES_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose."""
+    with_short_memory: _builtins.bool
+    """Whether the short-term memory is wanted."""
+    without_global_memory: _builtins.bool
+    """Whether clips come without their global memory."""
+    without_keyframes: _builtins.bool
+    """Whether clips come without their keyframes."""
+    @_builtins.property
+    def clip_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which, at most 1000."""
+
+    @_builtins.property
+    def as_of(self) -> _types_pb2.AsOf:
+        """As of when."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        clip_ids: _abc.Iterable[_builtins.str] | None = ...,
+        as_of: _types_pb2.AsOf | None = ...,
+        with_short_memory: _builtins.bool = ...,
+        without_global_memory: _builtins.bool = ...,
+        without_keyframes: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "clip_ids", b"clip_ids", "user", b"user", "with_short_memory", b"with_short_memory", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClipsRequest: _TypeAlias = GetClipsRequest  # noqa: Y015
+
+@_typing.final
+class GetClipsResponse(_message.Message):
+    """Response of GetClips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def clips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.StoredClip]:
+        """The next of the clips."""
+
+    def __init__(
+        self,
+        *,
+        clips: _abc.Iterable[_types_pb2.StoredClip] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clips", b"clips"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClipsResponse: _TypeAlias = GetClipsResponse  # noqa: Y015
+
+@_typing.final
 class ListClipsRequest(_message.Message):
     """Request of ListClips."""
 

@@ -50,6 +50,11 @@ class ClipServiceStub:
                 request_serializer=memdb_dot_v1_dot_clip__service__pb2.GetClipRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_clip__service__pb2.GetClipResponse.FromString,
                 _registered_method=True)
+        self.GetClips = channel.unary_stream(
+                '/memdb.v1.ClipService/GetClips',
+                request_serializer=memdb_dot_v1_dot_clip__service__pb2.GetClipsRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_clip__service__pb2.GetClipsResponse.FromString,
+                _registered_method=True)
         self.ListClips = channel.unary_stream(
                 '/memdb.v1.ClipService/ListClips',
                 request_serializer=memdb_dot_v1_dot_clip__service__pb2.ListClipsRequest.SerializeToString,
@@ -102,6 +107,13 @@ class ClipServiceServicer:
 
     def GetClip(self, request, context):
         """One clip by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClips(self, request, context):
+        """Clips by their ids, in the order asked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +178,11 @@ def add_ClipServiceServicer_to_server(servicer, server):
                     servicer.GetClip,
                     request_deserializer=memdb_dot_v1_dot_clip__service__pb2.GetClipRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_clip__service__pb2.GetClipResponse.SerializeToString,
+            ),
+            'GetClips': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetClips,
+                    request_deserializer=memdb_dot_v1_dot_clip__service__pb2.GetClipsRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_clip__service__pb2.GetClipsResponse.SerializeToString,
             ),
             'ListClips': grpc.unary_stream_rpc_method_handler(
                     servicer.ListClips,
@@ -280,6 +297,33 @@ class ClipService:
             '/memdb.v1.ClipService/GetClip',
             memdb_dot_v1_dot_clip__service__pb2.GetClipRequest.SerializeToString,
             memdb_dot_v1_dot_clip__service__pb2.GetClipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClips(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/memdb.v1.ClipService/GetClips',
+            memdb_dot_v1_dot_clip__service__pb2.GetClipsRequest.SerializeToString,
+            memdb_dot_v1_dot_clip__service__pb2.GetClipsResponse.FromString,
             options,
             channel_credentials,
             insecure,

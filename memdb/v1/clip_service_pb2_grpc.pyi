@@ -39,6 +39,8 @@ class ClipServiceStub:
     """Store a sequence of clips of one epoch, acknowledged as they become durable."""
     GetClip: _grpc.UnaryUnaryMultiCallable[_clip_service_pb2.GetClipRequest, _clip_service_pb2.GetClipResponse]
     """One clip by id."""
+    GetClips: _grpc.UnaryStreamMultiCallable[_clip_service_pb2.GetClipsRequest, _clip_service_pb2.GetClipsResponse]
+    """Clips by their ids, in the order asked."""
     ListClips: _grpc.UnaryStreamMultiCallable[_clip_service_pb2.ListClipsRequest, _clip_service_pb2.ListClipsResponse]
     """Clips overlapping a time range, by start time, in pages."""
     CountClips: _grpc.UnaryUnaryMultiCallable[_clip_service_pb2.CountClipsRequest, _clip_service_pb2.CountClipsResponse]
@@ -63,6 +65,8 @@ class ClipServiceAsyncStub(ClipServiceStub):
     """Store a sequence of clips of one epoch, acknowledged as they become durable."""
     GetClip: _aio.UnaryUnaryMultiCallable[_clip_service_pb2.GetClipRequest, _clip_service_pb2.GetClipResponse]  # type: ignore[assignment]
     """One clip by id."""
+    GetClips: _aio.UnaryStreamMultiCallable[_clip_service_pb2.GetClipsRequest, _clip_service_pb2.GetClipsResponse]  # type: ignore[assignment]
+    """Clips by their ids, in the order asked."""
     ListClips: _aio.UnaryStreamMultiCallable[_clip_service_pb2.ListClipsRequest, _clip_service_pb2.ListClipsResponse]  # type: ignore[assignment]
     """Clips overlapping a time range, by start time, in pages."""
     CountClips: _aio.UnaryUnaryMultiCallable[_clip_service_pb2.CountClipsRequest, _clip_service_pb2.CountClipsResponse]  # type: ignore[assignment]
@@ -102,6 +106,14 @@ class ClipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_clip_service_pb2.GetClipResponse, _abc.Awaitable[_clip_service_pb2.GetClipResponse]]:
         """One clip by id."""
+
+    @_abc_1.abstractmethod
+    def GetClips(
+        self,
+        request: _clip_service_pb2.GetClipsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_clip_service_pb2.GetClipsResponse], _abc.AsyncIterator[_clip_service_pb2.GetClipsResponse]]:
+        """Clips by their ids, in the order asked."""
 
     @_abc_1.abstractmethod
     def ListClips(

@@ -394,6 +394,68 @@ class ForgetResponse(_message.Message):
 Global___ForgetResponse: _TypeAlias = ForgetResponse  # noqa: Y015
 
 @_typing.final
+class GetFactRequest(_message.Message):
+    """Request of GetFact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    FACT_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """Whose."""
+    fact_id: _builtins.str
+    """Its id."""
+    key: _builtins.str
+    """Its key."""
+    @_builtins.property
+    def as_of(self) -> _types_pb2.AsOf:
+        """As of when."""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        fact_id: _builtins.str = ...,
+        key: _builtins.str = ...,
+        as_of: _types_pb2.AsOf | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "fact_id", b"fact_id", "key", b"key", "which", b"which"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "fact_id", b"fact_id", "key", b"key", "user", b"user", "which", b"which"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_which: _TypeAlias = _typing.Literal["fact_id", "key"]  # noqa: Y015
+    _WhichOneofArgType_which: _TypeAlias = _typing.Literal["which", b"which"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_which) -> _WhichOneofReturnType_which | None: ...
+
+Global___GetFactRequest: _TypeAlias = GetFactRequest  # noqa: Y015
+
+@_typing.final
+class GetFactResponse(_message.Message):
+    """Response of GetFact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fact(self) -> _types_pb2.Fact:
+        """The version that is current then."""
+
+    def __init__(
+        self,
+        *,
+        fact: _types_pb2.Fact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFactResponse: _TypeAlias = GetFactResponse  # noqa: Y015
+
+@_typing.final
 class GetHistoryRequest(_message.Message):
     """Request of GetHistory."""
 

@@ -55,6 +55,11 @@ class MemoryServiceStub:
                 request_serializer=memdb_dot_v1_dot_memory__service__pb2.ForgetRequest.SerializeToString,
                 response_deserializer=memdb_dot_v1_dot_memory__service__pb2.ForgetResponse.FromString,
                 _registered_method=True)
+        self.GetFact = channel.unary_unary(
+                '/memdb.v1.MemoryService/GetFact',
+                request_serializer=memdb_dot_v1_dot_memory__service__pb2.GetFactRequest.SerializeToString,
+                response_deserializer=memdb_dot_v1_dot_memory__service__pb2.GetFactResponse.FromString,
+                _registered_method=True)
         self.GetHistory = channel.unary_unary(
                 '/memdb.v1.MemoryService/GetHistory',
                 request_serializer=memdb_dot_v1_dot_memory__service__pb2.GetHistoryRequest.SerializeToString,
@@ -124,6 +129,13 @@ class MemoryServiceServicer:
 
     def Forget(self, request, context):
         """Remove every version of a fact.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFact(self, request, context):
+        """One fact, by its id or its key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,6 +219,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.Forget,
                     request_deserializer=memdb_dot_v1_dot_memory__service__pb2.ForgetRequest.FromString,
                     response_serializer=memdb_dot_v1_dot_memory__service__pb2.ForgetResponse.SerializeToString,
+            ),
+            'GetFact': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFact,
+                    request_deserializer=memdb_dot_v1_dot_memory__service__pb2.GetFactRequest.FromString,
+                    response_serializer=memdb_dot_v1_dot_memory__service__pb2.GetFactResponse.SerializeToString,
             ),
             'GetHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHistory,
@@ -358,6 +375,33 @@ class MemoryService:
             '/memdb.v1.MemoryService/Forget',
             memdb_dot_v1_dot_memory__service__pb2.ForgetRequest.SerializeToString,
             memdb_dot_v1_dot_memory__service__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memdb.v1.MemoryService/GetFact',
+            memdb_dot_v1_dot_memory__service__pb2.GetFactRequest.SerializeToString,
+            memdb_dot_v1_dot_memory__service__pb2.GetFactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class MemoryServiceStub:
     """Write a new version of a fact."""
     Forget: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetRequest, _memory_service_pb2.ForgetResponse]
     """Remove every version of a fact."""
+    GetFact: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetFactRequest, _memory_service_pb2.GetFactResponse]
+    """One fact, by its id or its key."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetHistoryRequest, _memory_service_pb2.GetHistoryResponse]
     """Every version of a fact, oldest first."""
     ListFacts: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListFactsRequest, _memory_service_pb2.ListFactsResponse]
@@ -71,6 +73,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Write a new version of a fact."""
     Forget: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetRequest, _memory_service_pb2.ForgetResponse]  # type: ignore[assignment]
     """Remove every version of a fact."""
+    GetFact: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetFactRequest, _memory_service_pb2.GetFactResponse]  # type: ignore[assignment]
+    """One fact, by its id or its key."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetHistoryRequest, _memory_service_pb2.GetHistoryResponse]  # type: ignore[assignment]
     """Every version of a fact, oldest first."""
     ListFacts: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListFactsRequest, _memory_service_pb2.ListFactsResponse]  # type: ignore[assignment]
@@ -122,6 +126,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.ForgetResponse, _abc.Awaitable[_memory_service_pb2.ForgetResponse]]:
         """Remove every version of a fact."""
+
+    @_abc_1.abstractmethod
+    def GetFact(
+        self,
+        request: _memory_service_pb2.GetFactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.GetFactResponse, _abc.Awaitable[_memory_service_pb2.GetFactResponse]]:
+        """One fact, by its id or its key."""
 
     @_abc_1.abstractmethod
     def GetHistory(

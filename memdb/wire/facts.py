@@ -10,6 +10,7 @@ from memdb.types.arguments import (
     checked_about,
     checked_abouts,
     checked_evidence,
+    checked_fact_name,
     checked_key,
     checked_reference,
     checked_revision,
@@ -42,6 +43,19 @@ from memdb.wire.validity import valid_at_from_proto, valid_at_to_proto
 RECALL_LIMIT_DEFAULT = 5
 FACTS_LIMIT_DEFAULT = 1000
 LONG_TERM_TOKENS_DEFAULT = 512
+
+
+def fact_request(
+    user: str, fact_id: str | None, *, key: str | None = None, as_of: AsOf | None = None
+) -> memory_pb.GetFactRequest:
+    """The request for `User.fact`; raises `InvalidArgument` as the call would."""
+    fact_id, key = checked_fact_name(fact_id, key)
+    request = memory_pb.GetFactRequest(user=user, as_of=as_of_to_proto(as_of))
+    if key is not None:
+        request.key = key
+    elif fact_id is not None:
+        request.fact_id = fact_id
+    return request
 
 
 def history_request(

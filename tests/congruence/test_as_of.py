@@ -103,7 +103,9 @@ MOMENTS: list[tuple[str, Callable[[User, AsOf], object]]] = [
     ("ground_stream", lambda user, as_of: list(user.ground_stream([QUESTION], as_of=as_of))),
     ("clips", lambda user, as_of: user.clips(as_of=as_of)),
     ("clip", lambda user, as_of: user.clip(user.clips()[0].id, as_of=as_of)),
+    ("get_clips", lambda user, as_of: user.get_clips([], as_of=as_of)),
     ("short_memory", lambda user, as_of: user.short_memory([], as_of=as_of)),
+    ("fact", lambda user, as_of: user.fact(key="mug", as_of=as_of)),
     ("recall", lambda user, as_of: user.recall("cat", as_of=as_of)),
     ("facts", lambda user, as_of: user.facts(as_of=as_of)),
     ("get", lambda user, as_of: user.get("diet", as_of=as_of)),
@@ -129,6 +131,7 @@ def _refused(user: User, as_of: AsOf) -> set[tuple[type[MemdbError], str, str | 
 def _lived(user: User) -> None:
     user.stream("door", space="clip").write(clip(0))
     user.put("diet", "fish")
+    user.remember("blue", key="mug")
 
 
 def test_a_snapshot_of_another_user_is_not_known(db: Database, user: User) -> None:

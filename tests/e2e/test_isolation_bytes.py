@@ -182,6 +182,14 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
             clip_pb.GetShortMemoryRequest(**one, clip_ids=of.alice_clips),
         ),
         "clip": (f"{clip}/GetClip", clip_pb.GetClipRequest(**one, clip_id=of.alice_clips[0])),
+        "clips by id": (
+            f"{clip}/GetClips",
+            clip_pb.GetClipsRequest(**one, clip_ids=of.alice_clips, with_short_memory=True),
+        ),
+        "another's clip by id": (
+            f"{clip}/GetClips",
+            clip_pb.GetClipsRequest(**one, clip_ids=[of.alice_clips[0], of.bob_clip]),
+        ),
         "another's clip": (f"{clip}/GetClip", clip_pb.GetClipRequest(**one, clip_id=of.bob_clip)),
         "another's short memory": (
             f"{clip}/GetShortMemory",
@@ -204,6 +212,12 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
             f"{memory}/GetHistory",
             memory_pb.GetHistoryRequest(**one, fact_id=of.bob_fact),
         ),
+        "fact": (f"{memory}/GetFact", memory_pb.GetFactRequest(**one, fact_id=of.alice_fact)),
+        "another's fact by id": (
+            f"{memory}/GetFact",
+            memory_pb.GetFactRequest(**one, fact_id=of.bob_fact),
+        ),
+        "fact by key": (f"{memory}/GetFact", memory_pb.GetFactRequest(**one, key="mug")),
         "recall": (
             f"{memory}/Recall",
             # About a named time: an answer about now says when that was.
@@ -243,7 +257,14 @@ def questions(of: Directories) -> dict[str, tuple[str, list[Message]]]:
     return asked | {name: (method, [request]) for name, (method, request) in plain.items()}
 
 
-STREAMS_BACK = {"ListClips", "GetShortMemory", "WatchUser", "WatchStanding", "GroundStream"}
+STREAMS_BACK = {
+    "ListClips",
+    "GetClips",
+    "GetShortMemory",
+    "WatchUser",
+    "WatchStanding",
+    "GroundStream",
+}
 
 
 def answers(address: str, of: Directories) -> dict[str, Any]:
@@ -281,6 +302,7 @@ def alone(directories: Directories) -> dict[str, Any]:
     assert failed == {
         *(f"ground: {name}" for name in ("stream", "dim", "space", "revision", "another's page")),
         *("another's clip", "another's short memory", "another's fact", "behind another's clip"),
+        *("another's clip by id", "another's fact by id"),
     }
     assert all(told.values())
     return told

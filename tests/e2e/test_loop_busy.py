@@ -131,6 +131,7 @@ HUGE: dict[str, tuple[type, bytes]] = {
     "streams of many": (pb.GroundManyRequest, memory_user(within(3, items(4)))),
     "questions of many": (pb.GroundManyRequest, memory_user(items(4))),
     "clip ids": (clip_pb.GetShortMemoryRequest, memory_user(items(2))),
+    "ids of clips": (clip_pb.GetClipsRequest, memory_user(items(2))),
     "ids to erase": (user_pb.EraseClipsRequest, memory_user(items(5))),
     "about": (memory_pb.RememberRequest, memory_user(items(3))),
     "statements": (memory_pb.RememberManyRequest, memory_user(items(2))),

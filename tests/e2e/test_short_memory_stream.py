@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memdb.engine.user import EmbeddedUser
-from memdb.v1.clip_service_pb2 import GetShortMemoryRequest
+from memdb.v1.clip_service_pb2 import GetClipsRequest, GetShortMemoryRequest
 from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from tests.e2e.serving import DIM, clip, serving
 
@@ -58,4 +58,38 @@ def test_who_does_not_read_makes_the_server_hold_little(
             len(answer.short_memory.payload) >= memory.nbytes // 2
             for answer, memory in zip(rest, wrote[1:], strict=True)
         )
+        channel.close()
+
+
+def test_who_reads_no_clips_by_id_makes_the_server_hold_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    by_id = EmbeddedUser.clips_by_id
+
+    def counted(user: EmbeddedUser, *asked: Any, **options: Any) -> Any:
+        page = by_id(user, *asked, **options)
+        read.extend(one.id for one in page)
+        return page
+
+    monkeypatch.setattr(EmbeddedUser, "clips_by_id", counted)
+    rng = np.random.default_rng(1)
+    with serving(tmp_path / "data") as served:
+        served.database.create_space("cam", dim=DIM)
+        stream = served.database.user("alice").stream("door", space="cam")
+        for seq in range(CLIPS):
+            memory = rng.standard_normal((ROWS, DIM)).astype(np.float16)
+            stream.write(clip(seq, short_memory=memory))
+        ids = [one.id for one in served.database.user("alice").clips()]
+        channel = grpc.insecure_channel(served.address, options=[("grpc.http2.bdp_probe", 0)])
+        asked = GetClipsRequest(user="alice", clip_ids=ids, with_short_memory=True)
+        answers = ClipServiceStub(channel).GetClips(asked)
+        given = [one.id for one in next(answers).clips]
+        held = -1
+        while held < len(read):  # until it reads no further
+            held = len(read)
+            time.sleep(0.5)
+        assert held < CLIPS
+        given += [one.id for answer in answers for one in answer.clips]
+        assert given == ids == read
         channel.close()

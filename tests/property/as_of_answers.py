@@ -201,6 +201,12 @@ class _Asked:
             for limit in (2, 1000):
                 self._ask(f"facts {name} {limit}", partial(facts, limit, **options))
 
+        def by_id() -> bytes:
+            shown = user.facts(as_of=as_of)
+            return _joined(fact_to_proto(user.fact(one.id, as_of=as_of)) for one in shown)
+
+        self._ask("facts by id", by_id)
+
         def value(key: str) -> bytes:
             return repr(user.get(key, as_of=as_of)).encode()
 
@@ -253,6 +259,12 @@ class _Asked:
             return repr(encoded).encode()
 
         self._ask("short memory", short_memory)
+
+        def named() -> bytes:
+            ids = [one.id for one in user.clips(as_of=as_of, newest_first=True)]
+            return _joined(map(stored_clip_to_proto, user.get_clips(ids, as_of=as_of)))
+
+        self._ask("clips by id", named)
 
         def missing(name: str, **options: Any) -> bytes:
             return _joined(map(gap_to_proto, user.stream(name).gaps(as_of=as_of, **options)))

@@ -47,6 +47,7 @@ from memdb.wire.clip_counts import count_clips_request
 from memdb.wire.clips import list_clips_request, stored_clip_from_proto
 from memdb.wire.facts import (
     fact_from_proto,
+    fact_request,
     history_request,
     list_facts_request,
     long_term_from_proto,
@@ -380,6 +381,32 @@ class User:
         )
         return stored_clip_from_proto(answer.clip)
 
+    def get_clips(
+        self,
+        clip_ids: Sequence[str],
+        *,
+        as_of: AsOf | None = None,
+        with_short_memory: bool = False,
+        with_global_memory: bool = True,
+        with_keyframes: bool = True,
+    ) -> list[StoredClip]:
+        """Several clips, all as of one moment, in the order asked.
+
+        Raises `NotFound` (``CLIP_NOT_FOUND``) naming the id that nothing has.
+        """
+        wanted = checked_clip_ids(clip_ids)
+        request = clip_pb.GetClipsRequest(
+            user=self._id,
+            clip_ids=wanted,
+            as_of=as_of_to_proto(as_of),
+            with_short_memory=check_flag(with_short_memory, "with_short_memory"),
+            without_global_memory=not check_flag(with_global_memory, "with_global_memory"),
+            without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
+        )
+        answers = self._rpc.collect(self._rpc.clips.GetClips, request)
+        clips = [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
+        return list(one_each(clips, len(wanted)))
+
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         """The (tokens, dim) float16 short-term memory of each clip, in the order asked.
 
@@ -510,6 +537,13 @@ class User:
             memory_pb.ForgetRequest(user=self._id, fact_id=checked_reference(fact_id, "fact_id")),
             repeat=Repeat.UNSENT,
         )
+
+    def fact(
+        self, fact_id: str | None = None, *, key: str | None = None, as_of: AsOf | None = None
+    ) -> Fact:
+        """One fact, by its id or by its key; raises `NotFound` (``FACT_NOT_FOUND``)."""
+        request = fact_request(self._id, fact_id, key=key, as_of=as_of)
+        return fact_from_proto((self._rpc.call(self._rpc.memories.GetFact, request)).fact)
 
     def history(
         self, fact_id: str, *, limit: int | None = None, after: int | None = None

@@ -59,6 +59,7 @@ def test_fewer_answers_than_questions(connect_to: Connect) -> None:
 
     clips: dict[str, Any] = {
         "WriteClips": grpc.unary_unary_rpc_method_handler(nothing),
+        "GetClips": grpc.unary_stream_rpc_method_handler(none),
         "GetShortMemory": grpc.unary_stream_rpc_method_handler(none),
     }
     groundings: dict[str, Any] = {"GroundMany": grpc.unary_unary_rpc_method_handler(nothing)}
@@ -81,6 +82,7 @@ def test_fewer_answers_than_questions(connect_to: Connect) -> None:
             for call in (
                 lambda: door.write(clip),
                 lambda: door.write_many([clip]),
+                lambda: user.get_clips(["0" * 32]),
                 lambda: user.short_memory(["0" * 32]),
                 lambda: user.ground_many(np.stack([vector] * 2)),
             ):

@@ -132,6 +132,10 @@ def test_a_call_that_it_does_not_have_is_no_answer(older: Database) -> None:
         older.user("u").count_clips()
     with pytest.raises(FailedPrecondition, match="UNIMPLEMENTED"):
         older.user("u").remember_many(["mug"])
+    with pytest.raises(FailedPrecondition, match="UNIMPLEMENTED"):
+        older.user("u").get_clips([ID])
+    with pytest.raises(FailedPrecondition, match="UNIMPLEMENTED"):
+        older.user("u").fact(key="mug")
 
 
 def test_a_field_of_a_message_in_the_request_counts(older: Database) -> None:

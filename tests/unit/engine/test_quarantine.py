@@ -215,9 +215,11 @@ def test_an_answer_that_cannot_be_read_is_no_abstention(folder: Path, clock: Man
         ("facts", lambda user: user.facts()),
         ("facts", lambda user: user.recall("mug")),
         ("snapshots", lambda user: user.clips(as_of="now")),
+        ("facts", lambda user: user.fact(key="mug")),
         ("fact_keys", lambda user: user.remember("the mug is red", key="mug")),
+        ("fact_keys", lambda user: user.fact(key="mug")),
     ],
-    ids=["get", "keys", "remove", "facts", "recall", "as_of", "remember"],
+    ids=["get", "keys", "remove", "facts", "recall", "as_of", "fact", "remember", "fact key"],
 )
 @pytest.mark.parametrize("how", ALTERED)
 def test_a_suspect_table_answers_nothing_and_the_rest_goes_on(
