@@ -428,6 +428,11 @@ class Writer:
         error: BaseException | None,
     ) -> None:
         """Give each operation its outcome and wake the callers that have all of theirs."""
+        if error is not None and not isinstance(error, Exception):
+            # Of whoever led it, who raises it: nobody has interrupted the others.
+            error = Unavailable(
+                "a commit was interrupted, and may have been made", reason="INDEX_BROKEN"
+            )
         for index, (submission, _) in enumerate(group.entries):
             if outcomes is not None:
                 submission.outcomes.append(outcomes[index])

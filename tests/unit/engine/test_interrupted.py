@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -19,6 +19,7 @@ from memdb.engine.writer import Writer
 from memdb.store.environment import Environment
 from memdb.store.gate import Gate
 from memdb.store.structure import mark_clean
+from memdb.types.operation import PutValue
 from tests.unit.engine.conftest import CONFIG
 from tests.unit.engine.door import filled, seqs
 
@@ -120,6 +121,34 @@ def test_a_write_wherever_it_calls_something(db: EmbeddedDatabase) -> None:
         goes_on(db)
     assert times > 30
     assert seqs(db) == [0, 1, 2]
+
+
+def test_who_shares_the_commit_is_not_interrupted_with_it(db: EmbeddedDatabase) -> None:
+    filled(db, 3)
+    errors: dict[str, BaseException] = {}
+    interrupt = entering(Environment.write)
+
+    def write(key: str, queued: threading.Event) -> None:
+        try:
+            with interrupt.within() if key == "first" else nullcontext():
+                memory.write([PutValue(key, "1")], queued.set)
+        except BaseException as error:
+            errors[key] = error
+
+    with db._users.use("alice") as memory:
+        threads: list[threading.Thread] = []
+        with memory.held_back():  # until both wait: the first takes the other's along
+            for key in ("first", "second"):
+                queued = threading.Event()
+                threads.append(threading.Thread(target=write, args=(key, queued), daemon=True))
+                threads[-1].start()
+                assert queued.wait(60)
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+    assert interrupt.came
+    assert [(key, type(error)) for key, error in errors.items()] == [("second", Unavailable)]
+    goes_on(db)
 
 
 @pytest.mark.parametrize("function", [mark_clean, Environment.close, Environment.__init__])
