@@ -44,7 +44,7 @@ EXIT_CODES: Final = """\
 exit codes:
   0    everything was ingested
   1    anything else, such as a server that refuses a clip
-  2    a wrong option
+  2    a wrong option, or something wrong in the file of --config
   3    a camera that broke off, and the others were ingested; or one that is absent or cannot
        be read at the start, and nothing was (live ones are waited for with --reconnect-s)
   4    a server that cannot be reached, or stayed away for longer than it is waited for

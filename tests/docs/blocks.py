@@ -7,6 +7,11 @@ from pathlib import Path
 
 def python_blocks(page: Path) -> list[str]:
     """Those marked ``python``, in order."""
+    return blocks_of(page, "python")
+
+
+def blocks_of(page: Path, language: str) -> list[str]:
+    """Those marked with the language, in order."""
     blocks: list[str] = []
     current: list[str] | None = None
     for line in page.read_text().splitlines():
@@ -15,6 +20,6 @@ def python_blocks(page: Path) -> list[str]:
             current = None
         elif current is not None:
             current.append(line)
-        elif line.strip() == "```python":
+        elif line.strip() == f"```{language}":
             current = []
     return blocks

@@ -112,6 +112,25 @@ def test_a_film_becomes_clips(database: Database, hearing: Hearing, film: Path) 
             assert utterance.start_ns + utterance.end_ns >= 2 * clip.start_ns
 
 
+def test_a_camera_has_options_of_its_own(database: Database, hearing: Hearing, film: Path) -> None:
+    own = IngestOptions(
+        start_ns=START_NS + NS_PER_S, epoch=3, rate_hz=2.0, with_audio=False, revise_every=0,
+        zone="Europe/Berlin", labels={"zone": "yard"}, codec="plain",
+    )  # fmt: skip
+    cameras = [Camera("porch", str(film)), Camera("yard", str(film), own)]
+    porch, yard = ingest(database, hearing, *cameras, rate_hz=1.0)
+    assert (porch.error, yard.error) == (None, None)
+    assert (porch.epoch, yard.epoch) == (0, 3)
+    assert (porch.progress.frames, yard.progress.frames) == (sum(CUTS_S), 2 * sum(CUTS_S))
+    assert porch.progress.utterances >= 8
+    assert yard.progress.utterances == 0
+    assert stored(database, "yard")[0].start_ns == START_NS + NS_PER_S
+    assert {clip.labels.get("zone") for clip in stored(database, "yard")} == {"yard"}
+    assert {clip.labels.get("zone") for clip in stored(database)} == {None}
+    streams = {stream.name: stream for stream in database.user("alice").streams()}
+    assert (streams["porch"].zone, streams["yard"].zone) == ("UTC", "Europe/Berlin")
+
+
 def test_clips_have_the_labels_of_the_ingest(database: Database, tmp_path: Path) -> None:
     film = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
     ingest(database, None, Camera("porch", str(film)), labels={"zone": "porch"})
