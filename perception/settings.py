@@ -148,7 +148,8 @@ def _is_of(kind: str, value: object) -> bool:
 
 
 def _section_twice(found: re.Match[str]) -> str:
-    return f"[{'.'.join(re.findall(r'[^, ]+', found[1].replace(chr(39), '')))}] is there twice"
+    names = re.findall("'([^']*)'", found[1])
+    return f"[{'.'.join(names)}] is there twice"
 
 
 def _refused(path: Path, message: str) -> InvalidArgument:
