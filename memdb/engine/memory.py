@@ -80,6 +80,7 @@ class UserMemory:
         self._listeners: dict[int, Callable[[int], None]] = {}
         self._changed = threading.Condition()
         self._stale = False
+        self._closing = False
         self.standing = AskedQuestions()
         self._clips = KeptClips(ClipCache(0))
         self._pyramid = Pyramid()
@@ -265,9 +266,14 @@ class UserMemory:
     @property
     def to_be_opened_again(self) -> bool:
         """Whether the next user of it must open it anew: what is in memory fell behind the store, the
-        store was lost, or damage was found that only an opening keeps apart.
+        store was lost, damage was found that only an opening keeps apart, or its end was interrupted.
         """
-        return self._stale or self._commits.broken is not None or self.environment.is_lost
+        return (
+            self._closing
+            or self._stale
+            or self._commits.broken is not None
+            or self.environment.is_lost
+        )
 
     def damage_found(self, places: Sequence[str]) -> None:
         """Keep apart what was found damaged (table/key each) and is not kept apart already.
@@ -292,7 +298,8 @@ class UserMemory:
         return self._writer.held_back()
 
     def close(self) -> None:
-        """Finish commits in flight and close."""
+        """Finish commits in flight and close; again where that was interrupted."""
+        self._closing = True
         try:
             self._writer.close()
             self.kept.close()

@@ -57,6 +57,16 @@ class Slot:
     failure: tuple[DataLoss, Stamp] | None = None
     """Why the user could not be opened, and the stamp of its files that were so."""
 
+    def close(self) -> None:
+        """Close the user, if it is open (under the slot's lock).
+
+        Who is interrupted meanwhile leaves it to whoever comes next: a file is not opened a second time while it is
+        open.
+        """
+        if self.memory is not None:
+            self.memory.close()
+            self.memory = None
+
 
 class Slots:
     """At most ``open_users_max`` open users beside those in use, the most recently used last."""
@@ -245,9 +255,7 @@ class Slots:
                     if slot.users:
                         continue
                 # A call that comes now waits for the slot's lock and opens the user again.
-                memory, slot.memory = slot.memory, None
-                if memory is not None:
-                    memory.close()
+                slot.close()
             self._drop_if_unused(user, slot)
 
     def _drop_if_unused(self, user: str, slot: Slot) -> None:

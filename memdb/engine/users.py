@@ -79,8 +79,7 @@ class Users:
                         self._slots.wait_for_calls(slot)
                     finally:
                         slot.closing = False
-                    memory, slot.memory = slot.memory, None
-                    memory.close()
+                    slot.close()
                 if slot.memory is None:
                     slot.memory = self._opener.once(slot, user, create=create)
                     self._take_in(slot, slot.memory)
@@ -249,8 +248,7 @@ class Users:
             if slot.memory is not None:
                 if check is not None:
                     check(slot.memory)
-                memory, slot.memory = slot.memory, None
-                memory.close()
+                slot.close()
             yield self._directory.user_path(user)
 
     def end_erasure(self, user: str) -> int:
@@ -264,7 +262,7 @@ class Users:
             if slot.memory is None:
                 slot.memory = self._opener.bare(user)
                 self._take_in(slot, slot.memory)
-            memory, shrunk = self._made_anew(user, slot, slot.memory, erasure_pending=True)
+            memory, shrunk = self._made_anew(user, slot, erasure_pending=True)
             removal.end(memory)
             memory.erasure_pending = False
             return shrunk
@@ -276,6 +274,8 @@ class Users:
         Raises what refuses to open it, or a compaction; the user is open all the same.
         """
         with self._slots.alone(user) as slot, system_errors("user"):
+            if slot.memory is not None and slot.memory.to_be_opened_again:
+                slot.close()
             if slot.memory is None:  # closed meanwhile, to make room for another
                 slot.memory = self._opener.once(slot, user, create=False)
                 self._take_in(slot, slot.memory)
@@ -283,22 +283,18 @@ class Users:
                 return 0  # what ends the erasure makes it anew
             # Before it is closed: each sweep comes here until there is room.
             check_room(self._directory.user_path(user), slot.memory.environment.live_bytes())
-            return self._made_anew(user, slot, slot.memory, erasure_pending=False)[1]
+            return self._made_anew(user, slot, erasure_pending=False)[1]
 
-    def _made_anew(
-        self, user: str, slot: Slot, memory: UserMemory, *, erasure_pending: bool
-    ) -> tuple[UserMemory, int]:
+    def _made_anew(self, user: str, slot: Slot, *, erasure_pending: bool) -> tuple[UserMemory, int]:
         """Compact the environment of an open user; the memory that is open then, and the bytes that the file
         shrank by.
         """
         path = self._directory.user_path(user)
-        # First: who is interrupted while it is closed leaves no closed one behind.
-        slot.memory = None
         try:
-            memory.close()
+            slot.close()
             shrunk = compact(path)
         finally:
-            memory.close()  # where that was interrupted: a file is not opened a second time
+            slot.close()  # where that was interrupted
             slot.memory = memory = self._opener.bare(user)
             memory.erasure_pending = erasure_pending
             self._take_in(slot, memory)
@@ -314,8 +310,7 @@ class Users:
                 if slot.memory is not None:
                     if not slot.memory.to_be_opened_again:
                         slot.memory.kept.finish(lambda: time.monotonic() >= until)
-                    slot.memory.close()
-                    slot.memory = None
+                    slot.close()
         self._slots.clear()
 
     def _take_in(self, slot: Slot, memory: UserMemory) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import memdb
 from memdb import Unavailable
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
 from memdb.engine.writer import Writer
 from memdb.store.environment import Environment
 from memdb.store.gate import Gate
@@ -177,6 +180,32 @@ def test_an_erasure(db: EmbeddedDatabase, function: Any, times: int) -> None:
         db.user("bob").erase()
     assert db.users() == ["alice"]
     assert seqs(db) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "function", [UserMemory.close, Environment.close, Gate.owned], ids=["user", "file", "gate"]
+)
+@pytest.mark.parametrize("why", ["to make room", "to be opened again", "alone"])
+def test_the_end_of_an_open_user(tmp_path: Path, why: str, function: Any) -> None:
+    """Somebody still has it, as the traceback of an interrupt has: it goes with nobody's last name of it."""
+    config = replace(CONFIG, open_users_max=1)
+    with EmbeddedDatabase(tmp_path / "data", config=config) as db:
+        db.user("alice").put("k", 1)
+        with db._users.use("alice") as memory:
+            pass
+        memory._stale = why == "to be opened again"
+        interrupt = Interrupt(lambda code: code is inspect.unwrap(function).__code__, 1)
+        with interrupt.within():
+            match why:
+                case "to make room":
+                    db.user("bob").put("k", 1)
+                case "to be opened again":
+                    db.user("alice").put("k", 1)
+                case _:
+                    with db._users.exclusively("alice"):
+                        pass
+        assert interrupt.came
+        goes_on(db)
 
 
 @pytest.mark.parametrize("times", [1, 2])
