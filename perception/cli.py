@@ -43,7 +43,7 @@ EXIT_INTERRUPTED: Final = INTERRUPTED
 EXIT_CODES: Final = """\
 exit codes:
   0    everything was ingested
-  1    anything else, such as a server that refuses a clip
+  1    anything else, such as a server that refuses a clip, or a summary that cannot be written
   2    a wrong option, or something wrong in the file of --config
   3    a camera that broke off, and the others were ingested; or one that is absent or cannot
        be read at the start, and nothing was (live ones are waited for with --reconnect-s)
@@ -93,9 +93,11 @@ def _main(arguments: list[str] | None) -> int:
     given = vars(parser.parse_args(arguments))
     with loading():
         from memdb.errors import MemdbError
+        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
         from perception.arguments import labels
         from perception.settings import Settings, merged, read_settings
 
+    keep_standard_files()
     try:
         config = given.pop("config", None)
         settings = Settings() if config is None else read_settings(Path(config))
@@ -108,10 +110,13 @@ def _main(arguments: list[str] | None) -> int:
         if absent:
             options_of = ", ".join(f"--{name}" for name in absent)
             parser.error(f"the following arguments are required: {options_of}, or in --config")
-        return _ingest(
-            options,
-            {name: merged(settings.common, own, given) for name, own in cameras.items()},
-        )
+        of_cameras = {name: merged(settings.common, own, given) for name, own in cameras.items()}
+        with result_on_stdout():
+            return _ingest(options, of_cameras)
+    except OutputLost as error:
+        if not error.is_read_enough:
+            _to_stderr(str(error))
+        return EXIT_OTHER
     except MemdbError as error:
         print(f"memdb-ingest: {error}", file=sys.stderr)
         return exit_code(error)
@@ -359,10 +364,10 @@ def _run(agent: IngestAgent, user: str) -> int:
         "processor_s": round(time.process_time(), 3),
         "cameras": [_summary(item) for report in reports for item in (*report.earlier, report)],
     }
-    print(json.dumps(summary))
     errors = [report.error for report in reports if report.error is not None]
     for error in errors:
-        print(f"memdb-ingest: {error}", file=sys.stderr)
+        _to_stderr(str(error))
+    print(json.dumps(summary))
     if stopping.signal is not None:
         return 128 + stopping.signal
     return exit_code(errors[0]) if errors else 0

@@ -89,9 +89,16 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     with loading():
         from memdb.errors import InvalidArgument, MemdbError
+        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
 
+    keep_standard_files()
     try:
-        report = _run(options)
+        with result_on_stdout():
+            _tell(options, _run(options))
+    except OutputLost as error:
+        if not error.is_read_enough:
+            print(f"memdb-import-ixc: {error}", file=sys.stderr)
+        return 1
     except MemdbError as error:
         print(f"memdb-import-ixc: {error}", file=sys.stderr)
         # What a file holds is nobody's usage.
@@ -104,6 +111,10 @@ def _main(arguments: Sequence[str] | None) -> int:
             file=sys.stderr,
         )
         return 1
+    return 0
+
+
+def _tell(options: argparse.Namespace, report: ImportReport) -> None:
     print(
         json.dumps(
             {
@@ -115,7 +126,6 @@ def _main(arguments: Sequence[str] | None) -> int:
             }
         )
     )
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -62,15 +62,22 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
     with loading():
         from memdb.errors import InvalidArgument, MemdbError
+        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
         from reasoner.arguments import from_file
 
+    keep_standard_files()
     try:
         questions = [*options.question, *from_file(options.questions)]
         if not questions:
             parser.error("a question, or --questions FILE")
         if options.llm and not options.model:
             parser.error("--llm needs --model")
-        return _ask(options, questions)
+        with result_on_stdout():
+            return _ask(options, questions)
+    except OutputLost as error:
+        if not error.is_read_enough:
+            _to_stderr(str(error))
+        return 1
     except MemdbError as error:
         _to_stderr(str(error))
         return _WRONG_USAGE if isinstance(error, InvalidArgument) else 1

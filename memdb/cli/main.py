@@ -53,22 +53,20 @@ def _main(arguments: Sequence[str] | None) -> int:
     # processors already: with two threads of its own BLAS took four times as long on two that others used too.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with loading():
-        from contextlib import nullcontext, redirect_stdout
+        from contextlib import nullcontext
 
         from memdb.cli.logged import Logged
-        from memdb.cli.output import Output, OutputLost, keep_standard_files
         from memdb.errors import InvalidArgument, MemdbError, NotFound
+        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
 
         parser = _parser()
     keep_standard_files()
     options = parser.parse_args(arguments)
     options.logged = Logged()
+    has_log = getattr(options, "has_log", False)
     try:
-        output = Output(sys.stdout)
-        has_log = getattr(options, "has_log", False)
-        with redirect_stdout(output), nullcontext() if has_log else options.logged:
+        with result_on_stdout(), nullcontext() if has_log else options.logged:
             status: int = options.run(options)
-            output.flush()
     except OutputLost as error:
         if not error.is_read_enough or has_log:  # a server that does not start
             print(f"memdb: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ question to an answer is under test; the way from pictures is `test_demo`'s.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -418,3 +419,43 @@ def test_help_is_quick_and_shows_an_example(capsys: pytest.CaptureFixture[str]) 
         main(["--help"])
     assert caught.value.code == 0
     assert "memdb-ask --server localhost:7700 --user alice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["table", "json"])
+def test_answers_that_nobody_takes(server: str, form: tuple[str, ...]) -> None:
+    asked = [
+        "--server",
+        server,
+        "--user",
+        "alice",
+        *form,
+        "Was there a cat?",
+        "Where are the keys?",
+    ]
+
+    def told(to: int) -> tuple[int, str]:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "reasoner.cli", *asked],
+                stdout=to, stderr=subprocess.PIPE, text=True, timeout=100, check=False,
+            )  # fmt: skip
+        finally:
+            os.close(to)
+        return done.returncode, done.stderr
+
+    status, line = told(os.open("/dev/full", os.O_WRONLY))
+    assert (status, line.count("\n")) == (1, 1)
+    assert "OUTPUT_LOST" in line
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert told(writer) == (1, "")
+
+
+def test_no_questions_come_from_a_standard_input_that_is_closed() -> None:
+    ask = [sys.executable, "-m", "reasoner.cli", "--server", "127.0.0.1:1", "--user", "alice"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" 0<&-', *ask, "--questions", "-"],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "memdb-ask: error: a question, or --questions FILE"

@@ -18,7 +18,7 @@ import pytest
 import memdb_client
 from memdb_client import NotFound, StoredClip
 from perception.artefacts import ARTEFACTS
-from perception.cli import EXIT_INTERRUPTED, EXIT_SOURCE, EXIT_UNAVAILABLE, EXIT_USAGE
+from perception.cli import EXIT_INTERRUPTED, EXIT_OTHER, EXIT_SOURCE, EXIT_UNAVAILABLE, EXIT_USAGE
 from perception.encoders.text import BUNDLED_MODEL, BundledTextEncoder
 from perception.errors import WeightsUnavailable
 from perception.weights import fetch_many
@@ -139,6 +139,14 @@ def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film
         again = user.clips(stream="study")
         assert made(again) == made(clips)
         assert study.gaps() == []
+        # A summary that cannot be written is an error in one line, not a traceback.
+        with Path("/dev/full").open("w") as full:
+            lost = subprocess.run(
+                command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=200,
+                check=False,
+            )  # fmt: skip
+        assert lost.returncode == EXIT_OTHER
+        assert "memdb-ingest: OUTPUT_LOST" in lost.stderr.splitlines()[-1]
         for one, other in zip(
             user.short_memory([clip.id for clip in clips]),
             user.short_memory([clip.id for clip in again]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,16 @@ def test_both_files_give_clips_with_both_memories_once(
         assert db.verify().ok
         status, _, said = run(capsys, server.address, glb, "--label", "source=ours")
         assert (status, "label" in said, "NOT_USED" in said) == (2, True, True)
+
+
+def test_a_result_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glb, _ = files(tmp_path)
+    with ServerThread(tmp_path / "data") as server, Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        status, _, said = run(capsys, server.address, glb)
+    assert (status, said.count("\n"), "OUTPUT_LOST" in said) == (1, 1, True)
 
 
 def test_one_file_alone(tmp_path: Path) -> None:

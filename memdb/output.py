@@ -1,4 +1,4 @@
-"""What a command prints, which may have nobody who takes it: a pipe to a program that has read enough, a full disk."""
+"""What a program prints as its result, and nobody takes: a pipe to a program that has read enough, a full disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Final, TextIO
 
 from memdb.errors import FailedPrecondition
@@ -26,6 +28,15 @@ def keep_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
             if getattr(sys, name) is None:
                 setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+
+
+@contextmanager
+def result_on_stdout() -> Iterator[None]:
+    """What is printed within it is written at its end; raises `OutputLost` where it cannot be."""
+    output = Output(sys.stdout)
+    with redirect_stdout(output):
+        yield
+        output.flush()
 
 
 class OutputLost(FailedPrecondition):
