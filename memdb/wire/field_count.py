@@ -22,8 +22,8 @@ from memdb.wire.fields import LENGTH, BadFields, fields, tag_of
 from memdb.wire.lists import SMALL_BYTES
 
 FIELDS_MAX: Final = 16_384
-"""Of a request, with those of the messages in it and the items of its lists; the most that is answered has a
-tenth: 1000 streams, hours, weights, or 256 questions with tokens."""
+"""Of a request, with those of the messages in it and the items of its lists; the most that is answered has two
+thirds: 256 facts that are remembered together, with 8,192 things and clips in all."""
 
 _WITH_CLIPS: Final = {clip_pb.WriteClipsRequest, clip_pb.IngestClipsRequest}
 _WIDTHS: Final = {
