@@ -83,10 +83,10 @@ def test_it_is_refused_without_its_key(tmp_path: Path, key: Path) -> None:
     assert "MASTER_KEY_MISMATCH" in refused(*where, "--master-key-file", other)
     assert "FILE_NOT_FOUND" in refused(*where, "--master-key-file", tmp_path / "none")
     # As from a variable that is not set.
-    assert "BAD_MASTER_KEY" in refused(*where, "--master-key-file", "")
+    assert "BAD_MASTER_KEY" in refused(*where, "--master-key-file", "", status=2)
     assert not (tmp_path / "new").exists()
     new = ("--data", tmp_path / "new", "--listen", "127.0.0.1:0")
-    assert "BAD_MASTER_KEY" in refused(*new, "--master-key-file", "")
+    assert "BAD_MASTER_KEY" in refused(*new, "--master-key-file", "", status=2)
     assert not (tmp_path / "new").exists()
     plain = ("--data", tmp_path / "plain", "--listen", "127.0.0.1:0")
     assert "NOT_ENCRYPTED" in refused(*plain, "--master-key-file", key)

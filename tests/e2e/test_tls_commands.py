@@ -118,5 +118,5 @@ def test_without_it_one_line_names_the_option(
 def test_a_file_without_a_certificate_is_told_at_once(address: str, certificates: Path) -> None:
     for name in ("ours.key", "absent.pem"):
         status, told = run(*USERS, "--tls", str(certificates / name), address=address)
-        assert (status, told.count("\n")) == (1, 1)
+        assert (status, told.count("\n")) == (2, 1)
         assert "BAD_TLS" in told
