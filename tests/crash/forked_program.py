@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -48,6 +49,14 @@ def _ended(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def _opened(pid: int) -> int | None:
+    """A descriptor of the process, which no other process of its number can be taken for; None when it is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
 class ForkedProgram:
     """Under way."""
 
@@ -69,6 +78,7 @@ class ForkedProgram:
         self.stdout, self.stderr, self._told = (os.fdopen(end, "rb") for end, _ in pipes)
         self.args = [module, *arguments]
         self.pid = int(self._told.readline())
+        self._process = _opened(self.pid)
         self.returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
@@ -81,6 +91,9 @@ class ForkedProgram:
                     raise subprocess.TimeoutExpired(self.args, timeout)
             self.returncode = int(self._told.readline())
             self._told.close()
+            if self._process is not None:
+                os.close(self._process)
+                self._process = None
         return self.returncode
 
     def poll(self) -> int | None:
@@ -91,9 +104,10 @@ class ForkedProgram:
             return None
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it one, if it lives."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        """Send it one, if it lives: who forked it waits for it, so that it may be gone before its status is told."""
+        if self.poll() is None and self._process is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)
 
 
 def run_program(
