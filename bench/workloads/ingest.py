@@ -69,7 +69,7 @@ def run(setup: Setup) -> Result:
                 raw.commit(values[begin : begin + BATCH])
 
         def write_embedded(clips: list[Clip]) -> None:
-            with camera.ingest(window=4 * BATCH) as writer:
+            with camera.ingest() as writer:
                 for clip in clips:
                     writer.send(clip)
                 writer.flush()
@@ -81,7 +81,7 @@ def run(setup: Setup) -> Result:
                 commits_ms.append((time.perf_counter() - start) * 1e3)
 
         def write_streaming(clips: list[Clip]) -> None:
-            with far.ingest(window=32) as writer:
+            with far.ingest() as writer:
                 for clip in clips:
                     writer.send(clip)
                 writer.flush()

@@ -36,6 +36,7 @@ from bench.touched import touch
 from memdb import Clip
 from memdb.codecs.tensors import decode_verified, encoded
 from memdb.types.database import Database, User
+from memdb.types.ingest import INGEST_WINDOW
 from memdb.types.tensor import codec_named
 from perception.ingest_options import CODEC
 
@@ -168,7 +169,7 @@ def _asyncio(server: Server, streams: int, made: list[Clip]) -> Callable[[int, i
     def write(turn: int, per_stream: int) -> None:
         async def camera(db: memdb_client.AsyncDatabase, number: int) -> None:
             stream = db.user("bench").stream(f"camera-{number}", space=f"bench-{dim}")
-            async with stream.ingest(window=32 if streams == 1 else WINDOW) as writer:
+            async with stream.ingest(window=INGEST_WINDOW if streams == 1 else WINDOW) as writer:
                 for step in range(per_stream):
                     await writer.send(_of(made[step % len(made)], turn * per_stream + step))
 

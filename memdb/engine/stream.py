@@ -21,6 +21,7 @@ from memdb.types.documented import documented_by
 from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
+from memdb.types.ingest import INGEST_WINDOW
 from memdb.types.operation import CreateStream, SetRetention, WriteClip
 from memdb.types.retention import Retention, as_retention
 from memdb.types.space import Space
@@ -123,7 +124,7 @@ class EmbeddedStream:
             done = iter(memory.write(list(taken), queued))
         return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]  # as above
 
-    def ingest(self, *, epoch: int = 0, window: int = 32) -> EmbeddedIngestWriter:
+    def ingest(self, *, epoch: int = 0, window: int = INGEST_WINDOW) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(
             self,
             check_int(epoch, "epoch", 0, limits.EPOCH_MAX),

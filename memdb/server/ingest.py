@@ -33,13 +33,14 @@ from memdb.server.resources import Resources
 from memdb.server.tasks import settle
 from memdb.server.weigh import light_pieces
 from memdb.types.clip import Clip
+from memdb.types.ingest import INGEST_WINDOW
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.clips import ack_to_proto
 from memdb.wire.ingest import ClipPieces, ingested_clips
 from memdb.wire.lists import SMALL_BYTES
 from memdb.wire.streams import ledger_to_proto
 
-CLIPS_MAX: Final = 64
+CLIPS_MAX: Final = INGEST_WINDOW
 """Clips of one stream received and not yet acknowledged."""
 BYTES_MAX: Final = 32 * 1024 * 1024
 """Their bytes on the wire; one message more may come on top."""

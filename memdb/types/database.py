@@ -20,6 +20,7 @@ from memdb.types.clip import Ack, Clip, StoredClip
 from memdb.types.fact import About, Fact, LongTermMemory, Recall, Statement
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import AsOf, Grounding
+from memdb.types.ingest import INGEST_WINDOW
 from memdb.types.label_count import LabelCount
 from memdb.types.label_filter import WantedLabels
 from memdb.types.retention import Retention, SweepReport
@@ -121,8 +122,8 @@ class Stream(Protocol):
         """
         ...
 
-    def ingest(self, *, epoch: int = 0, window: int = 32) -> IngestWriter:
-        """A pipelined writer with at most ``window`` clips in flight (1 to 256).
+    def ingest(self, *, epoch: int = 0, window: int = INGEST_WINDOW) -> IngestWriter:
+        """A pipelined writer with at most ``window`` clips in flight (1 to 256), 64 where nothing is said.
 
         epoch: the run of the agent that numbers the clips; those sent are of it (``EPOCH_MISMATCH``).
         """

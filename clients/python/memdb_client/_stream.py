@@ -11,6 +11,7 @@ from memdb.types.checks import check_flag, check_int
 from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
+from memdb.types.ingest import INGEST_WINDOW
 from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX
 from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
@@ -108,7 +109,7 @@ class Stream:
         self,
         *,
         epoch: int = 0,
-        window: int = 32,
+        window: int = INGEST_WINDOW,
         reconnect_timeout_s: float = RECONNECT_TIMEOUT_S,
         wait_for_room: bool = False,
     ) -> IngestWriter:
