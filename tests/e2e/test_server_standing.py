@@ -144,6 +144,7 @@ def test_a_page_that_takes_long_ends_when_its_watcher_leaves(
         return original(state, partition, question, *rest)
 
     monkeypatch.setattr(standing_step, "rows_near", slow)
+    monkeypatch.setattr(standing_follower, "PAGE_S", 3600.0)  # it does not end for others either
     with serving(tmp_path / "db", read_threads=1) as running:
         running.database.create_space("p", dim=DIM)
         user = running.database.user("u")
