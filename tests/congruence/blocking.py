@@ -22,6 +22,9 @@ from memdb_client import (
 
 _T = TypeVar("_T")
 
+ENDS_S = 10.0
+"""Far longer than a task that was cancelled takes to its end."""
+
 
 class Loop:
     """An event loop in a thread."""
@@ -36,16 +39,20 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self) -> None:
-        """Stop the loop and end the thread; what still runs on it is a leak and fails the test."""
-        left = self.run(self._other_tasks())
+        """Stop the loop and end the thread; what goes on running on it is a leak and fails the test."""
+        left = self.run(self._left())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         assert left == []
 
-    async def _other_tasks(self) -> list[str]:
-        await asyncio.sleep(0.05)  # lets what was just cancelled end
-        return [str(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    async def _left(self) -> list[str]:
+        """Tasks that do not end: what was just cancelled takes a while."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if not others:
+            return []
+        _, left = await asyncio.wait(others, timeout=ENDS_S)
+        return [str(task) for task in left]
 
 
 class Blocking:

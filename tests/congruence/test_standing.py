@@ -157,7 +157,8 @@ def test_what_does_not_happen_is_told(user: User, door: Stream) -> None:
     now_ns = time.time_ns()
     door.write(clip(0, AXES[1], start_ns=now_ns - SECOND_NS, end_ns=now_ns))
     question = user.standing.create(AXES[0], min_score=0.9, kind="absent", window_s=0.3)
-    assert told(user) == []
+    before = told(user)
+    assert before == [] or time.time_ns() >= question.armed_ns + 300_000_000
 
     watched = user.standing.watch()
     alert = next(watched)

@@ -11,6 +11,8 @@ from typing import Any
 
 import grpc
 import numpy as np
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -50,6 +52,12 @@ class Served:
         self.memory: Any = MemoryServiceStub(self.channel)
         self.users: Any = UserServiceStub(self.channel)
         self.databases: Any = DatabaseServiceStub(self.channel)
+        self._health: Any = HealthStub(self.channel)
+
+    def hears(self) -> None:
+        """Return once the server knows what this channel has told it, that a caller left for one: this call comes
+        behind it on the same connection, and needs no thread that somebody may hold."""
+        self._health.Check(HealthCheckRequest(), timeout=30)
 
 
 @contextmanager

@@ -236,11 +236,15 @@ def test_an_interrupt_while_starting_is_quiet(address: str, film: Path, after_s:
 SIGNALLED = """
 import sys
 sys.argv = sys.argv[1:]
-from perception.cli import main
-print("up", flush=True)
-sys.exit(main())
+from perception import cli
+begun = cli._main
+def begins(arguments):
+    print("up", flush=True)
+    return begun(arguments)
+cli._main = begins
+sys.exit(cli.main())
 """
-"""The command as its script starts it, which first says that Python itself is up."""
+"""The command as its script starts it, which first says that it has begun: before that an interrupt is Python's."""
 
 
 def test_a_missing_extra_is_one_line(film: Path) -> None:

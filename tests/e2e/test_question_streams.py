@@ -6,6 +6,7 @@ import asyncio
 import collections
 import gc
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -92,11 +93,15 @@ async def test_who_does_not_read_is_not_read(served: Served) -> None:
     async with connect_async(served.address) as db:
         answers = db.user("u").ground_stream(questions(), limit=20)
         await anext(answers)
+        deadline_s = time.monotonic() + 30
+        while taken < QUESTIONS_MAX:
+            assert time.monotonic() < deadline_s, taken
+            await asyncio.sleep(0.01)
         before = -1
         while before != taken:
             before = taken
             await asyncio.sleep(0.3)
-        assert QUESTIONS_MAX <= taken <= 2 * QUESTIONS_MAX + GROUP_MAX
+        assert taken <= 2 * QUESTIONS_MAX + GROUP_MAX
         assert len((await anext(answers)).hits) == 20
         await answers.aclose()
 
@@ -135,7 +140,7 @@ def test_a_server_that_is_killed_ends_a_stream_and_lets_its_questions_go(tmp_pat
         with pytest.raises(Unavailable):
             collections.deque(answers, maxlen=0)
     gc.collect()
-    assert released.wait(5)
+    assert released.wait(30)
 
 
 async def test_a_server_that_stops_says_so_to_a_stream(tmp_path: Path) -> None:

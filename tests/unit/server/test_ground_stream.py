@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -122,8 +123,12 @@ async def bench(database: EmbeddedDatabase) -> AsyncIterator[Bench]:
     await asyncio.to_thread(made.resources.pools.shutdown)
 
 
-async def settled(line: Line) -> int:
-    """Messages read once the server reads no further."""
+async def settled(line: Line, least: int) -> int:
+    """Messages read once the server has read ``least`` of them and reads no further."""
+    deadline_s = time.monotonic() + 30
+    while line.read < least:
+        assert time.monotonic() < deadline_s, line.read
+        await asyncio.sleep(0.01)
     read = -1
     while read != line.read:
         read = line.read
@@ -147,10 +152,10 @@ async def test_what_comes_while_others_are_answered_goes_together(bench: Bench) 
     running = bench.run()
     bench.line.start()
     bench.line.ask()
-    await settled(bench.line)
+    await settled(bench.line, 2)
     for _ in range(GROUP_MAX + 10):
         bench.line.ask()
-    await settled(bench.line)
+    await settled(bench.line, 2 + GROUP_MAX + 10)
     assert bench.line.answers == []
 
     bench.gate.set()
@@ -170,7 +175,7 @@ async def test_reading_stops_while_many_wait(bench: Bench) -> None:
     bench.line.start()
     for _ in range(QUESTIONS_MAX + 50):
         bench.line.ask()
-    assert await settled(bench.line) == 1 + QUESTIONS_MAX
+    assert await settled(bench.line, 1 + QUESTIONS_MAX) == 1 + QUESTIONS_MAX
 
     bench.gate.set()
     bench.line.end()
@@ -255,7 +260,7 @@ async def test_a_server_that_stops_answers_what_it_has_read(bench: Bench) -> Non
     bench.line.start()
     for _ in range(3):
         bench.line.ask()
-    await settled(bench.line)
+    await settled(bench.line, 1 + 3)
     bench.resources.drain.begin()
     bench.gate.set()
 
@@ -272,7 +277,7 @@ async def test_who_leaves_leaves_nothing(bench: Bench) -> None:
     bench.line.start()
     for _ in range(20):
         bench.line.ask()
-    await settled(bench.line)
+    await settled(bench.line, 1 + 20)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -24,7 +24,11 @@ class Clock:
         return self.now
 
 
-async def test_a_blocked_loop_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_blocked_loop_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Or one that a busy machine had brought about before is the only one that is logged.
+    monkeypatch.setattr("memdb.server.heartbeat.LOG_INTERVAL_S", 0.0)
     heartbeat = Heartbeat()
     heartbeat.start()
     await asyncio.sleep(3 * PERIOD_S)
@@ -35,8 +39,8 @@ async def test_a_blocked_loop_is_told(caplog: pytest.LogCaptureFixture) -> None:
         await asyncio.sleep(2 * PERIOD_S)
     heartbeat.stop()
     assert heartbeat.stalls >= 1
-    record = next(record for record in caplog.records if "late" in record.message)
-    fields = record.__dict__["fields"]
+    told = [record.__dict__["fields"] for record in caplog.records if "late" in record.message]
+    fields = max(told, key=lambda one: float(one["loop_busy_ms"]))
     assert fields["late_ms"] > 100
     assert fields["loop_busy_ms"] > 150
     text = metrics_text(heartbeat.metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -97,8 +98,12 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         await asyncio.to_thread(made.pools.shutdown)
 
 
-async def settled(line: Line) -> int:
-    """Messages read once the server reads no further."""
+async def settled(line: Line, least: int) -> int:
+    """Messages read once the server has read ``least`` of them and reads no further."""
+    deadline_s = time.monotonic() + 30
+    while line.read < least:
+        assert time.monotonic() < deadline_s, line.read
+        await asyncio.sleep(0.01)
     read = -1
     while read != line.read:
         read = line.read
@@ -113,7 +118,8 @@ async def test_reading_stops_at_the_window_and_goes_on_after_the_commit(bench: B
         bench.line.clip(seq)
     bench.line.end()
     running = bench.run()
-    assert await settled(bench.line) == 1 + ingest.CLIPS_MAX
+    window = 1 + ingest.CLIPS_MAX
+    assert await settled(bench.line, window) == window
     assert bench.line.acks == 0
     bench.gate.set()
     await asyncio.wait_for(running, 30)
@@ -133,7 +139,7 @@ async def test_the_window_is_counted_in_bytes_too(
         bench.line.clip(seq, keyframes=(b"x" * 300_000,))
     bench.line.end()
     running = bench.run()
-    assert await settled(bench.line) == 1 + 4
+    assert await settled(bench.line, 1 + 4) == 1 + 4
     bench.gate.set()
     await asyncio.wait_for(running, 30)
     assert bench.line.acks == 20
@@ -170,7 +176,7 @@ async def test_what_cannot_be_parsed_is_told_after_the_clips_before_it(bench: Be
     bench.line.clip(0)
     bench.line.incoming.put_nowait(b"\xff")
     running = bench.run()
-    await settled(bench.line)
+    await settled(bench.line, 3)
     bench.gate.set()
     with pytest.raises(InvalidArgument) as caught:
         await asyncio.wait_for(running, 30)
@@ -185,7 +191,7 @@ async def test_stopping_acknowledges_what_was_read_and_ends(bench: Bench) -> Non
     for seq in range(10):
         bench.line.clip(seq)
     running = bench.run()
-    await settled(bench.line)
+    await settled(bench.line, 1 + 10)
     bench.drain.begin()
     bench.gate.set()
     with pytest.raises(Unavailable) as caught:
@@ -198,7 +204,7 @@ async def test_stopping_acknowledges_what_was_read_and_ends(bench: Bench) -> Non
 async def test_a_client_that_leaves_takes_its_reader_along(bench: Bench) -> None:
     bench.line.start()
     running = bench.run()
-    await settled(bench.line)
+    await settled(bench.line, 1)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -317,8 +323,12 @@ async def test_streams_stop_reading_when_the_server_holds_enough(bench: Bench) -
     running = [
         asyncio.create_task(Ingest(resources).run(line.receive, line.send)) for line in lines
     ]
-    await asyncio.sleep(1)
-    assert 4_000_000 < budget.used <= 6 * 1024 * 1024
+    deadline_s = time.monotonic() + 30
+    while budget.used <= 4_000_000:
+        assert time.monotonic() < deadline_s, budget.used
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.5)  # what is more than it may hold would be read meanwhile
+    assert budget.used <= 6 * 1024 * 1024
     bench.gate.set()
     await asyncio.wait_for(asyncio.gather(*running), 60)
     await held
