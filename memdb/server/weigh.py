@@ -20,7 +20,16 @@ from typing import Final
 from google.protobuf.message import Message
 
 from memdb.v1 import clip_service_pb2, types_pb2
-from memdb.wire.fields import FIXED32, FIXED64, LENGTH, VARINT, BadFields, tag_of, varint
+from memdb.wire.fields import (
+    FIXED32,
+    FIXED64,
+    LENGTH,
+    VARINT,
+    BadFields,
+    tag_of,
+    varint,
+    varint_end,
+)
 from memdb.wire.ingest import ClipPieces, TensorPieces
 
 INLINE_BYTES_MAX: Final = 1100 * 1024
@@ -48,6 +57,10 @@ _PAYLOAD: Final = tag_of(types_pb2.Tensor.PAYLOAD_FIELD_NUMBER)
 _F16: Final = types_pb2.TENSOR_CODEC_F16
 
 
+_IN_MESSAGE, _IN_CLIP, _IN_TENSOR, _IN_PART = range(4)
+"""What the walk is in: each but the first in the one before, a part of a clip beside its tensor."""
+
+
 class _Heavy(Exception):
     """Not to be parsed on the loop; a message that is damaged is refused elsewhere."""
 
@@ -59,96 +72,89 @@ def light_pieces(data: bytes) -> list[ClipPieces] | None:
     if len(data) > INLINE_BYTES_MAX:
         return None
     try:
-        return _Look(data).clips()
+        return _clips(data)
     except (_Heavy, BadFields, IndexError):
         return None
 
 
-class _Look:
-    """One walk over a message."""
+def _clips(data: bytes) -> list[ClipPieces]:
+    """One walk over a message, from field to field and into the fields that are entered.
 
-    __slots__ = ("_data", "_left", "_texts_left")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._left = FIELDS_MAX
-        self._texts_left = TEXT_BYTES_MAX
-
-    def clips(self) -> list[ClipPieces]:
-        at, end = 0, len(self._data)
-        found: list[ClipPieces] = []
-        while at < end:
-            tag, begin, stop = self._field(at, end)
-            if tag != _CLIPS:
-                raise _Heavy
-            found.append(ClipPieces(begin, stop, self._clip(begin, stop)))
-            at = stop
-        return found
-
-    def _clip(self, at: int, end: int) -> TensorPieces | None:
-        tensor: TensorPieces | None = None
-        while at < end:
-            tag, begin, stop = self._field(at, end)
-            if tag == _SHORT_MEMORY:
-                if tensor is not None:
+    One loop for all levels, and nothing called for a field: it goes over every clip that there is.
+    """
+    left, texts_left = FIELDS_MAX, TEXT_BYTES_MAX
+    found: list[ClipPieces] = []
+    clip_begin = clip_end = tensor_field = tensor_begin = 0
+    tensor: TensorPieces | None = None
+    payload: tuple[int, int, int] | None = None
+    inside, at, end = _IN_MESSAGE, 0, len(data)
+    while True:
+        while at == end:
+            if inside == _IN_MESSAGE:
+                return found
+            if inside == _IN_CLIP:
+                found.append(ClipPieces(clip_begin, clip_end, tensor))
+                inside, end = _IN_MESSAGE, len(data)
+                continue
+            if inside == _IN_TENSOR:
+                if payload is None:
                     raise _Heavy
-                tensor = self._tensor(at, begin, stop)
-            elif tag in _TEXTS:
-                self._texts_left -= stop - begin
-                if self._texts_left < 0:
-                    raise _Heavy
-            elif tag in _ENTERED:
-                while begin < stop:
-                    begin = self._field(begin, stop)[2]
-            at = stop
-        return tensor
-
-    def _tensor(self, field: int, begin: int, end: int) -> TensorPieces:
-        """Only what is looked at as it came is light: float16, not anything that must be inflated."""
-        at = begin
-        payload: tuple[int, int, int] | None = None
-        while at < end:
-            tag, first, stop = self._field(at, end)
-            if tag == _PAYLOAD:
-                if payload is not None:
-                    raise _Heavy
-                payload = at, first, stop
-            elif tag == _CODEC:
-                if stop - first != 1 or self._data[first] != _F16:
-                    raise _Heavy
-            elif tag == _SHAPE and stop - first > SHAPE_BYTES_MAX:
-                raise _Heavy
-            at = stop
-        if payload is None:
+                tensor = TensorPieces(tensor_field, tensor_begin, *payload, end)
+            inside, end = _IN_CLIP, clip_end
+        left -= 1
+        if left < 0:
             raise _Heavy
-        return TensorPieces(field, begin, *payload, end)
-
-    def _field(self, at: int, end: int) -> tuple[int, int, int]:
-        """(tag, first byte of its value, end) of the field at ``at``, counted."""
-        self._left -= 1
-        if self._left < 0:
-            raise _Heavy
-        data = self._data
         tag = data[at]
-        at += 1
         if tag >= 0x80:
             raise _Heavy  # no field that we know
+        begin = at + 1
         kind = tag & 7
         if kind == LENGTH:
-            size = data[at]
+            size = data[begin]
             if size < 0x80:
-                at += 1
+                begin += 1
             else:
-                size, at = varint(data, at)
-            stop = at + size
+                size, begin = varint(data, begin)
+            stop = begin + size
         elif kind == VARINT:
-            stop = at + 1 if data[at] < 0x80 else varint(data, at)[1]
+            stop = begin + 1 if data[begin] < 0x80 else varint_end(data, begin)
         elif kind == FIXED64:
-            stop = at + 8
+            stop = begin + 8
         elif kind == FIXED32:
-            stop = at + 4
+            stop = begin + 4
         else:
             raise _Heavy
         if stop > end:
             raise _Heavy
-        return tag, at, stop
+        if inside == _IN_CLIP:
+            if tag == _SHORT_MEMORY:
+                if tensor is not None:
+                    raise _Heavy
+                tensor_field, tensor_begin, payload = at, begin, None
+                inside, at, end = _IN_TENSOR, begin, stop
+                continue
+            if tag in _ENTERED:
+                inside, at, end = _IN_PART, begin, stop
+                continue
+            if tag in _TEXTS:
+                texts_left -= size
+                if texts_left < 0:
+                    raise _Heavy
+        elif inside == _IN_TENSOR:
+            # Only what is looked at as it came is light: float16, not anything that must be inflated.
+            if tag == _PAYLOAD:
+                if payload is not None:
+                    raise _Heavy
+                payload = at, begin, stop
+            elif tag == _CODEC:
+                if stop - begin != 1 or data[begin] != _F16:
+                    raise _Heavy
+            elif tag == _SHAPE and stop - begin > SHAPE_BYTES_MAX:
+                raise _Heavy
+        elif inside == _IN_MESSAGE:
+            if tag != _CLIPS:
+                raise _Heavy
+            clip_begin, clip_end, tensor = begin, stop, None
+            inside, at, end = _IN_CLIP, begin, stop
+            continue
+        at = stop

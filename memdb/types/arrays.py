@@ -18,6 +18,9 @@ from memdb.types.limits import DIM_MAX, SHORT_MEMORY_BYTES_MAX, TOKENS_MAX
 Array = npt.NDArray[Any]
 
 _FLOATS = (np.dtype("<f4"), np.dtype("<f2"))
+_I16, _U16 = np.dtype(np.int16), np.dtype(np.uint16)
+_largest: Final = np.maximum.reduce
+"""The ufunc itself: a clip is tested twice on its way, and `max` takes as long again before it comes to it."""
 _FEW: Final = 4096
 """Elements of a vector, of which a copy costs nothing."""
 
@@ -33,10 +36,9 @@ def is_finite(array: Array) -> bool:
         return True
     if array.dtype == np.float16:
         bits = np.ascontiguousarray(array)
-        # The ufunc itself: a clip is tested twice on its way, and `max` takes as long again before it comes to it.
         return bool(
-            np.maximum.reduce(bits.view(np.int16), axis=None) < 0x7C00
-            and np.maximum.reduce(bits.view(np.uint16), axis=None) < 0xFC00
+            _largest(bits.view(_I16), axis=None) < 0x7C00
+            and _largest(bits.view(_U16), axis=None) < 0xFC00
         )
     finite = np.isfinite(array)
     if finite.size <= _FEW:

@@ -94,6 +94,8 @@ def check_number(
 
     above: the minimum itself is refused.
     """
+    if type(value) is float and minimum < value < maximum:  # as nearly all are
+        return value
     number = math.nan
     if isinstance(value, (float, np.floating)) or is_integer(value):
         # An integer beyond every float is refused below.

@@ -94,12 +94,13 @@ def check_description(tensor: EncodedTensor, field: str) -> None:
     if (
         not isinstance(shape, tuple)
         or len(shape) != 2
-        or not all(isinstance(length, int) for length in shape)
+        or not isinstance(shape[0], int)
+        or not isinstance(shape[1], int)
     ):
         raise InvalidArgument("expected 2 dimensions", reason="BAD_SHAPE", field=field, value=shape)
-    if min(shape) <= 0:
-        raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=shape)
     rows, dim = shape
+    if rows <= 0 or dim <= 0:
+        raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=shape)
     if rows > TOKENS_MAX or dim > DIM_MAX:
         raise InvalidArgument(
             f"at most {TOKENS_MAX} tokens of dim {DIM_MAX}",

@@ -10,12 +10,15 @@ Encoding after the protobuf specification: a field is a varint ``number << 3 | t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 VARINT: Final = 0
 FIXED64: Final = 1
 LENGTH: Final = 2
 FIXED32: Final = 5
+VARINT_BYTES_MAX: Final = 10
+"""Of a number of 64 bits."""
 
 
 class BadFields(Exception):
@@ -44,7 +47,7 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]
                     size, at = varint(data, at)
                 stop = at + size
             elif kind == VARINT:
-                stop = at + 1 if data[at] < 0x80 else varint(data, at)[1]
+                stop = at + 1 if data[at] < 0x80 else varint_end(data, at)
             elif kind == FIXED64:
                 stop = at + 8
             elif kind == FIXED32:
@@ -65,7 +68,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
     if value < 0x80:
         return value, at + 1
     value &= 0x7F
-    for shift in range(7, 70, 7):
+    for shift in range(7, 7 * VARINT_BYTES_MAX, 7):
         at += 1
         byte = data[at]
         value |= (byte & 0x7F) << shift
@@ -74,13 +77,22 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
     raise BadFields
 
 
+def varint_end(data: bytes, at: int) -> int:
+    """Where the number at ``at`` ends; raises `BadFields`, `IndexError`."""
+    for last in range(at, at + VARINT_BYTES_MAX):
+        if data[last] < 0x80:
+            return last + 1
+    raise BadFields
+
+
 def tag_of(number: int, kind: int = LENGTH) -> int:
     """The tag of a field."""
     return number << 3 | kind
 
 
+@lru_cache(1024)
 def head(tag: int, size: int) -> bytes:
-    """What stands before a value of ``size`` bytes."""
+    """What stands before a value of ``size`` bytes; remembered, since clips of one stream are much alike."""
     return _varint_bytes(tag) + _varint_bytes(size)
 
 

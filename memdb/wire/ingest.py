@@ -13,6 +13,7 @@ The bytes are those of the same message made by protobuf, up to the order of fie
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -25,13 +26,14 @@ from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import tensor_from_parts
 from memdb.wire.clips import clip_from_proto, fill_clip
-from memdb.wire.fields import BadFields, fields, head, tag_of
+from memdb.wire.fields import FIXED64, BadFields, fields, head, tag_of
 from memdb.wire.lists import SMALL_BYTES, check_clip_count, check_clip_lists, check_lists
 from memdb.wire.unknown_fields import check_known
 
 _CLIPS: Final = tag_of(clip_pb.IngestClipsRequest.CLIPS_FIELD_NUMBER)
 _SHORT_MEMORY: Final = tag_of(pb.Clip.SHORT_MEMORY_FIELD_NUMBER)
 _PAYLOAD: Final = tag_of(pb.Tensor.PAYLOAD_FIELD_NUMBER)
+_CHECKSUM: Final = bytes((tag_of(pb.Tensor.CHECKSUM_FIELD_NUMBER, FIXED64),))
 
 Part = bytes | memoryview
 
@@ -50,11 +52,8 @@ def ingest_parts(clip: Clip, codec: Codec = Codec.F16) -> tuple[Part, ...]:
     tensor = encoded(clip, codec)
     if tensor is None:
         return head(_CLIPS, len(rest)), rest
-    description = pb.Tensor(
-        codec=int(tensor.codec),  # type: ignore[arg-type]  # the same numbers by contract
-        shape=tensor.shape,
-        checksum=tensor.checksum,
-    ).SerializeToString()
+    checksum = _CHECKSUM + tensor.checksum.to_bytes(8, "little")
+    description = _codec_and_shape(tensor.codec, tensor.shape) + checksum
     payload_head = head(_PAYLOAD, len(tensor.payload))
     inner = len(description) + len(payload_head) + len(tensor.payload)
     tensor_head = head(_SHORT_MEMORY, inner)
@@ -63,6 +62,13 @@ def ingest_parts(clip: Clip, codec: Codec = Codec.F16) -> tuple[Part, ...]:
         b"".join((clip_head, rest, tensor_head, description, payload_head)),
         memoryview(tensor.payload),
     )
+
+
+@lru_cache(256)
+def _codec_and_shape(codec: Codec, shape: tuple[int, ...]) -> bytes:
+    """The same for nearly all clips of a stream."""
+    # The same numbers by contract.
+    return pb.Tensor(codec=int(codec), shape=shape).SerializeToString()  # type: ignore[arg-type]
 
 
 class TensorPieces(NamedTuple):

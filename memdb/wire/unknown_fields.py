@@ -10,7 +10,7 @@ that is asked for nothing new is understood.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pool import Default
@@ -33,12 +33,15 @@ def check_known(message: Message) -> None:
             reason="UNKNOWN_FIELD",
             field=f"{message.DESCRIPTOR.full_name}.{number}",
         )
-    for name, is_list in _parts(message.DESCRIPTOR):
-        if is_list:
-            for part in getattr(message, name):
-                check_known(part)
-        elif message.HasField(name):
+    single, lists = _parts(message.DESCRIPTOR)
+    for name in single:
+        if message.HasField(name):
             check_known(getattr(message, name))
+    for name in lists:
+        if parts := getattr(message, name):
+            # A slice: to walk a repeated field itself costs more than to make a list of it.
+            for part in parts[:]:
+                check_known(part)
 
 
 def name_of(field: str) -> str:
@@ -51,13 +54,17 @@ def name_of(field: str) -> str:
         return field
 
 
-@lru_cache
-def _parts(descriptor: Descriptor) -> tuple[tuple[str, bool], ...]:
-    """The fields of a message that are messages, and whether they are lists; without maps, whose values are all
+@cache
+def _parts(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The fields of a message that are messages, and those that are lists of them; without maps, whose values are all
     scalars.
     """
-    return tuple(
-        (field.name, field.is_repeated)
+    parts = [
+        field
         for field in descriptor.fields
         if field.message_type is not None and not field.message_type.GetOptions().map_entry
+    ]
+    return (
+        tuple(field.name for field in parts if not field.is_repeated),
+        tuple(field.name for field in parts if field.is_repeated),
     )

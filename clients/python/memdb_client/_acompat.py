@@ -24,6 +24,7 @@ _T = TypeVar("_T")
 
 Channel = grpc.aio.Channel
 Task = asyncio.Task[None]
+Lock = asyncio.Lock
 Answers: TypeAlias = AsyncGenerator[_T, None]
 Values: TypeAlias = Iterable[_T] | AsyncIterable[_T]
 """What a caller gives one by one."""
@@ -110,10 +111,10 @@ async def join(task: Task) -> None:
 
 
 class Condition:
-    """A lock and the news that what it guards has changed."""
+    """A lock, which several may share, and the news that what it guards has changed."""
 
-    def __init__(self) -> None:
-        self._condition = asyncio.Condition()
+    def __init__(self, lock: Lock | None = None) -> None:
+        self._condition = asyncio.Condition(lock)
 
     async def __aenter__(self) -> Self:
         await self._condition.acquire()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from typing import ParamSpec, Self, TypeAlias, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 import grpc
 
@@ -23,6 +23,7 @@ _T = TypeVar("_T")
 
 Channel = grpc.Channel
 Task = threading.Thread
+Lock = threading.RLock
 Answers: TypeAlias = Generator[_T, None, None]
 Values: TypeAlias = Iterable[_T]
 """What a caller gives one by one."""
@@ -98,23 +99,5 @@ def join(task: Task) -> None:
     task.join()
 
 
-class Condition:
-    """A lock and the news that what it guards has changed."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-
-    def __enter__(self) -> Self:
-        self._condition.acquire()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._condition.release()
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait, with the lock let go, for `notify_all`; False when ``timeout_s`` passed first."""
-        return self._condition.wait(timeout_s)
-
-    def notify_all(self) -> None:
-        """Wake everyone who waits; the lock must be held."""
-        self._condition.notify_all()
+class Condition(threading.Condition):
+    """A lock, which several may share, and the news that what it guards has changed."""

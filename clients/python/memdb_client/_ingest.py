@@ -69,8 +69,15 @@ class IngestWriter:
         self._codec = codec
         self._window = Window(window)
         self._reconnect_timeout_s = reconnect_timeout_s
+        # Reconnecting gives up by itself; beyond that, a peer that keeps the connection alive and
+        # settles nothing.
+        self._silence_s = reconnect_timeout_s + rpc.timeout_s
         self._waits_for_room = waits_for_room
-        self._changed = compat.Condition()
+        lock = compat.Lock()
+        self._changed = compat.Condition(lock)
+        """What a caller waits for: the start, acknowledgements, the end."""
+        self._wanted = compat.Condition(lock)
+        """What a call's sender waits for.  Its own, or each acknowledgement would wake it for nothing."""
         self._task: compat.Task | None = None
         self._call: _Call | None = None
         self._attempt = 0
@@ -122,8 +129,8 @@ class IngestWriter:
         with self._changed:
             self._check_open()
             self._wait_until(lambda: self._window.has_room(size))
-            self._window.add(parts, clip.seq, sealed=clip.sealed)
-            self._changed.notify_all()
+            self._window.add(parts, size, clip.seq, sealed=clip.sealed)
+            self._wanted.notify_all()
 
     def flush(self) -> list[Ack]:
         """Wait until every clip sent is acknowledged; the acknowledgements since the last flush,
@@ -144,6 +151,7 @@ class IngestWriter:
                 self._wait_until(lambda: self._window.is_empty)
                 self._is_closing = True
                 self._changed.notify_all()
+                self._wanted.notify_all()
             compat.join(self._task)
         finally:
             self._abort()
@@ -170,10 +178,6 @@ class IngestWriter:
 
     def _wait_until(self, is_true: Callable[[], bool]) -> None:
         """Wait, with the condition held; raises the writer's error as soon as there is one."""
-        # Reconnecting gives up by itself; beyond that, a peer that keeps the connection alive and
-        # settles nothing.
-        silence_s = self._reconnect_timeout_s + self._rpc.timeout_s
-        silence_max_s = None if math.isinf(silence_s) else silence_s
         while True:
             if self._error is not None:
                 raise self._error.again()
@@ -181,10 +185,11 @@ class IngestWriter:
                 return
             if self._is_aborted:
                 raise FailedPrecondition("the writer is closed", reason="CLOSED")
+            silence_max_s = None if math.isinf(self._silence_s) else self._silence_s
             if not self._changed.wait(silence_max_s):
                 # Kept: `close` would wait as long once more.
                 self._error = DeadlineExceeded(
-                    f"no acknowledgement for {silence_s:g} s", reason="NO_ACKNOWLEDGEMENT"
+                    f"no acknowledgement for {self._silence_s:g} s", reason="NO_ACKNOWLEDGEMENT"
                 )
                 raise self._error.again()
 
@@ -265,8 +270,12 @@ class IngestWriter:
                         self._started_attempt = self._attempt
                         self._window.started(answer.started.next_seq)
                     else:
-                        self._window.settle([ack_from_proto(ack) for ack in answer.acks.acks])
+                        # A slice: to walk a repeated field itself costs more than to make a list of it.
+                        self._window.settle([ack_from_proto(ack) for ack in answer.acks.acks[:]])
                     self._changed.notify_all()
+                    # Of the clips that go one by one it was the next one's turn.
+                    if self._window.has_unsent:
+                        self._wanted.notify_all()
             return Unavailable("the server ended the ingest"), "", was_started
         except grpc.RpcError as error:
             return self._rpc.failure(error), error.details() or "", was_started
@@ -284,6 +293,7 @@ class IngestWriter:
                 # Lets the call's sender go, which may be waiting for a clip.
                 self._attempt += 1
                 self._changed.notify_all()
+                self._wanted.notify_all()
 
     def _requests(self, attempt: int) -> compat.Answers[bytes]:
         """What one call sends: the start, then clips as they come, until the writer or the call
@@ -302,7 +312,7 @@ class IngestWriter:
                     if not message:
                         if self._is_closing:
                             return
-                        self._changed.wait()
+                        self._wanted.wait()
             yield message
 
     def _abort(self) -> None:

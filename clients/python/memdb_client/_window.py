@@ -9,8 +9,7 @@ so an acknowledgement always settles ``pending[0]``.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from memdb.errors import Internal
 from memdb.types.clip import Ack
@@ -25,8 +24,7 @@ ACKS_KEPT_MAX: Final = 65_536
 """Acknowledgements kept for the next `flush`; a writer that never flushes forgets the oldest."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     parts: tuple[Part, ...]
     """An `IngestClipsRequest` with the one clip; several put together are one with all of them."""
     size: int
@@ -55,15 +53,19 @@ class Window:
         """Whether every clip added is acknowledged."""
         return not self._pending
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there is a clip that the current call has not been given."""
+        return self._sent < len(self._pending)
+
     def has_room(self, size: int) -> bool:
         """Whether a clip of ``size`` bytes may be added now."""
         if not self._pending:
             return True
         return len(self._pending) < self._clips_max and self._bytes + size <= self._bytes_max
 
-    def add(self, parts: tuple[Part, ...], seq: int, *, sealed: bool) -> None:
-        """Queue a clip, a request of its own in pieces, behind the others."""
-        size = sum(map(len, parts))
+    def add(self, parts: tuple[Part, ...], size: int, seq: int, *, sealed: bool) -> None:
+        """Queue a clip, a request of its own in pieces of so many bytes together, behind the others."""
         self._pending.append(_Pending(parts, size, seq, sealed))
         self._bytes += size
 
@@ -100,19 +102,18 @@ class Window:
 
     def settle(self, acks: list[Ack]) -> None:
         """The oldest clips are durable."""
-        for ack in acks:
-            if self._sent == 0:
-                raise Internal(
-                    "the server acknowledged a clip that was not sent", reason="PROTOCOL"
-                )
+        settled = acks[: self._sent]
+        for _ in settled:
             done = self._pending.popleft()
-            self._sent -= 1
-            self._one_by_one = max(0, self._one_by_one - 1)
             self._bytes -= done.size
-            self._answers.append(ack)
-            self.acks += 1
-            if done.sealed:
-                self.next_seq = max(self.next_seq, done.seq + 1)
+            if done.sealed and done.seq >= self.next_seq:
+                self.next_seq = done.seq + 1
+        self._sent -= len(settled)
+        self._one_by_one = max(0, self._one_by_one - len(settled))
+        self._answers += settled
+        self.acks += len(settled)
+        if len(settled) < len(acks):
+            raise Internal("the server acknowledged a clip that was not sent", reason="PROTOCOL")
 
     def take_answers(self) -> list[Ack]:
         """The acknowledgements since the last call, in the order sent."""

@@ -17,7 +17,7 @@ def data(seq: int) -> bytes:
 
 
 def add(window: Window, seq: int, *, sealed: bool = True) -> None:
-    window.add((data(seq),), seq, sealed=sealed)
+    window.add((data(seq),), len(data(seq)), seq, sealed=sealed)
 
 
 def ack(seq: int) -> Ack:

@@ -76,6 +76,7 @@ HEAVY = {
     "junk in a vector": b"\x12\x83\x80\x08\x2a\xff\xff\x07" + b"\x78\x00" * 65_535 + b"\x78",
     "large": message(clip(keyframes=(Keyframe(0, b"x" * 600_000),) * 2)),
     "a start": pb.IngestClipsRequest(start=pb.IngestStart(user="u")).SerializeToString(),
+    "number without end": b"\x12\x80\x80\x40\x08" + b"\xff" * ((1 << 20) - 1),
     "group": b"\x13\x14",
     "cut short": message(clip())[:-1],
 }
