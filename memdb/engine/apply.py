@@ -7,8 +7,6 @@ then written, so one that is refused leaves nothing behind and the others of its
 
 from __future__ import annotations
 
-import numpy as np
-
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply_clip import write_clip
 from memdb.engine.apply_erasure import (
@@ -114,7 +112,7 @@ def _directions(operations: list[Operation]) -> dict[int, Array]:
         if len(places) == 1:
             vectors[places[0]] = unit_vector(vectors[places[0]])
             continue
-        rows = unit_rows(np.array([vectors[place] for place in places], np.float32))
+        rows = unit_rows([vectors[place] for place in places])
         vectors.update(zip(places, rows, strict=True))
     return vectors
 

@@ -73,16 +73,15 @@ def write_clip(
     draft, clip = applied.draft, operation.clip
     known = draft.streams.get(operation.stream)
     space = draft.spaces[known.space_no] if known is not None else operation.space
-    if known is not None:
+    if known is not None and operation.space is not space:
         # A handle of another space is told so, not that its vectors have a wrong dim.
         stream_of(txn, applied, operation.stream, operation.space)
     if space is not None:
         # Before the stream is created: a refused clip must not leave a stream behind.
         text_space = None if draft.text_space_no is None else draft.spaces[draft.text_space_no]
         check_clip(space, text_space, operation)
-    stream = draft.streams.get(operation.stream)
-    if stream is None:
-        stream = stream_of(txn, applied, operation.stream, operation.space)
+    stream = known or stream_of(txn, applied, operation.stream, operation.space)
+    space_no, birth = stream.space_no, draft.revision
     ledger_key = schema.ledger_key(stream.no, clip.epoch, clip.seq)
     stored = txn.get(Table.LEDGER, ledger_key)
     ledger = None if stored is None else unpack(Table.LEDGER, ledger_key, stored, LedgerRecord)
@@ -110,24 +109,19 @@ def write_clip(
         draft.next_clip_no += 1
     else:
         applied.versions.add(clip_no, operation.content)
-    cosine = draft.spaces[stream.space_no].metric == "cosine"
+    cosine = draft.spaces[space_no].metric == "cosine"
     vector = direction if cosine else np.asarray(clip.global_memory, np.float32)
-    place = clips.Placement(
-        stream.no, stream.space_no, clip_no, draft.revision, draft.text_space_no
-    )
+    place = clips.Placement(stream.no, space_no, clip_no, birth, draft.text_space_no)
     row = clips.put_clip(txn, place, clip, operation.short_memory, operation.content)
-    txn.put(
-        Table.LEDGER,
-        ledger_key,
-        pack(ledger_key, LedgerRecord(clip_no, draft.revision, clip.sealed, operation.content)),
-    )
+    record = LedgerRecord(clip_no, birth, clip.sealed, operation.content)
+    txn.put(Table.LEDGER, ledger_key, pack(ledger_key, record))
     features = clip.transcript_features
-    documents = tuple(
+    documents = [
         Document(
             schema.UTTERANCE,
             clip_no,
             index,
-            draft.revision,
+            birth,
             _END,
             utterance.start_ns,
             utterance.end_ns,
@@ -137,10 +131,10 @@ def write_clip(
             None if features is None else features[index],
         )
         for index, utterance in enumerate(clip.transcript)
-    )
+    ]
     applied.effects.clips.append(
         NewClip(
-            stream.space_no,
+            space_no,
             clip_no,
             row,
             vector,
@@ -151,7 +145,7 @@ def write_clip(
         )
     )
     applied.entries.append(LogEntry("clip", no=clip_no))
-    return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), draft.revision, duplicate=False)
+    return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), birth, duplicate=False)
 
 
 def _same_content(

@@ -22,7 +22,7 @@ class NewClip(NamedTuple):
     vector: Array
     """(dim,) float32 as the partition holds it."""
     first_version: bool
-    documents: tuple[Document, ...]
+    documents: list[Document]
     names: ClipNames
     content: int
     """Of the vector as it is stored (`memdb.store.rows.vector_content`)."""

@@ -3,6 +3,7 @@ one to the last bit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,28 +14,28 @@ _BLOCK_BYTES: Final = 256 * 1024
 """Of rows that are worked on at once: several passes over what a core's cache holds."""
 
 
-def unit_rows(vectors: Array) -> Array:
-    """(n, dim) float32 rows of unit length; a zero row stays zero.
+def unit_rows(vectors: Array | Sequence[Array]) -> Array:
+    """(n, dim) float32 rows of unit length, of an array or of n vectors; a zero row stays zero.
 
     The result of a row does not depend on the rows beside it: every step works along each
     contiguous row on its own.  Rows are scaled by their largest element first, so that squares
     neither overflow nor vanish.
     """
-    rows = np.ascontiguousarray(vectors, np.float32)
-    out = np.empty_like(rows)
+    # A copy, which is worked on in place: what a commit brings is float16 and has to be copied anyhow.
+    rows = np.array(vectors, np.float32, order="C")
     step = max(1, _BLOCK_BYTES // (rows.itemsize * max(1, rows.shape[1])))
     scratch = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
     for begin in range(0, len(rows), step):
-        block, unit = rows[begin : begin + step], out[begin : begin + step]
+        block = rows[begin : begin + step]
         squares = np.abs(block, out=scratch[: len(block)])
         largest = squares.max(axis=1, keepdims=True)
         largest[largest == 0.0] = 1.0
-        np.divide(block, largest, out=unit)
-        np.multiply(unit, unit, out=squares)
+        block /= largest
+        np.multiply(block, block, out=squares)
         norms = np.sqrt(np.add.reduce(squares, axis=1, keepdims=True))
         norms[norms == 0.0] = 1.0
-        unit /= norms
-    return out
+        block /= norms
+    return rows
 
 
 def unit_vector(vector: Array) -> Array:

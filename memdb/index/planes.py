@@ -71,7 +71,8 @@ def split(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
         heads &= _HEAD
         np.right_shift(heads, _HEAD_BITS, out=head[begin : begin + step, :dim], casting="unsafe")
         np.subtract(bits, heads, out=tail[begin : begin + step, :dim], casting="unsafe")
-        residual = block - heads.view(np.float32)
+        residual = heads.view(np.float32)
+        np.subtract(block, residual, out=residual)
         residual_max = max(residual_max, _norm_max(residual))
         norm_max = max(norm_max, _norm_max(block))
     return residual_max, norm_max

@@ -62,45 +62,50 @@ def put_clip(
     """Write every part of one version of a clip but its ledger row; returns the row of its global
     memory.
     """
+    stream_no, space_no, clip_no, birth, text_space_no = place
+    keyframes = clip.keyframes
     row = Row(
-        place.stream_no,
+        stream_no,
         clip.epoch,
         clip.seq,
         clip.start_ns,
         clip.end_ns,
         clip.sealed,
         0 if short_memory is None else len(short_memory.payload),
-        sum(len(keyframe.jpeg) for keyframe in clip.keyframes),
+        sum([len(keyframe.jpeg) for keyframe in keyframes]),
     )
-    key = schema.version_key(place.clip_no, place.birth)
+    key = schema.version_key(clip_no, birth)
     record = ClipRecord(
-        stream_no=place.stream_no,
-        space_no=place.space_no,
+        stream_no=stream_no,
+        space_no=space_no,
         epoch=clip.epoch,
         seq=clip.seq,
         start_ns=clip.start_ns,
         end_ns=clip.end_ns,
         sealed=clip.sealed,
         frames_per_token_row=clip.frames_per_token_row,
+        # Lists made into tuples: half the time of a generator where there are one or two.
         transcript=tuple(
-            UtteranceRecord(u.start_ns, u.end_ns, u.text, u.speaker, u.language)
-            for u in clip.transcript
+            [
+                UtteranceRecord(u.start_ns, u.end_ns, u.text, u.speaker, u.language)
+                for u in clip.transcript
+            ]
         ),
-        events=tuple(EventRecord(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events),
+        events=tuple([EventRecord(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events]),
         labels=dict(clip.labels),
-        keyframes=len(clip.keyframes),
+        keyframes=len(keyframes),
         short_memory=None if short_memory is None else _tensor_record(short_memory),
-        text_space_no=place.text_space_no if clip.transcript_features is not None else None,
+        text_space_no=text_space_no if clip.transcript_features is not None else None,
         content=content,
     )
     txn.put(Table.CLIPS, key, pack(key, record))
-    vector_key = schema.vector_key(place.space_no, place.clip_no, place.birth)
+    vector_key = schema.vector_key(space_no, clip_no, birth)
     txn.put(Table.VECTORS, vector_key, pack_row(vector_key, row, clip.global_memory))
     if short_memory is not None:
         # As it came: nine tenths of all bytes, which an envelope would copy once more.
         txn.put(Table.SHORT_MEMORY, key, short_memory.payload)
-    for index, keyframe in enumerate(clip.keyframes):
-        frame_key = schema.keyframe_key(place.clip_no, place.birth, index)
+    for index, keyframe in enumerate(keyframes):
+        frame_key = schema.keyframe_key(clip_no, birth, index)
         txn.put(
             Table.KEYFRAMES,
             frame_key,
@@ -109,7 +114,7 @@ def put_clip(
     if record.text_space_no is not None and clip.transcript_features is not None:
         for index, feature in enumerate(clip.transcript_features):
             text_key = schema.text_key(
-                record.text_space_no, schema.UTTERANCE, place.clip_no, index, place.birth
+                record.text_space_no, schema.UTTERANCE, clip_no, index, birth
             )
             txn.put(Table.TEXTS, text_key, pack_row(text_key, row, feature))
     return row

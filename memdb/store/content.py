@@ -28,21 +28,19 @@ def content_hash(clip: Clip, short_memory: EncodedTensor | None) -> bytes:
         if short_memory is None
         else (int(short_memory.codec), short_memory.shape, short_memory.checksum)
     )
-    hasher = xxhash.xxh3_128(
-        encode_record(
-            (
-                clip.start_ns,
-                clip.end_ns,
-                clip.sealed,
-                clip.frames_per_token_row,
-                [(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript],
-                [(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events],
-                dict(clip.labels),
-                [(k.time_ns, k.jpeg) for k in clip.keyframes],
-                _DTYPE_NAMES[clip.global_memory.dtype],
-                short,
-            )
+    said = encode_record(
+        (
+            clip.start_ns,
+            clip.end_ns,
+            clip.sealed,
+            clip.frames_per_token_row,
+            [(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript],
+            [(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events],
+            dict(clip.labels),
+            [(k.time_ns, k.jpeg) for k in clip.keyframes],
+            _DTYPE_NAMES[clip.global_memory.dtype],
+            short,
         )
     )
-    hasher.update(clip.global_memory.data)
-    return hasher.digest()
+    # In one go: a hasher that is given them one after the other takes twice as long.
+    return xxhash.xxh3_128_digest(said + clip.global_memory.tobytes())

@@ -38,7 +38,8 @@ _PREFIX: Final = struct.Struct("<4sBBBBIIQ")
 _PREFIX_BYTES: Final = _PREFIX.size
 _CHECKSUM: Final = struct.Struct("<Q")
 _HEADER_BYTES: Final = HEADER.size
-# Looked up once: the names of methods and of a module's parts are a tenth of what it takes to open a small value.
+# Looked up once: the names of methods and of a module's parts are a tenth of what a small value takes.
+_prefix: Final = _PREFIX.pack
 _unpacked: Final = HEADER.unpack
 _packed: Final = _CHECKSUM.pack
 _xxh3: Final = xxhash.xxh3_64_intdigest
@@ -89,11 +90,11 @@ def seal(
 
     payload_checksum: xxh3_64 of the payload where it is known already.
     """
-    prefix = _PREFIX.pack(MAGIC, VERSION, kind, coding, 0, rows, dim, len(payload))
+    prefix = _prefix(MAGIC, VERSION, kind, coding, 0, rows, dim, len(payload))
     if payload_checksum is None:
-        payload_checksum = xxhash.xxh3_64_intdigest(payload)
-    checksum = _checksum(prefix, key, payload_checksum)
-    return b"".join((prefix, _CHECKSUM.pack(checksum), payload))
+        payload_checksum = _xxh3(payload)
+    checksum = _xxh3(prefix + key + _packed(payload_checksum))
+    return b"".join((prefix, _packed(checksum), payload))
 
 
 def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Value:

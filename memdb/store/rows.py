@@ -33,6 +33,7 @@ from memdb.store.schema import Table
 from memdb.types.arrays import Array
 
 _ROW: Final = struct.Struct("<IIQqqB3xII4x")
+_packed: Final = _ROW.pack
 _HEAD_BYTES: Final = _ROW.size
 _xxh3: Final = xxhash.xxh3_64_intdigest
 _DTYPES: Final[dict[int, np.dtype[Any]]] = {
@@ -68,7 +69,7 @@ NO_STREAM: Final = 0xFFFFFFFF
 
 
 class Row(NamedTuple):
-    """What a filter may ask of a vector."""
+    """What a filter may ask of a vector; its parts are those of `HEAD`, in their order."""
 
     stream_no: int
     epoch: int
@@ -80,19 +81,15 @@ class Row(NamedTuple):
     keyframe_bytes: int = 0
 
 
+def packed_row(row: Row) -> bytes:
+    """One entry of dtype `HEAD`."""
+    return _packed(*row)
+
+
 def pack_row(key: bytes, row: Row, vector: Array) -> bytes:
     """The stored bytes of a (dim,) float16 or float32 vector and its row."""
-    head = _ROW.pack(
-        row.stream_no,
-        row.epoch,
-        row.seq,
-        row.start_ns,
-        row.end_ns,
-        row.sealed,
-        row.short_memory_bytes,
-        row.keyframe_bytes,
-    )
-    return seal(key, head + vector.tobytes(), Kind.ROW, _CODINGS[vector.dtype], 1, vector.shape[0])
+    payload = packed_row(row) + vector.tobytes()
+    return seal(key, payload, Kind.ROW, _CODINGS[vector.dtype], 1, len(vector))
 
 
 def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Row, Array]:
@@ -159,7 +156,7 @@ def vector_content(vector: Array) -> int:
     """What tells a (dim,) float16 or float32 vector of one space from any other: xxh3_64 of its bytes
     as they are stored.
     """
-    return xxhash.xxh3_64_intdigest(vector.tobytes())
+    return _xxh3(vector.tobytes())
 
 
 def unpack_vector(table: Table, key: bytes, stored: bytes | memoryview) -> Array:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 
-Entries = dict[tuple[Table, bytes], tuple[bytes | memoryview, bool]]
-"""(table, key) -> (value, whether it is appended), in the order of the writes."""
+Entries = dict[Table, dict[bytes, bytes | memoryview]]
+"""table -> key -> value, in the order of the writes to each table."""
 
 
 class NotStaged(Exception):
@@ -32,21 +32,24 @@ class Staged(Transaction):
 
     def get(self, table: Table, key: bytes) -> memoryview | None:
         for entries in (self.entries, self._below):
-            found = entries.get((table, key))
-            if found is not None:
-                return memoryview(found[0])
-        return super().get(table, key)
+            staged = entries.get(table)
+            if staged is not None and key in staged:
+                return memoryview(staged[key])
+        return Transaction.get(self, table, key)
 
     def put(
         self, table: Table, key: bytes, value: bytes | memoryview, *, append: bool = False
     ) -> None:
-        self.entries[table, key] = value, append
+        staged = self.entries.get(table)
+        if staged is None:
+            staged = self.entries[table] = {}
+        staged[key] = value
 
     def scan(
         self, table: Table, prefix: bytes = b"", *, after: bytes = b""
     ) -> Iterator[tuple[bytes, memoryview]]:
         for entries in (self.entries, self._below):
-            if any(found is table and key.startswith(prefix) for found, key in entries):
+            if any(key.startswith(prefix) for key in entries.get(table, ())):
                 raise NotStaged
         return super().scan(table, prefix, after=after)
 
@@ -66,7 +69,7 @@ class Staged(Transaction):
 
 
 def write_into(txn: Transaction, entries: Entries) -> None:
-    """Put everything that was staged into a write transaction."""
-    put = txn.put
-    for (table, key), (value, append) in entries.items():
-        put(table, key, value, append=append)
+    """Put everything that was staged into a write transaction, table by table."""
+    for table, staged in entries.items():
+        # A commit has one record there, the newest.
+        txn.put_all(table, staged, append=table is Table.LOG)

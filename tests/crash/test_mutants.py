@@ -70,8 +70,7 @@ MUTANTS = {
     "vector in a second transaction": Mutant(
         "memdb/engine/commits.py",
         "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n",
-        "            later = {k: v for k, v in group.entries.items() if k[0] is Table.VECTORS}\n"
-        "            group.entries = {k: v for k, v in group.entries.items() if k not in later}\n"
+        "            later = {Table.VECTORS: group.entries.pop(Table.VECTORS, {})}\n"
         "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n"
         "            self._environment.write(lambda txn: (write_into(txn, later) is None, None))\n",
         "tests/crash/test_embedded_kill.py::test_a_failpoint",
