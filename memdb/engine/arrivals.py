@@ -74,13 +74,22 @@ def coverage_of(spaces: Iterable[Arrivals], others: list[Came], *, is_damaged: b
         for chosen in arrivals.epochs():
             if not _taken_at_once(coverage, arrivals, chosen, apart):
                 waiting.extend(arrivals.one_by_one(chosen))
+    grown = {
+        came[:3]: came[3]
+        for _, _, first, came in sorted(waiting, key=itemgetter(0, 1))
+        if not first
+    }
     for birth, _, first, came in sorted(waiting, key=itemgetter(0, 1)):
         stream_no, epoch_no, seq, start_ns, end_ns, sealed = came
         epoch = coverage.epoch(stream_no, epoch_no)
         arrives = first and not (is_damaged and epoch.has(seq))
         (epoch.arrive if arrives else epoch.grow)(seq, start_ns, end_ns, birth)
+        if arrives:
+            epoch.begin(grown.get(came[:3], start_ns))
         if sealed:
             epoch.seal(seq, end_ns)
+    for _, _, _, (stream_no, epoch_no, _, start_ns, _, _) in others:
+        coverage.epoch(stream_no, epoch_no).give_up(start_ns)
     return coverage
 
 
@@ -98,11 +107,11 @@ def _taken_at_once(
     came = chosen[arrivals.first[chosen]]
     if number in apart or not np.array_equal(fields["seq"][came], np.arange(len(came))):
         return False
+    starts = np.empty(len(came), np.int64)
+    starts[fields["seq"][chosen]] = fields["start_ns"][chosen]  # of one clip the last one stays
     epoch = coverage.epoch(*number)
     newest = chosen[fields["seq"][chosen] == len(came) - 1][-1]
-    epoch.arrive_in_turn(
-        len(came), int(fields["start_ns"][came].min()), int(fields["end_ns"][newest])
-    )
+    epoch.arrive_in_turn(len(came), int(starts.min()), int(fields["end_ns"][newest]))
     sealed = chosen[fields["sealed"][chosen]]
     if len(sealed):
         newest = sealed[np.argmax(fields["seq"][sealed])]

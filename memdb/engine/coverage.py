@@ -61,6 +61,9 @@ class EpochCoverage:
     sealed_seq: int = -1
     sealed_end_ns: int | None = None
     first_start_ns: int | None = None
+    """Where the earliest clip begins, each as it is now, or as it was when retention gave it up."""
+    gone_start_ns: int | None = None
+    """Of those that were given up."""
     open_gaps: list[Missing] = field(default_factory=list)
     """Now missing, by number."""
     closed_gaps: list[Missing] = field(default_factory=list)
@@ -68,8 +71,6 @@ class EpochCoverage:
     def arrive(self, seq: int, start_ns: int | None, end_ns: int | None, birth: int) -> None:
         """Note the first version of a clip; the times of one that was erased are not known."""
         self.clips += 1
-        if start_ns is not None and (self.first_start_ns is None or start_ns < self.first_start_ns):
-            self.first_start_ns = start_ns
         if seq > self.newest_seq:
             if seq > self.newest_seq + 1:
                 self.open_gaps.append(
@@ -112,6 +113,27 @@ class EpochCoverage:
         # As in `arrive`: a reader finds it in one of the two.
         self.open_gaps = [*self.open_gaps[:place], moved, *self.open_gaps[place + 1 :]]
 
+    def begin(self, start_ns: int | None, before_ns: int | None = None) -> bool:
+        """Note where a clip begins, that began at ``before_ns`` until now; whether another one may be the earliest
+        now, for `begin_anew`.
+        """
+        if start_ns is None:
+            return False
+        first_ns = self.first_start_ns
+        if first_ns is None or start_ns <= first_ns:
+            self.first_start_ns = start_ns
+            return False
+        return before_ns == first_ns
+
+    def begin_anew(self, start_ns: int | None) -> None:
+        """Of the clips that are there the earliest begins here."""
+        self.first_start_ns = _earlier(start_ns, self.gone_start_ns)
+
+    def give_up(self, start_ns: int | None) -> None:
+        """A clip that begins here is there no more."""
+        self.gone_start_ns = _earlier(start_ns, self.gone_start_ns)
+        self.begin(start_ns)
+
     def settle(self, removed: Mapping[int, tuple[int | None, int | None]]) -> None:
         """Some clips (seq -> start and end in ns) are gone, with what they were before they grew: the gaps beside them
         have these times at every revision, as after the next opening.
@@ -125,6 +147,8 @@ class EpochCoverage:
             end_ns = gap.end_ns if after is None else after[0]
             return replace(gap, start_ns=start_ns, end_ns=end_ns)
 
+        for start, _ in removed.values():
+            self.give_up(start)
         if self.newest_seq in removed:
             self.newest_end_ns = removed[self.newest_seq][1]
         # As in `arrive`: new lists, that of the closed ones first.
@@ -164,6 +188,12 @@ class EpochCoverage:
         # Gaps of one revision are disjoint, so a second of the same number is the same gap.
         once = {gap.first_seq: gap for gap in alive}
         return sorted(once.values(), key=attrgetter("first_seq"))
+
+
+def _earlier(one_ns: int | None, other_ns: int | None) -> int | None:
+    if one_ns is None or other_ns is None:
+        return other_ns if one_ns is None else one_ns
+    return min(one_ns, other_ns)
 
 
 class Coverage:

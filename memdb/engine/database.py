@@ -180,7 +180,7 @@ class EmbeddedDatabase:
                 with self._users.use(user) as memory:
                     return verify_user(memory)
             except Unavailable as error:
-                if error.reason != "CLOSED" or self._closed:
+                if error.reason != "REOPENED":
                     raise
         with self._users.use(user) as memory:
             return verify_user(memory)

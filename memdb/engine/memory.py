@@ -342,11 +342,14 @@ class UserMemory:
         revision = state.revision
         by_space: dict[int, list[NewClip]] = {}
         documents: list[Document] = []
+        moved: dict[tuple[int, int], int] = {}
         for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
             by_space.setdefault(clip.space_no, []).append(clip)
             epoch = self._coverage.epoch(clip.row.stream_no, clip.row.epoch)
             came = epoch.arrive if clip.first_version else epoch.grow
             came(clip.row.seq, clip.row.start_ns, clip.row.end_ns, revision)
+            if epoch.begin(clip.row.start_ns, self._began_ns(clip)):
+                moved[clip.row.stream_no, clip.row.epoch] = clip.space_no
             if clip.row.sealed:
                 epoch.seal(clip.row.seq, clip.row.end_ns)
             if not clip.first_version:
@@ -359,6 +362,9 @@ class UserMemory:
                 partition = self._partitions[space_no] = Partition(space.dim, space.metric)
             partition.extend(_rows(clips, revision))
             partition.name([clip.names for clip in clips])
+        for (stream_no, epoch_no), space_no in moved.items():
+            first_ns = self._partitions[space_no].first_start_ns(stream_no, epoch_no)
+            self._coverage.epoch(stream_no, epoch_no).begin_anew(first_ns)
         # In the order in which a rebuild meets them: it decides between equal scores.
         for fact in sorted(effects.facts, key=lambda fact: fact.fact_no):
             self._texts.end(schema.FACT, fact.fact_no, revision)
@@ -367,6 +373,11 @@ class UserMemory:
         for gone in effects.forgotten:
             self._texts.forget(gone.fact_no, gone.texts, gone.about)
         self._take_away(effects)
+
+    def _began_ns(self, clip: NewClip) -> int | None:
+        """Where an open clip began in the version before."""
+        partition = None if clip.first_version else self._partitions.get(clip.space_no)
+        return None if partition is None else partition.open_start_ns(clip.clip_no)
 
     def _take_away(self, effects: Effects) -> None:
         """Make the indexes forget what a commit removed."""

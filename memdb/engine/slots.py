@@ -24,7 +24,7 @@ Stamp = tuple[int, ...]
 """Size and time of the files that a user is opened from."""
 
 CALLS_END_S: Final = 5.0
-"""How long calls on a user that must be closed may go on; who takes longer is told `CLOSED`."""
+"""How long calls on a user that must be closed may go on; who takes longer is told `REOPENED`."""
 
 FILES_PER_USER: Final = 3
 """Descriptors of an open environment: its data, that again for synced writes, and its lock."""

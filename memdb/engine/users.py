@@ -17,7 +17,7 @@ from memdb.engine.opener import Opener
 from memdb.engine.reading import WouldWait
 from memdb.engine.slots import Slot, Slots
 from memdb.engine.upkeep import Upkeep
-from memdb.errors import NotFound
+from memdb.errors import NotFound, Unavailable
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room, compact
 from memdb.store.directory import DataDirectory
@@ -67,7 +67,8 @@ class Users:
 
         lasting: it is kept open without being worked with, and may be closed all the same.
 
-        Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true.
+        Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true; where the block finds it
+        closed, since it took long and was not waited for, `Unavailable` (``REOPENED``).
         """
         slot = self._slots.enter(user)
         is_call = False
@@ -90,6 +91,17 @@ class Users:
                     is_call = True
             yield memory
             self._want_upkeep(memory)
+        except Unavailable as error:
+            if error.reason == "CLOSED":
+                self._slots.check_open()
+                # Who hears of the database that it is closed gives up; this one is there again in a moment.
+                raise Unavailable(
+                    "the user was closed while the call went on, for an erasure or a compaction: make it again",
+                    reason="REOPENED",
+                    field="user",
+                    value=user,
+                ) from error
+            raise
         finally:
             self._slots.leave(user, slot, is_call=is_call)
 

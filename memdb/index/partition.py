@@ -299,6 +299,21 @@ class Partition:
         """Views of the columns of all rows."""
         return self._columns.views()
 
+    def open_start_ns(self, clip_no: int) -> int | None:
+        """Where a clip that is still open begins, None where there is none."""
+        row = self._open_rows.get(clip_no)
+        return None if row is None else int(self._columns.get("start_ns", row))
+
+    def first_start_ns(self, stream_no: int, epoch: int) -> int | None:
+        """Where the earliest clip of an epoch begins, None where there is none."""
+        columns = self._columns.views()
+        chosen = (columns["stream_no"] == np.uint32(stream_no)) & (
+            columns["epoch"] == np.uint32(epoch)
+        )
+        chosen &= (columns["death"] == ALIVE) & (columns["birth"] != ALIVE)
+        starts = columns["start_ns"][chosen]
+        return int(starts.min()) if len(starts) else None
+
     def name(self, names: Sequence[ClipNames]) -> None:
         """Say what the next rows that have no names yet are called."""
         self._names.add(names)

@@ -8,49 +8,37 @@ off is repeated.
 
 from __future__ import annotations
 
-import json
 import os
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
-from pyarrow import parquet
 from safetensors import safe_open
 
-from memdb.errors import DataLoss, NotFound
+from memdb.errors import DataLoss
+from memdb.portable.history import History, checked_history, write_history
 from memdb.portable.layout import (
     BATCH,
     CLIPS,
     DESCRIPTION,
-    FACTS,
-    READ_ERRORS,
     STANDING,
     TAKEN,
-    VALUES,
     ImportReport,
     described,
 )
 from memdb.portable.policies import described_policy, write_policies
+from memdb.portable.rows import reading, rows_of
 from memdb.portable.standing import check_rows, write_standing
 from memdb.portable.taken import Runs, Taking, checked_taken
 from memdb.types.arrays import Array
 from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, Utterance, carried_bytes
 from memdb.types.database import Database, User
-from memdb.types.fact import Fact
-from memdb.types.json_value import value_to_json
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.paths import checked_path
 from memdb.types.retention import Retention
 from memdb.types.space import Space
-from memdb.types.validity import OPEN
 from memdb.types.zone import checked_zone
-
-_T = TypeVar("_T")
-_Version = tuple[Any, ...]
-"""What a version of a fact says: text, about, key, validity, evidence."""
 
 
 def import_user(
@@ -65,21 +53,10 @@ def import_user(
     """
     folder = Path(checked_path(path, "export"))
     document = described(folder)
-    with _reading(DESCRIPTION):
+    with reading(DESCRIPTION):
         target = db.user(document["user"] if user is None else user)
     # What is wrong is found before the first write, but for a clip.
     return _imported(db, _read(folder, document), target)
-
-
-@contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Within, only a file of the export is read: whatever it makes the libraries raise is `DataLoss`
-    (``BAD_EXPORT``) naming it.
-    """
-    try:
-        yield
-    except READ_ERRORS as error:
-        raise DataLoss("it is not as the format says", reason="BAD_EXPORT", field=name) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +71,14 @@ class _Export:
     zones: dict[str, str | None]
     policies: dict[str, Retention | None]
     text_space: str | None
-    facts: list[dict[str, Any]]
-    cited: set[str]
-    """Ids of clips that facts name as evidence."""
-    values: list[tuple[str, str]]
+    history: History
     questions: list[dict[str, Any]]
     taken: dict[str, Runs]
 
 
 def _read(folder: Path, document: dict[str, Any]) -> _Export:
     """Raises `DataLoss`, and `InvalidArgument` for a zone that is not known here."""
-    with _reading(DESCRIPTION):
+    with reading(DESCRIPTION):
         streams = document["streams"]
         made = [Space(s["name"], s["dim"], s["metric"], s["model"]) for s in document["spaces"]]
         spaces = {stream["name"]: stream["space"] for stream in streams}
@@ -116,24 +90,18 @@ def _read(folder: Path, document: dict[str, Any]) -> _Export:
     for zone in zones.values():
         if zone is not None:
             checked_zone(zone)
-    with _reading(FACTS):
-        facts = list(_rows(folder / FACTS))
-        cited = {clip for row in facts for clip in row["evidence"]}
-    with _reading(VALUES):
-        values = [
-            (row["key"], value_to_json(json.loads(row["json"]))) for row in _rows(folder / VALUES)
-        ]
+    history = checked_history(folder)
     questions: list[dict[str, Any]] = []
     if STANDING in files:
-        with _reading(STANDING):
-            questions = list(_rows(folder / STANDING))
+        with reading(STANDING):
+            questions = list(rows_of(folder / STANDING))
             check_rows(questions)
     taken: dict[str, Runs] = {}
     if TAKEN in files:
-        with _reading(TAKEN):
-            taken = checked_taken(_rows(folder / TAKEN), spaces)
+        with reading(TAKEN):
+            taken = checked_taken(rows_of(folder / TAKEN), spaces)
     return _Export(
-        folder, files, made, spaces, zones, policies, text_space, facts, cited, values, questions, taken
+        folder, files, made, spaces, zones, policies, text_space, history, questions, taken
     )  # fmt: skip
 
 
@@ -152,11 +120,9 @@ def _imported(db: Database, export: _Export, user: User) -> ImportReport:
     items = takings.merged(_clips(export.folder, export.spaces, export.files))
     for row, ack in _write_clips(user, takings, items):
         written, present = written + (not ack.duplicate), present + ack.duplicate
-        if row["id"] in export.cited:
+        if row["id"] in export.history.cited:
             ids[row["id"]] = ack.clip_id
-    known_facts, known_values = _known(user)
-    facts_written = _write_facts(user, export.facts, ids, known_facts)
-    values_written = _write_values(user, export.values, known_values)
+    told = write_history(user, export.history, ids)
     # After the clips: what they answered was told where they came from.
     cosine = {space.name for space in export.made if space.metric == "cosine"}
     asked = write_standing(user, export.questions, cosine)
@@ -166,23 +132,17 @@ def _imported(db: Database, export: _Export, user: User) -> ImportReport:
         user=user.id,
         clips_written=written,
         clips_present=present,
-        facts_written=facts_written,
-        facts_present=len(export.facts) - facts_written,
-        values_written=values_written,
-        values_present=len(export.values) - values_written,
-        evidence_dropped=sum(clip not in ids for row in export.facts for clip in row["evidence"]),
+        facts_written=told.facts,
+        facts_present=export.history.facts - told.facts,
+        values_written=told.values,
+        values_present=export.history.values - told.values,
+        evidence_dropped=told.evidence_dropped,
         standing_written=asked,
         standing_present=len(export.questions) - asked,
         numbers_taken=takings.written,
         numbers_left=takings.left,
         policies_written=policies_written,
     )
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH):
-            yield from batch.to_pylist()
 
 
 # -- clips
@@ -193,9 +153,9 @@ def _clips(
 ) -> Iterator[tuple[dict[str, Any], Clip]]:
     """Each clip's row, and the clip."""
     tensors = _Tensors(folder, files)
-    rows = _rows(folder / CLIPS)
+    rows = rows_of(folder / CLIPS)
     while True:
-        with _reading(CLIPS):
+        with reading(CLIPS):
             row = next(rows, None)
             if row is None:
                 return
@@ -349,124 +309,3 @@ def _unknown(field: str, value: object) -> DataLoss:
     return DataLoss(
         f"{DESCRIPTION} does not name it", reason="BAD_EXPORT", field=field, value=value
     )
-
-
-# -- facts and values
-
-
-_REMOVED: Final = object()
-"""In the place of a value that was removed since."""
-
-
-def _known(user: User) -> tuple[dict[str, list[_Version]], dict[str, list[str]]]:
-    """Versions that the user has: of each fact by id, of each value (as JSON) by key."""
-    facts: dict[str, list[_Version]] = defaultdict(list)
-    values: dict[str, list[str]] = defaultdict(list)
-    try:
-        for change in user.watch(from_revision=0, follow=False):
-            if change.kind == "fact" and change.fact is not None:
-                facts[change.fact.id].append(_version_of(change.fact))
-            elif change.kind == "value" and change.key is not None:
-                value = user.get(change.key, _REMOVED, as_of=change.revision)
-                if value is _REMOVED:
-                    continue
-                values[change.key].append(value_to_json(value))
-    except NotFound as error:
-        if error.reason != "USER_NOT_FOUND":
-            raise
-    return facts, values
-
-
-def _version_of(fact: Fact) -> _Version:
-    return (
-        fact.text, fact.about, fact.key, fact.valid_from_ns, fact.valid_to_ns, fact.evidence,
-    )  # fmt: skip
-
-
-def _present(wanted: Sequence[_T], there: Sequence[_T]) -> int:
-    """How many of ``wanted``, from its first, stand in ``there`` in this order."""
-    count = 0
-    for item in there:
-        if count < len(wanted) and item == wanted[count]:
-            count += 1
-    return count
-
-
-def _write_facts(
-    user: User,
-    rows: Sequence[dict[str, Any]],
-    ids: dict[str, str],
-    known: dict[str, list[_Version]],
-) -> int:
-    wanted: dict[str, list[_Version]] = defaultdict(list)
-    for row in rows:
-        wanted[row["id"]].append(
-            (
-                row["text"],
-                tuple(row["about"]),
-                row["key"],
-                row["valid_from_ns"],
-                row["valid_to_ns"],
-                tuple(ids[clip] for clip in row["evidence"] if clip in ids),
-            )
-        )
-    by_name: dict[object, list[str]] = defaultdict(list)
-    for known_id, stored in known.items():
-        by_name[_name(stored[0])].append(known_id)
-    written = 0
-    for versions in wanted.values():
-        candidates = by_name[_name(versions[0])]
-        fact_id = max(candidates, key=lambda no: _present(versions, known[no]), default=None)
-        there = 0 if fact_id is None else _present(versions, known[fact_id])
-        if fact_id is not None and there:
-            candidates.remove(fact_id)
-        else:
-            fact_id = None
-        for place, version in enumerate(versions[there:], there):
-            had_end = place > 0 and versions[place - 1][4] is not None
-            fact_id = _write_fact(user, fact_id, version, had_end=had_end)
-            written += 1
-    return written
-
-
-def _name(first: _Version) -> object:
-    """What a fact is looked for by: its key, or its first version."""
-    return first if first[2] is None else first[2]
-
-
-def _write_fact(user: User, fact_id: str | None, version: _Version, *, had_end: bool) -> str:
-    text, about, key, valid_from, valid_to, evidence = version
-    if fact_id is None or key is not None:
-        # Under a key the next statement is the next version, whichever fact holds it.
-        fact = user.remember(
-            text,
-            about=about,
-            key=key,
-            valid_from=valid_from,
-            valid_to=valid_to,
-            evidence=evidence,
-        )
-    else:
-        fact = user.revise(
-            fact_id,
-            text=text,
-            about=about,
-            valid_from=valid_from,
-            valid_to=OPEN if valid_to is None and had_end else valid_to,
-            evidence=evidence,
-        )
-    return fact.id
-
-
-def _write_values(
-    user: User, values: Sequence[tuple[str, str]], known: dict[str, list[str]]
-) -> int:
-    wanted: dict[str, list[str]] = defaultdict(list)
-    for key, text in values:
-        wanted[key].append(text)
-    written = 0
-    for key, versions in wanted.items():
-        for text in versions[_present(versions, known.get(key, ())) :]:
-            user.put(key, json.loads(text))
-            written += 1
-    return written

@@ -31,12 +31,13 @@ def lives(seed: int) -> tuple[list[Came], list[Came]]:
             birth = clip_no // 3 + 1
             for version in range(versions):
                 is_last = version == versions - 1
+                start_ns = 100 * seq + (7 * version if seq % 3 else -11 * version)
                 end_ns = 100 * seq + 30 * (version + 1)
                 one = (
                     birth + version,
                     clip_no,
                     version == 0,
-                    (epoch % 2, epoch, seq, 100 * seq, end_ns, sealed and is_last),
+                    (epoch % 2, epoch, seq, start_ns, end_ns, sealed and is_last),
                 )
                 (removed if takes_away and seq % 5 == 0 and versions == 1 else came).append(one)
             clip_no += 1
@@ -74,11 +75,17 @@ def test_epochs_taken_in_at_once_are_as_those_that_grew(
     monkeypatch.setattr(arrivals, "_taken_at_once", noted)
     quick = coverage_of([as_columns(came)], removed, is_damaged=False)
     grown = Coverage()
+    starts = {}
     for birth, _, first, fields in sorted([*came, *removed], key=lambda one: one[:2]):
         stream_no, number, seq, start_ns, end_ns, sealed = fields
         epoch = grown.epoch(stream_no, number)
         (epoch.arrive if first else epoch.grow)(seq, start_ns, end_ns, birth)
         if sealed:
             epoch.seal(seq, end_ns)
+        starts[stream_no, number, seq] = start_ns
+    for (stream_no, number, _), start_ns in starts.items():
+        grown.epoch(stream_no, number).begin(start_ns)
+    for _, _, _, (stream_no, number, _, start_ns, _, _) in removed:
+        grown.epoch(stream_no, number).give_up(start_ns)
     assert quick._epochs == grown._epochs
     assert any(taken) or seed, "some came in turn"

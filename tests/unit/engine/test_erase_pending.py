@@ -20,17 +20,19 @@ from memdb import (
     NotFound,
     ResourceExhausted,
     Retention,
+    Unavailable,
     failpoints,
 )
 from memdb.clock import ManualClock
-from memdb.engine import erasure, removal
+from memdb.engine import erasure, removal, slots
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
 from memdb.store import compact
 from memdb.store import removal as store_removal
 from memdb.store.records import ErasureRecord, pack
 from memdb.store.schema import META_ERASURE, Table
 from memdb.store.transaction import Transaction
-from memdb.types.operation import BeginErasure
+from memdb.types.operation import BeginErasure, PutValue
 from tests.unit.engine.conftest import CONFIG, clip, vector
 from tests.unit.engine.planted import CLIPS, all_of, found, made, planted
 
@@ -275,6 +277,36 @@ def test_calls_on_the_user_wait_while_it_is_compacted(db: EmbeddedDatabase) -> N
     assert door.write(clip(10**5)).revision == heard[-1]
     unsubscribe()
     assert db.verify().ok
+
+
+def test_a_call_that_a_compaction_does_not_wait_for_is_told_to_come_again(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a database that is closed for good it would hear `CLOSED`, and an agent of cameras would end."""
+    monkeypatch.setattr(slots, "CALLS_END_S", 0.01)
+    user = db.user("alice")
+    user.put("k", 1)
+
+    def goes_on(work: Callable[[UserMemory], None], meanwhile: Callable[[], object]) -> None:
+        with user.memory() as memory:
+            meanwhile()
+            work(memory)
+
+    def reads(memory: UserMemory) -> None:
+        with memory.environment.read():
+            pass
+
+    def writes(memory: UserMemory) -> None:
+        memory.write([PutValue("k", "2")])
+
+    for work in (reads, writes):
+        with pytest.raises(Unavailable) as refused:
+            goes_on(work, user.compact)
+        assert (refused.value.reason, refused.value.value) == ("REOPENED", "alice")
+    assert user.get("k") == 1
+    with pytest.raises(Unavailable) as refused:
+        goes_on(writes, db.close)
+    assert refused.value.reason == "CLOSED"
 
 
 def test_erasures_of_one_user_go_one_after_the_other(db: EmbeddedDatabase) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -203,3 +204,48 @@ def test_gaps_beside_a_clip_that_grew_and_was_given_up_are_those_of_the_next_ope
         assert swept != before
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
         assert gaps(db) == swept
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_epoch_begins_where_it_does_after_the_next_opening(
+    folder: Path, clock: ManualClock, seed: int
+) -> None:
+    """Open clips whose start moves either way, given up, erased, and with their earlier versions collected."""
+    drawn = random.Random(seed)
+    config = replace(CONFIG, open_history_s=1)
+
+    def told(db: EmbeddedDatabase) -> list[int | None]:
+        door = db.user("alice").stream("door")
+        return [door.ledger(epoch=epoch).first_start_ns for epoch in range(2)]
+
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=len(vector(0)))
+        user = db.user("alice")
+        door = user.stream("door", space="cam")
+        starts: dict[tuple[int, int], int] = {}
+
+        def write(epoch: int, seq: int, *, sealed: bool) -> None:
+            start_ns = (100 + 10 * seq + drawn.randrange(-9, 9)) * 10**9
+            written = clip(seq, start_ns=start_ns, end_ns=start_ns + 10**9, sealed=sealed)
+            if not door.write(replace(written, epoch=epoch)).duplicate:
+                starts[epoch, seq] = start_ns
+
+        for epoch, seq in ((epoch, seq) for epoch in range(2) for seq in range(3)):
+            write(epoch, seq, sealed=False)
+        for epoch, seq in drawn.sample(sorted(starts), 5):
+            for sealed in (False, drawn.random() < 0.8):
+                write(epoch, seq, sealed=sealed)
+        first = [min(starts[epoch, seq] for seq in range(3)) for epoch in range(2)]
+        assert told(db) == first
+        clock.advance(10 * 10**9)
+        door.set_retention(Retention(max_clips=drawn.randrange(1, 4)))
+        db.sweep()
+        assert told(db) == first
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        assert told(db) == first
+        left = db.user("alice").clips()
+        erased = min(left, key=lambda one: one.start_ns)
+        db.user("alice").erase_clips([erased.id])
+        after = told(db)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        assert told(db) == after
