@@ -22,7 +22,7 @@ from perception.sources.base import NS_PER_S, MediaItem
 from perception.sources.frame_grid import FrameGrid
 from perception.sources.sight import Sight
 from perception.sources.sound_grid import SoundGrid
-from perception.sources.stamps import Arrivals, Stamps
+from perception.sources.stamps import Arrivals, Jumps, Stamps
 
 if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
@@ -194,8 +194,11 @@ class FileSource:
     def _packets(self) -> Iterator[Packet[Any]]:
         """What is in the medium, at its time."""
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        jumps = Jumps()
         stamps = {
-            stream.index: Arrivals() if self._is_unstamped else Stamps(is_live=self._is_live)
+            stream.index: Arrivals()
+            if self._is_unstamped
+            else Stamps(is_live=self._is_live, jumps=jumps)
             for stream in streams
         }
         packets = self._container.demux(streams)
