@@ -184,7 +184,8 @@ class CameraRun:
     def _may_come_back(self, epoch: Epoch) -> bool:
         error = self.report.error
         return (
-            epoch.source.may_come_back
+            # A recording would begin anew.
+            epoch.source.is_live
             and self._options.reconnect_s > 0
             and not self._with.stopping.is_set()
             and (error is None or isinstance(error, SourceUnreadable))

@@ -82,7 +82,8 @@ class FileSource:
         self._is_live = (
             scheme(address) in LIVE_SCHEMES
             or device(address) is not None
-            or self._container.duration is None
+            # Of a file that tells no length (of a browser, cut off, a list of files) the end is there all the same.
+            or (self._container.duration is None and not Path(resolved(address)).is_file())
         )
         # A raw stream that is stored somewhere has a length in bytes, and does not come as it is made.
         self._is_unstamped = (
@@ -90,7 +91,6 @@ class FileSource:
             and bool(self._container.format.flags & _NO_TIMESTAMPS)
             and self._container.size <= 0
         )
-        self._is_recorded = not self._is_live or Path(resolved(address)).is_file()
         self._sight = (
             Sight(_READ_TIMEOUT_S) if self.keeps_time and self._video is not None else None
         )
@@ -104,26 +104,19 @@ class FileSource:
 
     @property
     def is_live(self) -> bool:
-        """By its scheme, or because it has no length."""
+        """By its scheme, or because it has no length and is no file."""
         return self._is_live
 
     @property
     def keeps_time(self) -> bool:
         """By its scheme, because it is a microphone, or because its time is that of its coming, as of a camera's
-        pictures one by one (``http``); a recording without a length waits.
+        pictures one by one (``http``); what comes through a pipe waits.
         """
         return (
             scheme(self.address) in LIVE_SCHEMES
             or device(self.address) is not None
             or self._is_unstamped
         )
-
-    @property
-    def may_come_back(self) -> bool:
-        """Whether it shows something else when it is opened again: what is live, but for a recording without a length
-        (of a browser, or one that was cut off), which begins anew.
-        """
-        return not self._is_recorded
 
     @property
     def has_video(self) -> bool:
@@ -157,7 +150,7 @@ class FileSource:
         sound = SoundGrid(self._decoded) if self._audio is not None else None
         frames = None
         if self._video is not None:
-            stands = sound if self._is_recorded else None
+            stands = None if self._is_live else sound
             frames = FrameGrid(
                 self._video, self.period_ns, frames_from_ns, self._decoded, sound=stands
             )
@@ -244,6 +237,12 @@ def _open(address: str) -> InputContainer:
     told, address = shown(address), resolved(address)
     if not protocol and card is None and not Path(address).exists():
         raise SourceNotFound("no such file", field="source", value=told)
+    if not protocol and card is None and Path(address).is_dir():
+        raise SourceUnreadable(
+            "it is a folder; a list of its files (docs/operations.md: .ffconcat) is one recording",
+            field="source",
+            value=told,
+        )
     if card is not None and card not in av.formats_available:
         raise SourceUnreadable(f"this build of FFmpeg knows no {card}", field="source", value=told)
     options = {"rtsp_transport": "tcp"} if protocol in {"rtsp", "rtsps"} else {}

@@ -137,7 +137,9 @@ def test_sound_stays_with_the_pictures_of_many_recordings(
     ]
     path = tmp_path / "joined.ts"
     path.write_bytes(b"".join(parts) * 6)
-    changes, last, loud = [], 0.0, []
+    changes: list[float] = []
+    loud: list[float] = []
+    last = 0.0
     for item in FileSource(str(path), rate_hz=10).items():
         if isinstance(item, VideoFrame):
             grey = float(item.pixels.mean())
@@ -160,8 +162,9 @@ def write_film_and_sound(path: Path, picture: Image.Image, film_s: float, sound:
         video.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "20"}
         audio = output.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
         packets = []
+        pixels = np.asarray(picture)
         for index in range(round(film_s * FRAME_RATE)):
-            frame = av.VideoFrame.from_image(picture)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.pict_type = index, PictureType.NONE
             packets += video.encode(frame)
         for begin in range(0, len(sound), PIECE_SAMPLES):
