@@ -22,6 +22,7 @@ from perception.sources.base import NS_PER_S, MediaItem
 from perception.sources.frame_grid import FrameGrid
 from perception.sources.sight import Sight
 from perception.sources.sound_grid import SoundGrid
+from perception.sources.sound_tracks import heard_of
 from perception.sources.stamps import Arrivals, Jumps, Stamps
 
 if TYPE_CHECKING:
@@ -54,7 +55,14 @@ class FileSource:
     neither pictures nor, where it is listened to, sound.
     """
 
-    def __init__(self, address: str, *, rate_hz: float = 1.0, with_audio: bool = True) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        rate_hz: float = 1.0,
+        with_audio: bool = True,
+        sound_track: int | str | None = None,
+    ) -> None:
         self.period_ns = round(NS_PER_S / checked_rate(rate_hz))
         self.address = address
         self._container = _open(address)
@@ -66,7 +74,14 @@ class FileSource:
         ]
         audio = self._container.streams.audio
         self._video = videos[0] if videos else None
-        self._audio = audio[0] if with_audio and audio else None
+        self._audio = None
+        if with_audio and audio:
+            try:
+                self._audio = heard_of(audio, sound_track)
+            except SourceUnreadable as error:
+                self._container.close()
+                error.field, error.value = "source", shown(address)
+                raise
         if self._video is None and self._audio is None:
             self._container.close()
             raise SourceUnreadable(
@@ -239,7 +254,7 @@ def _open(address: str) -> InputContainer:
         raise SourceNotFound("no such file", field="source", value=told)
     if not protocol and card is None and Path(address).is_dir():
         raise SourceUnreadable(
-            "it is a folder; a list of its files (docs/operations.md: .ffconcat) is one recording",
+            "it is a folder; a list of its files (.ffconcat, see docs/operations.md) is one recording",
             field="source",
             value=told,
         )
