@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import struct
 import wave
 from pathlib import Path
@@ -258,6 +260,28 @@ def test_a_film_is_turned_as_it_says(tmp_path: Path, matrix: tuple[int, ...], co
     seen = [min(colours, key=lambda n: np.abs(colours[n] - q.astype(int)).sum()) for q in quarters]
     assert "".join(seen) == corners
     assert frame.pixels.shape == ((180, 320, 3) if a else (320, 180, 3))
+
+
+def test_pictures_are_let_go_of_at_once(film: Path) -> None:
+    """Not when the collector comes by: some hundred of 3 MB each, and of the threads of each."""
+
+    def held() -> tuple[int, int]:
+        pictures = sum(isinstance(item, av.VideoFrame) for item in gc.get_objects())
+        return pictures, len(list(Path("/proc/self/task").iterdir()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        before, most = held(), (0, 0)
+        for item in FileSource(str(film), rate_hz=10).items():
+            if isinstance(item, VideoFrame):
+                now = held()
+                most = max(most[0], now[0] - before[0]), max(most[1], now[1] - before[1])
+    finally:
+        gc.enable()
+    decoders = (os.cpu_count() or 1) + 1
+    assert most[0] <= 8
+    assert most[1] <= decoders + 2
 
 
 def test_a_long_hole_is_filled_in_pieces() -> None:
