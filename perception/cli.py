@@ -21,6 +21,7 @@ from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
 from memdb.types.authorities import authorities
 from perception.command_line import camera, named, parser, server_wait, settings
+from perception.lines import to_stderr
 from perception.networks import networks
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _run(agent: IngestAgent, user: str) -> int:
 
 
 def _to_stderr(line: str) -> None:
-    print(f"memdb-ingest: {line}", file=sys.stderr, flush=True)
+    to_stderr(f"memdb-ingest: {line}")
 
 
 def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
