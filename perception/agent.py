@@ -4,7 +4,6 @@ encoder and the recogniser, resumed where the ledger says (`perception.epoch`).
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from perception.camera_run import CameraRun, Equipment
 from perception.encoders.base import Encoder
 from perception.epoch import Epoch, epoch_from_ledger
 from perception.ingest_options import WINDOW_CLIPS, IngestOptions
+from perception.lines import to_stderr
 from perception.patience import Patience
 from perception.sound_label import MEDIUM_LABEL
 from perception.sources.opening import open_sources
@@ -60,7 +60,7 @@ class IngestAgent:
         """
         user = database.user(check_id(user_id, "user"))
         options = options or IngestOptions()
-        report_line = report_line or _to_stderr
+        report_line = report_line or to_stderr
         stopping = threading.Event()
         codecs = {camera.name: camera.chosen(options).codec for camera in cameras}
 
@@ -192,7 +192,3 @@ class IngestAgent:
                 field="label",
                 value=MEDIUM_LABEL,
             )
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -34,6 +34,20 @@ def labels(texts: Iterable[str], name: str = "label") -> dict[str, list[str]]:
     return found
 
 
+def sound_track(given: int | str | None) -> int | str | None:
+    """``given``: a number from 1, also as text, or a language code as media have it; None for none."""
+    if isinstance(given, str) and given.isdecimal():
+        given = int(given)
+    if given == "" or (isinstance(given, int) and given < 1):
+        raise InvalidArgument(
+            "a number from 1, or a language such as deu",
+            reason="OUT_OF_RANGE",
+            field="sound-track",
+            value=given,
+        )
+    return given
+
+
 def within(value: float, low: float, high: float, name: str) -> float:
     """``value``, if it lies in ``[low, high]``; nan does not."""
     if not low <= value <= high:
@@ -41,3 +55,10 @@ def within(value: float, low: float, high: float, name: str) -> float:
             f"between {low:g} and {high:g}", reason="OUT_OF_RANGE", field=name, value=value
         )
     return value
+
+
+def of_camera(error: InvalidArgument, camera: str) -> InvalidArgument:
+    """The same error, told of one camera."""
+    told = error.again()
+    told.message = f"camera {camera}: {error.message}"
+    return told

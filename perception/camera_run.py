@@ -19,6 +19,7 @@ from perception.assembler import ClipAssembler
 from perception.audio.hearing import Hearing
 from perception.audio.listener import Listener
 from perception.camera import Camera, CameraReport
+from perception.clips import ClipRule
 from perception.comeback import Comeback
 from perception.encoders.base import Encoder
 from perception.epoch import Epoch, epoch_from_ledger, epoch_from_now
@@ -184,7 +185,8 @@ class CameraRun:
     def _may_come_back(self, epoch: Epoch) -> bool:
         error = self.report.error
         return (
-            epoch.source.may_come_back
+            # A recording would begin anew.
+            epoch.source.is_live
             and self._options.reconnect_s > 0
             and not self._with.stopping.is_set()
             and (error is None or isinstance(error, SourceUnreadable))
@@ -264,11 +266,12 @@ def _assembler(epoch: Epoch, parts: Equipment, options: IngestOptions) -> Assemb
     """What makes clips of an epoch: of its pictures and their sound, or of its sound alone."""
     source = epoch.source
     listener = None
-    if parts.hearing is not None and source.has_audio:
+    hearing = parts.hearing
+    if hearing is not None and source.has_audio:
         listener = Listener(
-            parts.hearing.network,
-            parts.hearing.transcribe,
-            language=parts.hearing.language,
+            hearing.network,
+            lambda samples: hearing.transcribe(samples, options.language),
+            language=options.language,
             from_ns=epoch.from_ns or None,
         )
     if source.has_video:
@@ -279,6 +282,7 @@ def _assembler(epoch: Epoch, parts: Equipment, options: IngestOptions) -> Assemb
             listener,
             first_seq=epoch.first_seq,
             revise_every=options.revise_every,
+            rule=ClipRule(cosine_max=options.scene),
         )
     assert listener is not None, "a source has pictures or is listened to"
     assert epoch.context.text_encoder is not None, "`IngestSpaces.of_sounds` looked"

@@ -8,29 +8,27 @@ from __future__ import annotations
 # Little at the top: what is large is loaded in `main`, where it can be interrupted quietly.
 import argparse
 import json
-import math
-import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import memdb
 from memdb.grpclog import silence_grpc
 from memdb.interrupts import INTERRUPTED, loading
-from memdb.types.authorities import TLS_HELP, authorities
+from memdb.types.authorities import authorities
+from perception.command_line import camera, named, parser, server_wait, settings
+from perception.lines import to_stderr
+from perception.networks import networks
 
 if TYPE_CHECKING:
     from memdb.types.database import IngestWriter
     from perception.ack_log import AckLog
     from perception.agent import IngestAgent
-    from perception.audio.hearing import Hearing
     from perception.camera import Camera, CameraReport
-    from perception.encoders.base import Encoder
     from perception.ingest_options import IngestOptions
 
 EXIT_OTHER: Final = 1
@@ -54,19 +52,9 @@ exit codes:
        away, or a second signal ended it at once
 """
 
-SERVER_WAIT_S_MAX: Final = 30 * 86_400.0
-"""As the client: beyond it, for ever."""
-
 _OURS: Final = ("memdb", "memdb_client", "perception")
 """Packages whose absence is a bug of ours, not an extra that was left out."""
 _OPENCLIP: Final = ("open_clip", "torchvision", "timm")
-
-_EXAMPLE: Final = """\
-example:
-  memdb-ingest --server localhost:7700 --user alice \\
-      --camera front-door=door.mp4 --camera kitchen=rtsp://10.0.0.5/live
-  memdb-ingest --config cameras.toml
-"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,8 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None) -> int:
-    parser = _parser()
-    given = vars(parser.parse_args(arguments))
+    reading = parser(EXIT_CODES)
+    given = vars(reading.parse_args(arguments))
     with loading():
         from memdb.errors import MemdbError
         from memdb.output import OutputLost, keep_standard_files, result_on_stdout
@@ -100,17 +88,17 @@ def _main(arguments: list[str] | None) -> int:
     keep_standard_files()
     try:
         config = given.pop("config", None)
-        settings = Settings() if config is None else read_settings(Path(config))
+        of_file = Settings() if config is None else read_settings(Path(config))
         if "labels" in given:
             given["labels"] = labels(given["labels"])
-        cameras = {**settings.cameras, **_named(given.pop("camera", []), settings.cameras)}
-        options = merged(settings.common, given)
+        cameras = {**of_file.cameras, **named(given.pop("camera", []), of_file.cameras)}
+        options = merged(of_file.common, given)
         absent = [name for name in ("server", "user") if not hasattr(options, name)]
         absent += [] if cameras else ["camera"]
         if absent:
             options_of = ", ".join(f"--{name}" for name in absent)
-            parser.error(f"the following arguments are required: {options_of}, or in --config")
-        of_cameras = {name: merged(settings.common, own, given) for name, own in cameras.items()}
+            reading.error(f"the following arguments are required: {options_of}, or in --config")
+        of_cameras = {name: merged(of_file.common, own, given) for name, own in cameras.items()}
         with result_on_stdout():
             return _ingest(options, of_cameras)
     except OutputLost as error:
@@ -143,109 +131,6 @@ def exit_code(error: BaseException) -> int:
     return EXIT_OTHER
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="memdb-ingest",
-        description="Turn cameras and microphones into clips of memory. An ingest that was broken off goes on "
-        "where it stopped when the same command is given again.",
-        epilog=_EXAMPLE + "\n" + EXIT_CODES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        # What is not given is in the file, or has its default.
-        argument_default=argparse.SUPPRESS,
-    )
-    add = parser.add_argument
-    add("--version", action="version", version=f"memdb-ingest {memdb.__version__}")
-    add(
-        "--config",
-        metavar="FILE",
-        help="settings in TOML, such as server, user and rate for all cameras, and below them a section "
-        "[camera.NAME] for each, with its source and what it has of its own; options of the command line win",
-    )
-    add("--server", metavar="HOST:PORT", help="a running `memdb serve`")
-    add("--token", help="token of the user, where the server asks for one")
-    add("--tls", metavar="FILE", help=TLS_HELP)
-    add(
-        "--server-wait-s",
-        type=float,
-        metavar="SECONDS",
-        help="how long a server that is away, or whose disk is full, is waited for, at the start and later; "
-        "inf: for ever. Live cameras are watched on meanwhile, and clips for which there is no room any more are gaps "
-        "(default: 5 at the start, 60 later)",
-    )
-    add("--user", help="whose memory")
-    add(
-        "--camera",
-        action="append",
-        metavar="NAME=SOURCE",
-        help="a stream and its file, URL, pipe (/dev/stdin) or microphone (alsa:default); what has no pictures is "
-        "heard alone; ${NAME} in it is an environment variable; may be given several times",
-    )
-    add(
-        "--start",
-        metavar="RFC3339",
-        help="when recorded media began, such as 2026-01-05T09:00:00Z (default: now)",
-    )
-    add(
-        "--epoch",
-        type=int,
-        metavar="N",
-        help="which footage of the camera this is (default: 0; live: the second it began). "
-        "The same epoch goes on where its last clip ended, so that a broken-off ingest can be "
-        "repeated; other footage of the same camera needs another number",
-    )
-    add("--encoder", help="bundled, or open_clip:MODEL:CHECKPOINT")
-    add("--space", help="name of the feature space (default: the encoder's)")
-    add("--rate", type=float, help="frames a second (default: 1)")
-    add("--realtime", action="store_true", help="read no faster than the media play")
-    add(
-        "--revise-every",
-        type=int,
-        metavar="N",
-        help="frames between revisions of the open clip (default: 4; 0: none)",
-    )
-    add(
-        "--codec",
-        metavar="NAME",
-        help="how short-term memory is kept: delta, which takes a quarter of the bytes and keeps the ranking of "
-        "answers, coarse, int8, int4, or without loss plain and f16 (default: delta). An ingest that is repeated "
-        "needs the same",
-    )
-    add(
-        "--zone",
-        metavar="NAME",
-        help="time zone of the cameras, by whose clock hours and weekdays are asked for: Europe/Berlin "
-        "(default: the one they have, UTC for new ones)",
-    )
-    add(
-        "--label",
-        dest="labels",
-        action="append",
-        metavar="KEY=VALUE",
-        help="a label of every clip, by which questions can be narrowed (memdb-ask --label): zone=porch (may be "
-        "repeated)",
-    )
-    add(
-        "--reconnect-s",
-        type=float,
-        metavar="SECONDS",
-        help="how long a live camera that broke off or ended, or is not there at the start, is tried again, each time "
-        "as a new epoch; inf: for ever. The others go on meanwhile (default: 0, it has ended)",
-    )
-    add("--no-audio", dest="audio", action="store_false", help="do not listen")
-    add("--language", help="what is spoken (default: en)")
-    add(
-        "--whisper",
-        metavar="NAME|DIR",
-        help="whisper-tiny.en, whisper-base, or a CTranslate2 directory",
-    )
-    add("--ack-log", metavar="FILE", help="append a line of JSON per acknowledged clip")
-    # One: cameras encode side by side, and a network on many threads waits for the slowest at each
-    # of its layers, which on a busy machine makes it ten times slower.
-    add("--threads", type=int, help="threads of the encoder per camera (default: 1)")
-    return parser
-
-
 def _ingest(options: argparse.Namespace, of_cameras: Mapping[str, argparse.Namespace]) -> int:
     """options: of the agent.  of_cameras: by name; ``source`` is in each."""
     silence_grpc()
@@ -260,18 +145,18 @@ def _ingest(options: argparse.Namespace, of_cameras: Mapping[str, argparse.Names
         from perception.reach import reach
 
     keep_memory()
-    server_wait_s = _server_wait_s(options.server_wait_s)
-    settings = _settings(options, server_wait_s)
-    cameras = [_camera(name, own, server_wait_s) for name, own in of_cameras.items()]
+    server_wait_s = server_wait(options.server_wait_s)
+    common = settings(options, server_wait_s)
+    cameras = [camera(name, own, server_wait_s) for name, own in of_cameras.items()]
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
     # What is cheap to get wrong is looked at before the networks are loaded.
     with_audio = any(own.audio for own in of_cameras.values())
-    has_video = _may_have_video(cameras, settings, with_audio=with_audio)
+    has_video = _may_have_video(cameras, common, with_audio=with_audio)
 
     # A server that is not there is told now, not after the networks are loaded.
     tls = authorities(options.tls)
-    Patience(settings.server_wait_s, Event(), _to_stderr).call(
+    Patience(common.server_wait_s, Event(), _to_stderr).call(
         partial(reach, options.server, options.token, tls=tls)
     )
 
@@ -279,8 +164,13 @@ def _ingest(options: argparse.Namespace, of_cameras: Mapping[str, argparse.Names
         memdb_client.connect(options.server, token=options.token, tls=tls) as database,
         _ack_log(options.ack_log) as ack_log,
     ):
-        encoder, hearing = _networks(
-            options, threads, len(cameras), has_video=has_video, with_audio=with_audio
+        spoken = {name: own.language for name, own in of_cameras.items() if own.audio}
+        encoder, hearing = networks(
+            options.encoder if has_video else None,
+            options.whisper if with_audio else None,
+            spoken,
+            threads,
+            report_line=_to_stderr,
         )
         on_ack = None if ack_log is None else ack_log.record
         patience = {} if server_wait_s is None else {"reconnect_timeout_s": server_wait_s}
@@ -291,40 +181,13 @@ def _ingest(options: argparse.Namespace, of_cameras: Mapping[str, argparse.Names
             return handle.ingest(epoch=epoch, window=WINDOW_CLIPS, wait_for_room=True, **patience)
 
         agent = IngestAgent(
-            database, options.user, cameras, encoder, hearing, settings,
+            database, options.user, cameras, encoder, hearing, common,
             on_ack=on_ack, open_writer=open_writer, abandon=database.close,
         )  # fmt: skip
         return _run(agent, options.user)
 
 
-def _settings(options: argparse.Namespace, server_wait_s: float | None) -> IngestOptions:
-    """The options of all cameras, or of one, checked; ``server_wait_s`` is already."""
-    from memdb.types.tensor import codec_named
-    from memdb.types.times import as_ns, moment
-    from memdb.types.zone import checked_zone
-    from perception.arguments import at_least, within
-    from perception.draft import clip_labels
-    from perception.ingest_options import IngestOptions
-    from perception.sources.file import checked_rate
-
-    codec_named(options.codec)
-    return IngestOptions(
-        start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
-        epoch=options.epoch,
-        space_name=options.space,
-        rate_hz=checked_rate(options.rate),
-        with_audio=options.audio,
-        is_paced=options.realtime,
-        revise_every=at_least(options.revise_every, 0, "revise-every"),
-        codec=options.codec,
-        zone=None if options.zone is None else checked_zone(options.zone),
-        labels=clip_labels(options.labels),
-        reconnect_s=within(options.reconnect_s, 0.0, math.inf, "reconnect-s"),
-        server_wait_s=server_wait_s or 0.0,
-    )
-
-
-def _may_have_video(cameras: list[Camera], settings: IngestOptions, *, with_audio: bool) -> bool:
+def _may_have_video(cameras: list[Camera], common: IngestOptions, *, with_audio: bool) -> bool:
     """Whether any camera shows pictures, or may once it is there; raises where a source cannot be opened.
 
     A pipe is not looked into: what is read of it here would be missing there.
@@ -335,7 +198,7 @@ def _may_have_video(cameras: list[Camera], settings: IngestOptions, *, with_audi
     looked_at = [camera for camera in cameras if not plays_once(camera.address)]
     if not looked_at:
         return True
-    opened, absent = open_sources(looked_at, settings, with_audio=with_audio)
+    opened, absent = open_sources(looked_at, common, with_audio=with_audio)
     for source in opened.values():
         source.close()
     return (
@@ -373,118 +236,14 @@ def _run(agent: IngestAgent, user: str) -> int:
     return exit_code(errors[0]) if errors else 0
 
 
-def _server_wait_s(given: float | None) -> float | None:
-    """``--server-wait-s``, checked."""
-    from memdb.types.checks import check_number
-
-    if given is None or given == math.inf:
-        return given
-    return check_number(given, "server-wait-s", 0.0, SERVER_WAIT_S_MAX, above=True)
-
-
-def _networks(
-    options: argparse.Namespace,
-    threads: int,
-    cameras: int,
-    *,
-    has_video: bool,
-    with_audio: bool,
-) -> tuple[Encoder | None, Hearing | None]:
-    """What sees, where there is something to be seen, and what hears, told on stderr as it takes
-    seconds, or minutes the first time.
-    """
-    with loading():
-        from perception.encoders import BUNDLED, load_encoder
-        from perception.encoders.needs import BUNDLED_ARTEFACTS, BUNDLED_TEXT_ARTEFACTS
-        from perception.weights import announce, fetch_many
-
-    needed: list[str] = []
-    if not has_video:
-        needed += BUNDLED_TEXT_ARTEFACTS
-    elif options.encoder == BUNDLED:
-        needed += BUNDLED_ARTEFACTS
-    if with_audio:
-        needed += _whisper_artefacts(options.whisper)
-    announce(needed, _to_stderr)
-    fetch_many(needed)
-    _to_stderr("loading models")
-    with loading():
-        import torch
-
-    torch.set_num_threads(threads)
-    encoder = load_encoder(options.encoder) if has_video else None
-    if not with_audio:
-        return encoder, None
-    return encoder, _hearing(options.whisper, options.language, cameras)
-
-
 def _to_stderr(line: str) -> None:
-    print(f"memdb-ingest: {line}", file=sys.stderr, flush=True)
+    to_stderr(f"memdb-ingest: {line}")
 
 
 def _ack_log(path: str | None) -> AbstractContextManager[AckLog | None]:
     from perception.ack_log import AckLog
 
     return nullcontext() if path is None else AckLog(Path(path))
-
-
-def _named(
-    texts: Iterable[str], of_file: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """The cameras of the command line by name; one that the file has too keeps the rest of its settings."""
-    from memdb.errors import InvalidArgument
-    from perception.sources.address import shown
-
-    found: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        name, separator, address = text.partition("=")
-        if not separator or not address or "://" in name:
-            raise InvalidArgument("a camera is NAME=SOURCE", field="camera", value=shown(text))
-        if name in found:
-            raise InvalidArgument(
-                "every camera needs a name of its own", field="camera", value=name
-            )
-        found[name] = {**of_file.get(name, {}), "source": address}
-    return found
-
-
-def _camera(name: str, options: argparse.Namespace, server_wait_s: float | None) -> Camera:
-    from memdb.errors import InvalidArgument
-    from perception.camera import Camera
-
-    try:
-        return Camera(name, options.source, _settings(options, server_wait_s))
-    except InvalidArgument as error:
-        named = error.again()
-        named.message = f"camera {name}: {error.message}"
-        raise named from None
-
-
-def _whisper_artefacts(whisper: str) -> list[str]:
-    """What has to be fetched to hear."""
-    from memdb.errors import InvalidArgument
-    from perception.artefacts import ARTEFACTS
-
-    if whisper in ARTEFACTS:
-        return [whisper, "silero-vad"]
-    if Path(whisper).is_dir():
-        return ["silero-vad"]
-    raise InvalidArgument("neither a known model nor a directory", field="whisper", value=whisper)
-
-
-def _hearing(whisper: str, language: str, cameras: int) -> Hearing:
-    from perception.artefacts import ARTEFACTS
-    from perception.audio.asr import Recogniser
-    from perception.audio.hearing import Hearing
-    from perception.audio.vad import VoiceActivity
-    from perception.weights import fetch
-
-    recogniser = Recogniser(
-        fetch(whisper) if whisper in ARTEFACTS else Path(whisper),
-        language=language,
-        workers=min(cameras, os.cpu_count() or 1),
-    )
-    return Hearing(VoiceActivity(fetch("silero-vad")), recogniser.transcribe, language)
 
 
 def _summary(report: CameraReport) -> dict[str, object]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from perception.assembler import REVISE_EVERY
+from perception.clips import COSINE_MAX
 
 WINDOW_CLIPS: Final = 32
 """Clips in flight per camera."""
@@ -30,10 +31,17 @@ class IngestOptions:
     rate_hz: float = 1.0
     with_audio: bool = True
     """Listen, where the agent can."""
+    language: str = "en"
+    """What is spoken, a code such as ``en``."""
+    sound_track: int | str | None = None
+    """Which of several is heard: its number, from 1, or its language as the medium writes it; None for the one that the
+    medium marks, else the first."""
     is_paced: bool = False
     """Read recorded media no faster than they play."""
     revise_every: int = REVISE_EVERY
     """Frames between revisions of the open clip; 0 for none."""
+    scene: float = COSINE_MAX
+    """A picture whose cosine to the one before is no greater begins a new clip (`perception.clips`)."""
     codec: str = CODEC
     """How short-term memory is coded, see `memdb.types.database.User.stream`."""
     zone: str | None = None

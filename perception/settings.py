@@ -24,29 +24,38 @@ _WHOLE: Final = "a whole number"
 _NUMBER: Final = "a number"
 _EITHER: Final = "true or false"
 _TIME: Final = "a time with its offset, such as 2026-01-05T09:00:00Z"
+_TRACK: Final = 'a whole number from 1, or a language in quotes, such as "deu"'
 _LABELS: Final = 'a table of texts, such as { zone = "porch" }'
 
 _OF_AGENT: Final[Mapping[str, str]] = {
     "server": _TEXT, "token": _TEXT, "tls": _TEXT, "server_wait_s": _NUMBER, "user": _TEXT,
-    "encoder": _TEXT, "space": _TEXT, "language": _TEXT, "whisper": _TEXT, "ack_log": _TEXT,
+    "encoder": _TEXT, "space": _TEXT, "whisper": _TEXT, "ack_log": _TEXT,
     "threads": _WHOLE,
 }  # fmt: skip
 """Only above the cameras."""
 _OF_ANY_CAMERA: Final[Mapping[str, str]] = {
     "start": _TIME, "epoch": _WHOLE, "rate": _NUMBER, "realtime": _EITHER, "revise_every": _WHOLE,
     "codec": _TEXT, "zone": _TEXT, "labels": _LABELS, "reconnect_s": _NUMBER, "audio": _EITHER,
+    "language": _TEXT, "sound_track": _TRACK, "scene": _NUMBER,
 }  # fmt: skip
 """Above the cameras for all of them, and in the section of one."""
 _OF_ONE_CAMERA: Final[Mapping[str, str]] = {"source": _TEXT, **_OF_ANY_CAMERA}
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "token": None, "tls": None, "server_wait_s": None, "ack_log": None, "threads": 1,
-    "encoder": "bundled", "space": None, "language": "en", "whisper": "whisper-tiny.en",
+    "encoder": "bundled", "space": None, "whisper": "whisper-tiny.en",
     "start": None, "epoch": None, "rate": 1.0, "realtime": False, "revise_every": 4,
     "codec": "delta", "zone": None, "labels": {}, "reconnect_s": 0.0, "audio": True,
+    "language": "en", "sound_track": None, "scene": 0.9,
 }  # fmt: skip
 """Of what nobody says; whose memory, and where, has none."""
 
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "fps": "rate", "url": "source", "path": "source", "input": "source", "timezone": "zone", "tz": "zone",
+    "label": "labels", "lang": "language", "track": "sound_track", "threshold": "scene", "no_audio": "audio",
+    "camera": "source", "host": "server", "address": "server",
+}  # fmt: skip
+"""What other programs call it."""
 _ADDRESSES: Final = ("server", "token")
 """Resolved here; a camera's source stays as it is written until it is opened."""
 _TWICE: Final = re.compile(r"Cannot declare \((.*?),?\) twice")
@@ -130,7 +139,7 @@ def _unknown(key: str, kinds: Mapping[str, str]) -> str:
         return "is of all cameras together, and stands above the first [camera.NAME]"
     if key in _OF_ONE_CAMERA:
         return "is of one camera, and stands below its [camera.NAME]"
-    near = get_close_matches(key, kinds, 1)
+    near = [_ELSEWHERE[key]] if _ELSEWHERE.get(key) in kinds else get_close_matches(key, kinds, 1)
     return f"no such key; did you mean {near[0]}?" if near else f"no such key; {', '.join(kinds)}"
 
 
@@ -139,6 +148,8 @@ def _is_of(kind: str, value: object) -> bool:
         return isinstance(value, bool)
     if kind == _TEXT:
         return isinstance(value, str)
+    if kind == _TRACK:
+        return isinstance(value, (str, int)) and not isinstance(value, bool)
     if kind == _TIME:
         return isinstance(value, (str, datetime))
     if kind == _LABELS:

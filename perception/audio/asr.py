@@ -19,16 +19,11 @@ published rule against words that nobody said."""
 class Recogniser:
     """Writes down what is said in short stretches of sound; safe to call from several threads.
 
-    folder: a CTranslate2 directory.  language: a code such as ``en``, or None to find out, which
-    English-only models cannot.
+    folder: a CTranslate2 directory.
     """
 
-    def __init__(self, folder: Path, *, language: str | None = "en", workers: int = 1) -> None:
-        """workers: stretches that are transcribed at once, on a core each.
-
-        Raises `InvalidArgument` (``BAD_LANGUAGE``) for a code that the model does not know.
-        """
-        self.language = language
+    def __init__(self, folder: Path, *, workers: int = 1) -> None:
+        """workers: stretches that are transcribed at once, on a core each."""
         self._model: Any = WhisperModel(
             str(folder),
             device="cpu",
@@ -37,8 +32,11 @@ class Recogniser:
             num_workers=workers,
             local_files_only=True,
         )
+
+    def check_language(self, language: str) -> None:
+        """Raises `InvalidArgument` (``BAD_LANGUAGE``) for a code that the model does not know."""
         known = self._model.supported_languages
-        if language is not None and language not in known:
+        if language not in known:
             raise InvalidArgument(
                 "the model hears English only"
                 if known == ["en"]
@@ -48,11 +46,14 @@ class Recogniser:
                 value=language,
             )
 
-    def transcribe(self, samples: Samples) -> str:
-        """The words, or empty text when there are none.  The same sound gives the same words."""
+    def transcribe(self, samples: Samples, language: str = "en") -> str:
+        """The words, or empty text when there are none.  The same sound gives the same words.
+
+        language: a code such as ``en`` that `check_language` took.
+        """
         segments, _ = self._model.transcribe(
             samples,
-            language=self.language,
+            language=language,
             beam_size=1,
             # One temperature: the usual fall-back to higher ones draws random numbers.
             temperature=0.0,

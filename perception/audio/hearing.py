@@ -14,6 +14,6 @@ class Hearing:
     """Shared by every camera of an agent."""
 
     network: VoiceActivity
-    transcribe: Callable[[Samples], str]
-    """From 16 kHz mono samples to what is said; called from the threads of several cameras."""
-    language: str | None = "en"
+    transcribe: Callable[[Samples, str], str]
+    """From 16 kHz mono samples, and the language that is spoken, to what is said; called from the threads of several
+    cameras."""

@@ -72,11 +72,22 @@ class Listener:
         """Take the next sound; the utterances that are complete, in order."""
         if self._detector is None:
             self._detector = SpeechDetector(self._network, chunk.first_sample)
+        if chunk.is_hole:
+            return self._pass_over(self._detector, chunk)
         self._held.append(chunk)
         utterances = self._utterances(self._detector.feed(chunk.samples))
         needed = self._detector.needed_from
         while self._held and self._held[0].first_sample + len(self._held[0].samples) <= needed:
             self._held.popleft()
+        return utterances
+
+    def _pass_over(self, detector: SpeechDetector, hole: AudioChunk) -> list[Utterance]:
+        """What was being said has ended; what comes after it is heard afresh.  A day of silence is not listened to:
+        that takes six minutes.
+        """
+        utterances = self._utterances(detector.finish())
+        self._held.clear()
+        self._detector = SpeechDetector(self._network, hole.first_sample + len(hole.samples))
         return utterances
 
     def finish(self) -> list[Utterance]:

@@ -22,7 +22,8 @@ from perception.sources.base import NS_PER_S, MediaItem
 from perception.sources.frame_grid import FrameGrid
 from perception.sources.sight import Sight
 from perception.sources.sound_grid import SoundGrid
-from perception.sources.stamps import Arrivals, Stamps
+from perception.sources.sound_tracks import heard_of
+from perception.sources.stamps import Arrivals, Jumps, Stamps
 
 if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
@@ -54,7 +55,14 @@ class FileSource:
     neither pictures nor, where it is listened to, sound.
     """
 
-    def __init__(self, address: str, *, rate_hz: float = 1.0, with_audio: bool = True) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        rate_hz: float = 1.0,
+        with_audio: bool = True,
+        sound_track: int | str | None = None,
+    ) -> None:
         self.period_ns = round(NS_PER_S / checked_rate(rate_hz))
         self.address = address
         self._container = _open(address)
@@ -66,7 +74,14 @@ class FileSource:
         ]
         audio = self._container.streams.audio
         self._video = videos[0] if videos else None
-        self._audio = audio[0] if with_audio and audio else None
+        self._audio = None
+        if with_audio and audio:
+            try:
+                self._audio = heard_of(audio, sound_track)
+            except SourceUnreadable as error:
+                self._container.close()
+                error.field, error.value = "source", shown(address)
+                raise
         if self._video is None and self._audio is None:
             self._container.close()
             raise SourceUnreadable(
@@ -82,7 +97,8 @@ class FileSource:
         self._is_live = (
             scheme(address) in LIVE_SCHEMES
             or device(address) is not None
-            or self._container.duration is None
+            # Of a file that tells no length (of a browser, cut off, a list of files) the end is there all the same.
+            or (self._container.duration is None and not Path(resolved(address)).is_file())
         )
         # A raw stream that is stored somewhere has a length in bytes, and does not come as it is made.
         self._is_unstamped = (
@@ -90,7 +106,6 @@ class FileSource:
             and bool(self._container.format.flags & _NO_TIMESTAMPS)
             and self._container.size <= 0
         )
-        self._is_recorded = not self._is_live or Path(resolved(address)).is_file()
         self._sight = (
             Sight(_READ_TIMEOUT_S) if self.keeps_time and self._video is not None else None
         )
@@ -104,26 +119,19 @@ class FileSource:
 
     @property
     def is_live(self) -> bool:
-        """By its scheme, or because it has no length."""
+        """By its scheme, or because it has no length and is no file."""
         return self._is_live
 
     @property
     def keeps_time(self) -> bool:
         """By its scheme, because it is a microphone, or because its time is that of its coming, as of a camera's
-        pictures one by one (``http``); a recording without a length waits.
+        pictures one by one (``http``); what comes through a pipe waits.
         """
         return (
             scheme(self.address) in LIVE_SCHEMES
             or device(self.address) is not None
             or self._is_unstamped
         )
-
-    @property
-    def may_come_back(self) -> bool:
-        """Whether it shows something else when it is opened again: what is live, but for a recording without a length
-        (of a browser, or one that was cut off), which begins anew.
-        """
-        return not self._is_recorded
 
     @property
     def has_video(self) -> bool:
@@ -157,7 +165,7 @@ class FileSource:
         sound = SoundGrid(self._decoded) if self._audio is not None else None
         frames = None
         if self._video is not None:
-            stands = sound if self._is_recorded else None
+            stands = None if self._is_live else sound
             frames = FrameGrid(
                 self._video, self.period_ns, frames_from_ns, self._decoded, sound=stands
             )
@@ -194,8 +202,11 @@ class FileSource:
     def _packets(self) -> Iterator[Packet[Any]]:
         """What is in the medium, at its time."""
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        jumps = Jumps()
         stamps = {
-            stream.index: Arrivals() if self._is_unstamped else Stamps(is_live=self._is_live)
+            stream.index: Arrivals()
+            if self._is_unstamped
+            else Stamps(is_live=self._is_live, jumps=jumps)
             for stream in streams
         }
         packets = self._container.demux(streams)
@@ -241,6 +252,12 @@ def _open(address: str) -> InputContainer:
     told, address = shown(address), resolved(address)
     if not protocol and card is None and not Path(address).exists():
         raise SourceNotFound("no such file", field="source", value=told)
+    if not protocol and card is None and Path(address).is_dir():
+        raise SourceUnreadable(
+            "it is a folder; a list of its files (.ffconcat, see docs/operations.md) is one recording",
+            field="source",
+            value=told,
+        )
     if card is not None and card not in av.formats_available:
         raise SourceUnreadable(f"this build of FFmpeg knows no {card}", field="source", value=told)
     options = {"rtsp_transport": "tcp"} if protocol in {"rtsp", "rtsps"} else {}

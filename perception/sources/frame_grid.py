@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import av
 from av.packet import Packet
+from av.video.reformatter import VideoReformatter
 
 from perception.encoders.base import Frame
 from perception.sources.base import HOLE_NS, NS_PER_S, VideoFrame
 from perception.sources.sound_grid import SoundGrid
-from perception.sources.upright import upright
+from perception.sources.upright import Upright
 
 if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
@@ -49,6 +50,9 @@ class FrameGrid:
         self._sound = sound
         self._last: tuple[int, av.VideoFrame] | None = None
         """The newest picture, and its period."""
+        # One for all: a picture that makes its own starts threads for it, which it keeps as long as it is there.
+        self._scaler = VideoReformatter()
+        self._upright = Upright()
         self._step_s = 1.0 / float(stream.guessed_rate or _RATE_HZ)
         self._time_s = 0.0
         """Where a picture without a time stamp would be."""
@@ -106,7 +110,7 @@ class FrameGrid:
                 self._last = (slot, frame)
             if slot >= self._next_slot:
                 self._next_slot = slot + 1
-                yield VideoFrame(slot * self._period_ns, _pixels(frame))
+                yield VideoFrame(slot * self._period_ns, self._pixels(frame))
 
     def _standing(self, before_slot: int) -> Iterator[VideoFrame]:
         """The last picture again, in each period from it on, where the sound says that the recording went on."""
@@ -116,23 +120,25 @@ class FrameGrid:
         start_ns, end_ns = (slot + 1) * self._period_ns, before_slot * self._period_ns
         if end_ns - start_ns < HOLE_NS or not self._sound.is_whole(start_ns, end_ns):
             return
-        pixels = _pixels(frame)
+        pixels = self._pixels(frame)
         while self._next_slot < before_slot:
             at, self._next_slot = self._next_slot, self._next_slot + 1
             yield VideoFrame(at * self._period_ns, pixels)
+
+    def _pixels(self, frame: av.VideoFrame) -> Frame:
+        """Upright, (height, width, 3), no wider than one looks."""
+        scale = min(1.0, FRAME_WIDTH_MAX / frame.width)
+        small = self._scaler.reformat(
+            frame,
+            width=max(2, round(frame.width * scale)),
+            height=max(2, round(frame.height * scale)),
+            format="rgb24",
+            # Each camera has a thread that waits for it.
+            threads=1,
+        )
+        return self._upright.turned(cast(Frame, small.to_ndarray()), frame)
 
     def _slot(self, time_s: float) -> int:
         """The period that a media time lies in."""
         # In nanoseconds, rounded: n/30 s must not fall short of the period that it begins.
         return (round(time_s * NS_PER_S) + 1000) // self._period_ns
-
-
-def _pixels(frame: av.VideoFrame) -> Frame:
-    """Upright, (height, width, 3), no wider than one looks."""
-    scale = min(1.0, FRAME_WIDTH_MAX / frame.width)
-    small = frame.reformat(
-        width=max(2, round(frame.width * scale)),
-        height=max(2, round(frame.height * scale)),
-        format="rgb24",
-    )
-    return upright(cast(Frame, small.to_ndarray()), frame)

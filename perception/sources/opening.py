@@ -77,5 +77,8 @@ def open_again(source: FileSource, options: IngestOptions, *, with_audio: bool) 
 
 def _opened(address: str, options: IngestOptions, *, with_audio: bool) -> FileSource:
     return FileSource(
-        address, rate_hz=options.rate_hz, with_audio=with_audio and options.with_audio
+        address,
+        rate_hz=options.rate_hz,
+        with_audio=with_audio and options.with_audio,
+        sound_track=options.sound_track,
     )

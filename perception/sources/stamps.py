@@ -17,6 +17,37 @@ BACK_S: Final = 1.0
 """By less, stamps may go back: pictures that lean on later ones are sent after them."""
 AHEAD_S: Final = 60.0
 """A live stream may leave out so much, beside the time that it was silent for."""
+STEP_S: Final = 1.0
+"""More from one packet to the next is a pause."""
+
+
+class Jumps:
+    """What the streams of one medium know of each other's jumps.
+
+    Pictures and sound jump together, each at its own packet, and neither ends where the other does: if each went
+    on where it ended itself, they would be further apart at each join of a recording that is put together of many.
+    """
+
+    def __init__(self) -> None:
+        self.shift_s = 0.0
+        """Of the newest jump."""
+        self.count = 0
+        """Jumps so far."""
+        self._end_s: float | None = None
+        self._at_s = 0.0
+
+    def reached(self, end_s: float, at_s: float) -> None:
+        """A packet ends at ``end_s``, its stamps mended, and came at ``at_s`` of the clock."""
+        if self._end_s is None or end_s > self.now_s(at_s):
+            self._end_s, self._at_s = end_s, at_s
+
+    def now_s(self, at_s: float) -> float:
+        """Where the medium is at ``at_s`` of the clock: where the longest stream ended, and the time since."""
+        return (self._end_s or 0.0) + at_s - self._at_s
+
+    def jumped(self, shift_s: float) -> None:
+        """A stream went over to this shift, as the first."""
+        self.shift_s, self.count = shift_s, self.count + 1
 
 
 class Stamps:
@@ -26,32 +57,60 @@ class Stamps:
     much as the clock did.
     """
 
-    def __init__(self, *, is_live: bool, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        is_live: bool,
+        jumps: Jumps | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """jumps: of the medium, where it has other streams."""
         self._is_live = is_live
+        self._jumps = jumps or Jumps()
         self._clock_s = clock_s
         self._shift_s = 0.0
+        self._jumps_seen = 0
         self._last_s: float | None = None
         self._at_s = 0.0
+        self._step_s = 0.0
+        """From one packet to the next: transport streams do not tell how long a picture stands."""
 
     def mend(self, packet: Packet[Any]) -> None:
         """Take the next packet, in the order of the medium."""
         if packet.dts is None or packet.time_base is None:
             return
         base_s = float(packet.time_base)
-        stamp_s = packet.dts * base_s + self._shift_s
+        raw_s = packet.dts * base_s
         at_s = self._clock_s() if self._is_live else 0.0
-        if self._last_s is not None:
-            passed_s = at_s - self._at_s
-            ahead_s = stamp_s - self._last_s
-            if ahead_s < -BACK_S or (self._is_live and ahead_s > AHEAD_S + passed_s):
-                self._shift_s += passed_s - ahead_s
-                stamp_s = self._last_s + passed_s
-        self._last_s, self._at_s = stamp_s, at_s
+        before_s = self._last_s
+        if before_s is not None:
+            self._look(raw_s, before_s, at_s)
+        self._last_s, self._at_s = raw_s + self._shift_s, at_s
+        if before_s is not None and 0 < self._last_s - before_s <= STEP_S:
+            self._step_s = self._last_s - before_s
+        lasts_s = packet.duration * base_s if packet.duration else self._step_s
+        self._jumps.reached(self._last_s + lasts_s, at_s)
         if self._shift_s:
             shift = round(self._shift_s / base_s)
             packet.dts += shift
             if packet.pts is not None:
                 packet.pts += shift
+
+    def _look(self, raw_s: float, last_s: float, at_s: float) -> None:
+        """Choose another shift where this stamp jumped."""
+        jumps = self._jumps
+        if self._jumps_seen != jumps.count:
+            # Another stream jumped.  This one did too where its stamp is nearer to the others' so.
+            now_s = jumps.now_s(at_s)
+            if abs(raw_s + jumps.shift_s - now_s) < abs(raw_s + self._shift_s - now_s):
+                self._shift_s, self._jumps_seen = jumps.shift_s, jumps.count
+        passed_s = at_s - self._at_s
+        ahead_s = raw_s + self._shift_s - last_s
+        if ahead_s < -BACK_S or (self._is_live and ahead_s > AHEAD_S + passed_s):
+            on_s = last_s + passed_s if self._is_live else jumps.now_s(at_s)
+            self._shift_s = on_s - raw_s
+            jumps.jumped(self._shift_s)
+            self._jumps_seen = jumps.count
 
 
 class Arrivals:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perception import settings
-from perception.cli import _camera
+from perception.command_line import camera
 from perception.settings import merged, read_settings
 from tests.docs.blocks import blocks_of
 
@@ -23,17 +23,24 @@ def test_the_example_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in re.findall(r"\$\{(\w+)\}", text):
         monkeypatch.setenv(name, f"{name}-value")
     found = read_settings(path)
-    porch, drive, desk = (
-        _camera(name, merged(found.common, own), math.inf).options
+    porch, drive, desk, tour = (
+        camera(name, merged(found.common, own), math.inf).options
         for name, own in found.cameras.items()
     )
     assert porch is not None
     assert (porch.rate_hz, porch.labels) == (2, {"site": "home", "zone": "porch"})
     assert (porch.zone, porch.reconnect_s, porch.codec) == ("Europe/Berlin", math.inf, "delta")
     assert drive is not None
-    assert (drive.with_audio, drive.codec, drive.rate_hz) == (False, "coarse", 1.0)
+    assert (drive.with_audio, drive.codec, drive.rate_hz, drive.scene) == (
+        False,
+        "coarse",
+        1.0,
+        0.8,
+    )
     assert desk is not None
-    assert desk.reconnect_s == 0
+    assert (desk.reconnect_s, desk.language, desk.sound_track) == (0, "de", None)
+    assert tour is not None
+    assert (tour.language, tour.sound_track, tour.start_ns) == ("en", 2, 1_767_603_600_000_000_000)
     assert found.common["token"] == "MEMDB_TOKEN-value"
 
 

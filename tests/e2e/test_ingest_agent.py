@@ -25,7 +25,7 @@ from perception.camera import Camera, CameraReport
 from perception.encoders.base import FrameFeatures
 from perception.errors import SourceNotFound, WeightsUnavailable
 from perception.ingest_options import IngestOptions
-from perception.sources.base import NS_PER_S
+from perception.sources.base import NS_PER_S, Samples
 from perception.weights import fetch
 from tests.unit.perception.fakes import HashEncoder, hashed_words
 from tests.unit.perception.films import SOUND_RATE_HZ, flat, speech, write_film
@@ -129,6 +129,28 @@ def test_a_camera_has_options_of_its_own(database: Database, hearing: Hearing, f
     assert {clip.labels.get("zone") for clip in stored(database)} == {None}
     streams = {stream.name: stream for stream in database.user("alice").streams()}
     assert (streams["porch"].zone, streams["yard"].zone) == ("UTC", "Europe/Berlin")
+
+
+def test_a_camera_has_a_language_and_a_rule_of_its_own(
+    database: Database, hearing: Hearing, film: Path
+) -> None:
+    spoken: set[str] = set()
+
+    def heard(samples: Samples, language: str) -> str:
+        spoken.add(language)
+        return hashed_words(samples)
+
+    german = IngestOptions(start_ns=START_NS, language="de", scene=-1.0)
+    cameras = [Camera("porch", str(film)), Camera("yard", str(film), german)]
+    porch, yard = ingest(database, Hearing(hearing.network, heard), *cameras)
+    assert (porch.error, yard.error) == (None, None)
+    assert spoken == {"en", "de"}
+    for stream, language in (("porch", "en"), ("yard", "de")):
+        clips = stored(database, stream)
+        assert {said.language for clip in clips for said in clip.transcript} == {language}
+    # Whatever is seen, clips are as long as they may be.
+    lengths_s = [(clip.end_ns - clip.start_ns) // NS_PER_S for clip in stored(database, "yard")]
+    assert set(lengths_s[:-1]) == {16}
 
 
 def test_clips_have_the_labels_of_the_ingest(database: Database, tmp_path: Path) -> None:

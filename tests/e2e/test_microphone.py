@@ -166,7 +166,7 @@ def test_a_broken_hearing_resumes_to_the_same_memory(
     heard = itertools.count()
     at_utterance = 8
 
-    def breaks(samples: Samples) -> str:
+    def breaks(samples: Samples, language: str) -> str:
         if next(heard) == at_utterance:
             raise Broken
         return hashed_words(samples)

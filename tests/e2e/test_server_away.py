@@ -315,7 +315,7 @@ WITH_HASHES = """
 import sys
 from tests.unit.perception.fakes import HashEncoder
 from perception import cli
-cli._networks = lambda *_, **__: (HashEncoder(), None)
+cli.networks = lambda *_, **__: (HashEncoder(), None)
 sys.exit(cli.main())
 """
 """The command, which sees by hashes."""

@@ -36,7 +36,7 @@ class HashEncoder:
         return np.stack([_drawn(text.encode(), (DIM,)) for text in texts])
 
 
-def hashed_words(samples: Samples) -> str:
+def hashed_words(samples: Samples, language: str = "en") -> str:
     """Other words for any other sample: what is transcribed twice must be the very same sound."""
     return f"{len(samples)} samples {hashlib.sha256(samples.tobytes()).hexdigest()[:12]}"
 

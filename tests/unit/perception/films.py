@@ -83,10 +83,14 @@ def write_film(
 
 
 def write_slides(
-    path: Path, times_s: Sequence[float], sound_s: Sequence[tuple[float, float]] = ()
+    path: Path,
+    times_s: Sequence[float],
+    sound_s: Sequence[tuple[float, float]] = (),
+    *,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """A Matroska file of a picture at each time, of another colour each, under sound in these stretches."""
-    with av.open(str(path), "w", format="matroska") as output:
+    with av.open(str(path), "w", format="matroska", options=options or {}) as output:
         video = output.add_stream("libx264", rate=FRAME_RATE)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         video.codec_context.time_base = Fraction(1, 1000)

@@ -19,5 +19,5 @@ def test_a_language_that_the_model_does_not_know(language: str) -> None:
     except WeightsUnavailable as error:
         pytest.skip(str(error))
     with pytest.raises(InvalidArgument, match="English only") as caught:
-        Recogniser(folder, language=language)
+        Recogniser(folder).check_language(language)
     assert (caught.value.reason, caught.value.field) == ("BAD_LANGUAGE", "language")

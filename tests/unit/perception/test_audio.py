@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ import pytest
 from memdb import Utterance
 from perception.audio.asr import Recogniser
 from perception.audio.listener import Listener, middle_ns
-from perception.audio.vad import SPEECH_MAX_SAMPLES, Speech, SpeechDetector, VoiceActivity
+from perception.audio.vad import (
+    CHUNK_SAMPLES,
+    SPEECH_MAX_SAMPLES,
+    Speech,
+    SpeechDetector,
+    VoiceActivity,
+)
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, Samples
 from tests.unit.perception.fakes import hashed_words
 from tests.unit.perception.films import speech
@@ -115,6 +122,31 @@ def test_hearing_again_from_the_beginning_gives_the_same_words(
         assert hear(from_s * NS_PER_S, 1357) == [
             item for item in whole if middle_ns(item.start_ns, item.end_ns) >= from_s * NS_PER_S
         ]
+
+
+def test_a_hole_of_hours_is_not_listened_to(voice_activity: VoiceActivity) -> None:
+    """Recordings of motion alone are full of them: to look for speech in a day takes six minutes."""
+    samples = speech("beckett.wav")[: 4 * AUDIO_RATE_HZ]
+    silence = np.zeros(10 * AUDIO_RATE_HZ, np.float32)
+    looks: list[int] = []
+
+    class Counted:
+        def probability(self, chunk: Samples, state: Samples) -> tuple[float, Samples]:
+            looks.append(len(chunk))
+            return voice_activity.probability(chunk, state)
+
+    listener = Listener(cast(VoiceActivity, Counted()), hashed_words)
+    heard = listener.hear(AudioChunk(0, samples))
+    at = len(samples)
+    for _ in range(8640):
+        heard += listener.hear(AudioChunk(at, silence, is_hole=True))
+        at += len(silence)
+    assert listener.settled_ns == at * NS_PER_S // AUDIO_RATE_HZ
+    heard += [*listener.hear(AudioChunk(at, samples)), *listener.finish()]
+    assert len(looks) <= 2 * len(samples) // CHUNK_SAMPLES
+    day = [(said.start_ns // 86_400_000_000_000, said.text) for said in heard]
+    assert [text for after, text in day if after] == [text for after, text in day if not after]
+    assert len(day) == 6
 
 
 def test_words_are_written_down(voice_activity: VoiceActivity, recogniser: Recogniser) -> None:

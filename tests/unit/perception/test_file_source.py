@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import struct
 import wave
 from pathlib import Path
@@ -206,7 +208,6 @@ def test_a_microphone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
     source = FileSource("alsa:deaf")
     assert (source.has_video, source.has_audio, source.is_live) == (False, True, True)
-    assert source.may_come_back
     heard = source.items()
     assert isinstance(next(heard), AudioChunk)
     source.close()
@@ -261,6 +262,28 @@ def test_a_film_is_turned_as_it_says(tmp_path: Path, matrix: tuple[int, ...], co
     assert frame.pixels.shape == ((180, 320, 3) if a else (320, 180, 3))
 
 
+def test_pictures_are_let_go_of_at_once(film: Path) -> None:
+    """Not when the collector comes by: some hundred of 3 MB each, and of the threads of each."""
+
+    def held() -> tuple[int, int]:
+        pictures = sum(isinstance(item, av.VideoFrame) for item in gc.get_objects())
+        return pictures, len(list(Path("/proc/self/task").iterdir()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        before, most = held(), (0, 0)
+        for item in FileSource(str(film), rate_hz=10).items():
+            if isinstance(item, VideoFrame):
+                now = held()
+                most = max(most[0], now[0] - before[0]), max(most[1], now[1] - before[1])
+    finally:
+        gc.enable()
+    decoders = (os.cpu_count() or 1) + 1
+    assert most[0] <= 8
+    assert most[1] <= decoders + 2
+
+
 def test_a_long_hole_is_filled_in_pieces() -> None:
     """A stamp that is wrong by a day would be silence of 5.5 GB at once, and nothing would end it."""
     grid = SoundGrid(lambda packet: list(packet.decode()))
@@ -307,6 +330,43 @@ def test_a_picture_stands_while_sound_goes_on(
 def test_pictures_without_time_stamps_come_at_their_rate(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film", [(flat(9, 9, 99), 3.0)], container="h264")
     assert seconds(FileSource(str(path))) == [0, 1, 2]
+
+
+def test_a_file_that_tells_no_length_is_a_recording(tmp_path: Path) -> None:
+    """Of a browser, or one that was cut off: its pauses are its own, and it can be gone on with."""
+    path = write_slides(
+        tmp_path / "film.mkv",
+        [0, 1, 2, 600, 601],
+        options={"live": "1", "cluster_time_limit": "500"},
+    )
+    with av.open(str(path)) as container:
+        assert container.duration is None
+    source = FileSource(str(path))
+    assert not source.is_live
+    assert [item.time_ns // NS_PER_S for item in frames(list(source.items()))] == [
+        0,
+        1,
+        2,
+        600,
+        601,
+    ]
+    again = frames(list(FileSource(str(path)).items(frames_from_ns=2 * NS_PER_S)))
+    assert [item.time_ns // NS_PER_S for item in again] == [2, 600, 601]
+
+
+def test_a_list_of_files_is_one_recording(film: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.mp4").write_bytes(film.read_bytes())
+    path = tmp_path / "day.ffconcat"
+    path.write_text("ffconcat version 1.0\nfile 0.mp4\nfile 1.mp4\nfile 2.mp4\n")
+    whole = FileSource(str(path))
+    assert not whole.is_live
+    assert [item.time_ns // NS_PER_S for item in frames(list(whole.items()))] == list(range(27))
+
+
+def test_a_directory_is_told_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="a folder; a list of its files"):
+        FileSource(str(tmp_path))
 
 
 def test_a_film_without_a_picture(tmp_path: Path) -> None:

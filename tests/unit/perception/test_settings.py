@@ -61,7 +61,13 @@ def test_the_command_line_wins_and_labels_do_key_by_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("fps = 2\n" + PORCH, "fps: no such key; server, token,"),
+        ("colour = 2\n" + PORCH, "colour: no such key; server, token,"),
+        ("fps = 2\n" + PORCH, "fps: no such key; did you mean rate?"),
+        (PORCH + 'url = "a.mp4"', "[camera.porch] url: no such key; did you mean source?"),
+        (PORCH + "sound_track = 1.5", "[camera.porch] sound_track: expected a whole number from 1, or"),
+        (PORCH + "sound_track = true", "[camera.porch] sound_track: expected a whole number from 1"),
+        (PORCH + 'scene = "high"', "[camera.porch] scene: expected a number"),
+        (PORCH + "language = 1", "[camera.porch] language: expected text in quotes"),
         (PORCH + "rat = 2", "[camera.porch] rat: no such key; did you mean rate?"),
         (PORCH + 'user = "bob"', "[camera.porch] user: is of all cameras together"),
         ('source = "a.mp4"', "source: is of one camera"),
@@ -109,6 +115,10 @@ def test_no_value_is_told(tmp_path: Path) -> None:
         ("start = 2026-01-05T09:00:00", "camera porch: "),
         ('labels = { objects = "cat" }', "camera porch: clips have this label of their own"),
         ("reconnect_s = -1", "camera porch: between 0 and inf"),
+        ("sound_track = 0", "camera porch: a number from 1, or a language such as deu"),
+        ('sound_track = ""', "camera porch: a number from 1, or a language such as deu"),
+        ("scene = 1.1", "camera porch: between -1 and 1"),
+        ("scene = nan", "camera porch: between -1 and 1"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_told_with_its_camera(

@@ -15,11 +15,22 @@ import av
 import numpy as np
 import pytest
 from av.packet import Packet
+from av.video.frame import PictureType
+from PIL import Image
 
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, AudioChunk, VideoFrame
 from perception.sources.file import FileSource
 from perception.sources.stamps import AHEAD_S, Stamps
-from tests.unit.perception.films import SOUND_RATE_HZ, flat, write_film
+from tests.unit.perception.films import (
+    FRAME_RATE,
+    HEIGHT,
+    PIECE_SAMPLES,
+    SOUND_RATE_HZ,
+    WIDTH,
+    Sound,
+    flat,
+    write_film,
+)
 
 FILM_S = 5
 
@@ -113,6 +124,61 @@ def test_a_recording_of_several_recordings(film: bytes, tmp_path: Path) -> None:
         assert shown(str(path), from_s) == (frames[from_s:], heard)
 
 
+@pytest.mark.parametrize(("film_s", "sound_s"), [(5.0, 5.0), (3.0, 2.5), (2.5, 3.0)])
+def test_sound_stays_with_the_pictures_of_many_recordings(
+    tmp_path: Path, film_s: float, sound_s: float
+) -> None:
+    """A tone at the beginning of each of 12 recordings, and another colour of each."""
+    tone = np.zeros(round(sound_s * SOUND_RATE_HZ), np.float32)
+    tone[: SOUND_RATE_HZ // 5] = np.sin(np.arange(SOUND_RATE_HZ // 5) / 8) * 0.5
+    parts = [
+        write_film_and_sound(tmp_path / f"{grey}.ts", flat(grey, grey, grey), film_s, tone)
+        for grey in (40, 200)
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(parts) * 6)
+    changes: list[float] = []
+    loud: list[float] = []
+    last = 0.0
+    for item in FileSource(str(path), rate_hz=10).items():
+        if isinstance(item, VideoFrame):
+            grey = float(item.pixels.mean())
+            if abs(grey - last) > 50 or not changes:
+                changes.append(item.time_ns / NS_PER_S)
+            last = grey
+        else:
+            loud += ((item.first_sample + np.flatnonzero(abs(item.samples) > 0.2)) / 16000).tolist()
+    tones = [at for at, before in zip(loud, [-9.0, *loud[:-1]], strict=True) if at - before > 1]
+    assert len(changes) == len(tones) == 12
+    assert tones == pytest.approx(changes, abs=0.2)
+    assert changes[-1] == pytest.approx(11 * max(film_s, sound_s), abs=1.0)
+
+
+def write_film_and_sound(path: Path, picture: Image.Image, film_s: float, sound: Sound) -> bytes:
+    """A transport stream whose sound may end before its pictures, or after them."""
+    with av.open(str(path), "w", format="mpegts") as output:
+        video = output.add_stream("libx264", rate=FRAME_RATE)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "20"}
+        audio = output.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
+        packets = []
+        pixels = np.asarray(picture)
+        for index in range(round(film_s * FRAME_RATE)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.pict_type = index, PictureType.NONE
+            packets += video.encode(frame)
+        for begin in range(0, len(sound), PIECE_SAMPLES):
+            samples = av.AudioFrame.from_ndarray(
+                sound[None, begin : begin + PIECE_SAMPLES], format="fltp", layout="mono"
+            )
+            samples.sample_rate, samples.pts = SOUND_RATE_HZ, begin
+            packets += audio.encode(samples)
+        packets += [*video.encode(None), *audio.encode(None)]
+        for packet in sorted(packets, key=lambda one: (one.dts or 0) * (one.time_base or 0)):
+            output.mux(packet)
+    return path.read_bytes()
+
+
 def stamped(seconds: float) -> Packet[Any]:
     packet: Packet[Any] = Packet(b"")
     packet.time_base = Fraction(1, 1000)
@@ -125,7 +191,7 @@ def stamped(seconds: float) -> Packet[Any]:
     [
         (False, [0, 1, 0.5, 2], [0, 1, 0.5, 2]),  # pictures out of order
         (False, [0, 1, 5000, 5001], [0, 1, 5000, 5001]),  # a pause of a recording
-        (False, [7, 8, 0, 1, 100], [7, 8, 8, 9, 108]),
+        (False, [7, 8, 0, 1, 100], [7, 8, 9, 10, 109]),
         (True, [0, 2, 4 + AHEAD_S, 6 + AHEAD_S], [0, 2, 4 + AHEAD_S, 6 + AHEAD_S]),
         (True, [0, 2, 5 + AHEAD_S, 7 + AHEAD_S], [0, 2, 4, 6]),
         (True, [50, 52, 3, 5], [50, 52, 54, 56]),
