@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, Unpack
 
-from memdb.types.arrays import Array
+from memdb.types.arrays import Array, RowsLike, VectorLike
 from memdb.types.backup import BackupReport
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, CompactionReport, ErasureReport, Verification
@@ -181,12 +181,12 @@ class Standing(Protocol):
 
     def create(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,
@@ -241,12 +241,12 @@ class Standing(Protocol):
 
     def backtest(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,
@@ -332,7 +332,7 @@ class User(Protocol):
 
     def ground(
         self,
-        question_feature: Array | None = None,
+        question_feature: VectorLike | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -341,7 +341,7 @@ class User(Protocol):
         as_of: AsOf | None = None,
         min_score: float | None = None,
         policy: str = "top",
-        question_tokens: Array | None = None,
+        question_tokens: RowsLike | None = None,
         rerank: int = 0,
         with_short_memory: bool = False,
         fallback: str = "none",
@@ -349,7 +349,7 @@ class User(Protocol):
         min_revision: int | None = None,
         weighting: str = "idf",
         text: str | None = None,
-        text_feature: Array | None = None,
+        text_feature: VectorLike | None = None,
         weights: Mapping[str, float] | None = None,
         explain: bool = False,
         min_relevance: float | None = None,
@@ -436,9 +436,9 @@ class User(Protocol):
 
     def ground_many(
         self,
-        question_features: Array,
+        question_features: RowsLike,
         *,
-        question_tokens: Sequence[Array] | None = None,
+        question_tokens: Sequence[RowsLike] | None = None,
         rerank: int = 0,
         **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
@@ -458,7 +458,7 @@ class User(Protocol):
         ...
 
     def ground_stream(
-        self, question_features: Iterable[Array], **options: Unpack[GroundOptions]
+        self, question_features: Iterable[VectorLike], **options: Unpack[GroundOptions]
     ) -> Iterator[Grounding]:
         """The answer to each question of an iterable that need not end, in the order of the questions.
 
@@ -634,7 +634,7 @@ class User(Protocol):
         valid_to: Time | None = None,
         evidence: Iterable[str] = (),
         key: str | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         """Store a fact.  Creates the user.
 
@@ -671,7 +671,7 @@ class User(Protocol):
         valid_from: Time | None = None,
         valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         """Write a new version of a fact; what is None stays.  Options are those of `remember`, but that
         ``valid_to="open"`` takes away the end that the fact has: it holds until further notice again.
@@ -735,7 +735,7 @@ class User(Protocol):
         *,
         limit: int = 5,
         as_of: AsOf | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
         min_revision: int | None = None,
         streams: Sequence[str] | None = None,
         start_ns: Time | None = None,
