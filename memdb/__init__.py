@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
     from memdb.types.coverage import StreamCoverage
+    from memdb.types.database import Database, IngestWriter, Standing, Stream, User
     from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit, Statement
     from memdb.types.grounding import Grounding, Hit, Span
     from memdb.types.label_count import LabelCount
@@ -75,6 +76,7 @@ _HOMES = {
     ),
     "memdb.types.clip": ("Ack", "Clip", "Keyframe", "SoundEvent", "StoredClip", "Utterance"),
     "memdb.types.coverage": ("StreamCoverage",),
+    "memdb.types.database": ("Database", "IngestWriter", "Standing", "Stream", "User"),
     "memdb.types.fact": (
         "Fact",
         "LongTermMemory",
@@ -162,6 +164,7 @@ __all__ = [
     "Clip",
     "CompactionReport",
     "DataLoss",
+    "Database",
     "DeadlineExceeded",
     "Discrepancy",
     "ErasureReport",
@@ -170,6 +173,7 @@ __all__ = [
     "Gap",
     "Grounding",
     "Hit",
+    "IngestWriter",
     "Internal",
     "InvalidArgument",
     "Keyframe",
@@ -189,15 +193,18 @@ __all__ = [
     "SoundEvent",
     "Space",
     "Span",
+    "Standing",
     "StandingQuestion",
     "Statement",
     "StoredClip",
+    "Stream",
     "StreamCoverage",
     "StreamInfo",
     "SweepReport",
     "ThresholdCount",
     "Unauthenticated",
     "Unavailable",
+    "User",
     "Utterance",
     "Verification",
     "open",

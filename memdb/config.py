@@ -16,6 +16,7 @@ import textwrap
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,12 @@ from memdb.errors import InvalidArgument, NotFound
 from memdb.types.limits import MESSAGE_BYTES_MAX, SEQ_MAX
 
 ENVIRONMENT_PREFIX: Final = "MEMDB_"
+_KINDS: Final[dict[type, str]] = {
+    bool: "true or false",
+    float: "a number",
+    int: "a whole number",
+    str: "text",
+}
 MAP_BYTES_MIN: Final = 1 << 20
 """Room for a user's tables and a first clip."""
 MAP_BYTES_MAX: Final = 1 << 46
@@ -74,7 +81,7 @@ class EngineConfig:
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
-                raise _refused(f"engine.{name}", value, "expected int")
+                raise _refused(f"engine.{name}", value, "expected a whole number")
             if not minimum <= value <= maximum:
                 raise _refused(f"engine.{name}", value, f"expected {minimum} to {maximum}")
         if self.durability not in DURABILITIES:
@@ -215,7 +222,7 @@ class IndexConfig:
         for name in ("gpu_bytes_max", "approximate_rows_min", "checkpoint_rows"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
-                raise _refused(f"index.{name}", value, "expected int")
+                raise _refused(f"index.{name}", value, "expected a whole number")
             if not 0 <= value <= 2**62:
                 raise _refused(f"index.{name}", value, f"expected 0 to {2**62}")
 
@@ -327,7 +334,7 @@ def _typed(key: str, value: object) -> object:
             return wanted(value)
         except ValueError:
             pass  # refused below, with the key
-    raise _refused(key, value, f"expected {wanted.__name__}")
+    raise _refused(key, value, f"expected {_KINDS[wanted]}")
 
 
 def _field_docs(kind: type) -> dict[str, str]:
@@ -356,4 +363,15 @@ def _refused(key: str, value: object, why: str) -> InvalidArgument:
 
 
 def _unknown(key: str) -> InvalidArgument:
-    return InvalidArgument("no such configuration key", reason="UNKNOWN_KEY", field=key)
+    known = [
+        f"{section}.{item.name}" for section, kind in SECTIONS.items() for item in fields(kind)
+    ]
+    if key.startswith(ENVIRONMENT_PREFIX):
+        known = [ENVIRONMENT_PREFIX + name.upper().replace(".", "__") for name in known]
+    # A section, or what stands above all of them though it belongs in one.
+    beneath = [name for name in known if name.endswith(f".{key}")]
+    meant = beneath or get_close_matches(
+        key, known if "." in key else [*known, *SECTIONS], n=1, cutoff=0.75
+    )
+    asked = f"; is it {meant[0]}?" if meant else ""
+    return InvalidArgument(f"no such configuration key{asked}", reason="UNKNOWN_KEY", field=key)

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from memdb.errors import InvalidArgument
-from memdb.types.arrays import Array
+from memdb.types.arrays import Array, VectorLike
 from memdb.types.checks import check_iterable
 from memdb.types.grounding import Grounding
 from memdb.types.questions import checked_feature, field_of, group_size
@@ -17,7 +17,7 @@ AskTogether = Callable[[Array], list[Grounding]]
 """Answers (n, dim) question features; raises for all when one is at fault."""
 
 
-def answers(question_features: Iterable[Array], ask: AskTogether) -> Iterator[Grounding]:
+def answers(question_features: Iterable[VectorLike], ask: AskTogether) -> Iterator[Grounding]:
     """The answer to each question; the questions before one at fault are answered before its error.
 
     Raises as `ask`, naming the question by its place in the stream.
@@ -36,7 +36,7 @@ def answers(question_features: Iterable[Array], ask: AskTogether) -> Iterator[Gr
         place += len(group)
 
 
-def _one_by_one(group: list[Array], place: int, ask: AskTogether) -> Iterator[Grounding]:
+def _one_by_one(group: list[VectorLike], place: int, ask: AskTogether) -> Iterator[Grounding]:
     for number, one in enumerate(group, place):
         try:
             (answer,) = ask(checked_feature(one, number)[np.newaxis])

@@ -69,7 +69,7 @@ def resolve(
         revision = moment
     if revision > view.revision:
         raise NotFound(
-            f"revisions are 0 to {view.revision}",
+            f"revisions are 0 to {view.revision}; a time is given as an aware datetime",
             reason="REVISION_NOT_FOUND",
             field="as_of",
             value=revision,

@@ -15,7 +15,7 @@ from memdb.types.arguments import (
     checked_streams,
     checked_times,
 )
-from memdb.types.arrays import Array, as_tokens
+from memdb.types.arrays import Array, RowsLike, VectorLike, as_tokens
 from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.grounding import FALLBACKS, POLICIES, TOKENS_POLICY, WEIGHTINGS
@@ -90,7 +90,7 @@ class Question:
 
 
 def checked_question(
-    feature: Array | None,
+    feature: VectorLike | None,
     *,
     limit: int,
     streams: Sequence[str] | None,
@@ -98,7 +98,7 @@ def checked_question(
     end_ns: Time | None,
     min_score: float | None,
     policy: str,
-    question_tokens: Array | None,
+    question_tokens: RowsLike | None,
     rerank: int,
     with_short_memory: bool,
     raw_short_memory: bool,
@@ -108,7 +108,7 @@ def checked_question(
     rerank_work_max: int | None = None,
     weighting: str = "idf",
     text: str | None = None,
-    text_feature: Array | None = None,
+    text_feature: VectorLike | None = None,
     weights: Mapping[str, float] | None = None,
     explain: bool = False,
     min_relevance: float | None = None,

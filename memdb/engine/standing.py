@@ -20,7 +20,7 @@ from memdb.store import standing
 from memdb.store.idents import IdKind, parse_id
 from memdb.store.records import StandingRecord
 from memdb.types.arguments import checked_as_of, checked_reference, checked_times
-from memdb.types.arrays import Array
+from memdb.types.arrays import VectorLike
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag, check_int
 from memdb.types.database import Standing
@@ -61,12 +61,12 @@ class EmbeddedStanding:
 
     def create(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,
@@ -157,12 +157,12 @@ class EmbeddedStanding:
 
     def backtest(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,

@@ -67,7 +67,7 @@ from memdb.types.arguments import (
     checked_times,
     checked_ttl_s,
 )
-from memdb.types.arrays import Array, as_vector
+from memdb.types.arrays import Array, RowsLike, VectorLike, as_vector
 from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_range, check_text
@@ -373,7 +373,7 @@ class EmbeddedUser:
 
     def ground(
         self,
-        question_feature: Array | None = None,
+        question_feature: VectorLike | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -382,7 +382,7 @@ class EmbeddedUser:
         as_of: AsOf | None = None,
         min_score: float | None = None,
         policy: str = "top",
-        question_tokens: Array | None = None,
+        question_tokens: RowsLike | None = None,
         rerank: int = 0,
         with_short_memory: bool = False,
         fallback: str = "none",
@@ -390,7 +390,7 @@ class EmbeddedUser:
         min_revision: int | None = None,
         weighting: str = "idf",
         text: str | None = None,
-        text_feature: Array | None = None,
+        text_feature: VectorLike | None = None,
         weights: Mapping[str, float] | None = None,
         explain: bool = False,
         min_relevance: float | None = None,
@@ -469,9 +469,9 @@ class EmbeddedUser:
 
     def ground_many(
         self,
-        question_features: Array,
+        question_features: RowsLike,
         *,
-        question_tokens: Sequence[Array] | None = None,
+        question_tokens: Sequence[RowsLike] | None = None,
         rerank: int = 0,
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
@@ -511,7 +511,7 @@ class EmbeddedUser:
             return memory.read(grounded)
 
     def ground_stream(
-        self, question_features: Iterable[Array], **options: Unpack[GroundOptions]
+        self, question_features: Iterable[VectorLike], **options: Unpack[GroundOptions]
     ) -> Iterator[Grounding]:
         chosen = all_options(options)
         yield from answers(question_features, lambda some: self.ground_many(some, **chosen))
@@ -570,7 +570,7 @@ class EmbeddedUser:
         valid_to: Time | None = None,
         evidence: Iterable[str] = (),
         key: str | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         text = check_text(text, "text")
         operation = PutFact(
@@ -610,7 +610,7 @@ class EmbeddedUser:
         valid_from: Time | None = None,
         valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         text = None if text is None else check_text(text, "text")
         operation = ReviseFact(
@@ -712,7 +712,7 @@ class EmbeddedUser:
         *,
         limit: int = 5,
         as_of: AsOf | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
         min_revision: int | None = None,
         streams: Sequence[str] | None = None,
         start_ns: Time | None = None,
@@ -956,10 +956,10 @@ class EmbeddedUser:
     def _text_feature(
         self,
         text: str | None,
-        feature: Array | None,
-        question_feature: Array | None,
+        feature: VectorLike | None,
+        question_feature: VectorLike | None,
         weights: Mapping[str, float] | None,
-    ) -> Array | None:
+    ) -> VectorLike | None:
         """The given feature of a question's words, or `_feature` where an arm would look at it."""
         if feature is not None or not wants_text_feature(text, question_feature, weights):
             return feature
@@ -979,7 +979,7 @@ class EmbeddedUser:
             made[place] = replace(facts[place], feature=row)
         return made
 
-    def _feature(self, text: str | None, feature: Array | None) -> Array | None:
+    def _feature(self, text: str | None, feature: VectorLike | None) -> Array | None:
         """The given feature, or the text's from the installed encoder of the user's text space."""
         if feature is not None:
             return as_vector(feature, "feature")

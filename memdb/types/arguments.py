@@ -12,7 +12,7 @@ from typing import Final
 
 from memdb.errors import InvalidArgument, NotFound
 from memdb.types import limits
-from memdb.types.arrays import Array, as_vector
+from memdb.types.arrays import Array, VectorLike, as_vector
 from memdb.types.checks import (
     check_int,
     check_many,
@@ -20,6 +20,7 @@ from memdb.types.checks import (
     check_range,
     check_text,
     is_integer,
+    plain,
 )
 from memdb.types.fact import About
 from memdb.types.grounding import TOKENS_POLICY, AsOf
@@ -145,7 +146,14 @@ def checked_as_of(as_of: AsOf | None) -> int | datetime | str | Snapshot | None:
     if as_of is None:
         return None
     if isinstance(as_of, str):
-        return check_id(as_of, "as_of")
+        if limits.ID_PATTERN.match(as_of) is None:
+            raise InvalidArgument(
+                "text is the name of a snapshot, and no snapshot has this one; a time is given as an aware datetime",
+                reason="BAD_ID",
+                field="as_of",
+                value=as_of,
+            )
+        return plain(as_of)
     if isinstance(as_of, datetime):
         as_ns(as_of, "as_of")
         return as_of
@@ -185,7 +193,7 @@ def checked_min_score(min_score: float | None) -> float | None:
     return None if min_score is None else check_number(min_score, "min_score")
 
 
-def checked_feature(feature: Array | None, policy: str, tokens: Array | None) -> Array | None:
+def checked_feature(feature: VectorLike | None, policy: str, tokens: Array | None) -> Array | None:
     """A question feature, (dim,), and None under `TOKENS_POLICY`, which goes by the tokens.
 
     Raises `InvalidArgument` (what `as_vector` finds; ``TOKENS_REQUIRED``; ``NOT_USED``).

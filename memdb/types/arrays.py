@@ -7,6 +7,7 @@ nobody else's to write: the elements of an array that its owner can still change
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,12 @@ from memdb.errors import InvalidArgument
 from memdb.types.limits import DIM_MAX, SHORT_MEMORY_BYTES_MAX, TOKENS_MAX
 
 Array = npt.NDArray[Any]
+
+VectorLike = Array | Sequence[float]
+"""What callers may pass as a vector, (dim,): an array, float32 or float16, or a list of numbers, taken as float32."""
+
+RowsLike = Array | Sequence[Array] | Sequence[Sequence[float]]
+"""What callers may pass as several, (rows, dim): an array as above, or a list of such vectors, taken as float32."""
 
 _FLOATS = (np.dtype("<f4"), np.dtype("<f2"))
 _I16, _U16 = np.dtype(np.int16), np.dtype(np.uint16)
@@ -105,8 +112,9 @@ def _checked(value: object, field: str, ndim: int) -> Array:
             value=str(array.dtype),
         )
     if array.ndim != ndim:
+        wanted = "(dim,), one vector" if ndim == 1 else "(rows, dim), also of one row"
         raise InvalidArgument(
-            f"expected {ndim} dimension(s)", reason="BAD_SHAPE", field=field, value=array.shape
+            f"expected the shape {wanted}", reason="BAD_SHAPE", field=field, value=array.shape
         )
     if array.size == 0:
         raise InvalidArgument("array is empty", reason="EMPTY", field=field, value=array.shape)

@@ -119,7 +119,8 @@ def _second(value: Any, field: str) -> int:
 
 def _bad_hours(value: object, field: str) -> InvalidArgument:
     return InvalidArgument(
-        'expected two different times of a day, such as ("22:00", "06:00"); midnight as an end is "24:00"',
+        'expected a list of pairs of different times, such as [("22:00", "06:00")], hours of two digits ("09:00"); '
+        'midnight as an end is "24:00"',
         reason="BAD_HOURS",
         field=field,
         value=str(value)[:80],

@@ -73,12 +73,17 @@ def check_int(value: object, field: str, minimum: int, maximum: int) -> int:
         return value
     if not is_integer(value) or not minimum <= int(value) <= maximum:
         raise InvalidArgument(
-            f"expected an integer from {minimum} to {maximum}",
+            f"expected an integer from {minimum} to {maximum}{_but(value, is_integer(value))}",
             reason="OUT_OF_RANGE",
             field=field,
             value=value,
         )
     return int(value)
+
+
+def _but(value: object, is_right: bool) -> str:
+    """What kind of value came where it is not of the right one: a text "5" is shown as the number is."""
+    return "" if is_right else f", not {type(value).__name__}"
 
 
 def check_number(
@@ -103,8 +108,12 @@ def check_number(
             number = float(value)
     within = minimum < number <= maximum if above else minimum <= number <= maximum
     if not within or not math.isfinite(number):
+        is_number = isinstance(value, (float, np.floating)) or is_integer(value)
         raise InvalidArgument(
-            _number_wanted(minimum, maximum, above), reason="OUT_OF_RANGE", field=field, value=value
+            _number_wanted(minimum, maximum, above) + _but(value, is_number),
+            reason="OUT_OF_RANGE",
+            field=field,
+            value=value,
         )
     return number
 

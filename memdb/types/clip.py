@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from memdb.errors import InvalidArgument
 from memdb.types import limits
-from memdb.types.arrays import Array, as_tokens, as_vector
+from memdb.types.arrays import Array, RowsLike, VectorLike, as_tokens, as_vector
 from memdb.types.checks import (
     check_flag,
     check_int,
@@ -28,7 +28,7 @@ from memdb.types.checks import (
 from memdb.types.labels import Labels
 from memdb.types.shown import shown
 from memdb.types.tensor import EncodedTensor, check_description
-from memdb.types.times import as_ns
+from memdb.types.times import Time, as_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,17 @@ class Utterance:
     """Who said it, where known."""
     language: str | None = None
     """Of the text, where known."""
+
+    if TYPE_CHECKING:
+        # A field has what `__post_init__` makes of what is given; what may be given is more.
+        def __init__(
+            self,
+            start_ns: Time,
+            end_ns: Time,
+            text: str,
+            speaker: str | None = None,
+            language: str | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for times, text or names out of their limits."""
@@ -68,6 +79,10 @@ class SoundEvent:
     """What was heard, at most 1,024 characters."""
     score: float
 
+    if TYPE_CHECKING:  # as of an utterance
+
+        def __init__(self, start_ns: Time, end_ns: Time, label: str, score: float) -> None: ...
+
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for times, label or score out of their limits."""
         put = object.__setattr__
@@ -86,6 +101,10 @@ class Keyframe:
     """UTC nanoseconds."""
     jpeg: bytes
     """At most 1 MiB."""
+
+    if TYPE_CHECKING:  # as of an utterance
+
+        def __init__(self, time_ns: Time, jpeg: bytes) -> None: ...
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` for a bad time, an empty image or one above the limit."""
@@ -180,6 +199,26 @@ class Clip:
     """
     epoch: int = 0
     """The run of the ingest agent on this stream that numbered the clip."""
+
+    if TYPE_CHECKING:  # as of an utterance
+
+        def __init__(
+            self,
+            *,
+            seq: int,
+            start_ns: Time,
+            end_ns: Time,
+            global_memory: VectorLike,
+            short_memory: RowsLike | EncodedTensor | None = None,
+            frames_per_token_row: float | None = None,
+            transcript: Iterable[Utterance] = (),
+            transcript_features: RowsLike | None = None,
+            events: Iterable[SoundEvent] = (),
+            keyframes: Iterable[Keyframe | bytes] = (),
+            labels: Mapping[str, str] = ...,
+            sealed: bool = True,
+            epoch: int = 0,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         put = object.__setattr__

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, Unpack
 
-from memdb.types.arrays import Array
+from memdb.types.arrays import Array, RowsLike, VectorLike
 from memdb.types.backup import BackupReport
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, CompactionReport, ErasureReport, Verification
@@ -182,12 +182,12 @@ class Standing(Protocol):
 
     def create(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,
@@ -242,12 +242,12 @@ class Standing(Protocol):
 
     def backtest(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,
@@ -333,7 +333,7 @@ class User(Protocol):
 
     def ground(
         self,
-        question_feature: Array | None = None,
+        question_feature: VectorLike | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -342,7 +342,7 @@ class User(Protocol):
         as_of: AsOf | None = None,
         min_score: float | None = None,
         policy: str = "top",
-        question_tokens: Array | None = None,
+        question_tokens: RowsLike | None = None,
         rerank: int = 0,
         with_short_memory: bool = False,
         fallback: str = "none",
@@ -350,7 +350,7 @@ class User(Protocol):
         min_revision: int | None = None,
         weighting: str = "idf",
         text: str | None = None,
-        text_feature: Array | None = None,
+        text_feature: VectorLike | None = None,
         weights: Mapping[str, float] | None = None,
         explain: bool = False,
         min_relevance: float | None = None,
@@ -437,9 +437,9 @@ class User(Protocol):
 
     def ground_many(
         self,
-        question_features: Array,
+        question_features: RowsLike,
         *,
-        question_tokens: Sequence[Array] | None = None,
+        question_tokens: Sequence[RowsLike] | None = None,
         rerank: int = 0,
         **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
@@ -459,7 +459,7 @@ class User(Protocol):
         ...
 
     def ground_stream(
-        self, question_features: Iterable[Array], **options: Unpack[GroundOptions]
+        self, question_features: Iterable[VectorLike], **options: Unpack[GroundOptions]
     ) -> Iterator[Grounding]:
         """The answer to each question of an iterable that need not end, in the order of the questions.
 
@@ -635,7 +635,7 @@ class User(Protocol):
         valid_to: Time | None = None,
         evidence: Iterable[str] = (),
         key: str | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         """Store a fact.  Creates the user.
 
@@ -672,7 +672,7 @@ class User(Protocol):
         valid_from: Time | None = None,
         valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         """Write a new version of a fact; what is None stays.  Options are those of `remember`, but that
         ``valid_to="open"`` takes away the end that the fact has: it holds until further notice again.
@@ -736,7 +736,7 @@ class User(Protocol):
         *,
         limit: int = 5,
         as_of: AsOf | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
         min_revision: int | None = None,
         streams: Sequence[str] | None = None,
         start_ns: Time | None = None,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from memdb.types.arrays import Array
+from memdb.types.arrays import Array, VectorLike
 from memdb.types.clip import StoredClip, Utterance
 from memdb.types.shown import shown
 from memdb.types.times import Time
@@ -24,7 +24,7 @@ class Statement:
     valid_to: Time | None = None
     evidence: Iterable[str] = ()
     key: str | None = None
-    feature: Array | None = None
+    feature: VectorLike | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class RecallHit:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """The answer to a recall: hits, best first, and which arms searched.  ``len(answer)`` and ``answer[0]`` are those
-    of its hits.
+    """The answer to a recall: hits, best first, and which arms searched.  ``len(answer)``, ``answer[0]`` and
+    ``for hit in answer`` are those of its hits.
     """
 
     hits: tuple[RecallHit, ...]
@@ -105,6 +105,9 @@ class Recall:
 
     def __getitem__(self, index: int) -> RecallHit:
         return self.hits[index]
+
+    def __iter__(self) -> Iterator[RecallHit]:
+        return iter(self.hits)
 
 
 @dataclass(frozen=True, slots=True)

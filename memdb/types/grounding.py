@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -105,7 +106,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """The answer to a question."""
+    """The answer to a question.  ``len(answer)``, ``answer[0]`` and ``for hit in answer`` are those of its hits."""
 
     hits: tuple[Hit, ...]
     """Best first, but for the policies that say otherwise."""
@@ -135,3 +136,12 @@ class Grounding:
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, index: int) -> Hit:
+        return self.hits[index]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)

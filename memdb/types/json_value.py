@@ -20,7 +20,11 @@ def value_to_json(value: Any) -> str:
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
-            "the value is not JSON", reason="BAD_VALUE", field="value", value=type(value).__name__
+            "the value is not JSON: text, finite numbers, true, false, None, and lists and dicts of them"
+            " (what numpy has becomes that by .tolist())",
+            reason="BAD_VALUE",
+            field="value",
+            value=type(value).__name__,
         ) from error
     _check_size(size)
     _check_keys(value)

@@ -8,7 +8,7 @@ from typing import Final
 
 from memdb.errors import InvalidArgument
 from memdb.types.arguments import checked_streams
-from memdb.types.arrays import Array, as_vector
+from memdb.types.arrays import Array, VectorLike, as_vector
 from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import (
     check_choice,
@@ -64,11 +64,11 @@ class StandingSpec:
 
 
 def checked_standing(
-    question_feature: Array,
+    question_feature: VectorLike,
     *,
     min_score: float | None,
     kind: str,
-    then_feature: Array | None,
+    then_feature: VectorLike | None,
     window_s: float | None,
     streams: Sequence[str] | None,
     space: str | None,

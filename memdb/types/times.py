@@ -27,7 +27,7 @@ def as_ns(value: Time, field: str) -> int:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise InvalidArgument(
-                "a datetime must be aware (have a time zone)",
+                "a datetime must be aware (have a time zone), such as datetime.now(UTC)",
                 reason="TIME_RANGE",
                 field=field,
                 value=value.isoformat(),
@@ -36,7 +36,7 @@ def as_ns(value: Time, field: str) -> int:
         ns = (value - _EPOCH) // timedelta(microseconds=1) * 1000
     elif not is_integer(value):
         raise InvalidArgument(
-            "a time must be integer nanoseconds or an aware datetime",
+            "a time must be integer nanoseconds, such as time.time_ns(), or an aware datetime",
             reason="TIME_RANGE",
             field=field,
             value=value,

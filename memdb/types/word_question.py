@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from memdb.errors import InvalidArgument
 from memdb.types.arm import ARM_WEIGHTS, TRANSCRIPT_FEATURES
-from memdb.types.arrays import Array, as_vector
+from memdb.types.arrays import Array, VectorLike, as_vector
 from memdb.types.checks import check_number, check_text
 from memdb.types.grounding import TOKENS_POLICY
 
@@ -38,7 +38,7 @@ def wants_text_feature(
 
 def checked_word_question(
     text: str | None,
-    text_feature: Array | None,
+    text_feature: VectorLike | None,
     weights: Mapping[str, float] | None,
     policy: str,
     question_feature: object,

@@ -15,7 +15,7 @@ from memdb.types.arguments import (
     checked_reference,
     checked_revision,
 )
-from memdb.types.arrays import Array, as_vector
+from memdb.types.arrays import Array, VectorLike, as_vector
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_int, check_text
 from memdb.types.fact import About, Fact, LongTermMemory, MemorySpan, Recall, RecallHit
@@ -162,7 +162,7 @@ def remember_request(
     valid_to: Time | None = None,
     evidence: Iterable[str] = (),
     key: str | None = None,
-    feature: Array | None = None,
+    feature: VectorLike | None = None,
 ) -> memory_pb.RememberRequest:
     """The request for `User.remember`; raises `InvalidArgument` as the call would."""
     return memory_pb.RememberRequest(
@@ -209,7 +209,7 @@ def revise_request(
     valid_from: Time | None = None,
     valid_to: ValidTo | None = None,
     evidence: Iterable[str] | None = None,
-    feature: Array | None = None,
+    feature: VectorLike | None = None,
 ) -> memory_pb.ReviseRequest:
     """The request for `User.revise`; raises `InvalidArgument` as the call would."""
     text_list = memory_pb.TextList
@@ -268,7 +268,7 @@ def recall_request(
     *,
     limit: int = RECALL_LIMIT_DEFAULT,
     as_of: AsOf | None = None,
-    feature: Array | None = None,
+    feature: VectorLike | None = None,
     min_revision: int | None = None,
     streams: Sequence[str] | None = None,
     start_ns: Time | None = None,
@@ -395,5 +395,5 @@ def long_term_from_proto(message: memory_pb.GetLongTermMemoryResponse) -> LongTe
     )
 
 
-def _feature_to_proto(feature: Array | None) -> pb.Vector | None:
+def _feature_to_proto(feature: VectorLike | None) -> pb.Vector | None:
     return None if feature is None else vector_to_proto(as_vector(feature, "feature"))

@@ -14,7 +14,7 @@ from memdb.types.arguments import (
     checked_streams,
     checked_times,
 )
-from memdb.types.arrays import Array, as_tokens
+from memdb.types.arrays import Array, RowsLike, VectorLike, as_tokens
 from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.clip import StoredClip
@@ -88,7 +88,7 @@ class GroundArguments(TypedDict):
 
 def ground_request(
     user: str,
-    question_feature: Array | None = None,
+    question_feature: VectorLike | None = None,
     *,
     limit: int = LIMIT_DEFAULT,
     streams: Sequence[str] | None = None,
@@ -97,7 +97,7 @@ def ground_request(
     as_of: AsOf | None = None,
     min_score: float | None = None,
     policy: str = "top",
-    question_tokens: Array | None = None,
+    question_tokens: RowsLike | None = None,
     rerank: int = 0,
     with_short_memory: bool = False,
     fallback: str = "none",
@@ -105,7 +105,7 @@ def ground_request(
     min_revision: int | None = None,
     weighting: str = WEIGHTING_DEFAULT,
     text: str | None = None,
-    text_feature: Array | None = None,
+    text_feature: VectorLike | None = None,
     weights: Mapping[str, float] | None = None,
     explain: bool = False,
     min_relevance: float | None = None,

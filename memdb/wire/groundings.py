@@ -13,7 +13,7 @@ from typing import Final, Unpack
 import numpy as np
 
 from memdb.errors import DataLoss, InvalidArgument
-from memdb.types.arrays import Array
+from memdb.types.arrays import Array, RowsLike
 from memdb.types.clip import StoredClip
 from memdb.types.ground_options import (
     DEFAULTS,
@@ -46,9 +46,9 @@ _OF_ONE_QUESTION = (
 
 def ground_many_request(
     user: str,
-    question_features: Array,
+    question_features: RowsLike,
     *,
-    question_tokens: Sequence[Array] | None = None,
+    question_tokens: Sequence[RowsLike] | None = None,
     rerank: int = 0,
     **options: Unpack[GroundOptions],
 ) -> pb.GroundManyRequest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,10 @@ pytestmark = pytest.mark.congruence
 
 MISTAKES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "space": (lambda db, user: db.space("clip-l14"), "db.create_space makes one"),
+    "text": (lambda db, user: user.facts(limit="5"), "from 1 to 1000, not str"),
+    "ages": (lambda db, user: user.snapshot("a", ttl_s=timedelta(1)), "to 2592000, not timedelta"),
+    "one row": (lambda db, user: user.ground_many(vector(1)), "(rows, dim), also of one row"),
+    "rows": (lambda db, user: user.ground(np.ones((2, 4), np.float32)), "(dim,), one vector"),
     "dim": (lambda db, user: db.create_space("x", dim="768"), "an integer from 1 to 8192"),
     "metric": (lambda db, user: db.create_space("x", dim=4, metric="l2"), "one of cosine, dot"),
     "e-mail": (lambda db, user: db.user("ann@x.org"), "1 to 63 of A-Z a-z 0-9 _ . -"),
@@ -39,8 +43,15 @@ MISTAKES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "hours": (lambda db, user: user.clips(hours=("22:00", "06:00")), '("22:00", "06:00")'),
     "weekday": (lambda db, user: user.clips(weekdays=["friday"]), "mon, tue, wed"),
     "zone": (lambda db, user: user.clips(zone="Berlin", weekdays=[1]), "Europe/Berlin"),
+    "hour": (lambda db, user: user.clips(hours=[("9:00", "17:00")]), '("09:00")'),
+    "now": (lambda db, user: user.clips(start_ns=datetime(2026, 1, 1)), "datetime.now(UTC)"),  # noqa: DTZ001
     "naive": (lambda db, user: user.clips(start_ns=datetime(2026, 1, 1)), "aware"),  # noqa: DTZ001
     "seconds": (lambda db, user: user.clips(end_ns=1_767_614_400.5), "integer nanoseconds"),
+    "floats": (lambda db, user: user.clips(end_ns=1_767_614_400.5), "time.time_ns()"),
+    "iso": (lambda db, user: user.clips(as_of="2026-01-05T09:00:00Z"), "an aware datetime"),
+    "nanoseconds": (lambda db, user: user.clips(as_of=T0_NS), "an aware datetime"),
+    "numpy": (lambda db, user: user.put("x", np.float32(1)), ".tolist()"),
+    "nan": (lambda db, user: user.put("x", float("nan")), "finite numbers"),
     "moment": (lambda db, user: user.clips(as_of="yesterday"), "an aware datetime"),
     "revision": (lambda db, user: user.clips(as_of=99), "revisions are 0 to 1"),
     "limit": (lambda db, user: user.facts(limit=10**6), "from 1 to 1000"),

@@ -87,7 +87,7 @@ def test_what_is_odd_but_plain_is_taken_alike(db: Database, user: User) -> None:
     assert db.user("nobody").stream("a").write_many([]) == []
 
     found = user.ground(
-        [1.0, 0, 0, 0],  # type: ignore[arg-type]
+        [1.0, 0, 0, 0],
         as_of=np.int64(1),  # type: ignore[arg-type]
         streams=(name for name in ["door"]),  # type: ignore[arg-type]
         limit=np.int32(2),  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ def test_bad_tokens(user: User, seen: Stream) -> None:
 def test_a_list_of_vectors_and_of_halves(user: User, seen: Stream) -> None:
     expected = [shown(user.ground(question)) for question in QUESTIONS[:3]]
 
-    assert [shown(one) for one in user.ground_many(list(QUESTIONS[:3]))] == expected  # type: ignore[arg-type]
+    assert [shown(one) for one in user.ground_many(list(QUESTIONS[:3]))] == expected
     halves = QUESTIONS[:3].astype(np.float16)
     alone = [shown(user.ground(question)) for question in halves]
     assert [shown(one) for one in user.ground_many(halves)] == alone
@@ -138,7 +138,7 @@ def test_bad_questions_are_named(user: User, seen: Stream) -> None:
         ),
     ):
         with pytest.raises(InvalidArgument) as caught:
-            user.ground_many(questions)  # type: ignore[arg-type]
+            user.ground_many(questions)
         assert (caught.value.reason, caught.value.field) == (reason, field)
         assert caught.value.value == value
 

@@ -136,5 +136,7 @@ def test_public_names_exist_once(package: Any) -> None:
 
 def test_values_and_errors_are_the_same_classes_in_both_packages() -> None:
     shared = set(memdb.__all__) & set(memdb_client.__all__)
+    # Of these the client has classes, and `memdb` the protocols that they keep (test_interface.py).
+    shared -= {"Database", "User", "Stream", "IngestWriter", "Standing"}
     assert {"Clip", "Grounding", "MemdbError", "InvalidArgument"} <= shared
     assert [n for n in sorted(shared) if getattr(memdb, n) is not getattr(memdb_client, n)] == []

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from memdb.errors import DataLoss, Unavailable
-from memdb.types.arrays import Array
+from memdb.types.arrays import VectorLike
 from memdb.types.grounding import Grounding
 from memdb.types.limits import QUESTIONS_MAX
 from memdb.types.questions import checked_feature, group_size
@@ -25,7 +25,7 @@ class AsyncQuestions:
     """What one call of GroundStream asks, and what of it is answered."""
 
     def __init__(
-        self, start: pb.GroundStreamRequest, question_features: compat.Values[Array]
+        self, start: pb.GroundStreamRequest, question_features: compat.Values[VectorLike]
     ) -> None:
         self._start = start
         self._features = question_features

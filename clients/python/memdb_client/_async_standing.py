@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from memdb.errors import Unavailable
 from memdb.types.arguments import checked_reference
-from memdb.types.arrays import Array
+from memdb.types.arrays import VectorLike
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag
 from memdb.types.grounding import AsOf
@@ -45,12 +45,12 @@ class AsyncStanding:
 
     async def create(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,
@@ -119,12 +119,12 @@ class AsyncStanding:
 
     async def backtest(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from memdb.errors import Unavailable
 from memdb.types.arguments import checked_reference
-from memdb.types.arrays import Array
+from memdb.types.arrays import VectorLike
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag
 from memdb.types.grounding import AsOf
@@ -47,12 +47,12 @@ class Standing:
 
     def create(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,
@@ -121,12 +121,12 @@ class Standing:
 
     def backtest(
         self,
-        question_feature: Array,
+        question_feature: VectorLike,
         *,
         min_score: float | None = None,
         min_relevance: float | None = None,
         kind: str = "seen",
-        then_feature: Array | None = None,
+        then_feature: VectorLike | None = None,
         window_s: float | None = None,
         streams: Sequence[str] | None = None,
         space: str | None = None,

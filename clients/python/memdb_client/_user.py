@@ -17,7 +17,7 @@ from memdb.types.arguments import (
     checked_key,
     checked_reference,
 )
-from memdb.types.arrays import Array
+from memdb.types.arrays import Array, RowsLike, VectorLike
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.change import Change, CompactionReport, ErasureReport
 from memdb.types.checks import check_flag, check_int, check_text
@@ -146,7 +146,7 @@ class User:
 
     def ground(
         self,
-        question_feature: Array | None = None,
+        question_feature: VectorLike | None = None,
         *,
         limit: int = 4,
         streams: Sequence[str] | None = None,
@@ -155,7 +155,7 @@ class User:
         as_of: AsOf | None = None,
         min_score: float | None = None,
         policy: str = "top",
-        question_tokens: Array | None = None,
+        question_tokens: RowsLike | None = None,
         rerank: int = 0,
         with_short_memory: bool = False,
         fallback: str = "none",
@@ -163,7 +163,7 @@ class User:
         min_revision: int | None = None,
         weighting: str = "idf",
         text: str | None = None,
-        text_feature: Array | None = None,
+        text_feature: VectorLike | None = None,
         weights: Mapping[str, float] | None = None,
         explain: bool = False,
         min_relevance: float | None = None,
@@ -218,9 +218,9 @@ class User:
 
     def ground_many(
         self,
-        question_features: Array,
+        question_features: RowsLike,
         *,
-        question_tokens: Sequence[Array] | None = None,
+        question_tokens: Sequence[RowsLike] | None = None,
         rerank: int = 0,
         **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
@@ -253,7 +253,7 @@ class User:
         return earlier + self._ground_many(second)
 
     def ground_stream(
-        self, question_features: compat.Values[Array], **options: Unpack[GroundOptions]
+        self, question_features: compat.Values[VectorLike], **options: Unpack[GroundOptions]
     ) -> compat.Answers[Grounding]:
         """The answer to each question of an iterable that need not end, in the order of the questions:
         `memdb.types.database.User.ground_stream`.
@@ -478,7 +478,7 @@ class User:
         valid_to: Time | None = None,
         evidence: Iterable[str] = (),
         key: str | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         """Store a fact; with ``key``, replace the current fact of that key.
 
@@ -514,7 +514,7 @@ class User:
         valid_from: Time | None = None,
         valid_to: ValidTo | None = None,
         evidence: Iterable[str] | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
     ) -> Fact:
         """Write a new version of a fact; what is None stays, and ``valid_to="open"`` takes away its end."""
         request = revise_request(
@@ -595,7 +595,7 @@ class User:
         *,
         limit: int = 5,
         as_of: AsOf | None = None,
-        feature: Array | None = None,
+        feature: VectorLike | None = None,
         min_revision: int | None = None,
         streams: Sequence[str] | None = None,
         start_ns: Time | None = None,
@@ -780,7 +780,9 @@ class User:
             made[place] = replace(facts[place], feature=row)
         return made
 
-    def _feature(self, text: str | None, field: str, feature: Array | None) -> Array | None:
+    def _feature(
+        self, text: str | None, field: str, feature: VectorLike | None
+    ) -> VectorLike | None:
         """``feature``, or that of ``text`` when an encoder of the text space is installed."""
         if feature is not None or text is None:
             return feature

@@ -63,8 +63,8 @@ def test_methods_and_parameters_are_those_of_the_interface(
             parameters.pop(ours, None)
         # The asyncio client takes async iterables as well.
         for given, parameter in parameters.items():
-            if parameter.annotation == "compat.Values[Array]":
-                parameters[given] = parameter.replace(annotation="Iterable[Array]")
+            if parameter.annotation == "compat.Values[VectorLike]":
+                parameters[given] = parameter.replace(annotation="Iterable[VectorLike]")
         assert parameters == dict(inspect.signature(expected).parameters), name
 
 

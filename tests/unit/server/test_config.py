@@ -63,6 +63,47 @@ def test_unknown_keys_are_errors(
 
 
 @pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("server.listn", "; is it server.listen?"),
+        ("MEMDB_SERVER__GRACE", "; is it MEMDB_SERVER__GRACE_S?"),
+        ("servr", "; is it server?"),
+        ("listen", "; is it server.listen?"),
+        ("server.colour", "key"),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_one_that_is_like_it(
+    tmp_path: Path, given: str, advice: str
+) -> None:
+    path = tmp_path / "memdb.toml"
+    section, _, name = given.rpartition(".")
+    path.write_text(f"[{section}]\n{name} = 1\n" if section else f"{given} = 1\n")
+    environment = {}
+    if given.startswith("MEMDB_"):
+        path.write_text("")
+        environment = {given: "1"}
+    with pytest.raises(InvalidArgument) as caught:
+        load_config(str(path), environment)
+    assert caught.value.message.endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "kind"),
+    [
+        ("MEMDB_SERVER__REFLECTION", "yes", "expected true or false"),
+        ("MEMDB_SERVER__GRACE_S", "soon", "expected a number"),
+        ("MEMDB_SERVER__READ_THREADS", "1.5", "expected a whole number"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_says_what_is_expected(
+    variable: str, value: str, kind: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        load_config(None, {variable: value})
+    assert caught.value.message == kind
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("server.grace_s", "soon"),
