@@ -246,12 +246,12 @@ def test_a_recording_without_a_length_does_not_come_back(
     recording.write_bytes(pipe.getvalue())
     waited: list[Comeback] = []
     monkeypatch.setattr(Comeback, "wait", lambda self: waited.append(self))
-    whole = [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
+    clips = [(0, 0, 4, True), (1, 4, 8, True), (2, 8, 11, True)]
     for _ in range(2):
         # The second time there is nothing new.
         report = ingest(database, str(recording), epoch=None, reconnect_s=60.0)
         assert (report.error, report.earlier, report.epoch, waited) == (None, [], 0, [])
-        assert held(database) == whole
+        assert held(database) == clips
 
 
 def test_a_stop_ends_the_waiting() -> None:
