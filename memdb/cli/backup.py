@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         # What it needs may not be installed: known before anything is written, not after.
         with loading():
             from memdb.engine.drill import drill
-    with opened(options) as database:
+    with opened(options, reads_archive=options.drill) as database:
         made = database.backup(options.to, parent=options.parent)
         report = asdict(made)
         ok = not made.damaged

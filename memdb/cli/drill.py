@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     with loading():
         from memdb.engine.drill import drill
 
-    with opened(options) as database:
+    with opened(options, reads_archive=True) as database:
         found = drill(
             options.archive,
             database,

@@ -37,14 +37,27 @@ def add_source(
     parser.add_argument("--tls", metavar="FILE", help=TLS_HELP)
 
 
-def opened(options: argparse.Namespace) -> AbstractContextManager[Database]:
+def opened(
+    options: argparse.Namespace, *, reads_archive: bool = False
+) -> AbstractContextManager[Database]:
     """The database of the options.
 
-    Raises `InvalidArgument` unless they name exactly one, `Unavailable` when no server answers.
+    reads_archive: the command reads an archive as well, whose master key it needs whoever has the database open.
+
+    Raises `InvalidArgument` unless they name exactly one, and for a master key that nothing would use,
+    `Unavailable` when no server answers.
     """
     if (options.data is None) == (options.server is None):
         why = "expected DIR or --server" + (", not both" if options.server else "")
         raise InvalidArgument(why, reason=USAGE, field="data")
+    if options.server is not None and options.master_key_file is not None and not reads_archive:
+        # Passed over, an archive of a plain database would be taken for one that is encrypted.
+        raise InvalidArgument(
+            "a server has its own master key (memdb serve --master-key-file): leave this one out",
+            reason=USAGE,
+            field="master_key_file",
+            value=options.master_key_file,
+        )
     if options.server is not None:
         silence_grpc()
         tls = authorities(options.tls)

@@ -18,7 +18,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from memdb.deadline import Deadline
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument
 from memdb.eventlog import event_log
+from memdb.server.call_metrics import FAILED, CallMetrics
 from memdb.server.calls import Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
@@ -40,7 +41,7 @@ from memdb.server.health import HealthService
 from memdb.server.heartbeat import Heartbeat
 from memdb.server.listener import bind, channel_options, check_bindable, check_listen
 from memdb.server.memory_service import MemoryService
-from memdb.server.metrics import metrics_text, write_metrics
+from memdb.server.metrics import Metric, metrics_text, write_metrics
 from memdb.server.open_calls import HEALTH_CALLS_MAX, REFUSED_MAX
 from memdb.server.port_file import check_port_file, write_port_file
 from memdb.server.recall_metrics import RecallMetrics
@@ -82,6 +83,12 @@ class Server:
             maximum_concurrent_rpcs=config.calls_max + HEALTH_CALLS_MAX + REFUSED_MAX,
         )
         self._add_services()
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is known of its loop and its calls."""
+        calls = CallMetrics(self._resources.open_calls, self._resources.budget)
+        return (*self.heartbeat.metrics, calls, FAILED)
 
     async def start(self) -> str:
         """Bind and serve; returns the address, with the port that was taken.
@@ -189,7 +196,11 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
-        asyncio.create_task(_tell_metrics(database, server.heartbeat, config.metrics_file)),
+        asyncio.create_task(
+            _tell_metrics(
+                (*server.metrics, RecallMetrics(database.recall_counts)), config.metrics_file
+            )
+        ),
     ]
     await stopping.wait()
     for task in housekeeping:
@@ -226,9 +237,8 @@ async def _scrub(database: EmbeddedDatabase, server: Server, bytes_per_s: int) -
             log.exception("a scrub failed")
 
 
-async def _tell_metrics(database: EmbeddedDatabase, heartbeat: Heartbeat, path: str) -> None:
+async def _tell_metrics(metrics: Sequence[Metric], path: str) -> None:
     """Write the metrics, over and over; a disk that is full for a while ends nothing."""
-    metrics = (*heartbeat.metrics, RecallMetrics(database.recall_counts))
     while path:
         text = metrics_text(metrics)
         try:

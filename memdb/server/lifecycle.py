@@ -16,6 +16,7 @@ import grpc
 
 from memdb.errors import DataLoss, Internal, MemdbError, ResourceExhausted, Unavailable
 from memdb.eventlog import event_log
+from memdb.server.call_metrics import FAILED
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
 REQUEST_ID_CHARS_MAX: Final = 64
@@ -92,6 +93,7 @@ async def end(context: Context, name: str, request_id: str, error: Exception) ->
                 }
             },
         )
+    FAILED.add(code_of(error).name)
     _forget_frames(error)
     await context.abort(code_of(error), error.message[:512], error_to_trailers(error, request_id))
 

@@ -32,6 +32,8 @@ class OpenCalls:
         self._calls_max = calls_max
         self._shares = Shares(calls_max)
         self._named_later: dict[asyncio.Task[Any] | None, str] = {}
+        self.begun = 0
+        """How many there were, since it was made."""
 
     @property
     def open(self) -> int:
@@ -43,6 +45,7 @@ class OpenCalls:
         """One more, of a user; raises `ResourceExhausted` (``OVERLOADED``)."""
         self._check(owner, ResourceExhausted)
         self._shares.take(owner, 1)
+        self.begun += 1
         try:
             yield
         finally:
@@ -54,6 +57,7 @@ class OpenCalls:
         self._check(UNNAMED, Unavailable)
         task = asyncio.current_task()
         self._shares.take(UNNAMED, 1)
+        self.begun += 1
         self._named_later[task] = UNNAMED
         try:
             yield

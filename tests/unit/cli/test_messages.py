@@ -88,6 +88,11 @@ def test_what_to_do_is_said(
         (("users", "--server", "nohost"), "BAD_ADDRESS"),
         (("users", "--server", NOBODY, "--tls", "/nowhere.pem"), "BAD_TLS"),
         (("verify", "--server", NOBODY, "--token", ""), "BAD_TOKEN"),
+        # Passed over, it would leave an archive in clear that is taken for an encrypted one.
+        (
+            ("backup", "--server", NOBODY, "--to", "a", "--master-key-file", "k"),
+            "memdb serve --master",
+        ),
         (("compact", "DATA", "--user", "é"), "BAD_ID"),
         (("backup", "DATA", "--to", ""), "BAD_PATH"),
         (("serve", "--data", "DATA", "--listen", "localhost"), "BAD_ADDRESS"),

@@ -58,3 +58,11 @@ def test_tracebacks_stay_on_the_line(stream: io.StringIO) -> None:
         logging.getLogger("x").exception("failed")
     assert stream.getvalue().count("\n") == 1
     assert "boom" in json.loads(stream.getvalue())["traceback"]
+
+
+def test_debug_is_ours_and_not_that_of_each_step_of_grpc(stream: io.StringIO) -> None:
+    configure_logging("debug", stream)
+    logging.getLogger("memdb.server").debug("call failed")
+    logging.getLogger("grpc._cython.cygrpc").debug("[_cygrpc] Loaded running loop")
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["event"] == "call failed"
