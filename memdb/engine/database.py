@@ -289,6 +289,9 @@ class EmbeddedDatabase:
                 self._directory.close()
                 self._given_back = True
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._directory.path}>"
+
     def __enter__(self) -> Self:
         return self
 

@@ -46,6 +46,9 @@ class EmbeddedStream:
         self._space = None if space is None else check_id(space, "space")
         self._codec = codec_named(codec)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name} of {self._user.id}>"
+
     @property
     def name(self) -> str:
         return self._name

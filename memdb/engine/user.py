@@ -142,6 +142,9 @@ class EmbeddedUser:
         self._erase = erase
         self._embed_texts = embed_texts
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id}>"
+
     @property
     def id(self) -> str:
         return self._id

@@ -280,8 +280,10 @@ class Standing(Protocol):
         ``follow`` waits for new ones.
 
         At least once: keep the `Alert.cursor` of the last one that was dealt with, and drop an
-        `Alert.id` that was seen before.  Raises `InvalidArgument` (``BAD_CURSOR``), `NotFound` (``USER_NOT_FOUND``;
-        ``REVISION_NOT_FOUND`` of a cursor that is ahead of the user).
+        `Alert.id` that was seen before.  Waits, and is ended, as `User.watch`.
+
+        Raises `InvalidArgument` (``BAD_CURSOR``), `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of a cursor
+        that is ahead of the user).
         """
         ...
 
@@ -822,6 +824,9 @@ class User(Protocol):
     def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
         """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones, without it ends
         at the newest.
+
+        What waits for new ones takes a thread.  From another it is ended by the ``close`` of its database, and raises
+        `Unavailable` (``CLOSED``); of the asyncio client by cancelling the task.
 
         Raises `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of one that is ahead of the user).
         """

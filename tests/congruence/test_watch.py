@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from memdb import Change, NotFound
+from memdb import Change, NotFound, Unavailable
 from memdb.types.database import Database, Stream, User
 from tests.congruence.media import clip
 
@@ -82,3 +82,33 @@ def test_a_user_that_never_wrote_cannot_be_watched(db: Database) -> None:
     with pytest.raises(NotFound) as caught:
         next(iter(db.user("nobody").watch()))
     assert caught.value.reason == "USER_NOT_FOUND"
+
+
+@pytest.mark.parametrize("transport", ["embedded", "sync"])
+def test_the_close_of_its_database_ends_what_waits_in_a_thread(
+    db: Database, user: User, door: Stream
+) -> None:
+    door.write(clip(0))
+    begun, ended = threading.Event(), []
+
+    def follow() -> None:
+        try:
+            for _ in user.watch():
+                begun.set()
+        except Unavailable as error:
+            ended.append(error.reason)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    assert begun.wait(30)
+    db.close()
+    thread.join(30)
+    assert ended == ["CLOSED"]
+
+
+@pytest.mark.parametrize("transport", ["embedded", "sync"])
+def test_a_handle_shows_whose_it_is(db: Database, user: User, door: Stream) -> None:
+    assert repr(user).endswith("User alice>")
+    assert repr(door).endswith("Stream door of alice>")
+    assert repr(db).split()[0] in ("<EmbeddedDatabase", "<Database")
+    assert "object at" not in repr(db)

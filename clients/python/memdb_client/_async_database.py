@@ -30,6 +30,7 @@ class AsyncDatabase:
 
     def __init__(self, target: Target) -> None:
         self._rpc = AsyncRpc(target)
+        self._address = target.address
 
     async def create_space(
         self, name: str, *, dim: int, metric: str = "cosine", model: str = ""
@@ -127,6 +128,10 @@ class AsyncDatabase:
     async def close(self) -> None:
         """End every call and the connection; afterwards calls raise `Unavailable` (``CLOSED``)."""
         await self._rpc.close()
+
+    def __repr__(self) -> str:
+        # Of the token nothing: it stands in logs and tracebacks.
+        return f"<{type(self).__name__} {self._address}>"
 
     async def __aenter__(self) -> Self:
         return self

@@ -96,6 +96,9 @@ class AsyncUser:
         self._id = check_id(user_id, "user")
         self._text_space: Space | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id}>"
+
     @property
     def id(self) -> str:
         """The user's id."""

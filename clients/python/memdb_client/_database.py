@@ -32,6 +32,7 @@ class Database:
 
     def __init__(self, target: Target) -> None:
         self._rpc = Rpc(target)
+        self._address = target.address
 
     def create_space(
         self, name: str, *, dim: int, metric: str = "cosine", model: str = ""
@@ -129,6 +130,10 @@ class Database:
     def close(self) -> None:
         """End every call and the connection; afterwards calls raise `Unavailable` (``CLOSED``)."""
         self._rpc.close()
+
+    def __repr__(self) -> str:
+        # Of the token nothing: it stands in logs and tracebacks.
+        return f"<{type(self).__name__} {self._address}>"
 
     def __enter__(self) -> Self:
         return self

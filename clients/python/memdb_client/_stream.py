@@ -57,6 +57,9 @@ class Stream:
         self._space = None if space is None else check_id(space, "space")
         self._codec = codec_named(codec)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name} of {self._user}>"
+
     @property
     def name(self) -> str:
         """The stream's name."""

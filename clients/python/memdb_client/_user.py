@@ -98,6 +98,9 @@ class User:
         self._id = check_id(user_id, "user")
         self._text_space: Space | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id}>"
+
     @property
     def id(self) -> str:
         """The user's id."""
