@@ -136,14 +136,17 @@ def open(  # noqa: A001 - the verb users know
         ) from error
     from memdb.config import EngineConfig, IndexConfig  # noqa: PLC0415
 
-    named = "" if master_key_file is None else os.fspath(master_key_file)
-    if named == "" and master_key_file is not None:
-        # From a variable that is not set, say: a plain directory is not what was meant.
+    named = "" if master_key_file is None else master_key_file
+    if isinstance(named, os.PathLike):
+        named = os.fspath(named)
+    if not isinstance(named, str) or (named == "" and master_key_file is not None):
+        # From a variable that is not set, say: a plain directory is not what was meant.  Or the key itself, which
+        # is not told.
         raise InvalidArgument(
             "expected the name of a file",
             reason="BAD_MASTER_KEY",
             field="master_key_file",
-            value="",
+            value="" if isinstance(named, str) else type(named).__name__,
         )
     index = IndexConfig()
     if approximate_rows_min is not None:

@@ -298,8 +298,11 @@ class DataDirectory:
         except BlockingIOError as error:
             owner = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
+            ours = owner == str(os.getpid())
             raise FailedPrecondition(
-                f"directory is open in process {owner or 'unknown'}",
+                "directory is open in this process already: one database serves all of its threads"
+                if ours
+                else f"directory is open in process {owner or 'unknown'}",
                 reason="DIRECTORY_LOCKED",
                 field="path",
                 value=str(self.path),

@@ -130,7 +130,7 @@ def check_master_key(
             )
         reason, why = "NOT_ENCRYPTED", "the directory was made without a master key"
     elif master_key is None:
-        reason, why = "MASTER_KEY_REQUIRED", "the directory is encrypted"
+        reason, why = "MASTER_KEY_REQUIRED", "the directory is encrypted: name its master key file"
     elif rotating_to is not None:
         if set(checks) <= {check_value(master_key), check_value(rotating_to)}:
             return

@@ -56,6 +56,13 @@ def checked_reference(value: object, field: str) -> str:
     An id is opaque: whether anything has it only the store can say (`NotFound`).  What is no text
     raises `InvalidArgument`.
     """
+    if not isinstance(value, str):
+        raise InvalidArgument(
+            "expected an id, which is text: the `clip_id` of an Ack, the `id` of a clip, fact or question",
+            reason="BAD_TEXT",
+            field=field,
+            value=type(value).__name__,
+        )
     return check_text(value, field, limits.REFERENCE_CHARS_MAX)
 
 

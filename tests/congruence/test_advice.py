@@ -64,6 +64,10 @@ MISTAKES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         "configure(text_space",
     ),
     "recall": (lambda db, user: user.recall("x", feature=vector(1)), "configure(text_space"),
+    "ack": (
+        lambda db, user: user.remember("x", evidence=[user.stream("door").write(clip(1))]),
+        "the `clip_id` of an Ack",
+    ),
     "erase": (lambda db, user: user.erase_clips(), "stream.erase()"),
     "bar": (lambda db, user: user.standing.create(vector(1)), "what a clip must score"),
 }

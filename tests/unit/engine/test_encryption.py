@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -205,9 +206,11 @@ def test_the_commands_take_the_key(
         assert db.users() == [MARKS[8]]
 
 
-def test_a_key_file_without_a_name_is_not_taken_for_none(folder: Path) -> None:
+@pytest.mark.parametrize("given", ["", b"k" * 32, 7])
+def test_a_key_file_without_a_name_is_not_taken_for_none(folder: Path, given: Any) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        memdb.open(folder / "data", master_key_file="")
+        memdb.open(folder / "data", master_key_file=given)
+    assert "kkk" not in str(refused.value)
     assert (refused.value.reason, refused.value.field) == ("BAD_MASTER_KEY", "master_key_file")
     assert not (folder / "data").exists()
 

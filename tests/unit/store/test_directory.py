@@ -22,7 +22,9 @@ def reason(path: Path, *, create: bool = True) -> str:
 
 def test_a_directory_is_opened_once(tmp_path: Path) -> None:
     opened = DataDirectory(tmp_path)
-    assert reason(tmp_path) == "DIRECTORY_LOCKED"
+    with pytest.raises(FailedPrecondition, match="in this process already") as refused:
+        DataDirectory(tmp_path)
+    assert refused.value.reason == "DIRECTORY_LOCKED"
     opened.close()
     DataDirectory(tmp_path).close()
 
