@@ -41,8 +41,9 @@ def space_and_encoder(
     if not names:
         there = ", ".join(info.name for info in known[:_CAMERAS_TOLD])
         more = len(known) - _CAMERAS_TOLD
+        why = f"no such cameras; there are {there}" + (f" and {more} more" * (more > 0))
         raise InvalidArgument(
-            f"no such cameras; there are {there or 'none'}" + (f" and {more} more" * (more > 0)),
+            why if known else "the user has no cameras: nothing was ingested yet",
             reason="NO_STREAMS",
             field="camera",
             value=", ".join(cameras or ()),

@@ -97,7 +97,8 @@ def question_encoder(space: Space, encoder: str | None = None) -> QuestionEncode
         found = find_text_encoder(space)
         if found is None:
             raise FailedPrecondition(
-                "no installed encoder makes questions of this space; name it",
+                f"no installed encoder makes questions of space {space.name}: name one of its model (--encoder),"
+                " or ask by vectors (user.ground)",
                 reason="ENCODER_MISSING",
                 field="space.model",
                 value=space.model,

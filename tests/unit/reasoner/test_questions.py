@@ -63,6 +63,7 @@ def test_a_space_without_an_encoder_says_so() -> None:
     with pytest.raises(FailedPrecondition) as caught:
         question_encoder(Space("elsewhere", 8, model="nobody:model@0"))
     assert caught.value.reason == "ENCODER_MISSING"
+    assert "--encoder" in caught.value.message
     assert caught.value.value == "nobody:model@0"
 
 
