@@ -27,7 +27,6 @@ from memdb.engine.apply_standing import create_standing, remove_standing
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.apply_value import remove_value
 from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
-from memdb.index.directions import unit_rows, unit_vector
 from memdb.store import schema
 from memdb.store.records import (
     LogEntry,
@@ -39,7 +38,6 @@ from memdb.store.records import (
 )
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
-from memdb.types.arrays import Array
 from memdb.types.limits import SNAPSHOTS_MAX
 from memdb.types.operation import (
     AwaitCompaction,
@@ -77,11 +75,10 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
     applied: what the operations before these in the same commit gave; added to.
     """
     draft = applied.draft
-    directions = _directions(operations)
-    for index, operation in enumerate(operations):
+    for operation in operations:
         try:
             outcome = (
-                write_clip(txn, applied, operation, directions[index])
+                write_clip(txn, applied, operation)
                 if isinstance(operation, WriteClip)
                 else remove_clips(txn, applied, operation)
                 if isinstance(operation, RemoveClips)
@@ -98,23 +95,6 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
             Table.LOG, key, pack(key, LogRecord(draft.time_ns, tuple(applied.entries))), append=True
         )
         txn.put(Table.META, schema.META_COUNTERS, pack(schema.META_COUNTERS, draft.counters()))
-
-
-def _directions(operations: list[Operation]) -> dict[int, Array]:
-    """Global memories of the clips at unit length, by place; all of one dim in one go."""
-    by_dim: dict[int, list[int]] = {}
-    vectors: dict[int, Array] = {}
-    for index, operation in enumerate(operations):
-        if isinstance(operation, WriteClip):
-            vectors[index] = operation.clip.global_memory
-            by_dim.setdefault(len(vectors[index]), []).append(index)
-    for places in by_dim.values():
-        if len(places) == 1:
-            vectors[places[0]] = unit_vector(vectors[places[0]])
-            continue
-        rows = unit_rows([vectors[place] for place in places])
-        vectors.update(zip(places, rows, strict=True))
-    return vectors
 
 
 def _apply_one(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from memdb.engine.applied import Applied
 from memdb.engine.apply_stream import stream_of
 from memdb.engine.checks import check_feature
@@ -25,7 +23,7 @@ from memdb.store.records import (
 from memdb.store.rows import vector_content
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
-from memdb.types.arrays import Array, check_dim
+from memdb.types.arrays import check_dim
 from memdb.types.clip import Ack
 from memdb.types.operation import (
     WriteClip,
@@ -56,15 +54,8 @@ def check_clip(space: Space, text_space: Space | None, operation: WriteClip) -> 
         check_feature(text_space, clip.transcript_features, "clip.transcript_features")
 
 
-def write_clip(
-    txn: Transaction,
-    applied: Applied,
-    operation: WriteClip,
-    direction: Array,
-) -> Ack:
+def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
     """Store a version of a clip and create its stream if need be.
-
-    direction: (dim,) float32, the clip's global memory at unit length.
 
     Raises `AlreadyExists` (``SEQ_REUSED``), `NotFound` (``STREAM_NOT_FOUND``),
     `FailedPrecondition` (``SPACE_MISMATCH``, ``NO_TEXT_SPACE``), `InvalidArgument`
@@ -109,8 +100,6 @@ def write_clip(
         draft.next_clip_no += 1
     else:
         applied.versions.add(clip_no, operation.content)
-    cosine = draft.spaces[space_no].metric == "cosine"
-    vector = direction if cosine else np.asarray(clip.global_memory, np.float32)
     place = clips.Placement(stream.no, space_no, clip_no, birth, draft.text_space_no)
     row = clips.put_clip(txn, place, clip, operation.short_memory, operation.content)
     record = LedgerRecord(clip_no, birth, clip.sealed, operation.content)
@@ -137,7 +126,7 @@ def write_clip(
             space_no,
             clip_no,
             row,
-            vector,
+            clip.global_memory,
             ledger is None,
             documents,
             clip_names([event.label for event in clip.events], clip.labels),

@@ -20,7 +20,7 @@ class NewClip(NamedTuple):
     clip_no: int
     row: Row
     vector: Array
-    """(dim,) float32 as the partition holds it."""
+    """(dim,) float16 or float32 as it was written."""
     first_version: bool
     documents: list[Document]
     names: ClipNames

@@ -41,6 +41,7 @@ from memdb.engine.writer import Writer
 from memdb.errors import DataLoss, Unavailable
 from memdb.eventlog import event_log
 from memdb.index.columns import ALIVE
+from memdb.index.directions import prepared_rows
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document
 from memdb.store import schema, standing
@@ -345,22 +346,22 @@ class UserMemory:
         moved: dict[tuple[int, int], int] = {}
         for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
             by_space.setdefault(clip.space_no, []).append(clip)
-            epoch = self._coverage.epoch(clip.row.stream_no, clip.row.epoch)
+            stream_no, epoch_no, seq, start_ns, end_ns, sealed, *_ = clip.row
+            epoch = self._coverage.epoch(stream_no, epoch_no)
             came = epoch.arrive if clip.first_version else epoch.grow
-            came(clip.row.seq, clip.row.start_ns, clip.row.end_ns, revision)
-            if epoch.begin(clip.row.start_ns, self._began_ns(clip)):
-                moved[clip.row.stream_no, clip.row.epoch] = clip.space_no
-            if clip.row.sealed:
-                epoch.seal(clip.row.seq, clip.row.end_ns)
+            came(seq, start_ns, end_ns, revision)
+            if epoch.begin(start_ns, self._began_ns(clip)):
+                moved[stream_no, epoch_no] = clip.space_no
+            if sealed:
+                epoch.seal(seq, end_ns)
             if not clip.first_version:
                 self._texts.end(schema.UTTERANCE, clip.clip_no, revision)
             documents.extend(clip.documents)
         for space_no, clips in by_space.items():
-            partition = self._partitions.get(space_no)
+            partition, space = self._partitions.get(space_no), state.spaces[space_no]
             if partition is None:
-                space = state.spaces[space_no]
                 partition = self._partitions[space_no] = Partition(space.dim, space.metric)
-            partition.extend(_rows(clips, revision))
+            partition.extend(_rows(clips, revision, cosine=space.metric == "cosine"))
             partition.name([clip.names for clip in clips])
         for (stream_no, epoch_no), space_no in moved.items():
             first_ns = self._partitions[space_no].first_start_ns(stream_no, epoch_no)
@@ -467,7 +468,7 @@ def _takes_away(effects: Effects) -> bool:
     return bool(effects.removed or effects.thinned or effects.collected or effects.removed_streams)
 
 
-def _rows(clips: list[NewClip], revision: int) -> ClipRows:
+def _rows(clips: list[NewClip], revision: int, *, cosine: bool) -> ClipRows:
     # As they are stored: numpy takes twice as long to make an array of so many tuples.
     rows = np.frombuffer(b"".join([packed_row(clip.row) for clip in clips]), HEAD)
     count = len(clips)
@@ -483,6 +484,6 @@ def _rows(clips: list[NewClip], revision: int) -> ClipRows:
         death=np.full(count, ALIVE, np.uint64),
         short_memory_bytes=rows["short_memory_bytes"],
         keyframe_bytes=rows["keyframe_bytes"],
-        vectors=clips[0].vector[None] if count == 1 else np.array([clip.vector for clip in clips]),
+        vectors=prepared_rows([clip.vector for clip in clips], cosine=cosine),
         content=np.array([clip.content for clip in clips], np.uint64),
     )

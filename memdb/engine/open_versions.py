@@ -46,5 +46,7 @@ class OpenVersions:
 
     def forget(self, clip_nos: Iterable[int]) -> None:
         """Clips that grow no more: they were sealed or removed."""
+        if not self._contents:
+            return
         for clip_no in clip_nos:
             self._contents.pop(clip_no, None)

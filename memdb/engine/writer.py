@@ -334,7 +334,6 @@ class Writer:
                 except ResourceExhausted as error:
                     if error.reason not in _NO_ROOM or len(group.submissions()) < 2:
                         raise
-                    there.set()
                     self._take_apart(group)
                     return
                 before, self._newest = self._newest, settled
@@ -344,7 +343,6 @@ class Writer:
                     if self._disk is there:
                         self._disk = None
                     self._changed.notify_all()
-            there.set()
             # In the order of the commits, acknowledgements included.
             before.wait()
             if following is not None:
@@ -438,7 +436,7 @@ class Writer:
                 submission.outcomes.append(outcomes[index])
             elif submission.error is None:
                 submission.error = error
-        finished = list(dict.fromkeys(s for s, _ in group.entries if s.done or s.abandoned))
+        finished = [one for one in group.submissions() if one.done or one.abandoned]
         with self._lock:
             for submission in finished:
                 if submission in self._queue:

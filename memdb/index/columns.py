@@ -39,8 +39,9 @@ class Columns:
             while self.rows + count > self._capacity:
                 self._capacity *= 2
             self._arrays = {name: self._grown(array) for name, array in self._arrays.items()}
+        place = slice(self.rows, self.rows + count)
         for name, array in self._arrays.items():
-            array[self.rows : self.rows + count] = values[name]
+            array[place] = values[name]
         self.rows += count
 
     def get(self, name: str, row: int) -> int:
@@ -98,7 +99,8 @@ class Columns:
 
     def views(self) -> dict[str, Array]:
         """Every column, as views of the rows there are now."""
-        return {name: array[: self.rows] for name, array in self._arrays.items()}
+        there = slice(self.rows)
+        return {name: array[there] for name, array in self._arrays.items()}
 
     def _grown(self, array: Array) -> Array:
         grown = np.empty(self._capacity, array.dtype)

@@ -51,6 +51,8 @@ def unit_vector(vector: Array) -> Array:
     return scaled
 
 
-def prepared_rows(vectors: Array, *, cosine: bool) -> Array:
+def prepared_rows(vectors: Array | Sequence[Array], *, cosine: bool) -> Array:
     """(n, dim) float32 rows as a partition holds them: `unit_rows` in a cosine space."""
-    return unit_rows(vectors) if cosine else np.ascontiguousarray(vectors, np.float32)
+    if not cosine:
+        return np.ascontiguousarray(vectors, np.float32)
+    return unit_vector(vectors[0])[None] if len(vectors) == 1 else unit_rows(vectors)

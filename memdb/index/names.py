@@ -52,9 +52,10 @@ class Names:
 
     def add(self, names: Sequence[ClipNames]) -> None:
         """Names of the rows that come next."""
-        self.events.add(one.events for one in names)
-        self.labels.add(one.labels for one in names)
-        self.labelled.add(one.labels for one in names)
+        labels = [one.labels for one in names]
+        self.events.add([one.events for one in names])
+        self.labels.add(labels)
+        self.labelled.add(labels)
         self.rows += len(names)
 
     def fill(self, rows: int) -> None:

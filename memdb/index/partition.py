@@ -279,7 +279,7 @@ class Partition:
         else:
             self._matrix.append(added.vectors)
         # Ended by a later one, or by one that is not here because it is damaged.
-        ended = np.flatnonzero(death != ALIVE) + first
+        ended = (death != ALIVE).nonzero()[0] + first
         if superseded or len(ended) or self._head_alive is not None:
             alive = np.ones(self._columns.rows, bool)
             if self._head_alive is not None:

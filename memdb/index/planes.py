@@ -61,8 +61,9 @@ def split(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
     residual_max = norm_max = 0.0
     dim = rows.shape[1]
     step = block_rows(head.shape[1])
-    head[:, dim:] = 0
-    tail[:, dim:] = 0
+    if dim < head.shape[1]:
+        head[:, dim:] = 0
+        tail[:, dim:] = 0
     for begin in range(0, len(rows), step):
         block = rows[begin : begin + step]
         bits = block.view(np.uint32)
@@ -88,7 +89,7 @@ def join(head: Array, tail: Array, out: Array) -> Array:
 
 def _norm_max(rows: Array) -> float:
     """The largest norm of a row, or a little more."""
-    squared = float(np.einsum("ij,ij->i", rows, rows).max())
+    squared = float(np.maximum.reduce(np.einsum("ij,ij->i", rows, rows)))
     if not _SQUARES[0] < squared < _SQUARES[1]:
         # Squares overflow or vanish in float32; not in float64.
         wide = rows.astype(np.float64)

@@ -138,6 +138,9 @@ class Environment:
         self._lock_file = LockFile(path)
         self._touched = 0
         """Bytes, since the file was last mapped.  What is lost of them in a race matters to nobody."""
+        self._room = 0
+        """About the bytes that commits may take before it is looked again whether the map has to grow; one for
+        which it is too small all the same finds that out."""
         self._failed: str | None = None
         self._lost: str | None = None
         self._pid = os.getpid()
@@ -397,10 +400,14 @@ class Environment:
         return Unavailable(f"LMDB failed: {said}", reason=reason, field=self.path.name)
 
     def _grow_ahead(self, bytes_hint: int) -> None:
+        self._room -= 2 * bytes_hint
+        if self._room > 0:
+            return
         with self._gate.passing():
             self._check_usable()
             info = self._env.info()
         used = (info["last_pgno"] + 1) * 4096
+        self._room = info["map_size"] - used - 2 * bytes_hint
         # At the quota, room may be among the pages that were freed; a commit finds that out.
         if info["map_size"] < min(used + 2 * bytes_hint, self._config.map_bytes_max):
             self._grow(used + 2 * bytes_hint)
@@ -449,6 +456,7 @@ class Environment:
 
         Raises `Unavailable` (``OPEN_FAILED``); nothing can be read or written then.
         """
+        self._room = 0
         try:
             self._env.set_mapsize(map_size)
         except lmdb.Error as error:

@@ -79,6 +79,10 @@ class Transaction:
         append: bool = False,
     ) -> None:
         """`put` of some entries, in their order, in one call of LMDB's binding."""
+        if len(entries) == 1:  # which needs no cursor
+            for key, value in entries.items():
+                self.put(table, key, value, append=append)
+            return
         cipher = self._cipher
         items: Iterable[tuple[bytes, bytes | memoryview]] = entries.items()
         if cipher is not None:
