@@ -20,8 +20,8 @@ from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.arrays import tensor_to_proto
 from memdb.wire.clip_counts import count_clips_arguments
 from memdb.wire.clips import (
-    ack_to_proto,
     clip_from_proto,
+    fill_ack,
     list_clips_arguments,
     stored_clip_to_proto,
 )
@@ -70,7 +70,7 @@ class ClipService:
         for outcome in stream.write_batch(clips):
             if isinstance(outcome, MemdbError):
                 raise outcome
-            response.acks.append(ack_to_proto(outcome))
+            fill_ack(response.acks.add(), outcome)
         return response
 
     async def ingest_clips(self, receive: Receive, send: Send) -> None:

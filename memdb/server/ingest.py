@@ -35,7 +35,7 @@ from memdb.server.weigh import light_pieces
 from memdb.types.clip import Clip
 from memdb.types.ingest import INGEST_WINDOW
 from memdb.v1 import clip_service_pb2 as pb
-from memdb.wire.clips import ack_to_proto
+from memdb.wire.clips import fill_ack
 from memdb.wire.ingest import ClipPieces, ingested_clips
 from memdb.wire.lists import SMALL_BYTES
 from memdb.wire.streams import ledger_to_proto
@@ -213,8 +213,9 @@ def _commit(
 ) -> tuple[bytes, MemdbError | None]:
     """Write clips; the answer for those before the first refused one, and its error."""
     response = pb.IngestClipsResponse()
+    acks = response.acks.acks
     for outcome in user.stream(stream, space=space).write_batch(clips):
         if isinstance(outcome, MemdbError):
-            return (response.SerializeToString() if response.acks.acks else b""), outcome
-        response.acks.acks.append(ack_to_proto(outcome))
+            return (response.SerializeToString() if acks else b""), outcome
+        fill_ack(acks.add(), outcome)
     return response.SerializeToString(), None

@@ -38,7 +38,7 @@ def parse(kind: type[_M], data: bytes) -> _M:
         raise InvalidArgument(
             f"not a {kind.DESCRIPTOR.full_name} message", reason="BAD_MESSAGE", field="message"
         ) from error
-    check_known(message)
+    check_known(message, len(data))
     return message
 
 

@@ -82,13 +82,13 @@ def _clips(data: bytes) -> list[ClipPieces]:
 
     One loop for all levels, and nothing called for a field: it goes over every clip that there is.
     """
-    left, texts_left = FIELDS_MAX, TEXT_BYTES_MAX
+    texts_left = TEXT_BYTES_MAX
     found: list[ClipPieces] = []
     clip_begin = clip_end = tensor_field = tensor_begin = 0
     tensor: TensorPieces | None = None
     payload: tuple[int, int, int] | None = None
     inside, at, end = _IN_MESSAGE, 0, len(data)
-    while True:
+    for _ in range(FIELDS_MAX + 1):
         while at == end:
             if inside == _IN_MESSAGE:
                 return found
@@ -101,9 +101,6 @@ def _clips(data: bytes) -> list[ClipPieces]:
                     raise _Heavy
                 tensor = TensorPieces(tensor_field, tensor_begin, *payload, end)
             inside, end = _IN_CLIP, clip_end
-        left -= 1
-        if left < 0:
-            raise _Heavy
         tag = data[at]
         if tag >= 0x80:
             raise _Heavy  # no field that we know
@@ -158,3 +155,4 @@ def _clips(data: bytes) -> list[ClipPieces]:
             inside, at, end = _IN_CLIP, begin, stop
             continue
         at = stop
+    raise _Heavy

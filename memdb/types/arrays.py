@@ -28,6 +28,8 @@ _FLOATS = (np.dtype("<f4"), np.dtype("<f2"))
 _I16, _U16 = np.dtype(np.int16), np.dtype(np.uint16)
 _largest: Final = np.maximum.reduce
 """The ufunc itself: a clip is tested twice on its way, and `max` takes as long again before it comes to it."""
+_ALL_ONES: Final = bytes(byte for byte in range(256) if byte & 0x7C == 0x7C)
+"""High bytes of float16 whose exponent is all ones."""
 _FEW: Final = 4096
 """Elements of a vector, of which a copy costs nothing."""
 
@@ -38,10 +40,16 @@ def is_finite(array: Array) -> bool:
     float16 is tested on its bits, 20x quicker than `numpy.isfinite`: with exponent all ones a
     positive element is at least 0x7C00 as int16, a negative one at least 0xFC00 as uint16, and no
     finite element is.
+
+    Of few elements by no call that lets go of the interpreter's lock, or by one in the place of two:
+    beside other threads that costs ten times the look.
     """
     if array.size == 0:
         return True
     if array.dtype == np.float16:
+        if array.size <= _FEW:
+            high = array.tobytes()[1::2]
+            return len(high.translate(None, _ALL_ONES)) == len(high)
         bits = np.ascontiguousarray(array)
         return bool(
             _largest(bits.view(_I16), axis=None) < 0x7C00
@@ -49,7 +57,6 @@ def is_finite(array: Array) -> bool:
         )
     finite = np.isfinite(array)
     if finite.size <= _FEW:
-        # No second call that lets go of the interpreter's lock: beside other threads that costs ten times the look.
         return b"\0" not in finite.tobytes()
     return bool(finite.all())
 

@@ -63,10 +63,11 @@ class Utterance:
         put(self, "end_ns", as_ns(self.end_ns, "utterance.end_ns"))
         check_range(self.start_ns, self.end_ns, "utterance.end_ns")
         put(self, "text", check_text(self.text, "utterance.text"))
-        for name in ("speaker", "language"):
-            text = getattr(self, name)
-            if text is not None:
-                put(self, name, check_text(text, f"utterance.{name}", limits.LABEL_VALUE_CHARS_MAX))
+        name_max = limits.LABEL_VALUE_CHARS_MAX
+        if self.speaker is not None:
+            put(self, "speaker", check_text(self.speaker, "utterance.speaker", name_max))
+        if self.language is not None:
+            put(self, "language", check_text(self.language, "utterance.language", name_max))
 
 
 @dataclass(frozen=True, slots=True)

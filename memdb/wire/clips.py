@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from memdb.codecs.tensors import encoded
 from memdb.types.arguments import checked_reference, checked_revision, checked_times
@@ -98,10 +98,38 @@ def clip_from_proto(message: pb.Clip, short_memory: EncodedTensor | None = None)
 
     Raises `InvalidArgument` naming the field that is wrong, ``clip.…``.
     """
-    content = _content(message)
+    features = None
     if message.HasField("short_memory"):
         short_memory = tensor_from_proto(message.short_memory, "clip.short_memory")
-    return Clip(short_memory=short_memory, **content)
+    if message.HasField("transcript_features"):
+        features = matrix_elements(message.transcript_features, "clip.transcript_features")
+    # Slices, as in an answer, and nothing made of lists that are empty.
+    transcript, events, keyframes = message.transcript, message.events, message.keyframes
+    return Clip(
+        seq=message.seq,
+        epoch=message.epoch,
+        start_ns=message.start_ns,
+        end_ns=message.end_ns,
+        global_memory=vector_elements(message.global_memory, "clip.global_memory"),
+        short_memory=short_memory,
+        frames_per_token_row=(
+            message.frames_per_token_row if message.HasField("frames_per_token_row") else None
+        ),
+        transcript=(
+            tuple([utterance_from_proto(item) for item in transcript[:]]) if transcript else ()
+        ),
+        transcript_features=features,
+        events=tuple(
+            [SoundEvent(item.start_ns, item.end_ns, item.label, item.score) for item in events[:]]
+        )
+        if events
+        else (),
+        keyframes=(
+            tuple([Keyframe(item.time_ns, item.jpeg) for item in keyframes[:]]) if keyframes else ()
+        ),
+        labels=dict(message.labels) if message.labels else {},
+        sealed=message.sealed,
+    )
 
 
 def stored_clip_to_proto(clip: StoredClip) -> pb.StoredClip:
@@ -202,9 +230,11 @@ def utterance_from_proto(message: pb.Utterance) -> Utterance:
     )
 
 
-def ack_to_proto(ack: Ack) -> clip_pb.ClipAck:
-    """An acknowledgement as a message."""
-    return clip_pb.ClipAck(clip_id=ack.clip_id, revision=ack.revision, duplicate=ack.duplicate)
+def fill_ack(message: clip_pb.ClipAck, ack: Ack) -> None:
+    """Write an acknowledgement into a new message."""
+    message.clip_id = ack.clip_id
+    message.revision = ack.revision
+    message.duplicate = ack.duplicate
 
 
 def ack_from_proto(message: clip_pb.ClipAck) -> Ack:
@@ -284,31 +314,3 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
         newest_first=request.newest_first,
         **calendar_arguments(request.calendar),
     )
-
-
-def _content(message: pb.Clip) -> dict[str, Any]:
-    """The fields of `Clip` that a message carries, but the short-term memory."""
-    features = None
-    if message.HasField("transcript_features"):
-        features = matrix_elements(message.transcript_features, "clip.transcript_features")
-    ratio = message.frames_per_token_row if message.HasField("frames_per_token_row") else None
-    return {
-        "seq": message.seq,
-        "epoch": message.epoch,
-        "start_ns": message.start_ns,
-        "end_ns": message.end_ns,
-        "global_memory": vector_elements(message.global_memory, "clip.global_memory"),
-        "frames_per_token_row": ratio,
-        # Slices, as in an answer.
-        "transcript": tuple([utterance_from_proto(item) for item in message.transcript[:]]),
-        "transcript_features": features,
-        "events": tuple(
-            [
-                SoundEvent(item.start_ns, item.end_ns, item.label, item.score)
-                for item in message.events[:]
-            ]
-        ),
-        "keyframes": tuple([Keyframe(item.time_ns, item.jpeg) for item in message.keyframes[:]]),
-        "labels": dict(message.labels) if len(message.labels) else {},
-        "sealed": message.sealed,
-    }

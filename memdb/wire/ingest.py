@@ -166,12 +166,11 @@ def _messages(data: bytes, begin: int, end: int, parts: TensorPieces | None) -> 
     """The clip, and its tensor without payload; raises `InvalidArgument` (``BAD_MESSAGE``)."""
     if parts is None:
         return _Message(_message(pb.Clip, data[begin:end]), None, memoryview(b""))
-    rest = data[begin : parts.field] + data[parts.end : end]
-    description = data[parts.begin : parts.payload_field] + data[parts.payload_end : parts.end]
+    field, first, payload_field, payload, payload_end, last = parts
     return _Message(
-        _message(pb.Clip, rest),
-        _message(pb.Tensor, description),
-        memoryview(data)[parts.payload : parts.payload_end],
+        _message(pb.Clip, data[begin:field] + data[last:end]),
+        _message(pb.Tensor, data[first:payload_field] + data[payload_end:last]),
+        memoryview(data)[payload:payload_end],
     )
 
 
@@ -201,7 +200,7 @@ def _message(kind: type[_M], data: bytes) -> _M:
             reason="BAD_MESSAGE",
             field="message",
         ) from error
-    check_known(message)
+    check_known(message, len(data))
     return message
 
 

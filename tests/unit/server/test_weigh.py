@@ -170,7 +170,7 @@ def by_protobuf(data: bytes) -> Iterator[Clip]:
         request = pb.IngestClipsRequest.FromString(data)
     except DecodeError as error:
         raise InvalidArgument("no message", reason="BAD_MESSAGE") from error
-    check_known(request)
+    check_known(request, len(data))
     if request.HasField("start") or not request.clips:
         raise InvalidArgument("no clips", reason="CLIP_EXPECTED")
     yield from map(clip_from_proto, request.clips)

@@ -117,6 +117,19 @@ def test_every_float16_is_judged_as_numpy_judges_it() -> None:
     assert is_finite(every[np.isfinite(every)])
 
 
+@pytest.mark.parametrize("size", [7, 4096, 4097])  # the last of few, and the first of many
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_one_element_among_finite_ones_is_found(size: int, bad: float) -> None:
+    array = np.full((2, size), -np.finfo(np.float16).max, np.float16)
+    assert is_finite(array[0])
+    assert is_finite(array.T[:, 0])
+    for at in (0, size // 2, size - 1):
+        array[0, at] = bad
+        assert not is_finite(array[0])
+        assert not is_finite(array.T[:, 0])
+        array[0, at] = 1.0
+
+
 def test_accepted_arrays_are_read_only_and_contiguous() -> None:
     vector = as_vector([1, 2, 3], "v")
     assert (vector.dtype.name, vector.flags.writeable) == ("float32", False)

@@ -23,6 +23,7 @@ from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.tensor import EncodedTensor
+from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire import clips, facts, grounding, moments, spaces, streams, users
@@ -198,7 +199,9 @@ def test_plain_values() -> None:
     ledger = Ledger("s", 1, 5, 4, None, -1, (Gap("s", 1, 2, 2),))
     assert streams.ledger_from_proto(over_the_wire(streams.ledger_to_proto(ledger))) == ledger
     ack = Ack(ID, 7, True)
-    assert clips.ack_from_proto(over_the_wire(clips.ack_to_proto(ack))) == ack
+    message = clip_pb.ClipAck()
+    clips.fill_ack(message, ack)
+    assert clips.ack_from_proto(over_the_wire(message)) == ack
     report = ErasureReport("u", 1, 2, 3, 4)
     assert users.erasure_from_proto("u", over_the_wire(users.erasure_to_proto(report))) == report
 
