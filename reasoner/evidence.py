@@ -21,7 +21,8 @@ An utterance counts once, however many clips carry it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -200,7 +201,9 @@ def said_evidence(
     clips, unplaced = FactClips(user, as_of), 0
     best = heapq.nlargest(limit, (item.score for item in found.values()))
     heapq.heapify(best)
-    for strength, arms, hit in sorted(known, key=lambda one: one[0], reverse=True):
+    known.sort(key=lambda one: one[0], reverse=True)
+    clips.expect(_clips_of(known, best, limit, scope))
+    for strength, arms, hit in known:
         if len(best) == limit and strength < best[0]:
             break
         assert hit.fact is not None
@@ -216,6 +219,26 @@ def said_evidence(
             if len(best) > limit:
                 heapq.heappop(best)
     return Said(tuple(found.values()), unplaced)
+
+
+def _clips_of(
+    known: Sequence[tuple[float, dict[str, float], RecallHit]],
+    best: Sequence[float],
+    limit: int,
+    scope: Scope,
+) -> Iterator[str]:
+    """Clips that are looked at if every fact is told.
+
+    known: the strongest first; best: how strong the utterances are.
+    """
+    told = heapq.nlargest(limit, [*best, *(strength for strength, _, _ in known)])
+    weakest = told[-1] if len(told) == limit else -math.inf
+    for strength, _, hit in known:
+        if strength < weakest:
+            return
+        # Where nothing is left out the first is enough.
+        evidence = () if hit.fact is None else hit.fact.evidence
+        yield from evidence[: 1 if scope.is_whole else FACT_CLIPS_MAX]
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,12 +142,8 @@ class UserMemory:
             txn.put(Table.META, META_USER, pack(META_USER, record))
             txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
 
-        environment = create_environment(path, USER_TABLES, config, fill, keys)
-        memory = cls._loaded(
-            environment, user, clock, KeptIndex(environment, config, checkpoint_rows)
-        )
-        memory.kept.put_off()  # what a new user writes now need not be kept at once
-        return memory
+        make = partial(create_environment, path, USER_TABLES, config, fill, keys)
+        return cls._loaded(make, user, config, clock, checkpoint_rows, is_new=True)
 
     @classmethod
     def open(
@@ -163,19 +159,32 @@ class UserMemory:
 
         checkpoint_rows: `IndexConfig.checkpoint_rows`.
         """
-        environment = Environment(path, USER_TABLES, config, keys)
-        return cls._loaded(
-            environment, user, clock, KeptIndex(environment, config, checkpoint_rows)
-        )
+        make = partial(Environment, path, USER_TABLES, config, keys)
+        return cls._loaded(make, user, config, clock, checkpoint_rows)
 
     @classmethod
     def _loaded(
-        cls, environment: Environment, user: str, clock: Clock, kept: KeptIndex
+        cls,
+        make: Callable[[], Environment],
+        user: str,
+        config: EngineConfig,
+        clock: Clock,
+        checkpoint_rows: int,
+        *,
+        is_new: bool = False,
     ) -> UserMemory:
         """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
-        it a second time."""
+        it a second time.
+
+        make: called here, so that no interrupt comes between the environment and who closes it.
+        """
+        environment = make()
         try:
-            return cls(environment, user, clock, kept)
+            kept = KeptIndex(environment, config, checkpoint_rows)
+            memory = cls(environment, user, clock, kept)
+            if is_new:
+                kept.put_off()  # what a new user writes now need not be kept at once
+            return memory
         except MemoryError as error:
             environment.close()
             raise Unavailable(

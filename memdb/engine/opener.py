@@ -109,9 +109,10 @@ class Opener:
         """
         sweep(path)
         memory = self.bare(user)
-        self._found_ns.setdefault(user, memory.view.state.counters.time_ns or None)
         is_open = True
         try:
+            # Within: an interrupt that comes here must not leave it open with nobody to close it.
+            self._found_ns.setdefault(user, memory.view.state.counters.time_ns or None)
             record = removal.pending(memory)
             if record is None:
                 return memory

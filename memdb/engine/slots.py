@@ -131,17 +131,32 @@ class Slots:
 
     def enter(self, user: str) -> Slot:
         """The user's slot, which is the most recently used and stays until `leave`; raises as `check_open`."""
-        with self._lock:
-            self.check_open()
-            slot = self._slots.setdefault(user, Slot())
-            slot.users += 1
-            self._slots.move_to_end(user)
-        return slot
+        entered: Slot | None = None
+        try:
+            with self._lock:
+                self.check_open()
+                slot = self._slots.setdefault(user, Slot())
+                self._slots.move_to_end(user)
+                slot.users += 1
+                entered = slot
+            return slot
+        except BaseException:
+            if entered is not None:  # interrupted on its way out: nobody would leave for it
+                self.leave(user, entered, is_call=False)
+            raise
 
     def call_begins(self, slot: Slot) -> None:
         """Count a call that will be done soon (under the slot's lock)."""
-        with self._lock:
-            slot.calls += 1
+        has_begun = False
+        try:
+            with self._lock:
+                slot.calls += 1
+                has_begun = True
+        except BaseException:
+            if has_begun:  # as in `enter`
+                with self._lock:
+                    self._call_ended(slot)
+            raise
 
     def leave(self, user: str, slot: Slot, *, is_call: bool) -> None:
         """Let go of a slot, and close others that are too many."""
@@ -161,41 +176,47 @@ class Slots:
 
         Raises `WouldWait` where it is not there at once, and as `check_open`.
         """
-        with self._lock:
-            self.check_open()
-            slot = self._slots.get(user)
-            if slot is None or slot.closing:
-                raise WouldWait
-            memory = slot.memory
-            # Who opens or closes the user has the slot's lock.
-            if memory is None or memory.to_be_opened_again or slot.lock.locked():
-                raise WouldWait
-            slot.users += 1
-            slot.calls += 1
-            self._slots.move_to_end(user)
+        taken: Slot | None = None
         try:
+            with self._lock:
+                self.check_open()
+                slot = self._slots.get(user)
+                if slot is None or slot.closing:
+                    raise WouldWait
+                memory = slot.memory
+                # Who opens or closes the user has the slot's lock.
+                if memory is None or memory.to_be_opened_again or slot.lock.locked():
+                    raise WouldWait
+                self._slots.move_to_end(user)
+                slot.users += 1
+                slot.calls += 1
+                taken = slot
             yield memory
         finally:
-            with self._lock:
-                slot.users -= 1
-                self._call_ended(slot)
+            if taken is not None:
+                with self._lock:
+                    taken.users -= 1
+                    self._call_ended(taken)
 
     # -- what is no call
 
     @contextmanager
     def held(self, user: str) -> Iterator[Slot]:
         """The user's slot, which stays for the length of the block; raises `Unavailable` (``CLOSED``)."""
-        with self._lock:
-            if self._closed:
-                raise _closed()
-            slot = self._slots.setdefault(user, Slot())
-            slot.users += 1
+        taken: Slot | None = None
         try:
+            with self._lock:
+                if self._closed:
+                    raise _closed()
+                slot = self._slots.setdefault(user, Slot())
+                slot.users += 1
+                taken = slot
             yield slot
         finally:
-            with self._lock:
-                slot.users -= 1
-            self._drop_if_unused(user, slot)
+            if taken is not None:
+                with self._lock:
+                    taken.users -= 1
+                self._drop_if_unused(user, taken)
 
     @contextmanager
     def alone(self, user: str) -> Iterator[Slot]:

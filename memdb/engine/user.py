@@ -63,6 +63,7 @@ from memdb.types.arguments import (
     checked_prefix,
     checked_reference,
     checked_revision,
+    checked_stream_names,
     checked_streams,
     checked_times,
     checked_ttl_s,
@@ -191,6 +192,7 @@ class EmbeddedUser:
         self,
         *,
         stream: str | None = None,
+        streams: Sequence[str] | None = None,
         start_ns: Time | None = None,
         end_ns: Time | None = None,
         as_of: AsOf | None = None,
@@ -210,7 +212,7 @@ class EmbeddedUser:
         backwards = check_flag(newest_first, "newest_first")
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         start, end = checked_times(start_ns, end_ns)
-        streams = None if stream is None else (check_id(stream, "stream"),)
+        names, named = checked_stream_names(stream, streams)
         after = None if after is None else checked_reference(after, "after")
         parts = Parts(
             global_memory=check_flag(with_global_memory, "with_global_memory"),
@@ -221,7 +223,7 @@ class EmbeddedUser:
 
             def listed(view: View) -> list[StoredClip]:
                 revision = memory.resolve(view, as_of, min_revision)
-                stream_nos = view.stream_nos(streams, revision, "stream")
+                stream_nos = view.stream_nos(names, revision, named)
                 with memory.environment.read() as txn:
                     which = Filter(stream_nos, start, end, labels=wanted)
                     return list_clips(
@@ -329,6 +331,7 @@ class EmbeddedUser:
         *,
         key: str | None = None,
         stream: str | None = None,
+        streams: Sequence[str] | None = None,
         start_ns: Time | None = None,
         end_ns: Time | None = None,
         as_of: AsOf | None = None,
@@ -338,13 +341,13 @@ class EmbeddedUser:
         key, behind = checked_label_key(key), checked_label(after)
         limit = check_int(limit, "limit", 1, limits.LIMIT_MAX)
         start, end = checked_times(start_ns, end_ns)
-        streams = None if stream is None else (check_id(stream, "stream"),)
+        names, named = checked_stream_names(stream, streams)
         as_of = checked_as_of(as_of)
         with self._users.use(self._id) as memory:
 
             def counted(view: View) -> list[LabelCount]:
                 revision = memory.resolve(view, as_of)
-                which = Filter(view.stream_nos(streams, revision, "stream"), start, end)
+                which = Filter(view.stream_nos(names, revision, named), start, end)
                 return label_counts(view, which, revision, key, behind, limit)
 
             return memory.read(counted)

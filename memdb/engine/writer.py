@@ -205,8 +205,9 @@ class Writer:
         if not operations:
             return []
         submission = _Submission(operations)
-        self._enqueue(submission)
         try:
+            # Within, as what follows: who is interrupted on the way out may be in the queue, or lead it.
+            self._enqueue(submission)
             if queued is not None:
                 queued()
             while not submission.done:
@@ -215,13 +216,13 @@ class Writer:
                 else:
                     submission.woken.wait()
                     submission.woken.clear()
+            with self._lock:
+                # An earlier group may have failed with a part of it before its turn to lead came.
+                self._hand_over(submission)
         except BaseException:
             # An interrupt, since errors of a commit are settled: nobody may wait for this caller.
             self._abandon(submission)
             raise
-        with self._lock:
-            # An earlier group may have failed with a part of it before its turn to lead came.
-            self._hand_over(submission)
         if submission.error is not None:
             raise submission.error
         return submission.outcomes

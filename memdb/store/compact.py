@@ -24,6 +24,7 @@ import lmdb
 from memdb import failpoints
 from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
+from memdb.store.disk import file_bytes_max
 from memdb.store.files import TEMPORARY, real_file, sync_directory, sync_file
 from memdb.store.live import live_bytes
 from memdb.store.schema import DATA_FILE, Table
@@ -96,6 +97,9 @@ def check_room(path: Path, live: int) -> None:
     free = shutil.disk_usage(file.parent).free
     if file.parent == path:
         free += derived_bytes(path)
+    limit = file_bytes_max()
+    if limit is not None:
+        free = min(free, limit)
     if free < needed:
         raise ResourceExhausted(
             f"what is left is written anew beside the old, which needs {needed} bytes, and less is free",

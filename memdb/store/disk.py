@@ -1,8 +1,9 @@
-"""Whether the disk has room for what is to be written, and for what must stay free."""
+"""Whether the disk, and the limit on one file, have room for what is to be written, and for what must stay free."""
 
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -43,4 +44,33 @@ def check_disk(
             reason="DISK_FULL",
             field="free_bytes",
             value=free,
+        )
+
+
+def file_bytes_max() -> int | None:
+    """Bytes that one file may have (``ulimit -f``), None where there is no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def check_growth(file: Path, bytes_hint: int) -> None:
+    """Raise `ResourceExhausted` (``DISK_FULL``) where a commit may not let an environment's file grow as it has to.
+
+    A write that ends half-way at the limit LMDB takes for a broken disk, see `GIVING_UP_BYTES`: so much is left, or of
+    a small limit a quarter.
+    """
+    limit = file_bytes_max()
+    if limit is None:
+        return
+    try:
+        size = file.stat().st_size
+    except OSError:
+        return
+    needed = bytes_hint + min(GIVING_UP_BYTES, limit // 4)
+    if limit - size < needed:
+        raise ResourceExhausted(
+            f"a file may have {limit} bytes here (ulimit -f), of which a commit needs {needed}",
+            reason="DISK_FULL",
+            field="file_bytes",
+            value=size,
         )

@@ -34,7 +34,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.eventlog import event_log
-from memdb.store.disk import check_disk
+from memdb.store.disk import check_disk, check_growth
 from memdb.store.files import leads_nowhere, real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
@@ -319,6 +319,8 @@ class Environment:
         if self._failed is not None:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
         check_disk(self.disk, self._config, bytes_hint, gives_up=gives_up)
+        if not gives_up:  # that goes into pages that were freed, where there are any
+            check_growth(self._data_file, bytes_hint)
         self._grow_ahead(bytes_hint)
         if not self._marked:
             with system_errors(self.path.name):

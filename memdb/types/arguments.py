@@ -136,6 +136,22 @@ def checked_streams(streams: Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(check_id(name, "streams") for name in names)
 
 
+def checked_stream_names(
+    stream: str | None, streams: Iterable[str] | None
+) -> tuple[tuple[str, ...] | None, str]:
+    """The streams of an option that names one and one that names several, None for all, and which option it was.
+
+    Raises `InvalidArgument` (``NOT_USED`` where both are given).
+    """
+    if stream is None:
+        return checked_streams(streams), "streams"
+    if streams is not None:
+        raise InvalidArgument(
+            "name one stream, or several, not both", reason="NOT_USED", field="streams"
+        )
+    return (check_id(stream, "stream"),), "stream"
+
+
 def checked_times(start_ns: Time | None, end_ns: Time | None) -> tuple[int | None, int | None]:
     """A time range; raises `InvalidArgument` (``TIME_RANGE``)."""
     start, end = optional_ns(start_ns, "start_ns"), optional_ns(end_ns, "end_ns")

@@ -483,6 +483,7 @@ class User(Protocol):
         self,
         *,
         stream: str | None = None,
+        streams: Sequence[str] | None = None,
         start_ns: Time | None = None,
         end_ns: Time | None = None,
         as_of: AsOf | None = None,
@@ -501,9 +502,9 @@ class User(Protocol):
         behind ``after``, the `StoredClip.cursor` of the last clip of the page before.  Without their
         short-term memory.
 
-        stream: of one stream; None for all.  start_ns, end_ns, as_of, min_revision, hours, weekdays, zone,
-        labels, with_global_memory, with_keyframes: as in `ground`.  newest_first: by start time backwards, so
-        that the last clips come first, and ``after`` goes on to earlier ones.
+        stream, streams: of one stream, or of several; None for all.  start_ns, end_ns, as_of, min_revision, hours,
+        weekdays, zone, labels, with_global_memory, with_keyframes: as in `ground`.  newest_first: by start time
+        backwards, so that the last clips come first, and ``after`` goes on to earlier ones.
 
         The id of that clip serves as ``after`` as well, as long as the clip is not erased: then `NotFound`
         (``CLIP_NOT_FOUND``).  Raises otherwise of stream, time, moment and hours as `ground`.
@@ -515,6 +516,7 @@ class User(Protocol):
         *,
         key: str | None = None,
         stream: str | None = None,
+        streams: Sequence[str] | None = None,
         start_ns: Time | None = None,
         end_ns: Time | None = None,
         as_of: AsOf | None = None,
@@ -523,8 +525,8 @@ class User(Protocol):
     ) -> list[LabelCount]:
         """The labels that clips have, and how many clips have each; sorted by key and value, by code points.
 
-        key: only labels of this key.  stream, start_ns, end_ns, as_of: as in `clips`.  limit: 1 to 1,000.  after:
-        only those behind this (key, value), the last of the page before, which no clip need have any more.
+        key: only labels of this key.  stream, streams, start_ns, end_ns, as_of: as in `clips`.  limit: 1 to 1,000.
+        after: only those behind this (key, value), the last of the page before, which no clip need have any more.
 
         Raises of stream, time and moment as `ground`.
         """

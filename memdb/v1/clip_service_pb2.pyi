@@ -383,6 +383,7 @@ class ListClipsRequest(_message.Message):
     WITHOUT_KEYFRAMES_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     stream: _builtins.str
@@ -417,6 +418,10 @@ class ListClipsRequest(_message.Message):
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LabelFilter]:
         """Only clips that pass every one of these; a key is in one of them."""
 
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of these streams, where none is named by stream; empty for all."""
+
     def __init__(
         self,
         *,
@@ -433,10 +438,11 @@ class ListClipsRequest(_message.Message):
         without_keyframes: _builtins.bool = ...,
         labels: _abc.Iterable[_types_pb2.LabelFilter] | None = ...,
         newest_first: _builtins.bool = ...,
+        streams: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "min_revision", b"min_revision", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "newest_first", b"newest_first", "start_ns", b"start_ns", "stream", b"stream", "user", b"user", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_end_ns", b"_end_ns", "_min_revision", b"_min_revision", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "calendar", b"calendar", "end_ns", b"end_ns", "labels", b"labels", "limit", b"limit", "min_revision", b"min_revision", "newest_first", b"newest_first", "start_ns", b"start_ns", "stream", b"stream", "streams", b"streams", "user", b"user", "without_global_memory", b"without_global_memory", "without_keyframes", b"without_keyframes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -882,6 +888,7 @@ class ListLabelsRequest(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     key: _builtins.str
@@ -902,6 +909,10 @@ class ListLabelsRequest(_message.Message):
     def after(self) -> Global___Label:
         """Only those behind this one, the last of the page before."""
 
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of clips of these streams, where none is named by stream; empty for all."""
+
     def __init__(
         self,
         *,
@@ -913,10 +924,11 @@ class ListLabelsRequest(_message.Message):
         as_of: _types_pb2.AsOf | None = ...,
         limit: _builtins.int = ...,
         after: Global___Label | None = ...,
+        streams: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_key", b"_key", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "end_ns", b"end_ns", "key", b"key", "start_ns", b"start_ns", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_key", b"_key", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "end_ns", b"end_ns", "key", b"key", "limit", b"limit", "start_ns", b"start_ns", "stream", b"stream", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns", "_key", b"_key", "_start_ns", b"_start_ns", "_stream", b"_stream", "after", b"after", "as_of", b"as_of", "end_ns", b"end_ns", "key", b"key", "limit", b"limit", "start_ns", b"start_ns", "stream", b"stream", "streams", b"streams", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_ns: _TypeAlias = _typing.Literal["end_ns"]  # noqa: Y015
     _WhichOneofArgType__end_ns: _TypeAlias = _typing.Literal["_end_ns", b"_end_ns"]  # noqa: Y015

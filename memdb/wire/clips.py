@@ -6,7 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from memdb.codecs.tensors import encoded
-from memdb.types.arguments import checked_reference, checked_revision, checked_times
+from memdb.types.arguments import (
+    checked_reference,
+    checked_revision,
+    checked_stream_names,
+    checked_times,
+)
 from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_flag, check_int
 from memdb.types.clip import (
@@ -246,6 +251,7 @@ class ListClipsArguments(TypedDict):
     """Options of `User.clips`."""
 
     stream: str | None
+    streams: list[str] | None
     start_ns: Time | None
     end_ns: Time | None
     as_of: AsOf | None
@@ -265,6 +271,7 @@ def list_clips_request(
     user: str,
     *,
     stream: str | None = None,
+    streams: Sequence[str] | None = None,
     start_ns: Time | None = None,
     end_ns: Time | None = None,
     as_of: AsOf | None = None,
@@ -281,9 +288,11 @@ def list_clips_request(
 ) -> clip_pb.ListClipsRequest:
     """The request for `User.clips`; raises `InvalidArgument` as the call would."""
     start, end = checked_times(start_ns, end_ns)
+    names = checked_stream_names(stream, streams)[0] or ()
     return clip_pb.ListClipsRequest(
         user=check_id(user, "user"),
-        stream=None if stream is None else check_id(stream, "stream"),
+        stream=None if stream is None else names[0],
+        streams=names if stream is None else None,
         start_ns=start,
         end_ns=end,
         as_of=as_of_to_proto(as_of),
@@ -302,6 +311,7 @@ def list_clips_arguments(request: clip_pb.ListClipsRequest) -> ListClipsArgument
     """The options of `User.clips` that a request carries."""
     return ListClipsArguments(
         stream=request.stream if request.HasField("stream") else None,
+        streams=list(request.streams) or None,
         start_ns=request.start_ns if request.HasField("start_ns") else None,
         end_ns=request.end_ns if request.HasField("end_ns") else None,
         as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),

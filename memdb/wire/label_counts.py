@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from memdb.types.arguments import checked_times
+from memdb.types.arguments import checked_stream_names, checked_times
 from memdb.types.checks import check_int
 from memdb.types.grounding import AsOf
-from memdb.types.ids import check_id
 from memdb.types.label_count import LabelCount, checked_label, checked_label_key
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import Time
@@ -21,6 +20,7 @@ class ListLabelsArguments(TypedDict):
 
     key: str | None
     stream: str | None
+    streams: list[str] | None
     start_ns: int | None
     end_ns: int | None
     as_of: AsOf | None
@@ -33,6 +33,7 @@ def list_labels_request(
     *,
     key: str | None = None,
     stream: str | None = None,
+    streams: Sequence[str] | None = None,
     start_ns: Time | None = None,
     end_ns: Time | None = None,
     as_of: AsOf | None = None,
@@ -41,11 +42,13 @@ def list_labels_request(
 ) -> clip_pb.ListLabelsRequest:
     """The request for `User.labels`; raises `InvalidArgument` as the call would."""
     start, end = checked_times(start_ns, end_ns)
+    names = checked_stream_names(stream, streams)[0] or ()
     behind = checked_label(after)
     return clip_pb.ListLabelsRequest(
         user=user,
         key=checked_label_key(key),
-        stream=None if stream is None else check_id(stream, "stream"),
+        stream=None if stream is None else names[0],
+        streams=names if stream is None else None,
         start_ns=start,
         end_ns=end,
         as_of=as_of_to_proto(as_of),
@@ -60,6 +63,7 @@ def list_labels_arguments(request: clip_pb.ListLabelsRequest) -> ListLabelsArgum
     return ListLabelsArguments(
         key=request.key if request.HasField("key") else None,
         stream=request.stream if request.HasField("stream") else None,
+        streams=list(request.streams) or None,
         start_ns=request.start_ns if request.HasField("start_ns") else None,
         end_ns=request.end_ns if request.HasField("end_ns") else None,
         as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),

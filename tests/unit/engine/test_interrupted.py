@@ -219,3 +219,76 @@ def test_a_close(tmp_path: Path, times: int) -> None:
     db.close()
     with EmbeddedDatabase(tmp_path / "data", config=CONFIG) as again:
         assert again.user("alice").get("k") == 1
+
+
+class InterruptAsItReturns(Interrupt):
+    """Raises `KeyboardInterrupt` in a function that was just called, or as what it calls of C returns."""
+
+    def _profile(self, frame: FrameType, event: str, _: Any) -> None:
+        if event in ("call", "c_return") and self._left > 0 and self._chosen(frame.f_code):
+            caller = frame.f_back
+            while caller is not None:
+                if caller.f_code.co_name in IN_ORDER:
+                    return
+                caller = caller.f_back
+            self._left -= 1
+            if self._left == 0:
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        sys.setprofile(self._profile)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_opening_wherever_something_returns(db: EmbeddedDatabase, is_new: bool) -> None:
+    """Somebody still has the traceback, and with it what was open then."""
+    db.user("alice").put("k", 1)
+
+    def opening(code: CodeType) -> bool:
+        name = code.co_name
+        chosen = code.co_filename.endswith(("engine/slots.py", "engine/opener.py"))
+        chosen |= name == "_loaded" or code.co_qualname.startswith("KeptIndex.")
+        return chosen and code.co_filename.startswith(PACKAGE) and name not in IN_ORDER
+
+    for times in range(1, 200):
+        user = f"{'new' if is_new else 'alice'}{times if is_new else ''}"
+        with db._users.exclusively("alice"):
+            pass
+        interrupt = InterruptAsItReturns(opening, times)
+        held: BaseException | None = None
+        try:
+            with interrupt.within(), db._users.use(user, create=is_new):
+                pass
+        except KeyboardInterrupt as error:
+            held = error
+        if not interrupt.came:
+            break
+        with db._users.use(user, create=is_new):
+            pass
+        slot = db._users._slots.find(user)
+        assert slot is not None
+        assert (slot.users, slot.calls) == (0, 0)
+        assert held is not None
+        del held
+    assert times > 20
+
+
+def test_a_write_that_comes_into_the_queue(db: EmbeddedDatabase) -> None:
+    db.user("alice").put("k", 1)
+
+    def queueing(code: CodeType) -> bool:
+        return code.co_name == "_enqueue" and code.co_filename.startswith(PACKAGE)
+
+    for times in range(1, 20):
+        interrupt = InterruptAsItReturns(queueing, times)
+        with suppress(KeyboardInterrupt), interrupt.within():
+            db.user("alice").put("k", 0)
+        if not interrupt.came:
+            break
+        goes_on(db)
+    assert times > 2

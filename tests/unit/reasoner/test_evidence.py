@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -279,21 +279,24 @@ class TestFacts:
 
 
 class TestManyFacts:
-    """Facts of the yard that no two clips have in common; their clips are looked up one call each."""
+    """Facts of the yard that no two clips have in common; their clips are looked up many in a call."""
 
     @pytest.fixture
     def looked_up(
         self, user: memdb.types.database.User, monkeypatch: pytest.MonkeyPatch
     ) -> list[str]:
         asked: list[str] = []
-        clip = user.clip
+        get_clips = user.get_clips
 
-        def noted(clip_id: str, **options: Any) -> StoredClip:
-            asked.append(clip_id)
-            return clip(clip_id, **options)
+        def noted(clip_ids: Sequence[str], **options: Any) -> list[StoredClip]:
+            asked.extend(clip_ids)
+            self.calls += 1
+            return get_clips(clip_ids, **options)
 
-        monkeypatch.setattr(user, "clip", noted)
+        monkeypatch.setattr(user, "get_clips", noted)
         return asked
+
+    calls = 0
 
     def facts(self, user: memdb.types.database.User, each: int = 1) -> list[RecallHit]:
         """Ten facts, weaker and weaker but for the last, which is as strong as the third."""
@@ -312,7 +315,7 @@ class TestManyFacts:
         hits = self.facts(user)
         question = parse_question("Mug?")
         whole = said_evidence(question, hits, EVERYWHERE, user)
-        assert (len(whole.evidence), len(looked_up)) == (10, 10)
+        assert (len(whole.evidence), len(looked_up), self.calls) == (10, 10, 1)
         looked_up.clear()
         few = said_evidence(question, hits, EVERYWHERE, user, limit=3)
         # Both of those that may be the third.
@@ -341,6 +344,21 @@ class TestManyFacts:
         looked_up.clear()
         found = said_evidence(question, hits, Scope(("porch",)), user)
         assert (found.evidence, len(looked_up), found.unplaced) == ((), 7, 8)
+
+    def test_those_that_are_gone_are_passed_over(
+        self, user: memdb.types.database.User, looked_up: list[str]
+    ) -> None:
+        hits = self.facts(user, each=2)
+        facts = [hit.fact for hit in hits if hit.fact is not None]
+        gone = [fact.evidence[0] for fact in (facts[0], *facts[2:4])]
+        user.erase_clips(gone)
+        found = said_evidence(parse_question("Mug?"), hits, EVERYWHERE, user)
+        # Each that is gone costs a call; of the first fact's other clip all that is left is looked up again.
+        assert self.calls == 3 + 1 + 2
+        assert [item.clip_id for item in found.evidence if item.said == ("mug 3",)] == [
+            facts[3].evidence[1]
+        ]
+        assert all(item.camera == "yard" for item in found.evidence)
 
     def test_so_long_and_no_longer(self, user: memdb.types.database.User) -> None:
         ids = [fact.fact.evidence[0] for fact in self.facts(user) if fact.fact is not None]

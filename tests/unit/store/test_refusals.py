@@ -31,7 +31,7 @@ from memdb.store.compact import compact
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Environment
 from memdb.store.keyring import KeyRing
-from memdb.store.schema import USER_TABLES
+from memdb.store.schema import DATA_FILE, USER_TABLES
 from memdb.store.shredding import KEY_FILE
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
@@ -187,6 +187,39 @@ def test_a_share_of_the_disk_that_is_used_up_is_a_full_disk(tmp_path: Path) -> N
         assert user.put("k", 3) == 2
         assert db.users() == ["u"]
         assert db.backup(tmp_path / "archive").damaged == ()
+
+
+@pytest.mark.parametrize("spare", [0, 20_000, 500_000, 3 << 20])
+def test_a_file_that_may_grow_no_more_breaks_nothing(tmp_path: Path, spare: int) -> None:
+    """LMDB takes a write that ends half-way at the limit for a broken disk, after which none is taken any more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        for number in range(20):
+            user.put(f"k{number}", "x" * 60_000)
+        size = (db._directory.user_path("u") / DATA_FILE).stat().st_size
+        reasons: list[str] = []
+        kept = 0
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + spare, hard))
+            for number in range(60):
+                try:
+                    user.put(f"more{number}", "y" * 100_000)
+                    kept += 1
+                except MemdbError as error:
+                    reasons.append(error.reason)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2 + spare // 10, hard))
+            with pytest.raises(ResourceExhausted) as refused:
+                user.compact()
+            reasons.append(refused.value.reason)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert set(reasons) == {"DISK_FULL"}
+        assert db.user_state("u") == "serving"
+        user.put("k", 1)
+        assert len(user.keys(limit=100)) == 20 + kept + 1
+        assert user.compact().bytes_after < size + spare
+        assert db.verify().ok
 
 
 def test_a_map_that_cannot_be_made_anew_is_opened_anew(
