@@ -217,8 +217,7 @@ class FileSource:
         if self._sight is not None:
             packets = self._sight.timed(packets)
         for packet in packets:
-            stamps[packet.stream.index].mend(packet)
-            yield packet
+            yield from stamps[packet.stream.index].mend(packet)
 
     def _nothing(self, what: str) -> str:
         if self.damaged:
