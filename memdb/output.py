@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,21 @@ class OutputLost(FailedPrecondition):
         """Whether nobody reads any further, as behind ``| head``: that is no failure to tell of."""
 
 
+def _escaped(text: str, encoding: str | None) -> str:
+    """``text``, its characters that the encoding lacks as ``\\uXXXX``: a terminal is not always one of UTF-8, and
+    what a command line has of other bytes is in none.
+    """
+    encoding = encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        # Not by the stream's own rule: it may let such bytes through.
+        return "".join(
+            char if char.encode(encoding, "ignore") else json.dumps(char)[1:-1] for char in text
+        )
+    return text
+
+
 class Output(io.TextIOBase):
     """A stream that says what becomes of it as one of our errors."""
 
@@ -56,12 +72,21 @@ class Output(io.TextIOBase):
         """stream: None where nobody wants what is written, as for `print`."""
         self._stream = stream
 
+    @property
+    def encoding(self) -> str | None:  # type: ignore[override]
+        """Of the stream."""
+        return None if self._stream is None else self._stream.encoding
+
     def write(self, text: str) -> int:
-        """Write text; raises `OutputLost`."""
+        """Write text; raises `OutputLost`.
+
+        What the stream cannot encode is written as JSON escapes it, which whoever reads JSON takes for the same.
+        """
         if self._stream is None:
             return len(text)
         try:
-            return self._stream.write(text)
+            self._stream.write(_escaped(text, self._stream.encoding))
+            return len(text)
         except OSError as error:
             raise self._lost(error) from None
 

@@ -186,7 +186,7 @@ def settings(options: argparse.Namespace, server_wait_s: float | None) -> Ingest
     codec_named(options.codec)
     return IngestOptions(
         start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
-        epoch=options.epoch,
+        epoch=None if options.epoch is None else at_least(options.epoch, 0, "epoch"),
         space_name=options.space,
         rate_hz=checked_rate(options.rate),
         with_audio=options.audio,

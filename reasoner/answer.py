@@ -90,4 +90,4 @@ class Refused:
 
     def as_json(self) -> dict[str, Any]:
         """The question and why it was not asked."""
-        return {"question": self.text, "error": str(self.error)}
+        return {"question": self.text, "error": str(self.error), "reason": self.error.reason}

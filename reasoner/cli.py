@@ -72,6 +72,12 @@ def _main(arguments: Sequence[str] | None) -> int:
             parser.error("a question, or --questions FILE")
         if options.llm and not options.model:
             parser.error("--llm needs --model")
+        if options.model and not options.llm:
+            parser.error("--model needs --llm")
+        if len(options.question) > 1 and not any(" " in one.strip() for one in options.question):
+            _to_stderr(
+                f"{len(options.question)} questions of a word each; a question of several words is in quotes"
+            )
         with result_on_stdout():
             return _ask(options, questions)
     except OutputLost as error:
@@ -135,7 +141,7 @@ def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
         if model is not None:
             model.close()
         if answers and not options.json:
-            print(answers_table(answers), flush=True)
+            print(answers_table(answers, sys.stdout.encoding), flush=True)
     failed = (isinstance(answer, Refused) or answer.model_error for answer in answers)
     return 1 if any(failed) else 0
 

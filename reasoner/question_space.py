@@ -38,7 +38,8 @@ def space_and_encoder(
     known = user.streams()
     streams = [info for info in known if cameras is None or info.name in cameras]
     names = sorted({info.space for info in streams})
-    if not names:
+    absent = [name for name in cameras or () if all(info.name != name for info in known)]
+    if absent or not names:
         there = ", ".join(info.name for info in known[:_CAMERAS_TOLD])
         more = len(known) - _CAMERAS_TOLD
         why = f"no such cameras; there are {there}" + (f" and {more} more" * (more > 0))
@@ -46,7 +47,7 @@ def space_and_encoder(
             why if known else "the user has no cameras: nothing was ingested yet",
             reason="NO_STREAMS",
             field="camera",
-            value=", ".join(cameras or ()),
+            value=", ".join(absent),
         )
     found: list[tuple[Space, QuestionEncoder]] = []
     missing: FailedPrecondition | None = None

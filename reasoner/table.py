@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
+from unicodedata import category, combining, east_asian_width
 
 from memdb.types.zone import UTC_ZONE
 from reasoner.answer import EXTRACTIVE, Refused
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 HEADINGS: Final = ("question", "camera", "from–to ({zone})", "arm", "score", "support", "ms")
 _WIDTHS_MAX: Final = (48, 16, 43, 4, 5, 60, 7)
+_OURS: Final = "–─…"
+_THEIRS: Final = "--."
+_NO_WIDTH: Final = ("Mn", "Me", "Cf")
 _RIGHT: Final = frozenset({"score", "ms"})
 
 
@@ -47,19 +51,22 @@ def render(
 ) -> str:
     """Aligned columns; what is wider than its maximum ends in an ellipsis."""
     cut = [[_cut(cell, width) for cell, width in zip(row, widths_max, strict=True)] for row in rows]
-    widths = [max(map(len, column)) for column in zip(headings, *cut, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(headings, *cut, strict=True)]
     lines = [headings, ["─" * width for width in widths], *cut]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
+            _fitted(cell, width, is_right=heading in _RIGHT)
             for cell, width, heading in zip(line, widths, headings, strict=True)
         ).rstrip()
         for line in lines
     )
 
 
-def answers_table(rows: Sequence[Answer | Refused]) -> str:
-    """The table, and below it who answered; a language model's own words follow as lines."""
+def answers_table(rows: Sequence[Answer | Refused], encoding: str | None = None) -> str:
+    """The table, and below it who answered; a language model's own words follow as lines.
+
+    encoding: of what it is written to; one without our dashes has others.  None for UTF-8.
+    """
     answers = [row for row in rows if not isinstance(row, Refused)]
     # All are told by one clock.
     zone = answers[0].zone if answers else UTC_ZONE
@@ -85,7 +92,7 @@ def answers_table(rows: Sequence[Answer | Refused]) -> str:
     )
     if any("semantic" not in answer.recall_arms for answer in answers):
         parts.append("Speech was searched by words alone: the user has no text space.")
-    return _harmless("\n\n".join(parts))
+    return _plain(_harmless("\n\n".join(parts)), encoding or "utf-8")
 
 
 def _harmless(text: str) -> str:
@@ -93,6 +100,35 @@ def _harmless(text: str) -> str:
     return "".join(char if char == "\n" or char.isprintable() else "\ufffd" for char in text)
 
 
+def _plain(text: str, encoding: str) -> str:
+    """With signs that the encoding has in the place of ours."""
+    try:
+        _OURS.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(str.maketrans(_OURS, _THEIRS))
+    return text
+
+
 def _cut(cell: str, width: int) -> str:
     cell = " ".join(cell.split())
-    return cell if len(cell) <= width else cell[: width - 1] + "…"
+    if columns(cell) <= width:
+        return cell
+    kept = cell[:width]
+    while columns(kept) > width - 1:
+        kept = kept[:-1]
+    return kept + "…"
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal it takes: two for a Chinese letter or an emoji, none for an accent of its own."""
+    return sum(
+        0
+        if combining(char) or category(char) in _NO_WIDTH
+        else 1 + (east_asian_width(char) in "WF")
+        for char in text
+    )
+
+
+def _fitted(cell: str, width: int, *, is_right: bool) -> str:
+    space = " " * (width - columns(cell))
+    return space + cell if is_right else cell + space

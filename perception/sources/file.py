@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 from av.error import ExitError, HTTPClientError, HTTPServerError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 
 from memdb.errors import InvalidArgument
 from perception.errors import SourceNotFound, SourceUnreadable
@@ -92,6 +92,10 @@ class FileSource:
                 field="source",
                 value=shown(address),
             )
+        for stream in self._container.streams:
+            if stream not in (self._video, self._audio):
+                # Not even fetched: a playlist names the same film in several sizes.
+                stream.discard = Discard.all
         if self._video is not None:
             self._video.thread_type = "AUTO"
         self._is_live = (
@@ -213,8 +217,7 @@ class FileSource:
         if self._sight is not None:
             packets = self._sight.timed(packets)
         for packet in packets:
-            stamps[packet.stream.index].mend(packet)
-            yield packet
+            yield from stamps[packet.stream.index].mend(packet)
 
     def _nothing(self, what: str) -> str:
         if self.damaged:

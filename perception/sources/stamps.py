@@ -72,13 +72,40 @@ class Stamps:
         self._jumps_seen = 0
         self._last_s: float | None = None
         self._at_s = 0.0
+        self._held: Packet[Any] | None = None
+        """Of a recording, one that jumps: whether the stream does is told by the next."""
         self._step_s = 0.0
         """From one packet to the next: transport streams do not tell how long a picture stands."""
 
-    def mend(self, packet: Packet[Any]) -> None:
-        """Take the next packet, in the order of the medium."""
+    def mend(self, packet: Packet[Any]) -> list[Packet[Any]]:
+        """Take the next packet, in the order of the medium; what is at its time now, in order."""
+        held, self._held = self._held, None
+        if held is not None:
+            if not self._is_jump(packet) and packet.dts is not None:
+                # One stamp alone was wrong, by a bit that a radio link turned, say.
+                return [self._stepped(held), *self._mended(packet)]
+            return [*self._mended(held), *self._mended(packet)]
+        if not self._is_live and self._is_jump(packet):
+            self._held = packet
+            return []
+        return self._mended(packet)
+
+    def _stepped(self, packet: Packet[Any]) -> Packet[Any]:
+        """The packet, where the one after the last is to be expected."""
+        assert self._last_s is not None
+        assert packet.time_base is not None
+        packet.dts = packet.pts = round((self._last_s + self._step_s) / float(packet.time_base))
+        return packet
+
+    def _is_jump(self, packet: Packet[Any]) -> bool:
+        if packet.dts is None or packet.time_base is None or self._last_s is None:
+            return False
+        ahead_s = packet.dts * float(packet.time_base) + self._shift_s - self._last_s
+        return not -BACK_S <= ahead_s <= AHEAD_S
+
+    def _mended(self, packet: Packet[Any]) -> list[Packet[Any]]:
         if packet.dts is None or packet.time_base is None:
-            return
+            return [packet]
         base_s = float(packet.time_base)
         raw_s = packet.dts * base_s
         at_s = self._clock_s() if self._is_live else 0.0
@@ -95,6 +122,7 @@ class Stamps:
             packet.dts += shift
             if packet.pts is not None:
                 packet.pts += shift
+        return [packet]
 
     def _look(self, raw_s: float, last_s: float, at_s: float) -> None:
         """Choose another shift where this stamp jumped."""
@@ -124,13 +152,14 @@ class Arrivals:
         self._clock_s = clock_s
         self._began_s: float | None = None
 
-    def mend(self, packet: Packet[Any]) -> None:
+    def mend(self, packet: Packet[Any]) -> list[Packet[Any]]:
         """Take the next packet, as it comes; the first is at the time that the stream says it begins at."""
         if not packet.size or packet.time_base is None:
-            return
+            return [packet]
         at_s = self._clock_s()
         if self._began_s is None:
             self._began_s = at_s
         begin = packet.stream.start_time or 0
         packet.dts = begin + round((at_s - self._began_s) / float(packet.time_base))
         packet.pts = packet.dts
+        return [packet]

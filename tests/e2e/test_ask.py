@@ -349,6 +349,7 @@ def test_a_bad_question_does_not_keep_the_others_from_being_asked(
     rows = [json.loads(line) for line in shown.out.splitlines()]
     assert [row["question"] for row in rows] == questions
     assert ["EMPTY" in row.get("error", "") for row in rows] == [False, True, True, False]
+    assert [row.get("reason") for row in rows] == [None, "EMPTY", "EMPTY", None]
     assert moment(rows[3]) == ("said", "kitchen", "2026-01-05T09:00:00.000Z")
     told = shown.err.splitlines()
     assert [line.partition(": EMPTY")[0] for line in told] == [
@@ -357,6 +358,43 @@ def test_a_bad_question_does_not_keep_the_others_from_being_asked(
     ]
     assert main(command) == 1
     assert "EMPTY: a question has words" in capsys.readouterr().out
+
+
+def test_a_question_without_its_quotes_is_told(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--server", server, "--user", "alice"]
+    assert main([*command, "a", "cat"]) == 0
+    assert "2 questions of a word each" in capsys.readouterr().err
+    assert main([*command, "a cat", "dog"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_one_camera_of_several_that_there_is_not(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cameras = ["--camera", "yard", "--camera", "garag"]
+    assert main(["--server", server, "--user", "alice", "a cat", *cameras]) == 2
+    told = "NO_STREAMS: no such cameras; there are kitchen, yard (field camera, value garag)"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_questions_and_terminals_of_any_encoding(server: str, encoding: str) -> None:
+    """What is no text is refused by itself, and each line is JSON all the same."""
+    questions = [b"\xff cat", "Gibt es 猫 🐈 – oder nicht?".encode(), b"a cat"]
+    command = [sys.executable, "-m", "reasoner.cli", "--server", server, "--user", "alice"]
+    environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:surrogateescape"}
+    done = subprocess.run(
+        [*command, "--json", *questions], env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    rows = [json.loads(line) for line in done.stdout.decode(encoding).splitlines()]
+    assert [os.fsencode(row["question"]) for row in rows] == questions
+    assert [row.get("reason") for row in rows] == ["BAD_TEXT", None, None]
+    done = subprocess.run([*command, *questions], env=environment, capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    assert len(done.stdout.decode(encoding).splitlines()) >= 5
 
 
 def test_the_only_space_with_an_encoder_is_asked(
@@ -406,6 +444,7 @@ def test_no_server_is_an_error_in_the_time_given(capsys: pytest.CaptureFixture[s
         ["--use", "alice", "a cat"],
         ["a cat"],
         ["--user", "alice", "a cat", "--llm", "http://x"],
+        ["--user", "alice", "a cat", "--model", "small"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(server: str, arguments: list[str]) -> None:

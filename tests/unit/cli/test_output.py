@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.output import Output
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 LOOK = """
@@ -96,3 +99,15 @@ def test_no_file_of_a_database_takes_the_place_of_a_standard_one(
     names = noted.read_text().split()
     assert [names[fd] for fd in closed] == ["/dev/null"] * len(closed)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("rule", ["strict", "surrogateescape"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_a_terminal_cannot_show_is_json_all_the_same(encoding: str, rule: str) -> None:
+    text = "caf\u00e9 \u2013 \N{CAT} \udcff"
+    told = json.dumps({"text": text}, ensure_ascii=False)
+    raw = io.BytesIO()
+    output = Output(io.TextIOWrapper(raw, encoding=encoding, errors=rule))
+    assert output.write(told) == len(told)
+    output.flush()
+    assert json.loads(raw.getvalue().decode(encoding)) == {"text": text}

@@ -191,20 +191,35 @@ def stamped(seconds: float) -> Packet[Any]:
     [
         (False, [0, 1, 0.5, 2], [0, 1, 0.5, 2]),  # pictures out of order
         (False, [0, 1, 5000, 5001], [0, 1, 5000, 5001]),  # a pause of a recording
-        (False, [7, 8, 0, 1, 100], [7, 8, 9, 10, 109]),
+        (False, [7, 8, 0, 1, 100, 101], [7, 8, 9, 10, 109, 110]),
+        (False, [0, 1, 86_400, 2, 3], [0, 1, 2, 2, 3]),
+        (False, [90, 91, 0.5, 92, 93], [90, 91, 92, 92, 93]),
+        (False, [0, 1, 5000], [0, 1, 5000]),
         (True, [0, 2, 4 + AHEAD_S, 6 + AHEAD_S], [0, 2, 4 + AHEAD_S, 6 + AHEAD_S]),
         (True, [0, 2, 5 + AHEAD_S, 7 + AHEAD_S], [0, 2, 4, 6]),
         (True, [50, 52, 3, 5], [50, 52, 54, 56]),
     ],
-    ids=["order", "pause", "anew", "left out", "ahead", "live anew"],
+    ids=[
+        "order",
+        "pause",
+        "anew",
+        "one ahead",
+        "one back",
+        "the last",
+        "left out",
+        "ahead",
+        "live anew",
+    ],
 )
 def test_what_is_moved(is_live: bool, stamps: list[float], seen: list[float]) -> None:
     # Two seconds pass from packet to packet.
     clock = iter(range(0, 100, 2))
     mending = Stamps(is_live=is_live, clock_s=lambda: next(clock))
     packets = [stamped(seconds) for seconds in stamps]
-    for packet in packets:
-        mending.mend(packet)
+    given = [after for packet in packets for after in mending.mend(packet)]
+    # The medium ends with an empty packet.
+    given += mending.mend(Packet(b""))[:-1]
+    assert given == packets
     assert [(packet.dts, packet.pts) for packet in packets] == [(s * 1000, s * 1000) for s in seen]
 
 

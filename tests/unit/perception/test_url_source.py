@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
+import av
 import pytest
 
 from perception.assembler import ClipAssembler
@@ -56,6 +57,57 @@ def test_a_recording_behind_http(folder_url: str) -> None:
     assert frame_times_s(source) == list(range(7))
     later = FileSource(f"{folder_url}/film.mp4").items(frames_from_ns=5 * NS_PER_S)
     assert [item.time_ns // NS_PER_S for item in later if isinstance(item, VideoFrame)] == [5, 6]
+
+
+MASTER = """#EXTM3U
+#EXT-X-STREAM-INF:BANDWIDTH=100000
+small.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=900000
+large.m3u8
+"""
+
+
+def test_of_a_playlist_of_several_sizes_one_is_fetched(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Noting(QuietHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+    film = write_film(tmp_path / "film.ts", [(flat(9, 99, 200), 12.0)], container="mpegts")
+    for name in ("small", "large"):
+        with (
+            av.open(str(film)) as whole,
+            av.open(
+                str(tmp_path / f"{name}.m3u8"), "w", format="hls",
+                options={"hls_time": "2", "hls_list_size": "0"},
+            ) as parts,
+        ):  # fmt: skip
+            stream = parts.add_stream_from_template(whole.streams.video[0])
+            for packet in whole.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    parts.mux(packet)
+    (tmp_path / "film.m3u8").write_text(MASTER)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Noting, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        source = FileSource(f"http://127.0.0.1:{server.server_port}/film.m3u8")
+        assert not source.is_live
+        assert frame_times_s(source) == list(range(12))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    small, large = (
+        [path for path in asked if path.startswith(f"/{name}") and path.endswith(".ts")]
+        for name in ("small", "large")
+    )
+    assert len(small) == 6
+    # Some are read to see what there is.
+    assert len(large) <= 3
 
 
 def test_a_recording_that_is_not_there(folder_url: str) -> None:

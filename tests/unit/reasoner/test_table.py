@@ -67,3 +67,20 @@ def test_a_models_words_follow_the_table() -> None:
 def test_columns_align_and_long_cells_are_cut() -> None:
     text = render(("a", "ms"), [("x" * 9, "1"), ("y\nz", "22")], (5, 4))
     assert text.splitlines() == ["a      ms", "─────  ──", "xxxx…   1", "y z    22"]
+
+
+def test_columns_align_whatever_the_letters() -> None:
+    rows = [("猫はどこ？", "1"), ("\N{CAT}e\u0301", "2"), ("cat", "3"), ("猫猫猫猫猫猫猫", "4")]
+    lines = render(("a", "ms"), rows, (12, 2)).splitlines()
+    assert lines[2:] == [
+        "猫はどこ？    1",
+        "\N{CAT}e\u0301           2",
+        "cat           3",
+        "猫猫猫猫猫…   4",
+    ]
+
+
+def test_a_terminal_without_our_signs_has_others() -> None:
+    text = answers_table([answer(SEEN)], "ascii")
+    assert text.isascii()
+    assert "----" in text
