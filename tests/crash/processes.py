@@ -198,9 +198,15 @@ class ForkedServer:
         """Send a signal and wait until it is dead; the exit status."""
         if not self._alive:
             return 0
-        self._alive = False
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Until it is dead, if it is not known to be; the exit status."""
+        if not self._alive:
+            return 0
+        self._alive = False
         return int(self._nursery.line()["ended"])
 
     def __enter__(self) -> Self:

@@ -44,9 +44,9 @@ def look(
 
 
 def wait_for_more(record: Record, before: set[tuple[str, int]]) -> None:
-    """Until something is acknowledged in this cycle: a busy machine may take longer than a life lasts."""
-    until_s = time.monotonic() + 10
-    while len(record.acks) == len(before) and time.monotonic() < until_s:
+    """Until a few clips are acknowledged in this cycle: a busy machine may take longer than a life lasts."""
+    until_s = time.monotonic() + 60
+    while len(record.acks) < len(before) + 3 and time.monotonic() < until_s:
         time.sleep(0.002)
 
 

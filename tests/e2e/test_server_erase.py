@@ -58,7 +58,8 @@ def test_calls_on_a_user_that_is_compacted_wait_and_others_do_not(
             began = time.perf_counter()
             assert db.user("b").ground(vector(0), limit=1).hits
             assert not db.user("b").stream("cam").write(clip(number)).duplicate
-            assert time.perf_counter() - began < 5
+            # Behind the compaction it would be a minute.
+            assert time.perf_counter() - began < 20
         assert not any(call.done() for call in waiting)
         assert not erasing.done()
         gate.set()

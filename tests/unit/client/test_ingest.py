@@ -164,7 +164,7 @@ def test_a_full_window_makes_send_wait(stream: Any, script: Script) -> None:
         sender.join(0.3)
         assert sender.is_alive()
         script.hold.clear()
-        sender.join(5)
+        sender.join(30)
         assert not sender.is_alive()
         assert len(writer.flush()) == 4
 
@@ -202,7 +202,7 @@ def test_a_full_disk_is_waited_for(stream: Any, script: Script) -> None:
         assert set(script.received) == {0}
         assert calls < 8 * passed_s
         script.full.clear()
-        sender.join(10)
+        sender.join(30)
         assert not sender.is_alive()
         assert writer.acks == 20
 

@@ -284,7 +284,7 @@ async def test_a_full_pipe_ends_when_the_server_stops(bench: Bench) -> None:
         await asyncio.sleep(0.01)
     bench.drain.begin()
     with pytest.raises(Unavailable) as caught:
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)
     assert caught.value.reason == "SHUTTING_DOWN"
     # What was read and not refused is acknowledged.
     assert bench.database.user("u").stream("s").ledger().next_seq == bench.line.acks
@@ -295,7 +295,7 @@ async def test_a_stream_that_has_not_begun_ends_when_the_server_stops(bench: Ben
     await asyncio.sleep(0.02)
     bench.drain.begin()
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)
 
 
 async def test_a_stream_that_never_begins_ends(

@@ -35,7 +35,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     def opening(cls: Any, path: Path, user: str, *rest: Any) -> UserMemory:
         if user == "a":
             held.opened.append(user)
-            held.gate.wait(30)
+            held.gate.wait(60)
             if held.error is not None:
                 raise held.error
         memory: UserMemory = original(cls, path, user, *rest)
@@ -61,10 +61,10 @@ async def test_one_opening_for_all_and_others_go_on(resources: Resources, slow: 
     assert not openings.is_open("a")
     waiting = [asyncio.create_task(openings.wait("a")) for _ in range(500)]
     await asyncio.sleep(0.05)
-    await asyncio.wait_for(openings.wait("b"), 5)
+    await asyncio.wait_for(openings.wait("b"), 30)
     assert openings.is_open("b")
     # The one read thread is free.
-    assert await asyncio.wait_for(resources.pools.read.run(int), 5) == 0
+    assert await asyncio.wait_for(resources.pools.read.run(int), 30) == 0
     for task in waiting[:10]:
         task.cancel()
     slow.gate.set()
@@ -116,7 +116,7 @@ async def test_who_waits_for_users_that_are_held_closed_holds_no_thread(
         await asyncio.to_thread(held.wait)
         waiting = [asyncio.create_task(resources.openings.wait(user)) for user in "ac"]
         await asyncio.sleep(0)
-        await asyncio.wait_for(resources.openings.wait("b"), 10)
+        await asyncio.wait_for(resources.openings.wait("b"), 30)
         assert resources.openings.is_open("b")
         assert not any(task.done() for task in waiting)
     finally:

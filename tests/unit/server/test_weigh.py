@@ -89,10 +89,13 @@ def test_ordinary_messages_are_light(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", HEAVY.values(), ids=HEAVY)
 def test_what_takes_long_is_not(data: bytes) -> None:
-    begun = time.thread_time()
-    assert light_pieces(data) is None
-    # Far less than parsing it takes.
-    assert time.thread_time() - begun < 0.01
+    took = []
+    for _ in range(3):
+        begun = time.thread_time()
+        assert light_pieces(data) is None
+        took.append(time.thread_time() - begun)
+    # Far less than parsing it takes; the least, for Python's collector may come by.
+    assert min(took) < 0.01
 
 
 @given(st.binary(max_size=300))
