@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memdb.interrupts import loading
-from perception.arguments import of_camera
 
 if TYPE_CHECKING:
     from perception.audio.hearing import Hearing
@@ -66,6 +65,7 @@ def _whisper_artefacts(whisper: str) -> list[str]:
 
 def _hearing(whisper: str, spoken: Mapping[str, str]) -> Hearing:
     from memdb.errors import InvalidArgument
+    from perception.arguments import of_camera
     from perception.artefacts import ARTEFACTS
     from perception.audio.asr import Recogniser
     from perception.audio.hearing import Hearing
