@@ -12,7 +12,7 @@ version, by their ids.  All users of a database share one budget; the oldest cli
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
@@ -37,7 +37,8 @@ class ClipCache:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._bytes = 0
-        self._came: deque[tuple[KeptClips, _Key | str, int]] = deque()
+        self._came: OrderedDict[tuple[KeptClips, _Key | str], int] = OrderedDict()
+        """What everything that is kept takes, the oldest first."""
 
     @property
     def bytes(self) -> int:
@@ -71,10 +72,10 @@ class ClipCache:
 
     def _count(self, kept: KeptClips, key: _Key | str, size: int) -> None:
         """Note what came (under the lock); the oldest make room for it."""
-        self._came.append((kept, key, size))
+        self._came[kept, key] = size
         self._bytes += size
         while self._bytes > self._bytes_max:
-            oldest, of, took = self._came.popleft()
+            (oldest, of), took = self._came.popitem(last=False)
             if isinstance(of, str):
                 oldest.places.pop(of, None)
             else:
@@ -82,16 +83,18 @@ class ClipCache:
             self._bytes -= took
 
     def retire(self, kept: KeptClips) -> None:
-        """Forget all of a user, and keep nothing more in its place."""
+        """Forget all of a user, and keep nothing more in its place.
+
+        Nothing of others is looked at: users are closed by the thousand.
+        """
         with self._lock:
             if kept.retired:
                 return
             kept.retired = True
-            if not kept.clips and not kept.places:
-                return
+            keys: list[_Key | str] = [*kept.clips, *kept.places]
+            for key in keys:
+                self._bytes -= self._came.pop((kept, key))
             kept.clips, kept.places = {}, {}
-            self._came = deque(entry for entry in self._came if entry[0] is not kept)
-            self._bytes = sum(size for _, _, size in self._came)
 
 
 class KeptClips:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,3 +257,25 @@ def test_places_have_their_part_of_the_budget() -> None:
     none = ClipCache(0).of_user()
     none.put_place("one", place)
     assert not none.places
+
+
+def test_who_is_forgotten_costs_what_was_kept_of_it(db: EmbeddedDatabase) -> None:
+    """And not what is kept of all others: a server closes users by the thousand."""
+    filled(db)
+    (found,) = db.user("alice").ground(vector(2), limit=1).hits
+    cache = ClipCache(1 << 30)
+    many = [cache.of_user() for _ in range(300)]
+    for n in range(100 * len(many)):
+        many[n % len(many)].put(n, 1, USUAL, found.clip, 100)
+
+    def spent_s(whose: KeptClips) -> float:
+        began = time.thread_time()
+        whose.retire()
+        return time.thread_time() - began
+
+    beside_many = min(spent_s(whose) for whose in many[:150])
+    for whose in many[150:-50]:
+        whose.retire()
+    beside_few = min(spent_s(whose) for whose in many[-50:])
+    assert cache.bytes == 0
+    assert beside_many < 10 * beside_few
