@@ -73,7 +73,7 @@ class Stamps:
         self._last_s: float | None = None
         self._at_s = 0.0
         self._held: Packet[Any] | None = None
-        """Of a recording, one that jumps: whether the stream does is told by the next."""
+        """Of a recording, one that jumps or comes after a pause: whether the stream does is told by the next."""
         self._step_s = 0.0
         """From one packet to the next: transport streams do not tell how long a picture stands."""
 
@@ -81,11 +81,12 @@ class Stamps:
         """Take the next packet, in the order of the medium; what is at its time now, in order."""
         held, self._held = self._held, None
         if held is not None:
-            if not self._is_jump(packet) and packet.dts is not None:
-                # One stamp alone was wrong, by a bit that a radio link turned, say.
+            if self._is_wrong(held, packet):
+                # One stamp alone, by a bit that a radio link turned, say.
                 return [self._stepped(held), *self._mended(packet)]
-            return [*self._mended(held), *self._mended(packet)]
-        if not self._is_live and self._is_jump(packet):
+            return [*self._mended(held), *self.mend(packet)]
+        ahead_s = None if self._is_live else self._ahead_s(packet)
+        if ahead_s is not None and not -BACK_S <= ahead_s <= STEP_S:
             self._held = packet
             return []
         return self._mended(packet)
@@ -97,11 +98,20 @@ class Stamps:
         packet.dts = packet.pts = round((self._last_s + self._step_s) / float(packet.time_base))
         return packet
 
-    def _is_jump(self, packet: Packet[Any]) -> bool:
-        if packet.dts is None or packet.time_base is None or self._last_s is None:
+    def _is_wrong(self, held: Packet[Any], after: Packet[Any]) -> bool:
+        """Whether the one that follows it goes on where the one before it was: not one behind a pause, nor behind
+        another jump.
+        """
+        held_s, after_s = self._ahead_s(held), self._ahead_s(after)
+        if held_s is None or after_s is None or not -BACK_S <= after_s <= AHEAD_S:
             return False
-        ahead_s = packet.dts * float(packet.time_base) + self._shift_s - self._last_s
-        return not -BACK_S <= ahead_s <= AHEAD_S
+        return held_s < 0 or after_s < held_s - BACK_S
+
+    def _ahead_s(self, packet: Packet[Any]) -> float | None:
+        """From the last packet to this one; None where that is not to be told."""
+        if packet.dts is None or packet.time_base is None or self._last_s is None:
+            return None
+        return packet.dts * float(packet.time_base) + self._shift_s - self._last_s
 
     def _mended(self, packet: Packet[Any]) -> list[Packet[Any]]:
         if packet.dts is None or packet.time_base is None:
