@@ -171,7 +171,12 @@ class FileSource:
         if self._video is not None:
             stands = None if self._is_live else sound
             frames = FrameGrid(
-                self._video, self.period_ns, frames_from_ns, self._decoded, sound=stands
+                self._video,
+                self.period_ns,
+                frames_from_ns,
+                self._decoded,
+                is_live=self._is_live,
+                sound=stands,
             )
         try:
             for packet in self._packets():

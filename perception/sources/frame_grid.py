@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FRAME_WIDTH_MAX: Final = 1280
 """Wider pictures are scaled down when they are decoded; no encoder looks closer."""
 
+LATE_S: Final = 1.0
+"""A picture that is later than this is behind a pause, or its stamp is wrong."""
 _RATE_HZ: Final = 25
 """Where a stream tells neither times nor a rate, as FFmpeg takes it."""
 _GROUPS_KEPT: Final = 2
@@ -38,9 +40,12 @@ class FrameGrid:
         from_ns: int,
         decode: _Decode,
         *,
+        is_live: bool = False,
         sound: SoundGrid | None = None,
     ) -> None:
-        """sound: of a recording; where it goes on for `HOLE_NS` or more without a picture, the last one stands.  A
+        """is_live: nobody waits for the picture after one that comes late, which would tell whether its stamp is wrong.
+
+        sound: of a recording; where it goes on for `HOLE_NS` or more without a picture, the last one stands.  A
         recorded screen, or a record with a picture to it, has a picture only where something changes.
         """
         self._decoded = decode
@@ -56,6 +61,9 @@ class FrameGrid:
         self._step_s = 1.0 / float(stream.guessed_rate or _RATE_HZ)
         self._time_s = 0.0
         """Where a picture without a time stamp would be."""
+        self._is_live = is_live
+        self._held: tuple[float, av.VideoFrame] | None = None
+        """Of a recording, one behind a pause, and its time: whether there is one is told by the next."""
         self.pictures = 0
         """Decoded so far."""
         self.zero_s: float | None = None
@@ -72,6 +80,8 @@ class FrameGrid:
 
     def finish(self) -> Iterator[VideoFrame]:
         """The medium has ended; its sound may go on beyond its last picture."""
+        if self._held is not None:
+            yield from self._placed(*self._held)
         if self._sound is not None:
             yield from self._standing(self._slot(self._sound.until_ns / NS_PER_S))
 
@@ -101,16 +111,28 @@ class FrameGrid:
             assert isinstance(frame, av.VideoFrame)
             self.pictures += 1
             time_s = self._time_s if frame.time is None else frame.time
-            self._time_s = time_s + self._step_s
-            if self.zero_s is None:
-                self.zero_s = time_s
-            slot = self._slot(time_s - self.zero_s)
-            yield from self._standing(slot)
-            if self._sound is not None:
-                self._last = (slot, frame)
-            if slot >= self._next_slot:
-                self._next_slot = slot + 1
-                yield VideoFrame(slot * self._period_ns, self._pixels(frame))
+            held, self._held = self._held, None
+            if held is not None:
+                # Pictures come in order: where this one is before it, its stamp alone was wrong.
+                is_wrong = self._time_s - LATE_S <= time_s < held[0]
+                yield from self._placed(self._time_s if is_wrong else held[0], held[1])
+            if not self._is_live and self.pictures > 1 and time_s > self._time_s + LATE_S:
+                self._held = time_s, frame
+                continue
+            yield from self._placed(time_s, frame)
+
+    def _placed(self, time_s: float, frame: av.VideoFrame) -> Iterator[VideoFrame]:
+        """What there is to be seen by a picture of this time."""
+        self._time_s = time_s + self._step_s
+        if self.zero_s is None:
+            self.zero_s = time_s
+        slot = self._slot(time_s - self.zero_s)
+        yield from self._standing(slot)
+        if self._sound is not None:
+            self._last = (slot, frame)
+        if slot >= self._next_slot:
+            self._next_slot = slot + 1
+            yield VideoFrame(slot * self._period_ns, self._pixels(frame))
 
     def _standing(self, before_slot: int) -> Iterator[VideoFrame]:
         """The last picture again, in each period from it on, where the sound says that the recording went on."""

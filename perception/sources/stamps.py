@@ -127,6 +127,13 @@ class Stamps:
             self._step_s = self._last_s - before_s
         lasts_s = packet.duration * base_s if packet.duration else self._step_s
         self._jumps.reached(self._last_s + lasts_s, at_s)
+        if (
+            self._is_live
+            and packet.pts is not None
+            and abs(packet.pts - packet.dts) * base_s > AHEAD_S
+        ):
+            # Pictures lean on later ones, but no live one for so long: when it is to be shown is wrong.
+            packet.pts = packet.dts
         if self._shift_s:
             shift = round(self._shift_s / base_s)
             packet.dts += shift

@@ -229,6 +229,46 @@ def test_what_is_moved(is_live: bool, stamps: list[float], seen: list[float]) ->
     assert [(packet.dts, packet.pts) for packet in packets] == [(s * 1000, s * 1000) for s in seen]
 
 
+def write_leaning(path: Path, by_s: float) -> bytes:
+    """A transport stream of 20 s whose pictures lean on later ones; when its 61st is shown is wrong by so much."""
+    with av.open(str(path), "w", format="mpegts") as output:
+        video = output.add_stream("libx264", rate=FRAME_RATE)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.options = {"preset": "ultrafast", "bf": "3", "b_strategy": "0", "g": "20"}
+        packets = []
+        for index in range(20 * FRAME_RATE):
+            # Never the same twice, or none would lean.
+            pixels = np.roll(np.asarray(flat(index % 200, 20, 20)), index, axis=1)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.pict_type = index, PictureType.NONE
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        assert any(packet.pts != packet.dts for packet in packets)
+        wrong = packets[60]
+        assert wrong.pts is not None
+        assert wrong.time_base is not None
+        wrong.pts += round(by_s / wrong.time_base)
+        for packet in packets:
+            output.mux(packet)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("by_s", [5, 30, 3600, 40_000])
+def test_one_picture_of_a_recording_that_is_shown_at_a_wrong_time(
+    tmp_path: Path, by_s: float
+) -> None:
+    """No picture was seen any more after it."""
+    write_leaning(tmp_path / "film.ts", by_s)
+    for from_s in (0, 3, 12):
+        assert shown(str(tmp_path / "film.ts"), from_s)[0] == list(range(from_s, 20))
+
+
+@pytest.mark.usefixtures("_no_time_passes")
+def test_one_live_picture_that_is_shown_at_a_wrong_time(tmp_path: Path) -> None:
+    with live(write_leaning(tmp_path / "film.ts", 3600)) as url:
+        assert shown(url)[0] == list(range(20))
+
+
 def test_sound_of_another_form_on_the_way(tmp_path: Path) -> None:
     """As where a broadcast goes over from mono to stereo."""
     joined = b""
