@@ -17,7 +17,8 @@ HEADINGS: Final = ("question", "camera", "from–to ({zone})", "arm", "score", "
 _WIDTHS_MAX: Final = (48, 16, 43, 4, 5, 60, 7)
 _OURS: Final = "–─…"
 _THEIRS: Final = "--."
-_NO_WIDTH: Final = ("Mn", "Me", "Cf")
+_NO_WIDTH: Final = ("Mn", "Me")
+"""What joins letters and shows nothing is none of these: a sign that stands for it is written (`_harmless`)."""
 _RIGHT: Final = frozenset({"score", "ms"})
 
 

@@ -80,6 +80,16 @@ def test_columns_align_whatever_the_letters() -> None:
     ]
 
 
+def test_columns_align_beside_an_emoji_put_together_of_several() -> None:
+    """What joins it is written as a sign that takes a column."""
+    family = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}"
+    questions = [replace(answer(SEEN).question, text=text) for text in (family, "cat")]
+    text = answers_table([replace(answer(SEEN), question=question) for question in questions])
+    first, second = text.splitlines()[2:4]
+    assert first.startswith("\N{MAN}\ufffd\N{WOMAN}\ufffd\N{GIRL}  yard")
+    assert second.startswith("cat       yard")
+
+
 def test_a_terminal_without_our_signs_has_others() -> None:
     text = answers_table([answer(SEEN)], "ascii")
     assert text.isascii()
