@@ -62,6 +62,14 @@ def plays_once(address: str) -> bool:
     return not scheme(address) and device(address) is None and Path(resolved(address)).is_fifo()
 
 
+def is_file(address: str) -> bool:
+    """Whether it is a file, by its path or as ``file://``: no URL of a network is looked for on the disk."""
+    return (
+        scheme(address) in ("", "file")
+        and Path(resolved(address).removeprefix("file://")).is_file()
+    )
+
+
 def may_appear(address: str) -> bool:
     """Whether what is absent may be there later by itself: a microphone, or what is at the other end of a network."""
     return bool(scheme(address)) or device(address) is not None

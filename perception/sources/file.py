@@ -17,7 +17,7 @@ from av.stream import Discard, Disposition
 
 from memdb.errors import InvalidArgument
 from perception.errors import SourceNotFound, SourceUnreadable
-from perception.sources.address import LIVE_SCHEMES, device, resolved, scheme, shown
+from perception.sources.address import LIVE_SCHEMES, device, is_file, resolved, scheme, shown
 from perception.sources.base import NS_PER_S, MediaItem
 from perception.sources.frame_grid import FrameGrid
 from perception.sources.sight import Sight
@@ -102,7 +102,7 @@ class FileSource:
             scheme(address) in LIVE_SCHEMES
             or device(address) is not None
             # Of a file that tells no length (of a browser, cut off, a list of files) the end is there all the same.
-            or (self._container.duration is None and not Path(resolved(address)).is_file())
+            or (self._container.duration is None and not is_file(address))
         )
         # A raw stream that is stored somewhere has a length in bytes, and does not come as it is made.
         self._is_unstamped = (

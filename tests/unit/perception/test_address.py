@@ -12,7 +12,7 @@ from perception.camera import Camera
 from perception.cli import _may_have_video
 from perception.errors import SourceNotFound
 from perception.ingest_options import IngestOptions
-from perception.sources.address import plays_once, resolved, scheme, shown
+from perception.sources.address import is_file, plays_once, resolved, scheme, shown
 from perception.sources.file import FileSource
 
 
@@ -84,3 +84,13 @@ def test_a_pipe_is_not_looked_into_before_it_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     pipe = [Camera("door", str(tmp_path / "pipe"))]
     assert _may_have_video(pipe, IngestOptions(), with_audio=False)
+
+
+def test_a_file_is_one_by_its_url_too_and_no_other_url_is(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    path.touch()
+    assert is_file(str(path))
+    assert is_file(f"file://{path}")
+    assert not is_file(str(tmp_path))
+    # Signed ones are longer than a path may be.
+    assert not is_file(f"https://camera/live.m3u8?signature={'a' * 5000}")

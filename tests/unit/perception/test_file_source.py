@@ -344,6 +344,7 @@ def test_a_file_that_tells_no_length_is_a_recording(tmp_path: Path) -> None:
         assert container.duration is None
     source = FileSource(str(path))
     assert not source.is_live
+    assert not FileSource(f"file://{path}").is_live
     assert [item.time_ns // NS_PER_S for item in frames(list(source.items()))] == [
         0,
         1,
