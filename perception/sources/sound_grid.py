@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _DRIFT_SAMPLES: Final = AUDIO_RATE_HZ // 5
 """Where sound and its time stamps part by more than this, silence is put in or sound left out."""
 _SILENCE_SAMPLES: Final = 10 * AUDIO_RATE_HZ
+_HOLES_KEPT: Final = 1024
+"""More than there are between a picture and the sound that is read before it; a live source goes on for months."""
 
 
 class SoundGrid:
@@ -35,20 +38,27 @@ class SoundGrid:
         self.zero_s: float | None = None
         """Time stamp of media time 0, in seconds, once it is known."""
         self._begins = False
-        self._whole_from: int | None = None
-        """First sample after the last hole."""
+        self._first_sample: int | None = None
+        self._holes: deque[tuple[int, int]] = deque(maxlen=_HOLES_KEPT)
+        """The first sample of each, and the first behind it."""
 
     @property
     def until_ns(self) -> int:
         """Media time up to which there was sound."""
-        return (self._next_sample or 0) * NS_PER_S // AUDIO_RATE_HZ
+        return _ns(self._next_sample or 0)
 
     def is_whole(self, start_ns: int, end_ns: int) -> bool:
-        """Whether there is sound all along, without a hole; what was read last may be missing yet."""
-        if self._whole_from is None:
+        """Whether there is sound all along, without a hole; what was read last may be missing yet.
+
+        To be asked of later and later stretches.  The sound may be far ahead: pictures are decoded on many threads, and
+        come when later ones have been read.
+        """
+        if self._first_sample is None or _ns(self._first_sample) > start_ns:
             return False
-        from_ns = self._whole_from * NS_PER_S // AUDIO_RATE_HZ
-        return from_ns <= start_ns and end_ns - self.until_ns < HOLE_NS
+        while self._holes and _ns(self._holes[0][1]) <= start_ns:
+            self._holes.popleft()
+        is_broken = bool(self._holes) and _ns(self._holes[0][0]) < end_ns
+        return not is_broken and end_ns - self.until_ns < HOLE_NS
 
     def begins(self) -> None:
         """Media time 0 is the first sound."""
@@ -89,14 +99,14 @@ class SoundGrid:
 
     def _placed(self, samples: Samples, expected: int | None) -> Iterator[AudioChunk]:
         if self._next_sample is None:
-            self._next_sample = self._whole_from = expected or 0
+            self._next_sample = self._first_sample = expected or 0
         drift = 0 if expected is None else expected - self._next_sample
         if drift > _DRIFT_SAMPLES:
             # A hole in the recording: silence keeps what follows at its time.
             # In pieces: it may be of a day, where a stamp is wrong.
             is_hole = drift * NS_PER_S >= HOLE_NS * AUDIO_RATE_HZ
             if is_hole:
-                self._whole_from = self._next_sample + drift
+                self._holes.append((self._next_sample, self._next_sample + drift))
             for begin in range(0, drift, _SILENCE_SAMPLES):
                 silence = np.zeros(min(_SILENCE_SAMPLES, drift - begin), np.float32)
                 yield AudioChunk(self._next_sample, silence, is_hole)
@@ -106,6 +116,11 @@ class SoundGrid:
         if len(samples):
             yield AudioChunk(self._next_sample, np.ascontiguousarray(samples, np.float32))
             self._next_sample += len(samples)
+
+
+def _ns(sample: int) -> int:
+    """Media time of a sample."""
+    return sample * NS_PER_S // AUDIO_RATE_HZ
 
 
 def _resampler() -> AudioResampler:

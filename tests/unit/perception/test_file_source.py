@@ -314,6 +314,8 @@ def seconds(source: FileSource, from_s: int = 0) -> list[int]:
         ([0, 1, 20, 21], [(0, 3), (20, 22)], [0, 1, 20, 21]),  # it was off
         ([0, 1, 20, 21], [], [0, 1, 20, 21]),
         ([0, 1, 8, 9], [(0, 12)], [0, 1, 8, 9]),
+        # It was off later on, which is read before the second picture is decoded.
+        ([0, 30, 100], [(0, 65), (80, 110)], [*range(31), 100]),
     ],
 )
 def test_a_picture_stands_while_sound_goes_on(
