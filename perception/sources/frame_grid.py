@@ -113,8 +113,8 @@ class FrameGrid:
             time_s = self._time_s if frame.time is None else frame.time
             held, self._held = self._held, None
             if held is not None:
-                # Pictures come in order: where this one is before it, its stamp alone was wrong.
-                is_wrong = self._time_s - LATE_S <= time_s < held[0]
+                # Pictures come in order, or nearly: where this one is before it, its stamp alone was wrong.
+                is_wrong = self._time_s - LATE_S <= time_s < held[0] - LATE_S
                 yield from self._placed(self._time_s if is_wrong else held[0], held[1])
             if not self._is_live and self.pictures > 1 and time_s > self._time_s + LATE_S:
                 self._held = time_s, frame
