@@ -267,8 +267,9 @@ class Writer:
                     field="queued_bytes",
                     value=self._queued_bytes,
                 )
-            self._queue.append(submission)
+            # Counted first, here and in `_remove`: an interrupt comes as a call returns, never between the two.
             self._queued_bytes += submission.size
+            self._queue.append(submission)
             if self._leader is None:
                 self._leader = submission
             elif self._next is not None:
@@ -295,8 +296,8 @@ class Writer:
             self._hand_over(submission)
 
     def _remove(self, submission: _Submission) -> None:
-        self._queue.remove(submission)
         self._queued_bytes -= submission.size
+        self._queue.remove(submission)
 
     def _commit_group(self, leader: _Submission) -> None:
         """Take the next group through the steps; leadership is handed over on the way."""

@@ -25,7 +25,11 @@ def reading(name: str) -> Iterator[None]:
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Each row in its order; no more than `BATCH` of them are held."""
-    with parquet.ParquetFile(path) as file:
+    """Each row in its order; no more than `BATCH` of them are held.
+
+    Raises `DataLoss` (``BAD_EXPORT``) naming the file.
+    """
+    # Here too: what was read once to check it may be gone when it is read again.
+    with reading(path.name), parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=BATCH):
             yield from batch.to_pylist()

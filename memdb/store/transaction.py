@@ -86,9 +86,10 @@ class Transaction:
         cipher = self._cipher
         items: Iterable[tuple[bytes, bytes | memoryview]] = entries.items()
         if cipher is not None:
-            items = [
+            # One by one: the encrypted values of a commit together are as large as all that it stores.
+            items = (
                 (cipher.hide(table, key), cipher.seal(table, key, value)) for key, value in items
-            ]
+            )
         with self._txn.cursor(self._handles[table]) as cursor:
             _, added = cursor.putmulti(items, append=append)
         if added != len(entries):

@@ -291,4 +291,6 @@ def test_a_write_that_comes_into_the_queue(db: EmbeddedDatabase) -> None:
         if not interrupt.came:
             break
         goes_on(db)
+        with db._users.use("alice") as memory:
+            assert memory._writer._queued_bytes == 0
     assert times > 2

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 import memdb
+from memdb import DataLoss
 from memdb.engine.database import EmbeddedDatabase
 
 pytest.importorskip("pyarrow", reason="the extra memdb[export] is not installed")
 pytest.importorskip("safetensors", reason="the extra memdb[export] is not installed")
 
 from memdb.portable.exporter import export_user
+from memdb.portable.history import checked_history, write_history
 from memdb.portable.importer import import_user
+from memdb.portable.layout import FACTS, VALUES
 
 VALUE_BYTES = 64 * 1024
 VERSIONS = 256
@@ -59,3 +62,18 @@ def test_facts_are_written_in_the_order_in_which_they_were_told(tmp_path: Path) 
         ]
     assert report.facts_written == 3
     assert told == ["The mug is blue", "The cup is red", "The mug is green"]
+
+
+@pytest.mark.parametrize("name", [FACTS, VALUES])
+def test_a_file_that_is_damaged_after_it_was_checked_is_named(tmp_path: Path, name: str) -> None:
+    """It is read twice more: what the libraries raise then was told as it is."""
+    with memdb.open(tmp_path / "data") as db:
+        assert isinstance(db, EmbeddedDatabase)
+        db.user("alice").remember("The mug is blue")
+        db.user("alice").put("k", 1)
+        export_user(db, "alice", tmp_path / "export")
+        history = checked_history(tmp_path / "export")
+        (tmp_path / "export" / name).write_bytes(b"")
+        with pytest.raises(DataLoss) as refused:
+            write_history(db.user("bob"), history, {})
+    assert (refused.value.reason, refused.value.field) == ("BAD_EXPORT", name)

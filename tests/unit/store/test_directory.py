@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,27 @@ def test_a_directory_is_opened_once(tmp_path: Path) -> None:
     assert refused.value.reason == "DIRECTORY_LOCKED"
     opened.close()
     DataDirectory(tmp_path).close()
+
+
+def test_a_process_of_the_same_number_in_another_container_is_not_taken_for_this_one(
+    tmp_path: Path,
+) -> None:
+    """Where servers of two containers share a disk both are process 1."""
+    DataDirectory(tmp_path).close()
+    lock = tmp_path / "LOCK"
+    holder = (
+        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print(); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        lock.write_text(f"{os.getpid()}\n")
+        with pytest.raises(FailedPrecondition, match=f"open in process {os.getpid()}"):
+            DataDirectory(tmp_path)
+        assert other.stdin is not None
+        other.stdin.close()
 
 
 def test_a_format_that_a_killed_process_named_is_durable_before_anything_is_made_beside_it(

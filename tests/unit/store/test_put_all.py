@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,19 @@ def test_a_record_that_is_not_the_newest_is_refused(environment: Environment) ->
     with environment.read() as txn:
         assert list(txn.keys(Table.LOG)) == [schema.revision_key(9)]
     environment.close()
+
+
+def test_encrypted_values_are_not_held_all_at_once(environment: Environment) -> None:
+    """Of a commit they are 32 MB, beside those that came."""
+    value_bytes = 256 << 10
+    entries: dict[bytes, bytes | memoryview] = {
+        schema.version_key(no, 7): bytes(value_bytes) for no in range(16)
+    }
+    tracemalloc.start()
+    try:
+        write(environment, {Table.SHORT_MEMORY: entries})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    environment.close()
+    assert peak < 4 * value_bytes
