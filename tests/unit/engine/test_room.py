@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,33 @@ def test_a_user_at_its_quota_makes_room_and_is_written_again(
         with db.user("alice").memory() as memory:
             # What was lent to make room is not there for others.
             assert memory.environment.data_bytes() < (4 << 20) + (1 << 20)
+
+
+def test_a_sweep_makes_room_where_a_file_may_grow_no_more(folder: Path, clock: ManualClock) -> None:
+    """The disk beside it has room: the pages that the sweep freed stayed in the file, and writes refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def heavy(seq: int) -> Clip:
+        return clip(seq, keyframes=(Keyframe(seq, bytes(200_000)),))
+
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+        for seq in range(30):
+            door.write(heavy(seq))
+        with db.user("alice").memory() as memory:
+            size = memory.environment.data_bytes()
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + (1 << 20), hard))
+            with pytest.raises(ResourceExhausted) as full:
+                door.write(heavy(30))
+            door.set_retention(Retention(max_clips=3))
+            assert db.sweep().clips == 27
+            door.write(heavy(30))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert full.value.reason == "DISK_FULL"
+        assert db.verify().ok
 
 
 def test_what_makes_room_shares_no_commit_with_what_takes_it(
