@@ -313,7 +313,7 @@ class DataDirectory:
             ours = owner == str(os.getpid()) and _is_open_elsewhere(fd)
             os.close(fd)
             raise FailedPrecondition(
-                "directory is open in this process already: one database serves all of its threads"
+                f"directory is open in this process already ({owner}): one database serves all of its threads"
                 if ours
                 else f"directory is open in process {owner or 'unknown'}",
                 reason="DIRECTORY_LOCKED",

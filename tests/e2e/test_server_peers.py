@@ -390,6 +390,7 @@ async def sends_unread(address: str, stream: str, sent: asyncio.Event) -> grpc.S
                     frames = (b"x" * (1_000_000 if seq else 1),) * 2
                     message = clip_to_proto(clip(seq, keyframes=frames))
                     await call.write(clip_pb.IngestClipsRequest(clips=[message]))
+                await call.done_writing()  # or one that is let go on would never end
 
         writing = asyncio.create_task(write())
         await sent.wait()
