@@ -23,7 +23,7 @@ from bench.peers.ratios import ratios
 from bench.peers.registry import OURS, PEERS
 from bench.peers.table import goals, table
 from bench.peers.turn import ROOT, Turn, take_turn
-from bench.peers.work import Size, prepare
+from bench.peers.work import Size, Work, prepare
 from bench.report import Result, Setup, result
 
 VECTORS = 100_000
@@ -57,7 +57,7 @@ def run(setup: Setup) -> Result:
         size = Size(**{**asdict(size), "vectors": setup.vectors})
     setup.folder.chmod(0o711)  # an engine that refuses to run as root reaches its own folder
     work = prepare(setup.folder / "work", setup.seed, size)
-    turns = {name: take_turn(name, work, setup.folder / name) for name in (*OURS, *chosen)}
+    turns = _turns((*OURS, *chosen), work, setup.folder)
     figures = {
         f"{name}_{figure}": value
         for name, turn in turns.items()
@@ -78,6 +78,21 @@ def run(setup: Setup) -> Result:
     if setup.report is not None:
         _report(setup.report, found, list(turns.values()), written)
     return found
+
+
+def _turns(names: tuple[str, ...], work: Work, folder: Path) -> dict[str, Turn]:
+    """Of each, one after the other.
+
+    Ctrl-C ends the one that it meets and leaves out the rest: what an hour has measured is worth a table.
+    """
+    turns: dict[str, Turn] = {}
+    try:
+        for name in names:
+            turns[name] = take_turn(name, work, folder / name)
+    except KeyboardInterrupt:
+        for name in names[len(turns) :]:
+            turns[name] = Turn(name, "absent", "the run was interrupted before it had ended")
+    return turns
 
 
 def _report(folder: Path, found: Result, turns: list[Turn], written: str) -> None:

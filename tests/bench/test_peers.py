@@ -20,7 +20,9 @@ from bench.peers.registry import ALL, OURS, PEERS
 from bench.peers.rows import KINDS, STEP_S
 from bench.peers.table import goals, table
 from bench.peers.turn import Turn, take_turn
-from bench.peers.work import Size, prepare, recall
+from bench.peers.work import Size, Work, prepare, recall
+from bench.report import Setup
+from bench.workloads import peers
 
 CLIENTS = (1, 8)
 
@@ -60,6 +62,24 @@ def test_it_runs_with_nothing_installed_and_names_who_is_absent(tmp_path: Path) 
     assert min(exact) >= 0.95
     assert {path.name for path in report.iterdir()} == {"result.json", "table.md"}
     assert not list(work.iterdir()), "a run leaves nothing behind"
+
+
+def test_an_interrupt_keeps_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turn(name: str, work: Work, folder: Path) -> Turn:
+        if name == "redis":
+            raise KeyboardInterrupt
+        return Turn(name, "ran", figures={"user_c1_per_s": 1.0})
+
+    monkeypatch.setattr(peers, "take_turn", turn)
+    monkeypatch.setattr(peers, "QUICK", Size(100, 0, 0.1, 0.1, 1, CLIENTS, 2, 1))
+    setup = Setup(tmp_path, 3, quick=True, peers=("chroma", "redis", "lancedb"))
+
+    config = peers.run(setup).config
+
+    assert config["ran"] == [*OURS, "chroma"]
+    assert list(config["absent"]) == ["redis", "lancedb"]  # type: ignore[call-overload]  # a mapping
 
 
 def test_a_peer_that_nobody_knows_is_refused(tmp_path: Path) -> None:
