@@ -36,6 +36,7 @@ MAP_BYTES_MAX: Final = 1 << 46
 """64 TiB: what the address space of one process can hold of one map."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 DURABILITIES: Final = ("durable", "relaxed")
+EDGES: Final = ("auto", "native", "python")
 DEVICES: Final = ("auto", "cpu", "gpu")
 
 
@@ -149,6 +150,9 @@ class ServerConfig:
     """How long the answer to that may take."""
     ping_interval_ms_min: int = 10_000
     """A client that pings more often without data is disconnected."""
+    edge: str = "auto"
+    """What takes calls: native, the gRPC of the system in C++ (`pip install ./edge`), which answers several
+    times as many; python, that of grpcio; auto: native where it is installed and there is no reflection."""
     reflection: bool = False
     """Whether the server describes its services to anyone who asks."""
     metrics_file: str = ""
@@ -192,6 +196,8 @@ class ServerConfig:
             raise _refused("server.grace_s", self.grace_s, "expected 0 to 3600 seconds")
         if self.log_level not in LOG_LEVELS:
             raise _refused("server.log_level", self.log_level, f"one of {', '.join(LOG_LEVELS)}")
+        if self.edge not in EDGES:
+            raise _refused("server.edge", self.edge, f"one of {', '.join(EDGES)}")
         if bool(self.tls_cert) != bool(self.tls_key):
             missing = "tls_key" if self.tls_cert else "tls_cert"
             raise _refused(f"server.{missing}", "", "tls_cert and tls_key go together")

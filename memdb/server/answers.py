@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from memdb.errors import ResourceExhausted, Unavailable
 from memdb.server.budget import CALL_BYTES_FREE, Budget
-from memdb.server.lifecycle import Context
+from memdb.server.edge import Context
 from memdb.server.methods import Send
 
 
@@ -65,8 +65,7 @@ class Answers:
         def sent(_context: Any) -> None:
             self._budget.release_answer(size, owner)
 
-        # The stubs take the callback for a coroutine's.
-        context.add_done_callback(sent)  # type: ignore[arg-type]
+        context.add_done_callback(sent)
 
     def _check_size(self, size: int) -> None:
         if size > self._message_bytes_max:

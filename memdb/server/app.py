@@ -24,7 +24,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import grpc
 from grpc_health.v1 import health_pb2
 
 from memdb.config import Config, ServerConfig
@@ -33,9 +32,11 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument
 from memdb.eventlog import event_log
 from memdb.server.call_metrics import FAILED, CallMetrics
-from memdb.server.calls import Calls
+from memdb.server.calls import HEALTH, Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
+from memdb.server.edge import Handler
+from memdb.server.edges import check_edge, make_edge
 from memdb.server.grounding_service import GroundingService
 from memdb.server.health import HealthService
 from memdb.server.heartbeat import Heartbeat
@@ -78,11 +79,19 @@ class Server:
         self._config = config
         self._resources = Resources.make(database, config)
         self.heartbeat = Heartbeat()
-        self._server = grpc.aio.server(
-            options=channel_options(config),
-            maximum_concurrent_rpcs=config.calls_max + HEALTH_CALLS_MAX + REFUSED_MAX,
+        handlers, services = self._handlers()
+        self._edge = make_edge(
+            config,
+            handlers,
+            channel_options(config),
+            config.calls_max + HEALTH_CALLS_MAX + REFUSED_MAX,
+            services,
         )
-        self._add_services()
+
+    @property
+    def edge(self) -> str:
+        """The name of its edge."""
+        return self._edge.name
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -95,8 +104,8 @@ class Server:
 
         Raises as `memdb.server.listener.bind`.
         """
-        address = bind(self._server, self._config)
-        await self._server.start()
+        address = bind(self._edge, self._config)
+        await self._edge.start()
         self.heartbeat.start()
         return address
 
@@ -109,7 +118,7 @@ class Server:
         self._resources.drain.begin()
         self.heartbeat.stop()
         await asyncio.sleep(notice_s)
-        await self._server.stop(self._config.grace_s if grace_s is None else grace_s)
+        await self._edge.stop(self._config.grace_s if grace_s is None else grace_s)
         self._resources.drain.end()
         # A commit that was cut off from its caller still ends before the database closes.
         await asyncio.to_thread(self._resources.pools.shutdown)
@@ -122,7 +131,8 @@ class Server:
         """The result of work that reads, on a thread of the pool of reads, in its turn."""
         return await self._resources.pools.read.run_in_turn(work)
 
-    def _add_services(self) -> None:
+    def _handlers(self) -> tuple[list[Handler], list[str]]:
+        """What answers the methods of all services, and their names."""
         resources = self._resources
         database = resources.database
         calls = Calls(resources)
@@ -142,18 +152,11 @@ class Server:
         services.append(
             (health_pb2, "Health", HealthService(names, resources.drain, database.user_state))
         )
+        handlers: list[Handler] = []
         for module, name, implementation in services:
             descriptor = module.DESCRIPTOR.services_by_name[name]
-            handlers = calls.handlers(descriptor, implementation)
-            handler = grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
-            self._server.add_generic_rpc_handlers((handler,))
-        if self._config.reflection:
-            # Loaded by those who want it: it takes 6 % of the time that a start imports for.
-            from grpc_reflection.v1alpha import reflection  # noqa: PLC0415
-
-            reflection.enable_server_reflection(
-                [*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], self._server
-            )
+            handlers += calls.handlers(descriptor, implementation)
+        return handlers, [*names, HEALTH]
 
 
 def serve(config: Config) -> None:
@@ -168,6 +171,7 @@ def serve(config: Config) -> None:
     # All again when it is bound; here because opening a large database takes a while, and makes a directory
     # where there is none.
     check_listen(config.server)
+    check_edge(config.server)
     check_bindable(config.server)
     check_port_file(config.server)
     with EmbeddedDatabase(
@@ -192,7 +196,8 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     except Exception:  # also where nobody takes the line
         await server.stop()
         raise
-    log.info("listening", extra={"fields": {"address": address, "data": config.data}})
+    told = {"address": address, "data": config.data, "edge": server.edge}
+    log.info("listening", extra={"fields": told})
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),

@@ -17,6 +17,7 @@ import grpc
 from memdb.errors import DataLoss, Internal, MemdbError, ResourceExhausted, Unavailable
 from memdb.eventlog import event_log
 from memdb.server.call_metrics import FAILED
+from memdb.server.edge import CallerLeft, Context
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
 REQUEST_ID_CHARS_MAX: Final = 64
@@ -26,8 +27,6 @@ it is asked."""
 _REQUEST_ID_CHARS: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 )
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
 
 log = event_log("memdb.server")
 
@@ -56,8 +55,7 @@ def count(context: Context, counted: AbstractContextManager[None]) -> None:
     def ended(_context: Any) -> None:
         counted.__exit__(None, None, None)
 
-    # The stubs take the callback for a coroutine's.
-    context.add_done_callback(ended)  # type: ignore[arg-type]
+    context.add_done_callback(ended)
 
 
 async def end(context: Context, name: str, request_id: str, error: Exception) -> NoReturn:
@@ -67,7 +65,7 @@ async def end(context: Context, name: str, request_id: str, error: Exception) ->
     that the frames of the call hold, until the collector comes by, which is seldom.  So nothing large
     may be left in them: whoever calls has let go of it, and what led here is forgotten once it is logged.
     """
-    if isinstance(error, grpc.aio.BaseError):
+    if isinstance(error, (CallerLeft, grpc.aio.BaseError)):
         # Of sending to a caller who has left; nobody is there to be told, and nothing is wrong.
         log.debug("the caller left", extra={"fields": {"method": name, "request_id": request_id}})
         raise asyncio.CancelledError from error

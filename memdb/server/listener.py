@@ -8,12 +8,13 @@ import os
 import socket
 import ssl
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 
 from memdb.config import ServerConfig
 from memdb.errors import FailedPrecondition, InvalidArgument
+from memdb.server.edge import Certificate, Edge, Option
 
 UNIX_PREFIX: Final = "unix:"
 UNIX_PATH_BYTES_MAX: Final = 107
@@ -24,7 +25,7 @@ OTHERS_MAY_NOTHING: Final = 0o077
 """The umask of a bind: whoever may connect may read everything."""
 
 
-def channel_options(config: ServerConfig) -> list[tuple[str, Any]]:
+def channel_options(config: ServerConfig) -> list[Option]:
     """Options that keep silent, slow and abusive peers from holding the server's resources."""
     return [
         ("grpc.max_receive_message_length", config.message_bytes_max),
@@ -80,7 +81,7 @@ def check_bindable(config: ServerConfig) -> None:
     A data directory that is not there yet is made when it is opened, which comes before the bind.
     """
     if config.tls_cert:
-        _credentials(config)
+        _certificate(config)
     if config.listen.startswith(UNIX_PREFIX):
         path = Path(config.listen.removeprefix(UNIX_PREFIX))
         _check_nobody_answers(path, config.listen)
@@ -93,13 +94,13 @@ def check_bindable(config: ServerConfig) -> None:
         raise _refusal(config, error)
 
 
-def bind(server: grpc.aio.Server, config: ServerConfig) -> str:
+def bind(edge: Edge, config: ServerConfig) -> str:
     """Bind the configured address; returns it with the port that was taken.
 
     Raises `FailedPrecondition` (``ADDRESS_IN_USE``; of a unix socket ``NO_DIRECTORY`` and
     ``NOT_WRITABLE``), `InvalidArgument` (``BAD_CERTIFICATE``).
     """
-    credentials = _credentials(config) if config.tls_cert else None
+    certificate = _certificate(config) if config.tls_cert else None
     path = None
     if config.listen.startswith(UNIX_PREFIX):
         path = Path(config.listen.removeprefix(UNIX_PREFIX))
@@ -108,10 +109,7 @@ def bind(server: grpc.aio.Server, config: ServerConfig) -> str:
     # A chmod afterwards would leave a moment in which anybody connects.
     umask = os.umask(OTHERS_MAY_NOTHING)
     try:
-        if credentials is not None:
-            port = server.add_secure_port(config.listen, credentials)
-        else:
-            port = server.add_insecure_port(config.listen)
+        port = edge.bind(config.listen, certificate)
     except RuntimeError as error:
         raise _why(config) from error
     finally:
@@ -204,8 +202,8 @@ def _tcp_error(listen: str) -> OSError | None:
     return refused
 
 
-def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
-    certificate = _pem(config.tls_cert, "server.tls_cert")
+def _certificate(config: ServerConfig) -> Certificate:
+    chain = _pem(config.tls_cert, "server.tls_cert")
     key = _pem(config.tls_key, "server.tls_key")
     try:
         # gRPC says of a bad one only that it cannot bind.  No password is asked for at a terminal.
@@ -214,7 +212,7 @@ def _credentials(config: ServerConfig) -> grpc.ServerCredentials:
         )
     except (OSError, ValueError) as error:
         raise _bad_certificate(config, "the certificate and its key cannot be used") from error
-    return grpc.ssl_server_credentials([(key, certificate)])
+    return Certificate(key, chain)
 
 
 def _pem(file: str, field: str) -> bytes:

@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 
 from memdb.deadline import Deadline
 from memdb.server.answers import Answers
-from memdb.server.lifecycle import Context, begin, count, end
+from memdb.server.edge import Context
+from memdb.server.lifecycle import begin, count, end
 from memdb.server.methods import Method
 from memdb.server.open_calls import UNNAMED, OpenCalls
 from memdb.server.requests import Requests, check_owner, owner_of

@@ -1,0 +1,33 @@
+"""Builds the extension against the gRPC of the system (Debian: libgrpc++-dev), which pkg-config names."""
+
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+from pybind11.setup_helpers import Pybind11Extension
+from setuptools import setup
+
+
+def _flags(*what: str) -> list[str]:
+    told = subprocess.run(
+        ["pkg-config", *what, "grpc++"], check=True, capture_output=True, text=True
+    ).stdout
+    return shlex.split(told)
+
+
+_version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
+
+setup(
+    ext_modules=[
+        Pybind11Extension(
+            "memdb_edge",
+            sorted(str(path) for path in Path("src").glob("*.cc")),
+            depends=sorted(str(path) for path in Path("src").glob("*.h")),
+            define_macros=[("MEMDB_EDGE_VERSION", f'"{_version}"')],
+            extra_compile_args=["-O2", "-Wall", "-Wextra", *_flags("--cflags")],
+            extra_link_args=_flags("--libs"),
+            cxx_std=17,
+        )
+    ]
+)

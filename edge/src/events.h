@@ -1,0 +1,49 @@
+// What happened to calls, in order, from gRPC's threads to Python's one.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "call.h"
+
+namespace memdb_edge {
+
+struct Event {
+  enum Kind {
+    kCall = 0,       // a call came; of one with one request, with it
+    kRead = 1,       // the next message of a stream, or that there is none
+    kWritten = 2,    // gRPC took a message, or the caller has left
+    kCancelled = 3,  // the caller left, or the deadline passed
+    kDone = 4,       // gRPC has done with the call
+  };
+  Kind kind;
+  std::shared_ptr<Call::Shared> call;
+  grpc::ByteBuffer message;
+  bool ok;
+};
+
+// A queue with a file descriptor that is readable while something is in it.
+class Events {
+ public:
+  // Throws std::system_error where there is no descriptor left.
+  Events();
+  ~Events();
+  Events(const Events&) = delete;
+  Events& operator=(const Events&) = delete;
+
+  int fd() const { return fd_; }
+  void Put(Event event);
+  // Everything since the last time.
+  std::vector<Event> Take();
+
+ private:
+  int fd_;
+  std::mutex mutex_;
+  std::vector<Event> waiting_;
+  bool told_ = false;
+};
+
+}  // namespace memdb_edge

@@ -1,0 +1,100 @@
+"""What stands between the server and the wire: takes calls as bytes, hands them to handlers, and sends what they answer.
+
+There are two: `memdb.server.grpc_edge` is gRPC's own asyncio server, which is always there, and
+`memdb.server.native_edge` the same protocol and the same options in C++, where its distribution is installed.  A
+call looks alike from both: the part of `grpc.aio.ServicerContext` that is used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, NoReturn, Protocol
+
+import grpc
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class CallerLeft(Exception):
+    """A message could not be sent: its caller is not there any more."""
+
+
+class Context(Protocol):
+    """One call, on the event loop."""
+
+    def invocation_metadata(self) -> Metadata | None:
+        """What the caller sent ahead."""
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """What is sent behind the last message."""
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Called on the loop once gRPC has done with the call, which is not when it is answered."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until its deadline, None where it has none."""
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+    ) -> NoReturn:
+        """End the call; raises what no handler may catch."""
+
+    async def read(self) -> object:
+        """The next message as bytes; anything else after the last."""
+
+    async def write(self, message: bytes) -> None:
+        """Send a message; returns when gRPC took it.  Raises `CallerLeft`, or grpc.aio's own."""
+
+
+class Kind(Enum):
+    """What goes each way."""
+
+    UNARY = "unary"
+    """One request, one answer."""
+    ANSWERS = "answers"
+    """One request, a stream of answers."""
+    BOTH_WAYS = "both ways"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What answers a method."""
+
+    name: str
+    """With its service: ``memdb.v1.ClipService/GetClip``."""
+    kind: Kind
+    behaviour: Callable[[Any, Any], Awaitable[bytes | None]]
+    """Of the request (None where there is a stream of them) and the call; gives the one answer, or nothing."""
+
+
+Option = tuple[str, int]
+"""A channel argument of gRPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What TLS is served with, as PEM."""
+
+    key: bytes
+    chain: bytes
+
+
+class Edge(Protocol):
+    """Serves handlers at one address; lives on one event loop."""
+
+    name: str
+    """``native`` or ``python``."""
+
+    def bind(self, address: str, certificate: Certificate | None) -> int:
+        """Bind; returns the port that was taken.  Raises `RuntimeError` where gRPC could not, and does not say why."""
+
+    async def start(self) -> None:
+        """Take calls."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no new calls, let those that run end within the time, cancel the others."""
+
+
+UNKNOWN_METHOD: Final = "Method not found!"

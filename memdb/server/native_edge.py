@@ -1,0 +1,232 @@
+"""The native edge: gRPC's C++ server, which takes calls on threads of its own and tells them to the event loop as events.
+
+A unary call is one event with its whole request and one call back with its answer, where grpc.aio goes around the loop
+for each of its parts: a third of the processor time.  The C++ part (the distribution ``memdb-edge``, `edge/`)
+knows bytes and calls, nothing of memdb.
+
+Lives on one event loop: the C++ side puts events into a queue whose file descriptor the loop watches, and only
+the loop's thread ends calls, each exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from types import coroutine
+from typing import Any, Final, NoReturn
+
+import grpc
+import memdb_edge
+
+from memdb.eventlog import event_log
+from memdb.server.edge import CallerLeft, Certificate, Handler, Kind, Metadata, Option
+
+_CALL, _READ, _WRITTEN, _CANCELLED, _DONE = range(5)
+"""Kinds of events."""
+_NO_DEADLINE_NS: Final = 2**63 - 1
+
+log = event_log("memdb.server")
+
+
+class _Aborted(BaseException):
+    """A handler ended its call; no error of anybody's, and nothing that a handler may catch by mistake."""
+
+
+class _Call:
+    """A call as its handler sees it: `memdb.server.edge.Context`."""
+
+    __slots__ = ("_callbacks", "_handle", "_reading", "_trailers", "_writing", "task")
+
+    def __init__(self, handle: memdb_edge.Call) -> None:
+        self._handle = handle
+        self._callbacks: list[Callable[[Any], None]] = []
+        self._trailers: Metadata = ()
+        self._reading: asyncio.Future[bytes | None] | None = None
+        self._writing: asyncio.Future[bool] | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def invocation_metadata(self) -> Metadata:
+        return self._handle.metadata
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        self._trailers = metadata
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._callbacks.append(callback)
+
+    def time_remaining(self) -> float | None:
+        until_ns = self._handle.deadline_ns
+        return None if until_ns == _NO_DEADLINE_NS else max(0.0, (until_ns - time.time_ns()) / 1e9)
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+    ) -> NoReturn:
+        self.finish(code, details, tuple(trailing_metadata) or self._trailers)
+        raise _Aborted
+
+    async def read(self) -> bytes | None:
+        # One that was given up goes on: what it brings is the next reader's.
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_future()
+            self._handle.read()
+        reading = self._reading
+        message = await asyncio.shield(reading)
+        if self._reading is reading:
+            self._reading = None
+        return message
+
+    async def write(self, message: bytes) -> None:
+        while self._writing is not None:  # of one that was given up: gRPC takes one at a time
+            await asyncio.shield(self._writing)
+        self._writing = asyncio.get_running_loop().create_future()
+        self._handle.write(message)
+        if not await asyncio.shield(self._writing):
+            raise CallerLeft
+
+    def answer(self, message: bytes) -> None:
+        """End a call with its one answer."""
+        self._handle.answer(message, self._trailers)
+
+    def finish(
+        self, code: grpc.StatusCode, details: str = "", trailers: Metadata | None = None
+    ) -> None:
+        """End a call, unless it has ended."""
+        if not self._handle.finished:
+            given = self._trailers if trailers is None else trailers
+            self._handle.finish(code.value[0], details, given)
+
+    def was_read(self, message: bytes | None) -> None:
+        """The message that was asked for, or that there is none any more."""
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_result(message)
+
+    def was_written(self, taken: bool) -> None:
+        """gRPC took the message, or never will."""
+        writing, self._writing = self._writing, None
+        if writing is not None and not writing.done():
+            writing.set_result(taken)
+
+    def cancel(self) -> None:
+        """Its caller has left."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def done(self) -> None:
+        """gRPC has done with it."""
+        for callback in self._callbacks:
+            callback(self)
+
+
+class NativeEdge:
+    """gRPC's C++ server with the handlers."""
+
+    name = "native"
+
+    def __init__(
+        self, handlers: Iterable[Handler], options: Sequence[Option], calls_max: int
+    ) -> None:
+        self._handlers = tuple(handlers)
+        methods = [(f"/{each.name}", each.kind is not Kind.BOTH_WAYS) for each in self._handlers]
+        self._server = memdb_edge.Server(list(options), methods, calls_max)
+        self._calls: dict[int, _Call] = {}
+
+    def bind(self, address: str, certificate: Certificate | None) -> int:
+        """See `memdb.server.edge.Edge`; calls that come before `start` wait."""
+        pem = None if certificate is None else (certificate.key, certificate.chain)
+        port = self._server.start(address, pem)
+        if not port:
+            raise RuntimeError("gRPC cannot bind this address")
+        return port
+
+    async def start(self) -> None:
+        """See `memdb.server.edge.Edge`."""
+        asyncio.get_running_loop().add_reader(self._server.fd, self._take)
+
+    async def stop(self, grace_s: float) -> None:
+        """See `memdb.server.edge.Edge`."""
+        await asyncio.to_thread(self._server.shutdown, grace_s)
+        asyncio.get_running_loop().remove_reader(self._server.fd)
+        self._take()
+
+    def _take(self) -> None:
+        """What happened since the last time."""
+        calls = self._calls
+        for event in self._server.take():
+            kind, key, said = event[0], event[1], event[2]
+            if kind == _CALL:
+                call = calls[key] = _Call(event[3])
+                self._begin(call, self._handlers[event[3].method], said)
+                continue
+            call = calls[key]
+            if kind == _DONE:
+                del calls[key]
+                call.done()
+            elif kind == _READ:
+                call.was_read(said)
+            elif kind == _WRITTEN:
+                call.was_written(said)
+            else:
+                call.cancel()
+
+    def _begin(self, call: _Call, handler: Handler, request: bytes | None) -> None:
+        if request is None and handler.kind is not Kind.BOTH_WAYS:
+            call.finish(grpc.StatusCode.INTERNAL, "the call has no request")
+            return
+        if handler.kind is not Kind.UNARY:
+            # These are known by their task.
+            running = self._stream(call, handler, request)
+            call.task = asyncio.get_running_loop().create_task(running)
+            return
+        # Most are answered in one go, without a task.
+        work = self._unary(call, handler, request)
+        try:
+            awaited = work.send(None)
+        except StopIteration:
+            return
+        call.task = asyncio.get_running_loop().create_task(_rest(work, awaited))
+
+    async def _unary(self, call: _Call, handler: Handler, request: Any) -> None:
+        try:
+            answer = await handler.behaviour(request, call)
+        except _Aborted:
+            return
+        except asyncio.CancelledError:
+            call.finish(grpc.StatusCode.CANCELLED)
+        except Exception:
+            self._failed(call, handler)
+        else:
+            assert answer is not None, "a call with one answer has one"
+            call.answer(answer)
+
+    async def _stream(self, call: _Call, handler: Handler, request: Any) -> None:
+        try:
+            await handler.behaviour(request, call)
+        except _Aborted:
+            return
+        except asyncio.CancelledError:
+            call.finish(grpc.StatusCode.CANCELLED)
+        except Exception:
+            self._failed(call, handler)
+        else:
+            call.finish(grpc.StatusCode.OK)
+
+    def _failed(self, call: _Call, handler: Handler) -> None:
+        log.exception("a call could not be ended", extra={"fields": {"method": handler.name}})
+        call.finish(grpc.StatusCode.INTERNAL, "internal error")
+
+
+@coroutine
+def _rest(work: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """What is left of a coroutine that has begun, and waits for ``awaited``, for a task."""
+    while True:
+        try:
+            value = yield awaited
+        except BaseException as error:  # noqa: BLE001 - a cancellation too: the coroutine's to catch
+            step, value = work.throw, error
+        else:
+            step = work.send
+        try:
+            awaited = step(value)
+        except StopIteration:
+            return
