@@ -3,6 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
 __version__: str
 grpc_version: str
 
@@ -32,13 +36,72 @@ class Call:
     ) -> None:
         """Send the end."""
 
+class Shelf:
+    """Answers plain questions to users that lie ready; any threads."""
+
+    def __init__(self, inner_products: int, exp: Any, bytes_max: int) -> None:
+        """inner_products: the address of ``faiss::fvec_inner_products_ny``; exp: `numpy.exp`."""
+    def put(
+        self,
+        user: str,
+        global_memory: bool,
+        keyframes: bool,
+        dim: int,
+        whole: Array,
+        start_ns: Array,
+        end_ns: Array,
+        alive: Array,
+        stream: Array,
+        streams: list[tuple[str, Array | None, float, float]],
+        hits: list[bytes],
+        tail: bytes,
+    ) -> bool:
+        """Take a user in, with hits of these parts; see `memdb.engine.prepared.Prepared`.  Nobody may change ``whole``.
+
+        streams: name, mean, spread and things of each; hits: the clip of each row as a ``memdb.v1.Hit`` without
+        score; tail: a ``memdb.v1.GroundResponse`` without hits. False where it is larger than all the room.
+        """
+    def withdraw(self, user: str) -> None:
+        """Nothing is answered of the user from then on."""
+    def answer(self, request: bytes) -> bytes | None:
+        """The ``memdb.v1.GroundResponse`` to a ``memdb.v1.GroundRequest``, None where somebody else is to answer."""
+    def take_asked(self) -> list[str]:
+        """Users that were answered since the last time."""
+    def close(self) -> None:
+        """Answer nothing any more."""
+    @property
+    def answered(self) -> int:
+        """Questions so far."""
+    @property
+    def bytes(self) -> int:
+        """Of what is here, beside vectors."""
+    @property
+    def users(self) -> int:
+        """Users, each with the parts of its hits, that are here."""
+
+def unit_vector(vector: Array, /) -> Array | None:
+    """`memdb.index.directions.unit_vector`; None of zeros and of what is not finite."""
+
+def dot(left: Array, right: Array, /) -> float:
+    """`memdb.engine.relevance.mean_score`."""
+
+def relevances(exp: Any, scores: Array, means: Array, spreads: Array, things: Array, /) -> Array:
+    """`memdb.engine.relevance.relevances` of arrays."""
+
 class Server:
     """A server for some methods; what happens is told by `take`."""
 
     def __init__(
-        self, options: list[tuple[str, int | str]], methods: list[tuple[str, bool]], calls_max: int
+        self,
+        options: list[tuple[str, int | str]] | list[tuple[str, int]],
+        methods: list[tuple[str, bool]],
+        calls_max: int,
+        shelf: Shelf | None,
+        shelved: str,
     ) -> None:
-        """methods: "/package.Service/Method", and whether a call has one request."""
+        """methods: "/package.Service/Method", and whether a call has one request; shelf: what answers calls of the method
+        ``shelved`` first.
+        """
     @property
     def fd(self) -> int:
         """Readable while there are events."""

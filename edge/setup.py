@@ -5,6 +5,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import numpy as np
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
 
@@ -24,8 +25,16 @@ setup(
             "memdb_edge",
             sorted(str(path) for path in Path("src").glob("*.cc")),
             depends=sorted(str(path) for path in Path("src").glob("*.h")),
+            include_dirs=[np.get_include()],
             define_macros=[("MEMDB_EDGE_VERSION", f'"{_version}"')],
-            extra_compile_args=["-O2", "-Wall", "-Wextra", *_flags("--cflags")],
+            # Nothing contracted: sums are those of numpy to the last bit.
+            extra_compile_args=[
+                "-O2",
+                "-ffp-contract=off",
+                "-Wall",
+                "-Wextra",
+                *_flags("--cflags"),
+            ],
             extra_link_args=_flags("--libs"),
             cxx_std=17,
         )

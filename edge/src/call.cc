@@ -4,10 +4,14 @@
 #include <limits>
 
 #include "events.h"
+#include "request_id.h"
+#include "shelf.h"
 
 namespace memdb_edge {
 
 namespace {
+
+constexpr std::size_t kShelfBytesMax = 20 << 10;
 
 std::int64_t NanosecondsOf(std::chrono::system_clock::time_point time) {
   if (time == std::chrono::system_clock::time_point::max()) return std::numeric_limits<std::int64_t>::max();
@@ -17,8 +21,9 @@ std::int64_t NanosecondsOf(std::chrono::system_clock::time_point time) {
 }  // namespace
 
 Call::Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* context, int method, bool unary,
-           std::shared_ptr<std::atomic<std::int64_t>> open)
+           std::shared_ptr<std::atomic<std::int64_t>> open, std::shared_ptr<const Shelf> shelf)
     : events_(std::move(events)),
+      shelf_(std::move(shelf)),
       context_(context),
       shared_(std::make_shared<Shared>()),
       open_(std::move(open)),
@@ -38,6 +43,7 @@ Call::Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* c
 }
 
 void Call::OnReadDone(bool ok) {
+  if (ok && shelf_ && AnswerFromShelf()) return;
   if (unary_) {
     // Without its message Python hears of it as well: what to say of it is said there.
     events_->Put({Event::kCall, shared_, std::move(incoming_), ok});
@@ -49,11 +55,31 @@ void Call::OnReadDone(bool ok) {
 
 void Call::OnWriteDone(bool ok) { events_->Put({Event::kWritten, shared_, {}, ok}); }
 
-void Call::OnCancel() { events_->Put({Event::kCancelled, shared_, {}, false}); }
+void Call::OnCancel() {
+  if (told_) events_->Put({Event::kCancelled, shared_, {}, false});
+}
+
+bool Call::AnswerFromShelf() {
+  std::vector<grpc::Slice> slices;
+  // What is longer than a question of 4,000 dimensions is not looked at.
+  if (incoming_.Length() > kShelfBytesMax || !incoming_.Dump(&slices).ok()) return false;
+  std::string joined;
+  if (slices.size() != 1) {
+    for (const auto& slice : slices) joined.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  const char* data = slices.size() == 1 ? reinterpret_cast<const char*>(slices[0].begin()) : joined.data();
+  const auto answer = shelf_->Answer(data, incoming_.Length());
+  if (!answer) return false;
+  told_ = false;
+  const grpc::Slice slice(*answer);
+  grpc::ByteBuffer message(&slice, 1);
+  End(grpc::Status::OK, {{kRequestIdKey, RequestId(shared_->metadata)}}, &message);
+  return true;
+}
 
 void Call::OnDone() {
   open_->fetch_sub(1);
-  events_->Put({Event::kDone, shared_, {}, true});
+  if (told_) events_->Put({Event::kDone, shared_, {}, true});
   delete this;
 }
 

@@ -19,6 +19,7 @@
 namespace memdb_edge {
 
 class Events;
+class Shelf;
 
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
@@ -28,7 +29,7 @@ class Call final : public grpc::ServerGenericBidiReactor {
   struct Shared;
 
   Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* context, int method, bool unary,
-       std::shared_ptr<std::atomic<std::int64_t>> open);
+       std::shared_ptr<std::atomic<std::int64_t>> open, std::shared_ptr<const Shelf> shelf);
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -43,13 +44,18 @@ class Call final : public grpc::ServerGenericBidiReactor {
   void End(grpc::Status status, const Metadata& trailers, grpc::ByteBuffer* answer);
 
  private:
+  // Answers what lies ready; whether it did.
+  bool AnswerFromShelf();
+
   std::shared_ptr<Events> events_;
+  std::shared_ptr<const Shelf> shelf_;  // null for a method that it does not answer
   grpc::GenericCallbackServerContext* context_;
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<std::atomic<std::int64_t>> open_;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   const bool unary_;
+  bool told_ = true;  // whether Python has heard of it, or will
 };
 
 struct Call::Shared {

@@ -5,11 +5,13 @@
 namespace memdb_edge {
 
 Server::Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods,
-               std::int64_t calls_max)
+               std::int64_t calls_max, std::shared_ptr<const Shelf> shelf, std::string shelved)
     : options_(std::move(options)),
       calls_max_(calls_max),
       events_(std::make_shared<Events>()),
-      open_(std::make_shared<std::atomic<std::int64_t>>(0)) {
+      open_(std::make_shared<std::atomic<std::int64_t>>(0)),
+      shelf_(std::move(shelf)),
+      shelved_(std::move(shelved)) {
   int number = 0;
   for (const auto& [name, unary] : methods) methods_.emplace(name, std::make_pair(number++, unary));
 }
@@ -53,7 +55,8 @@ grpc::ServerGenericBidiReactor* Server::CreateReactor(grpc::GenericCallbackServe
     open_->fetch_sub(1);
     return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"));
   }
-  return new Call(events_, context, found->second.first, found->second.second, open_);
+  return new Call(events_, context, found->second.first, found->second.second, open_,
+                  context->method() == shelved_ ? shelf_ : nullptr);
 }
 
 }  // namespace memdb_edge

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "events.h"
+#include "shelf.h"
 
 namespace memdb_edge {
 
@@ -28,8 +29,9 @@ class Server final : private grpc::CallbackGenericService {
  public:
   // methods: "/package.Service/Method", and whether a call has one request and one answer.
   // calls_max: how many may be open at once; more are refused with RESOURCE_EXHAUSTED.
-  Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods,
-         std::int64_t calls_max);
+  // shelf: what answers calls of the method `shelved` before Python hears of them, or null.
+  Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods, std::int64_t calls_max,
+         std::shared_ptr<const Shelf> shelf, std::string shelved);
   ~Server() override;
 
   int fd() const { return events_->fd(); }
@@ -47,6 +49,8 @@ class Server final : private grpc::CallbackGenericService {
   std::int64_t calls_max_;
   std::shared_ptr<Events> events_;
   std::shared_ptr<std::atomic<std::int64_t>> open_;
+  std::shared_ptr<const Shelf> shelf_;
+  std::string shelved_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -14,6 +14,8 @@ from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.backup import Backups
 from memdb.engine.disk_room import frees_disk
 from memdb.engine.erasure import erase_user, forget_erased, resume
+from memdb.engine.hydrate import Parts
+from memdb.engine.prepared import Shelf
 from memdb.engine.retention import sweep_user
 from memdb.engine.retention_clock import RetentionClock
 from memdb.engine.scrub import Scrub, ScrubReport
@@ -145,6 +147,14 @@ class EmbeddedDatabase:
     def tries_at_once(self, user_id: str) -> bool:
         """Whether the user's next question is worth a try with ``at_once``; asked once for each."""
         return self._users.tries_at_once(user_id)
+
+    def prepare(self, user_id: str, parts: Parts, shelf: Shelf) -> None:
+        """Lay the user ready on a shelf, in the background, if it is one for that (`memdb.engine.prepared`)."""
+        self._users.prepare(user_id, parts, shelf)
+
+    def touch(self, user_id: str) -> None:
+        """The user was used: of the open ones it is not the next to be closed."""
+        self._users.touch(user_id)
 
     def users(self, *, limit: int | None = None, after: str | None = None) -> list[str]:
         after = None if after is None else check_id(after, "after")

@@ -83,6 +83,10 @@ class UserMemory:
         self._changed = threading.Condition()
         self._stale = False
         self._closing = False
+        self._moving = False
+        """Whether the indexes are on their way to the next view."""
+        self._take_back: Callable[[], None] | None = None
+        """Of what was lent."""
         self.standing = AskedQuestions()
         self._clips = KeptClips(ClipCache(0))
         self._pyramid = Pyramid()
@@ -232,6 +236,7 @@ class UserMemory:
             self._quarantine = self._quarantine.with_more(found)
             # What was remembered of it did not know of the damage.
             self._clips = self._clips.successor()
+            self._have_back()
             self.view = replace(self.view, quarantine=self._quarantine, kept=self._clips, asked={})
 
     def resolve(
@@ -267,7 +272,25 @@ class UserMemory:
         """Where clips that answers held are kept from now on."""
         with self._changed:
             self._clips = kept
+            self._have_back()
             self.view = replace(self.view, kept=kept)
+
+    def lend(self, view: View, give: Callable[[], Callable[[], None]]) -> bool:
+        """Give away what is of ``view`` alone; False, and nothing is given, where that is on its way out.
+
+        give: returns what takes it back, which is called before there is another view.
+        """
+        with self._changed:
+            if self._moving or self._closing or self.view is not view:
+                return False
+            self._take_back = give()
+            return True
+
+    def _have_back(self) -> None:
+        """Take back what was lent; under the lock."""
+        take_back, self._take_back = self._take_back, None
+        if take_back is not None:
+            take_back()
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
@@ -310,7 +333,9 @@ class UserMemory:
 
     def close(self) -> None:
         """Finish commits in flight and close; again where that was interrupted."""
-        self._closing = True
+        with self._changed:
+            self._closing = True
+            self._have_back()
         try:
             self._writer.close()
             self.kept.close()
@@ -322,6 +347,10 @@ class UserMemory:
 
     def _show(self, applied: Applied, state: UserState) -> None:
         """Move the indexes and the view to a commit; by one thread at a time, in their order."""
+        with self._changed:
+            # Before the indexes change: rows that are removed are wiped where they lie.
+            self._moving = True
+            self._have_back()
         failpoints.hit("index.before")
         self._index(applied.effects, state)
         with self._changed:
@@ -330,6 +359,7 @@ class UserMemory:
             if _takes_away(applied.effects):
                 self._clips = self._clips.successor()
             self.view = self._published(state, texts=_touches_texts(applied.effects))
+            self._moving = False
         if applied.effects.removed or applied.effects.collected:
             # Once the view is without them: a file that is being written is of it, or is not named.
             self.kept.drop()

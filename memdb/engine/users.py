@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +12,10 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.clip_cache import ClipCache
+from memdb.engine.hydrate import Parts
 from memdb.engine.memory import UserMemory
 from memdb.engine.opener import Opener
+from memdb.engine.prepared import Preparation, Shelf
 from memdb.engine.reading import WouldWait
 from memdb.engine.slots import Slot, Slots
 from memdb.engine.upkeep import Upkeep
@@ -228,6 +230,15 @@ class Users:
         """Whether to try to answer the user's next question at once."""
         memory = self._slots.memory_of(user)
         return memory is not None and memory.tries.begin()
+
+    def prepare(self, user: str, parts: Parts, shelf: Shelf) -> None:
+        """Lay the user ready on a shelf, in the background, if it is one for that."""
+        self._upkeep.want(Preparation(self, user, parts, shelf))
+
+    def touch(self, user: str) -> None:
+        """The user was used: it is not the next to be closed to make room."""
+        with suppress(WouldWait, Unavailable), self._slots.at_once(user):
+            self._resting.discard(user)
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""

@@ -36,7 +36,7 @@ from memdb.server.calls import HEALTH, Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
 from memdb.server.edge import Handler
-from memdb.server.edges import check_edge, make_edge
+from memdb.server.edges import check_edge, make_edge, make_shelf
 from memdb.server.grounding_service import GroundingService
 from memdb.server.health import HealthService
 from memdb.server.heartbeat import Heartbeat
@@ -79,6 +79,8 @@ class Server:
         self._config = config
         self._resources = Resources.make(database, config)
         self.heartbeat = Heartbeat()
+        self._shelf = make_shelf(config, database)
+        self._noting: asyncio.Task[None] | None = None
         handlers, services = self._handlers()
         self._edge = make_edge(
             config,
@@ -86,6 +88,7 @@ class Server:
             channel_options(config),
             config.calls_max + HEALTH_CALLS_MAX + REFUSED_MAX,
             services,
+            self._shelf,
         )
 
     @property
@@ -97,7 +100,8 @@ class Server:
     def metrics(self) -> tuple[Metric, ...]:
         """What is known of its loop and its calls."""
         calls = CallMetrics(self._resources.open_calls, self._resources.budget)
-        return (*self.heartbeat.metrics, calls, FAILED)
+        ready = () if self._shelf is None else (self._shelf,)
+        return (*self.heartbeat.metrics, calls, FAILED, *ready)
 
     async def start(self) -> str:
         """Bind and serve; returns the address, with the port that was taken.
@@ -107,6 +111,8 @@ class Server:
         address = bind(self._edge, self._config)
         await self._edge.start()
         self.heartbeat.start()
+        if self._shelf is not None:
+            self._noting = asyncio.create_task(self._shelf.keep_noting())
         return address
 
     async def stop(self, grace_s: float | None = None, *, notice_s: float = 0.0) -> None:
@@ -116,6 +122,10 @@ class Server:
         and no client can know whether that was done.
         """
         self._resources.drain.begin()
+        if self._shelf is not None:
+            self._shelf.close()
+        if self._noting is not None:
+            self._noting.cancel()
         self.heartbeat.stop()
         await asyncio.sleep(notice_s)
         await self._edge.stop(self._config.grace_s if grace_s is None else grace_s)
@@ -135,10 +145,11 @@ class Server:
         """What answers the methods of all services, and their names."""
         resources = self._resources
         database = resources.database
+        asked = None if self._shelf is None else self._shelf.was_asked
         calls = Calls(resources)
         services: list[tuple[Any, str, object]] = [
             (clip_service_pb2, "ClipService", ClipService(resources)),
-            (grounding_service_pb2, "GroundingService", GroundingService(resources)),
+            (grounding_service_pb2, "GroundingService", GroundingService(resources, asked)),
             (memory_service_pb2, "MemoryService", MemoryService(resources)),
             (standing_service_pb2, "StandingService", StandingService(resources)),
             (user_service_pb2, "UserService", UserService(resources)),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server.edge import Edge, Handler, Option
 from memdb.server.grpc_edge import GrpcEdge
+
+if TYPE_CHECKING:
+    from memdb.server.shelf import Shelf
 
 NATIVE_MODULE: Final = "memdb_edge"
 
@@ -19,23 +23,34 @@ def check_edge(config: ServerConfig) -> None:
     _is_native(config)
 
 
+def make_shelf(config: ServerConfig, database: EmbeddedDatabase) -> Shelf | None:
+    """What the edge answers by without Python, where it is native.  Raises as `make_edge`."""
+    if not _is_native(config):
+        return None
+    from memdb.server.shelf import shelf_of  # noqa: PLC0415 - the native edge need not be there
+
+    return shelf_of(database)
+
+
 def make_edge(
     config: ServerConfig,
     handlers: Sequence[Handler],
     options: Sequence[Option],
     calls_max: int,
     services: Sequence[str],
+    shelf: Shelf | None,
 ) -> Edge:
     """The edge that the configuration names.
+
+    services: what server reflection tells of.
 
     Raises `FailedPrecondition` (``NO_NATIVE_EDGE``) where it is not installed, and `InvalidArgument` (``NOT_USED``) where
     reflection is asked of it.
     """
     if _is_native(config):
-        # Loaded where it is wanted: it need not be there.
-        from memdb.server.native_edge import NativeEdge  # noqa: PLC0415
+        from memdb.server.native_edge import NativeEdge  # noqa: PLC0415 - as above
 
-        return NativeEdge(handlers, options, calls_max)
+        return NativeEdge(handlers, options, calls_max, None if shelf is None else shelf.native)
     return GrpcEdge(handlers, options, calls_max, services if config.reflection else ())
 
 

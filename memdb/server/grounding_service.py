@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -14,6 +15,8 @@ from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_arguments, grounding_to_proto
 from memdb.wire.groundings import ground_many_arguments, groundings_to_proto
 
+Asked = Callable[[pb.GroundRequest, int], None]
+
 RERANK_WORK_MAX: Final = 1 << 40
 """Multiplications of one question's late interaction: a minute or some, 200 times what 32 tokens take
 with a thousand clips of 64 rows of 1536.  A thread that has begun stops only when its caller leaves, and the
@@ -23,8 +26,10 @@ largest question that fits a message would hold one for half a day."""
 class GroundingService:
     """Questions to the users of a database."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, asked: Asked | None = None) -> None:
+        """asked: told of each question that was answered at once, and at which revision."""
         self._resources = resources
+        self._asked = asked
         self._database = resources.database
         self._message_bytes_max = resources.message_bytes_max
 
@@ -61,6 +66,8 @@ class GroundingService:
             )
         except WouldWait:
             return None
+        if self._asked is not None:
+            self._asked(request, answer.revision)
         return grounding_to_proto(answer)
 
     def ground_many(self, request: pb.GroundManyRequest) -> pb.GroundManyResponse:

@@ -1,4 +1,4 @@
-"""The native edge: gRPC's C++ server, which takes calls on threads of its own and tells them to the event loop as events.
+"""The native edge: gRPC's C++ server, which takes calls on threads of its own and tells them to the event loop.
 
 A unary call is one event with its whole request and one call back with its answer, where grpc.aio goes around the loop
 for each of its parts: a third of the processor time.  The C++ part (the distribution ``memdb-edge``, `edge/`)
@@ -24,6 +24,8 @@ from memdb.server.edge import CallerLeft, Certificate, Handler, Kind, Metadata, 
 
 _CALL, _READ, _WRITTEN, _CANCELLED, _DONE = range(5)
 """Kinds of events."""
+SHELVED: Final = "/memdb.v1.GroundingService/Ground"
+_ENDED: Final = object()
 _NO_DEADLINE_NS: Final = 2**63 - 1
 
 log = event_log("memdb.server")
@@ -124,11 +126,16 @@ class NativeEdge:
     name = "native"
 
     def __init__(
-        self, handlers: Iterable[Handler], options: Sequence[Option], calls_max: int
+        self,
+        handlers: Iterable[Handler],
+        options: Sequence[Option],
+        calls_max: int,
+        shelf: memdb_edge.Shelf | None = None,
     ) -> None:
+        """shelf: what answers plain questions before Python hears of them."""
         self._handlers = tuple(handlers)
         methods = [(f"/{each.name}", each.kind is not Kind.BOTH_WAYS) for each in self._handlers]
-        self._server = memdb_edge.Server(list(options), methods, calls_max)
+        self._server = memdb_edge.Server(list(options), methods, calls_max, shelf, SHELVED)
         self._calls: dict[int, _Call] = {}
 
     def bind(self, address: str, certificate: Certificate | None) -> int:
@@ -193,8 +200,8 @@ class NativeEdge:
             return
         except asyncio.CancelledError:
             call.finish(grpc.StatusCode.CANCELLED)
-        except Exception:
-            self._failed(call, handler)
+        except Exception as error:
+            self._failed(call, handler, error)
         else:
             assert answer is not None, "a call with one answer has one"
             call.answer(answer)
@@ -206,13 +213,14 @@ class NativeEdge:
             return
         except asyncio.CancelledError:
             call.finish(grpc.StatusCode.CANCELLED)
-        except Exception:
-            self._failed(call, handler)
+        except Exception as error:
+            self._failed(call, handler, error)
         else:
             call.finish(grpc.StatusCode.OK)
 
-    def _failed(self, call: _Call, handler: Handler) -> None:
-        log.exception("a call could not be ended", extra={"fields": {"method": handler.name}})
+    def _failed(self, call: _Call, handler: Handler, error: Exception) -> None:
+        fields = {"method": handler.name}
+        log.error("a call could not be ended", exc_info=error, extra={"fields": fields})
         call.finish(grpc.StatusCode.INTERNAL, "internal error")
 
 
@@ -222,11 +230,17 @@ def _rest(work: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, 
     while True:
         try:
             value = yield awaited
-        except BaseException as error:  # noqa: BLE001 - a cancellation too: the coroutine's to catch
-            step, value = work.throw, error
+        except BaseException as error:  # a cancellation too: the coroutine's to catch
+            awaited = _stepped(work.throw, error)
         else:
-            step = work.send
-        try:
-            awaited = step(value)
-        except StopIteration:
+            awaited = _stepped(work.send, value)
+        if awaited is _ENDED:
             return
+
+
+def _stepped(step: Callable[[Any], Any], value: Any) -> Any:
+    """What a coroutine waits for next, `_ENDED` for nothing any more."""
+    try:
+        return step(value)
+    except StopIteration:
+        return _ENDED

@@ -1,0 +1,128 @@
+#include "question.h"
+
+namespace memdb_edge {
+
+namespace {
+
+// Numbers of the fields, and the wire types that they have (proto/memdb/v1/grounding_service.proto).
+constexpr int kVarint = 0;
+constexpr int kBytes = 2;
+constexpr std::size_t kStreamsMax = 4;
+constexpr std::uint64_t kLimitMax = 64;
+constexpr std::int64_t kTimeMax = std::int64_t{1} << 62;
+
+class Reader {
+ public:
+  Reader(const char* begin, std::size_t length) : at_(begin), end_(begin + length) {}
+
+  bool done() const { return at_ == end_; }
+  bool Varint(std::uint64_t* value) {
+    *value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (at_ == end_) return false;
+      const auto byte = static_cast<std::uint8_t>(*at_++);
+      if (shift == 63 && byte > 1) return false;
+      *value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+  bool Bytes(std::string_view* value) {
+    std::uint64_t length;
+    if (!Varint(&length) || length > static_cast<std::uint64_t>(end_ - at_)) return false;
+    *value = std::string_view(at_, length);
+    at_ += length;
+    return true;
+  }
+
+ private:
+  const char* at_;
+  const char* end_;
+};
+
+std::int64_t Signed(std::uint64_t zigzag) {
+  return static_cast<std::int64_t>(zigzag >> 1) ^ -static_cast<std::int64_t>(zigzag & 1);
+}
+
+bool ReadFeature(std::string_view vector, std::string_view* elements) {
+  Reader reader(vector.data(), vector.size());
+  std::uint64_t tag;
+  return reader.Varint(&tag) && tag == (1 << 3 | kBytes) && reader.Bytes(elements) && reader.done();
+}
+
+bool ReadTime(std::uint64_t value, std::optional<std::int64_t>* time) {
+  const std::int64_t ns = Signed(value);
+  if (ns < 0 || ns > kTimeMax) return false;
+  *time = ns;
+  return true;
+}
+
+bool Take(std::uint64_t field, std::uint64_t number, std::string_view bytes, Question* question) {
+  switch (field) {
+    case 1:
+      question->user = bytes;
+      return true;
+    case 2:
+      return ReadFeature(bytes, &question->feature);
+    case 3:
+      if (number > kLimitMax) return false;
+      if (number != 0) question->limit = number;
+      return true;
+    case 4:
+      for (const auto& name : question->streams) {
+        if (name == bytes) return false;
+      }
+      question->streams.push_back(bytes);
+      return question->streams.size() <= kStreamsMax;
+    case 5:
+      return ReadTime(number, &question->start_ns);
+    case 6:
+      return ReadTime(number, &question->end_ns);
+    case 9:
+      return bytes.empty() || bytes == "top";
+    case 13:
+      return bytes.empty() || bytes == "none";
+    case 21:
+      return bytes.empty() || bytes == "idf";
+    case 23:
+      return number <= 1;  // every row is looked at anyhow
+    case 25:
+      question->global_memory = number == 0;
+      return number <= 1;
+    case 26:
+      question->keyframes = number == 0;
+      return number <= 1;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+std::optional<Question> ReadQuestion(const char* data, std::size_t length) {
+  Question question;
+  std::uint64_t seen = 0;
+  Reader reader(data, length);
+  while (!reader.done()) {
+    std::uint64_t tag;
+    if (!reader.Varint(&tag)) return std::nullopt;
+    const std::uint64_t field = tag >> 3;
+    if (field == 0 || field > 31) return std::nullopt;
+    const bool is_list = field == 4;
+    if (!is_list && (seen >> field & 1) != 0) return std::nullopt;
+    seen |= std::uint64_t{1} << field;
+    std::uint64_t number = 0;
+    std::string_view bytes;
+    const bool is_number = field == 3 || field == 5 || field == 6 || field == 23 || field == 25 || field == 26;
+    const int type = static_cast<int>(tag & 7);
+    if (type != (is_number ? kVarint : kBytes)) return std::nullopt;
+    if (!(is_number ? reader.Varint(&number) : reader.Bytes(&bytes))) return std::nullopt;
+    if (!Take(field, number, bytes, &question)) return std::nullopt;
+  }
+  const bool inverted =
+      question.start_ns.has_value() && question.end_ns.has_value() && *question.end_ns <= *question.start_ns;
+  if (question.user.empty() || question.feature.empty() || inverted) return std::nullopt;
+  return question;
+}
+
+}  // namespace memdb_edge

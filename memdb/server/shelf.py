@@ -1,0 +1,151 @@
+"""Plain questions to users of few clips, answered by the native edge without Python.
+
+A user that is asked again and again between two commits is laid ready in the background
+(`memdb.engine.prepared`), its clips already as bytes; the edge's own threads find, score and answer then
+(`edge/src/shelf.cc`).  What a question has beyond the plainest is Python's as ever, and the answers are the same to the
+last bit: FAISS's and numpy's own functions are called, and where the rest does not come out as Python's
+here (`_agrees`), there is no shelf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import memdb_edge
+import numpy as np
+
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.hydrate import Parts
+from memdb.engine.prepared import Prepared
+from memdb.engine.relevance import mean_score, relevances
+from memdb.eventlog import event_log
+from memdb.index.directions import unit_vector
+from memdb.index.kernel import inner_products_address
+from memdb.server.metrics import Counter, Gauge
+from memdb.v1 import grounding_service_pb2 as pb
+from memdb.wire.clips import fill_stored_clip
+
+BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of what lies ready, of all users together, beside their vectors; the oldest make room."""
+ASKED_MIN: Final = 4
+"""Questions at one revision after which a user is laid ready; then after twice as many, and so on."""
+COUNTED_MAX: Final = 4096
+"""Users whose questions are counted."""
+
+NOTE_S: Final = 1.0
+
+log = event_log("memdb.server")
+
+
+class Shelf:
+    """Lives on the event loop; `put` and what it returns are called by any thread."""
+
+    def __init__(self, database: EmbeddedDatabase, inner_products: int) -> None:
+        self._database = database
+        self.native = memdb_edge.Shelf(inner_products, np.exp, BYTES_MAX)
+        self._asked: dict[str, tuple[int, int]] = {}
+
+    def was_asked(self, request: pb.GroundRequest, revision: int) -> None:
+        """Python answered a light question at a revision."""
+        user = request.user
+        at, count = self._asked.get(user, (revision, 0))
+        count = 1 if at != revision else count + 1
+        if len(self._asked) >= COUNTED_MAX and user not in self._asked:
+            self._asked.clear()
+        self._asked[user] = revision, count
+        if count >= ASKED_MIN and count & (count - 1) == 0:
+            parts = Parts(
+                global_memory=not request.without_global_memory,
+                keyframes=not request.without_keyframes,
+                raw=True,
+            )
+            self._database.prepare(user, parts, self)
+
+    def put(self, prepared: Prepared) -> Callable[[], None]:
+        """See `memdb.engine.prepared.Shelf`."""
+        hits = []
+        for clip in prepared.clips:
+            hit = pb.Hit()
+            if clip is not None:
+                fill_stored_clip(hit.clip, clip)
+            hits.append(hit.SerializeToString(deterministic=True))
+        tail = pb.GroundResponse(revision=prepared.revision, fallback="none")
+        self.native.put(
+            prepared.user,
+            prepared.parts.global_memory,
+            prepared.parts.keyframes,
+            prepared.dim,
+            prepared.whole,
+            prepared.start_ns,
+            prepared.end_ns,
+            prepared.alive,
+            prepared.stream,
+            [(one.name, one.mean, one.spread, one.things) for one in prepared.streams],
+            hits,
+            tail.SerializeToString(deterministic=True),
+        )
+        return partial(self.native.withdraw, prepared.user)
+
+    def lines(self) -> Iterator[str]:
+        """See `memdb.server.metrics.Metric`."""
+        answered = Counter("memdb_ready_answers_total", "Questions answered without Python.")
+        answered.add(self.native.answered)
+        yield from answered.lines()
+        for name, told, value in (
+            ("ready_users", "Users that lie ready for it.", self.native.users),
+            ("ready_bytes", "What lies ready of them, beside vectors.", self.native.bytes),
+        ):
+            gauge = Gauge(f"memdb_{name}", told)
+            gauge.value = value
+            yield from gauge.lines()
+
+    async def keep_noting(self) -> None:
+        """Note who was answered, over and over."""
+        while True:
+            await asyncio.sleep(NOTE_S)
+            self.note_use()
+
+    def note_use(self) -> None:
+        """Have the users that were answered since count as used lately."""
+        for user in self.native.take_asked():
+            self._database.touch(user)
+
+    def close(self) -> None:
+        """Answer nothing more."""
+        self.native.close()
+
+
+def shelf_of(database: EmbeddedDatabase) -> Shelf | None:
+    """None where answers would not be Python's to the last bit."""
+    address = inner_products_address()
+    if address is None or not _agrees():
+        log.warning(
+            "plain questions are answered by Python: the libraries' arithmetic is not known"
+        )
+        return None
+    return Shelf(database, address)
+
+
+def _agrees() -> bool:
+    """Whether the edge's arithmetic is numpy's here, by trying."""
+    rng = np.random.default_rng(20261129)
+    for dim in (7, 100, 384, 768, 1536, 4000):
+        vector = rng.standard_normal(dim).astype(np.float32)
+        unit = unit_vector(vector)
+        mean = rng.standard_normal(dim)
+        found = memdb_edge.unit_vector(vector)
+        if found is None or found.tobytes() != unit.tobytes():
+            return False
+        if memdb_edge.dot(mean, unit) != mean_score(mean, unit):
+            return False
+    for count in (1, 4, 10, 64):
+        scores = rng.standard_normal(count).astype(np.float32)
+        means, spreads = rng.standard_normal(count), rng.random(count) + 0.01
+        things = 40 * rng.random(count)
+        found = memdb_edge.relevances(np.exp, scores, means, spreads, things)
+        if found.tobytes() != relevances(scores, means, spreads, things).tobytes():
+            return False
+    return True
