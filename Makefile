@@ -56,7 +56,7 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml scripts/setup.sh
+$(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml scripts/setup.sh edge/pyproject.toml edge/setup.py $(wildcard edge/src/*)
 	@scripts/setup.sh $(VENV)
 	@touch $@
 

@@ -1,11 +1,11 @@
 """A gRPC server as bytes and events: the native edge of memdb."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 __version__: str
 grpc_version: str
@@ -99,8 +99,8 @@ class Server:
         shelf: Shelf | None,
         shelved: str,
     ) -> None:
-        """methods: "/package.Service/Method", and whether a call has one request; shelf: what answers calls of the method
-        ``shelved`` first.
+        """methods: "/package.Service/Method", and whether a call has one request; shelf: what answers calls of
+        the method ``shelved`` first.
         """
     @property
     def fd(self) -> int:

@@ -7,6 +7,9 @@
 #      hash cannot be locked. Its pure-Python needs came with step 1. TORCH_ARGS is handed to pip, for instance to name
 #      a CPU-only index;
 #   3. this project, editable.
+#
+# And the native edge of the server (edge/), where the system has a compiler and the headers of gRPC's C++ library
+# (Debian: libgrpc++-dev). Without it the server takes calls by Python's gRPC.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,4 +37,11 @@ say "$(cat requirements/torch.txt)"
 "$venv/bin/pip" install -qq --no-compile --no-deps $torch_args -r requirements/torch.txt
 say "memdb itself, editable"
 "$venv/bin/pip" install -qq --no-compile --no-deps --no-build-isolation -e .
+if command -v c++ >/dev/null && pkg-config --exists grpc++ 2>/dev/null; then
+    say "the native edge"
+    "$venv/bin/pip" install -qq --no-compile --no-deps --no-build-isolation --force-reinstall ./edge ||
+        say "it could not be built: the server takes calls by Python's gRPC"
+else
+    say "no native edge, which needs c++, pkg-config and libgrpc++-dev: the server takes calls by Python's gRPC"
+fi
 say "done"

@@ -1,4 +1,4 @@
-"""What stands between the server and the wire: takes calls as bytes, hands them to handlers, and sends what they answer.
+"""What stands between the server and the wire: takes calls as bytes, hands them to handlers, sends what they answer.
 
 There are two: `memdb.server.grpc_edge` is gRPC's own asyncio server, which is always there, and
 `memdb.server.native_edge` the same protocol and the same options in C++, where its distribution is installed.  A

@@ -44,8 +44,8 @@ def make_edge(
 
     services: what server reflection tells of.
 
-    Raises `FailedPrecondition` (``NO_NATIVE_EDGE``) where it is not installed, and `InvalidArgument` (``NOT_USED``) where
-    reflection is asked of it.
+    Raises `FailedPrecondition` (``NO_NATIVE_EDGE``) where it is not installed, and `InvalidArgument` (``NOT_USED``)
+    where reflection is asked of it.
     """
     if _is_native(config):
         from memdb.server.native_edge import NativeEdge  # noqa: PLC0415 - as above
