@@ -53,18 +53,20 @@ class Shelf:
         alive: Array,
         stream: Array,
         streams: list[tuple[str, Array | None, float, float]],
-        hits: list[bytes],
+        clips: list[bytes],
         tail: bytes,
     ) -> bool:
         """Take a user in, with hits of these parts; see `memdb.engine.prepared.Prepared`.  Nobody may change ``whole``.
 
-        streams: name, mean, spread and things of each; hits: the clip of each row as a ``memdb.v1.Hit`` without
-        score; tail: a ``memdb.v1.GroundResponse`` without hits. False where it is larger than all the room.
+        streams: name, mean, spread and things of each; clips: each row's as a ``memdb.v1.StoredClip``;
+        tail: a ``memdb.v1.GroundResponse`` without hits. False where it is larger than all the room.
         """
     def withdraw(self, user: str) -> None:
         """Nothing is answered of the user from then on."""
     def answer(self, request: bytes) -> bytes | None:
         """The ``memdb.v1.GroundResponse`` to a ``memdb.v1.GroundRequest``, None where somebody else is to answer."""
+    def answer_many(self, request: bytes) -> bytes | None:
+        """The same of a ``memdb.v1.GroundManyRequest``."""
     def take_asked(self) -> list[str]:
         """Users that were answered since the last time."""
     def close(self) -> None:
@@ -97,10 +99,10 @@ class Server:
         methods: list[tuple[str, bool]],
         calls_max: int,
         shelf: Shelf | None,
-        shelved: str,
+        shelved: tuple[str, str],
     ) -> None:
         """methods: "/package.Service/Method", and whether a call has one request; shelf: what answers calls of
-        the method ``shelved`` first.
+        the methods ``shelved`` first: of one question, of many.
         """
     @property
     def fd(self) -> int:

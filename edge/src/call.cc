@@ -11,8 +11,6 @@ namespace memdb_edge {
 
 namespace {
 
-constexpr std::size_t kShelfBytesMax = 20 << 10;
-
 std::int64_t NanosecondsOf(std::chrono::system_clock::time_point time) {
   if (time == std::chrono::system_clock::time_point::max()) return std::numeric_limits<std::int64_t>::max();
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
@@ -21,9 +19,9 @@ std::int64_t NanosecondsOf(std::chrono::system_clock::time_point time) {
 }  // namespace
 
 Call::Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* context, int method, bool unary,
-           std::shared_ptr<std::atomic<std::int64_t>> open, std::shared_ptr<const Shelf> shelf)
+           std::shared_ptr<std::atomic<std::int64_t>> open, Shelved shelved)
     : events_(std::move(events)),
-      shelf_(std::move(shelf)),
+      shelved_(std::move(shelved)),
       context_(context),
       shared_(std::make_shared<Shared>()),
       open_(std::move(open)),
@@ -43,7 +41,7 @@ Call::Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* c
 }
 
 void Call::OnReadDone(bool ok) {
-  if (ok && shelf_ && AnswerFromShelf()) return;
+  if (ok && shelved_.shelf && AnswerFromShelf()) return;
   if (unary_) {
     // Without its message Python hears of it as well: what to say of it is said there.
     events_->Put({Event::kCall, shared_, std::move(incoming_), ok});
@@ -61,14 +59,13 @@ void Call::OnCancel() {
 
 bool Call::AnswerFromShelf() {
   std::vector<grpc::Slice> slices;
-  // What is longer than a question of 4,000 dimensions is not looked at.
-  if (incoming_.Length() > kShelfBytesMax || !incoming_.Dump(&slices).ok()) return false;
+  if (incoming_.Length() > shelved_.bytes_max || !incoming_.Dump(&slices).ok()) return false;
   std::string joined;
   if (slices.size() != 1) {
     for (const auto& slice : slices) joined.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   }
   const char* data = slices.size() == 1 ? reinterpret_cast<const char*>(slices[0].begin()) : joined.data();
-  const auto answer = shelf_->Answer(data, incoming_.Length());
+  const auto answer = ((*shelved_.shelf).*shelved_.answer)(data, incoming_.Length());
   if (!answer) return false;
   told_ = false;
   const grpc::Slice slice(*answer);

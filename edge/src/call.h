@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,13 +24,20 @@ class Shelf;
 
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
+// What answers a call before Python hears of it.
+struct Shelved {
+  std::shared_ptr<const Shelf> shelf;  // null: nothing
+  std::optional<std::string> (Shelf::*answer)(const char*, std::size_t) const = nullptr;
+  std::size_t bytes_max = 0;  // longer requests are not looked at
+};
+
 class Call final : public grpc::ServerGenericBidiReactor {
  public:
   // What the other side is told by; gone only when both the reactor and Python have let go of it.
   struct Shared;
 
   Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* context, int method, bool unary,
-       std::shared_ptr<std::atomic<std::int64_t>> open, std::shared_ptr<const Shelf> shelf);
+       std::shared_ptr<std::atomic<std::int64_t>> open, Shelved shelved);
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -48,7 +56,7 @@ class Call final : public grpc::ServerGenericBidiReactor {
   bool AnswerFromShelf();
 
   std::shared_ptr<Events> events_;
-  std::shared_ptr<const Shelf> shelf_;  // null for a method that it does not answer
+  Shelved shelved_;
   grpc::GenericCallbackServerContext* context_;
   std::shared_ptr<Shared> shared_;
   std::shared_ptr<std::atomic<std::int64_t>> open_;

@@ -220,7 +220,7 @@ Kernels KernelsOf(std::uintptr_t inner_products, const py::object& exp) {
 bool Put(Shelf& shelf, const std::string& user, bool global_memory, bool keyframes, std::size_t dim,
          const Floats& whole, const Times& start_ns, const Times& end_ns, const Flags& alive, const Places& stream,
          const std::vector<std::tuple<std::string, std::optional<Doubles>, double, double>>& streams,
-         const std::vector<py::bytes>& hits, const py::bytes& tail) {
+         const std::vector<py::bytes>& clips, const py::bytes& tail) {
   Dead().Clear();
   auto prepared = std::make_shared<Prepared>();
   if (whole.ndim() != 2) throw py::value_error("whole");
@@ -242,12 +242,12 @@ bool Put(Shelf& shelf, const std::string& user, bool global_memory, bool keyfram
     if (mean) null.mean = Values<double>(*mean, dim, "mean");
     prepared->streams.push_back(std::move(null));
   }
-  if (hits.size() != rows) throw py::value_error("hits");
+  if (clips.size() != rows) throw py::value_error("clips");
   for (std::size_t row = 0; row < rows; ++row) {
     const std::uint32_t place = prepared->stream[row];
     if (place >= prepared->streams.size()) throw py::value_error("stream");
     if (prepared->alive[row] && prepared->streams[place].mean.empty()) throw py::value_error("mean");
-    prepared->hits.push_back(hits[row]);
+    prepared->clips.push_back(clips[row]);
   }
   prepared->tail = tail;
   return shelf.Put(std::move(prepared));
@@ -290,7 +290,7 @@ PYBIND11_MODULE(memdb_edge, module) {
            py::arg("inner_products"), py::arg("exp"), py::arg("bytes_max"))
       .def("put", &Put, py::arg("user"), py::arg("global_memory"), py::arg("keyframes"), py::arg("dim"),
            py::arg("whole").noconvert(), py::arg("start_ns"), py::arg("end_ns"), py::arg("alive"), py::arg("stream"),
-           py::arg("streams"), py::arg("hits"), py::arg("tail"))
+           py::arg("streams"), py::arg("clips"), py::arg("tail"))
       .def("withdraw",
            [](Shelf& shelf, const std::string& user) {
              {
@@ -303,6 +303,12 @@ PYBIND11_MODULE(memdb_edge, module) {
            [](const Shelf& shelf, const py::bytes& request) -> py::object {
              const std::string data = request;
              const auto answer = shelf.Answer(data.data(), data.size());
+             return answer ? py::object(py::bytes(*answer)) : py::none();
+           })
+      .def("answer_many",
+           [](const Shelf& shelf, const py::bytes& request) -> py::object {
+             const std::string data = request;
+             const auto answer = shelf.AnswerMany(data.data(), data.size());
              return answer ? py::object(py::bytes(*answer)) : py::none();
            })
       .def("take_asked",
@@ -336,7 +342,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   });
   py::class_<Server>(module, "Server")
       .def(py::init<std::vector<Option>, const std::vector<std::pair<std::string, bool>>&, std::int64_t,
-                    std::shared_ptr<Shelf>, std::string>(),
+                    std::shared_ptr<Shelf>, std::pair<std::string, std::string>>(),
            py::arg("options"), py::arg("methods"), py::arg("calls_max"), py::arg("shelf"), py::arg("shelved"))
       .def_property_readonly("fd", &Server::fd)
       .def(

@@ -19,8 +19,18 @@ struct Question {
   bool keyframes = true;
 };
 
+// Plain questions that differ in their features alone.
+struct Questions {
+  Question common;  // without a feature
+  std::string_view features;  // (count, dim) float32 elements
+  std::size_t count = 0;
+  std::size_t dim = 0;
+};
+
 // The question of a serialised memdb.v1.GroundRequest; nothing where it has a field that is not here, has one twice, or
 // is no message.  Views of the bytes.
 std::optional<Question> ReadQuestion(const char* data, std::size_t length);
+// The same of a serialised memdb.v1.GroundManyRequest.
+std::optional<Questions> ReadQuestions(const char* data, std::size_t length);
 
 }  // namespace memdb_edge

@@ -4,8 +4,17 @@
 
 namespace memdb_edge {
 
+namespace {
+
+// Longer requests are not looked at: a feature of 4,000 dimensions, and 256 of 2,000.
+constexpr std::size_t kQuestionBytesMax = 20 << 10;
+constexpr std::size_t kQuestionsBytesMax = 2 << 20;
+
+}  // namespace
+
 Server::Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods,
-               std::int64_t calls_max, std::shared_ptr<const Shelf> shelf, std::string shelved)
+               std::int64_t calls_max, std::shared_ptr<const Shelf> shelf,
+               std::pair<std::string, std::string> shelved)
     : options_(std::move(options)),
       calls_max_(calls_max),
       events_(std::make_shared<Events>()),
@@ -55,8 +64,10 @@ grpc::ServerGenericBidiReactor* Server::CreateReactor(grpc::GenericCallbackServe
     open_->fetch_sub(1);
     return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"));
   }
-  return new Call(events_, context, found->second.first, found->second.second, open_,
-                  context->method() == shelved_ ? shelf_ : nullptr);
+  Shelved shelved;
+  if (shelf_ && context->method() == shelved_.first) shelved = {shelf_, &Shelf::Answer, kQuestionBytesMax};
+  if (shelf_ && context->method() == shelved_.second) shelved = {shelf_, &Shelf::AnswerMany, kQuestionsBytesMax};
+  return new Call(events_, context, found->second.first, found->second.second, open_, std::move(shelved));
 }
 
 }  // namespace memdb_edge

@@ -29,9 +29,10 @@ class Server final : private grpc::CallbackGenericService {
  public:
   // methods: "/package.Service/Method", and whether a call has one request and one answer.
   // calls_max: how many may be open at once; more are refused with RESOURCE_EXHAUSTED.
-  // shelf: what answers calls of the method `shelved` before Python hears of them, or null.
+  // shelf: what answers calls of the methods `shelved` (of one question, of many) before Python hears of them, or
+  // null.
   Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods, std::int64_t calls_max,
-         std::shared_ptr<const Shelf> shelf, std::string shelved);
+         std::shared_ptr<const Shelf> shelf, std::pair<std::string, std::string> shelved);
   ~Server() override;
 
   int fd() const { return events_->fd(); }
@@ -50,7 +51,7 @@ class Server final : private grpc::CallbackGenericService {
   std::shared_ptr<Events> events_;
   std::shared_ptr<std::atomic<std::int64_t>> open_;
   std::shared_ptr<const Shelf> shelf_;
-  std::string shelved_;
+  std::pair<std::string, std::string> shelved_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -16,6 +16,8 @@ constexpr double kCentreShare = 0.7;                    // memdb/engine/relevanc
 constexpr double kLogistic = 3.141592653589793 / 1.7320508075688772;
 constexpr double kLogOfTwo = 0.693147180559945309417232121458176568;
 constexpr std::size_t kAnswerBytesMax = 1 << 20;
+constexpr std::size_t kAnswersBytesMax = 4 << 20;  // to many questions
+constexpr std::size_t kHitBytes = 40;              // of a hit beside its clip, with tags and lengths, at most
 
 // numpy's sum of a contiguous array (pairwise, in blocks of 128, eight at a time): the same order, the same sum.
 template <typename T>
@@ -64,6 +66,30 @@ void PutDouble(std::string* out, char tag, double value) {
   out->append(bytes, 8);
 }
 
+void PutBytes(std::string* out, char tag, std::string_view bytes) {
+  out->push_back(tag);
+  PutVarint(out, bytes.size());
+  out->append(bytes);
+}
+
+std::size_t VarintBytes(std::uint64_t value) {
+  std::size_t bytes = 1;
+  for (; value >= 0x80; value >>= 7) ++bytes;
+  return bytes;
+}
+
+// A hit as a field of memdb.v1.GroundResponse; null: without its clip.
+void PutHit(std::string* out, const std::string* clip, float score, double relevance) {
+  const double wide = static_cast<double>(score);
+  const bool scored = wide != 0.0 || std::signbit(wide);  // 0 is not written
+  const std::size_t clip_bytes = clip == nullptr ? 0 : 1 + VarintBytes(clip->size()) + clip->size();
+  out->push_back(0x0a);
+  PutVarint(out, clip_bytes + (scored ? 9 : 0) + 9);
+  if (clip != nullptr) PutBytes(out, 0x0a, *clip);
+  if (scored) PutDouble(out, 0x11, wide);
+  PutDouble(out, 0x19, relevance);
+}
+
 std::string KeyOf(std::string_view user, bool global_memory, bool keyframes) {
   std::string key(user);
   key.push_back(static_cast<char>(global_memory | keyframes << 1));
@@ -90,11 +116,52 @@ bool Admit(const Prepared& prepared, const Question& question, std::vector<std::
   return true;
 }
 
+// The best of some rows, best first, equal scores by row.
+struct Found {
+  std::vector<std::uint32_t> rows;
+  std::vector<float> scores;
+  std::vector<double> relevances;
+};
+
+// feature: dim float32 elements at any place. False where it is no direction.
+bool Search(const Kernels& kernels, const Prepared& prepared, const char* feature, std::uint64_t limit,
+            const std::vector<std::uint32_t>& admitted, Found* found) {
+  thread_local std::vector<float> vector, query, scores;
+  thread_local std::vector<double> means, spreads, things, of_stream;
+  vector.resize(prepared.dim);
+  std::memcpy(vector.data(), feature, prepared.dim * sizeof(float));
+  query.assign(prepared.width, 0.0F);
+  if (!UnitVector(vector.data(), prepared.dim, query.data())) return false;
+  scores.resize(prepared.rows);
+  kernels.inner_products(scores.data(), query.data(), prepared.whole, prepared.width, prepared.rows);
+  const std::size_t count = std::min<std::size_t>(admitted.size(), limit);
+  found->rows = admitted;
+  std::partial_sort(found->rows.begin(), found->rows.begin() + static_cast<std::ptrdiff_t>(count), found->rows.end(),
+                    [](std::uint32_t left, std::uint32_t right) {
+                      return scores[left] != scores[right] ? scores[left] > scores[right] : left < right;
+                    });
+  found->rows.resize(count), found->scores.resize(count), found->relevances.resize(count);
+  means.resize(count), spreads.resize(count), things.resize(count);
+  of_stream.assign(prepared.streams.size(), std::numeric_limits<double>::quiet_NaN());
+  for (std::size_t place = 0; place < count; ++place) {
+    const std::uint32_t row = found->rows[place], stream = prepared.stream[row];
+    const Null& null = prepared.streams[stream];
+    if (std::isnan(of_stream[stream])) of_stream[stream] = DotByPairs(null.mean.data(), query.data(), prepared.dim);
+    found->scores[place] = scores[row];
+    means[place] = of_stream[stream];
+    spreads[place] = null.spread;
+    things[place] = null.things;
+  }
+  Relevances(kernels, found->scores.data(), means.data(), spreads.data(), things.data(), count,
+             found->relevances.data());
+  return true;
+}
+
 }  // namespace
 
 std::size_t Prepared::Bytes() const {
   std::size_t bytes = sizeof(Prepared) + user.size() + tail.size() + rows * (8 + 8 + 1 + 4 + sizeof(std::string));
-  for (const auto& hit : hits) bytes += hit.size();
+  for (const auto& clip : clips) bytes += clip.size();
   for (const auto& null : streams) bytes += sizeof(Null) + null.name.size() + 8 * null.mean.size();
   return bytes;
 }
@@ -184,66 +251,76 @@ std::vector<std::string> Shelf::TakeAsked() {
   return asked;
 }
 
+std::shared_ptr<const Prepared> Shelf::Find(const Question& question) const {
+  std::shared_lock lock(mutex_);
+  const auto found = entries_.find(KeyOf(question.user, question.global_memory, question.keyframes));
+  return found == entries_.end() ? nullptr : found->second.prepared;
+}
+
 std::optional<std::string> Shelf::Answer(const char* request, std::size_t length) const {
   if (closed_.load(std::memory_order_relaxed)) return std::nullopt;
   const auto question = ReadQuestion(request, length);
   if (!question) return std::nullopt;
-  std::shared_ptr<const Prepared> prepared;
-  {
-    std::shared_lock lock(mutex_);
-    const auto found = entries_.find(KeyOf(question->user, question->global_memory, question->keyframes));
-    if (found == entries_.end()) return std::nullopt;
-    prepared = found->second.prepared;
-  }
-  const std::size_t dim = prepared->dim, rows = prepared->rows;
-  if (question->feature.size() != dim * sizeof(float)) return std::nullopt;
-  thread_local std::vector<float> feature, query, scores;
+  const auto prepared = Find(*question);
+  if (!prepared || question->feature.size() != prepared->dim * sizeof(float)) return std::nullopt;
   thread_local std::vector<std::uint32_t> admitted;
-  feature.resize(dim);
-  std::memcpy(feature.data(), question->feature.data(), dim * sizeof(float));
-  query.assign(prepared->width, 0.0F);
-  if (!UnitVector(feature.data(), dim, query.data())) return std::nullopt;
   admitted.clear();
   if (!Admit(*prepared, *question, &admitted) || admitted.empty()) return std::nullopt;
-  scores.resize(rows);
-  kernels_.inner_products(scores.data(), query.data(), prepared->whole, prepared->width, rows);
-  const std::size_t count = std::min<std::size_t>(admitted.size(), question->limit);
-  std::partial_sort(admitted.begin(), admitted.begin() + static_cast<std::ptrdiff_t>(count), admitted.end(),
-                    [](std::uint32_t left, std::uint32_t right) {
-                      return scores[left] != scores[right] ? scores[left] > scores[right] : left < right;
-                    });
-  thread_local std::vector<float> best;
-  thread_local std::vector<double> means, spreads, things, relevances, of_stream;
-  best.resize(count), means.resize(count), spreads.resize(count), things.resize(count), relevances.resize(count);
-  of_stream.assign(prepared->streams.size(), std::numeric_limits<double>::quiet_NaN());
-  for (std::size_t place = 0; place < count; ++place) {
-    const std::uint32_t stream = prepared->stream[admitted[place]];
-    const Null& null = prepared->streams[stream];
-    if (std::isnan(of_stream[stream])) of_stream[stream] = DotByPairs(null.mean.data(), query.data(), dim);
-    best[place] = scores[admitted[place]];
-    means[place] = of_stream[stream];
-    spreads[place] = null.spread;
-    things[place] = null.things;
-  }
-  Relevances(kernels_, best.data(), means.data(), spreads.data(), things.data(), count, relevances.data());
-  std::string answer;
-  std::size_t size = prepared->tail.size() + count * 32;
-  for (std::size_t place = 0; place < count; ++place) size += prepared->hits[admitted[place]].size();
+  thread_local Found found;
+  if (!Search(kernels_, *prepared, question->feature.data(), question->limit, admitted, &found)) return std::nullopt;
+  std::size_t size = prepared->tail.size();
+  for (const std::uint32_t row : found.rows) size += prepared->clips[row].size() + kHitBytes;
   if (size > kAnswerBytesMax) return std::nullopt;
+  std::string answer;
   answer.reserve(size);
-  for (std::size_t place = 0; place < count; ++place) {
-    const std::string& clip = prepared->hits[admitted[place]];
-    const double score = static_cast<double>(best[place]);
-    const bool scored = score != 0.0 || std::signbit(score);
-    answer.push_back(0x0a);  // hits
-    PutVarint(&answer, clip.size() + (scored ? 9 : 0) + 9);
-    answer += clip;
-    if (scored) PutDouble(&answer, 0x11, score);
-    PutDouble(&answer, 0x19, relevances[place]);
+  for (std::size_t place = 0; place < found.rows.size(); ++place) {
+    const std::string& clip = prepared->clips[found.rows[place]];
+    PutHit(&answer, &clip, found.scores[place], found.relevances[place]);
   }
   answer += prepared->tail;
   prepared->asked.store(true, std::memory_order_relaxed);
   answered_.fetch_add(1, std::memory_order_relaxed);
+  return answer;
+}
+
+std::optional<std::string> Shelf::AnswerMany(const char* request, std::size_t length) const {
+  if (closed_.load(std::memory_order_relaxed)) return std::nullopt;
+  const auto questions = ReadQuestions(request, length);
+  if (!questions) return std::nullopt;
+  const auto prepared = Find(questions->common);
+  if (!prepared || questions->dim != prepared->dim) return std::nullopt;
+  thread_local std::vector<std::uint32_t> admitted;
+  admitted.clear();
+  if (!Admit(*prepared, questions->common, &admitted) || admitted.empty()) return std::nullopt;
+  thread_local Found found;
+  thread_local std::string one;
+  constexpr std::uint32_t kNowhere = std::numeric_limits<std::uint32_t>::max();
+  std::vector<std::uint32_t> places(prepared->rows, kNowhere), rows;
+  std::string answer, hit_clips;
+  std::size_t clip_bytes = 0;
+  for (std::size_t number = 0; number < questions->count; ++number) {
+    const char* feature = questions->features.data() + number * questions->dim * sizeof(float);
+    if (!Search(kernels_, *prepared, feature, questions->common.limit, admitted, &found)) return std::nullopt;
+    one.clear();
+    for (std::size_t place = 0; place < found.rows.size(); ++place) {
+      const std::uint32_t row = found.rows[place];
+      PutHit(&one, nullptr, found.scores[place], found.relevances[place]);
+      if (places[row] == kNowhere) {
+        places[row] = static_cast<std::uint32_t>(rows.size());
+        rows.push_back(row);
+        clip_bytes += prepared->clips[row].size() + kHitBytes;
+      }
+      PutVarint(&hit_clips, places[row]);
+    }
+    one += prepared->tail;
+    PutBytes(&answer, 0x0a, one);
+    if (answer.size() + clip_bytes > kAnswersBytesMax) return std::nullopt;
+  }
+  answer.reserve(answer.size() + clip_bytes + hit_clips.size() + kHitBytes);
+  for (const std::uint32_t row : rows) PutBytes(&answer, 0x12, prepared->clips[row]);
+  PutBytes(&answer, 0x1a, hit_clips);
+  prepared->asked.store(true, std::memory_order_relaxed);
+  answered_.fetch_add(questions->count, std::memory_order_relaxed);
   return answer;
 }
 

@@ -23,6 +23,8 @@
 
 namespace memdb_edge {
 
+struct Question;
+
 // The functions of the libraries that the process has loaded.
 struct Kernels {
   // faiss::fvec_inner_products_ny(out, query, rows, dim, count)
@@ -53,7 +55,7 @@ struct Prepared {
   std::vector<std::uint8_t> alive;             // (rows,)
   std::vector<std::uint32_t> stream;           // (rows,) place among the streams
   std::vector<Null> streams;
-  std::vector<std::string> hits;  // (rows,) the clip of a hit as a field of memdb.v1.Hit, with tag and length
+  std::vector<std::string> clips;  // (rows,) memdb.v1.StoredClip
   std::string tail;               // the fields of memdb.v1.GroundResponse behind its hits
   mutable std::atomic<bool> asked{false};
 
@@ -70,6 +72,8 @@ class Shelf {
   void Withdraw(const std::string& user);
   // The serialised answer to a serialised memdb.v1.GroundRequest; nothing where it is Python's.
   std::optional<std::string> Answer(const char* request, std::size_t length) const;
+  // The same of a memdb.v1.GroundManyRequest.
+  std::optional<std::string> AnswerMany(const char* request, std::size_t length) const;
   // Leave everything to Python from now on.
   void Close() { closed_.store(true); }
   // Users that were answered since the last time.
@@ -85,6 +89,7 @@ class Shelf {
     std::list<std::string>::iterator place;
   };
 
+  std::shared_ptr<const Prepared> Find(const Question& question) const;
   void Drop(std::unordered_map<std::string, Entry>::iterator entry);
 
   const Kernels kernels_;

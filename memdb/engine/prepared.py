@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from memdb.engine.view import View
 
 STREAMS_MAX: Final = 16
-CLIP_BYTES_MAX: Final = 512 * 1024
+CLIP_BYTES_MAX: Final = 2 * 1024 * 1024
 """Of all clips of a user, with the parts that hits come with."""
 
 

@@ -15,7 +15,7 @@ from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import ground_arguments, grounding_to_proto
 from memdb.wire.groundings import ground_many_arguments, groundings_to_proto
 
-Asked = Callable[[pb.GroundRequest, int], None]
+Asked = Callable[[str, pb.GroundRequest, int], None]
 
 RERANK_WORK_MAX: Final = 1 << 40
 """Multiplications of one question's late interaction: a minute or some, 200 times what 32 tokens take
@@ -27,7 +27,7 @@ class GroundingService:
     """Questions to the users of a database."""
 
     def __init__(self, resources: Resources, asked: Asked | None = None) -> None:
-        """asked: told of each question that was answered at once, and at which revision."""
+        """asked: told who was asked with which options, and of which revision the answer is."""
         self._resources = resources
         self._asked = asked
         self._database = resources.database
@@ -67,7 +67,7 @@ class GroundingService:
         except WouldWait:
             return None
         if self._asked is not None:
-            self._asked(request, answer.revision)
+            self._asked(request.user, request, answer.revision)
         return grounding_to_proto(answer)
 
     def ground_many(self, request: pb.GroundManyRequest) -> pb.GroundManyResponse:
@@ -80,6 +80,8 @@ class GroundingService:
             answer_bytes_max=self._message_bytes_max,
             rerank_work_max=RERANK_WORK_MAX,
         )
+        if self._asked is not None and groundings and not request.question_tokens:
+            self._asked(request.user, request.options, groundings[0].revision)
         return groundings_to_proto(groundings)
 
     async def ground_stream(self, receive: Receive, send: Send) -> None:

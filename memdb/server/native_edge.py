@@ -24,7 +24,7 @@ from memdb.server.edge import CallerLeft, Certificate, Handler, Kind, Metadata, 
 
 _CALL, _READ, _WRITTEN, _CANCELLED, _DONE = range(5)
 """Kinds of events."""
-SHELVED: Final = "/memdb.v1.GroundingService/Ground"
+SHELVED: Final = "/memdb.v1.GroundingService/Ground", "/memdb.v1.GroundingService/GroundMany"
 _ENDED: Final = object()
 _NO_DEADLINE_NS: Final = 2**63 - 1
 

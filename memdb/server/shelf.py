@@ -25,8 +25,9 @@ from memdb.eventlog import event_log
 from memdb.index.directions import unit_vector
 from memdb.index.kernel import inner_products_address
 from memdb.server.metrics import Counter, Gauge
+from memdb.types.clip import StoredClip
 from memdb.v1 import grounding_service_pb2 as pb
-from memdb.wire.clips import fill_stored_clip
+from memdb.wire.clips import stored_clip_to_proto
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 """Of what lies ready, of all users together, beside their vectors; the oldest make room."""
@@ -41,16 +42,15 @@ log = event_log("memdb.server")
 
 
 class Shelf:
-    """Lives on the event loop; `put` and what it returns are called by any thread."""
+    """For any threads."""
 
     def __init__(self, database: EmbeddedDatabase, inner_products: int) -> None:
         self._database = database
         self.native = memdb_edge.Shelf(inner_products, np.exp, BYTES_MAX)
         self._asked: dict[str, tuple[int, int]] = {}
 
-    def was_asked(self, request: pb.GroundRequest, revision: int) -> None:
-        """Python answered a light question at a revision."""
-        user = request.user
+    def was_asked(self, user: str, options: pb.GroundRequest, revision: int) -> None:
+        """Python answered a question, or many that have these options, at a revision."""
         at, count = self._asked.get(user, (revision, 0))
         count = 1 if at != revision else count + 1
         if len(self._asked) >= COUNTED_MAX and user not in self._asked:
@@ -58,20 +58,15 @@ class Shelf:
         self._asked[user] = revision, count
         if count >= ASKED_MIN and count & (count - 1) == 0:
             parts = Parts(
-                global_memory=not request.without_global_memory,
-                keyframes=not request.without_keyframes,
+                global_memory=not options.without_global_memory,
+                keyframes=not options.without_keyframes,
                 raw=True,
             )
             self._database.prepare(user, parts, self)
 
     def put(self, prepared: Prepared) -> Callable[[], None]:
         """See `memdb.engine.prepared.Shelf`."""
-        hits = []
-        for clip in prepared.clips:
-            hit = pb.Hit()
-            if clip is not None:
-                fill_stored_clip(hit.clip, clip)
-            hits.append(hit.SerializeToString(deterministic=True))
+        clips = [b"" if clip is None else _packed(clip) for clip in prepared.clips]
         tail = pb.GroundResponse(revision=prepared.revision, fallback="none")
         self.native.put(
             prepared.user,
@@ -84,7 +79,7 @@ class Shelf:
             prepared.alive,
             prepared.stream,
             [(one.name, one.mean, one.spread, one.things) for one in prepared.streams],
-            hits,
+            clips,
             tail.SerializeToString(deterministic=True),
         )
         return partial(self.native.withdraw, prepared.user)
@@ -127,6 +122,10 @@ def shelf_of(database: EmbeddedDatabase) -> Shelf | None:
         )
         return None
     return Shelf(database, address)
+
+
+def _packed(clip: StoredClip) -> bytes:
+    return stored_clip_to_proto(clip).SerializeToString(deterministic=True)
 
 
 def _agrees() -> bool:
