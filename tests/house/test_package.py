@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT: dict[str, Any] = PYPROJECT["project"]
 COMMANDS: dict[str, str] = PROJECT["scripts"]
-OURS = {"memdb", "memdb_client", "perception", "reasoner", "bench", "tests"}
+OURS = {"memdb", "memdb_client", "memdb_edge", "perception", "reasoner", "bench", "tests"}
 EXTRAS_OF = {
     "memdb": ["server", "export", "encryption"],
     "clients/python/memdb_client": [],
