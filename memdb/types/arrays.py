@@ -69,7 +69,7 @@ def _are_far(data: bytes) -> bool:
     byte, which has two values then.
     """
     high = data[3::4]
-    return b"\x7f" not in high and b"\xff" not in high
+    return 0x7F not in high and 0xFF not in high
 
 
 def _is_masked(value: object) -> bool:
@@ -157,20 +157,28 @@ def _checked(value: object, field: str, ndim: int) -> Array:
     return array
 
 
+def plain_elements(array: Array) -> bytes | None:
+    """The elements of a (dim,) float32 array that is seen at once to be a vector, as nearly all questions are; None of
+    any other, also of one that is a vector, which `as_vector` can tell.
+    """
+    if array.ndim == 1 and array.dtype == _F32 and 0 < array.size <= _FEW:
+        data = array.tobytes()
+        if _are_far(data):
+            return data
+    return None
+
+
 def as_vector(value: object, field: str) -> Array:
     """A finite (dim,) float32 or float16 array; a (1, dim) array is flattened.
 
     Raises `InvalidArgument` with reason ``BAD_DTYPE``, ``BAD_SHAPE``, ``EMPTY`` or ``NOT_FINITE``.
     """
-    if type(value) is np.ndarray and value.ndim == 1 and value.dtype == _F32:
-        if 0 < value.size <= _FEW:
-            # What `_checked` does, in fewer steps: as nearly all questions are.
-            data = value.tobytes()
-            if _are_far(data):
-                if _may_change(value) or not value.flags.c_contiguous:
-                    return np.frombuffer(data, _F32)
-                return value
-    elif isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[0] == 1:
+    if type(value) is np.ndarray:
+        data = plain_elements(value)
+        if data is not None:
+            copied = _may_change(value) or not value.flags.c_contiguous
+            return np.frombuffer(data, _F32) if copied else value
+    if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[0] == 1:
         value = value[0]
     return _checked(value, field, 1)
 

@@ -70,7 +70,7 @@ class GroundArguments(TypedDict):
     as_of: AsOf | None
     min_score: float | None
     policy: str
-    question_tokens: Array | None
+    question_tokens: RowsLike | None
     rerank: int
     with_short_memory: bool
     fallback: str
@@ -78,7 +78,7 @@ class GroundArguments(TypedDict):
     min_revision: int | None
     weighting: str
     text: str | None
-    text_feature: Array | None
+    text_feature: VectorLike | None
     weights: Mapping[str, float] | None
     explain: bool
     min_relevance: float | None
@@ -287,11 +287,15 @@ def grounding_from_proto(
     message: grounding_pb.GroundResponse,
     clips: Iterator[StoredClip] | None = None,
     gaps: tuple[Gap, ...] = (),
+    *,
+    tells: bool = True,
 ) -> Grounding:
     """The answer of a message.
 
     clips: those of its hits, in turn, where they have none of their own.
     gaps: what comes before its own.
+    tells: whether its hits may tell what matched (`Hit.spans`, ``token_weights``, ``arms``): not to a question without
+        tokens that asked for no explanation.
     """
     hits = message.hits[:]
     if clips is None:
@@ -299,7 +303,7 @@ def grounding_from_proto(
     # What most answers have not is not looked into: making nothing of nothing takes as long as all the rest.
     own, coverage = message.gaps, message.coverage
     return _grounding(
-        tuple(map(_hit_from_proto, hits, clips)),
+        tuple(map(_hit_from_proto if tells else _plain_hit_from_proto, hits, clips)),
         message.revision,
         message.fallback or "none",
         (*gaps, *map(gap_from_proto, own[:])) if own else gaps,
@@ -310,15 +314,19 @@ def grounding_from_proto(
     )
 
 
-def _hit_from_proto(message: grounding_pb.Hit, clip: StoredClip) -> Hit:
-    spans, weights, arms = message.spans, message.token_weights, message.arms
+def _plain_hit_from_proto(message: grounding_pb.Hit, clip: StoredClip) -> Hit:
     relevance: float | None = message.relevance
     if not relevance and not message.HasField("relevance"):
         relevance = None
+    return _hit(clip, message.score, relevance, (), (), ())
+
+
+def _hit_from_proto(message: grounding_pb.Hit, clip: StoredClip) -> Hit:
+    spans, weights, arms = message.spans, message.token_weights, message.arms
     return _hit(
         clip,
         message.score,
-        relevance,
+        message.relevance if message.HasField("relevance") else None,
         tuple(map(_span_from_proto, spans[:])) if spans else (),
         tuple(weights) if weights else (),
         arms_from_proto(message) if arms else (),
