@@ -1,7 +1,7 @@
 """A question to `User.ground` as the bytes of its request.
 
 Most questions differ from the one before in their feature alone.  What they have in common is checked and written
-once, and its bytes are put before those of the feature.
+once, and its bytes are put around those of the feature: the user, the feature, the other options, the times.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def ground_bytes(
         except TypeError:
             pass  # not hashable, so nothing that such an option may be: refused below
         else:
-            parts = [_user(user), common]
+            feature = vector_field(_FEATURE, question_feature, "question_feature")
             start, end = options["start_ns"], options["end_ns"]
-            if start is not None or end is not None:
-                start, end = checked_times(start, end)
-                parts.append(pb.GroundRequest(start_ns=start, end_ns=end).SerializeToString())
-            parts.append(vector_field(_FEATURE, question_feature, "question_feature"))
-            return b"".join(parts)
+            if start is None and end is None:
+                return b"".join((_user(user), feature, common))
+            start, end = checked_times(start, end)
+            times = pb.GroundRequest(start_ns=start, end_ns=end).SerializeToString()
+            return b"".join((_user(user), feature, common, times))
     return ground_request(user, question_feature, **options).SerializeToString()
 
 

@@ -65,6 +65,14 @@ def test_every_question_has_its_own_feature_user_and_times() -> None:
         assert request.start_ns == place
 
 
+def test_the_user_comes_first_and_then_the_feature() -> None:
+    """As a serialised message has them: who reads the bytes by hand may count on it."""
+    data = ground_bytes("alice", VECTOR, **{**DEFAULTS, "limit": 10, "exact": True})
+    assert data == ground_request("alice", VECTOR, limit=10, exact=True).SerializeToString(
+        deterministic=True
+    )
+
+
 def test_what_is_changed_after_it_was_given_is_read_again() -> None:
     streams = ["door"]
     said(VECTOR, {"streams": streams})
