@@ -18,6 +18,9 @@ from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.grounding import Hit
 from memdb.types.stream import Gap
+from memdb.types.unchecked import maker
+
+_hit = maker(Hit)
 
 
 class HitReader:
@@ -55,7 +58,7 @@ class HitReader:
         for row, clip_no, birth, score in zip(*listed, scores.tolist(), strict=True):
             clip = self._clip(row, clip_no, birth)
             if clip is not None:
-                hits.append(Hit(self.size.add(clip), score, self._relevances.get(row)))
+                hits.append(_hit(self.size.add(clip), score, self._relevances.get(row), (), (), ()))
         return hits
 
     def matched(
@@ -75,7 +78,7 @@ class HitReader:
                 spans, weights = interaction.spans(row), interaction.token_weights(row)
                 self.size.add_numbers(len(weights))
                 relevance = self._relevances.get(row)
-                hits.append(Hit(self.size.add(clip), score, relevance, spans, weights))
+                hits.append(_hit(self.size.add(clip), score, relevance, spans, weights, ()))
         return hits
 
     def _clip(self, row: int, clip_no: int, birth: int) -> StoredClip | None:

@@ -13,9 +13,13 @@ from memdb.store.records import ClipRecord, CountersRecord, unpack
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.transaction import Transaction
 from memdb.types.arm import Arm
-from memdb.types.clip import NO_GLOBAL_MEMORY, StoredClip
+from memdb.types.clip import NO_GLOBAL_MEMORY, NO_LABELS, StoredClip
 from memdb.types.fact import Fact
+from memdb.types.labels import Labels
 from memdb.types.tensor import EncodedTensor
+from memdb.types.unchecked import maker
+
+_stored_clip = maker(StoredClip)
 
 UTTERANCE_BYTES = 32
 """About what an utterance or sound takes beside its text."""
@@ -87,7 +91,7 @@ def load_clip(
     tensor = None
     if parts.short_memory:
         tensor = clips.short_memory_of(txn, clip_no, birth, record)
-    return StoredClip(
+    return _stored_clip(
         seq=record.seq,
         epoch=record.epoch,
         start_ns=record.start_ns,
@@ -96,11 +100,12 @@ def load_clip(
         short_memory=tensor if tensor is None or parts.raw else decode_verified(tensor),
         frames_per_token_row=record.frames_per_token_row,
         transcript=tuple(clips.as_utterance(utterance) for utterance in record.transcript),
+        transcript_features=None,
         events=tuple(clips.as_event(event) for event in record.events),
         keyframes=clips.get_keyframes(txn, clip_no, birth, record.keyframes)
         if parts.keyframes
         else (),
-        labels=record.labels,
+        labels=Labels(record.labels) if record.labels else NO_LABELS,
         sealed=record.sealed,
         id=make_id(state.id_key, IdKind.CLIP, clip_no),
         user=state.user,

@@ -24,14 +24,15 @@ VectorLike = Array | Sequence[float]
 RowsLike = Array | Sequence[Array] | Sequence[Sequence[float]]
 """What callers may pass as several, (rows, dim): an array as above, or a list of such vectors, taken as float32."""
 
-_FLOATS = (np.dtype("<f4"), np.dtype("<f2"))
+_F32, _F16 = np.dtype("<f4"), np.dtype("<f2")
+_FLOATS = (_F32, _F16)
 _I16, _U16 = np.dtype(np.int16), np.dtype(np.uint16)
 _largest: Final = np.maximum.reduce
 """The ufunc itself: a clip is tested twice on its way, and `max` takes as long again before it comes to it."""
 _ALL_ONES: Final = bytes(byte for byte in range(256) if byte & 0x7C == 0x7C)
 """High bytes of float16 whose exponent is all ones."""
 _FEW: Final = 4096
-"""Elements of a vector, of which a copy costs nothing."""
+"""Elements of a vector, of which a copy costs nothing; less than `DIM_MAX`."""
 
 
 def is_finite(array: Array) -> bool:
@@ -46,7 +47,7 @@ def is_finite(array: Array) -> bool:
     """
     if array.size == 0:
         return True
-    if array.dtype == np.float16:
+    if array.dtype == _F16:
         if array.size <= _FEW:
             high = array.tobytes()[1::2]
             return len(high.translate(None, _ALL_ONES)) == len(high)
@@ -55,10 +56,20 @@ def is_finite(array: Array) -> bool:
             _largest(bits.view(_I16), axis=None) < 0x7C00
             and _largest(bits.view(_U16), axis=None) < 0xFC00
         )
+    if array.size <= _FEW and array.dtype == _F32 and _are_far(array.tobytes()):
+        return True
     finite = np.isfinite(array)
     if finite.size <= _FEW:
         return b"\0" not in finite.tobytes()
     return bool(finite.all())
+
+
+def _are_far(data: bytes) -> bool:
+    """Whether no float32 is so near to infinity (from 2**127) that one of them may be infinite, or NaN: by the high
+    byte, which has two values then.
+    """
+    high = data[3::4]
+    return 0x7F not in high and 0xFF not in high
 
 
 def _is_masked(value: object) -> bool:
@@ -146,11 +157,27 @@ def _checked(value: object, field: str, ndim: int) -> Array:
     return array
 
 
+def plain_elements(array: Array) -> bytes | None:
+    """The elements of a (dim,) float32 array that is seen at once to be a vector, as nearly all questions are; None of
+    any other, also of one that is a vector, which `as_vector` can tell.
+    """
+    if array.ndim == 1 and array.dtype == _F32 and 0 < array.size <= _FEW:
+        data = array.tobytes()
+        if _are_far(data):
+            return data
+    return None
+
+
 def as_vector(value: object, field: str) -> Array:
     """A finite (dim,) float32 or float16 array; a (1, dim) array is flattened.
 
     Raises `InvalidArgument` with reason ``BAD_DTYPE``, ``BAD_SHAPE``, ``EMPTY`` or ``NOT_FINITE``.
     """
+    if type(value) is np.ndarray:
+        data = plain_elements(value)
+        if data is not None:
+            copied = _may_change(value) or not value.flags.c_contiguous
+            return np.frombuffer(data, _F32) if copied else value
     if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[0] == 1:
         value = value[0]
     return _checked(value, field, 1)

@@ -129,12 +129,13 @@ class Keyframe:
         return shown(self)
 
 
-_NO_LABELS: Final = Labels()
+NO_LABELS: Final = Labels()
+"""Of every clip that has none."""
 
 
 def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     if type(labels) is dict and not labels:
-        return _NO_LABELS
+        return NO_LABELS
     if not isinstance(labels, Mapping):
         raise InvalidArgument(
             "labels are a mapping of text to text",
@@ -351,7 +352,7 @@ class StoredClip(Clip):
 
     def __post_init__(self) -> None:
         labels = self.labels
-        object.__setattr__(self, "labels", Labels(labels) if labels else _NO_LABELS)
+        object.__setattr__(self, "labels", Labels(labels) if labels else NO_LABELS)
 
     def __repr__(self) -> str:
         # The decorator would make one of its own here, though `Clip` has one.

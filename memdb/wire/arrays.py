@@ -8,18 +8,22 @@ touching its elements twice. Elements are little-endian in C order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from memdb.codecs.tensors import check_tensor, decode_tensor, encode_tensor
 from memdb.errors import DataLoss, InvalidArgument
-from memdb.types.arrays import Array, as_tokens, as_vector
+from memdb.types.arrays import Array, as_tokens, as_vector, plain_elements
 from memdb.types.tensor import Codec, EncodedTensor
 from memdb.v1 import types_pb2 as pb
+from memdb.wire.fields import head, tag_of
 
 _F16: Final = np.dtype("<f2")
 _F32: Final = np.dtype("<f4")
+_F16_TAG: Final = tag_of(pb.Vector.DESCRIPTOR.fields_by_name["f16"].number)
+_F32_TAG: Final = tag_of(pb.Vector.DESCRIPTOR.fields_by_name["f32"].number)
 _CODECS = {int(codec): codec for codec in Codec}
 
 
@@ -36,6 +40,24 @@ def fill_vector(message: pb.Vector, vector: Array) -> None:
         message.f16 = vector.tobytes()
     else:
         message.f32 = np.asarray(vector, _F32).tobytes()
+
+
+def vector_field(number: int, array: Array, field: str) -> bytes:
+    """What a caller gave as a vector as the bytes of a field that is a `Vector`; raises `InvalidArgument` as
+    `as_vector` does, naming ``field``.
+    """
+    data, tag = plain_elements(array), _F32_TAG
+    if data is None:
+        vector = as_vector(array, field)
+        data, tag = vector.tobytes(), _F16_TAG if vector.dtype == _F16 else _F32_TAG
+    return _vector_head(number, tag, len(data)) + data
+
+
+@lru_cache(64)
+def _vector_head(number: int, tag: int, size: int) -> bytes:
+    """What stands before the elements."""
+    inner = head(tag, size)
+    return head(tag_of(number), len(inner) + size) + inner
 
 
 def vector_from_proto(message: pb.Vector, field: str) -> Array:

@@ -16,6 +16,7 @@ from memdb.types.calendar import HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_flag, check_int
 from memdb.types.clip import (
     NO_GLOBAL_MEMORY,
+    NO_LABELS,
     Ack,
     Clip,
     Keyframe,
@@ -26,10 +27,11 @@ from memdb.types.clip import (
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.label_filter import WantedLabels, checked_labels
+from memdb.types.labels import Labels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.tensor import Codec, EncodedTensor
 from memdb.types.times import Time
-from memdb.types.unchecked import unchecked
+from memdb.types.unchecked import maker
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import (
@@ -46,6 +48,11 @@ from memdb.wire.labels import labels_from_proto, labels_to_proto
 from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 
 LIST_LIMIT_DEFAULT = 1000
+
+_keyframe = maker(Keyframe)
+_sound_event = maker(SoundEvent)
+_stored_clip = maker(StoredClip)
+_utterance = maker(Utterance)
 
 
 def clip_to_proto(clip: Clip, codec: Codec = Codec.F16) -> pb.Clip:
@@ -160,51 +167,54 @@ def stored_clip_from_proto(message: pb.StoredClip) -> StoredClip:
     What it carries was checked when it was written, and is not checked again.
     """
     clip = message.clip
-    short_memory = features = ratio = None
-    vector = NO_GLOBAL_MEMORY
-    if clip.HasField("global_memory"):
-        vector = vector_elements(clip.global_memory, "clip.global_memory")
-    if clip.HasField("short_memory"):
-        short_memory = array_from_tensor(clip.short_memory)
-    if clip.HasField("transcript_features"):
-        features = matrix_elements(clip.transcript_features, "clip.transcript_features")
-    if clip.HasField("frames_per_token_row"):
-        ratio = clip.frames_per_token_row
-    return StoredClip(
-        seq=clip.seq,
-        epoch=clip.epoch,
-        start_ns=clip.start_ns,
-        end_ns=clip.end_ns,
-        global_memory=vector,
-        short_memory=short_memory,
-        frames_per_token_row=ratio,
+    # What most clips have not is looked at once and no further: each look is a call, and answers are timed.
+    has = clip.HasField
+    transcript, events, keyframes = clip.transcript, clip.events, clip.keyframes
+    labels = clip.labels
+    return _stored_clip(
+        clip.seq,
+        clip.start_ns,
+        clip.end_ns,
+        (
+            vector_elements(clip.global_memory, "clip.global_memory")
+            if has("global_memory")
+            else NO_GLOBAL_MEMORY
+        ),
+        array_from_tensor(clip.short_memory) if has("short_memory") else None,
+        clip.frames_per_token_row or None,  # above 0 where there is one
         # Slices: to walk a repeated field itself costs more than to make a list of it.
-        transcript=tuple([stored_utterance_from_proto(item) for item in clip.transcript[:]]),
-        transcript_features=features,
-        events=tuple(
-            [
-                unchecked(SoundEvent, item.start_ns, item.end_ns, item.label, item.score)
-                for item in clip.events[:]
-            ]
+        tuple([stored_utterance_from_proto(item) for item in transcript[:]]) if transcript else (),
+        (
+            matrix_elements(clip.transcript_features, "clip.transcript_features")
+            if transcript and has("transcript_features")  # a row for each utterance
+            else None
         ),
-        keyframes=tuple(
-            [unchecked(Keyframe, item.time_ns, item.jpeg) for item in clip.keyframes[:]]
+        (
+            tuple(
+                [
+                    _sound_event(item.start_ns, item.end_ns, item.label, item.score)
+                    for item in events[:]
+                ]
+            )
+            if events
+            else ()
         ),
+        tuple([_keyframe(item.time_ns, item.jpeg) for item in keyframes[:]]) if keyframes else (),
         # A message has them in any order; embedded they come by key.
-        labels=dict(sorted(clip.labels.items())) if len(clip.labels) else {},
-        sealed=clip.sealed,
-        id=message.id,
-        user=message.user,
-        stream=message.stream,
-        space=message.space,
-        revision=message.revision,
+        Labels(sorted(labels.items())) if labels else NO_LABELS,
+        clip.sealed,
+        clip.epoch,
+        message.id,
+        message.user,
+        message.stream,
+        message.space,
+        message.revision,
     )
 
 
 def stored_utterance_from_proto(message: pb.Utterance) -> Utterance:
     """The utterance of an answer, which was checked when it was written."""
-    return unchecked(
-        Utterance,
+    return _utterance(
         message.start_ns,
         message.end_ns,
         message.text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from memdb.types.arguments import (
@@ -31,15 +31,16 @@ from memdb.types.grounding import (
 from memdb.types.ids import check_id
 from memdb.types.label_filter import WantedLabels, checked_labels
 from memdb.types.limits import LIMIT_MAX
+from memdb.types.stream import Gap
 from memdb.types.times import Time
-from memdb.types.unchecked import unchecked
+from memdb.types.unchecked import maker
 from memdb.types.word_question import checked_word_question
 from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb.wire.arms import arms_from_proto, fill_arms, fill_words, text_feature_of, weights_of
 from memdb.wire.arrays import (
+    fill_matrix,
     fill_vector,
     matrix_elements,
-    matrix_to_proto,
     vector_elements,
 )
 from memdb.wire.calendar import calendar_arguments, calendar_to_proto
@@ -50,7 +51,13 @@ from memdb.wire.moments import as_of_from_proto, as_of_to_proto
 from memdb.wire.streams import gap_from_proto, gap_to_proto
 
 LIMIT_DEFAULT = 4
+POLICY_DEFAULT = "top"
+RERANK_DEFAULT = 0
+FALLBACK_DEFAULT = "none"
 WEIGHTING_DEFAULT = "idf"
+
+_grounding = maker(Grounding)
+_hit = maker(Hit)
 
 
 class GroundArguments(TypedDict):
@@ -63,7 +70,7 @@ class GroundArguments(TypedDict):
     as_of: AsOf | None
     min_score: float | None
     policy: str
-    question_tokens: Array | None
+    question_tokens: RowsLike | None
     rerank: int
     with_short_memory: bool
     fallback: str
@@ -71,7 +78,7 @@ class GroundArguments(TypedDict):
     min_revision: int | None
     weighting: str
     text: str | None
-    text_feature: Array | None
+    text_feature: VectorLike | None
     weights: Mapping[str, float] | None
     explain: bool
     min_relevance: float | None
@@ -96,11 +103,11 @@ def ground_request(
     end_ns: Time | None = None,
     as_of: AsOf | None = None,
     min_score: float | None = None,
-    policy: str = "top",
+    policy: str = POLICY_DEFAULT,
     question_tokens: RowsLike | None = None,
-    rerank: int = 0,
+    rerank: int = RERANK_DEFAULT,
     with_short_memory: bool = False,
-    fallback: str = "none",
+    fallback: str = FALLBACK_DEFAULT,
     space: str | None = None,
     min_revision: int | None = None,
     weighting: str = WEIGHTING_DEFAULT,
@@ -120,8 +127,12 @@ def ground_request(
     with_keyframes: bool = True,
 ) -> grounding_pb.GroundRequest:
     """The request for `User.ground`; raises `InvalidArgument` as the call would."""
-    check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
-    check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
+    # What is as usual is not looked at further: what a question calls has left the processor's caches while the one
+    # before it was on its way, so that each call takes several times as long as it does in a loop.
+    if policy is not POLICY_DEFAULT:
+        check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
+    if weighting is not WEIGHTING_DEFAULT:
+        check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
     words = checked_word_question(text, text_feature, weights, policy, question_feature)
     tokens = None if question_tokens is None else as_tokens(question_tokens, "question_tokens")
     feature = question_feature
@@ -134,29 +145,51 @@ def ground_request(
         streams=checked_streams(streams),
         start_ns=start,
         end_ns=end,
-        as_of=as_of_to_proto(as_of),
-        min_score=checked_min_score(min_score),
-        policy=policy,
-        question_tokens=None if tokens is None else matrix_to_proto(tokens),
-        rerank=check_int(rerank, "rerank", 0, LIMIT_MAX),
         with_short_memory=check_flag(with_short_memory, "with_short_memory"),
-        fallback=check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
-        space=None if space is None else check_id(space, "space"),
-        min_revision=checked_revision(min_revision),
-        # The usual one is not sent: a server that did not know the field would refuse every question.
-        weighting="" if weighting == WEIGHTING_DEFAULT else weighting,
-        explain=check_flag(explain, "explain"),
-        min_relevance=checked_min_relevance(min_relevance, text, policy),
-        calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
-        labels=labels_to_proto(checked_labels(labels)),
-        with_coverage=check_flag(with_coverage, "with_coverage"),
-        cursor=checked_cursor(cursor),
         exact=check_flag(exact, "exact"),
         without_global_memory=not check_flag(with_global_memory, "with_global_memory"),
         without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
     )
     if feature is not None:
         fill_vector(request.question_feature, feature)
+    if tokens is not None:
+        fill_matrix(request.question_tokens, tokens)
+    if not (
+        policy is POLICY_DEFAULT
+        and rerank is RERANK_DEFAULT
+        and fallback is FALLBACK_DEFAULT
+        and weighting is WEIGHTING_DEFAULT
+        and explain is False
+        and with_coverage is False
+        and as_of is None
+        and min_score is None
+        and space is None
+        and min_revision is None
+        and min_relevance is None
+        and hours is None
+        and weekdays is None
+        and zone is None
+        and labels is None
+        and cursor is None
+    ):
+        seldom = grounding_pb.GroundRequest(
+            as_of=as_of_to_proto(as_of),
+            min_score=checked_min_score(min_score),
+            # The usual ones are not sent: a server that did not know the field would refuse every question.
+            policy="" if policy == POLICY_DEFAULT else policy,
+            rerank=check_int(rerank, "rerank", 0, LIMIT_MAX),
+            fallback=check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK"),
+            space=None if space is None else check_id(space, "space"),
+            min_revision=checked_revision(min_revision),
+            weighting="" if weighting == WEIGHTING_DEFAULT else weighting,
+            explain=check_flag(explain, "explain"),
+            min_relevance=checked_min_relevance(min_relevance, text, policy),
+            calendar=calendar_to_proto(checked_calendar(hours, weekdays, zone)),
+            labels=labels_to_proto(checked_labels(labels)),
+            with_coverage=check_flag(with_coverage, "with_coverage"),
+            cursor=checked_cursor(cursor),
+        )
+        request.MergeFrom(seldom)
     fill_words(request, words, weights)
     return request
 
@@ -179,11 +212,11 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
         end_ns=request.end_ns if request.HasField("end_ns") else None,
         as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
         min_score=request.min_score if request.HasField("min_score") else None,
-        policy=request.policy or "top",
+        policy=request.policy or POLICY_DEFAULT,
         question_tokens=tokens,
         rerank=request.rerank,
         with_short_memory=request.with_short_memory,
-        fallback=request.fallback or "none",
+        fallback=request.fallback or FALLBACK_DEFAULT,
         space=request.space if request.HasField("space") else None,
         min_revision=request.min_revision if request.HasField("min_revision") else None,
         weighting=request.weighting or WEIGHTING_DEFAULT,
@@ -204,10 +237,6 @@ def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None,
 
 def _put_clip(hit: grounding_pb.Hit, clip: StoredClip) -> None:
     fill_stored_clip(hit.clip, clip)
-
-
-def _take_clip(hit: grounding_pb.Hit) -> StoredClip:
-    return stored_clip_from_proto(hit.clip)
 
 
 def grounding_to_proto(grounding: Grounding) -> grounding_pb.GroundResponse:
@@ -256,26 +285,45 @@ def fill_grounding(
 
 def grounding_from_proto(
     message: grounding_pb.GroundResponse,
-    take_clip: Callable[[grounding_pb.Hit], StoredClip] = _take_clip,
+    clips: Iterator[StoredClip] | None = None,
+    gaps: tuple[Gap, ...] = (),
+    *,
+    tells: bool = True,
 ) -> Grounding:
-    """The answer of a message; ``take_clip`` reads the clip of a hit."""
-    return Grounding(
-        tuple([_hit(hit, take_clip(hit)) for hit in message.hits[:]]),
+    """The answer of a message.
+
+    clips: those of its hits, in turn, where they have none of their own.
+    gaps: what comes before its own.
+    tells: whether its hits may tell what matched (`Hit.spans`, ``token_weights``, ``arms``): not to a question without
+        tokens that asked for no explanation.
+    """
+    hits = message.hits[:]
+    if clips is None:
+        clips = map(stored_clip_from_proto, [hit.clip for hit in hits])
+    # What most answers have not is not looked into: making nothing of nothing takes as long as all the rest.
+    own, coverage = message.gaps, message.coverage
+    return _grounding(
+        tuple(map(_hit_from_proto if tells else _plain_hit_from_proto, hits, clips)),
         message.revision,
         message.fallback or "none",
-        tuple([gap_from_proto(gap) for gap in message.gaps[:]]),
-        tuple([coverage_from_proto(part) for part in message.coverage[:]]),
+        (*gaps, *map(gap_from_proto, own[:])) if own else gaps,
+        tuple(map(coverage_from_proto, coverage[:])) if coverage else (),
         message.abstained,
         message.next_cursor or None,
-        approximate=message.approximate,
+        message.approximate,
     )
 
 
-def _hit(message: grounding_pb.Hit, clip: StoredClip) -> Hit:
-    # What most hits have not is not looked into: making nothing of nothing takes as long as all the rest.
+def _plain_hit_from_proto(message: grounding_pb.Hit, clip: StoredClip) -> Hit:
+    relevance: float | None = message.relevance
+    if not relevance and not message.HasField("relevance"):
+        relevance = None
+    return _hit(clip, message.score, relevance, (), (), ())
+
+
+def _hit_from_proto(message: grounding_pb.Hit, clip: StoredClip) -> Hit:
     spans, weights, arms = message.spans, message.token_weights, message.arms
-    return unchecked(
-        Hit,
+    return _hit(
         clip,
         message.score,
         message.relevance if message.HasField("relevance") else None,

@@ -6,8 +6,7 @@ questions: each is coded, sent and read once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Unpack
 
 import numpy as np
@@ -164,19 +163,22 @@ def groundings_to_proto(groundings: Sequence[Grounding]) -> pb.GroundManyRespons
     return message
 
 
-def groundings_from_proto(message: pb.GroundManyResponse) -> list[Grounding]:
-    """The answers of a message; raises `DataLoss` (``BAD_MESSAGE``) when it names clips it has not."""
+def groundings_from_proto(message: pb.GroundManyResponse, *, tells: bool = True) -> list[Grounding]:
+    """The answers of a message; raises `DataLoss` (``BAD_MESSAGE``) when it names clips it has not.
+
+    tells: as in `grounding_from_proto`.
+    """
     clips = [stored_clip_from_proto(clip) for clip in message.clips[:]]
-    places = iter(message.hit_clips[:])
+    take = _taken(clips, message.hit_clips[:])
+    gaps = tuple(map(gap_from_proto, message.gaps[:]))
+    return [grounding_from_proto(answer, take, gaps, tells=tells) for answer in message.answers[:]]
 
-    def take_clip(_: pb.Hit) -> StoredClip:
-        place = next(places, len(clips))
+
+def _taken(clips: Sequence[StoredClip], places: Iterable[int]) -> Iterator[StoredClip]:
+    """The clips at ``places``; raises `DataLoss` at one where there is none, and behind the last."""
+    place = 0
+    for place in places:
         if place >= len(clips):
-            raise DataLoss(
-                "an answer names a clip that did not come", reason="BAD_MESSAGE", value=place
-            )
-        return clips[place]
-
-    answers = [grounding_from_proto(answer, take_clip) for answer in message.answers[:]]
-    gaps = tuple([gap_from_proto(gap) for gap in message.gaps[:]])
-    return [replace(one, gaps=(*gaps, *one.gaps)) for one in answers] if gaps else answers
+            break
+        yield clips[place]
+    raise DataLoss("an answer names a clip that did not come", reason="BAD_MESSAGE", value=place)

@@ -16,6 +16,7 @@ import grpc.aio
 from memdb.errors import FailedPrecondition
 from memdb.types.checks import check_iterable
 from memdb.v1 import clip_service_pb2 as clip_pb
+from memdb.v1 import grounding_service_pb2 as grounding_pb
 from memdb_client._forks import check_fork
 from memdb_client._options import CHANNEL_OPTIONS, Target
 
@@ -72,6 +73,16 @@ def ingest_call(
     return channel.stream_stream(
         "/memdb.v1.ClipService/IngestClips",
         response_deserializer=clip_pb.IngestClipsResponse.FromString,
+    )
+
+
+def ground_call(
+    channel: Channel,
+) -> grpc.aio.UnaryUnaryMultiCallable[bytes, grounding_pb.GroundResponse]:
+    """`GroundingService.Ground`, likewise."""
+    return channel.unary_unary(
+        "/memdb.v1.GroundingService/Ground",
+        response_deserializer=grounding_pb.GroundResponse.FromString,
     )
 
 

@@ -26,6 +26,7 @@ class AsyncConnection:
         self.streams = 0
         """How many are open."""
         self.clips = ClipServiceStub(self._channel)
+        self.ground = compat.ground_call(self._channel)
         self.ingest = compat.ingest_call(self._channel)
         self.databases = DatabaseServiceStub(self._channel)
         self.groundings = GroundingServiceStub(self._channel)

@@ -54,7 +54,7 @@ from memdb.wire.facts import (
     remember_request,
     revise_request,
 )
-from memdb.wire.grounding import ground_request, grounding_from_proto
+from memdb.wire.grounding import grounding_from_proto
 from memdb.wire.groundings import (
     ground_many_request,
     groundings_from_proto,
@@ -63,6 +63,7 @@ from memdb.wire.groundings import (
 )
 from memdb.wire.label_counts import label_counts_from_proto, list_labels_request
 from memdb.wire.moments import as_of_to_proto
+from memdb.wire.question import ground_bytes
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.snapshots import snapshot_from_proto
 from memdb.wire.spaces import space_from_proto
@@ -187,7 +188,7 @@ class AsyncUser:
         """
         if wants_text_feature(text, question_feature, weights):
             text_feature = await self._feature(text, "text", text_feature)
-        request = ground_request(
+        request = ground_bytes(
             self._id,
             question_feature,
             limit=limit,
@@ -219,7 +220,8 @@ class AsyncUser:
             with_global_memory=with_global_memory,
             with_keyframes=with_keyframes,
         )
-        return grounding_from_proto(await self._rpc.call(self._rpc.groundings.Ground, request))
+        answer = await self._rpc.call(self._rpc.ground, request)
+        return grounding_from_proto(answer, tells=explain or question_tokens is not None)
 
     async def ground_many(
         self,
@@ -250,7 +252,7 @@ class AsyncUser:
             if parts is None:
                 raise
         else:
-            found = groundings_from_proto(answer)
+            found = groundings_from_proto(answer, tells=bool(request.question_tokens))
             return list(one_each(found, request.question_features.rows))
         first, second = parts
         earlier = await self._ground_many(first)

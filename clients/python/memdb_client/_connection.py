@@ -28,6 +28,7 @@ class Connection:
         self.streams = 0
         """How many are open."""
         self.clips = ClipServiceStub(self._channel)
+        self.ground = compat.ground_call(self._channel)
         self.ingest = compat.ingest_call(self._channel)
         self.databases = DatabaseServiceStub(self._channel)
         self.groundings = GroundingServiceStub(self._channel)

@@ -71,7 +71,7 @@ class Questions:
         """
         if message.error:
             raise _told(message.error)
-        groundings = groundings_from_proto(message.answers)
+        groundings = groundings_from_proto(message.answers, tells=False)
         expected = range(self._answered, self._answered + len(groundings))
         if list(message.ids) != list(expected) or expected.stop > self._asked:
             raise DataLoss("the answers are not those to the next questions", reason="BAD_MESSAGE")

@@ -53,6 +53,7 @@ class Rpc:
         self._lock = threading.RLock()
         self.clips = first.clips
         self.databases = first.databases
+        self.ground = first.ground
         self.groundings = first.groundings
         self.memories = first.memories
         self.standing = first.standing
@@ -69,21 +70,22 @@ class Rpc:
         """The answer to a unary call, tried again as `_options` says until its deadline; but where no server is
         reached no longer than other calls try, be its own deadline an hour.
         """
+        left_s = timeout_s or self.timeout_s
         reached_s = time.monotonic()
-        deadline_s = reached_s + (timeout_s or self.timeout_s)
-        pauses = pauses_s()
+        deadline_s = reached_s + left_s
+        pauses: Iterator[float] | None = None
         hints: list[str] = []
         while True:
             self.check_open()
             try:
-                return method(
-                    request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
-                )
+                return method(request, timeout=left_s, metadata=self.metadata)
             except grpc.RpcError as error:
                 if not (error.details() or "").startswith(NOT_REACHED):
                     reached_s = time.monotonic()
                 until_s = min(deadline_s, reached_s + self.timeout_s)
+                pauses = pauses or pauses_s()
                 self.pause_or_raise(error, repeat, until_s, next(pauses), hints)
+                left_s = deadline_s - time.monotonic()
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise

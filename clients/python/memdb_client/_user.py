@@ -56,7 +56,7 @@ from memdb.wire.facts import (
     remember_request,
     revise_request,
 )
-from memdb.wire.grounding import ground_request, grounding_from_proto
+from memdb.wire.grounding import grounding_from_proto
 from memdb.wire.groundings import (
     ground_many_request,
     groundings_from_proto,
@@ -65,6 +65,7 @@ from memdb.wire.groundings import (
 )
 from memdb.wire.label_counts import label_counts_from_proto, list_labels_request
 from memdb.wire.moments import as_of_to_proto
+from memdb.wire.question import ground_bytes
 from memdb.wire.retention import erase_clips_from_proto, erase_clips_request
 from memdb.wire.snapshots import snapshot_from_proto
 from memdb.wire.spaces import space_from_proto
@@ -185,7 +186,7 @@ class User:
         """
         if wants_text_feature(text, question_feature, weights):
             text_feature = self._feature(text, "text", text_feature)
-        request = ground_request(
+        request = ground_bytes(
             self._id,
             question_feature,
             limit=limit,
@@ -217,7 +218,8 @@ class User:
             with_global_memory=with_global_memory,
             with_keyframes=with_keyframes,
         )
-        return grounding_from_proto(self._rpc.call(self._rpc.groundings.Ground, request))
+        answer = self._rpc.call(self._rpc.ground, request)
+        return grounding_from_proto(answer, tells=explain or question_tokens is not None)
 
     def ground_many(
         self,
@@ -248,7 +250,7 @@ class User:
             if parts is None:
                 raise
         else:
-            found = groundings_from_proto(answer)
+            found = groundings_from_proto(answer, tells=bool(request.question_tokens))
             return list(one_each(found, request.question_features.rows))
         first, second = parts
         earlier = self._ground_many(first)

@@ -109,6 +109,34 @@ def test_no_vector(value: object, reason: str) -> None:
     assert (refused.value.reason, refused.value.field) == (reason, "clip.global_memory")
 
 
+@pytest.mark.parametrize("size", [1, 4096, 4097])
+def test_float32_near_to_infinity_is_finite_and_what_is_not_is_refused(size: int) -> None:
+    largest = float(np.finfo(np.float32).max)
+    for at in {0, size // 2, size - 1}:
+        array = np.full(size, 0.5, np.float32)
+        for number in (largest, -largest, 2.0**127, -(2.0**126), 0.0, -0.0, 1e-45):
+            array[at] = number
+            assert is_finite(array)
+            assert np.array_equal(as_vector(array, "v"), array)
+        for number in (np.inf, -np.inf, np.nan, -np.nan):
+            array[at] = number
+            assert not is_finite(array)
+            with pytest.raises(InvalidArgument, match="NaN or infinite"):
+                as_vector(array, "v")
+
+
+def test_rows_that_are_not_contiguous_become_so() -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    column = rows[:, 1]
+    made = as_vector(column, "v")
+    rows[:] = 0
+    assert made.tolist() == [1.0, 5.0, 9.0]
+    assert made.flags.c_contiguous
+    assert not made.flags.writeable
+    kept = np.frombuffer(bytes(16) * 2, np.float32)[::2]
+    assert as_vector(kept, "v").flags.c_contiguous
+
+
 def test_every_float16_is_judged_as_numpy_judges_it() -> None:
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     assert [is_finite(every[i : i + 1]) for i in range(0, 1 << 16, 7)] == np.isfinite(
