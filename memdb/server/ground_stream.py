@@ -41,7 +41,8 @@ from memdb.types.limits import QUESTIONS_MAX
 from memdb.types.questions import GROUP_MAX, checked_feature, field_of
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.arrays import vector_elements
-from memdb.wire.groundings import groundings_to_proto, options_from_proto
+from memdb.wire.groundings import options_from_proto
+from memdb.wire.packed_groundings import pack_groundings, pack_streamed
 from memdb.wire.status import error_to_status
 
 INLINE_BYTES_MAX: Final = 512 * 1024
@@ -157,10 +158,8 @@ class GroundStream:
         groundings = user.ground_many(
             features, raw_short_memory=True, answer_bytes_max=self._message_bytes_max, **options
         )
-        response = pb.GroundStreamResponse(
-            ids=[asked.id for asked in group], answers=groundings_to_proto(groundings)
-        )
-        return response.SerializeToString(deterministic=True)
+        answers = pack_groundings(groundings, self._database.kept_clips)
+        return pack_streamed([asked.id for asked in group], answers)
 
     async def _read(self, receive: Receive, held: StreamBytes) -> None:
         try:

@@ -17,7 +17,7 @@ from memdb.server.answers import Answers
 from memdb.server.lifecycle import Context, begin, count, end
 from memdb.server.methods import Method
 from memdb.server.open_calls import UNNAMED, OpenCalls
-from memdb.server.requests import Requests, check_owner, owner_of, parse
+from memdb.server.requests import Requests, owner_of
 from memdb.server.resources import Resources
 
 Behaviour = Callable[[bytes, Context], Awaitable[bytes]]
@@ -28,7 +28,7 @@ class _Cold:
 
     __slots__ = ("request", "user")
 
-    def __init__(self, request: Message, user: str) -> None:
+    def __init__(self, request: Any, user: str) -> None:
         self.request = request
         self.user = user
 
@@ -51,30 +51,27 @@ class UnaryCalls:
         reads = method.pool is self._pools.read
         is_long = method.pool is self._pools.whole
 
-        def answer(request: Message) -> bytes:
+        def answer(request: Any) -> bytes:
             return self._answers.packed(method.function(request))
 
-        def work(data: bytes, owner: str, parsed: Message | None) -> bytes | _Cold:
-            request: Any = parsed
+        def work(data: bytes, owner: str, request: Any) -> bytes | _Cold:
             if request is None:
-                request = parse(method.kind, data)
-                check_owner(request, owner)
+                request = method.read(data, owner)
             if method.opens and not self._openings.is_open(request.user):
                 return _Cold(request, request.user)
             return answer(request)
 
         def try_at_once(
-            answer_at_once: Callable[[Any], Message | None], data: bytes, owner: str
-        ) -> tuple[Message, bytes | None]:
-            request = parse(method.kind, data)
-            check_owner(request, owner)
+            answer_at_once: Callable[[Any], Message | bytes | None], data: bytes, owner: str
+        ) -> tuple[Any, bytes | None]:
+            request = method.read(data, owner)
             message = answer_at_once(request)
             return request, None if message is None else self._answers.packed(message)
 
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
             done: bytes | _Cold | None = None
-            parsed: Message | None = None
+            parsed: Any = None
             # A commit that has begun is ended, whoever waits for it.
             deadline = Deadline(context.time_remaining() if reads else None)
             owner = owner_of(data, method.owner_tag)

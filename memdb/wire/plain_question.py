@@ -1,0 +1,139 @@
+"""A question's request read without a message: the user, a feature, and options that came before.
+
+Nearly all requests of `Ground` are the same but for the feature, so what is small is remembered by its bytes, and what
+is large is only pointed at::
+
+    GroundRequest  1 user ┃ 2 question_feature ─▶ Vector  1 f32 or 2 f16 ┃ 3 … all others: the options
+
+Whatever is not laid out so (another library may write fields in another order), or is more than a plain question, is
+left to the parser and its checks: nothing is refused here, and nothing is taken for plain that they would refuse.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from memdb.errors import MemdbError
+from memdb.types.arrays import Array
+from memdb.v1 import grounding_service_pb2 as pb
+from memdb.v1 import types_pb2 as types_pb
+from memdb.wire.fields import VARINT, BadFields, fields, tag_of, varint
+from memdb.wire.grounding import GroundArguments, ground_arguments
+from memdb.wire.unknown_fields import check_known
+
+OPTIONS_BYTES_MAX: Final = 128
+"""Of the options of a plain question; usual ones take some twenty."""
+OPTIONS_MAX: Final = 256
+"""So many different ones are remembered: all that the programs of a server ask by, but for times."""
+_SIZE_BYTES_MAX: Final = 5
+"""In which the parser takes a length."""
+
+_USER: Final = tag_of(pb.GroundRequest.USER_FIELD_NUMBER)
+_FEATURE: Final = tag_of(pb.GroundRequest.QUESTION_FEATURE_FIELD_NUMBER)
+_DTYPES: Final[dict[int, np.dtype[Any]]] = {
+    tag_of(types_pb.Vector.F32_FIELD_NUMBER): np.dtype("<f4"),
+    tag_of(types_pb.Vector.F16_FIELD_NUMBER): np.dtype("<f2"),
+}
+_START: Final = tag_of(pb.GroundRequest.START_NS_FIELD_NUMBER, VARINT)
+_END: Final = tag_of(pb.GroundRequest.END_NS_FIELD_NUMBER, VARINT)
+_TIMES: Final = {_START: "start_ns", _END: "end_ns"}
+_START_BYTE, _END_BYTE = bytes((_START,)), bytes((_END,))
+NOT_PLAIN: Final = frozenset(
+    (
+        *("question_tokens", "text", "hours", "weekdays", "zone"),
+        *("as_of", "cursor", "min_revision"),
+    )
+)
+"""Options of which any makes a question more than plain."""
+_64_BITS: Final = (1 << 64) - 1
+
+
+class AskedQuestion(NamedTuple):
+    """What a request asks; `User.ground` checks what it is given."""
+
+    user: str
+    feature: Array | None
+    """(dim,) float32 or float16, as it lies in the request."""
+    options: GroundArguments
+    """Without those that have their defaults.  Not to be changed: other questions have the same."""
+    is_plain: bool
+    """Whether there are a feature and none of `NOT_PLAIN`."""
+
+
+def asked_question(request: pb.GroundRequest) -> AskedQuestion:
+    """The question of a request; raises as `ground_arguments`."""
+    feature, options = ground_arguments(request)
+    is_plain = feature is not None and NOT_PLAIN.isdisjoint(options)
+    return AskedQuestion(request.user, feature, options, is_plain)
+
+
+def plain_question(data: bytes) -> AskedQuestion | None:
+    """The question of a `GroundRequest` that is plain, None of any other bytes."""
+    try:
+        user_end = 2 + data[1]
+        if data[0] != _USER or data[1] > 0x7F or data[user_end] != _FEATURE:
+            return None
+        size, begin = varint(data, user_end + 1)
+        dtype = _DTYPES.get(data[begin])
+        options_at = begin + size
+        element_bytes, at = varint(data, begin + 1)
+    except (IndexError, BadFields):
+        return None
+    user = data[2:user_end]
+    if (
+        dtype is None
+        or begin - user_end - 1 > _SIZE_BYTES_MAX
+        or at - begin - 1 > _SIZE_BYTES_MAX
+        or at + element_bytes != options_at
+        or not 0 < element_bytes <= len(data) - at
+        or element_bytes % dtype.itemsize
+        or len(data) - options_at > OPTIONS_BYTES_MAX
+        or not user.isascii()
+    ):
+        return None
+    options = _options(data[options_at:])
+    if options is None:
+        return None
+    feature = np.frombuffer(data, dtype, element_bytes // dtype.itemsize, at)
+    return AskedQuestion(user.decode("ascii"), feature, options, True)
+
+
+def _options(data: bytes) -> GroundArguments | None:
+    """The options that these bytes are, None where the question is not plain."""
+    if _START_BYTE not in data and _END_BYTE not in data:
+        return _remembered(data)
+    # Times differ from question to question, and what else is asked for does not.
+    times = GroundArguments()
+    others: list[bytes] = []
+    try:
+        for tag, begin, first, end in fields(data, 0, len(data)):
+            name = _TIMES.get(tag)
+            if name is None or first - begin > 1:
+                others.append(data[begin:end])
+                continue
+            value, _ = varint(data, first)
+            if value > _64_BITS:
+                return None
+            times[name] = (value >> 1) ^ -(value & 1)  # type: ignore[literal-required]  # its names
+    except BadFields:
+        return None
+    options = _remembered(b"".join(others))
+    return None if options is None else {**options, **times}
+
+
+@lru_cache(OPTIONS_MAX)
+def _remembered(data: bytes) -> GroundArguments | None:
+    """`_options` without times."""
+    try:
+        message = pb.GroundRequest.FromString(data)
+        check_known(message, len(data))
+        asked = asked_question(message)
+    except (DecodeError, MemdbError):
+        return None  # for the parser to say what is wrong
+    if asked.user or asked.feature is not None or not NOT_PLAIN.isdisjoint(asked.options):
+        return None  # fields that stand there a second time say something else
+    return asked.options
