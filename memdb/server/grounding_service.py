@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from memdb.engine.reading import WouldWait
@@ -22,6 +22,9 @@ RERANK_WORK_MAX: Final = 1 << 40
 with a thousand clips of 64 rows of 1536.  A thread that has begun stops only when its caller leaves, and the
 largest question that fits a message would hold one for half a day."""
 
+USERS_MAX: Final = 1024
+"""Whose handles are remembered."""
+
 
 def read_question(data: bytes, owner: str) -> AskedQuestion:
     """The question of a request of ``Ground``; raises as `parse`, `check_owner` and `asked_question`."""
@@ -39,6 +42,7 @@ class GroundingService:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._database = resources.database
+        self._user = lru_cache(USERS_MAX)(resources.database.user)
         self._kept = resources.database.kept_clips
         self._message_bytes_max = resources.message_bytes_max
 
@@ -47,7 +51,7 @@ class GroundingService:
         """The clips that answer a question."""
         options = question.options
         ask = partial(
-            self._database.user(question.user).ground,
+            self._user(question.user).ground,
             question.feature,
             **options,
             raw_short_memory=True,
@@ -70,7 +74,7 @@ class GroundingService:
         if not (question.is_plain and self._database.tries_at_once(question.user)):
             return None
         try:
-            answer = self._database.user(question.user).ground(
+            answer = self._user(question.user).ground(
                 question.feature,
                 **question.options,
                 raw_short_memory=True,  # or its clips were not those that are kept
@@ -84,7 +88,7 @@ class GroundingService:
     def ground_many(self, request: pb.GroundManyRequest) -> bytes:
         """The answers to several questions, all of one commit."""
         features, options = ground_many_arguments(request)
-        groundings = self._database.user(request.user).ground_many(
+        groundings = self._user(request.user).ground_many(
             features,
             **options,
             raw_short_memory=True,

@@ -22,7 +22,7 @@ from memdb.types.clip import StoredClip
 from memdb.types.grounding import Grounding, Hit
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.clips import stored_clip_to_proto
-from memdb.wire.fields import FIXED64, head, tag_of
+from memdb.wire.fields import FIXED64, head, tag_of, varint_end
 from memdb.wire.grounding import fill_beside_hits, fill_told, grounding_to_proto
 from memdb.wire.groundings import groundings_to_proto
 from memdb.wire.streams import gap_to_proto
@@ -61,9 +61,13 @@ def pack_grounding(grounding: Grounding, kept: KeptBytes) -> bytes:
     find = kept.packed.get
     parts: list[bytes] = []
     for hit in hits:
-        clip = find(hit.clip) or _packed_clip(hit.clip, kept)
+        begun = find(hit.clip) or _begun_hit(hit.clip, kept)
         told = _packed_told(hit)
-        parts += (head(_HITS, len(clip) + len(told)), clip, told)
+        if len(told) == _TOLD.size:
+            parts += (begun, told)
+        else:
+            clip = begun[varint_end(begun, 1) :]
+            parts += (head(_HITS, len(clip) + len(told)), clip, told)
     parts.append(_beside_hits(grounding))
     return b"".join(parts)
 
@@ -75,27 +79,24 @@ def pack_groundings(groundings: Sequence[Grounding], kept: KeptBytes) -> bytes:
     gaps = groundings[0].gaps if groundings else ()
     common = all(one.gaps == gaps for one in groundings)
     places: dict[StoredClip, int] = {}  # the engine gives the same clip as the same object
+    place = places.setdefault
     answers: list[bytes] = []
     hit_clips: list[int] = []
     for grounding in groundings:
-        parts: list[bytes] = []
-        for hit in grounding.hits:
-            hit_clips.append(places.setdefault(hit.clip, len(places)))
-            told = _packed_told(hit)
-            parts += (head(_HITS, len(told)), told)
-        parts.append(_beside_hits(grounding, without_gaps=common))
-        answer = b"".join(parts)
-        answers += (head(_ANSWERS, len(answer)), answer)
+        hit_clips += [place(hit.clip, len(places)) for hit in grounding.hits]
+        told = _packed_without_clips(grounding.hits)
+        rest = _beside_hits(grounding, without_gaps=common)
+        answers += (head(_ANSWERS, len(told) + len(rest)), told, rest)
     find = kept.packed.get
     clips: list[bytes | memoryview] = []
     for clip in places:
-        packed = find(clip) or _packed_clip(clip, kept)
+        begun = find(clip) or _begun_hit(clip, kept)
         # All but the tag, which is that of a hit's.
-        clips += (_CLIPS, memoryview(packed)[1:])
-    rest = pb.GroundManyResponse(hit_clips=hit_clips)
+        clips += (_CLIPS, memoryview(begun)[varint_end(begun, 1) + 1 :])
+    message = pb.GroundManyResponse(hit_clips=hit_clips)
     if common:
-        rest.gaps.extend(map(gap_to_proto, gaps))
-    return b"".join((*answers, *clips, rest.SerializeToString(deterministic=True)))
+        message.gaps.extend(map(gap_to_proto, gaps))
+    return b"".join((*answers, *clips, message.SerializeToString(deterministic=True)))
 
 
 def pack_streamed(ids: Sequence[int], answers: bytes) -> bytes:
@@ -105,27 +106,41 @@ def pack_streamed(ids: Sequence[int], answers: bytes) -> bytes:
 
 
 def _have_short_memory(hits: Sequence[Hit]) -> bool:
-    for hit in hits:  # noqa: SIM110  # a generator takes as long again
-        if hit.clip.short_memory is not None:
-            return True
-    return False
+    """Whether they were asked for with it, by the first: where others alone have it no more than a copy is lost."""
+    return bool(hits) and hits[0].clip.short_memory is not None
 
 
-def _packed_clip(clip: StoredClip, kept: KeptBytes) -> bytes:
-    """The field ``clip`` of a hit."""
+def _begun_hit(clip: StoredClip, kept: KeptBytes) -> bytes:
+    """A hit as far as its clip, where a score and a relevance come behind it and nothing else."""
     data = stored_clip_to_proto(clip).SerializeToString(deterministic=True)
-    data = head(_CLIP, len(data)) + data
+    clip_head = head(_CLIP, len(data))
+    data = b"".join((head(_HITS, len(clip_head) + len(data) + _TOLD.size), clip_head, data))
     if len(data) <= KEPT_BYTES_MAX:
         kept.put_packed(clip, data)
     return data
 
 
+def _packed_without_clips(hits: Sequence[Hit]) -> bytes:
+    """The field ``hits`` of an answer that names its clips otherwise."""
+    values: list[float] = []
+    for hit in hits:
+        if not hit.score or hit.relevance is None or hit.spans or hit.token_weights or hit.arms:
+            return b"".join([head(_HITS, len(told)) + told for told in map(_packed_told, hits)])
+        values += (_HITS, _TOLD.size, _SCORE, hit.score, _RELEVANCE, hit.relevance)
+    return _lone_hits(len(hits)).pack(*values)
+
+
+@lru_cache(64)
+def _lone_hits(count: int) -> Struct:
+    """Of hits that have a score and a relevance and nothing else."""
+    return Struct("<" + "BBBdBd" * count)
+
+
 def _packed_told(hit: Hit) -> bytes:
     """The fields of a hit behind its clip."""
-    score, relevance = hit.score, hit.relevance
     # A score of zero is not written, but it is one of minus zero.
-    if score and relevance is not None and not (hit.spans or hit.token_weights or hit.arms):
-        return _told(_SCORE, score, _RELEVANCE, relevance)
+    if hit.score and hit.relevance is not None and not (hit.spans or hit.token_weights or hit.arms):
+        return _told(_SCORE, hit.score, _RELEVANCE, hit.relevance)
     message = pb.Hit()
     fill_told(message, hit)
     return message.SerializeToString(deterministic=True)
