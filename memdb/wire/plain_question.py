@@ -29,15 +29,15 @@ OPTIONS_BYTES_MAX: Final = 128
 """Of the options of a plain question; usual ones take some twenty."""
 OPTIONS_MAX: Final = 256
 """So many different ones are remembered: all that the programs of a server ask by, but for times."""
-_SIZE_BYTES_MAX: Final = 5
+_LENGTH_BYTES_MAX: Final = 5
 """In which the parser takes a length."""
 
 _USER: Final = tag_of(pb.GroundRequest.USER_FIELD_NUMBER)
 _FEATURE: Final = tag_of(pb.GroundRequest.QUESTION_FEATURE_FIELD_NUMBER)
-_DTYPES: Final[dict[int, np.dtype[Any]]] = {
-    tag_of(types_pb.Vector.F32_FIELD_NUMBER): np.dtype("<f4"),
-    tag_of(types_pb.Vector.F16_FIELD_NUMBER): np.dtype("<f2"),
-}
+_F32: Final = tag_of(types_pb.Vector.F32_FIELD_NUMBER)
+_F16: Final = tag_of(types_pb.Vector.F16_FIELD_NUMBER)
+_DTYPE_F32: Final[np.dtype[Any]] = np.dtype("<f4")
+_DTYPE_F16: Final[np.dtype[Any]] = np.dtype("<f2")
 _START: Final = tag_of(pb.GroundRequest.START_NS_FIELD_NUMBER, VARINT)
 _END: Final = tag_of(pb.GroundRequest.END_NS_FIELD_NUMBER, VARINT)
 _TIMES: Final = {_START: "start_ns", _END: "end_ns"}
@@ -77,36 +77,57 @@ def plain_question(data: bytes) -> AskedQuestion | None:
         user_end = 2 + data[1]
         if data[0] != _USER or data[1] > 0x7F or data[user_end] != _FEATURE:
             return None
-        size, begin = varint(data, user_end + 1)
-        dtype = _DTYPES.get(data[begin])
-        options_at = begin + size
-        element_bytes, at = varint(data, begin + 1)
+        size, begin = _length(data, user_end + 1)
+        count, at = _length(data, begin + 1)
+        element = data[begin]
     except (IndexError, BadFields):
         return None
+    options_at = begin + size
+    options_bytes = data[options_at:]
     user = data[2:user_end]
     if (
-        dtype is None
-        or begin - user_end - 1 > _SIZE_BYTES_MAX
-        or at - begin - 1 > _SIZE_BYTES_MAX
-        or at + element_bytes != options_at
-        or not 0 < element_bytes <= len(data) - at
-        or element_bytes % dtype.itemsize
-        or len(data) - options_at > OPTIONS_BYTES_MAX
+        at + count != options_at
+        or not 0 < count <= len(data) - at
+        or len(options_bytes) > OPTIONS_BYTES_MAX
         or not user.isascii()
     ):
         return None
-    options = _options(data[options_at:])
+    if element == _F32:
+        dtype = _DTYPE_F32
+    elif element == _F16:
+        dtype = _DTYPE_F16
+    else:
+        return None
+    if count % dtype.itemsize:
+        return None
+    if _START_BYTE in options_bytes or _END_BYTE in options_bytes:
+        options = _with_times(options_bytes)
+    else:
+        options = _remembered(options_bytes)
     if options is None:
         return None
-    feature = np.frombuffer(data, dtype, element_bytes // dtype.itemsize, at)
+    feature = np.frombuffer(data, dtype, count // dtype.itemsize, at)
     return AskedQuestion(user.decode("ascii"), feature, options, True)
 
 
-def _options(data: bytes) -> GroundArguments | None:
-    """The options that these bytes are, None where the question is not plain."""
-    if _START_BYTE not in data and _END_BYTE not in data:
-        return _remembered(data)
-    # Times differ from question to question, and what else is asked for does not.
+def _length(data: bytes, at: int) -> tuple[int, int]:
+    """The length at ``at`` and where it ends; raises `BadFields` where the parser takes none, `IndexError`."""
+    low = data[at]
+    if low < 0x80:
+        return low, at + 1
+    high = data[at + 1]
+    if high < 0x80:  # as of nearly all features
+        return high << 7 | low & 0x7F, at + 2
+    size, end = varint(data, at)
+    if end - at > _LENGTH_BYTES_MAX:
+        raise BadFields
+    return size, end
+
+
+def _with_times(data: bytes) -> GroundArguments | None:
+    """`_remembered`, of options among which there may be times: they differ from question to question, and what
+    else is asked for does not.
+    """
     times = GroundArguments()
     others: list[bytes] = []
     try:
@@ -127,7 +148,7 @@ def _options(data: bytes) -> GroundArguments | None:
 
 @lru_cache(OPTIONS_MAX)
 def _remembered(data: bytes) -> GroundArguments | None:
-    """`_options` without times."""
+    """The options that these bytes are, None where the question is not plain."""
     try:
         message = pb.GroundRequest.FromString(data)
         check_known(message, len(data))
