@@ -13,9 +13,9 @@ from memdb.server.requests import check_owner, parse
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import LIMIT_DEFAULT
-from memdb.wire.groundings import ground_many_arguments
 from memdb.wire.packed_groundings import pack_grounding, pack_groundings
 from memdb.wire.plain_question import AskedQuestion, asked_question, plain_question
+from memdb.wire.plain_questions import AskedQuestions, asked_questions, plain_questions
 
 RERANK_WORK_MAX: Final = 1 << 40
 """Multiplications of one question's late interaction: a minute or some, 200 times what 32 tokens take
@@ -34,6 +34,16 @@ def read_question(data: bytes, owner: str) -> AskedQuestion:
     request = parse(pb.GroundRequest, data)
     check_owner(request, owner)
     return asked_question(request)
+
+
+def read_questions(data: bytes, owner: str) -> AskedQuestions:
+    """The questions of a request of ``GroundMany``; raises as `parse`, `check_owner` and `asked_questions`."""
+    plain = plain_questions(data)
+    if plain is not None:
+        return plain
+    request = parse(pb.GroundManyRequest, data)
+    check_owner(request, owner)
+    return asked_questions(request)
 
 
 class GroundingService:
@@ -85,12 +95,12 @@ class GroundingService:
             return None
         return pack_grounding(answer, self._kept)
 
-    def ground_many(self, request: pb.GroundManyRequest) -> bytes:
+    @read_by(read_questions)
+    def ground_many(self, asked: AskedQuestions) -> bytes:
         """The answers to several questions, all of one commit."""
-        features, options = ground_many_arguments(request)
-        groundings = self._user(request.user).ground_many(
-            features,
-            **options,
+        groundings = self._user(asked.user).ground_many(
+            asked.features,
+            **asked.options,
             raw_short_memory=True,
             answer_bytes_max=self._message_bytes_max,
             rerank_work_max=RERANK_WORK_MAX,

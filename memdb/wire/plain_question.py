@@ -77,40 +77,45 @@ def plain_question(data: bytes) -> AskedQuestion | None:
         user_end = 2 + data[1]
         if data[0] != _USER or data[1] > 0x7F or data[user_end] != _FEATURE:
             return None
-        size, begin = _length(data, user_end + 1)
-        count, at = _length(data, begin + 1)
-        element = data[begin]
+        size, begin = length_at(data, user_end + 1)
     except (IndexError, BadFields):
         return None
     options_at = begin + size
-    options_bytes = data[options_at:]
+    elements = elements_at(data, begin, options_at)
     user = data[2:user_end]
-    if (
-        at + count != options_at
-        or not 0 < count <= len(data) - at
-        or len(options_bytes) > OPTIONS_BYTES_MAX
-        or not user.isascii()
-    ):
+    if elements is None or len(data) - options_at > OPTIONS_BYTES_MAX or not user.isascii():
         return None
-    if element == _F32:
-        dtype = _DTYPE_F32
-    elif element == _F16:
-        dtype = _DTYPE_F16
-    else:
-        return None
-    if count % dtype.itemsize:
-        return None
+    options_bytes = data[options_at:]
     if _START_BYTE in options_bytes or _END_BYTE in options_bytes:
         options = _with_times(options_bytes)
     else:
         options = _remembered(options_bytes)
     if options is None:
         return None
-    feature = np.frombuffer(data, dtype, count // dtype.itemsize, at)
-    return AskedQuestion(user.decode("ascii"), feature, options, True)
+    dtype, at, count = elements
+    return AskedQuestion(user.decode("ascii"), np.frombuffer(data, dtype, count, at), options, True)
 
 
-def _length(data: bytes, at: int) -> tuple[int, int]:
+def elements_at(data: bytes, begin: int, end: int) -> tuple[np.dtype[Any], int, int] | None:
+    """The dtype of a `Vector` between ``begin`` and ``end``, where its elements begin and how many they are.
+
+    None where it has none, or is anything else than one field with whole elements.
+    """
+    try:
+        tag = data[begin]
+        size, at = length_at(data, begin + 1)
+    except (IndexError, BadFields):
+        return None
+    if size == 0 or at + size != end or end > len(data):
+        return None
+    if tag == _F32:
+        return None if size % 4 else (_DTYPE_F32, at, size >> 2)
+    if tag == _F16:
+        return None if size % 2 else (_DTYPE_F16, at, size >> 1)
+    return None
+
+
+def length_at(data: bytes, at: int) -> tuple[int, int]:
     """The length at ``at`` and where it ends; raises `BadFields` where the parser takes none, `IndexError`."""
     low = data[at]
     if low < 0x80:
