@@ -7,6 +7,8 @@ keeps nothing more, so nothing that is gone stays behind.
 
 Short-term memory is never kept, only where it lies and what its checksum must be: of sealed clips, which have no later
 version, by their ids.  All users of a database share one budget; the oldest clip gives way.
+
+Who sends answers may leave the bytes of a kept clip beside it: they are found by the clip itself, and go with it.
 """
 
 from __future__ import annotations
@@ -23,9 +25,12 @@ _BESIDE_BYTES: Final = 1536
 """About what the objects of a clip take beside what `memdb.engine.hydrate.clip_bytes` counts."""
 _PLACE_BYTES: Final = 768
 """About what a place takes, with the clip's id."""
+_PACKED_BYTES: Final = 192
+"""What packed bytes take beside themselves."""
 _SHARE: Final = 256
 """A clip that takes more than this part of the budget is not kept."""
 
+_Packed = bytes
 _Key = tuple[int, int, Hashable]
 """Number, birth, and which parts it was read with."""
 
@@ -39,6 +44,10 @@ class ClipCache:
         self._bytes = 0
         self._came: OrderedDict[tuple[KeptClips, _Key | str], int] = OrderedDict()
         """What everything that is kept takes, the oldest first."""
+        self._places: dict[StoredClip, tuple[KeptClips, _Key]] = {}
+        """Where each clip is kept, by the clip itself and not by what it is equal to."""
+        self.packed: dict[StoredClip, _Packed] = {}
+        """What `put_packed` keeps.  To be read by any thread, and written to by nobody else."""
 
     @property
     def bytes(self) -> int:
@@ -58,7 +67,20 @@ class ClipCache:
             if kept.retired or key in kept.clips:
                 return
             kept.clips[key] = clip
-            self._count(kept, key, size)
+            self._places[clip] = kept, key
+            self._count((kept, key), size)
+
+    def put_packed(self, clip: StoredClip, data: _Packed) -> None:
+        """Keep a clip's bytes as they are sent, for as long as the clip is kept: not at all where it is not."""
+        size = len(data) + _PACKED_BYTES
+        if size > self._bytes_max // _SHARE:
+            return
+        with self._lock:
+            place = self._places.get(clip)
+            if place is None or clip in self.packed:
+                return
+            self.packed[clip] = data
+            self._count(place, self._came[place] + size)
 
     def put_place(self, kept: KeptClips, clip_id: str, place: TensorPlace) -> None:
         """Keep a place, unless nothing of its user is kept any more."""
@@ -68,19 +90,24 @@ class ClipCache:
             if kept.retired or clip_id in kept.places:
                 return
             kept.places[clip_id] = place
-            self._count(kept, clip_id, _PLACE_BYTES)
+            self._count((kept, clip_id), _PLACE_BYTES)
 
-    def _count(self, kept: KeptClips, key: _Key | str, size: int) -> None:
-        """Note what came (under the lock); the oldest make room for it."""
-        self._came[kept, key] = size
-        self._bytes += size
+    def _count(self, place: tuple[KeptClips, _Key | str], size: int) -> None:
+        """Note what is now taken there (under the lock); the oldest make room for it."""
+        self._bytes += size - self._came.get(place, 0)
+        self._came[place] = size
         while self._bytes > self._bytes_max:
             (oldest, of), took = self._came.popitem(last=False)
             if isinstance(of, str):
                 oldest.places.pop(of, None)
             else:
-                oldest.clips.pop(of, None)
+                self._forget(oldest.clips.pop(of))
             self._bytes -= took
+
+    def _forget(self, clip: StoredClip) -> None:
+        """One that is kept no more (under the lock)."""
+        self._places.pop(clip, None)
+        self.packed.pop(clip, None)
 
     def retire(self, kept: KeptClips) -> None:
         """Forget all of a user, and keep nothing more in its place.
@@ -94,6 +121,8 @@ class ClipCache:
             keys: list[_Key | str] = [*kept.clips, *kept.places]
             for key in keys:
                 self._bytes -= self._came.pop((kept, key))
+            for clip in kept.clips.values():
+                self._forget(clip)
             kept.clips, kept.places = {}, {}
 
 

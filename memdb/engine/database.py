@@ -12,6 +12,7 @@ from memdb import deadline
 from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.backup import Backups
+from memdb.engine.clip_cache import ClipCache
 from memdb.engine.disk_room import frees_disk
 from memdb.engine.erasure import erase_user, forget_erased, resume
 from memdb.engine.hydrate import Parts
@@ -135,6 +136,11 @@ class EmbeddedDatabase:
             self._erase,
             embed_texts=self._embed_texts,
         )
+
+    @property
+    def kept_clips(self) -> ClipCache:
+        """Clips that answers held lately, for who sends answers."""
+        return self._users.kept_clips
 
     def is_open(self, user_id: str) -> bool:
         """Whether a call for the user need not open it first, which may take long."""

@@ -57,6 +57,11 @@ class Users:
         self._clips = ClipCache(config.clip_cache_bytes_max)
 
     @property
+    def kept_clips(self) -> ClipCache:
+        """Clips that answers held lately."""
+        return self._clips
+
+    @property
     def seq_ahead_max(self) -> int:
         """`EngineConfig.seq_ahead_max`."""
         return self._config.seq_ahead_max

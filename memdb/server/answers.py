@@ -21,10 +21,13 @@ class Answers:
         self._budget = budget
         self._message_bytes_max = message_bytes_max
 
-    def packed(self, message: Message) -> bytes:
-        """The message as bytes; raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``)."""
-        # Maps in one order, or an answer would not be the same bytes in another process.
-        data = message.SerializeToString(deterministic=True)
+    def packed(self, message: Message | bytes) -> bytes:
+        """The message as bytes, which it may be already; raises `ResourceExhausted` (``MESSAGE_TOO_LARGE``)."""
+        if isinstance(message, bytes):
+            data = message
+        else:
+            # Maps in one order, or an answer would not be the same bytes in another process.
+            data = message.SerializeToString(deterministic=True)
         self._check_size(len(data))
         return data
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from memdb.errors import ResourceExhausted, Unavailable
@@ -47,6 +47,8 @@ LOOK_S: Final = 1.0
 """How often, while streams wait, one that is not read is looked for; who waits for less ends none."""
 
 _FIELD: Final = "server.bytes_in_flight_max"
+
+_FREE: Final = nullcontext()
 
 log = event_log("memdb.server")
 
@@ -81,12 +83,12 @@ class Budget:
         """Bytes of answers that wait to be read."""
         return self._answers.total
 
+    def call(self, size: int, owner: str = "") -> AbstractContextManager[None]:
+        """Hold a request for the length of a call; to enter it raises `ResourceExhausted` (``OVERLOADED``)."""
+        return _FREE if size <= CALL_BYTES_FREE else self._counted_call(size, owner)
+
     @contextmanager
-    def call(self, size: int, owner: str = "") -> Iterator[None]:
-        """Hold a request for the length of a call; raises `ResourceExhausted` (``OVERLOADED``)."""
-        if size <= CALL_BYTES_FREE:
-            yield
-            return
+    def _counted_call(self, size: int, owner: str) -> Iterator[None]:
         if not self._calls.fits(owner, size):
             raise ResourceExhausted(
                 "too many bytes of requests are in flight",

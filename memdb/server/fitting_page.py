@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 from memdb.engine.hydrate import AnswerTooLarge
 from memdb.types.grounding import Grounding
-from memdb.v1 import grounding_service_pb2 as pb
-from memdb.wire.grounding import grounding_to_proto
+from memdb.wire.packed_groundings import KeptBytes, pack_grounding
 
 
 def fitting_page(
-    ask: Callable[[int], Grounding], limit: int, message_bytes_max: int
-) -> pb.GroundResponse:
-    """The page of at most ``limit`` hits that ``ask`` gives, or of so many as fit.
+    ask: Callable[[int], Grounding], limit: int, message_bytes_max: int, kept: KeptBytes
+) -> bytes:
+    """The page of at most ``limit`` hits that ``ask`` gives, or of so many as fit, as the bytes of a `GroundResponse`.
 
     Raises as ``ask``, `AnswerTooLarge` where one hit alone is more than a message.
     """
@@ -29,9 +28,9 @@ def fitting_page(
                 raise
             limit = max(1, min(error.clips, limit - 1))
             continue
-        message = grounding_to_proto(page)
+        packed = pack_grounding(page, kept)
         # Of text and of what is told beside the clips only the message itself says how much it is.
-        size = message.ByteSize()
+        size = len(packed)
         if size <= message_bytes_max or limit == 1:
-            return message
+            return packed
         limit = max(1, min(len(page.hits), limit) * message_bytes_max // (size + 1) - 1)

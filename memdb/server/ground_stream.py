@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -41,7 +42,9 @@ from memdb.types.limits import QUESTIONS_MAX
 from memdb.types.questions import GROUP_MAX, checked_feature, field_of
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.arrays import vector_elements
-from memdb.wire.groundings import groundings_to_proto, options_from_proto
+from memdb.wire.groundings import options_from_proto
+from memdb.wire.packed_groundings import pack_groundings, pack_streamed
+from memdb.wire.plain_questions import plain_streamed
 from memdb.wire.status import error_to_status
 
 INLINE_BYTES_MAX: Final = 512 * 1024
@@ -157,10 +160,8 @@ class GroundStream:
         groundings = user.ground_many(
             features, raw_short_memory=True, answer_bytes_max=self._message_bytes_max, **options
         )
-        response = pb.GroundStreamResponse(
-            ids=[asked.id for asked in group], answers=groundings_to_proto(groundings)
-        )
-        return response.SerializeToString(deterministic=True)
+        answers = pack_groundings(groundings, self._database.kept_clips)
+        return pack_streamed([asked.id for asked in group], answers)
 
     async def _read(self, receive: Receive, held: StreamBytes) -> None:
         try:
@@ -194,32 +195,39 @@ class GroundStream:
         """The questions of a message before the first bad one, and its error."""
         asked: list[_Asked] = []
         try:
-            message = parse(pb.GroundStreamRequest, data)
-            if message.HasField("start") or not message.questions:
-                raise InvalidArgument(
-                    "what comes after the start are questions alone",
-                    reason="QUESTIONS_EXPECTED",
-                    field="questions",
-                )
-            if len(message.questions) > QUESTIONS_MAX:
-                raise InvalidArgument(
-                    f"more than {QUESTIONS_MAX} questions in a message",
-                    reason="TOO_LARGE",
-                    field="questions",
-                    value=len(message.questions),
-                )
+            plain = plain_streamed(data)
+            questions = self._parsed(data) if plain is None else iter(plain)
             left = len(data)
-            for number, question in enumerate(message.questions):
+            for number, (question_id, elements) in enumerate(questions):
                 place = self._asked + number
-                elements = vector_elements(question.question_feature, field_of(place))
-                # What the message has beside its vectors is counted with the last.
-                is_last = number == len(message.questions) - 1
-                size = left if is_last else min(left, elements.nbytes)
+                size = min(left, elements.nbytes)
                 left -= size
-                asked.append(_Asked(question.id, place, checked_feature(elements, place), size))
+                asked.append(_Asked(question_id, place, checked_feature(elements, place), size))
+            # What the message has beside its vectors is counted with the last.
+            asked[-1] = replace(asked[-1], size=asked[-1].size + left)
         except MemdbError as error:
             return asked, error
         return asked, None
+
+    def _parsed(self, data: bytes) -> Iterator[tuple[int, Array]]:
+        """The ids and features of a message with questions; raises `InvalidArgument`, and as `parse`."""
+        message = parse(pb.GroundStreamRequest, data)
+        if message.HasField("start") or not message.questions:
+            raise InvalidArgument(
+                "what comes after the start are questions alone",
+                reason="QUESTIONS_EXPECTED",
+                field="questions",
+            )
+        if len(message.questions) > QUESTIONS_MAX:
+            raise InvalidArgument(
+                f"more than {QUESTIONS_MAX} questions in a message",
+                reason="TOO_LARGE",
+                field="questions",
+                value=len(message.questions),
+            )
+        for number, question in enumerate(message.questions):
+            field = field_of(self._asked + number)
+            yield question.id, vector_elements(question.question_feature, field)
 
 
 def _start(data: bytes | None) -> pb.GroundStreamStart:

@@ -3,63 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
+from memdb.engine.hydrate import Parts
 from memdb.engine.reading import WouldWait
 from memdb.server.fitting_page import fitting_page
 from memdb.server.ground_stream import GroundStream
-from memdb.server.methods import Receive, Send
+from memdb.server.methods import Receive, Send, read_by
+from memdb.server.requests import check_owner, parse
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
-from memdb.wire.grounding import ground_arguments, grounding_to_proto
-from memdb.wire.groundings import ground_many_arguments, groundings_to_proto
+from memdb.wire.grounding import LIMIT_DEFAULT, GroundArguments
+from memdb.wire.groundings import GroundManyArguments
+from memdb.wire.packed_groundings import pack_grounding, pack_groundings
+from memdb.wire.plain_question import AskedQuestion, asked_question, plain_question
+from memdb.wire.plain_questions import AskedQuestions, asked_questions, plain_questions
 
-Asked = Callable[[str, pb.GroundRequest, int], None]
+Asked = Callable[[str, Parts, int], None]
 
 RERANK_WORK_MAX: Final = 1 << 40
 """Multiplications of one question's late interaction: a minute or some, 200 times what 32 tokens take
 with a thousand clips of 64 rows of 1536.  A thread that has begun stops only when its caller leaves, and the
 largest question that fits a message would hold one for half a day."""
 
+USERS_MAX: Final = 1024
+"""Whose handles are remembered."""
+
+
+def read_question(data: bytes, owner: str) -> AskedQuestion:
+    """The question of a request of ``Ground``; raises as `parse`, `check_owner` and `asked_question`."""
+    plain = plain_question(data)
+    if plain is not None:
+        return plain
+    request = parse(pb.GroundRequest, data)
+    check_owner(request, owner)
+    return asked_question(request)
+
+
+def read_questions(data: bytes, owner: str) -> AskedQuestions:
+    """The questions of a request of ``GroundMany``; raises as `parse`, `check_owner` and `asked_questions`."""
+    plain = plain_questions(data)
+    if plain is not None:
+        return plain
+    request = parse(pb.GroundManyRequest, data)
+    check_owner(request, owner)
+    return asked_questions(request)
+
 
 class GroundingService:
     """Questions to the users of a database."""
 
     def __init__(self, resources: Resources, asked: Asked | None = None) -> None:
-        """asked: told who was asked with which options, and of which revision the answer is."""
+        """asked: told who was asked for which parts of clips, and of which revision the answer is."""
         self._resources = resources
         self._asked = asked
         self._database = resources.database
+        self._user = lru_cache(USERS_MAX)(resources.database.user)
+        self._kept = resources.database.kept_clips
         self._message_bytes_max = resources.message_bytes_max
 
-    def ground(self, request: pb.GroundRequest) -> pb.GroundResponse:
+    @read_by(read_question)
+    def ground(self, question: AskedQuestion) -> bytes:
         """The clips that answer a question."""
-        feature, arguments = ground_arguments(request)
+        options = question.options
         ask = partial(
-            self._database.user(request.user).ground,
-            feature,
-            **arguments,
+            self._user(question.user).ground,
+            question.feature,
+            **options,
             raw_short_memory=True,
             # Or a thousand large clips would be collected before the message is found too large.
             answer_bytes_max=self._message_bytes_max,
             rerank_work_max=RERANK_WORK_MAX,
         )
-        if arguments["cursor"] is None:
-            return grounding_to_proto(ask())
+        if options.get("cursor") is None:
+            return pack_grounding(ask(), self._kept)
         return fitting_page(
-            lambda limit: ask(limit=limit), arguments["limit"], self._message_bytes_max
+            lambda limit: ask(limit=limit),
+            options.get("limit", LIMIT_DEFAULT),
+            self._message_bytes_max,
+            self._kept,
         )
 
-    def ground_at_once(self, request: pb.GroundRequest) -> pb.GroundResponse | None:
+    def ground_at_once(self, question: AskedQuestion) -> bytes | None:
         """`ground` where the answer takes no waiting; None where it would."""
-        if _is_for_a_thread(request) or not self._database.tries_at_once(request.user):
+        # Looked at before anything is checked: the name of a time zone is looked for on the disk.
+        if not (question.is_plain and self._database.tries_at_once(question.user)):
             return None
-        feature, arguments = ground_arguments(request)
+        options = question.options
         try:
-            answer = self._database.user(request.user).ground(
-                feature,
-                **arguments,
+            answer = self._user(question.user).ground(
+                question.feature,
+                **options,
                 raw_short_memory=True,  # or its clips were not those that are kept
                 answer_bytes_max=self._message_bytes_max,
                 at_once=True,
@@ -67,38 +102,31 @@ class GroundingService:
         except WouldWait:
             return None
         if self._asked is not None:
-            self._asked(request.user, request, answer.revision)
-        return grounding_to_proto(answer)
+            self._asked(question.user, _parts(options), answer.revision)
+        return pack_grounding(answer, self._kept)
 
-    def ground_many(self, request: pb.GroundManyRequest) -> pb.GroundManyResponse:
+    @read_by(read_questions)
+    def ground_many(self, asked: AskedQuestions) -> bytes:
         """The answers to several questions, all of one commit."""
-        features, options = ground_many_arguments(request)
-        groundings = self._database.user(request.user).ground_many(
-            features,
-            **options,
+        groundings = self._user(asked.user).ground_many(
+            asked.features,
+            **asked.options,
             raw_short_memory=True,
             answer_bytes_max=self._message_bytes_max,
             rerank_work_max=RERANK_WORK_MAX,
         )
-        if self._asked is not None and groundings and not request.question_tokens:
-            self._asked(request.user, request.options, groundings[0].revision)
-        return groundings_to_proto(groundings)
+        if self._asked is not None and groundings and not asked.options.get("question_tokens"):
+            self._asked(asked.user, _parts(asked.options), groundings[0].revision)
+        return pack_groundings(groundings, self._kept)
 
     async def ground_stream(self, receive: Receive, send: Send) -> None:
         """Answers to questions as they come; see `memdb.server.ground_stream`."""
         await GroundStream(self._resources).run(receive, send)
 
 
-def _is_for_a_thread(request: pb.GroundRequest) -> bool:
-    """Whether no such question is answered at once, whoever asks.
-
-    Looked at before anything is checked: the name of a time zone is looked for on the disk.
-    """
-    return (
-        request.HasField("text")
-        or request.HasField("question_tokens")
-        or request.HasField("calendar")
-        or request.HasField("as_of")
-        or request.HasField("cursor")
-        or request.HasField("min_revision")
+def _parts(options: GroundArguments | GroundManyArguments) -> Parts:
+    return Parts(
+        global_memory=options.get("with_global_memory", True),
+        keyframes=options.get("with_keyframes", True),
+        raw=True,
     )

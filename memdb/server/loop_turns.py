@@ -12,7 +12,7 @@ from typing import Final
 from memdb.server.fair import RoundRobin
 
 BYTES_MAX: Final = 20 << 10
-"""Of a request that is tried on the loop: a feature of 4,000 dimensions."""
+"""Of a request that is tried on the loop: a feature of 4,000 dimensions.  No budget counts so few."""
 WAITING_MAX: Final = 256
 """Calls that wait for a turn: a tenth of a second or some."""
 
@@ -34,16 +34,21 @@ class LoopTurns:
         """Whether a request of so many bytes may be tried on the loop; where too many wait, the pool says what there is
         to say.
         """
-        return size <= BYTES_MAX and self.waiting < WAITING_MAX
+        return size <= BYTES_MAX and (not self._taken or self.waiting < WAITING_MAX)
+
+    def take_free(self) -> bool:
+        """Take the turn of this time around the loop, where it is nobody's; False where it is to be waited for."""
+        if self._taken:
+            return False
+        self._taken = True
+        asyncio.get_running_loop().call_soon(self._give)
+        return True
 
     async def take(self, owner: str) -> None:
         """Return in a turn of the owner's."""
-        loop = asyncio.get_running_loop()
-        if not self._taken:
-            self._taken = True
-            loop.call_soon(self._give)
+        if self.take_free():
             return
-        turn = loop.create_future()
+        turn = asyncio.get_running_loop().create_future()
         self._waiting.put(owner, turn)
         try:
             await turn

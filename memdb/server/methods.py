@@ -4,6 +4,7 @@
 
     def get_clip(self, request) -> response                  in the read pool, its user open
     def ground_at_once(self, request) -> response | None     on the loop; None: `ground`, in its pool
+    @read_by(f) def ground(self, request) -> response        given what ``f`` reads out of the bytes
     @commits def write_clips(self, request) -> response      in the write pool, its user open
     @whole def verify(self, request) -> response             in the pool of what goes through everything
     @closed_user ...                                         whether or not its user is open
@@ -25,7 +26,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from memdb.server.executors import Pool, Pools
-from memdb.server.requests import owner_tag
+from memdb.server.requests import owner_tag, read_as
 
 Receive = Callable[[], Awaitable[bytes | None]]
 """The next message of the client as bytes, None after the last."""
@@ -53,16 +54,30 @@ def closed_user(method: _F) -> _F:
     return method
 
 
+def read_by(read: Callable[[bytes, str], Any]) -> Callable[[_F], _F]:
+    """Marks a service method that takes something else than a message: see `Method.read`."""
+
+    def mark(method: _F) -> _F:
+        method.__dict__["read_by"] = read
+        return method
+
+    return mark
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of a service, as it is called."""
+    """A method of a service, as it is called.  A response may be a message, or the bytes of one."""
 
     name: str
     """With its service: ``memdb.v1.ClipService/GetClip``."""
     kind: type[Message]
     """Of its requests."""
+    read: Callable[[bytes, str], Any]
+    """A request out of its bytes, with a ``user`` where the method has one; given whose call it is, as far as the first
+    field tells.
+    """
     function: Callable[..., Any]
-    at_once: Callable[[Any], Message | None] | None
+    at_once: Callable[[Any], Message | bytes | None] | None
     """Its answer where that takes no waiting."""
     pool: Pool
     opens: bool
@@ -82,9 +97,11 @@ class Method:
             pool = pools.whole
         elif hasattr(function, "commits"):
             pool = pools.write
+        kind = GetMessageClass(descriptor.input_type)
         return cls(
             f"{descriptor.containing_service.full_name}/{descriptor.name}",
-            GetMessageClass(descriptor.input_type),
+            kind,
+            getattr(function, "read_by", None) or read_as(kind),
             function,
             getattr(implementation, f"{name}_at_once", None),
             pool,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from memdb.errors import ResourceExhausted, Unavailable
@@ -23,6 +23,22 @@ HEALTH_CALLS_MAX: Final = 128
 """Questions about health at once, their watches included."""
 REFUSED_MAX: Final = 256
 """Calls beyond those that are open and about to be refused; gRPC refuses what is more, without a reason."""
+
+
+class _Call(AbstractContextManager[None]):
+    """One of `OpenCalls.call`: no generator, since each question takes one."""
+
+    __slots__ = ("_calls", "_owner")
+
+    def __init__(self, calls: OpenCalls, owner: str) -> None:
+        self._calls = calls
+        self._owner = owner
+
+    def __enter__(self) -> None:
+        self._calls._begin(self._owner)
+
+    def __exit__(self, *_: object) -> None:
+        self._calls._end(self._owner)
 
 
 class OpenCalls:
@@ -40,16 +56,17 @@ class OpenCalls:
         """How many there are."""
         return self._shares.total
 
-    @contextmanager
-    def call(self, owner: str) -> Iterator[None]:
-        """One more, of a user; raises `ResourceExhausted` (``OVERLOADED``)."""
+    def call(self, owner: str) -> AbstractContextManager[None]:
+        """One more, of a user; to enter it raises `ResourceExhausted` (``OVERLOADED``)."""
+        return _Call(self, owner)
+
+    def _begin(self, owner: str) -> None:
         self._check(owner, ResourceExhausted)
         self._shares.take(owner, 1)
         self.begun += 1
-        try:
-            yield
-        finally:
-            self._shares.give(owner, 1)
+
+    def _end(self, owner: str) -> None:
+        self._shares.give(owner, 1)
 
     @contextmanager
     def stream(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ gRPC's own ``UNKNOWN``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -62,6 +63,20 @@ def check_owner(request: Any, owner: str) -> None:
     if owner and request.user.encode() != owner.encode("latin-1"):
         # Or who names a user for each call, and then the one it asks, had a turn and a share for each.
         raise InvalidArgument("the message names several users", reason="BAD_MESSAGE", field="user")
+
+
+def read_as(kind: type[Message]) -> Callable[[bytes, str], Any]:
+    """What reads requests of that kind: given the bytes, and whose call it is by a look at them.
+
+    Raises as `parse` and `check_owner`.
+    """
+
+    def read(data: bytes, owner: str) -> Any:
+        request = parse(kind, data)
+        check_owner(request, owner)
+        return request
+
+    return read
 
 
 class Requests:

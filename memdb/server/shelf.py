@@ -49,19 +49,14 @@ class Shelf:
         self.native = memdb_edge.Shelf(inner_products, np.exp, BYTES_MAX)
         self._asked: dict[str, tuple[int, int]] = {}
 
-    def was_asked(self, user: str, options: pb.GroundRequest, revision: int) -> None:
-        """Python answered a question, or many that have these options, at a revision."""
+    def was_asked(self, user: str, parts: Parts, revision: int) -> None:
+        """Python answered a question, or many, by clips with these parts, at a revision."""
         at, count = self._asked.get(user, (revision, 0))
         count = 1 if at != revision else count + 1
         if len(self._asked) >= COUNTED_MAX and user not in self._asked:
             self._asked.clear()
         self._asked[user] = revision, count
         if count >= ASKED_MIN and count & (count - 1) == 0:
-            parts = Parts(
-                global_memory=not options.without_global_memory,
-                keyframes=not options.without_keyframes,
-                raw=True,
-            )
             self._database.prepare(user, parts, self)
 
     def put(self, prepared: Prepared) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from memdb.server.edge import Context
 from memdb.server.lifecycle import begin, count, end
 from memdb.server.methods import Method
 from memdb.server.open_calls import UNNAMED, OpenCalls
-from memdb.server.requests import Requests, check_owner, owner_of, parse
+from memdb.server.requests import Requests, owner_of
 from memdb.server.resources import Resources
 
 Behaviour = Callable[[bytes, Context], Awaitable[bytes]]
@@ -29,7 +29,7 @@ class _Cold:
 
     __slots__ = ("request", "user")
 
-    def __init__(self, request: Message, user: str) -> None:
+    def __init__(self, request: Any, user: str) -> None:
         self.request = request
         self.user = user
 
@@ -52,52 +52,56 @@ class UnaryCalls:
         reads = method.pool is self._pools.read
         is_long = method.pool is self._pools.whole
 
-        def answer(request: Message) -> bytes:
+        def answer(request: Any) -> bytes:
             return self._answers.packed(method.function(request))
 
-        def work(data: bytes, owner: str, parsed: Message | None) -> bytes | _Cold:
-            request: Any = parsed
+        def work(data: bytes, owner: str, request: Any) -> bytes | _Cold:
             if request is None:
-                request = parse(method.kind, data)
-                check_owner(request, owner)
+                request = method.read(data, owner)
             if method.opens and not self._openings.is_open(request.user):
                 return _Cold(request, request.user)
             return answer(request)
 
         def try_at_once(
-            answer_at_once: Callable[[Any], Message | None], data: bytes, owner: str
-        ) -> tuple[Message, bytes | None]:
-            request = parse(method.kind, data)
-            check_owner(request, owner)
+            answer_at_once: Callable[[Any], Message | bytes | None], data: bytes, owner: str
+        ) -> tuple[Any, bytes | None]:
+            request = method.read(data, owner)
             message = answer_at_once(request)
             return request, None if message is None else self._answers.packed(message)
 
+        async def on_threads(deadline: Deadline, data: bytes, owner: str, request: Any) -> bytes:
+            turns = method.pool.of(owner)
+            done = await turns.run(deadline.within, work, data, owner, request)
+            if isinstance(done, _Cold):
+                # It waits without a thread, and then takes one again.
+                await self._openings.wait(done.user)
+                done = await turns.run(deadline.within, answer, done.request)
+            return done
+
         async def behaviour(data: bytes, context: Context) -> bytes:
             request_id = begin(context)
-            done: bytes | _Cold | None = None
-            parsed: Message | None = None
+            done: bytes | None = None
+            parsed: Any = None
             # A commit that has begun is ended, whoever waits for it.
             deadline = Deadline(context.time_remaining() if reads else None)
             owner = owner_of(data, method.owner_tag)
-            turns = method.pool.of(owner)
+            holder = owner or UNNAMED
             try:
-                count(context, self._open_calls.call(owner or UNNAMED))
+                count(context, self._open_calls.call(holder))
                 self._drain.check()  # who is told so knows that nothing was done
-                if is_long:
-                    # It goes on for who has left, but does not keep the server from stopping.
-                    self._drain.give_up_in_the_end(deadline)
-                with self._budget.call(len(data), owner or UNNAMED):
-                    if method.at_once is not None and self._loop_turns.may_take(len(data)):
+                if method.at_once is not None and self._loop_turns.may_take(len(data)):
+                    # So small a request is not counted by the budget.
+                    if not self._loop_turns.take_free():
                         await self._loop_turns.take(owner)
-                        parsed, done = deadline.within(try_at_once, method.at_once, data, owner)
-                    if done is None:
-                        done = await turns.run(deadline.within, work, data, owner, parsed)
-                    if isinstance(done, _Cold):
-                        # It waits without a thread, and then takes one again.
-                        await self._openings.wait(done.user)
-                        done = await turns.run(deadline.within, answer, done.request)
-                    self._answers.hold(context, len(done), owner or UNNAMED)
-                    return done
+                    parsed, done = deadline.within(try_at_once, method.at_once, data, owner)
+                if done is None:
+                    if is_long:
+                        # It goes on for who has left, but does not keep the server from stopping.
+                        self._drain.give_up_in_the_end(deadline)
+                    with self._budget.call(len(data), holder):
+                        done = await on_threads(deadline, data, owner, parsed)
+                self._answers.hold(context, len(done), holder)
+                return done
             except asyncio.CancelledError:
                 if reads:
                     deadline.leave()

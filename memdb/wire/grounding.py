@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from memdb.types.arguments import (
     checked_cursor,
@@ -60,7 +60,7 @@ _grounding = maker(Grounding)
 _hit = maker(Hit)
 
 
-class GroundArguments(TypedDict):
+class GroundArguments(TypedDict, total=False):
     """Options of `User.ground`."""
 
     limit: int
@@ -91,6 +91,19 @@ class GroundArguments(TypedDict):
     exact: bool
     with_global_memory: bool
     with_keyframes: bool
+
+
+_AS_THEY_ARE: Final = frozenset(
+    (
+        *("limit", "start_ns", "end_ns", "min_score", "policy", "rerank", "with_short_memory"),
+        *("fallback", "space", "min_revision", "weighting", "text", "explain", "min_relevance"),
+        *("with_coverage", "cursor", "exact"),
+    )
+)
+"""Fields that are the option of their name; left out (of those without presence also as zero or empty) it has its
+default."""
+_USUAL: Final = {"policy": "top", "fallback": "none", "weighting": WEIGHTING_DEFAULT}
+"""Defaults that are sent all the same."""
 
 
 def ground_request(
@@ -195,44 +208,39 @@ def ground_request(
 
 
 def ground_arguments(request: grounding_pb.GroundRequest) -> tuple[Array | None, GroundArguments]:
-    """The question feature and the options of `User.ground` that a request carries.
+    """The question feature and the options of `User.ground` that a request carries, without those that have their
+    defaults.
 
     `User.ground` checks their elements.
     """
-    tokens = None
-    if request.HasField("question_tokens"):
-        tokens = matrix_elements(request.question_tokens, "question_tokens")
+    arguments = GroundArguments()
+    # What is there, asked once: to ask for each of the thirty takes as long as to parse them all.
+    there = {descriptor.name for descriptor, _ in request.ListFields()}
+    if "question_tokens" in there:
+        arguments["question_tokens"] = matrix_elements(request.question_tokens, "question_tokens")
     feature = None
-    if request.HasField("question_feature"):
+    if "question_feature" in there:
         feature = vector_elements(request.question_feature, "question_feature")
-    return feature, GroundArguments(
-        limit=request.limit or LIMIT_DEFAULT,
-        streams=list(request.streams) or None,
-        start_ns=request.start_ns if request.HasField("start_ns") else None,
-        end_ns=request.end_ns if request.HasField("end_ns") else None,
-        as_of=as_of_from_proto(request.as_of, request.HasField("as_of")),
-        min_score=request.min_score if request.HasField("min_score") else None,
-        policy=request.policy or POLICY_DEFAULT,
-        question_tokens=tokens,
-        rerank=request.rerank,
-        with_short_memory=request.with_short_memory,
-        fallback=request.fallback or FALLBACK_DEFAULT,
-        space=request.space if request.HasField("space") else None,
-        min_revision=request.min_revision if request.HasField("min_revision") else None,
-        weighting=request.weighting or WEIGHTING_DEFAULT,
-        text=request.text if request.HasField("text") else None,
-        text_feature=text_feature_of(request),
-        weights=weights_of(request),
-        explain=request.explain,
-        min_relevance=request.min_relevance if request.HasField("min_relevance") else None,
-        labels=labels_from_proto(request.labels),
-        with_coverage=request.with_coverage,
-        cursor=request.cursor if request.HasField("cursor") else None,
-        exact=request.exact,
-        with_global_memory=not request.without_global_memory,
-        with_keyframes=not request.without_keyframes,
-        **calendar_arguments(request.calendar),
-    )
+    for name in _AS_THEY_ARE & there:
+        value = getattr(request, name)
+        if value != _USUAL.get(name):
+            arguments[name] = value  # type: ignore[literal-required]  # its names
+    if "streams" in there:
+        arguments["streams"] = list(request.streams)
+    if "as_of" in there:
+        arguments["as_of"] = as_of_from_proto(request.as_of, True)
+    if "fusion" in there:
+        arguments["text_feature"] = text_feature_of(request)
+        arguments["weights"] = weights_of(request)
+    if "labels" in there:
+        arguments["labels"] = labels_from_proto(request.labels)
+    if "without_global_memory" in there:
+        arguments["with_global_memory"] = False
+    if "without_keyframes" in there:
+        arguments["with_keyframes"] = False
+    if "calendar" in there:
+        arguments.update(calendar_arguments(request.calendar))  # type: ignore[typeddict-item]  # some of them
+    return feature, arguments
 
 
 def _put_clip(hit: grounding_pb.Hit, clip: StoredClip) -> None:
@@ -252,31 +260,41 @@ def fill_grounding(
     put_clip: Callable[[grounding_pb.Hit, StoredClip], None] = _put_clip,
 ) -> None:
     """Write an answer into a new message; ``put_clip`` writes the clip of a hit."""
+    add = message.hits.add
+    for hit in grounding.hits:
+        # In place, for the reason that `memdb.wire.clips` tells.
+        part = add()
+        put_clip(part, hit.clip)
+        fill_told(part, hit)
+    fill_beside_hits(message, grounding)
+
+
+def fill_told(message: grounding_pb.Hit, hit: Hit) -> None:
+    """Write what is told of a hit's clip, without the clip."""
+    message.score = hit.score
+    if hit.relevance is not None:
+        message.relevance = hit.relevance
+    for span in hit.spans:
+        message.spans.add(
+            start_ns=span.start_ns,
+            end_ns=span.end_ns,
+            score=span.score,
+            first_frame=span.first_frame,
+            last_frame=span.last_frame,
+        )
+    if hit.token_weights:
+        message.token_weights.extend(hit.token_weights)
+    if hit.arms:
+        fill_arms(message, hit.arms)
+
+
+def fill_beside_hits(message: grounding_pb.GroundResponse, grounding: Grounding) -> None:
+    """Write all of an answer but its hits."""
     message.revision = grounding.revision
     message.fallback = grounding.fallback
     message.abstained = grounding.abstained
     message.next_cursor = grounding.next_cursor or ""
     message.approximate = grounding.approximate
-    add = message.hits.add
-    for hit in grounding.hits:
-        # In place, for the reason that `memdb.wire.clips` tells.
-        part = add()
-        part.score = hit.score
-        put_clip(part, hit.clip)
-        if hit.relevance is not None:
-            part.relevance = hit.relevance
-        for span in hit.spans:
-            part.spans.add(
-                start_ns=span.start_ns,
-                end_ns=span.end_ns,
-                score=span.score,
-                first_frame=span.first_frame,
-                last_frame=span.last_frame,
-            )
-        if hit.token_weights:
-            part.token_weights.extend(hit.token_weights)
-        if hit.arms:
-            fill_arms(part, hit.arms)
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
     if grounding.coverage:

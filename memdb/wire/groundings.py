@@ -135,7 +135,7 @@ def options_from_proto(message: pb.GroundRequest) -> GroundOptions:
             )
     message.question_feature.f32 = bytes(4)  # which `ground_arguments` reads with the options
     _, arguments = ground_arguments(message)
-    return {name: arguments[name] for name in DEFAULTS}  # type: ignore[literal-required, return-value]  # its names
+    return {name: value for name, value in arguments.items() if name in DEFAULTS}  # type: ignore[return-value]  # its names
 
 
 def groundings_to_proto(groundings: Sequence[Grounding]) -> pb.GroundManyResponse:

@@ -24,6 +24,7 @@ from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.wire.clips import stored_clip_to_proto
 from memdb.wire.grounding import grounding_to_proto
+from memdb.wire.packed_groundings import pack_grounding
 
 DIM = 6
 SECOND_NS = 1_000_000_000
@@ -148,14 +149,14 @@ class Life:
             "policy": pick(["top", "top", "ixc-live"]),
             "space": pick([None, None, "cam", "none"]),
         }
-        before = told(user, question, options) if pick([False, True]) else None
+        before = self.told(user, question, options) if pick([False, True]) else None
         try:
-            at_once = told(user, question, options | {"at_once": True})
+            at_once = self.told(user, question, options | {"at_once": True})
         except WouldWait:
-            told(user, question, options)  # its clips are kept from now on
+            self.told(user, question, options)  # its clips are kept from now on
             return
         self.at_once += 1
-        assert at_once == told(user, question, options)
+        assert at_once == self.told(user, question, options)
         assert before in (None, at_once)
         if options["with_keyframes"]:
             with suppress(MemdbError):
@@ -163,19 +164,21 @@ class Life:
                     # Which comes from the store.
                     assert stored(hit.clip) == stored(user.clip(hit.clip.id))
 
+    def told(self, user: EmbeddedUser, question: Array, options: dict[str, Any]) -> bytes:
+        """The answer as it is sent, or what refuses it."""
+        try:
+            answer = user.ground(question, **options, **PARTS)
+        except MemdbError as error:
+            return f"{type(error).__name__} {error}".encode()
+        told = grounding_to_proto(answer).SerializeToString(deterministic=True)
+        # From the bytes that clips have left, or with those that they leave now.
+        assert pack_grounding(answer, self.db.kept_clips) == told
+        return told
+
 
 def stored(clip: StoredClip) -> bytes:
     """What an answer holds of a clip."""
     return stored_clip_to_proto(replace(clip, short_memory=None)).SerializeToString()
-
-
-def told(user: EmbeddedUser, question: Array, options: dict[str, Any]) -> bytes:
-    """The answer as it is sent, or what refuses it."""
-    try:
-        answer = user.ground(question, **options, **PARTS)
-    except MemdbError as error:
-        return f"{type(error).__name__} {error}".encode()
-    return grounding_to_proto(answer).SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -150,6 +150,36 @@ def test_the_oldest_of_all_users_give_way(db: EmbeddedDatabase) -> None:
     assert len(other.clips) == 512
 
 
+def test_packed_bytes_are_of_the_budget_and_go_with_their_clip(db: EmbeddedDatabase) -> None:
+    filled(db)
+    found = [hit.clip for hit in db.user("alice").ground(vector(2), limit=6).hits]
+    cache = ClipCache(512 * 2048)
+    one, other = cache.of_user(), cache.of_user()
+    one.put(0, 1, USUAL, found[0], 512)
+    other.put(1, 1, USUAL, found[1], 512)
+    cache.put_packed(found[0], b"a" * 832)
+    cache.put_packed(found[0], b"another")
+    cache.put_packed(found[1], b"b" * 4096)  # more than its share
+    cache.put_packed(found[2], b"c")  # of a clip that is not kept
+    assert cache.packed == {found[0]: b"a" * 832}
+    assert cache.bytes == 3 * 2048 - 1024
+    for n in range(509):
+        other.put(2 + n, 1, USUAL, replace(found[1]), 512)
+        assert found[0] in cache.packed
+    assert cache.bytes <= 512 * 2048
+    for n in range(2):
+        other.put(1000 + n, 1, USUAL, replace(found[1]), 512)
+    assert not cache.packed  # the oldest gave way whole
+    assert not one.clips
+    cache.put_packed(found[0], b"a")
+    assert not cache.packed
+    clip = next(iter(other.clips.values()))
+    cache.put_packed(clip, b"a" * 100)
+    other.retire()
+    assert not cache.packed
+    assert cache.bytes == 0
+
+
 def test_short_memory_read_again_is_found_without_its_record(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import UTC, datetime
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import pytest
 
 from memdb.codecs.tensors import encode_tensor
+from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, NotFound
 from memdb.types import json_value
 from memdb.types.arm import Arm, ArmMatch
@@ -268,39 +270,22 @@ def test_requests_carry_every_option() -> None:
     feature, back = grounding.ground_arguments(request)
     assert feature is not None
     assert np.array_equal(feature, np.ones(3))
+    assert set(back) == {name for name, value in options.items() if value is not None}
     assert all(same(value, options[name]) for name, value in back.items())
 
     bare = over_the_wire(grounding.ground_request("u", np.ones(3, np.float16)))
-    assert grounding.ground_arguments(bare)[1] == {
-        "limit": 4,
-        "streams": None,
-        "start_ns": None,
-        "end_ns": None,
-        "as_of": None,
-        "min_score": None,
-        "policy": "top",
-        "question_tokens": None,
-        "rerank": 0,
-        "with_short_memory": False,
-        "fallback": "none",
-        "space": None,
-        "min_revision": None,
-        "weighting": "idf",
-        "text": None,
-        "text_feature": None,
-        "weights": None,
-        "explain": False,
-        "min_relevance": None,
-        "hours": None,
-        "weekdays": None,
-        "zone": None,
-        "labels": None,
-        "with_coverage": False,
-        "cursor": None,
-        "exact": False,
-        "with_global_memory": True,
-        "with_keyframes": True,
-    }
+    assert grounding.ground_arguments(bare)[1] == {"limit": 4}
+
+
+def test_what_a_request_leaves_out_is_the_default_of_the_call() -> None:
+    """Whatever the options are called with has its place in a message, and no other default than there."""
+    request = grounding_pb.GroundRequest(policy="top", fallback="none", weighting="idf")
+    assert grounding.ground_arguments(request)[1] == {}
+    sent = signature(grounding.ground_request).parameters
+    called = signature(EmbeddedUser.ground).parameters
+    for name in grounding.GroundArguments.__annotations__:
+        assert called[name].default == sent[name].default, name
+        assert called[name].default in (None, False, True, 0, "top", "none", "idf", 4), name
 
 
 def test_a_question_of_words_alone_comes_through() -> None:
