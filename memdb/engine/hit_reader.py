@@ -16,7 +16,7 @@ from memdb.engine.scope import Scope
 from memdb.errors import DataLoss
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
-from memdb.types.grounding import Hit
+from memdb.types.grounding import Hit, plain_hit
 from memdb.types.stream import Gap
 
 
@@ -55,7 +55,7 @@ class HitReader:
         for row, clip_no, birth, score in zip(*listed, scores.tolist(), strict=True):
             clip = self._clip(row, clip_no, birth)
             if clip is not None:
-                hits.append(Hit(self.size.add(clip), score, self._relevances.get(row)))
+                hits.append(plain_hit(self.size.add(clip), score, self._relevances.get(row)))
         return hits
 
     def matched(
@@ -87,6 +87,11 @@ class HitReader:
         except DataLoss as error:
             self.damaged.append(scope.view.note_damage(scope.partition, row, error))
             return None
+
+
+def with_damaged(known: tuple[Gap, ...], damaged: Sequence[Gap]) -> tuple[Gap, ...]:
+    """Gaps, and the damage that was met just now; that of an earlier question is among the gaps."""
+    return (*known, *(gap for gap in damaged if gap not in known)) if damaged else known
 
 
 def columns(ranked: Sequence[Scored]) -> tuple[Array, Array]:

@@ -28,11 +28,11 @@ the score rises.
 from __future__ import annotations
 
 from math import pi, sqrt
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from memdb.engine.nulls import Nulls
+from memdb.engine.nulls import Null, Nulls
 from memdb.engine.policies import Selected
 from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
@@ -86,30 +86,53 @@ class Relevance:
     def excess(self, rows: Array, scores: Array) -> Array:
         """(n,) float64: how far scores of rows lie above the middle of their streams' null distributions."""
         numbers, places = np.unique(self.streams[rows], return_inverse=True)
-        query = self.query.astype(np.float64)
-        means = np.array([null.mean.dot(query) for null in self.nulls.each(numbers.tolist())])
+        each = self.nulls.each(numbers.tolist())
+        means = np.array([mean_score(null.mean, self.query) for null in each])
         return np.asarray(scores.astype(np.float64) - CENTRE_SHARE * means[places])
 
     def _distributions(self, stream_nos: list[int]) -> list[tuple[float, float, float]]:
         """Mean and spread of the null distribution of each stream, and its things."""
-        query = self.query.astype(np.float64)
-        length = 1.0 if self.partition.cosine else float(np.linalg.norm(query))
-        of_random = SPREAD_SHARE / sqrt(self.partition.dim) * length
+        dim, query = self.partition.dim, self.query
+        length = 1.0
+        if not self.partition.cosine:
+            length = float(np.linalg.norm(query.astype(np.float64)))
         return [
-            (
-                float(null.mean.dot(query)),
-                max(of_random * null.length, SPREAD_MIN),
-                THINGS_SHARE * sqrt(null.clips),
-            )
+            (mean_score(null.mean, query), spread_of(null, dim, length), things_of(null))
             for null in self.nulls.each(stream_nos)
         ]
+
+
+def mean_score(mean: Array, query: Array) -> float:
+    """The score of a (dim,) float64 mean to a float32 query."""
+    return float(mean.dot(query.astype(np.float64)))
+
+
+def spread_of(null: Null, dim: int, length: float = 1.0) -> float:
+    """Of the null distribution of a stream to a question of that length."""
+    of_random = SPREAD_SHARE / sqrt(dim) * length
+    return max(of_random * null.length, SPREAD_MIN)
+
+
+def things_of(null: Null) -> float:
+    """How many things a stream has shown."""
+    return THINGS_SHARE * sqrt(null.clips)
 
 
 def relevances(
     scores: Array, mean: Array | float, spread: Array | float, things: Array | float
 ) -> Array:
     """(n,) float64 in [0, 1] of scores, by the mean and spread of the null distribution and its things."""
-    z = (scores.astype(np.float64) - CENTRE_SHARE * mean) / spread
+    z: Array = deviation(scores.astype(np.float64), mean, spread)
+    return of_deviations(z, things)
+
+
+def deviation(score: Any, mean: Any, spread: Any) -> Any:
+    """How many spreads a score is above the middle of a null distribution: of numbers in float64, or of arrays."""
+    return (score - CENTRE_SHARE * mean) / spread
+
+
+def of_deviations(z: Array, things: Array | float) -> Array:
+    """(n,) float64 in [0, 1]: the relevances of deviations, (n,) float64."""
     return np.asarray(np.exp(-things * np.logaddexp(0.0, -LOGISTIC * z)))
 
 
