@@ -4,7 +4,7 @@ Who has an event loop answers such questions on it: that is done before a thread
 and several threads that answer take the interpreter's lock from each other twenty times a question.
 
 What may wait for a disk, for somebody's lock, or take long raises `WouldWait` before it does:
-`memdb.engine.reading` where the store would be read, `Users.use_at_once` where the user is not open, and
+`memdb.engine.reading` where the store would be read, `Users.call_at_once` where the user is not open, and
 here what is too much of anything.
 """
 

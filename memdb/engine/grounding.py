@@ -13,12 +13,13 @@ from typing import Final
 
 import numpy as np
 
+from memdb.engine import few_rows
 from memdb.engine.at_once import check_light
 from memdb.engine.candidates import candidate_rows
 from memdb.engine.explain import explain, explain_similarity
 from memdb.engine.footage import footage
 from memdb.engine.ground_window import NOTHING, shown
-from memdb.engine.hit_reader import HitReader, columns
+from memdb.engine.hit_reader import HitReader, columns, with_damaged
 from memdb.engine.hybrid import check_text_feature
 from memdb.engine.question import Question
 from memdb.engine.ranking import Ranking, newest, newest_ranked, ranking
@@ -46,6 +47,10 @@ def ground(
     """
     if environment is None:
         check_light(view, question)
+    if as_of is None and question.is_plain and not view.are_together:
+        answer = few_rows.answer(environment, view, question)
+        if answer is not None:
+            return answer
     where = searched(view, question, as_of)
     _check_features(view, question, where.space_no)
     scope = scope_of(view, question, as_of, where)
@@ -200,9 +205,7 @@ def _answer(
     approximate: bool = False,
 ) -> Grounding:
     """The hits, with where was searched and what is missing there."""
-    # Damage that was met just now; that of an earlier question is among the gaps.
-    known = scope.searched.gaps
-    gaps = (*known, *(gap for gap in damaged if gap not in known))
+    gaps = with_damaged(scope.searched.gaps, damaged)
     covered = scope.covered(gaps, abstained=abstained)
     revision = scope.searched.revision
     return Grounding(

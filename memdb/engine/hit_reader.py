@@ -92,6 +92,11 @@ class HitReader:
             return None
 
 
+def with_damaged(known: tuple[Gap, ...], damaged: Sequence[Gap]) -> tuple[Gap, ...]:
+    """Gaps, and the damage that was met just now; that of an earlier question is among the gaps."""
+    return (*known, *(gap for gap in damaged if gap not in known)) if damaged else known
+
+
 def columns(ranked: Sequence[Scored]) -> tuple[Array, Array]:
     """The rows and scores of what was ranked."""
     return (

@@ -127,6 +127,11 @@ class KeptIndex:
         """Keep what ``view`` shows from now on; None where there is nothing any more."""
         self._view = view
 
+    def may_be_due(self, view: View) -> bool:
+        """Whether `is_due`, or what learns from the rows, may ever have something to do for a view: not of few rows."""
+        is_enough = 0 < self._rows_min <= _rows_of(view)
+        return is_enough or not all(one.is_whole for one in view.partitions.values())
+
     @property
     def is_due(self) -> bool:
         """Whether enough came since the file was written, or other lists were made, and long enough ago."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 from memdb.engine.ground_window import Window
 from memdb.engine.hydrate import Parts
@@ -15,7 +18,7 @@ from memdb.types.arguments import (
     checked_streams,
     checked_times,
 )
-from memdb.types.arrays import Array, RowsLike, VectorLike, as_tokens
+from memdb.types.arrays import Array, RowsLike, VectorLike, as_tokens, as_vector
 from memdb.types.calendar import Calendar, HourOfDay, Weekday, checked_calendar
 from memdb.types.checks import check_choice, check_flag, check_int
 from memdb.types.grounding import FALLBACKS, POLICIES, TOKENS_POLICY, WEIGHTINGS
@@ -26,10 +29,16 @@ from memdb.types.space import Space
 from memdb.types.times import Time
 from memdb.types.word_question import WordQuestion, checked_word_question
 
+# Compared by identity: what is equal and something else goes the long way.
+_TOP: Final = "top"
+_IDF: Final = "idf"
+_NO_FALLBACK: Final = "none"
+_NONE: Final = 0
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(slots=True, eq=False)
 class Question:
-    """A checked request to ground."""
+    """A checked request to ground; nobody changes it (frozen it would take three times as long to make)."""
 
     feature: Array | None
     """None under `TOKENS_POLICY`, and where there are words alone."""
@@ -77,6 +86,23 @@ class Question:
         return self.policy == "top" and self.rerank > 0 and self.weighting == "idf"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the best of some streams and times is asked for (`memdb.engine.few_rows`)."""
+        return (
+            self.policy == "top"
+            and self.words is None
+            and self.tokens is None
+            and self.calendar is None
+            and self.window is None
+            and self.min_score is None
+            and self.min_relevance is None
+            and not self.labels
+            and not self.explain
+            and not self.with_coverage
+            and not self.parts.short_memory
+        )
+
+    @property
     def may_be_approximate(self) -> bool:
         """Whether rows that are not quite the best may answer it: nothing but their order by score is asked
         for.  What compares scores of several arms or streams wants all of them.
@@ -122,6 +148,42 @@ def checked_question(
     with_keyframes: bool = True,
 ) -> Question:
     """The request as a `Question`; raises `InvalidArgument` naming the field."""
+    if (
+        type(feature) is np.ndarray
+        and policy is _TOP
+        and weighting is _IDF
+        and fallback is _NO_FALLBACK
+        and rerank is _NONE
+        and text is None
+        and text_feature is None
+        and weights is None
+        and question_tokens is None
+        and min_score is None
+        and min_relevance is None
+        and hours is None
+        and weekdays is None
+        and zone is None
+        and labels is None
+        and explain is False
+        and with_coverage is False
+    ):
+        # As most are: what nobody gave needs no look.
+        return _bare_question(
+            as_vector(feature, "question_feature"),
+            checked_times(start_ns, end_ns),
+            check_int(limit, "limit", 1, LIMIT_MAX),
+            None if streams is None else checked_streams(streams),
+            Parts(
+                check_flag(with_global_memory, "with_global_memory"),
+                check_flag(with_keyframes, "with_keyframes"),
+                check_flag(with_short_memory, "with_short_memory"),
+                raw_short_memory,
+            ),
+            None if space is None else check_id(space, "space"),
+            answer_bytes_max,
+            rerank_work_max,
+            check_flag(exact, "exact"),
+        )
     check_choice(policy, (*POLICIES, TOKENS_POLICY), "policy", "BAD_POLICY")
     check_choice(weighting, WEIGHTINGS, "weighting", "BAD_WEIGHTING")
     check_choice(fallback, FALLBACKS, "fallback", "BAD_FALLBACK")
@@ -170,4 +232,42 @@ def checked_question(
         checked_labels(labels),
         check_flag(with_coverage, "with_coverage"),
         check_flag(exact, "exact"),
+    )
+
+
+def _bare_question(
+    feature: Array,
+    times: tuple[int | None, int | None],
+    limit: int,
+    streams: tuple[str, ...] | None,
+    parts: Parts,
+    space: str | None,
+    answer_bytes_max: int | None,
+    rerank_work_max: int | None,
+    exact: bool,
+) -> Question:
+    """A question that has nothing beside."""
+    return Question(
+        feature,
+        limit,
+        streams,
+        times[0],
+        times[1],
+        None,
+        _TOP,
+        None,
+        _IDF,
+        _NONE,
+        parts,
+        _NO_FALLBACK,
+        space,
+        answer_bytes_max,
+        rerank_work_max,
+        None,
+        False,
+        None,
+        None,
+        (),
+        False,
+        exact,
     )

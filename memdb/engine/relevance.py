@@ -28,7 +28,7 @@ the score rises.
 from __future__ import annotations
 
 from math import pi, sqrt
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -124,7 +124,17 @@ def relevances(
     scores: Array, mean: Array | float, spread: Array | float, things: Array | float
 ) -> Array:
     """(n,) float64 in [0, 1] of scores, by the mean and spread of the null distribution and its things."""
-    z = (scores.astype(np.float64) - CENTRE_SHARE * mean) / spread
+    z: Array = deviation(scores.astype(np.float64), mean, spread)
+    return of_deviations(z, things)
+
+
+def deviation(score: Any, mean: Any, spread: Any) -> Any:
+    """How many spreads a score is above the middle of a null distribution: of numbers in float64, or of arrays."""
+    return (score - CENTRE_SHARE * mean) / spread
+
+
+def of_deviations(z: Array, things: Array | float) -> Array:
+    """(n,) float64 in [0, 1]: the relevances of deviations, (n,) float64."""
     return np.asarray(np.exp(-things * np.logaddexp(0.0, -LOGISTIC * z)))
 
 

@@ -62,6 +62,11 @@ class AskedQuestions:
         self._lock = threading.Lock()
         self._newest: Questions | None = None
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether there may be some."""
+        return self._newest is not None
+
     def due(self) -> list[Margins]:
         """`Questions.due` of those that were asked for last."""
         newest = self._newest

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import numpy as np
 
@@ -124,6 +124,7 @@ class SharedPartition(PartitionView):
 class SharedView(View):
     """A view that reads nothing twice."""
 
+    are_together: ClassVar[bool] = True
     size: AnswerSize = field(default_factory=lambda: AnswerSize(None))
     kept_clips: dict[Any, StoredClip] = field(default_factory=dict)
     made: dict[Any, Any] = field(default_factory=dict)

@@ -456,14 +456,19 @@ class EmbeddedUser:
         if at_once:
             if as_of is not None or cursor is not None or min_revision is not None:
                 raise WouldWait
-            with self._users.use_at_once(self._id) as memory:
+
+            def grounded_at_once(memory: UserMemory) -> Grounding:
                 answer = memory.read(lambda view: ground(None, view, question, None))
                 check_brief(answer)
                 return answer
-        with self._users.use(self._id) as memory:
 
+            return self._users.call_at_once(self._id, grounded_at_once)
+
+        def asked(memory: UserMemory) -> Grounding:
             def grounded(view: View) -> Grounding:
-                revision = memory.resolve(view, as_of, min_revision)
+                revision: int | None = None
+                if as_of is not None or min_revision is not None:
+                    revision = memory.resolve(view, as_of, min_revision)
                 if cursor is not None:
                     shown = view.revision if revision is None else revision  # 0 is a moment as well
                     named = None if as_of is None else shown
@@ -472,6 +477,8 @@ class EmbeddedUser:
                 return ground(memory.environment, view, question, revision)
 
             return memory.read(grounded)
+
+        return self._users.call(self._id, asked)
 
     def ground_many(
         self,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from memdb.clock import Clock
 from memdb.config import EngineConfig
@@ -27,6 +27,8 @@ from memdb.store.environment import Environment
 from memdb.store.files import leads_nowhere
 from memdb.store.schema import DATA_FILE, META_ERASURE, USER_TABLES, Table
 from memdb.store.system import system_errors
+
+T = TypeVar("T")
 
 BARE_BYTES_MAX: Final = 64 << 20
 """Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
@@ -99,44 +101,80 @@ class Users:
             yield memory
             self._want_upkeep(memory)
         except Unavailable as error:
-            if error.reason == "CLOSED":
-                self._slots.check_open()
-                # Who hears of the database that it is closed gives up; this one is there again in a moment.
-                raise Unavailable(
-                    "the user was closed while the call went on, for an erasure or a compaction: make it again",
-                    reason="REOPENED",
-                    field="user",
-                    value=user,
-                ) from error
+            self._check_reopened(user, error)
             raise
         finally:
             self._slots.leave(user, slot, is_call=is_call)
 
-    @contextmanager
-    def use_at_once(self, user: str) -> Iterator[UserMemory]:
-        """`use` of a user that is open, for a call that reads nothing of the store.
+    def call(self, user: str, work: Callable[[UserMemory], T]) -> T:
+        """What ``work`` makes of the user's memory, as within `use`; of a user that is open with less ado."""
 
-        Raises `WouldWait` where the user is not there at once.
+        def called(memory: UserMemory) -> T:
+            self._resting.discard(user)
+            made = work(memory)
+            self._want_upkeep(memory)
+            return made
+
+        with suppress(WouldWait):  # from the slots alone: the work may wait for what it reads
+            try:
+                made = self._slots.call(user, called)
+            except Unavailable as error:
+                self._check_reopened(user, error)
+                raise
+            self._slots.make_room()
+            return made
+        with self.use(user) as memory:
+            return work(memory)
+
+    def call_at_once(self, user: str, work: Callable[[UserMemory], T]) -> T:
+        """`call` of a user that is open, for work that reads nothing of the store.
+
+        Raises `WouldWait` where the user is not there at once, or the work does.
         """
-        with self._slots.at_once(user) as memory:
+
+        def called(memory: UserMemory) -> T:
             try:
                 self._resting.discard(user)
-                yield memory
+                made = work(memory)
                 memory.tries.succeeded()
                 self._want_upkeep(memory)
+                return made
             except WouldWait:
                 memory.tries.failed()
                 raise
 
+        return self._slots.call(user, called)
+
+    def _check_reopened(self, user: str, error: Unavailable) -> None:
+        """Raise `Unavailable` (``REOPENED``) for one that says that the user was closed, unless the database is."""
+        if error.reason == "CLOSED":
+            self._slots.check_open()
+            # Who hears of the database that it is closed gives up; this one is there again in a moment.
+            raise Unavailable(
+                "the user was closed while the call went on, for an erasure or a compaction: make it again",
+                reason="REOPENED",
+                field="user",
+                value=user,
+            ) from error
+
     def _want_upkeep(self, memory: UserMemory) -> None:
         """Have done, in the background, what a call has shown to be due."""
-        for partition in memory.view.partitions.values():
+        view, kept = memory.view, memory.kept
+        if not view.once("upkeep", lambda: kept.may_be_due(view), lambda _: 0):
+            # As of most users, after each of their questions.
+            if memory.standing.is_asked:
+                self._want_margins(memory)
+            return
+        for partition in view.partitions.values():
             if partition.tiers.is_due:
                 self._upkeep.want(partition.tiers)
+        self._want_margins(memory)
+        if kept.is_due:
+            self._upkeep.want(kept)
+
+    def _want_margins(self, memory: UserMemory) -> None:
         for margins in memory.standing.due():
             self._upkeep.want(margins)
-        if memory.kept.is_due:
-            self._upkeep.want(memory.kept)
 
     def check_open(self) -> None:
         """Raise `Unavailable` (``CLOSED``), `FailedPrecondition` (``FORKED``)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 
@@ -55,6 +55,8 @@ class View:
     """Of the user, at whatever revision was asked about last."""
     asked: dict[Any, Any] = field(default_factory=dict)
     """What questions that look at the same streams have in common."""
+    are_together: ClassVar[bool] = False
+    """Whether several questions are answered on it at once, and share what each would do (`memdb.engine.together`)."""
 
     def note_damage(self, partition: PartitionView, row: int, error: DataLoss) -> Gap:
         """A clip could not be read whole: log it, keep it apart from now on, and how to tell it."""

@@ -250,6 +250,14 @@ def row_scores(block: Array, query: Array) -> Array:
     return out
 
 
+def run_scores(block: Array, runs: list[tuple[int, int]], query: Array) -> Array:
+    """`row_scores` of runs of rows of a block, [first, last) each, one after the other."""
+    if len(runs) == 1:
+        ((first, last),) = runs
+        return row_scores(block[first:last], query)
+    return np.concatenate([row_scores(block[first:last], query) for first, last in runs])
+
+
 def padded_query(query: Array, width: int) -> Array:
     """The query with zeros up to ``width``."""
     if len(query) == width:

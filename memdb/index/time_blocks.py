@@ -47,6 +47,8 @@ class TimeBlocks:
         """
         rows = len(start_column)
         blocks = rows // BLOCK_ROWS
+        if blocks == 0:
+            return 0, rows, [(0, rows)]
         rest = slice(blocks * BLOCK_ROWS, rows)
         starts, ends = self._bounds[0, :blocks], self._bounds[1, :blocks]
         if rest.start < rows:
