@@ -280,8 +280,8 @@ class Users:
 
     def touch(self, user: str) -> None:
         """The user was used: it is not the next to be closed to make room."""
-        with suppress(WouldWait, Unavailable), self._slots.at_once(user):
-            self._resting.discard(user)
+        with suppress(WouldWait, Unavailable):
+            self._slots.call(user, lambda _: self._resting.discard(user))
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""

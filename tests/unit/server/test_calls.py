@@ -20,6 +20,7 @@ from memdb.v1 import database_service_pb2 as db_pb
 from memdb.v1 import types_pb2, user_service_pb2
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.status import error_from_call
+from tests.both_edges import KINDS, edge_of
 
 SECRET = "secret-path"
 
@@ -77,26 +78,21 @@ class Everything:
             raise RuntimeError(SECRET)
 
 
-@pytest.fixture
-async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
+@pytest.fixture(params=KINDS)
+async def channel(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[grpc.aio.Channel]:
     database = EmbeddedDatabase(tmp_path / "db")
     config = ServerConfig(read_threads=2, write_threads=2, message_bytes_max=1000)
     resources = Resources.make(database, config)
     calls = Calls(resources)
-    server = grpc.aio.server()
     service = user_service_pb2.DESCRIPTOR.services_by_name["UserService"]
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                service.full_name, calls.handlers(service, Everything())
-            ),
-        )
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
+    server = edge_of(request.param, calls.handlers(service, Everything()))
+    port = server.bind("127.0.0.1:0", None)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
         yield opened
-    await server.stop(None)
+    await server.stop(0)
     resources.pools.shutdown()
     database.close()
 

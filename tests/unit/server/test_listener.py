@@ -10,29 +10,30 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import grpc
 import pytest
 
 from memdb.config import ServerConfig
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server import listener
+from memdb.server.edge import Edge
 from memdb.server.listener import bind, channel_options, check_bindable, check_listen
+from tests.both_edges import KINDS, edge_of
 
-NewServer = Callable[[], grpc.aio.Server]
+NewServer = Callable[[], Edge]
 
 
-@pytest.fixture
-async def new_server() -> AsyncIterator[NewServer]:
-    """Makes servers, which end with the test."""
-    made: list[grpc.aio.Server] = []
+@pytest.fixture(params=KINDS)
+async def new_server(request: pytest.FixtureRequest) -> AsyncIterator[NewServer]:
+    """Makes edges, which end with the test."""
+    made: list[Edge] = []
 
-    def make() -> grpc.aio.Server:
-        made.append(grpc.aio.server())
+    def make() -> Edge:
+        made.append(edge_of(request.param))
         return made[-1]
 
     yield make
     for server in made:
-        await server.stop(None)
+        await server.stop(0)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,7 @@ def made_certificate(directory: Path, curve: str) -> ServerConfig:
     )
 
 
+@pytest.mark.parametrize("new_server", ["python"], indirect=True)
 async def test_a_key_that_grpc_does_not_take_is_told_from_an_address_in_use(
     tmp_path: Path, new_server: NewServer
 ) -> None:
@@ -175,7 +177,7 @@ async def test_a_running_server_keeps_its_socket(tmp_path: Path, new_server: New
         bind(new_server(), config)
     assert refused.value.reason == "ADDRESS_IN_USE"
     assert (tmp_path / "s").stat().st_ino == inode
-    await first.stop(None)
+    await first.stop(0)
     bind(new_server(), config)
 
 
