@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -44,6 +44,11 @@ class SpaceRows:
     """(m, dim) float32, as stored."""
     found: int
     """Entries of the space, those that are damaged included."""
+
+    @classmethod
+    def none(cls, dim: int) -> Self:
+        """Of a space without any."""
+        return cls(*_NO_ROWS, np.empty(0, np.int64), np.empty((0, dim), np.float32), 0)
 
     @property
     def rows(self) -> int:
