@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 READ_TRIES: Final = 20
 ALONE_S: Final = 0.25
-"""So long questions that are answered early have the processor for themselves, unless somebody waits for more."""
+"""So long the first questions have the interpreter for themselves, unless somebody waits for more."""
 SHOWN_TIMEOUT_S: Final = 1.0
 
 log = event_log("memdb.engine")
@@ -107,6 +107,7 @@ class UserMemory:
             told = self._load_early(txn, state)
             if told is None:
                 kept.end_early()
+                environment.check_values()
                 self._quarantine = self._load(txn, state)
         if told is None:
             environment.release_pages()
@@ -148,7 +149,6 @@ class UserMemory:
         self._wanted.wait(ALONE_S)
         try:
             self._look_through(told)
-            self._whole.set()
             self.kept.settle(told.kept, self._partitions)
         except Exception as error:
             # Also what nobody thought of: who waits opens the user anew, and is told.
@@ -164,11 +164,15 @@ class UserMemory:
 
     def _look_through(self, told: _Early) -> None:
         """Raises `DataLoss` for what is damaged, or otherwise than it was told."""
+        self.environment.check_values()
         with self.environment.read() as txn:
             state = self.view.state
+            self._check_goes_on()
             check_lookups(txn, state.counters)
             standing.check(txn)
+            self._check_goes_on()
             check_early(txn, state, told.kept.spaces, told.rows)
+            self._check_goes_on()
             for partition in self._partitions.values():
                 partition.forget_names()
             texts = load_texts(txn, self._partitions)
@@ -178,6 +182,11 @@ class UserMemory:
             self._have_back()
             self.view = self._published(state, texts=True)
         self._is_complete()
+
+    def _check_goes_on(self) -> None:
+        """Raise `Unavailable` where the user is about to be closed, which waits."""
+        if self._closing:
+            raise Unavailable("the user is closed", reason="CLOSED")
 
     def _is_complete(self) -> None:
         mine = weakref.ref(self)
@@ -258,10 +267,11 @@ class UserMemory:
         checkpoint_rows: `IndexConfig.checkpoint_rows`.  early: let it answer early, where it can: all but questions
         has to `wait_whole`.
         """
-        make = partial(Environment, path, USER_TABLES, config, keys)
         # Beside the look at the store's structure.
         checked = early_file(path) if early and checkpoint_rows and keys is None else None
         try:
+            is_early = checked is not None
+            make = partial(Environment, path, USER_TABLES, config, keys, values_later=is_early)
             return cls._loaded(make, user, config, clock, checkpoint_rows, checked=checked)
         except BaseException:
             if checked is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import shutil
+import struct
 import threading
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import pytest
 
 import memdb
 from memdb import Clip, DataLoss
-from memdb.config import IndexConfig
+from memdb.config import EngineConfig, IndexConfig
 from memdb.engine import kept_index, memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.index import checkpoint
 from memdb.store.derived import DERIVED_FILE
+from memdb.store.environment import Environment
+from memdb.store.quick_structure import structure_errors
+from memdb.store.schema import USER_TABLES, Table
 from memdb.types.arrays import Array
 from tests.unit.engine.test_kept_index import DIM, SECOND_NS, clip, opened, vector
 from tests.unit.engine.test_quarantine import change, flipped_value
@@ -27,6 +31,8 @@ CLIPS = 300
 SEEDS = (1, 2, 700)
 NEVER_S = 60.0
 """Until the store is looked through, unless somebody wants that."""
+PAGE = 4096
+OVERFLOW = struct.Struct("<QHHI")
 MANY = IndexConfig(checkpoint_rows=1 << 20)
 """None is written anew."""
 
@@ -335,3 +341,52 @@ def test_a_block_that_no_thread_looked_at_is_not_taken(
     with opened(data, MANY) as db:
         assert asked(db) == expected
         assert memory_of(db)._completing is None
+
+
+def hit_heads(data_file: Path) -> int:
+    """Damage the header of each value that has pages of its own; how many there are."""
+    content = bytearray(data_file.read_bytes())
+    hit = 0
+    for at in range(2 * PAGE, len(content), PAGE):
+        number, _, flags, _ = OVERFLOW.unpack_from(content, at)
+        if (number, flags) == (at // PAGE, 4):
+            content[at + 12] ^= 0x40  # pages that it says it has
+            hit += 1
+    data_file.write_bytes(content)
+    return hit
+
+
+def test_pages_of_values_are_looked_at_before_anything_is_written(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    path = filled(data)
+    with opened(data, MANY) as db:
+        db.user("u").remember("word " * 1000)
+    expected = rebuilt(data, tmp_path)
+    assert hit_heads(path / "data.mdb")
+    assert structure_errors(path / "data.mdb")
+    assert not structure_errors(path / "data.mdb", values=False)
+    with opened(data, MANY) as db:
+        assert asked(db) == expected
+        assert not memory_of(db).is_whole
+        for _ in range(2):
+            with pytest.raises(DataLoss) as refused:
+                db.user("u").stream("cam", space="s").write(clip(CLIPS + 1))
+            assert refused.value.reason == "CORRUPTED"
+    with opened(data, MANY) as db, pytest.raises(DataLoss):
+        db.user("u").revision()
+
+
+def test_an_environment_looks_at_what_it_left_before_it_writes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    path = filled(data)
+    with opened(data, MANY) as db:
+        db.user("u").remember("word " * 1000)
+    hit_heads(path / "data.mdb")
+    environment = Environment(path, USER_TABLES, EngineConfig(), values_later=True)
+    try:
+        with environment.read() as txn:
+            assert txn.count(Table.CLIPS)
+        with pytest.raises(DataLoss, match="structure"):
+            environment.write(lambda txn: (True, txn.clear(Table.FACTS)))
+    finally:
+        environment.close()

@@ -32,13 +32,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     held = Slow()
     original = UserMemory.open.__func__  # type: ignore[attr-defined]
 
-    def opening(cls: Any, path: Path, user: str, *rest: Any) -> UserMemory:
+    def opening(cls: Any, path: Path, user: str, *rest: Any, **named: Any) -> UserMemory:
         if user == "a":
             held.opened.append(user)
             held.gate.wait(60)
             if held.error is not None:
                 raise held.error
-        memory: UserMemory = original(cls, path, user, *rest)
+        memory: UserMemory = original(cls, path, user, *rest, **named)
         return memory
 
     monkeypatch.setattr(UserMemory, "open", classmethod(opening))
