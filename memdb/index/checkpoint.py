@@ -33,8 +33,10 @@ where all of the rows are.
 
     block of versions    clip_no u64, birth u64, content u64: three arrays of ``rows``
     block of planes      heads u16, tails i16: two arrays of (rows, dim padded to 16)
-    block of heads       `HEAD` of each row: what filters ask
-    block of the moment  u64, the content of the log's record of the revision; its rows are those of all spaces
+    block of heads       48 bytes of each row: stream_no u32, epoch u32, seq u64, start_ns i64, end_ns i64,
+                         short_memory_bytes u32, keyframe_bytes u32, sealed u8, 7 reserved
+    block of the moment  u64, xxh3_64 of the stored record of the revision in table `log`; its rows are those of all
+                         spaces, and its space and dim are those of one of them
     directions to lists  `memdb.index.kept_learned`
 
 Integers are little-endian.  Content is xxh3_64 of the vector's bytes in the store.  The parts of a

@@ -99,7 +99,7 @@ def are_mapped(found: UserMemory) -> list[bool]:
     (partition,) = found.view.partitions.values()
     told = []
     for chunk in partition.matrix._chunks:
-        base = chunk.head
+        base: object = chunk.head
         while isinstance(base, np.ndarray):
             base = base.base
         told.append(isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap))
@@ -387,6 +387,6 @@ def test_an_environment_looks_at_what_it_left_before_it_writes(tmp_path: Path) -
         with environment.read() as txn:
             assert txn.count(Table.CLIPS)
         with pytest.raises(DataLoss, match="structure"):
-            environment.write(lambda txn: (True, txn.clear(Table.FACTS)))
+            environment.write(lambda txn: (True, txn.delete(Table.VALUES, b"key")))
     finally:
         environment.close()
