@@ -9,6 +9,7 @@ rows have to be as many as the store has.  Whoever answers by them compares them
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,16 +20,18 @@ from memdb.index.checkpoint import KeptRows, KeptUser
 from memdb.store import schema
 from memdb.store.log_content import log_content_in
 from memdb.store.records import LogRecord, unpack
-from memdb.store.rows import HEAD, RowBlock, opened_rows
+from memdb.store.rows import HEAD, opened_rows
 from memdb.store.schema import META_ERASURE, Table
-from memdb.store.transaction import Transaction
+from memdb.store.transaction import BLOCK_ENTRIES, Transaction
 from memdb.types.arrays import Array
 from memdb.types.space import Space
 
-COMMITS_MAX: Final = 4096
-"""Since the checkpoint; to read more takes as long as what is put off."""
-CLIPS_MAX: Final = 8192
-"""As well."""
+SINCE_MIN: Final = 4096
+"""So many commits, and versions of clips, may have come since the checkpoint, or half as many as it has rows: of more
+the store is looked through sooner."""
+
+Block = tuple[Array, Array, Array, Array, Array]
+"""Clip numbers, births, `HEAD`, contents and places in the checkpoint of some rows."""
 
 _HARMLESS: Final = frozenset(
     (
@@ -48,15 +51,15 @@ def early_rows(txn: Transaction, state: UserState, kept: KeptUser) -> dict[int, 
         return None
     if log_content_in(txn, kept.revision) != kept.log_content:
         return None
-    since = _since(txn, kept.revision, state.revision)
+    most = max(SINCE_MIN, kept.rows // 2)
+    since = _since(txn, kept.revision, state.revision, most)
     if since is None:
         return None
     if kept.rows + len(since) != txn.count(Table.VECTORS):
         return None
     found: dict[int, SpaceRows] = {}
     for space_no, space in state.spaces.items():
-        later = _later(txn, space_no, space, since)
-        rows = _rows_of(kept.spaces.get(space_no), later, space)
+        rows = _rows_of(kept.spaces.get(space_no), _later(txn, space_no, space, since), space)
         if rows is None:
             return None
         if rows.rows:
@@ -67,56 +70,69 @@ def early_rows(txn: Transaction, state: UserState, kept: KeptUser) -> dict[int, 
 
 
 def same_rows(found: SpaceRows, early: SpaceRows | None) -> bool:
-    """Whether what the store has is what was told early."""
+    """Whether what the store has is what was told early; the content of a vector tells it from any other."""
     if early is None:
         return found.rows == 0
     return all(
         np.array_equal(getattr(found, name), getattr(early, name))
-        for name in ("clip_no", "birth", "content", "places", "slots", "vectors")
+        for name in ("clip_no", "birth", "content", "places", "slots")
     ) and all(np.array_equal(found.fields[name], early.fields[name]) for name in HEAD.names or ())
 
 
-def _since(txn: Transaction, first: int, last: int) -> list[tuple[int, int]] | None:
+def _since(txn: Transaction, first: int, last: int, most: int) -> list[tuple[int, int]] | None:
     """(clip number, birth) of the versions that came after revision ``first``, each once; None where there is more
-    to it.
+    to it, or more than ``most``.
     """
-    if last - first > COMMITS_MAX:
+    if last - first > most:
         return None
     found: dict[tuple[int, int], None] = {}
-    for revision in range(first + 1, last + 1):
-        key = schema.revision_key(revision)
-        stored = txn.get(Table.LOG, key)
-        if stored is None:
+    revision = first
+    for key, stored in txn.scan(Table.LOG, after=schema.revision_key(first)):
+        revision += 1
+        if key != schema.revision_key(revision):
             return None
         for entry in unpack(Table.LOG, key, stored, LogRecord).entries:
             if entry.kind not in _HARMLESS:
                 return None
             if entry.kind == "clip":
                 found[entry.no, revision] = None
-        if len(found) > CLIPS_MAX:
-            return None
-    return sorted(found)
+    return sorted(found) if revision == last and len(found) <= most else None
 
 
-def _later(
-    txn: Transaction, space_no: int, space: Space, since: list[tuple[int, int]]
-) -> RowBlock | None:
-    """Those of some versions that are of a space, every checksum compared; None where none is."""
-    keys: list[bytes] = []
-    values: list[memoryview] = []
-    for clip_no, birth in since:
-        key = schema.vector_key(space_no, clip_no, birth)
-        stored = txn.get(Table.VECTORS, key)
-        if stored is not None:
-            keys.append(key)
-            values.append(stored)
-    return opened_rows(keys, values, space.dim) if keys else None
+@dataclass(frozen=True, slots=True, eq=False)
+class _Later:
+    """Versions that the checkpoint does not keep, in (clip number, birth) order."""
+
+    blocks: list[Block]
+    vectors: Array
+    """(n, dim) float32, as stored."""
 
 
-def _rows_of(kept: KeptRows | None, later: RowBlock | None, space: Space) -> SpaceRows | None:
+def _later(txn: Transaction, space_no: int, space: Space, since: list[tuple[int, int]]) -> _Later:
+    """Those of some versions that are of a space, every checksum compared."""
+    blocks: list[Block] = []
+    vectors: list[Array] = []
+    for begin in range(0, len(since), BLOCK_ENTRIES):
+        keys: list[bytes] = []
+        values: list[memoryview] = []
+        for clip_no, birth in since[begin : begin + BLOCK_ENTRIES]:
+            key = schema.vector_key(space_no, clip_no, birth)
+            stored = txn.get(Table.VECTORS, key)
+            if stored is not None:
+                keys.append(key)
+                values.append(stored)
+        if keys:
+            block = opened_rows(keys, values, space.dim)
+            nowhere = np.full(len(keys), -1, np.int64)
+            # Not the block: its values are views of the store, and a page for each.
+            blocks.append((block.clip_no, block.birth, block.fields, block.content, nowhere))
+            vectors.append(block.decoded(np.arange(len(keys)), space.dim))
+    return _Later(blocks, np.concatenate([np.empty((0, space.dim), np.float32), *vectors]))
+
+
+def _rows_of(kept: KeptRows | None, later: _Later, space: Space) -> SpaceRows | None:
     """Rows of one space in (clip number, birth) order; None where the checkpoint has no heads of them."""
-    blocks: list[tuple[Array, Array, Array, Array, Array]] = []
-    vectors: Array = np.empty((0, space.dim), np.float32)
+    blocks = list(later.blocks)
     if kept is not None:
         if kept.heads is None:
             return None
@@ -124,11 +140,7 @@ def _rows_of(kept: KeptRows | None, later: RowBlock | None, space: Space) -> Spa
         for name in HEAD.names or ():
             fields[name] = kept.heads[name]
         places = np.arange(len(fields))
-        blocks.append((kept.clip_no, kept.birth, fields, kept.content, places))
-    if later is not None:
-        vectors = later.decoded(np.arange(len(later.clip_no)), space.dim)
-        nowhere = np.full(len(later.clip_no), -1, np.int64)
-        blocks.append((later.clip_no, later.birth, later.fields, later.content, nowhere))
+        blocks.insert(0, (kept.clip_no, kept.birth, fields, kept.content, places))
     if not blocks:
         return SpaceRows.none(space.dim)
     clip_no, birth, fields, content, places = map(np.concatenate, zip(*blocks, strict=True))
@@ -142,7 +154,7 @@ def _rows_of(kept: KeptRows | None, later: RowBlock | None, space: Space) -> Spa
         places,
         # Those since are in the same order among themselves.
         np.cumsum(places < 0) - 1,
-        vectors,
+        later.vectors,
         len(order),
     )
 

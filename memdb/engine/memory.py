@@ -142,7 +142,7 @@ class UserMemory:
         except DataLoss:
             return None  # it is found again by who looks at everything
         self._texts, self._quarantine = TextIndex(), NOTHING_DAMAGED
-        return _Early(kept, rows)
+        return _Early(kept, {no: one.without_vectors() for no, one in rows.items()})
 
     def _complete(self, told: _Early) -> None:
         """Look through the store as an opening does, and take in what was left out; on a thread of its own."""

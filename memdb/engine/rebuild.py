@@ -160,7 +160,9 @@ def check_early(
     """
     found = 0
     for space_no, space in state.spaces.items():
-        rows = read_rows(txn, space_no, space, kept.get(space_no), NOTHING_DAMAGED)
+        rows = read_rows(
+            txn, space_no, space, kept.get(space_no), NOTHING_DAMAGED, vectors_too=False
+        )
         found += rows.found
         if not same_rows(rows, early.get(space_no)):
             raise DataLoss(

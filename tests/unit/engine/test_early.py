@@ -6,6 +6,7 @@ import mmap
 import shutil
 import struct
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import memdb
 from memdb import Clip, DataLoss
 from memdb.config import EngineConfig, IndexConfig
-from memdb.engine import kept_index, memory
+from memdb.engine import early_rows, kept_index, memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.index import checkpoint
@@ -185,9 +186,44 @@ def test_what_rows_do_not_tell_waits_for_the_rest(tmp_path: Path) -> None:
         assert db.user("u").stream("cam", space="s").write(labelled).duplicate
 
 
-@pytest.mark.parametrize("what", ["thinned", "removed", "another life", "a longer file", "erasure"])
+def test_spaces_that_came_since_and_blocks_at_any_place(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with opened(data) as db:
+        for name, dim in (("s", DIM), ("wide", 40)):
+            db.create_space(name, dim=dim)
+            clips = [
+                replace(clip(seq), global_memory=np.resize(vector(seq), dim), short_memory=None)
+                for seq in range(CLIPS + len(name))
+            ]
+            db.user("u").stream(name, space=name).write_many(clips)
+    with opened(data, MANY) as db:
+        db.create_space("new", dim=8)
+        db.user("u").stream("new", space="new").write(
+            replace(clip(0), global_memory=np.ones(8, np.float32), short_memory=None)
+        )
+
+    def answers(db: EmbeddedDatabase) -> list[object]:
+        return [
+            [(hit.clip.id, hit.score) for hit in answer.hits]
+            for name, dim in (("s", DIM), ("wide", 40), ("new", 8))
+            for answer in [db.user("u").ground(np.ones(dim, np.float32), space=name, limit=30)]
+        ]
+
+    with opened(data, MANY) as db:
+        early = answers(db)
+        assert not memory_of(db).is_whole
+        assert db.verify().ok
+        completed(memory_of(db))
+        assert answers(db) == early
+    with opened(data, IndexConfig(checkpoint_rows=0)) as db:
+        assert answers(db) == early
+
+
+@pytest.mark.parametrize(
+    "what", ["thinned", "removed", "another life", "a longer file", "erasure", "much since"]
+)
 def test_it_is_looked_through_first_where_the_log_does_not_tell_all(
-    tmp_path: Path, what: str
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
     path = filled(data)
@@ -207,6 +243,10 @@ def test_it_is_looked_through_first_where_the_log_does_not_tell_all(
                 db.user("u").erase_clips([db.user("u").clips()[0].id])
             case "another life":
                 camera.write(clip(CLIPS + 1))
+            case "much since":
+                monkeypatch.setattr(early_rows, "SINCE_MIN", 3)
+                for number in range(CLIPS):
+                    db.user("u").put("n", number)
     if what == "another life":
         with opened(data) as db:
             camera = db.user("u").stream("cam", space="s")
