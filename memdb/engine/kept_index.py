@@ -118,6 +118,7 @@ class KeptIndex:
         try:
             if state.format < FORMAT:
                 return None
+            sweep_derived(self._folder)
             found = self._early.read(owner_of(state.id_key), state.revision)
             _check_spaces(found.spaces, state.spaces)
         except (BadCheckpoint, OSError):
@@ -317,6 +318,8 @@ def early_file(folder: Path) -> CheckedFile | None:
         return CheckedFile(path) if path.stat().st_size >= EARLY_BYTES_MIN else None
     except (BadCheckpoint, OSError):
         return None  # whoever loads it says so
+    except RuntimeError:
+        return None  # no thread to be had
 
 
 def log_content(environment: Environment, revision: int) -> int | None:

@@ -123,7 +123,12 @@ class UserMemory:
             self._completing = threading.Thread(
                 target=self._complete, args=(told,), name="memdb-opening", daemon=True
             )
-            self._completing.start()
+            try:
+                self._completing.start()
+            except RuntimeError:  # no thread to be had
+                self._completing = None
+                self._wanted.set()
+                self._complete(told)
 
     def _load_early(self, txn: Transaction, state: UserState) -> _Early | None:
         """Fill the indexes with what the checkpoint and the log tell, all but texts and names; None where they tell

@@ -361,7 +361,9 @@ class CheckedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises `BadCheckpoint` for a file that has no moment or is otherwise none of this layout, and `OSError`."""
+        """Raises `BadCheckpoint` for a file that has no moment or is otherwise none of this layout, `OSError`, and
+        `RuntimeError` where there is no thread to be had.
+        """
         self._file = path.open("rb", buffering=0)
         self._failure: Exception | None = None
         self._checked: list[_Part] = []
@@ -371,14 +373,16 @@ class CheckedFile:
         try:
             self._parts, self._owner, self._revision = _read_table(self._file)
             _check_moment(self._parts)
+            self._planes = [part for part in self._parts if part.kind == _PLANES]
+            # Two threads take them: ours, and who reads.
+            self._unchecked = deque(self._planes)
+            self._thread = threading.Thread(
+                target=self._check, name="memdb-checkpoint", daemon=True
+            )
+            self._thread.start()
         except BaseException:
             self._file.close()
             raise
-        # Two threads take them: ours, and who reads.
-        self._planes = [part for part in self._parts if part.kind == _PLANES]
-        self._unchecked = deque(self._planes)
-        self._thread = threading.Thread(target=self._check, name="memdb-checkpoint", daemon=True)
-        self._thread.start()
 
     def read(self, owner: bytes, revision: int) -> KeptUser:
         """What the file keeps, its planes mapped; raises as `read_checkpoint`."""

@@ -19,7 +19,7 @@ from memdb.engine import early_rows, kept_index, memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.index import checkpoint
-from memdb.store.derived import DERIVED_FILE
+from memdb.store.derived import DERIVED_FILE, DERIVED_NEW
 from memdb.store.environment import Environment
 from memdb.store.quick_structure import structure_errors
 from memdb.store.schema import USER_TABLES, Table
@@ -110,10 +110,12 @@ def are_mapped(found: UserMemory) -> list[bool]:
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
 def test_it_answers_early_what_it_answers_later(tmp_path: Path, metric: str) -> None:
     data = tmp_path / "data"
-    filled(data, metric)
+    path = filled(data, metric)
     expected = rebuilt(data, tmp_path)
+    (path / DERIVED_NEW).write_bytes(b"what a crash left half-made")
     with opened(data, MANY) as db:
         assert asked(db) == expected
+        assert not (path / DERIVED_NEW).exists()
         early = memory_of(db)
         assert not early.is_whole
         assert any(are_mapped(early))
@@ -430,3 +432,25 @@ def test_an_environment_looks_at_what_it_left_before_it_writes(tmp_path: Path) -
             environment.write(lambda txn: (True, txn.delete(Table.VALUES, b"key")))
     finally:
         environment.close()
+
+
+@pytest.mark.parametrize("name", ["memdb-opening", "memdb-checkpoint"])
+def test_without_a_thread_it_is_looked_through_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = tmp_path / "data"
+    filled(data)
+    expected = rebuilt(data, tmp_path)
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with opened(data, MANY) as db:
+        assert asked(db) == expected
+        assert memory_of(db).is_whole
+        assert not memory_of(db).to_be_opened_again
+        assert not any(are_mapped(memory_of(db)))
