@@ -308,6 +308,9 @@ def read_checkpoint(path: Path, owner: bytes, revision: int) -> dict[int, KeptRo
     """
     with path.open("rb", buffering=0) as file:
         parts = _read_parts(file, owner, revision)
+        for part in parts:
+            if part.kind == _MOMENT:
+                _read_moment(file, part)  # of no use here, but nothing that is damaged is used
         return _spaces(file, parts, lambda part: _read_planes(file, part))
 
 
@@ -343,8 +346,16 @@ def _spaces(
 
 
 def _check_moment(parts: list[_Part]) -> None:
-    if not parts or parts[-1].kind != _MOMENT or parts[-1].length != 8:
+    if not parts or parts[-1].kind != _MOMENT:
         raise BadCheckpoint("without a moment")
+
+
+def _read_moment(file: BinaryIO, part: _Part) -> int:
+    moment = np.empty(1, "<u8")
+    if part.length != moment.nbytes:
+        raise BadCheckpoint("a moment of another length")
+    _fill(file, part, [moment])
+    return int(moment[0])
 
 
 def _read_heads(file: BinaryIO, part: _Part, rows: KeptRows) -> Array:
@@ -387,8 +398,7 @@ class CheckedFile:
     def read(self, owner: bytes, revision: int) -> KeptUser:
         """What the file keeps, its planes mapped; raises as `read_checkpoint`."""
         _check_stated(self._owner, self._revision, owner, revision)
-        moment = np.empty(1, "<u8")
-        _fill(self._file, self._parts[-1], [moment])
+        content = _read_moment(self._file, self._parts[-1])
         spaces = _spaces(self._file, self._parts[:-1], self._mapped)
         self._check()
         self._thread.join()
@@ -399,7 +409,7 @@ class CheckedFile:
         rows = sum(len(one.clip_no) for one in spaces.values())
         if rows != self._parts[-1].rows:
             raise BadCheckpoint("a moment of other rows")
-        return KeptUser(self._revision, int(moment[0]), rows, spaces)
+        return KeptUser(self._revision, content, rows, spaces)
 
     def copied(self, planes: Planes) -> Planes:
         """The same rows, read into memory and compared with their checksum once more; raises as `read_checkpoint`."""
