@@ -126,8 +126,12 @@ class KeptIndex:
         self._took(found.spaces)
         return found
 
-    def settle(self, found: KeptUser, partitions: Mapping[int, Partition]) -> None:
+    def settle(
+        self, found: KeptUser, partitions: Mapping[int, Partition], stop: Callable[[], bool]
+    ) -> None:
         """Have the rows that `load_early` mapped in memory instead.
+
+        stop: asked before each hundred megabytes or so whether to leave the rest, as the user is closed.
 
         Raises `BadCheckpoint` and `OSError` where they are not those of before: answers since may be wrong.
         """
@@ -135,7 +139,7 @@ class KeptIndex:
         assert early is not None, "it was loaded"
         for space_no, rows in found.spaces.items():
             for planes in rows.planes:
-                if self._closed:
+                if stop():
                     return
                 partitions[space_no].settle(planes, partial(early.copied, planes))
         self.end_early()

@@ -154,7 +154,7 @@ class UserMemory:
         self._wanted.wait(ALONE_S)
         try:
             self._look_through(told)
-            self.kept.settle(told.kept, self._partitions)
+            self.kept.settle(told.kept, self._partitions, lambda: self._closing)
         except Exception as error:
             # Also what nobody thought of: who waits opens the user anew, and is told.
             if not self._closing:
