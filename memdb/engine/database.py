@@ -142,9 +142,14 @@ class EmbeddedDatabase:
         """Clips that answers held lately, for who sends answers."""
         return self._users.kept_clips
 
-    def is_open(self, user_id: str) -> bool:
-        """Whether a call for the user need not open it first, which may take long."""
-        return self._users.is_open(user_id)
+    def is_open(self, user_id: str, *, whole: bool = True) -> bool:
+        """Whether a call for the user need not open it first, which may take long; whole: as `Users.use`."""
+        return self._users.is_open(user_id, whole=whole)
+
+    def open_user(self, user_id: str, *, whole: bool = True) -> None:
+        """Have the user open; whole: as `Users.use`.  Raises what prevents it, and `NotFound`."""
+        with self._users.use(check_id(user_id, "user"), whole=whole):
+            pass
 
     def is_held_closed(self, user_id: str) -> bool:
         """Whether calls on the user wait for what has it closed: an erasure, a compaction."""

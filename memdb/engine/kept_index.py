@@ -5,6 +5,9 @@ It is written when there are enough rows that it lacks (`is_due`), by the upkeep
 closed; no write and no question waits for it.  It is never the reason for an answer: what cannot be
 read or written of it is logged, and the user does without.
 
+A large one that keeps every row of the user may answer before the store was looked through (`load_early`,
+`memdb.engine.early_rows`): then it is mapped at first, and read into memory soon after (`settle`).
+
 A removal drops it before anything else may rest on it: a writer that had begun before finds that
 out before it names its file.  Where a crash came first, the next opening finds rows in it that the
 store does not have, and drops it then.
@@ -15,6 +18,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from memdb import failpoints
@@ -25,8 +30,10 @@ from memdb.errors import MemdbError
 from memdb.eventlog import event_log
 from memdb.index.checkpoint import (
     BadCheckpoint,
+    CheckedFile,
     CheckpointWriter,
     KeptRows,
+    KeptUser,
     file_bytes,
     kept_places,
     owner_of,
@@ -45,6 +52,7 @@ from memdb.store.derived import (
 )
 from memdb.store.disk import check_disk
 from memdb.store.environment import Environment
+from memdb.store.log_content import log_content_in
 from memdb.store.schema import FORMAT
 from memdb.types.space import Space
 
@@ -60,6 +68,9 @@ FINISH_GROWTH: Final = 8
 FINISH_BYTES_MAX: Final = 512 << 20
 """Larger ones are not begun then: there is no time to end them."""
 
+EARLY_BYTES_MIN: Final = 32 << 20
+"""Of the file of a user that answers early: of a smaller one all is looked through in a tenth of a second."""
+
 Trained = tuple[int, Breadth | None]
 
 log = event_log("memdb.engine")
@@ -68,8 +79,14 @@ log = event_log("memdb.engine")
 class KeptIndex:
     """The checkpoint of an open user.  `maintain` by one thread at a time, the rest by any."""
 
-    def __init__(self, environment: Environment, config: EngineConfig, rows_min: int) -> None:
-        """rows_min: rows without which none is written; 0: none is written, read or left."""
+    def __init__(
+        self,
+        environment: Environment,
+        config: EngineConfig,
+        rows_min: int,
+        checked: CheckedFile | None = None,
+    ) -> None:
+        """rows_min: rows without which none is written; 0: none is written, read or left.  checked: of `early_file`."""
         self._folder = environment.path
         self._environment = environment
         self._config = config
@@ -88,6 +105,50 @@ class KeptIndex:
         """`memdb.index.indexed.Indexed.trained` of what the file keeps, by space."""
         self._not_before = 0.0
         self._closed = False
+        self._early = checked
+        """What is mapped at first, and the thread that looks at it."""
+
+    def load_early(self, state: UserState) -> KeptUser | None:
+        """What the file keeps, its rows mapped; None where it is not one by which the user may answer early.
+
+        Nothing of the store was compared with it: see `memdb.engine.early_rows`.
+        """
+        if self._early is None:
+            return None
+        try:
+            if state.format < FORMAT:
+                return None
+            sweep_derived(self._folder)
+            found = self._early.read(owner_of(state.id_key), state.revision)
+            _check_spaces(found.spaces, state.spaces)
+        except (BadCheckpoint, OSError):
+            return None  # `load` says so, and removes it
+        self._took(found.spaces)
+        return found
+
+    def settle(
+        self, found: KeptUser, partitions: Mapping[int, Partition], stop: Callable[[], bool]
+    ) -> None:
+        """Have the rows that `load_early` mapped in memory instead.
+
+        stop: asked before each hundred megabytes or so whether to leave the rest, as the user is closed.
+
+        Raises `BadCheckpoint` and `OSError` where they are not those of before: answers since may be wrong.
+        """
+        early = self._early
+        assert early is not None, "it was loaded"
+        for space_no, rows in found.spaces.items():
+            for planes in rows.planes:
+                if stop():
+                    return
+                partitions[space_no].settle(planes, partial(early.copied, planes))
+        self.end_early()
+
+    def end_early(self) -> None:
+        """Let go of the file; the rows that were mapped stay."""
+        early, self._early = self._early, None
+        if early is not None:
+            early.close()
 
     def load(self, state: UserState) -> Mapping[int, KeptRows]:
         """What the file keeps, by space; nothing where there is none that can be used."""
@@ -106,9 +167,12 @@ class KeptIndex:
             log.warning("a checkpoint is not used, and removed", extra={"fields": where})
             self.drop(durably=True)
             return {}
+        self._took(found)
+        return found
+
+    def _took(self, found: Mapping[int, KeptRows]) -> None:
         self._rows = self._counted = sum(len(rows.clip_no) for rows in found.values())
         self._trained = {no: _trained_of(rows) for no, rows in found.items()}
-        return found
 
     def check_all_there(
         self, found: Mapping[int, KeptRows], partitions: Mapping[int, Partition]
@@ -197,6 +261,7 @@ class KeptIndex:
         self._closed = True
         with self._writing:
             pass
+        self.end_early()
 
     def _lacks(self, growth: int) -> bool:
         view = self._view()
@@ -224,8 +289,10 @@ class KeptIndex:
         check_disk(self._folder, self._config, size)
         self._not_before = time.monotonic() + max(PAUSE_S, size / BYTES_PER_S)
 
+        content = log_content(self._environment, view.revision)
+
         def write(file: BinaryIO) -> bool:
-            writer = CheckpointWriter(file, owner_of(view.state.id_key), view.revision)
+            writer = CheckpointWriter(file, owner_of(view.state.id_key), view.revision, content)
             for _ in writer.write(view.partitions):
                 failpoints.hit("checkpoint.writing")
                 if stop() or self._closed or self._removals != removals:
@@ -246,6 +313,23 @@ class KeptIndex:
             self._counted = _rows_of(view)
             self._trained = trained
         failpoints.hit("checkpoint.after_rename")
+
+
+def early_file(folder: Path) -> CheckedFile | None:
+    """The file of a user, where it is one by which it may answer early; a thread has begun to look at it."""
+    path = folder / DERIVED_FILE
+    try:
+        return CheckedFile(path) if path.stat().st_size >= EARLY_BYTES_MIN else None
+    except (BadCheckpoint, OSError):
+        return None  # whoever loads it says so
+    except RuntimeError:
+        return None  # no thread to be had
+
+
+def log_content(environment: Environment, revision: int) -> int | None:
+    """`KeptUser.log_content` of a revision; None where the log has no record of it."""
+    with environment.read() as txn:
+        return log_content_in(txn, revision)
 
 
 def _rows_of(view: View) -> int:

@@ -3,6 +3,10 @@
 Order of a commit: LMDB transaction, then indexes, then the new view, then acknowledgements.  A
 crash between the first two is healed by the next open, which rebuilds the indexes from LMDB; an
 error there closes the user, so that it is rebuilt before anything is served again.
+
+A user with a large checkpoint is opened *early*: questions are answered from the rows that the checkpoint and the
+log tell (`memdb.engine.early_rows`) before the store was looked through, which a thread does then (`is_whole`).
+Where it finds anything otherwise, the user is opened anew, without the checkpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -27,12 +31,13 @@ from memdb.engine.applied import Applied, Outcome
 from memdb.engine.at_once import Tries
 from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.commits import Commits
+from memdb.engine.early_rows import Early, early_rows
 from memdb.engine.effects import Effects, NewClip
 from memdb.engine.hydrate import ClipGone
-from memdb.engine.kept_index import KeptIndex
+from memdb.engine.kept_index import KeptIndex, early_file
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, inspect
-from memdb.engine.rebuild import load_partitions, load_state
+from memdb.engine.rebuild import check_early, load_partitions, load_state
 from memdb.engine.standing_asked import AskedQuestions
 from memdb.engine.state import UserState
 from memdb.engine.text_rows import load_texts
@@ -40,10 +45,11 @@ from memdb.engine.view import View
 from memdb.engine.writer import Writer
 from memdb.errors import DataLoss, Unavailable
 from memdb.eventlog import event_log
+from memdb.index.checkpoint import BadCheckpoint, CheckedFile, KeptUser
 from memdb.index.columns import ALIVE
 from memdb.index.directions import prepared_rows
 from memdb.index.partition import ClipRows, Partition
-from memdb.index.text import Document
+from memdb.index.text import Document, TextIndex
 from memdb.store import schema, standing
 from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
@@ -61,6 +67,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READ_TRIES: Final = 20
+ALONE_S: Final = 0.25
+"""So long the first questions have the interpreter for themselves, unless somebody waits for more."""
 SHOWN_TIMEOUT_S: Final = 1.0
 
 log = event_log("memdb.engine")
@@ -70,7 +78,7 @@ class UserMemory:
     """An open user.  Reads take `view`; writes go through `write`."""
 
     def __init__(self, environment: Environment, user: str, clock: Clock, kept: KeptIndex) -> None:
-        """Rebuild the indexes of ``user`` from its environment.  Raises `DataLoss`."""
+        """Rebuild the indexes of ``user`` from its environment, or let it answer early.  Raises `DataLoss`."""
         self.environment = environment
         self.kept = kept
         self.tries = Tries()
@@ -90,17 +98,115 @@ class UserMemory:
         self.standing = AskedQuestions()
         self._clips = KeptClips(ClipCache(0))
         self._pyramid = Pyramid()
+        self._whole = threading.Event()
+        self._wanted = threading.Event()
+        """Whether somebody waits for `_whole`."""
+        self._completing: threading.Thread | None = None
         with environment.read() as txn:
             state = load_state(txn, user)
-            self._quarantine = self._load(txn, state)
-        environment.release_pages()
+            told = self._load_early(txn, state)
+            if told is None:
+                kept.end_early()
+                environment.check_values()
+                self._quarantine = self._load(txn, state)
+        if told is None:
+            environment.release_pages()
         self.view = self._published(state, texts=True)
         # Weakly: a user that is closed to make room goes at once, with all that it has in memory, and not when
         # Python's collector comes to it, which may be hours later.
         mine = weakref.ref(self)
-        kept.watch(lambda: _view_of(mine))
         self._commits = Commits(environment, clock, state, partial(_show_in, mine))
         self._writer = Writer(self._commits)
+        if told is None:
+            self._is_complete()
+        else:
+            self._completing = threading.Thread(
+                target=self._complete, args=(told,), name="memdb-opening", daemon=True
+            )
+            try:
+                self._completing.start()
+            except RuntimeError:  # no thread to be had
+                self._completing = None
+                self._wanted.set()
+                self._complete(told)
+
+    def _load_early(self, txn: Transaction, state: UserState) -> _Early | None:
+        """Fill the indexes with what the checkpoint and the log tell, all but texts and names; None where they tell
+        too little.
+        """
+        kept = self.kept.load_early(state)
+        if kept is None:
+            return None
+        try:
+            rows = early_rows(txn, state, kept)
+            if rows is None:
+                return None
+            self._partitions, self._coverage = load_partitions(
+                txn, state, kept=kept.spaces, early=rows
+            )
+        except DataLoss:
+            return None  # it is found again by who looks at everything
+        self._texts, self._quarantine = TextIndex(), NOTHING_DAMAGED
+        return _Early(kept, {no: one.without_vectors() for no, one in rows.items()})
+
+    def _complete(self, told: _Early) -> None:
+        """Look through the store as an opening does, and take in what was left out; on a thread of its own."""
+        self._wanted.wait(ALONE_S)
+        try:
+            self._look_through(told)
+            self.kept.settle(told.kept, self._partitions, lambda: self._closing)
+        except Exception as error:
+            # Also what nobody thought of: who waits opens the user anew, and is told.
+            if not self._closing:
+                fields = {"user": self.view.state.user}
+                log.exception("a user that answered early is opened anew", extra={"fields": fields})
+                # An end of the process or of memory says nothing of the file.
+                if isinstance(error, (DataLoss, BadCheckpoint, OSError)):
+                    self.kept.drop(durably=True)
+            self._stale = True
+        finally:
+            self._whole.set()
+
+    def _look_through(self, told: _Early) -> None:
+        """Raises `DataLoss` for what is damaged, or otherwise than it was told."""
+        self.environment.check_values()
+        with self.environment.read() as txn:
+            state = self.view.state
+            self._check_goes_on()
+            check_lookups(txn, state.counters)
+            standing.check(txn)
+            self._check_goes_on()
+            check_early(txn, state, told.kept.spaces, told.rows)
+            self._check_goes_on()
+            for partition in self._partitions.values():
+                partition.forget_names()
+            texts = load_texts(txn, self._partitions)
+        self.environment.release_pages()
+        with self._changed:
+            self._texts = texts
+            self._have_back()
+            self.view = self._published(state, texts=True)
+        self._is_complete()
+
+    def _check_goes_on(self) -> None:
+        """Raise `Unavailable` where the user is about to be closed, which waits."""
+        if self._closing:
+            raise Unavailable("the user is closed", reason="CLOSED")
+
+    def _is_complete(self) -> None:
+        mine = weakref.ref(self)
+        self.kept.watch(lambda: _view_of(mine))
+        self._whole.set()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the store was looked through, or will not be: then see `to_be_opened_again`."""
+        return self._whole.is_set()
+
+    def wait_whole(self) -> None:
+        """Return when `is_whole`."""
+        self._wanted.set()
+        self._whole.wait()
 
     def _load(self, txn: Transaction, state: UserState) -> Quarantine:
         """Fill the indexes; what had to be left out."""
@@ -158,13 +264,24 @@ class UserMemory:
         clock: Clock,
         keys: KeyRing | None = None,
         checkpoint_rows: int = 0,
+        *,
+        early: bool = False,
     ) -> UserMemory:
         """Open an existing user.  Raises `DataLoss`.
 
-        checkpoint_rows: `IndexConfig.checkpoint_rows`.
+        checkpoint_rows: `IndexConfig.checkpoint_rows`.  early: let it answer early, where it can: all but questions
+        has to `wait_whole`.
         """
-        make = partial(Environment, path, USER_TABLES, config, keys)
-        return cls._loaded(make, user, config, clock, checkpoint_rows)
+        # Beside the look at the store's structure.
+        checked = early_file(path) if early and checkpoint_rows and keys is None else None
+        try:
+            is_early = checked is not None
+            make = partial(Environment, path, USER_TABLES, config, keys, values_later=is_early)
+            return cls._loaded(make, user, config, clock, checkpoint_rows, checked=checked)
+        except BaseException:
+            if checked is not None:
+                checked.close()
+            raise
 
     @classmethod
     def _loaded(
@@ -176,6 +293,7 @@ class UserMemory:
         checkpoint_rows: int,
         *,
         is_new: bool = False,
+        checked: CheckedFile | None = None,
     ) -> UserMemory:
         """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
         it a second time.
@@ -184,7 +302,7 @@ class UserMemory:
         """
         environment = make()
         try:
-            kept = KeptIndex(environment, config, checkpoint_rows)
+            kept = KeptIndex(environment, config, checkpoint_rows, checked)
             memory = cls(environment, user, clock, kept)
             if is_new:
                 kept.put_off()  # what a new user writes now need not be kept at once
@@ -281,7 +399,7 @@ class UserMemory:
         give: returns what takes it back, which is called before there is another view.
         """
         with self._changed:
-            if self._moving or self._closing or self.view is not view:
+            if self._moving or self._closing or not self.is_whole or self.view is not view:
                 return False
             self._take_back = give()
             return True
@@ -336,6 +454,9 @@ class UserMemory:
         with self._changed:
             self._closing = True
             self._have_back()
+        self._wanted.set()
+        if self._completing is not None:
+            self._completing.join()
         try:
             self._writer.close()
             self.kept.close()
@@ -470,6 +591,14 @@ class UserMemory:
             self._clips,
             self._pyramid,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """What a user answers from before its store was looked through."""
+
+    kept: KeptUser
+    rows: Early
 
 
 def _view_of(memory: weakref.ref[UserMemory]) -> View | None:

@@ -90,8 +90,8 @@ class Opener:
             raise
         return memory
 
-    def bare(self, user: str) -> UserMemory:
-        """An existing user as it lies there."""
+    def bare(self, user: str, *, early: bool = False) -> UserMemory:
+        """An existing user as it lies there; early: `UserMemory.open`."""
         return UserMemory.open(
             self._directory.user_path(user),
             user,
@@ -99,6 +99,7 @@ class Opener:
             self._clock,
             self._directory.keys,
             self._checkpoint_rows,
+            early=early,
         )
 
     def _whole(self, path: Path, user: str) -> UserMemory:
@@ -108,7 +109,8 @@ class Opener:
         is damage) stays pending, and everything else is served.
         """
         sweep(path)
-        memory = self.bare(user)
+        # One of which an erasure is pending answers nothing early.
+        memory = self.bare(user, early=True)
         is_open = True
         try:
             # Within: an interrupt that comes here must not leave it open with nobody to close it.

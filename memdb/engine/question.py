@@ -76,6 +76,11 @@ class Question:
         return max(self.limit if self.window is None else self.window.reach, self.rerank)
 
     @property
+    def needs_whole(self) -> bool:
+        """Whether rows and coverage alone do not answer it: `memdb.engine.users.Users.use`."""
+        return self.words is not None or bool(self.labels)
+
+    @property
     def may_fall_back(self) -> bool:
         """Whether an answer without hits is given the newest clip: not where a page before had some."""
         return self.fallback == "recent" and (self.window is None or self.window.is_first)

@@ -14,8 +14,9 @@ import msgspec
 
 from memdb.engine.arrivals import Arrivals, Came, coverage_of
 from memdb.engine.coverage import Coverage
+from memdb.engine.early_rows import same_rows
 from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine
-from memdb.engine.space_rows import read_rows
+from memdb.engine.space_rows import SpaceRows, read_rows
 from memdb.engine.state import StreamState, UserState
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.index.checkpoint import KeptRows
@@ -115,10 +116,12 @@ def load_partitions(
     state: UserState,
     quarantine: Quarantine = NOTHING_DAMAGED,
     kept: Mapping[int, KeptRows] = NOTHING_KEPT,
+    early: Mapping[int, SpaceRows] | None = None,
 ) -> tuple[dict[int, Partition], Coverage]:
     """Every clip version of every space but what is damaged, and what arrived when.
 
-    kept: rows of a checkpoint by space number, so that they need not be made again.
+    kept: rows of a checkpoint by space number, so that they need not be made again.  early: what is known of the rows
+    without a look at the store (`memdb.engine.early_rows`), where it is.
 
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
@@ -128,7 +131,10 @@ def load_partitions(
     found = 0
     for space_no, space in state.spaces.items():
         kept_here = kept.get(space_no)
-        rows = read_rows(txn, space_no, space, kept_here, quarantine)
+        if early is None:
+            rows = read_rows(txn, space_no, space, kept_here, quarantine)
+        else:
+            rows = early.get(space_no, SpaceRows.none(space.dim))
         found += rows.found
         if rows.rows:
             partitions[space_no] = rows.partition(space, kept_here, quarantine)
@@ -141,6 +147,31 @@ def load_partitions(
     if state.counters.stones:
         others += map(_came, _stones(txn, tolerant=not quarantine.is_empty))
     return partitions, coverage_of(arrivals, others, is_damaged=bool(quarantine.clips))
+
+
+def check_early(
+    txn: Transaction,
+    state: UserState,
+    kept: Mapping[int, KeptRows],
+    early: Mapping[int, SpaceRows],
+) -> None:
+    """Compare what was known early with every entry of the store; raises `DataLoss` where that is damaged, or has
+    others.
+    """
+    found = 0
+    for space_no, space in state.spaces.items():
+        rows = read_rows(
+            txn, space_no, space, kept.get(space_no), NOTHING_DAMAGED, vectors_too=False
+        )
+        found += rows.found
+        if not same_rows(rows, early.get(space_no)):
+            raise DataLoss(
+                "the store has other rows than its checkpoint and its log told",
+                reason="MISSING",
+                field="vectors",
+                value=space_no,
+            )
+    expect_entries(txn, Table.VECTORS, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,13 +109,14 @@ class Slots:
         slot = self.find(user)
         return None if slot is None else slot.memory
 
-    def is_open(self, user: str) -> bool:
-        """Whether a call would have the user at once."""
+    def is_open(self, user: str, *, whole: bool = True) -> bool:
+        """Whether a call would have the user at once; whole: as `Users.use`."""
         with self._lock:
             slot = self._slots.get(user)
             if slot is None or slot.memory is None or slot.closing:
                 return False
-            return not slot.memory.to_be_opened_again
+            memory = slot.memory
+            return not memory.to_be_opened_again and (memory.is_whole or not whole)
 
     def is_held_closed(self, user: str) -> bool:
         """Whether somebody keeps calls on the user waiting, who closes it or has it closed."""
@@ -172,9 +173,9 @@ class Slots:
         if are_many:
             self._evict()
 
-    def call(self, user: str, work: Callable[[UserMemory], T]) -> T:
+    def call(self, user: str, work: Callable[[UserMemory], T], *, whole: bool = True) -> T:
         """What work makes of the memory of a user that is open: `enter`, `call_begins` and `leave` in a third of
-        their time, and nobody's lock is waited for.
+        their time, and nobody's lock is waited for; whole: as `Users.use`.
 
         Raises `WouldWait` where it is not there at once, and as `check_open`.
         """
@@ -188,6 +189,8 @@ class Slots:
                 memory = slot.memory
                 # Who opens or closes the user has the slot's lock.
                 if memory is None or memory.to_be_opened_again or slot.lock.locked():
+                    raise WouldWait
+                if whole and not memory.is_whole:
                     raise WouldWait
                 self._slots.move_to_end(user)
                 slot.users += 1

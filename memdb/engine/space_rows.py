@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 
@@ -45,10 +45,19 @@ class SpaceRows:
     found: int
     """Entries of the space, those that are damaged included."""
 
+    @classmethod
+    def none(cls, dim: int) -> Self:
+        """Of a space without any."""
+        return cls(*_NO_ROWS, np.empty(0, np.int64), np.empty((0, dim), np.float32), 0)
+
     @property
     def rows(self) -> int:
         """How many there are."""
         return len(self.clip_no)
+
+    def without_vectors(self) -> Self:
+        """The same, for who makes no rows of them."""
+        return replace(self, vectors=self.vectors[:0].copy())
 
     def partition(self, space: Space, kept: KeptRows | None, quarantine: Quarantine) -> Partition:
         """A partition of them, in (birth, clip number) order."""
@@ -117,11 +126,13 @@ def read_rows(
     space: Space,
     kept: KeptRows | None,
     quarantine: Quarantine,
+    *,
+    vectors_too: bool = True,
 ) -> SpaceRows:
     """The rows of a space but for what is damaged.
 
     kept: of a checkpoint; a row is taken from it where the content of the store's vector is that from
-    which it was made.
+    which it was made.  vectors_too: False for who wants no rows of them.
 
     Raises `DataLoss` for damage that ``quarantine`` does not name.
     """
@@ -141,7 +152,7 @@ def read_rows(
         block = opened_rows(keys, values, space.dim)
         places = np.full(len(keys), -1, np.int64) if known is None else known.places(block)
         lacking = np.flatnonzero(places < 0)
-        if len(lacking):
+        if len(lacking) and vectors_too:
             vectors[decoded : decoded + len(lacking)] = block.decoded(lacking, space.dim)
             decoded += len(lacking)
         # Not the vectors: they are views of the store, and a page for each.

@@ -478,7 +478,9 @@ class EmbeddedUser:
 
             return memory.read(grounded)
 
-        return self._users.call(self._id, asked)
+        # A moment may be the name of a snapshot.
+        whole = question.needs_whole or as_of is not None or cursor is not None
+        return self._users.call(self._id, asked, whole=whole)
 
     def ground_many(
         self,
@@ -515,7 +517,8 @@ class EmbeddedUser:
             replace(first, feature=feature, tokens=tokens[place] if tokens else None)
             for place, feature in enumerate(features)
         ]
-        with self._users.use(self._id) as memory:
+        whole = first.needs_whole or as_of is not None
+        with self._users.use(self._id, whole=whole) as memory:
 
             def grounded(view: View) -> list[Grounding]:
                 revision = memory.resolve(view, as_of, min_revision)

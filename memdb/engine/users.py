@@ -70,11 +70,12 @@ class Users:
 
     @contextmanager
     def use(
-        self, user: str, *, create: bool = False, lasting: bool = False
+        self, user: str, *, create: bool = False, lasting: bool = False, whole: bool = True
     ) -> Iterator[UserMemory]:
         """The user's memory for the length of a call; a thread uses a user once at a time.
 
-        lasting: it is kept open without being worked with, and may be closed all the same.
+        lasting: it is kept open without being worked with, and may be closed all the same.  whole: False for who asks
+        of rows and coverage alone, which a user has before its store was looked through (`UserMemory.is_whole`).
 
         Raises `NotFound` (``USER_NOT_FOUND``) unless it exists or ``create`` is true; where the block finds it
         closed, since it took long and was not waited for, `Unavailable` (``REOPENED``).
@@ -82,22 +83,26 @@ class Users:
         slot = self._slots.enter(user)
         is_call = False
         try:
-            with slot.lock:
-                self._slots.check_open()  # again: it may have been closed since
-                if slot.memory is not None and slot.memory.to_be_opened_again:
-                    try:
-                        self._slots.wait_for_calls(slot)
-                    finally:
-                        slot.closing = False
-                    slot.close()
-                if slot.memory is None:
-                    slot.memory = self._opener.once(slot, user, create=create)
-                    self._take_in(slot, slot.memory)
-                self._resting.discard(user)
-                memory = slot.memory
-                if not lasting:
-                    self._slots.call_begins(slot)
-                    is_call = True
+            while True:
+                with slot.lock:
+                    self._slots.check_open()  # again: it may have been closed since
+                    if slot.memory is not None and slot.memory.to_be_opened_again:
+                        try:
+                            self._slots.wait_for_calls(slot)
+                        finally:
+                            slot.closing = False
+                        slot.close()
+                    if slot.memory is None:
+                        slot.memory = self._opener.once(slot, user, create=create)
+                        self._take_in(slot, slot.memory)
+                    memory = slot.memory
+                    if memory.is_whole or not whole:
+                        self._resting.discard(user)
+                        if not lasting:
+                            self._slots.call_begins(slot)
+                            is_call = True
+                        break
+                memory.wait_whole()
             yield memory
             self._want_upkeep(memory)
         except Unavailable as error:
@@ -106,7 +111,7 @@ class Users:
         finally:
             self._slots.leave(user, slot, is_call=is_call)
 
-    def call(self, user: str, work: Callable[[UserMemory], T]) -> T:
+    def call(self, user: str, work: Callable[[UserMemory], T], *, whole: bool = True) -> T:
         """What ``work`` makes of the user's memory, as within `use`; of a user that is open with less ado."""
 
         def called(memory: UserMemory) -> T:
@@ -117,13 +122,13 @@ class Users:
 
         with suppress(WouldWait):  # from the slots alone: the work may wait for what it reads
             try:
-                made = self._slots.call(user, called)
+                made = self._slots.call(user, called, whole=whole)
             except Unavailable as error:
                 self._check_reopened(user, error)
                 raise
             self._slots.make_room()
             return made
-        with self.use(user) as memory:
+        with self.use(user, whole=whole) as memory:
             return work(memory)
 
     def call_at_once(self, user: str, work: Callable[[UserMemory], T]) -> T:
@@ -261,9 +266,9 @@ class Users:
         """
         return self._opener.found_ns(user)
 
-    def is_open(self, user: str) -> bool:
+    def is_open(self, user: str, *, whole: bool = True) -> bool:
         """Whether `use` would give the user at once."""
-        return self._slots.is_open(user)
+        return self._slots.is_open(user, whole=whole)
 
     def is_held_closed(self, user: str) -> bool:
         """Whether calls on the user wait for an erasure, say, to end."""

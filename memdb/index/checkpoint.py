@@ -20,7 +20,7 @@ where all of the rows are.
          -     -  blocks, one for each part, in that order
 
     a part:
-         0     4  kind       u32, 1 versions, 2 planes, 3 directions, 4 codes, 5 lists
+         0     4  kind       u32, 1 versions, 2 planes, 3 directions, 4 codes, 5 lists, 6 heads, 7 moment
          4     4  space_no   u32
          8     4  dim        u32
         12     4  cosine     u32, 1 where rows are of unit length
@@ -33,22 +33,33 @@ where all of the rows are.
 
     block of versions    clip_no u64, birth u64, content u64: three arrays of ``rows``
     block of planes      heads u16, tails i16: two arrays of (rows, dim padded to 16)
-    the others           `memdb.index.kept_learned`
+    block of heads       48 bytes of each row: stream_no u32, epoch u32, seq u64, start_ns i64, end_ns i64,
+                         short_memory_bytes u32, keyframe_bytes u32, sealed u8, 7 reserved
+    block of the moment  u64, xxh3_64 of the stored record of the revision in table `log`; its rows are those of all
+                         spaces, and its space and dim are those of one of them
+    directions to lists  `memdb.index.kept_learned`
 
 Integers are little-endian.  Content is xxh3_64 of the vector's bytes in the store.  The parts of a
 space are one of versions, then planes of at most `CHUNK_ROWS_MAX` rows that together are as many, then
-what was learned, if anything.  Parts of another kind are passed over: a later release may keep more, as an earlier
-one kept no codes and lists.
+what was learned, if anything, then heads; the moment is the last of all, and is there where the file keeps every row of
+the user.  Parts of another kind are passed over: a later release may keep more, as an earlier one kept no codes and
+lists, nor heads and the moment.
 
-It is read into memory, not mapped: a page of a mapped file that was checked may be read again from the
-disk later, and then nobody would check it.
+It is read into memory, and not mapped for good: a page of a mapped file that was checked may be read again from the
+disk later, and then nobody would check it.  A large file that keeps every row answers the first questions mapped
+(`CheckedFile`): before, all of it is compared with its checksums through a buffer, so that a disk that fails is an
+error and no signal; soon after, its rows are read into memory, and compared once more.  A file under its name is
+never written to or cut short, only removed and replaced.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -78,7 +89,25 @@ _HEADER: Final = struct.Struct("<8sII16sQQ")
 _PART: Final = struct.Struct("<IIIIQQQQdd")
 _VERSIONS: Final = 1
 _PLANES: Final = 2
+_HEADS: Final = 6
+_MOMENT: Final = 7
 _PARTS_MAX: Final = 1 << 20
+_BUFFER_BYTES: Final = 1 << 19
+"""Through which a block is compared with its checksum: as much as a core's cache holds."""
+_ELEMENT_BYTES: Final = 2
+"""Rows that are mapped begin at multiples of it; blocks of other kinds are of any length."""
+
+HEAD: Final = np.dtype(
+    {
+        "names": [
+            *("stream_no", "epoch", "seq", "start_ns", "end_ns"),
+            *("short_memory_bytes", "keyframe_bytes", "sealed"),
+        ],
+        "formats": ["<u4", "<u4", "<u8", "<i8", "<i8", "<u4", "<u4", "?"],
+        "itemsize": 48,
+    }
+)
+"""What filters ask of a row, beside its version."""
 _COPIED_ROWS: Final = 1024
 """Rows that are gathered at once to be written."""
 
@@ -98,6 +127,8 @@ class KeptRows:
     content: Array
     planes: list[Planes] = field(default_factory=list)
     learned: KeptLearned | None = None
+    heads: Array | None = None
+    """(n,) `HEAD`, None in a file of an earlier release."""
 
     def are_all_in(self, columns: Mapping[str, Array] | None) -> bool:
         """Whether the rows of a partition have every one of these."""
@@ -132,6 +163,18 @@ class _Part(NamedTuple):
     residual_max: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptUser:
+    """Every row of a user as of one moment."""
+
+    revision: int
+    log_content: int
+    """Of the log's record of the revision: another life of the user has another."""
+    rows: int
+    """Of all spaces together."""
+    spaces: dict[int, KeptRows]
+
+
 def owner_of(id_key: bytes) -> bytes:
     """How a file tells whose it is, from the key that was drawn when the user was made."""
     return blake2b(id_key, digest_size=16, person=b"memdb-index").digest()
@@ -147,7 +190,8 @@ def kept_places(partition: PartitionView) -> Array:
 def file_bytes(partitions: Mapping[int, PartitionView]) -> int:
     """Bytes of a file that keeps these, at most and but for its header."""
     return sum(
-        view.rows * (4 * padded(view.dim) + 24) + learned_bytes(view.tiers.learned, view.rows)
+        view.rows * (4 * padded(view.dim) + 24 + HEAD.itemsize)
+        + learned_bytes(view.tiers.learned, view.rows)
         for view in partitions.values()
     )
 
@@ -155,10 +199,14 @@ def file_bytes(partitions: Mapping[int, PartitionView]) -> int:
 class CheckpointWriter:
     """Writes partitions into an open, empty file, block by block."""
 
-    def __init__(self, file: BinaryIO, owner: bytes, revision: int) -> None:
+    def __init__(
+        self, file: BinaryIO, owner: bytes, revision: int, log_content: int | None = None
+    ) -> None:
+        """log_content: `KeptUser.log_content`, None where that is not known."""
         self._file = file
         self._owner = owner
         self._revision = revision
+        self._log_content = log_content
         self._parts: list[_Part] = []
 
     def write(self, partitions: Mapping[int, PartitionView]) -> Iterator[int]:
@@ -170,6 +218,7 @@ class CheckpointWriter:
             for space_no, view in sorted(partitions.items())
             for block in _blocks(view)
         ]
+        planned += self._moment(partitions)
         # The table is known last; its place is kept by zeros, which no reader takes for one.
         self._file.write(bytes(_HEADER.size + len(planned) * _PART.size))
         for space_no, view, block in planned:
@@ -177,6 +226,20 @@ class CheckpointWriter:
         self._file.seek(0)
         self._file.write(_head(self._owner, self._revision, self._parts))
         self._file.seek(0, os.SEEK_END)
+
+    def _moment(
+        self, partitions: Mapping[int, PartitionView]
+    ) -> list[tuple[int, PartitionView, Block]]:
+        """One block where every row of the user is kept, else none."""
+        kept = there = 0
+        for view in partitions.values():
+            kept += len(kept_places(view))
+            there += int(np.count_nonzero(view.columns["birth"] != ALIVE))
+        if self._log_content is None or not kept or kept != there:
+            return []
+        space_no, view = max(partitions.items())
+        content = iter((struct.pack("<Q", self._log_content),))
+        return [(space_no, view, Block(_MOMENT, kept, (0.0, 0.0), content))]
 
     def _block(self, space_no: int, view: PartitionView, block: Block) -> Iterator[int]:
         offset, checksum = self._file.tell(), xxhash.xxh3_64()
@@ -207,7 +270,15 @@ def _blocks(view: PartitionView) -> list[Block]:
     for begin in range(0, len(places), CHUNK_ROWS_MAX):
         rows = places[begin : begin + CHUNK_ROWS_MAX]
         blocks.append(Block(_PLANES, len(rows), longest, _planes(view, rows)))
-    return blocks + blocks_of(view.tiers.learned, view.matrix, places)
+    blocks += blocks_of(view.tiers.learned, view.matrix, places)
+    return [*blocks, Block(_HEADS, len(places), (0.0, 0.0), iter((_heads(view, places),)))]
+
+
+def _heads(view: PartitionView, places: Array) -> bytes:
+    heads = np.zeros(len(places), HEAD)  # or what was in memory would be written between them
+    for name in HEAD.names or ():
+        heads[name] = view.columns[name][places]
+    return heads.tobytes()
 
 
 def _versions(view: PartitionView, places: Array) -> Iterator[bytes]:
@@ -236,33 +307,166 @@ def read_checkpoint(path: Path, owner: bytes, revision: int) -> dict[int, KeptRo
     damaged; `OSError` as the system does.
     """
     with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        parts = _read_parts(file, size, owner, revision)
-        found: dict[int, KeptRows] = {}
-        learned: dict[int, LearnedReader] = {}
+        parts = _read_parts(file, owner, revision)
         for part in parts:
-            if part.kind == _VERSIONS:
-                if part.space_no in found:
-                    raise BadCheckpoint("two parts of versions of one space")
-                clip_no, birth, content = _read_versions(file, part)
-                found[part.space_no] = KeptRows(
-                    part.dim, bool(part.cosine), clip_no, birth, content
-                )
-            elif part.kind == _PLANES or part.kind in KINDS:
-                rows = found.get(part.space_no)
-                if rows is None or (rows.dim, rows.cosine) != (part.dim, bool(part.cosine)):
-                    raise BadCheckpoint("planes or codes of no space")
-                if part.kind == _PLANES:
-                    rows.planes.append(_read_planes(file, part))
-                else:
-                    reader = learned.setdefault(part.space_no, LearnedReader(part.dim))
-                    _read_learned(file, part, reader)
+            if part.kind == _MOMENT:
+                _read_moment(file, part)  # of no use here, but nothing that is damaged is used
+        return _spaces(file, parts, lambda part: _read_planes(file, part))
+
+
+def _spaces(
+    file: BinaryIO, parts: list[_Part], planes_of: Callable[[_Part], Planes]
+) -> dict[int, KeptRows]:
+    """What the parts of a file keep, by space number."""
+    found: dict[int, KeptRows] = {}
+    learned: dict[int, LearnedReader] = {}
+    for part in parts:
+        if part.kind == _VERSIONS:
+            if part.space_no in found:
+                raise BadCheckpoint("two parts of versions of one space")
+            clip_no, birth, content = _read_versions(file, part)
+            found[part.space_no] = KeptRows(part.dim, bool(part.cosine), clip_no, birth, content)
+        elif part.kind in (_PLANES, _HEADS) or part.kind in KINDS:
+            rows = found.get(part.space_no)
+            if rows is None or (rows.dim, rows.cosine) != (part.dim, bool(part.cosine)):
+                raise BadCheckpoint("planes or codes of no space")
+            if part.kind == _PLANES:
+                rows.planes.append(planes_of(part))
+            elif part.kind == _HEADS:
+                found[part.space_no] = replace(rows, heads=_read_heads(file, part, rows))
+            else:
+                reader = learned.setdefault(part.space_no, LearnedReader(part.dim))
+                _read_learned(file, part, reader)
     for space_no, rows in found.items():
         if sum(len(planes.head) for planes in rows.planes) != len(rows.clip_no):
             raise BadCheckpoint("not as many planes as versions")
         if space_no in learned:
             found[space_no] = replace(rows, learned=_learned(learned[space_no], rows))
     return found
+
+
+def _check_moment(parts: list[_Part]) -> None:
+    if not parts or parts[-1].kind != _MOMENT:
+        raise BadCheckpoint("without a moment")
+
+
+def _read_moment(file: BinaryIO, part: _Part) -> int:
+    moment = np.empty(1, "<u8")
+    if part.length != moment.nbytes:
+        raise BadCheckpoint("a moment of another length")
+    _fill(file, part, [moment])
+    return int(moment[0])
+
+
+def _read_heads(file: BinaryIO, part: _Part, rows: KeptRows) -> Array:
+    if part.rows != len(rows.clip_no) or part.length != HEAD.itemsize * part.rows:
+        raise BadCheckpoint("heads of another length than their number")
+    heads = np.empty(part.rows, HEAD)
+    _fill(file, part, [heads])
+    return heads
+
+
+class CheckedFile:
+    """A large file that keeps every row of a user, and a thread that compares its rows with their checksums while the
+    caller has other things to do.  Its mapped rows stay valid once it is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises `BadCheckpoint` for a file that has no moment or is otherwise none of this layout, `OSError`, and
+        `RuntimeError` where there is no thread to be had.
+        """
+        self._file = path.open("rb", buffering=0)
+        self._failure: Exception | None = None
+        self._checked: list[_Part] = []
+        self._left = False
+        self._sources: dict[int, _Part] = {}
+        """What rows that were mapped are of, by the id of their planes."""
+        try:
+            self._parts, self._owner, self._revision = _read_table(self._file)
+            _check_moment(self._parts)
+            self._planes = [part for part in self._parts if part.kind == _PLANES]
+            # Two threads take them: ours, and who reads.
+            self._unchecked = deque(self._planes)
+            self._thread = threading.Thread(
+                target=self._check, name="memdb-checkpoint", daemon=True
+            )
+            self._thread.start()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self, owner: bytes, revision: int) -> KeptUser:
+        """What the file keeps, its planes mapped; raises as `read_checkpoint`."""
+        _check_stated(self._owner, self._revision, owner, revision)
+        content = _read_moment(self._file, self._parts[-1])
+        spaces = _spaces(self._file, self._parts[:-1], self._mapped)
+        self._check()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        if len(self._checked) != len(self._planes):
+            raise BadCheckpoint("a block could not be compared with its checksum")
+        rows = sum(len(one.clip_no) for one in spaces.values())
+        if rows != self._parts[-1].rows:
+            raise BadCheckpoint("a moment of other rows")
+        return KeptUser(self._revision, content, rows, spaces)
+
+    def copied(self, planes: Planes) -> Planes:
+        """The same rows, read into memory and compared with their checksum once more; raises as `read_checkpoint`."""
+        part = self._sources.get(id(planes))
+        return planes if part is None else _read_planes(self._file, part)
+
+    def close(self) -> None:
+        """Leave the rest."""
+        self._left = True
+        self._thread.join()
+        self._file.close()
+
+    def _mapped(self, part: _Part) -> Planes:
+        width = _width_of_planes(part)
+        if part.offset % _ELEMENT_BYTES:
+            return _read_planes(self._file, part)
+        begin = part.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        # One for each block, so that it goes with the last who looks at its rows.
+        try:
+            mapped = mmap.mmap(
+                self._file.fileno(),
+                part.offset + part.length - begin,
+                mmap.MAP_SHARED,
+                mmap.PROT_READ,
+                offset=begin,
+            )
+        except ValueError as error:
+            raise BadCheckpoint("a block is cut off") from error
+        shape, count = (part.rows, width), part.rows * width
+        head = np.frombuffer(mapped, "<u2", count, part.offset - begin).reshape(shape)
+        tail = np.frombuffer(mapped, "<i2", count, part.offset - begin + 2 * count).reshape(shape)
+        planes = Planes(head, tail, part.residual_max, part.norm_max)
+        self._sources[id(planes)] = part
+        return planes
+
+    def _check(self) -> None:
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        try:
+            while self._unchecked and not self._left:
+                part = self._unchecked.popleft()
+                self._check_part(part, buffer)
+                self._checked.append(part)
+        except IndexError:
+            pass  # the other thread took the last
+        except (BadCheckpoint, OSError) as error:
+            self._failure = error
+
+    def _check_part(self, part: _Part, buffer: memoryview) -> None:
+        checksum, at, end = xxhash.xxh3_64(), part.offset, part.offset + part.length
+        while at < end and not self._left:
+            read = os.preadv(self._file.fileno(), [buffer[: end - at]], at)
+            if not read:
+                raise BadCheckpoint("a block is cut off")
+            checksum.update(buffer[:read])
+            at += read
+        if checksum.intdigest() != part.checksum:
+            raise BadCheckpoint("a block does not match its checksum")
 
 
 def _read_learned(file: BinaryIO, part: _Part, reader: LearnedReader) -> None:
@@ -282,24 +486,35 @@ def _learned(reader: LearnedReader, rows: KeptRows) -> KeptLearned | None:
         raise BadCheckpoint(str(error)) from error
 
 
-def _read_parts(file: BinaryIO, size: int, owner: bytes, revision: int) -> list[_Part]:
+def _read_parts(file: BinaryIO, owner: bytes, revision: int) -> list[_Part]:
+    parts, stated_owner, stated_revision = _read_table(file)
+    _check_stated(stated_owner, stated_revision, owner, revision)
+    return parts
+
+
+def _check_stated(stated_owner: bytes, stated_revision: int, owner: bytes, revision: int) -> None:
+    if stated_owner != owner:
+        raise BadCheckpoint("of another user")
+    if stated_revision > revision:
+        raise BadCheckpoint("newer than the user: an older state of it was put back")
+
+
+def _read_table(file: BinaryIO) -> tuple[list[_Part], bytes, int]:
+    """The parts of a file, its owner and its revision, none of which was compared with anything."""
+    size = os.fstat(file.fileno()).st_size
     header = file.read(_HEADER.size)
     if len(header) != _HEADER.size:
         raise BadCheckpoint("shorter than a header")
-    magic, version, count, stated_owner, stated_revision, checksum = _HEADER.unpack(header)
+    magic, version, count, owner, revision, checksum = _HEADER.unpack(header)
     if magic != _MAGIC or version != _VERSION:
         raise BadCheckpoint("not a file of this layout")
     # Before as much is read as it claims.
     if count > _PARTS_MAX or _HEADER.size + count * _PART.size > size:
         raise BadCheckpoint("shorter than its table")
     table = file.read(count * _PART.size)
-    zeroed = _HEADER.pack(magic, version, count, stated_owner, stated_revision, 0)
+    zeroed = _HEADER.pack(magic, version, count, owner, revision, 0)
     if xxhash.xxh3_64_intdigest(zeroed + table) != checksum:
         raise BadCheckpoint("header does not match its checksum")
-    if stated_owner != owner:
-        raise BadCheckpoint("of another user")
-    if stated_revision > revision:
-        raise BadCheckpoint("newer than the user: an older state of it was put back")
     parts = [_Part(*fields) for fields in _PART.iter_unpack(table)]
     at = _HEADER.size + len(table)
     for part in parts:
@@ -308,7 +523,7 @@ def _read_parts(file: BinaryIO, size: int, owner: bytes, revision: int) -> list[
         at += part.length
     if at != size:
         raise BadCheckpoint("of another length than its table says")
-    return parts
+    return parts, owner, revision
 
 
 def _read_versions(file: BinaryIO, part: _Part) -> Array:
@@ -319,10 +534,15 @@ def _read_versions(file: BinaryIO, part: _Part) -> Array:
     return block
 
 
-def _read_planes(file: BinaryIO, part: _Part) -> Planes:
+def _width_of_planes(part: _Part) -> int:
     width = padded(part.dim)
     if part.rows > CHUNK_ROWS_MAX or part.length != 4 * part.rows * width:
         raise BadCheckpoint("planes of another length than their number")
+    return width
+
+
+def _read_planes(file: BinaryIO, part: _Part) -> Planes:
+    width = _width_of_planes(part)
     head = np.empty((part.rows, width), "<u2")
     tail = np.empty((part.rows, width), "<i2")
     _fill(file, part, [head, tail])
@@ -331,16 +551,16 @@ def _read_planes(file: BinaryIO, part: _Part) -> Planes:
 
 def _fill(file: BinaryIO, part: _Part, arrays: list[Array]) -> None:
     """Read a block into arrays, and check what came."""
-    file.seek(part.offset)
-    checksum = xxhash.xxh3_64()
+    checksum, at = xxhash.xxh3_64(), part.offset
     for array in arrays:
         view = memoryview(array.reshape(-1).view(np.uint8).data)
         done = 0
         while done < len(view):
-            read = file.readinto(view[done:])  # type: ignore[attr-defined]  # a raw file
+            read = os.preadv(file.fileno(), [view[done:]], at)
             if not read:
                 raise BadCheckpoint("a block is cut off")
             done += read
+            at += read
         checksum.update(view)
     if checksum.intdigest() != part.checksum:
         raise BadCheckpoint("a block does not match its checksum")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -114,6 +114,17 @@ class Matrix:
             self._add(Chunk(planes.head, planes.tail, numbers))
             self._note(planes.residual_max, planes.norm_max)
             self.rows += count
+
+    def settle(self, planes: Planes, make: Callable[[], Planes]) -> None:
+        """Have the same rows elsewhere in memory, in the place of those that were adopted; make: gives them.
+
+        Who searches meanwhile goes on with those of before.
+        """
+        for place, chunk in enumerate(self._chunks):
+            if chunk.head is planes.head:
+                made = make()
+                self._chunks[place] = Chunk(made.head, made.tail, chunk.numbers)
+                return
 
     def wipe(self, rows: Array) -> None:
         """Make zeros of some rows, ascending, that were not adopted; who searches meanwhile may find them half gone."""

@@ -294,6 +294,10 @@ class Partition:
         if learned is not None:
             self._tiers.learn(learned)
 
+    def settle(self, planes: Planes, make: Callable[[], Planes]) -> None:
+        """`Matrix.settle` of rows that were added."""
+        self._matrix.settle(planes, make)
+
     @property
     def columns(self) -> dict[str, Array]:
         """Views of the columns of all rows."""
@@ -313,6 +317,10 @@ class Partition:
         chosen &= (columns["death"] == ALIVE) & (columns["birth"] != ALIVE)
         starts = columns["start_ns"][chosen]
         return int(starts.min()) if len(starts) else None
+
+    def forget_names(self) -> None:
+        """Have no row named; views keep the names that they have."""
+        self._names = Names()
 
     def name(self, names: Sequence[ClipNames]) -> None:
         """Say what the next rows that have no names yet are called."""

@@ -107,7 +107,7 @@ class GroundStream:
         self._open_calls.name(start.user)
         held.owner = start.user
         options = options_from_proto(start.options)
-        await self._openings.wait(start.user)
+        await self._openings.wait(start.user, early=True)
         reader = asyncio.create_task(self._read(receive, held))
         try:
             await self._answer_all(self._database.user(start.user), options, send, held)
@@ -135,7 +135,7 @@ class GroundStream:
             group = list(islice(self._waiting, size))
             try:
                 # It may have been closed since, for others.
-                await self._openings.wait(user.id)
+                await self._openings.wait(user.id, early=True)
                 answer = await turns.run_in_turn(
                     self._deadline.within, self._answer, user, group, options
                 )

@@ -10,7 +10,7 @@ from memdb.engine.hydrate import Parts
 from memdb.engine.reading import WouldWait
 from memdb.server.fitting_page import fitting_page
 from memdb.server.ground_stream import GroundStream
-from memdb.server.methods import Receive, Send, read_by
+from memdb.server.methods import Receive, Send, early, read_by
 from memdb.server.requests import check_owner, parse
 from memdb.server.resources import Resources
 from memdb.v1 import grounding_service_pb2 as pb
@@ -63,6 +63,7 @@ class GroundingService:
         self._kept = resources.database.kept_clips
         self._message_bytes_max = resources.message_bytes_max
 
+    @early
     @read_by(read_question)
     def ground(self, question: AskedQuestion) -> bytes:
         """The clips that answer a question."""
@@ -105,6 +106,7 @@ class GroundingService:
             self._asked(question.user, _parts(options), answer.revision)
         return pack_grounding(answer, self._kept)
 
+    @early
     @read_by(read_questions)
     def ground_many(self, asked: AskedQuestions) -> bytes:
         """The answers to several questions, all of one commit."""

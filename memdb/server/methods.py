@@ -8,6 +8,7 @@
     @commits def write_clips(self, request) -> response      in the write pool, its user open
     @whole def verify(self, request) -> response             in the pool of what goes through everything
     @closed_user ...                                         whether or not its user is open
+    @early ...                                               as soon as its user answers questions
     def list_clips(self, request) -> Iterator[response]      in the read pool, message by message
     async def check(self, request) -> response               on the loop (must not block)
     async def watch_user(self, request, send) -> None        on the loop, a stream of answers
@@ -64,6 +65,12 @@ def read_by(read: Callable[[bytes, str], Any]) -> Callable[[_F], _F]:
     return mark
 
 
+def early(method: _F) -> _F:
+    """Marks a service method that may ask a user early (`memdb.server.openings`)."""
+    method.__dict__["early"] = True
+    return method
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A method of a service, as it is called.  A response may be a message, or the bytes of one."""
@@ -82,6 +89,8 @@ class Method:
     pool: Pool
     opens: bool
     """Whether its user is to be open."""
+    early: bool
+    """Whether it may be open early."""
     owner_tag: int | None
     """What begins the user's id in a request, None where there is none."""
     on_loop: bool
@@ -106,6 +115,7 @@ class Method:
             getattr(implementation, f"{name}_at_once", None),
             pool,
             "user" in descriptor.input_type.fields_by_name and not hasattr(function, "closed_user"),
+            hasattr(function, "early"),
             owner_tag(descriptor),
             iscoroutinefunction(function),
         )

@@ -58,7 +58,7 @@ class UnaryCalls:
         def work(data: bytes, owner: str, request: Any) -> bytes | _Cold:
             if request is None:
                 request = method.read(data, owner)
-            if method.opens and not self._openings.is_open(request.user):
+            if method.opens and not self._openings.is_open(request.user, early=method.early):
                 return _Cold(request, request.user)
             return answer(request)
 
@@ -74,7 +74,7 @@ class UnaryCalls:
             done = await turns.run(deadline.within, work, data, owner, request)
             if isinstance(done, _Cold):
                 # It waits without a thread, and then takes one again.
-                await self._openings.wait(done.user)
+                await self._openings.wait(done.user, early=method.early)
                 done = await turns.run(deadline.within, answer, done.request)
             return done
 

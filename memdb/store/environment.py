@@ -121,10 +121,12 @@ class Environment:
         keys: KeyRing | None = None,
         *,
         older: bool = False,
+        values_later: bool = False,
     ) -> None:
         """Open the environment in directory ``path``, encrypted where ``keys`` are given.
 
-        older: take it also where its newest transaction was undone (`memdb.store.structure`).
+        older: take it also where its newest transaction was undone (`memdb.store.structure`).  values_later: look at
+        the pages of values when `check_values` is called, or something is written.
 
         Raises `DataLoss` (``MISSING``, ``TRUNCATED``, ``ROLLED_BACK``, ``BAD_ENVIRONMENT``) when the file
         cannot be what was committed, `Unavailable` (``OPEN_FAILED``, ``IO_FAILED``) when the system refuses to
@@ -152,18 +154,32 @@ class Environment:
         self.disk = real_file(self._data_file).parent
         """A folder of the disk on which commits take room: that of the data file, which may lie behind a link."""
         self._marked = False
+        self._values_later = values_later
         try:
-            check_structure(self._data_file)
+            check_structure(self._data_file, values=not values_later)
             self._was_told = tells_newest(self._data_file)
             """Whether the newest transaction is known to be on the disk, though nothing is committed here."""
         except OSError as error:
-            raise Unavailable(
-                f"the data file cannot be read: {error.strerror}",
-                reason="OPEN_FAILED",
-                field=path.name,
-            ) from error
+            raise self._unreadable(error) from error
         self._env, self._handles = self._opened(
             max(min(config.map_bytes_initial, config.map_bytes_max), _MAP_BYTES_MIN, size), size
+        )
+
+    def check_values(self) -> None:
+        """Look at what ``values_later`` left; raises as the opening does."""
+        if not self._values_later:
+            return
+        try:
+            check_structure(self._data_file)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self._values_later = False
+
+    def _unreadable(self, error: OSError) -> Unavailable:
+        return Unavailable(
+            f"the data file cannot be read: {error.strerror}",
+            reason="OPEN_FAILED",
+            field=self.path.name,
         )
 
     def _checked_size(self, keys: KeyRing | None) -> int:
@@ -323,6 +339,7 @@ class Environment:
             check_growth(self._data_file, bytes_hint)
         self._grow_ahead(bytes_hint)
         if not self._marked:
+            self.check_values()
             with system_errors(self.path.name):
                 mark_dirty(self._data_file)
                 # Who compacted it may have been killed, or refused, before the file's name was durable.
@@ -553,6 +570,7 @@ class Environment:
                     # Also where it was interrupted: a file is not opened a second time.
                     self._env.close()
                     self._lock_file.close()
-                if self._failed is None and self._lost is None:
+                # Nor where not all of it was looked at: what this process closed it does not look at again.
+                if self._failed is None and self._lost is None and not self._values_later:
                     with suppress(OSError):  # it only costs a look at the next open
                         mark_clean(self._data_file, newest)

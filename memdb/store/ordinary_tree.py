@@ -45,12 +45,17 @@ class Tree:
 class PageFile:
     """The data file, and which of its pages are known to be in use."""
 
-    def __init__(self, fd: int, size: int, page_bytes: int, end: int) -> None:
-        """size: of the file in bytes; end: the first page that was never used."""
+    def __init__(
+        self, fd: int, size: int, page_bytes: int, end: int, *, values: bool = True
+    ) -> None:
+        """size: of the file in bytes; end: the first page that was never used; values: whether to look at the pages
+        of values as well, and not only where they are.
+        """
         self._fd = fd
         self._size = size
         self.page_bytes = page_bytes
         self.end = min(end, size // page_bytes)
+        self.values = values
 
     def pages(self, numbers: Array) -> Array | None:
         """(n, page bytes) u8, None where the file is shorter."""
@@ -216,16 +221,21 @@ class _Nodes:
         count = (HEADER_BYTES - 1 + self.low[big].astype(np.int64)) // file.page_bytes + 1
         if (first + count > file.end).any():
             return None
-        heads = np.frombuffer(file.heads(first), _OVERFLOW_HEAD)
-        if len(heads) != len(first) or not (
-            (heads["pgno"] == firsts).all()
-            and (heads["pad"] == 0).all()
-            and (heads["flags"] == _OVERFLOW).all()
-            and (heads["pages"] == count).all()
-        ):
+        if file.values and not _are_heads(file.heads(first), firsts, count):
             return None
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         return np.asarray(np.repeat(first, count) + within)
+
+
+def _are_heads(read: bytes, firsts: Array, count: Array) -> bool:
+    """Whether these are the headers of values that begin at some pages and take so many."""
+    heads = np.frombuffer(read, _OVERFLOW_HEAD)
+    return len(heads) == len(firsts) and bool(
+        (heads["pgno"] == firsts).all()
+        and (heads["pad"] == 0).all()
+        and (heads["flags"] == _OVERFLOW).all()
+        and (heads["pages"] == count).all()
+    )
 
 
 def _nodes(file: PageFile, numbers: Array, flags: int) -> _Nodes | None:

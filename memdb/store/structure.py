@@ -45,12 +45,14 @@ _META_TXNID: Final = 144
 _TOKEN: Final = secrets.token_hex(8)
 
 
-def check_structure(data_file: Path) -> None:
-    """Raise `DataLoss` (``CORRUPTED``) when the file cannot be mapped without danger."""
+def check_structure(data_file: Path, *, values: bool = True) -> None:
+    """Raise `DataLoss` (``CORRUPTED``) when the file cannot be mapped without danger; without ``values``, mapped to be
+    read alone (`memdb.store.quick_structure.structure_errors`).
+    """
     token, *stated = _marker(data_file)[:3]
     if stated == _stat(data_file) and (token == _TOKEN or int(stated[0]) > LARGE_BYTES):
         return
-    found = structure_errors(data_file)
+    found = structure_errors(data_file, values=values)
     if found:
         raise DataLoss(
             f"LMDB's structure is damaged: {found[0]}",

@@ -1,8 +1,9 @@
 """Opens damaged copies of a database, one after another, and tells what each of its users answers.
 
-Reads one JSON line per case on standard input: ``{"data": DIRECTORY, "turn": n}``.  Prints one per case: for each
-user and question either a digest of the answer or the error; with a turn, of the user whose file is whole a quarter
-of the questions, so that each is asked in every fourth case.  An error that is not of memdb's tree
+Reads one JSON line per case on standard input: ``{"data": DIRECTORY, "turn": n, "early": bool}``.  Prints one per
+case: for each user and question either a digest of the answer or the error; with a turn, of the user whose file is
+whole a quarter of the questions, so that each is asked in every fourth case; early, users with a checkpoint, however
+small, are asked the first question before their store was looked through.  An error that is not of memdb's tree
 is told as such, and a process that dies tells nothing: both are for the test to judge.
 """
 
@@ -16,10 +17,12 @@ from dataclasses import replace
 
 from memdb import DataLoss, Grounding, MemdbError, StoredClip
 from memdb.config import EngineConfig
+from memdb.engine import kept_index
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from tests.crash.load import SPACE, clip_of, standing_question
 
+LEAST = kept_index.EARLY_BYTES_MIN
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 USERS = ("alice", "bob")
 TURNS = 4
@@ -59,8 +62,11 @@ def questions(name: str, user: EmbeddedUser) -> Iterator[tuple[str, Callable[[],
             for found in (user.stream(info.name).ledger(),)
         }
 
+    yield (
+        "ground",
+        lambda: grounded(user.ground(question, limit=20)),
+    )  # first, for that may be early
     yield "revision", user.revision
-    yield "ground", lambda: grounded(user.ground(question, limit=20))
     yield "ground as of", lambda: grounded(user.ground(question, limit=20, as_of=9))
     yield "clips", lambda: {named(clip): content(clip) for clip in user.clips()}
     yield "short", short
@@ -119,8 +125,9 @@ def ask(ask_it: Callable[[], object]) -> str | Parts:
         return f"UNTYPED {error!r}"
 
 
-def look(data: str, turn: int | None = None) -> dict[str, str | Parts]:
-    """What a database in this directory answers; turn: see above."""
+def look(data: str, turn: int | None = None, *, early: bool = False) -> dict[str, str | Parts]:
+    """What a database in this directory answers; turn, early: see above."""
+    kept_index.EARLY_BYTES_MIN = 0 if early else LEAST  # type: ignore[misc]  # a constant
     try:
         db = EmbeddedDatabase(data, config=CONFIG, embed_texts=False)
     except MemdbError as error:

@@ -126,13 +126,13 @@ def test_a_sweep_opens_nobody_who_has_nothing_to_do(
     looked: list[str] = []
     load, make = UserMemory.open, Environment.__init__
 
-    def loading(path: Path, user: str, *rest: Any) -> UserMemory:
+    def loading(path: Path, user: str, *rest: Any, **named: Any) -> UserMemory:
         opened.append(user)
-        return load(path, user, *rest)
+        return load(path, user, *rest, **named)
 
-    def looking(environment: Environment, path: Path, *rest: Any) -> None:
+    def looking(environment: Environment, path: Path, *rest: Any, **named: Any) -> None:
         looked.append(path.name)
-        make(environment, path, *rest)
+        make(environment, path, *rest, **named)
 
     monkeypatch.setattr(UserMemory, "open", loading)
     config = replace(CONFIG, open_users_max=1)

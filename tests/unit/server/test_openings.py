@@ -9,9 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from memdb import Clip
 from memdb.config import ServerConfig
+from memdb.engine import kept_index
+from memdb.engine import memory as engine_memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.errors import DataLoss
@@ -32,13 +36,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     held = Slow()
     original = UserMemory.open.__func__  # type: ignore[attr-defined]
 
-    def opening(cls: Any, path: Path, user: str, *rest: Any) -> UserMemory:
+    def opening(cls: Any, path: Path, user: str, *rest: Any, **named: Any) -> UserMemory:
         if user == "a":
             held.opened.append(user)
             held.gate.wait(60)
             if held.error is not None:
                 raise held.error
-        memory: UserMemory = original(cls, path, user, *rest)
+        memory: UserMemory = original(cls, path, user, *rest, **named)
         return memory
 
     monkeypatch.setattr(UserMemory, "open", classmethod(opening))
@@ -125,3 +129,30 @@ async def test_who_waits_for_users_that_are_held_closed_holds_no_thread(
             holder.join()
     await asyncio.gather(*waiting)
     assert resources.openings.is_open("a")
+
+
+async def test_a_question_waits_for_less_than_other_calls(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a user with a large checkpoint."""
+    database, openings = resources.database, resources.openings
+    database.create_space("s", dim=8)
+    clips = [
+        Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=np.eye(8, dtype=np.float32)[seq])
+        for seq in range(8)
+    ]
+    database.user("large").stream("cam", space="s").write_many(clips)
+    with database._users.use("large") as memory:
+        memory.kept._rows_min, memory.kept._not_before = 1, 0.0
+        memory.kept.maintain(lambda: False)
+    monkeypatch.setattr(kept_index, "EARLY_BYTES_MIN", 0)
+    monkeypatch.setattr(engine_memory, "ALONE_S", 60.0)
+    with database._users.exclusively("large"):
+        pass
+    await openings.wait("large", early=True)
+    assert openings.is_open("large", early=True)
+    assert not openings.is_open("large")
+    assert database.user("large").ground(clips[3].global_memory, limit=1).hits[0].clip.seq == 3
+    assert not openings.is_open("large")
+    await asyncio.gather(*[openings.wait("large") for _ in range(5)])
+    assert openings.is_open("large")
