@@ -5,7 +5,27 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from memdb.server.loop_turns import LoopTurns
+from memdb.server.budget import CALL_BYTES_FREE
+from memdb.server.loop_turns import BYTES_MAX, WAITING_MAX, LoopTurns
+
+
+async def test_what_may_be_tried() -> None:
+    turns = LoopTurns()
+    assert BYTES_MAX <= CALL_BYTES_FREE, "what is tried is not counted by the budget"
+    assert turns.may_take(BYTES_MAX)
+    assert not turns.may_take(BYTES_MAX + 1)
+    assert turns.take_free()
+    assert not turns.take_free()  # it is somebody's, until the next time around
+    calls = [asyncio.create_task(turns.take("a")) for _ in range(1 + WAITING_MAX)]
+    await asyncio.sleep(0)
+    assert turns.waiting == WAITING_MAX  # the first of them has its turn
+    assert not turns.may_take(1)
+    await asyncio.sleep(0)
+    assert turns.waiting < WAITING_MAX
+    assert turns.may_take(1)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def test_the_first_has_its_turn_at_once() -> None:
