@@ -97,22 +97,23 @@ class AsyncRpc:
         """Every message of an answer that ends by itself; from the beginning again where a call
         may be repeated.
         """
-        deadline_s = time.monotonic() + self.timeout_s
-        pauses = pauses_s()
+        left_s = self.timeout_s
+        deadline_s = time.monotonic() + left_s
+        pauses: Iterator[float] | None = None
         hints: list[str] = []
         while True:
             self.check_open()
             try:
-                call = method(
-                    request, timeout=deadline_s - time.monotonic(), metadata=self.metadata
-                )
+                call = method(request, timeout=left_s, metadata=self.metadata)
                 try:
                     return [answer async for answer in call]
                 finally:
                     # An abandoned call of grpcio is never collected.
                     call.cancel()
             except grpc.RpcError as error:
+                pauses = pauses or pauses_s()
                 await self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses), hints)
+                left_s = deadline_s - time.monotonic()
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise
