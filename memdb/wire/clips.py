@@ -161,26 +161,28 @@ def fill_stored_clip(message: pb.StoredClip, clip: StoredClip) -> None:
     message.revision = clip.revision
 
 
-def stored_clip_from_proto(message: pb.StoredClip) -> StoredClip:
+def stored_clip_from_proto(message: pb.StoredClip, light: bool = False) -> StoredClip:
     """The clip of an answer; short-term memory, when present, as a (tokens, dim) float16 array.
 
     What it carries was checked when it was written, and is not checked again.
+
+    light: whether it was asked for without vectors and keyframes, which are not looked for then.
     """
     clip = message.clip
     # What most clips have not is looked at once and no further: each look is a call, and answers are timed.
     has = clip.HasField
-    transcript, events, keyframes = clip.transcript, clip.events, clip.keyframes
-    labels = clip.labels
+    transcript, events, labels = clip.transcript, clip.events, clip.labels
+    keyframes = None if light else clip.keyframes
     return _stored_clip(
         clip.seq,
         clip.start_ns,
         clip.end_ns,
         (
             vector_elements(clip.global_memory, "clip.global_memory")
-            if has("global_memory")
+            if not light and has("global_memory")
             else NO_GLOBAL_MEMORY
         ),
-        array_from_tensor(clip.short_memory) if has("short_memory") else None,
+        array_from_tensor(clip.short_memory) if not light and has("short_memory") else None,
         clip.frames_per_token_row or None,  # above 0 where there is one
         # Slices: to walk a repeated field itself costs more than to make a list of it.
         tuple([stored_utterance_from_proto(item) for item in transcript[:]]) if transcript else (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Final, TypedDict
 
 from memdb.types.arguments import (
@@ -301,12 +302,22 @@ def fill_beside_hits(message: grounding_pb.GroundResponse, grounding: Grounding)
         message.coverage.extend(map(coverage_to_proto, grounding.coverage))
 
 
+def is_light(request: grounding_pb.GroundRequest) -> bool:
+    """Whether hits come without vectors and keyframes."""
+    return (
+        request.without_global_memory
+        and request.without_keyframes
+        and not request.with_short_memory
+    )
+
+
 def grounding_from_proto(
     message: grounding_pb.GroundResponse,
     clips: Iterator[StoredClip] | None = None,
     gaps: tuple[Gap, ...] = (),
     *,
     tells: bool = True,
+    light: bool = False,
 ) -> Grounding:
     """The answer of a message.
 
@@ -314,10 +325,11 @@ def grounding_from_proto(
     gaps: what comes before its own.
     tells: whether its hits may tell what matched (`Hit.spans`, ``token_weights``, ``arms``): not to a question without
         tokens that asked for no explanation.
+    light: as in `stored_clip_from_proto`.
     """
     hits = message.hits[:]
     if clips is None:
-        clips = map(stored_clip_from_proto, [hit.clip for hit in hits])
+        clips = map(stored_clip_from_proto, [hit.clip for hit in hits], repeat(light))
     # What most answers have not is not looked into: making nothing of nothing takes as long as all the rest.
     own, coverage = message.gaps, message.coverage
     return _grounding(

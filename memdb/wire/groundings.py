@@ -163,12 +163,14 @@ def groundings_to_proto(groundings: Sequence[Grounding]) -> pb.GroundManyRespons
     return message
 
 
-def groundings_from_proto(message: pb.GroundManyResponse, *, tells: bool = True) -> list[Grounding]:
+def groundings_from_proto(
+    message: pb.GroundManyResponse, *, tells: bool = True, light: bool = False
+) -> list[Grounding]:
     """The answers of a message; raises `DataLoss` (``BAD_MESSAGE``) when it names clips it has not.
 
-    tells: as in `grounding_from_proto`.
+    tells, light: as in `grounding_from_proto`.
     """
-    clips = [stored_clip_from_proto(clip) for clip in message.clips[:]]
+    clips = [stored_clip_from_proto(clip, light) for clip in message.clips[:]]
     take = _taken(clips, message.hit_clips[:])
     gaps = tuple(map(gap_from_proto, message.gaps[:]))
     return [grounding_from_proto(answer, take, gaps, tells=tells) for answer in message.answers[:]]

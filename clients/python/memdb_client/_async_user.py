@@ -54,7 +54,7 @@ from memdb.wire.facts import (
     remember_request,
     revise_request,
 )
-from memdb.wire.grounding import grounding_from_proto
+from memdb.wire.grounding import grounding_from_proto, is_light
 from memdb.wire.groundings import (
     ground_many_request,
     groundings_from_proto,
@@ -221,7 +221,11 @@ class AsyncUser:
             with_keyframes=with_keyframes,
         )
         answer = await self._rpc.call(self._rpc.ground, request)
-        return grounding_from_proto(answer, tells=explain or question_tokens is not None)
+        return grounding_from_proto(
+            answer,
+            tells=explain or question_tokens is not None,
+            light=not (with_global_memory or with_keyframes or with_short_memory),
+        )
 
     async def ground_many(
         self,
@@ -252,7 +256,9 @@ class AsyncUser:
             if parts is None:
                 raise
         else:
-            found = groundings_from_proto(answer, tells=bool(request.question_tokens))
+            found = groundings_from_proto(
+                answer, tells=bool(request.question_tokens), light=is_light(request.options)
+            )
             return list(one_each(found, request.question_features.rows))
         first, second = parts
         earlier = await self._ground_many(first)
@@ -321,7 +327,8 @@ class AsyncUser:
             newest_first=newest_first,
         )
         answers = await self._rpc.collect(self._rpc.clips.ListClips, request)
-        return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
+        light = not (with_global_memory or with_keyframes)
+        return [stored_clip_from_proto(clip, light) for answer in answers for clip in answer.clips]
 
     async def count_clips(
         self,
@@ -415,7 +422,8 @@ class AsyncUser:
             without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
         )
         answers = await self._rpc.collect(self._rpc.clips.GetClips, request)
-        clips = [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
+        light = not (with_global_memory or with_keyframes or with_short_memory)
+        clips = [stored_clip_from_proto(clip, light) for answer in answers for clip in answer.clips]
         return list(one_each(clips, len(wanted)))
 
     async def short_memory(

@@ -18,6 +18,7 @@ from memdb.types.limits import QUESTIONS_MAX
 from memdb.types.questions import checked_feature, group_size
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.arrays import fill_vector
+from memdb.wire.grounding import is_light
 from memdb.wire.groundings import groundings_from_proto
 from memdb.wire.status import error_from_status
 from memdb_client import _compat as compat
@@ -30,6 +31,7 @@ class Questions:
         self, start: pb.GroundStreamRequest, question_features: compat.Values[VectorLike]
     ) -> None:
         self._start = start
+        self._is_light = is_light(start.start.options)
         self._features = question_features
         self._asked = 0
         self._answered = 0
@@ -71,7 +73,7 @@ class Questions:
         """
         if message.error:
             raise _told(message.error)
-        groundings = groundings_from_proto(message.answers, tells=False)
+        groundings = groundings_from_proto(message.answers, tells=False, light=self._is_light)
         expected = range(self._answered, self._answered + len(groundings))
         if list(message.ids) != list(expected) or expected.stop > self._asked:
             raise DataLoss("the answers are not those to the next questions", reason="BAD_MESSAGE")

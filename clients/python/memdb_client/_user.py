@@ -56,7 +56,7 @@ from memdb.wire.facts import (
     remember_request,
     revise_request,
 )
-from memdb.wire.grounding import grounding_from_proto
+from memdb.wire.grounding import grounding_from_proto, is_light
 from memdb.wire.groundings import (
     ground_many_request,
     groundings_from_proto,
@@ -219,7 +219,11 @@ class User:
             with_keyframes=with_keyframes,
         )
         answer = self._rpc.call(self._rpc.ground, request)
-        return grounding_from_proto(answer, tells=explain or question_tokens is not None)
+        return grounding_from_proto(
+            answer,
+            tells=explain or question_tokens is not None,
+            light=not (with_global_memory or with_keyframes or with_short_memory),
+        )
 
     def ground_many(
         self,
@@ -250,7 +254,9 @@ class User:
             if parts is None:
                 raise
         else:
-            found = groundings_from_proto(answer, tells=bool(request.question_tokens))
+            found = groundings_from_proto(
+                answer, tells=bool(request.question_tokens), light=is_light(request.options)
+            )
             return list(one_each(found, request.question_features.rows))
         first, second = parts
         earlier = self._ground_many(first)
@@ -319,7 +325,8 @@ class User:
             newest_first=newest_first,
         )
         answers = self._rpc.collect(self._rpc.clips.ListClips, request)
-        return [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
+        light = not (with_global_memory or with_keyframes)
+        return [stored_clip_from_proto(clip, light) for answer in answers for clip in answer.clips]
 
     def count_clips(
         self,
@@ -413,7 +420,8 @@ class User:
             without_keyframes=not check_flag(with_keyframes, "with_keyframes"),
         )
         answers = self._rpc.collect(self._rpc.clips.GetClips, request)
-        clips = [stored_clip_from_proto(clip) for answer in answers for clip in answer.clips]
+        light = not (with_global_memory or with_keyframes or with_short_memory)
+        clips = [stored_clip_from_proto(clip, light) for answer in answers for clip in answer.clips]
         return list(one_each(clips, len(wanted)))
 
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:

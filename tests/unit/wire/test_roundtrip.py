@@ -17,7 +17,15 @@ from memdb.types import json_value
 from memdb.types.arm import Arm, ArmMatch
 from memdb.types.arrays import Array
 from memdb.types.change import Change, Discrepancy, ErasureReport, Verification
-from memdb.types.clip import Ack, Clip, Keyframe, SoundEvent, StoredClip, Utterance
+from memdb.types.clip import (
+    NO_GLOBAL_MEMORY,
+    Ack,
+    Clip,
+    Keyframe,
+    SoundEvent,
+    StoredClip,
+    Utterance,
+)
 from memdb.types.coverage import StreamCoverage
 from memdb.types.fact import Fact, LongTermMemory, MemorySpan, Recall, RecallHit
 from memdb.types.grounding import Grounding, Hit, Span
@@ -109,6 +117,17 @@ def test_clip_keeps_every_field_and_its_tensor_stays_coded() -> None:
 def test_stored_clip_comes_back_decoded(short_memory: Array | None) -> None:
     clip = stored(short_memory=short_memory)
     assert same(clips.stored_clip_from_proto(over_the_wire(clips.stored_clip_to_proto(clip))), clip)
+
+
+def test_a_light_clip_comes_back_with_all_but_its_heavy_parts() -> None:
+    light = stored(global_memory=NO_GLOBAL_MEMORY, short_memory=None, keyframes=())
+    message = over_the_wire(clips.stored_clip_to_proto(light))
+    assert same(clips.stored_clip_from_proto(message, light=True), light)
+    answer = Grounding((Hit(light, 0.5, 0.0), Hit(light, 0.25)), 9)
+    back = grounding.grounding_from_proto(
+        over_the_wire(grounding.grounding_to_proto(answer)), tells=False, light=True
+    )
+    assert same(back, answer)
 
 
 def test_smallest_clip() -> None:
