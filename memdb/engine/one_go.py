@@ -216,8 +216,10 @@ def _relevances(
     place: Place, query: Array, ids: list[Any], scores: list[float], *, at_once: bool
 ) -> list[float]:
     """`memdb.engine.relevance.Relevance.of`: few numbers, which take less time one by one than by one call each."""
+    # Once for all streams: as exact, and numpy would do it for each.
+    wide = query.astype(np.float64)
     of_stream = {
-        number: (mean_score(null.mean, query), spread, things)
+        number: (mean_score(null.mean, wide), spread, things)
         for number, (null, spread, things) in place.nulls_of(
             {stream_no for _, _, stream_no in ids}, at_once=at_once
         ).items()
