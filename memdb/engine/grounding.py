@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from memdb.engine import few_rows
+from memdb.engine import one_go
 from memdb.engine.at_once import check_light
 from memdb.engine.candidates import candidate_rows
 from memdb.engine.explain import explain, explain_similarity
@@ -48,7 +48,7 @@ def ground(
     if environment is None:
         check_light(view, question)
     if as_of is None and question.is_plain and not view.are_together:
-        answer = few_rows.answer(environment, view, question)
+        answer = one_go.answer(environment, view, question)
         if answer is not None:
             return answer
     where = searched(view, question, as_of)

@@ -92,7 +92,7 @@ class Question:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but the best of some streams and times is asked for (`memdb.engine.few_rows`)."""
+        """Whether nothing but the best of some streams and times is asked for (`memdb.engine.one_go`)."""
         return (
             self.policy == "top"
             and self.words is None

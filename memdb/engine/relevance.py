@@ -103,8 +103,8 @@ class Relevance:
 
 
 def mean_score(mean: Array, query: Array) -> float:
-    """The score of a (dim,) float64 mean to a float32 query; summed up in one known order, as no BLAS does it:
-    whoever answers without Python (`memdb.engine.prepared`) has the same number.
+    """The score of a (dim,) float64 mean to a query, float32 or that as float64; summed up in one known order, as no
+    BLAS does it: whoever answers without Python (`memdb.engine.prepared`) has the same number.
     """
     return float(np.add.reduce(mean * query))
 

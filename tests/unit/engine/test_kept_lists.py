@@ -133,6 +133,20 @@ def test_the_first_answer_after_a_start_is_by_the_lists_of_before(data: Path) ->
     assert found >= 0.99 * sum(map(len, exact))
 
 
+def test_lists_answer_in_one_go_as_part_by_part(data: Path) -> None:
+    with opened(data) as db:
+        user = db.user("u")
+        for question in structured(8, 92):
+            for exact in (False, True):
+                one = user.ground(question, limit=LIMIT, exact=exact)
+                # More to be told is no usual question.
+                parts = user.ground(question, limit=LIMIT, exact=exact, with_coverage=True)
+                assert one.approximate is parts.approximate is not exact
+                assert [(hit.clip.id, hit.score, hit.relevance) for hit in one.hits] == [
+                    (hit.clip.id, hit.score, hit.relevance) for hit in parts.hits
+                ]
+
+
 def test_who_wants_no_lists_for_a_while_has_them_afterwards(data: Path) -> None:
     with opened(data, replace(INDEX, approximate_rows_min=0)) as db:
         db._users._upkeep.close()

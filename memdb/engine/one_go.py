@@ -1,0 +1,248 @@
+"""The usual question, answered in one go: a feature, how many; of few clips, of which streams and times too.
+
+The same answer to the last bit as `memdb.engine.grounding` puts together of its parts, which are ready for more: words,
+tokens, policies, the past.  What questions that look at the same rows of a view have in common (`Place`) is
+made once; what is left are the search (of few rows the products and their order), the relevances, and clips that are
+kept as a rule.  What is not usual is none of this: `answer` is None then, and the parts are asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+
+from memdb import deadline
+from memdb.engine.hit_reader import HitReader, with_damaged
+from memdb.engine.hydrate import AnswerSize
+from memdb.engine.nulls import Null, Nulls
+from memdb.engine.question import Question
+from memdb.engine.reading import Reading, WouldWait
+from memdb.engine.relevance import deviation, mean_score, of_deviations, spread_of, things_of
+from memdb.engine.scope import Scope, Searched, scope_of, searched
+from memdb.engine.view import View
+from memdb.index import flat
+from memdb.index.partition import PartitionView
+from memdb.store.environment import Environment
+from memdb.types.arrays import Array
+from memdb.types.grounding import Grounding, Hit
+from memdb.types.unchecked import maker
+
+_hit = maker(Hit)
+
+RUNS_MAX: Final = 4
+"""Runs of rows that are scored each for itself; of more, all rows from the first to the last are."""
+NULLS_MAX: Final = 64
+"""Streams of which a place remembers what they score to anything, 12 kB each in 1536-d."""
+_ROWS_PER_PART: Final = 4
+"""A row takes 40 bytes, a gap some hundred."""
+
+
+@dataclass(slots=True, eq=False)
+class Few:
+    """Few rows, which are all scored."""
+
+    listed: Array
+    """(n,) int64, at least one: the allowed rows, ascending."""
+    ids: Array
+    """(n, 3) uint64: clip number, birth and stream number of each."""
+    runs: list[tuple[int, int]]
+    """[first, last) each: the rows that are scored."""
+    inside: Array | None
+    """(n,) int64: where in these runs the listed rows are; None where they are all of it."""
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """Rows of a view that answer questions, and what these have in common.
+
+    Not the view: it keeps the place.
+    """
+
+    where: Searched
+    partition: PartitionView
+    allowed: Array | None
+    """(rows,) bool, None for all."""
+    few: Few | None
+    """None where they are many."""
+    nulls: dict[int, tuple[Null, float, float]] = field(default_factory=dict)
+    """By stream (number), of some that were among hits: what it scores to anything, the spread of that, its things."""
+
+    def nulls_of(
+        self, stream_nos: set[int], *, at_once: bool
+    ) -> dict[int, tuple[Null, float, float]]:
+        """Of streams that have an allowed row; raises `WouldWait` where many rows would be looked at for it."""
+        # A copy, should another question clear them.
+        found = {number: null for number in stream_nos if (null := self.nulls.get(number))}
+        missing = [number for number in stream_nos if number not in found]
+        if missing:
+            nulls = Nulls(self.partition, None)
+            if at_once and self.few is None and not nulls.are_known(missing):
+                raise WouldWait
+            dim = self.partition.dim
+            for number, made in zip(missing, nulls.of(missing), strict=True):
+                found[number] = made, spread_of(made, dim), things_of(made)
+            if len(self.nulls) + len(found) > NULLS_MAX:
+                self.nulls.clear()
+            self.nulls.update(islice(found.items(), NULLS_MAX))
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Best:
+    """The best rows, best first."""
+
+    rows: Array
+    scores: Array
+    """(n,) float32."""
+    ids: list[Any]
+    """Clip number, birth and stream number of each."""
+    approximate: bool = False
+
+
+def answer(environment: Environment | None, view: View, question: Question) -> Grounding | None:
+    """The answer to a question that `Question.is_plain`, of the view's own revision; None where it is not usual.
+
+    environment: None where nothing may be read; raises `WouldWait` where it would be, and as
+    `memdb.engine.grounding.ground`.
+    """
+    key = "one go", question.streams, question.space, question.start_ns, question.end_ns
+    place = view.once(key, lambda: _place(view, question), _parts)
+    feature = question.feature
+    if place is None or feature is None or len(feature) != place.partition.dim:
+        return None
+    query = place.partition.unit(feature)
+    if query[0] == 0.0 and not query.any():
+        return None
+    at_once = environment is None
+    found = _best_of_few(place, query, question.limit) if place.few is not None else None
+    if found is None:
+        found = _best_of_many(place, query, question, at_once=at_once)
+    if not found.ids:
+        return None
+    deadline.check()
+    scores: list[float] = found.scores.tolist()
+    relevant = _relevances(place, query, found.ids, scores, at_once=at_once)
+    gaps = place.where.gaps
+    hits = _kept_hits(view, question, found.ids, scores, relevant)
+    if hits is None:
+        scope = Scope(view, question, None, place.where, place.partition, place.allowed)
+        with Reading(environment) as reading:
+            reader = HitReader(
+                reading, scope, dict(zip(found.rows.tolist(), relevant, strict=True))
+            )
+            hits = reader.plain(found.rows, found.scores)
+        gaps = with_damaged(gaps, reader.damaged)
+    return Grounding(tuple(hits), place.where.revision, "none", gaps, approximate=found.approximate)
+
+
+def _place(view: View, question: Question) -> Place | None:
+    """Where a question looks; None where it is no space of cosines, nothing, or some of many rows."""
+    where = searched(view, question, None)
+    scope = scope_of(view, question, None, where)
+    if scope is None:
+        return None
+    partition, allowed = scope.partition, scope.allowed
+    if not (partition.cosine and partition.rows):
+        return None
+    if not partition.is_whole:
+        # What a filter chose of many is a mask of all of them: too much to be kept.
+        is_all = allowed is None or allowed is partition.head_alive
+        return Place(where, partition, allowed, None) if is_all else None
+    few = _few(partition, allowed)
+    return None if few is None else Place(where, partition, allowed, few)
+
+
+def _few(partition: PartitionView, allowed: Array | None) -> Few | None:
+    """The allowed rows of few; None where there are none."""
+    listed = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
+    if not len(listed):
+        return None
+    first, last = int(listed[0]), int(listed[-1]) + 1
+    runs, inside = [(first, last)], None
+    if last - first > len(listed):
+        ends = (listed[1:] - listed[:-1] > 1).nonzero()[0]
+        if len(ends) < RUNS_MAX:
+            firsts = [first, *listed[ends + 1].tolist()]
+            runs = [
+                (begin, end + 1)
+                for begin, end in zip(firsts, [*listed[ends].tolist(), last - 1], strict=True)
+            ]
+        else:
+            inside = listed - first
+    column = partition.columns
+    ids = np.empty((len(listed), 3), np.uint64)
+    for place, name in enumerate(("clip_no", "birth", "stream_no")):
+        ids[:, place] = column[name][listed]
+    return Few(listed, ids, runs, inside)
+
+
+def _parts(place: Place | None) -> int:
+    if place is None:
+        return 1
+    rows = 0 if place.few is None else len(place.few.listed)
+    return len(place.where.streams) + len(place.where.gaps) + rows // _ROWS_PER_PART + 1
+
+
+def _best_of_few(place: Place, query: Array, limit: int) -> Best | None:
+    """`PartitionView.search`; None where there are more rows since, which are not whole any more."""
+    matrix, few = place.partition.matrix, place.few
+    whole = matrix.whole(place.partition.rows)
+    if whole is None or few is None:
+        return None
+    scores = flat.run_scores(whole, few.runs, flat.padded_query(query, matrix.width))
+    if few.inside is not None:
+        scores = scores[few.inside]
+    # Rows ascend: of equal scores the first row stays first.
+    order = (-scores).argsort(kind="stable")[:limit]
+    return Best(few.listed[order], scores[order], few.ids[order].tolist())
+
+
+def _best_of_many(place: Place, query: Array, question: Question, *, at_once: bool) -> Best:
+    """As `memdb.engine.ranking.ranking` finds them; raises `WouldWait`."""
+    partition, allowed, limit = place.partition, place.allowed, question.limit
+    near = partition.near(query, limit, allowed) if question.may_be_approximate else None
+    if near is None and at_once:
+        raise WouldWait
+    rows, scores = near or partition.search(query, limit, allowed)
+    column = partition.columns
+    ids = [column[name][rows].tolist() for name in ("clip_no", "birth", "stream_no")]
+    return Best(rows, scores, list(zip(*ids, strict=True)), near is not None)
+
+
+def _relevances(
+    place: Place, query: Array, ids: list[Any], scores: list[float], *, at_once: bool
+) -> list[float]:
+    """`memdb.engine.relevance.Relevance.of`: few numbers, which take less time one by one than by one call each."""
+    # Once for all streams: as exact, and numpy would do it for each.
+    wide = query.astype(np.float64)
+    of_stream = {
+        number: (mean_score(null.mean, wide), spread, things)
+        for number, (null, spread, things) in place.nulls_of(
+            {stream_no for _, _, stream_no in ids}, at_once=at_once
+        ).items()
+    }
+    deviations, many = [], []
+    for (_, _, number), score in zip(ids, scores, strict=True):
+        mean, spread, things = of_stream[number]
+        deviations.append(deviation(score, mean, spread))
+        many.append(things)
+    relevant: list[float] = of_deviations(np.array(deviations), np.array(many)).tolist()
+    return relevant
+
+
+def _kept_hits(
+    view: View, question: Question, ids: list[Any], scores: list[float], relevant: list[float]
+) -> list[Hit] | None:
+    """`HitReader.plain` where all clips are kept."""
+    parts, kept = question.parts, view.kept.clips
+    size = AnswerSize(question.answer_bytes_max)
+    hits: list[Hit] = []
+    for (clip_no, birth, _), score, relevance in zip(ids, scores, relevant, strict=True):
+        clip = kept.get((clip_no, birth, parts))
+        if clip is None:
+            return None
+        hits.append(_hit(size.add(clip), score, relevance, (), (), ()))
+    return hits
