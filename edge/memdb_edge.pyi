@@ -11,7 +11,10 @@ __version__: str
 grpc_version: str
 
 class Call:
-    """A call, until one of `answer` and `finish` has ended it; for the thread that takes the events."""
+    """A call, until one of `answer` and `finish` has ended it; one that is let go of before is ended ``INTERNAL``.
+
+    Raises `RuntimeError` where it has ended, and `ValueError` for trailers that HTTP/2 does not carry.
+    """
 
     @property
     def method(self) -> int:
@@ -21,7 +24,7 @@ class Call:
         """Since 1970; the greatest 64-bit number where there is none."""
     @property
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """What the caller sent ahead; bytes of keys that end with "-bin"."""
+        """What the caller sent ahead, as Latin-1; bytes of keys that end with "-bin"."""
     @property
     def finished(self) -> bool:
         """Whether it was ended."""
@@ -98,17 +101,21 @@ class Server:
         options: list[tuple[str, int | str]] | list[tuple[str, int]],
         methods: list[tuple[str, bool]],
         calls_max: int,
+        memory_max: int,
         shelf: Shelf | None,
         shelved: tuple[str, str],
     ) -> None:
-        """methods: "/package.Service/Method", and whether a call has one request; shelf: what answers calls of
-        the methods ``shelved`` first: of one question, of many.
+        """methods: "/package.Service/Method", and whether a call has one request; memory_max: bytes that gRPC
+        holds of what comes in, beyond which it reads no more; shelf: what answers calls of the methods ``shelved``
+        first: of one question, of many.
         """
     @property
     def fd(self) -> int:
         """Readable while there are events."""
-    def start(self, address: str, key_and_chain: tuple[bytes, bytes] | None) -> int:
-        """Bind and serve; the port, 0 where gRPC could not bind."""
+    def start(self, key_and_chain: tuple[bytes, bytes] | None) -> bool:
+        """Serve connections from now on; False where gRPC does not take the certificate."""
+    def adopt(self, connection: int) -> None:
+        """Serve a connection, a descriptor that does not block; it is closed here."""
     def take(self) -> list[tuple[Any, ...]]:
         """Everything since the last time, in order: (kind, key, said), and of a call that came the call as well."""
     def shutdown(self, grace_s: float) -> None:

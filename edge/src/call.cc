@@ -1,8 +1,11 @@
 #include "call.h"
 
-#include <chrono>
-#include <limits>
+#include <grpc/support/time.h>
 
+#include <limits>
+#include <new>
+
+#include "calls.h"
 #include "events.h"
 #include "request_id.h"
 #include "shelf.h"
@@ -11,53 +14,96 @@ namespace memdb_edge {
 
 namespace {
 
-std::int64_t NanosecondsOf(std::chrono::system_clock::time_point time) {
-  if (time == std::chrono::system_clock::time_point::max()) return std::numeric_limits<std::int64_t>::max();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+// Nanoseconds since 1970; of one that lies centuries ahead as of none.
+std::int64_t NanosecondsOf(gpr_timespec time) {
+  constexpr std::int64_t ns_max = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t ns_per_s = 1'000'000'000;
+  time = gpr_convert_clock_type(time, GPR_CLOCK_REALTIME);
+  if (time.tv_sec >= ns_max / ns_per_s) return ns_max;
+  return time.tv_sec <= 0 ? 0 : time.tv_sec * ns_per_s + time.tv_nsec;
+}
+
+Metadata MetadataOf(const grpc::GenericCallbackServerContext& context) {
+  Metadata metadata;
+  for (const auto& [key, value] : context.client_metadata()) {
+    metadata.emplace_back(std::string(key.data(), key.size()), std::string(value.data(), value.size()));
+  }
+  return metadata;
 }
 
 }  // namespace
 
-Call::Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* context, int method, bool unary,
-           std::shared_ptr<std::atomic<std::int64_t>> open, Shelved shelved)
+Call::Call(std::shared_ptr<Events> events, std::shared_ptr<Calls> calls, grpc::GenericCallbackServerContext* context,
+           int method, bool unary, Shelved shelved)
     : events_(std::move(events)),
+      calls_(std::move(calls)),
       shelved_(std::move(shelved)),
       context_(context),
-      shared_(std::make_shared<Shared>()),
-      open_(std::move(open)),
-      unary_(unary) {
-  shared_->call = this;
-  shared_->method = method;
-  shared_->unary = unary;
-  shared_->deadline_ns = NanosecondsOf(context->deadline());
-  for (const auto& [key, value] : context->client_metadata()) {
-    shared_->metadata.emplace_back(std::string(key.data(), key.size()), std::string(value.data(), value.size()));
-  }
+      shared_(std::make_shared<Shared>(this, method, unary, NanosecondsOf(context->raw_deadline()),
+                                       MetadataOf(*context))),
+      unary_(unary) {}
+
+Call::~Call() { calls_->Remove(this); }
+
+void Call::Begin() {
   if (unary_) {
+    reading_.store(true);
+    started_.Before();
     StartRead(&incoming_);
   } else {
-    events_->Put({Event::kCall, shared_, {}, true});
+    Tell(true);
   }
+}
+
+void Call::Tell(bool ok) {
+  started_.Before();
+  grpc::ByteBuffer message;
+  message.Swap(&incoming_);
+  events_->Put({Event::kCall, shared_, std::move(message), ok});
+  if (state_.fetch_or(kTold) & kLeft) events_->Put({Event::kCancelled, shared_, {}, false});
 }
 
 void Call::OnReadDone(bool ok) {
-  if (ok && shelved_.shelf && AnswerFromShelf()) return;
+  started_.After();
   if (unary_) {
+    if (ok && shelved_.shelf && AnswerFromShelf()) {
+      told_.Before();
+      return;
+    }
     // Without its message Python hears of it as well: what to say of it is said there.
-    events_->Put({Event::kCall, shared_, std::move(incoming_), ok});
-  } else {
-    events_->Put({Event::kRead, shared_, std::move(incoming_), ok});
+    Tell(ok);
+    told_.Before();
+    return;
   }
-  incoming_ = grpc::ByteBuffer();
+  grpc::ByteBuffer message;
+  message.Swap(&incoming_);
+  reading_.store(false);  // from the event on Python may ask for the next
+  events_->Put({Event::kRead, shared_, std::move(message), ok});
+  told_.Before();
 }
 
-void Call::OnWriteDone(bool ok) { events_->Put({Event::kWritten, shared_, {}, ok}); }
+void Call::OnWriteDone(bool ok) {
+  started_.After();
+  outgoing_.Clear();  // a stream may be silent for hours
+  writing_.store(false);
+  events_->Put({Event::kWritten, shared_, {}, ok});
+  told_.Before();
+}
 
 void Call::OnCancel() {
-  if (told_) events_->Put({Event::kCancelled, shared_, {}, false});
+  started_.After();
+  if (state_.fetch_or(kLeft) & kTold) events_->Put({Event::kCancelled, shared_, {}, false});
+  told_.Before();
 }
 
-bool Call::AnswerFromShelf() {
+void Call::OnDone() {
+  started_.After();
+  told_.After();
+  if (state_.load() & kTold) events_->Put({Event::kDone, shared_, {}, true});
+  delete this;
+}
+
+bool Call::AnswerFromShelf() try {
   std::vector<grpc::Slice> slices;
   if (incoming_.Length() > shelved_.bytes_max || !incoming_.Dump(&slices).ok()) return false;
   std::string joined;
@@ -67,30 +113,38 @@ bool Call::AnswerFromShelf() {
   const char* data = slices.size() == 1 ? reinterpret_cast<const char*>(slices[0].begin()) : joined.data();
   const auto answer = ((*shelved_.shelf).*shelved_.answer)(data, incoming_.Length());
   if (!answer) return false;
-  told_ = false;
   const grpc::Slice slice(*answer);
-  grpc::ByteBuffer message(&slice, 1);
-  End(grpc::Status::OK, {{kRequestIdKey, RequestId(shared_->metadata)}}, &message);
+  const grpc::ByteBuffer message(&slice, 1);
+  const Metadata trailers{{kRequestIdKey, RequestId(shared_->metadata)}};
+  // Unless the server goes away just now, and has ended it.
+  if (shared_->Take() != nullptr) End(grpc::Status::OK, trailers, &message);
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;  // nothing was ended yet, and gRPC would let the call hang
+}
+
+bool Call::Read() {
+  if (unary_ || reading_.exchange(true)) return false;
+  started_.Before();
+  StartRead(&incoming_);
   return true;
 }
 
-void Call::OnDone() {
-  open_->fetch_sub(1);
-  if (told_) events_->Put({Event::kDone, shared_, {}, true});
-  delete this;
-}
-
-void Call::Write(grpc::ByteBuffer message) {
-  outgoing_ = std::move(message);
+bool Call::Write(const grpc::ByteBuffer& message) {
+  if (writing_.exchange(true)) return false;
+  outgoing_ = message;
+  started_.Before();
   StartWrite(&outgoing_);
+  return true;
 }
 
-void Call::End(grpc::Status status, const Metadata& trailers, grpc::ByteBuffer* answer) {
+void Call::End(grpc::Status status, const Metadata& trailers, const grpc::ByteBuffer* answer) noexcept {
   for (const auto& [key, value] : trailers) context_->AddTrailingMetadata(key, value);
+  if (answer != nullptr) outgoing_ = *answer;
+  started_.Before();
   if (answer == nullptr) {
     Finish(std::move(status));
   } else {
-    outgoing_ = std::move(*answer);
     StartWriteAndFinish(&outgoing_, grpc::WriteOptions(), std::move(status));
   }
 }

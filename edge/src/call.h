@@ -1,9 +1,9 @@
 // One call: a reactor of gRPC on one side, a handle of Python's on the other.
 //
-// gRPC calls the On... methods on threads of its own; none of them touches Python.  The other methods are called on
-// the one thread that polls the events, with the interpreter's lock held.  A reactor lives until OnDone, which gRPC
-// calls once `Finish` was called and everything that was under way has ended.  Only Python finishes a call (but for
-// those that are refused at the door), and exactly once, so a call that Python may use is there.
+// gRPC calls the On... methods on threads of its own, several at once; none of them touches Python.  A reactor lives
+// until OnDone, which gRPC calls once `Finish` was called and everything that was under way has ended.  Who ends a call
+// (Python, the shelf, or the server that goes away) has taken it from `Shared` first, which gives it once: so it is
+// ended exactly once, and there until then.
 #pragma once
 
 #include <grpcpp/generic/async_generic_service.h>
@@ -12,13 +12,17 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "order.h"
+
 namespace memdb_edge {
 
+class Calls;
 class Events;
 class Shelf;
 
@@ -34,51 +38,103 @@ struct Shelved {
 class Call final : public grpc::ServerGenericBidiReactor {
  public:
   // What the other side is told by; gone only when both the reactor and Python have let go of it.
-  struct Shared;
+  class Shared;
 
-  Call(std::shared_ptr<Events> events, grpc::GenericCallbackServerContext* context, int method, bool unary,
-       std::shared_ptr<std::atomic<std::int64_t>> open, Shelved shelved);
+  Call(std::shared_ptr<Events> events, std::shared_ptr<Calls> calls, grpc::GenericCallbackServerContext* context,
+       int method, bool unary, Shelved shelved);
+  ~Call() override;
+
+  // Read its request, or tell Python of it; once, when it is among the calls that are open.
+  void Begin();
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
 
-  // Ask for the next message.
-  void Read() { StartRead(&incoming_); }
-  // Send a message of a stream.
-  void Write(grpc::ByteBuffer message);
-  // Send the one answer, if any, and the end.
-  void End(grpc::Status status, const Metadata& trailers, grpc::ByteBuffer* answer);
+  // Ask for the next message of a stream; false while one is on its way.
+  bool Read();
+  // Send a message of a stream; false while one is on its way.
+  bool Write(const grpc::ByteBuffer& message);
+  // Whether a message is on its way.
+  bool writing() const { return writing_.load(); }
+  // Send the one answer, if any, and the end; for who has taken it.  Ends the process where there is no memory for it:
+  // a call that is half ended hangs.
+  void End(grpc::Status status, const Metadata& trailers, const grpc::ByteBuffer* answer) noexcept;
+  // Let gRPC give it up; it is to be ended all the same.
+  void Cancel() { context_->TryCancel(); }
+
+  const std::shared_ptr<Shared>& shared() const { return shared_; }
 
  private:
-  // Answers what lies ready; whether it did.
+  // Have Python hear of it.
+  void Tell(bool ok);
+  // Answers what lies ready; whether the call is ended.
   bool AnswerFromShelf();
 
   std::shared_ptr<Events> events_;
-  Shelved shelved_;
+  std::shared_ptr<Calls> calls_;
+  const Shelved shelved_;
   grpc::GenericCallbackServerContext* context_;
   std::shared_ptr<Shared> shared_;
-  std::shared_ptr<std::atomic<std::int64_t>> open_;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   const bool unary_;
-  bool told_ = true;  // whether Python has heard of it, or will
+  std::atomic<bool> reading_{false}, writing_{false};
+  // Whether Python has heard of it, or will; whether its caller has left.  gRPC may tell of the second before the
+  // first, and Python must not.
+  static constexpr int kTold = 1, kLeft = 2;
+  std::atomic<int> state_{0};
+  Order started_, told_;
 };
 
-struct Call::Shared {
-  Call* call = nullptr;     // null once it is finished; changed and read by Python's thread alone after the start
-  int method = 0;           // its number, by the order in which the server was told them
-  bool unary = false;
-  std::int64_t deadline_ns = 0;  // of the system's clock; the greatest number where there is none
-  Metadata metadata;
+class Call::Shared {
+ public:
+  Shared(Call* call, int method, bool unary, std::int64_t deadline_ns, Metadata metadata)
+      : method(method), unary(unary), deadline_ns(deadline_ns), metadata(std::move(metadata)), call_(call) {}
+
+  const int method;  // its number, by the order in which the server was told them
+  const bool unary;  // one request, which comes with it
+  const std::int64_t deadline_ns;  // of the system's clock; the greatest number where there is none
+  const Metadata metadata;
+
+  // The call, to be ended by who asks; null where somebody has taken it.
+  Call* Take() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(call_, nullptr);
+  }
+  bool taken() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return call_ == nullptr;
+  }
+  // What `use` of the call returns: nobody ends it meanwhile.  False where somebody has taken it.
+  template <typename Use>
+  bool With(Use use) const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (call_ == nullptr) return false;
+    use(*call_);
+    return true;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Call* call_;
 };
 
 // Refused before Python hears of it.
 class Refusal final : public grpc::ServerGenericBidiReactor {
  public:
-  explicit Refusal(const grpc::Status& status) { Finish(status); }
-  void OnDone() override { delete this; }
+  explicit Refusal(const grpc::Status& status) {
+    Finish(status);
+    made_.Before();
+  }
+  void OnDone() override {
+    made_.After();
+    delete this;
+  }
+
+ private:
+  Order made_;
 };
 
 }  // namespace memdb_edge

@@ -16,7 +16,7 @@ Events::Events() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
 
 Events::~Events() { close(fd_); }
 
-void Events::Put(Event event) {
+void Events::Put(Event event) noexcept {
   bool tell;
   {
     std::lock_guard<std::mutex> lock(mutex_);

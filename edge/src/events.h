@@ -35,7 +35,8 @@ class Events {
   Events& operator=(const Events&) = delete;
 
   int fd() const { return fd_; }
-  void Put(Event event);
+  // Ends the process where there is no memory for it: a call whose event is lost hangs, and so does who stops.
+  void Put(Event event) noexcept;
   // Everything since the last time.
   std::vector<Event> Take();
 

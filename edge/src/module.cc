@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <grpc/grpc.h>
+#include <grpc/slice.h>
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
 
@@ -10,6 +12,7 @@
 #include <mutex>
 #include <optional>
 
+#include "call.h"
 #include "server.h"
 #include "shelf.h"
 
@@ -52,18 +55,33 @@ grpc::ByteBuffer BufferOf(const py::bytes& data) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
+bool IsBinary(const std::string& key) {
+  return key.size() >= 4 && key.compare(key.size() - 4, 4, "-bin") == 0;
+}
+
+// A view of it.
+grpc_slice SliceOf(const std::string& text) { return grpc_slice_from_static_buffer(text.data(), text.size()); }
+
 Metadata MetadataOf(const py::iterable& pairs) {
   Metadata metadata;
   for (const auto& pair : pairs) {
     const auto both = py::cast<py::tuple>(pair);
     // str or bytes: either has its bytes.
     metadata.emplace_back(py::cast<std::string>(both[0]), py::cast<std::string>(both[1]));
+    const auto& [key, value] = metadata.back();
+    // gRPC ends the process at what is not.
+    if (!grpc_header_key_is_legal(SliceOf(key)) ||
+        !(IsBinary(key) || grpc_header_nonbin_value_is_legal(SliceOf(value)))) {
+      throw py::value_error("no metadata: " + key);
+    }
   }
   return metadata;
 }
 
-bool IsBinary(const std::string& key) {
-  return key.size() >= 4 && key.compare(key.size() - 4, 4, "-bin") == 0;
+// What callers sent is not text by nature; every byte is a letter of Latin-1.
+py::object TextOf(const std::string& bytes) {
+  return py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeLatin1(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), nullptr));
 }
 
 // Python's hold on a call.  One that is let go of without an end is ended, or it were there for ever.
@@ -71,10 +89,10 @@ class Handle {
  public:
   explicit Handle(std::shared_ptr<Call::Shared> shared) : shared_(std::move(shared)) {}
   Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
   ~Handle() {
-    if (shared_->call != nullptr) {
-      End(grpc::Status(grpc::StatusCode::INTERNAL, "the call was let go of"), {}, nullptr);
-    }
+    Call* call = shared_->Take();
+    if (call != nullptr) call->End({grpc::StatusCode::INTERNAL, "the call was let go of"}, {}, nullptr);
   }
 
   int method() const { return shared_->method; }
@@ -83,67 +101,79 @@ class Handle {
     py::tuple told(shared_->metadata.size());
     std::size_t place = 0;
     for (const auto& [key, value] : shared_->metadata) {
-      py::object text;
-      if (IsBinary(key)) {
-        text = py::bytes(value);
-      } else {
-        text = py::reinterpret_steal<py::object>(
-            PyUnicode_DecodeLatin1(value.data(), static_cast<Py_ssize_t>(value.size()), nullptr));
-      }
-      told[place++] = py::make_tuple(py::str(key), text);
+      const py::object said = IsBinary(key) ? py::object(py::bytes(value)) : TextOf(value);
+      told[place++] = py::make_tuple(TextOf(key), said);
     }
     return told;
   }
 
-  void Read() { There().Read(); }
+  void Read() {
+    bool asked = false;
+    There([&asked](Call& call) { asked = call.Read(); });
+    if (!asked) throw std::runtime_error("one message is read at a time, and of a stream");
+  }
   void Write(const py::bytes& data) {
-    auto message = BufferOf(data);
-    py::gil_scoped_release released;
-    There().Write(std::move(message));
+    const auto message = BufferOf(data);
+    bool sent = false;
+    {
+      py::gil_scoped_release released;
+      There([&sent, &message](Call& call) { sent = call.Write(message); });
+    }
+    if (!sent) throw std::runtime_error("one message is written at a time");
   }
   void Answer(const py::bytes& data, const py::iterable& trailers) {
-    auto message = BufferOf(data);
+    const auto message = BufferOf(data);
+    bool writing = false;
+    There([&writing](Call& call) { writing = call.writing(); });
+    if (writing) throw std::runtime_error("one message is written at a time");
     End(grpc::Status::OK, MetadataOf(trailers), &message);
   }
   void Finish(int code, const std::string& details, const py::iterable& trailers) {
     End(grpc::Status(static_cast<grpc::StatusCode>(code), details), MetadataOf(trailers), nullptr);
   }
-  bool finished() const { return shared_->call == nullptr; }
-
-  const std::shared_ptr<Call::Shared>& shared() const { return shared_; }
+  bool finished() const { return shared_->taken(); }
 
  private:
-  Call& There() const {
-    if (shared_->call == nullptr) throw std::runtime_error("the call has ended");
-    return *shared_->call;
+  template <typename Use>
+  void There(Use use) const {
+    if (!shared_->With(use)) throw std::runtime_error("the call has ended");
   }
-  void End(grpc::Status status, const Metadata& trailers, grpc::ByteBuffer* answer) {
-    Call& call = There();
-    shared_->call = nullptr;  // from here on it may go at any time
+  void End(grpc::Status status, const Metadata& trailers, const grpc::ByteBuffer* answer) {
+    Call* call = shared_->Take();
+    if (call == nullptr) throw std::runtime_error("the call has ended");
     py::gil_scoped_release released;
-    call.End(std::move(status), trailers, answer);
+    call->End(std::move(status), trailers, answer);
   }
 
   std::shared_ptr<Call::Shared> shared_;
 };
 
-// Events as (kind, handle or key, bytes or whether).
+// What an event brought: bytes, None for no message, or whether.  Where there is no memory for a message its call is
+// given up, or who reads took it for the last.
+py::object SaidBy(Event& event) {
+  const bool has_message = (event.kind == Event::kCall && event.call->unary) || event.kind == Event::kRead;
+  if (!has_message) return py::bool_(event.ok);
+  if (!event.ok) return py::none();
+  try {
+    auto bytes = BytesOf(event.message);
+    event.message.Clear();
+    return bytes;
+  } catch (const py::error_already_set& error) {
+    if (!error.matches(PyExc_MemoryError)) throw;
+    event.call->With([](Call& call) { call.Cancel(); });
+    return py::none();
+  }
+}
+
+// Events as (kind, key, what was said), and of a call that came its handle.
 py::list Take(Server& server) {
   auto events = server.Take();
   py::list told;
   for (auto& event : events) {
     const auto key = reinterpret_cast<std::uintptr_t>(event.call.get());
-    py::object said;
-    if ((event.kind == Event::kCall && event.call->unary) || event.kind == Event::kRead) {
-      said = event.ok ? BytesOf(event.message) : py::none();
-      event.message.Clear();
-    } else {
-      said = py::bool_(event.ok);
-    }
-    py::object who;
+    const py::object said = SaidBy(event);
     if (event.kind == Event::kCall) {
-      who = py::cast(std::make_unique<Handle>(std::move(event.call)));
-      told.append(py::make_tuple(int(event.kind), key, said, who));
+      told.append(py::make_tuple(int(event.kind), key, said, py::cast(std::make_unique<Handle>(event.call))));
     } else {
       told.append(py::make_tuple(int(event.kind), key, said));
     }
@@ -340,20 +370,22 @@ PYBIND11_MODULE(memdb_edge, module) {
                static_cast<std::size_t>(count), out.mutable_data());
     return out;
   });
-  py::class_<Server>(module, "Server")
+  py::class_<Server>(module, "Server", py::release_gil_before_calling_cpp_dtor())
       .def(py::init<std::vector<Option>, const std::vector<std::pair<std::string, bool>>&, std::int64_t,
-                    std::shared_ptr<Shelf>, std::pair<std::string, std::string>>(),
-           py::arg("options"), py::arg("methods"), py::arg("calls_max"), py::arg("shelf"), py::arg("shelved"))
+                    std::size_t, std::shared_ptr<Shelf>, std::pair<std::string, std::string>>(),
+           py::arg("options"), py::arg("methods"), py::arg("calls_max"), py::arg("memory_max"),
+           py::arg("shelf"), py::arg("shelved"))
       .def_property_readonly("fd", &Server::fd)
       .def(
           "start",
-          [](Server& server, const std::string& address, std::optional<std::pair<std::string, std::string>> pem) {
+          [](Server& server, std::optional<std::pair<std::string, std::string>> pem) {
             py::gil_scoped_release released;
-            if (!pem) return server.Start(address, nullptr);
+            if (!pem) return server.Start(nullptr);
             const Certificate certificate{pem->first, pem->second};
-            return server.Start(address, &certificate);
+            return server.Start(&certificate);
           },
-          py::arg("address"), py::arg("key_and_chain"))
+          py::arg("key_and_chain"))
+      .def("adopt", &Server::Adopt, py::arg("connection"), py::call_guard<py::gil_scoped_release>())
       .def("take", &Take)
       .def("shutdown", &Server::Shutdown, py::arg("grace_s"), py::call_guard<py::gil_scoped_release>());
 }

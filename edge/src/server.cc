@@ -1,6 +1,13 @@
 #include "server.h"
 
+#include <grpcpp/resource_quota.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <chrono>
+#include <stdexcept>
+
+#include "call.h"
 
 namespace memdb_edge {
 
@@ -9,16 +16,17 @@ namespace {
 // Longer requests are not looked at: a feature of 4,000 dimensions, and 256 of 2,000.
 constexpr std::size_t kQuestionBytesMax = 20 << 10;
 constexpr std::size_t kQuestionsBytesMax = 2 << 20;
+constexpr double kGraceMax = 1e9;  // what a clock can count
 
 }  // namespace
 
 Server::Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods,
-               std::int64_t calls_max, std::shared_ptr<const Shelf> shelf,
+               std::int64_t calls_max, std::size_t memory_max, std::shared_ptr<const Shelf> shelf,
                std::pair<std::string, std::string> shelved)
     : options_(std::move(options)),
-      calls_max_(calls_max),
+      memory_max_(memory_max),
       events_(std::make_shared<Events>()),
-      open_(std::make_shared<std::atomic<std::int64_t>>(0)),
+      calls_(std::make_shared<Calls>(calls_max)),
       shelf_(std::move(shelf)),
       shelved_(std::move(shelved)) {
   int number = 0;
@@ -26,10 +34,12 @@ Server::Server(std::vector<Option> options, const std::vector<std::pair<std::str
 }
 
 Server::~Server() {
-  if (server_) Shutdown(0.0);
+  calls_->End();  // nobody else will, and gRPC waits for them
+  Shutdown(0.0);
 }
 
-int Server::Start(const std::string& address, const Certificate* certificate) {
+bool Server::Start(const Certificate* certificate) {
+  if (acceptor_) throw std::logic_error("a server starts once");
   grpc::ServerBuilder builder;
   std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
   if (certificate != nullptr) {
@@ -37,20 +47,31 @@ int Server::Start(const std::string& address, const Certificate* certificate) {
     options.pem_key_cert_pairs.push_back({certificate->key, certificate->chain});
     credentials = grpc::SslServerCredentials(options);
   }
-  int port = 0;
-  builder.AddListeningPort(address, credentials, &port);
+  using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+  acceptor_ = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, credentials);
   for (const auto& [name, value] : options_) {
     std::visit([&builder, &name = name](const auto& chosen) { builder.AddChannelArgument(name, chosen); }, value);
   }
+  builder.SetResourceQuota(grpc::ResourceQuota("memdb").Resize(memory_max_));
   builder.RegisterCallbackGenericService(this);
   server_ = builder.BuildAndStart();
-  return server_ ? port : 0;
+  return server_ != nullptr;
+}
+
+void Server::Adopt(int connection) {
+  if (!server_) {
+    close(connection);
+    throw std::logic_error("a server that was not started");
+  }
+  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+  parameters.fd = connection;
+  acceptor_->HandleNewConnection(&parameters);
 }
 
 void Server::Shutdown(double grace_s) {
   if (!server_) return;
   const auto grace = std::chrono::duration_cast<std::chrono::system_clock::duration>(
-      std::chrono::duration<double>(grace_s));
+      std::chrono::duration<double>(std::clamp(grace_s, 0.0, kGraceMax)));
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
 }
@@ -60,14 +81,15 @@ grpc::ServerGenericBidiReactor* Server::CreateReactor(grpc::GenericCallbackServe
   if (found == methods_.end()) {
     return new Refusal(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "Method not found!"));
   }
-  if (open_->fetch_add(1) >= calls_max_) {
-    open_->fetch_sub(1);
-    return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"));
-  }
+  const auto [method, unary] = found->second;
   Shelved shelved;
   if (shelf_ && context->method() == shelved_.first) shelved = {shelf_, &Shelf::Answer, kQuestionBytesMax};
   if (shelf_ && context->method() == shelved_.second) shelved = {shelf_, &Shelf::AnswerMany, kQuestionsBytesMax};
-  return new Call(events_, context, found->second.first, found->second.second, open_, std::move(shelved));
+  auto call = std::make_unique<Call>(events_, calls_, context, method, unary, std::move(shelved));
+  const grpc::Status status = calls_->Add(call.get());
+  if (!status.ok()) return new Refusal(status);
+  call->Begin();
+  return call.release();
 }
 
 }  // namespace memdb_edge

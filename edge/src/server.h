@@ -1,10 +1,11 @@
-// A gRPC server that takes every call of the methods it was told, as bytes.
+// A gRPC server that takes every call of the methods it was told, as bytes, from connections that it is given.
+//
+// It does not listen: where no descriptor is left, gRPC of this version closes what it listens at, for good.
 #pragma once
 
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "calls.h"
 #include "events.h"
 #include "shelf.h"
 
@@ -27,17 +29,23 @@ struct Certificate {
 
 class Server final : private grpc::CallbackGenericService {
  public:
-  // methods: "/package.Service/Method", and whether a call has one request and one answer.
+  // methods: "/package.Service/Method", and whether a call has one request.
   // calls_max: how many may be open at once; more are refused with RESOURCE_EXHAUSTED.
+  // memory_max: bytes that gRPC holds of what comes in; beyond it no more is read.  It takes a message in whole
+  // before it looks whether that is too large.
   // shelf: what answers calls of the methods `shelved` (of one question, of many) before Python hears of them, or
   // null.
   Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods, std::int64_t calls_max,
-         std::shared_ptr<const Shelf> shelf, std::pair<std::string, std::string> shelved);
+         std::size_t memory_max, std::shared_ptr<const Shelf> shelf,
+         std::pair<std::string, std::string> shelved);
+  // Ends the calls that nobody has ended.
   ~Server() override;
 
   int fd() const { return events_->fd(); }
-  // Binds and serves; the port that was taken, or 0 where gRPC could not bind.
-  int Start(const std::string& address, const Certificate* certificate);
+  // Serves from now on; false where gRPC does not take the certificate.  Once.
+  bool Start(const Certificate* certificate);
+  // Serves a connection, which it closes.
+  void Adopt(int connection);
   std::vector<Event> Take() { return events_->Take(); }
   // Takes no new calls, lets those that run end within the time, then cancels them; returns once all have ended.
   void Shutdown(double grace_s);
@@ -46,12 +54,13 @@ class Server final : private grpc::CallbackGenericService {
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override;
 
   std::vector<Option> options_;
+  std::size_t memory_max_;
   std::unordered_map<std::string, std::pair<int, bool>> methods_;
-  std::int64_t calls_max_;
   std::shared_ptr<Events> events_;
-  std::shared_ptr<std::atomic<std::int64_t>> open_;
+  std::shared_ptr<Calls> calls_;
   std::shared_ptr<const Shelf> shelf_;
   std::pair<std::string, std::string> shelved_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -50,7 +50,8 @@ def make_edge(
     if _is_native(config):
         from memdb.server.native_edge import NativeEdge  # noqa: PLC0415 - as above
 
-        return NativeEdge(handlers, options, calls_max, None if shelf is None else shelf.native)
+        native = None if shelf is None else shelf.native
+        return NativeEdge(handlers, options, calls_max, native, config.bytes_in_flight_max)
     return GrpcEdge(handlers, options, calls_max, services if config.reflection else ())
 
 

@@ -2,10 +2,10 @@
 
 A unary call is one event with its whole request and one call back with its answer, where grpc.aio goes around the loop
 for each of its parts: a third of the processor time.  The C++ part (the distribution ``memdb-edge``, `edge/`)
-knows bytes and calls, nothing of memdb.
+knows bytes and calls, nothing of memdb; its connections are handed to it (`memdb.server.acceptor`).
 
-Lives on one event loop: the C++ side puts events into a queue whose file descriptor the loop watches, and only
-the loop's thread ends calls, each exactly once.
+Lives on one event loop: the C++ side puts events into a queue whose file descriptor the loop watches, and what Python
+says to a call is said by the loop's thread.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ import grpc
 import memdb_edge
 
 from memdb.eventlog import event_log
+from memdb.server.acceptor import Acceptor
 from memdb.server.edge import CallerLeft, Certificate, Handler, Kind, Metadata, Option
 
 _CALL, _READ, _WRITTEN, _CANCELLED, _DONE = range(5)
 """Kinds of events."""
 SHELVED: Final = "/memdb.v1.GroundingService/Ground", "/memdb.v1.GroundingService/GroundMany"
+MEMORY_MAX: Final = 512 * 1024 * 1024
+UNANSWERED: Final = "grpc.keepalive_timeout_ms"
 _ENDED: Final = object()
 _NO_DEADLINE_NS: Final = 2**63 - 1
 
@@ -96,7 +99,9 @@ class _Call:
         """End a call, unless it has ended."""
         if not self._handle.finished:
             given = self._trailers if trailers is None else trailers
-            self._handle.finish(code.value[0], details, given)
+            # Of a path that is no text, say.
+            text = details.encode("utf-8", "backslashreplace").decode()
+            self._handle.finish(code.value[0], text, given)
 
     def was_read(self, message: bytes | None) -> None:
         """The message that was asked for, or that there is none any more."""
@@ -112,7 +117,8 @@ class _Call:
     def cancel(self) -> None:
         """Its caller has left."""
         if self.task is not None:
-            self.task.cancel()
+            # After its first step: one that was not begun would end without a word, and its call never.
+            asyncio.get_running_loop().call_soon(self.task.cancel)
 
     def done(self) -> None:
         """gRPC has done with it."""
@@ -131,50 +137,71 @@ class NativeEdge:
         options: Sequence[Option],
         calls_max: int,
         shelf: memdb_edge.Shelf | None = None,
+        memory_max: int = MEMORY_MAX,
     ) -> None:
-        """shelf: what answers plain questions before Python hears of them."""
+        """memory_max: bytes that gRPC holds of what comes in: it looks at a message's size when it has all of it, so a
+        peer fills them with one that is too large; shelf: what answers plain questions before Python hears of them."""
         self._handlers = tuple(handlers)
         methods = [(f"/{each.name}", each.kind is not Kind.BOTH_WAYS) for each in self._handlers]
-        self._server = memdb_edge.Server(list(options), methods, calls_max, shelf, SHELVED)
+        self._server = memdb_edge.Server(
+            list(options), methods, calls_max, memory_max, shelf, SHELVED
+        )
+        self._acceptor = Acceptor(self._server.adopt, dict(options).get(UNANSWERED, 0))
         self._calls: dict[int, _Call] = {}
 
     def bind(self, address: str, certificate: Certificate | None) -> int:
         """See `memdb.server.edge.Edge`; calls that come before `start` wait."""
         pem = None if certificate is None else (certificate.key, certificate.chain)
-        port = self._server.start(address, pem)
-        if not port:
-            raise RuntimeError("gRPC cannot bind this address")
+        try:
+            port = self._acceptor.bind(address)
+        except OSError as error:
+            raise RuntimeError(f"the address cannot be bound: {error.strerror}") from error
+        if not self._server.start(pem):
+            self._acceptor.close()
+            raise RuntimeError("gRPC cannot serve with this certificate")
         return port
 
     async def start(self) -> None:
         """See `memdb.server.edge.Edge`."""
         asyncio.get_running_loop().add_reader(self._server.fd, self._take)
+        self._acceptor.start()
 
     async def stop(self, grace_s: float) -> None:
         """See `memdb.server.edge.Edge`."""
+        self._acceptor.stop()
         await asyncio.to_thread(self._server.shutdown, grace_s)
         asyncio.get_running_loop().remove_reader(self._server.fd)
         self._take()
 
     def _take(self) -> None:
         """What happened since the last time."""
-        calls = self._calls
         for event in self._server.take():
-            kind, key, said = event[0], event[1], event[2]
-            if kind == _CALL:
-                call = calls[key] = _Call(event[3])
-                self._begin(call, self._handlers[event[3].method], said)
-                continue
-            call = calls[key]
-            if kind == _DONE:
-                del calls[key]
-                call.done()
-            elif kind == _READ:
-                call.was_read(said)
-            elif kind == _WRITTEN:
-                call.was_written(said)
-            else:
-                call.cancel()
+            try:
+                self._happened(event)
+            except Exception as error:
+                # Of one call; the events of others wait behind it.
+                self._forsake(event[1], error)
+
+    def _happened(self, event: tuple[Any, ...]) -> None:
+        kind, key, said = event[0], event[1], event[2]
+        if kind == _CALL:
+            call = self._calls[key] = _Call(event[3])
+            self._begin(call, self._handlers[event[3].method], said)
+        elif kind == _DONE:
+            self._calls.pop(key).done()
+        elif kind == _READ:
+            self._calls[key].was_read(said)
+        elif kind == _WRITTEN:
+            self._calls[key].was_written(said)
+        else:
+            self._calls[key].cancel()
+
+    def _forsake(self, key: int, error: Exception) -> None:
+        """End a call that nobody can go on with."""
+        log.error("an event of a call was not understood", exc_info=error)
+        call = self._calls.get(key)
+        if call is not None:
+            call.finish(grpc.StatusCode.INTERNAL, "internal error", ())
 
     def _begin(self, call: _Call, handler: Handler, request: bytes | None) -> None:
         if request is None and handler.kind is not Kind.BOTH_WAYS:
@@ -196,32 +223,30 @@ class NativeEdge:
     async def _unary(self, call: _Call, handler: Handler, request: Any) -> None:
         try:
             answer = await handler.behaviour(request, call)
+            assert answer is not None, "a call with one answer has one"
+            call.answer(answer)
         except _Aborted:
             return
         except asyncio.CancelledError:
             call.finish(grpc.StatusCode.CANCELLED)
         except Exception as error:
             self._failed(call, handler, error)
-        else:
-            assert answer is not None, "a call with one answer has one"
-            call.answer(answer)
 
     async def _stream(self, call: _Call, handler: Handler, request: Any) -> None:
         try:
             await handler.behaviour(request, call)
+            call.finish(grpc.StatusCode.OK)
         except _Aborted:
             return
         except asyncio.CancelledError:
             call.finish(grpc.StatusCode.CANCELLED)
         except Exception as error:
             self._failed(call, handler, error)
-        else:
-            call.finish(grpc.StatusCode.OK)
 
     def _failed(self, call: _Call, handler: Handler, error: Exception) -> None:
         fields = {"method": handler.name}
         log.error("a call could not be ended", exc_info=error, extra={"fields": fields})
-        call.finish(grpc.StatusCode.INTERNAL, "internal error")
+        call.finish(grpc.StatusCode.INTERNAL, "internal error", ())
 
 
 @coroutine
