@@ -1,0 +1,159 @@
+"""Drives the native edge hard for some seconds: calls and streams that are cancelled, late, cut off and never read, and
+shelves that change meanwhile; then what nobody ended is let go of.  For `edge/sanitize.sh`.
+
+    python edge/drive.py SECONDS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import memdb_edge
+import numpy as np
+
+from memdb.index.kernel import inner_products_address
+from memdb.server.edge import CallerLeft, Handler, Kind
+from memdb.server.native_edge import SHELVED, NativeEdge
+
+DIM, ROWS = 64, 50
+OPTIONS = [
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.max_concurrent_streams", 128),
+    ("grpc.max_receive_message_length", 1 << 22),
+]
+PEER = str(Path(__file__).with_name("misbehave.py"))
+CALLS_MAX = 500
+handled = [0]
+
+
+async def echo(request: bytes, call: Any) -> bytes:
+    call.invocation_metadata()
+    call.set_trailing_metadata((("x-request-id", "1"), ("some-bin", b"\0\xff")))
+    call.time_remaining()
+    if request[:1] == b"w":
+        await asyncio.sleep(random.random() / 100)
+    if request[:1] == b"a":
+        await call.abort(grpc.StatusCode.NOT_FOUND, "no\0t h\u00e9re \ud800", ())
+    if request[:1] == b"f":
+        raise ValueError
+    handled[0] += 1
+    return request
+
+
+async def answers(request: bytes, call: Any) -> None:
+    with suppress(CallerLeft):
+        for number in range(20):
+            if request[:1] == b"w":
+                await asyncio.sleep(random.random() / 200)
+            await call.write(request * (number + 1))
+
+
+async def both_ways(_: Any, call: Any) -> None:
+    with suppress(CallerLeft):
+        while (message := await call.read()) is not None:
+            await call.write(message)
+
+
+def changes(shelf: memdb_edge.Shelf, stop: threading.Event) -> None:
+    """Lay users ready and take them away."""
+    rng = np.random.default_rng()
+    while not stop.is_set():
+        user = f"u{rng.integers(4)}"
+        times = np.arange(ROWS, dtype=np.int64)
+        shelf.put(
+            user, True, True, DIM, rng.random((ROWS, DIM), np.float32), times, times + 1,
+            np.ones(ROWS, np.uint8), np.zeros(ROWS, np.uint32), [("cam", np.ones(DIM), 1.0, 2.0)],
+            [b"\x0a\x00"] * ROWS, b"",
+        )  # fmt: skip
+        if rng.random() < 0.7:
+            shelf.withdraw(f"u{rng.integers(4)}")
+        shelf.take_asked()
+        time.sleep(0.0005)
+
+
+async def serve(seconds: float) -> dict[str, Any]:
+    address_of = inner_products_address()
+    shelf = None if address_of is None else memdb_edge.Shelf(address_of, np.exp, 1 << 20)
+    handlers = [
+        Handler("s/Echo", Kind.UNARY, echo),
+        Handler(SHELVED[0][1:], Kind.UNARY, echo),
+        Handler("s/Answers", Kind.ANSWERS, answers),
+        Handler("s/BothWays", Kind.BOTH_WAYS, both_ways),
+    ]
+    edge = NativeEdge(handlers, OPTIONS, CALLS_MAX, shelf)
+    port = edge.bind("127.0.0.1:0", None)
+    await edge.start()
+    stop = threading.Event()
+    changer = threading.Thread(target=changes, args=(shelf, stop))
+    if shelf is not None:
+        changer.start()
+    # A sanitizer is for the server.
+    environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
+    clients = [
+        subprocess.Popen(
+            [sys.executable, PEER, f"127.0.0.1:{port}", str(2 * seconds), str(seed)],
+            env=environment,
+        )
+        for seed in range(3)
+    ]
+    await asyncio.sleep(seconds / 2)
+    clients[0].kill()
+    await asyncio.sleep(seconds / 2)
+    # The others are in the midst of it.
+    begun = time.monotonic()
+    await edge.stop(random.choice([0.0, 0.2]))
+    stopped_s = time.monotonic() - begun
+    stop.set()
+    for process in clients:
+        process.kill()
+        process.wait()
+    if changer.is_alive():
+        changer.join()
+    return {
+        "handled": handled[0],
+        "left": len(edge._calls),
+        "stopped_s": round(stopped_s, 3),
+        "answered": 0 if shelf is None else shelf.answered,
+    }
+
+
+async def forsaken() -> None:
+    """A server that nobody asks for its events goes away with the calls that it has."""
+    loop = asyncio.get_running_loop()
+
+    async def ended(call: Any) -> None:
+        with suppress(grpc.RpcError):
+            await call.read()
+
+    for take in (False, True):
+        edge = NativeEdge([Handler("s/BothWays", Kind.BOTH_WAYS, both_ways)], OPTIONS, 10)
+        port = edge.bind("127.0.0.1:0", None)
+        edge._acceptor.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            calls = [channel.stream_stream("/s/BothWays")() for _ in range(4)]
+            tasks = [loop.create_task(ended(call)) for call in calls]
+            await asyncio.sleep(0.3)
+            taken = edge._server.take() if take else []
+            edge._acceptor.stop()
+            del edge
+            await asyncio.wait_for(asyncio.gather(*tasks), 20)
+            del taken
+
+
+if __name__ == "__main__":
+    duration = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    said = asyncio.run(serve(duration))
+    asyncio.run(forsaken())
+    print(json.dumps(said))
+    sys.exit(bool(said["left"]))
