@@ -34,17 +34,19 @@ from memdb.wire.fields import head, tag_of
 from memdb.wire.grounding import ground_request
 from memdb.wire.groundings import stream_start
 from memdb_client import connect
+from tests.both_edges import KINDS
 from tests.congruence.server import ServerProcess
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with serving(
-        tmp_path / "db", handshake_timeout_ms=300, connection_idle_ms=500, calls_max=48
-    ) as running:
+@pytest.fixture(params=KINDS)
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+    """By each edge."""
+    options = {"handshake_timeout_ms": 300, "connection_idle_ms": 500, "calls_max": 48}
+    with serving(tmp_path / "db", edge=request.param, **options) as running:
+        assert running.server.edge == request.param
         running.database.create_space("p", dim=DIM)
         running.database.user("u").stream("cam", space="p").write(clip(0))
         yield running
@@ -452,3 +454,59 @@ def test_what_is_compressed_is_not_unpacked(served: Served, how: grpc.Compressio
     refused: Any = caught.value
     assert refused.code() is grpc.StatusCode.UNIMPLEMENTED
     assert served.users.GetUser(request, timeout=10).revision
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(range(256)) * 10,
+        b"\x16\x03\x01\x02\0" + bytes(600),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(range(256)) * 10,
+    ],
+    ids=["http/1", "noise", "tls", "noise after the preface"],
+)
+def test_what_is_not_grpc_is_hung_up_on(served: Served, raw: bytes) -> None:
+    host, _, port = served.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as stranger:
+        stranger.sendall(raw)
+        with suppress(ConnectionResetError):
+            while stranger.recv(4096):
+                pass
+    assert asks(served) < 5
+
+
+def test_methods_that_are_not_there(served: Served) -> None:
+    for path in ("/memdb.v1.ClipService/Nothing", "/memdb.v1.Nothing/GetClip"):
+        call: Any = served.channel.unary_unary(path)
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", timeout=10)
+        refused: Any = caught.value
+        assert refused.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert refused.details() == "Method not found!"
+
+
+def test_more_than_may_be_sent_is_refused(served: Served) -> None:
+    unary: Any = served.channel.unary_unary("/memdb.v1.ClipService/WriteClips")
+    for data, metadata in (
+        (bytes(20 << 20), ()),
+        (b"", (("large", "x" * 30_000),)),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            unary(data, metadata=metadata, timeout=30)
+        refused: Any = caught.value
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert asks(served) < 5
+
+
+def test_pings_without_end_are_hung_up_on(served: Served) -> None:
+    host, _, port = served.address.rpartition(":")
+    ping = b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)
+    with socket.create_connection((host, int(port)), timeout=10) as stranger:
+        stranger.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" + ping * 10)
+        came = b""
+        with suppress(ConnectionResetError):
+            while part := stranger.recv(4096):
+                came += part
+    assert b"too_many_pings" in came
+    assert asks(served) < 5
