@@ -27,6 +27,8 @@ _CALL, _READ, _WRITTEN, _CANCELLED, _DONE = range(5)
 """Kinds of events."""
 SHELVED: Final = "/memdb.v1.GroundingService/Ground", "/memdb.v1.GroundingService/GroundMany"
 MEMORY_MAX: Final = 512 * 1024 * 1024
+CANCELLED_S: Final = 0.1
+"""How long handlers may take to end calls that were cancelled as the server stops."""
 UNANSWERED: Final = "grpc.keepalive_timeout_ms"
 _ENDED: Final = object()
 _NO_DEADLINE_NS: Final = 2**63 - 1
@@ -90,8 +92,9 @@ class _Call:
             raise CallerLeft
 
     def answer(self, message: bytes) -> None:
-        """End a call with its one answer."""
-        self._handle.answer(message, self._trailers)
+        """End a call with its one answer, unless it has ended."""
+        if not self._handle.finished:
+            self._handle.answer(message, self._trailers)
 
     def finish(
         self, code: grpc.StatusCode, details: str = "", trailers: Metadata | None = None
@@ -169,7 +172,13 @@ class NativeEdge:
     async def stop(self, grace_s: float) -> None:
         """See `memdb.server.edge.Edge`."""
         self._acceptor.stop()
-        await asyncio.to_thread(self._server.shutdown, grace_s)
+        ending = asyncio.ensure_future(asyncio.to_thread(self._server.shutdown, grace_s))
+        done, _ = await asyncio.wait((ending,), timeout=grace_s + CANCELLED_S)
+        if not done:
+            # Their callers have been cut off; what goes on for them, a commit say, is waited for by others.
+            for call in tuple(self._calls.values()):
+                call.finish(grpc.StatusCode.CANCELLED)
+        await ending
         asyncio.get_running_loop().remove_reader(self._server.fd)
         self._take()
 

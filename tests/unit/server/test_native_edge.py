@@ -366,6 +366,29 @@ async def test_a_message_that_is_too_large_is_not_taken_in_whole() -> None:
         assert await it.echoes()
 
 
+async def test_a_stop_does_not_wait_for_a_handler_that_goes_on() -> None:
+    go_on = asyncio.Event()
+    ended: list[bool] = []
+
+    async def stubborn(_: Any, call: Any) -> bytes:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await go_on.wait()
+        ended.append(True)
+        return b"too late"
+
+    async with running(Stubborn=(Kind.UNARY, stubborn)) as it:
+        call: Any = it.channel.unary_unary("/s/Stubborn")
+        asked = asyncio.ensure_future(call(b"", timeout=60))
+        while not it.edge._calls:
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(it.edge.stop(0.1), 20)
+        assert await code_of(asked) in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+        go_on.set()
+        while not ended:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_server_that_stops_does_not_listen_and_ends_what_waits() -> None:
     async with running(Waits=(Kind.UNARY, waits)) as it:
         call: Any = it.channel.unary_unary("/s/Waits")
