@@ -129,9 +129,9 @@ bool ReadMatrix(std::string_view data, Questions* questions) {
   Reader reader(data.data(), data.size());
   std::uint64_t tag, rows, dim;
   // In this order, as every library that we know writes them.
-  if (!reader.Varint(&tag) || tag != (1 << 3 | kVarint) || !reader.Varint(&rows)) return false;
-  if (!reader.Varint(&tag) || tag != (2 << 3 | kVarint) || !reader.Varint(&dim)) return false;
-  if (!reader.Varint(&tag) || tag != (3 << 3 | kBytes) || !reader.Bytes(&questions->features)) return false;
+  if (!reader.Short(&tag) || tag != (1 << 3 | kVarint) || !reader.Varint(&rows)) return false;
+  if (!reader.Short(&tag) || tag != (2 << 3 | kVarint) || !reader.Varint(&dim)) return false;
+  if (!reader.Short(&tag) || tag != (3 << 3 | kBytes) || !reader.Bytes(&questions->features)) return false;
   if (!reader.done() || rows == 0 || rows > kQuestionsMax || dim == 0 || dim > kDimMax) return false;
   questions->count = rows;
   questions->dim = dim;
@@ -153,7 +153,7 @@ std::optional<Questions> ReadQuestions(const char* data, std::size_t length) {
   Reader reader(data, length);
   while (!reader.done()) {
     std::uint64_t tag;
-    if (!reader.Varint(&tag)) return std::nullopt;
+    if (!reader.Short(&tag)) return std::nullopt;
     std::string_view* part = tag == (1 << 3 | kBytes)   ? &user
                              : tag == (2 << 3 | kBytes) ? &matrix
                              : tag == (3 << 3 | kBytes) ? &options

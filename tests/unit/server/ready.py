@@ -14,6 +14,7 @@ from memdb.server.shelf import Shelf, shelf_of
 from memdb.types.limits import MESSAGE_BYTES_MAX
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.plain_question import asked_question
+from memdb.wire.plain_questions import asked_questions
 
 USER_TAG = 0x0A
 
@@ -47,6 +48,12 @@ class Python:
         request = parse(pb.GroundRequest, data)
         check_owner(request, owner_of(data, USER_TAG))
         return self._answers.packed(self._service.ground(asked_question(request)))
+
+    def answer_many(self, data: bytes) -> bytes:
+        """`answer` of several questions."""
+        request = parse(pb.GroundManyRequest, data)
+        check_owner(request, owner_of(data, USER_TAG))
+        return self._answers.packed(self._service.ground_many(asked_questions(request)))
 
     def answer_read(self, data: bytes) -> bytes:
         """As the server reads it; raises as `answer`."""

@@ -228,3 +228,21 @@ def test_fields_in_any_order(ready: tuple[Shelf, Python]) -> None:
     for _ in range(100):
         draw.shuffle(parts)
         assert check(ready, b"".join(parts))
+
+
+def test_several_questions_that_are_broken(ready: tuple[Shelf, Python]) -> None:
+    shelf, python = ready
+    draw = random.Random(11)
+    options = pb.GroundRequest(limit=3, streams=["door"], start_ns=SECOND_NS).SerializeToString()
+    answered_of = 0
+    for _ in range(BROKEN // 2):
+        count = draw.choice([1, 2, 5])
+        longer = draw.choice([0, 0, 0, 1, 4, 5])
+        features = np.random.default_rng(count).standard_normal((count, DIM)).astype(np.float32)
+        rows = number(1, count, longer) + number(2, DIM) + text(3, features.tobytes(), longer)
+        data = text(1, b"alice") + text(2, rows, 0, longer) + text(3, options)
+        for one in (data, broken(draw, data)):
+            found = shelf.native.answer_many(one)
+            assert found is None or found == answered(python.answer_many, one), one
+            answered_of += found is not None
+    assert answered_of > BROKEN // 3
