@@ -251,7 +251,6 @@ bool Put(Shelf& shelf, const std::string& user, bool global_memory, bool keyfram
          const Floats& whole, const Times& start_ns, const Times& end_ns, const Flags& alive, const Places& stream,
          const std::vector<std::tuple<std::string, std::optional<Doubles>, double, double>>& streams,
          const std::vector<py::bytes>& clips, const py::bytes& tail) {
-  Dead().Clear();
   auto prepared = std::make_shared<Prepared>();
   if (whole.ndim() != 2) throw py::value_error("whole");
   prepared->user = user;
@@ -280,7 +279,9 @@ bool Put(Shelf& shelf, const std::string& user, bool global_memory, bool keyfram
     prepared->clips.push_back(clips[row]);
   }
   prepared->tail = tail;
-  return shelf.Put(std::move(prepared));
+  const bool taken = shelf.Put(std::move(prepared));
+  Dead().Clear();  // what made room
+  return taken;
 }
 
 }  // namespace

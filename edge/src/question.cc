@@ -7,6 +7,8 @@ namespace {
 // Numbers of the fields, and the wire types that they have (proto/memdb/v1/grounding_service.proto).
 constexpr int kVarint = 0;
 constexpr int kBytes = 2;
+// Tags and lengths that are written longer than they need be are let be up to here; protobuf refuses longer ones.
+constexpr int kShortMax = 5;
 constexpr std::size_t kStreamsMax = 4;
 constexpr std::uint64_t kLimitMax = 64;
 constexpr std::uint64_t kQuestionsMax = 256;
@@ -18,9 +20,10 @@ class Reader {
   Reader(const char* begin, std::size_t length) : at_(begin), end_(begin + length) {}
 
   bool done() const { return at_ == end_; }
-  bool Varint(std::uint64_t* value) {
+  bool Short(std::uint64_t* value) { return Varint(value, kShortMax); }
+  bool Varint(std::uint64_t* value, int bytes_max = 10) {
     *value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
+    for (int shift = 0; shift < 7 * bytes_max; shift += 7) {
       if (at_ == end_) return false;
       const auto byte = static_cast<std::uint8_t>(*at_++);
       if (shift == 63 && byte > 1) return false;
@@ -31,7 +34,7 @@ class Reader {
   }
   bool Bytes(std::string_view* value) {
     std::uint64_t length;
-    if (!Varint(&length) || length > static_cast<std::uint64_t>(end_ - at_)) return false;
+    if (!Short(&length) || length > static_cast<std::uint64_t>(end_ - at_)) return false;
     *value = std::string_view(at_, length);
     at_ += length;
     return true;
@@ -49,7 +52,7 @@ std::int64_t Signed(std::uint64_t zigzag) {
 bool ReadFeature(std::string_view vector, std::string_view* elements) {
   Reader reader(vector.data(), vector.size());
   std::uint64_t tag;
-  return reader.Varint(&tag) && tag == (1 << 3 | kBytes) && reader.Bytes(elements) && reader.done();
+  return reader.Short(&tag) && tag == (1 << 3 | kBytes) && reader.Bytes(elements) && reader.done();
 }
 
 bool ReadTime(std::uint64_t value, std::optional<std::int64_t>* time) {
@@ -105,7 +108,7 @@ bool ReadFields(std::string_view data, Question* question) {
   Reader reader(data.data(), data.size());
   while (!reader.done()) {
     std::uint64_t tag;
-    if (!reader.Varint(&tag)) return false;
+    if (!reader.Short(&tag)) return false;
     const std::uint64_t field = tag >> 3;
     if (field == 0 || field > 31) return false;
     const bool is_list = field == 4;
@@ -126,9 +129,9 @@ bool ReadMatrix(std::string_view data, Questions* questions) {
   Reader reader(data.data(), data.size());
   std::uint64_t tag, rows, dim;
   // In this order, as every library that we know writes them.
-  if (!reader.Varint(&tag) || tag != (1 << 3 | kVarint) || !reader.Varint(&rows)) return false;
-  if (!reader.Varint(&tag) || tag != (2 << 3 | kVarint) || !reader.Varint(&dim)) return false;
-  if (!reader.Varint(&tag) || tag != (3 << 3 | kBytes) || !reader.Bytes(&questions->features)) return false;
+  if (!reader.Short(&tag) || tag != (1 << 3 | kVarint) || !reader.Varint(&rows)) return false;
+  if (!reader.Short(&tag) || tag != (2 << 3 | kVarint) || !reader.Varint(&dim)) return false;
+  if (!reader.Short(&tag) || tag != (3 << 3 | kBytes) || !reader.Bytes(&questions->features)) return false;
   if (!reader.done() || rows == 0 || rows > kQuestionsMax || dim == 0 || dim > kDimMax) return false;
   questions->count = rows;
   questions->dim = dim;
@@ -150,7 +153,7 @@ std::optional<Questions> ReadQuestions(const char* data, std::size_t length) {
   Reader reader(data, length);
   while (!reader.done()) {
     std::uint64_t tag;
-    if (!reader.Varint(&tag)) return std::nullopt;
+    if (!reader.Short(&tag)) return std::nullopt;
     std::string_view* part = tag == (1 << 3 | kBytes)   ? &user
                              : tag == (2 << 3 | kBytes) ? &matrix
                              : tag == (3 << 3 | kBytes) ? &options

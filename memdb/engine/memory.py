@@ -93,8 +93,8 @@ class UserMemory:
         self._closing = False
         self._moving = False
         """Whether the indexes are on their way to the next view."""
-        self._take_back: Callable[[], None] | None = None
-        """Of what was lent."""
+        self._lent: list[Callable[[], None]] = []
+        """What takes back what was lent."""
         self.standing = AskedQuestions()
         self._clips = KeptClips(ClipCache(0))
         self._pyramid = Pyramid()
@@ -399,15 +399,27 @@ class UserMemory:
         give: returns what takes it back, which is called before there is another view.
         """
         with self._changed:
-            if self._moving or self._closing or not self.is_whole or self.view is not view:
+            if (
+                self._moving
+                or self.to_be_opened_again
+                or not self.is_whole
+                or self.view is not view
+            ):
                 return False
-            self._take_back = give()
+            self._lent.append(give())
             return True
+
+    def check_lent(self) -> None:
+        """Take back what was lent where the next call opens the user anew: until there is one, nobody shall be
+        answered by it either."""
+        if self.to_be_opened_again:
+            with self._changed:
+                self._have_back()
 
     def _have_back(self) -> None:
         """Take back what was lent; under the lock."""
-        take_back, self._take_back = self._take_back, None
-        if take_back is not None:
+        lent, self._lent = self._lent, []
+        for take_back in lent:
             take_back()
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
@@ -444,6 +456,7 @@ class UserMemory:
                 view.note_damaged_version(*part, error)
         if self._found:
             self._keep_apart()
+        self.check_lent()
 
     def held_back(self) -> AbstractContextManager[None]:
         """No commit for the length of the block: the view shows what the store holds."""
@@ -469,7 +482,7 @@ class UserMemory:
     def _show(self, applied: Applied, state: UserState) -> None:
         """Move the indexes and the view to a commit; by one thread at a time, in their order."""
         with self._changed:
-            # Before the indexes change: rows that are removed are wiped where they lie.
+            # Before the indexes change: until there is another view, nobody shall see them half changed.
             self._moving = True
             self._have_back()
         failpoints.hit("index.before")

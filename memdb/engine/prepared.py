@@ -86,7 +86,9 @@ class Preparation:
         self, stop: Callable[[], bool], gpu: Any = None, approximation: Any = None
     ) -> None:
         """See `memdb.engine.upkeep.Chore`."""
-        # Closed or erased meanwhile: then nobody needs it.
+        # Closed or erased meanwhile: then nobody needs it, and nobody else is closed to make room for it.
+        if not self.users.is_open(self.user):
+            return
         with suppress(NotFound, Unavailable), self.users.use(self.user) as memory:
             view = memory.view
             prepared = _prepared(memory, view, self.parts)

@@ -284,7 +284,10 @@ class Users:
         self._upkeep.want(Preparation(self, user, parts, shelf))
 
     def touch(self, user: str) -> None:
-        """The user was used: it is not the next to be closed to make room."""
+        """The user was used by what it has lent: it is not the next to be closed to make room."""
+        memory = self._slots.memory_of(user)
+        if memory is not None:
+            memory.check_lent()
         with suppress(WouldWait, Unavailable):
             self._slots.call(user, lambda _: self._resting.discard(user))
 

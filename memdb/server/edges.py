@@ -29,7 +29,7 @@ def make_shelf(config: ServerConfig, database: EmbeddedDatabase) -> Shelf | None
         return None
     from memdb.server.shelf import shelf_of  # noqa: PLC0415 - the native edge need not be there
 
-    return shelf_of(database)
+    return shelf_of(database, config.message_bytes_max)
 
 
 def make_edge(

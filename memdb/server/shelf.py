@@ -33,6 +33,8 @@ BYTES_MAX: Final = 64 * 1024 * 1024
 """Of what lies ready, of all users together, beside their vectors; the oldest make room."""
 ASKED_MIN: Final = 4
 """Questions at one revision after which a user is laid ready; then after twice as many, and so on."""
+MESSAGE_BYTES_MIN: Final = 2 * 1024 * 1024
+"""Of `ServerConfig.message_bytes_max`: answers of a shelf have at most half of it, and so are never too large."""
 COUNTED_MAX: Final = 4096
 """Users whose questions are counted."""
 
@@ -108,8 +110,10 @@ class Shelf:
         self.native.close()
 
 
-def shelf_of(database: EmbeddedDatabase) -> Shelf | None:
-    """None where answers would not be Python's to the last bit."""
+def shelf_of(database: EmbeddedDatabase, message_bytes_max: int) -> Shelf | None:
+    """None where answers would not be Python's to the last bit, or too large."""
+    if message_bytes_max < MESSAGE_BYTES_MIN:
+        return None
     address = inner_products_address()
     if address is None or not _agrees():
         log.warning(

@@ -37,6 +37,8 @@ class Mutant:
     after: str
     test: str
     """What must fail."""
+    needs: str = ""
+    """A module that it is about, which need not be installed."""
 
 
 MUTANTS = {
@@ -174,6 +176,20 @@ MUTANTS = {
         # Damage at random makes a process die in one case of ten: not in each quick tier.
         "tests/unit/store/test_structure.py",
     ),
+    "what lies ready never taken back": Mutant(
+        "memdb/engine/memory.py",
+        "        lent, self._lent = self._lent, []\n",
+        "        lent, self._lent = [], []\n",
+        "tests/unit/server/test_shelf_lent.py",
+        needs="memdb_edge",
+    ),
+    "lent of another view": Mutant(
+        "memdb/engine/memory.py",
+        "                or self.view is not view\n",
+        "",
+        "tests/unit/server/test_shelf_lent.py",
+        needs="memdb_edge",
+    ),
 }
 
 
@@ -189,6 +205,8 @@ def test_a_mutant_is_caught(
     name: str, tmp_path: Path, bytecode: Path, report: Callable[[str], None]
 ) -> None:
     mutant = MUTANTS[name]
+    if mutant.needs:
+        pytest.importorskip(mutant.needs)
     for folder in ("memdb", "clients", "tests"):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")

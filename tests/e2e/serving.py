@@ -14,7 +14,7 @@ import numpy as np
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from memdb.config import ServerConfig
+from memdb.config import EngineConfig, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import MemdbError
 from memdb.server.app import Server
@@ -61,7 +61,7 @@ class Served:
 
 
 @contextmanager
-def serving(path: Path, **options: Any) -> Iterator[Served]:
+def serving(path: Path, *, engine: EngineConfig | None = None, **options: Any) -> Iterator[Served]:
     """Serve the database at ``path``; it is closed at the end."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -72,7 +72,7 @@ def serving(path: Path, **options: Any) -> Iterator[Served]:
         return server, await server.start()
 
     try:
-        with EmbeddedDatabase(path) as database:
+        with EmbeddedDatabase(path, config=engine) as database:
             server, address = asyncio.run_coroutine_threadsafe(begin(database), loop).result(30)
             served = Served(database, server, address)
             try:

@@ -1,5 +1,6 @@
 """The engine's state machine over gRPC: a real `memdb serve` in a process of its own, which is stopped, and
-killed between calls and in the middle of one, while its clock jumps by years.
+killed between calls and in the middle of one, while its clock jumps by years; and whose plain questions are answered
+without Python where it has the native edge.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -20,9 +23,18 @@ from memdb import Ack, Clip, MemdbError, Unavailable
 from memdb_client import connect
 from tests.crash.file_clock import FileClock
 from tests.crash.processes import ForkedServer, ServerNursery
+from tests.e2e.ready import GROUND, for_python, plain
 from tests.property.conftest import MACHINE_TIMEOUT_S, machine_settings
-from tests.property.model import Content, Refused, Stored
-from tests.property.strategies import EPOCH_NS, SPACES, STREAMS, contents, streams, users
+from tests.property.model import Content, Refused, Stored, named_vector
+from tests.property.strategies import (
+    EPOCH_NS,
+    SPACES,
+    STREAMS,
+    contents,
+    streams,
+    times,
+    users,
+)
 from tests.property.test_engine_machine import CONFIG, EngineMachine
 
 pytestmark = [pytest.mark.property, pytest.mark.timeout(MACHINE_TIMEOUT_S)]
@@ -32,6 +44,8 @@ ENVIRONMENT = {
     for name in ("map_bytes_initial", "disk_free_bytes_min")
 }
 KILLED = -signal.SIGKILL
+ASKED = 24
+"""Times that a question is asked: after four the user is laid ready, in the background."""
 
 
 class ServerMachine(EngineMachine):
@@ -148,6 +162,46 @@ class ServerMachine(EngineMachine):
         assert not told or (told[0].clip_id, told[0].revision) == (ack.clip_id, ack.revision)
         for version in model.history(stream, 0, seq):
             version.clip_id = ack.clip_id
+
+    @rule(
+        user=users,
+        vector=st.integers(-6, 6),
+        limit=st.sampled_from((1, 4, 32)),
+        start=st.none() | times,
+        chosen=st.sampled_from(([], ["porch"], ["yard", "porch"])),
+        content=contents,
+    )
+    def ask_over_and_over(
+        self,
+        user: str,
+        vector: int,
+        limit: int,
+        start: int | None,
+        chosen: list[str],
+        content: Content,
+    ) -> None:
+        """Whoever answers, the answer is the same bytes, or the same error."""
+        seqs = [v.seq for v in self._model(user).versions if (v.stream, v.epoch) == ("porch", 0)]
+        following = max(seqs, default=-1) + 1
+        self._write(
+            user, "porch", STREAMS["porch"], [(0, following, replace(content, sealed=True))]
+        )
+        feature = named_vector(vector, SPACES["cos"].dim).astype("float32")
+        question = plain(user, feature, limit=limit, start_ns=start, streams=chosen)
+        with grpc.insecure_channel(self.server.address) as channel:
+            call: Any = channel.unary_unary(GROUND)
+
+            def told(data: bytes) -> bytes:
+                try:
+                    return bytes(call(data, timeout=60))
+                except grpc.RpcError as error:
+                    failed: Any = error
+                    return f"{failed.code()} {failed.details()}".encode()
+
+            wanted = told(for_python(question))
+            for _ in range(ASKED):
+                assert told(question) == wanted
+            assert told(for_python(question)) == wanted
 
 
 @pytest.fixture(scope="module", autouse=True)
