@@ -64,6 +64,36 @@ class Shelf:
         streams: name, mean, spread and things of each; clips: each row's as a ``memdb.v1.StoredClip``;
         tail: a ``memdb.v1.GroundResponse`` without hits. False where it is larger than all the room.
         """
+    def put_listed(
+        self,
+        *,
+        user: str,
+        global_memory: bool,
+        keyframes: bool,
+        dim: int,
+        width: int,
+        rows: int,
+        chunks: list[tuple[Array, Array]],
+        norms: tuple[float, float],
+        alive: Array | None,
+        alive_share: float,
+        nearby: tuple[Array, Array, Array, float, Array, float],
+        lists: tuple[Array, Array, Array],
+        later: list[tuple[int, Array]],
+        unbounded: list[int],
+        breadth: tuple[int, int, bool],
+        stream_no: Array,
+        streams: list[tuple[int, str, Array, float, float]],
+        clips: Clips,
+        tail: bytes,
+    ) -> Listed:
+        """Take a large user in, with hits of these parts; nobody may change the arrays.
+
+        chunks: head and tail of each; norms: the largest of a row, and of what its head leaves out; alive: None for
+        all.  nearby: directions, their steps, steps of codes, `Basis.bound_step`, centres and `Nearby.half_step`.
+        lists: offsets, numbers and codes; later: first row and codes of those that came since, in their order.
+        breadth: as `memdb.index.ivf.Breadth`.  streams: number, name, mean, spread and things, by number.
+        """
     def withdraw(self, user: str) -> None:
         """Nothing is answered of the user from then on."""
     def answer(self, request: bytes) -> bytes | None:
@@ -83,6 +113,33 @@ class Shelf:
     @property
     def users(self) -> int:
         """Users, each with the parts of its hits, that are here."""
+
+class ClipRoom:
+    """What clips of large users share: of more bytes than that the oldest go."""
+
+    def __init__(self, bytes_max: int) -> None: ...
+    def clips(self) -> Clips:
+        """A place for those of one user."""
+    @property
+    def bytes(self) -> int:
+        """About what they take."""
+
+class Clips:
+    """Clips of one user that hits had lately."""
+
+    def put(self, row: int, clip: bytes, /) -> None:
+        """That of a row as a ``memdb.v1.StoredClip``."""
+
+class Listed:
+    """A large user as it lies on a shelf."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it still does."""
+    def take_asked(self) -> int:
+        """Questions that were answered since the last time."""
+    def take_missing(self) -> list[int]:
+        """Rows whose clips were wanted and not there, since the last time."""
 
 def unit_vector(vector: Array, /) -> Array | None:
     """`memdb.index.directions.unit_vector`; None of zeros and of what is not finite."""

@@ -9,10 +9,11 @@
 #include <numpy/ufuncobject.h>
 
 #include <cstring>
-#include <mutex>
 #include <optional>
 
 #include "call.h"
+#include "kept.h"
+#include "listed_module.h"
 #include "server.h"
 #include "shelf.h"
 
@@ -181,38 +182,6 @@ py::list Take(Server& server) {
   return told;
 }
 
-// Objects that a thread without the interpreter's lock has let go of, until one with it comes by.
-class Graveyard {
- public:
-  void Put(PyObject* object) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    objects_.push_back(object);
-  }
-  void Clear() {
-    std::vector<PyObject*> objects;
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      objects.swap(objects_);
-    }
-    for (PyObject* object : objects) Py_DECREF(object);
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<PyObject*> objects_;
-};
-
-Graveyard& Dead() {
-  static auto* dead = new Graveyard;  // never destroyed: threads may outlive the module
-  return *dead;
-}
-
-std::shared_ptr<void> Kept(const py::object& object) {
-  PyObject* raw = object.ptr();
-  Py_INCREF(raw);
-  return {static_cast<void*>(raw), [](void* kept) { Dead().Put(static_cast<PyObject*>(kept)); }};
-}
-
 using Floats = py::array_t<float, py::array::c_style>;
 using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using Times = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
@@ -280,7 +249,7 @@ bool Put(Shelf& shelf, const std::string& user, bool global_memory, bool keyfram
   }
   prepared->tail = tail;
   const bool taken = shelf.Put(std::move(prepared));
-  Dead().Clear();  // what made room
+  ClearDead();  // what made room
   return taken;
 }
 
@@ -314,7 +283,10 @@ PYBIND11_MODULE(memdb_edge, module) {
       .def("write", &Handle::Write)
       .def("answer", &Handle::Answer)
       .def("finish", &Handle::Finish);
-  py::class_<Shelf, std::shared_ptr<Shelf>>(module, "Shelf")
+  DefineListed(module);
+  py::class_<Shelf, std::shared_ptr<Shelf>> shelf(module, "Shelf");
+  DefineListed(shelf);
+  shelf
       .def(py::init([](std::uintptr_t inner_products, const py::object& exp, std::size_t bytes_max) {
              return std::make_shared<Shelf>(KernelsOf(inner_products, exp), bytes_max);
            }),
@@ -328,7 +300,7 @@ PYBIND11_MODULE(memdb_edge, module) {
                py::gil_scoped_release released;
                shelf.Withdraw(user);
              }
-             Dead().Clear();
+             ClearDead();
            })
       .def("answer",
            [](const Shelf& shelf, const py::bytes& request) -> py::object {
@@ -345,7 +317,7 @@ PYBIND11_MODULE(memdb_edge, module) {
       .def("take_asked",
            [](Shelf& shelf) {
              auto asked = shelf.TakeAsked();
-             Dead().Clear();
+             ClearDead();
              return asked;
            })
       .def("close", &Shelf::Close)

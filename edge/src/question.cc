@@ -90,7 +90,8 @@ bool Take(std::uint64_t field, std::uint64_t number, std::string_view bytes, Que
     case 21:
       return bytes.empty() || bytes == "idf";
     case 23:
-      return number <= 1;  // every row is looked at anyhow
+      question->exact = number != 0;  // among few rows every answer is
+      return number <= 1;
     case 25:
       question->global_memory = number == 0;
       return number <= 1;

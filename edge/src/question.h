@@ -15,6 +15,7 @@ struct Question {
   std::uint64_t limit = 4;
   std::vector<std::string_view> streams;  // empty: all
   std::optional<std::int64_t> start_ns, end_ns;
+  bool exact = false;
   bool global_memory = true;
   bool keyframes = true;
 };

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "listed.h"
 #include "question.h"
 
 namespace memdb_edge {
@@ -17,6 +18,7 @@ constexpr double kLogistic = 3.141592653589793 / 1.7320508075688772;
 constexpr double kLogOfTwo = 0.693147180559945309417232121458176568;
 constexpr std::size_t kAnswerBytesMax = 1 << 20;
 constexpr std::size_t kAnswersBytesMax = 4 << 20;  // to many questions
+constexpr std::uint64_t kSampleEvery = 256;       // memdb/index/indexed.py
 constexpr std::size_t kHitBytes = 40;              // of a hit beside its clip, with tags and lengths, at most
 
 // numpy's sum of a contiguous array (pairwise, in blocks of 128, eight at a time): the same order, the same sum.
@@ -205,16 +207,29 @@ void Relevances(const Kernels& kernels, const float* scores, const double* means
 }
 
 bool Shelf::Put(std::shared_ptr<const Prepared> prepared) {
-  const std::size_t size = prepared->Bytes();
-  if (size > bytes_max_) return false;
   const std::string key = KeyOf(prepared->user, prepared->global_memory, prepared->keyframes);
+  const std::size_t bytes = prepared->Bytes();
+  return Put(key, {std::move(prepared), nullptr, bytes, {}});
+}
+
+bool Shelf::Put(std::shared_ptr<const Listed> listed) {
+  const std::string key = KeyOf(listed->user, listed->global_memory, listed->keyframes);
+  std::size_t bytes = sizeof(Listed) + listed->user.size() + listed->tail.size();
+  for (const auto& [number, null] : listed->streams) bytes += sizeof(Null) + 8 * null.mean.size();
+  return Put(key, {nullptr, std::move(listed), bytes, {}});
+}
+
+bool Shelf::Put(const std::string& key, Entry entry) {
+  if (entry.bytes > bytes_max_) return false;
   std::unique_lock lock(mutex_);
   const auto before = entries_.find(key);
   if (before != entries_.end()) Drop(before);
-  while (bytes_ + size > bytes_max_) Drop(entries_.find(order_.front()));
+  while (bytes_ + entry.bytes > bytes_max_) Drop(entries_.find(order_.front()));
   order_.push_back(key);
-  entries_[key] = {std::move(prepared), std::prev(order_.end())};
-  bytes_ += size;
+  entry.place = std::prev(order_.end());
+  bytes_ += entry.bytes;
+  if (entry.listed) entry.listed->is_there.store(true);
+  entries_[key] = std::move(entry);
   return true;
 }
 
@@ -227,7 +242,8 @@ void Shelf::Withdraw(const std::string& user) {
 }
 
 void Shelf::Drop(std::unordered_map<std::string, Entry>::iterator entry) {
-  bytes_ -= entry->second.prepared->Bytes();
+  bytes_ -= entry->second.bytes;
+  if (entry->second.listed) entry->second.listed->is_there.store(false);
   order_.erase(entry->second.place);
   entries_.erase(entry);
 }
@@ -246,22 +262,24 @@ std::vector<std::string> Shelf::TakeAsked() {
   std::vector<std::string> asked;
   std::shared_lock lock(mutex_);
   for (const auto& [key, entry] : entries_) {
-    if (entry.prepared->asked.exchange(false)) asked.push_back(entry.prepared->user);
+    if (entry.prepared && entry.prepared->asked.exchange(false)) asked.push_back(entry.prepared->user);
+    if (entry.listed && entry.listed->asked.load() != 0) asked.push_back(entry.listed->user);
   }
   return asked;
 }
 
-std::shared_ptr<const Prepared> Shelf::Find(const Question& question) const {
+Shelf::Entry Shelf::Find(const Question& question) const {
   std::shared_lock lock(mutex_);
   const auto found = entries_.find(KeyOf(question.user, question.global_memory, question.keyframes));
-  return found == entries_.end() ? nullptr : found->second.prepared;
+  return found == entries_.end() ? Entry() : found->second;
 }
 
 std::optional<std::string> Shelf::Answer(const char* request, std::size_t length) const {
   if (closed_.load(std::memory_order_relaxed)) return std::nullopt;
   const auto question = ReadQuestion(request, length);
   if (!question) return std::nullopt;
-  const auto prepared = Find(*question);
+  const auto [prepared, listed, bytes, place_of] = Find(*question);
+  if (listed) return AnswerByLists(*listed, *question);
   if (!prepared || question->feature.size() != prepared->dim * sizeof(float)) return std::nullopt;
   thread_local std::vector<std::uint32_t> admitted;
   admitted.clear();
@@ -283,11 +301,43 @@ std::optional<std::string> Shelf::Answer(const char* request, std::size_t length
   return answer;
 }
 
+std::optional<std::string> Shelf::AnswerByLists(const Listed& listed, const Question& question) const {
+  if (question.exact || question.start_ns || question.end_ns || question.limit > listed.rows) return std::nullopt;
+  // A user's only camera, named, is no filter.
+  if (!question.streams.empty() &&
+      (question.streams.size() != 1 || listed.streams.size() != 1 || listed.streams[0].second.name != question.streams[0])) {
+    return std::nullopt;
+  }
+  // One in so many is Python's, which compares its answer with the exact one.
+  if (by_lists_.fetch_add(1, std::memory_order_relaxed) % kSampleEvery == kSampleEvery - 1) return std::nullopt;
+  if (question.feature.size() != listed.dim * sizeof(float)) return std::nullopt;
+  thread_local ListedHits hits;
+  if (!SearchListed(kernels_, listed, question.feature.data(), question.limit, &hits)) return std::nullopt;
+  std::vector<std::uint32_t> missing;
+  const auto clips = listed.clips->Find(hits.rows, &missing);
+  if (!missing.empty()) {
+    listed.NoteMissing(missing);
+    return std::nullopt;
+  }
+  std::size_t size = listed.tail.size();
+  for (const auto& clip : clips) size += clip->size() + kHitBytes;
+  if (size > kAnswerBytesMax) return std::nullopt;
+  std::string answer;
+  answer.reserve(size);
+  for (std::size_t place = 0; place < clips.size(); ++place) {
+    PutHit(&answer, clips[place].get(), hits.scores[place], hits.relevances[place]);
+  }
+  answer += listed.tail;
+  listed.asked.fetch_add(1, std::memory_order_relaxed);
+  answered_.fetch_add(1, std::memory_order_relaxed);
+  return answer;
+}
+
 std::optional<std::string> Shelf::AnswerMany(const char* request, std::size_t length) const {
   if (closed_.load(std::memory_order_relaxed)) return std::nullopt;
   const auto questions = ReadQuestions(request, length);
   if (!questions) return std::nullopt;
-  const auto prepared = Find(questions->common);
+  const auto prepared = Find(questions->common).prepared;
   if (!prepared || questions->dim != prepared->dim) return std::nullopt;
   thread_local std::vector<std::uint32_t> admitted;
   admitted.clear();

@@ -23,6 +23,7 @@
 
 namespace memdb_edge {
 
+struct Listed;
 struct Question;
 
 // The functions of the libraries that the process has loaded.
@@ -68,6 +69,7 @@ class Shelf {
 
   // Takes it in; the oldest make room.  False where it is larger than all the room.
   bool Put(std::shared_ptr<const Prepared> prepared);
+  bool Put(std::shared_ptr<const Listed> listed);
   // Nothing of the user is here any more once it returns; an answer that has begun goes out.
   void Withdraw(const std::string& user);
   // The serialised answer to a serialised memdb.v1.GroundRequest; nothing where it is Python's.
@@ -84,12 +86,17 @@ class Shelf {
   std::size_t users() const;
 
  private:
+  // A user of few clips, or a large one.
   struct Entry {
     std::shared_ptr<const Prepared> prepared;
+    std::shared_ptr<const Listed> listed;
+    std::size_t bytes = 0;
     std::list<std::string>::iterator place;
   };
 
-  std::shared_ptr<const Prepared> Find(const Question& question) const;
+  bool Put(const std::string& key, Entry entry);
+  std::optional<std::string> AnswerByLists(const Listed& listed, const Question& question) const;
+  Entry Find(const Question& question) const;
   void Drop(std::unordered_map<std::string, Entry>::iterator entry);
 
   const Kernels kernels_;
@@ -100,6 +107,7 @@ class Shelf {
   std::size_t bytes_ = 0;
   std::atomic<bool> closed_{false};
   mutable std::atomic<std::uint64_t> answered_{0};
+  mutable std::atomic<std::uint64_t> by_lists_{0};  // questions to large users, answered or not
 };
 
 // The arithmetic, for who compares it with Python's.

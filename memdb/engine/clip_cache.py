@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Final
+from typing import Any, Final
 
 from memdb.store.clips import TensorPlace
 from memdb.types.clip import StoredClip
@@ -124,17 +124,20 @@ class ClipCache:
             for clip in kept.clips.values():
                 self._forget(clip)
             kept.clips, kept.places = {}, {}
+            kept.ready = {}
 
 
 class KeptClips:
     """Clips of one user.  Any readers."""
 
-    __slots__ = ("_cache", "clips", "places", "retired")
+    __slots__ = ("_cache", "clips", "places", "ready", "retired")
 
     def __init__(self, cache: ClipCache) -> None:
         self._cache = cache
         self.clips: dict[_Key, StoredClip] = {}
         self.places: dict[str, TensorPlace] = {}
+        self.ready: dict[Hashable, Any] = {}
+        """What others laid ready of them, by the parts they were read with; forgotten with them."""
         self.retired = False
 
     def find(self, clip_no: int, birth: int, parts: Hashable) -> StoredClip | None:

@@ -1,4 +1,5 @@
-"""What a user of few clips is, laid ready for who answers plain questions without Python (`Shelf`).
+"""What a user of few clips is, laid ready for who answers plain questions without Python (`Shelf`); of large ones see
+`memdb.engine.listed`.
 
 Of one view, and taken back before there is another (`UserMemory.lend`): what answers by it answers as
 `memdb.engine.grounding` would at that moment.  Prepared in the background, of users that are asked again and again
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from memdb.engine.hydrate import ClipGone, Parts, clip_bytes, load_clip
+from memdb.engine.listed import Listed, listed_of
 from memdb.engine.nulls import Nulls
 from memdb.engine.relevance import spread_of, things_of
 from memdb.errors import DataLoss, NotFound, Unavailable
@@ -72,6 +74,9 @@ class Shelf(Protocol):
     def put(self, prepared: Prepared) -> Callable[[], None]:
         """Take it; the function that takes it back: once that has returned, nothing is answered by it."""
 
+    def put_listed(self, listed: Listed) -> Callable[[], None]:
+        """The same of a large user."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
@@ -92,8 +97,13 @@ class Preparation:
         with suppress(NotFound, Unavailable), self.users.use(self.user) as memory:
             view = memory.view
             prepared = _prepared(memory, view, self.parts)
-            if prepared is not None and not stop():
+            listed = listed_of(view, self.parts) if prepared is None else None
+            if stop():
+                return
+            if prepared is not None:
                 memory.lend(view, lambda: self.shelf.put(prepared))
+            elif listed is not None:
+                memory.lend(view, lambda: self.shelf.put_listed(listed))
 
     def put_off(self) -> None:
         """See `memdb.engine.upkeep.Chore`: whoever asks more brings it again."""

@@ -284,12 +284,19 @@ class Users:
         self._upkeep.want(Preparation(self, user, parts, shelf))
 
     def touch(self, user: str) -> None:
-        """The user was used by what it has lent: it is not the next to be closed to make room."""
+        """The user was used by what it has lent: it is not the next to be closed to make room, and what is due is
+        done.
+        """
         memory = self._slots.memory_of(user)
         if memory is not None:
             memory.check_lent()
+
+        def used(memory: UserMemory) -> None:
+            self._resting.discard(user)
+            self._want_upkeep(memory)
+
         with suppress(WouldWait, Unavailable):
-            self._slots.call(user, lambda _: self._resting.discard(user))
+            self._slots.call(user, used)
 
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""

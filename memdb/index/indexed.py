@@ -54,7 +54,7 @@ class Approximation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
+class Ready:
     """What a question uses, changed as a whole."""
 
     lists: Lists
@@ -67,13 +67,15 @@ class Indexed:
     def __init__(self, matrix: Matrix) -> None:
         self._matrix = matrix
         self._approximation: Approximation | None = None
-        self._ready: _Ready | None = None
+        self._ready: Ready | None = None
         self._trained_rows = 0
         """How many there were when lists were last made, or tried to be."""
         # What readers race for: what is lost of it matters to nobody.
         self._recent: deque[Array] = deque(maxlen=RECENT)
         self._alive: Array | None = None
         self._asked = 0
+        self._uncompared = 0
+        """Questions since the last that was kept to be compared."""
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES_MAX)
         self._window = Window()
 
@@ -82,6 +84,11 @@ class Indexed:
         """Rows in lists that are in use."""
         ready = self._ready
         return 0 if ready is None else ready.lists.rows
+
+    @property
+    def ready(self) -> Ready | None:
+        """What a question uses now; None where all is exact."""
+        return self._ready
 
     @property
     def breadth(self) -> Breadth | None:
@@ -107,7 +114,7 @@ class Indexed:
         """Use lists of an earlier process; while nobody asks yet.  trained_rows: `memdb.index.learned.Learned`."""
         self._trained_rows = trained_rows
         if lists is not None and breadth is not None:
-            self._ready = _Ready(lists, breadth)
+            self._ready = Ready(lists, breadth)
 
     def lists_of(self, sketch: Sketch) -> tuple[Lists | None, Breadth | None, int]:
         """The lists of its codes that are in use, how much of them is looked at, and `Learned.trained_rows`."""
@@ -144,9 +151,17 @@ class Indexed:
         if found is None or approximation is None:
             return None
         approximation.recall.add(approximate=1)
-        if self._asked % SAMPLE_EVERY == 0 and len(self._samples) < _SAMPLES_MAX:
+        self._uncompared += 1
+        if self._uncompared >= SAMPLE_EVERY and len(self._samples) < _SAMPLES_MAX:
+            self._uncompared = 0
             self._samples.append(Sample(rows, query.copy(), limit, allowed, found.scores))
         return found
+
+    def was_asked(self, count: int) -> None:
+        """So many questions were answered by what `ready` is, by somebody else (`memdb.engine.listed`)."""
+        self._uncompared += count
+        if self._approximation is not None:
+            self._approximation.recall.add(approximate=count)
 
     def is_due(self, sketch: Sketch | None) -> bool:
         """Whether `maintain` has something to do."""
@@ -184,7 +199,7 @@ class Indexed:
         elif ready is not None and self._is_late(ready.lists):
             lists = grouped(self._matrix, sketch, ready.lists.centres, stop, ready.lists)
             if lists is not None:
-                self._ready = _Ready(lists, ready.breadth)
+                self._ready = Ready(lists, ready.breadth)
         while self._samples and approximation.recall.may_compare and not stop():
             self._compare(self._samples.popleft(), exact, approximation.recall)
 
@@ -214,7 +229,7 @@ class Indexed:
             self._ready = None
             log.info("lists do not find enough: searched exactly", extra={"fields": {"rows": rows}})
             return
-        self._ready = _Ready(lists, breadth)
+        self._ready = Ready(lists, breadth)
         told = {
             "rows": lists.rows,
             "lists": lists.count,
@@ -249,7 +264,7 @@ class Indexed:
                 extra={"fields": {"rows": ready.lists.rows}},
             )
             return
-        self._ready = _Ready(ready.lists, breadth)
+        self._ready = Ready(ready.lists, breadth)
         recall.add(widened=1)
         log.warning(
             "an approximate search found too little: it looks at more",

@@ -46,7 +46,7 @@ _WHOLE_MAX: Final = 96
 """Up to so many rows are read whole at once."""
 _HEADS_PER_HIT: Final = 4
 _HEADS_EXTRA: Final = 28
-_UNCODED_MAX: Final = 2048
+UNCODED_MAX: Final = 2048
 """Rows that have no codes yet: while more are being written than get codes, scanning all heads is as quick."""
 _NO_ROWS: Final = np.empty(0, np.int64)
 _NO_SCORES: Final = np.empty(0, np.float32)
@@ -88,7 +88,7 @@ def search(
         return None
     sketch = lists.sketch
     coded = min(rows, sketch.rows)
-    if rows - coded > _UNCODED_MAX:
+    if rows - coded > UNCODED_MAX:
         return None
     allowed_share = alive_share = 1.0
     is_filtered = allowed is not None and allowed is not alive

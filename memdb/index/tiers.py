@@ -30,7 +30,7 @@ import numpy as np
 from memdb.index import flat, pruned
 from memdb.index.basis import CODE_BYTES_MAX, DIM_PER_BYTE, SAMPLE_ROWS, code_bytes, fit
 from memdb.index.gpu import Gpu, Placement
-from memdb.index.indexed import Approximation, Indexed
+from memdb.index.indexed import Approximation, Indexed, Ready
 from memdb.index.learned import Learned
 from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found
@@ -142,6 +142,17 @@ class Tiers:
         before.
         """
         self._awaits_gpu = True
+
+    def ready(self, rows: int) -> Ready | None:
+        """What `approximate` uses for questions to the first ``rows`` rows; None where it leaves them to `search`."""
+        if self._placement is not None or not self.indexed.is_wanted(rows):
+            return None
+        return self.indexed.ready
+
+    def was_asked(self, count: int) -> None:
+        """So many questions were answered by what `ready` gave."""
+        self._asked += count
+        self.indexed.was_asked(count)
 
     @property
     def has_lists(self) -> bool:

@@ -78,7 +78,10 @@ class GroundingService:
             rerank_work_max=RERANK_WORK_MAX,
         )
         if options.get("cursor") is None:
-            return pack_grounding(ask(), self._kept)
+            answer = ask()
+            if self._asked is not None and question.is_plain:
+                self._asked(question.user, _parts(options), answer.revision)
+            return pack_grounding(answer, self._kept)
         return fitting_page(
             lambda limit: ask(limit=limit),
             options.get("limit", LIMIT_DEFAULT),

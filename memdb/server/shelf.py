@@ -19,11 +19,13 @@ import numpy as np
 
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import Parts
+from memdb.engine.listed import Listed
 from memdb.engine.prepared import Prepared
 from memdb.engine.relevance import mean_score, relevances
 from memdb.eventlog import event_log
 from memdb.index.directions import unit_vector
 from memdb.index.kernel import inner_products_address
+from memdb.server.listed_shelf import CLIP_BYTES_MAX, LentLists, lend_lists
 from memdb.server.metrics import Counter, Gauge
 from memdb.types.clip import StoredClip
 from memdb.v1 import grounding_service_pb2 as pb
@@ -50,9 +52,20 @@ class Shelf:
         self._database = database
         self.native = memdb_edge.Shelf(inner_products, np.exp, BYTES_MAX)
         self._asked: dict[str, tuple[int, int]] = {}
+        self._clip_room = memdb_edge.ClipRoom(CLIP_BYTES_MAX)
+        self._lists: dict[tuple[str, Parts], LentLists] = {}
+        """Large users that lie ready."""
 
     def was_asked(self, user: str, parts: Parts, revision: int) -> None:
         """Python answered a question, or many, by clips with these parts, at a revision."""
+        lent = self._lists.get((user, parts))
+        if lent is not None:
+            lent.note_use()
+            if lent.is_current:
+                lent.fetch_missing()
+            else:
+                self._renew(user, parts)
+            return
         at, count = self._asked.get(user, (revision, 0))
         count = 1 if at != revision else count + 1
         if len(self._asked) >= COUNTED_MAX and user not in self._asked:
@@ -81,6 +94,24 @@ class Shelf:
         )
         return partial(self.native.withdraw, prepared.user)
 
+    def put_listed(self, listed: Listed) -> Callable[[], None]:
+        """See `memdb.engine.prepared.Shelf`."""
+        key = listed.user, listed.parts
+        self._lists[key] = lend_lists(self.native, self._clip_room, listed)
+        return partial(self._withdraw_listed, listed.user)
+
+    def _withdraw_listed(self, user: str) -> None:
+        self.native.withdraw(user)
+        # It holds the user's arrays.
+        for key in list(self._lists):
+            if key[0] == user:
+                self._lists.pop(key, None)
+
+    def _renew(self, user: str, parts: Parts) -> None:
+        """Lists of a large user are others now, or were found to tell too little."""
+        self._withdraw_listed(user)
+        self._database.prepare(user, parts, self)
+
     def lines(self) -> Iterator[str]:
         """See `memdb.server.metrics.Metric`."""
         answered = Counter("memdb_ready_answers_total", "Questions answered without Python.")
@@ -88,7 +119,11 @@ class Shelf:
         yield from answered.lines()
         for name, told, value in (
             ("ready_users", "Users that lie ready for it.", self.native.users),
-            ("ready_bytes", "What lies ready of them, beside vectors.", self.native.bytes),
+            (
+                "ready_bytes",
+                "What lies ready of them, beside vectors.",
+                self.native.bytes + self._clip_room.bytes,
+            ),
         ):
             gauge = Gauge(f"memdb_{name}", told)
             gauge.value = value
@@ -104,6 +139,10 @@ class Shelf:
         """Have the users that were answered since count as used lately."""
         for user in self.native.take_asked():
             self._database.touch(user)
+        for (user, parts), lent in list(self._lists.items()):
+            lent.note_use()
+            if not lent.is_current:
+                self._renew(user, parts)
 
     def close(self) -> None:
         """Answer nothing more."""

@@ -295,7 +295,7 @@ def test_what_finds_too_little_looks_at_more_and_is_given_up_in_the_end(
     monkeypatch.setattr(Recall, "may_compare", True)
     monkeypatch.setattr(ivf, "LISTS_SHARE_MAX", 0.05)
     # As if what is asked had moved away from what was measured.
-    index.indexed._ready = indexed._Ready(ready.lists, narrow)
+    index.indexed._ready = indexed.Ready(ready.lists, narrow)
     for _ in range(60):
         for question in noise(8, 5):
             index.approximate(ROWS, question, LIMIT, None, None)

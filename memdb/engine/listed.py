@@ -1,0 +1,127 @@
+"""What a large user is, laid ready for who answers plain questions by lists without Python (`memdb.engine.prepared`).
+
+Nothing that grows with the user is copied: rows, codes and lists are the arrays that Python's own search reads
+(`memdb.index.ivf`).  Hits' clips cannot all lie ready; those that answers of this user held lately do, and a
+question that has another is Python's, which then has the clip.
+
+Lists change without a new view, when they are made anew or were found to tell too little; who holds what is here looks
+now and then whether it is what questions use (`Listed.is_current`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from memdb.engine.clip_cache import KeptClips
+from memdb.engine.hydrate import Parts
+from memdb.engine.nulls import Null, Nulls
+from memdb.engine.relevance import spread_of, things_of
+from memdb.index import ivf
+from memdb.index.indexed import Ready
+from memdb.index.partition import PartitionView
+from memdb.index.tiers import LATE_ROWS
+from memdb.types.clip import StoredClip
+
+if TYPE_CHECKING:
+    from memdb.engine.view import View
+
+STREAMS_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedStream:
+    """A camera that has clips."""
+
+    no: int
+    name: str
+    null: Null
+    spread: float
+    things: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """A user in a space of cosines, as of one view, without gaps or damage, of which lists answer."""
+
+    user: str
+    revision: int
+    parts: Parts
+    """What the clips are read with."""
+    partition: PartitionView
+    ready: Ready
+    """What its questions use."""
+    coded: int
+    """So many of its rows have codes."""
+    alive_share: float
+    """Of its rows."""
+    streams: tuple[ListedStream, ...]
+    """In the order of their numbers."""
+    kept: KeptClips
+
+    @property
+    def is_current(self) -> bool:
+        """Whether questions to its view still use what is here; else it is to be laid ready anew."""
+        partition, sketch = self.partition, self.ready.lists.sketch
+        if partition.tiers.ready(partition.rows) is not self.ready:
+            return False
+        # Rows without codes are read whole for each question.
+        return min(sketch.rows, partition.rows) - self.coded < LATE_ROWS
+
+    def was_asked(self, count: int) -> None:
+        """So many questions were answered by it."""
+        self.partition.tiers.was_asked(count)
+
+    def clip(self, row: int) -> StoredClip | None:
+        """The clip of a row, where it is kept."""
+        columns = self.partition.columns
+        return self.kept.find(int(columns["clip_no"][row]), int(columns["birth"][row]), self.parts)
+
+
+def listed_of(view: View, parts: Parts) -> Listed | None:
+    """None for a user that is not answered that way."""
+    state = view.state
+    spaces = {stream.space_no for stream in state.streams.values()}
+    if len(spaces) != 1 or len(state.streams) > STREAMS_MAX or not view.quarantine.is_empty:
+        return None
+    (space_no,) = spaces
+    partition = view.partitions.get(space_no)
+    if partition is None or not partition.cosine:
+        return None
+    rows, alive = partition.rows, partition.head_alive
+    ready = partition.tiers.ready(rows)
+    # Lists of a newer view than ours: that is laid ready when it is asked.
+    if ready is None or ready.lists.rows > rows:
+        return None
+    coded = min(rows, ready.lists.sketch.rows)
+    count = rows if alive is None else int(np.count_nonzero(alive))
+    if rows - coded > ivf.UNCODED_MAX or count < ivf.ALLOWED_MIN:
+        return None
+    names = {stream.no: stream.name for stream in state.streams.values()}
+    if view.gaps(names, view.revision):
+        return None
+    return Listed(
+        state.user,
+        view.revision,
+        parts,
+        partition,
+        ready,
+        coded,
+        count / rows,
+        _streams(partition, names),
+        view.kept,
+    )
+
+
+def _streams(partition: PartitionView, names: dict[int, str]) -> tuple[ListedStream, ...]:
+    """Those that have clips."""
+    numbers, alive = partition.columns["stream_no"], partition.head_alive
+    counts = np.bincount(numbers if alive is None else numbers[alive])
+    there = [no for no in sorted(names) if no < len(counts) and counts[no]]
+    nulls = Nulls(partition, None).of(there)
+    return tuple(
+        ListedStream(no, names[no], null, spread_of(null, partition.dim), things_of(null))
+        for no, null in zip(there, nulls, strict=True)
+    )
