@@ -141,6 +141,14 @@ class Listed:
     def take_missing(self) -> list[int]:
         """Rows whose clips were wanted and not there, since the last time."""
 
+def code_products(codes: Array, values: Array, plain: bool) -> tuple[Array, float]:
+    """(n,) float32 products of (n, m) u8, less 128 each, with (m,) float32, and by how much each may be wrong at most;
+    plain: without the processor's own instructions for it.
+    """
+
+def head_product(head: Array, vector: Array, plain: bool) -> float:
+    """The product of a (width,) u16 head of `memdb.index.planes` with (width,) float32."""
+
 def unit_vector(vector: Array, /) -> Array | None:
     """`memdb.index.directions.unit_vector`; None of zeros and of what is not finite."""
 

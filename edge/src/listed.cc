@@ -20,7 +20,7 @@ constexpr double kFine = 254.0;  // memdb/index/nearby.py
 constexpr std::size_t kBoundBytes = 2;
 constexpr std::size_t kMissingMax = 1024;
 constexpr double kUnitRoundoff = 1.0 / (1 << 24);
-constexpr std::size_t kLineElements = 32;  // of a head in a cache line
+constexpr std::size_t kLineBytes = 64;
 
 struct Candidate {
   float bound;
@@ -73,12 +73,6 @@ struct Scratch {
   Highest highest;
 };
 
-double LengthOf(const float* values, std::size_t count) {
-  double sum = 0.0;
-  for (std::size_t place = 0; place < count; ++place) sum += double{values[place]} * values[place];
-  return std::sqrt(sum);
-}
-
 const Chunk& ChunkOf(const Listed& listed, std::size_t row) {
   const auto behind = std::upper_bound(listed.chunks.begin(), listed.chunks.end(), row,
                                        [](std::size_t wanted, const Chunk& chunk) { return wanted < chunk.first; });
@@ -90,16 +84,27 @@ const std::uint16_t* HeadOf(const Listed& listed, std::size_t row) {
   return chunk.head + (row - chunk.first) * listed.width;
 }
 
+const std::int16_t* TailOf(const Listed& listed, std::size_t row) {
+  const Chunk& chunk = ChunkOf(listed, row);
+  return chunk.tail + (row - chunk.first) * listed.width;
+}
+
+// What will be read soon, a line at a time.
+template <typename T>
+void Prefetch(const T* values, std::size_t count) {
+  for (std::size_t place = 0; place < count; place += kLineBytes / sizeof(T)) __builtin_prefetch(values + place);
+}
+
 // `Nearby.weights`: (code_bytes,) floats.
 void WeighQuery(const Listed& listed, Scratch* scratch) {
   const std::size_t directions = listed.code_bytes - kBoundBytes;
-  const double length = LengthOf(scratch->query.data(), listed.width);
+  const double length = Length(scratch->query.data(), listed.width);
   scratch->weights.Take(scratch->query.data(), listed.width);
   scratch->places.resize(listed.code_bytes);
   float* places = scratch->places.data();
   Products(listed.directions, directions, scratch->weights, places);
   for (std::size_t place = 0; place < directions; ++place) places[place] *= listed.direction_steps[place];
-  const double inside = LengthOf(places, directions);
+  const double inside = Length(places, directions);
   for (std::size_t place = 0; place < directions; ++place) places[place] *= listed.steps[place];
   places[directions] = static_cast<float>(std::sqrt(std::max(length * length - inside * inside, 0.0)) * listed.bound_step);
   places[directions + 1] = static_cast<float>(inside * listed.bound_step);
@@ -192,17 +197,13 @@ const std::vector<Candidate>& Bound(const Listed& listed, std::size_t lists, std
   return highest.End();
 }
 
-void Prefetch(const std::uint16_t* head, std::size_t width) {
-  for (std::size_t place = 0; place < width; place += kLineElements) __builtin_prefetch(head + place);
-}
-
 // Rows that may be among the best, by their heads: of the candidates, and of those of which no code tells.
 class ByHeads {
  public:
   ByHeads(const Listed& listed, std::size_t limit, Scratch* scratch) : listed_(listed), limit_(limit), scratch_(scratch) {
     // What a head leaves out of a row, and what two sums may be apart.
     const double rounding = 2.0 * static_cast<double>(listed.width) * kUnitRoundoff * listed.norm_max;
-    const double length = LengthOf(scratch->query.data(), listed.width);
+    const double length = Length(scratch->query.data(), listed.width);
     margin_ = static_cast<float>(length * (listed.residual_max + rounding) * (1 + kUnitRoundoff)) + 1e-30F;
     scratch_->leasts.clear();
     scratch_->heads.clear();
@@ -270,6 +271,7 @@ bool ScoreWhole(const Kernels& kernels, const Listed& listed, const std::vector<
   scratch->block.resize(rows.size() * listed.width);
   scratch->scores.resize(rows.size());
   for (std::size_t place = 0; place < rows.size(); ++place) {
+    if (place + 1 < rows.size()) Prefetch(TailOf(listed, rows[place + 1].row), listed.width);
     const Chunk& chunk = ChunkOf(listed, rows[place].row);
     const std::size_t begin = (rows[place].row - chunk.first) * listed.width;
     Join(chunk.head + begin, chunk.tail + begin, listed.width, scratch->block.data() + place * listed.width);

@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -12,6 +13,7 @@
 #include "clips.h"
 #include "kept.h"
 #include "listed.h"
+#include "products.h"
 
 namespace py = pybind11;
 
@@ -144,6 +146,24 @@ void DefineListed(py::module_& module) {
       .def_property_readonly("is_there", [](const Listed& listed) { return listed.is_there.load(); })
       .def("take_asked", [](const Listed& listed) { return listed.asked.exchange(0); })
       .def("take_missing", &Listed::TakeMissing);
+  module.def(
+      "code_products",
+      [](const Exact<std::uint8_t>& codes, const Exact<float>& values, bool plain) {
+        if (codes.ndim() != 2 || codes.shape(1) != values.size()) throw py::value_error("sizes");
+        Weights weights;
+        weights.Take(values.data(), static_cast<std::size_t>(values.size()));
+        Exact<float> out(codes.shape(0));
+        Products(codes.data(), static_cast<std::size_t>(codes.shape(0)), weights, out.mutable_data(), plain);
+        return py::make_tuple(out, weights.slack());
+      },
+      py::arg("codes"), py::arg("values"), py::arg("plain"));
+  module.def(
+      "head_product",
+      [](const Exact<std::uint16_t>& head, const Exact<float>& vector, bool plain) {
+        if (head.size() != vector.size() || head.size() % 16 != 0) throw py::value_error("sizes");
+        return HeadProduct(head.data(), vector.data(), static_cast<std::size_t>(head.size()), plain);
+      },
+      py::arg("head"), py::arg("vector"), py::arg("plain"));
 }
 
 void DefineListed(py::class_<Shelf, std::shared_ptr<Shelf>>& shelf) {

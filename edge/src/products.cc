@@ -47,11 +47,48 @@ MEMDB_CLONES float PlainHead(const std::uint16_t* head, const float* vector, std
   return sum;
 }
 
+MEMDB_CLONES double SquaredLength(const float* values, std::size_t count) {
+  double part[8] = {};
+  std::size_t place = 0;
+  for (; place + 8 <= count; place += 8) {
+    for (std::size_t lane = 0; lane < 8; ++lane) part[lane] += static_cast<double>(values[place + lane]) * values[place + lane];
+  }
+  double sum = 0.0;
+  for (; place < count; ++place) sum += static_cast<double>(values[place]) * values[place];
+  for (const double lane : part) sum += lane;
+  return sum;
+}
+
 MEMDB_CLONES void PlainJoin(const std::uint16_t* head, const std::int16_t* tail, std::size_t width,
                             std::uint32_t* out) {
   for (std::size_t place = 0; place < width; ++place) {
     out[place] = (static_cast<std::uint32_t>(head[place]) << 16) + static_cast<std::uint32_t>(std::int32_t{tail[place]});
   }
+}
+
+// Values as whole numbers of so many steps; their sums.
+MEMDB_CLONES Sums Split(const float* values, std::size_t count, float inverse, std::int8_t* high, std::int8_t* low) {
+  std::int32_t high_sum = 0, low_sum = 0;
+  for (std::size_t place = 0; place < count; ++place) {
+    const float scaled = values[place] * inverse;
+    std::int32_t whole = static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5F : 0.5F));
+    whole = whole > kWholeMax ? kWholeMax : whole < -kWholeMax ? -kWholeMax : whole;
+    const std::int32_t upper = (whole + 64) >> 7, lower = whole - 128 * upper;
+    high[place] = static_cast<std::int8_t>(upper);
+    low[place] = static_cast<std::int8_t>(lower);
+    high_sum += upper;
+    low_sum += lower;
+  }
+  return {high_sum, low_sum};
+}
+
+MEMDB_CLONES float Largest(const float* values, std::size_t count) {
+  float largest = 0.0F;
+  for (std::size_t place = 0; place < count; ++place) {
+    const float magnitude = std::fabs(values[place]);
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return largest;
 }
 
 #if defined(__x86_64__)
@@ -112,30 +149,18 @@ void Weights::Take(const float* values, std::size_t count) {
   count_ = count;
   const std::size_t room = (count + kBlock - 1) / kBlock * kBlock;
   high_.assign(room, 0), low_.assign(room, 0);
-  float largest = 0.0F;
-  for (std::size_t place = 0; place < count; ++place) largest = std::max(largest, std::fabs(values[place]));
-  step_ = std::max(largest / kWholeMax, 1e-30F);
-  high_sum_ = low_sum_ = 0;
-  const float inverse = 1.0F / step_;
-  for (std::size_t place = 0; place < count; ++place) {
-    const float scaled = values[place] * inverse;
-    int whole = static_cast<int>(scaled + (scaled < 0 ? -0.5F : 0.5F));
-    whole = std::clamp(whole, -kWholeMax, kWholeMax);
-    const int high = (whole + 64) >> 7;
-    high_[place] = static_cast<std::int8_t>(high);
-    low_[place] = static_cast<std::int8_t>(whole - 128 * high);
-    high_sum_ += high_[place];
-    low_sum_ += low_[place];
-  }
+  step_ = std::max(Largest(values, count) / kWholeMax, 1e-30F);
+  const Sums sums = Split(values, count, 1.0F / step_, high_.data(), low_.data());
+  high_sum_ = sums.high, low_sum_ = sums.low;
   slack_ = step_ * kCodeZero * static_cast<float>(count) / 2;
 }
 
-void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out) {
+void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out, bool plain) {
   const std::size_t width = weights.count_;
   const std::int8_t *high = weights.high_.data(), *low = weights.low_.data();
   auto* sums_of = &PlainSums;
 #if defined(__x86_64__)
-  if (IsWide()) sums_of = &WideSums;
+  if (IsWide() && !plain) sums_of = &WideSums;
 #endif
   for (std::size_t row = 0; row < count; ++row) {
     const Sums sums = sums_of(rows + row * width, high, low, width);
@@ -144,9 +169,11 @@ void Products(const std::uint8_t* rows, std::size_t count, const Weights& weight
   }
 }
 
-float HeadProduct(const std::uint16_t* head, const float* vector, std::size_t width) {
+double Length(const float* values, std::size_t count) { return std::sqrt(SquaredLength(values, count)); }
+
+float HeadProduct(const std::uint16_t* head, const float* vector, std::size_t width, bool plain) {
 #if defined(__x86_64__)
-  if (IsWide()) return WideHead(head, vector, width);
+  if (IsWide() && !plain) return WideHead(head, vector, width);
 #endif
   return PlainHead(head, vector, width);
 }

@@ -18,7 +18,7 @@ class Weights {
   float slack() const { return slack_; }
 
  private:
-  friend void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out);
+  friend void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out, bool plain);
   std::size_t count_ = 0;
   std::vector<std::int8_t> high_, low_;  // zeros behind, up to whole blocks
   std::int32_t high_sum_ = 0, low_sum_ = 0;
@@ -26,10 +26,13 @@ class Weights {
   float slack_ = 0.0F;
 };
 
-// (count,) products of (count, weights' count) bytes, less kCodeZero each.
-void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out);
+// (count,) products of (count, weights' count) bytes, less kCodeZero each; plain: as on a processor that has no
+// instructions for it, for who compares them.
+void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out, bool plain = false);
+// Of a vector.
+double Length(const float* values, std::size_t count);
 // The product of a row of bfloat16 with a vector; width: a multiple of 16.
-float HeadProduct(const std::uint16_t* head, const float* vector, std::size_t width);
+float HeadProduct(const std::uint16_t* head, const float* vector, std::size_t width, bool plain = false);
 // The float32 row of two planes; memdb/index/planes.py.
 void Join(const std::uint16_t* head, const std::int16_t* tail, std::size_t width, float* out);
 

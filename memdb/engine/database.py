@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -16,6 +16,7 @@ from memdb.engine.clip_cache import ClipCache
 from memdb.engine.disk_room import frees_disk
 from memdb.engine.erasure import erase_user, forget_erased, resume
 from memdb.engine.hydrate import Parts
+from memdb.engine.listed import Listed
 from memdb.engine.prepared import Shelf
 from memdb.engine.retention import sweep_user
 from memdb.engine.retention_clock import RetentionClock
@@ -43,6 +44,7 @@ from memdb.store.system import system_errors
 from memdb.types.backup import BackupReport
 from memdb.types.change import Discrepancy, ErasureReport, Verification
 from memdb.types.checks import check_int
+from memdb.types.clip import StoredClip
 from memdb.types.database import Database
 from memdb.types.documented import documented_by
 from memdb.types.ids import check_id
@@ -162,6 +164,12 @@ class EmbeddedDatabase:
     def prepare(self, user_id: str, parts: Parts, shelf: Shelf) -> None:
         """Lay the user ready on a shelf, in the background, if it is one for that (`memdb.engine.prepared`)."""
         self._users.prepare(user_id, parts, shelf)
+
+    def fetch(
+        self, listed: Listed, rows: Sequence[int], give: Callable[[int, StoredClip], None]
+    ) -> None:
+        """Read the clips of some rows of a user that lies ready, in the background."""
+        self._users.fetch(listed, rows, give)
 
     def touch(self, user_id: str) -> None:
         """The user was used: of the open ones it is not the next to be closed."""

@@ -10,15 +10,18 @@ now and then whether it is what questions use (`Listed.is_current`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from memdb.engine.clip_cache import KeptClips
-from memdb.engine.hydrate import Parts
+from memdb.engine.hydrate import ClipGone, Parts, load_clip
 from memdb.engine.nulls import Null, Nulls
 from memdb.engine.relevance import spread_of, things_of
+from memdb.errors import DataLoss, NotFound, Unavailable
 from memdb.index import ivf
 from memdb.index.indexed import Ready
 from memdb.index.partition import PartitionView
@@ -26,6 +29,7 @@ from memdb.index.tiers import LATE_ROWS
 from memdb.types.clip import StoredClip
 
 if TYPE_CHECKING:
+    from memdb.engine.users import Users
     from memdb.engine.view import View
 
 STREAMS_MAX: Final = 64
@@ -74,10 +78,47 @@ class Listed:
         """So many questions were answered by it."""
         self.partition.tiers.was_asked(count)
 
+    def version(self, row: int) -> tuple[int, int]:
+        """Number and birth of the clip of a row."""
+        columns = self.partition.columns
+        return int(columns["clip_no"][row]), int(columns["birth"][row])
+
     def clip(self, row: int) -> StoredClip | None:
         """The clip of a row, where it is kept."""
-        columns = self.partition.columns
-        return self.kept.find(int(columns["clip_no"][row]), int(columns["birth"][row]), self.parts)
+        return self.kept.find(*self.version(row), self.parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipFetch:
+    """A chore of `memdb.engine.upkeep`: read clips of a large user that nobody keeps."""
+
+    users: Users
+    listed: Listed
+    rows: Sequence[int]
+    give: Callable[[int, StoredClip], None]
+
+    def maintain(
+        self, stop: Callable[[], bool], gpu: Any = None, approximation: Any = None
+    ) -> None:
+        """See `memdb.engine.upkeep.Chore`."""
+        listed = self.listed
+        # Closed or erased meanwhile, or something of it taken away: then nobody needs them.
+        with suppress(NotFound, Unavailable, ClipGone), self.users.use(listed.user) as memory:
+            view = memory.view
+            if view.kept is not listed.kept:
+                return
+            with memory.environment.read() as txn:
+                for row in self.rows:
+                    if stop():
+                        return
+                    try:
+                        clip = load_clip(txn, view.state, *listed.version(row), listed.parts)
+                    except DataLoss:
+                        continue  # a question that meets it says so
+                    self.give(row, clip)
+
+    def put_off(self) -> None:
+        """See `memdb.engine.upkeep.Chore`: whoever asks for them again brings it again."""
 
 
 def listed_of(view: View, parts: Parts) -> Listed | None:

@@ -13,6 +13,7 @@ from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.clip_cache import ClipCache
 from memdb.engine.hydrate import Parts
+from memdb.engine.listed import ClipFetch, Listed
 from memdb.engine.memory import UserMemory
 from memdb.engine.opener import Opener
 from memdb.engine.prepared import Preparation, Shelf
@@ -27,6 +28,7 @@ from memdb.store.environment import Environment
 from memdb.store.files import leads_nowhere
 from memdb.store.schema import DATA_FILE, META_ERASURE, USER_TABLES, Table
 from memdb.store.system import system_errors
+from memdb.types.clip import StoredClip
 
 T = TypeVar("T")
 
@@ -282,6 +284,12 @@ class Users:
     def prepare(self, user: str, parts: Parts, shelf: Shelf) -> None:
         """Lay the user ready on a shelf, in the background, if it is one for that."""
         self._upkeep.want(Preparation(self, user, parts, shelf))
+
+    def fetch(
+        self, listed: Listed, rows: Sequence[int], give: Callable[[int, StoredClip], None]
+    ) -> None:
+        """Read the clips of some rows of a user that lies ready, in the background."""
+        self._upkeep.want(ClipFetch(self, listed, rows, give))
 
     def touch(self, user: str) -> None:
         """The user was used by what it has lent: it is not the next to be closed to make room, and what is due is

@@ -8,6 +8,7 @@ from typing import Final
 import memdb_edge
 
 from memdb.engine.listed import Listed
+from memdb.types.clip import StoredClip
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.clips import stored_clip_to_proto
 
@@ -36,13 +37,22 @@ class LentLists:
         if count:
             self.listed.was_asked(count)
 
-    def fetch_missing(self) -> None:
-        """Lay ready the clips for want of which questions were left to Python, as far as it has them now."""
+    def fetch_missing(self) -> list[int]:
+        """Lay ready the clips for want of which questions were left to Python, as far as it keeps them now; the rows
+        of the others, which lists found and Python's answer has not.
+        """
+        others: list[int] = []
         for row in self.native.take_missing()[:PACKED_MAX]:
             clip = self.listed.clip(row)
-            if clip is not None:
-                packed = stored_clip_to_proto(clip).SerializeToString(deterministic=True)
-                self.clips.put(row, packed)
+            if clip is None:
+                others.append(row)
+            else:
+                self.put_clip(row, clip)
+        return others
+
+    def put_clip(self, row: int, clip: StoredClip) -> None:
+        """Lay a clip ready."""
+        self.clips.put(row, stored_clip_to_proto(clip).SerializeToString(deterministic=True))
 
 
 def lend_lists(native: memdb_edge.Shelf, room: memdb_edge.ClipRoom, listed: Listed) -> LentLists:

@@ -62,7 +62,9 @@ class Shelf:
         if lent is not None:
             lent.note_use()
             if lent.is_current:
-                lent.fetch_missing()
+                others = lent.fetch_missing()
+                if others:
+                    self._database.fetch(lent.listed, others, lent.put_clip)
             else:
                 self._renew(user, parts)
             return

@@ -14,6 +14,7 @@ import pytest
 from memdb import Clip, Retention
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import Parts
+from memdb.engine.listed import ClipFetch
 from memdb.engine.prepared import Preparation
 from memdb.index import flat, ivf, tiers
 from memdb.index.breadth import found_of, widened
@@ -24,6 +25,7 @@ from memdb.index.recall import RECALL_MIN
 from memdb.types.arrays import Array
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.v1 import types_pb2
+from memdb.wire.clips import stored_clip_to_proto
 from tests.unit.engine.test_kept_lists import (
     CONFIG,
     INDEX,
@@ -227,6 +229,37 @@ def test_clips_that_were_asked_for_lie_ready_and_outlast_a_commit(
     found = native(shelf, asked(feature))
     assert found is not None
     assert found.revision == python(db, feature).revision
+
+
+def test_clips_that_nobody_keeps_are_read_in_the_background(
+    db: EmbeddedDatabase, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chores: list[ClipFetch] = []
+    monkeypatch.setattr(db._users._upkeep, "want", chores.append)
+    feature, other = structured(2, 94)
+    assert native(shelf, asked(feature)) is None
+    # As if Python had found others.
+    shelf.was_asked("u", asked(feature), python(db, other).revision)
+    assert native(shelf, asked(feature)) is None
+    (chore,) = (chore for chore in chores if isinstance(chore, ClipFetch))
+    chore.maintain(lambda: False)
+    found = native(shelf, asked(feature))
+    assert found is not None
+    mine = {hit.clip.id: hit.clip.SerializeToString() for hit in found.hits}
+    monkeypatch.undo()
+    small(monkeypatch)
+    its = {
+        hit.clip.id: stored_clip_to_proto(hit.clip).SerializeToString()
+        for hit in python(db, feature).hits
+    }
+    assert all(mine[key] == its[key] for key in mine.keys() & its.keys())
+    # Not once something was taken away.
+    keep_newest(db, ROWS - 1)
+    given: list[int] = []
+    ClipFetch(db._users, chore.listed, chore.rows, lambda row, _: given.append(row)).maintain(
+        lambda: False
+    )
+    assert not given
 
 
 def test_what_is_taken_away_is_in_no_answer_and_its_clips_lie_no_longer(
