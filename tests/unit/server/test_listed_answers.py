@@ -128,7 +128,7 @@ def answer(
     found = native(shelf, request)
     if found is None:
         told = python(db, feature, request.limit)
-        shelf.was_asked("u", request, told.revision)
+        shelf.was_asked("u", PARTS, told.revision)
         found = native(shelf, request)
     return found
 
@@ -239,7 +239,7 @@ def test_clips_that_nobody_keeps_are_read_in_the_background(
     feature, other = structured(2, 94)
     assert native(shelf, asked(feature)) is None
     # As if Python had found others.
-    shelf.was_asked("u", asked(feature), python(db, other).revision)
+    shelf.was_asked("u", PARTS, python(db, other).revision)
     assert native(shelf, asked(feature)) is None
     (chore,) = (chore for chore in chores if isinstance(chore, ClipFetch))
     chore.maintain(lambda: False)
@@ -330,7 +330,7 @@ def test_one_question_in_so_many_is_compared_and_all_are_counted(
     for _ in range(2 * SAMPLE_EVERY):
         if native(shelf, asked(feature)) is None:
             left += 1
-            shelf.was_asked("u", asked(feature), python(db, feature).revision)
+            shelf.was_asked("u", PARTS, python(db, feature).revision)
     assert left == 2
     shelf.note_use()
     assert approximation.recall.counts.approximate == before + 2 * SAMPLE_EVERY
@@ -392,10 +392,10 @@ def test_a_user_is_laid_ready_once_it_is_asked_and_again_when_it_was_crowded_out
     feature = structured(1, 94)[0]
     for count in range(ASKED_MIN):
         assert (shelf.native.users == 0) == (count < ASKED_MIN)
-        shelf.was_asked("u", asked(feature), python(db, feature).revision)
+        shelf.was_asked("u", PARTS, python(db, feature).revision)
     assert shelf.native.users == 1
     shelf.native.withdraw("u")
-    shelf.was_asked("u", asked(feature), python(db, feature).revision)
+    shelf.was_asked("u", PARTS, python(db, feature).revision)
     assert shelf.native.users == 1
 
 
@@ -438,7 +438,7 @@ def race(db: EmbeddedDatabase, shelf: Shelf, write_one: Callable[[int], None], c
                 continue
             found = native(shelf, asked(came[last]))
             if found is None:
-                shelf.was_asked("u", asked(came[last]), python(db, came[last]).revision)
+                shelf.was_asked("u", PARTS, python(db, came[last]).revision)
                 lay_ready(db, shelf)
                 continue
             answered[0] += 1
