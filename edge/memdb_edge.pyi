@@ -84,6 +84,7 @@ class Shelf:
         breadth: tuple[int, int, bool],
         stream_no: Array,
         streams: list[tuple[int, str, Array, float, float]],
+        only: str,
         clips: Clips,
         tail: bytes,
     ) -> Listed:
@@ -92,7 +93,8 @@ class Shelf:
         chunks: head and tail of each; norms: the largest of a row, and of what its head leaves out; alive: None for
         all.  nearby: directions, their steps, steps of codes, `Basis.bound_step`, centres and `Nearby.half_step`.
         lists: offsets, numbers and codes; later: first row and codes of those that came since, in their order.
-        breadth: as `memdb.index.ivf.Breadth`.  streams: number, name, mean, spread and things, by number.
+        breadth: as `memdb.index.ivf.Breadth`.  streams: number, name, mean, spread and things, by number;
+        only: the name of the one stream that the user has, or nothing.
         """
     def withdraw(self, user: str) -> None:
         """Nothing is answered of the user from then on."""

@@ -68,6 +68,7 @@ struct Listed {
 
   const std::uint32_t* stream_no = nullptr;              // (rows,)
   std::vector<std::pair<std::uint32_t, Null>> streams;  // by number
+  std::string only;  // the user's one stream; empty where there are more
   std::shared_ptr<Clips> clips;
   std::string tail;  // the fields of memdb.v1.GroundResponse behind its hits
 

@@ -98,7 +98,8 @@ std::shared_ptr<Listed> Put(Shelf& shelf, const std::string& user, bool global_m
                             std::pair<double, double> norms, const py::object& alive, double alive_share,
                             const Nearby& nearby, const Lists& lists, const std::vector<Later>& later,
                             std::vector<std::uint32_t> unbounded, const Breadth& breadth, const py::object& stream_no,
-                            const std::vector<Stream>& streams, std::shared_ptr<Clips> clips, const std::string& tail) {
+                            const std::vector<Stream>& streams, const std::string& only, std::shared_ptr<Clips> clips,
+                            const std::string& tail) {
   ClearDead();
   auto listed = std::make_shared<Listed>();
   Taken taken;
@@ -126,6 +127,7 @@ std::shared_ptr<Listed> Put(Shelf& shelf, const std::string& user, bool global_m
     if (static_cast<std::size_t>(mean.size()) != dim) throw py::value_error("mean");
     listed->streams.emplace_back(number, Null{name, {mean.data(), mean.data() + mean.size()}, spread, things});
   }
+  listed->only = only;
   listed->clips = std::move(clips);
   listed->tail = tail;
   listed->keep = Kept(taken.held());
@@ -170,7 +172,7 @@ void DefineListed(py::class_<Shelf, std::shared_ptr<Shelf>>& shelf) {
   shelf.def("put_listed", &Put, py::kw_only(), py::arg("user"), py::arg("global_memory"), py::arg("keyframes"),
             py::arg("dim"), py::arg("width"), py::arg("rows"), py::arg("chunks"), py::arg("norms"), py::arg("alive"),
             py::arg("alive_share"), py::arg("nearby"), py::arg("lists"), py::arg("later"), py::arg("unbounded"),
-            py::arg("breadth"), py::arg("stream_no"), py::arg("streams"), py::arg("clips"), py::arg("tail"));
+            py::arg("breadth"), py::arg("stream_no"), py::arg("streams"), py::arg("only"), py::arg("clips"), py::arg("tail"));
 }
 
 }  // namespace memdb_edge

@@ -214,7 +214,7 @@ bool Shelf::Put(std::shared_ptr<const Prepared> prepared) {
 
 bool Shelf::Put(std::shared_ptr<const Listed> listed) {
   const std::string key = KeyOf(listed->user, listed->global_memory, listed->keyframes);
-  std::size_t bytes = sizeof(Listed) + listed->user.size() + listed->tail.size();
+  std::size_t bytes = sizeof(Listed) + listed->user.size() + listed->only.size() + listed->tail.size();
   for (const auto& [number, null] : listed->streams) bytes += sizeof(Null) + 8 * null.mean.size();
   return Put(key, {nullptr, std::move(listed), bytes, {}});
 }
@@ -304,10 +304,8 @@ std::optional<std::string> Shelf::Answer(const char* request, std::size_t length
 std::optional<std::string> Shelf::AnswerByLists(const Listed& listed, const Question& question) const {
   if (question.exact || question.start_ns || question.end_ns || question.limit > listed.rows) return std::nullopt;
   // A user's only camera, named, is no filter.
-  if (!question.streams.empty() &&
-      (question.streams.size() != 1 || listed.streams.size() != 1 || listed.streams[0].second.name != question.streams[0])) {
-    return std::nullopt;
-  }
+  if (question.streams.size() > 1) return std::nullopt;
+  if (question.streams.size() == 1 && (listed.only.empty() || listed.only != question.streams[0])) return std::nullopt;
   // One in so many is Python's, which compares its answer with the exact one.
   if (by_lists_.fetch_add(1, std::memory_order_relaxed) % kSampleEvery == kSampleEvery - 1) return std::nullopt;
   if (question.feature.size() != listed.dim * sizeof(float)) return std::nullopt;

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from memdb.engine.clip_cache import KeptClips
+from memdb.engine.footage import searched_streams
 from memdb.engine.hydrate import ClipGone, Parts, load_clip
 from memdb.engine.nulls import Null, Nulls
 from memdb.engine.relevance import spread_of, things_of
@@ -27,12 +28,15 @@ from memdb.index.indexed import Ready
 from memdb.index.partition import PartitionView
 from memdb.index.tiers import LATE_ROWS
 from memdb.types.clip import StoredClip
+from memdb.types.stream import Gap
 
 if TYPE_CHECKING:
     from memdb.engine.users import Users
     from memdb.engine.view import View
 
 STREAMS_MAX: Final = 64
+GAPS_MAX: Final = 64
+"""Of which every answer tells."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +52,7 @@ class ListedStream:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listed:
-    """A user in a space of cosines, as of one view, without gaps or damage, of which lists answer."""
+    """A user in a space of cosines, as of one view, without damage, of which lists answer."""
 
     user: str
     revision: int
@@ -63,6 +67,10 @@ class Listed:
     """Of its rows."""
     streams: tuple[ListedStream, ...]
     """In the order of their numbers."""
+    only: str
+    """The user's one camera, which is no filter when it is named; empty where there are more."""
+    gaps: tuple[Gap, ...]
+    """What every answer tells to be missing."""
     kept: KeptClips
 
     @property
@@ -140,8 +148,11 @@ def listed_of(view: View, parts: Parts) -> Listed | None:
     count = rows if alive is None else int(np.count_nonzero(alive))
     if rows - coded > ivf.UNCODED_MAX or count < ivf.ALLOWED_MIN:
         return None
-    names = {stream.no: stream.name for stream in state.streams.values()}
-    if view.gaps(names, view.revision):
+    names = {
+        stream.no: stream.name for stream in searched_streams(state, None, space_no, view.revision)
+    }
+    gaps = tuple(view.gaps(names, view.revision))
+    if len(gaps) > GAPS_MAX:
         return None
     return Listed(
         state.user,
@@ -152,6 +163,8 @@ def listed_of(view: View, parts: Parts) -> Listed | None:
         coded,
         count / rows,
         _streams(partition, names),
+        next(iter(names.values())) if len(names) == 1 else "",
+        gaps,
         view.kept,
     )
 

@@ -11,6 +11,7 @@ from memdb.engine.listed import Listed
 from memdb.types.clip import StoredClip
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.clips import stored_clip_to_proto
+from memdb.wire.streams import gap_to_proto
 
 CLIP_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of clips of large users' hits, of all users together; the oldest make room."""
@@ -71,7 +72,12 @@ def lend_lists(native: memdb_edge.Shelf, room: memdb_edge.ClipRoom, listed: List
     )
     rows, coded, sketch = partition.rows, listed.coded, lists.sketch
     unbounded = sketch.unbounded
-    tail = pb.GroundResponse(revision=listed.revision, fallback="none", approximate=True)
+    tail = pb.GroundResponse(
+        revision=listed.revision,
+        fallback="none",
+        gaps=map(gap_to_proto, listed.gaps),
+        approximate=True,
+    )
     placed = native.put_listed(
         user=listed.user,
         global_memory=listed.parts.global_memory,
@@ -102,6 +108,7 @@ def lend_lists(native: memdb_edge.Shelf, room: memdb_edge.ClipRoom, listed: List
             (stream.no, stream.name, stream.null.mean, stream.spread, stream.things)
             for stream in listed.streams
         ],
+        only=listed.only,
         clips=clips,
         tail=tail.SerializeToString(deterministic=True),
     )

@@ -26,6 +26,7 @@ from memdb.types.arrays import Array
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.v1 import types_pb2
 from memdb.wire.clips import stored_clip_to_proto
+from memdb.wire.streams import gap_to_proto
 from tests.unit.engine.test_kept_lists import (
     CONFIG,
     INDEX,
@@ -214,6 +215,21 @@ def test_what_has_no_direction_or_another_dimension_is_left_to_python(
     feature = structured(1, 94)[0]
     for odd in (feature * 0, feature * np.float32(np.nan), feature[1:]):
         assert native(shelf, asked(odd)) is None
+
+
+def test_what_is_missing_is_told(db: EmbeddedDatabase, shelf: Shelf) -> None:
+    feature = structured(1, 94)[0]
+    write(db, structured(3, 95), ROWS + 5)
+    for streams in ([], ["cam"]):
+        lay_ready(db, shelf)
+        found = answer(db, shelf, feature, streams=streams)
+        assert found is not None
+        (gap,) = found.gaps
+        assert [gap] == [gap_to_proto(one) for one in python(db, feature).gaps]
+    db.user("u").stream("door", space="s").write(clip(0, structured(1, 96)[0]))
+    lay_ready(db, shelf)
+    assert answer(db, shelf, feature) is not None
+    assert native(shelf, asked(feature, streams=["cam"])) is None, "now it is a filter"
 
 
 def test_clips_that_were_asked_for_lie_ready_and_outlast_a_commit(
