@@ -140,6 +140,8 @@ class Listed:
         """Whether it still does."""
     def take_asked(self) -> int:
         """Questions that were answered since the last time."""
+    def take_samples(self) -> list[tuple[Array, Array]]:
+        """Some of these questions: feature and scores of the hits of each."""
     def take_missing(self) -> list[int]:
         """Rows whose clips were wanted and not there, since the last time."""
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include "products.h"
 
@@ -19,6 +20,7 @@ constexpr std::size_t kListsExtra = 8;
 constexpr double kFine = 254.0;  // memdb/index/nearby.py
 constexpr std::size_t kBoundBytes = 2;
 constexpr std::size_t kMissingMax = 1024;
+constexpr std::size_t kSamplesMax = 8;
 constexpr double kUnitRoundoff = 1.0 / (1 << 24);
 constexpr std::size_t kLineBytes = 64;
 
@@ -319,15 +321,27 @@ bool TellRelevances(const Kernels& kernels, const Listed& listed, Scratch* scrat
 }  // namespace
 
 void Listed::NoteMissing(const std::vector<std::uint32_t>& rows) const {
-  std::lock_guard lock(missing_mutex);
+  std::lock_guard lock(noted_mutex);
   for (const std::uint32_t row : rows) {
     if (missing.size() < kMissingMax) missing.push_back(row);
   }
 }
 
 std::vector<std::uint32_t> Listed::TakeMissing() const {
-  std::lock_guard lock(missing_mutex);
+  std::lock_guard lock(noted_mutex);
   return std::exchange(missing, {});
+}
+
+void Listed::NoteSample(const char* feature, const std::vector<float>& scores) const {
+  std::vector<float> asked(dim);
+  std::memcpy(asked.data(), feature, dim * sizeof(float));
+  std::lock_guard lock(noted_mutex);
+  if (samples.size() < kSamplesMax) samples.emplace_back(std::move(asked), scores);
+}
+
+std::vector<std::pair<std::vector<float>, std::vector<float>>> Listed::TakeSamples() const {
+  std::lock_guard lock(noted_mutex);
+  return std::exchange(samples, {});
 }
 
 bool SearchListed(const Kernels& kernels, const Listed& listed, const char* feature, std::size_t limit, ListedHits* hits) {

@@ -74,10 +74,14 @@ struct Listed {
 
   mutable std::atomic<bool> is_there{false};  // on the shelf
   mutable std::atomic<std::uint64_t> asked{0};
-  // Of questions that were left to Python for want of clips.
-  mutable std::mutex missing_mutex;
+  // Of questions that were left to Python for want of clips; and questions with the scores of their hits, which are to be
+  // compared with exact ones.
+  mutable std::mutex noted_mutex;
   mutable std::vector<std::uint32_t> missing;
+  mutable std::vector<std::pair<std::vector<float>, std::vector<float>>> samples;
 
+  void NoteSample(const char* feature, const std::vector<float>& scores) const;
+  std::vector<std::pair<std::vector<float>, std::vector<float>>> TakeSamples() const;
   void NoteMissing(const std::vector<std::uint32_t>& rows) const;
   std::vector<std::uint32_t> TakeMissing() const;
 };

@@ -147,6 +147,15 @@ void DefineListed(py::module_& module) {
   py::class_<Listed, std::shared_ptr<Listed>>(module, "Listed")
       .def_property_readonly("is_there", [](const Listed& listed) { return listed.is_there.load(); })
       .def("take_asked", [](const Listed& listed) { return listed.asked.exchange(0); })
+      .def("take_samples",
+           [](const Listed& listed) {
+             py::list told;
+             for (const auto& [feature, scores] : listed.TakeSamples()) {
+               told.append(py::make_tuple(Exact<float>(static_cast<py::ssize_t>(feature.size()), feature.data()),
+                                          Exact<float>(static_cast<py::ssize_t>(scores.size()), scores.data())));
+             }
+             return told;
+           })
       .def("take_missing", &Listed::TakeMissing);
   module.def(
       "code_products",

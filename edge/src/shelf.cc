@@ -306,8 +306,6 @@ std::optional<std::string> Shelf::AnswerByLists(const Listed& listed, const Ques
   // A user's only camera, named, is no filter.
   if (question.streams.size() > 1) return std::nullopt;
   if (question.streams.size() == 1 && (listed.only.empty() || listed.only != question.streams[0])) return std::nullopt;
-  // One in so many is Python's, which compares its answer with the exact one.
-  if (by_lists_.fetch_add(1, std::memory_order_relaxed) % kSampleEvery == kSampleEvery - 1) return std::nullopt;
   if (question.feature.size() != listed.dim * sizeof(float)) return std::nullopt;
   thread_local ListedHits hits;
   if (!SearchListed(kernels_, listed, question.feature.data(), question.limit, &hits)) return std::nullopt;
@@ -326,6 +324,10 @@ std::optional<std::string> Shelf::AnswerByLists(const Listed& listed, const Ques
     PutHit(&answer, clips[place].get(), hits.scores[place], hits.relevances[place]);
   }
   answer += listed.tail;
+  // One in so many is compared with the exact answer.
+  if (by_lists_.fetch_add(1, std::memory_order_relaxed) % kSampleEvery == kSampleEvery - 1) {
+    listed.NoteSample(question.feature.data(), hits.scores);
+  }
   listed.asked.fetch_add(1, std::memory_order_relaxed);
   answered_.fetch_add(1, std::memory_order_relaxed);
   return answer;

@@ -107,7 +107,7 @@ class Shelf {
   std::size_t bytes_ = 0;
   std::atomic<bool> closed_{false};
   mutable std::atomic<std::uint64_t> answered_{0};
-  mutable std::atomic<std::uint64_t> by_lists_{0};  // questions to large users, answered or not
+  mutable std::atomic<std::uint64_t> by_lists_{0};  // answers to large users
 };
 
 // The arithmetic, for who compares it with Python's.

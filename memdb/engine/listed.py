@@ -26,7 +26,9 @@ from memdb.errors import DataLoss, NotFound, Unavailable
 from memdb.index import ivf
 from memdb.index.indexed import Ready
 from memdb.index.partition import PartitionView
+from memdb.index.recall import Sample
 from memdb.index.tiers import LATE_ROWS
+from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 from memdb.types.stream import Gap
 
@@ -82,9 +84,18 @@ class Listed:
         # Rows without codes are read whole for each question.
         return min(sketch.rows, partition.rows) - self.coded < LATE_ROWS
 
-    def was_asked(self, count: int) -> None:
-        """So many questions were answered by it."""
-        self.partition.tiers.was_asked(count)
+    def was_asked(self, count: int, compared: Sequence[tuple[Array, Array]]) -> None:
+        """So many questions were answered by it; the features of some, as they were asked, with the scores of their
+        hits, to be compared with exact answers.
+        """
+        partition = self.partition
+        samples = [
+            Sample(
+                partition.rows, partition.unit(feature), len(scores), partition.head_alive, scores
+            )
+            for feature, scores in compared
+        ]
+        partition.tiers.was_asked(count, samples)
 
     def version(self, row: int) -> tuple[int, int]:
         """Number and birth of the clip of a row."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -74,8 +74,6 @@ class Indexed:
         self._recent: deque[Array] = deque(maxlen=RECENT)
         self._alive: Array | None = None
         self._asked = 0
-        self._uncompared = 0
-        """Questions since the last that was kept to be compared."""
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES_MAX)
         self._window = Window()
 
@@ -151,17 +149,21 @@ class Indexed:
         if found is None or approximation is None:
             return None
         approximation.recall.add(approximate=1)
-        self._uncompared += 1
-        if self._uncompared >= SAMPLE_EVERY and len(self._samples) < _SAMPLES_MAX:
-            self._uncompared = 0
+        if self._asked % SAMPLE_EVERY == 0 and len(self._samples) < _SAMPLES_MAX:
             self._samples.append(Sample(rows, query.copy(), limit, allowed, found.scores))
         return found
 
-    def was_asked(self, count: int) -> None:
-        """So many questions were answered by what `ready` is, by somebody else (`memdb.engine.listed`)."""
-        self._uncompared += count
+    def was_asked(self, count: int, samples: Sequence[Sample]) -> None:
+        """So many questions were answered by what `ready` is, by somebody else (`memdb.engine.listed`), these among
+        them, which are to be compared.
+        """
         if self._approximation is not None:
             self._approximation.recall.add(approximate=count)
+        for sample in samples:
+            self._recent.append(sample.query)
+            self._alive = sample.allowed
+            if len(self._samples) < _SAMPLES_MAX:
+                self._samples.append(sample)
 
     def is_due(self, sketch: Sketch | None) -> bool:
         """Whether `maintain` has something to do."""

@@ -22,7 +22,7 @@ age of an index, nor a restart, nor the way in which a revision is named can cha
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -34,6 +34,7 @@ from memdb.index.indexed import Approximation, Indexed, Ready
 from memdb.index.learned import Learned
 from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found
+from memdb.index.recall import Sample
 from memdb.index.sketch import Sketch
 from memdb.types.arrays import Array
 
@@ -149,10 +150,10 @@ class Tiers:
             return None
         return self.indexed.ready
 
-    def was_asked(self, count: int) -> None:
-        """So many questions were answered by what `ready` gave."""
+    def was_asked(self, count: int, samples: Sequence[Sample]) -> None:
+        """See `Indexed.was_asked`."""
         self._asked += count
-        self.indexed.was_asked(count)
+        self.indexed.was_asked(count, samples)
 
     @property
     def has_lists(self) -> bool:

@@ -33,10 +33,10 @@ class LentLists:
         return self.native.is_there and self.listed.is_current
 
     def note_use(self) -> None:
-        """Tell the user's index how many questions were answered."""
-        count = self.native.take_asked()
+        """Tell the user's index how many questions were answered, and how some of them were."""
+        count, compared = self.native.take_asked(), self.native.take_samples()
         if count:
-            self.listed.was_asked(count)
+            self.listed.was_asked(count, compared)
 
     def fetch_missing(self) -> list[int]:
         """Lay ready the clips for want of which questions were left to Python, as far as it keeps them now; the rows

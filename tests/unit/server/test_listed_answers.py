@@ -19,10 +19,12 @@ from memdb.engine.prepared import Preparation
 from memdb.index import flat, ivf, tiers
 from memdb.index.breadth import found_of, widened
 from memdb.index.indexed import SAMPLE_EVERY, Ready
+from memdb.index.ivf import Breadth
 from memdb.index.kernel import inner_products_address
 from memdb.index.partition import PartitionView
 from memdb.index.recall import RECALL_MIN
 from memdb.types.arrays import Array
+from memdb.types.clip import StoredClip
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.v1 import types_pb2
 from memdb.wire.clips import stored_clip_to_proto
@@ -38,7 +40,7 @@ from tests.unit.engine.test_kept_lists import (
     small,
     write,
 )
-from tests.unit.index.test_indexed import structured
+from tests.unit.index.test_indexed import noise, structured
 
 pytest.importorskip("memdb_edge", reason="the native edge is not installed")
 
@@ -333,7 +335,7 @@ def test_rows_that_came_since_are_found_with_and_without_codes(
     assert recall(db, shelf) >= RECALL_MIN
 
 
-def test_one_question_in_so_many_is_compared_and_all_are_counted(
+def test_one_answer_in_so_many_is_compared_and_all_are_counted(
     db: EmbeddedDatabase, shelf: Shelf
 ) -> None:
     approximation = db._users._upkeep._approximation
@@ -342,19 +344,63 @@ def test_one_question_in_so_many_is_compared_and_all_are_counted(
     assert answer(db, shelf, feature) is not None
     shelf.note_use()
     before = approximation.recall.counts.approximate
-    left = 0
-    for _ in range(2 * SAMPLE_EVERY):
-        if native(shelf, asked(feature)) is None:
-            left += 1
-            shelf.was_asked("u", PARTS, python(db, feature).revision)
-    assert left == 2
-    shelf.note_use()
-    assert approximation.recall.counts.approximate == before + 2 * SAMPLE_EVERY
     partition = partition_of(db)
+    assert not partition.tiers.is_due
+    for _ in range(SAMPLE_EVERY):
+        assert native(shelf, asked(feature)) is not None
+    shelf.note_use()
+    assert approximation.recall.counts.approximate == before + SAMPLE_EVERY
     assert partition.tiers.is_due, "a sample waits to be compared"
     partition.tiers.maintain(lambda: False, None, approximation)
-    assert approximation.recall.counts.compared == 1
-    assert approximation.recall.counts.recall == 1.0
+    counts = approximation.recall.counts
+    assert (counts.compared, counts.sought, counts.recall) == (1, LIMIT, 1.0)
+
+
+def test_what_finds_too_little_is_noticed_and_looks_at_more(
+    db: EmbeddedDatabase, shelf: Shelf
+) -> None:
+    approximation = db._users._upkeep._approximation
+    assert approximation is not None
+    tiers_of_it = partition_of(db).tiers
+    ready = tiers_of_it.indexed.ready
+    assert ready is not None
+    # As if what is asked had moved away from what was measured.
+    narrow = Breadth(1, 12, ready.breadth.by_distance)
+    tiers_of_it.indexed._ready = Ready(ready.lists, narrow)
+    lay_ready(db, shelf)
+    feature = next(one for one in noise(200, 5) if found_share(db, shelf, one) <= 0.5)
+    shelf.note_use()
+    for _ in range(SAMPLE_EVERY):
+        assert native(shelf, asked(feature)) is not None
+    shelf.note_use()
+    tiers_of_it.maintain(lambda: False, None, approximation)
+    counts = approximation.recall.counts
+    assert counts.recall is not None
+    assert counts.recall < RECALL_MIN
+    assert counts.widened == 1
+    assert not lent(shelf).is_current
+    shelf.note_use()
+    assert native(shelf, asked(feature)) is None
+    lay_ready(db, shelf)
+    assert lent(shelf).listed.ready.breadth.lists > narrow.lists
+
+
+def found_share(db: EmbeddedDatabase, shelf: Shelf, feature: Array) -> float:
+    """Of the exact hits."""
+    native(shelf, asked(feature))
+    for row in lent(shelf).native.take_missing():
+        lent(shelf).put_clip(row, clip_of(db, row))
+    found = native(shelf, asked(feature))
+    if found is None:
+        return 1.0
+    partition = partition_of(db)
+    _, exact = partition.search(partition.unit(feature), LIMIT, None)
+    return found_of(np.array([hit.score for hit in found.hits], np.float32), exact) / LIMIT
+
+
+def clip_of(db: EmbeddedDatabase, row: int) -> StoredClip:
+    (found,) = db.user("u").clips(limit=1, start_ns=row * 10**9, end_ns=row * 10**9 + 1)
+    return found
 
 
 @pytest.mark.parametrize("change", ["wider", "given up", "other lists"])
