@@ -9,6 +9,7 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 __version__: str
 grpc_version: str
+interface: int
 
 class Call:
     """A call, until one of `answer` and `finish` has ended it; one that is let go of before is ended ``INTERNAL``.
@@ -152,6 +153,27 @@ def code_products(codes: Array, values: Array, plain: bool) -> tuple[Array, floa
 
 def head_product(head: Array, vector: Array, plain: bool) -> float:
     """The product of a (width,) u16 head of `memdb.index.planes` with (width,) float32."""
+
+class Few:
+    """Few rows of a view, and what their cameras give to anything: the best of them to a question."""
+
+    def __init__(
+        self,
+        inner_products: int,
+        exp: Any,
+        dim: int,
+        block: Array,
+        listed: Array,
+        stream: Array,
+        streams: list[tuple[Array, float, float]],
+    ) -> None:
+        """block: (rows, width) float32, which nobody may change but to wipe it; listed: (n,) ascending rows that answer;
+        stream: (n,) of which of ``streams`` each is: mean, spread, things. The first two as of `Shelf`.
+        """
+    def best(
+        self, feature: Array, limit: int, /
+    ) -> tuple[list[int], list[float], list[float]] | None:
+        """Rows, best first, their scores and relevances; None where the (dim,) float32 feature is no direction."""
 
 def unit_vector(vector: Array, /) -> Array | None:
     """`memdb.index.directions.unit_vector`; None of zeros and of what is not finite."""

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-from pybind11.setup_helpers import Pybind11Extension
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import setup
 
 
@@ -18,6 +18,8 @@ def _flags(*what: str) -> list[str]:
 
 
 _version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
+
+ParallelCompile(default=2).install()
 
 setup(
     ext_modules=[

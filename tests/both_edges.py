@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from memdb.config import ServerConfig
+from memdb.engine.native import is_installed
 from memdb.server.edge import Edge, Handler
-from memdb.server.edges import NATIVE_MODULE, make_edge
+from memdb.server.edges import make_edge
 
-NEEDS_NATIVE = pytest.mark.skipif(
-    find_spec(NATIVE_MODULE) is None, reason="the native edge is not installed"
-)
+NEEDS_NATIVE = pytest.mark.skipif(not is_installed(), reason="the native edge is not installed")
 KINDS = ["python", pytest.param("native", marks=NEEDS_NATIVE)]
 
 

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "call.h"
+#include "few_module.h"
 #include "kept.h"
 #include "listed_module.h"
 #include "server.h"
@@ -273,6 +274,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
+  module.attr("interface") = 1;  // memdb/engine/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call")
       .def_property_readonly("method", &Handle::method)
@@ -284,6 +286,7 @@ PYBIND11_MODULE(memdb_edge, module) {
       .def("answer", &Handle::Answer)
       .def("finish", &Handle::Finish);
   DefineListed(module);
+  DefineFew(module, &KernelsOf);
   py::class_<Shelf, std::shared_ptr<Shelf>> shelf(module, "Shelf");
   DefineListed(shelf);
   shelf

@@ -118,14 +118,8 @@ bool Admit(const Prepared& prepared, const Question& question, std::vector<std::
   return true;
 }
 
-// The best of some rows, best first, equal scores by row.
-struct Found {
-  std::vector<std::uint32_t> rows;
-  std::vector<float> scores;
-  std::vector<double> relevances;
-};
+}  // namespace
 
-// feature: dim float32 elements at any place. False where it is no direction.
 bool Search(const Kernels& kernels, const Prepared& prepared, const char* feature, std::uint64_t limit,
             const std::vector<std::uint32_t>& admitted, Found* found) {
   thread_local std::vector<float> vector, query, scores;
@@ -158,8 +152,6 @@ bool Search(const Kernels& kernels, const Prepared& prepared, const char* featur
              found->relevances.data());
   return true;
 }
-
-}  // namespace
 
 std::size_t Prepared::Bytes() const {
   std::size_t bytes = sizeof(Prepared) + user.size() + tail.size() + rows * (8 + 8 + 1 + 4 + sizeof(std::string));

@@ -63,6 +63,17 @@ struct Prepared {
   std::size_t Bytes() const;
 };
 
+// The best of some rows, best first, equal scores by row.
+struct Found {
+  std::vector<std::uint32_t> rows;
+  std::vector<float> scores;
+  std::vector<double> relevances;
+};
+
+// The `limit` best of the admitted rows. feature: dim float32 elements at any place; false where it is no direction.
+bool Search(const Kernels& kernels, const Prepared& prepared, const char* feature, std::uint64_t limit,
+            const std::vector<std::uint32_t>& admitted, Found* found);
+
 class Shelf {
  public:
   Shelf(Kernels kernels, std::size_t bytes_max) : kernels_(kernels), bytes_max_(bytes_max) {}

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from memdb import deadline
 from memdb.engine.hit_reader import HitReader, with_damaged
 from memdb.engine.hydrate import AnswerSize
+from memdb.engine.native import arithmetic
 from memdb.engine.nulls import Null, Nulls
 from memdb.engine.question import Question
 from memdb.engine.reading import Reading, WouldWait
@@ -30,10 +31,15 @@ from memdb.types.arrays import Array
 from memdb.types.grounding import Grounding, Hit
 from memdb.types.unchecked import maker
 
+if TYPE_CHECKING:
+    import memdb_edge
+
 _hit = maker(Hit)
 
 RUNS_MAX: Final = 4
 """Runs of rows that are scored each for itself; of more, all rows from the first to the last are."""
+ASKED_AGAIN: Final = 2
+"""Questions to the same rows of a view after which the native edge is to find the best of them."""
 NULLS_MAX: Final = 64
 """Streams of which a place remembers what they score to anything, 12 kB each in 1536-d."""
 _ROWS_PER_PART: Final = 4
@@ -52,6 +58,32 @@ class Few:
     """[first, last) each: the rows that are scored."""
     inside: Array | None
     """(n,) int64: where in these runs the listed rows are; None where they are all of it."""
+    asked: int = 0
+    native: Native | None = None
+    """Made for who asks again, where the native edge is installed."""
+
+
+class Native:
+    """The search of few rows in one call (`memdb.engine.native`), to the last bit that of the others."""
+
+    __slots__ = ("_best", "_first", "_ids")
+
+    def __init__(self, first: int, ids: dict[int, list[int]], few: memdb_edge.Few) -> None:
+        """first: the row that is 0 to ``few``; ids: clip number, birth and stream number by such a row."""
+        self._first = first
+        self._ids = ids
+        self._best = few.best
+
+    def best(self, feature: Array, limit: int) -> tuple[Best, list[float]] | None:
+        """The best rows and their relevances; None where the (dim,) feature is no direction."""
+        told = self._best(feature if feature.dtype == np.float32 else feature.astype("f4"), limit)
+        if told is None:
+            return None
+        rows, scores, relevant = told
+        ids = self._ids
+        return Best(
+            [row + self._first for row in rows], scores, [ids[row] for row in rows]
+        ), relevant
 
 
 @dataclass(slots=True, eq=False)
@@ -94,9 +126,8 @@ class Place:
 class Best:
     """The best rows, best first."""
 
-    rows: Array
-    scores: Array
-    """(n,) float32."""
+    rows: list[int]
+    scores: list[float]
     ids: list[Any]
     """Clip number, birth and stream number of each."""
     approximate: bool = False
@@ -113,29 +144,66 @@ def answer(environment: Environment | None, view: View, question: Question) -> G
     feature = question.feature
     if place is None or feature is None or len(feature) != place.partition.dim:
         return None
+    told = _searched(place, question, feature, at_once=environment is None)
+    if told is None:
+        return None
+    found, relevant = told
+    deadline.check()
+    gaps = place.where.gaps
+    hits = _kept_hits(view, question, found.ids, found.scores, relevant)
+    if hits is None:
+        scope = Scope(view, question, None, place.where, place.partition, place.allowed)
+        with Reading(environment) as reading:
+            reader = HitReader(reading, scope, dict(zip(found.rows, relevant, strict=True)))
+            hits = reader.plain(np.array(found.rows, np.int64), np.array(found.scores, np.float32))
+        gaps = with_damaged(gaps, reader.damaged)
+    return Grounding(tuple(hits), place.where.revision, "none", gaps, approximate=found.approximate)
+
+
+def _searched(
+    place: Place, question: Question, feature: Array, *, at_once: bool
+) -> tuple[Best, list[float]] | None:
+    """The best rows and their relevances; None where there are none, or the feature has no direction."""
+    few = place.few
+    if few is not None:
+        few.asked += 1
+        if few.asked == ASKED_AGAIN:
+            few.native = _native(place, few)
+        if few.native is not None:
+            return few.native.best(feature, question.limit)
     query = place.partition.unit(feature)
     if query[0] == 0.0 and not query.any():
         return None
-    at_once = environment is None
-    found = _best_of_few(place, query, question.limit) if place.few is not None else None
+    found = None if few is None else _best_of_few(place, few, query, question.limit)
     if found is None:
         found = _best_of_many(place, query, question, at_once=at_once)
     if not found.ids:
         return None
-    deadline.check()
-    scores: list[float] = found.scores.tolist()
-    relevant = _relevances(place, query, found.ids, scores, at_once=at_once)
-    gaps = place.where.gaps
-    hits = _kept_hits(view, question, found.ids, scores, relevant)
-    if hits is None:
-        scope = Scope(view, question, None, place.where, place.partition, place.allowed)
-        with Reading(environment) as reading:
-            reader = HitReader(
-                reading, scope, dict(zip(found.rows.tolist(), relevant, strict=True))
-            )
-            hits = reader.plain(found.rows, found.scores)
-        gaps = with_damaged(gaps, reader.damaged)
-    return Grounding(tuple(hits), place.where.revision, "none", gaps, approximate=found.approximate)
+    return found, _relevances(place, query, found.ids, found.scores, at_once=at_once)
+
+
+def _native(place: Place, few: Few) -> Native | None:
+    known = arithmetic()
+    partition = place.partition
+    whole = partition.matrix.whole(partition.rows)
+    if known is None or whole is None:
+        return None
+    numbers = few.ids[:, 2].tolist()
+    there = set(numbers)
+    if len(there) > NULLS_MAX:
+        return None
+    nulls = place.nulls_of(there, at_once=False)
+    places = {number: its for its, number in enumerate(nulls)}
+    first, last = int(few.listed[0]), int(few.listed[-1]) + 1
+    rows = few.listed - first
+    made = known.few(
+        partition.dim,
+        whole[first:last],
+        rows,
+        np.array([places[number] for number in numbers]),
+        [(null.mean, spread, things) for null, spread, things in nulls.values()],
+    )
+    return Native(first, dict(zip(rows.tolist(), few.ids.tolist(), strict=True)), made)
 
 
 def _place(view: View, question: Question) -> Place | None:
@@ -186,18 +254,18 @@ def _parts(place: Place | None) -> int:
     return len(place.where.streams) + len(place.where.gaps) + rows // _ROWS_PER_PART + 1
 
 
-def _best_of_few(place: Place, query: Array, limit: int) -> Best | None:
+def _best_of_few(place: Place, few: Few, query: Array, limit: int) -> Best | None:
     """`PartitionView.search`; None where there are more rows since, which are not whole any more."""
-    matrix, few = place.partition.matrix, place.few
+    matrix = place.partition.matrix
     whole = matrix.whole(place.partition.rows)
-    if whole is None or few is None:
+    if whole is None:
         return None
     scores = flat.run_scores(whole, few.runs, flat.padded_query(query, matrix.width))
     if few.inside is not None:
         scores = scores[few.inside]
     # Rows ascend: of equal scores the first row stays first.
     order = (-scores).argsort(kind="stable")[:limit]
-    return Best(few.listed[order], scores[order], few.ids[order].tolist())
+    return Best(few.listed[order].tolist(), scores[order].tolist(), few.ids[order].tolist())
 
 
 def _best_of_many(place: Place, query: Array, question: Question, *, at_once: bool) -> Best:
@@ -209,7 +277,7 @@ def _best_of_many(place: Place, query: Array, question: Question, *, at_once: bo
     rows, scores = near or partition.search(query, limit, allowed)
     column = partition.columns
     ids = [column[name][rows].tolist() for name in ("clip_no", "birth", "stream_no")]
-    return Best(rows, scores, list(zip(*ids, strict=True)), near is not None)
+    return Best(rows.tolist(), scores.tolist(), list(zip(*ids, strict=True)), near is not None)
 
 
 def _relevances(

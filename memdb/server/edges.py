@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.native import is_installed
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server.edge import Edge, Handler, Option
 from memdb.server.grpc_edge import GrpcEdge
 
 if TYPE_CHECKING:
     from memdb.server.shelf import Shelf
-
-NATIVE_MODULE: Final = "memdb_edge"
 
 
 def check_edge(config: ServerConfig) -> None:
@@ -58,7 +56,7 @@ def make_edge(
 def _is_native(config: ServerConfig) -> bool:
     if config.edge == "python":
         return False
-    is_there = find_spec(NATIVE_MODULE) is not None
+    is_there = is_installed()
     if config.edge == "auto":
         return is_there and not config.reflection
     if config.reflection:

@@ -4,7 +4,7 @@ A user that is asked again and again between two commits is laid ready in the ba
 (`memdb.engine.prepared`), its clips already as bytes; the edge's own threads find, score and answer then
 (`edge/src/shelf.cc`).  What a question has beyond the plainest is Python's as ever, and the answers are the same to the
 last bit: FAISS's and numpy's own functions are called, and where the rest does not come out as Python's
-here (`_agrees`), there is no shelf.
+here (`memdb.engine.native`), there is no shelf.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ import numpy as np
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import Parts
 from memdb.engine.listed import Listed
+from memdb.engine.native import arithmetic
 from memdb.engine.prepared import Prepared
-from memdb.engine.relevance import mean_score, relevances
 from memdb.eventlog import event_log
-from memdb.index.directions import unit_vector
-from memdb.index.kernel import inner_products_address
 from memdb.server.listed_shelf import CLIP_BYTES_MAX, LentLists, lend_lists
 from memdb.server.metrics import Counter, Gauge
 from memdb.types.clip import StoredClip
@@ -153,38 +151,11 @@ class Shelf:
 
 def shelf_of(database: EmbeddedDatabase, message_bytes_max: int) -> Shelf | None:
     """None where answers would not be Python's to the last bit, or too large."""
-    if message_bytes_max < MESSAGE_BYTES_MIN:
+    known = arithmetic()
+    if known is None or message_bytes_max < MESSAGE_BYTES_MIN:
         return None
-    address = inner_products_address()
-    if address is None or not _agrees():
-        log.warning(
-            "plain questions are answered by Python: the libraries' arithmetic is not known"
-        )
-        return None
-    return Shelf(database, address)
+    return Shelf(database, known.inner_products)
 
 
 def _packed(clip: StoredClip) -> bytes:
     return stored_clip_to_proto(clip).SerializeToString(deterministic=True)
-
-
-def _agrees() -> bool:
-    """Whether the edge's arithmetic is numpy's here, by trying."""
-    rng = np.random.default_rng(20261129)
-    for dim in (7, 100, 384, 768, 1536, 4000):
-        vector = rng.standard_normal(dim).astype(np.float32)
-        unit = unit_vector(vector)
-        mean = rng.standard_normal(dim)
-        found = memdb_edge.unit_vector(vector)
-        if found is None or found.tobytes() != unit.tobytes():
-            return False
-        if memdb_edge.dot(mean, unit) != mean_score(mean, unit):
-            return False
-    for count in (1, 4, 10, 64):
-        scores = rng.standard_normal(count).astype(np.float32)
-        means, spreads = rng.standard_normal(count), rng.random(count) + 0.01
-        things = 40 * rng.random(count)
-        found = memdb_edge.relevances(np.exp, scores, means, spreads, things)
-        if found.tobytes() != relevances(scores, means, spreads, things).tobytes():
-            return False
-    return True

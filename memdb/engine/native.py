@@ -1,0 +1,104 @@
+"""The native edge's arithmetic for the engine, where the edge is installed and gives what Python gives, to the bit.
+
+The engine does all without it.  It is for users of few rows, whose questions are otherwise some dozens of calls
+for products, an order and relevances: one here.  FAISS's function and numpy's loop of exponentials are those
+that the process has loaded; the other sums are in numpy's order, which is tried before anything rests on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from memdb.engine.relevance import mean_score, relevances
+from memdb.eventlog import event_log
+from memdb.index.directions import unit_vector
+from memdb.index.kernel import inner_products_address
+from memdb.types.arrays import Array
+
+if TYPE_CHECKING:
+    import memdb_edge
+
+MODULE: Final = "memdb_edge"
+INTERFACE: Final = 1
+"""Of the module: another one is of another release."""
+
+log = event_log("memdb.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """That of the edge."""
+
+    inner_products: int
+    """The address of FAISS's function."""
+
+    def few(
+        self,
+        dim: int,
+        block: Array,
+        listed: Array,
+        stream: Array,
+        streams: Sequence[tuple[Array, float, float]],
+    ) -> memdb_edge.Few:
+        """See `memdb_edge.Few`."""
+        import memdb_edge  # noqa: PLC0415 - it need not be there
+
+        return memdb_edge.Few(
+            self.inner_products, np.exp, dim, block, listed, stream, list(streams)
+        )
+
+
+@cache
+def is_installed() -> bool:
+    """Whether the edge of this release is there."""
+    if find_spec(MODULE) is None:
+        return False
+    import memdb_edge  # noqa: PLC0415 - it need not be there
+
+    found: object = getattr(memdb_edge, "interface", None)
+    if found != INTERFACE:
+        fields = {"interface": found, "wanted": INTERFACE}
+        log.warning("the native edge is of another release: not used", extra={"fields": fields})
+    return found == INTERFACE
+
+
+@cache
+def arithmetic() -> Arithmetic | None:
+    """None where there is none, or it is not Python's."""
+    if not is_installed():
+        return None
+    address = inner_products_address()
+    if address is None or not _agrees():
+        log.warning("the native edge's arithmetic is not that of the libraries here: not used")
+        return None
+    return Arithmetic(address)
+
+
+def _agrees() -> bool:
+    """Whether the edge's arithmetic is numpy's here, by trying."""
+    import memdb_edge  # noqa: PLC0415 - as above
+
+    rng = np.random.default_rng(20261129)
+    for dim in (7, 100, 384, 768, 1536, 4000):
+        vector = rng.standard_normal(dim).astype(np.float32)
+        unit = unit_vector(vector)
+        mean = rng.standard_normal(dim)
+        found = memdb_edge.unit_vector(vector)
+        if found is None or found.tobytes() != unit.tobytes():
+            return False
+        if memdb_edge.dot(mean, unit) != mean_score(mean, unit):
+            return False
+    for count in (1, 4, 10, 64):
+        scores = rng.standard_normal(count).astype(np.float32)
+        means, spreads = rng.standard_normal(count), rng.random(count) + 0.01
+        things = 40 * rng.random(count)
+        found = memdb_edge.relevances(np.exp, scores, means, spreads, things)
+        if found.tobytes() != relevances(scores, means, spreads, things).tobytes():
+            return False
+    return True
