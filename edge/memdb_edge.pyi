@@ -167,7 +167,7 @@ class Few:
         stream: Array,
         streams: list[tuple[Array, float, float]],
     ) -> None:
-        """block: (rows, width) float32, which nobody may change but to wipe it; listed: (n,) ascending rows that answer;
+        """block: (rows, width) float32, which nobody may change; listed: (n,) ascending rows that answer;
         stream: (n,) of which of ``streams`` each is: mean, spread, things. The first two as of `Shelf`.
         """
     def best(

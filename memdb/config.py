@@ -152,7 +152,8 @@ class ServerConfig:
     """A client that pings more often without data is disconnected."""
     edge: str = "auto"
     """What takes calls: native, the gRPC of the system in C++ (`pip install ./edge`), which answers several
-    times as many; python, that of grpcio; auto: native where it is installed and there is no reflection."""
+    times as many; python, that of grpcio; auto: native where it is installed, and neither reflection nor TLS is
+    asked for."""
     reflection: bool = False
     """Whether the server describes its services to anyone who asks."""
     metrics_file: str = ""

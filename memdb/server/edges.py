@@ -58,7 +58,8 @@ def _is_native(config: ServerConfig) -> bool:
         return False
     is_there = is_installed()
     if config.edge == "auto":
-        return is_there and not config.reflection
+        # Strangers reach a server with TLS: for them the gRPC that is the newer one, unless somebody says otherwise.
+        return is_there and not config.reflection and not config.tls_cert
     if config.reflection:
         raise InvalidArgument(
             "the native edge does not describe its services: set server.edge to python",
