@@ -122,6 +122,8 @@ class ClipFetch:
         """See `memdb.engine.upkeep.Chore`."""
         listed = self.listed
         # Closed or erased meanwhile, or something of it taken away: then nobody needs them.
+        if not self.users.is_open(listed.user):
+            return
         with suppress(NotFound, Unavailable, ClipGone), self.users.use(listed.user) as memory:
             view = memory.view
             if view.kept is not listed.kept:

@@ -87,6 +87,7 @@ def shelf(db: EmbeddedDatabase) -> Shelf:
     address = inner_products_address()
     assert address is not None
     made = Shelf(db, address)
+    partition_of(db)  # only who is open is laid ready
     lay_ready(db, made)
     return made
 
