@@ -61,7 +61,7 @@ class Served:
 
 
 @contextmanager
-def serving(path: Path, *, engine: EngineConfig | None = None, **options: Any) -> Iterator[Served]:
+def serving(path: Path, engine: EngineConfig | None = None, /, **options: Any) -> Iterator[Served]:
     """Serve the database at ``path``; it is closed at the end."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

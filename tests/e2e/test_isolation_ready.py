@@ -133,7 +133,7 @@ def test_another_is_there(
 ) -> None:
     data = Path(shutil.copytree(folder / "both", tmp_path / "both"))
     engine = EngineConfig(open_users_max=open_users_max)
-    with serving(data, engine=engine, edge="native") as served:
+    with serving(data, engine, edge="native") as served:
         bob = answers(served, "bob")
         assert answers(served) == alone
         if open_users_max > 1:

@@ -52,7 +52,7 @@ def revision_of(answer: bytes) -> int:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    with serving(tmp_path / "data", engine=ENGINE, edge="native") as one:
+    with serving(tmp_path / "data", ENGINE, edge="native") as one:
         one.database.create_space("cam", dim=len(vector(0)))
         user = one.database.user("alice")
         user.stream("door", space="cam").write_many([clip(seq) for seq in range(9)])
@@ -175,7 +175,7 @@ def test_no_answer_is_older_than_an_acknowledged_commit(
         map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20, open_users_max=open_users_max
     )
     truth = Truth()
-    with serving(tmp_path / "data", engine=engine, edge="native") as served:
+    with serving(tmp_path / "data", engine, edge="native") as served:
         served.database.create_space("cam", dim=len(vector(0)))
         user, bob = served.database.user("alice"), served.database.user("bob")
         bob.stream("door", space="cam").write(clip(0))

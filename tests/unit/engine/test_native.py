@@ -1,0 +1,129 @@
+"""The search of few rows in one call of the native edge: to the last bit that of the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import memdb
+from memdb import Clip, InvalidArgument
+from memdb.engine import native, one_go
+from memdb.types.grounding import Grounding
+from tests.both_edges import NEEDS_NATIVE
+
+DIM = 48
+SECOND_NS = 1_000_000_000
+
+pytestmark = NEEDS_NATIVE
+
+
+def fill(path: Path) -> None:
+    rng = np.random.default_rng(4)
+    with memdb.open(path) as database:
+        database.create_space("s", dim=DIM, model="m@1")
+        user = database.user("alice")
+        for camera in range(3):
+            stream = user.stream(f"camera-{camera}", space="s")
+            vectors = rng.standard_normal((20, DIM)).astype(np.float32)
+            vectors[7] = vectors[3]  # equal scores
+            for seq, vector in enumerate(vectors):
+                start_ns = (3 * seq + camera) * SECOND_NS
+                # The last one grows: its first version is there no more.
+                for sealed in (False, True) if seq == 19 else (True,):
+                    stream.write(
+                        Clip(
+                            seq=seq,
+                            start_ns=start_ns,
+                            end_ns=start_ns + SECOND_NS,
+                            global_memory=vector if sealed else -vector,
+                            sealed=sealed,
+                        )
+                    )
+
+
+def answers(path: Path, questions: list[dict[str, Any]]) -> list[Grounding]:
+    """To each question the answers when it was asked three times, the last of which counts."""
+    with memdb.open(path) as database:
+        user = database.user("alice")
+        return [[user.ground(**question) for _ in range(3)][-1] for question in questions]
+
+
+def test_answers_are_those_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "db")
+    rng = np.random.default_rng(5)
+    filters: list[dict[str, Any]] = [
+        {},
+        {"streams": ["camera-1"]},
+        {"streams": ["camera-2", "camera-0"]},
+        {"start_ns": 10 * SECOND_NS, "end_ns": 31 * SECOND_NS},
+        {"end_ns": 1, "limit": 1},
+    ]
+    questions = [
+        {"question_feature": vector, "limit": int(rng.integers(1, 70))} | chosen
+        for chosen in filters
+        for dtype in (np.float32, np.float16)
+        for vector in rng.standard_normal((4, DIM)).astype(dtype)
+    ]
+    asked: list[int] = []
+    best = one_go.Native.best
+
+    def counted(self: one_go.Native, feature: Any, limit: int) -> Any:
+        asked.append(limit)
+        return best(self, feature, limit)
+
+    monkeypatch.setattr(one_go.Native, "best", counted)
+    found = answers(tmp_path / "db", questions)
+    assert len(asked) >= len(questions), "it was the edge that searched"
+    monkeypatch.setattr(one_go, "arithmetic", lambda: None)
+    without = len(asked)
+    assert found == answers(tmp_path / "db", questions)
+    assert len(asked) == without
+    assert any(len(answer.hits) > 10 for answer in found)
+
+
+def test_a_feature_without_a_direction_is_refused_all_the_same(tmp_path: Path) -> None:
+    fill(tmp_path / "db")
+    with memdb.open(tmp_path / "db") as database:
+        user = database.user("alice")
+        for _ in range(3):
+            user.ground(np.ones(DIM, np.float32))
+        with pytest.raises(InvalidArgument) as refused:
+            user.ground(np.zeros(DIM, np.float32))
+    assert refused.value.reason == "ZERO_VECTOR"
+
+
+def test_a_write_is_in_the_next_answer(tmp_path: Path) -> None:
+    fill(tmp_path / "db")
+    wanted = np.random.default_rng(6).standard_normal(DIM).astype(np.float32)
+    with memdb.open(tmp_path / "db") as database:
+        user = database.user("alice")
+        for seq in range(20, 25):
+            for _ in range(4):
+                user.ground(wanted)
+            start_ns = 3 * seq * SECOND_NS
+            clip = Clip(
+                seq=seq, start_ns=start_ns, end_ns=start_ns + SECOND_NS, global_memory=wanted
+            )
+            ack = user.stream("camera-0", space="s").write(clip)
+            answer = user.ground(wanted, limit=30)
+            assert answer.revision == ack.revision
+            assert sum(hit.score > 0.999 for hit in answer.hits) == seq - 19
+
+
+@pytest.mark.parametrize("wrong", ["interface", "sums"])
+def test_it_is_not_used_where_it_is_another(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    native.is_installed.cache_clear()
+    native.arithmetic.cache_clear()
+    try:
+        if wrong == "interface":
+            monkeypatch.setattr(native, "INTERFACE", 0)
+        else:
+            monkeypatch.setattr(native, "mean_score", lambda mean, query: float(mean.sum()))
+        assert native.is_installed() == (wrong != "interface")
+        assert native.arithmetic() is None
+    finally:
+        native.is_installed.cache_clear()
+        native.arithmetic.cache_clear()
