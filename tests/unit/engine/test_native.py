@@ -44,11 +44,17 @@ def fill(path: Path) -> None:
                     )
 
 
-def answers(path: Path, questions: list[dict[str, Any]]) -> list[Grounding]:
+def told(answer: Grounding) -> tuple[Any, ...]:
+    """All of an answer, as it can be compared."""
+    hits = [(hit.clip.id, hit.clip.revision, hit.score, hit.relevance) for hit in answer.hits]
+    return hits, answer.revision, answer.gaps, answer.fallback, answer.abstained
+
+
+def answers(path: Path, questions: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """To each question the answers when it was asked three times, the last of which counts."""
     with memdb.open(path) as database:
         user = database.user("alice")
-        return [[user.ground(**question) for _ in range(3)][-1] for question in questions]
+        return [told([user.ground(**question) for _ in range(3)][-1]) for question in questions]
 
 
 def test_answers_are_those_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +87,7 @@ def test_answers_are_those_of_the_engine(tmp_path: Path, monkeypatch: pytest.Mon
     without = len(asked)
     assert found == answers(tmp_path / "db", questions)
     assert len(asked) == without
-    assert any(len(answer.hits) > 10 for answer in found)
+    assert any(len(hits) > 10 for hits, *_ in found)
 
 
 def test_a_feature_without_a_direction_is_refused_all_the_same(tmp_path: Path) -> None:
