@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -107,14 +107,17 @@ class Listed:
         return self.kept.find(*self.version(row), self.parts)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class ClipFetch:
-    """A chore of `memdb.engine.upkeep`: read clips of a large user that nobody keeps."""
+    """A chore of `memdb.engine.upkeep`: read clips of a large user that nobody keeps.
 
-    users: Users
+    One at a time of what lies ready: of more that are wanted meanwhile the rows are told again by who asks again.
+    """
+
+    users: Users = field(compare=False)
     listed: Listed
-    rows: Sequence[int]
-    give: Callable[[int, StoredClip], None]
+    rows: Sequence[int] = field(compare=False)
+    give: Callable[[int, StoredClip], None] = field(compare=False)
 
     def maintain(
         self, stop: Callable[[], bool], gpu: Any = None, approximation: Any = None

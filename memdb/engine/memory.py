@@ -166,6 +166,9 @@ class UserMemory:
             self._stale = True
         finally:
             self._whole.set()
+            # What was lent since the store was looked through may rest on rows that were mapped, or are others.
+            with self._changed:
+                self._have_back()
 
     def _look_through(self, told: _Early) -> None:
         """Raises `DataLoss` for what is damaged, or otherwise than it was told."""

@@ -33,8 +33,9 @@ BYTES_MAX: Final = 64 * 1024 * 1024
 """Of what lies ready, of all users together, beside their vectors; the oldest make room."""
 ASKED_MIN: Final = 4
 """Questions at one revision after which a user is laid ready; then after twice as many, and so on."""
-MESSAGE_BYTES_MIN: Final = 2 * 1024 * 1024
-"""Of `ServerConfig.message_bytes_max`: answers of a shelf have at most half of it, and so are never too large."""
+MESSAGE_BYTES_MIN: Final = 8 * 1024 * 1024
+"""Of `ServerConfig.message_bytes_max`: answers of a shelf, to many questions too, have at most half of it, and so are
+never too large."""
 COUNTED_MAX: Final = 4096
 """Users whose questions are counted."""
 
@@ -141,7 +142,10 @@ class Shelf:
             self._database.touch(user)
         for (user, parts), lent in list(self._lists.items()):
             lent.note_use()
-            if not lent.is_current:
+            if not lent.native.is_there:
+                # Others needed its room, and it would need theirs, over and over: it comes back when it is asked.
+                self._lists.pop((user, parts), None)
+            elif not lent.is_current:
                 self._renew(user, parts)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import struct
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -454,3 +455,30 @@ def test_without_a_thread_it_is_looked_through_at_once(
         assert memory_of(db).is_whole
         assert not memory_of(db).to_be_opened_again
         assert not any(are_mapped(memory_of(db)))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_lent_before_its_rows_were_in_memory_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Who answers by it would go on to read the mapped file, which nobody checks again."""
+    data = tmp_path / "data"
+    filled(data)
+    settle = kept_index.KeptIndex.settle
+    told: list[str] = []
+
+    def lent_before(kept: kept_index.KeptIndex, *rest: Any) -> None:
+        early = memory_of(db)
+        assert are_mapped(early) == [True]
+        assert early.lend(early.view, lambda: lambda: told.append("back"))
+        if fails:
+            raise checkpoint.BadCheckpoint("other rows than before")
+        settle(kept, *rest)
+
+    monkeypatch.setattr(kept_index.KeptIndex, "settle", lent_before)
+    with opened(data, MANY) as db:
+        asked(db)
+        early = memory_of(db)
+        completed(early)
+        assert told == ["back"]
+        assert early.to_be_opened_again == fails

@@ -16,6 +16,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import Parts
 from memdb.engine.listed import ClipFetch
 from memdb.engine.prepared import Preparation
+from memdb.engine.upkeep import Upkeep
 from memdb.index import flat, ivf, tiers
 from memdb.index.breadth import found_of, widened
 from memdb.index.indexed import SAMPLE_EVERY, Ready
@@ -460,6 +461,51 @@ def test_a_user_is_laid_ready_once_it_is_asked_and_again_when_it_was_crowded_out
     shelf.native.withdraw("u")
     shelf.was_asked("u", PARTS, python(db, feature).revision)
     assert shelf.native.users == 1
+
+
+def test_one_that_was_crowded_out_comes_back_once_it_is_asked(
+    db: EmbeddedDatabase, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by itself: it would crowd out others, which come back then, over and over."""
+    wanted: list[str] = []
+    monkeypatch.setattr(db, "prepare", lambda user, *_: wanted.append(user))
+    shelf.note_use()
+    assert shelf._lists
+    shelf.native.withdraw("u")  # as others that need the room do
+    shelf.note_use()
+    assert not shelf._lists, "it holds the user's arrays"
+    assert not wanted
+    for _ in range(ASKED_MIN):
+        shelf.was_asked("u", PARTS, 1)
+    assert wanted == ["u"]
+
+
+def test_clips_are_fetched_by_one_chore_however_often_they_are_asked_for(
+    db: EmbeddedDatabase, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What learns from the rows may take minutes, and each question brought another."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Learning:
+        def maintain(self, stop: Any, gpu: Any = None, approximation: Any = None) -> None:
+            begun.set()
+            assert go_on.wait(20)
+
+        def put_off(self) -> None:
+            raise AssertionError
+
+    upkeep = Upkeep()
+    monkeypatch.setattr(db._users, "_upkeep", upkeep)
+    upkeep.want(Learning())
+    assert begun.wait(20)
+    revision = python(db, structured(1, 90)[0]).revision
+    for feature in structured(6, 94):
+        assert native(shelf, asked(feature)) is None
+        shelf.was_asked("u", PARTS, revision)
+    waiting = [chore for chore in upkeep._waiting if isinstance(chore, ClipFetch)]
+    go_on.set()
+    assert len(waiting) == 1
+    upkeep.close()
 
 
 def test_the_oldest_clips_make_room() -> None:

@@ -317,6 +317,35 @@ def test_a_server_of_small_messages_has_none(db: EmbeddedDatabase) -> None:
     assert make_shelf(ServerConfig(message_bytes_max=MESSAGE_BYTES_MIN), db) is not None
 
 
+def test_answers_to_many_questions_are_never_larger_than_messages(db: EmbeddedDatabase) -> None:
+    shelf, rows = made_shelf(db), 64
+    whole = np.random.default_rng(1).standard_normal((rows, 32)).astype(np.float32)
+    shelf.native.put(
+        "alice",
+        global_memory=True,
+        keyframes=True,
+        dim=DIM,
+        whole=whole,
+        start_ns=np.arange(rows),
+        end_ns=np.arange(rows) + 1,
+        alive=np.ones(rows, bool),
+        stream=np.zeros(rows, np.uint32),
+        streams=[("door", np.zeros(DIM), 1.0, 4.0)],
+        clips=[bytes(55_000)] * rows,
+        tail=b"",
+    )
+    request = pb.GroundManyRequest(
+        user="alice",
+        question_features=types_pb2.Matrix(
+            rows=100, dim=DIM, f32=np.concatenate([vector(n) for n in range(100)]).tobytes()
+        ),
+        options=pb.GroundRequest(limit=rows),
+    )
+    answer = shelf.native.answer_many(request.SerializeToString())
+    assert answer is not None
+    assert 2 * len(answer) <= MESSAGE_BYTES_MIN
+
+
 def test_who_is_asked_often_at_one_revision_is_laid_ready(
     db: EmbeddedDatabase, alice: EmbeddedUser
 ) -> None:
