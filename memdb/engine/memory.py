@@ -93,8 +93,8 @@ class UserMemory:
         self._closing = False
         self._moving = False
         """Whether the indexes are on their way to the next view."""
-        self._lent: list[Callable[[], None]] = []
-        """What takes back what was lent."""
+        self._lent: dict[object, Callable[[], None]] = {}
+        """What takes back all that a borrower has."""
         self.standing = AskedQuestions()
         self._clips = KeptClips(ClipCache(0))
         self._pyramid = Pyramid()
@@ -396,10 +396,10 @@ class UserMemory:
             self._have_back()
             self.view = replace(self.view, kept=kept)
 
-    def lend(self, view: View, give: Callable[[], Callable[[], None]]) -> bool:
+    def lend(self, view: View, borrower: object, give: Callable[[], Callable[[], None]]) -> bool:
         """Give away what is of ``view`` alone; False, and nothing is given, where that is on its way out.
 
-        give: returns what takes it back, which is called before there is another view.
+        give: returns what takes back all that the borrower has, which is called before there is another view.
         """
         with self._changed:
             if (
@@ -409,7 +409,8 @@ class UserMemory:
                 or self.view is not view
             ):
                 return False
-            self._lent.append(give())
+            # Of one that lies ready anew, over and over between two commits, one is enough.
+            self._lent[borrower] = give()
             return True
 
     def check_lent(self) -> None:
@@ -421,8 +422,8 @@ class UserMemory:
 
     def _have_back(self) -> None:
         """Take back what was lent; under the lock."""
-        lent, self._lent = self._lent, []
-        for take_back in lent:
+        lent, self._lent = self._lent, {}
+        for take_back in lent.values():
             take_back()
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:

@@ -8,9 +8,10 @@ kept as a rule.  What is not usual is none of this: `answer` is None then, and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -31,10 +32,10 @@ from memdb.types.arrays import Array
 from memdb.types.grounding import Grounding, Hit
 from memdb.types.unchecked import maker
 
-if TYPE_CHECKING:
-    import memdb_edge
-
 _hit = maker(Hit)
+
+BestRows = Callable[[Array, int], tuple[list[int], list[float], list[float]] | None]
+"""`memdb_edge.Few.best`."""
 
 RUNS_MAX: Final = 4
 """Runs of rows that are scored each for itself; of more, all rows from the first to the last are."""
@@ -68,11 +69,11 @@ class Native:
 
     __slots__ = ("_best", "_first", "_ids")
 
-    def __init__(self, first: int, ids: dict[int, list[int]], few: memdb_edge.Few) -> None:
-        """first: the row that is 0 to ``few``; ids: clip number, birth and stream number by such a row."""
+    def __init__(self, first: int, ids: dict[int, list[int]], best: BestRows) -> None:
+        """first: the row that is 0 to ``best``; ids: clip number, birth and stream number by such a row."""
         self._first = first
         self._ids = ids
-        self._best = few.best
+        self._best = best
 
     def best(self, feature: Array, limit: int) -> tuple[Best, list[float]] | None:
         """The best rows and their relevances; None where the (dim,) feature is no direction."""
@@ -203,7 +204,7 @@ def _native(place: Place, few: Few) -> Native | None:
         np.array([places[number] for number in numbers]),
         [(null.mean, spread, things) for null, spread, things in nulls.values()],
     )
-    return Native(first, dict(zip(rows.tolist(), few.ids.tolist(), strict=True)), made)
+    return Native(first, dict(zip(rows.tolist(), few.ids.tolist(), strict=True)), made.best)
 
 
 def _place(view: View, question: Question) -> Place | None:

@@ -72,7 +72,7 @@ class Shelf(Protocol):
     """Answers questions by what it was given."""
 
     def put(self, prepared: Prepared) -> Callable[[], None]:
-        """Take it; the function that takes it back: once that has returned, nothing is answered by it."""
+        """Take it; the function that takes all of the user back: once that has returned, nothing is answered by it."""
 
     def put_listed(self, listed: Listed) -> Callable[[], None]:
         """The same of a large user."""
@@ -101,9 +101,9 @@ class Preparation:
             if stop():
                 return
             if prepared is not None:
-                memory.lend(view, lambda: self.shelf.put(prepared))
+                memory.lend(view, self.shelf, lambda: self.shelf.put(prepared))
             elif listed is not None:
-                memory.lend(view, lambda: self.shelf.put_listed(listed))
+                memory.lend(view, self.shelf, lambda: self.shelf.put_listed(listed))
 
     def put_off(self) -> None:
         """See `memdb.engine.upkeep.Chore`: whoever asks more brings it again."""

@@ -93,24 +93,24 @@ class Shelf:
             clips,
             tail.SerializeToString(deterministic=True),
         )
-        return partial(self.native.withdraw, prepared.user)
+        return partial(self._withdraw, prepared.user)
 
     def put_listed(self, listed: Listed) -> Callable[[], None]:
         """See `memdb.engine.prepared.Shelf`."""
         key = listed.user, listed.parts
         self._lists[key] = lend_lists(self.native, self._clip_room, listed)
-        return partial(self._withdraw_listed, listed.user)
+        return partial(self._withdraw, listed.user)
 
-    def _withdraw_listed(self, user: str) -> None:
+    def _withdraw(self, user: str) -> None:
         self.native.withdraw(user)
-        # It holds the user's arrays.
+        # Of a large one: it holds the user's arrays.
         for key in list(self._lists):
             if key[0] == user:
                 self._lists.pop(key, None)
 
     def _renew(self, user: str, parts: Parts) -> None:
         """Lists of a large user are others now, or were found to tell too little."""
-        self._withdraw_listed(user)
+        self._withdraw(user)
         self._database.prepare(user, parts, self)
 
     def lines(self) -> Iterator[str]:

@@ -178,8 +178,8 @@ MUTANTS = {
     ),
     "what lies ready never taken back": Mutant(
         "memdb/engine/memory.py",
-        "        lent, self._lent = self._lent, []\n",
-        "        lent, self._lent = [], []\n",
+        "        lent, self._lent = self._lent, {}\n",
+        "        lent, self._lent = {}, {}\n",
         "tests/unit/server/test_shelf_lent.py",
         needs="memdb_edge",
     ),

@@ -470,7 +470,7 @@ def test_what_was_lent_before_its_rows_were_in_memory_is_taken_back(
     def lent_before(kept: kept_index.KeptIndex, *rest: Any) -> None:
         early = memory_of(db)
         assert are_mapped(early) == [True]
-        assert early.lend(early.view, lambda: lambda: told.append("back"))
+        assert early.lend(early.view, data, lambda: lambda: told.append("back"))
         if fails:
             raise checkpoint.BadCheckpoint("other rows than before")
         settle(kept, *rest)

@@ -179,8 +179,22 @@ def test_what_was_seen_before_a_change_is_not_lent_after_it(
     with db._users.use(alice.id, lasting=True) as memory:
         view = memory.view
     CHANGES[change](db, alice)
-    assert not memory.lend(view, give)
+    assert not memory.lend(view, db, give)
     assert not given
+
+
+def test_of_what_is_lent_over_and_over_one_is_remembered(
+    db: EmbeddedDatabase, alice: EmbeddedUser, shelf: Shelf
+) -> None:
+    """Between two commits there may be months, in which others crowd it out and it comes back."""
+    for _ in range(10):
+        lay_ready(db, shelf, alice.id, parts_of())
+        lay_ready(db, shelf, alice.id, parts_of(keyframes=False))
+    with db._users.use(alice.id) as memory:
+        assert len(memory._lent) == 1
+    assert shelf.native.users == 2
+    alice.remember("it rains")
+    assert shelf.native.users == 0
 
 
 def test_nothing_is_lent_while_the_indexes_move(
@@ -191,7 +205,7 @@ def test_nothing_is_lent_while_the_indexes_move(
     index = UserMemory._index
 
     def lends(memory: UserMemory, *arguments: Any) -> None:
-        lent.append(memory.lend(memory.view, lambda: lambda: None))
+        lent.append(memory.lend(memory.view, db, lambda: lambda: None))
         index(memory, *arguments)
 
     monkeypatch.setattr(UserMemory, "_index", lends)
@@ -204,7 +218,7 @@ def test_a_user_that_is_to_be_opened_anew_lends_nothing(
 ) -> None:
     with db._users.use(alice.id) as memory:
         damage("clips")(db, alice)
-        assert not memory.lend(memory.view, lambda: lambda: None)
+        assert not memory.lend(memory.view, db, lambda: lambda: None)
 
 
 def test_what_is_lost_without_a_word_is_taken_back_with_the_next_note(
