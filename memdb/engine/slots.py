@@ -202,6 +202,9 @@ class Slots:
                 with self._lock:
                     taken.users -= 1
                     self._call_ended(taken)
+                    is_bare = taken.memory is None
+                if is_bare:  # closed meanwhile: who did so left the slot to the call
+                    self._drop_if_unused(user, taken)
 
     def make_room(self) -> None:
         """Close users that are too many, as `leave` does."""

@@ -103,6 +103,8 @@ class Shelf:
 
     def _withdraw(self, user: str) -> None:
         self.native.withdraw(user)
+        # Else one that was asked a thousand times before would be asked as often again before it lies ready anew.
+        self._asked.pop(user, None)
         # Of a large one: it holds the user's arrays.
         for key in list(self._lists):
             if key[0] == user:

@@ -342,3 +342,20 @@ def test_spoken_words_stay_with_a_clip(db: EmbeddedDatabase) -> None:
     user.ground(vector(0))
     (hit,) = user.ground(vector(0), at_once=True).hits
     assert hit.clip.transcript == (said,)
+
+
+def test_a_call_whose_user_is_closed_meanwhile_leaves_no_place_behind(
+    db: EmbeddedDatabase, user: EmbeddedUser
+) -> None:
+    """Erasures wait for calls only so long, and then leave it to the call that goes on."""
+    slots = db._users._slots
+    user.revision()
+
+    def closed_meanwhile(_: object) -> None:
+        slot = slots.find(user.id)
+        assert slot is not None
+        with slot.lock:
+            slot.close()
+
+    slots.call(user.id, closed_meanwhile)
+    assert len(slots) == 0

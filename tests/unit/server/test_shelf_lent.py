@@ -375,6 +375,20 @@ def test_who_is_asked_often_at_one_revision_is_laid_ready(
     db.close()  # which waits for what is being done
 
 
+def test_what_was_taken_back_is_laid_ready_anew_as_soon_as_the_first_time(
+    db: EmbeddedDatabase, alice: EmbeddedUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, wanted = made_shelf(db), []
+    monkeypatch.setattr(db, "prepare", lambda user, *_: wanted.append(user))
+    for _ in range(2 * ASKED_MIN + 1):
+        shelf.was_asked(alice.id, parts_of(), 1)
+    assert len(wanted) == 2
+    shelf._withdraw(alice.id)
+    for _ in range(ASKED_MIN):
+        shelf.was_asked(alice.id, parts_of(), 1)
+    assert len(wanted) == 3
+
+
 def test_nobody_is_opened_to_be_laid_ready(
     db: EmbeddedDatabase, alice: EmbeddedUser, shelf: Shelf
 ) -> None:
