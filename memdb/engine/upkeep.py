@@ -52,14 +52,26 @@ class Upkeep:
             tiers.indexed.approximate_by(self._approximation)
 
     def want(self, chore: Chore) -> None:
-        """Have ``chore`` maintained soon; once, however often it is wanted before."""
+        """Have ``chore`` maintained soon; once, however often it is wanted before.
+
+        Where there is no thread to be had it waits until something is wanted again: a question that wants it is
+        answered all the same.
+        """
         with self._lock:
-            if self._stopped or chore in self._waiting:
+            if self._stopped:
                 return
-            self._waiting.append(chore)
+            is_new = chore not in self._waiting
+            if is_new:
+                self._waiting.append(chore)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="memdb-upkeep", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="memdb-upkeep", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    if is_new:
+                        log.warning("upkeep waits for a thread", exc_info=error)
+                    return
+                self._thread = thread
 
     def close(self) -> None:
         """Leave the rest, and wait for what is being done."""

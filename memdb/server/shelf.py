@@ -136,7 +136,12 @@ class Shelf:
         """Note who was answered, over and over."""
         while True:
             await asyncio.sleep(NOTE_S)
-            self.note_use()
+            try:
+                self.note_use()
+            except (
+                Exception
+            ):  # or users that are asked were closed to make room, and nobody would know
+                log.exception("who was answered could not be noted")
 
     def note_use(self) -> None:
         """Have the users that were answered since count as used lately."""

@@ -83,6 +83,27 @@ def test_an_error_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> 
     assert "no room for codes" in caplog.text
 
 
+def test_it_waits_where_there_is_no_thread_to_be_had(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks is answered, and nothing is in the way of the end."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    upkeep, chore = Upkeep(), Noted()
+    chore.may_end.set()
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "memdb.engine"):
+        patch.setattr(threading.Thread, "start", refused)
+        for _ in range(3):
+            upkeep.want(chore)
+    assert caplog.text.count("upkeep waits") == 1
+    upkeep.want(chore)
+    assert chore.begun.wait(20)
+    upkeep.close()
+    assert chore.times == 1
+
+
 def test_what_failed_is_not_tried_with_every_question(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     matrix = Matrix(DIM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import sys
 from collections.abc import Callable, Iterator
@@ -387,6 +388,31 @@ def test_what_was_taken_back_is_laid_ready_anew_as_soon_as_the_first_time(
     for _ in range(ASKED_MIN):
         shelf.was_asked(alice.id, parts_of(), 1)
     assert len(wanted) == 3
+
+
+def test_who_was_answered_is_noted_on_after_an_error(
+    db: EmbeddedDatabase, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or users that are asked all the time were the first to be closed, and nobody knew why."""
+    touched: list[str] = []
+
+    def touch(user: str) -> None:
+        touched.append(user)
+        if len(touched) == 1:
+            raise MemoryError
+
+    monkeypatch.setattr(db, "touch", touch)
+    monkeypatch.setattr(shelves, "NOTE_S", 0.001)
+
+    async def noted() -> None:
+        noting = asyncio.create_task(shelf.keep_noting())
+        while len(touched) < 2 and not noting.done():
+            assert shelf.native.answer(question()) is not None
+            await asyncio.sleep(0.001)
+        noting.cancel()
+
+    asyncio.run(asyncio.wait_for(noted(), 20))
+    assert touched[:2] == ["alice", "alice"]
 
 
 def test_nobody_is_opened_to_be_laid_ready(
