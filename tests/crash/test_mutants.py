@@ -159,8 +159,14 @@ MUTANTS = {
     ),
     "blocks of a checkpoint not checked": Mutant(
         "memdb/index/checkpoint.py",
-        "    if checksum.intdigest() != part.checksum:\n",
-        "    if False:\n",
+        "        checksum.update(view)\n    if checksum.intdigest() != part.checksum:\n",
+        "        checksum.update(view)\n    if False:\n",
+        "tests/crash/test_checkpoint_damage.py",
+    ),
+    "blocks of a checkpoint that answers early not checked": Mutant(
+        "memdb/index/checkpoint.py",
+        "        if checksum.intdigest() != part.checksum:\n",
+        "        if False:\n",
         "tests/crash/test_checkpoint_damage.py",
     ),
     "lists of other rows used": Mutant(

@@ -58,11 +58,11 @@ class Held:
         self.openings = 0
         original = UserMemory.open.__func__  # type: ignore[attr-defined]
 
-        def opening(cls: Any, path: Path, user: str, *rest: Any) -> UserMemory:
+        def opening(cls: Any, path: Path, user: str, *rest: Any, **how: Any) -> UserMemory:
             if user == "a":
                 self.openings += 1
                 self.gate.wait(60)
-            memory: UserMemory = original(cls, path, user, *rest)
+            memory: UserMemory = original(cls, path, user, *rest, **how)
             return memory
 
         monkeypatch.setattr(UserMemory, "open", classmethod(opening))
