@@ -45,6 +45,8 @@ NULLS_MAX: Final = 64
 """Streams of which a place remembers what they score to anything, 12 kB each in 1536-d."""
 _ROWS_PER_PART: Final = 4
 """A row takes 40 bytes, a gap some hundred."""
+_ELEMENTS_PER_PART: Final = 16
+"""Float64, of means."""
 
 
 @dataclass(slots=True, eq=False)
@@ -251,8 +253,13 @@ def _few(partition: PartitionView, allowed: Array | None) -> Few | None:
 def _parts(place: Place | None) -> int:
     if place is None:
         return 1
-    rows = 0 if place.few is None else len(place.few.listed)
-    return len(place.where.streams) + len(place.where.gaps) + rows // _ROWS_PER_PART + 1
+    where, few = place.where, place.few
+    parts = len(where.streams) + len(where.gaps) + 1
+    if few is not None:
+        # The native edge has a copy of what each stream scores to anything.
+        means = len(where.streams) * place.partition.dim // _ELEMENTS_PER_PART
+        parts += len(few.listed) // _ROWS_PER_PART + means
+    return parts
 
 
 def _best_of_few(place: Place, few: Few, query: Array, limit: int) -> Best | None:

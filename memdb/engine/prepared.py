@@ -71,8 +71,13 @@ class Prepared:
 class Shelf(Protocol):
     """Answers questions by what it was given."""
 
-    def put(self, prepared: Prepared) -> Callable[[], None]:
-        """Take it; the function that takes all of the user back: once that has returned, nothing is answered by it."""
+    def packed(self, prepared: Prepared) -> list[bytes]:
+        """The clips as they are sent."""
+
+    def put(self, prepared: Prepared, clips: list[bytes]) -> Callable[[], None]:
+        """Take it, with its clips from `packed`; the function that takes all of the user back: once that has returned,
+        nothing is answered by it.
+        """
 
     def put_listed(self, listed: Listed) -> Callable[[], None]:
         """The same of a large user."""
@@ -101,7 +106,9 @@ class Preparation:
             if stop():
                 return
             if prepared is not None:
-                memory.lend(view, self.shelf, lambda: self.shelf.put(prepared))
+                # Before: while something is lent, no commit is shown.
+                clips = self.shelf.packed(prepared)
+                memory.lend(view, self.shelf, lambda: self.shelf.put(prepared, clips))
             elif listed is not None:
                 memory.lend(view, self.shelf, lambda: self.shelf.put_listed(listed))
 

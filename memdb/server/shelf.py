@@ -75,9 +75,12 @@ class Shelf:
         if count >= ASKED_MIN and count & (count - 1) == 0:
             self._database.prepare(user, parts, self)
 
-    def put(self, prepared: Prepared) -> Callable[[], None]:
+    def packed(self, prepared: Prepared) -> list[bytes]:
         """See `memdb.engine.prepared.Shelf`."""
-        clips = [b"" if clip is None else _packed(clip) for clip in prepared.clips]
+        return [b"" if clip is None else _packed(clip) for clip in prepared.clips]
+
+    def put(self, prepared: Prepared, clips: list[bytes]) -> Callable[[], None]:
+        """See `memdb.engine.prepared.Shelf`."""
         tail = pb.GroundResponse(revision=prepared.revision, fallback="none")
         self.native.put(
             prepared.user,
