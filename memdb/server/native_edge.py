@@ -218,38 +218,32 @@ class NativeEdge:
             return
         if handler.kind is not Kind.UNARY:
             # These are known by their task.
-            running = self._stream(call, handler, request)
+            running = self._answered(call, handler, request)
             call.task = asyncio.get_running_loop().create_task(running)
             return
         # Most are answered in one go, without a task.
-        work = self._unary(call, handler, request)
+        work = self._answered(call, handler, request)
         try:
             awaited = work.send(None)
         except StopIteration:
             return
         call.task = asyncio.get_running_loop().create_task(_rest(work, awaited))
 
-    async def _unary(self, call: _Call, handler: Handler, request: Any) -> None:
+    async def _answered(self, call: _Call, handler: Handler, request: Any) -> None:
         try:
             answer = await handler.behaviour(request, call)
-            assert answer is not None, "a call with one answer has one"
-            call.answer(answer)
+            if handler.kind is Kind.UNARY:
+                assert answer is not None, "a call with one answer has one"
+                call.answer(answer)
+            else:
+                call.finish(grpc.StatusCode.OK)
         except _Aborted:
             return
         except asyncio.CancelledError:
             call.finish(grpc.StatusCode.CANCELLED)
-        except Exception as error:
-            self._failed(call, handler, error)
-
-    async def _stream(self, call: _Call, handler: Handler, request: Any) -> None:
-        try:
-            await handler.behaviour(request, call)
-            call.finish(grpc.StatusCode.OK)
-        except _Aborted:
-            return
-        except asyncio.CancelledError:
-            call.finish(grpc.StatusCode.CANCELLED)
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # handlers end calls by `abort`: or its caller would wait for ever
             self._failed(call, handler, error)
 
     def _failed(self, call: _Call, handler: Handler, error: Exception) -> None:
