@@ -36,9 +36,10 @@ def differences() -> str:
 
 
 def _public(cls: type) -> dict[str, list[str]]:
-    """Public methods of a class and their parameters."""
+    """Public methods of a class and of the parts that it is made of, and their parameters."""
     return {
         name: list(inspect.signature(found).parameters) if callable(found) else []
-        for name, found in vars(cls).items()
+        for part in cls.__mro__
+        for name, found in vars(part).items()
         if not name.startswith("_")
     }

@@ -26,7 +26,7 @@ from memdb.types import database, limits
 from scripts.api.differences import differences
 from scripts.api.reasons import reasons
 from scripts.api.services import services
-from scripts.api.source import Member, constants, described, function
+from scripts.api.source import Member, constants, described, function, members
 from scripts.api.text import line, markdown
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -75,13 +75,13 @@ class Page:
 
     def _methods(self, words: list[str]) -> str:
         handle, name, *wanted = words
-        members = {one.name: one for one in described(getattr(database, name)).members}
+        known = {one.name: one for one in members(getattr(database, name))}
         parts = []
         for one in wanted:
-            if one not in members:
+            if one not in known:
                 raise Incomplete(f"{TEMPLATE.name}: {name} has no {one}")
             self._told.append(f"{name}.{one}")
-            parts.append(_member(f"{handle}.{one}", members[one]))
+            parts.append(_member(f"{handle}.{one}", known[one]))
         return "\n\n".join(parts)
 
     def _functions(self, words: list[str]) -> str:
@@ -145,9 +145,9 @@ class Page:
         public = {f"memdb.{name}" for name in memdb.__all__ if name not in INTERFACE}
         public |= {"memdb_client.connect", "memdb_client.connect_async"}
         for name in INTERFACE:
-            members = described(getattr(database, name)).members
-            public |= {f"{name}.{one.name}" for one in members}
-            silent = [f"{name}.{one.name}" for one in members if not one.doc]
+            offered = members(getattr(database, name))
+            public |= {f"{name}.{one.name}" for one in offered}
+            silent = [f"{name}.{one.name}" for one in offered if not one.doc]
             if silent:
                 raise Incomplete(f"no docstring: {', '.join(silent)}")
         twice = sorted({name for name in self._told if self._told.count(name) > 1})

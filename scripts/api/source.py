@@ -55,6 +55,12 @@ def described(cls: type) -> Described:
     return Described(cls.__name__, ast.get_docstring(node) or "", bases, tuple(members))
 
 
+def members(cls: type) -> list[Member]:
+    """What is public of a class of the interface, first what is its own, then of the parts that it is made of."""
+    parts = [one for one in cls.__mro__ if one.__module__.startswith("memdb.")]
+    return [member for part in parts for member in described(part).members]
+
+
 def function(found: Callable[..., object]) -> Member:
     """A function of a module."""
     node = _parsed(found)

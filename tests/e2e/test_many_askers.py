@@ -54,7 +54,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[None]:
             time.sleep(0.001)
         return ground(*args)
 
-    monkeypatch.setattr("memdb.engine.user.ground", slowly)
+    monkeypatch.setattr("memdb.engine.user_grounding.ground", slowly)
     monkeypatch.setattr("memdb.engine.together.ground", slowly)
     return begun
 
@@ -156,7 +156,7 @@ def test_who_has_been_asked_is_answered_while_every_thread_is_busy(
         assert done.wait(30)
         return ground(*args)
 
-    monkeypatch.setattr("memdb.engine.user.ground", held)
+    monkeypatch.setattr("memdb.engine.user_grounding.ground", held)
     slow = served.grounding.Ground.future(ground_request("loud", vector(1), as_of=1))
     try:
         assert inside.wait(30)

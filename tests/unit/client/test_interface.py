@@ -11,6 +11,7 @@ import pytest
 
 import memdb
 import memdb_client
+from memdb.engine.user import EmbeddedUser
 from memdb.types import database as interface
 from memdb_client import (
     AsyncDatabase,
@@ -32,7 +33,7 @@ def typed(
 
 
 def public(kind: type[Any]) -> set[str]:
-    return {name for name in vars(kind) if not name.startswith("_")}
+    return {name for name in dir(kind) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,19 @@ def test_methods_and_parameters_are_those_of_the_interface(
             if parameter.annotation == "compat.Values[VectorLike]":
                 parameters[given] = parameter.replace(annotation="Iterable[VectorLike]")
         assert parameters == dict(inspect.signature(expected).parameters), name
+
+
+PARTS = [part for part in interface.User.__mro__ if part.__name__.startswith("User")]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("handle", [User, AsyncUser, EmbeddedUser])
+def test_a_user_is_made_of_the_same_parts_everywhere(part: type[Any], handle: type[Any]) -> None:
+    names = (part.__name__, f"Async{part.__name__}", f"Embedded{part.__name__}")
+    (ours,) = (one for one in handle.__mro__ if one.__name__ in names)
+    own = {name for name in vars(ours) if not name.startswith("_")}
+    wanted = {name for name in vars(part) if not name.startswith("_")}
+    assert own >= wanted
 
 
 def test_every_value_and_error_of_memdb_is_exported() -> None:

@@ -27,7 +27,7 @@ EMBEDDED = {
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_every_method_says_what_it_does(name: str) -> None:
     interface: Any = getattr(database, name)
-    public = [member for member in vars(interface) if not member.startswith("_")]
+    public = [member for member in dir(interface) if not member.startswith("_")]
     assert public
     for cls in (
         EMBEDDED[name],

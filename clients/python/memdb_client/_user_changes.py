@@ -1,0 +1,57 @@
+# Generated from _async_user_changes.py by clients/python/tools/unasync.py: do not edit.
+# ruff: noqa: C416, RUF100, UP028 - written as asyncio needs it
+"""`memdb.types.database.user_changes.UserChanges` behind an address."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Final
+
+from memdb.errors import Unavailable
+from memdb.types.arguments import REVISION_MAX
+from memdb.types.change import Change
+from memdb.types.checks import check_flag, check_int
+from memdb.v1 import user_service_pb2 as user_pb
+from memdb.wire.users import change_from_proto
+from memdb_client import _compat as compat
+from memdb_client._one_user import OneUser
+from memdb_client._options import Repeat
+from memdb_client._outage import Outage
+
+CHANGE_INDEX_MAX: Final = 2**32 - 1
+"""Above the place of any change in its commit."""
+
+
+class UserChanges(OneUser):
+    """What changed."""
+
+    def watch(self, *, from_revision: int = 0, follow: bool = True) -> compat.Answers[Change]:
+        """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones.
+
+        When the server goes away it goes on where it stopped, without a repetition, and raises
+        `Unavailable` when nobody answered for the client's ``timeout_s``.  Ends (and lets its
+        call go) when the iterator is closed.
+        """
+        # The last change that was given; a call that goes on begins with its whole commit again.
+        seen = (check_int(from_revision, "from_revision", 0, REVISION_MAX), CHANGE_INDEX_MAX)
+        request = user_pb.WatchUserRequest(
+            user=self._id, from_revision=seen[0], follow=check_flag(follow, "follow")
+        )
+        outage = Outage(self._rpc.timeout_s)
+        while True:
+            outage.calls()
+            try:
+                with closing(self._rpc.stream(lambda on: on.users.WatchUser, request)) as answers:
+                    for answer in answers:
+                        for message in answer.changes:
+                            if (message.revision, message.index) > seen:
+                                seen = (message.revision, message.index)
+                                yield change_from_proto(message, self._id)
+                        outage.is_over()
+                return
+            except Unavailable as error:
+                pause_s = outage.pause_s(error)
+                if pause_s is None or not self._rpc.may_repeat(error, "", Repeat.ALWAYS):
+                    raise
+                request.from_revision = max(seen[0] - 1, 0)
+                compat.sleep(pause_s)

@@ -1,0 +1,74 @@
+"""`memdb.types.database.user_changes.UserChanges` of an embedded user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from memdb.engine import watch
+from memdb.engine.one_user import OneUser
+from memdb.types.arguments import REVISION_MAX
+from memdb.types.change import Change
+from memdb.types.checks import check_flag, check_int
+from memdb.types.database.user_changes import UserChanges
+from memdb.types.documented import documented_by
+
+_WATCH_PAGE: Final = 256
+"""Changes that are read at once."""
+_WATCH_PAGE_BYTES: Final = 16 * 1024 * 1024
+_WATCH_WAIT_S: Final = 0.5
+"""For a commit, before a watch looks whether the database is still open."""
+
+
+@documented_by(UserChanges)
+class EmbeddedUserChanges(OneUser):
+    """What changed, and waiting for what will."""
+
+    def changes(
+        self, from_revision: int = 0, *, limit: int = _WATCH_PAGE, page_bytes: int | None = None
+    ) -> list[Change]:
+        """Changes of whole commits after ``from_revision``: at least one commit, then until
+        ``limit`` or ``page_bytes`` is reached.
+        """
+        check_int(from_revision, "from_revision", 0, REVISION_MAX)
+        with self._users.use(self._id) as memory:
+            return memory.read(
+                lambda view: watch.changes(
+                    memory.environment, view, from_revision, limit, page_bytes
+                )
+            )
+
+    def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
+        """Wait until a commit after ``revision`` is published."""
+        with self._users.use(self._id, lasting=True) as memory:
+            return memory.wait_for_revision(revision, timeout_s)
+
+    def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """Call ``callback(revision)`` from the committing thread after each commit; the returned
+        function ends it.
+
+        The user is kept open meanwhile.
+        """
+        use = self._users.use(self._id, lasting=True)
+        memory = use.__enter__()
+        unsubscribe = memory.subscribe(callback)
+
+        def end() -> None:
+            unsubscribe()
+            use.__exit__(None, None, None)
+
+        return end
+
+    def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
+        revision = check_int(from_revision, "from_revision", 0, REVISION_MAX)
+        check_flag(follow, "follow")
+        while True:
+            page = self.changes(revision, page_bytes=_WATCH_PAGE_BYTES)
+            yield from page
+            if page:
+                revision = page[-1].revision
+            elif not follow:
+                return
+            else:
+                # In steps, so that a closed database ends the wait.
+                self.wait_for_revision(revision, _WATCH_WAIT_S)

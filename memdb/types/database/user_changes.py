@@ -1,0 +1,23 @@
+"""What a handle on a user tells of its commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from memdb.types.change import Change
+
+
+class UserChanges(Protocol):
+    """What changed in a user."""
+
+    def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
+        """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones, without it ends
+        at the newest.
+
+        What waits for new ones takes a thread.  From another it is ended by the ``close`` of its database, and raises
+        `Unavailable` (``CLOSED``); of the asyncio client by cancelling the task.
+
+        Raises `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of one that is ahead of the user).
+        """
+        ...
