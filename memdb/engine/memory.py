@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import numpy as np
-
 from memdb import failpoints
 from memdb.clock import Clock
 from memdb.config import EngineConfig
@@ -32,11 +30,12 @@ from memdb.engine.at_once import Tries
 from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.commits import Commits
 from memdb.engine.early_rows import Early, early_rows
-from memdb.engine.effects import Effects, NewClip
+from memdb.engine.effects import Effects
 from memdb.engine.hydrate import ClipGone
+from memdb.engine.indexes import Indexes, touches_texts
 from memdb.engine.kept_index import KeptIndex, early_file
 from memdb.engine.pyramid import Pyramid
-from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, inspect
+from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, heavy_part, inspect
 from memdb.engine.rebuild import check_early, load_partitions, load_state
 from memdb.engine.standing_asked import AskedQuestions
 from memdb.engine.state import UserState
@@ -46,15 +45,11 @@ from memdb.engine.writer import Writer
 from memdb.errors import DataLoss, Unavailable
 from memdb.eventlog import event_log
 from memdb.index.checkpoint import BadCheckpoint, CheckedFile, KeptUser
-from memdb.index.columns import ALIVE
-from memdb.index.directions import prepared_rows
-from memdb.index.partition import ClipRows, Partition
-from memdb.index.text import Document, TextIndex
-from memdb.store import schema, standing
+from memdb.index.text import TextIndex
+from memdb.store import standing
 from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, UserRecord, pack
-from memdb.store.rows import HEAD, packed_row
 from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
 from memdb.store.transaction import Transaction
 from memdb.store.verify import check_counts, check_lookups
@@ -141,12 +136,11 @@ class UserMemory:
             rows = early_rows(txn, state, kept)
             if rows is None:
                 return None
-            self._partitions, self._coverage = load_partitions(
-                txn, state, kept=kept.spaces, early=rows
-            )
+            partitions, coverage = load_partitions(txn, state, kept=kept.spaces, early=rows)
         except DataLoss:
             return None  # it is found again by who looks at everything
-        self._texts, self._quarantine = TextIndex(), NOTHING_DAMAGED
+        self._indexes = Indexes(partitions, coverage, TextIndex())
+        self._quarantine = NOTHING_DAMAGED
         return _Early(kept, {no: one.without_vectors() for no, one in rows.items()})
 
     def _complete(self, told: _Early) -> None:
@@ -154,7 +148,7 @@ class UserMemory:
         self._wanted.wait(ALONE_S)
         try:
             self._look_through(told)
-            self.kept.settle(told.kept, self._partitions, lambda: self._closing)
+            self.kept.settle(told.kept, self._indexes.partitions, lambda: self._closing)
         except Exception as error:
             # Also what nobody thought of: who waits opens the user anew, and is told.
             if not self._closing:
@@ -181,12 +175,12 @@ class UserMemory:
             self._check_goes_on()
             check_early(txn, state, told.kept.spaces, told.rows)
             self._check_goes_on()
-            for partition in self._partitions.values():
+            for partition in self._indexes.partitions.values():
                 partition.forget_names()
-            texts = load_texts(txn, self._partitions)
+            texts = load_texts(txn, self._indexes.partitions)
         self.environment.release_pages()
         with self._changed:
-            self._texts = texts
+            self._indexes.texts = texts
             self._have_back()
             self.view = self._published(state, texts=True)
         self._is_complete()
@@ -217,9 +211,9 @@ class UserMemory:
             check_lookups(txn, state.counters)
             standing.check(txn)
             kept_rows = self.kept.load(state)
-            self._partitions, self._coverage = load_partitions(txn, state, kept=kept_rows)
-            self.kept.check_all_there(kept_rows, self._partitions)
-            self._texts = load_texts(txn, self._partitions)
+            partitions, coverage = load_partitions(txn, state, kept=kept_rows)
+            self.kept.check_all_there(kept_rows, partitions)
+            self._indexes = Indexes(partitions, coverage, load_texts(txn, partitions))
         except DataLoss as error:
             check_counts(txn, state.counters, twins=False)
             quarantine = inspect(txn)
@@ -232,8 +226,9 @@ class UserMemory:
             )
             # Nobody compares it with what is left, and it may hold what was removed before a crash.
             self.kept.drop(durably=True)
-            self._partitions, self._coverage = load_partitions(txn, state, quarantine)
-            self._texts = load_texts(txn, self._partitions, quarantine)
+            partitions, coverage = load_partitions(txn, state, quarantine)
+            texts = load_texts(txn, partitions, quarantine)
+            self._indexes = Indexes(partitions, coverage, texts)
             return quarantine
         return NOTHING_DAMAGED
 
@@ -452,7 +447,7 @@ class UserMemory:
         view = self.view
         known = {where for where, _ in view.quarantine.notes}
         for place in places:
-            part = _heavy_part(place)
+            part = heavy_part(place)
             if part is None:
                 self._stale |= place not in known
             elif part not in view.quarantine.versions:
@@ -490,13 +485,13 @@ class UserMemory:
             self._moving = True
             self._have_back()
         failpoints.hit("index.before")
-        self._index(applied.effects, state)
+        self._indexes.advance(applied.effects, state)
         with self._changed:
             # Readers replace the view as well, when they report damage; neither may undo the other.
             assert state.revision > self.view.revision, "commits are shown in their order"
             if _takes_away(applied.effects):
                 self._clips = self._clips.successor()
-            self.view = self._published(state, texts=_touches_texts(applied.effects))
+            self.view = self._published(state, texts=touches_texts(applied.effects))
             self._moving = False
         if applied.effects.removed or applied.effects.collected:
             # Once the view is without them: a file that is being written is of it, or is not named.
@@ -516,93 +511,13 @@ class UserMemory:
                 fields = {"user": self.view.state.user, "revision": revision}
                 log.exception("a listener failed", extra={"fields": fields})
 
-    def _index(self, effects: Effects, state: UserState) -> None:
-        revision = state.revision
-        by_space: dict[int, list[NewClip]] = {}
-        documents: list[Document] = []
-        moved: dict[tuple[int, int], int] = {}
-        for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
-            by_space.setdefault(clip.space_no, []).append(clip)
-            stream_no, epoch_no, seq, start_ns, end_ns, sealed, *_ = clip.row
-            epoch = self._coverage.epoch(stream_no, epoch_no)
-            came = epoch.arrive if clip.first_version else epoch.grow
-            came(seq, start_ns, end_ns, revision)
-            if epoch.begin(start_ns, self._began_ns(clip)):
-                moved[stream_no, epoch_no] = clip.space_no
-            if sealed:
-                epoch.seal(seq, end_ns)
-            if not clip.first_version:
-                self._texts.end(schema.UTTERANCE, clip.clip_no, revision)
-            documents.extend(clip.documents)
-        for space_no, clips in by_space.items():
-            partition, space = self._partitions.get(space_no), state.spaces[space_no]
-            if partition is None:
-                partition = self._partitions[space_no] = Partition(space.dim, space.metric)
-            partition.extend(_rows(clips, revision, cosine=space.metric == "cosine"))
-            partition.name([clip.names for clip in clips])
-        for (stream_no, epoch_no), space_no in moved.items():
-            first_ns = self._partitions[space_no].first_start_ns(stream_no, epoch_no)
-            self._coverage.epoch(stream_no, epoch_no).begin_anew(first_ns)
-        # In the order in which a rebuild meets them: it decides between equal scores.
-        for fact in sorted(effects.facts, key=lambda fact: fact.fact_no):
-            self._texts.end(schema.FACT, fact.fact_no, revision)
-            documents.append(fact.document)
-        self._texts.add(documents)
-        for gone in effects.forgotten:
-            self._texts.forget(gone.fact_no, gone.texts, gone.about)
-        self._take_away(effects)
-
-    def _began_ns(self, clip: NewClip) -> int | None:
-        """Where an open clip began in the version before."""
-        partition = None if clip.first_version else self._partitions.get(clip.space_no)
-        return None if partition is None else partition.open_start_ns(clip.clip_no)
-
-    def _take_away(self, effects: Effects) -> None:
-        """Make the indexes forget what a commit removed."""
-        by_space: dict[int, list[int]] = {}
-        numbers: dict[tuple[int, int], dict[int, tuple[int | None, int | None]]] = {}
-        for clip in effects.removed:
-            by_space.setdefault(clip.space_no, []).append(clip.clip_no)
-            if clip.number is not None:
-                stream_no, epoch_no, seq = clip.number
-                numbers.setdefault((stream_no, epoch_no), {})[seq] = clip.times
-        for (stream_no, epoch_no), times in numbers.items():
-            epoch = self._coverage.find(stream_no, epoch_no)
-            if epoch is not None:
-                epoch.settle(times)
-        for space_no, clip_nos in by_space.items():
-            if space_no in self._partitions:  # not where all that it had is damaged
-                self._partitions[space_no].remove(np.array(clip_nos, np.uint64))
-            self._texts.drop(schema.UTTERANCE, clip_nos)
-        # A look at all rows for each kind, not for each clip.
-        lighter: dict[tuple[int, str], list[int]] = {}
-        for thinned in effects.thinned:
-            if thinned.short_memory:
-                lighter.setdefault((thinned.space_no, "short_memory_bytes"), []).append(
-                    thinned.clip_no
-                )
-            if thinned.keyframes:
-                lighter.setdefault((thinned.space_no, "keyframe_bytes"), []).append(thinned.clip_no)
-        for (space_no, column), clip_nos in lighter.items():
-            self._partitions[space_no].thin(np.array(clip_nos, np.uint64), column)
-        for space_no, partition in self._partitions.items():
-            versions = {
-                (no, birth, death)
-                for space, no, birth, death in effects.collected
-                if space == space_no
-            }
-            if versions:
-                partition.remove_versions(versions)
-                self._texts.drop_versions(schema.UTTERANCE, versions)
-        for stream_no in effects.removed_streams:
-            self._coverage.drop(stream_no)
-
     def _published(self, state: UserState, *, texts: bool) -> View:
+        indexes = self._indexes
         return View(
             state,
-            {no: partition.view() for no, partition in self._partitions.items()},
-            self._texts.view() if texts else self.view.texts,
-            self._coverage,
+            {no: partition.view() for no, partition in indexes.partitions.items()},
+            indexes.texts.view() if texts else self.view.texts,
+            indexes.coverage,
             self._quarantine,
             self._found,
             self._clips,
@@ -629,46 +544,5 @@ def _show_in(memory: weakref.ref[UserMemory], applied: Applied, state: UserState
     found._show(applied, state)
 
 
-def _heavy_part(place: str) -> tuple[int, int] | None:
-    """(clip number, birth) of short-term memory or a keyframe, None for any other place."""
-    table, _, digits = place.partition("/")
-    try:
-        key = bytes.fromhex(digits)
-        if table == Table.SHORT_MEMORY:
-            return schema.split_version_key(key)
-        if table == Table.KEYFRAMES:
-            return schema.split_keyframe_key(key)[:2]
-    except (ValueError, DataLoss):
-        return None  # the name of a file, or a key that is damaged itself
-    return None
-
-
-def _touches_texts(effects: Effects) -> bool:
-    return bool(effects.facts or effects.forgotten or effects.removed or effects.collected) or any(
-        clip.documents or not clip.first_version for clip in effects.clips
-    )
-
-
 def _takes_away(effects: Effects) -> bool:
     return bool(effects.removed or effects.thinned or effects.collected or effects.removed_streams)
-
-
-def _rows(clips: list[NewClip], revision: int, *, cosine: bool) -> ClipRows:
-    # As they are stored: numpy takes twice as long to make an array of so many tuples.
-    rows = np.frombuffer(b"".join([packed_row(clip.row) for clip in clips]), HEAD)
-    count = len(clips)
-    return ClipRows(
-        clip_no=np.array([clip.clip_no for clip in clips], np.uint64),
-        stream_no=rows["stream_no"],
-        epoch=rows["epoch"],
-        seq=rows["seq"],
-        start_ns=rows["start_ns"],
-        end_ns=rows["end_ns"],
-        sealed=rows["sealed"],
-        birth=np.full(count, revision, np.uint64),
-        death=np.full(count, ALIVE, np.uint64),
-        short_memory_bytes=rows["short_memory_bytes"],
-        keyframe_bytes=rows["keyframe_bytes"],
-        vectors=prepared_rows([clip.vector for clip in clips], cosine=cosine),
-        content=np.array([clip.content for clip in clips], np.uint64),
-    )

@@ -149,6 +149,20 @@ def damaged_gap(stream: str, clip: DamagedClip) -> Gap:
     return Gap(stream, clip.epoch, clip.seq, clip.seq, clip.start_ns, clip.end_ns, "damaged")
 
 
+def heavy_part(place: str) -> tuple[int, int] | None:
+    """(clip number, birth) of short-term memory or a keyframe, None for any other place."""
+    table, _, digits = place.partition("/")
+    try:
+        key = bytes.fromhex(digits)
+        if table == Table.SHORT_MEMORY:
+            return schema.split_version_key(key)
+        if table == Table.KEYFRAMES:
+            return schema.split_keyframe_key(key)[:2]
+    except (ValueError, DataLoss):
+        return None  # the name of a file, or a key that is damaged itself
+    return None
+
+
 def inspect(txn: Transaction) -> Quarantine:
     """Look at every entry that a user is loaded from; raises `DataLoss` where keys are out of order."""
     notes: list[tuple[str, str]] = []

@@ -17,7 +17,7 @@ from memdb.clock import ManualClock
 from memdb.config import EngineConfig, ServerConfig
 from memdb.engine.clip_cache import ClipCache, KeptClips
 from memdb.engine.database import EmbeddedDatabase
-from memdb.engine.memory import UserMemory
+from memdb.engine.indexes import Indexes
 from memdb.engine.user import EmbeddedUser
 from memdb.index.kernel import inner_products_address
 from memdb.server import shelf as shelves
@@ -203,14 +203,16 @@ def test_nothing_is_lent_while_the_indexes_move(
 ) -> None:
     """Nobody would take it back before the next view."""
     lent: list[bool] = []
-    index = UserMemory._index
+    advance = Indexes.advance
 
-    def lends(memory: UserMemory, *arguments: Any) -> None:
-        lent.append(memory.lend(memory.view, db, lambda: lambda: None))
-        index(memory, *arguments)
+    with db._users.use(alice.id) as memory:
 
-    monkeypatch.setattr(UserMemory, "_index", lends)
-    alice.remember("it rains")
+        def lends(indexes: Indexes, *arguments: Any) -> None:
+            lent.append(memory.lend(memory.view, db, lambda: lambda: None))
+            advance(indexes, *arguments)
+
+        monkeypatch.setattr(Indexes, "advance", lends)
+        alice.remember("it rains")
     assert lent == [False]
 
 

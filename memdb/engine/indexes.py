@@ -1,0 +1,141 @@
+"""What of an open user is in memory to be searched, and how a commit moves it forward.
+
+An opening makes it from the store (`memdb.engine.rebuild`, `memdb.engine.text_rows`); after every commit it equals what
+an opening would make.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memdb.engine.coverage import Coverage
+from memdb.engine.effects import Effects, NewClip
+from memdb.engine.state import UserState
+from memdb.index.columns import ALIVE
+from memdb.index.directions import prepared_rows
+from memdb.index.partition import ClipRows, Partition
+from memdb.index.text import Document, TextIndex
+from memdb.store import schema
+from memdb.store.rows import HEAD, packed_row
+
+
+@dataclass(slots=True)
+class Indexes:
+    """The indexes of one user; changed by one thread at a time."""
+
+    partitions: dict[int, Partition]
+    """By space number."""
+    coverage: Coverage
+    texts: TextIndex
+
+    def advance(self, effects: Effects, state: UserState) -> None:
+        """Move to the commit of ``effects``, which made ``state``."""
+        revision = state.revision
+        by_space: dict[int, list[NewClip]] = {}
+        documents: list[Document] = []
+        moved: dict[tuple[int, int], int] = {}
+        for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
+            by_space.setdefault(clip.space_no, []).append(clip)
+            stream_no, epoch_no, seq, start_ns, end_ns, sealed, *_ = clip.row
+            epoch = self.coverage.epoch(stream_no, epoch_no)
+            came = epoch.arrive if clip.first_version else epoch.grow
+            came(seq, start_ns, end_ns, revision)
+            if epoch.begin(start_ns, self._began_ns(clip)):
+                moved[stream_no, epoch_no] = clip.space_no
+            if sealed:
+                epoch.seal(seq, end_ns)
+            if not clip.first_version:
+                self.texts.end(schema.UTTERANCE, clip.clip_no, revision)
+            documents.extend(clip.documents)
+        for space_no, clips in by_space.items():
+            partition, space = self.partitions.get(space_no), state.spaces[space_no]
+            if partition is None:
+                partition = self.partitions[space_no] = Partition(space.dim, space.metric)
+            partition.extend(_rows(clips, revision, cosine=space.metric == "cosine"))
+            partition.name([clip.names for clip in clips])
+        for (stream_no, epoch_no), space_no in moved.items():
+            first_ns = self.partitions[space_no].first_start_ns(stream_no, epoch_no)
+            self.coverage.epoch(stream_no, epoch_no).begin_anew(first_ns)
+        # In the order in which a rebuild meets them: it decides between equal scores.
+        for fact in sorted(effects.facts, key=lambda fact: fact.fact_no):
+            self.texts.end(schema.FACT, fact.fact_no, revision)
+            documents.append(fact.document)
+        self.texts.add(documents)
+        for gone in effects.forgotten:
+            self.texts.forget(gone.fact_no, gone.texts, gone.about)
+        self._take_away(effects)
+
+    def _began_ns(self, clip: NewClip) -> int | None:
+        """Where an open clip began in the version before."""
+        partition = None if clip.first_version else self.partitions.get(clip.space_no)
+        return None if partition is None else partition.open_start_ns(clip.clip_no)
+
+    def _take_away(self, effects: Effects) -> None:
+        """Make the indexes forget what a commit removed."""
+        by_space: dict[int, list[int]] = {}
+        numbers: dict[tuple[int, int], dict[int, tuple[int | None, int | None]]] = {}
+        for clip in effects.removed:
+            by_space.setdefault(clip.space_no, []).append(clip.clip_no)
+            if clip.number is not None:
+                stream_no, epoch_no, seq = clip.number
+                numbers.setdefault((stream_no, epoch_no), {})[seq] = clip.times
+        for (stream_no, epoch_no), times in numbers.items():
+            epoch = self.coverage.find(stream_no, epoch_no)
+            if epoch is not None:
+                epoch.settle(times)
+        for space_no, clip_nos in by_space.items():
+            if space_no in self.partitions:  # not where all that it had is damaged
+                self.partitions[space_no].remove(np.array(clip_nos, np.uint64))
+            self.texts.drop(schema.UTTERANCE, clip_nos)
+        # A look at all rows for each kind, not for each clip.
+        lighter: dict[tuple[int, str], list[int]] = {}
+        for thinned in effects.thinned:
+            if thinned.short_memory:
+                lighter.setdefault((thinned.space_no, "short_memory_bytes"), []).append(
+                    thinned.clip_no
+                )
+            if thinned.keyframes:
+                lighter.setdefault((thinned.space_no, "keyframe_bytes"), []).append(thinned.clip_no)
+        for (space_no, column), clip_nos in lighter.items():
+            self.partitions[space_no].thin(np.array(clip_nos, np.uint64), column)
+        for space_no, partition in self.partitions.items():
+            versions = {
+                (no, birth, death)
+                for space, no, birth, death in effects.collected
+                if space == space_no
+            }
+            if versions:
+                partition.remove_versions(versions)
+                self.texts.drop_versions(schema.UTTERANCE, versions)
+        for stream_no in effects.removed_streams:
+            self.coverage.drop(stream_no)
+
+
+def touches_texts(effects: Effects) -> bool:
+    """Whether a commit changes what is found by words."""
+    return bool(effects.facts or effects.forgotten or effects.removed or effects.collected) or any(
+        clip.documents or not clip.first_version for clip in effects.clips
+    )
+
+
+def _rows(clips: list[NewClip], revision: int, *, cosine: bool) -> ClipRows:
+    # As they are stored: numpy takes twice as long to make an array of so many tuples.
+    rows = np.frombuffer(b"".join([packed_row(clip.row) for clip in clips]), HEAD)
+    count = len(clips)
+    return ClipRows(
+        clip_no=np.array([clip.clip_no for clip in clips], np.uint64),
+        stream_no=rows["stream_no"],
+        epoch=rows["epoch"],
+        seq=rows["seq"],
+        start_ns=rows["start_ns"],
+        end_ns=rows["end_ns"],
+        sealed=rows["sealed"],
+        birth=np.full(count, revision, np.uint64),
+        death=np.full(count, ALIVE, np.uint64),
+        short_memory_bytes=rows["short_memory_bytes"],
+        keyframe_bytes=rows["keyframe_bytes"],
+        vectors=prepared_rows([clip.vector for clip in clips], cosine=cosine),
+        content=np.array([clip.content for clip in clips], np.uint64),
+    )
