@@ -11,19 +11,16 @@ Where it finds anything otherwise, the user is opened anew, without the checkpoi
 
 from __future__ import annotations
 
-import secrets
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from memdb import failpoints
 from memdb.clock import Clock
-from memdb.config import EngineConfig
 from memdb.engine import moments
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.at_once import Tries
@@ -33,7 +30,7 @@ from memdb.engine.early_rows import Early, early_rows
 from memdb.engine.effects import Effects
 from memdb.engine.hydrate import ClipGone
 from memdb.engine.indexes import Indexes, touches_texts
-from memdb.engine.kept_index import KeptIndex, early_file
+from memdb.engine.kept_index import KeptIndex
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, heavy_part, inspect
 from memdb.engine.rebuild import check_early, load_partitions, load_state
@@ -44,20 +41,14 @@ from memdb.engine.view import View
 from memdb.engine.writer import Writer
 from memdb.errors import DataLoss, Unavailable
 from memdb.eventlog import event_log
-from memdb.index.checkpoint import BadCheckpoint, CheckedFile, KeptUser
+from memdb.index.checkpoint import BadCheckpoint, KeptUser
 from memdb.index.text import TextIndex
 from memdb.store import standing
-from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
-from memdb.store.records import CountersRecord, UserRecord, pack
-from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Table
 from memdb.store.transaction import Transaction
 from memdb.store.verify import check_counts, check_lookups
 from memdb.types.grounding import AsOf
 from memdb.types.operation import Operation
-
-if TYPE_CHECKING:
-    from memdb.store.environment import KeyRing
 
 T = TypeVar("T")
 
@@ -231,88 +222,6 @@ class UserMemory:
             self._indexes = Indexes(partitions, coverage, texts)
             return quarantine
         return NOTHING_DAMAGED
-
-    @classmethod
-    def create(
-        cls,
-        path: Path,
-        user: str,
-        config: EngineConfig,
-        clock: Clock,
-        keys: KeyRing | None = None,
-        checkpoint_rows: int = 0,
-    ) -> UserMemory:
-        """Make a new user's directory; after a crash it is whole or absent."""
-        record = UserRecord(user, secrets.token_bytes(32), clock.now_ns(), FORMAT)
-        counters = CountersRecord(0, 0, 0, 0, 0, 0, None)
-
-        def fill(txn: Transaction) -> None:
-            txn.put(Table.META, META_USER, pack(META_USER, record))
-            txn.put(Table.META, META_COUNTERS, pack(META_COUNTERS, counters))
-
-        make = partial(create_environment, path, USER_TABLES, config, fill, keys)
-        return cls._loaded(make, user, config, clock, checkpoint_rows, is_new=True)
-
-    @classmethod
-    def open(
-        cls,
-        path: Path,
-        user: str,
-        config: EngineConfig,
-        clock: Clock,
-        keys: KeyRing | None = None,
-        checkpoint_rows: int = 0,
-        *,
-        early: bool = False,
-    ) -> UserMemory:
-        """Open an existing user.  Raises `DataLoss`.
-
-        checkpoint_rows: `IndexConfig.checkpoint_rows`.  early: let it answer early, where it can: all but questions
-        has to `wait_whole`.
-        """
-        # Beside the look at the store's structure.
-        checked = early_file(path) if early and checkpoint_rows and keys is None else None
-        try:
-            is_early = checked is not None
-            make = partial(Environment, path, USER_TABLES, config, keys, values_later=is_early)
-            return cls._loaded(make, user, config, clock, checkpoint_rows, checked=checked)
-        except BaseException:
-            if checked is not None:
-                checked.close()
-            raise
-
-    @classmethod
-    def _loaded(
-        cls,
-        make: Callable[[], Environment],
-        user: str,
-        config: EngineConfig,
-        clock: Clock,
-        checkpoint_rows: int,
-        *,
-        is_new: bool = False,
-        checked: CheckedFile | None = None,
-    ) -> UserMemory:
-        """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
-        it a second time.
-
-        make: called here, so that no interrupt comes between the environment and who closes it.
-        """
-        environment = make()
-        try:
-            kept = KeptIndex(environment, config, checkpoint_rows, checked)
-            memory = cls(environment, user, clock, kept)
-            if is_new:
-                kept.put_off()  # what a new user writes now need not be kept at once
-            return memory
-        except MemoryError as error:
-            environment.close()
-            raise Unavailable(
-                f"no memory to open the user: {error}", reason="OPEN_FAILED", field=user
-            ) from error
-        except BaseException:
-            environment.close()
-            raise
 
     def write(
         self, operations: list[Operation], queued: Callable[[], None] | None = None

@@ -8,6 +8,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.memory import UserMemory
+from memdb.engine.opening import create_memory, open_memory
 from memdb.engine.slots import Slot, Stamp
 from memdb.errors import DataLoss, MemdbError, NotFound
 from memdb.eventlog import event_log
@@ -70,7 +71,7 @@ class Opener:
             memory = self._whole(path, user)
         elif create:
             self._found_ns[user] = None
-            memory = UserMemory.create(
+            memory = create_memory(
                 path, user, self._config, self._clock, self._directory.keys, self._checkpoint_rows
             )
         else:
@@ -91,8 +92,8 @@ class Opener:
         return memory
 
     def bare(self, user: str, *, early: bool = False) -> UserMemory:
-        """An existing user as it lies there; early: `UserMemory.open`."""
-        return UserMemory.open(
+        """An existing user as it lies there; early: `open_memory`."""
+        return open_memory(
             self._directory.user_path(user),
             user,
             self._config,

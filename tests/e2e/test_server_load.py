@@ -19,6 +19,7 @@ from google.rpc import error_details_pb2, status_pb2
 from memdb.engine import hydrate, rerank, view
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
+from memdb.engine.opening import open_memory
 from memdb.errors import DataLoss, FailedPrecondition, ResourceExhausted
 from memdb.index import late_interaction
 from memdb.server import grounding_service
@@ -56,16 +57,14 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gate = threading.Event()
         self.openings = 0
-        original = UserMemory.open.__func__  # type: ignore[attr-defined]
 
-        def opening(cls: Any, path: Path, user: str, *rest: Any, **how: Any) -> UserMemory:
+        def opening(path: Path, user: str, *rest: Any, **how: Any) -> UserMemory:
             if user == "a":
                 self.openings += 1
                 self.gate.wait(60)
-            memory: UserMemory = original(cls, path, user, *rest, **how)
-            return memory
+            return open_memory(path, user, *rest, **how)
 
-        monkeypatch.setattr(UserMemory, "open", classmethod(opening))
+        monkeypatch.setattr("memdb.engine.opener.open_memory", opening)
 
 
 async def herd(address: str, begun: list[int]) -> Counter[str]:

@@ -54,7 +54,7 @@ Commit = tuple[int, list[Operation], int]
 @contextmanager
 def opened(folder: Path, clock: ManualClock) -> Iterator[EmbeddedUser]:
     with (
-        patch("memdb.engine.memory.secrets.token_bytes", return_value=bytes(range(32))),
+        patch("memdb.engine.opening.secrets.token_bytes", return_value=bytes(range(32))),
         EmbeddedDatabase(folder, clock=clock, embed_texts=False) as db,
     ):
         for name, (dim, metric) in SPACES.items():

@@ -16,6 +16,7 @@ from memdb import FailedPrecondition, Keyframe, MemdbError, Retention
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
+from memdb.engine.opening import open_memory
 from memdb.index import partition
 from memdb.store.environment import Environment
 from memdb.store.schema import DATA_FILE
@@ -124,7 +125,7 @@ def test_a_sweep_opens_nobody_who_has_nothing_to_do(
         db.user("user1").stream("door").set_retention(Retention(max_clips=5))
     opened: list[str] = []
     looked: list[str] = []
-    load, make = UserMemory.open, Environment.__init__
+    load, make = open_memory, Environment.__init__
 
     def loading(path: Path, user: str, *rest: Any, **named: Any) -> UserMemory:
         opened.append(user)
@@ -134,7 +135,7 @@ def test_a_sweep_opens_nobody_who_has_nothing_to_do(
         looked.append(path.name)
         make(environment, path, *rest, **named)
 
-    monkeypatch.setattr(UserMemory, "open", loading)
+    monkeypatch.setattr("memdb.engine.opener.open_memory", loading)
     config = replace(CONFIG, open_users_max=1)
     with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
         monkeypatch.setattr(Environment, "__init__", looking)

@@ -18,6 +18,7 @@ from memdb.engine import kept_index
 from memdb.engine import memory as engine_memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
+from memdb.engine.opening import open_memory
 from memdb.errors import DataLoss
 from memdb.server.resources import Resources
 
@@ -34,18 +35,16 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     held = Slow()
-    original = UserMemory.open.__func__  # type: ignore[attr-defined]
 
-    def opening(cls: Any, path: Path, user: str, *rest: Any, **named: Any) -> UserMemory:
+    def opening(path: Path, user: str, *rest: Any, **named: Any) -> UserMemory:
         if user == "a":
             held.opened.append(user)
             held.gate.wait(60)
             if held.error is not None:
                 raise held.error
-        memory: UserMemory = original(cls, path, user, *rest, **named)
-        return memory
+        return open_memory(path, user, *rest, **named)
 
-    monkeypatch.setattr(UserMemory, "open", classmethod(opening))
+    monkeypatch.setattr("memdb.engine.opener.open_memory", opening)
     return held
 
 
