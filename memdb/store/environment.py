@@ -18,6 +18,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -35,21 +36,20 @@ from memdb.errors import (
 )
 from memdb.eventlog import event_log
 from memdb.store.disk import check_disk, check_growth
-from memdb.store.files import leads_nowhere, real_file, sync_directory
+from memdb.store.files import real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
-from memdb.store.lock_file import READERS_MAX, LockFile, make_lock_file
+from memdb.store.lock_file import READERS_MAX, LockFile
+from memdb.store.opening import checked_size, open_lmdb, translated, unreadable
 from memdb.store.schema import DATA_FILE, Table
-from memdb.store.shredding import KEY_FILE
 from memdb.store.structure import (
-    check_newest,
     check_structure,
     mark_clean,
     mark_dirty,
     tells_newest,
 )
-from memdb.store.system import system_errors, told_full, words_of
-from memdb.store.transaction import Handles, Transaction
+from memdb.store.system import system_errors, told_full
+from memdb.store.transaction import Transaction
 
 if TYPE_CHECKING:
     # It needs a library that is there only where something is encrypted.
@@ -64,18 +64,8 @@ MAPPED_BYTES_MAX: Final = 80 << 20
 all of that counts as this process's memory though the kernel may take it back.  A smaller file stays mapped.
 """
 _MAP_BYTES_MIN: Final = 1 << 20
-_META_BYTES: Final = 2 * 4096
 SPARE_BYTES: Final = 32 << 20
 """Of the map beyond a user's quota, for what gives up room: LMDB writes a page anew to delete from it."""
-
-
-def _check_whole(env: lmdb.Environment, name: str, size: int) -> None:
-    """Raise `DataLoss` (``TRUNCATED``) where pages are missing: reading them would be SIGBUS."""
-    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    if size < needed:
-        raise DataLoss(
-            f"data file needs {needed} bytes", reason="TRUNCATED", field=name, value=size
-        )
 
 
 def _nothing() -> None:
@@ -133,9 +123,14 @@ class Environment:
         open it, and what is wrong with its data key (`memdb.store.keyring`).
         """
         self.path = path
-        self._tables = tables
-        self._older = older
         self._config = config
+        self._open = partial(
+            open_lmdb,
+            path,
+            tables,
+            older=older,
+            metasync=config.durability != "relaxed",
+        )
         self._gate = Gate()
         self._lock_file = LockFile(path)
         self._touched = 0
@@ -148,7 +143,7 @@ class Environment:
         self._pid = os.getpid()
         self._closed = False
         with system_errors(path.name):
-            size = self._checked_size(keys)
+            size = checked_size(path, encrypted=keys is not None)
             self._cipher = None if keys is None else keys.open(path)
         self._data_file = path / DATA_FILE
         self.disk = real_file(self._data_file).parent
@@ -160,8 +155,8 @@ class Environment:
             self._was_told = tells_newest(self._data_file)
             """Whether the newest transaction is known to be on the disk, though nothing is committed here."""
         except OSError as error:
-            raise self._unreadable(error) from error
-        self._env, self._handles = self._opened(
+            raise unreadable(error, self.path) from error
+        self._env, self._handles = self._open(
             max(min(config.map_bytes_initial, config.map_bytes_max), _MAP_BYTES_MIN, size), size
         )
 
@@ -172,82 +167,8 @@ class Environment:
         try:
             check_structure(self._data_file)
         except OSError as error:
-            raise self._unreadable(error) from error
+            raise unreadable(error, self.path) from error
         self._values_later = False
-
-    def _unreadable(self, error: OSError) -> Unavailable:
-        return Unavailable(
-            f"the data file cannot be read: {error.strerror}",
-            reason="OPEN_FAILED",
-            field=self.path.name,
-        )
-
-    def _checked_size(self, keys: KeyRing | None) -> int:
-        """Bytes of the data file, which is there and not of another kind."""
-        try:
-            size = (self.path / DATA_FILE).stat().st_size
-        except FileNotFoundError as error:
-            if leads_nowhere(self.path) or leads_nowhere(self.path / DATA_FILE):
-                raise Unavailable(
-                    "it lies behind a link that leads nowhere: is its disk mounted?",
-                    reason="OPEN_FAILED",
-                    field=self.path.name,
-                ) from error
-            raise DataLoss(
-                "the data file is missing", reason="MISSING", field=self.path.name
-            ) from error
-        if size < _META_BYTES:
-            # LMDB would take an empty file for a new environment.
-            raise DataLoss("no meta pages", reason="TRUNCATED", field=self.path.name, value=size)
-        if keys is None and (self.path / KEY_FILE).exists():
-            raise FailedPrecondition(
-                "the environment is encrypted", reason="MASTER_KEY_REQUIRED", field=self.path.name
-            )
-        return size
-
-    def _opened(self, map_size: int, size: int) -> tuple[lmdb.Environment, Handles]:
-        """LMDB's environment and its tables; size: bytes of the data file."""
-        name = self.path.name
-        with system_errors(name):
-            make_lock_file(self.path)
-        try:
-            env = lmdb.open(
-                str(self.path),
-                map_size=map_size,
-                max_dbs=len(Table) + 1,
-                max_readers=READERS_MAX,
-                readahead=True,
-                create=False,
-                metasync=self._config.durability != "relaxed",
-            )
-        except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
-            raise DataLoss(
-                "not an LMDB environment", reason="BAD_ENVIRONMENT", field=name
-            ) from error
-        except lmdb.Error as error:
-            raise self._translated(error, "OPEN_FAILED") from error
-        try:
-            _check_whole(env, name, size)
-            if not self._older:
-                with system_errors(name):
-                    check_newest(self._data_file, int(env.info()["last_txnid"]))
-            env.reader_check()
-            # Not created here: a table whose name is damaged must not turn up empty.
-            with env.begin(write=True) as txn:
-                handles: Handles = {
-                    table: env.open_db(table.value.encode(), txn=txn, create=False)
-                    for table in self._tables
-                }
-        except lmdb.NotFoundError as error:
-            env.close()
-            raise DataLoss("a table is missing", reason="MISSING", field=name) from error
-        except lmdb.Error as error:
-            env.close()
-            raise self._translated(error, "OPEN_FAILED") from error
-        except BaseException:
-            env.close()
-            raise
-        return env, handles
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A read transaction; what it lends is valid inside the block only.
@@ -311,7 +232,7 @@ class Environment:
     def _read_error(self, error: lmdb.Error) -> ResourceExhausted | DataLoss | Unavailable:
         if isinstance(error, lmdb.ReadersFullError):
             return ResourceExhausted("too many reads at once", reason="READERS", value=READERS_MAX)
-        return self._translated(error, "READ_FAILED")
+        return translated(error, self.path, "READ_FAILED")
 
     def write(
         self,
@@ -380,7 +301,7 @@ class Environment:
                     check_disk(self.disk, self._config, bytes_hint)
                 # LMDB would accept the next commit; we must not, see the module's invariants.
                 self._failed = str(error)
-                raise self._translated(error, "READ_ONLY") from error
+                raise translated(error, self.path, "READ_ONLY") from error
 
     def _write_once(
         self, change: Callable[[Transaction], tuple[bool, T]], committing: Callable[[], None]
@@ -410,13 +331,6 @@ class Environment:
             raise FailedPrecondition(
                 "an environment cannot be used after fork", reason="FORKED", value=os.getpid()
             )
-
-    def _translated(self, error: lmdb.Error, reason: str) -> DataLoss | Unavailable:
-        """What LMDB says, in our words: damage is not worth a retry, the rest may pass."""
-        said = words_of(error, self.path)
-        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
-            return DataLoss(f"LMDB found damage: {said}", reason="CORRUPTED", field=self.path.name)
-        return Unavailable(f"LMDB failed: {said}", reason=reason, field=self.path.name)
 
     def _grow_ahead(self, bytes_hint: int) -> None:
         self._room -= 2 * bytes_hint
@@ -482,7 +396,7 @@ class Environment:
             self._env.close()
             try:
                 with system_errors(self.path.name):
-                    self._env, self._handles = self._opened(map_size, self.data_bytes())
+                    self._env, self._handles = self._open(map_size, self.data_bytes())
             except MemdbError as again:
                 self._lost = str(error)
                 raise Unavailable(
