@@ -47,7 +47,7 @@ def ground(
     """
     if environment is None:
         check_light(view, question)
-    if as_of is None and question.is_plain and not view.are_together:
+    if as_of is None and question.fits_one_go and not view.are_together:
         answer = one_go.answer(environment, view, question)
         if answer is not None:
             return answer

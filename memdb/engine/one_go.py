@@ -137,7 +137,7 @@ class Best:
 
 
 def answer(environment: Environment | None, view: View, question: Question) -> Grounding | None:
-    """The answer to a question that `Question.is_plain`, of the view's own revision; None where it is not usual.
+    """The answer to a question that `Question.fits_one_go`, of the view's own revision; None where it is not usual.
 
     environment: None where nothing may be read; raises `WouldWait` where it would be, and as
     `memdb.engine.grounding.ground`.

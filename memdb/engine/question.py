@@ -91,7 +91,7 @@ class Question:
         return self.policy == "top" and self.rerank > 0 and self.weighting == "idf"
 
     @property
-    def is_plain(self) -> bool:
+    def fits_one_go(self) -> bool:
         """Whether nothing but the best of some streams and times is asked for (`memdb.engine.one_go`)."""
         return (
             self.policy == "top"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Final
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
 
 from memdb.engine.hydrate import Parts
 from memdb.engine.reading import WouldWait
@@ -20,6 +22,8 @@ from memdb.wire.packed_groundings import pack_grounding, pack_groundings
 from memdb.wire.plain_question import AskedQuestion, asked_question, plain_question
 from memdb.wire.plain_questions import AskedQuestions, asked_questions, plain_questions
 
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 Asked = Callable[[str, Parts, int], None]
 
 RERANK_WORK_MAX: Final = 1 << 40
@@ -31,24 +35,24 @@ USERS_MAX: Final = 1024
 """Whose handles are remembered."""
 
 
-def read_question(data: bytes, owner: str) -> AskedQuestion:
-    """The question of a request of ``Ground``; raises as `parse`, `check_owner` and `asked_question`."""
-    plain = plain_question(data)
-    if plain is not None:
-        return plain
-    request = parse(pb.GroundRequest, data)
-    check_owner(request, owner)
-    return asked_question(request)
+def _reader(
+    plain: Callable[[bytes], T | None], kind: type[M], asked: Callable[[M], T]
+) -> Callable[[bytes, str], T]:
+    """What reads requests of that kind, by hand where that can be; raises as `parse`, `check_owner` and ``asked``."""
+
+    def read(data: bytes, owner: str) -> T:
+        found = plain(data)
+        if found is not None:
+            return found
+        request = parse(kind, data)
+        check_owner(request, owner)
+        return asked(request)
+
+    return read
 
 
-def read_questions(data: bytes, owner: str) -> AskedQuestions:
-    """The questions of a request of ``GroundMany``; raises as `parse`, `check_owner` and `asked_questions`."""
-    plain = plain_questions(data)
-    if plain is not None:
-        return plain
-    request = parse(pb.GroundManyRequest, data)
-    check_owner(request, owner)
-    return asked_questions(request)
+read_question: Final = _reader(plain_question, pb.GroundRequest, asked_question)
+read_questions: Final = _reader(plain_questions, pb.GroundManyRequest, asked_questions)
 
 
 class GroundingService:

@@ -48,7 +48,8 @@ NOT_PLAIN: Final = frozenset(
         *("as_of", "cursor", "min_revision"),
     )
 )
-"""Options of which any makes a question more than plain."""
+"""Options of which any makes a question more than plain: a moment or a page is looked for, or there is more to search
+than vectors.  What the native edge answers is less: see `memdb.server.shelf`."""
 _64_BITS: Final = (1 << 64) - 1
 
 

@@ -24,27 +24,27 @@ _ANY: Final = np.ones(1, np.float32)
 _FEATURE: Final = pb.GroundRequest.DESCRIPTOR.fields_by_name["question_feature"].number
 
 _TIMES: Final = ("start_ns", "end_ns")
-_NOT_PLAIN: Final = (
+_NOT_REMEMBERED: Final = (
     *("streams", "as_of", "labels", "hours", "weekdays"),
     *("text", "text_feature", "weights", "question_tokens"),
 )
 """What may be changed after it was given, or has more to say than its value; and words, with which a question needs
 no feature."""
-_PLAIN: Final = tuple(
-    name for name in GroundArguments.__annotations__ if name not in (*_TIMES, *_NOT_PLAIN)
+_REMEMBERED: Final = tuple(
+    name for name in GroundArguments.__annotations__ if name not in (*_TIMES, *_NOT_REMEMBERED)
 )
-_plain_of = itemgetter(*_PLAIN)
-_not_plain_of = itemgetter(*_NOT_PLAIN)
-_NONE: Final = (None,) * len(_NOT_PLAIN)
+_remembered_of = itemgetter(*_REMEMBERED)
+_others_of = itemgetter(*_NOT_REMEMBERED)
+_NONE: Final = (None,) * len(_NOT_REMEMBERED)
 
 
 def ground_bytes(
     user: str, question_feature: VectorLike | None, **options: Unpack[GroundArguments]
 ) -> bytes:
     """The request for `User.ground`, serialised; raises `InvalidArgument` as the call would."""
-    if type(question_feature) is np.ndarray and all(map(is_, _not_plain_of(options), _NONE)):
+    if type(question_feature) is np.ndarray and all(map(is_, _others_of(options), _NONE)):
         try:
-            common = _common(*_plain_of(options))
+            common = _common(*_remembered_of(options))
         except TypeError:
             pass  # not hashable, so nothing that such an option may be: refused below
         else:
@@ -65,8 +65,8 @@ def _user(user: str) -> bytes:
 
 @lru_cache(256, typed=True)
 def _common(*values: Any) -> bytes:
-    """What a request says with the options of `_PLAIN`, beside its user and its question."""
-    options: dict[str, Any] = dict(zip(_PLAIN, values, strict=True))
+    """What a request says with the options of `_REMEMBERED`, beside its user and its question."""
+    options: dict[str, Any] = dict(zip(_REMEMBERED, values, strict=True))
     request = ground_request("any", _ANY, **options)
     request.ClearField("user")
     request.ClearField("question_feature")

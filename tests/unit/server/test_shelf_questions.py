@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 
 from memdb import Clip, MemdbError
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.question import checked_question
 from memdb.server.shelf import Shelf
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.v1 import types_pb2
+from memdb.wire.plain_question import asked_question, plain_question
 
 pytest.importorskip("memdb_edge", reason="the native edge is not installed")
 
@@ -228,6 +231,86 @@ def test_fields_in_any_order(ready: tuple[Shelf, Python]) -> None:
     for _ in range(100):
         draw.shuffle(parts)
         assert check(ready, b"".join(parts))
+
+
+WITHOUT_PARTS = {"without_global_memory": True, "without_keyframes": True}
+"""Together: alice lies ready with all parts of her clips, and without any."""
+SAMPLES: dict[str, dict[str, Any]] = {
+    "limit": {"limit": 7},
+    "streams": {"streams": ["door"]},
+    "start_ns": {"start_ns": SECOND_NS},
+    "end_ns": {"end_ns": 5 * SECOND_NS},
+    "as_of": {"as_of": types_pb2.AsOf(revision=1)},
+    "min_score": {"min_score": 0.1},
+    "policy": {"policy": "ixc-live"},
+    "question_tokens": {"question_tokens": types_pb2.Matrix(rows=1, dim=DIM, f32=FEATURE)},
+    "rerank": {"rerank": 3},
+    "with_short_memory": {"with_short_memory": True},
+    "fallback": {"fallback": "recent"},
+    "space": {"space": "cam"},
+    "min_revision": {"min_revision": 1},
+    "min_relevance": {"min_relevance": 0.1},
+    "calendar": {"calendar": pb.CalendarFilter(weekdays=[0])},
+    "text": {"text": "a dog"},
+    "explain": {"explain": True},
+    "fusion": {"fusion": pb.Fusion(weights={"labels": 1.0})},
+    "weighting": {"weighting": "uniform"},
+    "with_coverage": {"with_coverage": True},
+    "cursor": {"cursor": ""},
+    "exact": {"exact": True},
+    "without_global_memory": WITHOUT_PARTS,
+    "without_keyframes": WITHOUT_PARTS,
+    "labels": {"labels": [types_pb2.LabelFilter(key="zone", values=["porch"])]},
+}
+"""Of each field that a question may have beside who is asked and what, something other than its default."""
+DEFAULTS: dict[str, Any] = {
+    "limit": 4,
+    "streams": None,
+    "start_ns": None,
+    "end_ns": None,
+    "min_score": None,
+    "policy": "top",
+    "question_tokens": None,
+    "rerank": 0,
+    "with_short_memory": False,
+    "raw_short_memory": True,
+    "fallback": "none",
+    "space": None,
+}
+"""Of what `checked_question` must be given."""
+READ_BY_THE_EDGE = {
+    *("limit", "streams", "start_ns", "end_ns", "exact"),
+    *("without_global_memory", "without_keyframes"),
+}
+"""Fields of which `edge/src/question.cc` takes more than the default."""
+
+
+def test_each_field_of_a_question_is_tried() -> None:
+    assert {*SAMPLES, "user", "question_feature"} == set(pb.GroundRequest.DESCRIPTOR.fields_by_name)
+
+
+@pytest.mark.parametrize("field", SAMPLES)
+def test_who_reads_less_reads_nothing_else(ready: tuple[Shelf, Python], field: str) -> None:
+    """What is plain is told in three places: what the edge answers goes in one go in the engine, and what does so is
+    plain where requests are read by hand."""
+    shelf, _ = ready
+    request = pb.GroundRequest(
+        user="alice", question_feature=types_pb2.Vector(f32=FEATURE), **SAMPLES[field]
+    )
+    data = request.SerializeToString()
+    assert (shelf.native.answer(data) is not None) == (field in READ_BY_THE_EDGE)
+    asked = asked_question(request)
+    assert (plain_question(data) is not None) == asked.is_plain
+    if field in ("as_of", "cursor", "min_revision"):  # the engine has them beside the question
+        assert not asked.is_plain
+        return
+    if field in ("rerank", "fusion"):  # refused where there are no tokens, and no words
+        return
+    options: dict[str, Any] = {**DEFAULTS, **asked.options}
+    options["rerank"] = int(field == "question_tokens")
+    fits = checked_question(asked.feature, **options).fits_one_go
+    assert fits >= (field in READ_BY_THE_EDGE)
+    assert asked.is_plain >= fits
 
 
 def test_several_questions_that_are_broken(ready: tuple[Shelf, Python]) -> None:
