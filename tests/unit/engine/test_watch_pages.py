@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memdb import Keyframe, Retention
-from memdb.engine import user as engine_user
+from memdb.engine import user_changes
 from memdb.engine import watch
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import load_clip
@@ -30,7 +30,7 @@ def test_large_clips_are_fed_in_pages(
         return load_clip(*args, **options)
 
     monkeypatch.setattr(watch, "load_clip", counting)
-    monkeypatch.setattr(engine_user, "_WATCH_PAGE_BYTES", 1_000_000)
+    monkeypatch.setattr(user_changes, "_WATCH_PAGE_BYTES", 1_000_000)
     changes = user.watch(follow=False)
     next(changes)
     assert len(loaded) <= 10
