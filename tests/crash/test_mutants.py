@@ -56,9 +56,9 @@ MUTANTS = {
         "tests/unit/engine/test_standing_score.py::test_a_threshold_taken_from_a_score_means_the_same_in_both",
     ),
     "sync off": Mutant(
-        "memdb/store/environment.py",
-        "                readahead=True,\n",
-        "                readahead=True,\n                sync=False,\n",
+        "memdb/store/opening.py",
+        "            readahead=True,\n",
+        "            readahead=True,\n            sync=False,\n",
         "tests/crash/test_syncs.py",
     ),
     "acknowledged before the commit": Mutant(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memdb.clock import ManualClock
-from tests.unit.engine.test_quarantine import change, flipped_value, made
+from tests.unit.engine.damaged import change, flipped_value, made
 
 COMMANDS = {
     "verify": (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,17 @@ def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="memdb-", dir=memory if memory.is_dir() else None))
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def config(request: pytest.FixtureRequest, folder: Path) -> EngineConfig:
+    """Damage costs the same in both kinds of directories."""
+    if request.param == "plain":
+        return CONFIG
+    key = folder / "master.key"
+    key.touch(mode=0o600)
+    key.write_bytes(b"m" * 32)
+    return replace(CONFIG, master_key_file=str(key))
 
 
 @pytest.fixture

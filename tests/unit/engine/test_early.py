@@ -25,8 +25,8 @@ from memdb.store.environment import Environment
 from memdb.store.quick_structure import structure_errors
 from memdb.store.schema import USER_TABLES, Table
 from memdb.types.arrays import Array
+from tests.unit.engine.damaged import change, flipped_value
 from tests.unit.engine.test_kept_index import DIM, SECOND_NS, clip, opened, vector
-from tests.unit.engine.test_quarantine import change, flipped_value
 
 CLIPS = 300
 """More than are kept whole: those are copied."""

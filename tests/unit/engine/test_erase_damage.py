@@ -21,8 +21,8 @@ from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.operation import PutValue, RemoveClips, RemoveStream
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip
+from tests.unit.engine.damaged import ALTERED, change, flipped_value
 from tests.unit.engine.planted import CLIPS, all_of, found, made, planted
-from tests.unit.engine.test_quarantine import ALTERED, change, flipped_value
 
 pytestmark = pytest.mark.timeout(60)
 

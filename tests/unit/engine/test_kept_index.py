@@ -21,7 +21,7 @@ from memdb.index.checkpoint import KeptRows
 from memdb.index.directions import prepared_rows
 from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, drop_derived, write_derived
 from memdb.types.arrays import Array
-from tests.unit.engine.test_quarantine import change, flipped_value
+from tests.unit.engine.damaged import change, flipped_value
 
 DIM = 24
 ROWS = 4

@@ -19,7 +19,7 @@ from memdb.index.late_interaction import best_cosines
 from memdb.types.arrays import Array
 from memdb.types.grounding import Grounding
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip
-from tests.unit.engine.test_quarantine import change, flipped_value
+from tests.unit.engine.damaged import change, flipped_value
 
 QUESTION = np.eye(DIM, dtype=np.float32)[:1]
 

@@ -11,7 +11,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from tests.unit.engine.conftest import CONFIG
-from tests.unit.engine.test_quarantine import ALTERED, change, flipped_value, made
+from tests.unit.engine.damaged import ALTERED, change, flipped_value, made
 
 TABLES = ("clips", "vectors", "ledger", "short_memory", "keyframes", "facts", "values", "log")
 CLIPS = 12

@@ -1,0 +1,130 @@
+"""A scrub finds what nobody reads, and leads to quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memdb import Discrepancy
+from memdb.clock import ManualClock
+from memdb.config import EngineConfig
+from memdb.engine.commits import Group
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.memory import UserMemory
+from tests.unit.engine.conftest import CONFIG, clip, vector
+from tests.unit.engine.damaged import (
+    change,
+    flipped_value,
+    made,
+)
+
+
+def test_a_scrub_finds_what_nobody_reads(
+    folder: Path, clock: ManualClock, config: EngineConfig
+) -> None:
+    path = made(folder, clock, config)
+    change(path, "short_memory", 3, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        steps = values = 0
+        found: list[Discrepancy] = []
+        while not found:
+            report = db.scrub(600)
+            steps, values = steps + 1, values + report.values
+            found = report.damaged
+            assert steps < 1000
+        assert steps >= 2
+        assert [(item.user, item.where.split("/")[0]) for item in found] == [
+            ("alice", "short_memory")
+        ]
+        whole = db.scrub(1 << 30)
+        assert whole.users_finished >= 2
+        assert whole.values > 50
+
+
+def test_a_scrub_goes_on_behind_a_table_that_is_out_of_order(
+    folder: Path, clock: ManualClock
+) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        for key in ("first-of-two", "other-of-two", "gone"):
+            db.user("alice").put(key, 1)
+        db.user("alice").remove("gone")
+        # The disk changes under an open environment: an opening would look at the structure first.
+        data = (path / "data.mdb").read_bytes()
+        logged = data.rindex(b"remove-value")
+        with (path / "data.mdb").open("r+b") as file:
+            file.write(data.replace(b"other-of-two", b"early-of-two"))
+            file.seek(logged)
+            file.write(b"V")
+        found = {(item.user, item.where.split("/")[0]) for item in db.scrub(1 << 30).damaged}
+    assert found == {("alice", "values"), ("alice", "log")}
+
+
+def test_a_scrub_of_what_is_open_leads_to_quarantine(folder: Path, clock: ManualClock) -> None:
+    path = made(folder, clock, CONFIG)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert len(user.clips()) == 6
+        # The disk changes under an open environment.
+        data = bytearray((path / "data.mdb").read_bytes())
+        at = data.index(vector(4).tobytes())
+        with (path / "data.mdb").open("r+b") as file:
+            file.seek(at + 5)
+            file.write(bytes([data[at + 5] ^ 1]))
+        report = db.scrub(1 << 30)
+        assert [item.where.split("/")[0] for item in report.damaged] == ["vectors"]
+        assert [found.seq for found in user.clips()] == [0, 1, 2, 3, 5]
+        assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+
+
+@pytest.mark.parametrize("table", ["clips", "keyframes", "short_memory", "log", "texts"])
+def test_damage_that_is_known_does_not_open_a_user_again_in_every_round(
+    folder: Path, clock: ManualClock, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.user("alice").configure(text_space="cam")
+        db.user("alice").remember("with a feature", feature=vector(1))
+    change(path, table, 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.revision()
+        opened: list[str] = []
+        real = db._users._opener.open
+
+        def counted(name: str, *, create: bool) -> UserMemory:
+            opened.append(name)
+            return real(name, create=create)
+
+        monkeypatch.setattr(db._users._opener, "open", counted)
+        for _ in range(4):
+            assert db.scrub(1 << 30).damaged
+            user.revision()
+        assert len(opened) <= 1
+        if table in ("clips", "keyframes", "short_memory"):
+            assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
+            assert db.user_state("alice") == "damaged"
+
+
+def test_damage_found_between_a_commit_and_its_publication_refuses_no_write(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        with user.memory() as memory:
+            real = memory._commits.commit
+
+            def commit(group: Group, waiting: Callable[[], None]) -> None:
+                real(group, waiting)
+                db._users.damage_found("alice", ["vectors/00"])
+
+            monkeypatch.setattr(memory._commits, "commit", commit)
+        ack = user.stream("door").write(clip(6))
+        assert not ack.duplicate
+        with user.memory() as again:
+            assert again is not memory
+        assert [found.seq for found in user.clips()] == list(range(7))
+        assert db.verify().ok
