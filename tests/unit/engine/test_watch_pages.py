@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from memdb import Keyframe, Retention
-from memdb.engine import user_changes
-from memdb.engine import watch
+from memdb.engine import user_changes, watch
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import load_clip
 from memdb.index.partition import PartitionView
