@@ -42,8 +42,10 @@ from memdb.types.arrays import Array, as_tokens, is_finite
 from memdb.types.clip import Clip, as_clip
 from memdb.types.limits import TOKENS_MAX
 from memdb.types.tensor import Codec, EncodedTensor, check_description
+from memdb.types.unchecked import maker
 
 _F16: Final = np.dtype("<f2")
+_tensor: Final = maker(EncodedTensor)
 
 
 def period_of(frames_per_token_row: float | None) -> int:
@@ -77,12 +79,7 @@ def encode_checked(array: Array, codec: Codec = Codec.F16, period: int = 0) -> E
     if codec != Codec.F16 and (packed is None or len(packed) >= array.size * _F16.itemsize):
         codec, packed = Codec.F16, _pack_plain(array, period)
     assert packed is not None, "plain always gives something"
-    return EncodedTensor(
-        codec,
-        (int(array.shape[0]), int(array.shape[1])),
-        packed,
-        xxhash.xxh3_64_intdigest(packed),
-    )
+    return _tensor(codec, array.shape, packed, xxhash.xxh3_64_intdigest(packed))
 
 
 def encoded(clip: Clip, codec: Codec) -> EncodedTensor | None:

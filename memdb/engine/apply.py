@@ -16,6 +16,7 @@ from memdb.engine.apply_erasure import (
     remove_lost,
 )
 from memdb.engine.apply_fact import forget_fact, put_fact, put_facts, revise_fact
+from memdb.engine.apply_plain import plain_from, write_plain
 from memdb.engine.apply_removal import (
     collect_versions,
     remove_clips,
@@ -75,26 +76,43 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
     applied: what the operations before these in the same commit gave; added to.
     """
     draft = applied.draft
-    for operation in operations:
-        try:
-            outcome = (
-                write_clip(txn, applied, operation)
-                if isinstance(operation, WriteClip)
-                else remove_clips(txn, applied, operation)
-                if isinstance(operation, RemoveClips)
-                else remove_lost(txn, applied, operation)
-                if isinstance(operation, RemoveLost)
-                else _apply_one(txn, applied, operation)
-            )
-            applied.outcomes.append(outcome)
-        except MemdbError as error:
-            applied.outcomes.append(error)
+    done = 0
+    while done < len(operations):
+        plain = plain_from(applied, operations, done)
+        if plain is None:
+            _try(txn, applied, operations[done])
+            done += 1
+            continue
+        for are_new, clips in plain.stretches(txn):
+            if are_new:
+                write_plain(txn, applied, clips)
+            else:
+                for operation in clips.operations:
+                    _try(txn, applied, operation)
+        done += len(plain)
     if applied.changed:
         key = schema.revision_key(draft.revision)
         txn.put(
             Table.LOG, key, pack(key, LogRecord(draft.time_ns, tuple(applied.entries))), append=True
         )
         txn.put(Table.META, schema.META_COUNTERS, pack(schema.META_COUNTERS, draft.counters()))
+
+
+def _try(txn: Transaction, applied: Applied, operation: Operation) -> None:
+    """Decide and write one operation; its outcome, which may be why it is refused, joins those that are there."""
+    try:
+        outcome = (
+            write_clip(txn, applied, operation)
+            if isinstance(operation, WriteClip)
+            else remove_clips(txn, applied, operation)
+            if isinstance(operation, RemoveClips)
+            else remove_lost(txn, applied, operation)
+            if isinstance(operation, RemoveLost)
+            else _apply_one(txn, applied, operation)
+        )
+        applied.outcomes.append(outcome)
+    except MemdbError as error:
+        applied.outcomes.append(error)
 
 
 def _apply_one(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memdb.codecs.tensors import checked_clip, encoded
 from memdb.engine import lateness
@@ -28,10 +28,14 @@ from memdb.types.space import Space
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.tensor import codec_named
 from memdb.types.times import Time
+from memdb.types.unchecked import maker
 from memdb.types.zone import checked_zone
 
 if TYPE_CHECKING:
     from memdb.engine.user import EmbeddedUser
+
+
+_operation: Final = maker(WriteClip)
 
 
 @documented_by(Stream)
@@ -202,7 +206,7 @@ class EmbeddedStream:
 
     def _write_clip(self, space: Space | None, clip: Clip) -> WriteClip:
         tensor = encoded(clip, self._codec)
-        return WriteClip(self._name, space, clip, tensor, content_hash(clip, tensor))
+        return _operation(self._name, space, clip, tensor, content_hash(clip, tensor))
 
     def _check_first_write(self, operation: WriteClip) -> None:
         """A refused first write must not leave a user behind."""

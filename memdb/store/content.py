@@ -34,10 +34,13 @@ def content_hash(clip: Clip, short_memory: EncodedTensor | None) -> bytes:
             clip.end_ns,
             clip.sealed,
             clip.frames_per_token_row,
-            [(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript],
-            [(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events],
+            # Of most clips nothing, and a list made of nothing takes as long as one of one.
+            [(u.start_ns, u.end_ns, u.text, u.speaker, u.language) for u in clip.transcript]
+            if clip.transcript
+            else (),
+            [(e.start_ns, e.end_ns, e.label, e.score) for e in clip.events] if clip.events else (),
             dict(clip.labels),
-            [(k.time_ns, k.jpeg) for k in clip.keyframes],
+            [(k.time_ns, k.jpeg) for k in clip.keyframes] if clip.keyframes else (),
             _DTYPE_NAMES[clip.global_memory.dtype],
             short,
         )

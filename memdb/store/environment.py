@@ -35,6 +35,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.eventlog import event_log
+from memdb.store import writeback
 from memdb.store.disk import check_disk, check_growth
 from memdb.store.files import real_file, sync_directory
 from memdb.store.gate import Gate
@@ -285,7 +286,7 @@ class Environment:
             try:
                 with self._gate.passing():
                     self._check_usable()
-                    return self._write_once(change, committing)
+                    return self._write_once(change, bytes_hint, committing)
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
@@ -304,7 +305,10 @@ class Environment:
                 raise translated(error, self.path, "READ_ONLY") from error
 
     def _write_once(
-        self, change: Callable[[Transaction], tuple[bool, T]], committing: Callable[[], None]
+        self,
+        change: Callable[[Transaction], tuple[bool, T]],
+        bytes_hint: int,
+        committing: Callable[[], None],
     ) -> T:
         txn = self._env.begin(write=True, buffers=True)
         try:
@@ -312,7 +316,8 @@ class Environment:
             if keep:
                 failpoints.hit("commit.before")
                 committing()
-                txn.commit()
+                with writeback.early(self._data_file, bytes_hint):
+                    txn.commit()
                 failpoints.hit("commit.after")
         finally:
             txn.abort()  # no effect after a commit

@@ -35,6 +35,18 @@ def make_id(key: bytes, kind: IdKind, no: int) -> str:
     return (body + blake2b(body, key=key, digest_size=_CHECK_BYTES).digest()).hex()
 
 
+def make_ids(key: bytes, kind: IdKind, first: int, count: int) -> list[str]:
+    """`make_id` of ``count`` numbers from ``first`` on."""
+    keyed = blake2b(key=key, digest_size=_CHECK_BYTES)
+    made: list[str] = []
+    for no in range((kind << 56) | first, ((kind << 56) | first) + count):
+        body = no.to_bytes(8, "big")
+        check = keyed.copy()
+        check.update(body)
+        made.append((body + check.digest()).hex())
+    return made
+
+
 def parse_id(key: bytes, kind: IdKind, text: str) -> int | None:
     """The number behind an id, None unless this user's key made it for this kind."""
     if (

@@ -40,7 +40,8 @@ _DTYPES: Final[dict[int, np.dtype[Any]]] = {
     Coding.F16: np.dtype("<f2"),
     Coding.F32: np.dtype("<f4"),
 }
-_CODINGS: Final = {dtype: coding for coding, dtype in _DTYPES.items()}
+CODINGS: Final = {dtype: coding for coding, dtype in _DTYPES.items()}
+"""Of each dtype that a vector may have."""
 _ITEM_BYTES: Final = np.zeros(256, np.uint64)
 """Of an element, by its coding; 0 of what no vector is coded as."""
 for _coding, _dtype in _DTYPES.items():
@@ -89,7 +90,7 @@ def packed_row(row: Row) -> bytes:
 def pack_row(key: bytes, row: Row, vector: Array) -> bytes:
     """The stored bytes of a (dim,) float16 or float32 vector and its row."""
     payload = packed_row(row) + vector.tobytes()
-    return seal(key, payload, Kind.ROW, _CODINGS[vector.dtype], 1, len(vector))
+    return seal(key, payload, Kind.ROW, CODINGS[vector.dtype], 1, len(vector))
 
 
 def unpack_row(table: Table, key: bytes, stored: bytes | memoryview) -> tuple[Row, Array]:

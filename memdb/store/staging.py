@@ -6,7 +6,7 @@ committed.  Nothing reaches the environment until `write_into` puts all of it in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
@@ -44,6 +44,28 @@ class Staged(Transaction):
         if staged is None:
             staged = self.entries[table] = {}
         staged[key] = value
+
+    def put_all(
+        self,
+        table: Table,
+        entries: Mapping[bytes, bytes | memoryview],
+        *,
+        append: bool = False,
+    ) -> None:
+        staged = self.entries.get(table)
+        if staged is None:
+            staged = self.entries[table] = {}
+        staged.update(entries)
+
+    def has_any(self, table: Table, keys: Sequence[bytes]) -> bool:
+        for entries in (self.entries, self._below):
+            staged = entries.get(table)
+            if staged is not None and not staged.keys().isdisjoint(keys):
+                return True
+        return super().has_any(table, keys)
+
+    def holds(self, table: Table, key: bytes) -> bool:
+        return self.has_any(table, (key,))
 
     def scan(
         self, table: Table, prefix: bytes = b"", *, after: bytes = b""

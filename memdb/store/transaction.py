@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from operator import lt
 from typing import TYPE_CHECKING, Any, Final
@@ -199,6 +199,15 @@ class Transaction:
         """Whether there is an entry, whatever its value is."""
         hidden = key if self._cipher is None else self._cipher.hide(table, key)
         return self._txn.get(hidden, db=self._handles[table]) is not None
+
+    def has_any(self, table: Table, keys: Sequence[bytes]) -> bool:
+        """Whether there is an entry of some keys, which ascend, whatever its value is."""
+        if len(keys) > 1 and self._cipher is None:
+            # One look where all of them lie behind the last of the table, or between two that are there.
+            with self._txn.cursor(self._handles[table]) as cursor:
+                if not cursor.set_range(keys[0]) or bytes(cursor.key()) > keys[-1]:
+                    return False
+        return any(Transaction.holds(self, table, key) for key in keys)
 
     def keys(self, table: Table, prefix: bytes = b"") -> Iterator[bytes]:
         """Keys that begin with ``prefix``, in key order, whatever their values are."""

@@ -224,12 +224,23 @@ class Clip:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "seq", check_int(self.seq, "clip.seq", 0, limits.SEQ_MAX))
-        put(self, "epoch", check_int(self.epoch, "clip.epoch", 0, limits.EPOCH_MAX))
-        put(self, "start_ns", as_ns(self.start_ns, "clip.start_ns"))
-        put(self, "end_ns", as_ns(self.end_ns, "clip.end_ns"))
-        check_range(self.start_ns, self.end_ns, "clip.end_ns")
-        put(self, "global_memory", as_vector(self.global_memory, "clip.global_memory"))
+        # What a check gives back as it was, as of nearly every clip, is not put once more.
+        seq = check_int(self.seq, "clip.seq", 0, limits.SEQ_MAX)
+        if seq is not self.seq:
+            put(self, "seq", seq)
+        epoch = check_int(self.epoch, "clip.epoch", 0, limits.EPOCH_MAX)
+        if epoch is not self.epoch:
+            put(self, "epoch", epoch)
+        start_ns = as_ns(self.start_ns, "clip.start_ns")
+        if start_ns is not self.start_ns:
+            put(self, "start_ns", start_ns)
+        end_ns = as_ns(self.end_ns, "clip.end_ns")
+        if end_ns is not self.end_ns:
+            put(self, "end_ns", end_ns)
+        check_range(start_ns, end_ns, "clip.end_ns")
+        memory = as_vector(self.global_memory, "clip.global_memory")
+        if memory is not self.global_memory:
+            put(self, "global_memory", memory)
         if isinstance(self.short_memory, EncodedTensor):
             # Its payload is read where it is coded or stored: `memdb.codecs.tensors.check_tensor`.
             check_description(self.short_memory, "clip.short_memory")
@@ -250,11 +261,9 @@ class Clip:
                 self.frames_per_token_row, "clip.frames_per_token_row", 0.0, 1e6, above=True
             )
             put(self, "frames_per_token_row", ratio)
-        put(
-            self,
-            "transcript",
-            check_many(self.transcript, Utterance, "clip.transcript", limits.TRANSCRIPT_MAX),
-        )
+        if type(self.transcript) is not tuple or self.transcript:
+            said = check_many(self.transcript, Utterance, "clip.transcript", limits.TRANSCRIPT_MAX)
+            put(self, "transcript", said)
         if self.transcript_features is not None:
             put(
                 self,
@@ -268,7 +277,9 @@ class Clip:
                     field="clip.transcript_features",
                     value=self.transcript_features.shape,
                 )
-        put(self, "events", check_many(self.events, SoundEvent, "clip.events", limits.EVENTS_MAX))
+        if type(self.events) is not tuple or self.events:
+            heard = check_many(self.events, SoundEvent, "clip.events", limits.EVENTS_MAX)
+            put(self, "events", heard)
         if type(self.keyframes) is not tuple or self.keyframes:
             frames: Iterable[Any] = (
                 Keyframe(self.start_ns, item) if isinstance(item, bytes) else item
@@ -277,7 +288,9 @@ class Clip:
             frames = check_many(frames, Keyframe, "clip.keyframes", limits.KEYFRAMES_MAX)
             put(self, "keyframes", frames)
         put(self, "labels", _checked_labels(self.labels))
-        put(self, "sealed", check_flag(self.sealed, "clip.sealed"))
+        sealed = check_flag(self.sealed, "clip.sealed")
+        if sealed is not self.sealed:
+            put(self, "sealed", sealed)
         size = carried_bytes(self, self.short_memory)
         if size > limits.CLIP_BYTES_MAX:
             # Refused here, so that a clip too large for a message is too large everywhere.
@@ -304,6 +317,8 @@ def carried_bytes(clip: Clip, short_memory: Array | EncodedTensor | None) -> int
         size += 2 * int(short_memory.size)  # float16
     if clip.transcript_features is not None:
         size += 4 * int(clip.transcript_features.size)  # float32
+    if not (clip.transcript or clip.events or clip.keyframes or clip.labels):
+        return size
     # Plain loops, and nothing coded that need not be: it is asked of each clip on its way to a commit.
     for utterance in clip.transcript:
         size += _coded_bytes(utterance.text)

@@ -272,9 +272,9 @@ def makes_room(operation: Operation) -> bool:
 
 def payload_bytes(operation: Operation) -> int:
     """Roughly what the operation adds to the store; bounds a commit."""
+    if type(operation) is WriteClip:  # as nearly all are
+        return carried_bytes(operation.clip, operation.short_memory) + 1024
     match operation:
-        case WriteClip(clip=clip, short_memory=short):
-            return carried_bytes(clip, short) + 1024
         case PutFact(text=text) | ReviseFact(text=str(text)):
             return 4 * len(text) + 4096
         case PutFacts(facts=facts):
@@ -293,9 +293,10 @@ def payload_bytes(operation: Operation) -> int:
 
 def subject(operation: Operation) -> tuple[object, ...] | None:
     """What the operation writes a version of; one commit holds at most one version of a subject."""
+    if type(operation) is WriteClip:  # as above
+        clip = operation.clip
+        return ("clip", operation.stream, clip.epoch, clip.seq)
     match operation:
-        case WriteClip(stream=stream, clip=clip):
-            return ("clip", stream, clip.epoch, clip.seq)
         case PutFact(key=str()) | PutFacts() | ReviseFact() | ForgetFact():
             # Which fact holds a key is known to the store only, so one commit changes at most one
             # existing fact.
