@@ -161,15 +161,12 @@ class Ingest:
                 self._begin = begin
                 await self._work.wait()
             self._begin = None
-            begun, self._begun = self._begun, None
-            if begun is None:
+            if self._begun is None:
                 batch, size = self._ready, self._ready_bytes
                 self._ready, self._ready_bytes = [], 0
             else:
-                batch, size, _ = begun
-            acks, error = await self._commit(
-                turns, begun, (user, start.stream, batch, space), ahead
-            )
+                batch, size = self._begun.batch, self._begun.size
+            acks, error = await self._commit(turns, (user, start.stream, batch, space), ahead)
             self._in_flight -= len(batch)
             self._in_flight_bytes -= size
             held.release(size)
@@ -182,14 +179,13 @@ class Ingest:
     async def _commit(
         self,
         turns: Turns,
-        begun: _Begun | None,
         written: tuple[EmbeddedUser, str, list[Clip], str | None],
         ahead: Callable[[], Ahead | None],
     ) -> tuple[bytes, MemdbError | None]:
         while True:
             try:
-                if begun is not None:
-                    return await begun.outcome
+                if self._begun is not None:
+                    return await self._outcome(self._begun)
                 # It may have been closed since, for others.
                 await self._openings.wait(written[0].id)
                 return await turns.run_in_turn(_commit, *written, ahead())
@@ -197,9 +193,15 @@ class Ingest:
                 # Refused before any of it was written, since other writes of the user wait.
                 if error.reason != "OVERLOADED":
                     raise
-            begun = None
             self._drain.check()
             await asyncio.sleep(BUSY_PAUSE_S)
+
+    async def _outcome(self, begun: _Begun) -> tuple[bytes, MemdbError | None]:
+        self._begun = None
+        try:
+            return await begun.outcome
+        finally:
+            del begun  # its error would hold this frame, and this frame the error
 
     async def _read(self, receive: Receive, epoch: int, held: StreamBytes) -> None:
         loop = asyncio.get_running_loop()

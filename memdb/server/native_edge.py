@@ -54,7 +54,8 @@ class _Ahead:
         """What was sent."""
 
     def __call__(self, message: bytes) -> None:
-        """Send it; on any thread."""
+        """Send it; on any thread, once."""
+        assert self.message is None, "one message is sent ahead"
         with suppress(RuntimeError):  # the call has ended, which who writes it is told
             self._handle.write(message)
             self.message = message
