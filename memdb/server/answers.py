@@ -10,8 +10,7 @@ from google.protobuf.message import Message
 
 from memdb.errors import ResourceExhausted, Unavailable
 from memdb.server.budget import CALL_BYTES_FREE, Budget
-from memdb.server.edge import Context
-from memdb.server.methods import Send
+from memdb.server.edge import Context, SendsFromThreads
 
 
 class Answers:
@@ -28,7 +27,7 @@ class Answers:
         else:
             # Maps in one order, or an answer would not be the same bytes in another process.
             data = message.SerializeToString(deterministic=True)
-        self._check_size(len(data))
+        self.check_size(len(data))
         return data
 
     def hold(self, context: Context, size: int, owner: str) -> None:
@@ -52,25 +51,19 @@ class Answers:
             raise
         self._budget.release_answer(size, owner)
 
-    def sender(self, context: Context, owner: Callable[[], str]) -> Send:
+    def sender(self, context: Context, owner: Callable[[], str]) -> Sender:
         """Sends the messages of a stream.
 
         owner: whose the stream is; of one both ways it is told by its first message.
         """
+        return Sender(self, context, owner)
 
-        async def send(data: bytes) -> None:
-            self._check_size(len(data))
-            await self.write(context, data, owner())
+    def fits_ahead(self, size: int) -> bool:
+        """Whether a message may be sent before it is looked at: what no budget counts, and no limit refuses."""
+        return size <= min(CALL_BYTES_FREE, self._message_bytes_max)
 
-        return send
-
-    def _release_at_end(self, context: Context, size: int, owner: str) -> None:
-        def sent(_context: Any) -> None:
-            self._budget.release_answer(size, owner)
-
-        context.add_done_callback(sent)
-
-    def _check_size(self, size: int) -> None:
+    def check_size(self, size: int) -> None:
+        """Raise `ResourceExhausted` (``MESSAGE_TOO_LARGE``) for an answer that may not be sent."""
         if size > self._message_bytes_max:
             raise ResourceExhausted(
                 f"the answer has more than {self._message_bytes_max} bytes; ask for less at once",
@@ -78,3 +71,39 @@ class Answers:
                 field="message",
                 value=size,
             )
+
+    def _release_at_end(self, context: Context, size: int, owner: str) -> None:
+        def sent(_context: Any) -> None:
+            self._budget.release_answer(size, owner)
+
+        context.add_done_callback(sent)
+
+
+class Sender:
+    """Sends the messages of one stream: `memdb.server.methods.Send`."""
+
+    def __init__(self, answers: Answers, context: Context, owner: Callable[[], str]) -> None:
+        self._answers = answers
+        self._context = context
+        self._owner = owner
+        self._from_threads = context if isinstance(context, SendsFromThreads) else None
+
+    async def __call__(self, data: bytes) -> None:
+        """Send it; returns when gRPC took it."""
+        self._answers.check_size(len(data))
+        await self._answers.write(self._context, data, self._owner())
+
+    def ahead(self) -> Callable[[bytes], None] | None:
+        """What sends a message at once from any thread, which is to be sent here next all the same; None where
+        it cannot be.  A message that is not small is left to be sent here alone.
+        """
+        found = None if self._from_threads is None else self._from_threads.ahead()
+        if found is None:
+            return None
+        send = found
+
+        def send_small(data: bytes) -> None:
+            if self._answers.fits_ahead(len(data)):
+                send(data)
+
+        return send_small

@@ -9,8 +9,9 @@ from typing import Final, TypeVar
 from memdb.engine.hydrate import Parts, clip_bytes
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
+from memdb.server.answers import Sender
 from memdb.server.ingest import Ingest
-from memdb.server.methods import Receive, Send, commits
+from memdb.server.methods import Receive, commits
 from memdb.server.resources import Resources
 from memdb.types.arguments import checked_clip_ids
 from memdb.types.clip import StoredClip
@@ -73,9 +74,9 @@ class ClipService:
             fill_ack(response.acks.add(), outcome)
         return response
 
-    async def ingest_clips(self, receive: Receive, send: Send) -> None:
+    async def ingest_clips(self, receive: Receive, send: Sender) -> None:
         """Store a stream of clips; see `memdb.server.ingest`."""
-        await Ingest(self._resources).run(receive, send)
+        await Ingest(self._resources).run(receive, send, send.ahead)
 
     def get_clip(self, request: pb.GetClipRequest) -> pb.GetClipResponse:
         """One clip."""

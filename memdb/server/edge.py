@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 import grpc
 
@@ -46,6 +46,18 @@ class Context(Protocol):
 
     async def write(self, message: bytes) -> None:
         """Send a message; returns when gRPC took it.  Raises `CallerLeft`, or grpc.aio's own."""
+
+
+@runtime_checkable
+class SendsFromThreads(Protocol):
+    """A `Context` whose messages other threads may send; Python's edge has none."""
+
+    def ahead(self) -> Callable[[bytes], None] | None:
+        """What sends the next message at once, for one call of any thread, or None where another is on its way.
+
+        The message is to be `Context.write`n all the same, as the next one, which then only waits until gRPC took it.
+        Raises nothing: that the caller has left is said by `Context.write`.
+        """
 
 
 class Kind(Enum):

@@ -16,6 +16,7 @@ of one of somebody with fewer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
@@ -82,6 +83,15 @@ class Pool:
             may_be_refused=False,
         )
 
+    def begin_as(
+        self, owner: str, function: Callable[..., _T], args: Any, kwargs: Any
+    ) -> asyncio.Future[_T] | None:
+        """`Turns.begin`."""
+        if not self._turns.acquire_free(owner):
+            return None
+        given_back = partial(self._turns.release, owner)
+        return self._threads.begin(given_back, _guarded, (function, args, kwargs), owner)
+
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
         self._threads.shutdown()
@@ -112,6 +122,14 @@ class Turns:
     ) -> _T:
         """`run` for a stream: waits, first come first served among those of its user, where `run` refuses."""
         return await self._pool.run_in_turn_as(self._owner, function, args, kwargs)
+
+    def begin(
+        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> asyncio.Future[_T] | None:
+        """`run_in_turn` from here on, where there is a turn at once; None, and nothing is done, where it is to be
+        waited for.  The call is made, whatever becomes of its future.
+        """
+        return self._pool.begin_as(self._owner, function, args, kwargs)
 
 
 def _guarded(function: Callable[..., _T], args: Any, kwargs: Any) -> _T:

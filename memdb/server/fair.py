@@ -94,8 +94,7 @@ class FairSemaphore:
 
     async def acquire(self, owner: str) -> None:
         """Wait for a turn, and take it; `release` must follow."""
-        if self._may(owner):
-            self._taken.take(owner, 1)
+        if self.acquire_free(owner):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.put(owner, (owner, turn))
@@ -105,6 +104,13 @@ class FairSemaphore:
             if turn.done() and not turn.cancelled():
                 self.release(owner)  # it was ours already
             raise
+
+    def acquire_free(self, owner: str) -> bool:
+        """Take a turn, where there is one; False where it is to be waited for."""
+        if not self._may(owner):
+            return False
+        self._taken.take(owner, 1)
+        return True
 
     def release(self, owner: str) -> None:
         """Give the owner's turn to who is next."""

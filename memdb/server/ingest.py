@@ -8,7 +8,8 @@
                            or the streams of the server hold all the bytes they may
 
 While a commit is in flight the reader goes on; the next commit takes everything that came
-meanwhile, so batches grow with the load and a lone clip waits for nobody.  Whatever is full or busy
+meanwhile, so batches grow with the load and a lone clip waits for nobody: the reader hands it to a thread of the
+pool, which sends its acknowledgement as well, where the edge lets threads send.  Whatever is full or busy
 (the window, the budget, the threads, a user that is still being opened) makes the stream wait, never
 fail: the client feels HTTP/2 flow control, because we stop reading.
 
@@ -21,12 +22,14 @@ nothing more is read, and the stream ends as UNAVAILABLE.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
+from memdb.server.executors import Turns
 from memdb.server.methods import Receive, Send
 from memdb.server.requests import parse
 from memdb.server.resources import Resources
@@ -48,6 +51,22 @@ BUSY_PAUSE_S: Final = 0.05
 """How long a commit waits when the user's queue of commits is full."""
 
 
+Ahead = Callable[[bytes], None]
+"""Sends a message at once, from any thread: see `memdb.server.edge.SendsFromThreads`."""
+
+
+class _Begun(NamedTuple):
+    """A commit that the reader has handed to a thread."""
+
+    batch: list[Clip]
+    size: int
+    outcome: asyncio.Future[tuple[bytes, MemdbError | None]]
+
+
+def _never() -> None:
+    """No thread may send."""
+
+
 class Ingest:
     """The state of one stream."""
 
@@ -67,9 +86,16 @@ class Ingest:
         self._work = asyncio.Event()
         """Set when there is something to commit, the client ended, or the server stops."""
         self._room = asyncio.Event()
+        self._begin: Callable[[], bool] | None = None
+        """Hands what is ready to a thread, while nothing is committed or told; whether it could."""
+        self._begun: _Begun | None = None
 
-    async def run(self, receive: Receive, send: Send) -> None:
+    async def run(
+        self, receive: Receive, send: Send, ahead: Callable[[], Ahead | None] = _never
+    ) -> None:
         """Serve the stream to its end.
+
+        ahead: `memdb.server.answers.Sender.ahead`.
 
         Raises `InvalidArgument` (``BAD_MESSAGE``, ``START_EXPECTED``, ``CLIP_EXPECTED``,
         ``EPOCH_MISMATCH``), `Unavailable` (``SHUTTING_DOWN``, ``OVERLOADED``), and what refuses a
@@ -86,18 +112,45 @@ class Ingest:
             await send(await self._pools.read.of(start.user).run_in_turn(self._open, start))
             reader = asyncio.create_task(self._read(receive, start.epoch, held))
             try:
-                await self._commit_all(start, send, held)
+                await self._commit_all(start, send, ahead, held)
             finally:
                 await settle(reader)
                 # Its traceback holds messages, and us.
                 self._refusal = None
                 self._ready = []
+                self._begin = None
 
-    async def _commit_all(self, start: pb.IngestStart, send: Send, held: StreamBytes) -> None:
+    async def _commit_all(
+        self,
+        start: pb.IngestStart,
+        send: Send,
+        ahead: Callable[[], Ahead | None],
+        held: StreamBytes,
+    ) -> None:
         user = self._database.user(start.user)
         space = start.space if start.HasField("space") else None
+        turns = self._pools.write.of(user.id)
+
+        def begin() -> bool:
+            if not self._openings.is_open(user.id):
+                return False
+            outcome = turns.begin(_commit, user, start.stream, self._ready, space, ahead())
+            if outcome is None:
+                return False
+            self._begun = _Begun(self._ready, self._ready_bytes, outcome)
+            self._ready, self._ready_bytes = [], 0
+            self._begin = None
+            outcome.add_done_callback(done)
+            return True
+
+        def done(outcome: asyncio.Future[tuple[bytes, MemdbError | None]]) -> None:
+            # Not before: what the loop does while the thread wants the interpreter delays the acknowledgement.
+            self._work.set()
+            if not outcome.cancelled():
+                outcome.exception()  # seen, though the stream may have ended
+
         while True:
-            while not self._ready:
+            while not self._ready and self._begun is None:
                 if self._refusal is not None:
                     raise self._refusal
                 if self._drain.begun:
@@ -105,10 +158,15 @@ class Ingest:
                 if self._ended:
                     return
                 self._work.clear()
+                self._begin = begin
                 await self._work.wait()
-            batch, size = self._ready, self._ready_bytes
-            self._ready, self._ready_bytes = [], 0
-            acks, error = await self._commit(user, start.stream, batch, space)
+            self._begin = None
+            if self._begun is None:
+                batch, size = self._ready, self._ready_bytes
+                self._ready, self._ready_bytes = [], 0
+            else:
+                batch, size = self._begun.batch, self._begun.size
+            acks, error = await self._commit(turns, (user, start.stream, batch, space), ahead)
             self._in_flight -= len(batch)
             self._in_flight_bytes -= size
             held.release(size)
@@ -119,15 +177,18 @@ class Ingest:
                 raise error
 
     async def _commit(
-        self, user: EmbeddedUser, stream: str, batch: list[Clip], space: str | None
+        self,
+        turns: Turns,
+        written: tuple[EmbeddedUser, str, list[Clip], str | None],
+        ahead: Callable[[], Ahead | None],
     ) -> tuple[bytes, MemdbError | None]:
         while True:
-            # It may have been closed since, for others.
-            await self._openings.wait(user.id)
             try:
-                return await self._pools.write.of(user.id).run_in_turn(
-                    _commit, user, stream, batch, space
-                )
+                if self._begun is not None:
+                    return await self._outcome(self._begun)
+                # It may have been closed since, for others.
+                await self._openings.wait(written[0].id)
+                return await turns.run_in_turn(_commit, *written, ahead())
             except ResourceExhausted as error:
                 # Refused before any of it was written, since other writes of the user wait.
                 if error.reason != "OVERLOADED":
@@ -135,7 +196,15 @@ class Ingest:
             self._drain.check()
             await asyncio.sleep(BUSY_PAUSE_S)
 
+    async def _outcome(self, begun: _Begun) -> tuple[bytes, MemdbError | None]:
+        self._begun = None
+        try:
+            return await begun.outcome
+        finally:
+            del begun  # its error would hold this frame, and this frame the error
+
     async def _read(self, receive: Receive, epoch: int, held: StreamBytes) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 await held.expect()
@@ -153,7 +222,9 @@ class Ingest:
                 self._ready_bytes += len(data)
                 self._in_flight += len(clips)
                 self._in_flight_bytes += len(data)
-                self._work.set()
+                # In the loop's next turn, once the next message was asked for: a thread that is woken waits for the
+                # interpreter until the loop has nothing left to do.
+                loop.call_soon(self._hand_over)
                 if error is not None:
                     self._refusal = error
                     return
@@ -165,6 +236,15 @@ class Ingest:
         finally:
             self._ended = True
             self._work.set()
+
+    def _hand_over(self) -> None:
+        """Have what was read committed: by a thread at once, where nothing is on its way, else in its turn."""
+        is_begun = False
+        try:
+            is_begun = self._begin is not None and bool(self._ready) and self._begin()
+        finally:
+            if not is_begun:
+                self._work.set()
 
     def _start(self, data: bytes) -> pb.IngestStart:
         if len(data) > SMALL_BYTES:
@@ -209,13 +289,18 @@ def _clips(
 
 
 def _commit(
-    user: EmbeddedUser, stream: str, clips: list[Clip], space: str | None
+    user: EmbeddedUser, stream: str, clips: list[Clip], space: str | None, ahead: Ahead | None
 ) -> tuple[bytes, MemdbError | None]:
-    """Write clips; the answer for those before the first refused one, and its error."""
+    """Write clips; the answer for those before the first refused one, which is sent ahead, and its error."""
     response = pb.IngestClipsResponse()
     acks = response.acks.acks
+    refusal: MemdbError | None = None
     for outcome in user.stream(stream, space=space).write_batch(clips):
         if isinstance(outcome, MemdbError):
-            return (response.SerializeToString() if acks else b""), outcome
+            refusal = outcome
+            break
         fill_ack(acks.add(), outcome)
-    return response.SerializeToString(), None
+    told = response.SerializeToString() if acks else b""
+    if told and ahead is not None:
+        ahead(told)
+    return told, refusal

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextlib import suppress
 from types import coroutine
 from typing import Any, Final, NoReturn
 
@@ -40,10 +41,30 @@ class _Aborted(BaseException):
     """A handler ended its call; no error of anybody's, and nothing that a handler may catch by mistake."""
 
 
+class _Ahead:
+    """What a thread sends before the loop hears of it, which `_Call.write` is told then."""
+
+    __slots__ = ("_handle", "message", "taken")
+
+    def __init__(self, handle: memdb_edge.Call, taken: asyncio.Future[bool]) -> None:
+        """taken: done when gRPC has the message."""
+        self._handle = handle
+        self.taken = taken
+        self.message: bytes | None = None
+        """What was sent."""
+
+    def __call__(self, message: bytes) -> None:
+        """Send it; on any thread, once."""
+        assert self.message is None, "one message is sent ahead"
+        with suppress(RuntimeError):  # the call has ended, which who writes it is told
+            self._handle.write(message)
+            self.message = message
+
+
 class _Call:
     """A call as its handler sees it: `memdb.server.edge.Context`."""
 
-    __slots__ = ("_callbacks", "_handle", "_reading", "_trailers", "_writing", "task")
+    __slots__ = ("_ahead", "_callbacks", "_handle", "_reading", "_trailers", "_writing", "task")
 
     def __init__(self, handle: memdb_edge.Call) -> None:
         self._handle = handle
@@ -51,6 +72,7 @@ class _Call:
         self._trailers: Metadata = ()
         self._reading: asyncio.Future[bytes | None] | None = None
         self._writing: asyncio.Future[bool] | None = None
+        self._ahead: _Ahead | None = None
         self.task: asyncio.Task[None] | None = None
 
     def invocation_metadata(self) -> Metadata:
@@ -73,22 +95,55 @@ class _Call:
         raise _Aborted
 
     async def read(self) -> bytes | None:
-        # One that was given up goes on: what it brings is the next reader's.
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_future()
             self._handle.read()
         reading = self._reading
-        message = await asyncio.shield(reading)
+        try:
+            message = await reading  # not shielded: that is another turn of the loop
+        except asyncio.CancelledError:
+            if reading.cancelled() and self._reading is reading:
+                # One that was given up goes on: what it brings is the next reader's.
+                self._reading = asyncio.get_running_loop().create_future()
+            raise
         if self._reading is reading:
             self._reading = None
         return message
 
     async def write(self, message: bytes) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.message is None:
+            # It was not sent by a thread; if that found the call ended, it is found once more below.
+            if self._writing is ahead.taken:
+                self._writing = None
+            ahead = None
+        if ahead is not None:
+            assert ahead.message is message, "what a thread has sent is written next"
+            await self._taken(ahead.taken)
+            return
         while self._writing is not None:  # of one that was given up: gRPC takes one at a time
             await asyncio.shield(self._writing)
         self._writing = asyncio.get_running_loop().create_future()
         self._handle.write(message)
-        if not await asyncio.shield(self._writing):
+        await self._taken(self._writing)
+
+    def ahead(self) -> Callable[[bytes], None] | None:
+        """See `memdb.server.edge.SendsFromThreads`."""
+        if self._ahead is None and self._writing is None:
+            self._writing = asyncio.get_running_loop().create_future()
+            self._ahead = _Ahead(self._handle, self._writing)
+        return self._ahead
+
+    async def _taken(self, writing: asyncio.Future[bool]) -> None:
+        """Return when gRPC took the message that is on its way; raises `CallerLeft`."""
+        try:
+            taken = await writing
+        except asyncio.CancelledError:
+            if writing.cancelled() and self._writing is writing:
+                # It is given up, and still there: whoever writes next waits for it.
+                self._writing = asyncio.get_running_loop().create_future()
+            raise
+        if not taken:
             raise CallerLeft
 
     def answer(self, message: bytes) -> None:

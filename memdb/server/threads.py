@@ -138,6 +138,39 @@ class Threads:
         ``give_back`` is called on the loop, once, when the call takes no thread any more.
         may_be_refused: by `make_room`, as long as it waits.
         """
+        call = self._begin(give_back, function, args, owner, may_be_refused)
+        try:
+            result: _T = await call.future
+        except asyncio.CancelledError:
+            if call.claim():
+                call.give_back()
+                # Or what it holds, a request perhaps, stayed until its turn; no budget counts it any more.
+                with self._turns_lock:
+                    self._turns.discard(owner, call)
+            raise
+        finally:
+            del call  # as at the end of `_Call.make`
+        return result
+
+    def begin(
+        self,
+        give_back: Callable[[], None],
+        function: Callable[..., _T],
+        args: tuple[Any, ...],
+        owner: str = "",
+    ) -> asyncio.Future[_T]:
+        """`run` of a call that is made although nobody waits yet; its result."""
+        return self._begin(give_back, function, args, owner, may_be_refused=False).future
+
+    def _begin(
+        self,
+        give_back: Callable[[], None],
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        owner: str,
+        may_be_refused: bool,
+    ) -> _Call:
+        """A call on its way to a thread."""
 
         def ended() -> None:
             self._taken -= 1
@@ -156,18 +189,7 @@ class Threads:
         if self._is_shut and call.claim():  # it came after the last look at the queue
             ended()
             raise asyncio.CancelledError
-        try:
-            result: _T = await call.future
-        except asyncio.CancelledError:
-            if call.claim():
-                ended()
-                # Or what it holds, a request perhaps, stayed until its turn; no budget counts it any more.
-                with self._turns_lock:
-                    self._turns.discard(owner, call)
-            raise
-        finally:
-            del call  # as at the end of `_Call.make`
-        return result
+        return call
 
     def make_room(self, owner: str, error: Exception) -> bool:
         """Refuse the last waiting call of whoever has most of them, in favour of one more of ``owner``; False

@@ -84,3 +84,25 @@ async def test_a_cancelled_call_that_waits_is_never_made() -> None:
     assert await pool.run(int) == 0
     assert made == []
     pool.shutdown()
+
+
+async def test_a_call_that_was_begun_is_made_whoever_waits() -> None:
+    pool = Pool("t", 1, 1)
+    turns = pool.of("one")
+    gate = threading.Event()
+    made: list[int] = []
+    first = turns.begin(gate.wait)
+    assert first is not None
+    # Its owner has the only turn.
+    assert turns.begin(made.append, 1) is None
+    first.cancel()
+    gate.set()
+    await turns.run_in_turn(made.append, 2)
+    last = turns.begin(divmod, 7, 0)
+    assert last is not None
+    with pytest.raises(ZeroDivisionError):
+        await last
+    assert made == [2]
+    pool.shutdown()
+    with pytest.raises(RuntimeError):
+        turns.begin(int)

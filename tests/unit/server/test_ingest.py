@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,8 @@ class Line:
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.answers: list[pb.IngestClipsResponse] = []
+        self.told: list[tuple[str, bytes]] = []
+        """By whom, and what."""
         self.read = 0
 
     async def receive(self) -> bytes | None:
@@ -42,7 +46,16 @@ class Line:
         return data
 
     async def send(self, data: bytes) -> None:
+        self.told.append(("loop", data))
         self.answers.append(pb.IngestClipsResponse.FromString(data))
+
+    def ahead(self) -> Callable[[bytes], None]:
+        """An edge whose messages threads may send; the loop then says them once more."""
+
+        def send(data: bytes) -> None:
+            self.told.append((threading.current_thread().name, data))
+
+        return send
 
     def start(self, stream: str = "s") -> None:
         message = pb.IngestClipsRequest(start=pb.IngestStart(user="u", stream=stream, space="p"))
@@ -209,6 +222,71 @@ async def test_a_client_that_leaves_takes_its_reader_along(bench: Bench) -> None
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [task for task in asyncio.all_tasks() if "Ingest._read" in repr(task.get_coro())] == []
+
+
+async def test_a_lone_clip_is_acknowledged_by_the_thread_that_committed_it(bench: Bench) -> None:
+    line = bench.line
+    running = asyncio.create_task(Ingest(bench.resources).run(line.receive, line.send, line.ahead))
+    line.start()
+    for seq in range(5):
+        line.clip(seq)
+        while line.acks <= seq:
+            await asyncio.sleep(0.001)
+    line.end()
+    await asyncio.wait_for(running, 30)
+    _started, *told = line.told
+    assert [by for by, _ in told] == ["memdb-write-0", "loop"] * 5
+    assert all(
+        first is second for (_, first), (_, second) in zip(told[::2], told[1::2], strict=True)
+    )
+
+
+async def test_a_refusal_is_told_once_and_leaves_nothing_behind(bench: Bench) -> None:
+    """By the loop, behind the acknowledgements that a thread has sent; and what was read goes with it."""
+    line = bench.line
+    line.start()
+    first = Ingest(bench.resources)
+    left = weakref.ref(first)
+    running = asyncio.create_task(first.run(line.receive, line.send, line.ahead))
+    del first
+    line.clip(0)
+    while not line.acks:
+        await asyncio.sleep(0.001)
+    gc.collect()
+    gc.disable()
+    try:
+        line.clip(1, dim=DIM + 1)
+        try:
+            await running
+        except InvalidArgument as error:
+            error.__traceback__ = None  # as who ends the call does
+        del running
+        await asyncio.to_thread(bench.pools.shutdown)
+        assert left() is None
+    finally:
+        gc.enable()
+    assert line.acks == 1
+
+
+async def test_a_clip_that_a_thread_has_is_stored_though_its_client_left(bench: Bench) -> None:
+    line = bench.line
+    line.start()
+    line.clip(0)
+    running = bench.run()
+    while not line.acks:
+        await asyncio.sleep(0.001)
+    held = bench.hold()
+    line.clip(1)
+    await settled(line, 3)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    bench.gate.set()
+    await held
+    ledger = bench.database.user("u").stream("s").ledger
+    while ledger().next_seq < 2:
+        await asyncio.sleep(0.001)
+    assert bench.budget.used == 0
 
 
 async def test_streams_wait_where_calls_are_refused(bench: Bench) -> None:

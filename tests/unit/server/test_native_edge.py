@@ -226,6 +226,120 @@ async def answered(call: Any) -> list[bytes]:
     return [message async for message in call]
 
 
+async def asks(count: int) -> AsyncIterator[bytes]:
+    for number in range(count):
+        yield b"%d" % number
+
+
+async def test_a_thread_sends_what_its_call_then_waits_for() -> None:
+    """Once, in order, and beside messages that no thread sends."""
+
+    async def by_turns(_: Any, call: Any) -> None:
+        while (message := await call.read()) is not None:
+            if int(message) % 3:
+                send = call.ahead()
+                if int(message) % 3 == 1:
+                    await asyncio.to_thread(send, message)
+            await call.write(message)
+
+    async with running(Turns=(Kind.BOTH_WAYS, by_turns)) as it:
+        call: Any = it.channel.stream_stream("/s/Turns")
+        answers = await asyncio.gather(*(answered(call(asks(100), timeout=60)) for _ in range(8)))
+        assert answers == [[b"%d" % number for number in range(100)]] * 8
+
+
+async def test_a_thread_sends_no_second_message_while_one_is_on_its_way() -> None:
+    found: list[Any] = []
+    sent = b"second"
+
+    async def two(_: Any, call: Any) -> None:
+        await call.read()
+        writing = asyncio.create_task(call.write(b"first"))
+        await asyncio.sleep(0)
+        found.append(call.ahead())
+        await writing
+        send = call.ahead()
+        found.append(call.ahead() is send)  # it was not used
+        send(sent)
+        with pytest.raises(AssertionError):
+            send(b"third")
+        await call.write(sent)
+
+    async with running(Two=(Kind.BOTH_WAYS, two)) as it:
+        call: Any = it.channel.stream_stream("/s/Two")
+        assert await answered(call(asks(1), timeout=20)) == [b"first", sent]
+    assert found == [None, True]
+
+
+async def test_a_thread_that_comes_too_late_is_told_nothing_and_the_call_is() -> None:
+    told: list[str] = []
+
+    async def ends(_: Any, call: Any) -> None:
+        while await call.read() is not None:
+            pass
+        send = call.ahead()
+        call.finish(grpc.StatusCode.OK)
+        await asyncio.to_thread(send, b"late")
+        try:
+            await call.write(b"late")
+        except RuntimeError as error:
+            told.append(str(error))
+
+    async with running(Ends=(Kind.BOTH_WAYS, ends)) as it:
+        call: Any = it.channel.stream_stream("/s/Ends")
+        assert await answered(call(asks(1), timeout=20)) == []
+        await it.ends_all()
+    assert told == ["the call has ended"]
+
+
+async def test_a_read_that_is_given_up_loses_no_message() -> None:
+    async def impatient(_: Any, call: Any) -> None:
+        while True:
+            try:
+                message = await asyncio.wait_for(call.read(), 0.001)
+            except TimeoutError:
+                continue
+            if message is None:
+                return
+            await call.write(message)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        async for message in asks(20):
+            await asyncio.sleep(0.003)
+            yield message
+
+    async with running(Impatient=(Kind.BOTH_WAYS, impatient)) as it:
+        call: Any = it.channel.stream_stream("/s/Impatient")
+        assert await answered(call(slowly(), timeout=60)) == [b"%d" % n for n in range(20)]
+
+
+async def test_a_write_that_is_given_up_is_waited_for_by_the_next() -> None:
+    """Its peer reads nothing for a while, so that gRPC takes no second message."""
+    large = b"x" * (1 << 20)
+    given_up: list[bool] = []
+
+    async def gives_up(_: Any, call: Any) -> None:
+        for _ in range(20):
+            writing = asyncio.ensure_future(call.write(large))
+            done, _pending = await asyncio.wait((writing,), timeout=0.05)
+            if not done:
+                writing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await writing
+                given_up.append(call.ahead() is None)
+                break
+        await call.write(b"last")
+
+    async with running(GivesUp=(Kind.BOTH_WAYS, gives_up)) as it:
+        call: Any = it.channel.stream_stream("/s/GivesUp")(timeout=30)
+        await call.write(b"begin")
+        await asyncio.sleep(1)
+        answers = await answered(call)
+        assert answers[-1] == b"last"
+        assert set(answers[:-1]) == {large}
+    assert given_up == [True]
+
+
 async def test_calls_of_a_server_that_is_let_go_of_end() -> None:
     """Those that Python has, and those that it never heard of."""
     for hears in (True, False):
