@@ -35,6 +35,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.eventlog import event_log
+from memdb.index import faiss_later
 from memdb.index.gpu import find_gpu
 from memdb.index.indexed import Approximation
 from memdb.index.recall import RecallCounts
@@ -307,6 +308,10 @@ class EmbeddedDatabase:
         return self._backups.back_up(
             wanted, None if parent is None else Path(checked_path(parent, "parent"))
         )
+
+    def load(self) -> None:
+        """Load what the first question would: FAISS.  Raises `ImportError`."""
+        faiss_later.load()
 
     def hurry(self) -> None:
         """Have `close`, which another thread may be at, write no checkpoint any more."""

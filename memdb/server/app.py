@@ -218,6 +218,9 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
         raise
     told = {"address": address, "data": config.data, "edge": server.edge}
     log.info("listening", extra={"fields": told})
+    # Clients connect meanwhile; where it cannot be had, nobody is to be served.
+    loading = asyncio.create_task(asyncio.to_thread(database.load))
+    loading.add_done_callback(partial(_set_if_it_failed, stopping))
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
@@ -236,6 +239,12 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     await server.stop(notice_s=NOTICE_S)
     # Here and not by who opened it: signals are heard.
     await asyncio.to_thread(database.close)
+    await loading
+
+
+def _set_if_it_failed(event: asyncio.Event, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        event.set()
 
 
 async def _sweep(database: EmbeddedDatabase, server: Server, interval_s: int) -> None:

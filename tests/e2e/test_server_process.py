@@ -28,6 +28,7 @@ from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.clips import clip_to_proto
+from tests.both_edges import KINDS
 from tests.e2e.serving import DIM, clip, error_of
 
 pytestmark = pytest.mark.e2e
@@ -388,3 +389,25 @@ def test_a_stop_writes_what_the_next_start_is_quick_by_unless_another_signal_com
         command("verify", data), capture_output=True, text=True, timeout=WAIT_S, check=True
     )
     assert json.loads(done.stdout)["clips"] == 8
+
+
+@pytest.mark.parametrize("edge", KINDS)
+def test_a_faiss_that_cannot_be_loaded_ends_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edge: str
+) -> None:
+    broken = tmp_path / "path" / "faiss"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libgomp.so.1: no such file')")
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{broken.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    )
+    monkeypatch.setenv("MEMDB_SERVER__EDGE", edge)
+    done = subprocess.run(
+        command("serve", "--data", tmp_path / "db", "--listen", "127.0.0.1:0"),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "libgomp.so.1: no such file" in done.stderr
