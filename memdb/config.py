@@ -221,6 +221,9 @@ class IndexConfig:
     """So many clips must have come since before the rows of a user's index are written to its
     directory, from which it opens sooner and has the lists of before; 0: none are, and what is there
     is removed."""
+    close_checkpoint_s: float = 10.0
+    """How long closing the database in order may write such rows: the stop of a large user takes some
+    seconds, its next start tenths of one; 0: none are written then."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidArgument` naming ``index.<field>``."""
@@ -232,6 +235,10 @@ class IndexConfig:
                 raise _refused(f"index.{name}", value, "expected a whole number")
             if not 0 <= value <= 2**62:
                 raise _refused(f"index.{name}", value, f"expected 0 to {2**62}")
+        if not 0 <= self.close_checkpoint_s <= 3600:
+            raise _refused(
+                "index.close_checkpoint_s", self.close_checkpoint_s, "expected 0 to 3600 seconds"
+            )
 
 
 @dataclass(frozen=True, slots=True)

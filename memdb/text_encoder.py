@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -35,6 +34,9 @@ class TextEncoder(Protocol):
 
 @lru_cache(maxsize=8)
 def _provider(name: str) -> TextEncoder | None:
+    # It loads a library of mail, among others, for which a server would start later.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
     for entry in entry_points(group=GROUP, name=name):
         try:
             encoder: TextEncoder = entry.load()()

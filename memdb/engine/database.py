@@ -13,6 +13,7 @@ from memdb.clock import Clock, SystemClock
 from memdb.config import EngineConfig, IndexConfig
 from memdb.engine.backup import Backups
 from memdb.engine.clip_cache import ClipCache
+from memdb.engine.closing import Closing
 from memdb.engine.disk_room import frees_disk
 from memdb.engine.erasure import erase_user, forget_erased, resume
 from memdb.engine.hydrate import Parts
@@ -34,6 +35,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.eventlog import event_log
+from memdb.index import faiss_later
 from memdb.index.gpu import find_gpu
 from memdb.index.indexed import Approximation
 from memdb.index.recall import RecallCounts
@@ -88,6 +90,7 @@ class EmbeddedDatabase:
         index = index or IndexConfig()
         approximation = Approximation(index.approximate_rows_min)
         self._recall = approximation.recall
+        self._end = Closing(index.close_checkpoint_s)
         upkeep = Upkeep(find_gpu(index.device, index.gpu_bytes_max), approximation)
         key_file = self._config.master_key_file
         master_key = read_master_key(key_file) if key_file else None
@@ -104,6 +107,7 @@ class EmbeddedDatabase:
             self._clock,
             upkeep,
             index.checkpoint_rows,
+            self._end,
         )
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._scrub = Scrub(self._users, self._catalog)
@@ -304,6 +308,14 @@ class EmbeddedDatabase:
         return self._backups.back_up(
             wanted, None if parent is None else Path(checked_path(parent, "parent"))
         )
+
+    def load(self) -> None:
+        """Load what the first question would: FAISS.  Raises `ImportError`."""
+        faiss_later.load()
+
+    def hurry(self) -> None:
+        """Have `close`, which another thread may be at, write no checkpoint any more."""
+        self._end.hurry()
 
     def close(self) -> None:
         """Finish commits in flight and give the directory back; idempotent.

@@ -24,6 +24,7 @@ from typing import BinaryIO, Final
 
 from memdb import failpoints
 from memdb.config import EngineConfig
+from memdb.engine.closing import Closing
 from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.errors import MemdbError
@@ -48,6 +49,7 @@ from memdb.store.derived import (
     drop_derived,
     place_derived,
     sweep_derived,
+    sync_so_far,
     write_derived,
 )
 from memdb.store.disk import check_disk
@@ -65,11 +67,12 @@ BYTES_PER_S: Final = 4 << 20
 
 FINISH_GROWTH: Final = 8
 """As `GROWTH`, of one whose user is closed in order."""
-FINISH_BYTES_MAX: Final = 512 << 20
-"""Larger ones are not begun then: there is no time to end them."""
-
 EARLY_BYTES_MIN: Final = 32 << 20
 """Of the file of a user that answers early: of a smaller one all is looked through in a tenth of a second."""
+
+SYNCED_BYTES: Final = 32 << 20
+"""So many are written before the disk has them: who closes is never far behind the time that it has, and commits
+beside it wait for no more."""
 
 Trained = tuple[int, Breadth | None]
 
@@ -218,17 +221,14 @@ class KeptIndex:
         """
         with self._writing:
             if self.is_due:
-                self._write(stop)
+                self._write(lambda _size: lambda _done: stop())
 
-    def finish(self, stop: Callable[[], bool]) -> None:
-        """Write it where the user is about to be closed in order, and enough came since."""
-        view = self._view()
-        if view is None or file_bytes(view.partitions) > FINISH_BYTES_MAX:
-            return
+    def finish(self, closing: Closing) -> None:
+        """Write it where the user is about to be closed in order, enough came since, and there is time."""
         try:
             with self._writing:
-                if self._lacks(FINISH_GROWTH) and not stop():
-                    self._write(stop)
+                if self._lacks(FINISH_GROWTH) and not closing.is_over:
+                    self._write(closing.leaves)
         except (MemdbError, OSError):
             log.exception("a checkpoint could not be written", extra={"fields": self._where()})
 
@@ -279,7 +279,8 @@ class KeptIndex:
             for space_no, trained in _trained(view).items()
         )
 
-    def _write(self, stop: Callable[[], bool]) -> None:
+    def _write(self, leaves: Callable[[int], Callable[[int], bool]]) -> None:
+        """leaves: of the bytes of the file, what is asked with those that are written whether to leave the rest."""
         with self._naming:
             # Not in the middle of a drop, which would take what is begun here for what was there before.
             removals, view = self._removals, self._view()
@@ -289,14 +290,18 @@ class KeptIndex:
         check_disk(self._folder, self._config, size)
         self._not_before = time.monotonic() + max(PAUSE_S, size / BYTES_PER_S)
 
-        content = log_content(self._environment, view.revision)
+        content, leave = log_content(self._environment, view.revision), leaves(size)
 
         def write(file: BinaryIO) -> bool:
             writer = CheckpointWriter(file, owner_of(view.state.id_key), view.revision, content)
-            for _ in writer.write(view.partitions):
+            synced = 0
+            for done in writer.write(view.partitions):
                 failpoints.hit("checkpoint.writing")
-                if stop() or self._closed or self._removals != removals:
+                if leave(done) or self._closed or self._removals != removals:
                     return False
+                if done - synced >= SYNCED_BYTES:
+                    sync_so_far(file)
+                    synced = done
                 # Others write beside it, and each was let in by what was free then.
                 check_disk(self._folder, self._config)
             return True

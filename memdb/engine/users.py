@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
 from memdb.engine.clip_cache import ClipCache
+from memdb.engine.closing import Closing
 from memdb.engine.hydrate import Parts
 from memdb.engine.listed import ClipFetch, Listed
 from memdb.engine.memory import UserMemory
@@ -35,9 +35,6 @@ T = TypeVar("T")
 BARE_BYTES_MAX: Final = 64 << 20
 """Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
 
-CHECKPOINTS_S: Final = 3.0
-"""How long a database that is closed writes checkpoints; those that come after do without."""
-
 
 class Users:
     """Open users, at most ``open_users_max`` beside those in use."""
@@ -50,6 +47,7 @@ class Users:
         clock: Clock,
         upkeep: Upkeep,
         checkpoint_rows: int,
+        closing: Closing,
     ) -> None:
         self._directory = directory
         self._config = config
@@ -58,6 +56,7 @@ class Users:
         self._resting: set[str] = set()
         """Users that have nothing for a sweep to do, as long as nobody uses them."""
         self._upkeep = upkeep
+        self._closing = closing
         self._clips = ClipCache(config.clip_cache_bytes_max)
 
     @property
@@ -390,15 +389,15 @@ class Users:
         return memory, shrunk
 
     def close(self) -> None:
-        """Finish commits in flight and close every user."""
+        """Finish commits in flight and close every user, with a checkpoint where there is time for it."""
         slots = self._slots.close()
         self._upkeep.close()
-        until = time.monotonic() + CHECKPOINTS_S
+        self._closing.begin()
         for slot in slots:
             with slot.lock:
                 if slot.memory is not None:
                     if not slot.memory.to_be_opened_again:
-                        slot.memory.kept.finish(lambda: time.monotonic() >= until)
+                        slot.memory.kept.finish(self._closing)
                     slot.close()
         self._slots.clear()
 

@@ -23,10 +23,10 @@ import math
 from functools import cache
 from typing import Any, Final
 
-import faiss
 import numpy as np
 
 from memdb import deadline
+from memdb.index import faiss_later as faiss
 from memdb.index.matrix import WHOLE_ROWS_MAX, Matrix
 from memdb.index.planes import LANES, block_rows, join
 from memdb.types.arrays import Array

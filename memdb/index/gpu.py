@@ -12,19 +12,21 @@ Needs a build of FAISS with GPU support (extra ``gpu``); `find_gpu` finds none o
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-import faiss
 import numpy as np
 
 from memdb.errors import FailedPrecondition
 from memdb.eventlog import event_log
+from memdb.index import faiss_later as faiss
 from memdb.index import flat
 from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found, bounded_best, others_best
@@ -43,6 +45,8 @@ _BUDGET_SHARE: Final = 0.8
 _ELEMENT_MAX: Final = 60_000.0
 """float16 ends at 65,504."""
 _UNIT_ROUNDOFF: Final = 2.0**-24
+_OTHER_DEVICES: Final = ("/dev/dxg", "/dev/kfd")
+"""NVIDIA's in Windows' Linux, AMD's."""
 _NO_ROWS: Final = np.empty(0, np.int64)
 
 IndexMaker = Callable[[int], Any]
@@ -59,7 +63,9 @@ def find_gpu(device: str, bytes_max: int = 0) -> Gpu | None:
     """
     if device == "cpu":
         return None
-    count = getattr(faiss, "get_num_gpus", lambda: 0)()
+    count = 0
+    if device == "gpu" or _may_be_there():
+        count = getattr(faiss, "get_num_gpus", lambda: 0)()
     if count < 1:
         if device == "gpu":
             raise FailedPrecondition(
@@ -82,6 +88,11 @@ def find_gpu(device: str, bytes_max: int = 0) -> Gpu | None:
         return faiss.GpuIndexFlatIP(resources(), width, config)
 
     return Gpu(make, bytes_max, lambda: int(resources().getMemoryFree(0)))
+
+
+def _may_be_there() -> bool:
+    """Whether the system knows of a device by which FAISS could reach one, so that it is worth to load it and ask."""
+    return any(Path("/dev").glob("nvidia*")) or any(map(os.path.exists, _OTHER_DEVICES))
 
 
 @dataclass(eq=False)

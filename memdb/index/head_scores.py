@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import faiss
 import numpy as np
 
 from memdb import deadline
+from memdb.index import faiss_later as faiss
 from memdb.index.flat import padded_query, scanned_query, scanner_of
 from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array

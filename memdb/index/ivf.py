@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import faiss
 import numpy as np
 
+from memdb.index import faiss_later as faiss
 from memdb.index import flat
 from memdb.index.lists import Lists
 from memdb.index.matrix import Matrix

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
-import faiss
 import numpy as np
 
+from memdb.index import faiss_later as faiss
 from memdb.index.basis import BOUND_BYTES, CODE_ZERO, Basis
 from memdb.index.matrix import Matrix
 from memdb.index.nearby import Nearby

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import faiss
 import numpy as np
 
+from memdb.index import faiss_later as faiss
 from memdb.index.flat import padded_query, row_scores, scanned_query, vanishing
 from memdb.index.head_scores import heads_above
 from memdb.index.matrix import Matrix

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Self
 
-import faiss
 import numpy as np
 
+from memdb.index import faiss_later as faiss
 from memdb.index.basis import CODE_ZERO, Basis
 from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array

@@ -5,7 +5,8 @@
     open the database ─▶ bind ─▶ serve ─▶ SIGTERM: health NOT_SERVING, streams and new calls told
                                        ─▶ notice_s ─▶ no new calls
                                        ─▶ calls finish, at most grace_s; a verification, a backup or a
-                                          sweep that goes on then is given up ─▶ close the database
+                                          sweep that goes on then is given up ─▶ close the database, which
+                                          writes checkpoints, until grace_s + 3 s or another signal
 
 Durability never rests on this order: an acknowledged clip is on disk.  Should a call hang, the
 process ends at grace_s + 5 s all the same.
@@ -66,6 +67,8 @@ NOTICE_S: Final = 0.25
 HARD_EXIT_S: Final = 5.0
 """How long after the grace period the process ends without further ado."""
 HARD_EXIT_STATUS: Final = 70
+HURRY_S: Final = 3.0
+"""How long after the grace period no checkpoint is written any more: well before the process ends without them."""
 METRICS_INTERVAL_S: Final = 10.0
 
 log = event_log("memdb.server")
@@ -195,8 +198,14 @@ def serve(config: Config) -> None:
 async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+
+    def signalled() -> None:
+        if stopping.is_set():
+            database.hurry()
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, signalled)
     server = Server(database, config)
     address = await server.start()
     try:
@@ -209,6 +218,9 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
         raise
     told = {"address": address, "data": config.data, "edge": server.edge}
     log.info("listening", extra={"fields": told})
+    # Clients connect meanwhile; where it cannot be had, nobody is to be served.
+    loading = asyncio.create_task(asyncio.to_thread(database.load))
+    loading.add_done_callback(partial(_set_if_it_failed, stopping))
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
@@ -223,7 +235,16 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
         task.cancel()
     log.info("stopping", extra={"fields": {"grace_s": config.grace_s}})
     threading.Thread(target=_hard_exit, args=(config.grace_s,), daemon=True).start()
+    loop.call_later(config.grace_s + HURRY_S, database.hurry)
     await server.stop(notice_s=NOTICE_S)
+    # Here and not by who opened it: signals are heard.
+    await asyncio.to_thread(database.close)
+    await loading
+
+
+def _set_if_it_failed(event: asyncio.Event, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        event.set()
 
 
 async def _sweep(database: EmbeddedDatabase, server: Server, interval_s: int) -> None:

@@ -48,6 +48,8 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     # asyncio reports every slow callback and connection at debug; nobody asked for that.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # FAISS reports each kind of processor that it has no library for.
+    logging.getLogger("faiss").setLevel(logging.WARNING)
     # gRPC reports the loop that it runs on at each of several steps of a call; likewise.
     logging.getLogger("grpc._cython.cygrpc").setLevel(logging.INFO)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_of_ours)

@@ -43,6 +43,12 @@ def write_derived(folder: Path, write: Callable[[BinaryIO], bool]) -> Path | Non
     return None
 
 
+def sync_so_far(file: BinaryIO) -> None:
+    """Wait until the disk has what ``write`` of `write_derived` has written by now."""
+    file.flush()
+    os.fdatasync(file.fileno())
+
+
 def place_derived(folder: Path) -> None:
     """Put what `write_derived` made in the place of what there was."""
     (folder / DERIVED_NEW).rename(folder / DERIVED_FILE)

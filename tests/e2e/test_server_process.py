@@ -28,6 +28,7 @@ from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
 from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.clips import clip_to_proto
+from tests.both_edges import KINDS
 from tests.e2e.serving import DIM, clip, error_of
 
 pytestmark = pytest.mark.e2e
@@ -50,14 +51,19 @@ class Process:
         return self.process.returncode, [json.loads(line) for line in errors.splitlines()]
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "memdb.cli.main", *map(str, arguments)]
+def command(*arguments: str | Path, program: str = "memdb.cli.main") -> list[str]:
+    return [sys.executable, "-m", program, *map(str, arguments)]
 
 
 @contextmanager
-def serve(data: Path, *arguments: str | Path, listen: str = "127.0.0.1:0") -> Iterator[Process]:
+def serve(
+    data: Path,
+    *arguments: str | Path,
+    listen: str = "127.0.0.1:0",
+    program: str = "memdb.cli.main",
+) -> Iterator[Process]:
     process = subprocess.Popen(
-        command("serve", "--data", data, "--listen", listen, *arguments),
+        command("serve", "--data", data, "--listen", listen, *arguments, program=program),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -339,3 +345,69 @@ def test_the_process_leaves_nothing_behind(tmp_path: Path) -> None:
         assert server.stop()[0] == 0
         with pytest.raises(ProcessLookupError):
             os.kill(server.process.pid, 0)
+
+
+def write_clips(server: Process, clips: int) -> None:
+    """A new user ``u`` with so many."""
+    with grpc.insecure_channel(server.address) as channel:
+        create_space(channel)
+        stub: Any = ClipServiceStub(channel)
+        protos = [clip_to_proto(clip(seq)) for seq in range(clips)]
+        request = clip_pb.WriteClipsRequest(user="u", stream="cam", space="p", clips=protos)
+        stub.WriteClips(request, timeout=WAIT_S)
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, None])
+def test_a_stop_writes_what_the_next_start_is_quick_by_unless_another_signal_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: signal.Signals | None
+) -> None:
+    monkeypatch.setenv("MEMDB_INDEX__CHECKPOINT_ROWS", "1")
+    data = tmp_path / "db"
+    (tmp_path / "db").mkdir()
+    with serve(data, program="tests.e2e.slow_disk") as server:
+        write_clips(server, 8)
+        server.process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + WAIT_S
+        while not list(data.rglob(".new-INDEX")):
+            assert time.monotonic() < until
+            assert server.process.poll() is None
+            time.sleep(0.01)
+        if again is None:
+            _, errors = server.process.communicate(timeout=WAIT_S)
+            status, logs = (
+                server.process.returncode,
+                [json.loads(one) for one in errors.splitlines()],
+            )
+        else:
+            status, logs = server.stop(again)
+    assert status == (-signal.SIGKILL if again == signal.SIGKILL else 0)
+    if again != signal.SIGKILL:
+        assert logs[-1]["event"] == "stopped"
+        assert not list(data.rglob(".new-INDEX"))
+    assert bool(list(data.rglob("INDEX"))) == (again is None)
+    done = subprocess.run(
+        command("verify", data), capture_output=True, text=True, timeout=WAIT_S, check=True
+    )
+    assert json.loads(done.stdout)["clips"] == 8
+
+
+@pytest.mark.parametrize("edge", KINDS)
+def test_a_faiss_that_cannot_be_loaded_ends_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edge: str
+) -> None:
+    broken = tmp_path / "path" / "faiss"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libgomp.so.1: no such file')")
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{broken.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    )
+    monkeypatch.setenv("MEMDB_SERVER__EDGE", edge)
+    done = subprocess.run(
+        command("serve", "--data", tmp_path / "db", "--listen", "127.0.0.1:0"),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "libgomp.so.1: no such file" in done.stderr

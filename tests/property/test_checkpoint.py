@@ -109,7 +109,7 @@ class Life:
         """Write a checkpoint, whether one is due or not."""
         with self.db._users.use("u") as memory:
             if memory.view.partitions:
-                memory.kept._write(lambda: False)
+                memory.kept._write(lambda _size: lambda _done: False)
         if self.file.exists():
             self.older.append(self.file.read_bytes())
 

@@ -1,0 +1,157 @@
+"""A database that is closed leaves what makes the next opening quick, as far as there is time for it, and is whole
+without it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from memdb.config import IndexConfig
+from memdb.engine import closing, kept_index
+from memdb.engine.closing import Closing
+from memdb.errors import InvalidArgument
+from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, sync_so_far
+from tests.unit.engine.test_kept_index import DIM, INDEX, ROWS, clip, opened, rebuilt, told, used
+
+CLIPS = 40
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What is called when the disk has another piece of a checkpoint, which it then has after each."""
+    called: list[Callable[[], None]] = []
+
+    def and_call(file: BinaryIO) -> None:
+        sync_so_far(file)
+        for one in called:
+            one()
+
+    monkeypatch.setattr(kept_index, "SYNCED_BYTES", 1)
+    monkeypatch.setattr(kept_index, "sync_so_far", and_call)
+    return called
+
+
+def filled_and_closed(data: Path, index: IndexConfig = INDEX) -> Path:
+    """The directory of a user that grew and was closed."""
+    with opened(data, index) as db:
+        db.create_space("s", dim=DIM)
+        db.user("u").stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+        return db._directory.user_path("u")
+
+
+def test_what_came_since_is_written_piece_by_piece(
+    tmp_path: Path, synced: list[Callable[[], None]]
+) -> None:
+    pieces: list[int] = []
+    new = tmp_path / "data" / "users"
+    synced.append(lambda: pieces.extend(one.stat().st_size for one in new.rglob(DERIVED_NEW)))
+    path = filled_and_closed(tmp_path / "data")
+    assert len(pieces) > 3
+    assert pieces == sorted(pieces), "each is with the disk before the next one"
+    assert (path / DERIVED_FILE).stat().st_size >= pieces[-1]
+    expected = rebuilt(tmp_path / "data", tmp_path)
+    with opened(tmp_path / "data") as db:
+        assert told(db) == expected
+        assert used(db) == CLIPS
+
+
+def test_without_time_for_it_none_is_written(tmp_path: Path) -> None:
+    path = filled_and_closed(tmp_path, IndexConfig(checkpoint_rows=ROWS, close_checkpoint_s=0))
+    assert not (path / DERIVED_FILE).exists()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_who_is_in_a_hurry_waits_for_none(
+    tmp_path: Path, synced: list[Callable[[], None]], when: str
+) -> None:
+    data = tmp_path / "data"
+    db = opened(data)
+    db.create_space("s", dim=DIM)
+    db.user("u").stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+    path = db._directory.user_path("u")
+    begun, hurried = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        hurried.wait(60)
+
+    synced += [begun.set, wait]
+    if when == "before":
+        db.hurry()
+        db.close()
+        assert not begun.is_set()
+    else:
+        closer = threading.Thread(target=db.close)
+        closer.start()
+        assert begun.wait(60)
+        db.hurry()
+        hurried.set()
+        closer.join(60)
+        assert not closer.is_alive()
+    synced.clear()
+    assert sorted(one.name for one in path.iterdir()) == ["CLEAN", "data.mdb", "lock.mdb"]
+    expected = rebuilt(data, tmp_path)
+    with opened(data) as again:
+        assert told(again) == expected
+        assert again.verify().ok
+
+
+def test_a_disk_that_fails_leaves_what_there_was(
+    tmp_path: Path, synced: list[Callable[[], None]]
+) -> None:
+    data = tmp_path / "data"
+    path = filled_and_closed(data)
+    before = (path / DERIVED_FILE).read_bytes()
+
+    def fails() -> None:
+        raise OSError(5, os.strerror(5))
+
+    synced.append(fails)
+    with opened(data) as db:
+        more = [clip(seq) for seq in range(CLIPS, 2 * CLIPS)]
+        db.user("u").stream("cam", space="s").write_many(more)
+        db._users._upkeep.close()
+    assert (path / DERIVED_FILE).read_bytes() == before
+    assert not (path / DERIVED_NEW).exists()
+    synced.clear()
+    expected = rebuilt(data, tmp_path)
+    with opened(data) as db:
+        assert told(db) == expected
+
+
+def test_one_that_will_not_be_whole_in_time_is_left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    end = Closing(10.0)
+    assert end.is_over, "nothing is written before"
+    end.begin()
+    assert not end.is_over
+    leave = end.leaves(1000)
+    now += closing.JUDGED_S / 2
+    assert not leave(1), "too early to tell"
+    now += closing.JUDGED_S / 2
+    assert not leave(101)
+    assert leave(99)
+    now = 1009.0
+    end.begin()
+    assert not leave(900), "the second second of the last tenth"
+    assert leave(899)
+    now = 1010.0
+    assert leave(999)
+    assert end.is_over
+
+
+def test_a_time_that_is_none_is_refused() -> None:
+    for wrong in (-1.0, 3601.0, float("nan")):
+        with pytest.raises(InvalidArgument, match="close_checkpoint_s"):
+            IndexConfig(close_checkpoint_s=wrong)
+
+
+def test_a_large_user_is_no_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_index, "file_bytes", lambda _: 600 << 20)
+    assert (filled_and_closed(tmp_path) / DERIVED_FILE).exists()
