@@ -71,10 +71,14 @@ def changes(shelf: memdb_edge.Shelf, stop: threading.Event) -> None:
     while not stop.is_set():
         user = f"u{rng.integers(4)}"
         times = np.arange(ROWS, dtype=np.int64)
+        rows, codes = rng.random((ROWS, DIM), np.float32), np.empty((ROWS, DIM), np.uint8)
+        measures = np.empty((ROWS, 3), np.float32)
+        memdb_edge.sketch_rows(rows, codes, measures)
+        sketch = (codes, measures) if rng.random() < 0.8 else ()
         shelf.put(
-            user, True, True, DIM, rng.random((ROWS, DIM), np.float32), times, times + 1,
+            user, True, True, DIM, rows, times, times + 1,
             np.ones(ROWS, np.uint8), np.zeros(ROWS, np.uint32), [("cam", np.ones(DIM), 1.0, 2.0)],
-            [b"\x0a\x00"] * ROWS, b"",
+            [b"\x0a\x00"] * ROWS, b"", *sketch,
         )  # fmt: skip
         if rng.random() < 0.7:
             shelf.withdraw(f"u{rng.integers(4)}")

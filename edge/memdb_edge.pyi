@@ -59,8 +59,11 @@ class Shelf:
         streams: list[tuple[str, Array | None, float, float]],
         clips: list[bytes],
         tail: bytes,
+        codes: Array | None = None,
+        measures: Array | None = None,
     ) -> bool:
-        """Take a user in, with hits of these parts; see `memdb.engine.prepared.Prepared`.  Nobody may change ``whole``.
+        """Take a user in, with hits of these parts; see `memdb.engine.prepared.Prepared`.  Nobody may change ``whole``,
+        nor its codes and measures (`sketch_rows`).
 
         streams: name, mean, spread and things of each; clips: each row's as a ``memdb.v1.StoredClip``;
         tail: a ``memdb.v1.GroundResponse`` without hits. False where it is larger than all the room.
@@ -154,6 +157,18 @@ def code_products(codes: Array, values: Array, plain: bool) -> tuple[Array, floa
 def head_product(head: Array, vector: Array, plain: bool) -> float:
     """The product of a (width,) u16 head of `memdb.index.planes` with (width,) float32."""
 
+def sketch_rows(rows: Array, codes: Array, measures: Array) -> None:
+    """Write codes, (n, width) u8, and what is known beside them, (n, 3) float32, of (n, width) float32 rows:
+    the step of a code, how far the row may be from what the code says, and how long both may be.
+    """
+
+def sketched_products(
+    codes: Array, measures: Array, query: Array, plain: bool
+) -> tuple[Array, Array] | None:
+    """(n,) float64 products by codes with a (width,) float32 query, and how far those that FAISS finds may be from
+    them; None where nothing is known of one of the rows.  plain: as of `code_products`.
+    """
+
 class Few:
     """Few rows of a view, and what their cameras give to anything: the best of them to a question."""
 
@@ -166,9 +181,12 @@ class Few:
         listed: Array,
         stream: Array,
         streams: list[tuple[Array, float, float]],
+        codes: Array | None = None,
+        measures: Array | None = None,
     ) -> None:
         """block: (rows, width) float32, which nobody may change; listed: (n,) ascending rows that answer;
         stream: (n,) of which of ``streams`` each is: mean, spread, things. The first two as of `Shelf`.
+        codes, measures: of the block, by `sketch_rows`, which nobody may change either: by them fewer rows are read.
         """
     def best(
         self, feature: Array, limit: int, /

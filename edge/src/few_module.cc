@@ -10,6 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "best.h"
+#include "sketch_module.h"
+
 namespace py = pybind11;
 
 namespace memdb_edge {
@@ -24,14 +27,15 @@ using Places = py::array_t<std::uint32_t, py::array::c_style | py::array::forcec
 class Few {
  public:
   Few(Kernels kernels, std::size_t dim, const Floats& block, const Places& listed, const Places& stream,
-      const std::vector<std::tuple<Doubles, double, double>>& streams)
-      : kernels_(kernels), block_(block) {
+      const std::vector<std::tuple<Doubles, double, double>>& streams, const Codes& codes, const Measures& measures)
+      : kernels_(kernels), block_(block), codes_(codes), measures_(measures) {
     if (block.ndim() != 2 || listed.ndim() != 1 || stream.ndim() != 1) throw py::value_error("block");
     rows_.dim = dim;
     rows_.rows = static_cast<std::size_t>(block.shape(0));
     rows_.width = static_cast<std::size_t>(block.shape(1));
     if (dim == 0 || dim > rows_.width) throw py::value_error("dim");
     rows_.whole = block.data();
+    rows_.sketch = SketchOf(codes, measures, rows_.rows, rows_.width);
     for (const auto& [mean, spread, things] : streams) {
       if (mean.ndim() != 1 || static_cast<std::size_t>(mean.size()) != dim) throw py::value_error("mean");
       rows_.streams.push_back({"", {mean.data(), mean.data() + dim}, spread, things});
@@ -68,7 +72,9 @@ class Few {
 
  private:
   Kernels kernels_;
-  Floats block_;  // keeps its memory; let go of by Python, which has its lock
+  Floats block_;  // keeps its memory, as those below; let go of by Python, which has its lock
+  Codes codes_;
+  Measures measures_;
   Prepared rows_;
   std::vector<std::uint32_t> listed_;
 };
@@ -79,11 +85,13 @@ void DefineFew(py::module_& module, Kernels (*kernels_of)(std::uintptr_t, const 
   py::class_<Few>(module, "Few")
       .def(py::init([kernels_of](std::uintptr_t inner_products, const py::object& exp, std::size_t dim,
                                  const Floats& block, const Places& listed, const Places& stream,
-                                 const std::vector<std::tuple<Doubles, double, double>>& streams) {
-             return new Few(kernels_of(inner_products, exp), dim, block, listed, stream, streams);
+                                 const std::vector<std::tuple<Doubles, double, double>>& streams, const Codes& codes,
+                                 const Measures& measures) {
+             return new Few(kernels_of(inner_products, exp), dim, block, listed, stream, streams, codes, measures);
            }),
            py::arg("inner_products"), py::arg("exp"), py::arg("dim"), py::arg("block").noconvert(), py::arg("listed"),
-           py::arg("stream"), py::arg("streams"))
+           py::arg("stream"), py::arg("streams"), py::arg("codes").noconvert() = py::none(),
+           py::arg("measures").noconvert() = py::none())
       .def("best", &Few::Best);
 }
 

@@ -16,6 +16,7 @@
 #include "kept.h"
 #include "listed_module.h"
 #include "server.h"
+#include "sketch_module.h"
 #include "shelf.h"
 
 namespace py = pybind11;
@@ -220,7 +221,7 @@ Kernels KernelsOf(std::uintptr_t inner_products, const py::object& exp) {
 bool Put(Shelf& shelf, const std::string& user, bool global_memory, bool keyframes, std::size_t dim,
          const Floats& whole, const Times& start_ns, const Times& end_ns, const Flags& alive, const Places& stream,
          const std::vector<std::tuple<std::string, std::optional<Doubles>, double, double>>& streams,
-         const std::vector<py::bytes>& clips, const py::bytes& tail) {
+         const std::vector<py::bytes>& clips, const py::bytes& tail, const Codes& codes, const Measures& measures) {
   auto prepared = std::make_shared<Prepared>();
   if (whole.ndim() != 2) throw py::value_error("whole");
   prepared->user = user;
@@ -232,6 +233,9 @@ bool Put(Shelf& shelf, const std::string& user, bool global_memory, bool keyfram
   if (dim == 0 || dim > prepared->width) throw py::value_error("dim");
   prepared->whole = whole.data();
   prepared->keep = Kept(whole);
+  prepared->sketch = SketchOf(codes, measures, rows, prepared->width);
+  if (codes) prepared->keep_codes = Kept(*codes);
+  if (measures) prepared->keep_measures = Kept(*measures);
   prepared->start_ns = Values<std::int64_t>(start_ns, rows, "start_ns");
   prepared->end_ns = Values<std::int64_t>(end_ns, rows, "end_ns");
   prepared->alive = Values<std::uint8_t>(alive, rows, "alive");
@@ -274,7 +278,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 1;  // memdb/engine/native.py
+  module.attr("interface") = 2;  // memdb/engine/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call")
       .def_property_readonly("method", &Handle::method)
@@ -287,6 +291,7 @@ PYBIND11_MODULE(memdb_edge, module) {
       .def("finish", &Handle::Finish);
   DefineListed(module);
   DefineFew(module, &KernelsOf);
+  DefineSketch(module);
   py::class_<Shelf, std::shared_ptr<Shelf>> shelf(module, "Shelf");
   DefineListed(shelf);
   shelf
@@ -296,7 +301,8 @@ PYBIND11_MODULE(memdb_edge, module) {
            py::arg("inner_products"), py::arg("exp"), py::arg("bytes_max"))
       .def("put", &Put, py::arg("user"), py::arg("global_memory"), py::arg("keyframes"), py::arg("dim"),
            py::arg("whole").noconvert(), py::arg("start_ns"), py::arg("end_ns"), py::arg("alive"), py::arg("stream"),
-           py::arg("streams"), py::arg("clips"), py::arg("tail"))
+           py::arg("streams"), py::arg("clips"), py::arg("tail"), py::arg("codes").noconvert() = py::none(),
+           py::arg("measures").noconvert() = py::none())
       .def("withdraw",
            [](Shelf& shelf, const std::string& user) {
              {

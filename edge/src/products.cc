@@ -82,13 +82,18 @@ MEMDB_CLONES Sums Split(const float* values, std::size_t count, float inverse, s
   return {high_sum, low_sum};
 }
 
-MEMDB_CLONES float Largest(const float* values, std::size_t count) {
-  float largest = 0.0F;
+// By bits, of which those without a sign are in the order of the numbers: the compiler makes vectors of that.
+MEMDB_CLONES float LargestOf(const float* values, std::size_t count) {
+  std::int32_t largest = 0;
   for (std::size_t place = 0; place < count; ++place) {
-    const float magnitude = std::fabs(values[place]);
-    largest = magnitude > largest ? magnitude : largest;
+    std::int32_t bits;
+    std::memcpy(&bits, values + place, sizeof(bits));
+    bits &= 0x7fffffff;
+    largest = bits > largest ? bits : largest;
   }
-  return largest;
+  float magnitude;
+  std::memcpy(&magnitude, &largest, sizeof(magnitude));
+  return magnitude;
 }
 
 #if defined(__x86_64__)
@@ -149,7 +154,7 @@ void Weights::Take(const float* values, std::size_t count) {
   count_ = count;
   const std::size_t room = (count + kBlock - 1) / kBlock * kBlock;
   high_.assign(room, 0), low_.assign(room, 0);
-  step_ = std::max(Largest(values, count) / kWholeMax, 1e-30F);
+  step_ = std::max(LargestOf(values, count) / kWholeMax, 1e-30F);
   const Sums sums = Split(values, count, 1.0F / step_, high_.data(), low_.data());
   high_sum_ = sums.high, low_sum_ = sums.low;
   slack_ = step_ * kCodeZero * static_cast<float>(count) / 2;
@@ -168,6 +173,24 @@ void Products(const std::uint8_t* rows, std::size_t count, const Weights& weight
     out[row] = (128.0F * high_sum + static_cast<float>(sums.low - kCodeZero * weights.low_sum_)) * weights.step_;
   }
 }
+
+double Weights::away() const {
+  // Half a step each, and what rounding does to a quotient of at most kWholeMax.
+  return 0.51 * static_cast<double>(step_) * std::sqrt(static_cast<double>(count_));
+}
+
+double WholeProduct(const std::uint8_t* row, const Weights& weights, bool plain) {
+  auto* sums_of = &PlainSums;
+#if defined(__x86_64__)
+  if (IsWide() && !plain) sums_of = &WideSums;
+#endif
+  const Sums sums = sums_of(row, weights.high_.data(), weights.low_.data(), weights.count_);
+  const std::int64_t high = sums.high - std::int64_t{kCodeZero} * weights.high_sum_;
+  const std::int64_t low = sums.low - std::int64_t{kCodeZero} * weights.low_sum_;
+  return static_cast<double>(128 * high + low) * static_cast<double>(weights.step_);
+}
+
+float Largest(const float* values, std::size_t count) { return LargestOf(values, count); }
 
 double Length(const float* values, std::size_t count) { return std::sqrt(SquaredLength(values, count)); }
 

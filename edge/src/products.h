@@ -16,9 +16,12 @@ class Weights {
   void Take(const float* values, std::size_t count);
   // By how much the product with a row of bytes may be wrong.
   float slack() const { return slack_; }
+  // The whole numbers are as a vector no farther than that from the one that was taken.
+  double away() const;
 
  private:
   friend void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out, bool plain);
+  friend double WholeProduct(const std::uint8_t* row, const Weights& weights, bool plain);
   std::size_t count_ = 0;
   std::vector<std::int8_t> high_, low_;  // zeros behind, up to whole blocks
   std::int32_t high_sum_ = 0, low_sum_ = 0;
@@ -29,6 +32,10 @@ class Weights {
 // (count,) products of (count, weights' count) bytes, less kCodeZero each; plain: as on a processor that has no
 // instructions for it, for who compares them.
 void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out, bool plain = false);
+// That of one row, of the whole numbers exactly.
+double WholeProduct(const std::uint8_t* row, const Weights& weights, bool plain = false);
+// The largest magnitude of finite values.
+float Largest(const float* values, std::size_t count);
 // Of a vector.
 double Length(const float* values, std::size_t count);
 // The product of a row of bfloat16 with a vector; width: a multiple of 16.

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "best.h"
 #include "listed.h"
 #include "question.h"
 
@@ -13,45 +14,10 @@ namespace memdb_edge {
 
 namespace {
 
-constexpr double kCentreShare = 0.7;                    // memdb/engine/relevance.py
-constexpr double kLogistic = 3.141592653589793 / 1.7320508075688772;
-constexpr double kLogOfTwo = 0.693147180559945309417232121458176568;
 constexpr std::size_t kAnswerBytesMax = 1 << 20;
 constexpr std::size_t kAnswersBytesMax = 4 << 20;  // to many questions
 constexpr std::uint64_t kSampleEvery = 256;       // memdb/index/indexed.py
 constexpr std::size_t kHitBytes = 40;              // of a hit beside its clip, with tags and lengths, at most
-
-// numpy's sum of a contiguous array (pairwise, in blocks of 128, eight at a time): the same order, the same sum.
-template <typename T>
-T SumByPairs(const T* values, std::size_t count) {
-  if (count < 8) {
-    T sum = T(-0.0);
-    for (std::size_t place = 0; place < count; ++place) sum += values[place];
-    return sum;
-  }
-  if (count <= 128) {
-    T part[8];
-    for (int lane = 0; lane < 8; ++lane) part[lane] = values[lane];
-    std::size_t place = 8;
-    for (; place < count - count % 8; place += 8) {
-      for (int lane = 0; lane < 8; ++lane) part[lane] += values[place + lane];
-    }
-    T sum = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
-    for (; place < count; ++place) sum += values[place];
-    return sum;
-  }
-  std::size_t half = count / 2;
-  half -= half % 8;
-  return SumByPairs(values, half) + SumByPairs(values + half, count - half);
-}
-
-double LogOfSum(double other) {  // numpy.logaddexp(0.0, other)
-  if (other == 0.0) return kLogOfTwo;
-  const double apart = 0.0 - other;
-  if (apart > 0) return 0.0 + std::log1p(std::exp(-apart));
-  if (apart <= 0) return other + std::log1p(std::exp(apart));
-  return apart;
-}
 
 void PutVarint(std::string* out, std::uint64_t value) {
   while (value >= 0x80) {
@@ -120,82 +86,11 @@ bool Admit(const Prepared& prepared, const Question& question, std::vector<std::
 
 }  // namespace
 
-bool Search(const Kernels& kernels, const Prepared& prepared, const char* feature, std::uint64_t limit,
-            const std::vector<std::uint32_t>& admitted, Found* found) {
-  thread_local std::vector<float> vector, query, scores;
-  thread_local std::vector<double> means, spreads, things, of_stream;
-  vector.resize(prepared.dim);
-  std::memcpy(vector.data(), feature, prepared.dim * sizeof(float));
-  query.assign(prepared.width, 0.0F);
-  if (!UnitVector(vector.data(), prepared.dim, query.data())) return false;
-  scores.resize(prepared.rows);
-  kernels.inner_products(scores.data(), query.data(), prepared.whole, prepared.width, prepared.rows);
-  const std::size_t count = std::min<std::size_t>(admitted.size(), limit);
-  found->rows = admitted;
-  std::partial_sort(found->rows.begin(), found->rows.begin() + static_cast<std::ptrdiff_t>(count), found->rows.end(),
-                    [](std::uint32_t left, std::uint32_t right) {
-                      return scores[left] != scores[right] ? scores[left] > scores[right] : left < right;
-                    });
-  found->rows.resize(count), found->scores.resize(count), found->relevances.resize(count);
-  means.resize(count), spreads.resize(count), things.resize(count);
-  of_stream.assign(prepared.streams.size(), std::numeric_limits<double>::quiet_NaN());
-  for (std::size_t place = 0; place < count; ++place) {
-    const std::uint32_t row = found->rows[place], stream = prepared.stream[row];
-    const Null& null = prepared.streams[stream];
-    if (std::isnan(of_stream[stream])) of_stream[stream] = DotByPairs(null.mean.data(), query.data(), prepared.dim);
-    found->scores[place] = scores[row];
-    means[place] = of_stream[stream];
-    spreads[place] = null.spread;
-    things[place] = null.things;
-  }
-  Relevances(kernels, found->scores.data(), means.data(), spreads.data(), things.data(), count,
-             found->relevances.data());
-  return true;
-}
-
 std::size_t Prepared::Bytes() const {
   std::size_t bytes = sizeof(Prepared) + user.size() + tail.size() + rows * (8 + 8 + 1 + 4 + sizeof(std::string));
   for (const auto& clip : clips) bytes += clip.size();
   for (const auto& null : streams) bytes += sizeof(Null) + null.name.size() + 8 * null.mean.size();
   return bytes;
-}
-
-bool UnitVector(const float* vector, std::size_t dim, float* out) {
-  float largest = 0.0F;
-  for (std::size_t place = 0; place < dim; ++place) {
-    const float magnitude = std::fabs(vector[place]);
-    if (!(magnitude <= std::numeric_limits<float>::max())) return false;
-    largest = std::max(largest, magnitude);
-  }
-  if (largest == 0.0F) return false;
-  thread_local std::vector<float> squares;
-  squares.resize(dim);
-  for (std::size_t place = 0; place < dim; ++place) {
-    out[place] = vector[place] / largest;
-    squares[place] = out[place] * out[place];
-  }
-  const float length = std::sqrt(SumByPairs(squares.data(), dim));
-  for (std::size_t place = 0; place < dim; ++place) out[place] /= length;
-  return true;
-}
-
-double DotByPairs(const double* left, const float* right, std::size_t dim) {
-  thread_local std::vector<double> products;
-  products.resize(dim);
-  for (std::size_t place = 0; place < dim; ++place) products[place] = left[place] * static_cast<double>(right[place]);
-  return SumByPairs(products.data(), dim);
-}
-
-void Relevances(const Kernels& kernels, const float* scores, const double* means, const double* spreads,
-                const double* things, std::size_t count, double* out) {
-  for (std::size_t place = 0; place < count; ++place) {
-    const double z = (static_cast<double>(scores[place]) - kCentreShare * means[place]) / spreads[place];
-    out[place] = -things[place] * LogOfSum(-kLogistic * z);
-  }
-  char* arrays[2] = {reinterpret_cast<char*>(out), reinterpret_cast<char*>(out)};
-  const std::intptr_t length = static_cast<std::intptr_t>(count);
-  const std::intptr_t steps[2] = {sizeof(double), sizeof(double)};
-  kernels.exp_loop(arrays, &length, steps, kernels.exp_data);
 }
 
 bool Shelf::Put(std::shared_ptr<const Prepared> prepared) {

@@ -21,19 +21,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "arithmetic.h"
+#include "sketch.h"
+
 namespace memdb_edge {
 
 struct Listed;
 struct Question;
-
-// The functions of the libraries that the process has loaded.
-struct Kernels {
-  // faiss::fvec_inner_products_ny(out, query, rows, dim, count)
-  void (*inner_products)(float*, const float*, const float*, std::size_t, std::size_t) = nullptr;
-  // numpy's loop of exp for float64, and what it is called with
-  void (*exp_loop)(char**, const std::intptr_t*, const std::intptr_t*, void*) = nullptr;
-  void* exp_data = nullptr;
-};
 
 // What a camera gives to anything; memdb/engine/relevance.py.
 struct Null {
@@ -51,7 +45,8 @@ struct Prepared {
   std::size_t width = 0;
   std::size_t rows = 0;
   const float* whole = nullptr;  // (rows, width), kept by `keep`
-  std::shared_ptr<void> keep;
+  Sketch sketch;                 // of these, if there is one; kept by `keep_codes` and `keep_measures`
+  std::shared_ptr<void> keep, keep_codes, keep_measures;
   std::vector<std::int64_t> start_ns, end_ns;  // (rows,)
   std::vector<std::uint8_t> alive;             // (rows,)
   std::vector<std::uint32_t> stream;           // (rows,) place among the streams
@@ -62,17 +57,6 @@ struct Prepared {
 
   std::size_t Bytes() const;
 };
-
-// The best of some rows, best first, equal scores by row.
-struct Found {
-  std::vector<std::uint32_t> rows;
-  std::vector<float> scores;
-  std::vector<double> relevances;
-};
-
-// The `limit` best of the admitted rows. feature: dim float32 elements at any place; false where it is no direction.
-bool Search(const Kernels& kernels, const Prepared& prepared, const char* feature, std::uint64_t limit,
-            const std::vector<std::uint32_t>& admitted, Found* found);
 
 class Shelf {
  public:
@@ -120,11 +104,5 @@ class Shelf {
   mutable std::atomic<std::uint64_t> answered_{0};
   mutable std::atomic<std::uint64_t> by_lists_{0};  // answers to large users
 };
-
-// The arithmetic, for who compares it with Python's.
-bool UnitVector(const float* vector, std::size_t dim, float* out);
-double DotByPairs(const double* left, const float* right, std::size_t dim);
-void Relevances(const Kernels& kernels, const float* scores, const double* means, const double* spreads,
-                const double* things, std::size_t count, double* out);
 
 }  // namespace memdb_edge

@@ -19,14 +19,18 @@ from memdb.engine.relevance import mean_score, relevances
 from memdb.eventlog import event_log
 from memdb.index.directions import unit_vector
 from memdb.index.kernel import inner_products_address
+from memdb.index.matrix import Matrix
+from memdb.index.row_codes import RowCodes
 from memdb.types.arrays import Array
 
 if TYPE_CHECKING:
     import memdb_edge
 
 MODULE: Final = "memdb_edge"
-INTERFACE: Final = 1
+INTERFACE: Final = 2
 """Of the module: another one is of another release."""
+CODED_MIN: Final = 24
+"""``kSketchedMin`` of ``edge/src/best.cc``."""
 
 log = event_log("memdb.engine")
 
@@ -45,13 +49,21 @@ class Arithmetic:
         listed: Array,
         stream: Array,
         streams: Sequence[tuple[Array, float, float]],
+        codes: RowCodes | None,
     ) -> memdb_edge.Few:
-        """See `memdb_edge.Few`."""
+        """See `memdb_edge.Few`; codes: of the block, if there are any."""
         import memdb_edge  # noqa: PLC0415 - it need not be there
 
+        its = (None, None) if codes is None else (codes.codes, codes.measures)
         return memdb_edge.Few(
-            self.inner_products, np.exp, dim, block, listed, stream, list(streams)
+            self.inner_products, np.exp, dim, block, listed, stream, list(streams), *its
         )
+
+    def codes(self, matrix: Matrix, rows: int, answering: int) -> RowCodes | None:
+        """See `Matrix.coded`; None also where so few rows answer that all of them are scored sooner."""
+        import memdb_edge  # noqa: PLC0415 - it need not be there
+
+        return matrix.coded(rows, memdb_edge.sketch_rows) if answering >= CODED_MIN else None
 
 
 @cache

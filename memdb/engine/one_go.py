@@ -199,12 +199,14 @@ def _native(place: Place, few: Few) -> Native | None:
     places = {number: its for its, number in enumerate(nulls)}
     first, last = int(few.listed[0]), int(few.listed[-1]) + 1
     rows = few.listed - first
+    codes = known.codes(partition.matrix, partition.rows, len(rows))
     made = known.few(
         partition.dim,
         whole[first:last],
         rows,
         np.array([places[number] for number in numbers]),
         [(null.mean, spread, things) for null, spread, things in nulls.values()],
+        None if codes is None else codes.part(first, last),
     )
     return Native(first, dict(zip(rows.tolist(), few.ids.tolist(), strict=True)), made.best)
 

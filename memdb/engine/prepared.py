@@ -17,9 +17,11 @@ import numpy as np
 
 from memdb.engine.hydrate import ClipGone, Parts, clip_bytes, load_clip
 from memdb.engine.listed import Listed, listed_of
+from memdb.engine.native import arithmetic
 from memdb.engine.nulls import Nulls
 from memdb.engine.relevance import spread_of, things_of
 from memdb.errors import DataLoss, NotFound, Unavailable
+from memdb.index.row_codes import RowCodes
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
 
@@ -55,6 +57,8 @@ class Prepared:
     dim: int
     whole: Array
     """(rows, width) float32, `memdb.index.matrix.Matrix.whole`."""
+    codes: RowCodes | None
+    """Of these, if there are any."""
     start_ns: Array
     """(rows,) int64."""
     end_ns: Array
@@ -136,6 +140,7 @@ def _prepared(memory: UserMemory, view: View, parts: Parts) -> Prepared | None:
     clips = _clips(memory, view, columns, alive, parts)
     if clips is None:
         return None
+    known = arithmetic()
     numbers = columns["stream_no"]
     there = sorted(set(numbers[alive].tolist()))
     nulls = dict(zip(there, Nulls(partition, None).of(there), strict=True))
@@ -156,6 +161,7 @@ def _prepared(memory: UserMemory, view: View, parts: Parts) -> Prepared | None:
         parts,
         partition.dim,
         whole,
+        None if known is None else known.codes(partition.matrix, rows, int(alive.sum())),
         columns["start_ns"],
         columns["end_ns"],
         alive,

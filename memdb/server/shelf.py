@@ -81,6 +81,8 @@ class Shelf:
 
     def put(self, prepared: Prepared, clips: list[bytes]) -> Callable[[], None]:
         """See `memdb.engine.prepared.Shelf`."""
+        codes = prepared.codes
+        its = (None, None) if codes is None else (codes.codes, codes.measures)
         tail = pb.GroundResponse(revision=prepared.revision, fallback="none")
         self.native.put(
             prepared.user,
@@ -95,6 +97,7 @@ class Shelf:
             [(one.name, one.mean, one.spread, one.things) for one in prepared.streams],
             clips,
             tail.SerializeToString(deterministic=True),
+            *its,
         )
         return partial(self._withdraw, prepared.user)
 

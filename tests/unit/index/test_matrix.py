@@ -108,3 +108,51 @@ def test_readers_see_the_same_rows_while_these_are_split() -> None:
         for reader in readers:
             reader.join()
     assert wrong == []
+
+
+def marked(rows: Array, codes: Array, measures: Array) -> None:
+    """In the place of the native edge's."""
+    codes[:] = (100 * rows).astype(np.int32).astype(np.uint8)
+    measures[:] = rows[:, :3]
+
+
+def test_codes_are_made_once_of_each_row() -> None:
+    rows = rows_of(WHOLE_ROWS_MAX)
+    matrix = Matrix(DIM)
+    made: list[int] = []
+
+    def make(block: Array, codes: Array, measures: Array) -> None:
+        made.append(len(block))
+        marked(block, codes, measures)
+
+    known = []
+    for begin, end in ((0, 20), (20, 50), (50, 64), (64, WHOLE_ROWS_MAX)):
+        matrix.append(rows[begin:end])
+        assert matrix.coded(end, make) is not None
+        codes = matrix.coded(end, make)
+        assert codes is not None
+        known.append((end, codes))
+    assert made == [20, 30, 14, WHOLE_ROWS_MAX - 64]
+    for end, codes in known:
+        whole = matrix.whole(end)
+        assert whole is not None
+        wanted = np.empty_like(codes.codes), np.empty_like(codes.measures)
+        marked(whole, *wanted)
+        assert (codes.codes == wanted[0]).all()
+        assert (codes.measures == wanted[1]).all()
+    fewer = matrix.coded(30, make)
+    assert fewer is not None
+    assert len(fewer.codes) == len(fewer.measures) == 30
+
+
+def test_codes_go_with_their_rows() -> None:
+    matrix = Matrix(DIM)
+    matrix.append(rows_of(40))
+    assert matrix.coded(40, marked) is not None
+    matrix.wipe(np.array([3, 17]))
+    codes = matrix.coded(40, marked)
+    assert codes is not None
+    assert not codes.codes[[3, 17]].any()
+    assert codes.codes[[2, 4, 18]].any(axis=1).all()
+    matrix.append(rows_of(WHOLE_ROWS_MAX, 2))
+    assert matrix.coded(40, marked) is None
