@@ -55,9 +55,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     with loading():
         from contextlib import nullcontext
 
-        from memdb.late_methods import make_methods_late
-
-        make_methods_late()
         from memdb.cli.logged import Logged
         from memdb.errors import InvalidArgument, MemdbError, NotFound
         from memdb.output import OutputLost, keep_standard_files, result_on_stdout
