@@ -29,17 +29,10 @@ from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.errors import MemdbError
 from memdb.eventlog import event_log
-from memdb.index.checkpoint import (
-    BadCheckpoint,
-    CheckedFile,
-    CheckpointWriter,
-    KeptRows,
-    KeptUser,
-    file_bytes,
-    kept_places,
-    owner_of,
-    read_checkpoint,
-)
+from memdb.index.checked_file import CheckedFile
+from memdb.index.checkpoint import BadCheckpoint, KeptRows, KeptUser, owner_of
+from memdb.index.checkpoint_reader import read_checkpoint
+from memdb.index.checkpoint_writer import CheckpointWriter, file_bytes, kept_places
 from memdb.index.gpu import Gpu
 from memdb.index.indexed import Approximation
 from memdb.index.ivf import Breadth

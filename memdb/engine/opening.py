@@ -13,7 +13,7 @@ from memdb.config import EngineConfig
 from memdb.engine.kept_index import KeptIndex, early_file
 from memdb.engine.memory import UserMemory
 from memdb.errors import Unavailable
-from memdb.index.checkpoint import CheckedFile
+from memdb.index.checked_file import CheckedFile
 from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, UserRecord, pack

@@ -158,13 +158,13 @@ MUTANTS = {
         "tests/crash/test_checkpoint_damage.py",
     ),
     "blocks of a checkpoint not checked": Mutant(
-        "memdb/index/checkpoint.py",
+        "memdb/index/checkpoint_reader.py",
         "        checksum.update(view)\n    if checksum.intdigest() != part.checksum:\n",
         "        checksum.update(view)\n    if False:\n",
         "tests/crash/test_checkpoint_damage.py",
     ),
     "blocks of a checkpoint that answers early not checked": Mutant(
-        "memdb/index/checkpoint.py",
+        "memdb/index/checked_file.py",
         "        if checksum.intdigest() != part.checksum:\n",
         "        if False:\n",
         "tests/crash/test_checkpoint_damage.py",

@@ -19,7 +19,8 @@ from memdb.config import EngineConfig, IndexConfig
 from memdb.engine import early_rows, kept_index, memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
-from memdb.index import checkpoint
+from memdb.index.checked_file import CheckedFile
+from memdb.index.checkpoint import BadCheckpoint
 from memdb.store.derived import DERIVED_FILE, DERIVED_NEW
 from memdb.store.environment import Environment
 from memdb.store.quick_structure import structure_errors
@@ -377,10 +378,10 @@ def test_a_block_that_no_thread_looked_at_is_not_taken(
     filled(data)
     expected = rebuilt(data, tmp_path)
 
-    def ends(self: checkpoint.CheckedFile) -> None:
+    def ends(self: CheckedFile) -> None:
         self._unchecked.clear()
 
-    monkeypatch.setattr(checkpoint.CheckedFile, "_check", ends)
+    monkeypatch.setattr(CheckedFile, "_check", ends)
     with opened(data, MANY) as db:
         assert asked(db) == expected
         assert memory_of(db)._completing is None
@@ -472,7 +473,7 @@ def test_what_was_lent_before_its_rows_were_in_memory_is_taken_back(
         assert are_mapped(early) == [True]
         assert early.lend(early.view, data, lambda: lambda: told.append("back"))
         if fails:
-            raise checkpoint.BadCheckpoint("other rows than before")
+            raise BadCheckpoint("other rows than before")
         settle(kept, *rest)
 
     monkeypatch.setattr(kept_index.KeptIndex, "settle", lent_before)

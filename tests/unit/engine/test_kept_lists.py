@@ -16,7 +16,8 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.kept_index import KeptIndex
 from memdb.index import ivf, partition
 from memdb.index.breadth import widened
-from memdb.index.checkpoint import KeptRows, owner_of, read_checkpoint
+from memdb.index.checkpoint import KeptRows, owner_of
+from memdb.index.checkpoint_reader import read_checkpoint
 from memdb.index.indexed import RECENT_MIN
 from memdb.index.tiers import Tiers
 from memdb.store.derived import DERIVED_FILE

@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 
 from memdb.index import ivf, kept_learned, partition
-from memdb.index.checkpoint import (
-    BadCheckpoint,
-    CheckpointWriter,
-    KeptRows,
-    file_bytes,
-    kept_places,
-    read_checkpoint,
-)
+from memdb.index.checkpoint import BadCheckpoint, KeptRows
+from memdb.index.checkpoint_reader import read_checkpoint
+from memdb.index.checkpoint_writer import CheckpointWriter, file_bytes, kept_places
 from memdb.index.columns import ALIVE
 from memdb.index.indexed import RECENT_MIN, Approximation
 from memdb.index.kept_learned import CODES, DIRECTIONS, LISTS, BadBlock, LearnedReader
