@@ -17,7 +17,7 @@ import pytest
 import memdb
 from memdb import DataLoss, FailedPrecondition, InvalidArgument, MemdbError
 from memdb.cli.main import main
-from memdb.engine import rebuild
+from memdb.engine import space_rows
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.rebuild import load_partitions, load_state
 from memdb.engine.slots import Slot
@@ -163,7 +163,7 @@ def test_nothing_is_opened_once_the_database_is_closed(tmp_path: Path) -> None:
 def test_opening_a_user_takes_little_more_memory_than_having_it_open(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "_BLOCK_ROWS", 256, raising=False)
+    monkeypatch.setattr(space_rows, "_BLOCK_ROWS", 256)
     dim, count = 1024, 6000
     vectors = np.random.default_rng(0).standard_normal((64, dim)).astype(np.float16)
     with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
