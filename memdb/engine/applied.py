@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from memdb.engine.effects import Effects
 from memdb.engine.open_versions import OpenVersions
+from memdb.engine.reached import Reached
 from memdb.engine.state import Draft
 from memdb.errors import MemdbError
 from memdb.store.records import LogEntry
@@ -42,6 +43,7 @@ class Applied:
     effects: Effects = field(default_factory=Effects)
     entries: list[LogEntry] = field(default_factory=list)
     versions: OpenVersions = field(default_factory=OpenVersions)
+    reached: Reached = field(default_factory=lambda: Reached(None))
 
     @property
     def changed(self) -> bool:

@@ -98,6 +98,7 @@ def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
     if ledger is None:
         draft.next_clip_no += 1
+        applied.reached.advance(stream.no, clip.epoch, clip.seq)
     else:
         applied.versions.add(clip_no, operation.content)
     place = clips.Placement(stream.no, space_no, clip_no, birth, draft.text_space_no)

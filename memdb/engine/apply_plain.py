@@ -41,6 +41,8 @@ class Plain:
     """Of the ledger."""
     stream_nos: list[int]
     space_no: int
+    are_beyond: bool
+    """Whether all of them are beyond what the ledger has (`memdb.engine.reached`)."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -52,11 +54,12 @@ class Plain:
             self.keys[begin:end],
             self.stream_nos[begin:end],
             self.space_no,
+            self.are_beyond,
         )
 
     def stretches(self, txn: Transaction) -> Iterator[tuple[bool, Plain]]:
         """Those that the ledger has not and those that it has, in their order; with whether they are new."""
-        if not txn.has_any(Table.LEDGER, sorted(self.keys)):
+        if self.are_beyond or not txn.has_any(Table.LEDGER, sorted(self.keys)):
             yield True, self
             return
         there = [txn.holds(Table.LEDGER, key) for key in self.keys]
@@ -69,7 +72,8 @@ class Plain:
 
 def plain_from(applied: Applied, operations: Sequence[Operation], begin: int) -> Plain | None:
     """The plain clips from an operation on; None where it is none."""
-    draft = applied.draft
+    draft, reached = applied.draft, applied.reached
+    are_beyond = True
     chosen: list[WriteClip] = []
     keys: dict[bytes, None] = {}
     stream_nos: list[int] = []
@@ -107,9 +111,10 @@ def plain_from(applied: Applied, operations: Sequence[Operation], begin: int) ->
         if key in keys:
             break
         keys[key] = None
+        are_beyond &= reached.advance(stream_no, clip.epoch, clip.seq)
         chosen.append(operation)
         stream_nos.append(stream_no)
-    return None if alike is None else Plain(chosen, list(keys), stream_nos, alike[0])
+    return None if alike is None else Plain(chosen, list(keys), stream_nos, alike[0], are_beyond)
 
 
 def write_plain(txn: Transaction, applied: Applied, plain: Plain) -> None:

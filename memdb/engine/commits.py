@@ -20,6 +20,7 @@ from memdb.clock import Clock
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply import apply
 from memdb.engine.open_versions import OpenVersions
+from memdb.engine.reached import Reached
 from memdb.engine.state import Draft, UserState
 from memdb.errors import Unavailable
 from memdb.store.environment import Environment
@@ -53,11 +54,12 @@ class Group:
         base: UserState,
         operations: list[Operation],
         versions: OpenVersions,
+        reached: Reached,
     ) -> None:
         """Apply ``operations`` on ``base`` and on what was applied before."""
         if self.applied is None:
             self.base = base
-            self.applied = Applied(Draft(base, self.time_ns), versions=versions)
+            self.applied = Applied(Draft(base, self.time_ns), versions=versions, reached=reached)
         apply(txn, self.applied, operations)
         self.state = self.applied.draft.state() if self.applied.changed else None
 
@@ -80,9 +82,10 @@ class Commits:
         environment: Environment,
         clock: Clock,
         state: UserState,
+        reached: Reached,
         show: Callable[[Applied, UserState], None],
     ) -> None:
-        """show: moves indexes and view to a commit, in the order of the commits."""
+        """reached: as of ``state``.  show: moves indexes and view to a commit, in the order of the commits."""
         self._environment = environment
         self._clock = clock
         self._show = show
@@ -90,6 +93,7 @@ class Commits:
         """As of the newest commit; what readers see may be behind."""
         self._shown = state
         self._versions = OpenVersions()
+        self._reached = reached
         self._under_way: Group | None = None
         """The group that is being written."""
         self._is_renewed = False
@@ -126,7 +130,13 @@ class Commits:
         try:
             with self._environment.read() as txn:
                 below = {} if under_way is None else under_way.entries
-                group.decide(Staged(txn, below, group.entries), base, operations, self._versions)
+                group.decide(
+                    Staged(txn, below, group.entries),
+                    base,
+                    operations,
+                    self._versions,
+                    self._reached,
+                )
         except NotStaged:
             group.forget()
 
@@ -151,7 +161,7 @@ class Commits:
                 return True, None
             # From the beginning: the transaction may be run again after the map has grown.
             group.forget()
-            group.decide(txn, base, group.operations, self._versions)
+            group.decide(txn, base, group.operations, self._versions, self._reached)
             return group.state is not None, None
 
         if not ready:

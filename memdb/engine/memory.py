@@ -33,6 +33,7 @@ from memdb.engine.indexes import Indexes, touches_texts
 from memdb.engine.kept_index import KeptIndex
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, heavy_part, inspect
+from memdb.engine.reached import Reached
 from memdb.engine.rebuild import check_early, load_partitions, load_state
 from memdb.engine.standing_asked import AskedQuestions
 from memdb.engine.state import UserState
@@ -101,7 +102,9 @@ class UserMemory:
         # Weakly: a user that is closed to make room goes at once, with all that it has in memory, and not when
         # Python's collector comes to it, which may be hours later.
         mine = weakref.ref(self)
-        self._commits = Commits(environment, clock, state, partial(_show_in, mine))
+        # What is damaged may be in the ledger, and is not in the coverage.
+        reached = Reached(self._indexes.coverage if self._quarantine.is_empty else None)
+        self._commits = Commits(environment, clock, state, reached, partial(_show_in, mine))
         self._writer = Writer(self._commits)
         if told is None:
             self._is_complete()

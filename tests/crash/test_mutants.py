@@ -77,6 +77,12 @@ MUTANTS = {
         "            self._environment.write(lambda txn: (write_into(txn, later) is None, None))\n",
         "tests/crash/test_embedded_kill.py::test_a_failpoint",
     ),
+    "a number that is there taken for a new one": Mutant(
+        "memdb/engine/reached.py",
+        "        if seq <= newest:\n",
+        "        if seq < newest:\n",
+        "tests/unit/engine/test_reached.py",
+    ),
     "checksum not checked": Mutant(
         "memdb/store/envelope.py",
         "    if _checksum(view[:_PREFIX_BYTES].tobytes(), key, checksum) != stated:\n",

@@ -13,6 +13,7 @@ from memdb.engine.applied import Applied
 from memdb.engine.apply import apply
 from memdb.engine.apply_plain import plain_from
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.reached import Reached
 from memdb.engine.state import Draft
 from memdb.engine.stream import EmbeddedStream
 from memdb.store.environment import Environment
@@ -74,10 +75,10 @@ def said(outcome: object) -> object:
 
 
 def decided(
-    environment: Environment, draft: Draft, groups: list[list[Operation]]
+    environment: Environment, draft: Draft, reached: Reached, groups: list[list[Operation]]
 ) -> tuple[Entries, Applied]:
     """What a group of operations that comes in parts is decided to be."""
-    applied = Applied(draft)
+    applied = Applied(draft, reached=reached)
     entries: Entries = {}
     with environment.read() as txn:
         for operations in groups:
@@ -111,9 +112,10 @@ def test_plain_clips_together_are_as_one_by_one(
             groups[-1].append(operation)
     with user.memory() as memory:
         state, environment = memory.view.state, memory.environment
-        together = decided(environment, Draft(state, 10**18), groups)
+        reached = Reached(rng.choice([None, memory.view.coverage]))
+        together = decided(environment, Draft(state, 10**18), reached, groups)
         monkeypatch.setattr("memdb.engine.apply.plain_from", lambda *_: None)
-        alone = decided(environment, Draft(state, 10**18), groups)
+        alone = decided(environment, Draft(state, 10**18), Reached(None), groups)
     entries, applied = together
     wanted, by_itself = alone
     assert {table: dict(kept) for table, kept in entries.items()} == wanted

@@ -1,0 +1,43 @@
+"""How far the ledger may reach in each epoch, so that what lies beyond is not looked up.
+
+A clip is nearly always the next of its epoch.  To ask the ledger all the same takes 1 us, but lets go of the
+interpreter's lock: beside other threads that write, 60 us go by until it is there again, for each clip.
+
+What is told is never too little.  It is what the coverage says at the opening, and every number that was decided since,
+be it that its commit failed.
+"""
+
+from __future__ import annotations
+
+from memdb.engine.coverage import Coverage
+from memdb.types.limits import SEQ_MAX
+
+
+class Reached:
+    """The highest number of each epoch that the ledger may have; for whoever decides, one at a time."""
+
+    def __init__(self, coverage: Coverage | None) -> None:
+        """coverage: of all that the ledger has, as of the newest commit; None where that is not known."""
+        self._coverage = coverage
+        self._seqs: dict[tuple[int, int], int] = {}
+
+    def advance(self, stream_no: int, epoch: int, seq: int) -> bool:
+        """Note that a number is going to be there; whether it certainly was not."""
+        key = stream_no, epoch
+        newest = self._seqs.get(key)
+        if newest is None:
+            newest = self._opened(key)
+        if seq <= newest:
+            return False
+        self._seqs[key] = seq
+        return True
+
+    def _opened(self, key: tuple[int, int]) -> int:
+        """Of an epoch of which nothing was decided since the opening."""
+        if self._coverage is None:
+            newest = SEQ_MAX
+        else:
+            found = self._coverage.find(*key)
+            newest = -1 if found is None else found.newest_seq
+        self._seqs[key] = newest
+        return newest
