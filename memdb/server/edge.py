@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
-import grpc
+from memdb.wire.codes import StatusCode
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
 class CallerLeft(Exception):
     """A message could not be sent: its caller is not there any more."""
+
+
+CALLER_LEFT: Final[list[type[Exception]]] = [CallerLeft]
+"""That, and what the gRPC of an edge raises instead, from its loading on."""
 
 
 class Context(Protocol):
@@ -37,7 +41,7 @@ class Context(Protocol):
         """Seconds until its deadline, None where it has none."""
 
     async def abort(
-        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+        self, code: StatusCode, details: str = "", trailing_metadata: Metadata = ()
     ) -> NoReturn:
         """End the call; raises what no handler may catch."""
 

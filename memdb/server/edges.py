@@ -10,7 +10,6 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.native import is_installed
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server.edge import Edge, Handler, Option
-from memdb.server.grpc_edge import GrpcEdge
 
 if TYPE_CHECKING:
     from memdb.server.shelf import Shelf
@@ -50,6 +49,9 @@ def make_edge(
 
         native = None if shelf is None else shelf.native
         return NativeEdge(handlers, options, calls_max, native, config.bytes_in_flight_max)
+    # Python's gRPC, which the other does without.
+    from memdb.server.grpc_edge import GrpcEdge  # noqa: PLC0415
+
     return GrpcEdge(handlers, options, calls_max, services if config.reflection else ())
 
 

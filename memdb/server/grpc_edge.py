@@ -8,13 +8,16 @@ from typing import Any, Final
 
 import grpc
 
-from memdb.server.edge import Certificate, Handler, Kind, Option
+from memdb.server.edge import CALLER_LEFT, Certificate, Handler, Kind, Option
 
 _MAKERS: Final[dict[Kind, Callable[[Any], grpc.RpcMethodHandler[bytes, bytes]]]] = {
     Kind.UNARY: grpc.unary_unary_rpc_method_handler,
     Kind.ANSWERS: grpc.unary_stream_rpc_method_handler,
     Kind.BOTH_WAYS: grpc.stream_stream_rpc_method_handler,
 }
+
+
+CALLER_LEFT.append(grpc.aio.BaseError)
 
 
 class GrpcEdge:

@@ -10,8 +10,6 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-import grpc
-
 from memdb.config import ServerConfig
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server.edge import Certificate, Edge, Option
@@ -20,7 +18,8 @@ UNIX_PREFIX: Final = "unix:"
 UNIX_PATH_BYTES_MAX: Final = 107
 """What Linux takes as the name of a socket."""
 _TAKEN: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
-UNCOMPRESSED: Final = 1 << grpc.Compression.NoCompression.value
+UNCOMPRESSED: Final = 1 << 0
+"""``grpc.Compression.NoCompression`` alone."""
 OTHERS_MAY_NOTHING: Final = 0o077
 """The umask of a bind: whoever may connect may read everything."""
 

@@ -17,12 +17,12 @@ from contextlib import suppress
 from types import coroutine
 from typing import Any, Final, NoReturn
 
-import grpc
 import memdb_edge
 
 from memdb.eventlog import event_log
 from memdb.server.acceptor import Acceptor
 from memdb.server.edge import CallerLeft, Certificate, Handler, Kind, Metadata, Option
+from memdb.wire.codes import StatusCode
 
 _CALL, _READ, _WRITTEN, _CANCELLED, _DONE = range(5)
 """Kinds of events."""
@@ -89,7 +89,7 @@ class _Call:
         return None if until_ns == _NO_DEADLINE_NS else max(0.0, (until_ns - time.time_ns()) / 1e9)
 
     async def abort(
-        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+        self, code: StatusCode, details: str = "", trailing_metadata: Metadata = ()
     ) -> NoReturn:
         self.finish(code, details, tuple(trailing_metadata) or self._trailers)
         raise _Aborted
@@ -151,9 +151,7 @@ class _Call:
         if not self._handle.finished:
             self._handle.answer(message, self._trailers)
 
-    def finish(
-        self, code: grpc.StatusCode, details: str = "", trailers: Metadata | None = None
-    ) -> None:
+    def finish(self, code: StatusCode, details: str = "", trailers: Metadata | None = None) -> None:
         """End a call, unless it has ended."""
         if not self._handle.finished:
             given = self._trailers if trailers is None else trailers
@@ -232,7 +230,7 @@ class NativeEdge:
         if not done:
             # Their callers have been cut off; what goes on for them, a commit say, is waited for by others.
             for call in tuple(self._calls.values()):
-                call.finish(grpc.StatusCode.CANCELLED)
+                call.finish(StatusCode.CANCELLED)
         await ending
         asyncio.get_running_loop().remove_reader(self._server.fd)
         self._take()
@@ -265,11 +263,11 @@ class NativeEdge:
         log.error("an event of a call was not understood", exc_info=error)
         call = self._calls.get(key)
         if call is not None:
-            call.finish(grpc.StatusCode.INTERNAL, "internal error", ())
+            call.finish(StatusCode.INTERNAL, "internal error", ())
 
     def _begin(self, call: _Call, handler: Handler, request: bytes | None) -> None:
         if request is None and handler.kind is not Kind.BOTH_WAYS:
-            call.finish(grpc.StatusCode.INTERNAL, "the call has no request")
+            call.finish(StatusCode.INTERNAL, "the call has no request")
             return
         if handler.kind is not Kind.UNARY:
             # These are known by their task.
@@ -291,11 +289,11 @@ class NativeEdge:
                 assert answer is not None, "a call with one answer has one"
                 call.answer(answer)
             else:
-                call.finish(grpc.StatusCode.OK)
+                call.finish(StatusCode.OK)
         except _Aborted:
             return
         except asyncio.CancelledError:
-            call.finish(grpc.StatusCode.CANCELLED)
+            call.finish(StatusCode.CANCELLED)
         except (
             Exception
         ) as error:  # handlers end calls by `abort`: or its caller would wait for ever
@@ -304,7 +302,7 @@ class NativeEdge:
     def _failed(self, call: _Call, handler: Handler, error: Exception) -> None:
         fields = {"method": handler.name}
         log.error("a call could not be ended", exc_info=error, extra={"fields": fields})
-        call.finish(grpc.StatusCode.INTERNAL, "internal error", ())
+        call.finish(StatusCode.INTERNAL, "internal error", ())
 
 
 @coroutine

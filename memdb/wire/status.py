@@ -20,9 +20,8 @@ code alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
-import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -41,24 +40,25 @@ from memdb.errors import (
     Unavailable,
     Violation,
 )
+from memdb.wire.codes import StatusCode
 from memdb.wire.unknown_fields import name_of
 
 DOMAIN: Final = "memdb"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 REQUEST_ID_KEY: Final = "x-request-id"
 
-CODES: Final[dict[type[MemdbError], grpc.StatusCode]] = {
-    InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
-    FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
-    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
-    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    DataLoss: grpc.StatusCode.DATA_LOSS,
-    Internal: grpc.StatusCode.INTERNAL,
+CODES: Final[dict[type[MemdbError], StatusCode]] = {
+    InvalidArgument: StatusCode.INVALID_ARGUMENT,
+    NotFound: StatusCode.NOT_FOUND,
+    AlreadyExists: StatusCode.ALREADY_EXISTS,
+    FailedPrecondition: StatusCode.FAILED_PRECONDITION,
+    ResourceExhausted: StatusCode.RESOURCE_EXHAUSTED,
+    Unavailable: StatusCode.UNAVAILABLE,
+    PermissionDenied: StatusCode.PERMISSION_DENIED,
+    Unauthenticated: StatusCode.UNAUTHENTICATED,
+    DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
+    DataLoss: StatusCode.DATA_LOSS,
+    Internal: StatusCode.INTERNAL,
 }
 """The whole mapping; its inverse reads answers."""
 
@@ -67,16 +67,16 @@ RETRY_AFTER_MS: Final[dict[str, int]] = {"OVERLOADED": 500, "SHUTTING_DOWN": 100
 
 _CLASSES: Final = {code: family for family, code in CODES.items()}
 
-_FOREIGN: Final[dict[grpc.StatusCode, tuple[type[MemdbError], str]]] = {
+_FOREIGN: Final[dict[StatusCode, tuple[type[MemdbError], str]]] = {
     # Codes that memdb never answers with; gRPC or something between us does.
-    grpc.StatusCode.CANCELLED: (Unavailable, "CANCELLED"),
-    grpc.StatusCode.ABORTED: (Unavailable, "ABORTED"),
-    grpc.StatusCode.UNIMPLEMENTED: (FailedPrecondition, "UNIMPLEMENTED"),
-    grpc.StatusCode.OUT_OF_RANGE: (InvalidArgument, "OUT_OF_RANGE"),
-    grpc.StatusCode.UNKNOWN: (Internal, "UNKNOWN"),
+    StatusCode.CANCELLED: (Unavailable, "CANCELLED"),
+    StatusCode.ABORTED: (Unavailable, "ABORTED"),
+    StatusCode.UNIMPLEMENTED: (FailedPrecondition, "UNIMPLEMENTED"),
+    StatusCode.OUT_OF_RANGE: (InvalidArgument, "OUT_OF_RANGE"),
+    StatusCode.UNKNOWN: (Internal, "UNKNOWN"),
 }
 
-_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+_BY_NUMBER: Final = {code.value[0]: code for code in StatusCode}
 
 # Trailers share one HTTP/2 header block, of which a peer takes 8 KiB by default.
 _MESSAGE_CHARS_MAX: Final = 512
@@ -85,12 +85,12 @@ _VIOLATIONS_MAX: Final = 8
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
-def code_of(error: MemdbError) -> grpc.StatusCode:
+def code_of(error: MemdbError) -> StatusCode:
     """The status code of an error; a subclass has its family's."""
     for family in type(error).__mro__:
         if family in CODES:
             return CODES[family]
-    return grpc.StatusCode.INTERNAL
+    return StatusCode.INTERNAL
 
 
 def error_to_status(error: MemdbError, request_id: str) -> status_pb2.Status:
@@ -129,7 +129,7 @@ def error_to_status(error: MemdbError, request_id: str) -> status_pb2.Status:
 
 def error_from_status(status: status_pb2.Status) -> MemdbError:
     """The error of a status; a code of nobody's gives `Internal`."""
-    code = _BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    code = _BY_NUMBER.get(status.code, StatusCode.UNKNOWN)
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     for detail in status.details:
@@ -159,11 +159,21 @@ def error_from_status(status: status_pb2.Status) -> MemdbError:
     return error
 
 
-def error_from_call(code: grpc.StatusCode, details: str | None, trailers: Metadata) -> MemdbError:
+class Code(Protocol):
+    """A status code of gRPC's own or `StatusCode`."""
+
+    @property
+    def name(self) -> str:
+        """That of the code: ``NOT_FOUND``."""
+        ...
+
+
+def error_from_call(given: Code, details: str | None, trailers: Metadata) -> MemdbError:
     """The error of a failed call, from its code, details and trailing metadata.
 
     Takes what both ``grpc.RpcError`` and ``grpc.aio.AioRpcError`` give.
     """
+    code = StatusCode[given.name]
     request_id: str | None = None
     packed: bytes | None = None
     for key, value in trailers:
@@ -194,7 +204,7 @@ def error_to_trailers(error: MemdbError, request_id: str) -> tuple[tuple[str, st
     )
 
 
-def _foreign(code: grpc.StatusCode, details: str) -> MemdbError:
+def _foreign(code: StatusCode, details: str) -> MemdbError:
     """The error of an answer that memdb did not make."""
     family, reason = _FOREIGN.get(code, (_CLASSES.get(code, Internal), ""))
     if family is ResourceExhausted and "larger than max" in details:

@@ -181,7 +181,7 @@ def _count(script: Script, context: Any) -> None:
 
 def _fail(context: Any, error: MemdbError) -> None:
     context.set_trailing_metadata(error_to_trailers(error, "req-1"))
-    context.abort(code_of(error), error.message)
+    context.abort(grpc.StatusCode[code_of(error).name], error.message)
 
 
 def _sleep() -> None:

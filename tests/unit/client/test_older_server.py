@@ -57,7 +57,7 @@ def methods() -> Iterator[grpc.GenericRpcHandler]:
                         parse(GetMessageClass(method.input_type), data)
                     except MemdbError as error:
                         context.set_trailing_metadata(error_to_trailers(error, "req-1"))
-                        context.abort(code_of(error), error.message)
+                        context.abort(grpc.StatusCode[code_of(error).name], error.message)
 
                 def answer(data: bytes, context: Any) -> bytes:
                     check(data, context)

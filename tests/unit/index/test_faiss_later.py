@@ -46,13 +46,17 @@ with memdb.open({str(tmp_path)!r}) as db:
 
 
 @NEEDS_NATIVE
-def test_a_server_is_put_together_without_its_python() -> None:
-    assert told("""
+def test_a_server_is_put_together_without_its_python(tmp_path: Path) -> None:
+    """Nor that of gRPC."""
+    assert told(f"""
 import sys
-import memdb.server.app, memdb.server.shelf
-from memdb.engine.native import arithmetic
-print(arithmetic() is not None, "faiss" in sys.modules)
-""").split() == ["True", "False"]
+from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.server.app import Server
+with EmbeddedDatabase({str(tmp_path)!r}) as db:
+    server = Server(db, ServerConfig(edge="native"))
+    print(server.edge, "faiss" in sys.modules, "grpc" in sys.modules)
+""").split() == ["native", "False", "False"]
 
 
 def test_one_that_is_missing_is_told_before_there_is_a_question() -> None:

@@ -14,6 +14,7 @@ from memdb.errors import (
     Unavailable,
     Violation,
 )
+from memdb.wire.codes import StatusCode
 from memdb.wire.status import CODES, DETAILS_KEY, code_of, error_from_call, error_to_trailers
 
 
@@ -25,7 +26,13 @@ def over_the_wire(error: MemdbError) -> MemdbError:
 def test_the_table_has_every_family_once() -> None:
     assert set(CODES) == set(FAMILIES)
     assert len(set(CODES.values())) == len(FAMILIES)
-    assert grpc.StatusCode.UNKNOWN not in CODES.values()
+    assert StatusCode.UNKNOWN not in CODES.values()
+
+
+def test_the_codes_are_those_of_grpc() -> None:
+    assert {code.name: code.value for code in StatusCode} == {
+        code.name: code.value for code in grpc.StatusCode
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
