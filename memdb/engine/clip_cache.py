@@ -14,6 +14,7 @@ Who sends answers may leave the bytes of a kept clip beside it: they are found b
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Final
@@ -82,6 +83,19 @@ class ClipCache:
             self.packed[clip] = data
             self._count(place, self._came[place] + size)
 
+    def put_by_row(self, kept: KeptClips, by_row: RowClips, rows: dict[int, _Key]) -> None:
+        """Have clips found by row too, those of them that are kept."""
+        with self._lock:
+            if kept.retired:
+                return
+            if kept.by_row is None:
+                kept.by_row = weakref.WeakSet()
+            kept.by_row.add(by_row)
+            for row, key in rows.items():
+                clip = kept.clips.get(key)
+                if clip is not None:
+                    by_row.clips[row] = clip
+
     def put_place(self, kept: KeptClips, clip_id: str, place: TensorPlace) -> None:
         """Keep a place, unless nothing of its user is kept any more."""
         if self._bytes_max // _SHARE < _PLACE_BYTES:
@@ -102,6 +116,7 @@ class ClipCache:
                 oldest.places.pop(of, None)
             else:
                 self._forget(oldest.clips.pop(of))
+                oldest.forget_rows()
             self._bytes -= took
 
     def _forget(self, clip: StoredClip) -> None:
@@ -125,12 +140,25 @@ class ClipCache:
                 self._forget(clip)
             kept.clips, kept.places = {}, {}
             kept.ready = {}
+            kept.forget_rows()
+
+
+class RowClips:
+    """Kept clips of a user by the rows of a view, for who asks the same view again: to find one takes a fraction of
+    what it takes by number, birth and parts.  All of them go as soon as one clip of the user is kept no more.
+    """
+
+    __slots__ = ("__weakref__", "clips")
+
+    def __init__(self) -> None:
+        self.clips: dict[int, StoredClip] = {}
+        """To be read by any thread, and written to by `ClipCache` alone."""
 
 
 class KeptClips:
     """Clips of one user.  Any readers."""
 
-    __slots__ = ("_cache", "clips", "places", "ready", "retired")
+    __slots__ = ("_cache", "by_row", "clips", "places", "ready", "retired")
 
     def __init__(self, cache: ClipCache) -> None:
         self._cache = cache
@@ -138,6 +166,8 @@ class KeptClips:
         self.places: dict[str, TensorPlace] = {}
         self.ready: dict[Hashable, Any] = {}
         """What others laid ready of them, by the parts they were read with; forgotten with them."""
+        self.by_row: weakref.WeakSet[RowClips] | None = None
+        """Those that hold clips of these."""
         self.retired = False
 
     def find(self, clip_no: int, birth: int, parts: Hashable) -> StoredClip | None:
@@ -149,6 +179,17 @@ class KeptClips:
     ) -> None:
         """Keep a version that was read without its short-term memory."""
         self._cache.put(self, (clip_no, birth, parts), clip, clip_bytes)
+
+    def put_by_row(self, by_row: RowClips, rows: dict[int, _Key]) -> None:
+        """Have clips, number, birth and parts of each, found by row too, as long as all of the user's are kept."""
+        self._cache.put_by_row(self, by_row, rows)
+
+    def forget_rows(self) -> None:
+        """Nothing is found by row any more (under the cache's lock)."""
+        if self.by_row is not None:
+            for by_row in self.by_row:
+                by_row.clips = {}
+            self.by_row = None
 
     def put_place(self, clip_id: str, place: TensorPlace) -> None:
         """Keep where the short-term memory of a sealed clip lies, once it was read from there."""

@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 
 from memdb import deadline
+from memdb.engine.clip_cache import KeptClips, RowClips
 from memdb.engine.hit_reader import HitReader, with_damaged
-from memdb.engine.hydrate import AnswerSize
+from memdb.engine.hydrate import AnswerSize, Parts
 from memdb.engine.native import arithmetic
 from memdb.engine.nulls import Null, Nulls
 from memdb.engine.question import Question
@@ -69,24 +70,52 @@ class Few:
 class Native:
     """The search of few rows in one call (`memdb.engine.native`), to the last bit that of the others."""
 
-    __slots__ = ("_best", "_first", "_ids")
+    __slots__ = ("_best", "_clips", "_first", "_ids")
 
     def __init__(self, first: int, ids: dict[int, list[int]], best: BestRows) -> None:
         """first: the row that is 0 to ``best``; ids: clip number, birth and stream number by such a row."""
         self._first = first
         self._ids = ids
         self._best = best
+        self._clips: dict[Parts, RowClips] = {}
+        """By such a row, as they were read with some parts."""
 
-    def best(self, feature: Array, limit: int) -> tuple[Best, list[float]] | None:
-        """The best rows and their relevances; None where the (dim,) feature is no direction."""
-        told = self._best(feature if feature.dtype == np.float32 else feature.astype("f4"), limit)
-        if told is None:
+    def best(self, feature: Array, limit: int) -> tuple[list[int], list[float], list[float]] | None:
+        """The best rows as ``best`` counts them, their scores and relevances; None where the (dim,) feature is no
+        direction.
+        """
+        return self._best(feature if feature.dtype == np.float32 else feature.astype("f4"), limit)
+
+    def kept_hits(
+        self, question: Question, rows: list[int], scores: list[float], relevant: list[float]
+    ) -> list[Hit] | None:
+        """Hits of such rows; None where not all of their clips were found before."""
+        by_row = self._clips.get(question.parts)
+        if by_row is None:
             return None
-        rows, scores, relevant = told
-        ids = self._ids
-        return Best(
-            [row + self._first for row in rows], scores, [ids[row] for row in rows]
-        ), relevant
+        clips = by_row.clips
+        try:
+            hits = [
+                _hit(clips[row], score, relevance, (), (), ())
+                for row, score, relevance in zip(rows, scores, relevant, strict=True)
+            ]
+        except KeyError:
+            return None
+        if question.answer_bytes_max is not None:
+            size = AnswerSize(question.answer_bytes_max)
+            for hit in hits:
+                size.add(hit.clip)
+        return hits
+
+    def keep(self, kept: KeptClips, parts: Parts, rows: list[int]) -> None:
+        """Have clips of such rows found by them."""
+        by_row = self._clips.setdefault(parts, RowClips())
+        keys = {row: (self._ids[row][0], self._ids[row][1], parts) for row in rows}
+        kept.put_by_row(by_row, keys)
+
+    def known(self, rows: list[int], scores: list[float]) -> Best:
+        """Such rows as they are known elsewhere."""
+        return Best([row + self._first for row in rows], scores, [self._ids[row] for row in rows])
 
 
 @dataclass(slots=True, eq=False)
@@ -147,11 +176,35 @@ def answer(environment: Environment | None, view: View, question: Question) -> G
     feature = question.feature
     if place is None or feature is None or len(feature) != place.partition.dim:
         return None
+    native = None if place.few is None else _native_of(place, place.few)
+    if native is not None:
+        quick = native.best(feature, question.limit)
+        if quick is None:
+            return None
+        deadline.check()
+        rows, scores, relevant = quick
+        hits = native.kept_hits(question, rows, scores, relevant)
+        if hits is not None:
+            return Grounding(tuple(hits), place.where.revision, "none", place.where.gaps)
+        found = native.known(rows, scores)
+        answered = _grounding(environment, view, question, place, found, relevant)
+        native.keep(view.kept, question.parts, rows)
+        return answered
     told = _searched(place, question, feature, at_once=environment is None)
     if told is None:
         return None
-    found, relevant = told
     deadline.check()
+    return _grounding(environment, view, question, place, *told)
+
+
+def _grounding(
+    environment: Environment | None,
+    view: View,
+    question: Question,
+    place: Place,
+    found: Best,
+    relevant: list[float],
+) -> Grounding:
     gaps = place.where.gaps
     hits = _kept_hits(view, question, found.ids, found.scores, relevant)
     if hits is None:
@@ -163,17 +216,20 @@ def answer(environment: Environment | None, view: View, question: Question) -> G
     return Grounding(tuple(hits), place.where.revision, "none", gaps, approximate=found.approximate)
 
 
+def _native_of(place: Place, few: Few) -> Native | None:
+    """What searches few rows, from the second question on."""
+    if few.asked < ASKED_AGAIN:
+        few.asked += 1
+        if few.asked == ASKED_AGAIN:
+            few.native = _native(place, few)
+    return few.native
+
+
 def _searched(
     place: Place, question: Question, feature: Array, *, at_once: bool
 ) -> tuple[Best, list[float]] | None:
     """The best rows and their relevances; None where there are none, or the feature has no direction."""
     few = place.few
-    if few is not None:
-        few.asked += 1
-        if few.asked == ASKED_AGAIN:
-            few.native = _native(place, few)
-        if few.native is not None:
-            return few.native.best(feature, question.limit)
     query = place.partition.unit(feature)
     if query[0] == 0.0 and not query.any():
         return None

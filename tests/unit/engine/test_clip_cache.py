@@ -11,7 +11,7 @@ import pytest
 
 from memdb import DataLoss, Keyframe, NotFound, Retention, Utterance
 from memdb.engine import view as views
-from memdb.engine.clip_cache import ClipCache, KeptClips
+from memdb.engine.clip_cache import ClipCache, KeptClips, RowClips
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import USUAL
 from memdb.engine.listing import get_short_memory
@@ -148,6 +148,33 @@ def test_the_oldest_of_all_users_give_way(db: EmbeddedDatabase) -> None:
     for n in more.tolist():
         other.put(6000 + n, 1, USUAL, found.clip, 512)
     assert len(other.clips) == 512
+
+
+def test_clips_found_by_row_go_with_the_first_that_is_kept_no_more(db: EmbeddedDatabase) -> None:
+    filled(db)
+    (found,) = db.user("alice").ground(vector(2), limit=1).hits
+    cache = ClipCache(512 * 2048)
+    one, other = cache.of_user(), cache.of_user()
+    for n in range(6):
+        one.put(n, 1, USUAL, found.clip, 512)
+    some, others = RowClips(), RowClips()
+    one.put_by_row(some, {7: (0, 1, USUAL), 8: (5, 1, USUAL), 9: (6, 1, USUAL)})
+    one.put_by_row(others, {0: (3, 1, USUAL)})
+    assert some.clips == {7: found.clip, 8: found.clip}, "the last is not kept"
+    for n in range(506):
+        other.put(n, 1, USUAL, found.clip, 512)
+    assert some.clips
+    assert others.clips
+    other.put(506, 1, USUAL, found.clip, 512)  # the oldest of the other user gives way
+    assert not some.clips
+    assert not others.clips
+    keys = {7: (0, 1, USUAL), 8: (5, 1, USUAL)}
+    one.put_by_row(some, keys)
+    assert some.clips == {8: found.clip}
+    one.retire()
+    assert not some.clips
+    one.put_by_row(some, keys)
+    assert not some.clips
 
 
 def test_packed_bytes_are_of_the_budget_and_go_with_their_clip(db: EmbeddedDatabase) -> None:

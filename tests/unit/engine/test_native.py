@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import memdb
-from memdb import Clip, InvalidArgument
+from memdb import Clip, InvalidArgument, ResourceExhausted
 from memdb.engine import native, one_go
 from memdb.types.grounding import Grounding
 from tests.both_edges import NEEDS_NATIVE
@@ -117,6 +117,37 @@ def test_a_write_is_in_the_next_answer(tmp_path: Path) -> None:
             answer = user.ground(wanted, limit=30)
             assert answer.revision == ack.revision
             assert sum(hit.score > 0.999 for hit in answer.hits) == seq - 19
+
+
+def test_clips_that_were_found_before_are_those_of_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "db")
+    wanted = np.random.default_rng(7).standard_normal(DIM).astype(np.float32)
+    looked_up: list[int] = []
+    kept_hits = one_go._kept_hits
+
+    def counted(*arguments: Any) -> Any:
+        looked_up.append(1)
+        return kept_hits(*arguments)
+
+    monkeypatch.setattr(one_go, "_kept_hits", counted)
+    with memdb.open(tmp_path / "db") as database:
+        user = database.user("alice")
+        for with_vectors in (True, False, True, False):
+            found = [user.ground(wanted, with_global_memory=with_vectors) for _ in range(4)]
+            first = [hit.clip for hit in found[0].hits]
+            assert all(told(one) == told(found[0]) for one in found)
+            assert all([hit.clip for hit in one.hits] == first for one in found)
+            assert all(bool(clip.global_memory.size) == with_vectors for clip in first)
+        assert len(looked_up) == 3, "two before the edge searches, and the first of the others"
+        with pytest.raises(ResourceExhausted):
+            user.ground(wanted, answer_bytes_max=10)
+        gone = found[0].hits[1].clip.id
+        user.erase_clips(clip_ids=[gone])
+        for _ in range(4):
+            left = user.ground(wanted)
+            assert gone not in [hit.clip.id for hit in left.hits]
 
 
 @pytest.mark.parametrize("wrong", ["interface", "sums"])
