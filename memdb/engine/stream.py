@@ -32,6 +32,7 @@ from memdb.types.unchecked import maker
 from memdb.types.zone import checked_zone
 
 if TYPE_CHECKING:
+    from memdb.engine.memory import UserMemory
     from memdb.engine.user import EmbeddedUser
 
 
@@ -123,13 +124,16 @@ class EmbeddedStream:
             return []
         if not self._user.is_known():
             self._check_first_write(operations[0])
-        with self._user.memory(create=True) as memory:
+
+        def write(memory: UserMemory) -> list[Ack | MemdbError]:
             refusals = lateness.refusals(memory.view, operations, self._user.seq_ahead_max)
             if not any(refusals):
                 return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
             taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
             done = iter(memory.write(list(taken), queued))
-        return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]  # as above
+            return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]  # as above
+
+        return self._user.with_memory(write, create=True)
 
     def ingest(self, *, epoch: int = 0, window: int = INGEST_WINDOW) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(

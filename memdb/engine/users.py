@@ -112,7 +112,14 @@ class Users:
         finally:
             self._slots.leave(user, slot, is_call=is_call)
 
-    def call(self, user: str, work: Callable[[UserMemory], T], *, whole: bool = True) -> T:
+    def call(
+        self,
+        user: str,
+        work: Callable[[UserMemory], T],
+        *,
+        create: bool = False,
+        whole: bool = True,
+    ) -> T:
         """What ``work`` makes of the user's memory, as within `use`; of a user that is open with less ado."""
 
         def called(memory: UserMemory) -> T:
@@ -129,7 +136,7 @@ class Users:
                 raise
             self._slots.make_room()
             return made
-        with self.use(user, whole=whole) as memory:
+        with self.use(user, create=create, whole=whole) as memory:
             return work(memory)
 
     def call_at_once(self, user: str, work: Callable[[UserMemory], T]) -> T:
