@@ -62,6 +62,9 @@ async def answers(request: bytes, call: Any) -> None:
 async def both_ways(_: Any, call: Any) -> None:
     with suppress(CallerLeft):
         while (message := await call.read()) is not None:
+            send = call.ahead() if random.random() < 0.7 else None
+            if send is not None and random.random() < 0.7:
+                await asyncio.to_thread(send, message)  # which goes on though the call is cancelled
             await call.write(message)
 
 

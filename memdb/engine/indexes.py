@@ -53,7 +53,11 @@ class Indexes:
             partition, space = self.partitions.get(space_no), state.spaces[space_no]
             if partition is None:
                 partition = self.partitions[space_no] = Partition(space.dim, space.metric)
-            partition.extend(_rows(clips, revision, cosine=space.metric == "cosine"))
+            is_cosine = space.metric == "cosine"
+            if len(clips) == 1:
+                _add(partition, clips[0], revision, cosine=is_cosine)
+            else:
+                partition.extend(_rows(clips, revision, cosine=is_cosine))
             partition.name([clip.names for clip in clips])
         for (stream_no, epoch_no), space_no in moved.items():
             first_ns = self.partitions[space_no].first_start_ns(stream_no, epoch_no)
@@ -117,6 +121,24 @@ def touches_texts(effects: Effects) -> bool:
     """Whether a commit changes what is found by words."""
     return bool(effects.facts or effects.forgotten or effects.removed or effects.collected) or any(
         clip.documents or not clip.first_version for clip in effects.clips
+    )
+
+
+def _add(partition: Partition, clip: NewClip, revision: int, *, cosine: bool) -> None:
+    stream_no, epoch, seq, start_ns, end_ns, sealed, short_memory_bytes, keyframe_bytes = clip.row
+    partition.add(
+        clip_no=clip.clip_no,
+        stream_no=stream_no,
+        epoch=epoch,
+        seq=seq,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        sealed=sealed,
+        birth=revision,
+        short_memory_bytes=short_memory_bytes,
+        keyframe_bytes=keyframe_bytes,
+        vector=prepared_rows([clip.vector], cosine=cosine)[0],
+        content=clip.content,
     )
 
 

@@ -53,9 +53,9 @@ class OneUser:
         """The open memory for the length of a block."""
         return self._users.use(self._id, create=create)
 
-    def write(self, work: Callable[[UserMemory], T]) -> T:
-        """What ``work`` makes of the open memory of a user, who is made where there is none."""
-        return self._users.call(self._id, work, create=True)
+    def with_memory(self, work: Callable[[UserMemory], T], *, create: bool = False) -> T:
+        """What ``work`` makes of the open memory, with less ado than `memory`."""
+        return self._users.call(self._id, work, create=create)
 
     def commit(self, operation: Operation, gives: type[T], *, create: bool = False) -> T:
         """Commit one operation; its outcome, which is of the kind it ``gives``, or raises its error."""

@@ -125,7 +125,7 @@ class EmbeddedStream:
         if not self._user.is_known():
             self._check_first_write(operations[0])
 
-        def written(memory: UserMemory) -> list[Ack | MemdbError]:
+        def write(memory: UserMemory) -> list[Ack | MemdbError]:
             refusals = lateness.refusals(memory.view, operations, self._user.seq_ahead_max)
             if not any(refusals):
                 return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
@@ -133,7 +133,7 @@ class EmbeddedStream:
             done = iter(memory.write(list(taken), queued))
             return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]  # as above
 
-        return self._user.write(written)
+        return self._user.with_memory(write, create=True)
 
     def ingest(self, *, epoch: int = 0, window: int = INGEST_WINDOW) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(

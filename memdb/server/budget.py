@@ -246,7 +246,10 @@ class StreamBytes:
         """The user that it is of; known once it has begun, and not changed while it holds anything."""
         self._budget = budget
         self._held = 0
+        self._expected_s: float | None = None
+        """Since when it expects a message, and takes `READ_BYTES` for it."""
         self._idle: asyncio.TimerHandle | None = None
+        """Gives them back in time; left to itself from message to message."""
         self._sending: asyncio.Task[Any] | None = None
         self.is_cut_off = False
         """Whether it was ended since its answers are not read."""
@@ -259,7 +262,10 @@ class StreamBytes:
     async def expect(self) -> None:
         """Wait until this stream may read its next message."""
         await self._budget.expect(self.owner)
-        self._idle = asyncio.get_running_loop().call_later(READ_IDLE_S, self._expect_no_more)
+        loop = asyncio.get_running_loop()
+        self._expected_s = loop.time()
+        if self._idle is None:
+            self._idle = loop.call_later(READ_IDLE_S, self._look_whether_idle)
 
     def hold(self, size: int) -> None:
         """Count a message that was read; raises `Unavailable` (``OVERLOADED``)."""
@@ -310,9 +316,22 @@ class StreamBytes:
         """Give everything back."""
         self._expect_no_more()
         self.release(self._held)
-
-    def _expect_no_more(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+
+    def _look_whether_idle(self) -> None:
+        self._idle = None
+        if self._expected_s is None:
+            return
+        loop = asyncio.get_running_loop()
+        until_s = self._expected_s + READ_IDLE_S
+        if loop.time() >= until_s:
+            self._expect_no_more()
+        else:  # of a later message
+            self._idle = loop.call_at(until_s, self._look_whether_idle)
+
+    def _expect_no_more(self) -> None:
+        if self._expected_s is not None:
+            self._expected_s = None
             self._budget.expect_no_more(self.owner)

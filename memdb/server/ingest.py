@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Final, NamedTuple
 
-from memdb.engine.user import EmbeddedUser
+from memdb.engine.stream import EmbeddedStream
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
@@ -129,12 +130,15 @@ class Ingest:
     ) -> None:
         user = self._database.user(start.user)
         space = start.space if start.HasField("space") else None
+        # By the thread that writes its first clip, which is told what is wrong with it.
+        stream = cache(partial(user.stream, start.stream, space=space))
         turns = self._pools.write.of(user.id)
+        tell: Ahead | None = None
 
         def begin() -> bool:
             if not self._openings.is_open(user.id):
                 return False
-            outcome = turns.begin(_commit, user, start.stream, self._ready, space, ahead())
+            outcome = turns.begin(_commit, stream, self._ready, tell)
             if outcome is None:
                 return False
             self._begun = _Begun(self._ready, self._ready_bytes, outcome)
@@ -158,6 +162,7 @@ class Ingest:
                 if self._ended:
                     return
                 self._work.clear()
+                tell = ahead()
                 self._begin = begin
                 await self._work.wait()
             self._begin = None
@@ -166,7 +171,7 @@ class Ingest:
                 self._ready, self._ready_bytes = [], 0
             else:
                 batch, size = self._begun.batch, self._begun.size
-            acks, error = await self._commit(turns, (user, start.stream, batch, space), ahead)
+            acks, error = await self._commit(user.id, turns, stream, batch, ahead)
             self._in_flight -= len(batch)
             self._in_flight_bytes -= size
             held.release(size)
@@ -178,8 +183,10 @@ class Ingest:
 
     async def _commit(
         self,
+        user: str,
         turns: Turns,
-        written: tuple[EmbeddedUser, str, list[Clip], str | None],
+        stream: Callable[[], EmbeddedStream],
+        batch: list[Clip],
         ahead: Callable[[], Ahead | None],
     ) -> tuple[bytes, MemdbError | None]:
         while True:
@@ -187,8 +194,8 @@ class Ingest:
                 if self._begun is not None:
                     return await self._outcome(self._begun)
                 # It may have been closed since, for others.
-                await self._openings.wait(written[0].id)
-                return await turns.run_in_turn(_commit, *written, ahead())
+                await self._openings.wait(user)
+                return await turns.run_in_turn(_commit, stream, batch, ahead())
             except ResourceExhausted as error:
                 # Refused before any of it was written, since other writes of the user wait.
                 if error.reason != "OVERLOADED":
@@ -289,13 +296,13 @@ def _clips(
 
 
 def _commit(
-    user: EmbeddedUser, stream: str, clips: list[Clip], space: str | None, ahead: Ahead | None
+    stream: Callable[[], EmbeddedStream], clips: list[Clip], ahead: Ahead | None
 ) -> tuple[bytes, MemdbError | None]:
     """Write clips; the answer for those before the first refused one, which is sent ahead, and its error."""
     response = pb.IngestClipsResponse()
     acks = response.acks.acks
     refusal: MemdbError | None = None
-    for outcome in user.stream(stream, space=space).write_batch(clips):
+    for outcome in stream().write_batch(clips):
         if isinstance(outcome, MemdbError):
             refusal = outcome
             break

@@ -88,6 +88,35 @@ def test_a_version_ends_when_the_next_begins() -> None:
     assert not sealed_only.any()
 
 
+def test_versions_added_one_by_one_are_those_that_come_together() -> None:
+    """Of clips that stay open, are sealed at once, or grow long after others have come."""
+    rng = np.random.default_rng(3)
+    one_by_one, together = Partition(DIM, "cosine"), Partition(DIM, "cosine")
+    open_clips: set[int] = set()
+    for birth in range(1, 400):
+        fresh = birth if not open_clips or rng.random() < 0.5 else rng.choice(sorted(open_clips))
+        sealed = bool(rng.random() < 0.7)
+        (open_clips.discard if sealed else open_clips.add)(int(fresh))
+        rows = clip_rows([int(fresh)], birth, sealed=sealed, seed=birth)
+        together.extend(rows)
+        names = [name for name in rows.__slots__ if name not in ("death", "vectors", "content")]
+        values = {name: getattr(rows, name)[0].item() for name in names}
+        one_by_one.add(**values, vector=rows.vectors[0], content=0)  # type: ignore[index]  # an array
+        found, wanted = one_by_one.view(), together.view()
+        assert found.rows == wanted.rows
+        for name, column in wanted.columns.items():
+            assert found.columns[name].dtype == column.dtype
+            assert np.array_equal(found.columns[name], column), name
+        assert np.array_equal(found.head_alive, wanted.head_alive)  # type: ignore[arg-type]  # None too
+        assert one_by_one.open_start_ns(int(fresh)) == together.open_start_ns(int(fresh))
+    every = np.arange(found.rows)
+    assert np.array_equal(found.matrix.take(every), wanted.matrix.take(every))
+    assert (found.matrix.norm_max, found.matrix.residual_max) == (
+        wanted.matrix.norm_max,
+        wanted.matrix.residual_max,
+    )
+
+
 def test_filters_are_anded() -> None:
     partition = Partition(DIM, "dot")
     partition.extend(clip_rows(list(range(30)), 1))
