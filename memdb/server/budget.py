@@ -41,6 +41,8 @@ CALL_BYTES_FREE: Final = 64 * 1024
 READ_BYTES: Final = 2 * 1024 * 1024
 """What a stream is expected to bring at most; our own client sends messages of this size."""
 READ_IDLE_S: Final = 0.1
+CLOCK_S: Final = 0.001
+"""How much earlier than it was told a loop may call."""
 UNREAD_S: Final = 5.0
 """So long an answer may wait for its reader although others wait for what its stream holds."""
 LOOK_S: Final = 1.0
@@ -246,7 +248,10 @@ class StreamBytes:
         """The user that it is of; known once it has begun, and not changed while it holds anything."""
         self._budget = budget
         self._held = 0
+        self._expected_s: float | None = None
+        """When what was expected is given back, should nothing have come."""
         self._idle: asyncio.TimerHandle | None = None
+        """Looks at that, now and then: one for each message would cost more than all else here."""
         self._sending: asyncio.Task[Any] | None = None
         self.is_cut_off = False
         """Whether it was ended since its answers are not read."""
@@ -259,7 +264,10 @@ class StreamBytes:
     async def expect(self) -> None:
         """Wait until this stream may read its next message."""
         await self._budget.expect(self.owner)
-        self._idle = asyncio.get_running_loop().call_later(READ_IDLE_S, self._expect_no_more)
+        loop = asyncio.get_running_loop()
+        self._expected_s = loop.time() + READ_IDLE_S
+        if self._idle is None:
+            self._idle = loop.call_at(self._expected_s, self._look_for_idle, loop)
 
     def hold(self, size: int) -> None:
         """Count a message that was read; raises `Unavailable` (``OVERLOADED``)."""
@@ -308,11 +316,22 @@ class StreamBytes:
 
     def close(self) -> None:
         """Give everything back."""
-        self._expect_no_more()
-        self.release(self._held)
-
-    def _expect_no_more(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+        self._expect_no_more()
+        self.release(self._held)
+
+    def _look_for_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        until_s, self._idle = self._expected_s, None
+        if until_s is None:
+            return
+        if loop.time() < until_s - CLOCK_S:
+            self._idle = loop.call_at(until_s, self._look_for_idle, loop)
+        else:
+            self._expect_no_more()
+
+    def _expect_no_more(self) -> None:
+        if self._expected_s is not None:
+            self._expected_s = None
             self._budget.expect_no_more(self.owner)
