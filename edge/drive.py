@@ -1,5 +1,6 @@
-"""Drives the native edge hard for some seconds: calls and streams that are cancelled, late, cut off and never read, and
-shelves that change meanwhile; then what nobody ended is let go of.  For `edge/sanitize.sh`.
+"""Drives the native edge hard for some seconds: damaged messages of clips, which it has to read as Python does; calls
+and streams that are cancelled, late, cut off and never read, and shelves that change meanwhile; then what nobody ended
+is let go of.  For `edge/sanitize.sh`.
 
     python edge/drive.py SECONDS
 """
@@ -21,10 +22,14 @@ from typing import Any
 import grpc
 import memdb_edge
 import numpy as np
+from odd_clips import odd_message
 
 from memdb.index.kernel import inner_products_address
 from memdb.server.edge import CallerLeft, Handler, Kind
 from memdb.server.native_edge import SHELVED, NativeEdge
+from memdb.server.plain_clips import clips_of
+from memdb.wire.clips import clip_to_proto
+from memdb.wire.ingest import ingested_clips
 
 DIM, ROWS = 64, 50
 OPTIONS = [
@@ -68,6 +73,32 @@ async def both_ways(_: Any, call: Any) -> None:
             await call.write(message)
 
 
+async def clips(_: Any, call: Any) -> None:
+    with suppress(CallerLeft):
+        while (message := await call.read()) is not None:
+            count = 0 if isinstance(message, bytes) else len(clips_of(message))
+            if random.random() < 0.1:
+                await asyncio.sleep(random.random() / 100)
+            await call.write(b"%d" % count)
+
+
+def read_clips(seconds: float) -> int:
+    """Have damaged messages read, for as long; how many were plain all the same."""
+    rng = random.Random()
+    plain = 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        data = odd_message(rng)
+        found = memdb_edge.read_clips(data)
+        if found is None:
+            continue
+        plain += 1
+        ours, pythons = clips_of(found), list(ingested_clips(data))
+        del found  # what is made of it keeps it
+        assert [clip_to_proto(one) for one in ours] == [clip_to_proto(one) for one in pythons]
+    return plain
+
+
 def changes(shelf: memdb_edge.Shelf, stop: threading.Event) -> None:
     """Lay users ready and take them away."""
     rng = np.random.default_rng()
@@ -97,6 +128,7 @@ async def serve(seconds: float) -> dict[str, Any]:
         Handler(SHELVED[0][1:], Kind.UNARY, echo),
         Handler("s/Answers", Kind.ANSWERS, answers),
         Handler("s/BothWays", Kind.BOTH_WAYS, both_ways),
+        Handler("s/Clips", Kind.BOTH_WAYS, clips, clips=True),
     ]
     edge = NativeEdge(handlers, OPTIONS, CALLS_MAX, shelf)
     port = edge.bind("127.0.0.1:0", None)
@@ -160,7 +192,8 @@ async def forsaken() -> None:
 
 if __name__ == "__main__":
     duration = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    said = asyncio.run(serve(duration))
+    plain = read_clips(duration / 3)
+    said = asyncio.run(serve(duration)) | {"plain": plain}
     asyncio.run(forsaken())
     print(json.dumps(said))
     sys.exit(bool(said["left"]))

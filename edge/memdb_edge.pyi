@@ -1,9 +1,10 @@
 """A gRPC server as bytes and events: the native edge of memdb."""
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from typing_extensions import Buffer
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,8 +30,12 @@ class Call:
     @property
     def finished(self) -> bool:
         """Whether it was ended."""
-    def read(self) -> None:
-        """Ask for the next message of a stream: an event tells it. One at a time."""
+    def read(self, clips: bool = False) -> bytes | PlainClips | Literal[False] | None:
+        """Ask for the next message of a stream: False, and an event tells it. One at a time.
+
+        clips: it is an ``IngestClipsRequest``, given as `PlainClips` where it is plain, and one more is read ahead.
+        What lies ready is given at once, None where there is none any more.
+        """
     def write(self, message: bytes, /) -> None:
         """Send a message of a stream: an event tells when gRPC has taken it. One at a time."""
     def answer(self, message: bytes, trailers: Iterable[tuple[str, str | bytes]], /) -> None:
@@ -39,6 +44,25 @@ class Call:
         self, code: int, details: str, trailers: Iterable[tuple[str, str | bytes]], /
     ) -> None:
         """Send the end."""
+
+class PlainClips(Buffer):
+    """The bytes of a message whose clips are plain: every field known, and all as a clip may be."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __len__(self) -> int: ...
+    def clips(self) -> list[tuple[Any, ...]]:
+        """Of each clip seq, epoch, start_ns, end_ns, sealed, frames_per_token_row, the bytes of global_memory and
+        whether it is float16; None or, of short_memory, rows, dim, where the payload begins and ends, and its
+        checksum; None or transcript, (rows, dim, elements) of transcript_features, events, keyframes and labels by key.
+        """
+
+def read_clips(message: bytes, /) -> PlainClips | None:
+    """The clips of an ``IngestClipsRequest``; None where it is not plain, or many values would be made of it."""
+
+def look_at(payload: bytes, plain: bool, /) -> tuple[int, bool]:
+    """The xxh3_64 of a payload of at least 241 bytes, and whether its float16 elements are finite; plain: without the
+    processor's own instructions for it.
+    """
 
 class Shelf:
     """Answers plain questions to users that lie ready; any threads."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import grpc
 import numpy as np
+from odd_clips import odd_message
 
 from memdb.v1 import grounding_service_pb2 as pb
 from memdb.v1 import types_pb2
@@ -48,6 +49,9 @@ async def misbehave(channel: grpc.aio.Channel, rng: random.Random) -> None:
             lambda: channel.unary_unary("/s/Nothing")(data, timeout=timeout),
             lambda: channel.unary_stream("/s/Answers")(data, timeout=timeout),
             lambda: channel.stream_stream("/s/BothWays")([data] * 9, timeout=timeout),
+            lambda: channel.stream_stream("/s/Clips")(
+                [odd_message(rng) for _ in range(9)], timeout=timeout
+            ),
         ]
     )()
     if rng.random() < 0.3:

@@ -34,10 +34,11 @@ Metadata MetadataOf(const grpc::GenericCallbackServerContext& context) {
 }  // namespace
 
 Call::Call(std::shared_ptr<Events> events, std::shared_ptr<Calls> calls, grpc::GenericCallbackServerContext* context,
-           int method, bool unary, Shelved shelved)
+           int method, bool unary, Shelved shelved, std::shared_ptr<Room> room)
     : events_(std::move(events)),
       calls_(std::move(calls)),
       shelved_(std::move(shelved)),
+      room_(std::move(room)),
       context_(context),
       shared_(std::make_shared<Shared>(this, method, unary, NanosecondsOf(context->raw_deadline()),
                                        MetadataOf(*context))),
@@ -47,9 +48,7 @@ Call::~Call() { calls_->Remove(this); }
 
 void Call::Begin() {
   if (unary_) {
-    reading_.store(true);
-    started_.Before();
-    StartRead(&incoming_);
+    StartReading();
   } else {
     Tell(true);
   }
@@ -57,10 +56,11 @@ void Call::Begin() {
 
 void Call::Tell(bool ok) {
   started_.Before();
-  grpc::ByteBuffer message;
-  message.Swap(&incoming_);
-  events_->Put({Event::kCall, shared_, std::move(message), ok});
-  if (state_.fetch_or(kTold) & kLeft) events_->Put({Event::kCancelled, shared_, {}, false});
+  Incoming came;
+  came.message.Swap(&incoming_);
+  came.ok = ok;
+  events_->Put({Event::kCall, shared_, std::move(came)});
+  if (state_.fetch_or(kTold) & kLeft) events_->Put({Event::kCancelled, shared_, {}});
 }
 
 void Call::OnReadDone(bool ok) {
@@ -75,31 +75,43 @@ void Call::OnReadDone(bool ok) {
     told_.Before();
     return;
   }
-  grpc::ByteBuffer message;
-  message.Swap(&incoming_);
-  reading_.store(false);  // from the event on Python may ask for the next
-  events_->Put({Event::kRead, shared_, std::move(message), ok});
+  Incoming came;
+  came.message.Swap(&incoming_);
+  came.ok = ok;
+  if (ok && shared_->reads.clips()) came.read = Message::Of(&came.message, room_);
+  bool start = false;
+  auto asked = shared_->reads.Came(std::move(came), &start);
+  if (asked) events_->Put({Event::kRead, shared_, std::move(*asked)});
+  if (start) ReadOn();
   told_.Before();
+}
+
+void Call::ReadOn() {
+  if (shared_->With([](Call& call) { call.StartReading(); })) return;
+  // It was ended meanwhile; who asked since waits for an answer.
+  if (shared_->reads.Stop()) events_->Put({Event::kRead, shared_, {}});
 }
 
 void Call::OnWriteDone(bool ok) {
   started_.After();
   outgoing_.Clear();  // a stream may be silent for hours
   writing_.store(false);
-  events_->Put({Event::kWritten, shared_, {}, ok});
+  Incoming none;
+  none.ok = ok;
+  events_->Put({Event::kWritten, shared_, std::move(none)});
   told_.Before();
 }
 
 void Call::OnCancel() {
   started_.After();
-  if (state_.fetch_or(kLeft) & kTold) events_->Put({Event::kCancelled, shared_, {}, false});
+  if (state_.fetch_or(kLeft) & kTold) events_->Put({Event::kCancelled, shared_, {}});
   told_.Before();
 }
 
 void Call::OnDone() {
   started_.After();
   told_.After();
-  if (state_.load() & kTold) events_->Put({Event::kDone, shared_, {}, true});
+  if (state_.load() & kTold) events_->Put({Event::kDone, shared_, {}});
   delete this;
 }
 
@@ -123,11 +135,9 @@ bool Call::AnswerFromShelf() try {
   return false;  // nothing was ended yet, and gRPC would let the call hang
 }
 
-bool Call::Read() {
-  if (unary_ || reading_.exchange(true)) return false;
+void Call::StartReading() {
   started_.Before();
   StartRead(&incoming_);
-  return true;
 }
 
 bool Call::Write(const grpc::ByteBuffer& message) {

@@ -19,6 +19,8 @@
 #include <vector>
 
 #include "order.h"
+#include "reads.h"
+#include "room.h"
 
 namespace memdb_edge {
 
@@ -40,8 +42,9 @@ class Call final : public grpc::ServerGenericBidiReactor {
   // What the other side is told by; gone only when both the reactor and Python have let go of it.
   class Shared;
 
+  // room: of messages that are here and not with Python yet.
   Call(std::shared_ptr<Events> events, std::shared_ptr<Calls> calls, grpc::GenericCallbackServerContext* context,
-       int method, bool unary, Shelved shelved);
+       int method, bool unary, Shelved shelved, std::shared_ptr<Room> room);
   ~Call() override;
 
   // Read its request, or tell Python of it; once, when it is among the calls that are open.
@@ -52,8 +55,8 @@ class Call final : public grpc::ServerGenericBidiReactor {
   void OnCancel() override;
   void OnDone() override;
 
-  // Ask for the next message of a stream; false while one is on its way.
-  bool Read();
+  // Begin to read the next message of a stream, as `Reads` says.
+  void StartReading();
   // Send a message of a stream; false while one is on its way.
   bool Write(const grpc::ByteBuffer& message);
   // Whether a message is on its way.
@@ -67,6 +70,8 @@ class Call final : public grpc::ServerGenericBidiReactor {
   const std::shared_ptr<Shared>& shared() const { return shared_; }
 
  private:
+  // Read the next message ahead.
+  void ReadOn();
   // Have Python hear of it.
   void Tell(bool ok);
   // Answers what lies ready; whether the call is ended.
@@ -75,12 +80,13 @@ class Call final : public grpc::ServerGenericBidiReactor {
   std::shared_ptr<Events> events_;
   std::shared_ptr<Calls> calls_;
   const Shelved shelved_;
+  const std::shared_ptr<Room> room_;
   grpc::GenericCallbackServerContext* context_;
   std::shared_ptr<Shared> shared_;
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   const bool unary_;
-  std::atomic<bool> reading_{false}, writing_{false};
+  std::atomic<bool> writing_{false};
   // Whether Python has heard of it, or will; whether its caller has left.  gRPC may tell of the second before the
   // first, and Python must not.
   static constexpr int kTold = 1, kLeft = 2;
@@ -97,16 +103,15 @@ class Call::Shared {
   const bool unary;  // one request, which comes with it
   const std::int64_t deadline_ns;  // of the system's clock; the greatest number where there is none
   const Metadata metadata;
+  Reads reads;  // of a stream
 
   // The call, to be ended by who asks; null where somebody has taken it.
   Call* Take() {
     std::lock_guard<std::mutex> lock(mutex_);
+    taken_.store(true);
     return std::exchange(call_, nullptr);
   }
-  bool taken() const {
-    std::lock_guard<std::mutex> lock(mutex_);
-    return call_ == nullptr;
-  }
+  bool taken() const { return taken_.load(); }
   // What `use` of the call returns: nobody ends it meanwhile.  False where somebody has taken it.
   template <typename Use>
   bool With(Use use) const {
@@ -119,6 +124,7 @@ class Call::Shared {
  private:
   mutable std::mutex mutex_;
   Call* call_;
+  std::atomic<bool> taken_{false};
 };
 
 // Refused before Python hears of it.

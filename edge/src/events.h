@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "call.h"
+#include "reads.h"
 
 namespace memdb_edge {
 
@@ -21,8 +22,7 @@ struct Event {
   };
   Kind kind;
   std::shared_ptr<Call::Shared> call;
-  grpc::ByteBuffer message;
-  bool ok;
+  Incoming said;  // of what has no message, whether it went well
 };
 
 // A queue with a file descriptor that is readable while something is in it.

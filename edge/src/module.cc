@@ -15,6 +15,7 @@
 #include "few_module.h"
 #include "kept.h"
 #include "listed_module.h"
+#include "message_module.h"
 #include "server.h"
 #include "sketch_module.h"
 #include "shelf.h"
@@ -24,30 +25,13 @@ namespace py = pybind11;
 namespace memdb_edge {
 namespace {
 
-constexpr std::size_t kLargeBytes = 64 << 10;
-
-// The bytes of a message; copied, and without the interpreter's lock where that takes a while.
+// The bytes of a message.
 py::object BytesOf(grpc::ByteBuffer& message) {
   std::vector<grpc::Slice> slices;
   if (!message.Dump(&slices).ok()) throw std::runtime_error("a message that cannot be read");
-  const std::size_t length = message.Length();
-  PyObject* bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(length));
-  if (bytes == nullptr) throw py::error_already_set();
-  char* to = PyBytes_AS_STRING(bytes);
-  const auto copy = [&slices, to] {
-    char* place = to;
-    for (const auto& slice : slices) {
-      std::memcpy(place, slice.begin(), slice.size());
-      place += slice.size();
-    }
-  };
-  if (length >= kLargeBytes) {
-    py::gil_scoped_release released;  // nobody else knows the object yet
-    copy();
-  } else {
-    copy();
-  }
-  return py::reinterpret_steal<py::object>(bytes);
+  std::vector<std::string_view> pieces;
+  for (const auto& slice : slices) pieces.emplace_back(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return Joined(pieces);
 }
 
 grpc::ByteBuffer BufferOf(const py::bytes& data) {
@@ -87,6 +71,22 @@ py::object TextOf(const std::string& bytes) {
       PyUnicode_DecodeLatin1(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), nullptr));
 }
 
+// A message as Python has it, None where there is none.  Where there is no memory for it its call is given up, or who
+// reads took it for the last.
+py::object MessageOf(Incoming& came, const Call::Shared& call) {
+  if (!came.ok) return py::none();
+  try {
+    if (came.read) return ObjectOf(std::move(came.read));
+    auto bytes = BytesOf(came.message);
+    came.message.Clear();
+    return bytes;
+  } catch (const py::error_already_set& error) {
+    if (!error.matches(PyExc_MemoryError)) throw;
+    call.With([](Call& call) { call.Cancel(); });
+    return py::none();
+  }
+}
+
 // Python's hold on a call.  One that is let go of without an end is ended, or it were there for ever.
 class Handle {
  public:
@@ -110,10 +110,16 @@ class Handle {
     return told;
   }
 
-  void Read() {
-    bool asked = false;
-    There([&asked](Call& call) { asked = call.Read(); });
-    if (!asked) throw std::runtime_error("one message is read at a time, and of a stream");
+  py::object Read(bool clips) {
+    if (shared_->taken()) throw std::runtime_error("the call has ended");
+    Reads::Asked asked;
+    if (!shared_->unary) asked = shared_->reads.Ask(clips);
+    if (!asked.taken) throw std::runtime_error("one message is read at a time, and of a stream");
+    if (asked.start) {
+      py::gil_scoped_release released;  // the peer may have to be told of a window
+      There([](Call& call) { call.StartReading(); });
+    }
+    return asked.here ? MessageOf(*asked.here, *shared_) : py::bool_(false);
   }
   void Write(const py::bytes& data) {
     const auto message = BufferOf(data);
@@ -151,30 +157,14 @@ class Handle {
   std::shared_ptr<Call::Shared> shared_;
 };
 
-// What an event brought: bytes, None for no message, or whether.  Where there is no memory for a message its call is
-// given up, or who reads took it for the last.
-py::object SaidBy(Event& event) {
-  const bool has_message = (event.kind == Event::kCall && event.call->unary) || event.kind == Event::kRead;
-  if (!has_message) return py::bool_(event.ok);
-  if (!event.ok) return py::none();
-  try {
-    auto bytes = BytesOf(event.message);
-    event.message.Clear();
-    return bytes;
-  } catch (const py::error_already_set& error) {
-    if (!error.matches(PyExc_MemoryError)) throw;
-    event.call->With([](Call& call) { call.Cancel(); });
-    return py::none();
-  }
-}
-
 // Events as (kind, key, what was said), and of a call that came its handle.
 py::list Take(Server& server) {
   auto events = server.Take();
   py::list told;
   for (auto& event : events) {
     const auto key = reinterpret_cast<std::uintptr_t>(event.call.get());
-    const py::object said = SaidBy(event);
+    const bool has_message = (event.kind == Event::kCall && event.call->unary) || event.kind == Event::kRead;
+    const py::object said = has_message ? MessageOf(event.said, *event.call) : py::bool_(event.said.ok);
     if (event.kind == Event::kCall) {
       told.append(py::make_tuple(int(event.kind), key, said, py::cast(std::make_unique<Handle>(event.call))));
     } else {
@@ -278,18 +268,19 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 2;  // memdb/engine/native.py
+  module.attr("interface") = 3;  // memdb/engine/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call")
       .def_property_readonly("method", &Handle::method)
       .def_property_readonly("deadline_ns", &Handle::deadline_ns)
       .def_property_readonly("metadata", &Handle::metadata)
       .def_property_readonly("finished", &Handle::finished)
-      .def("read", &Handle::Read)
+      .def("read", &Handle::Read, py::arg("clips") = false)
       .def("write", &Handle::Write)
       .def("answer", &Handle::Answer)
       .def("finish", &Handle::Finish);
   DefineListed(module);
+  DefineMessage(module);
   DefineFew(module, &KernelsOf);
   DefineSketch(module);
   py::class_<Shelf, std::shared_ptr<Shelf>> shelf(module, "Shelf");

@@ -1,53 +1,17 @@
 #include "question.h"
 
+#include "fields.h"
+
 namespace memdb_edge {
 
 namespace {
 
-// Numbers of the fields, and the wire types that they have (proto/memdb/v1/grounding_service.proto).
-constexpr int kVarint = 0;
-constexpr int kBytes = 2;
-// Tags and lengths that are written longer than they need be are let be up to here; protobuf refuses longer ones.
-constexpr int kShortMax = 5;
+// Numbers of the fields are those of proto/memdb/v1/grounding_service.proto.
 constexpr std::size_t kStreamsMax = 4;
 constexpr std::uint64_t kLimitMax = 64;
 constexpr std::uint64_t kQuestionsMax = 256;
 constexpr std::uint64_t kDimMax = 1 << 16;
 constexpr std::int64_t kTimeMax = std::int64_t{1} << 62;
-
-class Reader {
- public:
-  Reader(const char* begin, std::size_t length) : at_(begin), end_(begin + length) {}
-
-  bool done() const { return at_ == end_; }
-  bool Short(std::uint64_t* value) { return Varint(value, kShortMax); }
-  bool Varint(std::uint64_t* value, int bytes_max = 10) {
-    *value = 0;
-    for (int shift = 0; shift < 7 * bytes_max; shift += 7) {
-      if (at_ == end_) return false;
-      const auto byte = static_cast<std::uint8_t>(*at_++);
-      if (shift == 63 && byte > 1) return false;
-      *value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) return true;
-    }
-    return false;
-  }
-  bool Bytes(std::string_view* value) {
-    std::uint64_t length;
-    if (!Short(&length) || length > static_cast<std::uint64_t>(end_ - at_)) return false;
-    *value = std::string_view(at_, length);
-    at_ += length;
-    return true;
-  }
-
- private:
-  const char* at_;
-  const char* end_;
-};
-
-std::int64_t Signed(std::uint64_t zigzag) {
-  return static_cast<std::int64_t>(zigzag >> 1) ^ -static_cast<std::int64_t>(zigzag & 1);
-}
 
 bool ReadFeature(std::string_view vector, std::string_view* elements) {
   Reader reader(vector.data(), vector.size());

@@ -16,6 +16,7 @@ namespace {
 // Longer requests are not looked at: a feature of 4,000 dimensions, and 256 of 2,000.
 constexpr std::size_t kQuestionBytesMax = 20 << 10;
 constexpr std::size_t kQuestionsBytesMax = 2 << 20;
+constexpr std::size_t kRoomShare = 8;  // one of so many
 constexpr double kGraceMax = 1e9;  // what a clock can count
 
 }  // namespace
@@ -24,7 +25,8 @@ Server::Server(std::vector<Option> options, const std::vector<std::pair<std::str
                std::int64_t calls_max, std::size_t memory_max, std::shared_ptr<const Shelf> shelf,
                std::pair<std::string, std::string> shelved)
     : options_(std::move(options)),
-      memory_max_(memory_max),
+      memory_max_(memory_max - memory_max / kRoomShare),
+      room_(std::make_shared<Room>(memory_max / kRoomShare)),
       events_(std::make_shared<Events>()),
       calls_(std::make_shared<Calls>(calls_max)),
       shelf_(std::move(shelf)),
@@ -85,7 +87,7 @@ grpc::ServerGenericBidiReactor* Server::CreateReactor(grpc::GenericCallbackServe
   Shelved shelved;
   if (shelf_ && context->method() == shelved_.first) shelved = {shelf_, &Shelf::Answer, kQuestionBytesMax};
   if (shelf_ && context->method() == shelved_.second) shelved = {shelf_, &Shelf::AnswerMany, kQuestionsBytesMax};
-  auto call = std::make_unique<Call>(events_, calls_, context, method, unary, std::move(shelved));
+  auto call = std::make_unique<Call>(events_, calls_, context, method, unary, std::move(shelved), room_);
   const grpc::Status status = calls_->Add(call.get());
   if (!status.ok()) return new Refusal(status);
   call->Begin();

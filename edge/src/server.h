@@ -16,6 +16,7 @@
 
 #include "calls.h"
 #include "events.h"
+#include "room.h"
 #include "shelf.h"
 
 namespace memdb_edge {
@@ -31,8 +32,8 @@ class Server final : private grpc::CallbackGenericService {
  public:
   // methods: "/package.Service/Method", and whether a call has one request.
   // calls_max: how many may be open at once; more are refused with RESOURCE_EXHAUSTED.
-  // memory_max: bytes that gRPC holds of what comes in; beyond it no more is read.  It takes a message in whole
-  // before it looks whether that is too large.
+  // memory_max: bytes that are held of what comes in; beyond it no more is read.  gRPC takes a message in whole before
+  // it looks whether that is too large.  A share of them is for messages that were read ahead of Python.
   // shelf: what answers calls of the methods `shelved` (of one question, of many) before Python hears of them, or
   // null.
   Server(std::vector<Option> options, const std::vector<std::pair<std::string, bool>>& methods, std::int64_t calls_max,
@@ -55,6 +56,7 @@ class Server final : private grpc::CallbackGenericService {
 
   std::vector<Option> options_;
   std::size_t memory_max_;
+  std::shared_ptr<Room> room_;
   std::unordered_map<std::string, std::pair<int, bool>> methods_;
   std::shared_ptr<Events> events_;
   std::shared_ptr<Calls> calls_;

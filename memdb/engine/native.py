@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import memdb_edge
 
 MODULE: Final = "memdb_edge"
-INTERFACE: Final = 2
+INTERFACE: Final = 3
 """Of the module: another one is of another release."""
 CODED_MIN: Final = 24
 """``kSketchedMin`` of ``edge/src/best.cc``."""

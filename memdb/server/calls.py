@@ -41,7 +41,8 @@ class Calls:
     def _handler(self, descriptor: MethodDescriptor, implementation: object) -> Handler:
         method = Method.of(descriptor, implementation, self._pools)
         if descriptor.client_streaming:
-            return Handler(method.name, Kind.BOTH_WAYS, self._streams.both_ways(method))
+            behaviour = self._streams.both_ways(method)
+            return Handler(method.name, Kind.BOTH_WAYS, behaviour, method.reads_clips)
         open_calls = self._open_calls
         if descriptor.containing_service.full_name == HEALTH:
             open_calls = self._health_calls

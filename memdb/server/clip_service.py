@@ -11,7 +11,7 @@ from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.answers import Sender
 from memdb.server.ingest import Ingest
-from memdb.server.methods import Receive, commits
+from memdb.server.methods import ReceiveClips, commits, reads_clips
 from memdb.server.resources import Resources
 from memdb.types.arguments import checked_clip_ids
 from memdb.types.clip import StoredClip
@@ -74,7 +74,8 @@ class ClipService:
             fill_ack(response.acks.add(), outcome)
         return response
 
-    async def ingest_clips(self, receive: Receive, send: Sender) -> None:
+    @reads_clips
+    async def ingest_clips(self, receive: ReceiveClips, send: Sender) -> None:
         """Store a stream of clips; see `memdb.server.ingest`."""
         await Ingest(self._resources).run(receive, send, send.ahead)
 

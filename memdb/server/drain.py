@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakSet
 
 from memdb.deadline import Deadline
 from memdb.errors import DeadlineExceeded, Unavailable
+
+_T = TypeVar("_T")
 
 START_S: Final = 60.0
 """How long a stream may be open and say nothing at all, not even whose it is."""
@@ -57,9 +59,7 @@ class Drain:
         if self._begun:
             raise shutting_down()
 
-    async def first(
-        self, receive: Callable[[], Awaitable[bytes | None]], woken: asyncio.Event
-    ) -> bytes | None:
+    async def first(self, receive: Callable[[], Awaitable[_T]], woken: asyncio.Event) -> _T:
         """The first message of a stream that listens by ``woken``.
 
         Raises `Unavailable` (``SHUTTING_DOWN``) when the server stops before it comes, and `DeadlineExceeded`

@@ -83,6 +83,8 @@ class Handler:
     kind: Kind
     behaviour: Callable[[Any, Any], Awaitable[bytes | None]]
     """Of the request (None where there is a stream of them) and the call; gives the one answer, or nothing."""
+    clips: bool = False
+    """Whether messages of its stream may come read, as `memdb_edge.PlainClips`, in the place of bytes."""
 
 
 Option = tuple[str, int]

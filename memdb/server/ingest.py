@@ -22,7 +22,7 @@ nothing more is read, and the stream ends as UNAVAILABLE.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Final, NamedTuple
 
@@ -31,7 +31,8 @@ from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
 from memdb.server.executors import Turns
-from memdb.server.methods import Receive, Send
+from memdb.server.methods import ReceiveClips, Send
+from memdb.server.plain_clips import clips_of
 from memdb.server.requests import parse
 from memdb.server.resources import Resources
 from memdb.server.tasks import settle
@@ -92,7 +93,7 @@ class Ingest:
         self._begun: _Begun | None = None
 
     async def run(
-        self, receive: Receive, send: Send, ahead: Callable[[], Ahead | None] = _never
+        self, receive: ReceiveClips, send: Send, ahead: Callable[[], Ahead | None] = _never
     ) -> None:
         """Serve the stream to its end.
 
@@ -106,7 +107,7 @@ class Ingest:
             first = await self._drain.first(receive, self._work)
             if first is None:
                 raise InvalidArgument("no start", reason="START_EXPECTED", field="start")
-            start = self._start(first)
+            start = self._start(bytes(first))
             self._open_calls.name(start.user)
             held.owner, send = start.user, held.sender(send)
             await self._openings.wait(start.user)
@@ -210,7 +211,7 @@ class Ingest:
         finally:
             del begun  # its error would hold this frame, and this frame the error
 
-    async def _read(self, receive: Receive, epoch: int, held: StreamBytes) -> None:
+    async def _read(self, receive: ReceiveClips, epoch: int, held: StreamBytes) -> None:
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -220,8 +221,9 @@ class Ingest:
                     return
                 held.hold(len(data))
                 # Counted with its clips; should it have none, the stream ends.
-                pieces = light_pieces(data)
-                if pieces is not None:
+                if not isinstance(data, bytes):
+                    clips, error = _before_error(clips_of(data), epoch)
+                elif (pieces := light_pieces(data)) is not None:
                     clips, error = _clips(data, epoch, pieces)
                 else:
                     clips, error = await self._pools.read.run_in_turn(_clips, data, epoch)
@@ -279,9 +281,14 @@ def _clips(
     data: bytes, epoch: int, pieces: list[ClipPieces] | None = None
 ) -> tuple[list[Clip], MemdbError | None]:
     """The clips of a message before the first bad one, and its error."""
+    return _before_error(ingested_clips(data, pieces), epoch)
+
+
+def _before_error(found: Iterable[Clip], epoch: int) -> tuple[list[Clip], MemdbError | None]:
+    """Those before one of another epoch, or before whatever error comes in the place of one."""
     clips: list[Clip] = []
     try:
-        for clip in ingested_clips(data, pieces):
+        for clip in found:
             if clip.epoch != epoch:
                 raise InvalidArgument(
                     f"this ingest is of epoch {epoch}",

@@ -12,7 +12,8 @@
     def list_clips(self, request) -> Iterator[response]      in the read pool, message by message
     async def check(self, request) -> response               on the loop (must not block)
     async def watch_user(self, request, send) -> None        on the loop, a stream of answers
-    async def ingest_clips(self, receive, send) -> None      on the loop, streams both ways
+    async def ground_stream(self, receive, send) -> None     on the loop, streams both ways
+    @reads_clips async def ingest_clips(...)                 the same, of messages that the edge may have read
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
@@ -29,8 +30,13 @@ from google.protobuf.message_factory import GetMessageClass
 from memdb.server.executors import Pool, Pools
 from memdb.server.requests import owner_tag, read_as
 
+if TYPE_CHECKING:
+    import memdb_edge
+
 Receive = Callable[[], Awaitable[bytes | None]]
 """The next message of the client as bytes, None after the last."""
+ReceiveClips: TypeAlias = "Callable[[], Awaitable[bytes | memdb_edge.PlainClips | None]]"
+"""The same where the edge may have read it."""
 Send = Callable[[bytes], Awaitable[None]]
 """Sends one message; returns when gRPC took it, which is where a slow reader is felt."""
 
@@ -65,6 +71,12 @@ def read_by(read: Callable[[bytes, str], Any]) -> Callable[[_F], _F]:
     return mark
 
 
+def reads_clips(method: _F) -> _F:
+    """Marks a service method whose stream brings clips: it gets a `ReceiveClips`."""
+    method.__dict__["reads_clips"] = True
+    return method
+
+
 def early(method: _F) -> _F:
     """Marks a service method that may ask a user early (`memdb.server.openings`)."""
     method.__dict__["early"] = True
@@ -95,6 +107,8 @@ class Method:
     """What begins the user's id in a request, None where there is none."""
     on_loop: bool
     """Whether it is a coroutine."""
+    reads_clips: bool
+    """Whether its stream brings clips."""
 
     @classmethod
     def of(cls, descriptor: MethodDescriptor, implementation: object, pools: Pools) -> Self:
@@ -118,6 +132,7 @@ class Method:
             hasattr(function, "early"),
             owner_tag(descriptor),
             iscoroutinefunction(function),
+            hasattr(function, "reads_clips"),
         )
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from types import coroutine
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 import memdb_edge
 
@@ -33,6 +33,9 @@ CANCELLED_S: Final = 0.1
 UNANSWERED: Final = "grpc.keepalive_timeout_ms"
 _ENDED: Final = object()
 _NO_DEADLINE_NS: Final = 2**63 - 1
+
+_Message: TypeAlias = "bytes | memdb_edge.PlainClips | None"
+"""None after the last."""
 
 log = event_log("memdb.server")
 
@@ -64,13 +67,24 @@ class _Ahead:
 class _Call:
     """A call as its handler sees it: `memdb.server.edge.Context`."""
 
-    __slots__ = ("_ahead", "_callbacks", "_handle", "_reading", "_trailers", "_writing", "task")
+    __slots__ = (
+        "_ahead",
+        "_callbacks",
+        "_clips",
+        "_handle",
+        "_reading",
+        "_trailers",
+        "_writing",
+        "task",
+    )
 
-    def __init__(self, handle: memdb_edge.Call) -> None:
+    def __init__(self, handle: memdb_edge.Call, clips: bool) -> None:
+        """clips: whether its messages may be read as clips."""
         self._handle = handle
+        self._clips = clips
         self._callbacks: list[Callable[[Any], None]] = []
         self._trailers: Metadata = ()
-        self._reading: asyncio.Future[bytes | None] | None = None
+        self._reading: asyncio.Future[_Message] | None = None
         self._writing: asyncio.Future[bool] | None = None
         self._ahead: _Ahead | None = None
         self.task: asyncio.Task[None] | None = None
@@ -94,10 +108,12 @@ class _Call:
         self.finish(code, details, tuple(trailing_metadata) or self._trailers)
         raise _Aborted
 
-    async def read(self) -> bytes | None:
+    async def read(self) -> _Message:
         if self._reading is None:
+            ready = self._handle.read(self._clips)
+            if ready is not False:
+                return ready
             self._reading = asyncio.get_running_loop().create_future()
-            self._handle.read()
         reading = self._reading
         try:
             message = await reading  # not shielded: that is another turn of the loop
@@ -159,7 +175,7 @@ class _Call:
             text = details.encode("utf-8", "backslashreplace").decode()
             self._handle.finish(code.value[0], text, given)
 
-    def was_read(self, message: bytes | None) -> None:
+    def was_read(self, message: _Message) -> None:
         """The message that was asked for, or that there is none any more."""
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(message)
@@ -247,8 +263,9 @@ class NativeEdge:
     def _happened(self, event: tuple[Any, ...]) -> None:
         kind, key, said = event[0], event[1], event[2]
         if kind == _CALL:
-            call = self._calls[key] = _Call(event[3])
-            self._begin(call, self._handlers[event[3].method], said)
+            handler = self._handlers[event[3].method]
+            call = self._calls[key] = _Call(event[3], handler.clips)
+            self._begin(call, handler, said)
         elif kind == _DONE:
             self._calls.pop(key).done()
         elif kind == _READ:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
+from grpc.aio import EOF
 
 from memdb.deadline import Deadline
 from memdb.server.answers import Answers
@@ -105,9 +106,9 @@ class StreamCalls:
         async def behaviour(_: Any, context: Context) -> None:
             request_id = begin(context)
 
-            async def receive() -> bytes | None:
+            async def receive() -> object:
                 data: object = await context.read()
-                return data if isinstance(data, bytes) else None  # else grpc.aio.EOF
+                return None if data is EOF else data
 
             try:
                 count(context, self._open_calls.stream())

@@ -15,10 +15,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from memdb.server import acceptor
 from memdb.server.edge import Handler, Kind
+from memdb.types.clip import Clip
+from memdb.wire.ingest import ingest_parts
 
 pytest.importorskip("memdb_edge")
 
@@ -66,10 +69,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    calls_max: int = 100, memory_max: int = 1 << 26, **more: tuple[Kind, Behaviour]
+    calls_max: int = 100,
+    memory_max: int = 1 << 26,
+    clips: Behaviour | None = None,
+    **more: tuple[Kind, Behaviour],
 ) -> AsyncIterator[Running]:
+    """clips: of a method Clips, whose messages may come read."""
     methods = {"Echo": (Kind.UNARY, echo)} | more
     handlers = [Handler(f"s/{name}", *method) for name, method in methods.items()]
+    if clips is not None:
+        handlers.append(Handler("s/Clips", Kind.BOTH_WAYS, clips, clips=True))
     edge = NativeEdge(handlers, OPTIONS, calls_max, memory_max=memory_max)
     port = edge.bind("127.0.0.1:0", None)
     await edge.start()
@@ -220,6 +229,101 @@ async def test_messages_come_whole_and_in_order() -> None:
         call: Any = it.channel.stream_stream("/s/Counts")
         answers = await asyncio.gather(*(answered(call(sends(), timeout=60)) for _ in range(8)))
         assert answers == [[b"1000"]] * 8
+
+
+def message_of_clips(rows: int = 8, seq: int = 0) -> bytes:
+    clip = Clip(
+        seq=seq, start_ns=0, end_ns=1,
+        global_memory=np.ones(32, np.float32), short_memory=np.ones((rows, 32), np.float16),
+    )  # fmt: skip
+    return b"".join(map(bytes, ingest_parts(clip)))
+
+
+async def test_messages_of_clips_come_whole_and_in_order_read_or_not() -> None:
+    odd = [b"", b"\x12\x00", b"\xff", message_of_clips()[:-1], bytes(70_000)]
+    sent = [
+        message_of_clips(seq=number) if number % 3 else odd[number % 5] for number in range(300)
+    ]
+
+    async def compares(_: Any, call: Any) -> None:
+        for number, wanted in enumerate(sent):
+            message = await call.read()
+            assert bytes(message) == wanted
+            assert isinstance(message, bytes) == (number % 3 == 0)
+            if number % 50 == 0:
+                await asyncio.sleep(0.01)  # the next one lies ready
+        for _ in range(3):
+            assert await call.read() is None
+        await call.write(b"all")
+
+    async with running(clips=compares) as it:
+        call: Any = it.channel.stream_stream("/s/Clips")
+        answers = await asyncio.gather(*(answered(call(sent, timeout=60)) for _ in range(8)))
+        assert answers == [[b"all"]] * 8
+
+
+async def test_of_clips_that_nobody_takes_one_message_is_read() -> None:
+    go_on = asyncio.Event()
+    came = 0
+
+    async def dawdles(_: Any, call: Any) -> None:
+        nonlocal came
+        while await call.read() is not None:
+            came += 1
+            await go_on.wait()
+
+    message = message_of_clips(16_000)
+    assert len(message) > 1_000_000
+    async with running(clips=dawdles) as it:
+        call: Any = it.channel.stream_stream("/s/Clips")(timeout=60)
+        taken = 0
+
+        async def sends() -> None:
+            nonlocal taken
+            for _ in range(64):
+                await call.write(message)
+                taken += 1
+            await call.done_writing()
+
+        sending = asyncio.create_task(sends())
+        last = -1
+        while taken != last:
+            last = taken
+            await asyncio.sleep(0.3)
+        assert came == 1
+        assert taken < 32  # what HTTP/2's window takes, and one
+        go_on.set()
+        await asyncio.wait_for(sending, 60)
+        assert await answered(call) == []
+        assert came == 64
+
+
+async def test_messages_that_are_read_have_a_share_of_the_memory() -> None:
+    """Beyond it they stay with gRPC until Python takes them, and what callers leave behind does not fill it."""
+    large, small = message_of_clips(9_000), message_of_clips(3_000)
+    kinds: list[tuple[int, bool]] = []
+    waiting = asyncio.Event()
+
+    async def notes(_: Any, call: Any) -> None:
+        while (message := await call.read()) is not None:
+            kinds.append((len(message), isinstance(message, bytes)))
+            if message == b"wait":
+                waiting.set()
+                await asyncio.sleep(3600)
+
+    async with running(memory_max=1 << 22, clips=notes) as it:
+        assert len(large) > 1 << 19 > 2 * len(small)
+        call: Any = it.channel.stream_stream("/s/Clips")
+        for _ in range(10):
+            leaves = call([b"wait", small, small], timeout=60)
+            await asyncio.wait_for(waiting.wait(), 20)
+            waiting.clear()
+            await asyncio.sleep(0.05)  # one lies ready
+            leaves.cancel()
+            await it.ends_all()
+        kinds.clear()
+        assert await answered(call([small, large] * 10, timeout=60)) == []
+    assert kinds == [(len(small), False), (len(large), True)] * 10
 
 
 async def answered(call: Any) -> list[bytes]:

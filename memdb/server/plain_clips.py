@@ -1,0 +1,83 @@
+"""Clips of an ingest that the native edge has read and checked already.
+
+The edge (`edge/src/plain_clips.cc`) takes a message in which every field is known and everything is as a clip may be,
+and says where its pieces are; here they become what `memdb.wire.ingest.ingested_clips` makes of the same bytes.  Every
+other message comes as bytes, to be read there or refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from memdb.types.clip import NO_LABELS, Clip, Keyframe, SoundEvent, Utterance
+from memdb.types.labels import Labels
+from memdb.types.tensor import Codec, EncodedTensor
+from memdb.types.unchecked import maker
+
+if TYPE_CHECKING:
+    import memdb_edge
+
+_F16: Final = np.dtype("<f2")
+_F32: Final = np.dtype("<f4")
+_CODEC: Final = Codec.F16
+
+_clip = maker(Clip)
+_keyframe = maker(Keyframe)
+_sound_event = maker(SoundEvent)
+_tensor = maker(EncodedTensor)
+_utterance = maker(Utterance)
+
+
+def clips_of(message: memdb_edge.PlainClips) -> list[Clip]:
+    """The clips of a message; short-term memory is a view of it."""
+    view = memoryview(message)
+    return [_made(view, *parts) for parts in message.clips()]
+
+
+def _made(
+    view: memoryview,
+    seq: int,
+    epoch: int,
+    start_ns: int,
+    end_ns: int,
+    sealed: bool,
+    frames_per_token_row: float | None,
+    elements: bytes,
+    are_halves: bool,
+    tensor: tuple[int, int, int, int, int] | None,
+    parts: tuple[Any, ...] | None,
+) -> Clip:
+    short_memory = None
+    if tensor is not None:
+        rows, dim, begin, end, checksum = tensor
+        short_memory = _tensor(_CODEC, (rows, dim), view[begin:end], checksum)
+    transcript: tuple[Utterance, ...] = ()
+    events: tuple[SoundEvent, ...] = ()
+    keyframes: tuple[Keyframe, ...] = ()
+    features, labels = None, NO_LABELS
+    if parts is not None:
+        transcript = tuple([_utterance(*said) for said in parts[0]])
+        if parts[1] is not None:
+            rows, dim, data = parts[1]
+            features = np.frombuffer(data, _F32).reshape(rows, dim)
+        events = tuple([_sound_event(*heard) for heard in parts[2]])
+        keyframes = tuple([_keyframe(*shown) for shown in parts[3]])
+        if parts[4]:
+            labels = Labels(parts[4])
+    return _clip(
+        seq,
+        start_ns,
+        end_ns,
+        np.frombuffer(elements, _F16 if are_halves else _F32),
+        short_memory,
+        frames_per_token_row,
+        transcript,
+        features,
+        events,
+        keyframes,
+        labels,
+        sealed,
+        epoch,
+    )
