@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 from memdb.store.clips import TensorPlace
@@ -83,7 +83,7 @@ class ClipCache:
             self.packed[clip] = data
             self._count(place, self._came[place] + size)
 
-    def put_by_row(self, kept: KeptClips, by_row: RowClips, rows: dict[int, _Key]) -> None:
+    def put_by_row(self, kept: KeptClips, by_row: RowClips, rows: Mapping[int, _Key]) -> None:
         """Have clips found by row too, those of them that are kept."""
         with self._lock:
             if kept.retired:
@@ -180,7 +180,7 @@ class KeptClips:
         """Keep a version that was read without its short-term memory."""
         self._cache.put(self, (clip_no, birth, parts), clip, clip_bytes)
 
-    def put_by_row(self, by_row: RowClips, rows: dict[int, _Key]) -> None:
+    def put_by_row(self, by_row: RowClips, rows: Mapping[int, _Key]) -> None:
         """Have clips, number, birth and parts of each, found by row too, as long as all of the user's are kept."""
         self._cache.put_by_row(self, by_row, rows)
 
