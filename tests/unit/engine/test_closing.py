@@ -124,6 +124,24 @@ def test_a_disk_that_fails_leaves_what_there_was(
         assert told(db) == expected
 
 
+def test_a_user_that_grew_gets_one_though_nobody_calls(tmp_path: Path) -> None:
+    with opened(tmp_path) as db:
+        db.create_space("s", dim=DIM)
+        db.user("u").stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+        path = db._directory.user_path("u")
+        (_, memory) = db._users.open_memories()[0]
+        db.tend()
+        assert db._users._upkeep._thread is None, "it grows"
+        memory.kept._not_before = 0.0
+        db.tend()
+        thread = db._users._upkeep._thread
+        if thread is not None:
+            thread.join(60)
+        assert (path / DERIVED_FILE).exists()
+        db.tend()
+        assert db._users._upkeep._thread is None, "there is nothing to do any more"
+
+
 def test_one_that_will_not_be_whole_in_time_is_left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
