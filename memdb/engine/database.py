@@ -313,6 +313,10 @@ class EmbeddedDatabase:
         """Load what the first question would: FAISS.  Raises `ImportError`."""
         faiss_later.load()
 
+    def tend(self) -> None:
+        """Have done, in the background, what is due for users that nobody calls; now and then."""
+        self._users.tend()
+
     def hurry(self) -> None:
         """Have `close`, which another thread may be at, write no checkpoint any more."""
         self._end.hurry()

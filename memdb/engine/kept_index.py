@@ -60,6 +60,7 @@ BYTES_PER_S: Final = 4 << 20
 
 FINISH_GROWTH: Final = 8
 """As `GROWTH`, of one whose user is closed in order."""
+
 EARLY_BYTES_MIN: Final = 32 << 20
 """Of the file of a user that answers early: of a smaller one all is looked through in a tenth of a second."""
 

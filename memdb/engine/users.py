@@ -312,6 +312,12 @@ class Users:
         with suppress(WouldWait, Unavailable):
             self._slots.call(user, used)
 
+    def tend(self) -> None:
+        """Have checkpoints written that are due and that no call has shown to be: after a user grew nobody may ask."""
+        for _, memory in self._slots.open_memories():
+            if memory.kept.is_due:
+                self._upkeep.want(memory.kept)
+
     def open_memories(self) -> list[tuple[str, UserMemory]]:
         """The users that are open now."""
         return self._slots.open_memories()

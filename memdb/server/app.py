@@ -70,6 +70,7 @@ HARD_EXIT_STATUS: Final = 70
 HURRY_S: Final = 3.0
 """How long after the grace period no checkpoint is written any more: well before the process ends without them."""
 METRICS_INTERVAL_S: Final = 10.0
+TEND_INTERVAL_S: Final = 10.0
 
 log = event_log("memdb.server")
 
@@ -224,6 +225,7 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     housekeeping = [
         asyncio.create_task(_sweep(database, server, config.sweep_interval_s)),
         asyncio.create_task(_scrub(database, server, config.scrub_bytes_per_s)),
+        asyncio.create_task(_tend(database, server)),
         asyncio.create_task(
             _tell_metrics(
                 (*server.metrics, RecallMetrics(database.recall_counts)), config.metrics_file
@@ -272,6 +274,16 @@ async def _scrub(database: EmbeddedDatabase, server: Server, bytes_per_s: int) -
             await server.in_reading_thread(lambda: database.scrub(bytes_per_s))
         except Exception:  # as in a sweep
             log.exception("a scrub failed")
+
+
+async def _tend(database: EmbeddedDatabase, server: Server) -> None:
+    """Have checkpoints written of users that grew and are asked no more: a crash would find none."""
+    while True:
+        await asyncio.sleep(TEND_INTERVAL_S)
+        try:
+            await server.in_reading_thread(database.tend)
+        except Exception:  # as in a sweep
+            log.exception("users could not be tended")
 
 
 async def _tell_metrics(metrics: Sequence[Metric], path: str) -> None:

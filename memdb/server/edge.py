@@ -23,6 +23,8 @@ class CallerLeft(Exception):
 
 CALLER_LEFT: Final[list[type[Exception]]] = [CallerLeft]
 """That, and what the gRPC of an edge raises instead, from its loading on."""
+ENDS: Final[list[object]] = [None]
+"""What is read after the last message: None, and of an edge's own gRPC something of its own, from its loading on."""
 
 
 class Context(Protocol):
@@ -46,7 +48,7 @@ class Context(Protocol):
         """End the call; raises what no handler may catch."""
 
     async def read(self) -> object:
-        """The next message as bytes; anything else after the last."""
+        """The next message, as bytes or what the edge made of them; after the last one of `ENDS`."""
 
     async def write(self, message: bytes) -> None:
         """Send a message; returns when gRPC took it.  Raises `CallerLeft`, or grpc.aio's own."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 
-from memdb.server.edge import CALLER_LEFT, Certificate, Handler, Kind, Option
+from memdb.server.edge import CALLER_LEFT, ENDS, Certificate, Handler, Kind, Option
 
 _MAKERS: Final[dict[Kind, Callable[[Any], grpc.RpcMethodHandler[bytes, bytes]]]] = {
     Kind.UNARY: grpc.unary_unary_rpc_method_handler,
@@ -18,6 +18,7 @@ _MAKERS: Final[dict[Kind, Callable[[Any], grpc.RpcMethodHandler[bytes, bytes]]]]
 
 
 CALLER_LEFT.append(grpc.aio.BaseError)
+ENDS.append(grpc.aio.EOF)
 
 
 class GrpcEdge:

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
-from grpc.aio import EOF
 
 from memdb.deadline import Deadline
 from memdb.server.answers import Answers
-from memdb.server.edge import Context
+from memdb.server.edge import ENDS, Context
 from memdb.server.lifecycle import begin, count, end
 from memdb.server.methods import Method
 from memdb.server.open_calls import UNNAMED, OpenCalls
@@ -108,7 +107,7 @@ class StreamCalls:
 
             async def receive() -> object:
                 data: object = await context.read()
-                return None if data is EOF else data
+                return None if any(data is end for end in ENDS) else data
 
             try:
                 count(context, self._open_calls.stream())

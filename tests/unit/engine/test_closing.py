@@ -4,6 +4,8 @@ without it."""
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -122,6 +124,61 @@ def test_a_disk_that_fails_leaves_what_there_was(
     expected = rebuilt(data, tmp_path)
     with opened(data) as db:
         assert told(db) == expected
+
+
+def test_a_user_that_grew_gets_one_though_nobody_calls(tmp_path: Path) -> None:
+    with opened(tmp_path) as db:
+        db.create_space("s", dim=DIM)
+        db.user("u").stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+        path = db._directory.user_path("u")
+        (_, memory) = db._users.open_memories()[0]
+        db.tend()
+        assert db._users._upkeep._thread is None, "it grows"
+        memory.kept._not_before = 0.0
+        db.tend()
+        thread = db._users._upkeep._thread
+        if thread is not None:
+            thread.join(60)
+        assert (path / DERIVED_FILE).exists()
+        db.tend()
+        assert db._users._upkeep._thread is None, "there is nothing to do any more"
+
+
+@pytest.mark.parametrize(
+    ("point", "kept"),
+    [
+        ("checkpoint.writing", CLIPS),
+        ("checkpoint.writing@5", CLIPS),
+        ("checkpoint.before_rename", CLIPS),
+        ("checkpoint.after_rename", 2 * CLIPS),
+    ],
+)
+def test_a_kill_on_the_way_leaves_the_one_before_or_the_next(
+    tmp_path: Path, point: str, kept: int
+) -> None:
+    data = tmp_path / "data"
+    path = filled_and_closed(data)
+    name, _, hit = point.partition("@")
+    code = f"""
+from pathlib import Path
+from tests.unit.engine.test_closing import CLIPS, clip, opened
+with opened(Path({str(data)!r})) as db:
+    more = [clip(seq) for seq in range(CLIPS, 2 * CLIPS)]
+    db.user("u").stream("cam", space="s").write_many(more)
+    db._users._upkeep.close()
+    from memdb import failpoints
+    failpoints.arm("{name}=exit@{hit or 1}")
+"""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, timeout=100, check=False)
+    assert done.returncode == 137
+    assert (path / DERIVED_NEW).exists() == (kept == CLIPS)
+    expected = rebuilt(data, tmp_path)
+    with opened(data, IndexConfig(checkpoint_rows=1 << 20)) as db:  # it is not written anew
+        assert told(db) == expected
+        assert used(db) == kept
+        assert not (path / DERIVED_NEW).exists()
+        assert db.verify().ok
 
 
 def test_one_that_will_not_be_whole_in_time_is_left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
