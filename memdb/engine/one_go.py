@@ -184,20 +184,28 @@ def answer(environment: Environment | None, view: View, question: Question) -> G
         deadline.check()
         rows, scores, relevant = quick
         hits = native.kept_hits(question, rows, scores, relevant)
-        if hits is not None:
-            return Grounding(tuple(hits), place.where.revision, "none", place.where.gaps)
-        found = native.known(rows, scores)
-        answered = _grounding(environment, view, question, place, found, relevant)
-        native.keep(view.kept, question.parts, rows)
-        return answered
+        if hits is None:
+            found = native.known(rows, scores)
+            hits = _kept_hits(view, question, found.ids, scores, relevant)
+            if hits is None:
+                return _read(environment, view, question, place, found, relevant)
+            # Not of those that were read just now: where there are more clips than room, they go before they are
+            # asked for again.
+            native.keep(view.kept, question.parts, rows)
+        return Grounding(tuple(hits), place.where.revision, "none", place.where.gaps)
     told = _searched(place, question, feature, at_once=environment is None)
     if told is None:
         return None
+    found, relevant = told
     deadline.check()
-    return _grounding(environment, view, question, place, *told)
+    hits = _kept_hits(view, question, found.ids, found.scores, relevant)
+    if hits is None:
+        return _read(environment, view, question, place, found, relevant)
+    where = place.where
+    return Grounding(tuple(hits), where.revision, "none", where.gaps, approximate=found.approximate)
 
 
-def _grounding(
+def _read(
     environment: Environment | None,
     view: View,
     question: Question,
@@ -205,14 +213,12 @@ def _grounding(
     found: Best,
     relevant: list[float],
 ) -> Grounding:
-    gaps = place.where.gaps
-    hits = _kept_hits(view, question, found.ids, found.scores, relevant)
-    if hits is None:
-        scope = Scope(view, question, None, place.where, place.partition, place.allowed)
-        with Reading(environment) as reading:
-            reader = HitReader(reading, scope, dict(zip(found.rows, relevant, strict=True)))
-            hits = reader.plain(np.array(found.rows, np.int64), np.array(found.scores, np.float32))
-        gaps = with_damaged(gaps, reader.damaged)
+    """An answer of which some clips are not kept."""
+    scope = Scope(view, question, None, place.where, place.partition, place.allowed)
+    with Reading(environment) as reading:
+        reader = HitReader(reading, scope, dict(zip(found.rows, relevant, strict=True)))
+        hits = reader.plain(np.array(found.rows, np.int64), np.array(found.scores, np.float32))
+    gaps = with_damaged(place.where.gaps, reader.damaged)
     return Grounding(tuple(hits), place.where.revision, "none", gaps, approximate=found.approximate)
 
 

@@ -140,7 +140,7 @@ def test_clips_that_were_found_before_are_those_of_the_question(
             assert all(told(one) == told(found[0]) for one in found)
             assert all([hit.clip for hit in one.hits] == first for one in found)
             assert all(bool(clip.global_memory.size) == with_vectors for clip in first)
-        assert len(looked_up) == 3, "two before the edge searches, and the first of the others"
+        assert len(looked_up) == 4, "two of either parts, before they are found by row"
         with pytest.raises(ResourceExhausted):
             user.ground(wanted, answer_bytes_max=10)
         gone = found[0].hits[1].clip.id
