@@ -241,6 +241,30 @@ async def test_a_lone_clip_is_acknowledged_by_the_thread_that_committed_it(bench
     )
 
 
+async def test_what_is_acknowledged_is_found_by_the_next_question(bench: Bench) -> None:
+    """When the thread sends it, not only once the loop has heard of it."""
+    line = bench.line
+    found: list[int] = []
+
+    def ahead() -> Callable[[bytes], None]:
+        def send(data: bytes) -> None:
+            (ack,) = pb.IngestClipsResponse.FromString(data).acks.acks
+            found.append(bench.database.user("u").clip(ack.clip_id).seq)
+            found.append(len(bench.database.user("u").ground(np.ones(DIM, np.float32)).hits))
+
+        return send
+
+    running = asyncio.create_task(Ingest(bench.resources).run(line.receive, line.send, ahead))
+    line.start()
+    for seq in range(3):
+        line.clip(seq)
+        while line.acks <= seq:
+            await asyncio.sleep(0.001)
+    line.end()
+    await asyncio.wait_for(running, 30)
+    assert found == [0, 1, 1, 2, 2, 3]
+
+
 async def test_a_refusal_is_told_once_and_leaves_nothing_behind(bench: Bench) -> None:
     """By the loop, behind the acknowledgements that a thread has sent; and what was read goes with it."""
     line = bench.line
