@@ -174,6 +174,7 @@ class Ingest:
                 batch, size = self._begun.batch, self._begun.size
             acks, error = await self._commit(user.id, turns, stream, batch, ahead)
             self._in_flight -= len(batch)
+            del batch  # as in `_read`
             self._in_flight_bytes -= size
             held.release(size)
             self._room.set()
@@ -237,6 +238,10 @@ class Ingest:
                 if error is not None:
                     self._refusal = error
                     return
+                del (
+                    data,
+                    clips,
+                )  # or a silent stream kept them, which no budget counts once they are committed
                 while self._in_flight >= CLIPS_MAX or self._in_flight_bytes >= BYTES_MAX:
                     self._room.clear()
                     await self._room.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -196,6 +197,28 @@ async def test_what_cannot_be_parsed_is_told_after_the_clips_before_it(bench: Be
     await held
     assert caught.value.reason == "BAD_MESSAGE"
     assert bench.line.acks == 1
+
+
+async def test_what_is_acknowledged_is_let_go_of(bench: Bench) -> None:
+    """A silent stream keeps neither its last message nor its last commit, which no budget counts any more."""
+    clip = Clip(
+        seq=0,
+        start_ns=0,
+        end_ns=1,
+        global_memory=np.ones(DIM, np.float32),
+        short_memory=np.ones((64, DIM), np.float16),
+    )
+    data = pb.IngestClipsRequest(clips=[clip_to_proto(clip)]).SerializeToString()
+    references = sys.getrefcount(data)
+    bench.line.start()
+    bench.line.incoming.put_nowait(data)
+    running = bench.run()
+    deadline_s = time.monotonic() + 30
+    while not bench.line.acks or sys.getrefcount(data) > references:
+        assert time.monotonic() < deadline_s, (bench.line.acks, gc.get_referrers(data))
+        await asyncio.sleep(0.01)
+    bench.line.end()
+    await asyncio.wait_for(running, 30)
 
 
 async def test_stopping_acknowledges_what_was_read_and_ends(bench: Bench) -> None:
