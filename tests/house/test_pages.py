@@ -105,7 +105,9 @@ def is_there(name: str) -> bool:
                 return True
             for file in (module.with_suffix(".py"), module / "__init__.py"):
                 if file.is_file():
-                    text = file.read_text()
+                    # What a package gives may be defined in any of its modules.
+                    files = module.glob("*.py") if file.name == "__init__.py" else (file,)
+                    text = "\n".join(each.read_text() for each in files)
                     return all(re.search(rf"\b{part}\b", text) for part in parts[count:])
     return False
 
