@@ -48,7 +48,7 @@ from memdb.wire.streams import ledger_to_proto
 CLIPS_MAX: Final = INGEST_WINDOW
 """Clips of one stream received and not yet acknowledged."""
 BYTES_MAX: Final = 32 * 1024 * 1024
-"""Their bytes on the wire; one message more may come on top."""
+"""Their bytes on the wire; one message more may come on top, beside one that the native edge has read ahead."""
 BUSY_PAUSE_S: Final = 0.05
 """How long a commit waits when the user's queue of commits is full."""
 
