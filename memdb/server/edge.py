@@ -21,12 +21,6 @@ class CallerLeft(Exception):
     """A message could not be sent: its caller is not there any more."""
 
 
-CALLER_LEFT: Final[list[type[Exception]]] = [CallerLeft]
-"""That, and what the gRPC of an edge raises instead, from its loading on."""
-ENDS: Final[list[object]] = [None]
-"""What is read after the last message: None, and of an edge's own gRPC something of its own, from its loading on."""
-
-
 class Context(Protocol):
     """One call, on the event loop."""
 
@@ -48,10 +42,10 @@ class Context(Protocol):
         """End the call; raises what no handler may catch."""
 
     async def read(self) -> object:
-        """The next message, as bytes or what the edge made of them; after the last one of `ENDS`."""
+        """The next message, as bytes or what the edge made of them; None after the last."""
 
     async def write(self, message: bytes) -> None:
-        """Send a message; returns when gRPC took it.  Raises `CallerLeft`, or grpc.aio's own."""
+        """Send a message; returns when gRPC took it.  Raises `CallerLeft`."""
 
 
 @runtime_checkable

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 import grpc
 
-from memdb.server.edge import CALLER_LEFT, ENDS, Certificate, Handler, Kind, Option
+from memdb.server.edge import CallerLeft, Certificate, Handler, Kind, Option
 
 _MAKERS: Final[dict[Kind, Callable[[Any], grpc.RpcMethodHandler[bytes, bytes]]]] = {
     Kind.UNARY: grpc.unary_unary_rpc_method_handler,
@@ -17,8 +17,38 @@ _MAKERS: Final[dict[Kind, Callable[[Any], grpc.RpcMethodHandler[bytes, bytes]]]]
 }
 
 
-CALLER_LEFT.append(grpc.aio.BaseError)
-ENDS.append(grpc.aio.EOF)
+class _Stream:
+    """A call that sends or takes a stream, as its handler sees it: `memdb.server.edge.Context`."""
+
+    def __init__(self, context: Any) -> None:
+        """context: a `grpc.aio.ServicerContext`, whose own all else is; it looks at a status code's number alone."""
+        self._context = context
+        self.invocation_metadata = context.invocation_metadata
+        self.set_trailing_metadata = context.set_trailing_metadata
+        self.add_done_callback = context.add_done_callback
+        self.time_remaining = context.time_remaining
+        self.abort = context.abort
+
+    async def read(self) -> bytes | None:
+        message: Any = await self._context.read()
+        return None if message is grpc.aio.EOF else message
+
+    async def write(self, message: bytes) -> None:
+        try:
+            await self._context.write(message)
+        except grpc.aio.BaseError as error:
+            raise CallerLeft from error
+
+
+def _behaviour(handler: Handler) -> Callable[[Any, Any], Awaitable[Any]]:
+    """What gRPC calls; of one answer it is the handler itself, which neither reads nor writes."""
+    if handler.kind is Kind.UNARY:
+        return handler.behaviour
+
+    async def behaviour(request: Any, context: Any) -> None:
+        await handler.behaviour(request, _Stream(context))
+
+    return behaviour
 
 
 class GrpcEdge:
@@ -37,7 +67,8 @@ class GrpcEdge:
         self._server = grpc.aio.server(options=list(options), maximum_concurrent_rpcs=calls_max)
         for service, members in groupby(handlers, lambda each: each.name.partition("/")[0]):
             methods = {
-                each.name.partition("/")[2]: _MAKERS[each.kind](each.behaviour) for each in members
+                each.name.partition("/")[2]: _MAKERS[each.kind](_behaviour(each))
+                for each in members
             }
             handler = grpc.method_handlers_generic_handler(service, methods)
             self._server.add_generic_rpc_handlers((handler,))

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from memdb.errors import DataLoss, Internal, MemdbError, ResourceExhausted, Unavailable
 from memdb.eventlog import event_log
 from memdb.server.call_metrics import FAILED
-from memdb.server.edge import CALLER_LEFT, Context
+from memdb.server.edge import CallerLeft, Context
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
 REQUEST_ID_CHARS_MAX: Final = 64
@@ -63,7 +63,7 @@ async def end(context: Context, name: str, request_id: str, error: Exception) ->
     that the frames of the call hold, until the collector comes by, which is seldom.  So nothing large
     may be left in them: whoever calls has let go of it, and what led here is forgotten once it is logged.
     """
-    if isinstance(error, tuple(CALLER_LEFT)):
+    if isinstance(error, CallerLeft):
         # Of sending to a caller who has left; nobody is there to be told, and nothing is wrong.
         log.debug("the caller left", extra={"fields": {"method": name, "request_id": request_id}})
         raise asyncio.CancelledError from error

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from memdb.deadline import Deadline
 from memdb.server.answers import Answers
-from memdb.server.edge import ENDS, Context
+from memdb.server.edge import Context
 from memdb.server.lifecycle import begin, count, end
 from memdb.server.methods import Method
 from memdb.server.open_calls import UNNAMED, OpenCalls
@@ -105,14 +105,10 @@ class StreamCalls:
         async def behaviour(_: Any, context: Context) -> None:
             request_id = begin(context)
 
-            async def receive() -> object:
-                data: object = await context.read()
-                return None if any(data is end for end in ENDS) else data
-
             try:
                 count(context, self._open_calls.stream())
                 await method.function(
-                    receive, self._answers.sender(context, self._open_calls.stream_owner)
+                    context.read, self._answers.sender(context, self._open_calls.stream_owner)
                 )
             except Exception as error:
                 await end(context, method.name, request_id, error)
