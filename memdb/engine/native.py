@@ -68,10 +68,15 @@ class Arithmetic:
 
 @cache
 def is_installed() -> bool:
-    """Whether the edge of this release is there."""
+    """Whether the edge of this release is there, and can be loaded."""
     if find_spec(MODULE) is None:
         return False
-    import memdb_edge  # noqa: PLC0415 - it need not be there
+    try:
+        import memdb_edge  # noqa: PLC0415 - it need not be there
+    except ImportError as error:  # the system's gRPC that it was built with has gone
+        fields: dict[str, object] = {"error": str(error)}
+        log.warning("the native edge cannot be loaded: not used", extra={"fields": fields})
+        return False
 
     found: object = getattr(memdb_edge, "interface", None)
     if found != INTERFACE:

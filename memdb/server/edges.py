@@ -71,7 +71,8 @@ def _is_native(config: ServerConfig) -> bool:
         )
     if not is_there:
         raise FailedPrecondition(
-            "the native edge is not installed: pip install ./edge, or set server.edge to auto",
+            "the native edge is not installed, or cannot be used as the log says: pip install ./edge, or set"
+            " server.edge to auto",
             reason="NO_NATIVE_EDGE",
             field="server.edge",
             value=config.edge,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,23 @@ def test_it_is_not_used_where_it_is_another(wrong: str, monkeypatch: pytest.Monk
     finally:
         native.is_installed.cache_clear()
         native.arithmetic.cache_clear()
+
+
+def test_it_is_not_used_where_it_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gRPC of the system that it was built with has gone: that is said, and ends no start and no question."""
+    gone = "libgrpc++.so.1.51: cannot open shared object file"
+    (tmp_path / "memdb_edge.py").write_text(f"raise ImportError({gone!r})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, native.MODULE)
+    native.is_installed.cache_clear()
+    native.arithmetic.cache_clear()
+    try:
+        assert not native.is_installed()
+        assert native.arithmetic() is None
+    finally:
+        native.is_installed.cache_clear()
+        native.arithmetic.cache_clear()
+    (said,) = caplog.records
+    assert said.getMessage() == f"the native edge cannot be loaded: not used: error {gone}"
