@@ -93,6 +93,12 @@ def test_long_text_is_bounded() -> None:
             ResourceExhausted,
             "MESSAGE_TOO_LARGE",
         ),
+        (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "Stream removed (RST_STREAM (Received RST_STREAM with error code 11))",
+            Unavailable,
+            "UNAVAILABLE",
+        ),
         (grpc.StatusCode.UNKNOWN, "", Internal, "UNKNOWN"),
         (grpc.StatusCode.CANCELLED, "", Unavailable, "CANCELLED"),
     ],
