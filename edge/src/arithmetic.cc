@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "products.h"
+
 #if defined(__x86_64__)
 #define MEMDB_CLONES __attribute__((target_clones("default", "avx2", "avx512f"), optimize("O3")))
 #else
@@ -66,19 +68,6 @@ T SumByPairs(const T* values, std::size_t count) {
   return SumByPairs(values, half) + SumByPairs(values + half, count - half);
 }
 
-// The bits of the largest magnitude: of two numbers without a sign the larger one has the larger bits, and what is not
-// finite has larger ones than any.
-MEMDB_CLONES std::int32_t LargestBits(const float* values, std::size_t count) {
-  std::int32_t largest = 0;
-  for (std::size_t place = 0; place < count; ++place) {
-    std::int32_t bits;
-    std::memcpy(&bits, values + place, sizeof(bits));
-    bits &= std::numeric_limits<std::int32_t>::max();
-    largest = bits > largest ? bits : largest;
-  }
-  return largest;
-}
-
 MEMDB_CLONES void DivideAll(const float* values, std::size_t count, float by, float* __restrict out,
                             float* __restrict squares) {
   for (std::size_t place = 0; place < count; ++place) {
@@ -106,9 +95,7 @@ double LogOfSum(double other) {  // numpy.logaddexp(0.0, other)
 }  // namespace
 
 bool UnitVector(const float* vector, std::size_t dim, float* out) {
-  const std::int32_t bits = LargestBits(vector, dim);
-  float largest;
-  std::memcpy(&largest, &bits, sizeof(largest));
+  const float largest = Largest(vector, dim);
   if (!(largest <= std::numeric_limits<float>::max()) || largest == 0.0F) return false;
   thread_local std::vector<float> squares;
   squares.resize(dim);

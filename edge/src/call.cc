@@ -41,7 +41,7 @@ Call::Call(std::shared_ptr<Events> events, std::shared_ptr<Calls> calls, grpc::G
       room_(std::move(room)),
       context_(context),
       shared_(std::make_shared<Shared>(this, method, unary, NanosecondsOf(context->raw_deadline()),
-                                       MetadataOf(*context))),
+                                       MetadataOf(*context), room_)),
       unary_(unary) {}
 
 Call::~Call() { calls_->Remove(this); }

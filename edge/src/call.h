@@ -96,8 +96,14 @@ class Call final : public grpc::ServerGenericBidiReactor {
 
 class Call::Shared {
  public:
-  Shared(Call* call, int method, bool unary, std::int64_t deadline_ns, Metadata metadata)
-      : method(method), unary(unary), deadline_ns(deadline_ns), metadata(std::move(metadata)), call_(call) {}
+  Shared(Call* call, int method, bool unary, std::int64_t deadline_ns, Metadata metadata,
+         std::shared_ptr<const Room> room)
+      : method(method),
+        unary(unary),
+        deadline_ns(deadline_ns),
+        metadata(std::move(metadata)),
+        reads(std::move(room)),
+        call_(call) {}
 
   const int method;  // its number, by the order in which the server was told them
   const bool unary;  // one request, which comes with it

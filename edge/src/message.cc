@@ -19,7 +19,8 @@ void Message::Read() noexcept try {
 std::unique_ptr<Message> Message::Of(grpc::ByteBuffer* message, const std::shared_ptr<Room>& room) noexcept try {
   std::vector<grpc::Slice> slices;
   if (!message->Dump(&slices).ok()) return nullptr;
-  const std::size_t size = message->Length();
+  std::size_t size = 0;
+  for (const auto& slice : slices) size += slice.size();
   if (!room->Take(size)) return nullptr;
   std::unique_ptr<Message> made;
   try {

@@ -17,8 +17,8 @@
 #include "listed_module.h"
 #include "message_module.h"
 #include "server.h"
-#include "sketch_module.h"
 #include "shelf.h"
+#include "sketch_module.h"
 
 namespace py = pybind11;
 

@@ -34,7 +34,7 @@ class Weights {
 void Products(const std::uint8_t* rows, std::size_t count, const Weights& weights, float* out, bool plain = false);
 // That of one row, of the whole numbers exactly.
 double WholeProduct(const std::uint8_t* row, const Weights& weights, bool plain = false);
-// The largest magnitude of finite values.
+// The largest magnitude of values; what is not finite counts as larger than all that is.
 float Largest(const float* values, std::size_t count);
 // Of a vector.
 double Length(const float* values, std::size_t count);

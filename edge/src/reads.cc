@@ -11,8 +11,8 @@ Reads::Asked Reads::Ask(bool clips) {
   Asked asked{true, false, std::exchange(ready_, std::nullopt)};
   asked_ = !asked.here;
   // Behind the last there is nothing to read ahead.
-  const bool is_last = asked.here && !asked.here->ok;
-  if (!started_ && !is_last) started_ = asked.start = true;
+  const bool reads = !asked.here || (asked.here->ok && !room_->is_short());
+  if (!started_ && reads) started_ = asked.start = true;
   return asked;
 }
 
@@ -24,7 +24,7 @@ bool Reads::clips() const {
 std::optional<Incoming> Reads::Came(Incoming came, bool* start) {
   std::lock_guard<std::mutex> lock(mutex_);
   const bool was_asked = std::exchange(asked_, false);
-  started_ = *start = was_asked && clips_ && came.ok;
+  started_ = *start = was_asked && clips_ && came.ok && !room_->is_short();
   if (was_asked) return came;
   ready_ = std::move(came);
   return std::nullopt;

@@ -1,4 +1,5 @@
-// Messages of a stream: which are asked for, on their way, and here.  One may be read ahead, and waits to be asked for.
+// Messages of a stream: which are asked for, on their way, and here.  One may be read ahead, and waits to be asked for;
+// where room is short none is, since what finds none stays with gRPC, which ends connections once it has too much.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -6,8 +7,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "message.h"
+#include "room.h"
 
 namespace memdb_edge {
 
@@ -20,6 +23,8 @@ struct Incoming {
 // Any threads.
 class Reads {
  public:
+  explicit Reads(std::shared_ptr<const Room> room) : room_(std::move(room)) {}
+
   struct Asked {
     bool taken = false;            // whether it may be asked now: one at a time
     bool start = false;            // whether who asks is to begin to read
@@ -34,6 +39,7 @@ class Reads {
   bool Stop();
 
  private:
+  const std::shared_ptr<const Room> room_;
   mutable std::mutex mutex_;
   bool clips_ = false, asked_ = false, started_ = false;
   std::optional<Incoming> ready_;

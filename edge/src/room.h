@@ -18,6 +18,8 @@ class Room {
     return false;
   }
   void Give(std::size_t bytes) { used_.fetch_sub(bytes); }
+  // Whether more than half of them are taken.
+  bool is_short() const { return used_.load() > most_ / 2; }
 
  private:
   const std::size_t most_;

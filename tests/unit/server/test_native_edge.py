@@ -326,6 +326,33 @@ async def test_messages_that_are_read_have_a_share_of_the_memory() -> None:
     assert kinds == [(len(small), False), (len(large), True)] * 10
 
 
+async def test_where_room_is_short_no_message_is_read_ahead() -> None:
+    """What found none would be gRPC's to hold, beyond what anybody counts: a message for each stream."""
+    message = message_of_clips(3_000)
+    came, go_on, one_by_one = asyncio.Event(), asyncio.Event(), asyncio.Lock()
+    read_by_edge: list[bool] = []
+
+    async def waits_its_turn(_: Any, call: Any) -> None:
+        await call.read()
+        came.set()
+        await go_on.wait()
+        async with one_by_one:
+            read_by_edge.append(not isinstance(await call.read(), bytes))
+
+    async with running(memory_max=1 << 22, clips=waits_its_turn) as it:
+        assert 1 << 18 > len(message) > 1 << 17  # of half a megabyte, two leave less than half
+        call: Any = it.channel.stream_stream("/s/Clips")
+        calls = []
+        for _ in range(6):
+            calls.append(call([b"wait", message], timeout=60))
+            await asyncio.wait_for(came.wait(), 20)
+            came.clear()
+            await asyncio.sleep(0.05)  # what is read ahead lies ready
+        go_on.set()
+        assert await asyncio.gather(*map(answered, calls)) == [[]] * 6
+    assert read_by_edge == [True] * 6
+
+
 async def answered(call: Any) -> list[bytes]:
     return [message async for message in call]
 
