@@ -20,7 +20,9 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.failpoints import FailpointError
+from memdb.store.environment import Environment
 from memdb.store.schema import USER_TABLES
+from memdb.types.operation import PutValue
 from tests.unit.engine.conftest import DIM, SECOND_NS, clip, vector
 
 SPACES = {"door": "cam", "gate": "cam", "yard": "dot", "wide": "wide"}
@@ -28,7 +30,7 @@ DIMS = {"cam": DIM, "dot": DIM, "wide": 2 * DIM}
 STEPS = 14
 
 Part = tuple[str, str | None, list[Clip]]
-"""What one caller writes: to which stream, under the name of which space."""
+"""What one caller writes: to which stream, under the name of which space; without clips, a value."""
 
 
 def drawn_clip(rng: random.Random, dim: int, newest: int) -> Clip:
@@ -63,6 +65,8 @@ def drawn_clip(rng: random.Random, dim: int, newest: int) -> Clip:
 
 
 def drawn_part(rng: random.Random, newest: int) -> Part:
+    if rng.random() < 0.15:
+        return "", None, []  # a group that has it is decided within its transaction
     name = rng.choice(["door", "door", "door", *SPACES])
     clips = [drawn_clip(rng, DIMS[SPACES[name]], newest) for _ in range(rng.choice([1, 3, 20]))]
     space = rng.choice([SPACES[name]] * 9 + [None, "dot"])
@@ -83,9 +87,12 @@ def written_at_once(user: EmbeddedUser, parts: Sequence[Part]) -> list[object]:
     def write(place: int, queued: threading.Event) -> None:
         name, space, clips = parts[place]
         try:
-            stream = user.stream(name, space=space)
-            operations = [stream.prepare(one) for one in clips]
-            outcomes = stream.write_prepared(operations, queued.set)
+            if clips:
+                stream = user.stream(name, space=space)
+                operations = [stream.prepare(one) for one in clips]
+                outcomes: Sequence[object] = stream.write_prepared(operations, queued.set)
+            else:
+                outcomes = memory.write([PutValue(f"key-{place}", "1")], queued.set)
             told[place] = [said(one) for one in outcomes]
         except (MemdbError, FailpointError) as error:
             told[place] = said(error)
@@ -172,6 +179,9 @@ def lived(folder: Path, config: EngineConfig, seed: int) -> tuple[list[object], 
 def test_a_life_of_plain_groups_is_one_of_single_clips(
     folder: Path, config: EngineConfig, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    if seed % 2:
+        # The map is found to be too small in the middle of a transaction, which is run again.
+        monkeypatch.setattr(Environment, "_grow_ahead", lambda *_: None)
     # Ids are of a user's own key, and the log has some of them.
     monkeypatch.setattr("memdb.engine.opening.secrets", SimpleNamespace(token_bytes=bytes))
     told, left = lived(folder / "together", config, seed)
