@@ -27,7 +27,6 @@ from memdb.config import EngineConfig
 from memdb.engine.closing import Closing
 from memdb.engine.state import UserState
 from memdb.engine.view import View
-from memdb.errors import MemdbError
 from memdb.eventlog import event_log
 from memdb.index.checked_file import CheckedFile
 from memdb.index.checkpoint import BadCheckpoint, KeptRows, KeptUser, owner_of
@@ -223,8 +222,12 @@ class KeptIndex:
             with self._writing:
                 if self._lacks(FINISH_GROWTH) and not closing.is_over:
                     self._write(closing.leaves)
-        except (MemdbError, OSError):
+        except Exception:
+            # Be it that memory is short, or what nobody thought of: the user is closed all the same.
             log.exception("a checkpoint could not be written", extra={"fields": self._where()})
+        except BaseException:
+            closing.hurry()  # who is interrupted and closes it once more waits for no other
+            raise
 
     def drop(self, *, durably: bool = False) -> None:
         """Remove the file, since it may hold what was removed from the user; nothing that is being

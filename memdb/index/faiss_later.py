@@ -27,6 +27,9 @@ def load() -> None:
 
 
 def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        # Python asks every module for some of these: an ``import`` from this one would load FAISS, and find its parts.
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     found = getattr(import_module(MODULE), name)
     globals()[name] = found  # the next time it is an attribute like any
     return found

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import pytest
 
+from memdb import failpoints
 from memdb.config import IndexConfig
 from memdb.engine import closing, kept_index
 from memdb.engine.closing import Closing
@@ -212,3 +213,44 @@ def test_a_time_that_is_none_is_refused() -> None:
 def test_a_large_user_is_no_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_index, "file_bytes", lambda _: 600 << 20)
     assert (filled_and_closed(tmp_path) / DERIVED_FILE).exists()
+
+
+def test_who_is_interrupted_and_closes_it_once_more_waits_for_none(
+    tmp_path: Path, synced: list[Callable[[], None]]
+) -> None:
+    data = tmp_path / "data"
+    db = opened(data)
+    db.create_space("s", dim=DIM)
+    for name in ("u", "v"):
+        db.user(name).stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+    paths = [db._directory.user_path(name) for name in ("u", "v")]
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    synced.append(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        db.close()
+    synced.clear()
+    db.close()
+    for path in paths:
+        assert sorted(one.name for one in path.iterdir()) == ["CLEAN", "data.mdb", "lock.mdb"]
+    with opened(data) as again:
+        assert again.verify().ok
+
+
+@pytest.mark.parametrize("point", ["checkpoint.writing", "checkpoint.before_rename"])
+def test_what_nobody_thought_of_keeps_nothing_from_being_closed(tmp_path: Path, point: str) -> None:
+    data = tmp_path / "data"
+    db = opened(data)
+    db.create_space("s", dim=DIM)
+    db.user("u").stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+    failpoints.arm(f"{point}=error")
+    try:
+        db.close()
+    finally:
+        failpoints.arm("")
+    expected = rebuilt(data, tmp_path)
+    with opened(data) as again:
+        assert told(again) == expected
+        assert again.verify().ok

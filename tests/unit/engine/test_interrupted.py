@@ -19,11 +19,12 @@ from memdb import Unavailable
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.writer import Writer
+from memdb.store import writeback
 from memdb.store.environment import Environment
 from memdb.store.gate import Gate
 from memdb.store.structure import mark_clean
 from memdb.types.operation import PutValue
-from tests.unit.engine.conftest import CONFIG
+from tests.unit.engine.conftest import CONFIG, clip
 from tests.unit.engine.door import filled, seqs
 
 PACKAGE = str(Path(memdb.__file__).parent)
@@ -107,7 +108,23 @@ def test_a_write(db: EmbeddedDatabase, function: Any, times: int) -> None:
     assert seqs(db) == [0, 1, 2]
 
 
-def test_a_write_wherever_it_calls_something(db: EmbeddedDatabase) -> None:
+def put(db: EmbeddedDatabase, _: int) -> None:
+    db.user("alice").put("k", 0)
+
+
+def write_plain(db: EmbeddedDatabase, epoch: int) -> None:
+    """Clips that are decided together, and whose commit begins to go to the disk early."""
+    clips = [clip(seq, epoch=epoch) for seq in range(3)]
+    db.user("alice").stream("door", space="cam").write_many(clips)
+
+
+@pytest.mark.parametrize("write", [put, write_plain])
+def test_a_write_wherever_it_calls_something(
+    db: EmbeddedDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[EmbeddedDatabase, int], None],
+) -> None:
+    monkeypatch.setattr(writeback, "BYTES_MIN", 1)
     filled(db, 3)
 
     def ours(code: CodeType) -> bool:
@@ -118,12 +135,16 @@ def test_a_write_wherever_it_calls_something(db: EmbeddedDatabase) -> None:
     for times in range(1, 1000):
         interrupt = Interrupt(ours, times)
         with interrupt.within():
-            db.user("alice").put("k", 0)
+            write(db, times)
         if not interrupt.came:
             break
         goes_on(db)
     assert times > 30
-    assert seqs(db) == [0, 1, 2]
+    by_epoch: dict[int, list[int]] = {}
+    for found in db.user("alice").clips(limit=1000):
+        by_epoch.setdefault(found.epoch, []).append(found.seq)
+    assert 0 in by_epoch
+    assert all(seqs == [0, 1, 2] for seqs in by_epoch.values()), "each whole, or none of it"
 
 
 def test_who_shares_the_commit_is_not_interrupted_with_it(db: EmbeddedDatabase) -> None:

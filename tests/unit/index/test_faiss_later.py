@@ -59,6 +59,15 @@ with EmbeddedDatabase({str(tmp_path)!r}) as db:
 """).split() == ["native", "False", "False"]
 
 
+def test_an_import_from_it_is_no_question() -> None:
+    """Python asks a module that something is imported from whether it has parts."""
+    assert told("""
+import sys
+from memdb.index.faiss_later import FOLDER
+print("faiss" in sys.modules, hasattr(sys.modules["memdb.index.faiss_later"], "__path__"))
+""").split() == ["False", "False"]
+
+
 def test_one_that_is_missing_is_told_before_there_is_a_question() -> None:
     assert "No module named 'faiss'" in told("""
 import sys

@@ -76,6 +76,20 @@ def test_what_is_small_has_no_thread(tmp_path: Path, asked: list[int]) -> None:
     assert asked == []
 
 
+def test_where_there_is_no_thread_to_be_had_the_block_runs(
+    tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", none)
+    ran = False
+    with writeback.early(tmp_path / "file", writeback.BYTES_MIN):
+        ran = True
+    assert ran
+    assert asked == []
+
+
 def test_an_error_of_the_block_is_its_own_and_a_file_that_is_gone_is_none(
     tmp_path: Path, asked: list[int]
 ) -> None:
