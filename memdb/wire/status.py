@@ -79,6 +79,9 @@ _FOREIGN: Final[dict[StatusCode, tuple[type[MemdbError], str]]] = {
 _BY_NUMBER: Final = {code.value[0]: code for code in StatusCode}
 
 _RESET: Final = "RST_STREAM"
+_RESETS: Final = (StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL)
+"""What gRPC makes of a stream that HTTP/2 reset: of a server that had no memory for what came (ENHANCE_YOUR_CALM), or
+that went away, or something between.  It passes."""
 
 # Trailers share one HTTP/2 header block, of which a peer takes 8 KiB by default.
 _MESSAGE_CHARS_MAX: Final = 512
@@ -211,8 +214,7 @@ def _foreign(code: StatusCode, details: str) -> MemdbError:
     family, reason = _FOREIGN.get(code, (_CLASSES.get(code, Internal), ""))
     if family is ResourceExhausted and "larger than max" in details:
         reason = "MESSAGE_TOO_LARGE"
-    elif family is ResourceExhausted and _RESET in details:
-        # By HTTP/2 (ENHANCE_YOUR_CALM), of a server whose gRPC had no memory for what came: it passes.
+    elif code in _RESETS and _RESET in details:
         family = Unavailable
     return family(details or code.name.lower(), reason=reason or None)
 

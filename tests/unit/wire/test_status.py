@@ -99,6 +99,13 @@ def test_long_text_is_bounded() -> None:
             Unavailable,
             "UNAVAILABLE",
         ),
+        (
+            grpc.StatusCode.INTERNAL,
+            "Stream removed (RST_STREAM (Received RST_STREAM with error code 1))",
+            Unavailable,
+            "UNAVAILABLE",
+        ),
+        (grpc.StatusCode.INTERNAL, "Exception deserializing response!", Internal, "INTERNAL"),
         (grpc.StatusCode.UNKNOWN, "", Internal, "UNKNOWN"),
         (grpc.StatusCode.CANCELLED, "", Unavailable, "CANCELLED"),
     ],
