@@ -5,7 +5,7 @@ for each of its parts: a third of the processor time.  The C++ part (the distrib
 knows bytes and calls, nothing of memdb; its connections are handed to it (`memdb.server.acceptor`).
 
 Lives on one event loop: the C++ side puts events into a queue whose file descriptor the loop watches, and what Python
-says to a call is said by the loop's thread.
+says to a call is said by the loop's thread, but for a message of a stream that another thread sends ahead of it.
 """
 
 from __future__ import annotations
