@@ -20,6 +20,7 @@ from memdb.engine import closing, kept_index
 from memdb.engine.closing import Closing
 from memdb.errors import InvalidArgument
 from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, sync_so_far
+from tests.unit.engine.test_interrupted import Interrupt, is_ours
 from tests.unit.engine.test_kept_index import DIM, INDEX, ROWS, clip, opened, rebuilt, told, used
 
 CLIPS = 40
@@ -237,6 +238,25 @@ def test_who_is_interrupted_and_closes_it_once_more_waits_for_none(
         assert sorted(one.name for one in path.iterdir()) == ["CLEAN", "data.mdb", "lock.mdb"]
     with opened(data) as again:
         assert again.verify().ok
+
+
+@pytest.mark.parametrize("times", range(5, 300, 29))
+def test_who_is_interrupted_anywhere_closes_it_once_more(tmp_path: Path, times: int) -> None:
+    db = opened(tmp_path)
+    db.create_space("s", dim=DIM)
+    for name in ("u", "v"):
+        db.user(name).stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+    interrupt = Interrupt(is_ours, times)
+    with interrupt.within():
+        db.close()
+    assert interrupt.came
+    closer = threading.Thread(target=db.close, daemon=True)
+    closer.start()
+    closer.join(60)
+    assert not closer.is_alive(), "it hangs"
+    with opened(tmp_path) as again:
+        assert again.verify().ok
+        assert all(len(again.user(name).clips(limit=100)) == CLIPS for name in ("u", "v"))
 
 
 @pytest.mark.parametrize("point", ["checkpoint.writing", "checkpoint.before_rename"])

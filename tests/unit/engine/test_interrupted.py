@@ -37,6 +37,13 @@ IN_ORDER = frozenset(
 """What puts things in order at the end of a block: nothing protects that from an interrupt of its own."""
 
 
+def is_ours(code: CodeType) -> bool:
+    """Whether it is a function of the package in which an interrupt may come."""
+    # Not in a generator that is being closed either, which tells nobody.
+    name = code.co_name
+    return code.co_filename.startswith(PACKAGE) and name not in IN_ORDER and name[0] != "<"
+
+
 class Interrupt:
     """Raises `KeyboardInterrupt` as a function is entered for the n-th time."""
 
@@ -127,13 +134,8 @@ def test_a_write_wherever_it_calls_something(
     monkeypatch.setattr(writeback, "BYTES_MIN", 1)
     filled(db, 3)
 
-    def ours(code: CodeType) -> bool:
-        # Not in a generator that is being closed either, which tells nobody.
-        name = code.co_name
-        return code.co_filename.startswith(PACKAGE) and name not in IN_ORDER and name[0] != "<"
-
     for times in range(1, 1000):
-        interrupt = Interrupt(ours, times)
+        interrupt = Interrupt(is_ours, times)
         with interrupt.within():
             write(db, times)
         if not interrupt.came:
