@@ -190,6 +190,9 @@ def test_after_an_io_error_reads_go_on_and_writes_are_refused(scratch: Path) -> 
         "fsync:ENOSPC:10",
         "mmap:EIO:26",
         "mmap:EIO:10",
+        "openat:EIO:1",
+        "getdents64:EIO:1",
+        "newfstatat:EIO:1",
     ],
 )
 def test_faults_that_were_found(fault: str, scratch: Path) -> None:
