@@ -12,12 +12,12 @@ Needs a build of FAISS with GPU support (extra ``gpu``); `find_gpu` finds none o
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -92,7 +92,7 @@ def find_gpu(device: str, bytes_max: int = 0) -> Gpu | None:
 def _may_be_there() -> bool:
     """Whether the system knows of a device by which FAISS could reach one, so that it is worth to load it and ask."""
     try:
-        devices = os.listdir("/dev")
+        devices = [device.name for device in Path("/dev").iterdir()]
     except OSError:
         return True  # FAISS will know
     return any(name.startswith(_DEVICES) for name in devices)

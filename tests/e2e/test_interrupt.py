@@ -50,7 +50,7 @@ NEEDS = {"perception.cli": ("onnxruntime", "av"), "reasoner.cli": ("torch",)}
                 "memdb.cli.source",
                 "numpy",
                 "numpy._core._multiarray_umath",
-                "grpc",
+                "google.protobuf.message",
                 "lmdb",
                 "memdb.server.app",
             )
