@@ -282,7 +282,7 @@ async def _tend(database: EmbeddedDatabase, server: Server) -> None:
         await asyncio.sleep(TEND_INTERVAL_S)
         try:
             await server.in_reading_thread(database.tend)
-        except Exception:  # as in a sweep
+        except Exception:  # or none would be written any more; the next look may do better
             log.exception("users could not be tended")
 
 
