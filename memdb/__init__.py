@@ -104,6 +104,7 @@ def open(  # noqa: A001 - the verb users know
     master_key_file: str | os.PathLike[str] | None = None,
     durability: str = "durable",
     approximate_rows_min: int | None = None,
+    close_checkpoint_s: float | None = None,
 ) -> EmbeddedDatabase:
     """Open (or create) the database in directory ``path`` in this process.
 
@@ -115,12 +116,17 @@ def open(  # noqa: A001 - the verb users know
     approximate_rows_min: vectors of a user in a space from which on questions about now may be answered
     approximately, which `Grounding.approximate` tells; None: 50,000, 0: all are answered exactly.
 
+    close_checkpoint_s: how long closing the database may write what large users open sooner by; None: 10 seconds,
+    0: nothing is written then.
+
     Raises `InvalidArgument` (``BAD_PATH``, ``BAD_CONFIG``); `FailedPrecondition`: ``DIRECTORY_LOCKED`` when another
     process has it open, ``FORMAT_NEWER`` when a newer memdb wrote it, ``NOT_A_DATABASE`` when other
     files lie there (nothing is touched then), ``NO_DIRECTORY`` when the system refuses it,
     ``MASTER_KEY_REQUIRED``, ``MASTER_KEY_MISMATCH``, ``NOT_ENCRYPTED``, ``MASTER_KEY_EXPOSED``.  Needs
     the extra ``memdb[server]``, and with a master key ``memdb[encryption]``.
     """
+    from dataclasses import replace  # noqa: PLC0415 - as all of ours
+
     from memdb.errors import FailedPrecondition, InvalidArgument  # noqa: PLC0415 - as all of ours
 
     try:
@@ -150,7 +156,9 @@ def open(  # noqa: A001 - the verb users know
         )
     index = IndexConfig()
     if approximate_rows_min is not None:
-        index = IndexConfig(approximate_rows_min=approximate_rows_min)
+        index = replace(index, approximate_rows_min=approximate_rows_min)
+    if close_checkpoint_s is not None:
+        index = replace(index, close_checkpoint_s=close_checkpoint_s)
     config = EngineConfig(master_key_file=named, durability=durability)
     return EmbeddedDatabase(path, config=config, index=index)
 

@@ -235,10 +235,10 @@ class IndexConfig:
                 raise _refused(f"index.{name}", value, "expected a whole number")
             if not 0 <= value <= 2**62:
                 raise _refused(f"index.{name}", value, f"expected 0 to {2**62}")
-        if not 0 <= self.close_checkpoint_s <= 3600:
-            raise _refused(
-                "index.close_checkpoint_s", self.close_checkpoint_s, "expected 0 to 3600 seconds"
-            )
+        seconds = self.close_checkpoint_s
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not (is_number and 0 <= seconds <= 3600):
+            raise _refused("index.close_checkpoint_s", seconds, "expected 0 to 3600 seconds")
 
 
 @dataclass(frozen=True, slots=True)

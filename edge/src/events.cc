@@ -17,28 +17,42 @@ Events::Events() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
 Events::~Events() { close(fd_); }
 
 void Events::Put(Event event) noexcept {
+  std::list<Event> put;
+  put.push_back(std::move(event));
   bool tell;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    waiting_.push_back(std::move(event));
-    tell = !told_;
-    told_ = true;
+    waiting_.splice(waiting_.end(), put);
+    tell = !std::exchange(told_, true);
   }
-  if (tell) {
-    // The counter is 0 or 1, so this neither waits nor fails.
-    const std::uint64_t one = 1;
-    [[maybe_unused]] auto written = write(fd_, &one, sizeof(one));
-  }
+  if (tell) Tell();
 }
 
-std::vector<Event> Events::Take() {
+std::list<Event> Events::Take() noexcept {
   std::uint64_t count;
   [[maybe_unused]] auto read_bytes = read(fd_, &count, sizeof(count));
-  std::vector<Event> taken;
+  std::list<Event> taken;
   std::lock_guard<std::mutex> lock(mutex_);
   taken.swap(waiting_);
   told_ = false;
   return taken;
+}
+
+void Events::PutBack(std::list<Event> untold) noexcept {
+  if (untold.empty()) return;
+  bool tell;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    waiting_.splice(waiting_.begin(), untold);
+    tell = !std::exchange(told_, true);
+  }
+  if (tell) Tell();
+}
+
+void Events::Tell() noexcept {
+  // The counter is 0 or 1, so this neither waits nor fails.
+  const std::uint64_t one = 1;
+  [[maybe_unused]] auto written = write(fd_, &one, sizeof(one));
 }
 
 }  // namespace memdb_edge

@@ -3,9 +3,9 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <list>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include "call.h"
 #include "reads.h"
@@ -38,12 +38,17 @@ class Events {
   // Ends the process where there is no memory for it: a call whose event is lost hangs, and so does who stops.
   void Put(Event event) noexcept;
   // Everything since the last time.
-  std::vector<Event> Take();
+  std::list<Event> Take() noexcept;
+  // What nobody could be told comes first the next time, which is at once.
+  void PutBack(std::list<Event> untold) noexcept;
 
  private:
+  // Have the descriptor be readable.
+  void Tell() noexcept;
+
   int fd_;
   std::mutex mutex_;
-  std::vector<Event> waiting_;
+  std::list<Event> waiting_;  // a list, since to put back takes no memory
   bool told_ = false;
 };
 

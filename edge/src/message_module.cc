@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "payload.h"
+#include "python_memory.h"
 
 namespace py = pybind11;
 
@@ -100,7 +101,7 @@ py::object Joined(const std::vector<std::string_view>& pieces) {
 }
 
 void DefineMessage(py::module_& module) {
-  py::class_<Message>(module, "PlainClips", py::buffer_protocol())
+  py::class_<Message>(module, "PlainClips", py::buffer_protocol(), py::custom_type_setup(&ThrowsWithoutMemory))
       .def_buffer([](Message& message) {
         const auto bytes = message.bytes();
         return py::buffer_info(reinterpret_cast<const std::uint8_t*>(bytes.data()),

@@ -16,6 +16,7 @@
 #include "kept.h"
 #include "listed_module.h"
 #include "message_module.h"
+#include "python_memory.h"
 #include "server.h"
 #include "shelf.h"
 #include "sketch_module.h"
@@ -71,17 +72,16 @@ py::object TextOf(const std::string& bytes) {
       PyUnicode_DecodeLatin1(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), nullptr));
 }
 
-// A message as Python has it, None where there is none.  Where there is no memory for it its call is given up, or who
-// reads took it for the last.
+// A message as Python has it, None where there is none.  Where it cannot be had, for want of memory most likely, its call
+// is given up, or who reads took it for the last.
 py::object MessageOf(Incoming& came, const Call::Shared& call) {
   if (!came.ok) return py::none();
   try {
-    if (came.read) return ObjectOf(std::move(came.read));
-    auto bytes = BytesOf(came.message);
+    py::object said = came.read ? ObjectOf(std::move(came.read)) : BytesOf(came.message);
     came.message.Clear();
-    return bytes;
-  } catch (const py::error_already_set& error) {
-    if (!error.matches(PyExc_MemoryError)) throw;
+    return said;
+  } catch (const std::exception&) {
+    came.message.Clear();
     call.With([](Call& call) { call.Cancel(); });
     return py::none();
   }
@@ -90,10 +90,13 @@ py::object MessageOf(Incoming& came, const Call::Shared& call) {
 // Python's hold on a call.  One that is let go of without an end is ended, or it were there for ever.
 class Handle {
  public:
-  explicit Handle(std::shared_ptr<Call::Shared> shared) : shared_(std::move(shared)) {}
+  // Of no call yet.
+  Handle() = default;
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
+  void Hold(std::shared_ptr<Call::Shared> shared) noexcept { shared_ = std::move(shared); }
   ~Handle() {
+    if (!shared_) return;
     Call* call = shared_->Take();
     if (call != nullptr) call->End({grpc::StatusCode::INTERNAL, "the call was let go of"}, {}, nullptr);
   }
@@ -157,19 +160,39 @@ class Handle {
   std::shared_ptr<Call::Shared> shared_;
 };
 
-// Events as (kind, key, what was said), and of a call that came its handle.
+// Puts an event among those that are told.  Where there is no memory for that it throws, and nothing of the event is
+// lost: its message and its call are given away last.
+void Tell(Event& event, const py::list& told) {
+  const bool is_call = event.kind == Event::kCall;
+  constexpr Py_ssize_t kSaid = 2;
+  const py::object made = Made(PyTuple_New(is_call ? 4 : 3));
+  const auto set = [&made](Py_ssize_t place, py::object value) {
+    PyTuple_SET_ITEM(made.ptr(), place, value.release().ptr());
+  };
+  set(0, Made(PyLong_FromLong(event.kind)));
+  set(1, Made(PyLong_FromVoidPtr(event.call.get())));
+  Handle* handle = nullptr;
+  if (is_call) {
+    auto owned = std::make_unique<Handle>();
+    handle = owned.get();
+    set(3, py::cast(std::move(owned)));
+  }
+  if (PyList_Append(told.ptr(), made.ptr()) != 0) throw py::error_already_set();
+  const bool has_message = (is_call && event.call->unary) || event.kind == Event::kRead;
+  // Nobody sees the tuple without it.
+  set(kSaid, has_message ? MessageOf(event.said, *event.call) : py::bool_(event.said.ok));
+  if (is_call) handle->Hold(std::move(event.call));
+}
+
+// Events as (kind, key, what was said), and of a call that came its handle: as many as there is memory for, the others
+// the next time.
 py::list Take(Server& server) {
+  const auto told = py::reinterpret_steal<py::list>(Made(PyList_New(0)).release());
   auto events = server.Take();
-  py::list told;
-  for (auto& event : events) {
-    const auto key = reinterpret_cast<std::uintptr_t>(event.call.get());
-    const bool has_message = (event.kind == Event::kCall && event.call->unary) || event.kind == Event::kRead;
-    const py::object said = has_message ? MessageOf(event.said, *event.call) : py::bool_(event.said.ok);
-    if (event.kind == Event::kCall) {
-      told.append(py::make_tuple(int(event.kind), key, said, py::cast(std::make_unique<Handle>(event.call))));
-    } else {
-      told.append(py::make_tuple(int(event.kind), key, said));
-    }
+  try {
+    for (; !events.empty(); events.pop_front()) Tell(events.front(), told);
+  } catch (const std::exception&) {
+    server.PutBack(std::move(events));
   }
   return told;
 }
@@ -270,7 +293,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   module.attr("__version__") = MEMDB_EDGE_VERSION;
   module.attr("interface") = 3;  // memdb/engine/native.py
   module.attr("grpc_version") = grpc::Version();
-  py::class_<Handle>(module, "Call")
+  py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)
       .def_property_readonly("deadline_ns", &Handle::deadline_ns)
       .def_property_readonly("metadata", &Handle::metadata)

@@ -103,29 +103,35 @@ bool ReadShape(std::string_view data, Tensor* tensor) {
   return reader.Short(&tensor->rows) && reader.Short(&tensor->dim) && reader.done();
 }
 
-bool ReadTensor(std::string_view data, Tensor* tensor) {
+// The fields of a message, each there once at most; `take` says of a tag and a reader behind it whether it is right.
+template <typename Take>
+bool ReadFields(std::string_view data, Take take) {
   Reader reader(data);
-  std::uint64_t seen = 0, tag, codec = 0;
-  std::string_view shape;
+  std::uint64_t seen = 0, tag;
   while (!reader.done()) {
-    if (!reader.Short(&tag) || !First(tag, &seen)) return false;
-    bool read = false;
+    if (!reader.Short(&tag) || !First(tag, &seen) || !take(tag, &reader)) return false;
+  }
+  return true;
+}
+
+bool ReadTensor(std::string_view data, Tensor* tensor) {
+  std::uint64_t codec = 0;
+  const auto take = [&codec, tensor](std::uint64_t tag, Reader* reader) {
+    std::string_view shape;
     switch (tag) {
       case Tag(1, kVarint):
-        read = reader.Varint(&codec);
-        break;
+        return reader->Varint(&codec);
       case Tag(2, kBytes):
-        read = reader.Bytes(&shape) && ReadShape(shape, tensor);
-        break;
+        return reader->Bytes(&shape) && ReadShape(shape, tensor);
       case Tag(3, kBytes):
-        read = reader.Bytes(&tensor->payload);
-        break;
+        return reader->Bytes(&tensor->payload);
       case Tag(4, kFixed64):
-        read = reader.Fixed64(&tensor->checksum);
-        break;
+        return reader->Fixed64(&tensor->checksum);
+      default:
+        return false;
     }
-    if (!read) return false;
-  }
+  };
+  if (!ReadFields(data, take)) return false;
   if (codec != kF16 || tensor->rows == 0 || tensor->rows > kTokensMax || tensor->dim == 0 || tensor->dim > kDimMax) {
     return false;
   }
@@ -134,122 +140,97 @@ bool ReadTensor(std::string_view data, Tensor* tensor) {
 }
 
 bool ReadMatrix(std::string_view data, Matrix* matrix) {
-  Reader reader(data);
-  std::uint64_t seen = 0, tag;
-  while (!reader.done()) {
-    if (!reader.Short(&tag) || !First(tag, &seen)) return false;
-    bool read = false;
+  const auto take = [matrix](std::uint64_t tag, Reader* reader) {
     switch (tag) {
       case Tag(1, kVarint):
-        read = reader.Short(&matrix->rows);
-        break;
+        return reader->Short(&matrix->rows);
       case Tag(2, kVarint):
-        read = reader.Short(&matrix->dim);
-        break;
+        return reader->Short(&matrix->dim);
       case Tag(3, kBytes):
-        read = reader.Bytes(&matrix->elements);
-        break;
+        return reader->Bytes(&matrix->elements);
+      default:
+        return false;
     }
-    if (!read) return false;
-  }
+  };
+  if (!ReadFields(data, take)) return false;
   if (matrix->rows == 0 || matrix->rows > kTokensMax || matrix->dim == 0 || matrix->dim > kDimMax) return false;
   const std::uint64_t count = matrix->rows * matrix->dim;
   return count * 2 <= kShortMemoryBytesMax && count * 4 == matrix->elements.size() &&
          AreFiniteFloats(matrix->elements.data(), count);
 }
 
+bool ReadName(Reader* reader, std::optional<std::string_view>* name) {
+  return reader->Bytes(&name->emplace()) && IsText(**name, kNameCharsMax);
+}
+
 bool ReadUtterance(std::string_view data, Utterance* utterance) {
-  Reader reader(data);
-  std::uint64_t seen = 0, tag;
-  std::string_view name;
-  while (!reader.done()) {
-    if (!reader.Short(&tag) || !First(tag, &seen)) return false;
-    bool read = false;
+  const auto take = [utterance](std::uint64_t tag, Reader* reader) {
     switch (tag) {
       case Tag(1, kVarint):
-        read = ReadTime(&reader, &utterance->start_ns);
-        break;
+        return ReadTime(reader, &utterance->start_ns);
       case Tag(2, kVarint):
-        read = ReadTime(&reader, &utterance->end_ns);
-        break;
+        return ReadTime(reader, &utterance->end_ns);
       case Tag(3, kBytes):
-        read = reader.Bytes(&utterance->text);
-        break;
+        return reader->Bytes(&utterance->text);
       case Tag(4, kBytes):
-        read = reader.Bytes(&name) && IsText(name, kNameCharsMax);
-        utterance->speaker = name;
-        break;
+        return ReadName(reader, &utterance->speaker);
       case Tag(5, kBytes):
-        read = reader.Bytes(&name) && IsText(name, kNameCharsMax);
-        utterance->language = name;
-        break;
+        return ReadName(reader, &utterance->language);
+      default:
+        return false;
     }
-    if (!read) return false;
-  }
+  };
+  if (!ReadFields(data, take)) return false;
   return utterance->end_ns >= utterance->start_ns && IsText(utterance->text, kTextCharsMax);
 }
 
 bool ReadSound(std::string_view data, Sound* sound) {
-  Reader reader(data);
-  std::uint64_t seen = 0, tag;
-  while (!reader.done()) {
-    if (!reader.Short(&tag) || !First(tag, &seen)) return false;
-    bool read = false;
+  const auto take = [sound](std::uint64_t tag, Reader* reader) {
     switch (tag) {
       case Tag(1, kVarint):
-        read = ReadTime(&reader, &sound->start_ns);
-        break;
+        return ReadTime(reader, &sound->start_ns);
       case Tag(2, kVarint):
-        read = ReadTime(&reader, &sound->end_ns);
-        break;
+        return ReadTime(reader, &sound->end_ns);
       case Tag(3, kBytes):
-        read = reader.Bytes(&sound->label);
-        break;
+        return reader->Bytes(&sound->label);
       case Tag(4, kFixed64):
-        read = ReadDouble(&reader, &sound->score);
-        break;
+        return ReadDouble(reader, &sound->score);
+      default:
+        return false;
     }
-    if (!read) return false;
-  }
+  };
+  if (!ReadFields(data, take)) return false;
   return sound->end_ns >= sound->start_ns && IsText(sound->label, kNameCharsMax) && sound->score >= 0.0 &&
          sound->score <= 1.0;
 }
 
 bool ReadKeyframe(std::string_view data, Keyframe* keyframe) {
-  Reader reader(data);
-  std::uint64_t seen = 0, tag;
-  while (!reader.done()) {
-    if (!reader.Short(&tag) || !First(tag, &seen)) return false;
-    bool read = false;
+  const auto take = [keyframe](std::uint64_t tag, Reader* reader) {
     switch (tag) {
       case Tag(1, kVarint):
-        read = ReadTime(&reader, &keyframe->time_ns);
-        break;
+        return ReadTime(reader, &keyframe->time_ns);
       case Tag(2, kBytes):
-        read = reader.Bytes(&keyframe->jpeg);
-        break;
+        return reader->Bytes(&keyframe->jpeg);
+      default:
+        return false;
     }
-    if (!read) return false;
-  }
+  };
+  if (!ReadFields(data, take)) return false;
   return !keyframe->jpeg.empty() && keyframe->jpeg.size() <= kKeyframeBytesMax;
 }
 
 bool ReadLabel(std::string_view data, Label* label) {
-  Reader reader(data);
-  std::uint64_t seen = 0, tag;
-  while (!reader.done()) {
-    if (!reader.Short(&tag) || !First(tag, &seen)) return false;
-    bool read = false;
+  const auto take = [label](std::uint64_t tag, Reader* reader) {
     switch (tag) {
       case Tag(1, kBytes):
-        read = reader.Bytes(&label->key);
-        break;
+        return reader->Bytes(&label->key);
       case Tag(2, kBytes):
-        read = reader.Bytes(&label->value);
-        break;
+        return reader->Bytes(&label->value);
+      default:
+        return false;
     }
-    if (!read) return false;
-  }
+  };
+  if (!ReadFields(data, take)) return false;
   return IsText(label->key, kKeyCharsMax) && IsText(label->value, kNameCharsMax, true);
 }
 

@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -47,7 +48,8 @@ class Server final : private grpc::CallbackGenericService {
   bool Start(const Certificate* certificate);
   // Serves a connection, which it closes.
   void Adopt(int connection);
-  std::vector<Event> Take() { return events_->Take(); }
+  std::list<Event> Take() { return events_->Take(); }
+  void PutBack(std::list<Event> untold) { events_->PutBack(std::move(untold)); }
   // Takes no new calls, lets those that run end within the time, then cancels them; returns once all have ended.
   void Shutdown(double grace_s);
 

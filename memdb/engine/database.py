@@ -384,6 +384,15 @@ def _open_directory(
         raise InvalidArgument(
             "expected the path of a directory", reason="BAD_PATH", field="path", value=path
         )
+    first = Path(path).parts[0]
+    # It would be made, in the working directory, and an `rm -r ~` is near.
+    if first.startswith("~") and not Path(first).exists():
+        raise InvalidArgument(
+            f"{first} is the shell's word for a home directory: os.path.expanduser gives it",
+            reason="BAD_PATH",
+            field="path",
+            value=path,
+        )
     return DataDirectory(path, create=create, master_key=master_key)
 
 

@@ -249,16 +249,22 @@ class NativeEdge:
                 call.finish(StatusCode.CANCELLED)
         await ending
         asyncio.get_running_loop().remove_reader(self._server.fd)
-        self._take()
+        while self._take():
+            pass
 
-    def _take(self) -> None:
-        """What happened since the last time."""
-        for event in self._server.take():
+    def _take(self) -> int:
+        """What happened since the last time; how much of it was told."""
+        try:
+            events = self._server.take()
+        except MemoryError:
+            return 0  # it comes again: the descriptor is readable for as long as anything waits
+        for event in events:
             try:
                 self._happened(event)
             except Exception as error:
                 # Of one call; the events of others wait behind it.
                 self._forsake(event[1], error)
+        return len(events)
 
     def _happened(self, event: tuple[Any, ...]) -> None:
         kind, key, said = event[0], event[1], event[2]
@@ -277,10 +283,11 @@ class NativeEdge:
 
     def _forsake(self, key: int, error: Exception) -> None:
         """End a call that nobody can go on with."""
-        log.error("an event of a call was not understood", exc_info=error)
         call = self._calls.get(key)
-        if call is not None:
-            call.finish(StatusCode.INTERNAL, "internal error", ())
+        with suppress(MemoryError):  # to end it, or to say so
+            if call is not None:
+                call.finish(StatusCode.INTERNAL, "internal error", ())
+            log.error("an event of a call was not understood", exc_info=error)
 
     def _begin(self, call: _Call, handler: Handler, request: bytes | None) -> None:
         if request is None and handler.kind is not Kind.BOTH_WAYS:

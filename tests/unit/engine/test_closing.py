@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
+import memdb
 from memdb import failpoints
 from memdb.config import IndexConfig
 from memdb.engine import closing, kept_index
@@ -206,9 +207,20 @@ def test_one_that_will_not_be_whole_in_time_is_left_soon(monkeypatch: pytest.Mon
 
 
 def test_a_time_that_is_none_is_refused() -> None:
-    for wrong in (-1.0, 3601.0, float("nan")):
+    wrong: Any
+    for wrong in (-1.0, 3601.0, float("nan"), "10", True):
         with pytest.raises(InvalidArgument, match="close_checkpoint_s"):
             IndexConfig(close_checkpoint_s=wrong)
+
+
+def test_who_opens_it_says_for_how_long(tmp_path: Path) -> None:
+    for seconds, is_there in ((0, False), (None, True), (2.5, True)):
+        with memdb.open(tmp_path / str(seconds), close_checkpoint_s=seconds) as db:
+            db.create_space("s", dim=DIM)
+            user = db.user("u")
+            user.stream("cam", space="s").write_many([clip(seq) for seq in range(600)])
+            path = tmp_path / str(seconds)
+        assert bool(list(path.rglob(DERIVED_FILE))) == is_there
 
 
 def test_a_large_user_is_no_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,40 @@ def test_it_is_not_used_where_it_cannot_be_loaded(
         native.arithmetic.cache_clear()
     (said,) = caplog.records
     assert said.getMessage() == f"the native edge cannot be loaded: not used: error {gone}"
+
+
+@pytest.mark.parametrize("taking_away", ["erase_clips", "erase"])
+def test_what_was_made_of_rows_goes_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taking_away: str
+) -> None:
+    """Nothing goes on to hold the rows, or the codes of them, that the native edge searched."""
+    fill(tmp_path / "db")
+    kept: list[weakref.ref[Any]] = []
+    few = native.Arithmetic.few
+
+    def noted(self: native.Arithmetic, *given: Any) -> Any:
+        made = few(self, *given)
+        codes = given[-1]
+        if codes is not None:  # as those of few that are left
+            # The memory itself: what was given are views of it.
+            memory = given[1].base, codes.codes.base, codes.measures.base
+            kept.extend(map(weakref.ref, (made, *memory)))
+        return made
+
+    monkeypatch.setattr(native.Arithmetic, "few", noted)
+    with memdb.open(tmp_path / "db") as database:
+        user = database.user("alice")
+        for _ in range(3):
+            first = user.ground(np.ones(DIM, np.float32), limit=3)
+        assert [each() is not None for each in kept] == [True] * 4
+        if taking_away == "erase":
+            user.erase()
+        else:
+            # More than half: the index makes its rows anew.
+            gone = [clip.id for clip in user.clips(limit=100)][:45]
+            user.erase_clips(gone)
+            for _ in range(3):
+                answer = user.ground(np.ones(DIM, np.float32), limit=60)
+            assert not {hit.clip.id for hit in answer} & set(gone)
+        del first
+        assert [each() for each in kept] == [None] * 4

@@ -40,6 +40,20 @@ def test_the_working_directory_is_not_taken_over_by_an_empty_path(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_home_directory_that_no_shell_has_seen_is_not_made_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("~", "~/memory", Path("~/memory")):
+        with pytest.raises(InvalidArgument, match="expanduser") as refused:
+            memdb.open(path)
+        assert (refused.value.reason, refused.value.field) == ("BAD_PATH", "path")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "~").mkdir()
+    memdb.open("~/memory").close()
+    assert [each.name for each in (tmp_path / "~").iterdir()] == ["memory"]
+
+
 @pytest.mark.parametrize("place", ["file", "file/below", "x" * 300])
 def test_no_place_for_a_directory(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("mine")

@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from memdb.server.edge import Handler, Kind
+from memdb.types.clip import Clip
+from memdb.wire.ingest import ingest_parts
 
 pytest.importorskip("memdb_edge")
 
@@ -183,3 +186,11 @@ async def code_of(call: Awaitable[Any]) -> grpc.StatusCode:
         code: grpc.StatusCode = error.code()
         return code
     return grpc.StatusCode.OK
+
+
+def message_of_clips(rows: int = 8, seq: int = 0) -> bytes:
+    clip = Clip(
+        seq=seq, start_ns=0, end_ns=1,
+        global_memory=np.ones(32, np.float32), short_memory=np.ones((rows, 32), np.float16),
+    )  # fmt: skip
+    return b"".join(map(bytes, ingest_parts(clip)))

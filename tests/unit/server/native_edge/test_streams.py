@@ -8,13 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 
 from memdb.server.edge import Kind
-from memdb.types.clip import Clip
-from memdb.wire.ingest import ingest_parts
-from tests.unit.server.native_edge.peers import answered, asks, running
+from tests.unit.server.native_edge.peers import answered, asks, message_of_clips, running
 
 
 async def test_messages_come_whole_and_in_order() -> None:
@@ -33,14 +30,6 @@ async def test_messages_come_whole_and_in_order() -> None:
         call: Any = it.channel.stream_stream("/s/Counts")
         answers = await asyncio.gather(*(answered(call(sends(), timeout=60)) for _ in range(8)))
         assert answers == [[b"1000"]] * 8
-
-
-def message_of_clips(rows: int = 8, seq: int = 0) -> bytes:
-    clip = Clip(
-        seq=seq, start_ns=0, end_ns=1,
-        global_memory=np.ones(32, np.float32), short_memory=np.ones((rows, 32), np.float16),
-    )  # fmt: skip
-    return b"".join(map(bytes, ingest_parts(clip)))
 
 
 async def test_messages_of_clips_come_whole_and_in_order_read_or_not() -> None:
