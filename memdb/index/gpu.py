@@ -58,21 +58,14 @@ def find_gpu(device: str, bytes_max: int = 0) -> Gpu | None:
     """The first GPU, None where there is none or ``device`` is ``cpu``.
 
     bytes_max: of rows on it; 0: four fifths of what is free.  Raises `FailedPrecondition` (``NO_GPU``)
-    where ``device`` is ``gpu`` and there is none, or FAISS was built without.
+    where ``device`` is ``gpu``, and says why there is none.
     """
-    if device == "cpu":
+    if device == "cpu" or (device == "auto" and not _may_be_there()):
         return None
-    count = 0
-    if device == "gpu" or _may_be_there():
-        count = getattr(faiss, "get_num_gpus", lambda: 0)()
-    if count < 1:
+    why = _why_none()
+    if why is not None:
         if device == "gpu":
-            raise FailedPrecondition(
-                "FAISS finds no GPU; is the extra gpu installed?",
-                reason="NO_GPU",
-                field="index.device",
-                value=device,
-            )
+            raise FailedPrecondition(why, reason="NO_GPU", field="index.device", value=device)
         return None
 
     # Not before something is placed: they take memory of the GPU, and most who open a database ask little.
@@ -87,6 +80,24 @@ def find_gpu(device: str, bytes_max: int = 0) -> Gpu | None:
         return faiss.GpuIndexFlatIP(resources(), width, config)
 
     return Gpu(make, bytes_max, lambda: int(resources().getMemoryFree(0)))
+
+
+def _why_none() -> str | None:
+    """Why FAISS has no GPU; None where it has one."""
+    if not hasattr(faiss, "StandardGpuResources"):
+        return 'FAISS was built without GPUs here: it needs the extra "memdb[gpu]"'
+    try:
+        count = faiss.get_num_gpus()
+    except RuntimeError as error:  # a driver that is too old, say
+        reason = str(error).strip().rpartition("\n")[2]
+        log.warning("FAISS cannot use a GPU", extra={"fields": {"error": reason}})
+        return f"FAISS cannot use a GPU: {reason}"
+    if count < 1:
+        return (
+            "FAISS sees no GPU: there is none, its driver is not loaded, "
+            "this process may not use it, or CUDA_VISIBLE_DEVICES hides it"
+        )
+    return None
 
 
 def _may_be_there() -> bool:

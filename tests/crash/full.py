@@ -27,10 +27,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from tests.crash.processes import ROOT
 
+HAS_EDGE: Final = find_spec("memdb_edge") is not None
+"""The native edge, which need not be installed."""
 _FIGURES = re.compile(r"^=+ (crash \(seed|state machines|NOT TESTED)")
 
 
@@ -71,6 +75,7 @@ def pieces() -> list[Piece]:
         ("restarts", (f"{crash}restart.py",), 2.1, 1),
         ("standing questions", (f"{crash}standing_kill.py",), 1.3, 1),
         ("encrypted machine", (f"{engine}::TestEncryptedMachine",), 1.3, 1),
+        *((("ready answers", (f"{machines}shelf_machine.py",), 11.4, 3),) if HAS_EDGE else ()),
     )
     made = [
         Piece(name, tests, minutes / parts, f"{number}/{parts}" if parts > 1 else "")
@@ -204,6 +209,8 @@ def main() -> int:
         return 0
     seed = int(os.environ.get("MEMDB_CRASH_SEED") or random.SystemRandom().randrange(2**31))
     print(f"crash: {len(chosen)} pieces, {given.workers} at a time, seed {seed}", flush=True)
+    if not HAS_EDGE:
+        print("NOT TESTED: ready answers, since the native edge is not installed", flush=True)
     began_s = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="memdb-crash-"))
     with ThreadPoolExecutor(given.workers) as pool:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.crash.full import Piece, cores, pieces, workers
+from tests.crash.full import HAS_EDGE, Piece, cores, pieces, workers
 from tests.crash.part import Part
 from tests.crash.processes import ROOT
 
@@ -16,7 +16,8 @@ pytestmark = pytest.mark.crash
 
 def test_every_test_is_in_one_piece() -> None:
     files = [str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "crash").glob("test_*.py")]
-    files += [f"tests/property/test_{name}_machine.py" for name in ("engine", "server")]
+    machines = ("engine", "server", *(("shelf",) if HAS_EDGE else ()))
+    files += [f"tests/property/test_{name}_machine.py" for name in machines]
     taken = Counter(
         test for piece in pieces() if piece.part in _first(piece) for test in piece.tests
     )

@@ -18,6 +18,7 @@ import pytest
 
 from memdb.errors import FailedPrecondition
 from memdb.index import flat
+from memdb.index import gpu as gpu_module
 from memdb.index.gpu import PLACE_ROWS, PLACE_ROWS_MIN, Gpu, Placement, find_gpu
 from memdb.index.matrix import Matrix
 from memdb.index.tiers import QUESTIONS_MIN, Tiers
@@ -303,6 +304,47 @@ def test_an_index_is_made_and_goes_when_no_other_call_is_under_way(rows: Array) 
     gc.collect()
     assert alone == [True] * 4
     assert gpu.bytes_used == 0
+
+
+class _Library:
+    """FAISS, as far as it is asked for GPUs."""
+
+    def __init__(self, count: int | RuntimeError) -> None:
+        self._count = count
+        self.asked = 0
+
+    StandardGpuResources = object
+
+    def get_num_gpus(self) -> int:
+        self.asked += 1
+        if isinstance(self._count, RuntimeError):
+            raise self._count
+        return self._count
+
+
+@pytest.mark.parametrize(
+    ("count", "why"),
+    [
+        (None, "built without GPUs.*memdb\\[gpu\\]"),
+        (0, "sees no GPU"),
+        (RuntimeError("Error in getNumDevices:\ndriver too old"), "GPU: driver too old"),
+    ],
+    ids=["built without", "none", "driver"],
+)
+@pytest.mark.parametrize("may_be_there", [True, False])
+def test_who_asks_for_a_gpu_is_told_why_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, count: int | RuntimeError | None, why: str, may_be_there: bool
+) -> None:
+    library = object() if count is None else _Library(count)
+    monkeypatch.setattr(gpu_module, "faiss", library)
+    monkeypatch.setattr(gpu_module, "_may_be_there", lambda: may_be_there)
+    with pytest.raises(FailedPrecondition, match=why) as caught:
+        find_gpu("gpu")
+    assert (caught.value.reason, caught.value.field) == ("NO_GPU", "index.device")
+    assert find_gpu("auto") is None
+    if isinstance(library, _Library):
+        # Where there is nothing that it could be, the library need not be loaded for it.
+        assert library.asked == (2 if may_be_there else 1)
 
 
 def test_without_a_gpu_there_is_none() -> None:
