@@ -53,6 +53,11 @@ class Server:
         info = psutil.Process(self.pid).memory_info()
         return info.rss / 1e6, (info.rss - info.shared) / 1e6
 
+    def processor_s(self) -> float:
+        """Processor time of the process, in steps of some milliseconds."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
+
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing says good-bye."""
         self._end(signal.SIGKILL)

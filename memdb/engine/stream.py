@@ -55,6 +55,11 @@ class EmbeddedStream:
         return f"<{type(self).__name__} {self._name} of {self._user.id}>"
 
     @property
+    def user(self) -> EmbeddedUser:
+        """Whose it is."""
+        return self._user
+
+    @property
     def name(self) -> str:
         return self._name
 
@@ -93,17 +98,25 @@ class EmbeddedStream:
         Raises what refuses the whole batch: `NotFound` (``SPACE_NOT_FOUND``), `ResourceExhausted`,
         `Unavailable`; where the user is not there yet, what refuses its first clip.
         """
+        operations, refusals = self.prepare_all(clips)
+        return filled(refusals, self.write_prepared(operations))
+
+    def prepare_all(self, clips: Sequence[Clip]) -> tuple[list[WriteClip], list[MemdbError | None]]:
+        """`prepare` for clips: the operations of those that can be written, and for each clip why it
+        cannot, None where it can.
+
+        Raises `NotFound` (``SPACE_NOT_FOUND``).
+        """
         wanted = self._wanted_space()
         operations: list[WriteClip] = []
-        outcomes: list[Ack | MemdbError | None] = []
+        refusals: list[MemdbError | None] = []
         for clip in clips:
             try:
                 operations.append(self._write_clip(wanted, clip))
-                outcomes.append(None)
+                refusals.append(None)
             except MemdbError as error:
-                outcomes.append(error)
-        done = iter(self.write_prepared(operations))
-        return [next(done) if outcome is None else outcome for outcome in outcomes]
+                refusals.append(error)
+        return operations, refusals
 
     def prepare(self, clip: Clip) -> WriteClip:
         """The operation that writes a clip that `checked_clip` passed: its short-term memory coded,
@@ -130,8 +143,7 @@ class EmbeddedStream:
             if not any(refusals):
                 return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
             taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
-            done = iter(memory.write(list(taken), queued))
-            return [refusal or next(done) for refusal in refusals]  # type: ignore[misc]  # as above
+            return filled(refusals, memory.write(taken, queued))  # type: ignore[arg-type]  # as above
 
         return self._user.with_memory(write, create=True)
 
@@ -225,3 +237,11 @@ class EmbeddedStream:
         refusal = lateness.too_far_ahead(operation, -1, self._user.seq_ahead_max)
         if refusal is not None:
             raise refusal
+
+
+def filled(
+    refusals: Sequence[MemdbError | None], outcomes: Iterable[Ack | MemdbError]
+) -> list[Ack | MemdbError]:
+    """What is refused, and between it in order what became of the others."""
+    following = iter(outcomes)
+    return [refusal or next(following) for refusal in refusals]

@@ -2,14 +2,15 @@
 
 ::
 
-    client ──▶ reader: parse, check ──▶ ready ──▶ committer: write_batch ──▶ acks ──▶ client
+    client ──▶ reader: parse, check ──▶ ready ──▶ committer ──▶ acks ──▶ client
                        ▲                                    │
                        └── stops while CLIPS_MAX or BYTES_MAX are in flight,
                            or the streams of the server hold all the bytes they may
 
 While a commit is in flight the reader goes on; the next commit takes everything that came
 meanwhile, so batches grow with the load and a lone clip waits for nobody: the reader hands it to a thread of the
-pool, which sends its acknowledgement as well, where the edge lets threads send.  Whatever is full or busy
+pool, which sends its acknowledgement as well, where the edge lets threads send.  What other streams of the user have
+ready is committed with it (`memdb.server.gathered`).  Whatever is full or busy
 (the window, the budget, the threads, a user that is still being opened) makes the stream wait, never
 fail: the client feels HTTP/2 flow control, because we stop reading.
 
@@ -24,13 +25,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from memdb.engine.stream import EmbeddedStream
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
-from memdb.server.executors import Turns
+from memdb.server.gathered import Ahead, Gathered, Ready, Told
 from memdb.server.methods import ReceiveClips, Send
 from memdb.server.plain_clips import clips_of
 from memdb.server.requests import parse
@@ -40,7 +41,6 @@ from memdb.server.weigh import light_pieces
 from memdb.types.clip import Clip
 from memdb.types.ingest import INGEST_WINDOW
 from memdb.v1 import clip_service_pb2 as pb
-from memdb.wire.clips import fill_ack
 from memdb.wire.ingest import ClipPieces, ingested_clips
 from memdb.wire.lists import SMALL_BYTES
 from memdb.wire.streams import ledger_to_proto
@@ -51,18 +51,6 @@ BYTES_MAX: Final = 32 * 1024 * 1024
 """Their bytes on the wire; one message more may come on top, beside one that the native edge has read ahead."""
 BUSY_PAUSE_S: Final = 0.05
 """How long a commit waits when the user's queue of commits is full."""
-
-
-Ahead = Callable[[bytes], None]
-"""Sends a message at once, from any thread: see `memdb.server.edge.SendsFromThreads`."""
-
-
-class _Begun(NamedTuple):
-    """A commit that the reader has handed to a thread."""
-
-    batch: list[Clip]
-    size: int
-    outcome: asyncio.Future[tuple[bytes, MemdbError | None]]
 
 
 def _never() -> None:
@@ -76,6 +64,7 @@ class Ingest:
         self._database = resources.database
         self._pools = resources.pools
         self._openings = resources.openings
+        self._gatherings = resources.gatherings
         self._budget = resources.budget
         self._open_calls = resources.open_calls
         self._drain = resources.drain
@@ -89,8 +78,9 @@ class Ingest:
         """Set when there is something to commit, the client ended, or the server stops."""
         self._room = asyncio.Event()
         self._begin: Callable[[], bool] | None = None
-        """Hands what is ready to a thread, while nothing is committed or told; whether it could."""
-        self._begun: _Begun | None = None
+        """Hands over what is ready, while nothing is committed or told; whether it could."""
+        self._begun: Ready | None = None
+        """What the reader has handed over."""
 
     async def run(
         self, receive: ReceiveClips, send: Send, ahead: Callable[[], Ahead | None] = _never
@@ -133,22 +123,20 @@ class Ingest:
         space = start.space if start.HasField("space") else None
         # By the thread that writes its first clip, which is told what is wrong with it.
         stream = cache(partial(user.stream, start.stream, space=space))
-        turns = self._pools.write.of(user.id)
+        gathered = self._gatherings.of(user.id)
         tell: Ahead | None = None
 
         def begin() -> bool:
-            if not self._openings.is_open(user.id):
+            ready = Ready(stream, self._ready, self._ready_bytes, tell)
+            if not gathered.begin(ready):
                 return False
-            outcome = turns.begin(_commit, stream, self._ready, tell)
-            if outcome is None:
-                return False
-            self._begun = _Begun(self._ready, self._ready_bytes, outcome)
+            self._begun = ready
             self._ready, self._ready_bytes = [], 0
             self._begin = None
-            outcome.add_done_callback(done)
+            ready.outcome.add_done_callback(done)
             return True
 
-        def done(outcome: asyncio.Future[tuple[bytes, MemdbError | None]]) -> None:
+        def done(outcome: asyncio.Future[Told]) -> None:
             # Not before: what the loop does while the thread wants the interpreter delays the acknowledgement.
             self._work.set()
             if not outcome.cancelled():
@@ -171,8 +159,8 @@ class Ingest:
                 batch, size = self._ready, self._ready_bytes
                 self._ready, self._ready_bytes = [], 0
             else:
-                batch, size = self._begun.batch, self._begun.size
-            acks, error = await self._commit(user.id, turns, stream, batch, ahead)
+                batch, size = self._begun.clips, self._begun.size
+            acks, error = await self._commit(gathered, stream, batch, size, ahead)
             self._in_flight -= len(batch)
             del batch  # as in `_read`
             self._in_flight_bytes -= size
@@ -185,19 +173,17 @@ class Ingest:
 
     async def _commit(
         self,
-        user: str,
-        turns: Turns,
+        gathered: Gathered,
         stream: Callable[[], EmbeddedStream],
         batch: list[Clip],
+        size: int,
         ahead: Callable[[], Ahead | None],
-    ) -> tuple[bytes, MemdbError | None]:
+    ) -> Told:
         while True:
             try:
                 if self._begun is not None:
                     return await self._outcome(self._begun)
-                # It may have been closed since, for others.
-                await self._openings.wait(user)
-                return await turns.run_in_turn(_commit, stream, batch, ahead())
+                return await gathered.commit(Ready(stream, batch, size, ahead()))
             except ResourceExhausted as error:
                 # Refused before any of it was written, since other writes of the user wait.
                 if error.reason != "OVERLOADED":
@@ -205,7 +191,7 @@ class Ingest:
             self._drain.check()
             await asyncio.sleep(BUSY_PAUSE_S)
 
-    async def _outcome(self, begun: _Begun) -> tuple[bytes, MemdbError | None]:
+    async def _outcome(self, begun: Ready) -> Told:
         self._begun = None
         try:
             return await begun.outcome
@@ -305,21 +291,3 @@ def _before_error(found: Iterable[Clip], epoch: int) -> tuple[list[Clip], MemdbE
     except MemdbError as error:
         return clips, error
     return clips, None
-
-
-def _commit(
-    stream: Callable[[], EmbeddedStream], clips: list[Clip], ahead: Ahead | None
-) -> tuple[bytes, MemdbError | None]:
-    """Write clips; the answer for those before the first refused one, which is sent ahead, and its error."""
-    response = pb.IngestClipsResponse()
-    acks = response.acks.acks
-    refusal: MemdbError | None = None
-    for outcome in stream().write_batch(clips):
-        if isinstance(outcome, MemdbError):
-            refusal = outcome
-            break
-        fill_ack(acks.add(), outcome)
-    told = response.SerializeToString() if acks else b""
-    if told and ahead is not None:
-        ahead(told)
-    return told, refusal

@@ -10,6 +10,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.server.budget import Budget
 from memdb.server.drain import Drain
 from memdb.server.executors import Pools
+from memdb.server.gathered import Gatherings
 from memdb.server.loop_turns import LoopTurns
 from memdb.server.open_calls import OpenCalls
 from memdb.server.openings import Openings
@@ -22,6 +23,7 @@ class Resources:
     database: EmbeddedDatabase
     pools: Pools
     openings: Openings
+    gatherings: Gatherings
     budget: Budget
     open_calls: OpenCalls
     drain: Drain
@@ -32,10 +34,12 @@ class Resources:
     def make(cls, database: EmbeddedDatabase, config: ServerConfig) -> Self:
         """As much of everything as the configuration says."""
         pools = Pools(config)
+        openings = Openings(database, pools.open)
         return cls(
             database,
             pools,
-            Openings(database, pools.open),
+            openings,
+            Gatherings(pools.write, openings),
             Budget(config.bytes_in_flight_max),
             OpenCalls(config.calls_max),
             Drain(),
