@@ -62,10 +62,10 @@ def asking(options: argparse.Namespace) -> Asking:
     zone = None if options.zone is None else checked_zone(options.zone)
     start_ns = None if options.start is None else as_ns(moment(options.start, "start"), "start")
     end_ns = None if options.end is None else as_ns(moment(options.end, "end"), "end")
-    if start_ns is not None and end_ns is not None and end_ns < start_ns:
+    if start_ns is not None and end_ns is not None and end_ns <= start_ns:
         # In the words of the command: those of the library are nanoseconds.
         raise InvalidArgument(
-            "it lies before --start", reason="TIME_RANGE", field="end", value=options.end
+            "it does not lie behind --start", reason="TIME_RANGE", field="end", value=options.end
         )
     scope = Scope(
         tuple(options.camera) if options.camera else None,

@@ -73,7 +73,10 @@ class Question:
     @property
     def reach(self) -> int:
         """How many of the best are to be found."""
-        return max(self.limit if self.window is None else self.window.reach, self.rerank)
+        if self.window is None:
+            return max(self.limit, self.rerank)
+        # Candidates that cannot be read are in no page, so as many more may be behind them.
+        return self.window.reach + self.rerank
 
     @property
     def needs_whole(self) -> bool:

@@ -166,13 +166,16 @@ class LateInteraction:
         top = np.full(len(self._questions), -1, np.float32)
         # Of a sample that is all damaged the candidates take the place.
         sample = [row for row in sample if row not in self._lost] or members
+        sampled = frozenset(sample)
         for row in dict.fromkeys((*sample, *members)):
             memory, read = self._memories[row], self._read(row)
             if memory is None or read is None:
                 continue
+            # Those of a sample that proves damaged now are as if that had been known: no others for some of them.
+            learned = row in sampled or sampled.isdisjoint(best)
             best[row] = best_cosines(self._questions, read)
             np.maximum(top, best[row], out=top)
-            if len(means) < len(sample):
+            if learned:
                 means.append(frame_means(self._questions, read, memory.frames.starts()))
         if not best:
             return {}

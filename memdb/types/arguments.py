@@ -153,10 +153,18 @@ def checked_stream_names(
 
 
 def checked_times(start_ns: Time | None, end_ns: Time | None) -> tuple[int | None, int | None]:
-    """A time range; raises `InvalidArgument` (``TIME_RANGE``)."""
+    """A time range; raises `InvalidArgument` (``TIME_RANGE``) where nothing lies in it."""
     start, end = optional_ns(start_ns, "start_ns"), optional_ns(end_ns, "end_ns")
     if start is not None and end is not None:
         check_range(start, end, "end_ns")
+        if start == end:
+            # Of a moment it would find the clip that goes on through it, and not the one that begins with it.
+            raise InvalidArgument(
+                "the range is empty: its end is exclusive",
+                reason="TIME_RANGE",
+                field="end_ns",
+                value=f"[{start}, {end})",
+            )
     return start, end
 
 

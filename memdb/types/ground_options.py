@@ -92,9 +92,15 @@ def all_options(given: Mapping[str, Any]) -> dict[str, Any]:
 def checked_features(question_features: object, field: str = "question_features") -> Array:
     """A finite (questions, dim) float32 or float16 array.
 
-    Raises `InvalidArgument` as `memdb.types.arrays.as_tokens`, and (``TOO_LARGE``) above `QUESTIONS_MAX`.
+    Raises `InvalidArgument` as `memdb.types.arrays.as_tokens`, of what is not finite naming the question, and
+    (``TOO_LARGE``) above `QUESTIONS_MAX`.
     """
-    features = as_tokens(question_features, field)
+    try:
+        features = as_tokens(question_features, field)
+    except InvalidArgument as error:
+        if error.reason != "NOT_FINITE":
+            raise
+        raise _not_finite(question_features, field) from None
     if len(features) > QUESTIONS_MAX:
         raise InvalidArgument(
             f"more than {QUESTIONS_MAX} questions",
@@ -103,6 +109,17 @@ def checked_features(question_features: object, field: str = "question_features"
             value=len(features),
         )
     return features
+
+
+def _not_finite(question_features: object, field: str) -> InvalidArgument:
+    """Of the first question that has such an element."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.asarray(question_features, np.float32)).all(axis=1)
+    return InvalidArgument(
+        "array has NaN or infinite elements",
+        reason="NOT_FINITE",
+        field=f"{field}[{int(np.argmin(finite))}]",
+    )
 
 
 def checked_tokens(question_tokens: object, questions: int) -> list[Array] | None:

@@ -79,7 +79,9 @@ def has_labels(wanted: LabelFilter, labels: Mapping[str, str]) -> bool:
 
 
 def _checked_values(values: Any, field: str) -> tuple[str, ...]:
-    if not any(hasattr(values, name) for name in ("__iter__", "__getitem__")):
+    if isinstance(values, Mapping) or not any(
+        hasattr(values, name) for name in ("__iter__", "__getitem__")
+    ):
         raise InvalidArgument(
             "expected a text, a list of texts, or memdb.Not(...)",
             reason="BAD_TYPE",

@@ -122,12 +122,21 @@ def test_a_stream_without_clips_has_no_answers(user: User, door: Stream) -> None
 def test_bad_questions_are_named(user: User, seen: Stream) -> None:
     bad = QUESTIONS[:5].copy()
     bad[3] = 0
+    endless = QUESTIONS[:5].copy()
+    endless[4, 1] = np.inf
     for questions, reason, field, value in (
         (bad, "ZERO_VECTOR", "question_features[3]", None),
         (np.ones((2, 5), np.float32), "DIM_MISMATCH", "question_features[0]", "5"),
         (np.ones(4, np.float32), "BAD_SHAPE", "question_features", "(4,)"),
         (np.ones((0, 4), np.float32), "EMPTY", "question_features", "(0, 4)"),
-        (np.full((2, 4), np.nan, np.float32), "NOT_FINITE", "question_features", None),
+        (np.full((2, 4), np.nan, np.float32), "NOT_FINITE", "question_features[0]", None),
+        (endless, "NOT_FINITE", "question_features[4]", None),
+        (
+            [[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 1e300]],
+            "NOT_FINITE",
+            "question_features[1]",
+            None,
+        ),
         (np.ones((2, 4), np.int32), "BAD_DTYPE", "question_features", "int32"),
         ([[1.0, 2.0], [1.0]], "BAD_DTYPE", "question_features", "list"),
         (

@@ -186,7 +186,7 @@ BAD: dict[str, tuple[str, bytes, str | None]] = {
     "limit 10^6": (GROUND, question(limit=10**6), "OUT_OF_RANGE"),
     "limit 0": (GROUND, question(limit=0), None),  # the default
     "inverted": (GROUND, question(start_ns=2, end_ns=1), "TIME_RANGE"),
-    "empty": (GROUND, question(start_ns=1, end_ns=1), None),
+    "empty": (GROUND, question(start_ns=1, end_ns=1), "TIME_RANGE"),
     "snapshot": (
         GROUND,
         question(as_of=types_pb2.AsOf(snapshot="expired")),

@@ -273,7 +273,7 @@ def drawn_filter(rng: np.random.Generator, streams: list[str]) -> dict[str, Any]
         "streams": maybe(some or None) if said else None,
         "zones": maybe([str(rng.choice(ZONES)), "nowhere"]) if said else None,
         "start_ns": maybe(begin) if said else None,
-        "end_ns": maybe(begin + int(rng.integers(0, 30)) * UNIT_NS) if said else None,
+        "end_ns": maybe(begin + int(rng.integers(1, 30)) * UNIT_NS) if said else None,
         "valid_at": (_time(rng) if rng.random() < 0.7 else "any") if known else None,
         "hours": hours,
         "weekdays": weekdays,

@@ -54,10 +54,11 @@ class UserGrounding(Protocol):
 
         question_feature: (dim,) float32 or float16 in the space of the searched streams.  limit: hits at
         most, 1 to 1,000.  streams: names of those to search, at most 1,000; None for all of the space.
-        start_ns, end_ns: only clips that overlap ``[start_ns, end_ns)``.  as_of: the moment that the answer is
-        of (`AsOf`); None for now.  min_revision: answer only once the user has come so far, as by what was
-        written elsewhere.  space: needed only when the user's streams (or the named ones) span several
-        spaces; one in which the user has no stream, or had none as of that moment, holds nothing that answers.
+        start_ns, end_ns: only clips that overlap ``[start_ns, end_ns)``, not an empty range.  as_of: the moment
+        that the answer is of (`AsOf`); None for now.  min_revision: answer only once the user has come so far,
+        as by what was written elsewhere.  space: needed only when the user's streams (or the named ones) span
+        several spaces; one in which the user has no stream, or had none as of that moment, holds nothing that
+        answers.
         policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
         of at least that `Hit.score`, where they are re-ranked that score before it.  fallback: one of `FALLBACKS`.
         with_short_memory: give each hit's too.

@@ -83,6 +83,14 @@ QUESTIONS: list[Bad] = [
         "nan",
     ),
     Bad("times", ground(start_ns=2, end_ns=1), InvalidArgument, "TIME_RANGE", "end_ns", "[2, 1)"),
+    Bad(
+        "times.empty",
+        ground(start_ns=2, end_ns=2),
+        InvalidArgument,
+        "TIME_RANGE",
+        "end_ns",
+        "[2, 2)",
+    ),
     Bad("rerank", ground(rerank=3), InvalidArgument, "TOKENS_REQUIRED", "rerank", "3"),
     Bad(
         "tokens.dim",
@@ -217,6 +225,14 @@ QUESTIONS: list[Bad] = [
         InvalidArgument,
         "BAD_TEXT",
         "labels[zone]",
+    ),
+    Bad(
+        "labels.deep",
+        ground(labels={"zone": {"porch": "drive"}}),
+        InvalidArgument,
+        "BAD_TYPE",
+        "labels[zone]",
+        "dict",
     ),
     Bad("labels.valueless", ground(labels={"zone": []}), InvalidArgument, "EMPTY", "labels[zone]"),
     Bad(

@@ -73,6 +73,7 @@ def hours(*stretches: tuple[int, int]) -> CalendarFilter:
         ("Ground", {"labels": [LabelFilter(key="z", values=["x" * 1025])]}, "TOO_LARGE", "labels[z]", "1025"),
         ("Ground", {"calendar": CalendarFilter(zone="x" * 65)}, "TOO_LARGE", "zone", "65"),
         ("Ground", {"start_ns": 5, "end_ns": 4}, "TIME_RANGE", "end_ns", "[5, 4)"),
+        ("Ground", {"start_ns": 5, "end_ns": 5}, "TIME_RANGE", "end_ns", "[5, 5)"),
         ("Ground", {"start_ns": -(2**63)}, "TIME_RANGE", "start_ns", str(-(2**63))),
         ("Ground", {"min_revision": 10**6}, "BEHIND", "min_revision", "1000000"),
         ("Ground", {"as_of": pb.AsOf(revision=99)}, "REVISION_NOT_FOUND", "as_of", "99"),

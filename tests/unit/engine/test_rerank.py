@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,38 @@ def test_a_damaged_clip_is_told_and_the_others_answer(folder: Path, clock: Manua
         assert (seqs(again), again.gaps) == (seqs(found), found.gaps)
 
 
+@pytest.mark.parametrize("lost", [1, SAMPLE_CLIPS])
+def test_spans_are_the_same_once_damage_of_the_sample_is_known(
+    folder: Path, clock: ManualClock, lost: int
+) -> None:
+    random = np.random.default_rng(7)
+    tokens = random.normal(size=(3, DIM)).astype(np.float32)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        db.user("alice").stream("door", space="cam").write_many(
+            clip(seq, short_memory=random.normal(size=(12, DIM)).astype(np.float32))
+            for seq in range(40)
+        )
+        path = db._directory.user_path("alice")
+        with db._users.use("alice") as opened:
+            (partition,) = opened.view.partitions.values()
+            (sample,) = sampled_rows(partition, (0,), None).values()
+    for entry in sample.tolist()[:lost]:
+        change(path, "short_memory", entry, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        first, second = (
+            [
+                (hit.clip.seq, hit.score, hit.spans)
+                for hit in db.user("alice").ground(
+                    policy="tokens", question_tokens=tokens, limit=40
+                )
+            ]
+            for _ in range(2)
+        )
+        assert len(first) == 40 - lost
+        assert first == second
+
+
 def test_damage_that_is_known_is_told_once(folder: Path, clock: ManualClock) -> None:
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
         db.create_space("cam", dim=DIM)
@@ -81,6 +114,30 @@ def test_damage_that_is_known_is_told_once(folder: Path, clock: ManualClock) -> 
             found = db.user("alice").ground(QUESTION[0], with_short_memory=True)
             assert len(found.hits) == 2
             assert [(gap.first_seq, gap.reason) for gap in found.gaps] == [(1, "damaged")]
+
+
+@pytest.mark.parametrize("options", [{}, {"weighting": "uniform"}, {"text": "cat"}])
+def test_pages_go_on_behind_damaged_candidates(
+    folder: Path, clock: ManualClock, options: dict[str, Any]
+) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        written(db, 12)
+        path = db._directory.user_path("alice")
+    for entry in (1, 4, 7, 10):
+        change(path, "short_memory", entry, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        question: dict[str, Any] = {"question_tokens": QUESTION, "rerank": 9, **options}
+        whole = user.ground(QUESTION[0], limit=100, **question)
+        paged: list[int] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = user.ground(QUESTION[0], limit=2, cursor=cursor, **question)
+            paged += seqs(page)
+            cursor = page.next_cursor
+        assert paged == seqs(whole)
+        assert {0, 2, 3, 5, 6, 8, 9, 11} <= set(paged)
 
 
 def test_a_clip_that_was_removed_meanwhile_is_no_damage(db: EmbeddedDatabase) -> None:
