@@ -112,12 +112,17 @@ class EmbeddedDatabase:
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._scrub = Scrub(self._users, self._catalog)
         self._retention_clock = RetentionClock(self._clock)
+        self._users.when_erased(self._retention_clock.forget)
         self._sweeping = threading.Lock()
         self._closed = False
         self._closing = threading.Lock()
         self._given_back = False
         """Whether nothing is left to be closed."""
         self._embed_texts = embed_texts
+
+    def when_erased(self, forget: Callable[[str], None]) -> None:
+        """See `Users.when_erased`."""
+        self._users.when_erased(forget)
 
     def create_space(
         self, name: str, *, dim: int, metric: str = "cosine", model: str = ""

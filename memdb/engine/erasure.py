@@ -66,6 +66,7 @@ def erase_user(
                 catalog.finish()
             except MemdbError:
                 log.exception("the name of an erased user stays in the catalog for now")
+            users.forget(user)
     return ErasureReport(user, *counts, size)
 
 
@@ -78,6 +79,7 @@ def forget_erased(user: str, users: Users, catalog: Catalog, directory: DataDire
             return False
         directory.empty_trash()
         catalog.remove_users([user])
+        users.forget(user)
     catalog.finish()
     return True
 

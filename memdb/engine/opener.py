@@ -48,6 +48,10 @@ class Opener:
         """
         return self._found_ns.get(user)
 
+    def forget(self, user: str) -> None:
+        """The user was erased."""
+        self._found_ns.pop(user, None)
+
     def once(self, slot: Slot, user: str, *, create: bool) -> UserMemory:
         """`open`; what cannot be opened is not tried again until its file is another one."""
         stamp = _stamp(self._directory.user_path(user))

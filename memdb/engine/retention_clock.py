@@ -104,6 +104,11 @@ class RetentionClock:
         self._moved[user] = reading.steady_ns
         self._doubted.pop(user, None)
 
+    def forget(self, user: str) -> None:
+        """The user was erased; on any thread."""
+        self._moved.pop(user, None)
+        self._doubted.pop(user, None)
+
     def _allowed(self, user: str, steady_ns: int) -> int:
         """How far the user's clock may go beyond its mark."""
         moved_ns = self._moved.get(user)

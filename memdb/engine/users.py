@@ -21,6 +21,7 @@ from memdb.engine.reading import WouldWait
 from memdb.engine.slots import Slot, Slots
 from memdb.engine.upkeep import Upkeep
 from memdb.errors import NotFound, Unavailable
+from memdb.index.terms import forget_words
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room, compact
 from memdb.store.directory import DataDirectory
@@ -58,6 +59,7 @@ class Users:
         self._upkeep = upkeep
         self._closing = closing
         self._clips = ClipCache(config.clip_cache_bytes_max)
+        self._forget: list[Callable[[str], None]] = [self._resting.discard, self._opener.forget]
 
     @property
     def kept_clips(self) -> ClipCache:
@@ -352,6 +354,18 @@ class Users:
                 slot.close()
             yield self._directory.user_path(user)
 
+    def when_erased(self, forget: Callable[[str], None]) -> None:
+        """Have ``forget`` let go of what it remembers of a user that was erased; it raises nothing, and waits for
+        nothing.
+        """
+        self._forget.append(forget)
+
+    def forget(self, user: str) -> None:
+        """The user was erased: nothing of it stays in memory."""
+        for forget in self._forget:
+            forget(user)
+        forget_words()
+
     def end_erasure(self, user: str) -> int:
         """Make the user's environment anew, without the bytes of what was removed, and note that the
         erasure is over, while calls on the user wait; the bytes that it shrank by.
@@ -366,6 +380,7 @@ class Users:
             memory, shrunk = self._made_anew(user, slot, erasure_pending=True)
             removal.end(memory)
             memory.erasure_pending = False
+            forget_words()
             return shrunk
 
     def shrink(self, user: str) -> int:

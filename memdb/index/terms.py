@@ -16,6 +16,7 @@ import threading
 import unicodedata
 from functools import cache
 from typing import Final
+from weakref import WeakSet
 
 import Stemmer
 
@@ -43,7 +44,20 @@ _STOP_WORDS: Final = (
     "s t d ll m re ve don"
 )
 
-_stemmers = threading.local()
+
+class _Held:
+    """A thread's stemmer, which remembers words that it saw and is not to be used by two threads at once."""
+
+    __slots__ = ("__weakref__", "stemmer")
+
+    def __init__(self) -> None:
+        self.stemmer: Stemmer.Stemmer | None = None
+
+
+_of_thread = threading.local()
+_held: Final[WeakSet[_Held]] = WeakSet()
+_holding: Final = threading.Lock()
+"""Of `_held`."""
 
 
 def words(text: str) -> list[str]:
@@ -86,11 +100,22 @@ def asked_terms(question: str) -> dict[str, str]:
 
 def stems(found: list[str]) -> list[str]:
     """The term of each word."""
-    # A stemmer holds a cache and is not to be used by two threads at once.
-    stemmer = getattr(_stemmers, "english", None)
+    held: _Held | None = getattr(_of_thread, "held", None)
+    if held is None:
+        held = _of_thread.held = _Held()
+        with _holding:
+            _held.add(held)
+    stemmer = held.stemmer
     if stemmer is None:
-        stemmer = _stemmers.english = Stemmer.Stemmer("english")
+        stemmer = held.stemmer = Stemmer.Stemmer("english")
     return list(stemmer.stemWords(found))
+
+
+def forget_words() -> None:
+    """Let go of the words that were seen: some of them have been erased."""
+    with _holding:
+        for held in _held:
+            held.stemmer = None
 
 
 STOP_TERMS: Final = frozenset(terms(_STOP_WORDS))

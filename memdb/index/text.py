@@ -20,6 +20,7 @@ from memdb.index.columns import ALIVE, Columns
 from memdb.index.directions import unit_rows
 from memdb.index.fusion import word_scores
 from memdb.index.matrix import Matrix
+from memdb.index.terms import forget_words
 from memdb.index.text_cosines import TextCosines
 from memdb.index.text_filter import EVERYTHING, FACT, TextFilter
 from memdb.index.things import Things
@@ -296,6 +297,7 @@ class TextIndex:
         self._words.forget(
             {row: texts[birth] for row, birth in zip(rows.tolist(), births, strict=True)}
         )
+        forget_words()  # which were just looked up once more
         for matrix, documents in self._features.values():
             matrix.wipe(np.flatnonzero(np.isin(documents.views()["document"], rows)))
         self._purge_many()

@@ -19,8 +19,18 @@ from memdb.v1 import grounding_service_pb2 as pb
 from memdb.wire.grounding import LIMIT_DEFAULT, GroundArguments
 from memdb.wire.groundings import GroundManyArguments
 from memdb.wire.packed_groundings import pack_grounding, pack_groundings
-from memdb.wire.plain_question import AskedQuestion, asked_question, plain_question
-from memdb.wire.plain_questions import AskedQuestions, asked_questions, plain_questions
+from memdb.wire.plain_question import (
+    AskedQuestion,
+    asked_question,
+    forget_options,
+    plain_question,
+)
+from memdb.wire.plain_questions import (
+    AskedQuestions,
+    asked_questions,
+    forget_options_of_many,
+    plain_questions,
+)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -64,8 +74,14 @@ class GroundingService:
         self._asked = asked
         self._database = resources.database
         self._user = lru_cache(USERS_MAX)(resources.database.user)
+        resources.database.when_erased(self._forget)
         self._kept = resources.database.kept_clips
         self._message_bytes_max = resources.message_bytes_max
+
+    def _forget(self, _: str) -> None:
+        self._user.cache_clear()
+        forget_options()  # which name streams
+        forget_options_of_many()
 
     @early
     @read_by(read_question)

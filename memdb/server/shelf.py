@@ -54,6 +54,7 @@ class Shelf:
         self._clip_room = memdb_edge.ClipRoom(CLIP_BYTES_MAX)
         self._lists: dict[tuple[str, Parts], LentLists] = {}
         """Large users that lie ready."""
+        database.when_erased(self._was_erased)
 
     def was_asked(self, user: str, parts: Parts, revision: int) -> None:
         """Python answered a question, or many, by clips with these parts, at a revision."""
@@ -74,6 +75,9 @@ class Shelf:
         self._asked[user] = revision, count
         if count >= ASKED_MIN and count & (count - 1) == 0:
             self._database.prepare(user, parts, self)
+
+    def _was_erased(self, user: str) -> None:
+        self._asked.pop(user, None)
 
     def packed(self, prepared: Prepared) -> list[bytes]:
         """See `memdb.engine.prepared.Shelf`."""

@@ -152,6 +152,11 @@ def _with_times(data: bytes) -> GroundArguments | None:
     return None if options is None else {**options, **times}
 
 
+def forget_options() -> None:
+    """Let go of the options that are remembered: a user that they were of has been erased."""
+    _remembered.cache_clear()
+
+
 @lru_cache(OPTIONS_MAX)
 def _remembered(data: bytes) -> GroundArguments | None:
     """The options that these bytes are, None where the question is not plain."""

@@ -86,6 +86,11 @@ def plain_questions(data: bytes) -> AskedQuestions | None:
     return AskedQuestions(user.decode("ascii"), features, options)
 
 
+def forget_options_of_many() -> None:
+    """Let go of the options that are remembered: a user that they were of has been erased."""
+    _remembered.cache_clear()
+
+
 @lru_cache(OPTIONS_MAX)
 def _remembered(data: bytes) -> GroundManyArguments | None:
     """The options that these bytes are, None where the questions are not plain."""
