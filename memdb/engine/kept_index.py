@@ -24,6 +24,7 @@ from typing import BinaryIO, Final
 
 from memdb import failpoints
 from memdb.config import EngineConfig
+from memdb.engine.checkpoint_pace import Written
 from memdb.engine.closing import Closing
 from memdb.engine.state import UserState
 from memdb.engine.view import View
@@ -100,6 +101,8 @@ class KeptIndex:
         self._trained: dict[int, Trained] = {}
         """`memdb.index.indexed.Indexed.trained` of what the file keeps, by space."""
         self._not_before = 0.0
+        self._written: dict[str, Written] = {}
+        """By user: of this one, unless `share_written` was called."""
         self._closed = False
         self._early = checked
         """What is mapped at first, and the thread that looks at it."""
@@ -187,6 +190,10 @@ class KeptIndex:
         """Keep what ``view`` shows from now on; None where there is nothing any more."""
         self._view = view
 
+    def share_written(self, written: dict[str, Written]) -> None:
+        """Note there, by user, what is written: it outlasts the open user."""
+        self._written = written
+
     def may_be_due(self, view: View) -> bool:
         """Whether `is_due`, or what learns from the rows, may ever have something to do for a view: not of few rows."""
         is_enough = 0 < self._rows_min <= _rows_of(view)
@@ -195,7 +202,16 @@ class KeptIndex:
     @property
     def is_due(self) -> bool:
         """Whether enough came since the file was written, or other lists were made, and long enough ago."""
-        return time.monotonic() >= self._not_before and self._lacks(GROWTH)
+        return time.monotonic() >= self._not_before and self._lacks(GROWTH) and not self._rests
+
+    @property
+    def _rests(self) -> bool:
+        """Whether the file was dropped too soon after it was written, and for too little."""
+        view = self._view()
+        if view is None or self._counted:
+            return False
+        written = self._written.get(view.state.user)
+        return written is not None and not written.lets_another(view.state.counters.next_clip_no)
 
     def put_off(self) -> None:
         """Not to be written soon: it failed, or the user is new."""
@@ -311,6 +327,9 @@ class KeptIndex:
                 sweep_derived(self._folder)
                 return
             place_derived(self._folder)
+            self._written[view.state.user] = Written(
+                _rows_of(view), size, view.state.counters.next_clip_no, time.monotonic()
+            )
             self._rows = sum(len(kept_places(one)) for one in view.partitions.values())
             self._counted = _rows_of(view)
             self._trained = trained

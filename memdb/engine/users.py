@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from memdb.clock import Clock
 from memdb.config import EngineConfig
 from memdb.engine import removal
+from memdb.engine.checkpoint_pace import Written
 from memdb.engine.clip_cache import ClipCache
 from memdb.engine.closing import Closing
 from memdb.engine.hydrate import Parts
@@ -59,7 +60,13 @@ class Users:
         self._upkeep = upkeep
         self._closing = closing
         self._clips = ClipCache(config.clip_cache_bytes_max)
-        self._forget: list[Callable[[str], None]] = [self._resting.discard, self._opener.forget]
+        self._written: dict[str, Written] = {}
+        """Checkpoints that this process wrote last, by user."""
+        self._forget: list[Callable[[str], object]] = [
+            self._resting.discard,
+            self._opener.forget,
+            lambda user: self._written.pop(user, None),
+        ]
 
     @property
     def kept_clips(self) -> ClipCache:
@@ -430,12 +437,13 @@ class Users:
         self._slots.clear()
 
     def _take_in(self, slot: Slot, memory: UserMemory) -> None:
-        """What outlasts an open user: who listens to it, the budget of what is kept of it, and whether what its
-        checkpoint kept of lists is to be used."""
+        """What outlasts an open user: who listens to it, the budget of what is kept of it, whether what its
+        checkpoint kept of lists is to be used, and when that was written."""
         for partition in memory.view.partitions.values():
             self._upkeep.introduce(partition.tiers)
         memory.share_listeners(slot.listeners)
         memory.keep_clips(self._clips.of_user())
+        memory.kept.share_written(self._written)
 
 
 def _data_bytes(directory: DataDirectory, user: str) -> int:

@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,18 @@ import pytest
 import memdb
 from memdb import Clip, failpoints
 from memdb.config import EngineConfig, IndexConfig
-from memdb.engine import kept_index
+from memdb.engine import checkpoint_pace, kept_index
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
 from memdb.index.checkpoint import KeptRows
 from memdb.index.directions import prepared_rows
-from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, drop_derived, write_derived
+from memdb.store.derived import (
+    DERIVED_FILE,
+    DERIVED_NEW,
+    drop_derived,
+    place_derived,
+    write_derived,
+)
 from memdb.types.arrays import Array
 from tests.unit.engine.damaged import change, flipped_value
 
@@ -212,6 +219,54 @@ def test_one_that_keeps_all_there_is_is_not_written_again(tmp_path: Path) -> Non
             assert not memory.kept.is_due
             assert memory.kept._rows == 5
         assert (path / DERIVED_FILE).exists()
+
+
+def test_a_user_that_gives_up_a_clip_each_minute_has_it_written_for_what_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each removal drops it, and what is written is in proportion to what came; also where a sweep opens the user
+    anew."""
+    minutes, kept_clips = 300, 160
+    now_s = 1e6
+    for module in (kept_index, checkpoint_pace):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(checkpoint_pace, "REST_S", 1e9)
+    written: list[int] = []
+    place = place_derived
+
+    def placed(folder: Path) -> None:
+        written.append((folder / DERIVED_NEW).stat().st_size)
+        place(folder)
+
+    monkeypatch.setattr(kept_index, "place_derived", placed)
+    with opened(tmp_path, IndexConfig(checkpoint_rows=ROWS, close_checkpoint_s=0)) as db:
+        db._users._upkeep.close()
+        db.create_space("s", dim=DIM)
+        camera = db.user("u").stream("cam", space="s")
+        camera.write_many([clip(seq) for seq in range(kept_clips)])
+        camera.set_retention(memdb.Retention(max_clips=kept_clips))
+        for minute in range(minutes):
+            now_s += 60
+            camera.write(clip(kept_clips + minute))
+            db.sweep()
+            if minute % 20 == 19:
+                with db._users.exclusively("u"):
+                    pass  # another user took its place
+            with db._users.use("u") as memory:
+                memory.kept.maintain(lambda: False)
+        one = max(written)
+        came = minutes * one / kept_clips
+        assert len(written) >= minutes // (kept_clips // checkpoint_pace.SHARE) // 2
+        assert sum(written) <= 2 * checkpoint_pace.SHARE * came
+        # Who hardly changes has one all the same, after a while.
+        monkeypatch.setattr(checkpoint_pace, "REST_S", 600.0)
+        before = len(written)
+        camera.write(clip(kept_clips + minutes))
+        db.sweep()
+        now_s += 601
+        with db._users.use("u") as memory:
+            memory.kept.maintain(lambda: False)
+        assert len(written) == before + 1
 
 
 def test_upkeep_writes_it_while_the_user_is_open(tmp_path: Path) -> None:
