@@ -27,6 +27,7 @@ from memdb.errors import MemdbError, NotFound
 from memdb.store.appearing import making
 from memdb.store.archivekeys import KeyFiles
 from memdb.types.backup import DrillReport
+from memdb.types.checks import check_int
 from memdb.types.clip import StoredClip
 from memdb.types.database import Database, User
 from memdb.types.limits import LIMIT_MAX
@@ -34,6 +35,7 @@ from memdb.types.paths import checked_text
 
 QUESTIONS: Final = 32
 """Of each user."""
+QUESTIONS_MAX: Final = 2**31 - 1
 _LIMIT: Final = 8
 _PAGE: Final = 256
 _NAME: Final = "memdb-drill"
@@ -56,8 +58,10 @@ def drill(
     questions: at most so many clips of each user are asked about, drawn by ``seed``.
     keys: of an archive of an encrypted directory.
 
-    Raises as `restore`, and of ``scratch`` `memdb.store.appearing.refused`.
+    Raises as `restore`, `InvalidArgument` (``OUT_OF_RANGE``) where nothing is to be asked, and of ``scratch``
+    `memdb.store.appearing.refused`.
     """
+    check_int(questions, "questions", 1, QUESTIONS_MAX)
     place = Path(tempfile.gettempdir() if scratch is None else checked_text(scratch, "scratch"))
     # Removed in the end, or, where a drill was killed, by the next one there: who is erased later must not
     # have left a key or a word here.

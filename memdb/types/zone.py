@@ -20,6 +20,13 @@ _OF_THIS_MACHINE: Final = ("localtime", "posixrules", "Factory", "posix", "right
 
 def checked_zone(zone: object, field: str = "zone") -> str:
     """``zone`` if the time zone database knows it; raises `InvalidArgument` (``BAD_ZONE``)."""
+    if isinstance(zone, ZoneInfo):
+        raise InvalidArgument(
+            "expected the name of a zone, which is its .key",
+            reason="BAD_ZONE",
+            field=field,
+            value=zone.key,
+        )
     name = check_text(zone, field, ZONE_CHARS_MAX)
     if not _NAME.fullmatch(name) or name.partition("/")[0] in _OF_THIS_MACHINE:
         raise _unknown(name, field)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
-from memdb import FailedPrecondition
+from memdb import FailedPrecondition, InvalidArgument
 from memdb.types.clip import Clip
 from memdb.types.database import Stream, User
 from memdb.types.grounding import Grounding
@@ -136,3 +138,15 @@ def test_a_stream_keeps_its_zone(user: User, door: Stream) -> None:
     plain = user.stream("plain", space="clip")
     plain.write(at(0, "2026-11-27T20:00+00:00"))
     assert plain.create().zone == "UTC"
+
+
+def test_a_zone_that_is_no_name_is_told_what_its_name_is(user: User, door: Stream) -> None:
+    zone: Any = ZoneInfo("Europe/Berlin")
+    for use in (
+        lambda: user.stream("yard", space="clip").create(zone=zone),
+        lambda: user.clips(hours=[("22:00", "06:00")], zone=zone),
+    ):
+        with pytest.raises(InvalidArgument, match=r"\.key") as refused:
+            use()
+        assert (refused.value.reason, refused.value.field) == ("BAD_ZONE", "zone")
+        assert refused.value.value == "Europe/Berlin"

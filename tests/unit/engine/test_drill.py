@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from memdb import InvalidArgument
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.drill import drill
 from memdb.store.shredding import KEY_FILE
@@ -35,6 +36,15 @@ def test_a_drill_tells_a_difference(db: EmbeddedDatabase, folder: Path) -> None:
     assert ("alice", "facts") in found.differences
     assert not found.ok
     assert sorted(e.name for e in folder.iterdir()) == ["a0", "data"]
+
+
+def test_a_drill_that_asks_nothing_is_refused(db: EmbeddedDatabase, folder: Path) -> None:
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+    for questions in (0, -1):
+        with pytest.raises(InvalidArgument) as refused:
+            drill(folder / "a0", db, questions=questions, scratch=folder)
+        assert (refused.value.reason, refused.value.field) == ("OUT_OF_RANGE", "questions")
 
 
 def test_a_drill_leaves_no_key_behind(
