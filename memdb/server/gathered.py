@@ -97,7 +97,7 @@ class Gathered:
         opened first."""
         if not self._openings.is_open(self._user):
             return False
-        self._put(ready)
+        self._put(ready, is_open=True)
         return True
 
     async def commit(self, ready: Ready) -> Told:
@@ -126,11 +126,11 @@ class Gathered:
                 self._waiting_clips -= len(ready.clips)
         return taken
 
-    def _put(self, ready: Ready) -> None:
+    def _put(self, ready: Ready, *, is_open: bool = False) -> None:
         with self._lock:
             self._waiting.append(ready)
             self._waiting_clips += len(ready.clips)
-        self._go_on()
+        self._go_on(is_open=is_open)
 
     def _take_back(self, ready: Ready) -> None:
         with self._lock:
@@ -138,15 +138,17 @@ class Gathered:
                 self._waiting.remove(ready)
                 self._waiting_clips -= len(ready.clips)
 
-    def _go_on(self) -> None:
-        """Have a thread take what waits, where it is time for one."""
+    def _go_on(self, *, is_open: bool = False) -> None:
+        """Have a thread take what waits, where it is time for one.
+
+        is_open: whether the user is known to be."""
         if not self._waiting or not self._is_time():
             return
         commit = _Commit(self)
         self._going.append(commit)
         outcome: asyncio.Future[list[Told | MemdbError]] | None = None
         try:
-            if self._openings.is_open(self._user):
+            if is_open or self._openings.is_open(self._user):
                 outcome = self._turns.begin(commit.make)
             if outcome is None:
                 outcome = asyncio.ensure_future(self._in_turn(commit))

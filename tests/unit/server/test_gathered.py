@@ -1,0 +1,240 @@
+"""What several streams of a user have ready: in one commit, and each with its own outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.errors import InvalidArgument, MemdbError, NotFound, ResourceExhausted
+from memdb.server import gathered
+from memdb.server.gathered import Gathered, Ready
+from memdb.server.resources import Resources
+from memdb.types.clip import Clip
+from memdb.v1 import clip_service_pb2 as pb
+
+DIM = 4
+
+
+class Bench:
+    """A user who is there and open, and threads that the test may hold."""
+
+    def __init__(self, database: EmbeddedDatabase) -> None:
+        self.database = database
+        self.user = database.user("u")
+        self.user.put("made", 1)
+        self.resources = Resources.make(database, ServerConfig(write_threads=8))
+        self.told: list[tuple[str, int]] = []
+        """By whom, and how many acknowledgements."""
+
+    @property
+    def gathered(self) -> Gathered:
+        return self.resources.gatherings.of("u")
+
+    def ready(
+        self, stream: str, *seqs: int, space: str = "p", dim: int = DIM, size: int = 100
+    ) -> Ready:
+        vector = np.ones(dim, np.float32)
+        clips = [Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector) for seq in seqs]
+
+        def tell(data: bytes) -> None:
+            acks = pb.IngestClipsResponse.FromString(data).acks.acks
+            self.told.append((threading.current_thread().name, len(acks)))
+
+        return Ready(partial(self.user.stream, stream, space=space), clips, size, tell)
+
+    @contextmanager
+    def held_back(self) -> Iterator[Callable[[], int]]:
+        """No commit is made meanwhile; how many callers wait for one."""
+        with self.user.memory() as memory, memory._writer.held_back():
+            yield lambda: len(memory._writer._queue)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    with EmbeddedDatabase(tmp_path / "db") as database:
+        database.create_space("p", dim=DIM)
+        made = Bench(database)
+        yield made
+        await asyncio.to_thread(made.resources.pools.shutdown)
+
+
+def acks(told: tuple[bytes, MemdbError | None]) -> int:
+    return len(pb.IngestClipsResponse.FromString(told[0]).acks.acks)
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not is_true():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_crowd_shares_commits(bench: Bench) -> None:
+    """Forty streams that come while one is committed: one thread more, and two commits in the place of forty."""
+    before = bench.user.revision()
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", 0)))]
+        await until(lambda: waiting() == 1)
+        tasks += [asyncio.create_task(crowd.commit(bench.ready(f"s{n}", 0))) for n in range(40)]
+        await asyncio.sleep(0)  # each has said what it has ready
+        assert len(crowd._going) == gathered.GOING_MAX
+    told = await asyncio.wait_for(asyncio.gather(*tasks), 30)
+    assert [acks(one) for one in told] == [1] * 41
+    assert bench.user.revision() <= before + 3
+    assert len(bench.told) == 41
+    assert all(by.startswith("memdb-write") for by, _ in bench.told)
+
+
+async def test_a_commit_beside_another_waits_until_as_much_is_ready(bench: Bench) -> None:
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", *range(5))))]
+        await until(lambda: waiting() == 1)
+        tasks += [asyncio.create_task(crowd.commit(bench.ready(f"s{n}", 0))) for n in range(4)]
+        await asyncio.sleep(0)
+        assert len(crowd._going) == 1
+        tasks.append(asyncio.create_task(crowd.commit(bench.ready("s4", 0))))
+        await until(lambda: waiting() == 2)
+    assert sum(map(acks, await asyncio.wait_for(asyncio.gather(*tasks), 30))) == 10
+
+
+@pytest.mark.parametrize("by", ["clips", "bytes"])
+async def test_what_a_commit_takes_is_bounded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(gathered, "CLIPS_MAX" if by == "clips" else "BYTES_MAX", 10)
+    size = 1 if by == "clips" else 4
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", 0)))]
+        await until(lambda: waiting() == 1)
+        # The first is taken whatever it has.
+        large = bench.ready("large", *range(20), size=20)
+        tasks.append(asyncio.create_task(crowd.commit(large)))
+        await until(lambda: waiting() == 2)
+        ready = [bench.ready(f"s{n}", *range(4), size=size) for n in range(6)]
+        tasks += [asyncio.create_task(crowd.commit(one)) for one in ready]
+        await asyncio.sleep(0)
+        assert len(crowd.take()) == 2
+    await asyncio.wait(tasks, timeout=1)
+    done = [task for task in tasks if task.done()]
+    assert [acks(task.result()) for task in done] == [1, 20] + [4] * 4
+    for task in set(tasks) - set(done):  # which the test took
+        task.cancel()
+
+
+async def test_each_hears_of_its_own(bench: Bench) -> None:
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+        await until(lambda: waiting() == 1)
+        good = asyncio.create_task(crowd.commit(bench.ready("good", 0)))
+        bad = asyncio.create_task(crowd.commit(bench.ready("bad", 0, dim=DIM + 1)))
+        no_space = asyncio.create_task(crowd.commit(bench.ready("none", 0, space="nowhere")))
+        no_name = asyncio.create_task(crowd.commit(bench.ready("no name", 0)))
+    assert acks(await asyncio.wait_for(first, 30)) == 1
+    assert acks(await asyncio.wait_for(good, 30)) == 1
+    told, refusal = await asyncio.wait_for(bad, 30)
+    assert (told, refusal and refusal.reason) == (b"", "DIM_MISMATCH")
+    with pytest.raises(NotFound):
+        await no_space
+    with pytest.raises(InvalidArgument):
+        await no_name
+
+
+async def test_a_user_who_is_busy_is_told_to_each(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+        await until(lambda: waiting() == 1)
+        monkeypatch.setattr("memdb.engine.writer.QUEUE_BYTES_MAX", 0)
+        busy = [asyncio.create_task(crowd.commit(bench.ready(name, 0))) for name in "ab"]
+        for task in busy:
+            with pytest.raises(ResourceExhausted) as caught:
+                await asyncio.wait_for(task, 30)
+            assert caught.value.reason == "OVERLOADED"
+    assert acks(await asyncio.wait_for(first, 30)) == 1
+
+
+async def test_who_leaves_takes_back_what_no_thread_has(bench: Bench) -> None:
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        first = asyncio.create_task(crowd.commit(bench.ready("first", 0, 1, 2, 3)))
+        await until(lambda: waiting() == 1)
+        left = asyncio.create_task(crowd.commit(bench.ready("left", 0)))
+        stays = asyncio.create_task(crowd.commit(bench.ready("stays", 0)))
+        begun = bench.ready("begun", 0)
+        assert crowd.begin(begun)
+        await asyncio.sleep(0)
+        left.cancel()
+        begun.outcome.cancel()
+        await asyncio.sleep(0)
+    assert acks(await asyncio.wait_for(first, 30)) == 4
+    assert acks(await asyncio.wait_for(stays, 30)) == 1
+    await until(lambda: len(bench.user.streams()) == 3)
+    # What was handed over is stored although its stream has left.
+    assert {stream.name for stream in bench.user.streams()} == {"first", "stays", "begun"}
+
+
+async def test_one_that_is_taken_is_stored_though_its_stream_left(bench: Bench) -> None:
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+        await until(lambda: waiting() == 1)
+        first.cancel()
+        second = asyncio.create_task(crowd.commit(bench.ready("second", 0)))
+        await until(lambda: waiting() == 2)
+    assert acks(await asyncio.wait_for(second, 30)) == 1
+    assert {stream.name for stream in bench.user.streams()} == {"first", "second"}
+
+
+async def test_those_that_wait_as_the_threads_end_are_cancelled(bench: Bench) -> None:
+    await asyncio.to_thread(bench.resources.pools.shutdown)
+    with pytest.raises((RuntimeError, asyncio.CancelledError)):
+        await asyncio.wait_for(bench.gathered.commit(bench.ready("a", 0)), 30)
+
+
+async def test_a_user_is_opened_first(bench: Bench) -> None:
+    """Here one whom the first of them creates."""
+    crowd = bench.resources.gatherings.of("new")
+    new = bench.database.user("new")
+
+    def ready(stream: str, seq: int) -> Ready:
+        made = bench.ready(stream, seq)
+        made.stream = partial(new.stream, stream, space="p")
+        return made
+
+    assert not crowd.begin(ready("a", 0))
+    told = await asyncio.wait_for(
+        asyncio.gather(*(crowd.commit(ready(name, 0)) for name in "ab")), 30
+    )
+    assert [acks(one) for one in told] == [1, 1]
+    assert crowd.begin(ready("a", 1))
+    await until(lambda: new.stream("a").ledger().next_seq == 2)
+
+
+async def test_nothing_is_left_of_users_without_streams(bench: Bench) -> None:
+    crowd = bench.gathered
+    assert bench.gathered is crowd
+    await crowd.commit(bench.ready("a", 0))
+    left = weakref.ref(crowd)
+    gc.collect()
+    gc.disable()
+    try:
+        del crowd
+        await until(lambda: left() is None)
+    finally:
+        gc.enable()
