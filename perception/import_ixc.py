@@ -319,6 +319,8 @@ def _tensors(file: Path) -> tuple[Array, ...]:
             raise _bad(file, f"it holds a {type(tensor).__name__}, not a float tensor")
         if tensor.layout != torch.strided:
             raise _bad(file, "it holds a sparse tensor")
+        if tensor.device.type != "cpu":
+            raise _bad(file, "it holds a tensor without elements")  # of the device "meta"
         while tensor.ndim > 2 and tensor.shape[0] == 1:
             tensor = tensor[0]  # a batch of one
         if tensor.ndim != 2 or 0 in tensor.shape:
@@ -341,7 +343,8 @@ def _check_stored(file: Path) -> None:
             return
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # Of a damaged file it raises what it comes upon: NotImplementedError, ValueError, struct.error.
         raise _bad(file, "cannot be read as plain tensors") from error
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise _bad(file, "it is compressed")

@@ -17,6 +17,7 @@ from memdb.store.records import (
     ClipRecord,
     LedgerRecord,
     LogEntry,
+    contents_of,
     pack,
     unpack,
 )
@@ -78,6 +79,8 @@ def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
     ledger = None if stored is None else unpack(Table.LEDGER, ledger_key, stored, LedgerRecord)
     if ledger is not None and ledger.removed:
         # It was stored once, and given up or erased since: it does not come back.
+        if ledger.content and operation.content not in contents_of(ledger):
+            raise _reused(clip.seq)
         clip_id = make_id(draft.id_key, IdKind.CLIP, ledger.clip_no)
         return Ack(clip_id, ledger.birth, duplicate=True)
     if ledger is not None:
@@ -88,13 +91,7 @@ def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
             clip_id = make_id(draft.id_key, IdKind.CLIP, ledger.clip_no)
             return Ack(clip_id, ledger.birth, duplicate=True)
         if ledger.sealed:
-            raise AlreadyExists(
-                "this number holds a sealed clip with other content; the ledger's next_seq is free, and another "
-                "run that numbers from 0 is another epoch",
-                reason="SEQ_REUSED",
-                field="clip.seq",
-                value=clip.seq,
-            )
+            raise _reused(clip.seq)
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
     if ledger is None:
         draft.next_clip_no += 1
@@ -136,6 +133,16 @@ def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
     )
     applied.entries.append(LogEntry("clip", no=clip_no))
     return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), birth, duplicate=False)
+
+
+def _reused(seq: int) -> AlreadyExists:
+    return AlreadyExists(
+        "this number holds a sealed clip with other content; the ledger's next_seq is free, and another "
+        "run that numbers from 0 is another epoch",
+        reason="SEQ_REUSED",
+        field="clip.seq",
+        value=seq,
+    )
 
 
 def _same_content(

@@ -54,7 +54,7 @@ def remove_clips(txn: Transaction, applied: Applied, operation: RemoveClips) -> 
     for remains in going:
         removal.remove_whole(txn, remains.clip_no, space_nos)
         times = (None, None) if operation.is_erasure else (remains.start_ns, remains.end_ns)
-        _put_stone(txn, applied, remains, times)
+        _put_stone(txn, applied, remains, times, b"" if operation.is_erasure else remains.contents)
         kind = "erase" if operation.is_erasure else "expire"
         clip_id = make_id(draft.id_key, IdKind.CLIP, remains.clip_no)
         applied.entries.append(LogEntry(kind, no=remains.clip_no, name=clip_id))
@@ -78,6 +78,7 @@ def _put_stone(
     applied: Applied,
     remains: removal.Remains,
     times: tuple[int | None, int | None],
+    contents: bytes,
 ) -> None:
     """Keep the number of a clip taken."""
     draft = applied.draft
@@ -93,7 +94,7 @@ def _put_stone(
     birth = remains.birth
     if birth is None:
         birth = draft.revision if row is None else row.birth
-    stone = LedgerRecord(remains.clip_no, birth, True, b"", draft.revision, *times)
+    stone = LedgerRecord(remains.clip_no, birth, True, contents, draft.revision, *times)
     txn.put(Table.LEDGER, key, pack(key, stone))
     draft.stones += 1
 

@@ -192,7 +192,10 @@ class EmbeddedDatabase:
 
     def verify(self) -> Verification:
         self._check_open()
-        found = [Discrepancy("", "catalog", what) for what in self._catalog.check()]
+        catalog = self._catalog
+        wrong_names = [] if catalog.mended is None else [catalog.mended]
+        wrong_names += catalog.check()
+        found = [Discrepancy("", f"catalog/{where}", what) for where, what in wrong_names]
         clips = values = 0
         users = self._catalog.users()
         for user in users:

@@ -58,6 +58,7 @@ class Scrub:
         for _ in range(len(users) + 1):
             user = next((user for user in users if user >= self._user), None)
             if user is None:  # around
+                self._of_catalog(report)
                 self._user, self._table, self._after = "", 0, b""
                 continue
             if user != self._user:
@@ -99,6 +100,19 @@ class Scrub:
             if new:
                 self._users.damage_found(self._user, new)
         return True
+
+    def _of_catalog(self, report: ScrubReport) -> None:
+        """Look at the names of users and spaces, which are few: once around."""
+        try:
+            wrong = self._catalog.check()
+        except MemdbError:
+            return  # it is being made anew, or cannot be read for now
+        for where, what in wrong:
+            report.damaged.append(Discrepancy("", f"catalog/{where}", what))
+            log.error(
+                "the scrub found damage",
+                extra={"fields": {"where": f"catalog/{where}", "what": what}},
+            )
 
     def _is_new(self, found: Discrepancy) -> bool:
         """Whether this process sees the damage for the first time; what was done about it then is not

@@ -39,6 +39,8 @@ STANDING: Final = "standing.parquet"
 """Not in exports of earlier releases, nor where the questions could not be read."""
 BATCH: Final = 64
 """Clips of a row group."""
+_OWN_DIGEST: Final = "sha256"
+"""Of the description itself: a policy or a zone that one byte hides would be lost without a word."""
 _DESCRIPTION_BYTES_MAX: Final = 64 << 20
 _FILE_NAME: Final = re.compile(r"\A[a-z][a-z0-9-]{0,63}\.(?:parquet|safetensors)\Z")
 
@@ -211,6 +213,7 @@ def describe(folder: Path, described: dict[str, Any]) -> None:
     is_held = any(policy is not None and policy["hold"] for policy in policies)
     version = _FORMAT_OF_HOLDS if is_held else 1
     document = {"memdb_export": version, **described, "files": files}
+    document[_OWN_DIGEST] = _own_digest(document)
     (folder / DESCRIPTION).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 
@@ -251,6 +254,8 @@ def _described(folder: Path) -> dict[str, Any]:
             field="memdb_export",
             value=version,
         )
+    if _OWN_DIGEST in document and document[_OWN_DIGEST] != _own_digest(document):
+        raise _damaged(DESCRIPTION)
     if not {CLIPS, FACTS, VALUES} <= files.keys() or not (
         all(isinstance(item, dict) for item in [*files.values(), *spaces, *streams])
     ):
@@ -265,6 +270,13 @@ def _described(folder: Path) -> dict[str, Any]:
         if not whole:
             raise _damaged(name)
     return document
+
+
+def _own_digest(document: dict[str, Any]) -> str:
+    """SHA-256 of everything else that a description says, in one spelling."""
+    others = {key: value for key, value in document.items() if key != _OWN_DIGEST}
+    spelled = json.dumps(others, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(spelled.encode()).hexdigest()
 
 
 def _damaged(name: str) -> DataLoss:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from heapq import nsmallest
 from pathlib import Path
@@ -73,9 +73,12 @@ class Catalog:
         """Who wants to be told of the users that are removed."""
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
+        self.mended: tuple[str, str] | None = None
+        """(where, what) was damaged when it was opened: who verifies hears of it, though it is whole by then."""
         with system_errors("catalog"):
             is_known = is_named(directory.catalog)
-        if not is_known:
+        is_new = not is_known
+        if is_new:
             self._env = self._created()
         else:
             try:
@@ -86,6 +89,8 @@ class Catalog:
                 if error.reason in _OF_ANOTHER_FILE:
                     raise
                 log.exception("the catalog is damaged, and made anew of what its users say")
+                what = f"was damaged, and made anew at this opening of what its users say: {error}"
+                self.mended = error.field or "environment", what
                 self._env = self._made_anew()
                 is_known = False
         try:
@@ -94,6 +99,8 @@ class Catalog:
             # LMDB lets nobody open it a second time.
             self._env.close()
             raise
+        if is_new and self._users:
+            self.mended = "environment", "was not there, and made anew of what its users say"
 
     def _read(self) -> Environment:
         """The environment, opened, its names taken in; raises `DataLoss`, with those taken in that can be read."""
@@ -104,6 +111,8 @@ class Catalog:
                 expect_entries(txn, Table.SPACES, len(self._spaces))
                 expect_entries(txn, Table.USERS, len(self._users))
                 expect_entries(txn, Table.META, 1)
+                if (stored := txn.get(Table.META, META_FORMAT)) is not None:
+                    unpack(Table.META, META_FORMAT, stored, NumberRecord)
         except BaseException:
             environment.close()
             raise
@@ -381,19 +390,51 @@ class Catalog:
             return sorted(behind)
         return nsmallest(limit, behind)
 
-    def check(self) -> list[str]:
-        """What is wrong with the stored bytes, in words."""
-        wrong: list[str] = []
+    def check(self) -> list[tuple[str, str]]:
+        """(where, what) is wrong with what lies there now."""
+        found: list[tuple[str, str]] = []
         with self._lock, self._environment().read() as txn:
-            wrong.extend(
-                f"user {key!r} has directory {record.name}"
-                for key, stored in txn.scan(Table.USERS)
-                if (record := unpack(Table.USERS, key, stored, NameRecord)).name
-                != self._directory.user_path(key.decode()).name
-            )
-            for key, stored in txn.scan(Table.SPACES):
-                unpack(Table.SPACES, key, stored, SpaceRecord)
-        return wrong
+            users = {user: self._directory.user_path(user).name for user in self._users}
+            found += self._differences(txn, Table.META, NumberRecord, {META_FORMAT.decode(): None})
+            found += self._differences(txn, Table.SPACES, SpaceRecord, self._spaces)
+            found += self._differences(txn, Table.USERS, NameRecord, users)
+        return found
+
+    @staticmethod
+    def _differences(
+        txn: Transaction,
+        table: Table,
+        kind: type[NumberRecord | SpaceRecord | NameRecord],
+        known: Mapping[str, Space | str | None],
+    ) -> Iterator[tuple[str, str]]:
+        """What of a table cannot be read, or differs from what is in memory.
+
+        known: by name, what each entry has to say; None: anything.
+        """
+        seen: set[str] = set()
+        try:
+            for key, stored in txn.scan(table):
+                where = f"{table.value}/{key.hex()}"
+                try:
+                    record = unpack(table, key, stored, kind)
+                except DataLoss as error:
+                    yield where, str(error)
+                    seen.add(key.decode(errors="replace"))
+                    continue
+                name = key.decode()
+                seen.add(name)
+                said = record.name if isinstance(record, NameRecord) else None
+                if isinstance(record, SpaceRecord):
+                    if known.get(name) != _space(record):
+                        yield where, "says something else than when it was opened"
+                elif name not in known or (said is not None and known[name] != said):
+                    yield where, "says something else than when it was opened"
+        except DataLoss as error:  # of its structure, or of an encrypted name
+            yield table.value, str(error)
+            return
+        missing = sorted(known.keys() - seen)
+        if missing:
+            yield table.value, f"{len(missing)} entries are missing, the first {missing[0]!r}"
 
     def copy(self, folder: Path) -> None:
         """Write a compacted copy of the environment into ``folder``; see `Environment.copy`."""

@@ -6,7 +6,7 @@ Fields are positional on disk: append with a default, never reorder or reuse.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from memdb.store.envelope import Kind, seal, unseal
 from memdb.store.schema import Table
 
 RecordT = TypeVar("RecordT")
+
+HASH_BYTES: Final = 16
+"""Of the hash of a clip's content."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -76,12 +79,19 @@ class LedgerRecord(Record, frozen=True):
     birth: int
     sealed: bool
     content: bytes
-    """xxh3_128 of the content, see `memdb.store.content`; empty of a removed clip."""
+    """xxh3_128 of the content, see `memdb.store.content`.  Of a clip that was given up for room those of all its
+    versions that there were, one behind the other; empty where they are not known, as of one that was erased."""
     removed: int = 0
     """Commit that removed the clip; its number stays taken."""
     start_ns: int | None = None
     """Of a clip that was given up for room, not of one that was erased."""
     end_ns: int | None = None
+
+
+def contents_of(row: LedgerRecord) -> frozenset[bytes]:
+    """The hashes that a row of the ledger knows its clip by."""
+    content = row.content
+    return frozenset(content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES))
 
 
 class UtteranceRecord(Record, frozen=True):

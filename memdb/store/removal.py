@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,9 @@ from memdb.store.rows import Row, pack_row, unpack_row
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
+
+CONTENTS_MAX: Final = 64
+"""Versions of a clip that was given up whose copies are still told from other clips."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +119,9 @@ class Remains:
     end_ns: int | None
     size: int
     """Bytes of short-term memory and keyframes, as far as one knows."""
+    contents: bytes
+    """Hashes of its versions, one behind the other, the newest first and no more than `CONTENTS_MAX`; empty where one
+    of them cannot be read."""
 
     @property
     def stream_no(self) -> int | None:
@@ -162,6 +169,9 @@ def remains(txn: Transaction, clip_no: int, space_nos: Collection[int]) -> Remai
         None if what is None else what.start_ns,
         None if what is None else what.end_ns,
         sum(row.short_memory_bytes + row.keyframe_bytes for _, row in read),
+        b"".join(record.content for record in told[: -CONTENTS_MAX - 1 : -1])
+        if len(told) == len(births)
+        else b"",
     )
 
 

@@ -137,6 +137,7 @@ def test_a_policy_that_is_none_is_refused(
     export_user(db, "alice", tmp_path / "export")
     document = json.loads((tmp_path / "export" / "export.json").read_text())
     document["streams"][0]["retention"] = wrong
+    del document["sha256"]
     (tmp_path / "export" / "export.json").write_text(json.dumps(document))
     with pytest.raises(DataLoss) as damaged:
         import_user(db, tmp_path / "export", user="bob")
@@ -188,8 +189,15 @@ def test_what_is_wrong_is_refused_before_anything_is_written(
             import_user(db, export, user="bob")
         assert damaged.value.field == file.name
         file.write_bytes(content)
-    document = json.loads((export / "export.json").read_text())
-    (export / "export.json").write_text(json.dumps(document | {"memdb_export": 3}))
+    description = export / "export.json"
+    content = description.read_bytes()
+    for name in (b'"retention"', b'"zone"', b'"text_space"', b'"memdb_export": '):
+        description.write_bytes(content.replace(name, name[:2] + bytes([name[2] ^ 1]) + name[3:]))
+        with pytest.raises(DataLoss) as damaged:
+            import_user(db, export, user="bob")
+        assert damaged.value.field == "export.json"
+    document = json.loads(content)
+    description.write_text(json.dumps(document | {"memdb_export": 3}))
     with pytest.raises(FailedPrecondition) as newer:
         import_user(db, export, user="bob")
     assert newer.value.reason == "FORMAT_NEWER"

@@ -10,7 +10,7 @@ import pytest
 import xxhash
 import zstandard
 
-from memdb import AlreadyExists, Clip, Keyframe, SoundEvent, Utterance
+from memdb import AlreadyExists, Clip, Keyframe, Retention, SoundEvent, Utterance
 from memdb.clock import ManualClock
 from memdb.codecs.tensors import encode_tensor
 from memdb.engine.database import EmbeddedDatabase
@@ -191,3 +191,34 @@ def test_one_element_of_another_sign_of_zero_is_another_content(db: EmbeddedData
     with pytest.raises(AlreadyExists):
         door.write(clip(0, short_memory=zstd_of_another_release(-zeros)))
     assert door.write(clip(0, short_memory=zstd_of_another_release(zeros))).duplicate
+
+
+def test_another_content_under_a_number_that_was_given_up_is_refused(
+    folder: Path, clock: ManualClock
+) -> None:
+    """Else an agent that numbers from 0 anew hears of each clip that it was stored, and none is."""
+    drafts = [clip(1, end_ns=n * SECOND_NS + 10 * SECOND_NS, sealed=False) for n in (2, 3)]
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+        acks = door.write_many([clip(0), *drafts, clip(1), clip(2), clip(3)])
+        door.set_retention(Retention(max_clips=2))
+        assert db.sweep().clips == 2
+        db.user("alice").erase_clips([acks[4].clip_id])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        door = db.user("alice").stream("door", space="cam")
+        for again, ack in (
+            (clip(0), acks[0]),
+            (clip(1), acks[1]),
+            *zip(drafts, acks[1:], strict=False),
+        ):
+            late = door.write(again)
+            assert (late.duplicate, late.clip_id) == (True, ack.clip_id)
+        for seq in (0, 1):
+            with pytest.raises(AlreadyExists) as refused:
+                door.write(clip(seq, labels={"zone": "yard"}))
+            assert refused.value.reason == "SEQ_REUSED"
+        # Of what was erased nothing is known any more, not even by what it would be known.
+        assert door.write(clip(2, labels={"zone": "yard"})).duplicate
+        assert [found.seq for found in db.user("alice").clips()] == [3]
+        assert db.verify().ok

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memdb import Retention, Utterance
+from memdb import AlreadyExists, Retention, Utterance
 from memdb.clock import ManualClock
 from memdb.engine import retention
 from memdb.engine.database import EmbeddedDatabase
@@ -134,7 +134,10 @@ def test_policies_and_marks_outlive_a_restart(folder: Path, clock: ManualClock) 
         assert db.user("alice").stream("door").retention() == Retention(max_clips=2)
         assert seqs(db) == [3, 4]
         assert db.user("alice").stream("door").gaps() == []
-        assert db.user("alice").stream("door").write(clip(0)).duplicate
+        filled(db, 1)  # sent again
+        assert seqs(db) == [3, 4]
+        with pytest.raises(AlreadyExists):
+            db.user("alice").stream("door").write(clip(0))
         db.user("alice").stream("door").write_many([clip(5), clip(6)])
         assert db.sweep().clips == 2
         assert db.verify().ok

@@ -173,3 +173,22 @@ def test_a_compressed_file_is_refused_unread(
     with pytest.raises(InvalidArgument) as refused:
         load([packed])
     assert refused.value.reason == "BAD_FILE"
+
+
+def test_what_holds_something_else_than_tensors_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Sizes alone, without elements; a file of a later way to pack; a name that is no text."""
+    hollow = tmp_path / "temp_glb_hollow.pth"
+    torch.save(torch.ones(2, DIM, device="meta"), hollow)
+    glb, _ = files(tmp_path)
+    whole = glb.read_bytes()
+    listed = whole.rindex(b"PK\x01\x02")
+    later, nameless = tmp_path / "temp_glb_later.pth", tmp_path / "temp_glb_nameless.pth"
+    later.write_bytes(whole[: listed + 6] + b"\xff" + whole[listed + 7 :])
+    bits = whole[: listed + 8] + b"\x00\x08" + whole[listed + 10 :]
+    nameless.write_bytes(bits[: listed + 46] + b"\xe9" + bits[listed + 47 :])
+    for file in (hollow, later, nameless):
+        with pytest.raises(InvalidArgument) as refused:
+            load([file])
+        assert (refused.value.reason, refused.value.value) == ("BAD_FILE", file.name)

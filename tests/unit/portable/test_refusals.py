@@ -86,6 +86,7 @@ def rewrite(export: Path, file: str, schema: Any, change: dict[str, Any]) -> Non
 def describe_again(export: Path) -> None:
     description = export / layout.DESCRIPTION
     document = json.loads(description.read_text())
+    del document["sha256"]
     description.unlink()
     layout.describe(export, document)
     found = json.loads(description.read_text())

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from memdb import DataLoss, NotFound, failpoints
@@ -39,7 +40,9 @@ def looked_at(folder: Path, key: str) -> set[str]:
     """Names of spaces, where everything else is as it was."""
     with opened(folder, key) as db:
         assert db.users() == USERS
-        assert db.verify().ok
+        # What was mended as it was opened is told, by this process alone.
+        assert {item.where.partition("/")[0] for item in db.verify().discrepancies} <= {"catalog"}
+        assert db.scrub(1 << 30).damaged == []
         assert db.space("cam").dim == DIM
         for user in (USERS[0], USERS[-1]):
             (hit,) = db.user(user).ground(vector(1), limit=5).hits
@@ -78,6 +81,15 @@ def test_a_catalog_that_is_lost_is_made_of_what_users_say(
         file.unlink()
     else:
         shutil.rmtree(file.parent)
+    with opened(tmp_path, key) as db:
+        (told,) = db.verify().discrepancies
+        assert (told.user, told.where.partition("/")[0], "anew" in told.what) == (
+            "",
+            "catalog",
+            True,
+        )
+    with opened(tmp_path, key) as db:
+        assert db.verify().ok
     assert looked_at(tmp_path, key) == {"cam"}
     with opened(tmp_path, key) as db:
         db.user(USERS[1]).erase()
@@ -87,6 +99,33 @@ def test_a_catalog_that_is_lost_is_made_of_what_users_say(
     with opened(tmp_path, key) as db:
         assert db.users() == [user for user in USERS if user != USERS[1]]
         assert [space.name for space in db.spaces()] == ["cam", "unused"]
+
+
+@pytest.mark.parametrize("table", ["users", "spaces", "meta"])
+def test_names_that_rot_while_it_is_open_are_told_beside_all_else(
+    tmp_path: Path, key: str, table: str
+) -> None:
+    """They are in memory, so nobody reads them: the next opening would be who finds out, and spaces be lost."""
+    file = tmp_path / "data" / "catalog" / DATA_FILE
+    with lmdb.open(str(file.parent), max_dbs=8) as env:
+        names = env.open_db(table.encode(), create=False)
+        with env.begin(db=names) as txn:
+            value = bytes(next(iter(txn.cursor()))[1])
+    with opened(tmp_path, key) as db:
+        assert db.verify().ok
+        db.user(USERS[3]).stream("door", space="cam").write(clip(2))
+        # Wherever it lies: freed pages may have it as well.
+        with file.open("r+b") as other:
+            content = other.read().replace(value, value[:-2] + b"\x55\xaa")
+            other.seek(0)
+            other.write(content)
+        found = db.verify()
+        assert found.users == len(USERS)
+        assert found.clips == len(USERS) + 1
+        (told,) = found.discrepancies
+        assert (told.user, told.where.split("/")[:2]) == ("", ["catalog", table])
+        assert db.scrub(1 << 30).damaged == [told]
+    assert looked_at(tmp_path, key) >= {"cam"}
 
 
 def test_a_damaged_catalog_that_cannot_be_made_anew_stays(tmp_path: Path, key: str) -> None:
