@@ -61,6 +61,17 @@ class Driver:
     def run(self) -> None:
         """Everything."""
         self.figures["yardstick_ms"] = _yardstick_ms()
+        if self._kind.asked:
+            self._filled_and_asked()
+        if self._kind.tensors and self._work.size.tensors:
+            self._say("records with tensors and SIGKILL")
+            peer = self._made("tensors")
+            try:
+                self._with_tensors(peer)
+            finally:
+                peer.stop(signal.SIGKILL)
+
+    def _filled_and_asked(self) -> None:
         self._say("filling")
         peer = self._made("records")
         try:
@@ -74,13 +85,6 @@ class Driver:
         finally:
             peer.after_questions()
             peer.stop(signal.SIGKILL)
-        if self._kind.tensors and self._work.size.tensors:
-            self._say("records with tensors and SIGKILL")
-            peer = self._made("tensors")
-            try:
-                self._with_tensors(peer)
-            finally:
-                peer.stop(signal.SIGKILL)
 
     def _say(self, what: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {self._name}: {what}", flush=True)

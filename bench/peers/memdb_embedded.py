@@ -18,6 +18,18 @@ class MemdbEmbedded(MemdbClips):
         return memdb.open(self.folder / "data")
 
 
+class MemdbEmbeddedRelaxed(MemdbEmbedded):
+    """Records with tensors alone, at the level that promises of a loss of power what Qdrant's engine does."""
+
+    title = "memdb embedded, relaxed"
+    acknowledges = "one LMDB transaction for each batch; a loss of power may undo the newest"
+    synced = False
+    asked = False  # as `MemdbEmbedded`
+
+    def database(self) -> Any:
+        return memdb.open(self.folder / "data", durability="relaxed")
+
+
 class MemdbEmbeddedBig(MemdbEmbedded):
     """One user who has everything."""
 

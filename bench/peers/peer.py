@@ -36,6 +36,8 @@ class Peer:
     beam_of_all: ClassVar[bool] = False
     """Whether the width is a property of the collection, and not of a client's question."""
     kinds: ClassVar[tuple[str, ...]] = KINDS
+    asked: ClassVar[bool] = True
+    """Whether it is filled and asked, and not only given records with tensors."""
     tensors: ClassVar[bool] = True
     """Whether a record can hold 67,584 bytes."""
     bound: ClassVar[bool] = False

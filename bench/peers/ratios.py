@@ -71,6 +71,7 @@ def _ingest(turns: Turns, servers: list[str]) -> dict[str, float]:
     found = {}
     comparisons: tuple[tuple[str, str, Callable[[str], bool], Iterable[str]], ...] = (
         ("ingest_vs_best_durable", "memdb_embedded", kept, PEERS),
+        ("ingest_relaxed_vs_best_durable", "memdb_embedded_relaxed", kept, PEERS),
         ("ingest_vs_best_synced", "memdb_embedded", synced, PEERS),
         ("ingest_grpc_vs_best_durable_server", "memdb_grpc", kept, servers),
     )

@@ -29,6 +29,7 @@ class Entry:
 OURS = {
     "memdb_embedded": Entry("memdb_embedded", "MemdbEmbedded"),
     "memdb_grpc": Entry("memdb_server", "MemdbServer"),
+    "memdb_embedded_relaxed": Entry("memdb_embedded", "MemdbEmbeddedRelaxed"),
     "memdb_embedded_big": Entry("memdb_embedded", "MemdbEmbeddedBig"),
     "memdb_grpc_big": Entry("memdb_server", "MemdbServerBig"),
     "faiss": Entry("faiss_limit", "FaissLimit"),

@@ -55,7 +55,7 @@ def test_it_runs_with_nothing_installed_and_names_who_is_absent(tmp_path: Path) 
     assert {"grpc_filtered_vs_echo", "grpc_filtered_vs_echo_c8"} <= set(result["ratios"])
     for name in ("memdb_embedded", "memdb_grpc", "memdb_embedded_big", "memdb_grpc_big"):
         assert config["facts"][name]["kept_singles"] == "20 of 20"
-    for name in ("memdb_embedded", "memdb_grpc"):
+    for name in ("memdb_embedded", "memdb_embedded_relaxed", "memdb_grpc"):
         assert config["facts"][name]["kept_tensors"] == "128 of 128"
     exact = [v for name, v in figures.items() if "recall" in name and name.startswith("memdb")]
     assert exact
@@ -131,6 +131,7 @@ def test_ratios_compare_only_those_who_find_enough_and_keep_everything() -> None
         each.name: each
         for each in (
             turn("memdb_embedded", tensors_per_s=300.0),
+            turn("memdb_embedded_relaxed", tensors_per_s=450.0),
             turn("memdb_grpc_big", recall_big=1.0, big_c1_per_s=50.0, restart_big_s=2.0),
             turn("redis", recall_big=0.96, big_c1_per_s=100.0, restart_big_s=4.0),
             turn("milvus", recall_big=0.90, big_c1_per_s=999.0),
@@ -143,6 +144,7 @@ def test_ratios_compare_only_those_who_find_enough_and_keep_everything() -> None
     assert ratios(turns, (1,)) == {
         "big_user_vs_best_server_c1": 0.5,
         "ingest_vs_best_durable": 0.5,
+        "ingest_relaxed_vs_best_durable": 0.75,
         "ingest_vs_best_synced": 2.0,
         "restart_vs_best_server": 0.5,
     }
