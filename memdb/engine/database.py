@@ -195,7 +195,7 @@ class EmbeddedDatabase:
         catalog = self._catalog
         wrong_names = [] if catalog.mended is None else [catalog.mended]
         wrong_names += catalog.check()
-        found = [Discrepancy("", f"catalog/{where}", what) for where, what in wrong_names]
+        found = [Discrepancy("", where, what) for where, what in wrong_names]
         clips = values = 0
         users = self._catalog.users()
         for user in users:

@@ -108,10 +108,10 @@ class Scrub:
         except MemdbError:
             return  # it is being made anew, or cannot be read for now
         for where, what in wrong:
-            report.damaged.append(Discrepancy("", f"catalog/{where}", what))
+            report.damaged.append(Discrepancy("", where, what))
             log.error(
                 "the scrub found damage",
-                extra={"fields": {"where": f"catalog/{where}", "what": what}},
+                extra={"fields": {"where": where, "what": what}},
             )
 
     def _is_new(self, found: Discrepancy) -> bool:

@@ -74,7 +74,7 @@ class Catalog:
         self._spaces: dict[str, Space] = {}
         self._users: set[str] = set()
         self.mended: tuple[str, str] | None = None
-        """(where, what) was damaged when it was opened: who verifies hears of it, though it is whole by then."""
+        """(where, what) that was damaged when it was opened: who verifies hears of it, though it is whole by then."""
         with system_errors("catalog"):
             is_known = is_named(directory.catalog)
         is_new = not is_known
@@ -90,7 +90,7 @@ class Catalog:
                     raise
                 log.exception("the catalog is damaged, and made anew of what its users say")
                 what = f"was damaged, and made anew at this opening of what its users say: {error}"
-                self.mended = error.field or "environment", what
+                self.mended = _place(error.field or ""), what
                 self._env = self._made_anew()
                 is_known = False
         try:
@@ -100,7 +100,7 @@ class Catalog:
             self._env.close()
             raise
         if is_new and self._users:
-            self.mended = "environment", "was not there, and made anew of what its users say"
+            self.mended = CATALOG, "was not there, and made anew of what its users say"
 
     def _read(self) -> Environment:
         """The environment, opened, its names taken in; raises `DataLoss`, with those taken in that can be read."""
@@ -391,7 +391,7 @@ class Catalog:
         return nsmallest(limit, behind)
 
     def check(self) -> list[tuple[str, str]]:
-        """(where, what) is wrong with what lies there now."""
+        """(where, what) of all that is wrong with what lies there now."""
         found: list[tuple[str, str]] = []
         with self._lock, self._environment().read() as txn:
             users = {user: self._directory.user_path(user).name for user in self._users}
@@ -414,7 +414,7 @@ class Catalog:
         seen: set[str] = set()
         try:
             for key, stored in txn.scan(table):
-                where = f"{table.value}/{key.hex()}"
+                where = _place(f"{table.value}/{key.hex()}")
                 try:
                     record = unpack(table, key, stored, kind)
                 except DataLoss as error:
@@ -430,11 +430,14 @@ class Catalog:
                 elif name not in known or (said is not None and known[name] != said):
                     yield where, "says something else than when it was opened"
         except DataLoss as error:  # of its structure, or of an encrypted name
-            yield table.value, str(error)
+            yield _place(table.value), str(error)
             return
         missing = sorted(known.keys() - seen)
         if missing:
-            yield table.value, f"{len(missing)} entries are missing, the first {missing[0]!r}"
+            yield (
+                _place(table.value),
+                f"{len(missing)} entries are missing, the first {missing[0]!r}",
+            )
 
     def copy(self, folder: Path) -> None:
         """Write a compacted copy of the environment into ``folder``; see `Environment.copy`."""
@@ -448,6 +451,11 @@ class Catalog:
         with self._lock:
             self._closed = True
             self._env.close()
+
+
+def _place(within: str) -> str:
+    """What a discrepancy names, of a table or an entry."""
+    return CATALOG if within in ("", CATALOG) else f"{CATALOG}/{within}"
 
 
 def _space(record: SpaceRecord) -> Space:

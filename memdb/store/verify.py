@@ -16,6 +16,7 @@ from memdb.store.opened import opened
 from memdb.store.records import ClipRecord, CountersRecord, LedgerRecord, LogRecord, unpack
 from memdb.store.schema import META_COUNTERS, USER_TABLES, Table
 from memdb.store.transaction import Transaction
+from memdb.store.verify_told import untold
 from memdb.types.change import Discrepancy
 
 __all__ = [
@@ -85,7 +86,7 @@ def check_tables(txn: Transaction, user: str) -> TableReport:
             # Of the scan itself: an order or a decryption that fails ends it.
             report.note(error.field or table.value, str(error))
     # What is damaged is passed over: it says nothing of the others.
-    for check in (_check_clips, _check_ledger, _check_log, _check_standing):
+    for check in (_check_clips, _check_ledger, _check_log, _check_standing, _check_told):
         try:
             check(txn, report)
         except DataLoss as error:
@@ -96,6 +97,12 @@ def check_tables(txn: Transaction, user: str) -> TableReport:
 
 def _check_standing(txn: Transaction, report: TableReport) -> None:
     for where, what in standing.damage(txn):
+        if where not in report.places():
+            report.note(where, what)
+
+
+def _check_told(txn: Transaction, report: TableReport) -> None:
+    for where, what in untold(txn):
         if where not in report.places():
             report.note(where, what)
 
