@@ -20,7 +20,13 @@ Defaults, then the file, then MEMDB_SECTION__KEY in the environment, then flags.
 
 def add_to(verbs: Any) -> None:
     """Add the command to the parser."""
-    parser = verbs.add_parser("config", allow_abbrev=False, help="show the configuration")
+    parser = verbs.add_parser(
+        "config",
+        allow_abbrev=False,
+        help="show the configuration",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     shown = actions.add_parser(
         "print",

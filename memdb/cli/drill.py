@@ -34,7 +34,11 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("archive", metavar="ARCHIVE", help="what `memdb backup` wrote")
     add_source(parser)
     parser.add_argument(
-        "--questions", type=int, default=32, metavar="N", help="clips per user (default: 32)"
+        "--questions",
+        type=int,
+        default=32,
+        metavar="N",
+        help="clips per user, at least 1 (default: 32)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which clips (default: 0)")
     parser.add_argument(

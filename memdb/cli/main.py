@@ -35,6 +35,15 @@ ADVICE = {
 }
 """By reason."""
 
+EXAMPLE = """\
+example:
+  memdb serve --data ./data --listen 127.0.0.1:7700
+  memdb users --server 127.0.0.1:7700
+  memdb verify --help                               what a verb takes, and more examples
+
+memdb-ingest watches cameras for a server, memdb-ask asks one questions.
+"""
+
 EXPORT = ("pyarrow", "safetensors")
 """Packages of the extra ``export``."""
 
@@ -117,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memdb",
         description="A persistent memory database for agents that watch and listen.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"memdb {memdb.__version__}")
