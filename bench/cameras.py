@@ -2,7 +2,8 @@
 
 A camera's stream stays open for months, so it is open before the clock runs: a round opens the streams, has a clip of
 each acknowledged, and is timed from the first clip that follows to the last acknowledgement.  Embedded, threads are
-started and wait at a barrier likewise.
+started and wait at a barrier likewise.  The clips are made before, as raw LMDB has its bytes; every camera sends the
+same.
 """
 
 from __future__ import annotations
@@ -50,28 +51,30 @@ def embedded(user: User, cameras: int, made: list[Clip]) -> Round:
     streams = [user.stream(f"camera-{n}", space=_space(made)) for n in range(cameras)]
 
     def one(first: int, count: int) -> Written:
+        before, *clips = _clips(made, first, count)
         begin = time.perf_counter()
         with streams[0].ingest() as writer:
-            writer.send(clip_of(made, first))
+            writer.send(before)
             writer.flush()
             clock = _Clock(user, begin)
-            for seq in range(first + 1, first + 1 + count):
-                writer.send(clip_of(made, seq))
+            for clip in clips:
+                writer.send(clip)
             writer.flush()
             return clock.stop(count)
 
     def many(first: int, count: int) -> Written:
+        before, *clips = _clips(made, first, count)
         workers = min(cameras, THREADS_MAX)
         ready, ended = threading.Barrier(workers + 1), threading.Barrier(workers + 1)
 
         def work(number: int) -> None:
             for stream in streams[number::workers]:
-                stream.write(clip_of(made, first))
+                stream.write(before)
             ready.wait()
             ready.wait()
-            for seq in range(first + 1, first + 1 + count):
+            for clip in clips:
                 for stream in streams[number::workers]:
-                    stream.write(clip_of(made, seq))
+                    stream.write(clip)
             ended.wait()
 
         begin = time.perf_counter()
@@ -95,9 +98,11 @@ def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
     window = INGEST_WINDOW if cameras == 1 else WINDOW
 
     async def all_of_them(first: int, count: int) -> Written:
+        before, *clips = _clips(made, first, count)
+
         async def camera(writer: memdb_client.AsyncIngestWriter) -> None:
-            for seq in range(first + 1, first + 1 + count):
-                await writer.send(clip_of(made, seq))
+            for clip in clips:
+                await writer.send(clip)
             await writer.flush()
 
         begin = time.perf_counter()
@@ -108,7 +113,7 @@ def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
 
             async def opened(writer: memdb_client.AsyncIngestWriter) -> None:
                 await stack.enter_async_context(writer)
-                await writer.send(clip_of(made, first))
+                await writer.send(before)
                 await writer.flush()
 
             await asyncio.gather(*map(opened, writers))
@@ -139,6 +144,11 @@ class _Clock:
         server_s = self._server.processor_s() - self._server_s if self._server else 0.0
         commits = self._user.revision() - self._revision
         return Written(clips, wall_s, client_s, server_s, self._opened, commits)
+
+
+def _clips(made: list[Clip], first: int, count: int) -> list[Clip]:
+    """The clip that is not timed, and those that are."""
+    return [clip_of(made, seq) for seq in range(first, first + 1 + count)]
 
 
 def _space(made: list[Clip]) -> str:

@@ -20,7 +20,14 @@ FIGURES = {
     "memory": {"rss_mb", "vectors_mb", "overhead_mb"},
     "churn": {"fresh_clips_per_s", "churn_clips_per_s", "file_vs_live_highest"},
     "users": {"paced_ack_p99_ms", "sustained_clips_s", "cold_user_p99_ms"},
-    "streams": {"short_memory_p50_ms", "embedded_1536_1_clips_per_s", "grpc_384_256_clips_per_s"},
+    "streams": {
+        "short_memory_p50_ms",
+        "embedded_1536_1_clips_per_s",
+        "grpc_384_256_clips_per_s",
+        "grpc_384_256_server_ms",
+        "grpc_384_256_client_ms",
+        "grpc_open_stream_ms",
+    },
     "tiers": {
         "tiers_p50_ms_views_3000",
         "faiss_p50_ms_scenes_3000",

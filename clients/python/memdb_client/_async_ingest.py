@@ -123,12 +123,16 @@ class AsyncIngestWriter:
             )
         parts = ingest_parts(clip, self._codec)
         size = sum(map(len, parts))
-        await self.open()
+        if self._task is None:
+            await self.open()
         async with self._changed:
             self._check_open()
-            await self._wait_until(lambda: self._window.has_room(size))
+            if self._error is not None or not self._window.has_room(size):
+                await self._wait_until(lambda: self._window.has_room(size))
+            is_told = self._window.has_unsent
             self._window.add(parts, size, clip.seq, sealed=clip.sealed)
-            self._wanted.notify_all()
+            if not is_told:
+                self._wanted.notify_all()
 
     async def flush(self) -> list[Ack]:
         """Wait until every clip sent is acknowledged; the acknowledgements since the last flush,
