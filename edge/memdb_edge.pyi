@@ -226,6 +226,44 @@ def dot(left: Array, right: Array, /) -> float:
 def relevances(exp: Any, scores: Array, means: Array, spreads: Array, things: Array, /) -> Array:
     """`memdb.engine.relevance.relevances` of arrays."""
 
+class Commit:
+    """Commits to environments of py-lmdb 3.0.0, by the functions of LMDB 0.9 that it has loaded.
+
+    Raises `TypeError` and `ValueError`, and touches nothing, for what is no open environment of that engine.
+    """
+
+    def __init__(
+        self,
+        environment: type,
+        api: int,
+        begin: int,
+        open: int,
+        get: int,
+        put: int,
+        commit: int,
+        abort: int,
+        path: int,
+        error: int,
+    ) -> None:
+        """environment: py-lmdb's type; api: the address of the table that its environments name; the others: of the
+        functions. Raises `ValueError` where objects of the type have another size.
+        """
+    def path(self, environment: Any, /) -> bytes:
+        """The path of an environment."""
+    def run(
+        self,
+        environment: Any,
+        known: tuple[bytes, bytes, bytes],
+        tables: list[tuple[bytes, dict[bytes, bytes | memoryview], bool]],
+        /,
+    ) -> tuple[str, int, str] | Literal[False] | None:
+        """In one transaction, put entries into tables that are open, in their order, and commit; known: a table, a key
+        and the value that is there, or nothing is written; of a table also whether each key comes after its last.
+
+        None, False where something else is there, or what was refused: the function, its code and its words, and
+        nothing is written, unless it was the commit. The interpreter's lock is let go of once.
+        """
+
 class Server:
     """A server for some methods; what happens is told by `take`."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memdb.config import ServerConfig
-from memdb.engine.native import is_installed
+from memdb.native import is_installed
 from memdb.server.edge import Edge, Handler
 from memdb.server.edges import make_edge
 

@@ -27,7 +27,7 @@ from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.renewal import renew
 from memdb.store.schema import META_COUNTERS, Table
-from memdb.store.staging import Entries, NotStaged, Staged, write_into
+from memdb.store.staging import Entries, NotStaged, Staged, ready_commit, write_into
 from memdb.store.transaction import Transaction
 from memdb.types.operation import Operation, WriteClip, makes_room
 
@@ -64,6 +64,12 @@ class Group:
         self.state = self.applied.draft.state() if self.applied.changed else None
 
     @property
+    def counters(self) -> bytes | None:
+        """Those it stores, where it was decided ahead."""
+        stored = self.entries.get(Table.META, {}).get(META_COUNTERS)
+        return None if stored is None else bytes(stored)
+
+    @property
     def gives_up(self) -> bool:
         """Whether all of them make room."""
         return all(makes_room(operation) for operation in self.operations)
@@ -98,6 +104,8 @@ class Commits:
         """The group that is being written."""
         self._is_renewed = False
         """Whether the environment is of this release's format."""
+        self._counters: bytes | None = None
+        """As the newest commit stored them; None where that is not known without a look."""
         self.broken: str | None = None
         """Why the user must be opened again: what is in memory fell behind the store."""
 
@@ -168,10 +176,21 @@ class Commits:
             group.forget()
         self._under_way = group
         try:
-            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)
+            known = self._counters if ready and self._is_renewed else None
+            if known is None:
+                self._environment.write(change, group.size, waiting, gives_up=group.gives_up)
+            else:
+                self._environment.write_ready(
+                    ready_commit(group.entries, known),
+                    change,
+                    group.size,
+                    waiting,
+                    gives_up=group.gives_up,
+                )
             if group.state is not None:
                 self._committed = group.state
                 self._is_renewed = True
+                self._counters = group.counters
         finally:
             self._under_way = None
 

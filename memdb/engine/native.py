@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,14 +20,12 @@ from memdb.index.directions import unit_vector
 from memdb.index.kernel import inner_products_address
 from memdb.index.matrix import Matrix
 from memdb.index.row_codes import RowCodes
+from memdb.native import is_installed
 from memdb.types.arrays import Array
 
 if TYPE_CHECKING:
     import memdb_edge
 
-MODULE: Final = "memdb_edge"
-INTERFACE: Final = 3
-"""Of the module: another one is of another release."""
 CODED_MIN: Final = 24
 """``kSketchedMin`` of ``edge/src/best.cc``."""
 
@@ -64,25 +61,6 @@ class Arithmetic:
         import memdb_edge  # noqa: PLC0415 - it need not be there
 
         return matrix.coded(rows, memdb_edge.sketch_rows) if answering >= CODED_MIN else None
-
-
-@cache
-def is_installed() -> bool:
-    """Whether the edge of this release is there, and can be loaded."""
-    if find_spec(MODULE) is None:
-        return False
-    try:
-        import memdb_edge  # noqa: PLC0415 - it need not be there
-    except ImportError as error:  # the system's gRPC that it was built with has gone
-        fields: dict[str, object] = {"error": str(error)}
-        log.warning("the native edge cannot be loaded: not used", extra={"fields": fields})
-        return False
-
-    found: object = getattr(memdb_edge, "interface", None)
-    if found != INTERFACE:
-        fields = {"interface": found, "wanted": INTERFACE}
-        log.warning("the native edge is of another release: not used", extra={"fields": fields})
-    return found == INTERFACE
 
 
 @cache

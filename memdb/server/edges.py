@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
-from memdb.engine.native import is_installed
 from memdb.errors import FailedPrecondition, InvalidArgument
+from memdb.native import is_installed
 from memdb.server.edge import Edge, Handler, Option
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ from memdb.store.files import real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import READERS_MAX, LockFile
+from memdb.store.native_commit import ReadyCommit, native_commit
 from memdb.store.opening import checked_size, open_lmdb, translated, unreadable
 from memdb.store.schema import DATA_FILE, Table
 from memdb.store.structure import (
@@ -254,6 +255,41 @@ class Environment:
         Raises `ResourceExhausted` (``QUOTA``, ``DISK_FULL``), `Unavailable` (``READ_ONLY``,
         ``CLOSED``) and `DataLoss` (``CORRUPTED``); nothing is written then.
         """
+        once = partial(self._write_once, change, bytes_hint, committing)
+        return self._write(once, bytes_hint, gives_up=gives_up)
+
+    def write_ready(
+        self,
+        ready: ReadyCommit,
+        change: Callable[[Transaction], tuple[bool, None]],
+        bytes_hint: int = 0,
+        committing: Callable[[], None] = _nothing,
+        *,
+        gives_up: bool = False,
+    ) -> None:
+        """`write`, in one call without the interpreter's lock where the native edge is installed and nothing is
+        encrypted: what is sealed together is as large as all that a commit stores.
+
+        ``change`` does the same, and says what is wrong where that refuses; it is not run otherwise.
+        """
+        at_once = None if self._cipher is not None else native_commit()
+        if at_once is None:
+            return self.write(change, bytes_hint, committing, gives_up=gives_up)
+
+        def once() -> None:
+            failpoints.hit("commit.before")
+            committing()
+            with writeback.early(self._data_file, bytes_hint):
+                is_done = at_once.run(self._env, ready)
+            if is_done:
+                failpoints.hit("commit.after")
+            else:
+                self._write_once(change, bytes_hint, committing)
+
+        return self._write(once, bytes_hint, gives_up=gives_up)
+
+    def _write(self, once: Callable[[], T], bytes_hint: int, *, gives_up: bool) -> T:
+        """Run ``once``, which commits, when the disk and the map have room."""
         if self._failed is not None:
             raise Unavailable(f"writes are refused after: {self._failed}", reason="READ_ONLY")
         check_disk(self.disk, self._config, bytes_hint, gives_up=gives_up)
@@ -269,24 +305,18 @@ class Environment:
                     sync_directory(folder)
             self._marked = True
         try:
-            return self._written(change, bytes_hint, committing, SPARE_BYTES if gives_up else 0)
+            return self._written(once, bytes_hint, SPARE_BYTES if gives_up else 0)
         finally:
             if gives_up:
                 self._give_back_spare()
 
-    def _written(
-        self,
-        change: Callable[[Transaction], tuple[bool, T]],
-        bytes_hint: int,
-        committing: Callable[[], None],
-        spare: int,
-    ) -> T:
-        """Run ``change``, in a map that grows as it has to."""
+    def _written(self, once: Callable[[], T], bytes_hint: int, spare: int) -> T:
+        """Run ``once``, in a map that grows as it has to."""
         while True:
             try:
                 with self._gate.passing():
                     self._check_usable()
-                    return self._write_once(change, bytes_hint, committing)
+                    return once()
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:

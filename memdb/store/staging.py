@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from memdb.store.schema import Table
+from memdb.store.native_commit import ReadyCommit
+from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.transaction import Transaction
 
 Entries = dict[Table, dict[bytes, bytes | memoryview]]
@@ -95,3 +96,11 @@ def write_into(txn: Transaction, entries: Entries) -> None:
     for table, staged in entries.items():
         # A commit has one record there, the newest.
         txn.put_all(table, staged, append=table is Table.LOG)
+
+
+def ready_commit(entries: Entries, counters: bytes) -> ReadyCommit:
+    """What `write_into` puts, to be committed at once where the counters of the newest commit are these."""
+    tables = [
+        (table.value.encode(), staged, table is Table.LOG) for table, staged in entries.items()
+    ]
+    return ReadyCommit((Table.META.value.encode(), META_COUNTERS, counters), tables)

@@ -12,6 +12,7 @@ import pytest
 
 import memdb
 from memdb import Clip, InvalidArgument, ResourceExhausted
+from memdb import native as module
 from memdb.engine import native, one_go
 from memdb.types.grounding import Grounding
 from tests.both_edges import NEEDS_NATIVE
@@ -154,17 +155,17 @@ def test_clips_that_were_found_before_are_those_of_the_question(
 
 @pytest.mark.parametrize("wrong", ["interface", "sums"])
 def test_it_is_not_used_where_it_is_another(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    native.is_installed.cache_clear()
+    module.is_installed.cache_clear()
     native.arithmetic.cache_clear()
     try:
         if wrong == "interface":
-            monkeypatch.setattr(native, "INTERFACE", 0)
+            monkeypatch.setattr(module, "INTERFACE", 0)
         else:
             monkeypatch.setattr(native, "mean_score", lambda mean, query: float(mean.sum()))
-        assert native.is_installed() == (wrong != "interface")
+        assert module.is_installed() == (wrong != "interface")
         assert native.arithmetic() is None
     finally:
-        native.is_installed.cache_clear()
+        module.is_installed.cache_clear()
         native.arithmetic.cache_clear()
 
 
@@ -175,14 +176,14 @@ def test_it_is_not_used_where_it_cannot_be_loaded(
     gone = "libgrpc++.so.1.51: cannot open shared object file"
     (tmp_path / "memdb_edge.py").write_text(f"raise ImportError({gone!r})\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, native.MODULE)
-    native.is_installed.cache_clear()
+    monkeypatch.delitem(sys.modules, module.MODULE)
+    module.is_installed.cache_clear()
     native.arithmetic.cache_clear()
     try:
-        assert not native.is_installed()
+        assert not module.is_installed()
         assert native.arithmetic() is None
     finally:
-        native.is_installed.cache_clear()
+        module.is_installed.cache_clear()
         native.arithmetic.cache_clear()
     (said,) = caplog.records
     assert said.getMessage() == f"the native edge cannot be loaded: not used: error {gone}"

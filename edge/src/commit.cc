@@ -1,0 +1,201 @@
+#include "commit.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace memdb_edge {
+
+namespace {
+
+// As lmdb.h 0.9 has them; nothing is linked against an LMDB, whose functions are those that the process has loaded.
+struct Value {
+  std::size_t size;
+  void* data;
+};
+struct Functions {
+  int (*begin)(void* env, void* parent, unsigned flags, void** txn);
+  int (*open)(void* txn, const char* name, unsigned flags, unsigned* dbi);
+  int (*get)(void* txn, unsigned dbi, Value* key, Value* value);
+  int (*put)(void* txn, unsigned dbi, Value* key, Value* value, unsigned flags);
+  int (*commit)(void* txn);
+  void (*abort)(void* txn);
+  int (*path)(void* env, const char** path);
+  const char* (*error)(int code);
+};
+
+constexpr unsigned kAppend = 0x20000;
+constexpr int kNotFound = -30798;
+
+// The beginning of py-lmdb 3.0.0's EnvObject, on the 64-bit systems that memdb runs on, and the size of all of it.
+struct Environment {
+  PyObject_HEAD
+  void* siblings[2];
+  void* children[2];
+  int valid;
+  PyObject* weaklist;
+  void* env;
+  const void* api;
+  void* main_db;
+  int readonly;
+};
+constexpr Py_ssize_t kEnvironmentBytes = 248;
+static_assert(sizeof(void*) == 8 && offsetof(Environment, env) == 64 && offsetof(Environment, readonly) == 88);
+
+// Views of some objects' bytes, which live and stay where they are as long as this does.
+class Views {
+ public:
+  Views() = default;
+  Views(const Views&) = delete;
+  Views& operator=(const Views&) = delete;
+  ~Views() {
+    for (auto& view : views_) PyBuffer_Release(&view);
+  }
+  Value Of(const py::handle& object) {
+    auto& view = views_.emplace_back();
+    if (PyObject_GetBuffer(object.ptr(), &view, PyBUF_SIMPLE) != 0) {
+      views_.pop_back();
+      throw py::error_already_set();
+    }
+    return {static_cast<std::size_t>(view.len), view.buf};
+  }
+
+ private:
+  std::deque<Py_buffer> views_;
+};
+
+struct Entry {
+  Value key;
+  Value value;
+};
+
+struct Table {
+  std::string name;
+  unsigned flags;
+  std::vector<Entry> entries;
+};
+
+struct Outcome {
+  const char* what = "";  // the function that refused
+  int code = 0;
+  bool stale = false;
+};
+
+class Commit {
+ public:
+  Commit(const py::type& type, std::uintptr_t api, std::uintptr_t begin, std::uintptr_t open, std::uintptr_t get,
+         std::uintptr_t put, std::uintptr_t commit, std::uintptr_t abort, std::uintptr_t path, std::uintptr_t error)
+      : type_(type), api_(reinterpret_cast<const void*>(api)) {
+    functions_.begin = reinterpret_cast<decltype(functions_.begin)>(begin);
+    functions_.open = reinterpret_cast<decltype(functions_.open)>(open);
+    functions_.get = reinterpret_cast<decltype(functions_.get)>(get);
+    functions_.put = reinterpret_cast<decltype(functions_.put)>(put);
+    functions_.commit = reinterpret_cast<decltype(functions_.commit)>(commit);
+    functions_.abort = reinterpret_cast<decltype(functions_.abort)>(abort);
+    functions_.path = reinterpret_cast<decltype(functions_.path)>(path);
+    functions_.error = reinterpret_cast<decltype(functions_.error)>(error);
+    if (reinterpret_cast<PyTypeObject*>(type.ptr())->tp_basicsize != kEnvironmentBytes) {
+      throw py::value_error("another py-lmdb");
+    }
+  }
+
+  py::bytes Path(const py::object& environment) const {
+    const char* path = nullptr;
+    if (functions_.path(Its(environment), &path) != 0 || path == nullptr) throw py::value_error("no path");
+    return py::bytes(path);
+  }
+
+  py::object Run(const py::object& environment, const py::tuple& known, const py::list& tables) const {
+    void* env = Its(environment);
+    Views views;
+    const std::string known_table = py::cast<py::bytes>(known[0]);
+    const Value key = views.Of(known[1]), value = views.Of(known[2]);
+    std::vector<Table> all;
+    for (const auto& item : tables) {
+      const auto told = py::cast<py::tuple>(item);
+      auto& table = all.emplace_back();
+      table.name = py::cast<py::bytes>(told[0]);
+      table.flags = py::cast<bool>(told[2]) ? kAppend : 0;
+      for (const auto& [its_key, its_value] : py::cast<py::dict>(told[1])) {
+        const Value first = views.Of(its_key);
+        table.entries.push_back({first, views.Of(its_value)});
+      }
+    }
+    Outcome outcome;
+    {
+      py::gil_scoped_release released;
+      outcome = Written(env, known_table, key, value, all);
+    }
+    if (outcome.stale) return py::bool_(false);
+    if (outcome.code == 0) return py::none();
+    return py::make_tuple(outcome.what, outcome.code, functions_.error(outcome.code));
+  }
+
+ private:
+  // The MDB_env of an environment that is open for writing: nothing of LMDB is touched before that is known.
+  void* Its(const py::object& environment) const {
+    if (Py_TYPE(environment.ptr()) != reinterpret_cast<PyTypeObject*>(type_.ptr())) throw py::type_error("environment");
+    const auto& its = *reinterpret_cast<const Environment*>(environment.ptr());
+    if (its.valid != 1 || its.env == nullptr || its.readonly != 0) throw py::value_error("not open for writing");
+    if (its.api != api_) throw py::value_error("another LMDB");
+    return its.env;
+  }
+
+  Outcome Written(void* env, const std::string& known_table, Value key, const Value& value,
+                  std::vector<Table>& tables) const {
+    void* txn = nullptr;
+    if (const int code = functions_.begin(env, nullptr, 0, &txn)) return {"mdb_txn_begin", code};
+    Outcome outcome = Filled(txn, known_table, key, value, tables);
+    if (outcome.stale || outcome.code != 0) {
+      functions_.abort(txn);
+    } else {
+      outcome = {"mdb_txn_commit", functions_.commit(txn)};
+    }
+    return outcome;
+  }
+
+  Outcome Filled(void* txn, const std::string& known_table, Value key, const Value& value,
+                 std::vector<Table>& tables) const {
+    // Tables are open, so that this finds their numbers and no more.
+    unsigned dbi = 0;
+    if (const int code = functions_.open(txn, known_table.c_str(), 0, &dbi)) return {"mdb_dbi_open", code};
+    Value found{};
+    const int code = functions_.get(txn, dbi, &key, &found);
+    if (code != 0 && code != kNotFound) return {"mdb_get", code};
+    if (code != 0 || found.size != value.size || std::memcmp(found.data, value.data, value.size) != 0) {
+      return {"", 0, true};
+    }
+    for (auto& table : tables) {
+      if (const int failed = functions_.open(txn, table.name.c_str(), 0, &dbi)) return {"mdb_dbi_open", failed};
+      for (auto& entry : table.entries) {
+        if (const int failed = functions_.put(txn, dbi, &entry.key, &entry.value, table.flags)) {
+          return {"mdb_put", failed};
+        }
+      }
+    }
+    return {};
+  }
+
+  py::type type_;
+  const void* api_;
+  Functions functions_{};
+};
+
+}  // namespace
+
+void DefineCommit(py::module_& module) {
+  using Address = std::uintptr_t;
+  py::class_<Commit>(module, "Commit")
+      .def(py::init<const py::type&, Address, Address, Address, Address, Address, Address, Address, Address, Address>(),
+           py::arg("environment"), py::arg("api"), py::arg("begin"), py::arg("open"), py::arg("get"), py::arg("put"),
+           py::arg("commit"), py::arg("abort"), py::arg("path"), py::arg("error"))
+      .def("path", &Commit::Path)
+      .def("run", &Commit::Run);
+}
+
+}  // namespace memdb_edge

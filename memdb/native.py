@@ -1,0 +1,34 @@
+"""Whether the native edge is here: a module of C++ that memdb does without (``edge/``)."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Final
+
+from memdb.eventlog import event_log
+
+MODULE: Final = "memdb_edge"
+INTERFACE: Final = 4
+"""Of the module: another one is of another release."""
+
+log = event_log("memdb.native")
+
+
+@cache
+def is_installed() -> bool:
+    """Whether the edge of this release is there, and can be loaded."""
+    if find_spec(MODULE) is None:
+        return False
+    try:
+        import memdb_edge  # noqa: PLC0415 - it need not be there
+    except ImportError as error:  # the system's gRPC that it was built with has gone
+        fields: dict[str, object] = {"error": str(error)}
+        log.warning("the native edge cannot be loaded: not used", extra={"fields": fields})
+        return False
+
+    found: object = getattr(memdb_edge, "interface", None)
+    if found != INTERFACE:
+        fields = {"interface": found, "wanted": INTERFACE}
+        log.warning("the native edge is of another release: not used", extra={"fields": fields})
+    return found == INTERFACE
