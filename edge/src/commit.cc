@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,12 @@ struct Table {
   std::vector<Entry> entries;
 };
 
+struct Known {
+  std::string table;
+  Value key;
+  Value value;
+};
+
 struct Outcome {
   const char* what = "";  // the function that refused
   int code = 0;
@@ -104,33 +111,29 @@ class Commit {
     }
   }
 
-  py::bytes Path(const py::object& environment) const {
+  py::bytes Path(py::handle environment) const {
     const char* path = nullptr;
     if (functions_.path(Its(environment), &path) != 0 || path == nullptr) throw py::value_error("no path");
     return py::bytes(path);
   }
 
-  py::object Run(const py::object& environment, const py::tuple& known, const py::list& tables) const {
+  // Handles, and what is deleted by hand: a thread that comes back while the interpreter ends is unwound to its end
+  // without the lock, and may touch nothing of Python's then.
+  py::object Run(py::handle environment, py::handle known, py::handle tables) const {
     void* env = Its(environment);
-    Views views;
-    const std::string known_table = py::cast<py::bytes>(known[0]);
-    const Value key = views.Of(known[1]), value = views.Of(known[2]);
+    auto views = std::make_unique<Views>();
+    Known its_known;
     std::vector<Table> all;
-    for (const auto& item : tables) {
-      const auto told = py::cast<py::tuple>(item);
-      auto& table = all.emplace_back();
-      table.name = py::cast<py::bytes>(told[0]);
-      table.flags = py::cast<bool>(told[2]) ? kAppend : 0;
-      for (const auto& [its_key, its_value] : py::cast<py::dict>(told[1])) {
-        const Value first = views.Of(its_key);
-        table.entries.push_back({first, views.Of(its_value)});
-      }
-    }
-    Outcome outcome;
     {
-      py::gil_scoped_release released;
-      outcome = Written(env, known_table, key, value, all);
+      const auto told = py::cast<py::tuple>(known);
+      its_known = {py::cast<py::bytes>(told[0]), views->Of(told[1]), views->Of(told[2])};
+      for (const auto& item : py::cast<py::list>(tables)) TakeTable(py::cast<py::tuple>(item), *views, all);
     }
+    Views* const kept = views.release();
+    PyThreadState* const state = PyEval_SaveThread();
+    const Outcome outcome = Written(env, its_known, all);
+    PyEval_RestoreThread(state);
+    delete kept;
     if (outcome.stale) return py::bool_(false);
     if (outcome.code == 0) return py::none();
     return py::make_tuple(outcome.what, outcome.code, functions_.error(outcome.code));
@@ -138,7 +141,7 @@ class Commit {
 
  private:
   // The MDB_env of an environment that is open for writing: nothing of LMDB is touched before that is known.
-  void* Its(const py::object& environment) const {
+  void* Its(py::handle environment) const {
     if (Py_TYPE(environment.ptr()) != reinterpret_cast<PyTypeObject*>(type_.ptr())) throw py::type_error("environment");
     const auto& its = *reinterpret_cast<const Environment*>(environment.ptr());
     if (its.valid != 1 || its.env == nullptr || its.readonly != 0) throw py::value_error("not open for writing");
@@ -146,11 +149,20 @@ class Commit {
     return its.env;
   }
 
-  Outcome Written(void* env, const std::string& known_table, Value key, const Value& value,
-                  std::vector<Table>& tables) const {
+  static void TakeTable(const py::tuple& told, Views& views, std::vector<Table>& all) {
+    auto& table = all.emplace_back();
+    table.name = py::cast<py::bytes>(told[0]);
+    table.flags = py::cast<bool>(told[2]) ? kAppend : 0;
+    for (const auto& [key, value] : py::cast<py::dict>(told[1])) {
+      const Value its_key = views.Of(key);
+      table.entries.push_back({its_key, views.Of(value)});
+    }
+  }
+
+  Outcome Written(void* env, Known& known, std::vector<Table>& tables) const noexcept {
     void* txn = nullptr;
     if (const int code = functions_.begin(env, nullptr, 0, &txn)) return {"mdb_txn_begin", code};
-    Outcome outcome = Filled(txn, known_table, key, value, tables);
+    Outcome outcome = Filled(txn, known, tables);
     if (outcome.stale || outcome.code != 0) {
       functions_.abort(txn);
     } else {
@@ -159,15 +171,15 @@ class Commit {
     return outcome;
   }
 
-  Outcome Filled(void* txn, const std::string& known_table, Value key, const Value& value,
-                 std::vector<Table>& tables) const {
+  Outcome Filled(void* txn, Known& known, std::vector<Table>& tables) const noexcept {
     // Tables are open, so that this finds their numbers and no more.
     unsigned dbi = 0;
-    if (const int code = functions_.open(txn, known_table.c_str(), 0, &dbi)) return {"mdb_dbi_open", code};
+    if (const int code = functions_.open(txn, known.table.c_str(), 0, &dbi)) return {"mdb_dbi_open", code};
     Value found{};
-    const int code = functions_.get(txn, dbi, &key, &found);
+    const int code = functions_.get(txn, dbi, &known.key, &found);
     if (code != 0 && code != kNotFound) return {"mdb_get", code};
-    if (code != 0 || found.size != value.size || std::memcmp(found.data, value.data, value.size) != 0) {
+    if (code != 0 || found.size != known.value.size ||
+        std::memcmp(found.data, known.value.data, found.size) != 0) {
       return {"", 0, true};
     }
     for (auto& table : tables) {

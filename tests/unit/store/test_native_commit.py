@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -287,3 +288,38 @@ def test_without_the_edge_python_commits(make: Make, monkeypatch: pytest.MonkeyP
         native.is_installed.cache_clear()
         native_commit.native_commit.cache_clear()
     environment.close()
+
+
+_WRITERS = """
+import sys, threading, time
+import numpy as np
+import memdb
+from memdb import Clip
+
+db = memdb.open(sys.argv[1])
+db.create_space("s", dim=4, model="m")
+user = db.user("a")
+
+def work(number):
+    stream = user.stream(f"camera-{number}", space="s")
+    for seq in range(1_000_000):
+        stream.write(Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=np.ones(4, "f4")))
+
+for number in range(8):
+    threading.Thread(target=work, args=(number,), daemon=True).start()
+while user.revision() < 40:
+    time.sleep(0.01)
+"""
+
+
+def test_a_program_may_end_while_its_threads_commit(tmp_path: Path) -> None:
+    """They come back from the commit to an interpreter that is no more."""
+    for turn in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", _WRITERS, str(tmp_path / str(turn))],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
