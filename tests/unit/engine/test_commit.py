@@ -16,6 +16,8 @@ from memdb.engine import memory as memory_module
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.view import View
 from memdb.failpoints import FailpointError
+from memdb.store.native_commit import NativeCommit, ReadyCommit
+from tests.both_edges import NEEDS_NATIVE
 from tests.unit.engine.conftest import clip, vector
 
 
@@ -43,6 +45,33 @@ def test_an_interrupted_commit_is_whole_or_absent_and_the_next_ones_are_right(
     for seq in range(4):
         assert user.ground(vector(seq), limit=1).hits[0].clip.seq == seq
     assert user.revision() in (4, 5)
+    assert db.verify().ok
+
+
+@NEEDS_NATIVE
+def test_what_was_decided_ahead_is_committed_in_one_call(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a user's first commit, and for one behind what the store alone could decide."""
+    done: list[bool] = []
+    run = NativeCommit.run
+
+    def told(self: NativeCommit, env: Any, ready: ReadyCommit) -> bool:
+        done.append(run(self, env, ready))
+        return done[-1]
+
+    monkeypatch.setattr(NativeCommit, "run", told)
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    for seq, count in ((0, 0), (1, 1), (2, 2)):
+        door.write(clip(seq))
+        assert done == [True] * count
+    user.put("key", 1)
+    door.write(clip(3))
+    assert done == [True] * 2
+    door.write(clip(4))
+    assert done == [True] * 3
+    assert [found.seq for found in user.clips()] == [0, 1, 2, 3, 4]
     assert db.verify().ok
 
 
