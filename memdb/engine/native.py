@@ -21,13 +21,14 @@ from memdb.index.directions import unit_vector
 from memdb.index.kernel import inner_products_address
 from memdb.index.matrix import Matrix
 from memdb.index.row_codes import RowCodes
+from memdb.types import arrays
 from memdb.types.arrays import Array
 
 if TYPE_CHECKING:
     import memdb_edge
 
 MODULE: Final = "memdb_edge"
-INTERFACE: Final = 3
+INTERFACE: Final = 4
 """Of the module: another one is of another release."""
 CODED_MIN: Final = 24
 """``kSketchedMin`` of ``edge/src/best.cc``."""
@@ -83,6 +84,15 @@ def is_installed() -> bool:
         fields = {"interface": found, "wanted": INTERFACE}
         log.warning("the native edge is of another release: not used", extra={"fields": fields})
     return found == INTERFACE
+
+
+@cache
+def lend_looks() -> None:
+    """Have the edge look through the elements of float16 arrays, wherever in this process one is checked."""
+    if is_installed():
+        import memdb_edge  # noqa: PLC0415 - as above
+
+        arrays.look_by(memdb_edge.are_finite)
 
 
 @cache
