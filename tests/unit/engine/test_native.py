@@ -251,7 +251,7 @@ def test_elements_are_looked_through_as_numpy_does(size: int) -> None:
     with pytest.raises(ValueError, match="contiguous"):
         memdb_edge.are_finite(every[::2])
     with pytest.raises(TypeError):
-        memdb_edge.are_finite(1.0)
+        memdb_edge.are_finite(1.0)  # type: ignore[arg-type]  # on purpose
 
 
 def test_who_has_a_stream_has_clips_looked_through_by_the_edge(
