@@ -64,6 +64,11 @@ def look_at(payload: bytes, plain: bool, /) -> tuple[int, bool]:
     processor's own instructions for it.
     """
 
+def are_finite(halves: Array | Buffer, /) -> bool:
+    """Whether no element of float16, in one piece, is NaN or infinite; up to 1 MiB without letting go of the
+    interpreter's lock.
+    """
+
 class Shelf:
     """Answers plain questions to users that lie ready; any threads."""
 

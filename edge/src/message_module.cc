@@ -14,6 +14,24 @@ namespace memdb_edge {
 namespace {
 
 constexpr std::size_t kLargeBytes = 64 << 10;
+constexpr std::size_t kHeldBytes = 1 << 20;
+
+// Of float16; the interpreter's lock is kept where all is sooner done than the lock handed over.
+bool AreFinite(const py::buffer& halves) {
+  Py_buffer view;
+  if (PyObject_GetBuffer(halves.ptr(), &view, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  const auto* elements = static_cast<const char*>(view.buf);
+  const auto count = static_cast<std::size_t>(view.len) / 2;
+  bool finite = false;
+  if (static_cast<std::size_t>(view.len) <= kHeldBytes) {
+    finite = AreFiniteHalves(elements, count);
+  } else {
+    py::gil_scoped_release released;
+    finite = AreFiniteHalves(elements, count);
+  }
+  PyBuffer_Release(&view);
+  return finite;
+}
 
 py::object BytesOf(std::string_view bytes) { return py::bytes(bytes.data(), bytes.size()); }
 
@@ -115,6 +133,7 @@ void DefineMessage(py::module_& module) {
     const Looked looked = LookAt(data.data(), data.size(), plain);
     return py::make_tuple(looked.checksum, looked.finite);
   });
+  module.def("are_finite", &AreFinite);
   module.def("read_clips", [](const py::bytes& data) -> py::object {
     auto message = std::make_unique<Message>(std::string_view(data));
     return message->clips() ? ObjectOf(std::move(message)) : py::none();

@@ -46,6 +46,9 @@ from memdb.types.unchecked import maker
 
 _F16: Final = np.dtype("<f2")
 _tensor: Final = maker(EncodedTensor)
+_PIECE_BYTES: Final = 64 << 10
+"""For so few xxhash keeps the interpreter's lock."""
+_HELD_BYTES_MAX: Final = 1 << 20
 
 
 def period_of(frames_per_token_row: float | None) -> int:
@@ -79,7 +82,20 @@ def encode_checked(array: Array, codec: Codec = Codec.F16, period: int = 0) -> E
     if codec != Codec.F16 and (packed is None or len(packed) >= array.size * _F16.itemsize):
         codec, packed = Codec.F16, _pack_plain(array, period)
     assert packed is not None, "plain always gives something"
-    return _tensor(codec, array.shape, packed, xxhash.xxh3_64_intdigest(packed))
+    return _tensor(codec, array.shape, packed, _checksum(packed))
+
+
+def _checksum(payload: bytes | memoryview) -> int:
+    """The xxh3_64 of what was just coded, up to `_HELD_BYTES_MAX` without letting go of the interpreter's lock: to have
+    it again takes longer than the sum where many threads write.
+    """
+    if not _PIECE_BYTES < len(payload) <= _HELD_BYTES_MAX:
+        return xxhash.xxh3_64_intdigest(payload)
+    whole = memoryview(payload)
+    hasher = xxhash.xxh3_64()
+    for begin in range(0, len(whole), _PIECE_BYTES):
+        hasher.update(whole[begin : begin + _PIECE_BYTES])
+    return hasher.intdigest()
 
 
 def encoded(clip: Clip, codec: Codec) -> EncodedTensor | None:

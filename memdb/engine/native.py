@@ -21,6 +21,7 @@ from memdb.index.kernel import inner_products_address
 from memdb.index.matrix import Matrix
 from memdb.index.row_codes import RowCodes
 from memdb.native import is_installed
+from memdb.types import arrays
 from memdb.types.arrays import Array
 
 if TYPE_CHECKING:
@@ -61,6 +62,15 @@ class Arithmetic:
         import memdb_edge  # noqa: PLC0415 - it need not be there
 
         return matrix.coded(rows, memdb_edge.sketch_rows) if answering >= CODED_MIN else None
+
+
+@cache
+def lend_looks() -> None:
+    """Have the edge look through the elements of float16 arrays, wherever in this process one is checked."""
+    if is_installed():
+        import memdb_edge  # noqa: PLC0415 - as above
+
+        arrays.look_by(memdb_edge.are_finite)
 
 
 @cache

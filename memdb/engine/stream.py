@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memdb.codecs.tensors import checked_clip, encoded
-from memdb.engine import lateness
+from memdb.engine import lateness, native
 from memdb.engine.apply_clip import check_clip
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.errors import InvalidArgument, MemdbError, NotFound
@@ -50,6 +50,7 @@ class EmbeddedStream:
         self._name = check_id(name, "stream")
         self._space = None if space is None else check_id(space, "space")
         self._codec = codec_named(codec)
+        native.lend_looks()  # here, since who makes a handle is about to make clips
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name} of {self._user.id}>"

@@ -196,6 +196,17 @@ def test_a_float32_element_outside_float16_is_refused() -> None:
     assert refused.value.reason == "NOT_FINITE"
 
 
+@pytest.mark.parametrize("size", [1, 32_768, 32_769, 98_304, 1 << 19, (1 << 19) + 1, 600_000])
+def test_the_checksum_is_that_of_all_of_it_in_whatever_pieces_it_is_taken(size: int) -> None:
+    array = np.arange(size, dtype=np.uint32).astype(np.uint16) & np.uint16(0x3FFF)
+    for rows in (array.view(np.float16)[None], array.view(np.float16)[None].astype(np.float32)):
+        if size <= DIM_MAX:
+            tensor = encode_tensor(rows)
+        else:
+            tensor = encode_tensor(np.resize(rows, (-(-size // DIM_MAX), DIM_MAX)))
+        assert tensor.checksum == xxhash.xxh3_64_intdigest(tensor.payload)
+
+
 def test_a_payload_in_pieces_is_refused() -> None:
     pieces = memoryview(b"abcd")[::2]
     with pytest.raises(InvalidArgument) as refused:

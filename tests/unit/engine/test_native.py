@@ -14,6 +14,7 @@ import memdb
 from memdb import Clip, InvalidArgument, ResourceExhausted
 from memdb import native as module
 from memdb.engine import native, one_go
+from memdb.types import arrays
 from memdb.types.grounding import Grounding
 from tests.both_edges import NEEDS_NATIVE
 
@@ -224,3 +225,56 @@ def test_what_was_made_of_rows_goes_with_them(
             assert not {hit.clip.id for hit in answer} & set(gone)
         del first
         assert [each() for each in kept] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, 4097, 98_304, 1_000_000]
+)  # the last beyond what keeps the lock
+def test_elements_are_looked_through_as_numpy_does(size: int) -> None:
+    import memdb_edge
+
+    halves = np.full(size + 1, -np.finfo(np.float16).max, np.float16)
+    # Also where elements lie at odd addresses.
+    moved = np.frombuffer(b"x" + halves.tobytes(), np.float16, offset=1)
+    assert memdb_edge.are_finite(halves)
+    assert memdb_edge.are_finite(moved)
+    for place in {0, size // 2, size}:
+        for bad in (np.inf, -np.inf, np.nan, -np.nan):
+            halves[place] = bad
+            assert not memdb_edge.are_finite(halves)
+            assert not memdb_edge.are_finite(halves.tobytes())
+        halves[place] = 1.0
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    assert memdb_edge.are_finite(every[np.isfinite(every)])
+    assert not any(
+        memdb_edge.are_finite(every[i : i + 1]) for i in np.flatnonzero(~np.isfinite(every))
+    )
+    with pytest.raises(ValueError, match="contiguous"):
+        memdb_edge.are_finite(every[::2])
+    with pytest.raises(TypeError):
+        memdb_edge.are_finite(1.0)  # type: ignore[arg-type]  # on purpose
+
+
+def test_who_has_a_stream_has_clips_looked_through_by_the_edge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import memdb_edge
+
+    looked: list[int] = []
+
+    def look(array: Any) -> bool:
+        looked.append(array.size)
+        return memdb_edge.are_finite(array)
+
+    with memdb.open(tmp_path / "db") as database:
+        database.user("alice").stream("door")
+        assert arrays._look is memdb_edge.are_finite
+        monkeypatch.setattr(arrays, "_look", look)
+        memory = np.ones((64, 96), np.float16)
+        for array in (memory, memory.T, np.asfortranarray(memory)):
+            assert arrays.is_finite(array)
+        memory[63, 95] = np.nan
+        with pytest.raises(InvalidArgument) as refused:
+            Clip(seq=0, start_ns=0, end_ns=1, global_memory=memory[0], short_memory=memory)
+        assert refused.value.reason == "NOT_FINITE"
+    assert looked == [6144, 6144, 6144, 6144]
