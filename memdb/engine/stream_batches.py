@@ -33,7 +33,7 @@ def _alone(stream: EmbeddedStream, clips: Sequence[Clip]) -> Outcomes | MemdbErr
     try:
         return stream.write_batch(clips)
     except MemdbError as error:
-        return error
+        return error.again()  # without the frames, which hold the clips and what is returned
 
 
 def _together(batches: Sequence[Batch]) -> list[Outcomes | MemdbError] | None:
@@ -48,7 +48,7 @@ def _together(batches: Sequence[Batch]) -> list[Outcomes | MemdbError] | None:
             prepared.append((index, *stream.prepare_all(clips)))
             found.append([])
         except MemdbError as error:
-            found.append(error)
+            found.append(error.again())  # as in `_alone`
 
     def write(memory: UserMemory) -> None:
         view, ahead_max = memory.view, user.seq_ahead_max

@@ -241,7 +241,7 @@ def _made(taken: list[Ready]) -> list[Told | MemdbError]:
             places.append(index)
             found.append((b"", None))
         except MemdbError as error:
-            found.append(error)
+            found.append(error.again())  # without the frames, which hold all that is here
     for index, outcomes in zip(places, write_batches(batches), strict=True):
         found[index] = (
             outcomes if isinstance(outcomes, MemdbError) else _told(taken[index], outcomes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -151,6 +152,33 @@ async def test_each_hears_of_its_own(bench: Bench) -> None:
         await no_space
     with pytest.raises(InvalidArgument):
         await no_name
+
+
+@pytest.mark.parametrize("wrong", ["space", "name"])
+@pytest.mark.parametrize("streams", [1, 3])
+async def test_nothing_is_left_of_what_is_refused(bench: Bench, wrong: str, streams: int) -> None:
+    """Its messages are counted no more, so no error may hold them until somebody looks for cycles."""
+    crowd = bench.gathered
+    name, space = ("a", "nowhere") if wrong == "space" else ("no name", "p")
+    refused = bench.ready(name, 0, space=space)
+    (clip,) = refused.clips
+    gc.collect()
+    gc.disable()
+    try:
+        with bench.held_back() as waiting:
+            first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+            await until(lambda: waiting() == 1)
+            others = [bench.ready(f"s{number}", 0) for number in range(streams - 1)]
+            tasks = [asyncio.create_task(crowd.commit(one)) for one in (*others, refused)]
+            await asyncio.sleep(0)
+        await asyncio.wait_for(first, 30)
+        error = (await asyncio.gather(*tasks, return_exceptions=True))[-1]
+        assert isinstance(error, MemdbError)
+        error.__traceback__ = None  # as who ends the call does
+        del refused, tasks, others, error
+        await until(lambda: sys.getrefcount(clip) == 2)  # ours, and the call's
+    finally:
+        gc.enable()
 
 
 async def test_a_user_who_is_busy_is_told_to_each(
