@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.peers.registry import PEERS
 from bench.report import Setup, text
+from memdb.errors import FailedPrecondition
 
 WORKLOADS = (
     "ingest",
@@ -65,10 +66,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--report", type=Path, metavar="DIR", help="peers: write the result, table and chart there"
     )
     parser.add_argument(
-        "--rows", type=int, metavar="N", help="tiers: by lists alone, of so many rows"
+        "--rows",
+        type=int,
+        metavar="N",
+        help="tiers: by lists alone, of so many rows; ground --device: default 1,000,000",
     )
     parser.add_argument(
         "--seeds", metavar="N,N", help="quality: days of several seeds; default: of --seed alone"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        help="ground: search many rows in process, on the CPU and, but for `cpu`, on a GPU",
     )
     options = parser.parse_args(arguments)
     seeds = None if options.seeds is None else tuple(map(int, options.seeds.split(",")))
@@ -78,18 +87,23 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--peers: nobody knows {', '.join(unknown)}; there are {', '.join(PEERS)}")
     workload = import_module(f"bench.workloads.{options.workload}")
     with tempfile.TemporaryDirectory(prefix="memdb-bench-", dir=options.directory) as folder:
-        result = workload.run(
-            Setup(
-                Path(folder),
-                options.seed,
-                options.quick,
-                peers,
-                options.vectors,
-                options.report,
-                options.rows,
-                seeds,
-            )
+        setup = Setup(
+            Path(folder),
+            options.seed,
+            options.quick,
+            peers,
+            options.vectors,
+            options.report,
+            options.rows,
+            seeds,
+            options.device,
         )
+        try:
+            result = workload.run(setup)
+        except FailedPrecondition as error:
+            if error.reason != "NO_GPU":
+                raise
+            parser.error(f"--device: {error}")
     print(text(result))
     if options.json:
         print(result.as_json(), flush=True)

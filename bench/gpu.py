@@ -1,17 +1,15 @@
 """Questions to rows on a GPU, and without: one at a time and 64 at once.
 
-``python -m bench.gpu [--rows N] [--device auto|cpu|gpu]``: N rows (1,000,000) of 1536-d in one user's
-matrix, 10 hits.  The same body runs the tiers of the CPU and, where FAISS finds one, the GPU, in turns; the limit is a
-plain ``torch`` product and ``topk`` over the same rows as float16 on the same device, where torch sees one.
+``python -m bench ground --device auto|cpu|gpu [--rows N]``: N rows (1,000,000) of 1536-d in one
+user's matrix, 10 hits.  The same body runs the tiers of the CPU and, where FAISS finds one, the GPU, in one run; the
+limit is a plain ``torch`` product and ``topk`` over the same rows as float16 on the same device, where torch sees one.
 Recall is counted against every row scored in float32 on the CPU.  10,000,000 rows want 70 GB of memory, and 31 GB on
-the GPU.
+the GPU.  ``gpu_vs_cpu`` and ``gpu_vs_torch`` are of the medians of questions one at a time, ``gpu_64_vs_torch`` of the
+time that 64 take.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report import machine
+from bench.report import Result, Setup, percentile, result
 from bench.workloads.tiers import Rows, made
 from memdb.index import flat
 from memdb.index.gpu import Gpu, find_gpu
@@ -34,21 +32,22 @@ _BLOCK = 65_536
 Ask = Callable[[Rows], Any]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser("python -m bench.gpu", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--questions", type=int, default=256)
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument("--seed", type=int, default=7)
-    options = parser.parse_args(arguments)
-    found = measured(options.rows, options.questions, options.seed, find_gpu(options.device))
-    json.dump({"machine": machine(), "rows": options.rows, **found}, sys.stdout, indent=1)
-    print()
-    return 0
+def run(setup: Setup, device: str) -> Result:
+    """Measure.  Raises `FailedPrecondition` (``NO_GPU``) where the device is ``gpu`` and there is none."""
+    gpu = find_gpu(device)
+    rows, asked = setup.rows or (3000 if setup.quick else 1_000_000), 64 if setup.quick else 256
+    figures = measured(rows, asked, setup.seed, gpu)
+    ratios: dict[str, float] = {}
+    if gpu is not None:
+        ratios["gpu_vs_cpu"] = figures["gpu_p50_ms"] / figures["cpu_p50_ms"]
+        if "torch_p50_ms" in figures:
+            ratios["gpu_vs_torch"] = figures["gpu_p50_ms"] / figures["torch_p50_ms"]
+            of_64 = 1e3 * AT_ONCE / figures["gpu_64_questions_per_s"]
+            ratios["gpu_64_vs_torch"] = of_64 / figures["torch_batch_64_ms"]
+    return result("ground", setup, {"device": device, "rows": rows}, figures, ratios)
 
 
-def measured(count: int, asked: int, seed: int, gpu: Gpu | None) -> dict[str, object]:
+def measured(count: int, asked: int, seed: int, gpu: Gpu | None) -> dict[str, float]:
     """Figures by device."""
     questions = made("views", seed, asked, stream=1)
     matrix = Matrix(questions.shape[1])
@@ -57,7 +56,7 @@ def measured(count: int, asked: int, seed: int, gpu: Gpu | None) -> dict[str, ob
         matrix.append(rows)
     truth = [set(flat.search(matrix, count, q, LIMIT, None)[0].tolist()) for q in questions[:32]]
     ways: dict[str, Ask] = {}
-    figures: dict[str, object] = {}
+    figures: dict[str, float] = {}
     for name, device in (("cpu", None), ("gpu", gpu)):
         if name == "gpu" and device is None:
             continue
@@ -66,7 +65,7 @@ def measured(count: int, asked: int, seed: int, gpu: Gpu | None) -> dict[str, ob
             tiers.search(count, question, LIMIT, None)
         begin_s = time.perf_counter()
         tiers.maintain(lambda: False, device)
-        figures[f"{name}_prepare_s"] = round(time.perf_counter() - begin_s, 2)
+        figures[f"{name}_prepare_s"] = time.perf_counter() - begin_s
 
         def ask(question: Rows, tiers: Tiers = tiers) -> set[int]:
             return set(tiers.search(count, question, LIMIT, None)[0].tolist())
@@ -84,7 +83,7 @@ def measured(count: int, asked: int, seed: int, gpu: Gpu | None) -> dict[str, ob
             continue
         together, rate = _together(way, questions)
         figures[f"{name}_64_p50_ms"], figures[f"{name}_64_p99_ms"] = _percentiles(together)
-        figures[f"{name}_64_questions_per_s"] = round(rate, 1)
+        figures[f"{name}_64_questions_per_s"] = rate
         hits = sum(
             len(way(question) & expected)
             for question, expected in zip(questions, truth, strict=False)
@@ -138,8 +137,4 @@ def _together(way: Ask, questions: Rows) -> tuple[list[float], float]:
 
 
 def _percentiles(spent: list[float]) -> tuple[float, float]:
-    return round(float(np.percentile(spent, 50)), 3), round(float(np.percentile(spent, 99)), 3)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return percentile(spent, 50), percentile(spent, 99)

@@ -38,9 +38,11 @@ class Setup:
     report: Path | None = None
     """Of `peers`: where the result, its table and its chart are written."""
     rows: int | None = None
-    """Of `tiers`: how many are searched by lists, and nothing else; None: the usual sizes."""
+    """Of `tiers`: how many are searched by lists, and nothing else; None: the usual sizes.  Of `ground` by a device."""
     seeds: tuple[int, ...] | None = None
     """Of `quality`: of all of its data; None: the one seed."""
+    device: str | None = None
+    """Of `ground`: rows of one matrix searched there, and nothing else; None: a server is asked."""
 
 
 @dataclass(frozen=True, slots=True)

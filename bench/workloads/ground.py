@@ -4,6 +4,8 @@ The limit is what no server on these libraries can beat: p50 of `faiss.IndexFlat
 p50 of a unary echo that carries a request and an answer of the same sizes to another process and back.  Short
 blocks of questions go to every way in random order; a ratio is the median over blocks of the p50s of one block,
 so that a slow phase of a shared machine meets both.  Exactness is checked beside it: the hits must be FAISS's.
+
+With ``--device`` a million rows are searched in process instead, see `bench.gpu`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 
 import memdb
 import memdb_client
-from bench import data
+from bench import data, gpu
 from bench.limits import Echo, RawFaiss
 from bench.report import Result, Setup, median, percentile, result, time_ms
 from bench.server import Server
@@ -29,6 +31,8 @@ BLOCK = 25
 
 def run(setup: Setup) -> Result:
     """Measure."""
+    if setup.device is not None:
+        return gpu.run(setup, setup.device)
     count, blocks = (300, 1) if setup.quick else (data.DAY_CLIPS, 40)
     vectors = data.vectors(setup.seed, count)
     questions = data.vectors(setup.seed, BLOCK * blocks, stream=1)

@@ -108,17 +108,30 @@ def test_an_unknown_workload_is_refused() -> None:
 
 
 def test_the_measurement_of_a_gpu_runs_without_one() -> None:
-    run = subprocess.run(
+    run = _ground_by("cpu")
+
+    assert run.returncode == 0, run.stderr
+    figures = json.loads(run.stdout.splitlines()[-1])["figures"]
+    assert figures["cpu_recall"] == 1.0
+    assert figures["cpu_64_questions_per_s"] > 0
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
+def test_without_a_gpu_its_measurement_says_so() -> None:
+    run = _ground_by("gpu")
+
+    assert run.returncode == 2
+    assert "GPU" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+
+
+def _ground_by(device: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [
-            *(sys.executable, "-m", "bench.gpu", "--rows", "3000", "--questions", "64"),
-            *("--device", "cpu"),
+            *(sys.executable, "-m", "bench", "ground", "--json", "--quick"),
+            *("--device", device),
         ],
         capture_output=True,
         text=True,
         check=False,
     )
-
-    assert run.returncode == 0, run.stderr
-    result = json.loads(run.stdout)
-    assert result["cpu_recall"] == 1.0
-    assert result["cpu_64_questions_per_s"] > 0
