@@ -48,17 +48,23 @@ Told = tuple[bytes, MemdbError | None]
 class Ready:
     """What one stream has ready; of each stream one at a time."""
 
-    __slots__ = ("clips", "outcome", "size", "stream", "tell")
+    __slots__ = ("clips", "outcome", "size", "stream", "tell", "woken")
 
     def __init__(
-        self, stream: Callable[[], EmbeddedStream], clips: list[Clip], size: int, tell: Ahead | None
+        self,
+        stream: Callable[[], EmbeddedStream],
+        clips: list[Clip],
+        size: int,
+        tell: Ahead | None,
+        woken: Callable[[], None] | None = None,
     ) -> None:
         """stream: called by the thread, which is told what is wrong with it; size: bytes of its messages; tell: sends
-        the acknowledgements ahead."""
+        the acknowledgements ahead; woken: called once the outcome is there, where nobody awaits it."""
         self.stream = stream
         self.clips = clips
         self.size = size
         self.tell = tell
+        self.woken = woken
         self.outcome: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
 
 
@@ -97,7 +103,10 @@ class Gathered:
         opened first."""
         if not self._openings.is_open(self._user):
             return False
-        self._put(ready, is_open=True)
+        if self._going or self._waiting:
+            self._put(ready, is_open=True)
+        else:  # without the queue, of which its thread takes what has come meanwhile
+            self._start(_Commit(self, ready), is_open=True)
         return True
 
     async def commit(self, ready: Ready) -> Told:
@@ -112,11 +121,16 @@ class Gathered:
             self._take_back(ready)
             raise
 
-    def take(self) -> list[Ready]:
-        """What the next commit has; for its thread."""
+    def take(self, first: Ready | None) -> list[Ready]:
+        """What the next commit has, behind its first where that was given; for its thread."""
         taken: list[Ready] = []
+        clips = size = 0
+        if first is not None:
+            taken.append(first)
+            if not self._waiting:
+                return taken
+            clips, size = len(first.clips), first.size
         with self._lock:
-            clips = size = 0
             while self._waiting:
                 ready = self._waiting[0]
                 clips, size = clips + len(ready.clips), size + ready.size
@@ -142,9 +156,11 @@ class Gathered:
         """Have a thread take what waits, where it is time for one.
 
         is_open: whether the user is known to be."""
-        if not self._waiting or not self._is_time():
-            return
-        commit = _Commit(self)
+        if self._waiting and self._is_time():
+            self._start(_Commit(self), is_open=is_open)
+
+    def _start(self, commit: _Commit, *, is_open: bool) -> None:
+        """Hand it to a thread, or to who waits for one."""
         self._going.append(commit)
         outcome: asyncio.Future[list[Told | MemdbError]] | None = None
         try:
@@ -182,7 +198,7 @@ class Gathered:
         if taken is None:
             # It never began: as all that wait would fare.
             with self._lock:
-                taken = list(self._waiting)
+                taken = [*((commit.first,) if commit.first else ()), *self._waiting]
                 self._waiting.clear()
                 self._waiting_clips = 0
         # What follows first: while its thread wakes the loop has these to tell.
@@ -200,15 +216,23 @@ class Gathered:
             else:
                 assert one is not None, "a commit that did not fail has told"
                 ready.outcome.set_result(one)
+            if ready.woken is not None:
+                ready.woken()
+                if not ready.outcome.cancelled():
+                    ready.outcome.exception()  # seen, though the stream may have ended
 
 
 class _Commit:
     """A commit on its way."""
 
-    def __init__(self, gathered: Gathered) -> None:
+    __slots__ = ("_gathered", "first", "taken")
+
+    def __init__(self, gathered: Gathered, first: Ready | None = None) -> None:
+        """first: what it has beside what its thread takes."""
         self._gathered = gathered
+        self.first = first
         self.taken: list[Ready] | None = None
-        """None until its thread has begun."""
+        """None until its thread has begun and taken what is ready."""
 
     @property
     def clips(self) -> int | None:
@@ -217,8 +241,8 @@ class _Commit:
 
     def make(self) -> list[Told | MemdbError]:
         """Take what is ready, commit it and send the acknowledgements ahead; for the thread."""
-        self.taken = self._gathered.take()
-        return _made(self.taken)
+        self.taken = self._gathered.take(self.first)
+        return [_alone(self.taken[0])] if len(self.taken) == 1 else _made(self.taken)
 
     def ended(self, outcome: asyncio.Future[list[Told | MemdbError]]) -> None:
         """Its outcome is there."""
@@ -228,6 +252,14 @@ class _Commit:
             self._gathered._ended(self, error)
         else:
             self._gathered._ended(self, None, outcome.result())
+
+
+def _alone(ready: Ready) -> Told | MemdbError:
+    """`_made` of one."""
+    try:
+        return _told(ready, ready.stream().write_batch(ready.clips))
+    except MemdbError as error:
+        return error.again()  # as there
 
 
 def _made(taken: list[Ready]) -> list[Told | MemdbError]:

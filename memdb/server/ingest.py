@@ -127,20 +127,14 @@ class Ingest:
         tell: Ahead | None = None
 
         def begin() -> bool:
-            ready = Ready(stream, self._ready, self._ready_bytes, tell)
+            # Not woken before: what the loop does while the thread wants the interpreter delays the acknowledgement.
+            ready = Ready(stream, self._ready, self._ready_bytes, tell, self._work.set)
             if not gathered.begin(ready):
                 return False
             self._begun = ready
             self._ready, self._ready_bytes = [], 0
             self._begin = None
-            ready.outcome.add_done_callback(done)
             return True
-
-        def done(outcome: asyncio.Future[Told]) -> None:
-            # Not before: what the loop does while the thread wants the interpreter delays the acknowledgement.
-            self._work.set()
-            if not outcome.cancelled():
-                outcome.exception()  # seen, though the stream may have ended
 
         while True:
             while not self._ready and self._begun is None:

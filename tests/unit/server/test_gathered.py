@@ -127,7 +127,7 @@ async def test_what_a_commit_takes_is_bounded(
         ready = [bench.ready(f"s{n}", *range(4), size=size) for n in range(6)]
         tasks += [asyncio.create_task(crowd.commit(one)) for one in ready]
         await asyncio.sleep(0)
-        assert len(crowd.take()) == 2
+        assert len(crowd.take(None)) == 2
     await asyncio.wait(tasks, timeout=1)
     done = [task for task in tasks if task.done()]
     assert [acks(task.result()) for task in done] == [1, 20] + [4] * 4
@@ -215,6 +215,17 @@ async def test_who_leaves_takes_back_what_no_thread_has(bench: Bench) -> None:
     await until(lambda: len(bench.user.streams()) == 3)
     # What was handed over is stored although its stream has left.
     assert {stream.name for stream in bench.user.streams()} == {"first", "stays", "begun"}
+
+
+async def test_one_that_is_handed_over_takes_along_what_came_meanwhile(bench: Bench) -> None:
+    before = bench.user.revision()
+    crowd = bench.gathered
+    first = bench.ready("first", 0)
+    assert crowd.begin(first)
+    tasks = [asyncio.create_task(crowd.commit(bench.ready(f"s{n}", 0))) for n in range(20)]
+    told = await asyncio.wait_for(asyncio.gather(first.outcome, *tasks), 30)
+    assert [acks(one) for one in told] == [1] * 21
+    assert bench.user.revision() <= before + 3
 
 
 async def test_one_that_is_taken_is_stored_though_its_stream_left(bench: Bench) -> None:
