@@ -392,7 +392,8 @@ def _open_directory(
         raise InvalidArgument(
             "expected the path of a directory", reason="BAD_PATH", field="path", value=path
         )
-    first = Path(path).parts[0]
+    # As it was given: `Path` has no parts of "." and forgets the "./" that says where a "~" is meant.
+    first = os.fspath(path).partition(os.sep)[0]
     # It would be made, in the working directory, and an `rm -r ~` is near.
     if first.startswith("~") and not Path(first).exists():
         raise InvalidArgument(

@@ -54,6 +54,16 @@ def test_a_home_directory_that_no_shell_has_seen_is_not_made_where_one_stands(
     assert [each.name for each in (tmp_path / "~").iterdir()] == ["memory"]
 
 
+@pytest.mark.parametrize("path", [".", "./", Path(), "./~memory"])
+def test_what_begins_in_the_working_directory_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    memdb.open(path).close()
+    assert (tmp_path / path / "FORMAT").exists()
+    assert main(["verify", str(path)]) == 0
+
+
 @pytest.mark.parametrize("place", ["file", "file/below", "x" * 300])
 def test_no_place_for_a_directory(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("mine")
