@@ -15,11 +15,13 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import numpy as np
+
 import memdb_client
 from bench import data
 from bench.server import Server
 from memdb import Clip
-from memdb.types.database import User
+from memdb.types.database import Database, User
 from memdb.types.ingest import INGEST_WINDOW
 
 WINDOW = 8
@@ -165,3 +167,17 @@ def clip_of(made: list[Clip], seq: int) -> Clip:
         global_memory=clip.global_memory,
         short_memory=clip.short_memory,
     )
+
+
+def values_of(clip: Clip) -> tuple[bytes, ...]:
+    """What raw LMDB stores of it."""
+    assert isinstance(clip.short_memory, np.ndarray)
+    return clip.short_memory.tobytes(), clip.global_memory.tobytes(), b"x" * 120
+
+
+def user_of(database: Database, dim: int) -> User:
+    """A user that is there, with a space."""
+    database.create_space(f"bench-{dim}", dim=dim, model="bench")
+    user = database.user("bench")
+    user.put("made", 1)
+    return user

@@ -11,6 +11,8 @@ Our side times everything from a ready `Clip` to its acknowledgement: encoding, 
 publication.  Short rounds, the ways in random order; a ratio is the median over rounds of the two rates of one
 round, so that a slow phase of a shared disk or processor meets both.  Before each round as much memory is touched as
 its files will take (`bench.touched`): else what a host asks for a page decides, and not who writes.
+
+``ack_p99_vs_commit``: see `bench.lone_camera`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import memdb
 import memdb_client
 from bench import data
 from bench.limits import RawLmdb
+from bench.lone_camera import lone_camera
 from bench.report import Result, Setup, median, percentile, result
 from bench.server import Server
 from bench.touched import touch
@@ -122,6 +125,9 @@ def run(setup: Setup) -> Result:
         )
         for name in names[1:]
     }
+    lone_figures, lone_ratios = lone_camera(setup)
+    figures |= lone_figures
+    ratios |= lone_ratios
     config: dict[str, object] = {
         "clips": total,
         "batch": BATCH,

@@ -12,9 +12,7 @@ costs is ``grpc_open_stream_ms`` now: of 256 streams that are opened at once, ea
 
 ``*_server_ms`` and ``*_client_ms``: processor time of the server, and of the one Python process that sends, a clip.
 
-``ack_p99_vs_commit``: a lone camera sends a clip over its ingest stream and waits for the acknowledgement, again and
-again: the 99th percentile, in medians of a raw transaction with one clip.  Beside it ``ack_p50_vs_commit``, of the
-medians, and ``ack_p99_vs_commit_p99``: how much of the tail is the disk's own.
+``ack_p99_vs_commit``: see `bench.lone_camera`.
 
 Before each round memory is touched (`bench.touched`), as in `ingest`.
 
@@ -31,19 +29,16 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 import memdb
 import memdb_client
 from bench import data
-from bench.cameras import WINDOW, Round, clip_of, embedded, remote
+from bench.cameras import WINDOW, Round, clip_of, embedded, remote, user_of, values_of
 from bench.limits import RawLmdb
-from bench.report import Result, Setup, median, percentile, result, time_ms
+from bench.lone_camera import lone_camera
+from bench.report import Result, Setup, median, result, time_ms
 from bench.server import Server
 from bench.touched import touch
-from memdb import Clip
 from memdb.codecs.tensors import decode_verified, encoded
-from memdb.types.database import Database, User
 from memdb.types.tensor import codec_named
 from perception.ingest_options import CODEC
 
@@ -79,10 +74,9 @@ def run(setup: Setup) -> Result:
         ours, theirs = _reads(setup, codec)
         figures |= {f"short_memory{suffix}_p50_ms": ours, f"raw_get{suffix}_p50_ms": theirs}
         ratios[f"short_memory{suffix}_vs_raw"] = ours / theirs
-    figures |= _lone(setup)
-    ratios["ack_p99_vs_commit"] = figures["ack_p99_ms"] / figures["raw_commit_p50_ms"]
-    ratios["ack_p50_vs_commit"] = figures["ack_p50_ms"] / figures["raw_commit_p50_ms"]
-    ratios["ack_p99_vs_commit_p99"] = figures["ack_p99_ms"] / figures["raw_commit_p99_ms"]
+    lone_figures, lone_ratios = lone_camera(setup)
+    figures |= lone_figures
+    ratios |= lone_ratios
     config: dict[str, object] = {
         "rounds": rounds,
         "clips_of_a_round": list(CLIPS.values()),
@@ -99,7 +93,7 @@ def _shape(
     made = list(
         data.clips(setup.seed, data.vectors(setup.seed, 64, dim), short_memory=tensors.copy())
     )
-    values = [_values(clip) for clip in made]
+    values = [values_of(clip) for clip in made]
     folder.mkdir(parents=True)
     found: defaultdict[str, list[float]] = defaultdict(list)
     rng = random.Random(setup.seed)
@@ -108,7 +102,7 @@ def _shape(
         Server(folder / "served") as server,
         memdb_client.connect(server.address) as connected,
     ):
-        user, served = _user(local, dim), _user(connected, dim)
+        user, served = user_of(local, dim), user_of(connected, dim)
         ways: list[tuple[str, Round, RawLmdb]] = [
             ("embedded", embedded(user, streams, made), RawLmdb(_made(folder / "raw-embedded"))),
             ("grpc", remote(server, served, streams, made), RawLmdb(_made(folder / "raw-grpc"))),
@@ -140,54 +134,12 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _user(database: Database, dim: int) -> User:
-    database.create_space(f"bench-{dim}", dim=dim, model="bench")
-    user = database.user("bench")
-    user.put("made", 1)
-    return user
-
-
 def _raw_rate(raw: RawLmdb, values: list[tuple[bytes, ...]], per_commit: int, count: int) -> float:
     groups = max(1, count // per_commit)
     begin = time.perf_counter()
     for group in range(groups):
         raw.commit([values[(group * per_commit + n) % len(values)] for n in range(per_commit)])
     return groups * per_commit / (time.perf_counter() - begin)
-
-
-def _lone(setup: Setup) -> dict[str, float]:
-    count = 20 if setup.quick else 400
-    made = list(
-        data.clips(
-            setup.seed,
-            data.vectors(setup.seed, 32),
-            short_memory=data.short_memories(setup.seed, 32),
-        )
-    )
-    folder = setup.folder / "lone"
-    (folder / "raw").mkdir(parents=True)
-    raw = RawLmdb(folder / "raw")
-    acks: list[float] = []
-    commits: list[float] = []
-    with Server(folder / "served") as server, memdb_client.connect(server.address) as db:
-        user = _user(db, data.DIM)
-        with user.stream("camera", space=f"bench-{data.DIM}").ingest() as writer:
-
-            def acknowledged(seq: int) -> None:
-                writer.send(clip_of(made, seq))
-                writer.flush()
-
-            for seq in range(count):
-                values = [_values(made[seq % 32])]
-                commits.append(time_ms(lambda: raw.commit(values)))  # noqa: B023
-                acks.append(time_ms(lambda: acknowledged(seq)))  # noqa: B023
-    raw.close()
-    return {
-        "ack_p50_ms": median(acks),
-        "ack_p99_ms": percentile(acks, 99),
-        "raw_commit_p50_ms": median(commits),
-        "raw_commit_p99_ms": percentile(commits, 99),
-    }
 
 
 def _reads(setup: Setup, codec: str) -> tuple[float, float]:
@@ -207,14 +159,14 @@ def _reads(setup: Setup, codec: str) -> tuple[float, float]:
     ours: list[float] = []
     theirs: list[float] = []
     with memdb.open(folder / "embedded") as db:
-        user = _user(db, data.DIM)
+        user = user_of(db, data.DIM)
         camera = user.stream("camera", space=f"bench-{data.DIM}", codec=codec)
         acks = camera.write_many([clip_of(made, seq) for seq in range(count)])
         coded = [encoded(clip, codec_named(codec)) for clip in made]
         for seq in range(count):
             tensor = coded[seq % 32]
             assert tensor is not None
-            raw.commit([(bytes(tensor.payload), *_values(made[seq % 32])[1:])])
+            raw.commit([(bytes(tensor.payload), *values_of(made[seq % 32])[1:])])
 
         def read_raw(chosen: list[int]) -> None:
             for seq, payload in zip(chosen, raw.values([3 * seq for seq in chosen]), strict=True):
@@ -229,8 +181,3 @@ def _reads(setup: Setup, codec: str) -> tuple[float, float]:
             theirs.append(time_ms(lambda: read_raw(chosen)))  # noqa: B023
     raw.close()
     return median(ours), median(theirs)
-
-
-def _values(clip: Clip) -> tuple[bytes, ...]:
-    assert isinstance(clip.short_memory, np.ndarray)
-    return clip.short_memory.tobytes(), clip.global_memory.tobytes(), b"x" * 120

@@ -50,7 +50,8 @@ FIGURES = {
 ENCODED = ("codecs", "relevance", "quality")
 """Those that need the bundled weights."""
 RATIOS = {
-    "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc"},
+    "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc", "ack_p99_vs_commit"},
+    "streams": {"write_vs_lmdb_grpc_384_256", "ack_p99_vs_commit", "short_memory_vs_raw"},
     "ground": {"ground_p50_vs_limit"},
     "many": {"unary_vs_echo_8", "ground_many_vs_echo_8", "ground_stream_vs_echo_8"},
     "late": {"codes_vs_decoded_delta_384"},

@@ -1,0 +1,55 @@
+"""A lone camera: it sends a clip over its ingest stream and waits for the acknowledgement, again and again.
+
+``ack_p99_vs_commit``: the 99th percentile, in medians of a raw transaction with one clip.  Beside it
+``ack_p50_vs_commit``, of the medians, and ``ack_p99_vs_commit_p99``: how much of the tail is the disk's own.
+"""
+
+from __future__ import annotations
+
+import memdb_client
+from bench import data
+from bench.cameras import clip_of, user_of, values_of
+from bench.limits import RawLmdb
+from bench.report import Setup, median, percentile, time_ms
+from bench.server import Server
+
+
+def lone_camera(setup: Setup) -> tuple[dict[str, float], dict[str, float]]:
+    """Figures and ratios."""
+    count = 20 if setup.quick else 400
+    made = list(
+        data.clips(
+            setup.seed,
+            data.vectors(setup.seed, 32),
+            short_memory=data.short_memories(setup.seed, 32),
+        )
+    )
+    folder = setup.folder / "lone"
+    (folder / "raw").mkdir(parents=True)
+    raw = RawLmdb(folder / "raw")
+    acks: list[float] = []
+    commits: list[float] = []
+    with Server(folder / "served") as server, memdb_client.connect(server.address) as db:
+        user = user_of(db, data.DIM)
+        with user.stream("camera", space=f"bench-{data.DIM}").ingest() as writer:
+
+            def acknowledged(seq: int) -> None:
+                writer.send(clip_of(made, seq))
+                writer.flush()
+
+            for seq in range(count):
+                values = [values_of(made[seq % 32])]
+                commits.append(time_ms(lambda: raw.commit(values)))  # noqa: B023
+                acks.append(time_ms(lambda: acknowledged(seq)))  # noqa: B023
+    raw.close()
+    figures = {
+        "ack_p50_ms": median(acks),
+        "ack_p99_ms": percentile(acks, 99),
+        "raw_commit_p50_ms": median(commits),
+        "raw_commit_p99_ms": percentile(commits, 99),
+    }
+    return figures, {
+        "ack_p99_vs_commit": figures["ack_p99_ms"] / figures["raw_commit_p50_ms"],
+        "ack_p50_vs_commit": figures["ack_p50_ms"] / figures["raw_commit_p50_ms"],
+        "ack_p99_vs_commit_p99": figures["ack_p99_ms"] / figures["raw_commit_p99_ms"],
+    }
