@@ -1,6 +1,6 @@
 """Drives the native edge hard for some seconds: damaged messages of clips, which it has to read as Python does; calls
-and streams that are cancelled, late, cut off and never read, and shelves that change meanwhile; then what nobody ended
-is let go of.  For `edge/sanitize.sh`.
+and streams that are cancelled, late, cut off and never read, and shelves that change meanwhile; commits that are made
+and refused, in the middle too; then what nobody ended is let go of.  For `edge/sanitize.sh`.
 
     python edge/drive.py SECONDS
 """
@@ -13,13 +13,16 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
+import lmdb
 import memdb_edge
 import numpy as np
 from odd_clips import odd_message
@@ -28,6 +31,7 @@ from memdb.index.kernel import inner_products_address
 from memdb.server.edge import CallerLeft, Handler, Kind
 from memdb.server.native_edge import SHELVED, NativeEdge
 from memdb.server.plain_clips import clips_of
+from memdb.store.native_commit import Puts, ReadyCommit, native_commit
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.ingest import ingested_clips
 
@@ -97,6 +101,45 @@ def read_clips(seconds: float) -> int:
         del found  # what is made of it keeps it
         assert [clip_to_proto(one) for one in ours] == [clip_to_proto(one) for one in pythons]
     return plain
+
+
+def commit(seconds: float) -> int:
+    """Have commits made and refused for as long, by two threads; how many were made."""
+    one = native_commit()
+    assert one is not None, "the py-lmdb that is known"
+    made = [0, 0]
+    # The map is full now and then.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lmdb.open(folder, max_dbs=2, sync=False, map_size=1 << 20) as env,
+    ):
+        tables = [env.open_db(b"%d" % number) for number in range(2)]
+        until = time.monotonic() + seconds
+
+        def work(number: int) -> None:
+            rng, mine, table = random.Random(number), b"%d" % number, tables[number]
+            with env.begin(write=True) as txn:
+                txn.put(b"known", b"0", db=table)
+            held = {b"known": b"0"}
+            while time.monotonic() < until:
+                puts: Puts = {
+                    b"%03d" % rng.randrange(300): memoryview(
+                        rng.randbytes(rng.choice((0, 9, 5_000)))
+                    )
+                    for _ in range(rng.randrange(12))
+                }
+                puts[b"known"] = b"%d" % (made[number] + 1)
+                known = (mine, b"known", b"no" if rng.random() < 0.1 else held[b"known"])
+                refused: Puts = {b"": b"1"} if rng.random() < 0.1 else {}
+                if one.run(env, ReadyCommit(known, [(mine, puts, False), (mine, refused, False)])):
+                    made[number] += 1
+                    held |= {key: bytes(value) for key, value in puts.items()}
+                with env.begin() as txn, txn.cursor(table) as cursor:
+                    assert dict(cursor) == held
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(work, range(2)))  # or what is wrong in a thread is lost
+    return sum(made)
 
 
 def changes(shelf: memdb_edge.Shelf, stop: threading.Event) -> None:
@@ -193,7 +236,8 @@ async def forsaken() -> None:
 if __name__ == "__main__":
     duration = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     plain = read_clips(duration / 3)
-    said = asyncio.run(serve(duration)) | {"plain": plain}
+    commits = commit(duration / 3)
+    said = asyncio.run(serve(duration)) | {"plain": plain, "commits": commits}
     asyncio.run(forsaken())
     print(json.dumps(said))
     sys.exit(bool(said["left"]))

@@ -14,14 +14,18 @@ from memdb.types.operation import Operation, WriteClip
 
 Batch = tuple[EmbeddedStream, Sequence[Clip]]
 Outcomes = list[Ack | MemdbError]
+Written = Outcomes | Exception
+"""An outcome for each clip of a batch, or what befell all of it: also what is no refusal, as where memory is short."""
 
 _NO_ROOM: Final = ("DISK_FULL", "QUOTA")
 """What refuses a commit and may let a part of it pass."""
 
 
-def write_batches(batches: Sequence[Batch]) -> list[Outcomes | MemdbError]:
+def write_batches(batches: Sequence[Batch]) -> list[Written]:
     """`EmbeddedStream.write_batch` of each, all of one user, for one thread: an acknowledgement or error for each of
-    its clips, in order, or what refuses the batch as a whole.
+    its clips, in order, or what befell the batch as a whole.
+
+    Raises what is no refusal of a commit that they share.
     """
     together = _together(batches) if len(batches) > 1 else None
     if together is not None:
@@ -29,26 +33,32 @@ def write_batches(batches: Sequence[Batch]) -> list[Outcomes | MemdbError]:
     return [_alone(stream, clips) for stream, clips in batches]
 
 
-def _alone(stream: EmbeddedStream, clips: Sequence[Clip]) -> Outcomes | MemdbError:
+def its_own(error: Exception) -> Exception:
+    """What befell one stream, for it alone: a refusal without its frames, which hold the clips and what is returned;
+    what is none with them, which say where it was."""
+    return error.again() if isinstance(error, MemdbError) else error
+
+
+def _alone(stream: EmbeddedStream, clips: Sequence[Clip]) -> Written:
     try:
         return stream.write_batch(clips)
-    except MemdbError as error:
-        return error.again()  # without the frames, which hold the clips and what is returned
+    except Exception as error:
+        return its_own(error)
 
 
-def _together(batches: Sequence[Batch]) -> list[Outcomes | MemdbError] | None:
+def _together(batches: Sequence[Batch]) -> list[Written] | None:
     """None where each is to be tried alone: the first of them creates the user, or there is no room for all."""
     user = batches[0][0].user
     if not user.is_known():
         return None
-    found: list[Outcomes | MemdbError] = []
+    found: list[Written] = []
     prepared: list[tuple[int, list[WriteClip], list[MemdbError | None]]] = []
     for index, (stream, clips) in enumerate(batches):
         try:
             prepared.append((index, *stream.prepare_all(clips)))
             found.append([])
-        except MemdbError as error:
-            found.append(error.again())  # as in `_alone`
+        except Exception as error:
+            found.append(its_own(error))
 
     def write(memory: UserMemory) -> None:
         view, ahead_max = memory.view, user.seq_ahead_max

@@ -24,7 +24,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from memdb.engine.stream import EmbeddedStream
-from memdb.engine.stream_batches import Outcomes, write_batches
+from memdb.engine.stream_batches import Outcomes, its_own, write_batches
 from memdb.errors import MemdbError
 from memdb.server.executors import Pool, Turns
 from memdb.server.openings import Openings
@@ -131,13 +131,16 @@ class Gathered:
                 return taken
             clips, size = len(first.clips), first.size
         with self._lock:
-            while self._waiting:
-                ready = self._waiting[0]
+            for ready in self._waiting:
                 clips, size = clips + len(ready.clips), size + ready.size
                 if taken and (clips > CLIPS_MAX or size > BYTES_MAX):
                     break
-                taken.append(self._waiting.popleft())
-                self._waiting_clips -= len(ready.clips)
+                taken.append(ready)
+            # Nothing fails from here on: who is taken and in no commit would wait for ever.
+            for ready in taken:
+                if ready is not first:
+                    self._waiting.popleft()
+                    self._waiting_clips -= len(ready.clips)
         return taken
 
     def _put(self, ready: Ready, *, is_open: bool = False) -> None:
@@ -162,7 +165,7 @@ class Gathered:
     def _start(self, commit: _Commit, *, is_open: bool) -> None:
         """Hand it to a thread, or to who waits for one."""
         self._going.append(commit)
-        outcome: asyncio.Future[list[Told | MemdbError]] | None = None
+        outcome: asyncio.Future[list[Told | Exception]] | None = None
         try:
             if is_open or self._openings.is_open(self._user):
                 outcome = self._turns.begin(commit.make)
@@ -181,7 +184,7 @@ class Gathered:
         clips = self._going[0].clips
         return clips is not None and self._waiting_clips >= clips
 
-    async def _in_turn(self, commit: _Commit) -> list[Told | MemdbError]:
+    async def _in_turn(self, commit: _Commit) -> list[Told | Exception]:
         # It may have been closed since, for others.
         await self._openings.wait(self._user)
         return await self._turns.run_in_turn(commit.make)
@@ -190,7 +193,7 @@ class Gathered:
         self,
         commit: _Commit,
         error: BaseException | None,
-        told: list[Told | MemdbError] | None = None,
+        told: list[Told | Exception] | None = None,
     ) -> None:
         """A commit is over; on the loop."""
         self._going.remove(commit)
@@ -201,8 +204,19 @@ class Gathered:
                 taken = [*((commit.first,) if commit.first else ()), *self._waiting]
                 self._waiting.clear()
                 self._waiting_clips = 0
-        # What follows first: while its thread wakes the loop has these to tell.
-        self._go_on()
+        try:
+            # What follows first: while its thread wakes the loop has these to tell.
+            self._go_on()
+        finally:
+            self._tell(taken, error, told)
+
+    def _tell(
+        self,
+        taken: list[Ready],
+        error: BaseException | None,
+        told: list[Told | Exception] | None,
+    ) -> None:
+        """Give each its outcome; on the loop."""
         for index, ready in enumerate(taken):
             if ready.outcome.done():
                 continue  # its stream has left
@@ -239,12 +253,12 @@ class _Commit:
         """How many it has taken."""
         return None if self.taken is None else sum(len(ready.clips) for ready in self.taken)
 
-    def make(self) -> list[Told | MemdbError]:
+    def make(self) -> list[Told | Exception]:
         """Take what is ready, commit it and send the acknowledgements ahead; for the thread."""
         self.taken = self._gathered.take(self.first)
         return [_alone(self.taken[0])] if len(self.taken) == 1 else _made(self.taken)
 
-    def ended(self, outcome: asyncio.Future[list[Told | MemdbError]]) -> None:
+    def ended(self, outcome: asyncio.Future[list[Told | Exception]]) -> None:
         """Its outcome is there."""
         if outcome.cancelled():
             self._gathered._ended(self, asyncio.CancelledError())
@@ -254,17 +268,17 @@ class _Commit:
             self._gathered._ended(self, None, outcome.result())
 
 
-def _alone(ready: Ready) -> Told | MemdbError:
+def _alone(ready: Ready) -> Told | Exception:
     """`_made` of one."""
     try:
         return _told(ready, ready.stream().write_batch(ready.clips))
-    except MemdbError as error:
-        return error.again()  # as there
+    except Exception as error:
+        return its_own(error)
 
 
-def _made(taken: list[Ready]) -> list[Told | MemdbError]:
+def _made(taken: list[Ready]) -> list[Told | Exception]:
     """For each what its stream is told, or what refuses all of it."""
-    found: list[Told | MemdbError] = []
+    found: list[Told | Exception] = []
     batches = []
     places = []
     for index, ready in enumerate(taken):
@@ -272,12 +286,16 @@ def _made(taken: list[Ready]) -> list[Told | MemdbError]:
             batches.append((ready.stream(), ready.clips))
             places.append(index)
             found.append((b"", None))
-        except MemdbError as error:
-            found.append(error.again())  # without the frames, which hold all that is here
+        except Exception as error:
+            found.append(its_own(error))
     for index, outcomes in zip(places, write_batches(batches), strict=True):
-        found[index] = (
-            outcomes if isinstance(outcomes, MemdbError) else _told(taken[index], outcomes)
-        )
+        if isinstance(outcomes, Exception):
+            found[index] = outcomes
+            continue
+        try:
+            found[index] = _told(taken[index], outcomes)
+        except Exception as error:
+            found[index] = its_own(error)
     return found
 
 

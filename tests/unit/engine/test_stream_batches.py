@@ -11,20 +11,22 @@ import pytest
 
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.stream import EmbeddedStream
-from memdb.engine.stream_batches import write_batches
+from memdb.engine.stream_batches import Written, write_batches
 from memdb.errors import MemdbError, Unavailable
 from memdb.types.clip import Ack, Clip, Keyframe
 from tests.unit.engine.conftest import CONFIG, DIM, clip
 
 
-def told(written: Sequence[Sequence[Ack | MemdbError] | MemdbError]) -> list[object]:
-    """Reasons of what was refused, and whether what was acknowledged is a duplicate."""
+def told(written: Sequence[Written]) -> list[object]:
+    """Reasons of what was refused, what is no refusal by its type, and whether what was acknowledged is a duplicate."""
 
-    def one(outcome: Ack | MemdbError) -> object:
-        return outcome.reason if isinstance(outcome, MemdbError) else outcome.duplicate
+    def one(outcome: Ack | Exception) -> object:
+        if isinstance(outcome, Ack):
+            return outcome.duplicate
+        return outcome.reason if isinstance(outcome, MemdbError) else type(outcome)
 
     return [
-        each.reason if isinstance(each, MemdbError) else [one(outcome) for outcome in each]
+        one(each) if isinstance(each, Exception) else [one(outcome) for outcome in each]
         for each in written
     ]
 
@@ -77,6 +79,18 @@ def test_each_hears_what_is_wrong_with_its_own(folder: Path) -> None:
                 [False, "TOO_FAR_AHEAD", False],
             ]
         assert db.verify().ok
+
+
+def test_what_is_no_refusal_is_of_its_stream_alone(folder: Path) -> None:
+    """Here a fault of who calls; it could be one of ours, or that there is no memory for a large clip."""
+    no_clips: list[Clip] = [object()]  # type: ignore[list-item]
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        db.create_space("cam", dim=DIM)
+        a, b, c = streams(db, "a", "b", "c")
+        # The first of them creates the user: one by one, and then together.
+        for seq in (0, 1):
+            written = write_batches([(a, [clip(seq)]), (b, no_clips), (c, [clip(seq)])])
+            assert told(written) == [[False], AttributeError, [False]]
 
 
 def test_who_writes_a_little_is_not_refused_with_who_writes_much(folder: Path) -> None:

@@ -128,7 +128,7 @@ async def test_what_a_commit_takes_is_bounded(
         tasks += [asyncio.create_task(crowd.commit(one)) for one in ready]
         await asyncio.sleep(0)
         assert len(crowd.take(None)) == 2
-    await asyncio.wait(tasks, timeout=1)
+    await until(lambda: sum(task.done() for task in tasks) == 6)
     done = [task for task in tasks if task.done()]
     assert [acks(task.result()) for task in done] == [1, 20] + [4] * 4
     for task in set(tasks) - set(done):  # which the test took
@@ -152,6 +152,57 @@ async def test_each_hears_of_its_own(bench: Bench) -> None:
         await no_space
     with pytest.raises(InvalidArgument):
         await no_name
+
+
+async def test_what_befalls_one_is_not_told_to_others(bench: Bench) -> None:
+    """Also what is no refusal: a fault of ours, or no memory."""
+    crowd = bench.gathered
+
+    def no_memory(_: bytes) -> None:
+        raise MemoryError
+
+    with bench.held_back() as waiting:
+        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", 0)))]
+        await until(lambda: waiting() == 1)
+        good, untold, bad = (bench.ready(name, 0) for name in ("good", "untold", "bad"))
+        untold.tell = no_memory
+        bad.clips = [object()]  # type: ignore[list-item]
+        tasks += [asyncio.create_task(crowd.commit(one)) for one in (untold, bad, good)]
+        await asyncio.sleep(0)
+    first, *befell, told = await asyncio.wait_for(
+        asyncio.gather(*tasks, return_exceptions=True), 30
+    )
+    assert [type(error) for error in befell] == [MemoryError, AttributeError]
+    for one in (first, told):
+        assert isinstance(one, tuple)
+        assert acks(one) == 1
+
+
+class NoMemory(list[Clip]):
+    """Clips of which the thread that takes them finds no memory to count them."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        self.asked += 1
+        if self.asked == 2:
+            raise MemoryError
+        return super().__len__()
+
+
+async def test_who_was_taken_by_a_thread_that_fails_is_told(bench: Bench) -> None:
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        first = asyncio.create_task(crowd.commit(bench.ready("first", 0, 1)))
+        await until(lambda: waiting() == 1)
+        a, b = bench.ready("a", 0), bench.ready("b", 0)
+        b.clips = NoMemory(b.clips)
+        tasks = [asyncio.create_task(crowd.commit(one)) for one in (a, b)]
+        for task in tasks:
+            with pytest.raises(MemoryError):
+                await asyncio.wait_for(task, 30)
+    assert acks(await asyncio.wait_for(first, 30)) == 2
+    assert acks(await asyncio.wait_for(crowd.commit(bench.ready("a", 0)), 30)) == 1
 
 
 @pytest.mark.parametrize("wrong", ["space", "name"])

@@ -299,6 +299,7 @@ from memdb import Clip
 db = memdb.open(sys.argv[1])
 db.create_space("s", dim=4, model="m")
 user = db.user("a")
+user.put("made", 1)
 
 def work(number):
     stream = user.stream(f"camera-{number}", space="s")
