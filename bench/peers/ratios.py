@@ -68,10 +68,13 @@ def _ingest(turns: Turns, servers: list[str]) -> dict[str, float]:
     def synced(name: str) -> bool:
         return kept(name) and bool(turns[name].facts.get("synced"))
 
+    def unsynced(name: str) -> bool:
+        return kept(name) and not synced(name)
+
     found = {}
     comparisons: tuple[tuple[str, str, Callable[[str], bool], Iterable[str]], ...] = (
         ("ingest_vs_best_durable", "memdb_embedded", kept, PEERS),
-        ("ingest_relaxed_vs_best_durable", "memdb_embedded_relaxed", kept, PEERS),
+        ("ingest_relaxed_vs_best_unsynced", "memdb_embedded_relaxed", unsynced, PEERS),
         ("ingest_vs_best_synced", "memdb_embedded", synced, PEERS),
         ("ingest_grpc_vs_best_durable_server", "memdb_grpc", kept, servers),
     )

@@ -144,10 +144,20 @@ def test_ratios_compare_only_those_who_find_enough_and_keep_everything() -> None
     assert ratios(turns, (1,)) == {
         "big_user_vs_best_server_c1": 0.5,
         "ingest_vs_best_durable": 0.5,
-        "ingest_relaxed_vs_best_durable": 0.75,
+        "ingest_relaxed_vs_best_unsynced": 0.75,
         "ingest_vs_best_synced": 2.0,
         "restart_vs_best_server": 0.5,
     }
+
+
+def test_a_relaxed_database_is_not_compared_with_who_promises_more() -> None:
+    rates = {"memdb_embedded_relaxed": 450.0, "sqlite_vec": 900.0, "lancedb": 600.0}
+    turns = {
+        name: turn(name, tensors_per_s=rate, kept_tensors_share=1.0) for name, rate in rates.items()
+    }
+    assert ratios(turns, (1,)) == {"ingest_relaxed_vs_best_unsynced": 0.75}
+    del turns["lancedb"]
+    assert ratios(turns, (1,)) == {}
 
 
 def test_the_table_marks_who_finds_less_and_names_who_failed() -> None:
