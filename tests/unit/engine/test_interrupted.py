@@ -24,6 +24,7 @@ from memdb.store.environment import Environment
 from memdb.store.gate import Gate
 from memdb.store.structure import mark_clean
 from memdb.types.operation import PutValue
+from tests.both_edges import NEEDS_NATIVE
 from tests.unit.engine.conftest import CONFIG, clip
 from tests.unit.engine.door import filled, seqs
 
@@ -317,3 +318,45 @@ def test_a_write_that_comes_into_the_queue(db: EmbeddedDatabase) -> None:
         with db._users.use("alice") as memory:
             assert memory._writer._queued_bytes == 0
     assert times > 2
+
+
+class InterruptAtABytecode(Interrupt):
+    """Raises `KeyboardInterrupt` before the n-th bytecode of some functions."""
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "call" and not self._chosen(frame.f_code):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and self._left > 0:
+            self._left -= 1
+            if self._left == 0:
+                raise KeyboardInterrupt
+        return self._trace
+
+
+@NEEDS_NATIVE
+def test_a_commit_of_the_edge_at_each_bytecode(db: EmbeddedDatabase) -> None:
+    """What its one call has committed is found out by who commits next."""
+    filled(db, 3)
+    door = db.user("alice").stream("door", space="cam")
+    names = {"NativeCommit.run", "Environment.write_ready.<locals>.once"}
+    passed: set[str] = set()
+
+    def committing(code: CodeType) -> bool:
+        passed.add(code.co_qualname)
+        return code.co_qualname in names
+
+    stored = 0
+    for times in range(1, 1000):
+        door.write(clip(0, epoch=2 * times))  # from which it is known what the store has
+        interrupt = InterruptAtABytecode(committing, times)
+        with interrupt.within():
+            door.write(clip(0, epoch=2 * times + 1))
+        if not interrupt.came:
+            break
+        goes_on(db)
+        again, once_more = (door.write(clip(0, epoch=2 * times + 1)) for _ in range(2))
+        assert (once_more.clip_id, once_more.duplicate) == (again.clip_id, True)
+        stored += again.duplicate
+    assert names <= passed
+    assert 0 < stored < times - 1, "before the commit, and behind it"
