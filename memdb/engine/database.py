@@ -113,6 +113,7 @@ class EmbeddedDatabase:
         self._scrub = Scrub(self._users, self._catalog)
         self._retention_clock = RetentionClock(self._clock)
         self._users.when_erased(self._retention_clock.forget)
+        self._users.when_erased(self._scrub.forget)
         self._sweeping = threading.Lock()
         self._closed = False
         self._closing = threading.Lock()
