@@ -140,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
 def _advice(error: MemdbError) -> str:
     """What to do at a prompt, where the error itself, which programs get too, does not say."""
     advice = ADVICE.get(error.reason)
+    if error.reason == "NOT_A_DATABASE" and error.field == "format":
+        advice = None  # all the data is there, and nobody is to be told to empty the directory
     return f"; {advice}" if advice else ""
 
 

@@ -51,7 +51,7 @@ from memdb.types.database import Database
 from memdb.types.documented import documented_by
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
-from memdb.types.paths import checked_path
+from memdb.types.paths import check_made, checked_path
 from memdb.types.retention import SweepReport
 from memdb.types.space import Space
 
@@ -113,6 +113,7 @@ class EmbeddedDatabase:
         self._scrub = Scrub(self._users, self._catalog)
         self._retention_clock = RetentionClock(self._clock)
         self._users.when_erased(self._retention_clock.forget)
+        self._users.when_erased(self._scrub.forget)
         self._sweeping = threading.Lock()
         self._closed = False
         self._closing = threading.Lock()
@@ -313,6 +314,7 @@ class EmbeddedDatabase:
     ) -> BackupReport:
         self._check_open()
         wanted = Path(checked_path(path, "path"))
+        check_made(path, "path")
         return self._backups.back_up(
             wanted, None if parent is None else Path(checked_path(parent, "parent"))
         )
@@ -392,16 +394,7 @@ def _open_directory(
         raise InvalidArgument(
             "expected the path of a directory", reason="BAD_PATH", field="path", value=path
         )
-    # As it was given: `Path` has no parts of "." and forgets the "./" that says where a "~" is meant.
-    first = os.fspath(path).partition(os.sep)[0]
-    # It would be made, in the working directory, and an `rm -r ~` is near.
-    if first.startswith("~") and not Path(first).exists():
-        raise InvalidArgument(
-            f"{first} is the shell's word for a home directory: os.path.expanduser gives it",
-            reason="BAD_PATH",
-            field="path",
-            value=path,
-        )
+    check_made(path, "path")
     return DataDirectory(path, create=create, master_key=master_key)
 
 

@@ -40,7 +40,7 @@ from memdb.store.manifest_file import MANIFEST
 from memdb.store.schema import CATALOG_TABLES, DATA_FILE, USER_TABLES
 from memdb.types.backup import ArchiveReport, RestoreReport
 from memdb.types.ids import check_id
-from memdb.types.paths import checked_text
+from memdb.types.paths import check_made, checked_text
 
 NO_KEYS: Final = KeyFiles()
 _TEMPORARY: Final = ".memdb-restore-"
@@ -107,7 +107,8 @@ def restore(
     (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` naming
     the file that is damaged, and as `memdb.store.archivekeys.keys_of`; nothing is made then.
     """
-    target = Path(os.path.abspath(checked_text(to, "to")))  # noqa: PTH100 - links of the parent stay
+    check_made(checked_text(to, "to"), "to")
+    target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay
     with usable(target):
         check_free(target)
         check_place(target)

@@ -89,14 +89,7 @@ class Scrub:
             if isinstance(error, DataLoss):
                 report.damaged.append(Discrepancy(self._user, "environment", str(error)))
         finally:
-            for found in report.damaged[before:]:
-                log.error(
-                    "the scrub found damage",
-                    extra={
-                        "fields": {"user": found.user, "where": found.where, "what": found.what}
-                    },
-                )
-            new = [found.where for found in report.damaged[before:] if self._is_new(found)]
+            new = self._told(report.damaged[before:])
             if new:
                 self._users.damage_found(self._user, new)
         return True
@@ -107,22 +100,31 @@ class Scrub:
             wrong = self._catalog.check()
         except MemdbError:
             return  # it is being made anew, or cannot be read for now
-        for where, what in wrong:
-            report.damaged.append(Discrepancy("", where, what))
-            log.error(
-                "the scrub found damage",
-                extra={"fields": {"where": where, "what": what}},
-            )
+        found = [Discrepancy("", where, what) for where, what in wrong]
+        report.damaged += found
+        self._told(found)
 
-    def _is_new(self, found: Discrepancy) -> bool:
-        """Whether this process sees the damage for the first time; what was done about it then is not
-        done again in every round.
+    def forget(self, user: str) -> None:
+        """The user was erased; on any thread."""
+        for place in list(self._seen):
+            if place[0] == user:
+                self._seen.discard(place)
+
+    def _told(self, damaged: list[Discrepancy]) -> list[str]:
+        """Log what this process sees for the first time, and where that is.  What was done about it then is not done
+        again in every round, of which a small database has one a second.
         """
-        place = found.user, found.where
-        if place in self._seen:
-            return False
-        self._seen.add(place)
-        return True
+        new = []
+        for found in damaged:
+            place = found.user, found.where
+            if place in self._seen:
+                continue
+            self._seen.add(place)
+            new.append(found.where)
+            whose = {"user": found.user} if found.user else {}
+            fields = {**whose, "where": found.where, "what": found.what}
+            log.error("the scrub found damage", extra={"fields": fields})
+        return new
 
     def _page(self, txn: Transaction, report: ScrubReport, bytes_max: int) -> None:
         table = USER_TABLES[self._table]

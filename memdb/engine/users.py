@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
+from weakref import WeakMethod
 
 from memdb.clock import Clock
 from memdb.config import EngineConfig
@@ -67,6 +68,7 @@ class Users:
             self._opener.forget,
             lambda user: self._written.pop(user, None),
         ]
+        self._others_forget: list[WeakMethod[Callable[[str], None]]] = []
 
     @property
     def kept_clips(self) -> ClipCache:
@@ -362,15 +364,18 @@ class Users:
             yield self._directory.user_path(user)
 
     def when_erased(self, forget: Callable[[str], None]) -> None:
-        """Have ``forget`` let go of what it remembers of a user that was erased; it raises nothing, and waits for
-        nothing.
+        """Have ``forget``, a method, let go of what its object remembers of a user that was erased, for as long as
+        somebody else has that object: servers come and go over one database.  It raises nothing, and waits for nothing.
         """
-        self._forget.append(forget)
+        known = [each for each in self._others_forget if each() is not None]
+        self._others_forget = [*known, WeakMethod(forget)]
 
     def forget(self, user: str) -> None:
         """The user was erased: nothing of it stays in memory."""
-        for forget in self._forget:
-            forget(user)
+        others = [each() for each in self._others_forget]
+        for forget in (*self._forget, *others):
+            if forget is not None:
+                forget(user)
         forget_words()
 
     def end_erasure(self, user: str) -> int:

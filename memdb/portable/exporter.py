@@ -46,7 +46,7 @@ from memdb.types.clip import StoredClip
 from memdb.types.database import Database, User
 from memdb.types.fact import Fact
 from memdb.types.json_value import value_to_json
-from memdb.types.paths import checked_path
+from memdb.types.paths import check_made, checked_path
 from memdb.types.stream import StreamInfo
 
 _TENSOR_FILE_BYTES: Final = 256 << 20
@@ -68,6 +68,7 @@ def export_user(
     nothing is made then.
     """
     target = Path(checked_path(path, "path"))
+    check_made(path, "path")
     handle = db.user(user)
     revision = handle.revision()
     with usable(target):

@@ -12,10 +12,12 @@ said.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from memdb.errors import FailedPrecondition
 from memdb.store.schema import FORMAT
+
+_DIGITS_MAX: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,16 @@ class FormatLine:
     def parse(cls, text: str, directory: str) -> Self:
         """Read the line; raises `FailedPrecondition` (``NOT_A_DATABASE``)."""
         name, *numbers = text.split()[:4] or [""]
-        digits = all(number.isascii() and number.isdigit() for number in numbers)
+        digits = all(
+            number.isascii() and number.isdigit() and len(number) <= _DIGITS_MAX
+            for number in numbers
+        )
         if name != "memdb" or not 1 <= len(numbers) <= 2 or not digits:
             raise FailedPrecondition(
-                "FORMAT is not memdb's", reason="NOT_A_DATABASE", field="path", value=directory
+                "FORMAT is damaged, or not memdb's: every archive of this directory has a copy",
+                reason="NOT_A_DATABASE",
+                field="format",
+                value=directory,
             )
         return cls(*map(int, numbers))
 

@@ -8,6 +8,8 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from msgspec.structs import replace
 
 from memdb import (
     DataLoss,
+    InvalidArgument,
     NotFound,
 )
 from memdb.engine.database import EmbeddedDatabase
@@ -45,6 +48,31 @@ def test_one_user_is_restored_into_the_database_that_lost_it(
         assert again.verify().ok
         assert again.users() == ["alice", "bob"]
         assert len(again.user("bob").clips()) == 7
+
+
+def test_nothing_is_made_in_a_home_directory_that_no_shell_has_seen(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+    here = folder / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    makes: list[tuple[str, Callable[[str], object]]] = [
+        ("path", db.backup),
+        ("to", lambda to: restore(folder / "a0", to)),
+    ]
+    if find_spec("pyarrow") is not None:
+        from memdb.portable.exporter import export_user
+
+        makes.append(("path", lambda to: export_user(db, "alice", to)))
+    for field, make in makes:
+        with pytest.raises(InvalidArgument, match="expanduser") as refused:
+            make("~/made")
+        assert (refused.value.reason, refused.value.field) == ("BAD_PATH", field)
+        assert list(here.iterdir()) == []
+    restore(folder / "a0", "./~")  # which says where it is meant
+    assert (here / "~" / "FORMAT").exists()
 
 
 def test_a_restored_database_goes_on(db: EmbeddedDatabase, folder: Path) -> None:

@@ -43,6 +43,19 @@ def test_a_scrub_finds_what_nobody_reads(
         assert whole.values > 50
 
 
+def test_damage_is_logged_once_and_forgotten_with_its_user(
+    folder: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(made(folder, clock), "short_memory", 3, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        for _ in range(3):
+            assert len(db.scrub(1 << 30).damaged) == 1
+        assert sum("the scrub found damage" in each.message for each in caplog.records) == 1
+        assert {user for user, _ in db._scrub._seen} == {"alice"}
+        db.user("alice").erase()
+        assert not db._scrub._seen
+
+
 def test_a_scrub_goes_on_behind_a_table_that_is_out_of_order(
     folder: Path, clock: ManualClock
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ def live(database: EmbeddedDatabase, services: tuple[GroundingService, UserServi
     assert user.recall(mark)
     database.sweep()
     users.erase_user(user_pb.EraseUserRequest(user=user.id))
+
+
+def test_a_server_that_has_gone_is_let_go_of(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path / "data") as database:
+        resources = Resources.make(database, ServerConfig())
+        gone = weakref.ref(made_shelf(database)), weakref.ref(GroundingService(resources))
+        gc.collect()
+        assert [each() for each in gone] == [None, None]
+        database.user("alice").put("n", 1)
+        database.user("alice").erase()
 
 
 def names(thing: Any, depth: int = 0) -> Iterator[Any]:

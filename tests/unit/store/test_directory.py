@@ -12,6 +12,7 @@ import pytest
 import memdb.store.directory
 import memdb.store.files
 from memdb import DataLoss, FailedPrecondition
+from memdb.cli.main import main
 from memdb.store.directory import DataDirectory
 from memdb.store.files import sync_directory
 
@@ -119,11 +120,20 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "FORMAT").read_text() == "memdb 999\n"
 
 
-@pytest.mark.parametrize("text", ["", "memdb", "other 1\n", "memdb x\n"])
-def test_a_format_that_is_not_ours_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "line", [b"", b"memdb", b"other 1\n", b"memdb x\n", b"\xff\xfe\n", b"memdb " + b"9" * 5000]
+)
+def test_a_format_that_is_not_ours_is_refused(
+    tmp_path: Path, line: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
     DataDirectory(tmp_path).close()
-    (tmp_path / "FORMAT").write_text(text)
+    (tmp_path / "FORMAT").write_bytes(line)
     assert reason(tmp_path) == "NOT_A_DATABASE"
+    # Nobody is told to empty a directory whose data is all there.
+    assert main(["verify", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "every archive" in told
+    assert "empty" not in told
 
 
 def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path) -> None:
