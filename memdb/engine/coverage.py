@@ -9,7 +9,7 @@ when one of them grows, the gap that was dies, and a smaller one is born.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -244,4 +244,9 @@ class Coverage:
                 for gap in coverage.missing_at(revision)
                 if gap.touches(start_ns, end_ns)
             )
-        return sorted(found, key=lambda gap: (gap.stream, gap.epoch, gap.first_seq))
+        return in_order(found)
+
+
+def in_order(gaps: Iterable[Gap]) -> list[Gap]:
+    """Gaps as they are told: by stream, epoch and number."""
+    return sorted(gaps, key=attrgetter("stream", "epoch", "first_seq"))

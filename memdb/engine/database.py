@@ -110,10 +110,10 @@ class EmbeddedDatabase:
             self._end,
         )
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
-        self._scrub = Scrub(self._users, self._catalog)
+        self._scrub = Scrub(self._users, self._catalog, self._clock)
+        self._users.when_erased(self._scrub.forget)
         self._retention_clock = RetentionClock(self._clock)
         self._users.when_erased(self._retention_clock.forget)
-        self._users.when_erased(self._scrub.forget)
         self._sweeping = threading.Lock()
         self._closed = False
         self._closing = threading.Lock()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from memdb import deadline
+from memdb.engine.coverage import in_order
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.reading import Reading
 from memdb.engine.rerank import LateInteraction, Scored
@@ -93,8 +94,12 @@ class HitReader:
 
 
 def with_damaged(known: tuple[Gap, ...], damaged: Sequence[Gap]) -> tuple[Gap, ...]:
-    """Gaps, and the damage that was met just now; that of an earlier question is among the gaps."""
-    return (*known, *(gap for gap in damaged if gap not in known)) if damaged else known
+    """Gaps, and the damage that was met just now, in the order in which the next question has them; that of an
+    earlier question is among the gaps.
+    """
+    if not damaged:
+        return known
+    return tuple(in_order([*known, *(gap for gap in damaged if gap not in known)]))
 
 
 def columns(ranked: Sequence[Scored]) -> tuple[Array, Array]:

@@ -2,8 +2,9 @@
 
 Bits rot where nobody reads.  A scrub walks all tables of all users, over and over, at a stated rate, and
 checks what a read would check.  It holds no transaction longer than one page of entries, opens no
-index and closes no user to make room.  What it finds is logged and reported in every round, and kept
-apart: parts of clips at once, the rest by opening the user anew, which happens once.
+index and closes no user to make room.  What it finds is reported in every round, logged once a day as long as it is
+there (`memdb.engine.known_damage`), and kept apart: parts of clips at once, the rest by opening the user anew, which
+happens once.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from memdb.clock import Clock
+from memdb.engine.known_damage import KnownDamage
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, MemdbError
-from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
 from memdb.store.clips import check_short_memory
 from memdb.store.envelope import unseal
@@ -25,8 +27,6 @@ from memdb.types.change import Discrepancy
 
 PAGE_BYTES: Final = 4 << 20
 """Bytes that are looked at in one transaction, about."""
-
-log = event_log("memdb.engine")
 
 
 @dataclass(slots=True)
@@ -42,14 +42,13 @@ class ScrubReport:
 class Scrub:
     """Where the scrub of a database is; used by one thread at a time."""
 
-    def __init__(self, users: Users, catalog: Catalog) -> None:
+    def __init__(self, users: Users, catalog: Catalog, clock: Clock) -> None:
         self._users = users
         self._catalog = catalog
         self._user = ""
         self._table = 0
         self._after = b""
-        self._seen: set[tuple[str, str]] = set()
-        """Damage that was found, (user, where) each."""
+        self._known = KnownDamage(clock)
 
     def step(self, bytes_max: int) -> ScrubReport:
         """Go on for about ``bytes_max`` bytes, at most once around."""
@@ -58,20 +57,30 @@ class Scrub:
         for _ in range(len(users) + 1):
             user = next((user for user in users if user >= self._user), None)
             if user is None:  # around
+                self._known.keep(users)
                 self._of_catalog(report)
-                self._user, self._table, self._after = "", 0, b""
+                self._go_to("")
                 continue
             if user != self._user:
-                self._user, self._table, self._after = user, 0, b""
+                self._go_to(user)
             if not self._of_user(report, bytes_max):
                 break
             report.users_finished += 1
-            self._user, self._table, self._after = user + "\0", 0, b""
+            self._go_to(user + "\0")
         return report
+
+    def forget(self, user: str) -> None:
+        """A user is erased: nothing is kept of its damage; in any thread."""
+        self._known.forget(user)
+
+    def _go_to(self, user: str) -> None:
+        self._user, self._table, self._after = user, 0, b""
+        self._known.begin()
 
     def _of_user(self, report: ScrubReport, bytes_max: int) -> bool:
         """Go on with one user; whether it is finished."""
         before = len(report.damaged)
+        is_whole = False
         try:
             while self._table < len(USER_TABLES):
                 if report.bytes_read >= bytes_max:
@@ -85,11 +94,14 @@ class Scrub:
                         table = USER_TABLES[self._table].value
                         report.damaged.append(Discrepancy(self._user, table, str(error)))
                         self._next_table()
+            is_whole = True
         except MemdbError as error:
             if isinstance(error, DataLoss):
                 report.damaged.append(Discrepancy(self._user, "environment", str(error)))
         finally:
-            new = self._told(report.damaged[before:])
+            new = [found.where for found in report.damaged[before:] if self._known.meet(found)]
+            if is_whole:
+                self._known.end(self._user)
             if new:
                 self._users.damage_found(self._user, new)
         return True
@@ -100,31 +112,12 @@ class Scrub:
             wrong = self._catalog.check()
         except MemdbError:
             return  # it is being made anew, or cannot be read for now
-        found = [Discrepancy("", where, what) for where, what in wrong]
-        report.damaged += found
-        self._told(found)
-
-    def forget(self, user: str) -> None:
-        """The user was erased; on any thread."""
-        for place in list(self._seen):
-            if place[0] == user:
-                self._seen.discard(place)
-
-    def _told(self, damaged: list[Discrepancy]) -> list[str]:
-        """Log what this process sees for the first time, and where that is.  What was done about it then is not done
-        again in every round, of which a small database has one a second.
-        """
-        new = []
-        for found in damaged:
-            place = found.user, found.where
-            if place in self._seen:
-                continue
-            self._seen.add(place)
-            new.append(found.where)
-            whose = {"user": found.user} if found.user else {}
-            fields = {**whose, "where": found.where, "what": found.what}
-            log.error("the scrub found damage", extra={"fields": fields})
-        return new
+        self._known.begin()
+        for where, what in wrong:
+            found = Discrepancy("", where, what)
+            report.damaged.append(found)
+            self._known.meet(found)
+        self._known.end("")
 
     def _page(self, txn: Transaction, report: ScrubReport, bytes_max: int) -> None:
         table = USER_TABLES[self._table]

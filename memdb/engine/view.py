@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import numpy as np
 
 from memdb.engine.clip_cache import KeptClips
-from memdb.engine.coverage import Coverage
+from memdb.engine.coverage import Coverage, in_order
 from memdb.engine.hydrate import Parts, clip_bytes, load_clip
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
@@ -115,7 +115,7 @@ class View:
         if self.quarantine.is_empty:
             return gaps
         damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
-        return sorted([*gaps, *damaged], key=lambda gap: (gap.stream, gap.epoch, gap.first_seq))
+        return in_order([*gaps, *damaged])
 
     def load_clip(self, reading: Reading, clip_no: int, birth: int, parts: Parts) -> StoredClip:
         """`memdb.engine.hydrate.load_clip` of one that an answer holds."""

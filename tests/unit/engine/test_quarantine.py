@@ -132,6 +132,33 @@ def test_a_damaged_part_is_found_by_a_read_and_told_from_then_on(
             assert [found.seq for found in user.clips()] == [0, 2, 3, 4, 5]
 
 
+def test_gaps_are_in_order_when_damage_is_met_for_the_first_time(
+    folder: Path, clock: ManualClock
+) -> None:
+    path = made(folder, clock)
+    for entry in (1, 4):
+        change(path, "short_memory", entry, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.stream("attic", space="cam").write(clip(0))
+        user.stream("door", space="cam").write(clip(8))  # 6 and 7 are missing
+        user.stream("porch", space="cam").write(clip(2))
+        told = [
+            [
+                (gap.stream, gap.first_seq, gap.reason)
+                for gap in user.ground(vector(4), limit=10, with_short_memory=True).gaps
+            ]
+            for _ in range(2)
+        ]
+    assert told[0] == told[1]
+    assert told[0] == [
+        ("door", 1, "damaged"),
+        ("door", 4, "damaged"),
+        ("door", 6, "missing"),
+        ("porch", 0, "missing"),
+    ]
+
+
 def test_an_answer_that_cannot_be_read_is_no_abstention(folder: Path, clock: ManualClock) -> None:
     """The clip was seen: only what it showed is lost."""
     path = made(folder, clock)

@@ -10,6 +10,7 @@ import pytest
 from memdb import Discrepancy
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
+from memdb.engine import known_damage
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
@@ -19,6 +20,8 @@ from tests.unit.engine.damaged import (
     flipped_value,
     made,
 )
+
+Logged = list[tuple[str, ...]]
 
 
 def test_a_scrub_finds_what_nobody_reads(
@@ -51,9 +54,9 @@ def test_damage_is_logged_once_and_forgotten_with_its_user(
         for _ in range(3):
             assert len(db.scrub(1 << 30).damaged) == 1
         assert sum("the scrub found damage" in each.message for each in caplog.records) == 1
-        assert {user for user, _ in db._scrub._seen} == {"alice"}
+        assert db._scrub._known._told.keys() == {"alice"}
         db.user("alice").erase()
-        assert not db._scrub._seen
+        assert not db._scrub._known._told
 
 
 def test_a_scrub_goes_on_behind_a_table_that_is_out_of_order(
@@ -141,3 +144,87 @@ def test_damage_found_between_a_commit_and_its_publication_refuses_no_write(
             assert again is not memory
         assert [found.seq for found in user.clips()] == list(range(7))
         assert db.verify().ok
+
+
+def said(caplog: pytest.LogCaptureFixture) -> Logged:
+    """Words, users and tables of what a scrub logged since this was asked last."""
+    found: Logged = []
+    for record in caplog.records:
+        words = record.getMessage().partition(":")[0]
+        if words.startswith("the scrub"):
+            fields: dict[str, str] = vars(record)["fields"]
+            found.append((words, fields["user"], fields.get("where", "").partition("/")[0]))
+    caplog.clear()
+    return found
+
+
+def flipped_file(path: Path, held: bytes) -> None:
+    """Change one bit under an open environment, or change it back."""
+    data = (path / "data.mdb").read_bytes()
+    places = [at for at in range(len(data)) if data.startswith(held, at)]
+    assert len(places) == 1
+    with (path / "data.mdb").open("r+b") as file:
+        file.seek(places[0])
+        file.write(bytes([held[0] ^ 1]))
+
+
+@pytest.mark.parametrize("step", [400, 1 << 30])
+def test_damage_that_stays_is_logged_once_a_day(
+    folder: Path, clock: ManualClock, step: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = made(folder, clock)
+    change(path, "log", 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        seen: list[Discrepancy] = []
+
+        def rounds(count: int) -> Logged:
+            del seen[:]
+            finished = 0
+            while finished < 2 * count:
+                report = db.scrub(step)
+                finished += report.users_finished
+                seen.extend(report.damaged)
+            return said(caplog)
+
+        caplog.clear()
+        told = ("the scrub found damage", "alice", "log")
+        assert rounds(2) == [told]
+        assert rounds(5) == []
+        assert len(seen) >= 4  # and all is reported
+        assert db.verify().discrepancies
+        clock.advance((known_damage.TOLD_AGAIN_S - 1) * 10**9)
+        assert rounds(3) == []
+        clock.advance(10**9)
+        assert rounds(3) == [told]
+        # Of the other user, and of the same place when it was away in between.
+        other = db._directory.user_path("bob")
+        held = vector(4).tobytes()
+        for expected in ([("the scrub found damage", "bob", "vectors")], []) * 2:
+            flipped_file(other, held)
+            held = bytes([held[0] ^ 1]) + held[1:]
+            assert rounds(3) == expected
+        db.user("alice").erase()
+        assert db._scrub._known._told == {}
+
+
+def test_what_is_known_of_damage_has_a_bound(
+    folder: Path,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = made(folder, clock)
+    for entry in range(6):
+        change(path, "ledger", entry, flipped_value)
+    change(path, "log", 0, flipped_value)
+    monkeypatch.setattr(known_damage, "PLACES_MAX", 2)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        caplog.clear()
+        for _ in range(4):
+            assert len(db.scrub(1 << 30).damaged) >= 7
+        assert said(caplog) == [
+            ("the scrub found damage", "alice", "ledger"),
+            ("the scrub found damage", "alice", "ledger"),
+            ("the scrub found more damage than is logged", "alice", ""),
+        ]
+        assert sum(map(len, db._scrub._known._told.values())) == 3
