@@ -103,6 +103,17 @@ def read_clips(seconds: float) -> int:
     return plain
 
 
+def look_through(rng: random.Random) -> None:
+    """Elements that are finite, or one that is not, at even and at odd addresses."""
+    # The last is beyond what keeps the interpreter's lock.
+    halves = np.ones(rng.choice((1, 1023, (1 << 19) + 1)), np.float16)
+    if is_bad := rng.random() < 0.5:
+        halves[rng.randrange(halves.size)] = rng.choice((np.inf, -np.inf, np.nan))
+    moved = np.frombuffer(b"x" + halves.tobytes(), np.float16, offset=1)
+    for array in (halves, moved):
+        assert memdb_edge.are_finite(array) is not is_bad
+
+
 def commit(seconds: float) -> int:
     """Have commits made and refused for as long, by two threads; how many were made."""
     one = native_commit()
@@ -136,9 +147,13 @@ def commit(seconds: float) -> int:
                     held |= {key: bytes(value) for key, value in puts.items()}
                 with env.begin() as txn, txn.cursor(table) as cursor:
                     assert dict(cursor) == held
+                look_through(rng)
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(work, range(2)))  # or what is wrong in a thread is lost
+    with suppress(ValueError):
+        one.run(env, ReadyCommit((b"0", b"known", b"0"), []))
+        raise AssertionError("the environment is closed")
     return sum(made)
 
 

@@ -51,6 +51,19 @@ async def test_an_async_iterable_may_wait_for_answers(served: Served) -> None:
     assert seen == list(range(10))
 
 
+async def test_no_deadline_ends_a_stream(served: Served) -> None:
+    timeout_s = 0.2
+
+    async def questions() -> AsyncIterator[Array]:
+        yield vector(1)
+        await asyncio.sleep(3 * timeout_s)
+        yield vector(2)
+
+    async with connect_async(served.address, timeout_s=timeout_s) as db:
+        answers = [answer async for answer in db.user("u").ground_stream(questions(), limit=1)]
+    assert [answer.hits[0].clip.seq for answer in answers] == [1, 2]
+
+
 async def test_what_an_async_iterable_raises_comes_after_the_answers(served: Served) -> None:
     async def questions() -> AsyncIterator[Array]:
         yield vector(1)

@@ -154,6 +154,8 @@ class AsyncUserGrounding(AsyncUserText):
     ) -> compat.Answers[Grounding]:
         """The answer to each question of an iterable that need not end, in the order of the questions:
         `memdb.types.database.User.ground_stream`.
+
+        No deadline ends it, nor does the client's ``timeout_s``: whoever waits no longer closes the iterator.
         """
         questions = AsyncQuestions(stream_start(self._id, **options), question_features)
         try:

@@ -30,7 +30,9 @@ def connect(
     timeout_s: deadline of a call, its retries included.  Calls that go through everything there is
     (`verify`, `sweep`, `backup`, `erase`, `erase_clips`, `compact`) take a ``timeout_s`` of their own; without one
     theirs is an hour, or this one where it is longer.  A server that is not reached for this long is not
-    waited for by them either.
+    waited for by them either.  `ground_stream`, both `watch` and `ingest` have no deadline, for they need not end: a
+    ``watch`` gives up when nobody answered for this long, a writer as `Stream.ingest` says, and a ``ground_stream``
+    whose server is there and answers nothing waits until its iterator is closed.
 
     Any number of threads may use it.  A process that is forked while one of them makes a call can make none:
     it, and every call there, raises `FailedPrecondition` (``FORKED``); start processes by spawn or forkserver.

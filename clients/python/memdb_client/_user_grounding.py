@@ -156,6 +156,8 @@ class UserGrounding(UserText):
     ) -> compat.Answers[Grounding]:
         """The answer to each question of an iterable that need not end, in the order of the questions:
         `memdb.types.database.User.ground_stream`.
+
+        No deadline ends it, nor does the client's ``timeout_s``: whoever waits no longer closes the iterator.
         """
         questions = Questions(stream_start(self._id, **options), question_features)
         try:
