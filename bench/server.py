@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -54,9 +55,9 @@ class Server:
         return info.rss / 1e6, (info.rss - info.shared) / 1e6
 
     def processor_s(self) -> float:
-        """Processor time of the process, in steps of some milliseconds."""
-        times = psutil.Process(self.pid).cpu_times()
-        return times.user + times.system
+        """Processor time of the process."""
+        # What clock_getcpuclockid(3) gives; what /proc says of a process comes in steps of ten milliseconds.
+        return time.clock_gettime(~self.pid << 3 | 2)
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing says good-bye."""

@@ -80,6 +80,7 @@ def test_what_was_not_committed_is_no_version(
 
     with monkeypatch.context() as refusing:
         refusing.setattr(Environment, "write", full)
+        refusing.setattr(Environment, "write_ready", full)
         with pytest.raises(ResourceExhausted):
             stream.write(grown(3))
     written = stream.write(grown(3))

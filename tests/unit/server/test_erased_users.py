@@ -81,11 +81,14 @@ def names(thing: Any, depth: int = 0) -> Iterator[Any]:
     """What has the mark, of a thing and what the collector does not know below it."""
     mark = "".join(MARK)
     for part in gc.get_referents(thing):
-        if (isinstance(part, str) and mark in part) or (
-            isinstance(part, bytes) and mark.encode() in part
+        kind = type(
+            part
+        )  # `isinstance` asks the object as well, and some warn or load what they stand for
+        if (issubclass(kind, str) and mark in part) or (
+            issubclass(kind, bytes) and mark.encode() in part
         ):
             yield part
-        elif depth < 2 and type(part) in (dict, tuple, list) and not gc.is_tracked(part):
+        elif depth < 2 and kind in (dict, tuple, list) and not gc.is_tracked(part):
             yield from names(part, depth + 1)
 
 
