@@ -168,8 +168,11 @@ def test_calls_beyond_the_bytes_in_flight_are_told_when_to_come_back(
         # Questions are small, and go on.
         assert served.grounding.Ground(ground_request("b", vector(0)), timeout=10).hits
         held.gate.set()
-        refused = [write for write in writes if write.exception(timeout=30) is not None]
-        assert len(refused) == 7
+        ended = [write for write in writes if write.exception(timeout=30) is not None]
+        # The native edge's gRPC has the same bound, and may end one itself: of those taken, or of those to be refused.
+        refused = [write for write in ended if "Stream removed" not in write.details()]
+        assert len(ended) - len(refused) <= 1
+        assert 7 <= len(ended) <= 8
         for write in refused:
             error = error_of(write)
             assert isinstance(error, ResourceExhausted)
