@@ -166,6 +166,8 @@ def _remembered(data: bytes) -> GroundArguments | None:
         asked = asked_question(message)
     except (DecodeError, MemdbError):
         return None  # for the parser to say what is wrong
+    if pb.GroundRequest.FromString(b"\n\x01-" + data).user != "-":
+        return None  # a second user, an empty one too
     if asked.user or asked.feature is not None or not NOT_PLAIN.isdisjoint(asked.options):
         return None  # fields that stand there a second time say something else
     return asked.options

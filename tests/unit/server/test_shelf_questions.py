@@ -68,6 +68,11 @@ def answered(answer: Callable[[bytes], bytes], data: bytes) -> bytes | str:
         return error.reason
 
 
+def test_a_second_user_that_is_empty(ready: tuple[Shelf, Python]) -> None:
+    question = b"\n\x05alice\x12\x0e\n\x0c\x9a\x99\x19?\0\0\0\xbf\xcd\xcc\xcc="
+    assert answered(ready[1].answer_read, question + b"\n\0") == "BAD_MESSAGE"
+
+
 def check(ready: tuple[Shelf, Python], data: bytes) -> bool:
     shelf, python = ready
     found = shelf.native.answer(data)
