@@ -264,7 +264,10 @@ def test_more_than_may_be_sent_is_refused(tmp_path: Path, edge: str) -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 unary(data, metadata=metadata, timeout=30)
             refused: Any = caught.value
-            assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            codes = {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            if edge == "native":  # its gRPC may close a connection that goes on sending before the answer is read
+                codes.add(grpc.StatusCode.UNAVAILABLE)
+            assert refused.code() in codes
         running.hears()  # and answers
 
 
