@@ -265,7 +265,9 @@ def test_more_than_may_be_sent_is_refused(tmp_path: Path, edge: str) -> None:
                 unary(data, metadata=metadata, timeout=30)
             refused: Any = caught.value
             codes = {grpc.StatusCode.RESOURCE_EXHAUSTED}
-            if edge == "native":  # its gRPC may close a connection that goes on sending before the answer is read
+            if (
+                edge == "native"
+            ):  # its gRPC may close a connection that goes on sending before the answer is read
                 codes.add(grpc.StatusCode.UNAVAILABLE)
             assert refused.code() in codes
         running.hears()  # and answers
