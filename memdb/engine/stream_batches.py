@@ -42,7 +42,7 @@ def its_own(error: Exception) -> Exception:
 def _alone(stream: EmbeddedStream, clips: Sequence[Clip]) -> Written:
     try:
         return stream.write_batch(clips)
-    except Exception as error:
+    except Exception as error:  # of its stream alone, whatever it is: no memory, say
         return its_own(error)
 
 
@@ -57,7 +57,7 @@ def _together(batches: Sequence[Batch]) -> list[Written] | None:
         try:
             prepared.append((index, *stream.prepare_all(clips)))
             found.append([])
-        except Exception as error:
+        except Exception as error:  # of its stream alone, whatever it is: no memory, say
             found.append(its_own(error))
 
     def write(memory: UserMemory) -> None:

@@ -272,7 +272,7 @@ def _alone(ready: Ready) -> Told | Exception:
     """`_made` of one."""
     try:
         return _told(ready, ready.stream().write_batch(ready.clips))
-    except Exception as error:
+    except Exception as error:  # of its stream alone, whatever it is: no memory, say
         return its_own(error)
 
 
@@ -286,7 +286,7 @@ def _made(taken: list[Ready]) -> list[Told | Exception]:
             batches.append((ready.stream(), ready.clips))
             places.append(index)
             found.append((b"", None))
-        except Exception as error:
+        except Exception as error:  # of its stream alone, whatever it is: no memory, say
             found.append(its_own(error))
     for index, outcomes in zip(places, write_batches(batches), strict=True):
         if isinstance(outcomes, Exception):
@@ -294,7 +294,7 @@ def _made(taken: list[Ready]) -> list[Told | Exception]:
             continue
         try:
             found[index] = _told(taken[index], outcomes)
-        except Exception as error:
+        except Exception as error:  # of its stream alone, whatever it is: no memory, say
             found[index] = its_own(error)
     return found
 
