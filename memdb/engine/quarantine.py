@@ -130,6 +130,12 @@ class Quarantine:
             value=seq,
         )
 
+    def free_seq(self, stream_no: int, epoch: int, seq: int) -> int:
+        """The first number from ``seq`` on that may be written."""
+        while (stream_no, epoch, seq) in self.numbers:
+            seq += 1
+        return seq
+
     def gaps(
         self, names: dict[int, str], revision: int, start_ns: int | None, end_ns: int | None
     ) -> list[Gap]:

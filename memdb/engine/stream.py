@@ -186,7 +186,7 @@ class EmbeddedStream:
         return Ledger(
             self._name,
             epoch,
-            coverage.sealed_seq + 1,
+            view.quarantine.free_seq(stream.no, epoch, coverage.sealed_seq + 1),
             coverage.clips,
             coverage.first_start_ns,
             coverage.sealed_end_ns,

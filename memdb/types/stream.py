@@ -50,12 +50,12 @@ class Ledger:
     stream: str
     epoch: int
     next_seq: int
-    """One more than the highest sealed number: where an agent goes on."""
+    """One more than the highest sealed number, or the first behind it that is not damaged: where an agent goes on."""
     clips: int
     """Distinct clips received."""
     first_start_ns: int | None
     """Start of the earliest clip, None when there is none."""
     last_end_ns: int | None
-    """End of the clip ``next_seq - 1``, None when there is none."""
+    """End of the highest sealed clip, None when there is none."""
     gaps: tuple[Gap, ...]
     """Numbers that were skipped and have not come."""

@@ -571,13 +571,13 @@ class Ledger(_message.Message):
     epoch: _builtins.int
     """The run of the agent."""
     next_seq: _builtins.int
-    """One more than the highest sealed number."""
+    """One more than the highest sealed number, or the first behind it that is not damaged."""
     clips: _builtins.int
     """Distinct clips received."""
     first_start_ns: _builtins.int
     """Start of the earliest clip."""
     last_end_ns: _builtins.int
-    """End of the clip next_seq - 1."""
+    """End of the highest sealed clip."""
     @_builtins.property
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Gap]:
         """What is missing."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memdb import Clip, Keyframe, MemdbError, Retention
+from memdb import Clip, DataLoss, Keyframe, MemdbError, Retention
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -55,6 +55,7 @@ class ShelfMachine(RuleBasedStateMachine):
         self.folder = memory_folder()
         self.clock = ManualClock(moment(0))
         self.next_seq: dict[tuple[str, str], int] = {}
+        self.damaged: set[str] = set()
         self.steps = 0
 
     @initialize(open_users_max=st.sampled_from((1, 2, len(USERS))))
@@ -96,8 +97,15 @@ class ShelfMachine(RuleBasedStateMachine):
             labels={"zone": str(seed)} if seed % 2 else {},
             sealed=sealed,
         )
-        self.db.user(user).stream(stream, space="cam").write(clip)
-        self.next_seq[user, stream] = seq + sealed
+        door = self.db.user(user).stream(stream, space="cam")
+        try:
+            door.write(clip)
+        except DataLoss:  # an open clip that is damaged has no further revision
+            if user not in self.damaged:
+                raise
+            self.next_seq[user, stream] = door.ledger().next_seq
+        else:
+            self.next_seq[user, stream] = seq + sealed
 
     @rule(user=users)
     def remember(self, user: str) -> None:
@@ -145,6 +153,7 @@ class ShelfMachine(RuleBasedStateMachine):
     )
     def damage(self, user: str, table: str, mark: int) -> None:
         """A scrub has found it."""
+        self.damaged.add(user)
         with suppress(MemdbError), self.db._users.use(user) as memory:
             for partition in memory.view.partitions.values():
                 columns, row = partition.columns, mark % partition.rows

@@ -65,6 +65,27 @@ def test_a_damaged_record_or_vector_costs_one_clip(
         assert db.user_state("bob") == "serving"
 
 
+@pytest.mark.parametrize("table", ["clips", "vectors"])
+def test_an_agent_whose_open_clip_is_damaged_goes_on_behind_it(
+    folder: Path, clock: ManualClock, config: EngineConfig, table: str
+) -> None:
+    path = made(folder, clock, config)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        door = db.user("alice").stream("door")
+        door.write(clip(6, sealed=False))
+    change(path, table, -1, ALTERED["value"])
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        door = db.user("alice").stream("door")
+        ledger = door.ledger()
+        assert (ledger.next_seq, ledger.last_end_ns) == (7, clip(5).end_ns)
+        with pytest.raises(DataLoss):
+            door.write(clip(6))
+        with door.ingest() as writer:
+            assert writer.next_seq == 7
+            writer.send(clip(7))
+        assert door.ledger().next_seq == 8
+
+
 def test_a_damaged_version_ends_the_one_before_it(folder: Path, clock: ManualClock) -> None:
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
         db.create_space("cam", dim=8)
