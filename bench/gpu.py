@@ -1,15 +1,27 @@
 """Questions to rows on a GPU, and without: one at a time and 64 at once.
 
-``python -m bench ground --device auto|cpu|gpu [--rows N]``: N rows (1,000,000) of 1536-d in one
-user's matrix, 10 hits.  The same body runs the tiers of the CPU and, where FAISS finds one, the GPU, in one run; the
-limit is a plain ``torch`` product and ``topk`` over the same rows as float16 on the same device, where torch sees one.
-Recall is counted against every row scored in float32 on the CPU.  10,000,000 rows want 70 GB of memory, and 31 GB on
-the GPU.  ``gpu_vs_cpu`` and ``gpu_vs_torch`` are of the medians of questions one at a time, ``gpu_64_vs_torch`` of the
-time that 64 take.
+``python -m bench ground --device auto|cpu|gpu [--rows N]``: N rows (1,000,000) of 1536-d in one user's matrix, 10 hits,
+searched in one run by each of these ways, one after the other:
+
+=============  ===================================================================================================
+``cpu``        exact answers, by the tiers of the CPU
+``cpu_lists``  approximate ones, by its lists; of up to 2,000,000 rows: to make them takes half a minute a million
+``gpu``        exact answers, all rows on the GPU as float16
+``gpu_ivf``    approximate ones, by lists on the GPU
+``gpu_cagra``  the same by a graph, where FAISS is built with cuVS
+``torch``      a plain ``torch`` product and ``topk`` over the same rows as float16 there, where torch sees a GPU
+=============  ===================================================================================================
+
+Those of the GPU where FAISS finds one, each with the GPU to itself.  Recall is counted against every row scored in
+float32 on the CPU; ``X_bytes`` is what the budget counts, ``X_used_bytes`` by how much less CUDA has free.  A way that
+has no room, or is measured not to find enough, is not taken: its recall is 0, and it has no times.  10,000,000 rows
+want 110 GB of memory and 110 GB on the GPU.  ``X_vs_Y`` is of the medians of questions one at a time,
+``X_64_vs_torch`` of the time that 64 take.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -21,80 +33,146 @@ import numpy as np
 from bench.report import Result, Setup, percentile, result
 from bench.workloads.tiers import Rows, made
 from memdb.index import flat
-from memdb.index.gpu import Gpu, find_gpu
+from memdb.index.gpu import Gpu
+from memdb.index.gpu_faiss import FaissOnGpu, find_gpu
+from memdb.index.gpu_flat import PLACE_ROWS_MIN
+from memdb.index.gpu_indexes import GpuIndexes
+from memdb.index.indexed import RECENT_MIN, Approximation
 from memdb.index.matrix import Matrix
 from memdb.index.tiers import QUESTIONS_MIN, Tiers
 
 LIMIT = 10
 AT_ONCE = 64
+LISTS_ROWS_MAX = 2_000_000
+QUICK_ROWS = 3000
 _BLOCK = 65_536
+_TRUTHS = 32
 
 Ask = Callable[[Rows], Any]
 
 
 def run(setup: Setup, device: str) -> Result:
     """Measure.  Raises `FailedPrecondition` (``NO_GPU``) where the device is ``gpu`` and there is none."""
-    gpu = find_gpu(device)
-    rows, asked = setup.rows or (3000 if setup.quick else 1_000_000), 64 if setup.quick else 256
-    figures = measured(rows, asked, setup.seed, gpu)
+    indexes = None if find_gpu(device) is None else FaissOnGpu()
+    rows, asked = (
+        setup.rows or (QUICK_ROWS if setup.quick else 1_000_000),
+        64 if setup.quick else 256,
+    )
+    if setup.quick and indexes is not None:
+        rows = max(rows, PLACE_ROWS_MIN)
+    figures = measured(rows, asked, setup.seed, indexes)
+    return result("ground", setup, {"device": device, "rows": rows}, figures, ratios_of(figures))
+
+
+def ratios_of(figures: dict[str, float]) -> dict[str, float]:
+    """Of the ways that were taken."""
     ratios: dict[str, float] = {}
-    if gpu is not None:
-        ratios["gpu_vs_cpu"] = figures["gpu_p50_ms"] / figures["cpu_p50_ms"]
-        if "torch_p50_ms" in figures:
-            ratios["gpu_vs_torch"] = figures["gpu_p50_ms"] / figures["torch_p50_ms"]
-            of_64 = 1e3 * AT_ONCE / figures["gpu_64_questions_per_s"]
-            ratios["gpu_64_vs_torch"] = of_64 / figures["torch_batch_64_ms"]
-    return result("ground", setup, {"device": device, "rows": rows}, figures, ratios)
+    for way in ("gpu", "gpu_ivf", "gpu_cagra"):
+        if f"{way}_p50_ms" not in figures:
+            continue
+        for other in ("cpu", "cpu_lists", "torch"):
+            if f"{other}_p50_ms" in figures:
+                ratios[f"{way}_vs_{other}"] = figures[f"{way}_p50_ms"] / figures[f"{other}_p50_ms"]
+        if "torch_batch_64_ms" in figures:
+            of_64 = 1e3 * AT_ONCE / figures[f"{way}_64_questions_per_s"]
+            ratios[f"{way}_64_vs_torch"] = of_64 / figures["torch_batch_64_ms"]
+    return ratios
 
 
-def measured(count: int, asked: int, seed: int, gpu: Gpu | None) -> dict[str, float]:
-    """Figures by device."""
+def measured(
+    count: int, asked: int, seed: int, indexes: GpuIndexes | None, with_torch: bool = True
+) -> dict[str, float]:
+    """Figures by way; those of a GPU where there are ``indexes``."""
     questions = made("views", seed, asked, stream=1)
     matrix = Matrix(questions.shape[1])
     for begin in range(0, count, _BLOCK):
         rows = made("views", seed, min(_BLOCK, count - begin), stream=2 + begin)
         matrix.append(rows)
-    truth = [set(flat.search(matrix, count, q, LIMIT, None)[0].tolist()) for q in questions[:32]]
-    ways: dict[str, Ask] = {}
+    truth = [
+        set(flat.search(matrix, count, question, LIMIT, None)[0].tolist())
+        for question in questions[:_TRUTHS]
+    ]
     figures: dict[str, float] = {}
-    for name, device in (("cpu", None), ("gpu", gpu)):
-        if name == "gpu" and device is None:
-            continue
-        tiers = Tiers(matrix)
-        for question in questions[:QUESTIONS_MIN]:
-            tiers.search(count, question, LIMIT, None)
-        begin_s = time.perf_counter()
-        tiers.maintain(lambda: False, device)
-        figures[f"{name}_prepare_s"] = time.perf_counter() - begin_s
-
-        def ask(question: Rows, tiers: Tiers = tiers) -> set[int]:
-            return set(tiers.search(count, question, LIMIT, None)[0].tolist())
-
-        ways[name] = ask
-    if gpu is not None:
-        figures["gpu_bytes"] = gpu.bytes_used
-        if find_spec("torch") is not None:
-            ways["torch"] = _torch(matrix, count)
-    for name, way in ways.items():
-        alone = _alone(way, questions)
-        figures[f"{name}_p50_ms"], figures[f"{name}_p99_ms"] = _percentiles(alone)
-        if name == "torch":
-            figures["torch_batch_64_ms"] = _alone(way, questions[np.newaxis, :AT_ONCE])[0]
-            continue
-        together, rate = _together(way, questions)
-        figures[f"{name}_64_p50_ms"], figures[f"{name}_64_p99_ms"] = _percentiles(together)
-        figures[f"{name}_64_questions_per_s"] = rate
-        hits = sum(
-            len(way(question) & expected)
-            for question, expected in zip(questions, truth, strict=False)
+    _measure("cpu", matrix, None, "", questions, truth, figures)
+    if count <= LISTS_ROWS_MAX:
+        _measure("cpu_lists", matrix, None, "", questions, truth, figures)
+    if indexes is None:
+        return figures
+    kinds = {"gpu": "flat", "gpu_ivf": "ivf", "gpu_cagra": "cagra"}
+    for name, kind in kinds.items():
+        if kind != "cagra" or indexes.has_graphs:
+            gc.collect()  # what the way before had
+            _measure(name, matrix, indexes, kind, questions, truth, figures)
+    way = _torch(matrix, count) if with_torch and find_spec("torch") is not None else None
+    if way is not None:
+        figures["torch_p50_ms"], figures["torch_p99_ms"] = _percentiles(_alone(way, questions))
+        figures["torch_batch_64_ms"] = float(
+            np.median([_alone(way, questions[np.newaxis, :AT_ONCE])[0] for _ in range(9)])
         )
-        figures[f"{name}_recall"] = hits / (LIMIT * len(truth))
     return figures
 
 
-def _torch(matrix: Matrix, count: int) -> Ask:
+def _measure(
+    name: str,
+    matrix: Matrix,
+    indexes: GpuIndexes | None,
+    kind: str,
+    questions: Rows,
+    truth: list[set[int]],
+    figures: dict[str, float],
+) -> None:
+    """One way, made ready and asked."""
+    rows, tiers = matrix.rows, Tiers(matrix)
+    gpu = None if indexes is None else Gpu(indexes, 0, kind)
+    free = 0 if indexes is None else indexes.free_bytes()
+    is_near = name not in ("cpu", "gpu")
+    approximation = Approximation(rows) if is_near else None
+    tiers.is_quick(rows, None, QUESTIONS_MIN)
+    begin_s = time.perf_counter()
+    tiers.maintain(lambda: False, gpu, approximation)
+    if is_near:
+        for question in questions[: 4 * RECENT_MIN]:
+            tiers.approximate(rows, question, LIMIT, None, None)
+        tiers.maintain(lambda: False, gpu, approximation)
+    figures[f"{name}_prepare_s"] = time.perf_counter() - begin_s
+
+    def ask(question: Rows) -> set[int]:
+        found = tiers.approximate(rows, question, LIMIT, None, None) if is_near else None
+        if found is not None:
+            return set(found.numbers.tolist())
+        return set(tiers.search(rows, question, LIMIT, None)[0].tolist())
+
+    if not _is_taken(tiers, gpu, is_near):
+        # What was answered in another way would be told as its own.
+        figures[f"{name}_recall"] = 0.0
+        return
+    alone = _alone(ask, questions)
+    figures[f"{name}_p50_ms"], figures[f"{name}_p99_ms"] = _percentiles(alone)
+    together, rate = _together(ask, questions)
+    figures[f"{name}_64_p50_ms"], figures[f"{name}_64_p99_ms"] = _percentiles(together)
+    figures[f"{name}_64_questions_per_s"] = rate
+    hits = sum(
+        len(ask(question) & expected) for question, expected in zip(questions, truth, strict=False)
+    )
+    figures[f"{name}_recall"] = hits / (LIMIT * len(truth))
+    if indexes is not None and gpu is not None:
+        figures[f"{name}_bytes"] = gpu.bytes_used
+        figures[f"{name}_used_bytes"] = free - indexes.free_bytes()
+        figures[f"{name}_failed"] = float(gpu.is_lost)
+
+
+def _is_taken(tiers: Tiers, gpu: Gpu | None, is_near: bool) -> bool:
+    if gpu is None:
+        return not is_near or tiers.indexed.breadth is not None
+    return tiers.indexed.on_gpu.near is not None if is_near else gpu.bytes_used > 0
+
+
+def _torch(matrix: Matrix, count: int) -> Ask | None:
+    """None where torch sees no GPU."""
     import torch
 
+    if not torch.cuda.is_available():
+        return None
     device = torch.device("cuda")
     rows = torch.empty((count, matrix.width), dtype=torch.float16, device=device)
     for begin in range(0, count, _BLOCK):
@@ -105,6 +183,7 @@ def _torch(matrix: Matrix, count: int) -> Ask:
         asked = torch.from_numpy(np.atleast_2d(questions)).to(device, torch.float16)
         torch.topk(asked @ rows.T, LIMIT, dim=1).indices.cpu()
 
+    ask(np.zeros((AT_ONCE, matrix.width), np.float32))  # what CUDA makes once
     return ask
 
 

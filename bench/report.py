@@ -83,8 +83,8 @@ def machine() -> str:
     """The machine and the libraries that do the work.  Results with different lines are not comparable."""
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     names = ["lmdb", "faiss-cpu", "grpcio", "numpy"]
-    if getattr(faiss, "get_num_gpus", lambda: 0)():
-        names[1] = "faiss-gpu"
+    if hasattr(faiss, "StandardGpuResources"):
+        names[1] = "faiss-gpu-cuvs" if hasattr(faiss, "GpuIndexCagra") else "faiss-gpu"
     libraries = ", ".join(f"{name} {version(name)}" for name in names)
     return (
         f"{os.cpu_count()} CPUs {platform.machine()}, {memory_gib:.0f} GiB, {platform.system()}, "

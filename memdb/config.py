@@ -38,6 +38,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 DURABILITIES: Final = ("durable", "relaxed")
 EDGES: Final = ("auto", "native", "python")
 DEVICES: Final = ("auto", "cpu", "gpu")
+GPU_INDEXES: Final = ("auto", "flat", "ivf", "cagra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,10 @@ class IndexConfig:
     gpu_bytes_max: int = 0
     """Bytes of vectors on the GPU, as float16: those of the largest users; 0: four fifths of what is
     free at the start."""
+    gpu_index: str = "auto"
+    """How questions that may be answered approximately are, on the GPU.  flat: exactly, by all
+    vectors; ivf: by lists of them; cagra: by a graph, which needs faiss-gpu-cuvs; auto: exactly up to
+    4 GiB of vectors, then by a graph where there can be one, up to 8 GiB, else by lists."""
     approximate_rows_min: int = 50_000
     """Vectors of a user in a space from which on questions about now may be answered approximately, at a
     measured recall; 0: none is."""
@@ -229,6 +234,8 @@ class IndexConfig:
         """Raises `InvalidArgument` naming ``index.<field>``."""
         if self.device not in DEVICES:
             raise _refused("index.device", self.device, f"one of {', '.join(DEVICES)}")
+        if self.gpu_index not in GPU_INDEXES:
+            raise _refused("index.gpu_index", self.gpu_index, f"one of {', '.join(GPU_INDEXES)}")
         for name in ("gpu_bytes_max", "approximate_rows_min", "checkpoint_rows"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):

@@ -36,7 +36,7 @@ from memdb.errors import (
 )
 from memdb.eventlog import event_log
 from memdb.index import faiss_later
-from memdb.index.gpu import find_gpu
+from memdb.index.gpu_faiss import find_gpu
 from memdb.index.indexed import Approximation
 from memdb.index.recall import RecallCounts
 from memdb.store.catalog import Catalog
@@ -91,7 +91,8 @@ class EmbeddedDatabase:
         approximation = Approximation(index.approximate_rows_min)
         self._recall = approximation.recall
         self._end = Closing(index.close_checkpoint_s)
-        upkeep = Upkeep(find_gpu(index.device, index.gpu_bytes_max), approximation)
+        gpu = find_gpu(index.device, index.gpu_bytes_max, index.gpu_index)
+        upkeep = Upkeep(gpu, approximation)
         key_file = self._config.master_key_file
         master_key = read_master_key(key_file) if key_file else None
         self._directory = _open_directory(path, create=create, master_key=master_key)

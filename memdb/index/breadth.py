@@ -17,6 +17,7 @@ from memdb.index import ivf
 from memdb.index.ivf import LIMIT_MEASURED, Breadth, lists_max
 from memdb.index.lists import Lists
 from memdb.index.matrix import Matrix
+from memdb.index.pruned import Found
 from memdb.types.arrays import Array
 
 RECALL_TRAINED: Final = 0.995
@@ -33,6 +34,8 @@ _SEED: Final = 1973
 
 Exact = Callable[[int, Array, int, Array | None], tuple[Array, Array]]
 """Rows, query, limit and allowed rows: (row numbers, scores) as `memdb.index.flat.search`."""
+Look = Callable[[int, Array, int, Array | None], Found | None]
+"""Rows, query, limit and rows that are alive: an approximate answer; None where it leaves that to an exact search."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,25 +99,23 @@ class Trial:
                 return widened(replace(breadth, candidates=candidates), _STEP)
         return None
 
-    def _is_enough(self, lists: Lists, breadth: Breadth) -> bool:
-        return all(self._recall(lists, breadth, kind) >= RECALL_TRAINED for kind in self._kinds)
+    def is_enough(self, look: Look) -> bool:
+        """Whether so much is found, of each kind of questions."""
+        return all(self._recall(look, kind) >= RECALL_TRAINED for kind in self._kinds)
 
-    def _recall(self, lists: Lists, breadth: Breadth, kind: Sequence[Asked]) -> float:
+    def _is_enough(self, lists: Lists, breadth: Breadth) -> bool:
+        def look(rows: int, query: Array, limit: int, alive: Array | None) -> Found | None:
+            return ivf.search(self._matrix, lists, breadth, rows, query, limit, alive, alive)
+
+        return self.is_enough(look)
+
+    def _recall(self, look: Look, kind: Sequence[Asked]) -> float:
         """Of one kind of questions; what the search leaves to an exact one is found, at the price of
         that, so it counts as missed."""
         hits = sought = 0
         for asked in kind:
             sought += len(asked.numbers)
-            found = ivf.search(
-                self._matrix,
-                lists,
-                breadth,
-                self._rows,
-                asked.query,
-                LIMIT_MEASURED + 1,
-                self._alive,
-                self._alive,
-            )
+            found = look(self._rows, asked.query, LIMIT_MEASURED + 1, self._alive)
             if found is not None:
                 _, scores = _without(asked.own, found.numbers, found.scores)
                 hits += found_of(scores, asked.scores)

@@ -19,6 +19,9 @@ import numpy as np
 from memdb.eventlog import event_log
 from memdb.index import ivf
 from memdb.index.breadth import Exact, Trial, found_of, widened
+from memdb.index.gpu import Gpu
+from memdb.index.gpu_indexed import IndexedOnGpu
+from memdb.index.gpu_placed import Placed
 from memdb.index.ivf import Breadth, lists_max
 from memdb.index.lists import Lists, find_centres, grouped
 from memdb.index.matrix import Matrix
@@ -68,6 +71,8 @@ class Indexed:
         self._matrix = matrix
         self._approximation: Approximation | None = None
         self._ready: Ready | None = None
+        self.on_gpu = IndexedOnGpu(matrix)
+        """What is used before it, where there is one."""
         self._trained_rows = 0
         """How many there were when lists were last made, or tried to be."""
         # What readers race for: what is lost of it matters to nobody.
@@ -129,9 +134,19 @@ class Indexed:
         return self._trained_rows, self.breadth
 
     def search(
-        self, rows: int, query: Array, limit: int, allowed: Array | None, alive: Array | None
+        self,
+        rows: int,
+        query: Array,
+        limit: int,
+        allowed: Array | None,
+        alive: Array | None,
+        *,
+        is_quick: bool = False,
     ) -> Found | None:
-        """`memdb.index.ivf.search`; None where the question is to be answered exactly."""
+        """`memdb.index.ivf.search`; None where the question is to be answered exactly.
+
+        is_quick: whether that is so on a GPU, which lists of the CPU are no use beside.
+        """
         if not self.is_wanted(rows):
             return None
         self._asked += 1
@@ -140,11 +155,14 @@ class Indexed:
         if len(self._recent) < RECENT_MIN or self._asked % RECENT_MIN == 0:
             self._recent.append(np.array(query, np.float32))
             self._alive = alive
-        if ready is None:
+        if self.on_gpu.near is not None:
+            found = self.on_gpu.search(rows, query, limit, allowed, alive)
+        elif ready is None or is_quick:
             return None
-        found = ivf.search(
-            self._matrix, ready.lists, ready.breadth, rows, query, limit, allowed, alive
-        )
+        else:
+            found = ivf.search(
+                self._matrix, ready.lists, ready.breadth, rows, query, limit, allowed, alive
+            )
         approximation = self._approximation
         if found is None or approximation is None:
             return None
@@ -165,13 +183,17 @@ class Indexed:
             if len(self._samples) < _SAMPLES_MAX:
                 self._samples.append(sample)
 
-    def is_due(self, sketch: Sketch | None) -> bool:
-        """Whether `maintain` has something to do."""
+    def is_due(self, sketch: Sketch | None, *, is_on_cpu: bool = True) -> bool:
+        """Whether `maintain_on_gpu` has something to do, or, where that is asked for, `maintain`."""
         approximation = self._approximation
-        if approximation is None or sketch is None or not self.is_wanted(self._matrix.rows):
+        if approximation is None or not self.is_wanted(self._matrix.rows):
             return False
         if self._samples and approximation.recall.may_compare:
             return True
+        if self.on_gpu.is_due and len(self._recent) >= RECENT_MIN:
+            return True
+        if sketch is None or not is_on_cpu:
+            return False
         ready = self._ready
         if ready is not None and ready.lists.sketch is sketch and self._is_late(ready.lists):
             return True
@@ -202,6 +224,32 @@ class Indexed:
             lists = grouped(self._matrix, sketch, ready.lists.centres, stop, ready.lists)
             if lists is not None:
                 self._ready = Ready(lists, ready.breadth)
+        self._compare_all(exact, approximation, stop)
+
+    def maintain_on_gpu(
+        self,
+        gpu: Gpu,
+        flat: Placed | None,
+        exact: Exact,
+        approximation: Approximation,
+        stop: Callable[[], bool],
+    ) -> None:
+        """The same for what is to be on a GPU; flat: where all rows are there."""
+        self._approximation = approximation
+        rows = self._matrix.rows
+        if not self.is_wanted(rows):
+            return
+
+        def trial() -> Trial | None:
+            enough = len(self._recent) >= RECENT_MIN
+            return self._trial(rows, exact, stop) if enough else None
+
+        self.on_gpu.maintain(gpu, flat, trial, stop)
+        self._compare_all(exact, approximation, stop)
+
+    def _compare_all(
+        self, exact: Exact, approximation: Approximation, stop: Callable[[], bool]
+    ) -> None:
         while self._samples and approximation.recall.may_compare and not stop():
             self._compare(self._samples.popleft(), exact, approximation.recall)
 
@@ -214,11 +262,16 @@ class Indexed:
             len(self._recent) >= RECENT_MIN and sketch.rows >= RETRAIN_GROWTH * self._trained_rows
         )
 
-    def _train(self, sketch: Sketch, exact: Exact, stop: Callable[[], bool]) -> None:
+    def _trial(self, rows: int, exact: Exact, stop: Callable[[], bool]) -> Trial | None:
+        """Questions of which it is known what is to be found; None where ``stop`` said so, or that is nothing."""
         alive = self._alive
-        rows = sketch.rows if alive is None else min(sketch.rows, len(alive))
+        rows = rows if alive is None else min(rows, len(alive))
         trial = Trial(self._matrix, rows, None if alive is None else alive[:rows])
-        if not trial.ask(exact, list(self._recent), stop):
+        return trial if trial.ask(exact, list(self._recent), stop) else None
+
+    def _train(self, sketch: Sketch, exact: Exact, stop: Callable[[], bool]) -> None:
+        trial = self._trial(sketch.rows, exact, stop)
+        if trial is None:
             return
         centres = find_centres(self._matrix, sketch, stop)
         lists = None if centres is None else grouped(self._matrix, sketch, centres, stop)
@@ -229,7 +282,8 @@ class Indexed:
         self._window.clear()
         if lists is None or breadth is None or breadth.lists > lists_max(lists):
             self._ready = None
-            log.info("lists do not find enough: searched exactly", extra={"fields": {"rows": rows}})
+            told = {"rows": sketch.rows}
+            log.info("lists do not find enough: searched exactly", extra={"fields": told})
             return
         self._ready = Ready(lists, breadth)
         told = {
@@ -254,6 +308,9 @@ class Indexed:
         ready = self._ready
         self._window.clear()
         self._samples.clear()
+        if self.on_gpu.near is not None:
+            self._widen_on_gpu(recall)
+            return
         if ready is None:
             return
         breadth = widened(ready.breadth, _WIDER)
@@ -272,3 +329,16 @@ class Indexed:
             "an approximate search found too little: it looks at more",
             extra={"fields": {"rows": ready.lists.rows, "looked_at": breadth.lists}},
         )
+
+    def _widen_on_gpu(self, recall: Recall) -> None:
+        told = {"rows": self._matrix.rows}
+        if self.on_gpu.widen(_WIDER):
+            recall.add(widened=1)
+            log.warning(
+                "a search on the GPU found too little: it looks at more", extra={"fields": told}
+            )
+        else:
+            recall.add(given_up=1)
+            log.warning(
+                "a search on the GPU found too little: searched exactly", extra={"fields": told}
+            )

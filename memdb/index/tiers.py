@@ -12,6 +12,8 @@ GPU        the largest matrices that fit, where there is   nothing here (`memdb.
            one; else the tiers before
 lists      `approximate` alone: large matrices of which     256 bytes of a row in some hundred, as a
            some lists are measured to be enough            rule (`memdb.index.ivf`)
+near       `approximate` alone: the largest of those, on a  nothing here (`memdb.index.gpu_near`)
+           GPU, in the place of lists
 =========  ==============================================  =====================================
 
 Nothing waits for a tier: codes and lists are made in the background (`maintain`), of what is asked about, and
@@ -29,7 +31,8 @@ import numpy as np
 
 from memdb.index import flat, pruned
 from memdb.index.basis import CODE_BYTES_MAX, DIM_PER_BYTE, SAMPLE_ROWS, code_bytes, fit
-from memdb.index.gpu import Gpu, Placement
+from memdb.index.gpu import Gpu
+from memdb.index.gpu_flat import FlatPlacement
 from memdb.index.indexed import Approximation, Indexed, Ready
 from memdb.index.learned import Learned
 from memdb.index.matrix import Matrix
@@ -70,7 +73,7 @@ class Tiers:
         self._fitted_rows = 0
         """How many there were when a basis was last fitted, or tried to be."""
         self._gpu: Gpu | None = None
-        self._placement: Placement | None = None
+        self._placement: FlatPlacement | None = None
         self._awaits_gpu = False
         """Whether a GPU is yet to hear of the rows."""
         self.indexed = Indexed(matrix)
@@ -89,7 +92,7 @@ class Tiers:
         """`memdb.index.flat.search` of the first ``rows`` rows, to the last bit."""
         if rows >= self._rows_min:
             self._asked += 1
-            placement = self._placement
+            placement = self._flat
             if placement is not None:
                 found = self._on_gpu(placement, rows, query, limit, allowed)
                 if found is not None:
@@ -114,9 +117,9 @@ class Tiers:
 
         alive: what would be allowed without a filter.
         """
-        if self._placement is not None:  # exact, and as quick
-            return None
-        found = self.indexed.search(rows, query, limit, allowed, alive)
+        # An exact search on the GPU is as quick as lists here.
+        is_quick = self._flat is not None
+        found = self.indexed.search(rows, query, limit, allowed, alive, is_quick=is_quick)
         if found is not None:
             self._asked += 1
         return found
@@ -146,7 +149,7 @@ class Tiers:
 
     def ready(self, rows: int) -> Ready | None:
         """What `approximate` uses for questions to the first ``rows`` rows; None where it leaves them to `search`."""
-        if self._placement is not None or not self.indexed.is_wanted(rows):
+        if not self._is_on_cpu or not self.indexed.is_wanted(rows):
             return None
         return self.indexed.ready
 
@@ -157,8 +160,18 @@ class Tiers:
 
     @property
     def has_lists(self) -> bool:
-        """Whether `approximate` answers questions without a filter."""
-        return self._placement is None and self.indexed.is_ready
+        """Whether `approximate` answers questions without a filter, by lists."""
+        return self._is_on_cpu and self.indexed.is_ready
+
+    @property
+    def _is_on_cpu(self) -> bool:
+        return self._flat is None and self.indexed.on_gpu.near is None
+
+    @property
+    def _flat(self) -> FlatPlacement | None:
+        """Where all rows are on a GPU: not where they had to make room, or it failed."""
+        placement = self._placement
+        return placement if placement is not None and placement.rows else None
 
     def is_quick(self, rows: int, allowed: Array | None, questions: int) -> bool:
         """Whether so many questions are answered sooner one by one than by one pass over the rows."""
@@ -166,7 +179,7 @@ class Tiers:
             return False
         self._asked += questions
         sketch = self._sketch
-        if self._placement is not None:
+        if self._flat is not None:
             return True
         return sketch is not None and self._rest == 0 and self._is_large(sketch, rows, allowed)
 
@@ -177,7 +190,9 @@ class Tiers:
             return False
         sketch = self._sketch
         late = sketch is not None and self._matrix.rows - sketch.rows >= LATE_ROWS
-        return late or self._awaits_gpu or self._wants_basis() or self.indexed.is_due(sketch)
+        if late or self._awaits_gpu or self._wants_basis():
+            return True
+        return self.indexed.is_due(sketch, is_on_cpu=self._is_on_cpu)
 
     @property
     def coded_rows(self) -> int:
@@ -215,14 +230,19 @@ class Tiers:
             self._awaits_gpu = False
             if gpu is not None:
                 self._gpu = gpu
-                self._placement = gpu.keep(self._matrix, self._placement)
-            if approximation is not None and self._placement is None:
+                is_spare = self.indexed.on_gpu.near is not None
+                self._placement = gpu.keep(self._matrix, self._placement, is_spare=is_spare)
+                if approximation is not None:
+                    self.indexed.maintain_on_gpu(
+                        gpu, self._placement, self.search, approximation, stop
+                    )
+            if approximation is not None and self._is_on_cpu:
                 self.indexed.maintain(self._sketch, self.search, approximation, stop)
         finally:
             self._maintaining.release()
 
     def _on_gpu(
-        self, placement: Placement, rows: int, query: Array, limit: int, allowed: Array | None
+        self, placement: FlatPlacement, rows: int, query: Array, limit: int, allowed: Array | None
     ) -> Found | None:
         try:
             return placement.search(self._matrix, rows, query, limit, allowed)

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import memdb.index.gpu
+import memdb.index.gpu_flat
+import memdb.index.gpu_placed
+from bench import gpu
 from bench.__main__ import WORKLOADS
+from tests.unit.index.gpu_twin import Twin
 
 FIGURES = {
     "ingest": {"write_lmdb_clips_per_s", "write_embedded_clips_per_s", "write_grpc_clips_per_s"},
@@ -115,6 +120,36 @@ def test_the_measurement_of_a_gpu_runs_without_one() -> None:
     figures = json.loads(run.stdout.splitlines()[-1])["figures"]
     assert figures["cpu_recall"] == 1.0
     assert figures["cpu_64_questions_per_s"] > 0
+
+
+def test_the_measurement_of_a_gpu_takes_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memdb.index.gpu, "PLACE_ROWS_MIN", 100)
+    monkeypatch.setattr(memdb.index.gpu_flat, "PLACE_ROWS_MIN", 100)
+    monkeypatch.setattr(memdb.index.gpu_placed, "PLACE_ROWS", 64)
+
+    figures = gpu.measured(6000, 64, 1, Twin(), with_torch=False)
+
+    for way in ("cpu", "cpu_lists", "gpu", "gpu_ivf", "gpu_cagra"):
+        assert figures[f"{way}_recall"] >= 0.95
+        assert figures[f"{way}_64_p99_ms"] > 0
+    for way in ("gpu", "gpu_ivf", "gpu_cagra"):
+        assert figures[f"{way}_bytes"] >= 2 * 5952 * 1536
+        assert figures[f"{way}_failed"] == 0
+    ratios = gpu.ratios_of(figures | {"torch_p50_ms": 1.0, "torch_batch_64_ms": 2.0})
+    assert set(ratios) == {
+        f"{way}_{ratio}"
+        for way in ("gpu", "gpu_ivf", "gpu_cagra")
+        for ratio in ("vs_cpu", "vs_cpu_lists", "vs_torch", "64_vs_torch")
+    }
+
+
+def test_what_a_gpu_does_not_answer_is_not_told_as_its_own() -> None:
+    # So few rows stay on the CPU.
+    figures = gpu.measured(1000, 64, 1, Twin(has_graphs=False), with_torch=False)
+
+    assert figures["cpu_recall"] == 1
+    assert figures["gpu_recall"] == figures["gpu_ivf_recall"] == 0
+    assert not any(name.startswith(("gpu_p50", "gpu_ivf_p50", "gpu_cagra")) for name in figures)
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")

@@ -14,7 +14,8 @@ import pytest
 import memdb
 from memdb import Clip
 from memdb.engine.upkeep import Upkeep
-from memdb.index.gpu import PLACE_ROWS_MIN, Gpu
+from memdb.index.gpu import Gpu
+from memdb.index.gpu_flat import PLACE_ROWS_MIN
 from memdb.index.indexed import Approximation
 from memdb.index.matrix import Matrix
 from memdb.index.sketch import Sketch
@@ -25,8 +26,8 @@ from memdb.index.tiers import (
     SKETCH_ROWS_MIN,
     Tiers,
 )
+from tests.unit.index.gpu_twin import Twin
 from tests.unit.index.test_flat import matrix_of
-from tests.unit.index.test_gpu import twin
 from tests.unit.index.test_sketch import made
 
 DIM = 1536
@@ -135,7 +136,7 @@ def test_a_gpu_hears_of_rows_whose_codes_are_those_of_before() -> None:
     before.maintain(lambda: False)
     learned = before.learned
     assert learned is not None
-    gpu = Gpu(twin, 1 << 30)
+    gpu = Gpu(Twin(), 1 << 30)
     index, upkeep = Tiers(matrix, bytes_min=0), Upkeep(gpu, Approximation(matrix.rows))
     index.learn(learned)
     upkeep.introduce(index)

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 
 from memdb.errors import FailedPrecondition
-from memdb.index import flat
-from memdb.index import gpu as gpu_module
-from memdb.index.gpu import PLACE_ROWS, PLACE_ROWS_MIN, Gpu, Placement, find_gpu
+from memdb.index import flat, gpu_faiss
+from memdb.index.gpu import Gpu
+from memdb.index.gpu_faiss import FaissOnGpu, find_gpu
+from memdb.index.gpu_flat import PLACE_ROWS_MIN, FlatPlacement
+from memdb.index.gpu_placed import PLACE_ROWS
 from memdb.index.matrix import Matrix
 from memdb.index.tiers import QUESTIONS_MIN, Tiers
 from memdb.types.arrays import Array
+from tests.unit.index.gpu_twin import Twin, flat_twin
 from tests.unit.index.test_flat import matrix_of
 from tests.unit.index.test_sketch import made
 
@@ -32,19 +35,13 @@ GPUS = getattr(faiss, "get_num_gpus", lambda: 0)()
 Make = Callable[[int], Any]
 
 
-def twin(width: int) -> Any:
-    return faiss.IndexScalarQuantizer(
-        width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-    )
-
-
 def on_gpu(width: int) -> Any:
-    gpu = find_gpu("gpu")
-    assert gpu is not None
-    return gpu._make_index(width)
+    return FaissOnGpu().flat(width)
 
 
-@pytest.fixture(params=[twin, pytest.param(on_gpu, marks=pytest.mark.gpu)], ids=["twin", "gpu"])
+@pytest.fixture(
+    params=[flat_twin, pytest.param(on_gpu, marks=pytest.mark.gpu)], ids=["twin", "gpu"]
+)
 def make(request: pytest.FixtureRequest) -> Make:
     if request.param is on_gpu and not GPUS:
         pytest.skip("no GPU here")
@@ -87,7 +84,7 @@ def rows() -> Array:
     return made("scenes", ROWS, DIM, seed=1)
 
 
-def placed(gpu: Gpu, matrix: Matrix) -> Placement:
+def placed(gpu: Gpu, matrix: Matrix) -> FlatPlacement:
     placement = gpu.keep(matrix, None)
     assert placement is not None
     return placement
@@ -103,7 +100,7 @@ def test_answers_are_those_of_the_cpu(
     make: Make, rows: Array, share: float | None, seen: int
 ) -> None:
     matrix = matrix_of(rows)
-    placement = placed(Gpu(make, 1 << 30), matrix)
+    placement = placed(Gpu(Twin(make), 1 << 30), matrix)
     assert placement.rows == ROWS // PLACE_ROWS * PLACE_ROWS
     allowed = None if share is None else np.random.default_rng(2).random(seen) < share
     told = 0
@@ -119,7 +116,7 @@ def test_answers_are_those_of_the_cpu(
 
 def test_rows_that_are_equal_come_in_the_order_of_the_cpu(make: Make) -> None:
     matrix = matrix_of(np.repeat(made("scenes", ROWS // 4, DIM, seed=1), 4, axis=0))
-    placement = placed(Gpu(make, 1 << 30), matrix)
+    placement = placed(Gpu(Twin(make), 1 << 30), matrix)
     for query in made("scenes", 8, DIM, seed=3):
         found = placement.search(matrix, matrix.rows, query, 10, None)
         if found is not None:
@@ -130,7 +127,8 @@ def test_rows_that_are_equal_come_in_the_order_of_the_cpu(make: Make) -> None:
 def test_who_asks_while_one_is_searched_for_goes_in_the_next_call(make: Make, rows: Array) -> None:
     watched = Watched(make(DIM))
     matrix = matrix_of(rows)
-    placement = placed(Gpu(lambda _: watched, 1 << 30), matrix)
+    gpu = Gpu(Twin(lambda _: watched), 1 << 30)
+    placement = placed(gpu, matrix)
     queries = made("scenes", 6, DIM, seed=3)
     answers: dict[int, Any] = {}
 
@@ -143,7 +141,7 @@ def test_who_asks_while_one_is_searched_for_goes_in_the_next_call(make: Make, ro
     assert watched.begun.wait(20)
     for thread in threads[1:]:
         thread.start()
-    while len(placement._queue) < 5:
+    while gpu._turns.waiting < 5:
         threading.Event().wait(0.001)
     watched.go_on.set()
     for thread in threads:
@@ -158,7 +156,7 @@ def test_a_gpu_that_fails_fails_no_question(
     make: Make, rows: Array, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched = Watched(make(DIM))
-    gpu = Gpu(lambda _: watched, 1 << 30)
+    gpu = Gpu(Twin(lambda _: watched), 1 << 30)
     matrix = matrix_of(rows)
     index = Tiers(matrix)
     index.maintain(lambda: False, gpu)
@@ -181,22 +179,23 @@ def test_a_gpu_that_fails_fails_no_question(
 
 
 def test_any_error_of_a_call_is_told_to_all_that_waited_for_it(rows: Array) -> None:
-    watched = Watched(twin(DIM))
+    watched = Watched(flat_twin(DIM))
     matrix = matrix_of(rows)
-    placement = placed(Gpu(lambda _: watched, 1 << 30), matrix)
+    gpu = Gpu(Twin(lambda _: watched), 1 << 30)
+    placement = placed(gpu, matrix)
     watched.search = lambda queries, wanted: (_ for _ in ()).throw(MemoryError("no room"))  # type: ignore[method-assign]
     for _ in range(2):
         with pytest.raises(RuntimeError, match="no room"):
             placement.search(matrix, ROWS, rows[0], 4, None)
-    assert not placement._queue
+    assert not gpu._turns.waiting
 
 
 def test_a_gpu_without_room_leaves_the_rows_where_they_are(
     rows: Array, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched = Watched(twin(DIM))
+    watched = Watched(flat_twin(DIM))
     watched.fails = True
-    gpu = Gpu(lambda _: watched, 1 << 30)
+    gpu = Gpu(Twin(lambda _: watched), 1 << 30)
     with caplog.at_level(logging.ERROR, "memdb.index"):
         assert gpu.keep(matrix_of(rows), None) is None
     assert "out of memory" in caplog.text
@@ -207,7 +206,7 @@ def test_the_largest_that_fit_have_the_room(rows: Array) -> None:
     small, middle, large = (
         matrix_of(rows[:count]) for count in (PLACE_ROWS_MIN, PLACE_ROWS_MIN + PLACE_ROWS, ROWS)
     )
-    gpu = Gpu(twin, 2 * DIM * (PLACE_ROWS_MIN + PLACE_ROWS + ROWS))
+    gpu = Gpu(Twin(), 2 * DIM * (PLACE_ROWS_MIN + PLACE_ROWS + ROWS))
     first, second = placed(gpu, small), placed(gpu, large)
     assert gpu.bytes_used == first.bytes + second.bytes
     third = placed(gpu, middle)
@@ -224,29 +223,39 @@ def test_the_largest_that_fit_have_the_room(rows: Array) -> None:
 def test_without_a_budget_four_fifths_of_what_is_free_at_the_first_placement(rows: Array) -> None:
     asked: list[int] = []
 
-    def free() -> int:
+    def free_bytes() -> int:
         asked.append(1)
-        return 2 * DIM * ROWS * 2
+        return 11 * 2 * DIM * PLACE_ROWS_MIN
 
-    gpu = Gpu(twin, 0, free)
+    gpu = Gpu(Twin(free=free_bytes), 0)
     assert not asked, "who places nothing takes nothing"
-    placement = placed(gpu, matrix_of(rows))
+    matrix = matrix_of(rows[:PLACE_ROWS_MIN])
+    kept = [gpu.keep(matrix, None) for _ in range(11)]
+    assert [placement is not None for placement in kept] == [True] * 8 + [False] * 3
     assert asked == [1]
-    smaller = matrix_of(rows[:PLACE_ROWS_MIN])
-    assert gpu.keep(smaller, None) is None, "it would fit the whole, not four fifths"
-    assert asked == [1]
-    assert placement.rows
+
+
+@pytest.mark.parametrize(("free", "fits"), [(2.2, False), (2.6, True)])
+def test_what_grows_is_there_twice(rows: Array, free: float, fits: bool) -> None:
+    """FAISS copies an index that gets more rows."""
+    large = rows[: ROWS // PLACE_ROWS * PLACE_ROWS]
+    gpu = Gpu(Twin(free=lambda: int(free * 2 * large.size)), 0)
+    first = placed(gpu, matrix_of(large))
+    # Two thirds of the first, which fits beside it.
+    assert (gpu.keep(matrix_of(rows[:PLACE_ROWS_MIN]), None) is not None) == fits
+    assert first.rows
+    assert gpu.keep(matrix_of(np.tile(rows, (2, 1))), None) is None
 
 
 def test_rows_that_float16_does_not_hold_stay_on_the_cpu(rows: Array) -> None:
-    gpu = Gpu(twin, 1 << 30)
+    gpu = Gpu(Twin(), 1 << 30)
     matrix = matrix_of(rows * np.float32(1e6))
     assert gpu.keep(matrix, None) is None
     assert not gpu.is_lost
 
 
 def test_rows_that_come_later_follow(rows: Array) -> None:
-    gpu = Gpu(twin, 1 << 30)
+    gpu = Gpu(Twin(), 1 << 30)
     matrix = matrix_of(rows[: PLACE_ROWS_MIN + 50])
     placement = placed(gpu, matrix)
     assert placement.rows == PLACE_ROWS_MIN
@@ -259,7 +268,7 @@ class Ending:
     """An index that tells whether anybody else was in a call as it was made, and as it went."""
 
     def __init__(self, width: int, gpu: list[Gpu], alone: list[bool]) -> None:
-        self.index = twin(width)
+        self.index = flat_twin(width)
         self._gpu = gpu
         self._alone = alone
         self._note()
@@ -287,7 +296,7 @@ def test_an_index_is_made_and_goes_when_no_other_call_is_under_way(rows: Array) 
     """As of a user who is closed or erased while somebody else asks."""
     alone: list[bool] = []
     gpus: list[Gpu] = []
-    gpus.append(Gpu(lambda width: Ending(width, gpus, alone), 1 << 30))
+    gpus.append(Gpu(Twin(lambda width: Ending(width, gpus, alone)), 1 << 30))
     (gpu,) = gpus
     matrix, other = matrix_of(rows), matrix_of(rows)
     kept, dropped = placed(gpu, matrix), placed(gpu, other)
@@ -336,8 +345,8 @@ def test_who_asks_for_a_gpu_is_told_why_there_is_none(
     monkeypatch: pytest.MonkeyPatch, count: int | RuntimeError | None, why: str, may_be_there: bool
 ) -> None:
     library = object() if count is None else _Library(count)
-    monkeypatch.setattr(gpu_module, "faiss", library)
-    monkeypatch.setattr(gpu_module, "_may_be_there", lambda: may_be_there)
+    monkeypatch.setattr(gpu_faiss, "faiss", library)
+    monkeypatch.setattr(gpu_faiss, "_may_be_there", lambda: may_be_there)
     with pytest.raises(FailedPrecondition, match=why) as caught:
         find_gpu("gpu")
     assert (caught.value.reason, caught.value.field) == ("NO_GPU", "index.device")
@@ -355,3 +364,61 @@ def test_without_a_gpu_there_is_none() -> None:
     with pytest.raises(FailedPrecondition) as caught:
         find_gpu("gpu")
     assert (caught.value.reason, caught.value.value) == ("NO_GPU", "gpu")
+
+
+def test_a_graph_that_faiss_does_not_have_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_faiss, "faiss", _Library(1))
+    with pytest.raises(FailedPrecondition, match="cuVS") as caught:
+        find_gpu("gpu", 0, "cagra")
+    assert (caught.value.reason, caught.value.field) == ("NO_GPU", "index.gpu_index")
+    assert isinstance(find_gpu("gpu", 0, "auto"), Gpu)
+
+
+class _Runtime:
+    """CUDA's, as far as it is asked for memory."""
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+
+    def cudaMemGetInfo(self, free: Any, total: Any) -> int:
+        free._obj.value = max(self._free, 0)
+        return 0 if self._free >= 0 else 35
+
+
+def test_how_much_is_free_says_cuda(monkeypatch: pytest.MonkeyPatch, rows: Array) -> None:
+    """FAISS 1.15 has no function for it."""
+    indexes = FaissOnGpu()
+    monkeypatch.setattr(gpu_faiss, "_cuda_runtime", lambda: _Runtime(1 << 30))
+    assert indexes.free_bytes() == 1 << 30
+    monkeypatch.setattr(gpu_faiss, "_cuda_runtime", lambda: _Runtime(-1))
+    with pytest.raises(RuntimeError, match="error 35"):
+        indexes.free_bytes()
+    monkeypatch.setattr(gpu_faiss, "_cuda_runtime", lambda: None)
+    with pytest.raises(RuntimeError, match="gpu_bytes_max"):
+        indexes.free_bytes()
+    gpu = Gpu(Twin(free=indexes.free_bytes), 0)
+    assert gpu.keep(matrix_of(rows), None) is None
+    assert gpu.is_lost, "the rows stay where they are"
+
+
+@pytest.mark.skipif(
+    not hasattr(faiss, "StandardGpuResources"), reason="FAISS was built without GPUs"
+)
+def test_faiss_knows_what_it_is_asked_for() -> None:
+    """Where FAISS is built for GPUs, be there one or not: without one it fails at that, and at nothing before."""
+    indexes = FaissOnGpu()
+    makers: list[Callable[[], Any]] = [
+        lambda: indexes.flat(DIM),
+        lambda: indexes.lists(DIM, 16),
+        indexes.free_bytes,
+    ]
+    if indexes.has_graphs:
+        makers.append(lambda: indexes.graph(DIM))
+        assert indexes.reaching(64).itopk_size == 64
+    assert indexes.probing(7).nprobe == 7
+    for make in makers:
+        if GPUS:
+            assert make() is not None
+        else:
+            with pytest.raises(RuntimeError, match=r"Invalid GPU device|error \d+"):
+                make()

@@ -1,4 +1,7 @@
-"""When a matrix is searched approximately: once it was measured, as long as it finds enough."""
+"""When a matrix is searched approximately: once it was measured, as long as it finds enough.
+
+By lists on the CPU, and by lists and graphs as on a GPU (`tests.unit.index.gpu_twin`) in the same tests.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ import faiss
 import numpy as np
 import pytest
 
-from memdb.index import flat, indexed, ivf, lists, tiers
+from memdb.index import flat, gpu_flat, gpu_near, gpu_placed, indexed, ivf, lists, tiers
+from memdb.index import gpu as gpu_module
 from memdb.index.breadth import found_of
 from memdb.index.columns import ALIVE
+from memdb.index.gpu import Gpu
 from memdb.index.indexed import LATER_MIN, RECENT_MIN, SAMPLE_EVERY, Approximation
 from memdb.index.ivf import Breadth, lists_max
 from memdb.index.matrix import Matrix
@@ -21,6 +26,7 @@ from memdb.index.partition import ClipRows, Filter, Partition
 from memdb.index.recall import RECALL_MIN, Recall, Window
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
+from tests.unit.index.gpu_twin import Twin
 from tests.unit.index.test_flat import matrix_of
 
 DIM = 256
@@ -51,6 +57,10 @@ def noise(count: int, seed: int) -> Array:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ivf, "ALLOWED_MIN", 100)
+    monkeypatch.setattr(gpu_module, "PLACE_ROWS_MIN", 100)
+    monkeypatch.setattr(gpu_flat, "PLACE_ROWS_MIN", 100)
+    monkeypatch.setattr(gpu_placed, "PLACE_ROWS", 64)
+    monkeypatch.setattr(gpu_near, "LATE_MAX", 256)
 
 
 @pytest.fixture
@@ -58,18 +68,36 @@ def approximation() -> Approximation:
     return Approximation(2500)
 
 
+@pytest.fixture(params=["cpu", "ivf", "cagra"])
+def gpu(request: pytest.FixtureRequest) -> Gpu | None:
+    """None: all is on the CPU."""
+    return None if request.param == "cpu" else Gpu(Twin(), 1 << 30, request.param)
+
+
 def trained(
-    rows: Array, approximation: Approximation, questions: Callable[[int, int], Array] = structured
+    rows: Array,
+    approximation: Approximation,
+    questions: Callable[[int, int], Array] = structured,
+    gpu: Gpu | None = None,
 ) -> tuple[Matrix, Tiers]:
     matrix = matrix_of(rows)
     index = Tiers(matrix, bytes_min=0)
     index.is_quick(matrix.rows, None, tiers.QUESTIONS_MIN)
-    index.maintain(never, None, approximation)
+    index.maintain(never, gpu, approximation)
     for question in questions(2 * RECENT_MIN, 90):
         assert index.approximate(matrix.rows, question, LIMIT, None, None) is None
     assert index.is_due
-    index.maintain(never, None, approximation)
+    index.maintain(never, gpu, approximation)
     return matrix, index
+
+
+def indexed_rows(index: Tiers, gpu: Gpu | None) -> int:
+    """Rows that need not all be looked at."""
+    if gpu is None:
+        return index.indexed.rows
+    assert not index.indexed.rows
+    near = index.indexed.on_gpu.near
+    return 0 if near is None else near.rows
 
 
 def recall(matrix: Matrix, index: Tiers, rows: int, allowed: Array | None = None) -> float:
@@ -92,9 +120,11 @@ def recall(matrix: Matrix, index: Tiers, rows: int, allowed: Array | None = None
     return hits / sought
 
 
-def test_lists_come_with_questions_and_find_what_is_there(approximation: Approximation) -> None:
-    matrix, index = trained(structured(ROWS, 1), approximation)
-    assert index.indexed.rows == ROWS
+def test_lists_come_with_questions_and_find_what_is_there(
+    approximation: Approximation, gpu: Gpu | None
+) -> None:
+    matrix, index = trained(structured(ROWS, 1), approximation, gpu=gpu)
+    assert indexed_rows(index, gpu) == ROWS
     assert not index.is_due
     assert recall(matrix, index, ROWS) >= RECALL_MIN
     half = np.random.default_rng(1).random(ROWS) < 0.5
@@ -131,9 +161,11 @@ def test_questions_from_elsewhere_count_by_themselves(approximation: Approximati
     assert far.indexed.breadth is None or far.indexed.breadth.lists > 2 * near.indexed.breadth.lists
 
 
-def test_rows_that_come_later_are_found_and_join_the_lists(approximation: Approximation) -> None:
-    matrix, index = trained(structured(ROWS, 1), approximation)
-    before = index.indexed.rows
+def test_rows_that_come_later_are_found_and_join_the_lists(
+    approximation: Approximation, gpu: Gpu | None
+) -> None:
+    matrix, index = trained(structured(ROWS, 1), approximation, gpu=gpu)
+    before = indexed_rows(index, gpu)
     for seed in range(6):
         matrix.append(structured(LATER_MIN // 4, 10 + seed))
         assert recall(matrix, index, matrix.rows) >= RECALL_MIN
@@ -143,27 +175,27 @@ def test_rows_that_come_later_are_found_and_join_the_lists(approximation: Approx
         assert found is not None
         assert found.numbers.tolist() == [matrix.rows - 1]
         if index.is_due:
-            index.maintain(never, None, approximation)
-    assert index.indexed.rows >= before + LATER_MIN
+            index.maintain(never, gpu, approximation)
+    assert indexed_rows(index, gpu) >= before + LATER_MIN
     # An older view does not see them.
     assert recall(matrix, index, ROWS) >= RECALL_MIN
 
 
-def test_while_codes_lag_behind_all_is_exact(approximation: Approximation) -> None:
-    matrix, index = trained(structured(ROWS, 1), approximation)
+def test_while_codes_lag_behind_all_is_exact(approximation: Approximation, gpu: Gpu | None) -> None:
+    matrix, index = trained(structured(ROWS, 1), approximation, gpu=gpu)
     matrix.append(structured(2500, 5))
     (question,) = structured(1, 3)
     assert index.approximate(matrix.rows, question, LIMIT, None, None) is None
     index.is_quick(matrix.rows, None, tiers.QUESTIONS_MIN)
-    index.maintain(never, None, approximation)
+    index.maintain(never, gpu, approximation)
     assert index.approximate(matrix.rows, question, LIMIT, None, None) is not None
 
 
 def test_a_filter_that_is_far_from_the_question_is_searched_exactly(
-    approximation: Approximation,
+    approximation: Approximation, gpu: Gpu | None
 ) -> None:
     rows = structured(ROWS, 1)
-    matrix, index = trained(rows, approximation)
+    matrix, index = trained(rows, approximation, gpu=gpu)
     question = structured(1, 3)[0]
     # All that is unlike the question.
     allowed = matrix.take(np.arange(ROWS)) @ question < 0.1
@@ -176,8 +208,10 @@ def test_a_filter_that_is_far_from_the_question_is_searched_exactly(
         )
 
 
-def test_dead_rows_are_not_found_and_do_not_widen_the_search(approximation: Approximation) -> None:
-    _, index = trained(structured(ROWS, 1), approximation)
+def test_dead_rows_are_not_found_and_do_not_widen_the_search(
+    approximation: Approximation, gpu: Gpu | None
+) -> None:
+    _, index = trained(structured(ROWS, 1), approximation, gpu=gpu)
     alive = np.random.default_rng(2).random(ROWS) < 0.3
     for question in structured(20, 91):
         found = index.approximate(ROWS, question, LIMIT, alive, alive)
@@ -186,11 +220,11 @@ def test_dead_rows_are_not_found_and_do_not_widen_the_search(approximation: Appr
 
 
 def test_rows_that_died_near_the_question_are_no_filter_of_a_view(
-    approximation: Approximation,
+    approximation: Approximation, gpu: Gpu | None
 ) -> None:
     """As where one camera's clips grow: their versions of before lie around what is asked for."""
     rows = structured(ROWS, 1)
-    matrix, index = trained(rows, approximation)
+    matrix, index = trained(rows, approximation, gpu=gpu)
     numbers, none = np.arange(ROWS, dtype=np.uint64), np.zeros(ROWS, np.uint32)
     partition = Partition(DIM, "dot")
     partition.extend(
@@ -218,12 +252,12 @@ def test_rows_that_died_near_the_question_are_no_filter_of_a_view(
         assert alive[near[0]].all()
 
 
-def test_twice_the_rows_are_measured_anew(approximation: Approximation) -> None:
-    matrix, index = trained(structured(ROWS, 1), approximation)
+def test_twice_the_rows_are_measured_anew(approximation: Approximation, gpu: Gpu | None) -> None:
+    matrix, index = trained(structured(ROWS, 1), approximation, gpu=gpu)
     matrix.append(structured(ROWS + 500, 4))
     index.is_quick(matrix.rows, None, tiers.QUESTIONS_MIN)
-    index.maintain(never, None, approximation)
-    assert index.indexed.rows > 2 * ROWS
+    index.maintain(never, gpu, approximation)
+    assert indexed_rows(index, gpu) > 2 * ROWS
     assert recall(matrix, index, matrix.rows) >= RECALL_MIN
 
 
@@ -347,9 +381,9 @@ def running() -> Iterator[list[threading.Thread]]:
 
 
 def test_readers_a_writer_and_the_upkeep_at_once(
-    approximation: Approximation, running: list[threading.Thread]
+    approximation: Approximation, gpu: Gpu | None, running: list[threading.Thread]
 ) -> None:
-    matrix, index = trained(structured(ROWS, 1), approximation)
+    matrix, index = trained(structured(ROWS, 1), approximation, gpu=gpu)
     wrong: list[BaseException] = []
     done = threading.Event()
 
@@ -365,12 +399,12 @@ def test_readers_a_writer_and_the_upkeep_at_once(
         thread.start()
     for seed in range(16):
         matrix.append(structured(LATER_MIN // 2, 30 + seed))
-        index.maintain(never, None, approximation)
+        index.maintain(never, gpu, approximation)
     done.set()
     for thread in running:
         thread.join()
     assert not wrong, wrong[0]
-    assert index.indexed.rows > 2 * ROWS
+    assert indexed_rows(index, gpu) > 2 * ROWS
 
 
 def test_lists_hold_every_row_once(approximation: Approximation) -> None:
