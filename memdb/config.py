@@ -210,11 +210,11 @@ class IndexConfig:
     """Where questions are searched for."""
 
     device: str = "auto"
-    """auto: on a GPU where FAISS finds one; cpu; gpu: not to start without one.  Answers are the
-    same."""
+    """auto: on a GPU where FAISS finds one; cpu; gpu: not to start without one.  Exact answers are
+    the same."""
     gpu_bytes_max: int = 0
-    """Bytes of vectors on the GPU, as float16: those of the largest users; 0: four fifths of what is
-    free at the start."""
+    """Bytes of vectors on the GPU, as float16: those of the largest users; while vectors come to
+    some, these are there twice.  0: four fifths of what is free at the start, that included."""
     gpu_index: str = "auto"
     """How questions that may be answered approximately are, on the GPU.  flat: exactly, by all
     vectors; ivf: by lists of them; cagra: by a graph, which needs faiss-gpu-cuvs; auto: exactly up to

@@ -30,7 +30,7 @@ from memdb.index.gpu_graph import GraphOnGpu
 from memdb.index.gpu_indexes import GpuIndexes
 from memdb.index.gpu_lists import ListsOnGpu
 from memdb.index.gpu_near import KINDS, NearPlacement
-from memdb.index.gpu_placed import Placed
+from memdb.index.gpu_placed import Placed, never
 from memdb.index.gpu_turns import Turns
 from memdb.index.matrix import Matrix
 
@@ -81,12 +81,17 @@ class Gpu:
         return GraphOnGpu.kind if has_graph else ListsOnGpu.kind
 
     def keep(
-        self, matrix: Matrix, placement: FlatPlacement | None, *, is_spare: bool = False
+        self,
+        matrix: Matrix,
+        placement: FlatPlacement | None,
+        *,
+        is_spare: bool = False,
+        stop: Callable[[], bool] = never,
     ) -> FlatPlacement | None:
         """Place a matrix, or the rows that came to it, if it is among the largest that fit.
 
-        is_spare: only where there is room that nobody else wants.  Returns where it is now, which the caller keeps as
-        long as the matrix.
+        is_spare: only where there is room that nobody else wants.  stop: see `Placed.extend`.  Returns where it is
+        now, which the caller keeps as long as the matrix.
         """
         if self.is_lost or matrix.rows < PLACE_ROWS_MIN:
             return None
@@ -103,7 +108,7 @@ class Gpu:
                 del index
                 self._placed.add(placement)
             placement.is_spare = is_spare
-            if placement.extend(matrix):
+            if placement.extend(matrix, stop):
                 return placement
             placement.drop()
         except Exception as error:

@@ -7,6 +7,7 @@ enough is exact until the matrix has doubled.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from memdb.eventlog import event_log
 from memdb.index.breadth import Trial
@@ -17,7 +18,7 @@ from memdb.index.matrix import Matrix
 from memdb.index.pruned import Found
 from memdb.types.arrays import Array
 
-_RETRY_GROWTH = 2
+_RETRY_GROWTH: Final = 2
 
 log = event_log("memdb.index")
 
@@ -74,7 +75,7 @@ class IndexedOnGpu:
         kind = self._wanted(gpu)
         try:
             if kind is None:
-                self._extend()
+                self._extend(stop)
                 return
             tried = trial()
             if tried is not None:
@@ -100,9 +101,9 @@ class IndexedOnGpu:
             return None
         return kind if near is None or near.is_outgrown(self._matrix.rows) else None
 
-    def _extend(self) -> None:
+    def _extend(self, stop: Callable[[], bool]) -> None:
         near = self.near
-        if near is not None and not near.extend(self._matrix):
+        if near is not None and not near.extend(self._matrix, stop):
             self._drop()
 
     def _drop(self) -> None:

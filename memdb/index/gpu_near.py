@@ -30,6 +30,8 @@ KINDS: Final[dict[str, type[ListsOnGpu | GraphOnGpu]]] = {
     ListsOnGpu.kind: ListsOnGpu,
     GraphOnGpu.kind: GraphOnGpu,
 }
+NEAR_PLACE_ROWS: Final = 512
+"""Rows that go to the GPU at once, at least: to scan so many takes as long as a look at what is near."""
 LATE_MAX: Final = 4 * PLACE_ROWS
 """Rows that are not on the GPU yet: while more are written than go there, all are scanned as quickly."""
 _STEP: Final = 1.5
@@ -58,6 +60,10 @@ class NearPlacement(Placed):
     def bytes(self) -> int:
         """On the GPU."""
         return self._of.bytes_of(self.rows, self._width) if self.rows else 0
+
+    @property
+    def _place_rows(self) -> int:
+        return NEAR_PLACE_ROWS
 
     def is_outgrown(self, rows: int) -> bool:
         """Whether it was made of too few rows for so many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,12 @@ from memdb.index.matrix import Matrix
 from memdb.types.arrays import Array
 
 PLACE_ROWS: Final = 4096
-"""Rows that go to the GPU at once, at least; as many may wait for it."""
+"""Rows that are worth that FAISS copies a flat index of any size."""
+
+
+def never() -> bool:
+    """What is asked whether to stop, where nobody stops it."""
+    return False
 
 
 class Placed:
@@ -39,20 +45,27 @@ class Placed:
         """On the GPU."""
         return 0
 
+    @property
+    def _place_rows(self) -> int:
+        """Rows that go to the GPU at once, at least; as many may wait for it, and are scanned."""
+        return PLACE_ROWS
+
     def drop(self) -> None:
         """Give the memory back; nothing is found here any more."""
         with self._turns:
             self._index = None
             self.rows = 0
 
-    def extend(self, matrix: Matrix) -> bool:
+    def extend(self, matrix: Matrix, stop: Callable[[], bool] = never) -> bool:
         """Place further rows, as far as they fill calls; False when they do not fit float16.
 
-        Raises `RuntimeError` where the GPU fails.
+        stop: asked before each call whether to leave the rest to another time.  Raises `RuntimeError` where the GPU
+        fails.
         """
-        while matrix.rows - self.rows >= PLACE_ROWS:
-            waiting = (matrix.rows - self.rows) // PLACE_ROWS * PLACE_ROWS
-            count = min(waiting, block_of(matrix, PLACE_ROWS))
+        least = self._place_rows
+        while matrix.rows - self.rows >= least and not stop():
+            waiting = (matrix.rows - self.rows) // least * least
+            count = min(waiting, block_of(matrix, least))
             rows = matrix.take_ascending(np.arange(self.rows, self.rows + count))
             if not fits(rows):
                 return False

@@ -231,7 +231,9 @@ class Tiers:
             if gpu is not None:
                 self._gpu = gpu
                 is_spare = self.indexed.on_gpu.near is not None
-                self._placement = gpu.keep(self._matrix, self._placement, is_spare=is_spare)
+                self._placement = gpu.keep(
+                    self._matrix, self._placement, is_spare=is_spare, stop=stop
+                )
                 if approximation is not None:
                     self.indexed.maintain_on_gpu(
                         gpu, self._placement, self.search, approximation, stop

@@ -2,7 +2,8 @@
 
 Clips come, grow, are erased; questions are filtered by streams, times and hours; the database is closed and
 opened.  Every answer is as long as an exact one, every score is exact, 99 of 100 of the best are
-found, and what is asked exactly, or as of a revision, is the oracle's to the last bit.
+found, and what is asked exactly, or as of a revision, is the oracle's to the last bit.  By lists of the CPU, and by
+lists and graphs as on a GPU, where exact answers come from as well.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ import pytest
 
 from memdb import Clip, Grounding
 from memdb.config import IndexConfig
+from memdb.engine import database
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.nulls import Nulls
 from memdb.engine.reading import WouldWait
 from memdb.engine.user import EmbeddedUser
-from memdb.index import ivf, partition
+from memdb.index import gpu, gpu_flat, gpu_near, gpu_placed, ivf, partition
 from memdb.index.directions import prepared_rows
+from memdb.index.gpu import Gpu
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
+from tests.unit.index.gpu_twin import NEAR, gpu_of
 
 pytestmark = pytest.mark.property
 
@@ -190,8 +194,27 @@ def ask_lists(user: EmbeddedUser, life: Life, count: int) -> None:
         life.ask(user, 1)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_random_life(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def use_gpu(kind: str, monkeypatch: pytest.MonkeyPatch) -> list[Gpu]:
+    """Databases find one, on which thousands of clips are many."""
+    found: list[Gpu] = []
+
+    def find_gpu(*_: object) -> Gpu:
+        found.append(gpu_of(kind))
+        return found[-1]
+
+    monkeypatch.setattr(database, "find_gpu", find_gpu)
+    for module in (gpu, gpu_flat):
+        monkeypatch.setattr(module, "PLACE_ROWS_MIN", 256)
+    monkeypatch.setattr(gpu_placed, "PLACE_ROWS", 64)
+    monkeypatch.setattr(gpu_near, "NEAR_PLACE_ROWS", 32)
+    return found
+
+
+@pytest.mark.parametrize(("seed", "kind"), enumerate(["cpu", "cpu", *NEAR]))
+def test_a_random_life(
+    tmp_path: Path, seed: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = [] if kind == "cpu" else use_gpu(kind, monkeypatch)
     # So that thousands of clips are a large memory, and some hundred that a filter admits are not few.
     monkeypatch.setattr(partition, "Tiers", partial(Tiers, bytes_min=0))
     monkeypatch.setattr(ivf, "ALLOWED_MIN", 256)
@@ -206,6 +229,12 @@ def test_a_random_life(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatc
             if not opened:
                 life.write(user, 900)
             ask_lists(user, life, 26)
+            if gpus:
+                with db._users.use("u") as memory:
+                    (view,) = memory.view.partitions.values()
+                near = view.tiers.indexed.on_gpu.near
+                assert near is not None
+                assert near.kind == kind.removeprefix("real ")
             life.ids = {
                 (clip.stream, clip.seq): clip.id
                 for stream in STREAMS
@@ -226,6 +255,8 @@ def test_a_random_life(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatc
             assert [hit for hit in told(again) if hit in kept] == kept
     assert life.approximate > 50
     assert life.found >= RECALL * life.sought
+    assert len(gpus) == (0 if kind == "cpu" else 2)
+    assert not any(one.is_lost for one in gpus)
 
 
 def test_what_lists_tell_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,22 @@ from typing import Any
 import faiss
 import numpy as np
 
+from memdb.index.gpu import Gpu
+from memdb.index.gpu_faiss import FaissOnGpu
 from memdb.types.arrays import Array
+
+GPUS = getattr(faiss, "get_num_gpus", lambda: 0)()
+NEAR = ["ivf", "cagra"]
+"""What is approximate on a GPU; where there is one, on that as well."""
+if GPUS:
+    NEAR += ["real ivf"]
+    NEAR += ["real cagra"] if FaissOnGpu().has_graphs else []
+
+
+def gpu_of(name: str) -> Gpu:
+    """One for what `NEAR` names."""
+    indexes = FaissOnGpu() if name.startswith("real ") else Twin()
+    return Gpu(indexes, 1 << 30, name.removeprefix("real "))
 
 
 def flat_twin(width: int) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from memdb.errors import FailedPrecondition
-from memdb.index import flat, gpu_faiss
+from memdb.index import flat, gpu_faiss, gpu_placed
 from memdb.index.gpu import Gpu
 from memdb.index.gpu_faiss import FaissOnGpu, find_gpu
 from memdb.index.gpu_flat import PLACE_ROWS_MIN, FlatPlacement
@@ -25,13 +25,12 @@ from memdb.index.gpu_placed import PLACE_ROWS
 from memdb.index.matrix import Matrix
 from memdb.index.tiers import QUESTIONS_MIN, Tiers
 from memdb.types.arrays import Array
-from tests.unit.index.gpu_twin import Twin, flat_twin
+from tests.unit.index.gpu_twin import GPUS, Twin, flat_twin
 from tests.unit.index.test_flat import matrix_of
 from tests.unit.index.test_sketch import made
 
 DIM = 32
 ROWS = PLACE_ROWS_MIN + 2 * PLACE_ROWS + 100
-GPUS = getattr(faiss, "get_num_gpus", lambda: 0)()
 Make = Callable[[int], Any]
 
 
@@ -260,6 +259,25 @@ def test_rows_that_come_later_follow(rows: Array) -> None:
     placement = placed(gpu, matrix)
     assert placement.rows == PLACE_ROWS_MIN
     matrix.append(rows[PLACE_ROWS_MIN + 50 :])
+    assert gpu.keep(matrix, placement) is placement
+    assert placement.rows == ROWS // PLACE_ROWS * PLACE_ROWS
+
+
+def test_whoever_closes_waits_for_a_call_at_most(
+    rows: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To place the rows of the largest takes a minute, and a server that is stopped has fifteen seconds."""
+    monkeypatch.setattr(gpu_placed, "block_of", lambda *_: PLACE_ROWS)
+    gpu, matrix = Gpu(Twin(), 1 << 30), matrix_of(rows)
+    steps = iter([False, False, True])
+    placement = gpu.keep(matrix, None, stop=lambda: next(steps))
+    assert placement is not None
+    assert placement.rows == 2 * PLACE_ROWS
+    index = Tiers(matrix)
+    index._placement = placement
+    index._rows_min = 1
+    found = index.search(ROWS, rows[0], 4, None)
+    assert same(found, flat.search(matrix, ROWS, rows[0], 4, None))
     assert gpu.keep(matrix, placement) is placement
     assert placement.rows == ROWS // PLACE_ROWS * PLACE_ROWS
 

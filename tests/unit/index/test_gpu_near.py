@@ -36,6 +36,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_module, "PLACE_ROWS_MIN", 100)
     monkeypatch.setattr(gpu_flat, "PLACE_ROWS_MIN", 100)
     monkeypatch.setattr(gpu_placed, "PLACE_ROWS", 64)
+    monkeypatch.setattr(gpu_near, "NEAR_PLACE_ROWS", 64)
     monkeypatch.setattr(gpu_near, "LATE_MAX", 256)
 
 

@@ -26,7 +26,7 @@ from memdb.index.partition import ClipRows, Filter, Partition
 from memdb.index.recall import RECALL_MIN, Recall, Window
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
-from tests.unit.index.gpu_twin import Twin
+from tests.unit.index.gpu_twin import NEAR, gpu_of
 from tests.unit.index.test_flat import matrix_of
 
 DIM = 256
@@ -60,6 +60,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_module, "PLACE_ROWS_MIN", 100)
     monkeypatch.setattr(gpu_flat, "PLACE_ROWS_MIN", 100)
     monkeypatch.setattr(gpu_placed, "PLACE_ROWS", 64)
+    monkeypatch.setattr(gpu_near, "NEAR_PLACE_ROWS", 64)
     monkeypatch.setattr(gpu_near, "LATE_MAX", 256)
 
 
@@ -68,10 +69,10 @@ def approximation() -> Approximation:
     return Approximation(2500)
 
 
-@pytest.fixture(params=["cpu", "ivf", "cagra"])
+@pytest.fixture(params=["cpu", *NEAR])
 def gpu(request: pytest.FixtureRequest) -> Gpu | None:
     """None: all is on the CPU."""
-    return None if request.param == "cpu" else Gpu(Twin(), 1 << 30, request.param)
+    return None if request.param == "cpu" else gpu_of(request.param)
 
 
 def trained(

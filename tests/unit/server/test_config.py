@@ -123,6 +123,9 @@ def test_a_value_of_the_wrong_kind_says_what_is_expected(
         ("engine.map_bytes_initial", 2**63),
         ("engine.map_bytes_max", 1 << 10),
         ("engine.disk_free_bytes_min", -1),
+        ("index.device", "tpu"),
+        ("index.gpu_index", "hnsw"),
+        ("index.gpu_bytes_max", -1),
     ],
 )
 def test_bad_values_name_their_key(key: str, value: object) -> None:
