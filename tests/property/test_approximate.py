@@ -210,7 +210,7 @@ def use_gpu(kind: str, monkeypatch: pytest.MonkeyPatch) -> list[Gpu]:
     return found
 
 
-@pytest.mark.parametrize(("seed", "kind"), enumerate(["cpu", "cpu", *NEAR]))
+@pytest.mark.parametrize(("seed", "kind"), list(enumerate(["cpu", "cpu", *NEAR])))
 def test_a_random_life(
     tmp_path: Path, seed: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
