@@ -26,20 +26,44 @@ def gpu_of(name: str) -> Gpu:
     return Gpu(indexes, 1 << 30, name.removeprefix("real "))
 
 
+class Alone:
+    """An index of FAISS's whose calls take no processor but the caller's: others spin for work on a busy machine."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._index, name)
+        if not callable(found):
+            return found
+
+        def called(*arguments: Any, **options: Any) -> Any:
+            threads = faiss.omp_get_max_threads()
+            faiss.omp_set_num_threads(1)  # of this thread
+            try:
+                return found(*arguments, **options)
+            finally:
+                faiss.omp_set_num_threads(threads)
+
+        return called
+
+
 def flat_twin(width: int) -> Any:
-    return faiss.IndexScalarQuantizer(
-        width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    return Alone(
+        faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     )
 
 
 def lists_twin(width: int, count: int) -> Any:
-    return faiss.IndexIVFScalarQuantizer(
-        faiss.IndexFlatIP(width),
-        width,
-        count,
-        faiss.ScalarQuantizer.QT_fp16,
-        faiss.METRIC_INNER_PRODUCT,
-        False,
+    return Alone(
+        faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(width),
+            width,
+            count,
+            faiss.ScalarQuantizer.QT_fp16,
+            faiss.METRIC_INNER_PRODUCT,
+            False,
+        )
     )
 
 
@@ -47,7 +71,7 @@ class GraphTwin:
     """A graph that takes all of its rows at once, as float16 alone."""
 
     def __init__(self, width: int) -> None:
-        self._index = faiss.IndexHNSWFlat(width, 16, faiss.METRIC_INNER_PRODUCT)
+        self._index = Alone(faiss.IndexHNSWFlat(width, 16, faiss.METRIC_INNER_PRODUCT))
 
     @property
     def ntotal(self) -> int:
