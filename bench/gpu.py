@@ -16,20 +16,23 @@ Those of the GPU where FAISS finds one, each with the GPU to itself.  Recall is 
 float32 on the CPU; ``X_bytes`` is what the budget counts, ``X_used_bytes`` by how much less CUDA has free.  A way that
 has no room, or is measured not to find enough, is not taken: its recall is 0, and it has no times.  10,000,000 rows
 want 110 GB of memory and 110 GB on the GPU.  ``X_vs_Y`` is of the medians of questions one at a time,
-``X_64_vs_torch`` of the time that 64 take.
+``X_64_vs_torch`` of the time that 64 take.  ``X_prepare_s`` is without codes that a way before made.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from bench import data
 from bench.report import Result, Setup, percentile, result
 from bench.workloads.tiers import Rows, made
 from memdb.index import flat
@@ -38,6 +41,7 @@ from memdb.index.gpu_faiss import FaissOnGpu, find_gpu
 from memdb.index.gpu_flat import PLACE_ROWS_MIN
 from memdb.index.gpu_indexes import GpuIndexes
 from memdb.index.indexed import RECENT_MIN, Approximation
+from memdb.index.learned import Learned
 from memdb.index.matrix import Matrix
 from memdb.index.tiers import QUESTIONS_MIN, Tiers
 
@@ -46,6 +50,7 @@ AT_ONCE = 64
 LISTS_ROWS_MAX = 2_000_000
 QUICK_ROWS = 3000
 _BLOCK = 65_536
+_MAKERS_MAX = 8
 _TRUTHS = 32
 
 Ask = Callable[[Rows], Any]
@@ -84,25 +89,22 @@ def measured(
 ) -> dict[str, float]:
     """Figures by way; those of a GPU where there are ``indexes``."""
     questions = made("views", seed, asked, stream=1)
-    matrix = Matrix(questions.shape[1])
-    for begin in range(0, count, _BLOCK):
-        rows = made("views", seed, min(_BLOCK, count - begin), stream=2 + begin)
-        matrix.append(rows)
+    matrix = _filled(count, seed)
     truth = [
         set(flat.search(matrix, count, question, LIMIT, None)[0].tolist())
         for question in questions[:_TRUTHS]
     ]
     figures: dict[str, float] = {}
-    _measure("cpu", matrix, None, "", questions, truth, figures)
+    learned = _measure("cpu", matrix, None, "", questions, truth, figures, None)
     if count <= LISTS_ROWS_MAX:
-        _measure("cpu_lists", matrix, None, "", questions, truth, figures)
+        learned = _measure("cpu_lists", matrix, None, "", questions, truth, figures, learned)
     if indexes is None:
         return figures
     kinds = {"gpu": "flat", "gpu_ivf": "ivf", "gpu_cagra": "cagra"}
     for name, kind in kinds.items():
         if kind != "cagra" or indexes.has_graphs:
             gc.collect()  # what the way before had
-            _measure(name, matrix, indexes, kind, questions, truth, figures)
+            learned = _measure(name, matrix, indexes, kind, questions, truth, figures, learned)
     way = _torch(matrix, count) if with_torch and find_spec("torch") is not None else None
     if way is not None:
         figures["torch_p50_ms"], figures["torch_p99_ms"] = _percentiles(_alone(way, questions))
@@ -110,6 +112,22 @@ def measured(
             np.median([_alone(way, questions[np.newaxis, :AT_ONCE])[0] for _ in range(9)])
         )
     return figures
+
+
+def _filled(count: int, seed: int) -> Matrix:
+    """Rows that do not depend on how many processors make them."""
+    matrix = Matrix(data.DIM)
+
+    def block(begin: int) -> Rows:
+        return made("views", seed, min(_BLOCK, count - begin), stream=2 + begin)
+
+    workers = min(os.cpu_count() or 1, _MAKERS_MAX)
+    begins = list(range(0, count, _BLOCK))
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(begins), workers):  # no more of them at once, 400 MB each
+            for rows in pool.map(block, begins[first : first + workers]):
+                matrix.append(rows)
+    return matrix
 
 
 def _measure(
@@ -120,9 +138,12 @@ def _measure(
     questions: Rows,
     truth: list[set[int]],
     figures: dict[str, float],
-) -> None:
-    """One way, made ready and asked."""
+    learned: Learned | None,
+) -> Learned | None:
+    """One way, made ready and asked; learned: codes of the rows, which those before may have made."""
     rows, tiers = matrix.rows, Tiers(matrix)
+    if learned is not None:
+        tiers.learn(learned)
     gpu = None if indexes is None else Gpu(indexes, 0, kind)
     free = 0 if indexes is None else indexes.free_bytes()
     is_near = name not in ("cpu", "gpu")
@@ -145,7 +166,7 @@ def _measure(
     if not _is_taken(tiers, gpu, is_near):
         # What was answered in another way would be told as its own.
         figures[f"{name}_recall"] = 0.0
-        return
+        return tiers.learned
     alone = _alone(ask, questions)
     figures[f"{name}_p50_ms"], figures[f"{name}_p99_ms"] = _percentiles(alone)
     together, rate = _together(ask, questions)
@@ -159,6 +180,7 @@ def _measure(
         figures[f"{name}_bytes"] = gpu.bytes_used
         figures[f"{name}_used_bytes"] = free - indexes.free_bytes()
         figures[f"{name}_failed"] = float(gpu.is_lost)
+    return tiers.learned
 
 
 def _is_taken(tiers: Tiers, gpu: Gpu | None, is_near: bool) -> bool:

@@ -27,9 +27,10 @@ from memdb.engine.user import EmbeddedUser
 from memdb.index import gpu, gpu_flat, gpu_near, gpu_placed, ivf, partition
 from memdb.index.directions import prepared_rows
 from memdb.index.gpu import Gpu
+from memdb.index.gpu_near import NearPlacement
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
-from tests.unit.index.gpu_twin import NEAR, gpu_of
+from tests.unit.index.gpu_twin import NEAR, Failing, gpu_of
 
 pytestmark = pytest.mark.property
 
@@ -230,9 +231,7 @@ def test_a_random_life(
                 life.write(user, 900)
             ask_lists(user, life, 26)
             if gpus:
-                with db._users.use("u") as memory:
-                    (view,) = memory.view.partitions.values()
-                near = view.tiers.indexed.on_gpu.near
+                near = near_of(db)
                 assert near is not None
                 assert near.kind == kind.removeprefix("real ")
             life.ids = {
@@ -257,6 +256,41 @@ def test_a_random_life(
     assert life.found >= RECALL * life.sought
     assert len(gpus) == (0 if kind == "cpu" else 2)
     assert not any(one.is_lost for one in gpus)
+
+
+@pytest.mark.parametrize("kind", ["ivf", "cagra"])
+def test_a_gpu_that_fails_in_the_middle_of_a_life(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every question is answered, and in the end by lists of the CPU."""
+    monkeypatch.setattr(partition, "Tiers", partial(Tiers, bytes_min=0))
+    monkeypatch.setattr(ivf, "ALLOWED_MIN", 256)
+    gpus = use_gpu(kind, monkeypatch)
+    life = Life(
+        np.random.default_rng(5),
+        np.random.default_rng(6).standard_normal((30, DIM)).astype(np.float32),
+    )
+    with EmbeddedDatabase(tmp_path / "data", index=INDEX) as db:
+        db.create_space("s", dim=DIM)
+        user = db.user("u")
+        life.write(user, 900)
+        until_approximate(user, life)
+        near = near_of(db)
+        assert near is not None
+        near._index = Failing(near._index, "search", 3, RuntimeError("CUDA error 700"))
+        life.ask(user, 2)
+        assert gpus[0].is_lost
+        assert near_of(db) is None
+        life.write(user, 40)
+        ask_lists(user, life, 6)
+    assert life.found >= RECALL * life.sought
+
+
+def near_of(db: EmbeddedDatabase) -> NearPlacement | None:
+    """Where the only user's only matrix is searched on a GPU."""
+    with db._users.use("u") as memory:
+        (view,) = memory.view.partitions.values()
+    return view.tiers.indexed.on_gpu.near
 
 
 def test_what_lists_tell_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,3 +119,26 @@ class Twin:
 
     def reaching(self, size: int) -> Any:
         return faiss.SearchParametersHNSW(efSearch=size)
+
+
+class Failing:
+    """An index of which a call fails, from its n-th on."""
+
+    def __init__(self, index: Any, call: str, after: int, error: Exception) -> None:
+        self._index = index
+        self._call = call
+        self._left = after
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._index, name)
+        if name != self._call:
+            return real
+
+        def called(*arguments: Any, **options: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise self._error
+            return real(*arguments, **options)
+
+        return called

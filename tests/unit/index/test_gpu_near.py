@@ -22,7 +22,7 @@ from memdb.index.matrix import Matrix
 from memdb.index.recall import Recall
 from memdb.index.tiers import Tiers
 from memdb.types.arrays import Array
-from tests.unit.index.gpu_twin import GraphTwin, Twin, flat_twin, lists_twin
+from tests.unit.index.gpu_twin import Failing, GraphTwin, Twin, flat_twin, lists_twin
 from tests.unit.index.test_flat import matrix_of
 from tests.unit.index.test_indexed import LIMIT, ROWS, never, noise, recall, structured
 
@@ -77,29 +77,6 @@ def check_exact(matrix: Matrix, index: Tiers) -> None:
         expected = flat.search(matrix, matrix.rows, question, LIMIT, None)
         assert found[0].tolist() == expected[0].tolist()
         assert found[1].tobytes() == expected[1].tobytes()
-
-
-class Failing:
-    """An index of which a call fails, from its n-th on."""
-
-    def __init__(self, index: Any, call: str, after: int, error: Exception) -> None:
-        self._index = index
-        self._call = call
-        self._left = after
-        self._error = error
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._index, name)
-        if name != self._call:
-            return real
-
-        def called(*arguments: Any, **options: Any) -> Any:
-            self._left -= 1
-            if self._left < 0:
-                raise self._error
-            return real(*arguments, **options)
-
-        return called
 
 
 ERROR = RuntimeError("CUDA error 700: an illegal memory access")
