@@ -265,6 +265,27 @@ def test_who_made_room_for_a_larger_one_is_searched_on_the_cpu(
     assert larger.rows
 
 
+def test_lists_of_the_cpu_answer_as_soon_as_rows_made_room(approximation: Approximation) -> None:
+    matrix = matrix_of(structured(ROWS, 1))
+    index = Tiers(matrix, bytes_min=0)
+    index.is_quick(ROWS, None, tiers.QUESTIONS_MIN)
+    index.maintain(never, None, approximation)
+    for question in structured(2 * RECENT_MIN, 90):
+        index.approximate(ROWS, question, LIMIT, None, None)
+    index.maintain(never, None, approximation)
+    gpu = Gpu(Twin(), 3 * ROWS * ROW_BYTES, "flat")
+    index.maintain(never, gpu, approximation)
+    assert not index.has_lists
+    assert index.ready(ROWS) is None
+    check_exact(matrix, index)
+    assert not index.is_due
+    larger = gpu.keep(matrix_of(structured(3 * ROWS, 2)), None)
+    assert larger is not None
+    assert index.has_lists
+    assert index.ready(ROWS) is not None
+    assert recall(matrix, index, ROWS) >= 0.99
+
+
 def test_a_graph_that_is_outgrown_is_made_anew(approximation: Approximation) -> None:
     made: list[int] = []
 
