@@ -32,6 +32,7 @@ from memdb.deadline import Deadline
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument
 from memdb.eventlog import event_log
+from memdb.server.backup_dir import check_backup_dir
 from memdb.server.call_metrics import FAILED, CallMetrics
 from memdb.server.calls import HEALTH, Calls
 from memdb.server.clip_service import ClipService
@@ -43,7 +44,8 @@ from memdb.server.health import HealthService
 from memdb.server.heartbeat import Heartbeat
 from memdb.server.listener import bind, channel_options, check_bindable, check_listen
 from memdb.server.memory_service import MemoryService
-from memdb.server.metrics import Metric, metrics_text, write_metrics
+from memdb.server.metrics import Metric, metrics_text
+from memdb.server.metrics_file import check_metrics_file, write_metrics
 from memdb.server.open_calls import HEALTH_CALLS_MAX, REFUSED_MAX
 from memdb.server.port_file import check_port_file, write_port_file
 from memdb.server.recall_metrics import RecallMetrics
@@ -189,6 +191,8 @@ def serve(config: Config) -> None:
     check_edge(config.server)
     check_bindable(config.server)
     check_port_file(config.server)
+    check_metrics_file(config.server)
+    check_backup_dir(config.server)
     with EmbeddedDatabase(
         config.server.data, config=config.engine, index=config.index, embed_texts=False
     ) as database:
@@ -292,7 +296,7 @@ async def _tell_metrics(metrics: Sequence[Metric], path: str) -> None:
         text = metrics_text(metrics)
         try:
             await asyncio.to_thread(write_metrics, Path(path), text)
-        except (OSError, ValueError) as error:  # the latter of a path such as "/"
+        except OSError as error:
             log.warning("the metrics could not be written", exc_info=error)
         await asyncio.sleep(METRICS_INTERVAL_S)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from memdb.engine.database import EmbeddedDatabase
-from memdb.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from memdb.errors import InvalidArgument
+from memdb.server.backup_dir import archive_path
 from memdb.server.methods import commits, whole
 from memdb.v1 import database_service_pb2 as pb
 from memdb.wire.backup import backup_to_proto
@@ -54,29 +53,8 @@ class DatabaseService:
     @whole
     def backup(self, request: pb.BackupRequest) -> pb.BackupResponse:
         """Write an archive."""
-        path = self._archive_path(request.path, "path")
-        parent = self._archive_path(request.parent, "parent") if request.parent else None
+        path = archive_path(self._backup_dir, request.path, "path")
+        parent = None
+        if request.parent:
+            parent = archive_path(self._backup_dir, request.parent, "parent")
         return backup_to_proto(self._database.backup(path, parent=parent))
-
-    def _archive_path(self, text: str, field: str) -> Path:
-        """Where a caller may write: below the backup directory, whatever links lead to."""
-        if not self._backup_dir:
-            raise FailedPrecondition(
-                "the server has no server.backup_dir", reason="BACKUP_DISABLED", field=field
-            )
-        root = Path(self._backup_dir).resolve()
-        if not text or "\0" in text:
-            raise InvalidArgument(
-                "expected the path of an archive", reason="BAD_PATH", field=field, value=text
-            )
-        path = root / text
-        # The last part is the archive's own name, which must not be a link.
-        inside = path.parent.resolve().is_relative_to(root)
-        if not inside or path.name in ("", ".", "..") or path.resolve() == root:
-            raise PermissionDenied(
-                "archives lie below the server's backup_dir",
-                reason="PATH_OUTSIDE",
-                field=field,
-                value=text,
-            )
-        return path.parent.resolve() / path.name

@@ -1,4 +1,4 @@
-"""Numbers about a server, and the file that a collector reads them from.
+"""Numbers about a server, as text for a collector.
 
 The text format of Prometheus, version 0.0.4: what node_exporter's textfile collector and most agents take.
 No value is of a user: who may read the file learns nothing of anybody's memory.
@@ -6,10 +6,8 @@ No value is of a user: who may read the file learns nothing of anybody's memory.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 
@@ -78,24 +76,6 @@ class Histogram:
 def metrics_text(metrics: Iterable[Metric]) -> str:
     """All of them in the text format."""
     return "".join(f"{line}\n" for metric in metrics for line in metric.lines())
-
-
-def write_metrics(path: Path, text: str) -> None:
-    """Replace the file, whole: who reads it meanwhile has the one before.  Raises `OSError`, and `ValueError` of
-    a path that names no file.
-    """
-    # Of this process alone: another that was given the same file would write into what is half written.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.unlink(missing_ok=True)
-    # Never through a link that somebody left under the name.
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _head(name: str, told: str, kind: str) -> Iterator[str]:

@@ -30,14 +30,16 @@ def checked_path(path: object, field: str) -> str:
     raise InvalidArgument("expected a path", reason="BAD_PATH", field=field, value=path)
 
 
-def check_made(path: str | os.PathLike[str], field: str) -> None:
+def check_made(
+    path: str | os.PathLike[str], field: str, below: str | os.PathLike[str] = ""
+) -> None:
     """Raise `InvalidArgument` (``BAD_PATH``) where a path at which a directory is to be made begins with what only
     shells take for a home directory, unless something is called so: it would be made where the program stands,
-    and an ``rm -r ~`` is near.
+    or in the directory that it is ``below``, and an ``rm -r ~`` is near.
     """
     # As it was given: `Path` has no parts of "." and forgets the "./" that says where a "~" is meant.
     first = os.fspath(path).partition(os.sep)[0]
-    if first.startswith("~") and not Path(first).exists():
+    if first.startswith("~") and not Path(below, first).exists():
         raise InvalidArgument(
             f"{first} is the shell's word for a home directory: os.path.expanduser gives it",
             reason="BAD_PATH",

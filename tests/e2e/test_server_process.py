@@ -110,18 +110,20 @@ def test_starts_says_where_and_stops_on_sigterm(tmp_path: Path) -> None:
     assert logs[0]["address"] == server.address
 
 
-@pytest.mark.parametrize("where", ["nowhere/port", "folder"])
-def test_a_port_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize(
+    ("flag", "where"),
+    [
+        ("--port-file", "nowhere/port"),
+        ("--port-file", "folder"),
+        ("--metrics-file", "nowhere/memdb.prom"),
+        ("--backup-dir", "folder/file"),
+    ],
+)
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, flag: str, where: str) -> None:
     (tmp_path / "folder").mkdir()
-    said = refused(
-        "--data",
-        tmp_path / "db",
-        "--listen",
-        "127.0.0.1:0",
-        "--port-file",
-        tmp_path / where,
-        status=2,
-    )
+    (tmp_path / "folder" / "file").write_text("kept")
+    listen = ("--listen", "127.0.0.1:0")
+    said = refused("--data", tmp_path / "db", *listen, flag, tmp_path / where, status=2)
     assert "BAD_CONFIG" in said
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 

@@ -12,7 +12,8 @@ import pytest
 
 from memdb.server import app
 from memdb.server.heartbeat import LOG_INTERVAL_S, PERIOD_S, Heartbeat
-from memdb.server.metrics import Histogram, metrics_text, write_metrics
+from memdb.server.metrics import Histogram, metrics_text
+from memdb.server.metrics_file import write_metrics
 
 
 class Clock:
