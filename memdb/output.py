@@ -7,11 +7,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from memdb.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
 
 LOST: Final = "OUTPUT_LOST"
 
@@ -38,6 +41,24 @@ def result_on_stdout() -> Iterator[None]:
     with redirect_stdout(output):
         yield
         output.flush()
+
+
+def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What a command line says.
+
+    Help or a version that is asked for and cannot be written, of which argparse says nothing, ends the program as
+    another result does: with 1, and a line on stderr unless its reader has read enough.
+    """
+    try:
+        with redirect_stdout(output := Output(sys.stdout)):
+            try:
+                return parser.parse_args(arguments)
+            finally:
+                output.flush()
+    except OutputLost as error:
+        if not error.is_read_enough:
+            print(f"{parser.prog}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 class OutputLost(FailedPrecondition):

@@ -22,7 +22,7 @@ from memdb.interrupts import INTERRUPTED, loading
 from memdb.types.authorities import authorities
 from perception.command_line import camera, named, parser, server_wait, settings
 from perception.lines import to_stderr
-from perception.networks import networks
+from perception.networks import check_networks, networks
 
 if TYPE_CHECKING:
     from memdb.types.database import IngestWriter
@@ -77,11 +77,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str] | None) -> int:
+    with loading():
+        from memdb.output import OutputLost, keep_standard_files, parsed, result_on_stdout
+
     reading = parser(EXIT_CODES)
-    given = vars(reading.parse_args(arguments))
+    given = vars(parsed(reading, arguments))
     with loading():
         from memdb.errors import MemdbError
-        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
         from perception.arguments import labels
         from perception.settings import Settings, merged, read_settings
 
@@ -137,6 +139,7 @@ def _ingest(options: argparse.Namespace, of_cameras: Mapping[str, argparse.Names
     # Imported here: `--help` and a wrong option need none of it.
     with loading():
         import memdb_client
+        from memdb.types.ids import check_id
         from perception.agent import IngestAgent
         from perception.allocator import keep_memory
         from perception.arguments import at_least, server_address
@@ -150,41 +153,46 @@ def _ingest(options: argparse.Namespace, of_cameras: Mapping[str, argparse.Names
     cameras = [camera(name, own, server_wait_s) for name, own in of_cameras.items()]
     threads = at_least(options.threads, 1, "threads")
     server_address(options.server)
-    # What is cheap to get wrong is looked at before the networks are loaded.
-    with_audio = any(own.audio for own in of_cameras.values())
-    has_video = _may_have_video(cameras, common, with_audio=with_audio)
-
-    # A server that is not there is told now, not after the networks are loaded.
+    check_id(options.user, "user")
+    for name in of_cameras:
+        check_id(name, "camera")
+    if options.space is not None:
+        check_id(options.space, "space")
+    spoken = {name: own.language for name, own in of_cameras.items() if own.audio}
+    whisper = options.whisper if spoken else None
+    check_networks(options.encoder, whisper, spoken)
     tls = authorities(options.tls)
-    Patience(common.server_wait_s, Event(), _to_stderr).call(
-        partial(reach, options.server, options.token, tls=tls)
-    )
-
-    with (
-        memdb_client.connect(options.server, token=options.token, tls=tls) as database,
-        _ack_log(options.ack_log) as ack_log,
-    ):
-        spoken = {name: own.language for name, own in of_cameras.items() if own.audio}
-        encoder, hearing = networks(
-            options.encoder if has_video else None,
-            options.whisper if with_audio else None,
-            spoken,
-            threads,
-            report_line=_to_stderr,
+    # What is wrong by itself has been told; it makes no connection yet.
+    with memdb_client.connect(options.server, token=options.token, tls=tls) as database:
+        # What is cheap to get wrong is looked at before the networks are loaded.
+        has_video = _may_have_video(cameras, common, with_audio=bool(spoken))
+        # A server that is not there is told now, not after the networks are loaded.
+        Patience(common.server_wait_s, Event(), _to_stderr).call(
+            partial(reach, options.server, options.token, tls=tls)
         )
-        on_ack = None if ack_log is None else ack_log.record
-        patience = {} if server_wait_s is None else {"reconnect_timeout_s": server_wait_s}
+        with _ack_log(options.ack_log) as ack_log:
+            encoder, hearing = networks(
+                options.encoder if has_video else None,
+                whisper,
+                spoken,
+                threads,
+                report_line=_to_stderr,
+            )
+            on_ack = None if ack_log is None else ack_log.record
+            patience = {} if server_wait_s is None else {"reconnect_timeout_s": server_wait_s}
 
-        def open_writer(stream: str, space: str, epoch: int) -> IngestWriter:
-            codec = of_cameras[stream].codec
-            handle = database.user(options.user).stream(stream, space=space, codec=codec)
-            return handle.ingest(epoch=epoch, window=WINDOW_CLIPS, wait_for_room=True, **patience)
+            def open_writer(stream: str, space: str, epoch: int) -> IngestWriter:
+                codec = of_cameras[stream].codec
+                handle = database.user(options.user).stream(stream, space=space, codec=codec)
+                return handle.ingest(
+                    epoch=epoch, window=WINDOW_CLIPS, wait_for_room=True, **patience
+                )
 
-        agent = IngestAgent(
-            database, options.user, cameras, encoder, hearing, common,
-            on_ack=on_ack, open_writer=open_writer, abandon=database.close,
-        )  # fmt: skip
-        return _run(agent, options.user)
+            agent = IngestAgent(
+                database, options.user, cameras, encoder, hearing, common,
+                on_ack=on_ack, open_writer=open_writer, abandon=database.close,
+            )  # fmt: skip
+            return _run(agent, options.user)
 
 
 def _may_have_video(cameras: list[Camera], common: IngestOptions, *, with_audio: bool) -> bool:

@@ -175,6 +175,8 @@ def camera(name: str, options: argparse.Namespace, server_wait_s: float | None) 
 
 def settings(options: argparse.Namespace, server_wait_s: float | None) -> IngestOptions:
     """The options of all cameras, or of one, checked; ``server_wait_s`` is already."""
+    from memdb.types.checks import check_int
+    from memdb.types.limits import EPOCH_MAX
     from memdb.types.tensor import codec_named
     from memdb.types.times import as_ns, moment
     from memdb.types.zone import checked_zone
@@ -186,7 +188,7 @@ def settings(options: argparse.Namespace, server_wait_s: float | None) -> Ingest
     codec_named(options.codec)
     return IngestOptions(
         start_ns=None if options.start is None else as_ns(moment(options.start, "start"), "start"),
-        epoch=None if options.epoch is None else at_least(options.epoch, 0, "epoch"),
+        epoch=None if options.epoch is None else check_int(options.epoch, "epoch", 0, EPOCH_MAX),
         space_name=options.space,
         rate_hz=checked_rate(options.rate),
         with_audio=options.audio,

@@ -86,10 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    with loading():
+        from memdb.output import OutputLost, keep_standard_files, parsed, result_on_stdout
+
+    options = parsed(_parser(), arguments)
     with loading():
         from memdb.errors import InvalidArgument, MemdbError
-        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
 
     keep_standard_files()
     try:
@@ -165,6 +167,9 @@ def _run(options: argparse.Namespace) -> ImportReport:
     silence_grpc()
     with loading():
         import memdb_client
+        from memdb.types.checks import check_int
+        from memdb.types.ids import check_id
+        from memdb.types.limits import EPOCH_MAX
         from memdb.types.times import as_ns, moment
         from perception.arguments import labels, server_address
         from perception.draft import clip_labels
@@ -172,10 +177,15 @@ def _run(options: argparse.Namespace) -> ImportReport:
 
     start_ns = 0 if options.start is None else as_ns(moment(options.start, "start"), "start")
     given = clip_labels(labels(options.label), SOURCE_LABEL)
-    memories = load([Path(file) for file in options.files])
+    for name in ("user", "stream", "space"):
+        check_id(getattr(options, name), name)
+    check_int(options.epoch, "epoch", 0, EPOCH_MAX)
+    server_address(options.server)
     tls = authorities(options.tls)
-    reach(server_address(options.server), options.token, tls=tls)
+    # What is wrong by itself has been told; it makes no connection yet.
     with memdb_client.connect(options.server, token=options.token, tls=tls) as database:
+        memories = load([Path(file) for file in options.files])
+        reach(options.server, options.token, tls=tls)
         return write(
             database,
             memories,

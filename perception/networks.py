@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from perception.encoders.base import Encoder
 
 
+def check_networks(encoder_name: str, whisper: str | None, spoken: Mapping[str, str]) -> None:
+    """Raises `InvalidArgument` for arguments of `networks` that are wrong by themselves; loads nothing."""
+    from perception.artefacts import ARTEFACTS
+    from perception.audio.languages import ENGLISH, ENGLISH_ONLY, check_language
+    from perception.encoders import check_encoder
+
+    check_encoder(encoder_name)
+    if whisper is None:
+        return
+    _whisper_artefacts(whisper)
+    if whisper in ARTEFACTS and whisper.endswith(ENGLISH_ONLY):
+        _check_languages(spoken, lambda language: check_language(language, ENGLISH))
+
+
 def networks(
     encoder_name: str | None,
     whisper: str | None,
@@ -64,8 +78,6 @@ def _whisper_artefacts(whisper: str) -> list[str]:
 
 
 def _hearing(whisper: str, spoken: Mapping[str, str]) -> Hearing:
-    from memdb.errors import InvalidArgument
-    from perception.arguments import of_camera
     from perception.artefacts import ARTEFACTS
     from perception.audio.asr import Recogniser
     from perception.audio.hearing import Hearing
@@ -76,9 +88,17 @@ def _hearing(whisper: str, spoken: Mapping[str, str]) -> Hearing:
         fetch(whisper) if whisper in ARTEFACTS else Path(whisper),
         workers=min(len(spoken), os.cpu_count() or 1),
     )
+    _check_languages(spoken, recogniser.check_language)
+    return Hearing(VoiceActivity(fetch("silero-vad")), recogniser.transcribe)
+
+
+def _check_languages(spoken: Mapping[str, str], check: Callable[[str], None]) -> None:
+    """Raises what ``check`` does, told of the camera."""
+    from memdb.errors import InvalidArgument
+    from perception.arguments import of_camera
+
     for camera, language in spoken.items():
         try:
-            recogniser.check_language(language)
+            check(language)
         except InvalidArgument as error:
             raise of_camera(error, camera) from None
-    return Hearing(VoiceActivity(fetch("silero-vad")), recogniser.transcribe)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from memdb.errors import InvalidArgument
-from memdb.types.arguments import checked_abouts
-from memdb.types.checks import check_int
+from memdb.errors import InvalidArgument, MemdbError
+from memdb.types.arguments import checked_abouts, checked_as_of
+from memdb.types.checks import check_int, check_number
+from memdb.types.ids import check_id
 from memdb.types.label_filter import Not, checked_labels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.times import as_ns, moment
 from memdb.types.validity import ANY, NOW
 from memdb.types.zone import checked_zone
-from perception.arguments import labels, within
+from perception.arguments import labels, server_address, within
+from perception.encoders import check_encoder
 from reasoner.calendar_options import calendar
 from reasoner.evidence import Scope
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from memdb.types.validity import ValidAt
     from reasoner.answer import Answer
     from reasoner.reasoner import Reasoner
+
+
+TIMEOUT_S_MAX: Final = 30 * 86_400.0
+"""Of a call to memdb, or to the language model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,19 @@ class Asking:
 
 
 def asking(options: argparse.Namespace) -> Asking:
-    """What the options say, checked; raises `InvalidArgument` naming the option."""
+    """What the options say, checked, those about server and encoder too: nothing was loaded yet, and nobody asked.
+
+    Raises `InvalidArgument` naming the option, and `NotFound` for a revision that nobody can have.
+    """
+    server_address(options.server)
+    check_id(options.user, "user")
+    for name in ("timeout", "llm_timeout"):
+        field = name.replace("_", "-")
+        check_number(getattr(options, name), field, 0.0, TIMEOUT_S_MAX, above=True)
+    if options.space is not None:
+        check_id(options.space, "space")
+    if options.encoder is not None:
+        check_encoder(options.encoder)
     zone = None if options.zone is None else checked_zone(options.zone)
     start_ns = None if options.start is None else as_ns(moment(options.start, "start"), "start")
     end_ns = None if options.end is None else as_ns(moment(options.end, "end"), "end")
@@ -75,7 +93,7 @@ def asking(options: argparse.Namespace) -> Asking:
         labels=checked_labels(_labels(options.label, options.without_label) or None),
     )
     limit = check_int(options.limit, "limit", 1, LIMIT_MAX)
-    as_of = _as_of(options.as_of)
+    as_of = _checked_as_of(options.as_of)
     valid_at = _valid_at(options.valid_at)
     if options.min_score is not None:
         within(options.min_score, -1.0, 1.0, "min-score")
@@ -113,6 +131,18 @@ def _as_of(text: str | None) -> AsOf | None:
         return None if text is None else int(text)
     # No name of a snapshot has a colon; a date may be one.
     return moment(text, "as-of") if ":" in text else text
+
+
+def _checked_as_of(text: str | None) -> AsOf | None:
+    try:
+        return checked_as_of(_as_of(text))
+    except MemdbError as error:
+        # In the words of the command: those of the library are `datetime`.
+        told = error.again()
+        told.field = "as-of"
+        if isinstance(error, InvalidArgument) and error.reason == "BAD_ID":
+            told.message = "expected a revision, a time (RFC 3339) or the name of a snapshot"
+        raise told from None
 
 
 def _labels(wanted: Sequence[str], others: Sequence[str]) -> dict[str, list[str] | Not]:

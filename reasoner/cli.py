@@ -22,10 +22,12 @@ from memdb.interrupts import INTERRUPTED, loading
 from memdb.types.authorities import TLS_HELP, authorities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from memdb.types.database import Database
     from reasoner.answer import Answer, Refused
     from reasoner.arguments import Asking
+    from reasoner.models.openai import OpenAIModel
     from reasoner.questions import QuestionEncoder
     from reasoner.reasoner import Reasoner
 
@@ -58,28 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
+    with loading():
+        from memdb.output import OutputLost, keep_standard_files, parsed, result_on_stdout
+
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parsed(parser, arguments)
     with loading():
         from memdb.errors import InvalidArgument, MemdbError
-        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
-        from reasoner.arguments import from_file
 
     keep_standard_files()
+    if not options.question and options.questions is None:
+        parser.error("a question, or --questions FILE")
+    if options.llm and not options.model:
+        parser.error("--llm needs --model")
+    if options.model and not options.llm:
+        parser.error("--model needs --llm")
+    if len(options.question) > 1 and not any(" " in one.strip() for one in options.question):
+        _to_stderr(
+            f"{len(options.question)} questions of a word each; a question of several words is in quotes"
+        )
     try:
-        questions = [*options.question, *from_file(options.questions)]
-        if not questions:
-            parser.error("a question, or --questions FILE")
-        if options.llm and not options.model:
-            parser.error("--llm needs --model")
-        if options.model and not options.llm:
-            parser.error("--model needs --llm")
-        if len(options.question) > 1 and not any(" " in one.strip() for one in options.question):
-            _to_stderr(
-                f"{len(options.question)} questions of a word each; a question of several words is in quotes"
-            )
         with result_on_stdout():
-            return _ask(options, questions)
+            return _ask(options, parser)
     except OutputLost as error:
         if not error.is_read_enough:
             _to_stderr(str(error))
@@ -93,57 +95,89 @@ def _to_stderr(line: str) -> None:
     print(f"memdb-ask: {line}", file=sys.stderr, flush=True)
 
 
-def _ask(options: argparse.Namespace, questions: Sequence[str]) -> int:
+def _ask(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     for name in _NEEDED:
         if find_spec(name) is None:
             raise ModuleNotFoundError(name=name)
     silence_grpc()
-    # Imported here: encoders and transports take seconds, and `--help` wants none of them.
+    # Imported here: `--help` wants none of it.
+    with loading():
+        from reasoner.arguments import asking, from_file
+
+    wanted = asking(options)
     with loading():
         import memdb_client
         from perception.reach import REACH_TIMEOUT_S, reach
-        from reasoner.answer import Refused
-        from reasoner.arguments import asking
-        from reasoner.question_space import space_and_encoder
-        from reasoner.reasoner import Reasoner
-        from reasoner.table import answers_table
 
-    wanted = asking(options)
-    model = None
-    if options.llm:
-        with loading():
-            from reasoner.models.openai import OpenAIModel
-
-        model = OpenAIModel(options.llm, options.model, timeout_s=options.llm_timeout)
-    answers: list[Answer | Refused] = []
-    try:
-        tls = authorities(options.tls)
-        reach(options.server, options.token, min(REACH_TIMEOUT_S, options.timeout), tls=tls)
-        with memdb_client.connect(
-            options.server, token=options.token, tls=tls, timeout_s=options.timeout
-        ) as db:
-            user = db.user(options.user)
-            scope = wanted.scope
-            space, encoder = space_and_encoder(
-                db, user, options.space, options.encoder, scope.cameras, _to_stderr
-            )
-            if scope.calendar is not None:
-                zones = {stream.name: stream.zone for stream in user.streams()}
-                wanted = replace(wanted, scope=replace(scope, zones=zones))
-            _warm_up(encoder)
-            reasoner = Reasoner(user, space, encoder, model=model)
-            for number, question in enumerate(questions, 1):
-                answer = _answer(reasoner, number, question, wanted)
+    tls = authorities(options.tls)
+    with memdb_client.connect(
+        options.server, token=options.token, tls=tls, timeout_s=options.timeout
+    ) as db:
+        # Whatever is wrong by itself is told before anybody types questions, and those are read before anything is
+        # loaded or waited for.
+        questions = [*options.question, *from_file(options.questions)]
+        if not questions:
+            parser.error("a question, or --questions FILE")
+        model = _model(options) if options.llm else None
+        answers: list[Answer | Refused] = []
+        try:
+            reach(options.server, options.token, min(REACH_TIMEOUT_S, options.timeout), tls=tls)
+            for answer in _answers(db, options, questions, wanted, model):
                 answers.append(answer)
                 if options.json:
                     print(json.dumps(answer.as_json(), ensure_ascii=False), flush=True)
-    finally:
-        if model is not None:
-            model.close()
-        if answers and not options.json:
-            print(answers_table(answers, sys.stdout.encoding), flush=True)
-    failed = (isinstance(answer, Refused) or answer.model_error for answer in answers)
-    return 1 if any(failed) else 0
+        finally:
+            if model is not None:
+                model.close()
+            if answers and not options.json:
+                _print_table(answers)
+    return 1 if any(_failed(answer) for answer in answers) else 0
+
+
+def _answers(
+    db: Database,
+    options: argparse.Namespace,
+    questions: Sequence[str],
+    wanted: Asking,
+    model: OpenAIModel | None,
+) -> Iterator[Answer | Refused]:
+    """The answer to each question, once it is there."""
+    # Encoders and transports take seconds.
+    with loading():
+        from reasoner.question_space import space_and_encoder
+        from reasoner.reasoner import Reasoner
+
+    user, scope = db.user(options.user), wanted.scope
+    space, encoder = space_and_encoder(
+        db, user, options.space, options.encoder, scope.cameras, _to_stderr
+    )
+    if scope.calendar is not None:
+        zones = {stream.name: stream.zone for stream in user.streams()}
+        wanted = replace(wanted, scope=replace(scope, zones=zones))
+    _warm_up(encoder)
+    reasoner = Reasoner(user, space, encoder, model=model)
+    for number, question in enumerate(questions, 1):
+        yield _answer(reasoner, number, question, wanted)
+
+
+def _model(options: argparse.Namespace) -> OpenAIModel:
+    with loading():
+        from reasoner.models.openai import OpenAIModel
+
+    return OpenAIModel(options.llm, options.model, timeout_s=options.llm_timeout)
+
+
+def _print_table(answers: Sequence[Answer | Refused]) -> None:
+    from reasoner.table import answers_table
+
+    print(answers_table(answers, sys.stdout.encoding), flush=True)
+
+
+def _failed(answer: Answer | Refused) -> bool:
+    """Whether the question was none, or the language model did not word its answer."""
+    from reasoner.answer import Refused
+
+    return isinstance(answer, Refused) or answer.model_error is not None
 
 
 def _answer(reasoner: Reasoner, number: int, question: str, wanted: Asking) -> Answer | Refused:

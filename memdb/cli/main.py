@@ -66,11 +66,11 @@ def _main(arguments: Sequence[str] | None) -> int:
 
         from memdb.cli.logged import Logged
         from memdb.errors import InvalidArgument, MemdbError, NotFound
-        from memdb.output import OutputLost, keep_standard_files, result_on_stdout
+        from memdb.output import OutputLost, keep_standard_files, parsed, result_on_stdout
 
         parser = _parser()
     keep_standard_files()
-    options = parser.parse_args(arguments)
+    options = parsed(parser, arguments)
     options.logged = Logged()
     has_log = getattr(options, "has_log", False)
     try:

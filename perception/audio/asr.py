@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from faster_whisper import WhisperModel
 
-from memdb.errors import InvalidArgument
+from perception.audio.languages import check_language
 from perception.sources.base import Samples
 
 NO_SPEECH_MAX: Final = 0.6
@@ -35,16 +35,7 @@ class Recogniser:
 
     def check_language(self, language: str) -> None:
         """Raises `InvalidArgument` (``BAD_LANGUAGE``) for a code that the model does not know."""
-        known = self._model.supported_languages
-        if language not in known:
-            raise InvalidArgument(
-                "the model hears English only"
-                if known == ["en"]
-                else "not a language code of the model, such as en, de or ja",
-                reason="BAD_LANGUAGE",
-                field="language",
-                value=language,
-            )
+        check_language(language, self._model.supported_languages)
 
     def transcribe(self, samples: Samples, language: str = "en") -> str:
         """The words, or empty text when there are none.  The same sound gives the same words.

@@ -33,11 +33,14 @@ from memdb.errors import (
     Unauthenticated,
     Unavailable,
 )
+from memdb.types.checks import check_number
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 ANSWER_TOKENS_MAX: Final = 300
+TIMEOUT_S_MAX: Final = 30 * 86_400.0
+"""As of calls to memdb; what waits for a thread counts no time without end."""
 RETRIES_MAX: Final = 1
 KEY_VARIABLE: Final = "OPENAI_API_KEY"
 _NO_KEY: Final = "none"
@@ -54,16 +57,13 @@ class OpenAIModel:
         again or not; ``key`` defaults to ``$OPENAI_API_KEY``.
 
         Raises `InvalidArgument` for a URL that is not http(s), an empty model name or a timeout
-        that is not positive.
+        that is not above 0 and at most 30 days.
         """
         if not url.startswith(("http://", "https://")):
             raise InvalidArgument("an http or https URL", reason="BAD_URL", field="llm", value=url)
         if not model:
             raise InvalidArgument("the endpoint needs a model name", reason="EMPTY", field="model")
-        if not timeout_s > 0:
-            raise InvalidArgument(
-                "a positive time", reason="OUT_OF_RANGE", field="llm_timeout_s", value=timeout_s
-            )
+        check_number(timeout_s, "llm_timeout_s", 0.0, TIMEOUT_S_MAX, above=True)
         self.name = model
         self._url = url
         self._timeout_s = timeout_s

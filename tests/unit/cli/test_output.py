@@ -41,10 +41,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def run(*arguments: str | Path, to: int) -> tuple[int, str]:
+def run(*arguments: str | Path, to: int, program: str = "memdb.cli.main") -> tuple[int, str]:
     """The exit status of a command whose result goes there, and what it says."""
     done = subprocess.run(
-        [sys.executable, "-m", "memdb.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", program, *map(str, arguments)],
         stdout=to,
         stderr=subprocess.PIPE,
         text=True,
@@ -72,6 +72,30 @@ def test_a_result_that_cannot_be_written_is_one_line(data: Path, verb: str) -> N
         os.close(full)
     assert status == 1
     assert told == "memdb: OUTPUT_LOST: the result cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("wanted", ["--help", "--version"])
+@pytest.mark.parametrize(
+    "program", ["memdb.cli.main", "perception.cli", "perception.import_ixc", "reasoner.cli"]
+)
+def test_help_that_cannot_be_written_is_one_line(program: str, wanted: str) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        status, told = run(wanted, to=full, program=program)
+    finally:
+        os.close(full)
+    assert status == 1
+    assert told.endswith(": OUTPUT_LOST: the result cannot be written: No space left on device\n")
+    assert told.count("\n") == 1
+
+
+def test_who_has_read_enough_of_the_help_is_told_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert run("verify", "--help", to=writer) == (1, "")
+    finally:
+        os.close(writer)
 
 
 def test_a_server_whose_address_nobody_takes_does_not_start(data: Path) -> None:

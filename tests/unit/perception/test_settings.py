@@ -118,7 +118,7 @@ def test_no_value_is_told(tmp_path: Path) -> None:
         ("sound_track = 0", "camera porch: a number from 1, or a language such as deu"),
         ('sound_track = ""', "camera porch: a number from 1, or a language such as deu"),
         ("scene = 1.1", "camera porch: between -1 and 1"),
-        ("epoch = -1", "camera porch: at least 0"),
+        ("epoch = -1", "camera porch: expected an integer from 0"),
         ("scene = nan", "camera porch: between -1 and 1"),
     ],
 )  # fmt: skip

@@ -113,6 +113,7 @@ def test_an_answer_without_text(reply: str | None) -> None:
         ("http://host/v1", "", 1.0, "model"),
         ("http://host/v1", "small", 0.0, "llm_timeout_s"),
         ("http://host/v1", "small", float("nan"), "llm_timeout_s"),
+        ("http://host/v1", "small", float("inf"), "llm_timeout_s"),  # no thread waits so long
     ],
 )
 def test_bad_options_name_themselves(url: str, name: str, timeout_s: float, field: str) -> None:
