@@ -14,6 +14,7 @@ from typing import Final
 
 from memdb.clock import Clock
 from memdb.engine.known_damage import KnownDamage
+from memdb.engine.scrub_place import ScrubPlace
 from memdb.engine.users import Users
 from memdb.errors import DataLoss, MemdbError
 from memdb.store.catalog import Catalog
@@ -45,65 +46,66 @@ class Scrub:
     def __init__(self, users: Users, catalog: Catalog, clock: Clock) -> None:
         self._users = users
         self._catalog = catalog
-        self._user = ""
-        self._table = 0
-        self._after = b""
+        self._place = ScrubPlace()
         self._known = KnownDamage(clock)
 
     def step(self, bytes_max: int) -> ScrubReport:
         """Go on for about ``bytes_max`` bytes, at most once around."""
         report = ScrubReport()
         users = self._catalog.users()
-        for _ in range(len(users) + 1):
-            user = next((user for user in users if user >= self._user), None)
-            if user is None:  # around
-                self._known.keep(users)
-                self._of_catalog(report)
-                self._go_to("")
-                continue
-            if user != self._user:
-                self._go_to(user)
-            if not self._of_user(report, bytes_max):
-                break
-            report.users_finished += 1
-            self._go_to(user + "\0")
+        number, goes_on = self._place.find(users)
+        try:
+            if not goes_on:
+                self._known.begin()
+            for _ in range(len(users) + 1):
+                if number == len(users):  # around
+                    self._known.keep(users)
+                    self._of_catalog(report)
+                    number = 0
+                elif self._of_user(users[number], report, bytes_max):
+                    report.users_finished += 1
+                    number += 1
+                else:
+                    break
+                self._place.begin()
+                self._known.begin()
+        finally:
+            self._place.leave(number, users[number] if number < len(users) else None)
         return report
 
     def forget(self, user: str) -> None:
-        """A user is erased: nothing is kept of its damage; in any thread."""
+        """A user is erased: nothing is kept of it; in any thread."""
+        if self._place.forget(user):
+            self._known.begin()
         self._known.forget(user)
 
-    def _go_to(self, user: str) -> None:
-        self._user, self._table, self._after = user, 0, b""
-        self._known.begin()
-
-    def _of_user(self, report: ScrubReport, bytes_max: int) -> bool:
+    def _of_user(self, user: str, report: ScrubReport, bytes_max: int) -> bool:
         """Go on with one user; whether it is finished."""
         before = len(report.damaged)
         is_whole = False
         try:
-            while self._table < len(USER_TABLES):
+            while self._place.table < len(USER_TABLES):
                 if report.bytes_read >= bytes_max:
                     return False
-                with self._users.environment(self._user) as environment, environment.read() as txn:
+                with self._users.environment(user) as environment, environment.read() as txn:
                     try:
-                        self._page(txn, report, bytes_max)
+                        self._page(user, txn, report, bytes_max)
                     except (
                         DataLoss
                     ) as error:  # of its structure: nothing more of the table can be had
-                        table = USER_TABLES[self._table].value
-                        report.damaged.append(Discrepancy(self._user, table, str(error)))
+                        table = USER_TABLES[self._place.table].value
+                        report.damaged.append(Discrepancy(user, table, str(error)))
                         self._next_table()
             is_whole = True
         except MemdbError as error:
             if isinstance(error, DataLoss):
-                report.damaged.append(Discrepancy(self._user, "environment", str(error)))
+                report.damaged.append(Discrepancy(user, "environment", str(error)))
         finally:
             new = [found.where for found in report.damaged[before:] if self._known.meet(found)]
             if is_whole:
-                self._known.end(self._user)
+                self._known.end(user)
             if new:
-                self._users.damage_found(self._user, new)
+                self._users.damage_found(user, new)
         return True
 
     def _of_catalog(self, report: ScrubReport) -> None:
@@ -119,27 +121,28 @@ class Scrub:
             self._known.meet(found)
         self._known.end("")
 
-    def _page(self, txn: Transaction, report: ScrubReport, bytes_max: int) -> None:
-        table = USER_TABLES[self._table]
+    def _page(self, user: str, txn: Transaction, report: ScrubReport, bytes_max: int) -> None:
+        place = self._place
+        table = USER_TABLES[place.table]
         seen = 0
-        for key, stored in txn.scan(table, after=self._after):
+        for key, stored in txn.scan(table, after=place.after):
             size = len(key) + len(stored)
             try:
                 size += _check(txn, table, key, stored)
             except DataLoss as error:
                 where = error.field or f"{table.value}/{key.hex()}"
-                report.damaged.append(Discrepancy(self._user, where, str(error)))
+                report.damaged.append(Discrepancy(user, where, str(error)))
             report.values += 1
             report.bytes_read += size
-            self._after = key
+            place.after = key
             seen += size
             if seen >= PAGE_BYTES or report.bytes_read >= bytes_max:
                 return
         self._next_table()
 
     def _next_table(self) -> None:
-        self._table += 1
-        self._after = b""
+        self._place.table += 1
+        self._place.after = b""
 
 
 def _check(txn: Transaction, table: Table, key: bytes, stored: memoryview) -> int:

@@ -14,6 +14,7 @@ from memdb.engine import known_damage
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
+from memdb.engine.scrub_place import ScrubPlace
 from tests.unit.engine.conftest import CONFIG, clip, vector
 from tests.unit.engine.damaged import (
     change,
@@ -228,3 +229,44 @@ def test_what_is_known_of_damage_has_a_bound(
             ("the scrub found more damage than is logged", "alice", ""),
         ]
         assert sum(map(len, db._scrub._known._told.values())) == 3
+
+
+def test_a_scrub_goes_on_where_it_stood_whoever_comes_and_goes(
+    folder: Path, clock: ManualClock
+) -> None:
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+
+        def rounds_of(users: str) -> int:
+            for name in users:
+                for key in ("one", "two", "three"):
+                    db.user(name).put(key, name)
+            return sum(db.scrub(1 << 30).values for _ in range(2)) // 2
+
+        at_each = rounds_of("bdf") // 3
+        place = db._scrub._place
+        while b"one" not in place.after:
+            db.scrub(1)
+        standing = place._number
+        db.user("a").put("x", 1)  # before it
+        db.user("z").put("x", 1)
+        db.scrub(1)
+        assert b"two" in place.after  # by length, then as they are spelt
+        assert place._number == standing + 1
+        # Erased where it stands: it goes on with the next, from the beginning.
+        db.user(db.users()[standing + 1]).erase()
+        assert (place.after, place.table, place._hash) == (b"", 0, None)
+        assert db.scrub(1 << 30).values > at_each
+
+
+def test_a_user_that_is_erased_while_it_is_looked_at_is_not_kept() -> None:
+    place = ScrubPlace()
+    assert place.find(["a", "b"]) == (0, False)
+    place.table, place.after = 3, b"key"
+    assert not place.forget("a")
+    place.leave(0, "a")
+    assert (place.table, place.after) == (0, b"")
+    assert place.find(["b"]) == (0, False)
+    place.leave(1, None)
+    assert place.find(["b"]) == (1, False)
+    place.leave(0, "b")
+    assert place.find(["a", "b"]) == (1, True)

@@ -64,6 +64,10 @@ def live(database: EmbeddedDatabase, services: tuple[GroundingService, UserServi
             grounding.ground_many(read_questions(many.SerializeToString(), user.id))
     assert user.recall(mark)
     database.sweep()
+    user.put(mark, mark)
+    # It stands within the user, and behind a key.
+    while mark.encode() not in database._scrub._place.after:
+        database.scrub(1)
     users.erase_user(user_pb.EraseUserRequest(user=user.id))
 
 
