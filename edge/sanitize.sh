@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # Builds the native edge with GCC's sanitizers, drives it (edge/drive.py), and fails at what they find.  Ten minutes.
 #
-#   edge/sanitize.sh [SECONDS]    python from PATH, with memdb installed; PYTHON=... for another
+#   edge/sanitize.sh [SECONDS [address|thread]]    python from PATH, with memdb installed; PYTHON=... for another
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(command -v "${PYTHON:-python}")
 seconds=${1:-30}
+wanted=${2:-address thread}
+[[ $wanted =~ ^(address|thread|address thread)$ ]] || { echo "$0: address or thread, not $wanted" >&2; exit 2; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 drive() { # NAME FLAGS RUNTIME; options of the runtimes come by the environment
     local name=$1 flags=$2 runtime=$3 failed=0
+    [[ " $wanted " == *" $name "* ]] || return 0
     cp -r edge "$work/$name-source"
-    CXXFLAGS="$flags -g -O1 -fno-omit-frame-pointer" LDFLAGS=$flags "$python" -m pip install -q --no-build-isolation \
+    rm -rf "$work/$name-source/build" # of other flags, which would be taken for what is to be built
+    MEMDB_EDGE_FLAGS="$flags -g -O1 -fno-omit-frame-pointer" LDFLAGS=$flags "$python" -m pip install -q --no-build-isolation \
         --no-deps --target "$work/$name" "$work/$name-source"
     echo "$name: $seconds s" >&2
     # Reports go to the standard error, among the errors that handlers raise on purpose.

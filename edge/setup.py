@@ -1,5 +1,6 @@
 """Builds the extension against the gRPC of the system (Debian: libgrpc++-dev), which pkg-config names."""
 
+import os
 import shlex
 import subprocess
 import tomllib
@@ -36,6 +37,8 @@ setup(
                 "-Wall",
                 "-Wextra",
                 *_flags("--cflags"),
+                # Last, so that they win over those of before: CXXFLAGS would not.
+                *shlex.split(os.environ.get("MEMDB_EDGE_FLAGS", "")),
             ],
             extra_link_args=_flags("--libs"),
             cxx_std=17,

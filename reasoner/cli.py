@@ -184,6 +184,7 @@ def _answer(reasoner: Reasoner, number: int, question: str, wanted: Asking) -> A
     """The answer to one question, or why it is none; what is wrong with it is told on stderr."""
     from memdb.errors import InvalidArgument
     from reasoner.answer import Refused
+    from reasoner.pointing_back import points_back
     from reasoner.spoken_times import spoken_time
 
     told = spoken_time(question)
@@ -191,6 +192,10 @@ def _answer(reasoner: Reasoner, number: int, question: str, wanted: Asking) -> A
         _to_stderr(
             f'question {number}: "{told}" is not read as a time; '
             "--start, --end, --hours and --weekday narrow an answer"
+        )
+    if points_back(question):
+        _to_stderr(
+            f"question {number}: each is asked by itself, and this one says nothing of what it is about"
         )
     try:
         answer = wanted.ask(reasoner, question)

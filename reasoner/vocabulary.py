@@ -49,3 +49,13 @@ EMPTY_WORDS: Final = _words("""
     who whom whose why how not no so any some
 """)
 """Words too common to show that a text speaks of the question's subject."""
+
+POINTING_WORDS: Final = _words("""
+    then after afterwards before next later else that this those these it they them he him she her
+""")
+"""What points at something that was spoken of before."""
+
+IDLE_WORDS: Final = _words("""
+    happen happens happened happening go goes going did now again
+""")
+"""What stands beside them, and says as little by itself."""

@@ -232,6 +232,8 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.startswith(told)
     assert main([*at_night, "--hours", "22-6"]) == 0
     assert capsys.readouterr().err == ""
+    assert main([*common[:-1], "--limit", "1", "A cat?", "And after that?"]) == 0
+    assert capsys.readouterr().err.startswith("memdb-ask: question 2: each is asked by itself")
     for end in ("2026-01-05T09:00:00Z", "2026-01-05T10:00:00Z"):
         assert main([*common, "--start", "2026-01-05T10:00:00Z", "--end", end]) == 2
         told = f"it does not lie behind --start (field end, value {end})"

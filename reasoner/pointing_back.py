@@ -1,0 +1,22 @@
+"""Questions that lean on one before: "And after that?", "What happened next?".
+
+Each question is asked by itself, and what such a one has of its own can resemble nothing.  Whoever typed it is told so,
+in place of an answer that looks like one about what was asked before.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from reasoner.vocabulary import EMPTY_WORDS, IDLE_WORDS, POINTING_WORDS
+
+_WORD: Final = re.compile(r"[^\W_]+")
+
+
+def points_back(question: str) -> bool:
+    """Whether the question has nothing but words that point elsewhere, and some of these."""
+    words = {word.lower() for word in _WORD.findall(question)}
+    return not words - POINTING_WORDS - IDLE_WORDS - EMPTY_WORDS and not words.isdisjoint(
+        POINTING_WORDS
+    )

@@ -1,0 +1,44 @@
+"""Questions that can only be understood after another."""
+
+from __future__ import annotations
+
+import pytest
+
+from reasoner.pointing_back import points_back
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "And after that?",
+        "and then?",
+        "What happened next?",
+        "What happened before that?",
+        "Where is it now?",
+        "Who was it?",
+        "What else?",
+        "And later?",
+    ],
+)
+def test_they_have_nothing_of_their_own(question: str) -> None:
+    assert points_back(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What happened?",
+        "Is it raining?",
+        "Who came after the postman?",
+        "And in the kitchen?",
+        "What did they say?",
+        "Is that the dog?",
+        "What time is it?",
+        "Was there a cat?",
+        "Was it red?",
+        "?",
+        "",
+    ],
+)
+def test_others_have(question: str) -> None:
+    assert not points_back(question)
