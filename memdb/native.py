@@ -15,20 +15,26 @@ INTERFACE: Final = 5
 log = event_log("memdb.native")
 
 
-@cache
 def is_installed() -> bool:
     """Whether the edge of this release is there, and can be loaded."""
+    return why_absent() is None
+
+
+@cache
+def why_absent() -> str | None:
+    """Why there is none that can be used, for people; None where there is.  What is there and cannot be is logged."""
     if find_spec(MODULE) is None:
-        return False
+        return "it is not installed: pip install ./edge"
     try:
         import memdb_edge  # noqa: PLC0415 - it need not be there
     except ImportError as error:  # the system's gRPC that it was built with has gone
         fields: dict[str, object] = {"error": str(error)}
         log.warning("the native edge cannot be loaded: not used", extra={"fields": fields})
-        return False
+        return f"it cannot be loaded: {error}"
 
     found: object = getattr(memdb_edge, "interface", None)
     if found != INTERFACE:
         fields = {"interface": found, "wanted": INTERFACE}
         log.warning("the native edge is of another release: not used", extra={"fields": fields})
-    return found == INTERFACE
+        return "it is of another release: pip install ./edge makes it anew"
+    return None

@@ -38,13 +38,13 @@ from memdb.server.calls import HEALTH, Calls
 from memdb.server.clip_service import ClipService
 from memdb.server.database_service import DatabaseService
 from memdb.server.edge import Handler
-from memdb.server.edges import check_edge, make_edge, make_shelf
+from memdb.server.edges import check_edge, make_edge, make_shelf, why_python
 from memdb.server.grounding_service import GroundingService
 from memdb.server.health import HealthService
 from memdb.server.heartbeat import Heartbeat
 from memdb.server.listener import bind, channel_options, check_bindable, check_listen
 from memdb.server.memory_service import MemoryService
-from memdb.server.metrics import Metric, metrics_text
+from memdb.server.metrics import Gauge, Metric, metrics_text
 from memdb.server.metrics_file import check_metrics_file, write_metrics
 from memdb.server.open_calls import HEALTH_CALLS_MAX, REFUSED_MAX
 from memdb.server.port_file import check_port_file, write_port_file
@@ -106,8 +106,10 @@ class Server:
     def metrics(self) -> tuple[Metric, ...]:
         """What is known of its loop and its calls."""
         calls = CallMetrics(self._resources.open_calls, self._resources.budget)
+        native = Gauge("memdb_native_edge", "Whether the native edge takes calls: 1, or 0.")
+        native.value = self.edge == "native"
         ready = () if self._shelf is None else (self._shelf,)
-        return (*self.heartbeat.metrics, calls, FAILED, *ready)
+        return (*self.heartbeat.metrics, native, calls, FAILED, *ready)
 
     async def start(self) -> str:
         """Bind and serve; returns the address, with the port that was taken.
@@ -222,6 +224,8 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
         await server.stop()
         raise
     told = {"address": address, "data": config.data, "edge": server.edge}
+    if (why := why_python(config)) is not None:
+        told["no_native_edge"] = why
     log.info("listening", extra={"fields": told})
     # Clients connect meanwhile; where it cannot be had, nobody is to be served.
     loading = asyncio.create_task(asyncio.to_thread(database.load))

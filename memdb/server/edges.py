@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import FailedPrecondition, InvalidArgument
-from memdb.native import is_installed
+from memdb.native import is_installed, why_absent
 from memdb.server.edge import Edge, Handler, Option
 
 if TYPE_CHECKING:
@@ -55,13 +55,23 @@ def make_edge(
     return GrpcEdge(handlers, options, calls_max, services if config.reflection else ())
 
 
+def why_python(config: ServerConfig) -> str | None:
+    """Why a server that may have the native edge has none, for people; None where it has, or nobody wants it."""
+    if config.edge != "auto":
+        return None
+    if config.reflection:
+        return "server.reflection is asked for"
+    if config.tls_cert:
+        return "TLS is, which the newer gRPC is for: server.edge = native takes it all the same"
+    return why_absent()
+
+
 def _is_native(config: ServerConfig) -> bool:
     if config.edge == "python":
         return False
-    is_there = is_installed()
     if config.edge == "auto":
         # Strangers reach a server with TLS: for them the gRPC that is the newer one, unless somebody says otherwise.
-        return is_there and not config.reflection and not config.tls_cert
+        return why_python(config) is None
     if config.reflection:
         raise InvalidArgument(
             "the native edge does not describe its services: set server.edge to python",
@@ -69,10 +79,9 @@ def _is_native(config: ServerConfig) -> bool:
             field="server.reflection",
             value=True,
         )
-    if not is_there:
+    if not is_installed():
         raise FailedPrecondition(
-            "the native edge is not installed, or cannot be used as the log says: pip install ./edge, or set"
-            " server.edge to auto",
+            f"there is no native edge, and server.edge is not auto: {why_absent()}",
             reason="NO_NATIVE_EDGE",
             field="server.edge",
             value=config.edge,

@@ -108,6 +108,28 @@ def test_starts_says_where_and_stops_on_sigterm(tmp_path: Path) -> None:
     events = [line["event"] for line in logs if line["event"] != "the event loop was late"]
     assert events == ["listening", "stopping", "stopped"]
     assert logs[0]["address"] == server.address
+    # Who has no native edge, and might, is told why.
+    assert ("no_native_edge" in logs[0]) == (logs[0]["edge"] == "python")
+
+
+def test_a_native_edge_of_another_release_is_told_where_people_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "memdb_edge.py").write_text("interface = 1\n")
+    others = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'old'}{os.pathsep}{others}")
+    metrics = tmp_path / "memdb.prom"
+    with serve(tmp_path / "db", "--metrics-file", metrics) as server:
+        until_s = time.monotonic() + WAIT_S
+        while not metrics.exists():
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
+        assert "memdb_native_edge 0\n" in metrics.read_text()
+        _, logs = server.stop()
+    listening = next(line for line in logs if line["event"] == "listening")
+    assert listening["edge"] == "python"
+    assert listening["no_native_edge"].startswith("it is of another release: pip install")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_clips_that_were_found_before_are_those_of_the_question(
 
 @pytest.mark.parametrize("wrong", ["interface", "sums"])
 def test_it_is_not_used_where_it_is_another(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module.is_installed.cache_clear()
+    module.why_absent.cache_clear()
     native.arithmetic.cache_clear()
     try:
         if wrong == "interface":
@@ -164,9 +164,13 @@ def test_it_is_not_used_where_it_is_another(wrong: str, monkeypatch: pytest.Monk
         else:
             monkeypatch.setattr(native, "mean_score", lambda mean, query: float(mean.sum()))
         assert module.is_installed() == (wrong != "interface")
+        if wrong == "interface":
+            assert (
+                module.why_absent() == "it is of another release: pip install ./edge makes it anew"
+            )
         assert native.arithmetic() is None
     finally:
-        module.is_installed.cache_clear()
+        module.why_absent.cache_clear()
         native.arithmetic.cache_clear()
 
 
@@ -178,13 +182,14 @@ def test_it_is_not_used_where_it_cannot_be_loaded(
     (tmp_path / "memdb_edge.py").write_text(f"raise ImportError({gone!r})\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, module.MODULE)
-    module.is_installed.cache_clear()
+    module.why_absent.cache_clear()
     native.arithmetic.cache_clear()
     try:
         assert not module.is_installed()
+        assert module.why_absent() == f"it cannot be loaded: {gone}"
         assert native.arithmetic() is None
     finally:
-        module.is_installed.cache_clear()
+        module.why_absent.cache_clear()
         native.arithmetic.cache_clear()
     (said,) = caplog.records
     assert said.getMessage() == f"the native edge cannot be loaded: not used: error {gone}"

@@ -278,14 +278,14 @@ def test_where_it_cannot_be_tried_it_is_not_used(
 def test_without_the_edge_python_commits(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = make(True)
     monkeypatch.setitem(sys.modules, native.MODULE, None)
-    native.is_installed.cache_clear()
+    native.why_absent.cache_clear()
     native_commit.native_commit.cache_clear()
     try:
         assert native_commit.native_commit() is None
         assert write(environment, {Table.CLIPS: {b"one": b"1"}})[0] == "change"
         assert held(environment)[Table.CLIPS] == [(b"one", b"1")]
     finally:
-        native.is_installed.cache_clear()
+        native.why_absent.cache_clear()
         native_commit.native_commit.cache_clear()
     environment.close()
 
