@@ -260,7 +260,9 @@ def _without_name(txn: Transaction, stream_no: int, name: str) -> list[tuple[byt
             continue
         if any(entry.kind == "retention" and entry.no == stream_no for entry in record.entries):
             entries = tuple(
-                LogEntry(entry.kind, entry.no) if entry.kind == "retention" else entry
+                LogEntry(entry.kind, entry.no, content=entry.content)
+                if entry.kind == "retention"
+                else entry
                 for entry in record.entries
             )
             nameless.append((key, pack(key, LogRecord(record.time_ns, entries))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import xxhash
+
 from memdb.engine.applied import Applied
 from memdb.engine.apply_erasure import is_being_erased
 from memdb.engine.holds import is_held, stream_named
@@ -33,6 +35,7 @@ def set_retention(txn: Transaction, applied: Applied, operation: SetRetention) -
     if draft.retention.get(stream.no, Retention()) == policy:
         return draft.revision - 1
     key = schema.number_key(stream.no)
+    content = 0
     if policy.is_empty:
         txn.delete(Table.RETENTION, key)
         draft.retention.pop(stream.no, None)
@@ -45,10 +48,12 @@ def set_retention(txn: Transaction, applied: Applied, operation: SetRetention) -
             policy.keyframes_age_s,
             policy.hold,
         )
-        txn.put(Table.RETENTION, key, pack(key, record))
+        row = pack(key, record)
+        txn.put(Table.RETENTION, key, row)
+        content = xxhash.xxh3_64_intdigest(row)
         draft.retention[stream.no] = policy
     # By number: the name would outlive the stream.
-    applied.entries.append(LogEntry("retention", no=stream.no))
+    applied.entries.append(LogEntry("retention", no=stream.no, content=content))
     return draft.revision
 
 

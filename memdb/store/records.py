@@ -206,6 +206,9 @@ class LogEntry(Record, frozen=True):
     """Key of a value, name of a snapshot, id of a forgotten fact."""
     created_ns: int = 0
     expires_ns: int = 0
+    content: int | None = None
+    """Of a policy, that `verify` may miss it: xxh3_64 of its row; 0 where there is none any more; None where an earlier
+    release wrote it, and of all else."""
 
 
 class LogRecord(Record, frozen=True):

@@ -7,9 +7,12 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from memdb import Retention
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
+from memdb.engine import apply, apply_retention
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store.records import LogEntry
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from tests.unit.engine.conftest import CONFIG
@@ -99,3 +102,85 @@ def test_an_entry_that_only_the_log_knows_of_is_told(
         user.remove("diet")
         user.put("diet", 2)
         assert {item.user for item in db.verify().discrepancies} == {"alice"}
+
+
+def entries(path: Path, table: str) -> dict[bytes, bytes]:
+    with lmdb.open(str(path), max_dbs=32, map_size=1 << 30) as env:
+        db = env.open_db(table.encode(), create=False)
+        with env.begin(db=db) as txn:
+            return dict(txn.cursor())
+
+
+def put_back(path: Path, table: str, rows: dict[bytes, bytes]) -> None:
+    """Make a table what it was."""
+    with lmdb.open(str(path), max_dbs=32, map_size=1 << 30) as env:
+        db = env.open_db(table.encode(), create=False)
+        with env.begin(write=True, db=db) as txn:
+            txn.drop(db, delete=False)
+            for row in rows.items():
+                txn.put(*row)
+
+
+def told(folder: Path, clock: ManualClock, config: EngineConfig) -> list[tuple[str, str]]:
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        return [(item.user, item.where.split("/")[0]) for item in db.verify().discrepancies]
+
+
+@pytest.mark.parametrize("table", ["snapshots", "retention"])
+def test_a_snapshot_or_a_policy_is_the_one_that_the_log_has(
+    folder: Path, clock: ManualClock, config: EngineConfig, table: str
+) -> None:
+    path = made(folder, clock, config)
+    none = entries(path, table)
+    rows = []
+    for hold in (True, False):
+        with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+            user = db.user("alice")
+            user.stream("door").set_retention(Retention(max_clips=100, hold=hold))
+            user.snapshot("then", ttl_s=10**6)
+        rows.append(entries(path, table))
+    assert told(folder, clock, config) == []
+    for wrong in (none, rows[0]):
+        put_back(path, table, wrong)
+        assert told(folder, clock, config) == [("alice", table)]
+    put_back(path, table, rows[1])
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        user = db.user("alice")
+        user.stream("door").set_retention(Retention())
+        user.release("then")
+    assert told(folder, clock, config) == []
+    put_back(path, table, rows[1])
+    assert told(folder, clock, config) == [("alice", table)]
+
+
+def test_snapshots_and_policies_that_went_are_not_missed(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "SNAPSHOTS_MAX", 3)
+    made(folder, clock)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("bob")
+        for turn in range(6):
+            user.snapshot(f"short-{turn}", ttl_s=1)
+            user.snapshot("again", ttl_s=5)
+            clock.advance(2 * 10**9)
+            assert db.verify().ok
+        assert len(user.snapshots()) < 8
+        porch = user.stream("porch", space="cam")
+        porch.create()
+        porch.set_retention(Retention(max_clips=3))
+        porch.erase()
+        assert db.verify().ok
+
+
+def test_a_policy_of_an_earlier_release_is_not_known(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log says that there was one, and not which."""
+    path = made(folder, clock)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(apply_retention, "LogEntry", lambda kind, no, content: LogEntry(kind, no))
+        with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+            db.user("alice").stream("door").set_retention(Retention(max_clips=100))
+    put_back(path, "retention", {})
+    assert told(folder, clock, CONFIG) == []
