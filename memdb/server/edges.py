@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -13,6 +13,12 @@ from memdb.server.edge import Edge, Handler, Option
 
 if TYPE_CHECKING:
     from memdb.server.shelf import Shelf
+
+
+EDGE_BYTES_MIN: Final = 64 * 1024 * 1024
+"""What the native edge may hold of what comes in, however small `ServerConfig.bytes_in_flight_max` is: gRPC counts what
+connections read into as well, of each some 64 KiB, and where it has too little it ends connections, of other peers too.
+"""
 
 
 def check_edge(config: ServerConfig) -> None:
@@ -48,7 +54,8 @@ def make_edge(
         from memdb.server.native_edge import NativeEdge  # noqa: PLC0415 - as above
 
         native = None if shelf is None else shelf.native
-        return NativeEdge(handlers, options, calls_max, native, config.bytes_in_flight_max)
+        memory_max = max(config.bytes_in_flight_max, EDGE_BYTES_MIN)
+        return NativeEdge(handlers, options, calls_max, native, memory_max)
     # Python's gRPC, which the other does without.
     from memdb.server.grpc_edge import GrpcEdge  # noqa: PLC0415
 
