@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <stdexcept>
 
 #include "call.h"
@@ -17,7 +18,18 @@ namespace {
 constexpr std::size_t kQuestionBytesMax = 20 << 10;
 constexpr std::size_t kQuestionsBytesMax = 2 << 20;
 constexpr std::size_t kRoomShare = 8;  // one of so many
+// gRPC of this version ends a connection, with all of its calls, whose peer sends more metadata than it was told to
+// take.  So it is told to take so many times as much, and what is more than was meant is refused here, call by call.
+constexpr int kMetadataSlack = 8;
+constexpr const char* kMetadataOption = "grpc.max_metadata_size";
+constexpr std::size_t kEntryBytes = 32;  // of an entry beside its key and value, as HTTP/2 counts them
 constexpr double kGraceMax = 1e9;  // what a clock can count
+
+std::size_t SizeOf(const grpc::GenericCallbackServerContext& context) {
+  std::size_t size = context.method().size();
+  for (const auto& [key, value] : context.client_metadata()) size += key.size() + value.size() + kEntryBytes;
+  return size;
+}
 
 }  // namespace
 
@@ -32,6 +44,12 @@ Server::Server(std::vector<Option> options, const std::vector<std::pair<std::str
       shelf_(std::move(shelf)),
       shelved_(std::move(shelved)) {
   int number = 0;
+  for (auto& [name, value] : options_) {
+    int* const most = name == kMetadataOption ? std::get_if<int>(&value) : nullptr;
+    if (most == nullptr) continue;
+    metadata_max_ = static_cast<std::size_t>(std::max(*most, 0));
+    *most = std::min(*most, std::numeric_limits<int>::max() / kMetadataSlack) * kMetadataSlack;
+  }
   for (const auto& [name, unary] : methods) methods_.emplace(name, std::make_pair(number++, unary));
 }
 
@@ -79,6 +97,9 @@ void Server::Shutdown(double grace_s) {
 }
 
 grpc::ServerGenericBidiReactor* Server::CreateReactor(grpc::GenericCallbackServerContext* context) {
+  if (SizeOf(*context) > metadata_max_) {
+    return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "received metadata size exceeds limit"));
+  }
   const auto found = methods_.find(context->method());
   if (found == methods_.end()) {
     return new Refusal(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "Method not found!"));

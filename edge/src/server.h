@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <limits>
 #include <list>
 #include <memory>
 #include <string>
@@ -58,6 +59,7 @@ class Server final : private grpc::CallbackGenericService {
 
   std::vector<Option> options_;
   std::size_t memory_max_;
+  std::size_t metadata_max_ = std::numeric_limits<std::size_t>::max();  // bytes, of a call
   std::shared_ptr<Room> room_;
   std::unordered_map<std::string, std::pair<int, bool>> methods_;
   std::shared_ptr<Events> events_;
