@@ -183,7 +183,7 @@ async def serve(seconds: float) -> dict[str, Any]:
     shelf = None if address_of is None else memdb_edge.Shelf(address_of, np.exp, 1 << 20)
     handlers = [
         Handler("s/Echo", Kind.UNARY, echo),
-        Handler(SHELVED[0][1:], Kind.UNARY, echo),
+        *(Handler(name[1:], Kind.UNARY, echo) for name in SHELVED),
         Handler("s/Answers", Kind.ANSWERS, answers),
         Handler("s/BothWays", Kind.BOTH_WAYS, both_ways),
         Handler("s/Clips", Kind.BOTH_WAYS, clips, clips=True),

@@ -20,11 +20,17 @@ from memdb.v1 import types_pb2
 
 DIM: Final = 64
 GROUND: Final = "/memdb.v1.GroundingService/Ground"
+GROUND_MANY: Final = "/memdb.v1.GroundingService/GroundMany"
 
 
 def question(user: str) -> bytes:
     feature = types_pb2.Vector(f32=np.ones(DIM, np.float32).tobytes())
     return pb.GroundRequest(user=user, question_feature=feature).SerializeToString()
+
+
+def questions(user: str, count: int) -> bytes:
+    features = types_pb2.Matrix(rows=count, dim=DIM, f32=np.ones((count, DIM), "<f4").tobytes())
+    return pb.GroundManyRequest(user=user, question_features=features).SerializeToString()
 
 
 async def connections(address: str, until: float, rng: random.Random) -> None:
@@ -40,12 +46,14 @@ async def misbehave(channel: grpc.aio.Channel, rng: random.Random) -> None:
     await asyncio.sleep(rng.random() / 10)
     timeout = rng.choice([0, 0.001, 0.003, 0.005, 1, 5])
     data = rng.choice([b"", b"w", b"x", b"a", b"f", b"x" * 70_000])
-    user = question(f"u{rng.randrange(5)}")
+    user = f"u{rng.randrange(5)}"
+    one, many = question(user), questions(user, rng.choice([2, 20, 200]))
     call: Any = rng.choice(
         [
             lambda: channel.unary_unary("/s/Echo")(data, timeout=timeout),
-            lambda: channel.unary_unary(GROUND)(user, timeout=timeout),
-            lambda: channel.unary_unary(GROUND)(user, timeout=timeout),
+            lambda: channel.unary_unary(GROUND)(one, timeout=timeout),
+            lambda: channel.unary_unary(GROUND)(one, timeout=timeout),
+            lambda: channel.unary_unary(GROUND_MANY)(many, timeout=timeout),
             lambda: channel.unary_unary("/s/Nothing")(data, timeout=timeout),
             lambda: channel.unary_stream("/s/Answers")(data, timeout=timeout),
             lambda: channel.stream_stream("/s/BothWays")([data] * 9, timeout=timeout),

@@ -9,6 +9,7 @@
 #include "events.h"
 #include "request_id.h"
 #include "shelf.h"
+#include "turns.h"
 
 namespace memdb_edge {
 
@@ -29,6 +30,18 @@ Metadata MetadataOf(const grpc::GenericCallbackServerContext& context) {
     metadata.emplace_back(std::string(key.data(), key.size()), std::string(value.data(), value.size()));
   }
   return metadata;
+}
+
+// Whether the shelf had the answer; then the call is ended.
+bool Answered(Call::Shared& shared, const Shelved& shelved, const Request& request) {
+  const auto answer = ((*shelved.shelf).*shelved.answer)(request.data(), request.size());
+  if (!answer) return false;
+  const grpc::Slice slice(*answer);
+  const grpc::ByteBuffer message(&slice, 1);
+  const Metadata trailers{{kRequestIdKey, RequestId(shared.metadata)}};
+  // Unless the server goes away just now, and has ended it.
+  if (Call* call = shared.Take()) call->End(grpc::Status::OK, trailers, &message);
+  return true;
 }
 
 }  // namespace
@@ -115,24 +128,56 @@ void Call::OnDone() {
   delete this;
 }
 
-bool Call::AnswerFromShelf() try {
-  std::vector<grpc::Slice> slices;
-  if (incoming_.Length() > shelved_.bytes_max || !incoming_.Dump(&slices).ok()) return false;
-  std::string joined;
-  if (slices.size() != 1) {
-    for (const auto& slice : slices) joined.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+bool Request::Take(grpc::ByteBuffer* message) {
+  if (!message->Dump(&slices_).ok()) return false;
+  if (slices_.size() == 1) {
+    data_ = reinterpret_cast<const char*>(slices_[0].begin());
+  } else {
+    for (const auto& slice : slices_) joined_.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    data_ = joined_.data();
   }
-  const char* data = slices.size() == 1 ? reinterpret_cast<const char*>(slices[0].begin()) : joined.data();
-  const auto answer = ((*shelved_.shelf).*shelved_.answer)(data, incoming_.Length());
-  if (!answer) return false;
-  const grpc::Slice slice(*answer);
-  const grpc::ByteBuffer message(&slice, 1);
-  const Metadata trailers{{kRequestIdKey, RequestId(shared_->metadata)}};
-  // Unless the server goes away just now, and has ended it.
-  if (shared_->Take() != nullptr) End(grpc::Status::OK, trailers, &message);
+  message_.Swap(message);
   return true;
+}
+
+bool Call::AnswerFromShelf() try {
+  if (incoming_.Length() > shelved_.bytes_max) return false;
+  const auto request = std::make_shared<Request>();
+  if (!request->Take(&incoming_)) return false;
+  try {
+    if (shelved_.turns && WaitForTurn(request)) return true;
+    if (Answered(*shared_, shelved_, *request)) return true;
+  } catch (const std::bad_alloc&) {
+    // Nothing was ended yet, and gRPC would let the call hang.
+  }
+  request->GiveBack(&incoming_);
+  return false;
 } catch (const std::bad_alloc&) {
-  return false;  // nothing was ended yet, and gRPC would let the call hang
+  return false;
+}
+
+bool Call::WaitForTurn(const std::shared_ptr<Request>& request) {
+  const auto owner = shelved_.shelf->LongOf(request->data(), request->size());
+  if (!owner) return false;
+  Shelved shelved = shelved_;
+  shelved.turns = nullptr;  // which holds what is done here
+  return shelved_.turns->Do(*owner, [shared = shared_, shelved = std::move(shelved), request] {
+    bool has_left = false;
+    shared->With([&has_left](Call& call) { has_left = (call.state_.load() & kLeft) != 0; });
+    if (has_left) {
+      if (Call* call = shared->Take()) call->End({grpc::StatusCode::CANCELLED, ""}, {}, nullptr);
+      return;
+    }
+    try {
+      if (Answered(*shared, shelved, *request)) return;
+    } catch (const std::bad_alloc&) {
+      // As above.
+    }
+    shared->With([&request](Call& call) {
+      request->GiveBack(&call.incoming_);
+      call.Tell(true);
+    });
+  });
 }
 
 void Call::StartReading() {

@@ -27,6 +27,7 @@ namespace memdb_edge {
 class Calls;
 class Events;
 class Shelf;
+class Turns;
 
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
@@ -35,6 +36,24 @@ struct Shelved {
   std::shared_ptr<const Shelf> shelf;  // null: nothing
   std::optional<std::string> (Shelf::*answer)(const char*, std::size_t) const = nullptr;
   std::size_t bytes_max = 0;  // longer requests are not looked at
+  std::shared_ptr<Turns> turns;  // of answers that may take long; null of others
+};
+
+// A message in one piece.
+class Request {
+ public:
+  // Of no other message than this one; false where it has no one piece, which no message of gRPC lacks.
+  bool Take(grpc::ByteBuffer* message);
+  // What it was made of.
+  void GiveBack(grpc::ByteBuffer* message) { message->Swap(&message_); }
+  const char* data() const { return data_; }
+  std::size_t size() const { return message_.Length(); }
+
+ private:
+  grpc::ByteBuffer message_;
+  std::vector<grpc::Slice> slices_;
+  std::string joined_;
+  const char* data_ = nullptr;
 };
 
 class Call final : public grpc::ServerGenericBidiReactor {
@@ -74,8 +93,10 @@ class Call final : public grpc::ServerGenericBidiReactor {
   void ReadOn();
   // Have Python hear of it.
   void Tell(bool ok);
-  // Answers what lies ready; whether the call is ended.
+  // Answers what lies ready, now or in its turn; whether nobody else is to.
   bool AnswerFromShelf();
+  // Whether it is done in its turn.
+  bool WaitForTurn(const std::shared_ptr<Request>& request);
 
   std::shared_ptr<Events> events_;
   std::shared_ptr<Calls> calls_;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <limits>
 #include <stdexcept>
+#include <thread>
 
 #include "call.h"
 
@@ -23,6 +24,7 @@ constexpr std::size_t kRoomShare = 8;  // one of so many
 constexpr int kMetadataSlack = 8;
 constexpr const char* kMetadataOption = "grpc.max_metadata_size";
 constexpr std::size_t kEntryBytes = 32;  // of an entry beside its key and value, as HTTP/2 counts them
+constexpr unsigned kTurnsMax = 16;  // threads
 constexpr double kGraceMax = 1e9;  // what a clock can count
 
 std::size_t SizeOf(const grpc::GenericCallbackServerContext& context) {
@@ -42,7 +44,8 @@ Server::Server(std::vector<Option> options, const std::vector<std::pair<std::str
       events_(std::make_shared<Events>()),
       calls_(std::make_shared<Calls>(calls_max)),
       shelf_(std::move(shelf)),
-      shelved_(std::move(shelved)) {
+      shelved_(std::move(shelved)),
+      turns_(std::make_shared<Turns>(std::clamp(std::thread::hardware_concurrency(), 1u, kTurnsMax))) {
   int number = 0;
   for (auto& [name, value] : options_) {
     int* const most = name == kMetadataOption ? std::get_if<int>(&value) : nullptr;
@@ -56,6 +59,7 @@ Server::Server(std::vector<Option> options, const std::vector<std::pair<std::str
 Server::~Server() {
   calls_->End();  // nobody else will, and gRPC waits for them
   Shutdown(0.0);
+  turns_->End();
 }
 
 bool Server::Start(const Certificate* certificate) {
@@ -106,8 +110,8 @@ grpc::ServerGenericBidiReactor* Server::CreateReactor(grpc::GenericCallbackServe
   }
   const auto [method, unary] = found->second;
   Shelved shelved;
-  if (shelf_ && context->method() == shelved_.first) shelved = {shelf_, &Shelf::Answer, kQuestionBytesMax};
-  if (shelf_ && context->method() == shelved_.second) shelved = {shelf_, &Shelf::AnswerMany, kQuestionsBytesMax};
+  if (shelf_ && context->method() == shelved_.first) shelved = {shelf_, &Shelf::Answer, kQuestionBytesMax, nullptr};
+  if (shelf_ && context->method() == shelved_.second) shelved = {shelf_, &Shelf::AnswerMany, kQuestionsBytesMax, turns_};
   auto call = std::make_unique<Call>(events_, calls_, context, method, unary, std::move(shelved), room_);
   const grpc::Status status = calls_->Add(call.get());
   if (!status.ok()) return new Refusal(status);

@@ -20,6 +20,7 @@
 #include "events.h"
 #include "room.h"
 #include "shelf.h"
+#include "turns.h"
 
 namespace memdb_edge {
 
@@ -66,6 +67,7 @@ class Server final : private grpc::CallbackGenericService {
   std::shared_ptr<Calls> calls_;
   std::shared_ptr<const Shelf> shelf_;
   std::pair<std::string, std::string> shelved_;
+  std::shared_ptr<Turns> turns_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
 };

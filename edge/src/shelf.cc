@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kAnswerBytesMax = 1 << 20;
 constexpr std::size_t kAnswersBytesMax = 4 << 20;  // to many questions
+constexpr std::size_t kQuickMax = 8;               // questions that take no longer than it takes to wake a thread or two
 constexpr std::uint64_t kSampleEvery = 256;       // memdb/index/indexed.py
 constexpr std::size_t kHitBytes = 40;              // of a hit beside its clip, with tags and lengths, at most
 
@@ -218,6 +219,12 @@ std::optional<std::string> Shelf::AnswerByLists(const Listed& listed, const Ques
   listed.asked.fetch_add(1, std::memory_order_relaxed);
   answered_.fetch_add(1, std::memory_order_relaxed);
   return answer;
+}
+
+std::optional<std::string> Shelf::LongOf(const char* request, std::size_t length) const {
+  const auto questions = ReadQuestions(request, length);
+  if (!questions || questions->count <= kQuickMax || !Find(questions->common).prepared) return std::nullopt;
+  return std::string(questions->common.user);
 }
 
 std::optional<std::string> Shelf::AnswerMany(const char* request, std::size_t length) const {

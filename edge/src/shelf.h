@@ -71,6 +71,8 @@ class Shelf {
   std::optional<std::string> Answer(const char* request, std::size_t length) const;
   // The same of a memdb.v1.GroundManyRequest.
   std::optional<std::string> AnswerMany(const char* request, std::size_t length) const;
+  // Whose they are, of questions to a user that is here which take long together; nothing of others.
+  std::optional<std::string> LongOf(const char* request, std::size_t length) const;
   // Leave everything to Python from now on.
   void Close() { closed_.store(true); }
   // Users that were answered since the last time.

@@ -1,0 +1,119 @@
+"""Many questions at once that are answered without Python: users in turn."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from memdb import Clip
+from memdb.v1 import grounding_service_pb2 as pb
+from memdb.v1 import types_pb2
+from tests.e2e.ready import HANGS_S, ask_until
+from tests.e2e.serving import Served, error_of, serving
+
+pytest.importorskip("memdb_edge", reason="the native edge is not installed")
+
+pytestmark = pytest.mark.e2e
+
+GROUND_MANY = "/memdb.v1.GroundingService/GroundMany"
+DIM = 16
+CLIPS = 250
+QUESTIONS = 256
+CALLS = 200
+CONNECTIONS = 8
+
+
+def features(count: int, seed: int) -> Any:
+    return np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
+
+
+def many(user: str, count: int = QUESTIONS) -> bytes:
+    """Questions without what hits hold: to answer them is work, and to read the answers is little."""
+    matrix = types_pb2.Matrix(rows=count, dim=DIM, f32=features(count, 1).tobytes())
+    options = pb.GroundRequest(limit=10, without_global_memory=True, without_keyframes=True)
+    return pb.GroundManyRequest(
+        user=user, question_features=matrix, options=options
+    ).SerializeToString()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Any:
+    with serving(tmp_path / "data", edge="native") as one:
+        one.database.create_space("cam", dim=DIM)
+        for user in ("loud", "quiet"):
+            vectors = features(CLIPS, 2)
+            clips = [
+                Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector)
+                for seq, vector in enumerate(vectors)
+            ]
+            one.database.user(user).stream("door", space="cam").write_many(clips)
+            lay_ready(one, user)
+        yield one
+
+
+def lay_ready(served: Served, user: str) -> None:
+    call: Any = served.channel.unary_unary(GROUND_MANY)
+    before, data = answered(served), many(user)
+    ask_until(lambda: call(data, timeout=HANGS_S), lambda: answered(served) > before)
+
+
+def answered(served: Served) -> int:
+    shelf = served.server._shelf
+    assert shelf is not None
+    return shelf.native.answered
+
+
+def test_who_asks_a_lot_stands_behind_one_answer_of_another(served: Served) -> None:
+    done: list[str] = []
+    begun, ended = threading.Event(), threading.Event()
+    lock = threading.Lock()
+
+    def told(_: Any) -> None:
+        with lock:
+            done.append("loud")
+            begun.set()
+            if len(done) == CALLS:
+                ended.set()
+
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with ExitStack() as stack:
+        channels = [
+            stack.enter_context(grpc.insecure_channel(served.address, options=options))
+            for _ in range(1 + CONNECTIONS)
+        ]
+        calls: list[Any] = [channel.unary_unary(GROUND_MANY) for channel in channels]
+        few = [call(many("quiet", 20), timeout=HANGS_S) for call in calls]  # connected as well
+        quiet, *loud = calls
+        data = many("loud")
+        for number in range(CALLS):
+            loud[number % CONNECTIONS].future(data, timeout=HANGS_S).add_done_callback(told)
+        assert begun.wait(HANGS_S)
+        assert quiet(many("quiet", 20), timeout=HANGS_S) == few[0]
+        with lock:
+            before = len(done)
+        assert ended.wait(HANGS_S)
+    assert before < CALLS / 2
+
+
+def test_those_that_wait_end_with_their_callers_and_with_the_server(served: Served) -> None:
+    loud: Any = served.channel.unary_unary(GROUND_MANY)
+    waiting = [loud.future(many("loud"), timeout=HANGS_S) for _ in range(CALLS)]
+    for call in waiting[1::2]:
+        call.cancel()
+    assert waiting[0].result()
+    # What is answered goes out, or its caller is told: nobody waits for ever.
+    for call in waiting[2::2]:
+        assert call.exception(timeout=HANGS_S) is None
+    gone = [loud.future(many("loud"), timeout=HANGS_S) for _ in range(CALLS)]
+    shelf = served.server._shelf
+    assert shelf is not None
+    shelf.close()  # from now on it is Python's
+    for call in gone:
+        error = call.exception(timeout=HANGS_S)
+        assert error is None or error_of(error).reason == "OVERLOADED"
