@@ -32,7 +32,8 @@ class EmbeddedIngestWriter:
         self._stream = stream
         self._epoch = epoch
         self._window = window
-        self._feed = Feed(stream)
+        # Half of what there may be: the other half is made ready meanwhile.
+        self._feed = Feed(stream, share=(window + 1) // 2)
         self._ingests = stream.user.shared_ingests
         self._shared = self._ingests.enter(stream.user.id)
         self._new_acks: list[Ack] = []

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 class Feed:
     """Of one writer.  But for `going` it is under the lock of its `SharedIngest`."""
 
-    __slots__ = ("going", "is_refused", "on_their_way", "ready", "stream", "woken")
+    __slots__ = ("going", "is_refused", "on_their_way", "ready", "share", "stream", "woken")
 
-    def __init__(self, stream: EmbeddedStream) -> None:
+    def __init__(self, stream: EmbeddedStream, share: int) -> None:
         self.stream = stream
+        self.share = share
+        """Clips that a commit takes of it at most."""
         self.ready: list[tuple[WriteClip, int]] = []
         """Sent and not taken by a commit, with their bytes."""
         self.going: deque[Part] = deque()

@@ -39,8 +39,11 @@ BYTES_MAX: Final = 16 * 1024 * 1024
 """Of their payloads; a clip alone may be more."""
 GOING_MAX: Final = 2
 """Commits at once: one that waits for the disk, one that is made ready."""
+IN_FLIGHT_MAX: Final = 4 * CLIPS_MAX
+"""Clips of all writers on their way; one that has none adds its own whatever there is.  Threads that send on and on
+have the interpreter's lock, and those that commit wait for it."""
 IN_FLIGHT_BYTES_MAX: Final = 4 * BYTES_MAX
-"""Payloads on their way of all writers; one that has nothing on its way may add to them."""
+"""Likewise, of their payloads."""
 IDLE_S: Final = 0.2
 """So long a thread waits for something to do."""
 
@@ -91,8 +94,9 @@ class SharedIngest:
         self._ready = 0
         """Clips that they have."""
         self._ready_bytes = 0
+        self._in_flight = 0
+        """Clips that are ready or going."""
         self._in_flight_bytes = 0
-        """Of what is ready or going."""
         self._due = 0.0
         """When what is ready has waited long enough."""
         self._is_hurried = False
@@ -102,7 +106,7 @@ class SharedIngest:
         self._awaited: dict[Feed, int] = {}
         """Feeds whose writers wait until so few of their clips are on their way."""
         self._for_room: dict[Feed, None] = {}
-        """Feeds whose writers wait until there are fewer bytes in flight."""
+        """Feeds whose writers wait until there is less in flight."""
         self._threads: set[threading.Thread] = set()
         self._idle: list[SimpleQueue[None]] = []
         """Of threads that have nothing to do; who wakes one takes it out."""
@@ -136,6 +140,7 @@ class SharedIngest:
             self._is_hurried |= hurry
             self._ready += 1
             self._ready_bytes += entry[1]
+            self._in_flight += 1
             self._in_flight_bytes += entry[1]
             feed.on_their_way += 1
             feed.ready += (entry,)
@@ -151,21 +156,21 @@ class SharedIngest:
                     self._awaited.pop(feed, None)
                     return
                 self._awaited[feed] = at_most
-                self._hurry(feed)
+                self._hurry(is_hurried=bool(feed.ready))
             feed.woken.get()
 
     def wait_for_room(self, feed: Feed) -> None:
-        """Return once the feed has nothing on its way, or all together have few bytes; raises as `put`."""
-        if self._in_flight_bytes < IN_FLIGHT_BYTES_MAX:
+        """Return once the feed has nothing on its way, or all together have no more than they may; raises as `put`."""
+        if not self._is_full():
             return
         self._check_forked()
         while True:
             with self._lock:
-                if self._in_flight_bytes < IN_FLIGHT_BYTES_MAX or not feed.on_their_way:
+                if not (self._is_full() and feed.on_their_way):
                     self._for_room.pop(feed, None)
                     return
                 self._for_room[feed] = None
-                self._hurry(feed)
+                self._hurry(is_hurried=True)
             feed.woken.get()
 
     def drop(self, feed: Feed) -> int:
@@ -186,6 +191,13 @@ class SharedIngest:
         for thread in threads:
             thread.join()
 
+    def _is_full(self, part: int = 1) -> bool:
+        """Whether there is as much on its way as there may be, or that part of it."""
+        return (
+            part * self._in_flight >= IN_FLIGHT_MAX
+            or part * self._in_flight_bytes >= IN_FLIGHT_BYTES_MAX
+        )
+
     def _check_forked(self) -> None:
         if self.is_forked:
             raise FailedPrecondition(
@@ -194,11 +206,11 @@ class SharedIngest:
 
     # -- under the lock
 
-    def _hurry(self, feed: Feed) -> None:
-        """Somebody waits for what a feed has."""
+    def _hurry(self, *, is_hurried: bool) -> None:
+        """Somebody waits; is_hurried: for what is ready."""
         if not self._threads:
             self._start()
-        self._is_hurried |= bool(feed.ready)
+        self._is_hurried |= is_hurried and bool(self._waiting)
         self._see_to_it()
 
     def _drop(self, feed: Feed) -> int:
@@ -208,6 +220,7 @@ class SharedIngest:
         feed.on_their_way -= dropped
         self._ready -= dropped
         self._ready_bytes -= size
+        self._in_flight -= dropped
         self._in_flight_bytes -= size
         self._waiting.pop(feed, None)
         return dropped
@@ -216,10 +229,10 @@ class SharedIngest:
         """Whether a commit is to begin."""
         if not self._waiting:
             return False
-        if self._going:
-            is_much = self._ready >= self._going[0] or self._ready_bytes >= BYTES_MAX
-            return is_much and len(self._going) < GOING_MAX
-        return self._is_hurried or self._ready >= GROUP_CLIPS or monotonic() >= self._due
+        enough = self._going[0] if self._going else GROUP_CLIPS
+        if self._ready >= enough or self._ready_bytes >= BYTES_MAX:
+            return len(self._going) < GOING_MAX
+        return not self._going and (self._is_hurried or monotonic() >= self._due)
 
     def _see_to_it(self, *, is_first: bool = False) -> None:
         """Have a thread begin a commit where it is time, or wait until it is where it is the first that is ready."""
@@ -306,7 +319,7 @@ class SharedIngest:
                 return parts, size
             for feed in self._waiting:
                 operations: list[WriteClip] = []
-                for operation, its_size in feed.ready:
+                for operation, its_size in feed.ready[: feed.share]:
                     if clips == CLIPS_MAX or (clips and size + its_size > BYTES_MAX):
                         break
                     operations.append(operation)
@@ -330,7 +343,9 @@ class SharedIngest:
     def _settle(self, parts: list[Part], size: int) -> None:
         """Their writers can have what became of them."""
         with self._lock:
-            self._going.remove(sum(part.clips for part in parts))
+            clips = sum(part.clips for part in parts)
+            self._going.remove(clips)
+            self._in_flight -= clips
             self._in_flight_bytes -= size
             for part in parts:
                 feed = part.feed
@@ -341,7 +356,7 @@ class SharedIngest:
                 if feed.on_their_way <= self._awaited.get(feed, -1):
                     del self._awaited[feed]
                     feed.woken.put(None)
-            if self._for_room and 2 * self._in_flight_bytes <= IN_FLIGHT_BYTES_MAX:
+            if self._for_room and not self._is_full(2):
                 for feed in self._for_room:
                     feed.woken.put(None)
                 self._for_room.clear()
