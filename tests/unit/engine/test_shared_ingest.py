@@ -15,12 +15,13 @@ from types import CodeType
 import numpy as np
 import pytest
 
-from memdb import AlreadyExists, Keyframe, ResourceExhausted, Unavailable
+from memdb import AlreadyExists, Keyframe, ResourceExhausted, Unavailable, failpoints
 from memdb.engine import shared_ingest
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.engine.shared_ingest import GROUP_CLIPS
 from memdb.engine.user import EmbeddedUser
+from memdb.failpoints import FailpointError
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
 from tests.unit.engine.test_interrupted import Interrupt, InterruptAsItReturns, goes_on, is_ours
 from tests.unit.engine.test_writer import in_threads
@@ -146,6 +147,23 @@ def test_behind_a_refused_clip_nothing_more_is_taken(db: EmbeddedDatabase) -> No
     with pytest.raises(AlreadyExists):
         bad.close()
     assert [c.seq for c in user.clips(stream="bad")] == [0]
+
+
+def test_what_is_no_refusal_is_raised_again_as_well(db: EmbeddedDatabase) -> None:
+    """As where memory is short: what was sent after it was told once was dropped, and nobody said so."""
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.create()
+    writer = door.ingest()
+    failpoints.arm("commit.before=error@1")
+    writer.send(clip(0))
+    calls = (writer.flush, writer.flush, lambda: writer.send(clip(1)), writer.flush, writer.close)
+    for call in calls:
+        with pytest.raises(FailpointError):
+            call()
+    with door.ingest() as again:
+        again.send(clip(again.next_seq))
+    assert [c.seq for c in user.clips()] == [0]
 
 
 def test_sealed_clips_wait_for_others_but_not_for_ever(
