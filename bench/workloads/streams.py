@@ -121,7 +121,9 @@ def _shape(
             # Each way and its reference write that much, to files and through buffers.
             touch(2 * 2 * len(ways) * streams * count * sum(map(len, values[0])))
             for way, write, raw in ways:
-                written = write((turn + 1) * (count + 1), count)
+                # Alone and waiting, each clip is a commit of its own.
+                each = max(1, count // 8) if (way, streams) == ("embedded_waiting", 1) else count
+                written = write((turn + 1) * (each + 1), each)
                 if turn < 0:
                     continue
                 per_commit = max(1, round(written.clips / written.commits))

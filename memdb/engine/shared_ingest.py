@@ -35,8 +35,9 @@ LINGER_S: Final = 0.05
 """So long the first of them waits for so many."""
 CLIPS_MAX: Final = 64
 """Clips of a commit."""
-BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of their payloads; a clip alone may be more."""
+BYTES_MAX: Final = 8 * 1024 * 1024
+"""Of their payloads; a clip alone may be more.  LMDB has them all in memory: with twice as many the allocator gave it
+back after each commit, and each page was the kernel's to make again."""
 GOING_MAX: Final = 2
 """Commits at once: one that waits for the disk, one that is made ready."""
 IN_FLIGHT_MAX: Final = 4 * CLIPS_MAX

@@ -31,7 +31,7 @@ class IngestWriter(Protocol):
 
     def send(self, clip: Clip) -> None:
         """Queue a clip; blocks while the window is full (embedded also while the user's writers together have 256
-        clips or 64 MiB on their way, and this one has any of it).
+        clips or 32 MiB on their way, and this one has any of it).
 
         Raises the first error of an earlier clip, `InvalidArgument` for one that is wrong in itself
         (which leaves the writer as it was), `FailedPrecondition` (``CLOSED``) after `close`.
