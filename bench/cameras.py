@@ -1,4 +1,4 @@
-"""Cameras of one user that write as fast as they can: the two ways of `bench.workloads.streams`.
+"""Cameras of one user that write as fast as they can: the three ways of `bench.workloads.streams`.
 
 A camera's stream stays open for months, so it is open before the clock runs: a round opens the streams, has a clip of
 each acknowledged, and is timed from the first clip that follows to the last acknowledgement.  Embedded, threads are
@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +21,15 @@ import memdb_client
 from bench import data
 from bench.server import Server
 from memdb import Clip
-from memdb.types.database import Database, User
+from memdb.types.database import Database, Stream, User
 from memdb.types.ingest import INGEST_WINDOW
 
 WINDOW = 8
 """Clips that one of several cameras has on their way over gRPC."""
-THREADS_MAX = 32
+WAITING_MAX = 32
+"""Threads, where each waits for its clip."""
+FEEDERS_MAX = 16
+"""Threads, where none waits: of as many cameras as there may be, since two processors do the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,50 +52,94 @@ Round = Callable[[int, int], Written]
 
 
 def embedded(user: User, cameras: int, made: list[Clip]) -> Round:
-    """Threads that write clip after clip of their cameras; a single camera uses `ingest`."""
-    streams = [user.stream(f"camera-{n}", space=_space(made)) for n in range(cameras)]
+    """Ingest writers with the window that they have where nobody says, fed by a thread for each camera, of many by
+    `FEEDERS_MAX` which go from camera to camera: so an application that makes its clips itself has them.
+    """
+    streams = _streams(user, cameras, made)
 
-    def one(first: int, count: int) -> Written:
-        before, *clips = _clips(made, first, count)
-        begin = time.perf_counter()
-        with streams[0].ingest() as writer:
-            writer.send(before)
-            writer.flush()
-            clock = _Clock(user, begin)
+    def work(round_: _Round, number: int, before: Clip, clips: list[Clip]) -> None:
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(stream.ingest()) for stream in streams[number::FEEDERS_MAX]
+            ]
+            for writer in writers:
+                writer.send(before)
+            for writer in writers:
+                writer.flush()
+            with round_:
+                for clip in clips:
+                    for writer in writers:
+                        writer.send(clip)
+                for writer in writers:
+                    writer.flush()
+
+    return _in_threads(user, cameras, made, FEEDERS_MAX, work)
+
+
+def waiting(user: User, cameras: int, made: list[Clip]) -> Round:
+    """Threads that write clip after clip of their cameras, and wait for each."""
+    streams = _streams(user, cameras, made)
+
+    def work(round_: _Round, number: int, before: Clip, clips: list[Clip]) -> None:
+        for stream in streams[number::WAITING_MAX]:
+            stream.write(before)
+        with round_:
             for clip in clips:
-                writer.send(clip)
-            writer.flush()
-            return clock.stop(count)
-
-    def many(first: int, count: int) -> Written:
-        before, *clips = _clips(made, first, count)
-        workers = min(cameras, THREADS_MAX)
-        ready, ended = threading.Barrier(workers + 1), threading.Barrier(workers + 1)
-
-        def work(number: int) -> None:
-            for stream in streams[number::workers]:
-                stream.write(before)
-            ready.wait()
-            ready.wait()
-            for clip in clips:
-                for stream in streams[number::workers]:
+                for stream in streams[number::WAITING_MAX]:
                     stream.write(clip)
-            ended.wait()
 
+    return _in_threads(user, cameras, made, WAITING_MAX, work)
+
+
+def _streams(user: User, cameras: int, made: list[Clip]) -> list[Stream]:
+    return [user.stream(f"camera-{n}", space=_space(made)) for n in range(cameras)]
+
+
+class _Round:
+    """What threads do between its beginning and its end is timed."""
+
+    def __init__(self, threads: int) -> None:
+        self.ready = threading.Barrier(threads + 1)
+        self.begun = threading.Barrier(threads + 1)
+        self.ended = threading.Barrier(threads + 1)
+
+    def __enter__(self) -> None:
+        self.ready.wait()
+        self.begun.wait()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.ended.wait()
+
+
+def _in_threads(
+    user: User,
+    cameras: int,
+    made: list[Clip],
+    threads_max: int,
+    work: Callable[[_Round, int, Clip, list[Clip]], None],
+) -> Round:
+    """work: called by each thread with its number, the clip that is not timed and those that are."""
+
+    def written(first: int, count: int) -> Written:
+        before, *clips = _clips(made, first, count)
+        workers = min(cameras, threads_max)
+        round_ = _Round(workers)
         begin = time.perf_counter()
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(workers)]
+        threads = [
+            threading.Thread(target=work, args=(round_, n, before, clips)) for n in range(workers)
+        ]
         for thread in threads:
             thread.start()
-        ready.wait()
+        round_.ready.wait()
         clock = _Clock(user, begin)
-        ready.wait()
-        ended.wait()
+        round_.begun.wait()
+        round_.ended.wait()
         written = clock.stop(count * cameras)
         for thread in threads:
             thread.join()
         return written
 
-    return one if cameras == 1 else many
+    return written
 
 
 def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:

@@ -10,7 +10,8 @@ before it (`bench.cameras`).  Until this was so, a round was 1,024 clips, of 256
 ending streams, a loop and a connection were within the clock: figures of then are not to be compared.  What opening
 costs is ``grpc_open_stream_ms`` now: of 256 streams that are opened at once, each with its first clip, the time of one.
 
-``*_server_ms`` and ``*_client_ms``: processor time of the server, and of the one Python process that sends, a clip.
+``*_server_ms`` and ``*_client_ms``: processor time of the server, and of the one Python process that sends, a clip;
+``embedded_*_ms``: of the one process.
 
 ``ack_p99_vs_commit``: see `bench.lone_camera`.
 
@@ -32,7 +33,7 @@ from pathlib import Path
 import memdb
 import memdb_client
 from bench import data
-from bench.cameras import WINDOW, Round, clip_of, embedded, remote, user_of, values_of
+from bench.cameras import WINDOW, Round, clip_of, embedded, remote, user_of, values_of, waiting
 from bench.limits import RawLmdb
 from bench.lone_camera import lone_camera
 from bench.report import Result, Setup, median, result, time_ms
@@ -62,10 +63,12 @@ def run(setup: Setup) -> Result:
         name = f"{dim}_{streams}"
         count = max(1, (64 if setup.quick else clips) // streams)
         found = _shape(setup, setup.folder / name, dim, streams, rounds, count)
-        for way in ("embedded", "grpc"):
+        for way in ("embedded", "embedded_waiting", "grpc"):
             ratios[f"write_vs_lmdb_{way}_{name}"] = median(found[f"{way}_ratio"])
             figures[f"{way}_{name}_clips_per_s"] = median(found[way])
             figures[f"{way}_{name}_clips_per_commit"] = median(found[f"{way}_per_commit"])
+            if way != "grpc":
+                figures[f"{way}_{name}_ms"] = median(found[f"{way}_client"])
         for side in ("server", "client"):
             figures[f"grpc_{name}_{side}_ms"] = median(found[f"grpc_{side}"])
         if (dim, streams) == (1536, 256):
@@ -99,20 +102,28 @@ def _shape(
     rng = random.Random(setup.seed)
     with (
         memdb.open(folder / "embedded") as local,
+        memdb.open(folder / "embedded_waiting") as local_waiting,
         Server(folder / "served") as server,
         memdb_client.connect(server.address) as connected,
     ):
-        user, served = user_of(local, dim), user_of(connected, dim)
-        ways: list[tuple[str, Round, RawLmdb]] = [
-            ("embedded", embedded(user, streams, made), RawLmdb(_made(folder / "raw-embedded"))),
-            ("grpc", remote(server, served, streams, made), RawLmdb(_made(folder / "raw-grpc"))),
+        user, waiting_user = user_of(local, dim), user_of(local_waiting, dim)
+        served = user_of(connected, dim)
+        rounds_of: dict[str, Round] = {
+            "embedded": embedded(user, streams, made),
+            "embedded_waiting": waiting(waiting_user, streams, made),
+            "grpc": remote(server, served, streams, made),
+        }
+        ways = [
+            (way, write, RawLmdb(_made(folder / f"raw-{way}"))) for way, write in rounds_of.items()
         ]
         for turn in range(-1, rounds):
             rng.shuffle(ways)
             # Each way and its reference write that much, to files and through buffers.
             touch(2 * 2 * len(ways) * streams * count * sum(map(len, values[0])))
             for way, write, raw in ways:
-                written = write((turn + 1) * (count + 1), count)
+                # Alone and waiting, each clip is a commit of its own.
+                each = max(1, count // 8) if (way, streams) == ("embedded_waiting", 1) else count
+                written = write((turn + 1) * (each + 1), each)
                 if turn < 0:
                     continue
                 per_commit = max(1, round(written.clips / written.commits))

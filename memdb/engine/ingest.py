@@ -1,31 +1,23 @@
-"""Pipelined writing, embedded: while one group of clips is committed, the next is made ready.
+"""Pipelined writing, embedded: while clips are committed, the next are made ready.
 
-`send` codes and hashes a clip in the caller's thread and queues it; two threads of the writer commit
-the groups, in their order: one prepares its group while the other waits for the disk
-(`memdb.engine.writer`).  A group goes when it has `GROUP_CLIPS` clips, and at once when a
-clip is open, which must be seen soon; `flush` and `close` send what is left.  Until then sealed
-clips are neither durable nor searchable, as over the wire before their acknowledgement.
+`send` codes and hashes a clip in the caller's thread and queues it; threads that all writers of the user share commit
+what they have (`memdb.engine.shared_ingest`).  An open clip goes at once, since it must be seen soon; sealed ones wait
+for others, but not for long.  `flush` and `close` wait for nobody.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from memdb.codecs.tensors import checked_clip
+from memdb.engine.ingest_feed import Feed, Part
 from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError
 from memdb.types.clip import Ack, Clip
 from memdb.types.database import IngestWriter
 from memdb.types.documented import documented_by
-from memdb.types.operation import WriteClip
 
 if TYPE_CHECKING:
     from memdb.engine.stream import EmbeddedStream
-
-GROUP_CLIPS: Final = 8
-COMMITTERS: Final = 2
 
 
 @documented_by(IngestWriter)
@@ -39,22 +31,17 @@ class EmbeddedIngestWriter:
     def __init__(self, stream: EmbeddedStream, epoch: int, window: int) -> None:
         self._stream = stream
         self._epoch = epoch
-        self._group = min(window, GROUP_CLIPS)
-        self._groups_max = max(1, window // self._group)
-        self._waiting: list[WriteClip] = []
-        self._committing: deque[Future[list[Ack | MemdbError]]] = deque()
-        self._committers = ThreadPoolExecutor(
-            COMMITTERS, thread_name_prefix=f"memdb-ingest-{stream.name}"
-        )
-        self._queued = threading.Event()
-        """Set when the newest group is in the queue of commits."""
-        self._queued.set()
+        self._window = window
+        # Half of what there may be: the other half is made ready meanwhile.
+        self._feed = Feed(stream, share=(window + 1) // 2)
+        self._ingests = stream.user.shared_ingests
+        self._shared = self._ingests.enter(stream.user.id)
         self._new_acks: list[Ack] = []
         self._acks = 0
-        self._error: MemdbError | None = None
-        self._refused = False
-        """Set by a committer: what waits behind a refused clip is not written any more."""
+        self._error: Exception | None = None
         self._closed = False
+        self._has_lost = False
+        """Whether it ended before all that it took was written or refused."""
 
     @property
     def next_seq(self) -> int:
@@ -62,11 +49,11 @@ class EmbeddedIngestWriter:
 
     @property
     def acks(self) -> int:
-        self._settle_done()
+        self._look()
         return self._acks
 
     def send(self, clip: Clip) -> None:
-        """Queue a clip; blocks while the window is full.
+        """Queue a clip; blocks while the window is full, or all writers of the user together have too much on its way.
 
         Raises `InvalidArgument` for a clip that is wrong in itself, which leaves the writer as it
         was, the first error of an earlier clip, and `FailedPrecondition` (``CLOSED``).
@@ -81,16 +68,22 @@ class EmbeddedIngestWriter:
             )
         if self._closed:
             raise _closed()
-        self._settle_done()
+        self._look()
         self._raise_error()
         operation = self._stream.prepare(clip)
-        self._waiting.append(operation)
-        if len(self._waiting) >= self._group or not clip.sealed:
-            self._commit()
+        feed, shared = self._feed, self._shared
+        if feed.on_their_way >= self._window:
+            # Woken once half of it is free, to send that many: a turn of two threads is longer than a clip takes.
+            shared.wait(feed, self._window // 2)
+            self._look()
+            self._raise_error()
+        shared.wait_for_room(feed)
+        is_last = feed.on_their_way + 1 >= self._window
+        shared.put(feed, operation, hurry=is_last or not clip.sealed)
 
     def flush(self) -> list[Ack]:
         self._raise_error()
-        if self._closed and (self._waiting or self._committing):
+        if self._has_lost:
             raise _closed()
         self._finish()
         acks, self._new_acks = self._new_acks, []
@@ -102,8 +95,7 @@ class EmbeddedIngestWriter:
         try:
             self._finish()
         finally:
-            self._closed = True
-            self._committers.shutdown()
+            self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -111,58 +103,35 @@ class EmbeddedIngestWriter:
     def __exit__(self, *exc_info: object) -> None:
         if not any(exc_info):
             self.close()
-        else:
-            # What is queued may be committed; what the caller was not told it sends again anyway.
-            self._closed = True
-            self._committers.shutdown(cancel_futures=True)
+        elif not self._closed:
+            # What was taken may be committed; what the caller was not told it sends again anyway.
+            self._end()
 
     def _finish(self) -> None:
-        """Commit what waits, and wait for it."""
-        self._commit()
-        while self._committing:
-            self._settle()
+        """Have all that was sent written, and look at what became of it."""
+        self._shared.wait(self._feed, 0)
+        self._look()
         self._raise_error()
 
-    def _commit(self) -> None:
-        """Hand the waiting clips to the committer, once there is room."""
-        while len(self._committing) >= self._groups_max:
-            self._settle()
-        self._raise_error()
-        if self._waiting:
-            before, self._queued = self._queued, threading.Event()
-            self._committing.append(
-                self._committers.submit(self._write, self._waiting, before, self._queued)
-            )
-            self._waiting = []
-
-    def _write(
-        self, group: list[WriteClip], before: threading.Event, queued: threading.Event
-    ) -> list[Ack | MemdbError]:
-        """In a committer's thread."""
+    def _end(self) -> None:
+        """Write nothing more, and wait for what is being written."""
+        self._closed = True
         try:
-            before.wait()
-            if self._refused:
-                return []
-            outcomes = self._stream.write_prepared(group, queued.set)
-        except BaseException:
-            self._refused = True
-            raise
+            self._has_lost = self._shared.drop(self._feed) > 0
+            if not self._shared.is_forked:
+                self._shared.wait(self._feed, 0)
         finally:
-            queued.set()
-        self._refused = any(isinstance(outcome, MemdbError) for outcome in outcomes)
-        return outcomes
+            self._ingests.leave(self._shared)
 
-    def _settle_done(self) -> None:
-        while self._committing and self._committing[0].done():
-            self._settle()
+    def _look(self) -> None:
+        """Take in what is done."""
+        going = self._feed.going
+        while going and going[0].is_done:
+            self._take_in(going.popleft())
 
-    def _settle(self) -> None:
-        """Wait for the oldest group; its acknowledgements count up to the first refused clip."""
-        try:
-            outcomes = self._committing.popleft().result()
-        except MemdbError as error:
-            outcomes = [error]
-        for outcome in outcomes:
+    def _take_in(self, part: Part) -> None:
+        """Acknowledgements count up to the first refused clip."""
+        for outcome in part.outcomes:
             if self._error is not None:
                 return
             if isinstance(outcome, MemdbError):
@@ -170,10 +139,11 @@ class EmbeddedIngestWriter:
             else:
                 self._acks += 1
                 self._new_acks.append(outcome)
+        self._error = self._error or part.error
 
     def _raise_error(self) -> None:
         if self._error is not None:
-            raise self._error.again()
+            raise self._error.again() if isinstance(self._error, MemdbError) else self._error
 
 
 def _closed() -> FailedPrecondition:

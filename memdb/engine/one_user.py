@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from memdb.clock import Clock
 from memdb.engine.memory import UserMemory
+from memdb.engine.shared_ingest import SharedIngests
 from memdb.engine.users import Users
 from memdb.errors import MemdbError
 from memdb.store.catalog import Catalog
@@ -44,6 +45,11 @@ class OneUser:
     def seq_ahead_max(self) -> int:
         """`EngineConfig.seq_ahead_max`."""
         return self._users.seq_ahead_max
+
+    @property
+    def shared_ingests(self) -> SharedIngests:
+        """Of all users."""
+        return self._users.shared_ingests
 
     def is_known(self) -> bool:
         """Whether there is such a user yet."""

@@ -9,6 +9,7 @@ from memdb.codecs.tensors import checked_clip, encoded
 from memdb.engine import lateness, native
 from memdb.engine.apply_clip import check_clip
 from memdb.engine.ingest import EmbeddedIngestWriter
+from memdb.engine.prepared_clips import filled, write_prepared
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.store.content import content_hash
 from memdb.types import limits
@@ -32,7 +33,6 @@ from memdb.types.unchecked import maker
 from memdb.types.zone import checked_zone
 
 if TYPE_CHECKING:
-    from memdb.engine.memory import UserMemory
     from memdb.engine.user import EmbeddedUser
 
 
@@ -138,15 +138,7 @@ class EmbeddedStream:
             return []
         if not self._user.is_known():
             self._check_first_write(operations[0])
-
-        def write(memory: UserMemory) -> list[Ack | MemdbError]:
-            refusals = lateness.refusals(memory.view, operations, self._user.seq_ahead_max)
-            if not any(refusals):
-                return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
-            taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
-            return filled(refusals, memory.write(taken, queued))  # type: ignore[arg-type]  # as above
-
-        return self._user.with_memory(write, create=True)
+        return write_prepared(self._user, operations, queued)
 
     def ingest(self, *, epoch: int = 0, window: int = INGEST_WINDOW) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(
@@ -238,11 +230,3 @@ class EmbeddedStream:
         refusal = lateness.too_far_ahead(operation, -1, self._user.seq_ahead_max)
         if refusal is not None:
             raise refusal
-
-
-def filled(
-    refusals: Sequence[MemdbError | None], outcomes: Iterable[Ack | MemdbError]
-) -> list[Ack | MemdbError]:
-    """What is refused, and between it in order what became of the others."""
-    following = iter(outcomes)
-    return [refusal or next(following) for refusal in refusals]

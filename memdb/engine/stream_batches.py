@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from itertools import islice
 
-from memdb.engine import lateness
-from memdb.engine.memory import UserMemory
-from memdb.engine.stream import EmbeddedStream, filled
-from memdb.errors import MemdbError, ResourceExhausted
+from memdb.engine.prepared_clips import filled, may_pass_in_part, write_prepared
+from memdb.engine.stream import EmbeddedStream
+from memdb.errors import MemdbError
 from memdb.types.clip import Ack, Clip
-from memdb.types.operation import Operation, WriteClip
+from memdb.types.operation import WriteClip
 
 Batch = tuple[EmbeddedStream, Sequence[Clip]]
 Outcomes = list[Ack | MemdbError]
 Written = Outcomes | Exception
 """An outcome for each clip of a batch, or what befell all of it: also what is no refusal, as where memory is short."""
-
-_NO_ROOM: Final = ("DISK_FULL", "QUOTA")
-"""What refuses a commit and may let a part of it pass."""
 
 
 def write_batches(batches: Sequence[Batch]) -> list[Written]:
@@ -60,25 +56,19 @@ def _together(batches: Sequence[Batch]) -> list[Written] | None:
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
             found.append(its_own(error))
 
-    def write(memory: UserMemory) -> None:
-        view, ahead_max = memory.view, user.seq_ahead_max
-        late = [lateness.refusals(view, operations, ahead_max) for _, operations, _ in prepared]
-        taken: list[Operation] = [
-            operation
-            for (_, operations, _), refusals in zip(prepared, late, strict=True)
-            for operation, refusal in zip(operations, refusals, strict=True)
-            if refusal is None
-        ]
-        outcomes = iter(memory.write(taken))
-        for (index, _, refusals), its_late in zip(prepared, late, strict=True):
-            found[index] = filled(refusals, filled(its_late, outcomes))  # type: ignore[arg-type]  # clips give acks
-
     try:
-        user.with_memory(write, create=True)
+        outcomes = iter(
+            write_prepared(
+                user, [operation for _, operations, _ in prepared for operation in operations]
+            )
+        )
     except MemdbError as error:
-        if isinstance(error, ResourceExhausted) and error.reason in _NO_ROOM:
+        if may_pass_in_part(error):
             # Those that were committed before are acknowledged as duplicates.
             return None
         for index, _, _ in prepared:
             found[index] = error.again()
+        return found
+    for index, operations, refusals in prepared:
+        found[index] = filled(refusals, islice(outcomes, len(operations)))
     return found

@@ -20,6 +20,7 @@ from memdb.engine.memory import UserMemory
 from memdb.engine.opener import Opener
 from memdb.engine.prepared import Preparation, Shelf
 from memdb.engine.reading import WouldWait
+from memdb.engine.shared_ingest import SharedIngests
 from memdb.engine.slots import Slot, Slots
 from memdb.engine.upkeep import Upkeep
 from memdb.errors import NotFound, Unavailable
@@ -61,6 +62,8 @@ class Users:
         self._upkeep = upkeep
         self._closing = closing
         self._clips = ClipCache(config.clip_cache_bytes_max)
+        self.shared_ingests = SharedIngests()
+        """Of those that have ingest writers."""
         self._written: dict[str, Written] = {}
         """Checkpoints that this process wrote last, by user."""
         self._forget: list[Callable[[str], object]] = [

@@ -12,8 +12,8 @@ class IngestWriter(Protocol):
     `flush` after the last.
 
     A clip is durable and searchable once it is acknowledged.  An open clip goes at once; sealed
-    ones may wait for others to share a commit with (embedded: until 8 have come), at the longest
-    until `flush` or `close`.
+    ones may wait for others to share a commit with, at the longest until `flush` or `close`
+    (embedded: until the user's writers together have sent 8, or for 50 ms).
 
     After a clip was refused every later call raises its error: open another writer, whose
     ``next_seq`` says where to go on.
@@ -30,7 +30,8 @@ class IngestWriter(Protocol):
         ...
 
     def send(self, clip: Clip) -> None:
-        """Queue a clip; blocks while the window is full.
+        """Queue a clip; blocks while the window is full (embedded also while the user's writers together have 256
+        clips or 32 MiB on their way, and this one has any of it).
 
         Raises the first error of an earlier clip, `InvalidArgument` for one that is wrong in itself
         (which leaves the writer as it was), `FailedPrecondition` (``CLOSED``) after `close`.

@@ -1,0 +1,65 @@
+"""What one ingest writer has sent, and the parts of it that commits have."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from memdb.errors import MemdbError
+from memdb.types.clip import Ack
+from memdb.types.operation import WriteClip
+
+if TYPE_CHECKING:
+    from memdb.engine.stream import EmbeddedStream
+
+
+class Feed:
+    """Of one writer.  But for `going` it is under the lock of its `SharedIngest`."""
+
+    __slots__ = ("going", "is_refused", "on_their_way", "ready", "share", "stream", "woken")
+
+    def __init__(self, stream: EmbeddedStream, share: int) -> None:
+        self.stream = stream
+        self.share = share
+        """Clips that a commit takes of it at most."""
+        self.ready: list[tuple[WriteClip, int]] = []
+        """Sent and not taken by a commit, with their bytes."""
+        self.going: deque[Part] = deque()
+        """What commits took, in that order; the writer takes out what is done."""
+        self.on_their_way = 0
+        """Clips that are ready or going, and not done."""
+        self.is_refused = False
+        """Whether a clip was: what is behind it is not written."""
+        self.woken: SimpleQueue[None] = SimpleQueue()
+        """Has something when there may be what its writer waits for."""
+
+
+class Part:
+    """What one commit has of a feed."""
+
+    __slots__ = ("clips", "error", "feed", "is_done", "operations", "outcomes")
+
+    def __init__(self, feed: Feed, operations: Sequence[WriteClip]) -> None:
+        self.feed = feed
+        self.operations = operations
+        """None once it is done: they hold the clips."""
+        self.clips = len(operations)
+        self.outcomes: Sequence[Ack | MemdbError] = ()
+        """One for each, where no error befell all."""
+        self.error: Exception | None = None
+        self.is_done = False
+
+    def refuse(self, error: Exception) -> None:
+        """It befell all of it."""
+        # Without its frames, which hold the clips; what is no refusal with them, which say where it was.
+        self.error = error.again() if isinstance(error, MemdbError) else error
+
+    def end(self) -> bool:
+        """There is nothing to come; whether nothing of it was refused."""
+        self.operations = ()
+        self.is_done = True
+        return self.error is None and not any(
+            isinstance(outcome, MemdbError) for outcome in self.outcomes
+        )

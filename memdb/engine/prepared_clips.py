@@ -1,0 +1,50 @@
+"""Clips that were made operations of, written: of one stream or of several of one user, in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from memdb.engine import lateness
+from memdb.errors import MemdbError, ResourceExhausted
+from memdb.types.clip import Ack
+from memdb.types.operation import WriteClip
+
+if TYPE_CHECKING:
+    from memdb.engine.memory import UserMemory
+    from memdb.engine.user import EmbeddedUser
+
+_NO_ROOM: Final = ("DISK_FULL", "QUOTA")
+
+
+def write_prepared(
+    user: EmbeddedUser, operations: Sequence[WriteClip], queued: Callable[[], None] | None = None
+) -> list[Ack | MemdbError]:
+    """Store clips; blocks until they are durable and searchable.  An acknowledgement or error for each, in order.
+
+    queued: called when later calls can only come behind this one.
+
+    Raises what refuses all of them: `ResourceExhausted`, `Unavailable`.
+    """
+
+    def write(memory: UserMemory) -> list[Ack | MemdbError]:
+        refusals = lateness.refusals(memory.view, operations, user.seq_ahead_max)
+        if not any(refusals):
+            return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
+        taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
+        return filled(refusals, memory.write(taken, queued))  # type: ignore[arg-type]  # as above
+
+    return user.with_memory(write, create=True)
+
+
+def filled(
+    refusals: Sequence[MemdbError | None], outcomes: Iterable[Ack | MemdbError]
+) -> list[Ack | MemdbError]:
+    """What is refused, and between it in order what became of the others."""
+    following = iter(outcomes)
+    return [refusal or next(following) for refusal in refusals]
+
+
+def may_pass_in_part(error: MemdbError) -> bool:
+    """Whether what refused all of a commit may let a part of it pass."""
+    return isinstance(error, ResourceExhausted) and error.reason in _NO_ROOM
