@@ -32,7 +32,7 @@ PACKAGE = str(Path(memdb.__file__).parent)
 IN_ORDER = frozenset(
     (
         *("__exit__", "_abandon", "_call_ended", "_drop_if_unused", "_end_read", "_let_go"),
-        *("_settle", "abort", "disown", "give", "leave", "leave_owning"),
+        *("_give_disk", "_over", "_settle", "abort", "disown", "give", "leave", "leave_owning"),
     )
 )
 """What puts things in order at the end of a block: nothing protects that from an interrupt of its own."""

@@ -1,0 +1,58 @@
+#include "baton.h"
+
+#include <memory>
+
+namespace py = pybind11;
+
+namespace memdb_edge {
+
+void Baton::End(bool made) noexcept {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (ended_) return;
+  ended_ = true;
+  open_ = open_ && made;
+  handed_ = open_ && waiting_;
+  changed_.notify_all();
+}
+
+Baton::Came Baton::Wait() noexcept {
+  std::unique_lock<std::mutex> lock(mutex_);
+  waiting_ = true;
+  changed_.wait(lock, [this] { return called_ || ended_ || !open_; });
+  waiting_ = false;
+  // Who comes before it is closed has it as well.
+  if (ended_ && open_) handed_ = true;
+  if (handed_) return Came::kHanded;
+  if (!open_) return Came::kEnded;
+  called_ = false;
+  return Came::kCalled;
+}
+
+void Baton::Call() noexcept {
+  std::lock_guard<std::mutex> lock(mutex_);
+  called_ = true;
+  changed_.notify_all();
+}
+
+bool Baton::Close() noexcept {
+  std::lock_guard<std::mutex> lock(mutex_);
+  open_ = false;
+  ended_ = true;
+  changed_.notify_all();
+  return handed_;
+}
+
+void Baton::WaitForEnd() noexcept {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return ended_; });
+}
+
+void DefineBaton(py::module_& module) {
+  py::class_<Baton, std::shared_ptr<Baton>>(module, "Baton")
+      .def(py::init<>())
+      .def("call", &Baton::Call)
+      .def("close", &Baton::Close)
+      .def("wait_for_end", &Baton::WaitForEnd, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace memdb_edge
