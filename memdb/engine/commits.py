@@ -28,6 +28,7 @@ from memdb.engine.state import Draft, UserState
 from memdb.errors import Unavailable
 from memdb.store.environment import Environment
 from memdb.store.native_commit import Baton, Came
+from memdb.store.ready_writes import ReadyWrites
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.renewal import renew
 from memdb.store.schema import META_COUNTERS, Table
@@ -101,6 +102,7 @@ class Commits:
     ) -> None:
         """reached: as of ``state``.  show: moves indexes and view to a commit, in the order of the commits."""
         self._environment = environment
+        self._ready = ReadyWrites(environment)
         self._clock = clock
         self._show = show
         self._committed = state
@@ -191,8 +193,8 @@ class Commits:
             if known is None:
                 self._environment.write(change, group.size, waiting, gives_up=group.gives_up)
             else:
-                group.baton = self._environment.baton()
-                self._environment.write_ready(
+                group.baton = self._ready.baton()
+                self._ready.write(
                     ready_commit(group.entries, known),
                     change,
                     group.size,
@@ -218,12 +220,12 @@ class Commits:
             return Came.ENDED
         if group.state is None or group.base is not before.state:
             return Came.ENDED
-        group.baton = self._environment.baton()
+        group.baton = self._ready.baton()
         assert group.baton is not None, "the one before has one"
         self._behind = group
         came = Came.ENDED
         try:
-            came = self._environment.write_behind(
+            came = self._ready.write_behind(
                 ready_commit(group.entries, before.counters),
                 group.size,
                 waiting,

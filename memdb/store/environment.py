@@ -41,7 +41,6 @@ from memdb.store.files import real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import READERS_MAX, LockFile
-from memdb.store.native_commit import Baton, Came, ReadyCommit, native_commit
 from memdb.store.opening import checked_size, open_lmdb, translated, unreadable
 from memdb.store.schema import DATA_FILE, Table
 from memdb.store.structure import (
@@ -257,87 +256,6 @@ class Environment:
         """
         once = partial(self._write_once, change, bytes_hint, committing)
         return self._write(once, bytes_hint, gives_up=gives_up)
-
-    def write_ready(
-        self,
-        ready: ReadyCommit,
-        change: Callable[[Transaction], tuple[bool, None]],
-        bytes_hint: int = 0,
-        committing: Callable[[], None] = _nothing,
-        *,
-        gives_up: bool = False,
-        baton: Baton | None = None,
-    ) -> None:
-        """`write`, in one call without the interpreter's lock where the native edge is installed and nothing is
-        encrypted: what is sealed together is as large as all that a commit stores.
-
-        ``change`` does the same, and says what is wrong where that refuses; it is not run otherwise.  ``baton``: one of
-        `baton`, which who waits in `write_behind` is handed.
-        """
-        at_once = None if self._cipher is not None else native_commit()
-        if at_once is None:
-            return self.write(change, bytes_hint, committing, gives_up=gives_up)
-
-        def once() -> None:
-            failpoints.hit("commit.before")
-            committing()
-            with writeback.early(self._data_file, bytes_hint):
-                is_done = at_once.run(self._env, ready, baton)
-            if is_done:
-                failpoints.hit("commit.after")
-            else:
-                self._write_once(change, bytes_hint, committing)
-
-        return self._write(once, bytes_hint, gives_up=gives_up)
-
-    def baton(self) -> Baton | None:
-        """For one `write_ready`; None where nobody can wait behind it."""
-        at_once = None if self._cipher is not None else native_commit()
-        return None if at_once is None else at_once.baton()
-
-    def write_behind(
-        self,
-        ready: ReadyCommit,
-        bytes_hint: int,
-        committing: Callable[[], None],
-        batons: tuple[Baton, Baton],
-        bytes_before: int,
-    ) -> Came:
-        """`write_ready` of what rests on a commit that is under way: begun by the edge as soon as that has succeeded.
-
-        batons: its own, and that commit's; bytes_before: that commit's.  ``ENDED`` also where it may not be written
-        unless something is done for it, or looked at, once that commit is over.
-
-        Raises `Unavailable` (``READ_ONLY``, ``CLOSED``) and `DataLoss` (``CORRUPTED``).
-        """
-        at_once = native_commit()
-        if at_once is None or not self._may_write_behind(bytes_hint, bytes_before):
-            return Came.ENDED
-        own, behind = batons
-        try:
-            with self._gate.passing():
-                self._check_usable()
-                failpoints.hit("commit.before")
-                committing()
-                with writeback.early(self._data_file, bytes_hint, behind.wait_for_end):
-                    came = at_once.run_behind(self._env, ready, own, behind)
-                if came is Came.MADE:
-                    failpoints.hit("commit.after")
-                    self._room -= 2 * bytes_hint
-                return came
-        except lmdb.Error as error:
-            raise self._write_error(error, bytes_hint) from error
-
-    def _may_write_behind(self, bytes_hint: int, bytes_before: int) -> bool:
-        """Whether disk and map have room for both, and nothing else is to be done first."""
-        if self._failed is not None or not self._marked or 2 * bytes_hint >= self._room:
-            return False
-        try:
-            check_disk(self.disk, self._config, bytes_hint + bytes_before)
-            check_growth(self._data_file, bytes_hint + bytes_before)
-        except ResourceExhausted:
-            return False
-        return True
 
     def _write(self, once: Callable[[], T], bytes_hint: int, *, gives_up: bool) -> T:
         """Run ``once``, which commits, when the disk and the map have room."""

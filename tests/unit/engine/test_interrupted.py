@@ -339,7 +339,7 @@ def test_a_commit_of_the_edge_at_each_bytecode(db: EmbeddedDatabase) -> None:
     """What its one call has committed is found out by who commits next."""
     filled(db, 3)
     door = db.user("alice").stream("door", space="cam")
-    names = {"NativeCommit.run", "Environment.write_ready.<locals>.once"}
+    names = {"NativeCommit.run", "ReadyWrites.write.<locals>.once"}
     passed: set[str] = set()
 
     def committing(code: CodeType) -> bool:
