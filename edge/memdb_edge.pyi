@@ -235,6 +235,9 @@ class Baton:
     """What a commit hands to the one that waits behind it, as soon as it has succeeded; any threads, one waits."""
 
     def __init__(self) -> None: ...
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for it now."""
     def call(self) -> None:
         """Have who waits come back, unless it is handed over already."""
     def close(self) -> bool:

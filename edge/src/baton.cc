@@ -42,6 +42,11 @@ bool Baton::Close() noexcept {
   return handed_;
 }
 
+bool Baton::waited_for() noexcept {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return waiting_;
+}
+
 void Baton::WaitForEnd() noexcept {
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait(lock, [this] { return ended_; });
@@ -50,6 +55,7 @@ void Baton::WaitForEnd() noexcept {
 void DefineBaton(py::module_& module) {
   py::class_<Baton, std::shared_ptr<Baton>>(module, "Baton")
       .def(py::init<>())
+      .def_property_readonly("waited_for", &Baton::waited_for)
       .def("call", &Baton::Call)
       .def("close", &Baton::Close)
       .def("wait_for_end", &Baton::WaitForEnd, py::call_guard<py::gil_scoped_release>());

@@ -25,6 +25,8 @@ class Baton {
   void Call() noexcept;
   // Hand it to nobody from now on; whether it was handed over.
   bool Close() noexcept;
+  // Whether somebody waits for it now.
+  bool waited_for() noexcept;
   // Wait until the commit has ended.
   void WaitForEnd() noexcept;
 

@@ -12,7 +12,7 @@ from memdb import failpoints
 from memdb.errors import ResourceExhausted
 from memdb.store import writeback
 from memdb.store.disk import check_disk, check_growth
-from memdb.store.environment import Environment
+from memdb.store.environment import MAPPED_BYTES_MAX, Environment
 from memdb.store.native_commit import Baton, Came, NativeCommit, ReadyCommit, native_commit
 from memdb.store.transaction import Transaction
 
@@ -107,6 +107,10 @@ class ReadyWrites:
             return False
         if 2 * bytes_hint >= environment._room:
             return False
+        if environment._touched >= MAPPED_BYTES_MAX:
+            return (
+                False  # or the gate were never empty, and what reads brought in would stay mapped
+            )
         size = bytes_hint + bytes_before
         try:
             check_disk(environment.disk, environment._config, size)

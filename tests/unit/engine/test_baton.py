@@ -16,7 +16,7 @@ from memdb import MemdbError, Unavailable, failpoints
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.failpoints import FailpointError
-from memdb.store import writeback
+from memdb.store import ready_writes, writeback
 from memdb.store.native_commit import Came, NativeCommit
 from tests.both_edges import NEEDS_NATIVE
 from tests.unit.engine.conftest import DIM, clip, vector
@@ -63,7 +63,7 @@ class Crowd:
     def first(self, **fields: Any) -> None:
         """One that is on its way to the disk."""
         self.write(0, **fields)
-        self.until(lambda: self.under_way == ["camera-0"])
+        self.until(lambda: self.under_way == ["camera-0"] and self.is_on_disk)
 
     def second(self, **fields: Any) -> None:
         """One that waits for the baton."""
@@ -76,9 +76,26 @@ class Crowd:
         return streams_of(self.memory._commits._under_way)
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether that one has gone."""
+        given = self.memory._writer._disk
+        return given is not None and given.is_set()
+
+    @property
+    def waits_in_python(self) -> bool:
+        """Whether the next one waits for the disk, and not within the edge."""
+        writer = self.memory._writer
+        with writer._lock:
+            return writer._next is not None and writer._behind is None
+
+    @property
     def waiting(self) -> list[str]:
-        """Of the one that waits to be begun behind it."""
-        return streams_of(self.memory._commits._behind)
+        """Of the one that waits within the edge to be begun behind it."""
+        commits = self.memory._commits
+        under_way = commits._under_way
+        if under_way is None or under_way.baton is None or not under_way.baton.waited_for:
+            return []
+        return streams_of(commits._behind)
 
     def until(self, holds: Callable[[], bool]) -> None:
         until = time.monotonic() + 30
@@ -215,10 +232,17 @@ def test_where_the_map_is_full_it_grows(crowd: Crowd, came: list[Came], second: 
     assert crowd.outcomes == {0: 9, 1: 10}
 
 
-def test_what_needs_room_that_is_not_there_waits_in_python(crowd: Crowd, came: list[Came]) -> None:
+@pytest.mark.parametrize("due", ["room", "release"])
+def test_while_something_is_to_be_done_first_it_waits_in_python(
+    crowd: Crowd, came: list[Came], due: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map that has to grow; one of which too much is in memory, which is let go of once nobody is inside."""
     with crowd.held_up():
         crowd.first()
-        crowd.memory.environment._room = 1
+        if due == "room":
+            crowd.memory.environment._room = 1
+        else:
+            monkeypatch.setattr(ready_writes, "MAPPED_BYTES_MAX", 0)
         crowd.write(1)
         crowd.until(lambda: crowd.memory._writer._next is not None)
     crowd.join()
