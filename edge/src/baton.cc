@@ -1,18 +1,27 @@
 #include "baton.h"
 
+#include <chrono>
 #include <memory>
 
 namespace py = pybind11;
 
 namespace memdb_edge {
 
+namespace {
+
+// So long who ends waits for who goes on to be at work; nothing hangs on it but who has a processor first.
+constexpr std::chrono::microseconds kBegins{500};
+
+}  // namespace
+
 void Baton::End(bool made) noexcept {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   if (ended_) return;
   ended_ = true;
   open_ = open_ && made;
   handed_ = open_ && waiting_;
   changed_.notify_all();
+  if (handed_) changed_.wait_for(lock, kBegins, [this] { return begun_; });
 }
 
 Baton::Came Baton::Wait() noexcept {
@@ -22,7 +31,11 @@ Baton::Came Baton::Wait() noexcept {
   waiting_ = false;
   // Who comes before it is closed has it as well.
   if (ended_ && open_) handed_ = true;
-  if (handed_) return Came::kHanded;
+  if (handed_) {
+    begun_ = true;
+    changed_.notify_all();
+    return Came::kHanded;
+  }
   if (!open_) return Came::kEnded;
   called_ = false;
   return Came::kCalled;

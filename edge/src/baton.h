@@ -17,7 +17,8 @@ class Baton {
  public:
   enum class Came { kHanded, kCalled, kEnded };
 
-  // The commit has ended; made: whether it succeeded.  Once.
+  // The commit has ended; made: whether it succeeded.  Once.  Returns once who waited, if anybody, is at work, or soon
+  // after: of two processors who ends would keep one, and another thread the other, while the disk has nothing to do.
   void End(bool made) noexcept;
   // Wait for it.  kCalled: who waits was called back; kEnded: it is handed to nobody any more.
   Came Wait() noexcept;
@@ -37,6 +38,7 @@ class Baton {
   bool called_ = false;
   bool handed_ = false;
   bool ended_ = false;
+  bool begun_ = false;  // whether who it was handed to is at work
   bool open_ = true;  // whether it may be handed over
 };
 

@@ -90,9 +90,11 @@ class _Taken:
     Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
     """
 
-    __slots__ = ("entries", "making_room", "size", "subjects")
+    __slots__ = ("callers", "entries", "making_room", "size", "subjects")
 
     def __init__(self) -> None:
+        self.callers = 0
+        """Of whom it has something, one after the other."""
         self.entries: list[tuple[_Submission, Operation]] = []
         self.subjects: set[tuple[object, ...]] = set()
         self.size = 0
@@ -120,6 +122,7 @@ class _Taken:
         if what is not None:
             self.subjects.add(what)
         self.size += size
+        self.callers += not self.entries or self.entries[-1][0] is not submission
         self.entries.append((submission, operation))
         submission.next += 1
         return True
@@ -197,8 +200,12 @@ class Writer:
         """Of the group that has its transaction open: set once it is there."""
         self._next: threading.Event | None = None
         """Of the group that waits for the disk: set once it is there."""
-        self._behind: tuple[threading.Event, _Submission] | None = None
-        """Of that group and its leader, while it waits to be begun by the edge as the one before it succeeds."""
+        self._behind: tuple[threading.Event, _Submission, _Taken] | None = None
+        """Of that group, its leader and itself, while it waits to be begun as the one before it succeeds."""
+        self._newest_callers = 0
+        """Of the newest group that took the disk."""
+        self._usual_callers = 0
+        """Of the two newest ones: while the next has fewer than these without the one on the disk, others will join."""
         self._closed = False
         self._held = 0
         """Who holds commits back now."""
@@ -342,7 +349,9 @@ class Writer:
         there, settled = threading.Event(), threading.Event()
         try:
             try:
-                if not self._wait_for_disk(leader, group, prepared, there):
+                if self._wait_for_disk(leader, group, prepared, there):
+                    there.set()
+                else:
                     try:
                         with _Turn(self._turn, there) as turn:
                             self._commits.commit(prepared, turn.give)
@@ -409,15 +418,13 @@ class Writer:
                     more, size = self._take(group)
                     if more:
                         break
-                    if may_follow:
-                        self._behind = there, leader
+                    if may_follow and self._newest_callers + group.callers >= self._usual_callers:
+                        self._behind = there, leader, group
                         break
                     self._changed.wait()
                 else:
-                    self._disk = there
-                    self._next = None
-                    if leader.taken:
-                        self._hand_over(leader)
+                    self._disk, self._next = there, None
+                    self._goes(leader, group)
                     return False
             if more:
                 with self._turn:
@@ -450,10 +457,16 @@ class Writer:
             return self._next
         self._disk = None
         if prepared.is_followed and self._behind is not None:
-            (self._disk, leader), self._behind, self._next = self._behind, None, None
-            if leader.taken:
-                self._hand_over(leader)
+            (self._disk, leader, group), self._behind, self._next = self._behind, None, None
+            self._goes(leader, group)
         return self._next
+
+    def _goes(self, leader: _Submission, group: _Taken) -> None:
+        """A group has the disk (under the lock)."""
+        self._usual_callers = self._newest_callers + group.callers
+        self._newest_callers = group.callers
+        if leader.taken:
+            self._hand_over(leader)
 
     def _take(self, group: _Taken) -> tuple[list[Operation], int]:
         """Move what fits from the queue to ``group`` (under the lock); the operations that were

@@ -4,7 +4,9 @@ without the interpreter between one and the next.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Final
 
 import lmdb
 
@@ -16,6 +18,11 @@ from memdb.store.environment import MAPPED_BYTES_MAX, Environment
 from memdb.store.native_commit import Baton, Came, NativeCommit, ReadyCommit, native_commit
 from memdb.store.transaction import Transaction
 
+LOOK_S: Final = 0.1
+"""How long it is taken for known what is free on the disk, where one commit waits behind another, and is called back
+over and over: a look lets go of the interpreter's lock.
+"""
+
 
 def _nothing() -> None:
     """Nothing to do."""
@@ -26,6 +33,10 @@ class ReadyWrites:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._free_bytes = 0
+        """On the disk, when it was looked at last, without what was to be written since."""
+        self._look_s = 0.0
+        """When it is to be looked at again."""
 
     def write(
         self,
@@ -112,8 +123,13 @@ class ReadyWrites:
                 False  # or the gate were never empty, and what reads brought in would stay mapped
             )
         size = bytes_hint + bytes_before
+        now = time.monotonic()
         try:
-            check_disk(environment.disk, environment._config, size)
+            self._free_bytes -= size
+            if self._free_bytes < 0 or now > self._look_s:
+                free = check_disk(environment.disk, environment._config, size)
+                self._free_bytes = size if free is None else free
+                self._look_s = now + LOOK_S
             check_growth(environment._data_file, size)
         except ResourceExhausted:
             return False
