@@ -1,6 +1,6 @@
 """A gRPC server as bytes and events: the native edge of memdb."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -45,6 +45,11 @@ class Call:
     ) -> None:
         """Send the end."""
 
+def write_together(messages: list[tuple[Call, bytes]]) -> list[bool]:
+    """`Call.write` for each of several calls, letting go of the interpreter's lock once: whether it was sent, and not
+    where a call has ended or has one on its way.
+    """
+
 class PlainClips(Buffer):
     """The bytes of a message whose clips are plain: every field known, and all as a clip may be."""
 
@@ -63,6 +68,17 @@ def look_at(payload: bytes, plain: bool, /) -> tuple[int, bool]:
     """The xxh3_64 of a payload of at least 241 bytes, and whether its float16 elements are finite; plain: without the
     processor's own instructions for it.
     """
+
+def unit_rows(vectors: Array | Sequence[Array], /) -> Array | None:
+    """`memdb.index.directions.unit_rows`, to the last bit; None of what is not finite, or not an array of float16 or
+    float32 in one piece, or a list of such.  Up to 1 MiB without letting go of the interpreter's lock, as `split_rows`.
+    """
+
+def split_rows(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
+    """`memdb.index.planes.split`: the planes to the last bit, and lengths that no row exceeds."""
+
+def widen(halves: Array, plain: bool, /) -> Array:
+    """float16, as uint16, as float32; plain: without the processor's own instructions for it."""
 
 def are_finite(halves: Array | Buffer, /) -> bool:
     """Whether no element of float16, in one piece, is NaN or infinite; up to 1 MiB without letting go of the

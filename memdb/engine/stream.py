@@ -50,7 +50,7 @@ class EmbeddedStream:
         self._name = check_id(name, "stream")
         self._space = None if space is None else check_id(space, "space")
         self._codec = codec_named(codec)
-        native.lend_looks()  # here, since who makes a handle is about to make clips
+        native.lend()  # here, since who makes a handle is about to make clips
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name} of {self._user.id}>"
