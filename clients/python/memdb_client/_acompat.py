@@ -25,6 +25,9 @@ _T = TypeVar("_T")
 
 Channel = grpc.aio.Channel
 Task = asyncio.Task[None]
+Lock = object
+"""None: on an event loop nobody else runs between two awaits, and within the block of a `Condition` only `wait` is
+awaited."""
 Answers: TypeAlias = AsyncGenerator[_T, None]
 Values: TypeAlias = Iterable[_T] | AsyncIterable[_T]
 """What a caller gives one by one."""
@@ -118,11 +121,6 @@ def spawn(function: Callable[[], Coroutine[Any, Any, None]], name: str) -> Task:
 async def join(task: Task) -> None:
     """Wait until a background task has ended."""
     await task
-
-
-class Lock:
-    """Nothing: on an event loop nobody else runs between two awaits, and within the block of a `Condition` only `wait`
-    is awaited."""
 
 
 class Condition:
