@@ -22,7 +22,6 @@ from bench import data
 from bench.server import Server
 from memdb import Clip
 from memdb.types.database import Database, Stream, User
-from memdb.types.ingest import INGEST_WINDOW
 
 WINDOW = 8
 """Clips that one of several cameras has on their way over gRPC."""
@@ -144,7 +143,7 @@ def _in_threads(
 
 def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
     """Asyncio ingest streams, each with at most `WINDOW` clips on their way; a single camera with as many as it may."""
-    window = INGEST_WINDOW if cameras == 1 else WINDOW
+    window = None if cameras == 1 else WINDOW
 
     async def all_of_them(first: int, count: int) -> Written:
         before, *clips = _clips(made, first, count)

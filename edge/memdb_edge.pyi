@@ -1,6 +1,6 @@
 """A gRPC server as bytes and events: the native edge of memdb."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -45,6 +45,11 @@ class Call:
     ) -> None:
         """Send the end."""
 
+def write_together(messages: list[tuple[Call, bytes]]) -> list[bool]:
+    """`Call.write` for each of several calls, letting go of the interpreter's lock once: whether it was sent, and not
+    where a call has ended or has one on its way.
+    """
+
 class PlainClips(Buffer):
     """The bytes of a message whose clips are plain: every field known, and all as a clip may be."""
 
@@ -63,6 +68,17 @@ def look_at(payload: bytes, plain: bool, /) -> tuple[int, bool]:
     """The xxh3_64 of a payload of at least 241 bytes, and whether its float16 elements are finite; plain: without the
     processor's own instructions for it.
     """
+
+def unit_rows(vectors: Array | Sequence[Array], /) -> Array | None:
+    """`memdb.index.directions.unit_rows`, to the last bit; None of what is not finite, or not an array of float16 or
+    float32 in one piece, or a list of such.  Up to 1 MiB without letting go of the interpreter's lock, as `split_rows`.
+    """
+
+def split_rows(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
+    """`memdb.index.planes.split`: the planes to the last bit, and lengths that no row exceeds."""
+
+def widen(halves: Array, plain: bool, /) -> Array:
+    """float16, as uint16, as float32; plain: without the processor's own instructions for it."""
 
 def are_finite(halves: Array | Buffer, /) -> bool:
     """Whether no element of float16, in one piece, is NaN or infinite; up to 1 MiB without letting go of the
@@ -231,6 +247,20 @@ def dot(left: Array, right: Array, /) -> float:
 def relevances(exp: Any, scores: Array, means: Array, spreads: Array, things: Array, /) -> Array:
     """`memdb.engine.relevance.relevances` of arrays."""
 
+class Baton:
+    """What a commit hands to the one that waits behind it, as soon as it has succeeded; any threads, one waits."""
+
+    def __init__(self) -> None: ...
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for it now."""
+    def call(self) -> None:
+        """Have who waits come back, unless it is handed over already."""
+    def close(self) -> bool:
+        """Hand it to nobody from now on; whether it was handed over."""
+    def wait_for_end(self) -> None:
+        """Return once the commit has ended, or it was closed; without the interpreter's lock."""
+
 class Commit:
     """Commits to environments of py-lmdb 3.0.0, by the functions of LMDB 0.9 that it has loaded.
 
@@ -260,13 +290,17 @@ class Commit:
         environment: Any,
         known: tuple[bytes, bytes, bytes],
         tables: list[tuple[bytes, dict[bytes, bytes | memoryview], bool]],
-        /,
-    ) -> tuple[str, int, str] | Literal[False] | None:
+        baton: Baton | None = None,
+        behind: Baton | None = None,
+    ) -> tuple[str, int, str] | Literal[False, "called", "ended"] | None:
         """In one transaction, put entries into tables that are open, in their order, and commit; known: a table, a key
         and the value that is there, or nothing is written; of a table also whether each key comes after its last.
 
         None, False where something else is there, or what was refused: the function, its code and its words, and
         nothing is written, unless it was the commit. The interpreter's lock is let go of once.
+
+        baton: its own; behind: that of a commit under way, which is waited for first, and handed over only where that
+        succeeded. "called" and "ended": who waited was called back, or it is handed to nobody; nothing was begun.
         """
 
 class Server:

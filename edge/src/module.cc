@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 
+#include "baton.h"
 #include "call.h"
 #include "commit.h"
 #include "few_module.h"
@@ -18,6 +19,7 @@
 #include "listed_module.h"
 #include "message_module.h"
 #include "python_memory.h"
+#include "rows_module.h"
 #include "server.h"
 #include "shelf.h"
 #include "sketch_module.h"
@@ -145,6 +147,7 @@ class Handle {
     End(grpc::Status(static_cast<grpc::StatusCode>(code), details), MetadataOf(trailers), nullptr);
   }
   bool finished() const { return shared_->taken(); }
+  const std::shared_ptr<Call::Shared>& shared() const { return shared_; }
 
  private:
   template <typename Use>
@@ -160,6 +163,23 @@ class Handle {
 
   std::shared_ptr<Call::Shared> shared_;
 };
+
+// What `Handle::Write` does, for several calls, letting go of the interpreter's lock once; which of them took it.
+py::list WriteTogether(const std::vector<std::pair<const Handle*, py::bytes>>& messages) {
+  std::vector<std::pair<std::shared_ptr<Call::Shared>, grpc::ByteBuffer>> all;
+  for (const auto& [handle, data] : messages) all.emplace_back(handle->shared(), BufferOf(data));
+  std::vector<char> sent(all.size());
+  py::list told(all.size());  // before: who is told nothing would send them again
+  {
+    py::gil_scoped_release released;
+    for (std::size_t place = 0; place < all.size(); ++place) {
+      const auto& [call, message] = all[place];
+      call->With([place, &sent, &message = message](Call& call) { sent[place] = call.Write(message); });
+    }
+  }
+  for (std::size_t place = 0; place < all.size(); ++place) told[place] = py::bool_(sent[place] != 0);
+  return told;
+}
 
 // Puts an event among those that are told.  Where there is no memory for that it throws, and nothing of the event is
 // lost: its message and its call are given away last.
@@ -292,7 +312,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 5;  // memdb/native.py
+  module.attr("interface") = 7;  // memdb/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)
@@ -303,11 +323,14 @@ PYBIND11_MODULE(memdb_edge, module) {
       .def("write", &Handle::Write)
       .def("answer", &Handle::Answer)
       .def("finish", &Handle::Finish);
+  module.def("write_together", &WriteTogether, py::arg("messages"));
   DefineListed(module);
   DefineMessage(module);
   DefineFew(module, &KernelsOf);
   DefineSketch(module);
+  DefineBaton(module);
   DefineCommit(module);
+  DefineRows(module);
   py::class_<Shelf, std::shared_ptr<Shelf>> shelf(module, "Shelf");
   DefineListed(shelf);
   shelf

@@ -11,16 +11,25 @@ numbers that were meant would be too late.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from memdb.engine.view import View
 from memdb.errors import FailedPrecondition, MemdbError, ResourceExhausted
 from memdb.types.limits import GAPS_MAX, LATE_SEQ_MAX
 from memdb.types.operation import WriteClip
 
+Newest = Mapping[tuple[str, int], int]
+"""By stream and epoch, the highest number that will have come before something: it is in the queue of commits, and no
+view has it yet."""
+NOTHING: Final[Newest] = {}
+
 
 def refusals(
-    view: View, operations: Sequence[WriteClip], seq_ahead_max: int
+    view: View,
+    operations: Sequence[WriteClip],
+    seq_ahead_max: int,
+    on_its_way: Newest = NOTHING,
 ) -> list[MemdbError | None]:
     """Why each clip is refused, None where it is not.
 
@@ -33,7 +42,8 @@ def refusals(
         key = (operation.stream, operation.clip.epoch)
         newest = reached.get(key)
         if newest is None:
-            newest = reached[key] = _newest(view, operation)
+            newest = max(_newest(view, operation), on_its_way.get(key, -1))
+            reached[key] = newest
         if operation.clip.seq == newest + 1 and view.quarantine.is_empty:
             # As nearly all come.
             reached[key] = newest + 1

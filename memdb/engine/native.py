@@ -16,9 +16,10 @@ import numpy as np
 
 from memdb.engine.relevance import mean_score, relevances
 from memdb.eventlog import event_log
-from memdb.index.directions import unit_vector
+from memdb.index.directions import unit_rows, unit_rows_by, unit_vector
 from memdb.index.kernel import inner_products_address
 from memdb.index.matrix import Matrix
+from memdb.index.planes import padded, split, split_by
 from memdb.index.row_codes import RowCodes
 from memdb.native import is_installed
 from memdb.types import arrays
@@ -65,12 +66,43 @@ class Arithmetic:
 
 
 @cache
-def lend_looks() -> None:
-    """Have the edge look through the elements of float16 arrays, wherever in this process one is checked."""
-    if is_installed():
-        import memdb_edge  # noqa: PLC0415 - as above
+def lend() -> None:
+    """Have the edge look through the elements of float16 arrays, and make rows for indexes, wherever in this process
+    that is to be done."""
+    if not is_installed():
+        return
+    import memdb_edge  # noqa: PLC0415 - as above
 
-        arrays.look_by(memdb_edge.are_finite)
+    arrays.look_by(memdb_edge.are_finite)
+    if _makes_rows():
+        unit_rows_by(memdb_edge.unit_rows)
+        split_by(memdb_edge.split_rows)
+    else:
+        log.warning("the native edge's rows are not those of numpy here: not used")
+
+
+def _makes_rows() -> bool:
+    """Whether the edge's rows are those of Python here, by trying."""
+    import memdb_edge  # noqa: PLC0415 - as above
+
+    for dim in (7, 100, 384, 1536):
+        for dtype in ("<f2", "<f4"):
+            vectors = _numbers(3 * dim).reshape(3, dim).astype(dtype)
+            rows = unit_rows(vectors)
+            found = memdb_edge.unit_rows(list(vectors))
+            if found is None or found.tobytes() != rows.tobytes():
+                return False
+        ours, theirs = (
+            (np.zeros((3, padded(dim)), np.uint16), np.zeros((3, padded(dim)), np.int16))
+            for _ in range(2)
+        )
+        wanted = split(rows, *ours)
+        lengths = memdb_edge.split_rows(rows, *theirs)
+        if any(one.tobytes() != other.tobytes() for one, other in zip(ours, theirs, strict=True)):
+            return False
+        if not np.allclose(lengths, wanted, rtol=1e-5):
+            return False
+    return True
 
 
 @cache

@@ -18,17 +18,20 @@ _NO_ROOM: Final = ("DISK_FULL", "QUOTA")
 
 
 def write_prepared(
-    user: EmbeddedUser, operations: Sequence[WriteClip], queued: Callable[[], None] | None = None
+    user: EmbeddedUser,
+    operations: Sequence[WriteClip],
+    queued: Callable[[], None] | None = None,
+    on_its_way: lateness.Newest = lateness.NOTHING,
 ) -> list[Ack | MemdbError]:
     """Store clips; blocks until they are durable and searchable.  An acknowledgement or error for each, in order.
 
-    queued: called when later calls can only come behind this one.
+    queued: called when later calls can only come behind this one; on_its_way: what this one came behind.
 
     Raises what refuses all of them: `ResourceExhausted`, `Unavailable`.
     """
 
     def write(memory: UserMemory) -> list[Ack | MemdbError]:
-        refusals = lateness.refusals(memory.view, operations, user.seq_ahead_max)
+        refusals = lateness.refusals(memory.view, operations, user.seq_ahead_max, on_its_way)
         if not any(refusals):
             return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
         taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from memdb.engine.ingest_feed import Part
+from memdb.engine.lateness import Newest
 from memdb.engine.prepared_clips import may_pass_in_part, write_prepared
 from memdb.errors import MemdbError
 
@@ -66,10 +67,25 @@ def write_parts(parts: Sequence[Part], place: Place) -> None:
             continue
         try:
             part.outcomes = part.feed.stream.write_prepared(
-                part.operations, place.pass_on if part is parts[-1] else None
+                part.operations,
+                place.pass_on if part is parts[-1] else None,
+                _on_its_way([part]),
             )
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
             part.refuse(error)
+
+
+def _on_its_way(parts: Sequence[Part]) -> Newest:
+    """What has its place in the queue already of the feeds of some parts, and no view may have yet."""
+    found: dict[tuple[str, int], int] = {}
+    for part in parts:
+        for before in tuple(part.feed.going):
+            if before is part:
+                break
+            for operation in before.operations:
+                key = operation.stream, operation.clip.epoch
+                found[key] = max(found.get(key, -1), operation.clip.seq)
+    return found
 
 
 def _write_together(parts: Sequence[Part], place: Place) -> MemdbError | None:
@@ -79,6 +95,7 @@ def _write_together(parts: Sequence[Part], place: Place) -> MemdbError | None:
             parts[0].feed.stream.user,
             [operation for part in parts for operation in part.operations],
             place.pass_on,
+            _on_its_way(parts),
         )
     except Exception as error:  # whatever it is, they all wait to be told
         if isinstance(error, MemdbError) and may_pass_in_part(error):

@@ -50,7 +50,7 @@ class EmbeddedStream:
         self._name = check_id(name, "stream")
         self._space = None if space is None else check_id(space, "space")
         self._codec = codec_named(codec)
-        native.lend_looks()  # here, since who makes a handle is about to make clips
+        native.lend()  # here, since who makes a handle is about to make clips
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name} of {self._user.id}>"
@@ -92,15 +92,22 @@ class EmbeddedStream:
             acks.append(outcome)
         return acks
 
-    def write_batch(self, clips: Sequence[Clip]) -> list[Ack | MemdbError]:
+    def write_batch(
+        self,
+        clips: Sequence[Clip],
+        queued: Callable[[], None] | None = None,
+        on_its_way: lateness.Newest = lateness.NOTHING,
+    ) -> list[Ack | MemdbError]:
         """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
         for each, in order.
+
+        queued, on_its_way: see `write_prepared`.
 
         Raises what refuses the whole batch: `NotFound` (``SPACE_NOT_FOUND``), `ResourceExhausted`,
         `Unavailable`; where the user is not there yet, what refuses its first clip.
         """
         operations, refusals = self.prepare_all(clips)
-        return filled(refusals, self.write_prepared(operations))
+        return filled(refusals, self.write_prepared(operations, queued, on_its_way))
 
     def prepare_all(self, clips: Sequence[Clip]) -> tuple[list[WriteClip], list[MemdbError | None]]:
         """`prepare` for clips: the operations of those that can be written, and for each clip why it
@@ -128,23 +135,28 @@ class EmbeddedStream:
         return self._write_clip(self._wanted_space(), clip)
 
     def write_prepared(
-        self, operations: Sequence[WriteClip], queued: Callable[[], None] | None = None
+        self,
+        operations: Sequence[WriteClip],
+        queued: Callable[[], None] | None = None,
+        on_its_way: lateness.Newest = lateness.NOTHING,
     ) -> list[Ack | MemdbError]:
         """`write_batch` for clips that `prepare` made operations of.
 
-        queued: called when later calls can only come behind this one.
+        queued: called when later calls can only come behind this one; on_its_way: what this one came behind.
         """
         if not operations:
             return []
         if not self._user.is_known():
             self._check_first_write(operations[0])
-        return write_prepared(self._user, operations, queued)
+        return write_prepared(self._user, operations, queued, on_its_way)
 
-    def ingest(self, *, epoch: int = 0, window: int = INGEST_WINDOW) -> EmbeddedIngestWriter:
+    def ingest(self, *, epoch: int = 0, window: int | None = None) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(
             self,
             check_int(epoch, "epoch", 0, limits.EPOCH_MAX),
-            check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX),
+            INGEST_WINDOW
+            if window is None
+            else check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX),
         )
 
     def set_retention(self, retention: Retention | None) -> None:

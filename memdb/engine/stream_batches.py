@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
+from memdb.engine.lateness import NOTHING, Newest
 from memdb.engine.prepared_clips import filled, may_pass_in_part, write_prepared
 from memdb.engine.stream import EmbeddedStream
 from memdb.errors import MemdbError
@@ -17,16 +18,31 @@ Written = Outcomes | Exception
 """An outcome for each clip of a batch, or what befell all of it: also what is no refusal, as where memory is short."""
 
 
-def write_batches(batches: Sequence[Batch]) -> list[Written]:
+def _nothing() -> None:
+    """Nobody waits for it."""
+
+
+def write_batches(
+    batches: Sequence[Batch],
+    queued: Callable[[], None] = _nothing,
+    on_its_way: Newest = NOTHING,
+) -> list[Written]:
     """`EmbeddedStream.write_batch` of each, all of one user, for one thread: an acknowledgement or error for each of
     its clips, in order, or what befell the batch as a whole.
 
+    queued: called when later calls can only come behind the commit that they share, perhaps more than once;
+    on_its_way: see `EmbeddedStream.write_prepared`.
+
     Raises what is no refusal of a commit that they share.
     """
-    together = _together(batches) if len(batches) > 1 else None
+    together = _together(batches, queued, on_its_way) if len(batches) > 1 else None
     if together is not None:
         return together
-    return [_alone(stream, clips) for stream, clips in batches]
+    last = len(batches) - 1
+    return [
+        _alone(stream, clips, queued if index == last else _nothing, on_its_way)
+        for index, (stream, clips) in enumerate(batches)
+    ]
 
 
 def its_own(error: Exception) -> Exception:
@@ -35,14 +51,18 @@ def its_own(error: Exception) -> Exception:
     return error.again() if isinstance(error, MemdbError) else error
 
 
-def _alone(stream: EmbeddedStream, clips: Sequence[Clip]) -> Written:
+def _alone(
+    stream: EmbeddedStream, clips: Sequence[Clip], queued: Callable[[], None], on_its_way: Newest
+) -> Written:
     try:
-        return stream.write_batch(clips)
+        return stream.write_batch(clips, queued, on_its_way)
     except Exception as error:  # of its stream alone, whatever it is: no memory, say
         return its_own(error)
 
 
-def _together(batches: Sequence[Batch]) -> list[Written] | None:
+def _together(
+    batches: Sequence[Batch], queued: Callable[[], None], on_its_way: Newest
+) -> list[Written] | None:
     """None where each is to be tried alone: the first of them creates the user, or there is no room for all."""
     user = batches[0][0].user
     if not user.is_known():
@@ -59,7 +79,10 @@ def _together(batches: Sequence[Batch]) -> list[Written] | None:
     try:
         outcomes = iter(
             write_prepared(
-                user, [operation for _, operations, _ in prepared for operation in operations]
+                user,
+                [operation for _, operations, _ in prepared for operation in operations],
+                queued,
+                on_its_way,
             )
         )
     except MemdbError as error:

@@ -3,12 +3,28 @@ one to the last bit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
 from memdb.types.arrays import Array
+
+Rows = Callable[[Array | Sequence[Array]], Array | None]
+"""`unit_rows`, or None where it is to do it itself."""
+
+_made_by: Rows | None = None
+
+
+def unit_rows_by(make: Rows) -> None:
+    """Have ``make`` make rows from now on, to the last bit.
+
+    It is for one that keeps the interpreter's lock: numpy lets go of it for each step, and beside other threads that
+    write each time it takes as long as the step until it is there again.
+    """
+    global _made_by  # noqa: PLW0603 - one for the process, as are the instructions that it is for
+    _made_by = make
+
 
 _BLOCK_BYTES: Final = 256 * 1024
 """Of rows that are worked on at once: several passes over what a core's cache holds."""
@@ -21,6 +37,10 @@ def unit_rows(vectors: Array | Sequence[Array]) -> Array:
     contiguous row on its own.  Rows are scaled by their largest element first, so that squares
     neither overflow nor vanish.
     """
+    if _made_by is not None:
+        made = _made_by(vectors)
+        if made is not None:
+            return made
     # A copy, which is worked on in place: what a commit brings is float16 and has to be copied anyhow.
     rows = np.array(vectors, np.float32, order="C")
     step = max(1, _BLOCK_BYTES // (rows.itemsize * max(1, rows.shape[1])))

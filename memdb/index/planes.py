@@ -11,6 +11,7 @@ head and tail together give back x to the last bit.  Nothing is stored twice.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,19 @@ from memdb.types.arrays import Array
 
 LANES: Final = 16
 """Rows are padded with zeros to a multiple of this: FAISS's vector kernels take nothing else."""
+Split = Callable[[Array, Array, Array], tuple[float, float]]
+"""`split`."""
+
+_split_by: Split | None = None
+
+
+def split_by(split_rows: Split) -> None:
+    """Have ``split_rows`` split rows in one piece from now on, into planes in one piece; see
+    `memdb.index.directions.unit_rows_by`."""
+    global _split_by  # noqa: PLW0603 - as there
+    _split_by = split_rows
+
+
 _SQUARES: Final = (1e-30, 1e36)
 _HALF: Final = np.uint32(0x8000)
 _HEAD: Final = np.uint32(0xFFFF0000)
@@ -58,6 +72,8 @@ def split(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
     Returns the largest norm of what a row's head leaves out, and of a row: with them a scan of
     heads bounds the exact inner products (`memdb.index.flat`).
     """
+    if _split_by is not None and rows.flags.c_contiguous:
+        return _split_by(rows, head, tail)
     residual_max = norm_max = 0.0
     dim = rows.shape[1]
     step = block_rows(head.shape[1])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 
 from memdb.errors import ResourceExhausted, Unavailable
 from memdb.server.budget import CALL_BYTES_FREE, Budget
-from memdb.server.edge import Context, SendsFromThreads
+from memdb.server.edge import Context, SendsAhead, SendsFromThreads
 
 
 class Answers:
@@ -93,17 +93,33 @@ class Sender:
         self._answers.check_size(len(data))
         await self._answers.write(self._context, data, self._owner())
 
-    def ahead(self) -> Callable[[bytes], None] | None:
+    def ahead(self) -> Ahead | None:
         """What sends a message at once from any thread, which is to be sent here next all the same; None where
         it cannot be.  A message that is not small is left to be sent here alone.
         """
         found = None if self._from_threads is None else self._from_threads.ahead()
         if found is None:
             return None
-        send = found
+        return Ahead(self._answers, found)
 
-        def send_small(data: bytes) -> None:
-            if self._answers.fits_ahead(len(data)):
-                send(data)
 
-        return send_small
+class Ahead:
+    """Sends a message that is small: `Sender.ahead`."""
+
+    __slots__ = ("_answers", "_send")
+
+    def __init__(self, answers: Answers, send: SendsAhead) -> None:
+        self._answers = answers
+        self._send = send
+
+    def __call__(self, data: bytes) -> None:
+        if self._answers.fits_ahead(len(data)):
+            self._send(data)
+
+    def together(self, messages: Sequence[tuple[Ahead, bytes]]) -> None:
+        """Send a message by each of several, of one edge."""
+        small = [
+            (ahead._send, data) for ahead, data in messages if ahead._answers.fits_ahead(len(data))
+        ]
+        if small:
+            small[0][0].together(small)

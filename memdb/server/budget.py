@@ -5,10 +5,10 @@ Of ``bytes_max``, one half is for calls with one request: one that does not fit 
 message each, so that none starves the others; what is not read is felt by the client as HTTP/2 flow
 control.
 
-How much a read will bring is known only when it has.  So each takes `READ_BYTES` in advance; a read
-that brings nothing for `READ_IDLE_S` gives them back, since most streams are silent most of the
-time.  Should very many silent streams speak at once, what they bring is let in up to ``bytes_max``,
-and a stream beyond it ends as UNAVAILABLE, to be resumed by its client.
+How much a read will bring is known only when it has.  So each takes in advance what the one before it brought, the
+first of a stream `READ_BYTES`; a read that brings nothing for `READ_IDLE_S` gives them back, since most streams are
+silent most of the time.  Should very many silent streams speak at once, or more than they did before, what they bring
+is let in up to ``bytes_max``, and a stream beyond it ends as UNAVAILABLE, to be resumed by its client.
 
 Answers that wait to be read may have as many bytes again as one half.  One that does not fit is refused
 (``OVERLOADED``), and a stream ends as UNAVAILABLE: to wait would be to wait for whoever does not read.
@@ -39,7 +39,8 @@ CALL_BYTES_FREE: Final = 64 * 1024
 """Requests and answers up to this size are not counted: questions do not wait for writes, and
 ``calls_max`` bounds them."""
 READ_BYTES: Final = 2 * 1024 * 1024
-"""What a stream is expected to bring at most; our own client sends messages of this size."""
+"""What a read is expected to bring at most."""
+READ_BYTES_LEAST: Final = 64 * 1024
 READ_IDLE_S: Final = 0.1
 UNREAD_S: Final = 5.0
 """So long an answer may wait for its reader although others wait for what its stream holds."""
@@ -51,6 +52,16 @@ _FIELD: Final = "server.bytes_in_flight_max"
 _FREE: Final = nullcontext()
 
 log = event_log("memdb.server")
+
+
+class _Turn:
+    """One that waits for room for a read."""
+
+    __slots__ = ("come", "size")
+
+    def __init__(self, come: asyncio.Future[None], size: int) -> None:
+        self.come = come
+        self.size = size
 
 
 class Budget:
@@ -65,12 +76,13 @@ class Budget:
         """Of streams: what they hold, and what they are expected to bring."""
         self._streams = 0
         """Of these, what they hold."""
-        self._waiting: dict[
-            str, deque[asyncio.Future[None]]
-        ] = {}  # the first owner is whose turn it is
+        self._waiting: dict[str, deque[_Turn]] = {}  # the first owner is whose turn it is
+        self._expecting: dict[StreamBytes, float] = {}  # since when, the oldest first
+        self._idle: asyncio.TimerHandle | None = None
+        """Of the oldest of them; one for all, since a message comes more often than it ends."""
         self._unsent: dict[StreamBytes, float] = {}  # since when, the oldest first
         self._look: asyncio.TimerHandle | None = None
-        self._first: set[asyncio.Future[None]] = set()
+        self._first: set[_Turn] = set()
         """Of each owner that waited at the last look, the turn that had waited longest."""
 
     @property
@@ -136,27 +148,50 @@ class Budget:
 
     # -- for `StreamBytes`
 
-    async def expect(self, owner: str = "") -> None:
-        """Wait for room for a read, and take it."""
-        if owner not in self._waiting and self._fits(owner):
-            self._reads.take(owner, READ_BYTES)
+    async def expect(self, owner: str = "", size: int = READ_BYTES) -> None:
+        """Wait for room for a read of so many bytes, and take it."""
+        if owner not in self._waiting and self._fits(owner, size):
+            self._reads.take(owner, size)
             return
-        turn = asyncio.get_running_loop().create_future()
+        turn = _Turn(asyncio.get_running_loop().create_future(), size)
         self._waiting.setdefault(owner, deque()).append(turn)
         self._look_soon()
         try:
-            await turn
+            await turn.come
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.expect_no_more(owner)
+            if turn.come.done() and not turn.come.cancelled():
+                self.expect_no_more(owner, size)
             else:
                 self._leave(owner, turn)
             raise
 
-    def expect_no_more(self, owner: str = "") -> None:
+    def expect_no_more(self, owner: str = "", size: int = READ_BYTES) -> None:
         """The read of an `expect` has brought something, or has not for long."""
-        self._reads.give(owner, READ_BYTES)
+        self._reads.give(owner, size)
         self._admit()
+
+    def expects(self, stream: StreamBytes) -> None:
+        """The stream begins to read."""
+        loop = asyncio.get_running_loop()
+        self._expecting[stream] = loop.time()
+        if self._idle is None:
+            self._idle = loop.call_later(READ_IDLE_S, self._look_for_idle)
+
+    def has_read(self, stream: StreamBytes) -> None:
+        """It has, or is not waited for any more."""
+        self._expecting.pop(stream, None)
+
+    def _look_for_idle(self) -> None:
+        """Have streams that have expected something for long expect nothing."""
+        self._idle = None
+        loop = asyncio.get_running_loop()
+        old_s = loop.time() - READ_IDLE_S
+        while self._expecting:
+            stream, since_s = next(iter(self._expecting.items()))
+            if since_s > old_s:
+                self._idle = loop.call_at(since_s + READ_IDLE_S, self._look_for_idle)
+                return
+            stream.expect_no_more()
 
     def hold(self, size: int, owner: str = "") -> None:
         """Count a message that came; raises `Unavailable` (``OVERLOADED``)."""
@@ -184,25 +219,27 @@ class Budget:
         """It has, or has given up."""
         self._unsent.pop(stream, None)
 
-    def _fits(self, owner: str) -> bool:
-        return self._reads.total == 0 or self._reads.fits(owner, READ_BYTES)
+    def _fits(self, owner: str, size: int = READ_BYTES) -> bool:
+        return self._reads.total == 0 or self._reads.fits(owner, size)
 
     def _admit(self) -> None:
         passed_over = 0
-        while passed_over < len(self._waiting) and self._fits(""):
+        while passed_over < len(self._waiting):
             owner, turns = next(iter(self._waiting.items()))
+            if not self._fits("", turns[0].size):
+                break
             del self._waiting[owner]
-            fits = self._fits(owner)
+            fits = self._fits(owner, turns[0].size)
             if fits:
                 turn = turns.popleft()
-                if not turn.done():
-                    self._reads.take(owner, READ_BYTES)
-                    turn.set_result(None)
+                if not turn.come.done():
+                    self._reads.take(owner, turn.size)
+                    turn.come.set_result(None)
             passed_over = 0 if fits else passed_over + 1
             if turns:
                 self._waiting[owner] = turns  # behind all others
 
-    def _leave(self, owner: str, turn: asyncio.Future[None]) -> None:
+    def _leave(self, owner: str, turn: _Turn) -> None:
         turns = self._waiting.get(owner)
         if turns is not None and turn in turns:  # or `_admit` has passed over it already
             turns.remove(turn)
@@ -222,7 +259,8 @@ class Budget:
         if not self._waiting:
             return
         old_s = asyncio.get_running_loop().time() - UNREAD_S
-        has_room = self._fits("")  # so that who waits has its share, and waits for its own alone
+        # Where there is, who waits has its share, and waits for its own alone.
+        has_room = all(self._fits("", self._waiting[owner][0].size) for owner in stuck)
         for stream, since_s in self._unsent.items():
             if since_s > old_s:
                 break
@@ -246,10 +284,10 @@ class StreamBytes:
         """The user that it is of; known once it has begun, and not changed while it holds anything."""
         self._budget = budget
         self._held = 0
-        self._expected_s: float | None = None
-        """Since when it expects a message, and takes `READ_BYTES` for it."""
-        self._idle: asyncio.TimerHandle | None = None
-        """Gives them back in time; left to itself from message to message."""
+        self._usual = READ_BYTES
+        """What a message of it is expected to have."""
+        self._expected = 0
+        """What it has taken for the message that it expects."""
         self._sending: asyncio.Task[Any] | None = None
         self.is_cut_off = False
         """Whether it was ended since its answers are not read."""
@@ -261,11 +299,9 @@ class StreamBytes:
 
     async def expect(self) -> None:
         """Wait until this stream may read its next message."""
-        await self._budget.expect(self.owner)
-        loop = asyncio.get_running_loop()
-        self._expected_s = loop.time()
-        if self._idle is None:
-            self._idle = loop.call_later(READ_IDLE_S, self._look_whether_idle)
+        await self._budget.expect(self.owner, self._usual)
+        self._expected = self._usual
+        self._budget.expects(self)
 
     def hold(self, size: int) -> None:
         """Count a message that was read; raises `Unavailable` (``OVERLOADED``)."""
@@ -274,7 +310,8 @@ class StreamBytes:
             self._budget.hold(size, self.owner)
             self._held += size
         finally:
-            self._expect_no_more()
+            self._usual = min(max(size, READ_BYTES_LEAST), READ_BYTES)
+            self.expect_no_more()
 
     def release(self, size: int) -> None:
         """Count messages no more."""
@@ -314,24 +351,12 @@ class StreamBytes:
 
     def close(self) -> None:
         """Give everything back."""
-        self._expect_no_more()
+        self.expect_no_more()
         self.release(self._held)
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
 
-    def _look_whether_idle(self) -> None:
-        self._idle = None
-        if self._expected_s is None:
-            return
-        loop = asyncio.get_running_loop()
-        until_s = self._expected_s + READ_IDLE_S
-        if loop.time() >= until_s:
-            self._expect_no_more()
-        else:  # of a later message
-            self._idle = loop.call_at(until_s, self._look_whether_idle)
-
-    def _expect_no_more(self) -> None:
-        if self._expected_s is not None:
-            self._expected_s = None
-            self._budget.expect_no_more(self.owner)
+    def expect_no_more(self) -> None:
+        """The message that it expects has come, or will not for long."""
+        if self._expected:
+            self._budget.has_read(self)
+            expected, self._expected = self._expected, 0
+            self._budget.expect_no_more(self.owner, expected)

@@ -7,7 +7,7 @@ call looks alike from both: the part of `grpc.aio.ServicerContext` that is used 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NoReturn, Protocol, runtime_checkable
@@ -48,15 +48,25 @@ class Context(Protocol):
         """Send a message; returns when gRPC took it.  Raises `CallerLeft`."""
 
 
+class SendsAhead(Protocol):
+    """Sends a message of a call; that its caller has left is said by `Context.write`, and where there is no memory
+    nothing is sent."""
+
+    def __call__(self, message: bytes, /) -> None:
+        """Send it."""
+
+    def together(self, messages: Sequence[tuple[Any, bytes]], /) -> None:
+        """Send a message by each of several such, of which this is one: with less ado than one by one."""
+
+
 @runtime_checkable
 class SendsFromThreads(Protocol):
     """A `Context` whose messages other threads may send; Python's edge has none."""
 
-    def ahead(self) -> Callable[[bytes], None] | None:
+    def ahead(self) -> SendsAhead | None:
         """What sends the next message at once, for one call of any thread, or None where another is on its way.
 
         The message is to be `Context.write`n all the same, as the next one, which then only waits until gRPC took it.
-        Raises nothing: that the caller has left is said by `Context.write`.
         """
 
 

@@ -8,8 +8,11 @@
 
 A thread of the write pool takes what all of them have ready when it begins, not when it was asked for.  Another begins
 beside it only once as much is ready as it has taken: it is made ready while the first waits for the disk.  So a crowd
-of streams makes few large commits, and not a thread's turn for each stream.  A lone stream has one commit on its way,
-and its clip a thread at once.
+of streams makes few large commits, and not a thread's turn for each stream, and one that sends fast has its next commit
+ready when the disk is.  A lone clip has a thread at once.
+
+What a stream has ready grows until a thread takes it.  It is behind what a thread has of the same stream already: that
+is in the user's queue of commits before a thread takes this, and where it was refused, this is not written.
 
 The loop gives and is told; the threads only take.
 """
@@ -19,52 +22,84 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 from weakref import WeakValueDictionary
 
+from memdb.engine.lateness import NOTHING, Newest
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.stream_batches import Outcomes, its_own, write_batches
 from memdb.errors import MemdbError
+from memdb.eventlog import event_log
+from memdb.server.edge import SendsAhead
 from memdb.server.executors import Pool, Turns
 from memdb.server.openings import Openings
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.clips import fill_ack
 
-CLIPS_MAX: Final = 64
+CLIPS_MAX: Final = 128
 """Clips that a commit takes of several streams; of one as many as it has ready."""
 BYTES_MAX: Final = 16 * 1024 * 1024
 """Likewise, of their messages."""
 GOING_MAX: Final = 2
 """Commits of a user's streams at once: one that waits for the disk, one that is made ready."""
 
-Ahead = Callable[[bytes], None]
-"""Sends a message at once, from any thread: see `memdb.server.edge.SendsFromThreads`."""
+log = event_log("memdb.server")
+
 Told = tuple[bytes, MemdbError | None]
 """The acknowledgements of the clips before the first refused one as a message, empty for none, and its error."""
 
 
-class Ready:
-    """What one stream has ready; of each stream one at a time."""
+class Fate:
+    """What became of something that was ready, for what is behind it."""
 
-    __slots__ = ("clips", "outcome", "size", "stream", "tell", "woken")
+    __slots__ = ("error", "newest")
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        """Why not all of it was written, as far as a thread knows."""
+        self.newest = -1
+        """The highest number of its clips, and of those before it that are on their way."""
+
+
+class Ready:
+    """What one stream has ready; of each stream one at a time that no thread has."""
+
+    __slots__ = (
+        "behind",
+        "clips",
+        "fate",
+        "is_taken",
+        "outcome",
+        "size",
+        "stream",
+        "tell",
+        "woken",
+    )
 
     def __init__(
         self,
         stream: Callable[[], EmbeddedStream],
         clips: list[Clip],
         size: int,
-        tell: Ahead | None,
+        tell: SendsAhead | None,
         woken: Callable[[], None] | None = None,
+        behind: Fate | None = None,
     ) -> None:
         """stream: called by the thread, which is told what is wrong with it; size: bytes of its messages; tell: sends
-        the acknowledgements ahead; woken: called once the outcome is there, where nobody awaits it."""
+        the acknowledgements ahead; woken: called once the outcome is there, where nobody awaits it; behind: of what a
+        thread has of the same stream already."""
         self.stream = stream
         self.clips = clips
         self.size = size
         self.tell = tell
         self.woken = woken
+        self.behind = behind
+        self.fate = Fate()
+        self.is_taken = False
+        """Whether a thread has it, or will: then it does not grow any more."""
         self.outcome: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
 
 
@@ -97,29 +132,37 @@ class Gathered:
         self._waiting_clips = 0
         self._going: list[_Commit] = []
         """The loop's alone."""
+        self._loop = asyncio.get_running_loop()
 
-    def begin(self, ready: Ready) -> bool:
-        """Have it committed, whether or not its stream goes on; False, and nothing is done, where the user is to be
-        opened first."""
-        if not self._openings.is_open(self._user):
-            return False
-        if self._going or self._waiting:
-            self._put(ready, is_open=True)
-        else:  # without the queue, of which its thread takes what has come meanwhile
+    def put(self, ready: Ready) -> None:
+        """Have it committed, and its outcome told; what prevents the opening of its user too."""
+        if not self._going and not self._waiting and self._openings.is_open(self._user):
+            # Without the queue, of which its thread takes what has come meanwhile.
+            ready.is_taken = True
             self._start(_Commit(self, ready), is_open=True)
+            return
+        with self._lock:
+            self._waiting.append(ready)
+            self._waiting_clips += len(ready.clips)
+        self._go_on()
+
+    def add(self, ready: Ready, clips: list[Clip], size: int) -> bool:
+        """Have more of its stream committed with it; False, and nothing is done, where a thread has it."""
+        with self._lock:
+            if ready.is_taken:
+                return False
+            ready.clips += clips
+            ready.size += size
+            self._waiting_clips += len(clips)
+        self._go_on()
         return True
 
-    async def commit(self, ready: Ready) -> Told:
-        """What became of it.  Who gives up waiting takes it back, if no thread has it.
-
-        Raises what refuses all of it, and what prevents the opening of its user.
-        """
-        self._put(ready)
-        try:
-            return await ready.outcome
-        except asyncio.CancelledError:
-            self._take_back(ready)
-            raise
+    def take_back(self, ready: Ready) -> None:
+        """Not to be committed, unless a thread has it: its stream has left."""
+        with self._lock:
+            if ready in self._waiting:
+                self._waiting.remove(ready)
+                self._waiting_clips -= len(ready.clips)
 
     def take(self, first: Ready | None) -> list[Ready]:
         """What the next commit has, behind its first where that was given; for its thread."""
@@ -132,6 +175,8 @@ class Gathered:
             clips, size = len(first.clips), first.size
         with self._lock:
             for ready in self._waiting:
+                if first is not None and ready.behind is first.fate:
+                    break  # or what is said of its numbers would be said of those before it as well
                 clips, size = clips + len(ready.clips), size + ready.size
                 if taken and (clips > CLIPS_MAX or size > BYTES_MAX):
                     break
@@ -141,29 +186,18 @@ class Gathered:
                 if ready is not first:
                     self._waiting.popleft()
                     self._waiting_clips -= len(ready.clips)
+                    ready.is_taken = True
         return taken
 
-    def _put(self, ready: Ready, *, is_open: bool = False) -> None:
-        with self._lock:
-            self._waiting.append(ready)
-            self._waiting_clips += len(ready.clips)
-        self._go_on(is_open=is_open)
-
-    def _take_back(self, ready: Ready) -> None:
-        with self._lock:
-            if ready in self._waiting:
-                self._waiting.remove(ready)
-                self._waiting_clips -= len(ready.clips)
-
-    def _go_on(self, *, is_open: bool = False) -> None:
-        """Have a thread take what waits, where it is time for one.
-
-        is_open: whether the user is known to be."""
+    def _go_on(self) -> None:
+        """Have a thread take what waits, where it is time for one."""
         if self._waiting and self._is_time():
-            self._start(_Commit(self), is_open=is_open)
+            self._start(_Commit(self), is_open=False)
 
     def _start(self, commit: _Commit, *, is_open: bool) -> None:
-        """Hand it to a thread, or to who waits for one."""
+        """Hand it to a thread, or to who waits for one.
+
+        is_open: whether the user is known to be."""
         self._going.append(commit)
         outcome: asyncio.Future[list[Told | Exception]] | None = None
         try:
@@ -179,10 +213,18 @@ class Gathered:
     def _is_time(self) -> bool:
         if not self._going:
             return True
-        if len(self._going) >= GOING_MAX:
-            return False
-        clips = self._going[0].clips
-        return clips is not None and self._waiting_clips >= clips
+        return len(self._going) < GOING_MAX and self._is_time_beside(self._going[0])
+
+    def _is_time_beside(self, commit: _Commit) -> bool:
+        """Whether as much waits as a commit has, which has its place in the user's queue."""
+        return commit.queued is not None and self._waiting_clips >= commit.queued
+
+    def _is_queued(self, commit: _Commit) -> None:
+        """A commit has its place; on its thread, which wakes the loop where that is for something."""
+        if self._is_time_beside(commit):
+            # Of a loop that is closed nobody is left to go on.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._go_on)
 
     async def _in_turn(self, commit: _Commit) -> list[Told | Exception]:
         # It may have been closed since, for others.
@@ -204,6 +246,9 @@ class Gathered:
                 taken = [*((commit.first,) if commit.first else ()), *self._waiting]
                 self._waiting.clear()
                 self._waiting_clips = 0
+                for ready in taken:
+                    ready.is_taken = True
+                    ready.fate.error = its_own(error) if isinstance(error, Exception) else None
         try:
             # What follows first: while its thread wakes the loop has these to tell.
             self._go_on()
@@ -239,7 +284,7 @@ class Gathered:
 class _Commit:
     """A commit on its way."""
 
-    __slots__ = ("_gathered", "first", "taken")
+    __slots__ = ("_gathered", "first", "queued", "taken")
 
     def __init__(self, gathered: Gathered, first: Ready | None = None) -> None:
         """first: what it has beside what its thread takes."""
@@ -247,16 +292,15 @@ class _Commit:
         self.first = first
         self.taken: list[Ready] | None = None
         """None until its thread has begun and taken what is ready."""
-
-    @property
-    def clips(self) -> int | None:
-        """How many it has taken."""
-        return None if self.taken is None else sum(len(ready.clips) for ready in self.taken)
+        self.queued: int | None = None
+        """How many clips it has taken; None until later commits can only come behind it."""
 
     def make(self) -> list[Told | Exception]:
         """Take what is ready, commit it and send the acknowledgements ahead; for the thread."""
         self.taken = self._gathered.take(self.first)
-        return [_alone(self.taken[0])] if len(self.taken) == 1 else _made(self.taken)
+        if len(self.taken) == 1:
+            return [_alone(self.taken[0], self._is_queued)]
+        return _made(self.taken, self._is_queued)
 
     def ended(self, outcome: asyncio.Future[list[Told | Exception]]) -> None:
         """Its outcome is there."""
@@ -267,49 +311,96 @@ class _Commit:
         else:
             self._gathered._ended(self, None, outcome.result())
 
+    def _is_queued(self) -> None:
+        assert self.taken is not None, "it was made"
+        self.queued = sum(len(ready.clips) for ready in self.taken)
+        self._gathered._is_queued(self)
 
-def _alone(ready: Ready) -> Told | Exception:
+
+def _alone(ready: Ready, queued: Callable[[], None]) -> Told | Exception:
     """`_made` of one."""
     try:
-        return _told(ready, ready.stream().write_batch(ready.clips))
+        stream, newest = _begun(ready)
+        told = _told(ready, stream.write_batch(ready.clips, queued, newest))
     except Exception as error:  # of its stream alone, whatever it is: no memory, say
-        return its_own(error)
+        return _befallen(ready, error)
+    _tell_ahead([ready], [told])
+    return told
 
 
-def _made(taken: list[Ready]) -> list[Told | Exception]:
-    """For each what its stream is told, or what refuses all of it."""
+def _made(taken: list[Ready], queued: Callable[[], None]) -> list[Told | Exception]:
+    """For each what its stream is told, or what refuses all of it.
+
+    queued: called when later commits can only come behind this one."""
     found: list[Told | Exception] = []
     batches = []
     places = []
+    on_its_way: dict[tuple[str, int], int] = {}
     for index, ready in enumerate(taken):
         try:
-            batches.append((ready.stream(), ready.clips))
+            stream, newest = _begun(ready)
+            on_its_way |= newest
+            batches.append((stream, ready.clips))
             places.append(index)
             found.append((b"", None))
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
-            found.append(its_own(error))
-    for index, outcomes in zip(places, write_batches(batches), strict=True):
+            found.append(_befallen(ready, error))
+    for index, outcomes in zip(places, write_batches(batches, queued, on_its_way), strict=True):
+        ready = taken[index]
         if isinstance(outcomes, Exception):
-            found[index] = outcomes
+            ready.fate.error = found[index] = outcomes
             continue
         try:
-            found[index] = _told(taken[index], outcomes)
+            found[index] = _told(ready, outcomes)
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
-            found[index] = its_own(error)
+            found[index] = _befallen(ready, error)
+    _tell_ahead(taken, found)
     return found
 
 
+def _begun(ready: Ready) -> tuple[EmbeddedStream, Newest]:
+    """Its stream, and what is on its way of it; raises what is wrong with the one, and what refused the other."""
+    stream, clips, before = ready.stream(), ready.clips, ready.behind
+    if before is None:
+        ready.fate.newest = max([clip.seq for clip in clips])
+        return stream, NOTHING
+    if before.error is not None:
+        raise before.error
+    ready.fate.newest = max(before.newest, *[clip.seq for clip in clips])
+    return stream, {(stream.name, clips[0].epoch): before.newest}
+
+
+def _befallen(ready: Ready, error: Exception) -> Exception:
+    """What befell all of what a stream had ready, told to what is behind it too."""
+    ready.fate.error = its_own(error)
+    return ready.fate.error
+
+
 def _told(ready: Ready, outcomes: Outcomes) -> Told:
-    """The answer for the clips before the first refused one, which is sent ahead, and its error."""
+    """The answer for the clips before the first refused one, and its error."""
     response = pb.IngestClipsResponse()
     acks = response.acks.acks
     refusal: MemdbError | None = None
     for outcome in outcomes:
         if isinstance(outcome, MemdbError):
-            refusal = outcome
+            refusal = ready.fate.error = outcome
             break
         fill_ack(acks.add(), outcome)
-    told = response.SerializeToString() if acks else b""
-    if told and ready.tell is not None:
-        ready.tell(told)
-    return told, refusal
+    return response.SerializeToString() if acks else b"", refusal
+
+
+def _tell_ahead(taken: list[Ready], found: Sequence[Told | Exception]) -> None:
+    """Send what they are told, as far as it may be now."""
+    messages: list[tuple[SendsAhead, bytes]] = []
+    for ready, told in zip(taken, found, strict=True):
+        tell = ready.tell  # once: the loop may give it meanwhile
+        if tell is not None and not isinstance(told, Exception) and told[0]:
+            messages.append((tell, told[0]))
+    try:
+        if len(messages) == 1:
+            tell, data = messages[0]
+            tell(data)
+        elif messages:
+            messages[0][0].together(messages)
+    except Exception:  # no memory, say: the loop sends what is not sent, and nobody's commit failed
+        log.warning("acknowledgements were not sent ahead", exc_info=True)

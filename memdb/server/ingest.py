@@ -4,18 +4,19 @@
 
     client ──▶ reader: parse, check ──▶ ready ──▶ committer ──▶ acks ──▶ client
                        ▲                                    │
-                       └── stops while CLIPS_MAX or BYTES_MAX are in flight,
+                       └── stops while as much as may be or BYTES_MAX are in flight,
                            or the streams of the server hold all the bytes they may
 
-While a commit is in flight the reader goes on; the next commit takes everything that came
-meanwhile, so batches grow with the load and a lone clip waits for nobody: the reader hands it to a thread of the
-pool, which sends its acknowledgement as well, where the edge lets threads send.  What other streams of the user have
+While a commit is in flight the reader goes on and hands over what it has read; the next commit takes everything that
+came meanwhile, so batches grow with the load and a lone clip waits for nobody: a thread of the pool has it at once, and
+sends its acknowledgement as well, where the edge lets threads send.  What other streams of the user have
 ready is committed with it (`memdb.server.gathered`).  Whatever is full or busy
 (the window, the budget, the threads, a user that is still being opened) makes the stream wait, never
 fail: the client feels HTTP/2 flow control, because we stop reading.
 
 Clips are acknowledged in the order sent.  At the first refused clip the acknowledgements before it
-go out, then the stream ends with its error; later clips of that commit may be stored, and
+go out, then the stream ends with its error; later clips of that commit may be stored, and of the one that was made
+ready meanwhile, and
 sending them again is harmless.  When the server stops, what was read is committed and acknowledged,
 nothing more is read, and the stream ends as UNAVAILABLE.
 """
@@ -23,15 +24,16 @@ nothing more is read, and the stream ends as UNAVAILABLE.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Final
 
-from memdb.engine.stream import EmbeddedStream
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
-from memdb.server.gathered import Ahead, Gathered, Ready, Told
+from memdb.server.edge import SendsAhead
+from memdb.server.gathered import Gathered, Ready, Told
 from memdb.server.methods import ReceiveClips, Send
 from memdb.server.plain_clips import clips_of
 from memdb.server.requests import parse
@@ -39,16 +41,19 @@ from memdb.server.resources import Resources
 from memdb.server.tasks import settle
 from memdb.server.weigh import light_pieces
 from memdb.types.clip import Clip
-from memdb.types.ingest import INGEST_WINDOW
+from memdb.types.ingest import is_ingest_full
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.ingest import ClipPieces, ingested_clips
 from memdb.wire.lists import SMALL_BYTES
 from memdb.wire.streams import ledger_to_proto
 
-CLIPS_MAX: Final = INGEST_WINDOW
-"""Clips of one stream received and not yet acknowledged."""
 BYTES_MAX: Final = 32 * 1024 * 1024
-"""Their bytes on the wire; one message more may come on top, beside one that the native edge has read ahead."""
+"""Bytes on the wire of clips of one stream received and not yet acknowledged, however few they are; one message more
+may come on top, beside one that the native edge has read ahead."""
+SECOND_CLIPS: Final = 32
+"""So many clips of a stream, or `SECOND_BYTES`, are made ready while a commit has others of it: of fewer, what a commit
+costs is more than the wait for the disk that is saved."""
+SECOND_BYTES: Final = 3_000_000
 BUSY_PAUSE_S: Final = 0.05
 """How long a commit waits when the user's queue of commits is full."""
 
@@ -77,13 +82,13 @@ class Ingest:
         self._work = asyncio.Event()
         """Set when there is something to commit, the client ended, or the server stops."""
         self._room = asyncio.Event()
-        self._begin: Callable[[], bool] | None = None
-        """Hands over what is ready, while nothing is committed or told; whether it could."""
-        self._begun: Ready | None = None
-        """What the reader has handed over."""
+        self._handed: deque[Ready] = deque()
+        """What is on its way, in order."""
+        self._hand: Callable[[], None] | None = None
+        """Hands over what is ready; None at the end."""
 
     async def run(
-        self, receive: ReceiveClips, send: Send, ahead: Callable[[], Ahead | None] = _never
+        self, receive: ReceiveClips, send: Send, ahead: Callable[[], SendsAhead | None] = _never
     ) -> None:
         """Serve the stream to its end.
 
@@ -110,13 +115,13 @@ class Ingest:
                 # Its traceback holds messages, and us.
                 self._refusal = None
                 self._ready = []
-                self._begin = None
+                self._handed.clear()
 
     async def _commit_all(
         self,
         start: pb.IngestStart,
         send: Send,
-        ahead: Callable[[], Ahead | None],
+        ahead: Callable[[], SendsAhead | None],
         held: StreamBytes,
     ) -> None:
         user = self._database.user(start.user)
@@ -124,73 +129,79 @@ class Ingest:
         # By the thread that writes its first clip, which is told what is wrong with it.
         stream = cache(partial(user.stream, start.stream, space=space))
         gathered = self._gatherings.of(user.id)
-        tell: Ahead | None = None
+        handed = self._handed
+        tell: SendsAhead | None = None
 
-        def begin() -> bool:
-            # Not woken before: what the loop does while the thread wants the interpreter delays the acknowledgement.
-            ready = Ready(stream, self._ready, self._ready_bytes, tell, self._work.set)
-            if not gathered.begin(ready):
-                return False
-            self._begun = ready
+        def hand() -> None:
+            nonlocal tell
+            clips, size = self._ready, self._ready_bytes
+            last = handed[-1] if handed else None
+            is_added = last is not None and gathered.add(last, clips, size)
+            is_few = len(clips) < SECOND_CLIPS and size < SECOND_BYTES
+            if last is not None and is_few and not is_added:
+                return  # until there is more, or nothing is on its way
             self._ready, self._ready_bytes = [], 0
-            self._begin = None
-            return True
+            if is_added:
+                return
+            behind = None if last is None else last.fate
+            # Not woken before: what the loop does while the thread wants the interpreter delays the acknowledgement.
+            ready = Ready(stream, clips, size, tell, self._work.set, behind)
+            tell = None
+            handed.append(ready)
+            gathered.put(ready)
 
-        while True:
-            while not self._ready and self._begun is None:
-                if self._refusal is not None:
-                    raise self._refusal
-                if self._drain.begun:
-                    raise shutting_down()
-                if self._ended:
-                    return
-                self._work.clear()
-                tell = ahead()
-                self._begin = begin
-                await self._work.wait()
-            self._begin = None
-            if self._begun is None:
-                batch, size = self._ready, self._ready_bytes
-                self._ready, self._ready_bytes = [], 0
-            else:
-                batch, size = self._begun.clips, self._begun.size
-            acks, error = await self._commit(gathered, stream, batch, size, ahead)
-            self._in_flight -= len(batch)
-            del batch  # as in `_read`
-            self._in_flight_bytes -= size
-            held.release(size)
-            self._room.set()
-            if acks:
-                await send(acks)
-            if error is not None:
-                raise error
+        self._hand = hand
+        try:
+            while True:
+                while not handed:
+                    if self._ready:
+                        hand()
+                        break
+                    if self._refusal is not None:
+                        raise self._refusal
+                    if self._drain.begun:
+                        raise shutting_down()
+                    if self._ended:
+                        return
+                    self._work.clear()
+                    tell = ahead()
+                    await self._work.wait()
+                acks, error = await self._told(gathered, ahead)
+                done = handed.popleft()
+                self._in_flight -= len(done.clips)
+                self._in_flight_bytes -= done.size
+                held.release(done.size)
+                del done  # as in `_read`
+                self._room.set()
+                if acks:
+                    await send(acks)
+                if error is not None:
+                    raise error
+        finally:
+            self._hand = None
+            for ready in handed:
+                gathered.take_back(ready)
 
-    async def _commit(
-        self,
-        gathered: Gathered,
-        stream: Callable[[], EmbeddedStream],
-        batch: list[Clip],
-        size: int,
-        ahead: Callable[[], Ahead | None],
-    ) -> Told:
+    async def _told(self, gathered: Gathered, ahead: Callable[[], SendsAhead | None]) -> Told:
+        """Of the oldest that is on its way."""
         while True:
+            oldest = self._handed[0]
+            if oldest.tell is None and not oldest.outcome.done():
+                oldest.tell = ahead()
             try:
-                if self._begun is not None:
-                    return await self._outcome(self._begun)
-                return await gathered.commit(Ready(stream, batch, size, ahead()))
+                return await oldest.outcome
             except ResourceExhausted as error:
                 # Refused before any of it was written, since other writes of the user wait.
                 if error.reason != "OVERLOADED":
                     raise
+            finally:
+                stream, clips, size = oldest.stream, oldest.clips, oldest.size
+                del oldest  # its error would hold this frame, and this frame the error
             self._drain.check()
             await asyncio.sleep(BUSY_PAUSE_S)
-
-    async def _outcome(self, begun: Ready) -> Told:
-        self._begun = None
-        try:
-            return await begun.outcome
-        finally:
-            del begun  # its error would hold this frame, and this frame the error
+            # What is behind it was not written either.
+            self._handed[0] = Ready(stream, clips, size, None)
+            gathered.put(self._handed[0])
 
     async def _read(self, receive: ReceiveClips, epoch: int, held: StreamBytes) -> None:
         loop = asyncio.get_running_loop()
@@ -222,7 +233,7 @@ class Ingest:
                     data,
                     clips,
                 )  # or a silent stream kept them, which no budget counts once they are committed
-                while self._in_flight >= CLIPS_MAX or self._in_flight_bytes >= BYTES_MAX:
+                while self._is_full():
                     self._room.clear()
                     await self._room.wait()
         except Exception as error:
@@ -231,14 +242,17 @@ class Ingest:
             self._ended = True
             self._work.set()
 
+    def _is_full(self) -> bool:
+        return self._in_flight_bytes >= BYTES_MAX or is_ingest_full(
+            self._in_flight, self._in_flight_bytes
+        )
+
     def _hand_over(self) -> None:
-        """Have what was read committed: by a thread at once, where nothing is on its way, else in its turn."""
-        is_begun = False
-        try:
-            is_begun = self._begin is not None and bool(self._ready) and self._begin()
-        finally:
-            if not is_begun:
-                self._work.set()
+        """Have what was read committed, as soon as may be."""
+        if self._ready and self._hand is not None:
+            self._hand()
+        else:
+            self._work.set()
 
     def _start(self, data: bytes) -> pb.IngestStart:
         if len(data) > SMALL_BYTES:

@@ -63,6 +63,14 @@ class _Ahead:
             self._handle.write(message)
             self.message = message
 
+    def together(self, messages: Sequence[tuple[_Ahead, bytes]]) -> None:
+        """See `memdb.server.edge.SendsAhead`."""
+        # To wait for the interpreter's lock after each took a fifth of a crowd's commit.
+        sent = memdb_edge.write_together([(ahead._handle, data) for ahead, data in messages])
+        for (ahead, message), is_sent in zip(messages, sent, strict=True):
+            if is_sent:
+                ahead.message = message
+
 
 class _Call:
     """A call as its handler sees it: `memdb.server.edge.Context`."""
@@ -143,7 +151,7 @@ class _Call:
         self._handle.write(message)
         await self._taken(self._writing)
 
-    def ahead(self) -> Callable[[bytes], None] | None:
+    def ahead(self) -> _Ahead | None:
         """See `memdb.server.edge.SendsFromThreads`."""
         if self._ahead is None and self._writing is None:
             self._writing = asyncio.get_running_loop().create_future()

@@ -19,8 +19,9 @@ is written until the user is opened anew.
 
 def check_disk(
     folder: Path, config: EngineConfig, bytes_hint: int = 0, *, gives_up: bool = False
-) -> None:
-    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve.
+) -> int | None:
+    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve; bytes that are free beyond it
+    and the reserve, None where the system does not say.
 
     gives_up: it makes room, and the reserve is there for it, but for a rest: `GIVING_UP_BYTES`, of a small
     reserve half.
@@ -31,7 +32,7 @@ def check_disk(
     try:
         fs = os.statvfs(folder)
     except OSError:
-        return
+        return None
     free = fs.f_bavail * fs.f_frsize
     reserve = config.disk_free_bytes_min
     if gives_up:
@@ -45,6 +46,7 @@ def check_disk(
             field="free_bytes",
             value=free,
         )
+    return free - reserve - bytes_hint
 
 
 def file_bytes_max() -> int | None:

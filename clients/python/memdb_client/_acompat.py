@@ -25,7 +25,9 @@ _T = TypeVar("_T")
 
 Channel = grpc.aio.Channel
 Task = asyncio.Task[None]
-Lock = asyncio.Lock
+Lock = object
+"""None: on an event loop nobody else runs between two awaits, and within the block of a `Condition` only `wait` is
+awaited."""
 Answers: TypeAlias = AsyncGenerator[_T, None]
 Values: TypeAlias = Iterable[_T] | AsyncIterable[_T]
 """What a caller gives one by one."""
@@ -122,30 +124,39 @@ async def join(task: Task) -> None:
 
 
 class Condition:
-    """A lock, which several may share, and the news that what it guards has changed."""
+    """What threads need a lock for, which several may share, and the news that what it guards has changed."""
 
     def __init__(self, lock: Lock | None = None) -> None:
-        self._condition = asyncio.Condition(lock)
+        self._waiting: list[asyncio.Future[bool]] = []
 
     async def __aenter__(self) -> Self:
-        await self._condition.acquire()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._condition.release()
+        return None
 
     async def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait, with the lock let go, for `notify_all`; False when ``timeout_s`` passed first."""
-        if timeout_s is None:
-            await self._condition.wait()
-            return True
+        """Wait for `notify_all`; False when ``timeout_s`` passed first."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[bool] = loop.create_future()
+        self._waiting.append(woken)
+        timer = None if timeout_s is None else loop.call_later(timeout_s, _give_up, woken)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._condition.wait()
-        except TimeoutError:
-            return False
-        return True
+            return await woken
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if woken in self._waiting:
+                self._waiting.remove(woken)
 
     def notify_all(self) -> None:
-        """Wake everyone who waits; the lock must be held."""
-        self._condition.notify_all()
+        """Wake everyone who waits."""
+        waiting, self._waiting = self._waiting, []
+        for woken in waiting:
+            if not woken.done():
+                woken.set_result(True)
+
+
+def _give_up(woken: asyncio.Future[bool]) -> None:
+    if not woken.done():
+        woken.set_result(False)

@@ -58,7 +58,7 @@ class AsyncIngestWriter:
         start: clip_pb.IngestStart,
         *,
         codec: Codec = Codec.F16,
-        window: int,
+        window: int | None,
         reconnect_timeout_s: float,
         waits_for_room: bool = False,
     ) -> None:

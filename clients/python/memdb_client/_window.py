@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from memdb.errors import Internal
 from memdb.types.clip import Ack
+from memdb.types.ingest import is_ingest_full
 from memdb.wire.ingest import Part
 
 WINDOW_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -35,7 +36,8 @@ class _Pending(NamedTuple):
 class Window:
     """At most ``clips_max`` clips in flight, and what became of them."""
 
-    def __init__(self, clips_max: int, bytes_max: int = WINDOW_BYTES_MAX) -> None:
+    def __init__(self, clips_max: int | None, bytes_max: int = WINDOW_BYTES_MAX) -> None:
+        """clips_max: None: as many as `memdb.types.ingest.is_ingest_full` says, which is of their bytes too."""
         self._clips_max = clips_max
         self._bytes_max = bytes_max
         self._pending: deque[_Pending] = deque()
@@ -62,7 +64,11 @@ class Window:
         """Whether a clip of ``size`` bytes may be added now."""
         if not self._pending:
             return True
-        return len(self._pending) < self._clips_max and self._bytes + size <= self._bytes_max
+        if self._clips_max is None:
+            is_full = is_ingest_full(len(self._pending), self._bytes)
+        else:
+            is_full = len(self._pending) >= self._clips_max
+        return not is_full and self._bytes + size <= self._bytes_max
 
     def add(self, parts: tuple[Part, ...], size: int, seq: int, *, sealed: bool) -> None:
         """Queue a clip, a request of its own in pieces of so many bytes together, behind the others."""

@@ -9,7 +9,6 @@ from memdb.types.change import ErasureReport
 from memdb.types.clip import Ack, Clip
 from memdb.types.database.ingest_writer import IngestWriter
 from memdb.types.grounding import AsOf
-from memdb.types.ingest import INGEST_WINDOW
 from memdb.types.retention import Retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.times import Time
@@ -59,8 +58,9 @@ class Stream(Protocol):
         """
         ...
 
-    def ingest(self, *, epoch: int = 0, window: int = INGEST_WINDOW) -> IngestWriter:
-        """A pipelined writer with at most ``window`` clips in flight (1 to 256), 64 where nothing is said.
+    def ingest(self, *, epoch: int = 0, window: int | None = None) -> IngestWriter:
+        """A pipelined writer with at most ``window`` clips in flight (1 to 256); where nothing is said 64, and over the
+        wire of small ones as many as 13 MB hold, up to 256.
 
         epoch: the run of the agent that numbers the clips; those sent are of it (``EPOCH_MISMATCH``).
         """

@@ -495,3 +495,14 @@ def test_a_process(folder: Path, program: str, clips: int) -> None:
     assert done.returncode == 0, done.stderr
     with EmbeddedDatabase(folder / "data") as db:
         assert [c.seq for c in db.user("alice").clips()] == list(range(clips))
+
+
+def test_numbers_that_are_on_their_way_are_not_skipped(folder: Path) -> None:
+    """A commit is made ready while nobody sees the one before it yet."""
+    with EmbeddedDatabase(folder / "data", config=replace(CONFIG, seq_ahead_max=0)) as db:
+        db.create_space("cam", dim=DIM)
+        with camera(db.user("alice"), "door") as writer:
+            for seq in range(1000):
+                writer.send(clip(seq))
+            assert len(writer.flush()) == 1000
+        assert db.user("alice").stream("door").ledger().gaps == ()

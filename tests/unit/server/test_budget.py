@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
@@ -68,6 +69,49 @@ async def test_a_silent_stream_gives_its_turn_back() -> None:
         silent.hold(MIB)
         assert budget.used == MIB
     assert budget.used == 0
+
+
+async def test_a_stream_takes_in_advance_what_its_last_message_had() -> None:
+    """Or a hundred cameras that send little would wait for each other."""
+    budget = Budget(16 * MIB)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(budget.stream()) for _ in range(20)]
+        for held in streams:
+            held.owner = "u"
+            await asyncio.wait_for(held.expect(), 5)
+            held.hold(200_000)
+        begun = asyncio.get_running_loop().time()
+        for held in streams:
+            held.release(200_000)
+            await held.expect()
+        assert asyncio.get_running_loop().time() - begun < READ_IDLE_S
+        # Of a user who has six MiB.
+        waiting = asyncio.create_task(stack.enter_context(budget.stream()).expect())
+        await asyncio.sleep(0)
+        assert waiting.done()
+        # What a message has beyond that is counted, as long as it is there.
+        streams[0].hold(3 * MIB)
+        streams[0].release(3 * MIB)
+    assert budget.used == 0
+    assert budget._reads.total == 0
+
+
+async def test_each_gives_its_turn_back_in_its_time() -> None:
+    budget = Budget(8 * READ_BYTES)
+    with budget.stream() as first, budget.stream() as second, budget.stream() as third:
+        await first.expect()
+        await asyncio.sleep(READ_IDLE_S / 2)
+        await second.expect()
+        await third.expect()
+        third.hold(1)
+        assert budget._reads.total == 2 * READ_BYTES + 1
+        for left in (READ_BYTES + 1, 1):
+            async with asyncio.timeout(5):
+                while budget._reads.total != left:
+                    await asyncio.sleep(READ_IDLE_S / 20)
+        assert budget._idle is None
+        await first.expect()
+    assert budget._reads.total == 0
 
 
 async def test_what_many_silent_streams_bring_at_once_is_bounded() -> None:
@@ -223,7 +267,7 @@ async def test_who_does_not_read_gives_way(monkeypatch: pytest.MonkeyPatch) -> N
     # Who waits since it has its share ends nobody else's.
     with budget.stream() as greedy:
         greedy.owner = "greedy"
-        greedy.hold(3 * MIB // 2)
+        greedy.hold(2 * MIB)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(greedy.expect(), 0.1)
     assert ended == ["old"]

@@ -7,8 +7,8 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +19,27 @@ from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument, MemdbError, NotFound, ResourceExhausted
 from memdb.server import gathered
-from memdb.server.gathered import Gathered, Ready
+from memdb.server.gathered import Gathered, Ready, Told
 from memdb.server.resources import Resources
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
 
 DIM = 4
+
+
+class Tells:
+    """Says who sent how many acknowledgements, in the place of sending them."""
+
+    def __init__(self, told: Callable[[tuple[str, int]], None]) -> None:
+        self.told = told
+
+    def __call__(self, message: bytes) -> None:
+        acks = pb.IngestClipsResponse.FromString(message).acks.acks
+        self.told((threading.current_thread().name, len(acks)))
+
+    def together(self, messages: Sequence[tuple[Tells, bytes]]) -> None:
+        for tells, message in messages:
+            tells(message)
 
 
 class Bench:
@@ -48,11 +63,9 @@ class Bench:
         vector = np.ones(dim, np.float32)
         clips = [Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector) for seq in seqs]
 
-        def tell(data: bytes) -> None:
-            acks = pb.IngestClipsResponse.FromString(data).acks.acks
-            self.told.append((threading.current_thread().name, len(acks)))
-
-        return Ready(partial(self.user.stream, stream, space=space), clips, size, tell)
+        return Ready(
+            partial(self.user.stream, stream, space=space), clips, size, Tells(self.told.append)
+        )
 
     @contextmanager
     def held_back(self) -> Iterator[Callable[[], int]]:
@@ -74,6 +87,16 @@ def acks(told: tuple[bytes, MemdbError | None]) -> int:
     return len(pb.IngestClipsResponse.FromString(told[0]).acks.acks)
 
 
+async def committed(crowd: Gathered, ready: Ready) -> Told:
+    """What became of it; who gives up waiting takes it back."""
+    crowd.put(ready)
+    try:
+        return await ready.outcome
+    except asyncio.CancelledError:
+        crowd.take_back(ready)
+        raise
+
+
 async def until(is_true: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not is_true():
@@ -85,9 +108,9 @@ async def test_a_crowd_shares_commits(bench: Bench) -> None:
     before = bench.user.revision()
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", 0)))]
+        tasks = [asyncio.create_task(committed(crowd, bench.ready("first", 0)))]
         await until(lambda: waiting() == 1)
-        tasks += [asyncio.create_task(crowd.commit(bench.ready(f"s{n}", 0))) for n in range(40)]
+        tasks += [asyncio.create_task(committed(crowd, bench.ready(f"s{n}", 0))) for n in range(40)]
         await asyncio.sleep(0)  # each has said what it has ready
         assert len(crowd._going) == gathered.GOING_MAX
     told = await asyncio.wait_for(asyncio.gather(*tasks), 30)
@@ -100,12 +123,12 @@ async def test_a_crowd_shares_commits(bench: Bench) -> None:
 async def test_a_commit_beside_another_waits_until_as_much_is_ready(bench: Bench) -> None:
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", *range(5))))]
+        tasks = [asyncio.create_task(committed(crowd, bench.ready("first", *range(5))))]
         await until(lambda: waiting() == 1)
-        tasks += [asyncio.create_task(crowd.commit(bench.ready(f"s{n}", 0))) for n in range(4)]
+        tasks += [asyncio.create_task(committed(crowd, bench.ready(f"s{n}", 0))) for n in range(4)]
         await asyncio.sleep(0)
         assert len(crowd._going) == 1
-        tasks.append(asyncio.create_task(crowd.commit(bench.ready("s4", 0))))
+        tasks.append(asyncio.create_task(committed(crowd, bench.ready("s4", 0))))
         await until(lambda: waiting() == 2)
     assert sum(map(acks, await asyncio.wait_for(asyncio.gather(*tasks), 30))) == 10
 
@@ -118,14 +141,14 @@ async def test_what_a_commit_takes_is_bounded(
     size = 1 if by == "clips" else 4
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", 0)))]
+        tasks = [asyncio.create_task(committed(crowd, bench.ready("first", 0)))]
         await until(lambda: waiting() == 1)
         # The first is taken whatever it has.
         large = bench.ready("large", *range(20), size=20)
-        tasks.append(asyncio.create_task(crowd.commit(large)))
+        tasks.append(asyncio.create_task(committed(crowd, large)))
         await until(lambda: waiting() == 2)
         ready = [bench.ready(f"s{n}", *range(4), size=size) for n in range(6)]
-        tasks += [asyncio.create_task(crowd.commit(one)) for one in ready]
+        tasks += [asyncio.create_task(committed(crowd, one)) for one in ready]
         await asyncio.sleep(0)
         assert len(crowd.take(None)) == 2
     await until(lambda: sum(task.done() for task in tasks) == 6)
@@ -138,12 +161,12 @@ async def test_what_a_commit_takes_is_bounded(
 async def test_each_hears_of_its_own(bench: Bench) -> None:
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+        first = asyncio.create_task(committed(crowd, bench.ready("first", 0)))
         await until(lambda: waiting() == 1)
-        good = asyncio.create_task(crowd.commit(bench.ready("good", 0)))
-        bad = asyncio.create_task(crowd.commit(bench.ready("bad", 0, dim=DIM + 1)))
-        no_space = asyncio.create_task(crowd.commit(bench.ready("none", 0, space="nowhere")))
-        no_name = asyncio.create_task(crowd.commit(bench.ready("no name", 0)))
+        good = asyncio.create_task(committed(crowd, bench.ready("good", 0)))
+        bad = asyncio.create_task(committed(crowd, bench.ready("bad", 0, dim=DIM + 1)))
+        no_space = asyncio.create_task(committed(crowd, bench.ready("none", 0, space="nowhere")))
+        no_name = asyncio.create_task(committed(crowd, bench.ready("no name", 0)))
     assert acks(await asyncio.wait_for(first, 30)) == 1
     assert acks(await asyncio.wait_for(good, 30)) == 1
     told, refusal = await asyncio.wait_for(bad, 30)
@@ -158,24 +181,36 @@ async def test_what_befalls_one_is_not_told_to_others(bench: Bench) -> None:
     """Also what is no refusal: a fault of ours, or no memory."""
     crowd = bench.gathered
 
-    def no_memory(_: bytes) -> None:
-        raise MemoryError
-
     with bench.held_back() as waiting:
-        tasks = [asyncio.create_task(crowd.commit(bench.ready("first", 0)))]
+        tasks = [asyncio.create_task(committed(crowd, bench.ready("first", 0)))]
         await until(lambda: waiting() == 1)
-        good, untold, bad = (bench.ready(name, 0) for name in ("good", "untold", "bad"))
-        untold.tell = no_memory
+        good, bad = bench.ready("good", 0), bench.ready("bad", 0)
         bad.clips = [object()]  # type: ignore[list-item]
-        tasks += [asyncio.create_task(crowd.commit(one)) for one in (untold, bad, good)]
+        tasks += [asyncio.create_task(committed(crowd, one)) for one in (bad, good)]
         await asyncio.sleep(0)
-    first, *befell, told = await asyncio.wait_for(
-        asyncio.gather(*tasks, return_exceptions=True), 30
-    )
-    assert [type(error) for error in befell] == [MemoryError, AttributeError]
+    first, befell, told = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30)
+    assert isinstance(befell, AttributeError)
     for one in (first, told):
         assert isinstance(one, tuple)
         assert acks(one) == 1
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+async def test_what_cannot_be_sent_ahead_is_left_to_the_loop(bench: Bench, streams: int) -> None:
+    def no_memory(_: tuple[str, int]) -> None:
+        raise MemoryError
+
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        tasks = [asyncio.create_task(committed(crowd, bench.ready("first", 0)))]
+        await until(lambda: waiting() == 1)
+        ready = [bench.ready(f"s{number}", 0) for number in range(streams)]
+        ready[0].tell = Tells(no_memory)
+        tasks += [asyncio.create_task(committed(crowd, one)) for one in ready]
+        await asyncio.sleep(0)
+    told = await asyncio.wait_for(asyncio.gather(*tasks), 30)
+    assert [acks(one) for one in told] == [1] * (1 + streams)
+    assert len(bench.told) == 1
 
 
 class NoMemory(list[Clip]):
@@ -193,16 +228,16 @@ class NoMemory(list[Clip]):
 async def test_who_was_taken_by_a_thread_that_fails_is_told(bench: Bench) -> None:
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        first = asyncio.create_task(crowd.commit(bench.ready("first", 0, 1)))
+        first = asyncio.create_task(committed(crowd, bench.ready("first", 0, 1)))
         await until(lambda: waiting() == 1)
         a, b = bench.ready("a", 0), bench.ready("b", 0)
         b.clips = NoMemory(b.clips)
-        tasks = [asyncio.create_task(crowd.commit(one)) for one in (a, b)]
+        tasks = [asyncio.create_task(committed(crowd, one)) for one in (a, b)]
         for task in tasks:
             with pytest.raises(MemoryError):
                 await asyncio.wait_for(task, 30)
     assert acks(await asyncio.wait_for(first, 30)) == 2
-    assert acks(await asyncio.wait_for(crowd.commit(bench.ready("a", 0)), 30)) == 1
+    assert acks(await asyncio.wait_for(committed(crowd, bench.ready("a", 0)), 30)) == 1
 
 
 @pytest.mark.parametrize("wrong", ["space", "name"])
@@ -217,10 +252,10 @@ async def test_nothing_is_left_of_what_is_refused(bench: Bench, wrong: str, stre
     gc.disable()
     try:
         with bench.held_back() as waiting:
-            first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+            first = asyncio.create_task(committed(crowd, bench.ready("first", 0)))
             await until(lambda: waiting() == 1)
             others = [bench.ready(f"s{number}", 0) for number in range(streams - 1)]
-            tasks = [asyncio.create_task(crowd.commit(one)) for one in (*others, refused)]
+            tasks = [asyncio.create_task(committed(crowd, one)) for one in (*others, refused)]
             await asyncio.sleep(0)
         await asyncio.wait_for(first, 30)
         error = (await asyncio.gather(*tasks, return_exceptions=True))[-1]
@@ -237,10 +272,10 @@ async def test_a_user_who_is_busy_is_told_to_each(
 ) -> None:
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+        first = asyncio.create_task(committed(crowd, bench.ready("first", 0)))
         await until(lambda: waiting() == 1)
         monkeypatch.setattr("memdb.engine.writer.QUEUE_BYTES_MAX", 0)
-        busy = [asyncio.create_task(crowd.commit(bench.ready(name, 0))) for name in "ab"]
+        busy = [asyncio.create_task(committed(crowd, bench.ready(name, 0))) for name in "ab"]
         for task in busy:
             with pytest.raises(ResourceExhausted) as caught:
                 await asyncio.wait_for(task, 30)
@@ -251,12 +286,12 @@ async def test_a_user_who_is_busy_is_told_to_each(
 async def test_who_leaves_takes_back_what_no_thread_has(bench: Bench) -> None:
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        first = asyncio.create_task(crowd.commit(bench.ready("first", 0, 1, 2, 3)))
+        first = asyncio.create_task(committed(crowd, bench.ready("first", 0, 1, 2, 3)))
         await until(lambda: waiting() == 1)
-        left = asyncio.create_task(crowd.commit(bench.ready("left", 0)))
-        stays = asyncio.create_task(crowd.commit(bench.ready("stays", 0)))
+        left = asyncio.create_task(committed(crowd, bench.ready("left", 0)))
+        stays = asyncio.create_task(committed(crowd, bench.ready("stays", 0)))
         begun = bench.ready("begun", 0)
-        assert crowd.begin(begun)
+        crowd.put(begun)
         await asyncio.sleep(0)
         left.cancel()
         begun.outcome.cancel()
@@ -272,8 +307,8 @@ async def test_one_that_is_handed_over_takes_along_what_came_meanwhile(bench: Be
     before = bench.user.revision()
     crowd = bench.gathered
     first = bench.ready("first", 0)
-    assert crowd.begin(first)
-    tasks = [asyncio.create_task(crowd.commit(bench.ready(f"s{n}", 0))) for n in range(20)]
+    crowd.put(first)
+    tasks = [asyncio.create_task(committed(crowd, bench.ready(f"s{n}", 0))) for n in range(20)]
     told = await asyncio.wait_for(asyncio.gather(first.outcome, *tasks), 30)
     assert [acks(one) for one in told] == [1] * 21
     assert bench.user.revision() <= before + 3
@@ -282,10 +317,10 @@ async def test_one_that_is_handed_over_takes_along_what_came_meanwhile(bench: Be
 async def test_one_that_is_taken_is_stored_though_its_stream_left(bench: Bench) -> None:
     crowd = bench.gathered
     with bench.held_back() as waiting:
-        first = asyncio.create_task(crowd.commit(bench.ready("first", 0)))
+        first = asyncio.create_task(committed(crowd, bench.ready("first", 0)))
         await until(lambda: waiting() == 1)
         first.cancel()
-        second = asyncio.create_task(crowd.commit(bench.ready("second", 0)))
+        second = asyncio.create_task(committed(crowd, bench.ready("second", 0)))
         await until(lambda: waiting() == 2)
     assert acks(await asyncio.wait_for(second, 30)) == 1
     assert {stream.name for stream in bench.user.streams()} == {"first", "second"}
@@ -294,7 +329,7 @@ async def test_one_that_is_taken_is_stored_though_its_stream_left(bench: Bench) 
 async def test_those_that_wait_as_the_threads_end_are_cancelled(bench: Bench) -> None:
     await asyncio.to_thread(bench.resources.pools.shutdown)
     with pytest.raises((RuntimeError, asyncio.CancelledError)):
-        await asyncio.wait_for(bench.gathered.commit(bench.ready("a", 0)), 30)
+        await asyncio.wait_for(committed(bench.gathered, bench.ready("a", 0)), 30)
 
 
 async def test_a_user_is_opened_first(bench: Bench) -> None:
@@ -307,19 +342,81 @@ async def test_a_user_is_opened_first(bench: Bench) -> None:
         made.stream = partial(new.stream, stream, space="p")
         return made
 
-    assert not crowd.begin(ready("a", 0))
     told = await asyncio.wait_for(
-        asyncio.gather(*(crowd.commit(ready(name, 0)) for name in "ab")), 30
+        asyncio.gather(*(committed(crowd, ready(name, 0)) for name in "ab")), 30
     )
     assert [acks(one) for one in told] == [1, 1]
-    assert crowd.begin(ready("a", 1))
+    crowd.put(ready("a", 1))
     await until(lambda: new.stream("a").ledger().next_seq == 2)
+
+
+async def test_what_is_ready_grows_until_a_thread_has_it(bench: Bench) -> None:
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        first, second = bench.ready("a", 0, 1), bench.ready("a", 2)
+        crowd.put(first)
+        await until(lambda: waiting() == 1)
+        assert not crowd.add(first, bench.ready("a", 9).clips, 100)
+        crowd.put(second)
+        assert waiting() == 1
+        assert crowd.add(second, bench.ready("a", 3).clips, 100)
+        await until(lambda: waiting() == 2)  # now as much is ready
+        assert not crowd.add(second, bench.ready("a", 9).clips, 100)
+    told = await asyncio.wait_for(asyncio.gather(first.outcome, second.outcome), 30)
+    assert [acks(one) for one in told] == [2, 2]
+    assert second.size == 200
+    assert crowd._waiting_clips == 0
+    assert bench.user.stream("a").ledger().next_seq == 4
+
+
+async def test_what_is_behind_the_first_of_a_commit_is_not_in_it(bench: Bench) -> None:
+    """Or a number that skips too many would be let in by those behind it."""
+    crowd = bench.gathered
+    first, second = bench.ready("a", 1 << 40), bench.ready("a", (1 << 40) + 1)
+    second.behind = first.fate
+    crowd.put(first)
+    crowd.put(second)  # before the loop goes on, and mostly before the thread begins
+    told, refusal = await asyncio.wait_for(first.outcome, 30)
+    assert (told, refusal and refusal.reason) == (b"", "TOO_FAR_AHEAD")
+    with suppress(MemdbError):
+        _, refusal = await asyncio.wait_for(second.outcome, 30)
+        assert refusal is not None
+    assert bench.user.streams() == []
+
+
+async def test_what_is_behind_something_refused_is_refused_with_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would be stored before what came before it, which is tried again."""
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        other = asyncio.create_task(committed(crowd, bench.ready("other", 0)))
+        await until(lambda: waiting() == 1)
+        monkeypatch.setattr("memdb.engine.writer.QUEUE_BYTES_MAX", 0)
+        first = bench.ready("a", 0)
+        crowd.put(first)
+        with pytest.raises(ResourceExhausted):
+            await asyncio.wait_for(first.outcome, 30)
+        monkeypatch.undo()
+        second, third = bench.ready("a", 1), bench.ready("a", 2)
+        second.behind, third.behind = first.fate, second.fate
+        crowd.put(second)
+        with pytest.raises(ResourceExhausted):
+            await asyncio.wait_for(second.outcome, 30)
+        crowd.put(third)
+        beside = asyncio.create_task(committed(crowd, bench.ready("b", 0)))
+        await asyncio.sleep(0)
+    assert acks(await asyncio.wait_for(other, 30)) == 1
+    assert acks(await asyncio.wait_for(beside, 30)) == 1
+    with pytest.raises(ResourceExhausted):
+        await asyncio.wait_for(third.outcome, 30)
+    assert {stream.name for stream in bench.user.streams()} == {"other", "b"}
 
 
 async def test_nothing_is_left_of_users_without_streams(bench: Bench) -> None:
     crowd = bench.gathered
     assert bench.gathered is crowd
-    await crowd.commit(bench.ready("a", 0))
+    await committed(crowd, bench.ready("a", 0))
     left = weakref.ref(crowd)
     gc.collect()
     gc.disable()

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,30 @@ from memdb.server.budget import Budget
 from memdb.server.ingest import Ingest
 from memdb.server.resources import Resources
 from memdb.types.clip import Clip
+from memdb.types.ingest import INGEST_WINDOW, SMALL_INGEST_WINDOW
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.clips import clip_to_proto
 
 DIM = 4
+
+
+def clip_of(seq: int, *, keyframes: tuple[Any, ...] = (), dim: int = DIM) -> Clip:
+    vector = np.ones(dim, np.float32)
+    return Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector, keyframes=keyframes)
+
+
+class Tells:
+    """`memdb.server.edge.SendsAhead`."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self.send = send
+
+    def __call__(self, message: bytes) -> None:
+        self.send(message)
+
+    def together(self, messages: Sequence[tuple[Tells, bytes]]) -> None:
+        for tells, message in messages:
+            tells(message)
 
 
 class Line:
@@ -50,24 +71,21 @@ class Line:
         self.told.append(("loop", data))
         self.answers.append(pb.IngestClipsResponse.FromString(data))
 
-    def ahead(self) -> Callable[[bytes], None]:
+    def ahead(self) -> Tells:
         """An edge whose messages threads may send; the loop then says them once more."""
 
-        def send(data: bytes) -> None:
-            self.told.append((threading.current_thread().name, data))
-
-        return send
+        return Tells(lambda data: self.told.append((threading.current_thread().name, data)))
 
     def start(self, stream: str = "s") -> None:
         message = pb.IngestClipsRequest(start=pb.IngestStart(user="u", stream=stream, space="p"))
         self.incoming.put_nowait(message.SerializeToString())
 
     def clip(self, seq: int, *, keyframes: tuple[Any, ...] = (), dim: int = DIM) -> None:
-        vector = np.ones(dim, np.float32)
-        clip = Clip(
-            seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector, keyframes=keyframes
-        )
-        message = pb.IngestClipsRequest(clips=[clip_to_proto(clip)])
+        self.clips(clip_of(seq, keyframes=keyframes, dim=dim))
+
+    def clips(self, *clips: Clip) -> None:
+        """In one message."""
+        message = pb.IngestClipsRequest(clips=[clip_to_proto(clip) for clip in clips])
         self.incoming.put_nowait(message.SerializeToString())
 
     def end(self) -> None:
@@ -128,19 +146,19 @@ async def settled(line: Line, least: int) -> int:
 async def test_reading_stops_at_the_window_and_goes_on_after_the_commit(bench: Bench) -> None:
     held = bench.hold()
     bench.line.start()
-    for seq in range(200):
+    for seq in range(400):
         bench.line.clip(seq)
     bench.line.end()
     running = bench.run()
-    window = 1 + ingest.CLIPS_MAX
+    window = 1 + SMALL_INGEST_WINDOW
     assert await settled(bench.line, window) == window
     assert bench.line.acks == 0
     bench.gate.set()
     await asyncio.wait_for(running, 30)
     await held
-    assert bench.line.acks == 200
+    assert bench.line.acks == 400
     # Everything that waited went into one commit.
-    assert max(len(answer.acks.acks) for answer in bench.line.answers) >= ingest.CLIPS_MAX - 1
+    assert max(len(answer.acks.acks) for answer in bench.line.answers) >= SMALL_INGEST_WINDOW - 1
 
 
 async def test_the_window_is_counted_in_bytes_too(
@@ -157,6 +175,117 @@ async def test_the_window_is_counted_in_bytes_too(
     bench.gate.set()
     await asyncio.wait_for(running, 30)
     assert bench.line.acks == 20
+
+
+async def test_of_clips_that_are_not_small_fewer_are_in_flight(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memdb.types.ingest.SMALL_INGEST_BYTES", 100 * 1000)
+    held = bench.hold()
+    bench.line.start()
+    for seq in range(300):
+        bench.line.clip(seq, keyframes=(b"x" * 1000,))
+    bench.line.end()
+    running = bench.run()
+    # A little more than a thousand bytes each.
+    assert INGEST_WINDOW < await settled(bench.line, INGEST_WINDOW) <= 1 + 100
+    bench.gate.set()
+    await asyncio.wait_for(running, 30)
+    await held
+    assert bench.line.acks == 300
+
+
+@contextmanager
+def commits_held_back(bench: Bench) -> Iterator[Callable[[], int]]:
+    """None is made meanwhile; how many wait to be."""
+    user = bench.database.user("u")
+    user.put("made", 1)
+    with user.memory() as memory, memory._writer.held_back():
+        yield lambda: len(memory._writer._queue)
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not is_true():
+            await asyncio.sleep(0.001)
+
+
+def several_threads(bench: Bench) -> Bench:
+    """A user may have three quarters of them."""
+    made = Bench(bench.database)
+    made.resources = Resources.make(bench.database, ServerConfig(write_threads=8))
+    return made
+
+
+async def test_a_stream_has_its_next_commit_ready_while_one_is_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no third; what comes meanwhile waits for all of it."""
+    monkeypatch.setattr(ingest, "SECOND_CLIPS", 1)
+    bench = several_threads(bench)
+    with commits_held_back(bench) as waiting:
+        bench.line.start()
+        bench.line.clip(0)
+        running = bench.run()
+        await until(lambda: waiting() == 1)
+        bench.line.clip(1)
+        await until(lambda: waiting() == 2)
+        for seq in range(2, 30):
+            bench.line.clip(seq)
+        bench.line.end()
+        await settled(bench.line, 32)
+        assert waiting() == 2
+    await asyncio.wait_for(running, 30)
+    await asyncio.to_thread(bench.resources.pools.shutdown)
+    told = [ack for answer in bench.line.answers for ack in answer.acks.acks]
+    user = bench.database.user("u")
+    assert [user.clip(ack.clip_id).seq for ack in told] == list(range(30))
+    assert [ack.revision for ack in told[2:]] == [told[1].revision + 1] * 28
+
+
+async def test_what_is_on_its_way_skips_no_numbers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it open gaps, though who looks sees none of it yet."""
+    bench = several_threads(bench)
+    monkeypatch.setattr(ingest, "SECOND_CLIPS", 1)
+    monkeypatch.setattr("memdb.engine.user.EmbeddedUser.seq_ahead_max", 0)
+    monkeypatch.setattr("memdb.engine.lateness.GAPS_MAX", 0)
+    with commits_held_back(bench) as waiting:
+        bench.line.start()
+        bench.line.clip(0)
+        running = bench.run()
+        await until(lambda: waiting() == 1)
+        bench.line.clip(1)
+        await until(lambda: waiting() == 2)
+        bench.line.clip(2)
+        bench.line.end()
+    await asyncio.wait_for(running, 30)
+    await asyncio.to_thread(bench.resources.pools.shutdown)
+    assert bench.line.acks == 3
+
+
+async def test_what_is_behind_a_refused_clip_and_has_no_thread_is_not_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "SECOND_CLIPS", 1)
+    bench = several_threads(bench)
+    with commits_held_back(bench) as waiting:
+        bench.line.start()
+        bench.line.clips(clip_of(0), clip_of(1, dim=DIM + 1), clip_of(2))
+        running = bench.run()
+        await until(lambda: waiting() == 1)
+        bench.line.clip(3)
+        bench.line.clip(4)
+        await settled(bench.line, 4)
+        assert waiting() == 1
+    with pytest.raises(InvalidArgument) as caught:
+        await asyncio.wait_for(running, 30)
+    await asyncio.to_thread(bench.resources.pools.shutdown)
+    assert caught.value.reason == "DIM_MISMATCH"
+    assert bench.line.acks == 1
+    assert bench.database.user("u").stream("s").ledger().next_seq == 3
+    assert bench.budget.used == 0
 
 
 async def test_large_messages_are_parsed_on_a_thread_and_stay_in_order(bench: Bench) -> None:
@@ -269,13 +398,13 @@ async def test_what_is_acknowledged_is_found_by_the_next_question(bench: Bench) 
     line = bench.line
     found: list[int] = []
 
-    def ahead() -> Callable[[bytes], None]:
+    def ahead() -> Tells:
         def send(data: bytes) -> None:
             (ack,) = pb.IngestClipsResponse.FromString(data).acks.acks
             found.append(bench.database.user("u").clip(ack.clip_id).seq)
             found.append(len(bench.database.user("u").ground(np.ones(DIM, np.float32)).hits))
 
-        return send
+        return Tells(send)
 
     running = asyncio.create_task(Ingest(bench.resources).run(line.receive, line.send, ahead))
     line.start()

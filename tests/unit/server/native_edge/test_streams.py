@@ -207,6 +207,45 @@ async def test_a_thread_that_comes_too_late_is_told_nothing_and_the_call_is() ->
     assert told == ["the call has ended"]
 
 
+async def test_a_thread_sends_for_several_calls_at_once() -> None:
+    """But for those that have ended, and those that have something on its way."""
+    aheads: list[tuple[Any, bytes]] = []
+    all_here, sent = asyncio.Event(), asyncio.Event()
+    codes: list[str] = []
+
+    async def waits(_: Any, call: Any) -> None:
+        number = int(await call.read())
+        ahead = call.ahead()
+        aheads.append((ahead, b"%d" % number))
+        if len(aheads) == 9:
+            all_here.set()
+        if number == 3:
+            call.finish(grpc.StatusCode.OK)
+            codes.append("ended")
+        if number == 5:
+            ahead(b"%d" % number)
+        await sent.wait()
+        if number == 3:
+            with pytest.raises(RuntimeError, match="ended"):
+                await call.write(b"3")
+            return
+        await call.write(next(data for one, data in aheads if one is ahead))
+        await call.write(b"last")
+
+    async with running(Waits=(Kind.BOTH_WAYS, waits)) as it:
+        call: Any = it.channel.stream_stream("/s/Waits")
+        calls = [asyncio.create_task(answered(call([b"%d" % n], timeout=60))) for n in range(9)]
+        await asyncio.wait_for(all_here.wait(), 20)
+        told = [one for one in aheads if one[1] != b"5"]
+        await asyncio.to_thread(told[0][0].together, told)
+        assert [one.message for one, data in aheads if data == b"3"] == [None]
+        assert all(one.message is data for one, data in told if data != b"3")
+        sent.set()
+        answers = await asyncio.gather(*calls)
+    assert answers == [[b"%d" % n, b"last"] if n != 3 else [] for n in range(9)]
+    assert codes == ["ended"]
+
+
 async def test_a_read_that_is_given_up_loses_no_message() -> None:
     async def impatient(_: Any, call: Any) -> None:
         while True:
