@@ -357,6 +357,10 @@ class SharedIngest:
                 if feed.on_their_way <= self._awaited.get(feed, -1):
                     del self._awaited[feed]
                     feed.woken.put(None)
+                if not feed.on_their_way and feed in self._for_room:
+                    # Others may fill what there is for ever.
+                    del self._for_room[feed]
+                    feed.woken.put(None)
             if self._for_room and not self._is_full(2):
                 for feed in self._for_room:
                     feed.woken.put(None)

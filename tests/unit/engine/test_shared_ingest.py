@@ -255,6 +255,29 @@ def test_writers_together_have_no_more_on_their_way_than_they_may(
     assert len(user.clips(limit=99)) == 41
 
 
+def test_who_has_nothing_on_its_way_is_not_kept_waiting_by_others(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = db.user("alice")
+    # As where others fill it again and again.
+    monkeypatch.setattr(shared_ingest, "IN_FLIGHT_MAX", 0)
+    with camera(user, "door") as writer:
+
+        def feed() -> None:
+            for seq in range(5):
+                writer.send(clip(seq))
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        feeder.join(PATIENCE_S / 4)
+        was_kept = feeder.is_alive()
+        monkeypatch.undo()
+        writer._feed.woken.put(None)
+        feeder.join(PATIENCE_S)
+        assert not was_kept
+        assert len(writer.flush()) == 5
+
+
 def test_a_commit_takes_half_a_window_of_each(db: EmbeddedDatabase) -> None:
     """The other half is made ready meanwhile."""
     user = db.user("alice")
