@@ -71,26 +71,36 @@ class _Told:
 
 
 def untold(txn: Transaction) -> Iterator[tuple[str, str]]:
-    """(where, what) is there and in no commit, or the other way; raises `DataLoss` where something cannot be read."""
+    """(where, what) is there and in no commit, or the other way, or cannot be read; raises `DataLoss` where the log
+    cannot be.
+    """
     told = _Told()
     for key, stored in txn.scan(Table.LOG):
         deadline.check()
         birth = int.from_bytes(key, "big")
         for entry in unpack(Table.LOG, key, stored, LogRecord).entries:
             told.add(birth, entry)
+    for check in (_facts, _values, _keys, _snapshots, _policies):
+        try:
+            yield from check(txn, told)
+        except DataLoss as error:  # what is damaged in one table hides nothing in the others
+            yield error.field or "tables", str(error)
+
+
+def _facts(txn: Transaction, told: _Told) -> Iterator[tuple[str, str]]:
     there = {schema.split_version_key(key) for key in txn.keys(Table.FACTS)}
     of_commits = {(no, birth) for no, births in told.facts.items() for birth in births}
     for no, birth in sorted(there ^ of_commits):
         where = f"{Table.FACTS.value}/{schema.version_key(no, birth).hex()}"
         yield where, _what(birth, is_there=(no, birth) in there)
+
+
+def _values(txn: Transaction, told: _Told) -> Iterator[tuple[str, str]]:
     kept = {schema.split_value_key(key) for key in txn.keys(Table.VALUES)}
     put = {(name, birth) for name, births in told.values.items() for birth in births}
     for name, birth in sorted(kept ^ put):
         where = f"{Table.VALUES.value}/{schema.value_key(name, birth).hex()}"
         yield where, _what(birth, is_there=(name, birth) in kept)
-    yield from _keys(txn)
-    yield from _snapshots(txn, told)
-    yield from _policies(txn, told)
 
 
 def _what(birth: int, *, is_there: bool) -> str:
@@ -120,9 +130,9 @@ def _snapshots(txn: Transaction, told: _Told) -> Iterator[tuple[str, str]]:
 
 def _snapshot(txn: Transaction, name: bytes) -> SnapshotRecord | None:
     """None where it is damaged, which is told as that."""
-    stored = txn.get(Table.SNAPSHOTS, name)
-    assert stored is not None, "its name was there in this transaction"
     try:
+        stored = txn.get(Table.SNAPSHOTS, name)
+        assert stored is not None, "its name was there in this transaction"
         return unpack(Table.SNAPSHOTS, name, stored, SnapshotRecord)
     except DataLoss:
         return None
@@ -144,7 +154,7 @@ def _policies(txn: Transaction, told: _Told) -> Iterator[tuple[str, str]]:
             yield where, "is not the stream's policy, as the log has it" if found else _MISSING
 
 
-def _keys(txn: Transaction) -> Iterator[tuple[str, str]]:
+def _keys(txn: Transaction, _: _Told) -> Iterator[tuple[str, str]]:
     """What the keys of facts and the facts say of each other."""
     keyed: dict[bytes, int] = {}
     for key, stored in txn.scan(Table.FACTS):

@@ -184,3 +184,15 @@ def test_a_policy_of_an_earlier_release_is_not_known(
             db.user("alice").stream("door").set_retention(Retention(max_clips=100))
     put_back(path, "retention", {})
     assert told(folder, clock, CONFIG) == []
+
+
+@pytest.mark.parametrize("table", ["facts", "snapshots"])
+def test_what_is_damaged_hides_no_lost_policy(
+    folder: Path, clock: ManualClock, config: EngineConfig, table: str
+) -> None:
+    path = made(folder, clock, config)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.user("alice").stream("door").set_retention(Retention(hold=True))
+    change(path, table, 0, flipped_value)
+    put_back(path, "retention", {})
+    assert told(folder, clock, config) == [("alice", table), ("alice", "retention")]
