@@ -56,7 +56,10 @@ ENCODED = ("codecs", "relevance", "quality")
 """Those that need the bundled weights."""
 RATIOS = {
     "ingest": {"write_vs_lmdb_embedded", "write_vs_lmdb_grpc", "ack_p99_vs_commit"},
-    "streams": {"write_vs_lmdb_grpc_384_256", "ack_p99_vs_commit", "short_memory_vs_raw"},
+    "streams": {
+        *("write_vs_lmdb_embedded_384_256", "write_vs_lmdb_embedded_waiting_384_256"),
+        *("write_vs_lmdb_grpc_384_256", "ack_p99_vs_commit", "short_memory_vs_raw"),
+    },
     "ground": {"ground_p50_vs_limit"},
     "many": {"unary_vs_echo_8", "ground_many_vs_echo_8", "ground_stream_vs_echo_8"},
     "late": {"codes_vs_decoded_delta_384"},
