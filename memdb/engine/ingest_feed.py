@@ -51,6 +51,11 @@ class Part:
         self.error: Exception | None = None
         self.is_done = False
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether none of its clips grows."""
+        return all(operation.clip.sealed for operation in self.operations)
+
     def refuse(self, error: Exception) -> None:
         """It befell all of it."""
         # Without its frames, which hold the clips; what is no refusal with them, which say where it was.

@@ -51,8 +51,9 @@ def write_parts(parts: Sequence[Part], place: Place) -> None:
     """Have all of them written, in one commit where that can be, and each told what became of it; passes the place on
     as soon as they are in the queue.
 
-    Where there is no room for all, each is tried alone, unless a later commit has more of its feed, which may be
-    written by then.
+    Where there is no room for all, each is tried alone: with its clips missing, where a later commit has more of its
+    feed and is written by then, nobody would send them again, since the ledger says to go on behind that.  A growing
+    clip is not: what came later may be its end.
     """
     refusal: MemdbError | None = None
     # The first that comes makes the user.
@@ -62,7 +63,7 @@ def write_parts(parts: Sequence[Part], place: Place) -> None:
             return
         place.take()
     for part in parts:
-        if refusal is not None and part.feed.going[-1] is not part:
+        if refusal is not None and part.feed.going[-1] is not part and not part.is_sealed:
             part.refuse(refusal)
             continue
         try:

@@ -323,6 +323,36 @@ def test_who_writes_a_little_is_not_refused_with_who_writes_much(folder: Path) -
         assert db.verify().ok
 
 
+def test_who_is_refused_with_who_writes_much_leaves_no_hole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though later clips of it are in the next commit, whose number would be where to go on."""
+    monkeypatch.setattr(shared_ingest, "GROUP_CLIPS", 3)
+    monkeypatch.setattr(shared_ingest, "LINGER_S", PATIENCE_S)
+    quota = replace(CONFIG, map_bytes_max=1 << 20)
+    frames = tuple(Keyframe(n, b"\xff" * 200_000) for n in range(5))
+    with EmbeddedDatabase(folder / "data", config=quota) as db:
+        db.create_space("cam", dim=DIM)
+        user = db.user("alice")
+        user.put("made", 1)
+        little, much = camera(user, "little"), camera(user, "much")
+        with held_back(db):
+            little.send(clip(0))
+            much.send(clip(0, keyframes=frames))
+            little.send(clip(1))
+            while not little._feed.going:
+                threads()[0].join(0.001)
+            for seq in (2, 3, 4):
+                little.send(clip(seq))
+            while len(little._feed.going) < 2:
+                threads()[0].join(0.001)
+        assert len(little.flush()) == 5
+        assert [found.seq for found in user.clips()] == list(range(5))
+        little.close()
+        with pytest.raises(ResourceExhausted):
+            much.close()
+
+
 def test_the_first_of_several_makes_the_user(db: EmbeddedDatabase) -> None:
     user = db.user("alice")
     nowhere = user.stream("nowhere").ingest()
