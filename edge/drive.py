@@ -31,7 +31,7 @@ from memdb.index.kernel import inner_products_address
 from memdb.server.edge import CallerLeft, Handler, Kind
 from memdb.server.native_edge import SHELVED, NativeEdge
 from memdb.server.plain_clips import clips_of
-from memdb.store.native_commit import Came, Puts, ReadyCommit, native_commit
+from memdb.store.native_commit import Puts, ReadyCommit, native_commit
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.ingest import ingested_clips
 
@@ -157,46 +157,6 @@ def commit(seconds: float) -> int:
     return sum(made)
 
 
-def hand_over(seconds: float) -> int:
-    """Have commits wait behind others for as long, some of which fail, and be called back; how many were begun so."""
-    one = native_commit()
-    assert one is not None, "the py-lmdb that is known"
-    rng = random.Random(1)
-    name, value, begun = b"0", 0, 0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        lmdb.open(folder, max_dbs=1, sync=False, map_size=1 << 20) as env,
-        ThreadPoolExecutor(2) as pool,
-    ):
-        table = env.open_db(name)
-        with env.begin(write=True) as txn:
-            txn.put(b"known", b"0", db=table)
-
-        def ready(known: int) -> ReadyCommit:
-            puts: Puts = {b"known": b"%d" % (known + 1), b"more": bytes(rng.choice((0, 9_000)))}
-            return ReadyCommit((name, b"known", b"%d" % known), [(name, puts, False)])
-
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            first, second = one.baton(), one.baton()
-            fails = rng.random() < 0.2
-            before = pool.submit(one.run, env, ready(-1 if fails else value), first)
-            behind = pool.submit(one.run_behind, env, ready(value + 1), second, first)
-            for _ in range(rng.randrange(3)):
-                first.call()
-            assert before.result() is not fails
-            handed = first.close()
-            came = behind.result()
-            assert (came is Came.MADE) is handed, (came, handed)
-            second.close()
-            second.wait_for_end()
-            value += (not fails) + handed
-            begun += handed
-            with env.begin() as txn:
-                assert txn.get(b"known", db=table) == b"%d" % value
-    return begun
-
-
 def changes(shelf: memdb_edge.Shelf, stop: threading.Event) -> None:
     """Lay users ready and take them away."""
     rng = np.random.default_rng()
@@ -291,8 +251,8 @@ async def forsaken() -> None:
 if __name__ == "__main__":
     duration = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     plain = read_clips(duration / 3)
-    commits, handed = commit(duration / 3), hand_over(duration / 6)
-    said = asyncio.run(serve(duration)) | {"plain": plain, "commits": commits, "handed": handed}
+    commits = commit(duration / 3)
+    said = asyncio.run(serve(duration)) | {"plain": plain, "commits": commits}
     asyncio.run(forsaken())
     print(json.dumps(said))
     sys.exit(bool(said["left"]))

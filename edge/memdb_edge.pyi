@@ -247,20 +247,6 @@ def dot(left: Array, right: Array, /) -> float:
 def relevances(exp: Any, scores: Array, means: Array, spreads: Array, things: Array, /) -> Array:
     """`memdb.engine.relevance.relevances` of arrays."""
 
-class Baton:
-    """What a commit hands to the one that waits behind it, as soon as it has succeeded; any threads, one waits."""
-
-    def __init__(self) -> None: ...
-    @property
-    def waited_for(self) -> bool:
-        """Whether somebody waits for it now."""
-    def call(self) -> None:
-        """Have who waits come back, unless it is handed over already."""
-    def close(self) -> bool:
-        """Hand it to nobody from now on; whether it was handed over."""
-    def wait_for_end(self) -> None:
-        """Return once the commit has ended, or it was closed; without the interpreter's lock."""
-
 class Commit:
     """Commits to environments of py-lmdb 3.0.0, by the functions of LMDB 0.9 that it has loaded.
 
@@ -290,17 +276,13 @@ class Commit:
         environment: Any,
         known: tuple[bytes, bytes, bytes],
         tables: list[tuple[bytes, dict[bytes, bytes | memoryview], bool]],
-        baton: Baton | None = None,
-        behind: Baton | None = None,
-    ) -> tuple[str, int, str] | Literal[False, "called", "ended"] | None:
+        /,
+    ) -> tuple[str, int, str] | Literal[False] | None:
         """In one transaction, put entries into tables that are open, in their order, and commit; known: a table, a key
         and the value that is there, or nothing is written; of a table also whether each key comes after its last.
 
         None, False where something else is there, or what was refused: the function, its code and its words, and
         nothing is written, unless it was the commit. The interpreter's lock is let go of once.
-
-        baton: its own; behind: that of a commit under way, which is waited for first, and handed over only where that
-        succeeded. "called" and "ended": who waited was called back, or it is handed to nobody; nothing was begun.
         """
 
 class Server:

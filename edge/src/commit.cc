@@ -8,8 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "baton.h"
-
 namespace py = pybind11;
 
 namespace memdb_edge {
@@ -121,8 +119,7 @@ class Commit {
 
   // Handles, and what is deleted by hand: a thread that comes back while the interpreter ends is unwound to its end
   // without the lock, and may touch nothing of Python's then.
-  py::object Run(py::handle environment, py::handle known, py::handle tables, const std::shared_ptr<Baton>& baton,
-                 const std::shared_ptr<Baton>& behind) const {
+  py::object Run(py::handle environment, py::handle known, py::handle tables) const {
     void* env = Its(environment);
     auto views = std::make_unique<Views>();
     Known its_known;
@@ -134,16 +131,9 @@ class Commit {
     }
     Views* const kept = views.release();
     PyThreadState* const state = PyEval_SaveThread();
-    const Baton::Came came = behind ? behind->Wait() : Baton::Came::kHanded;
-    Outcome outcome;
-    if (came == Baton::Came::kHanded) {
-      outcome = Written(env, its_known, all);
-      if (baton) baton->End(outcome.code == 0 && !outcome.stale);
-    }
+    const Outcome outcome = Written(env, its_known, all);
     PyEval_RestoreThread(state);
     delete kept;
-    if (came == Baton::Came::kCalled) return py::str("called");
-    if (came == Baton::Came::kEnded) return py::str("ended");
     if (outcome.stale) return py::bool_(false);
     if (outcome.code == 0) return py::none();
     return py::make_tuple(outcome.what, outcome.code, functions_.error(outcome.code));
@@ -217,8 +207,7 @@ void DefineCommit(py::module_& module) {
            py::arg("environment"), py::arg("api"), py::arg("begin"), py::arg("open"), py::arg("get"), py::arg("put"),
            py::arg("commit"), py::arg("abort"), py::arg("path"), py::arg("error"))
       .def("path", &Commit::Path)
-      .def("run", &Commit::Run, py::arg("environment"), py::arg("known"), py::arg("tables"),
-           py::arg("baton") = py::none(), py::arg("behind") = py::none());
+      .def("run", &Commit::Run);
 }
 
 }  // namespace memdb_edge

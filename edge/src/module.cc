@@ -11,7 +11,6 @@
 #include <cstring>
 #include <optional>
 
-#include "baton.h"
 #include "call.h"
 #include "commit.h"
 #include "few_module.h"
@@ -312,7 +311,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 7;  // memdb/native.py
+  module.attr("interface") = 8;  // memdb/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)
@@ -328,7 +327,6 @@ PYBIND11_MODULE(memdb_edge, module) {
   DefineMessage(module);
   DefineFew(module, &KernelsOf);
   DefineSketch(module);
-  DefineBaton(module);
   DefineCommit(module);
   DefineRows(module);
   py::class_<Shelf, std::shared_ptr<Shelf>> shelf(module, "Shelf");

@@ -4,12 +4,9 @@
 
     prepare(n+1)        decide and encode, reading what is committed and what n is writing
     commit(n)           one LMDB transaction: puts, then the wait for the disk
-    commit_behind(n+1)  the same, begun as n succeeds, where the native edge commits
     publish(n-1)        indexes, view, listeners; then the acknowledgements
 
-Each step is done by one thread at a time, `commit` and `publish` in one order (`memdb.engine.writer`), but that one may
-wait in `commit_behind` beside who writes.  It rests on a commit that may yet fail: the edge does not begin it then, and
-its transaction looks as every one whether the store has the counters that it was decided on.
+Each step is done by one thread at a time, `commit` and `publish` in one order (`memdb.engine.writer`).
 A group that cannot be made ready beforehand (it asks more of the store than single keys, or the
 group before it failed) is decided inside its own transaction.
 """
@@ -27,8 +24,6 @@ from memdb.engine.reached import Reached
 from memdb.engine.state import Draft, UserState
 from memdb.errors import Unavailable
 from memdb.store.environment import Environment
-from memdb.store.native_commit import Baton, Came
-from memdb.store.ready_writes import ReadyWrites
 from memdb.store.records import CountersRecord, unpack
 from memdb.store.renewal import renew
 from memdb.store.schema import META_COUNTERS, Table
@@ -52,10 +47,6 @@ class Group:
     state: UserState | None = None
     """What they leave, where they change anything."""
     entries: Entries = field(default_factory=dict)
-    baton: Baton | None = None
-    """Of its commit, where another may wait behind it."""
-    is_followed: bool = False
-    """Whether the one that waited behind it was begun as it succeeded."""
 
     def decide(
         self,
@@ -102,7 +93,6 @@ class Commits:
     ) -> None:
         """reached: as of ``state``.  show: moves indexes and view to a commit, in the order of the commits."""
         self._environment = environment
-        self._ready = ReadyWrites(environment)
         self._clock = clock
         self._show = show
         self._committed = state
@@ -112,8 +102,6 @@ class Commits:
         self._reached = reached
         self._under_way: Group | None = None
         """The group that is being written."""
-        self._behind: Group | None = None
-        """That waits to be begun as the one under way succeeds."""
         self._is_renewed = False
         """Whether the environment is of this release's format."""
         self._counters: bytes | None = None
@@ -186,80 +174,25 @@ class Commits:
 
         if not ready:
             group.forget()
-        group.baton = None
         self._under_way = group
         try:
             known = self._counters if ready and self._is_renewed else None
             if known is None:
                 self._environment.write(change, group.size, waiting, gives_up=group.gives_up)
             else:
-                group.baton = self._ready.baton()
-                self._ready.write(
+                self._environment.write_ready(
                     ready_commit(group.entries, known),
                     change,
                     group.size,
                     waiting,
                     gives_up=group.gives_up,
-                    baton=group.baton,
                 )
-            self._made(group)
+            if group.state is not None:
+                self._committed = group.state
+                self._is_renewed = True
+                self._counters = group.counters
         finally:
-            self._over(group)
-
-    def commit_behind(
-        self, group: Group, waiting: Callable[[], None], handed: Callable[[], None]
-    ) -> Came:
-        """Write a group as soon as the one under way has succeeded, of which the native edge tells nobody before it
-        begins; ``waiting`` is called when nothing else is left to wait for.  Only ``MADE`` has committed it.
-
-        handed: returns when who wrote the one before knows that this one is under way.  Raises as `commit`.
-        """
-        self._check_whole()
-        before = self._under_way
-        if before is None or before.baton is None or before.counters is None:
-            return Came.ENDED
-        if group.state is None or group.base is not before.state:
-            return Came.ENDED
-        group.baton = self._ready.baton()
-        assert group.baton is not None, "the one before has one"
-        self._behind = group
-        came = Came.ENDED
-        try:
-            came = self._ready.write_behind(
-                ready_commit(group.entries, before.counters),
-                group.size,
-                waiting,
-                (group.baton, before.baton),
-                before.size,
-            )
-            if came in (Came.MADE, Came.REFUSED):
-                handed()
-            if came is Came.MADE:
-                self._made(group)
-            return came
-        finally:
-            if self._behind is group:
-                self._behind = None
-            if self._under_way is group:
-                self._over(group)
-
-    def call_back(self) -> None:
-        """Have who waits in `commit_behind` come back, unless its commit has begun."""
-        under_way = self._under_way
-        if under_way is not None and under_way.baton is not None:
-            under_way.baton.call()
-
-    def _made(self, group: Group) -> None:
-        """A group was written."""
-        if group.state is not None:
-            self._committed = group.state
-            self._is_renewed = True
-            self._counters = group.counters
-
-    def _over(self, group: Group) -> None:
-        """Nobody writes a group any more; the one that was begun behind it is under way."""
-        group.is_followed = group.baton is not None and group.baton.close()
-        self._under_way = self._behind if group.is_followed else None
+            self._under_way = None
 
     def publish(self, group: Group) -> list[Outcome]:
         """Show a committed group to readers; the outcome of each of its operations."""

@@ -10,10 +10,6 @@ commit and no thread switch; many share commits, and the processor works while t
     leader A   prepare | write | ----- disk ----- |         publish
     leader B                   | prepare | extend | write | ----- disk -----
 
-With the native edge the second waits within the edge's call, which begins its transaction as the one before it
-succeeds: the disk goes on before either thread has the interpreter again.  Who wrote the one before finds that out, and
-passes on what follows.
-
 What comes while a group waits for the disk joins it, so the slower the disk, the larger the groups.
 What holds the interpreter (preparing, writing, publishing) takes turns, and publishing waits until
 the next group is on its way to the disk: nothing computes while the disk has nothing to do.
@@ -32,7 +28,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Final, Self
@@ -40,7 +35,6 @@ from typing import Final, Self
 from memdb.engine.applied import Outcome
 from memdb.engine.commits import Commits, Group
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
-from memdb.store.native_commit import Came
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.operation import Operation, makes_room, payload_bytes, subject
 
@@ -90,11 +84,9 @@ class _Taken:
     Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
     """
 
-    __slots__ = ("callers", "entries", "making_room", "size", "subjects")
+    __slots__ = ("entries", "making_room", "size", "subjects")
 
     def __init__(self) -> None:
-        self.callers = 0
-        """Of whom it has something, one after the other."""
         self.entries: list[tuple[_Submission, Operation]] = []
         self.subjects: set[tuple[object, ...]] = set()
         self.size = 0
@@ -122,7 +114,6 @@ class _Taken:
         if what is not None:
             self.subjects.add(what)
         self.size += size
-        self.callers += not self.entries or self.entries[-1][0] is not submission
         self.entries.append((submission, operation))
         submission.next += 1
         return True
@@ -144,7 +135,7 @@ class _Turn:
 
     __slots__ = ("_given", "_held", "_lock")
 
-    def __init__(self, lock: threading.RLock, given: threading.Event | None = None) -> None:
+    def __init__(self, lock: threading.RLock, given: threading.Event) -> None:
         """lock: one that knows whose it is; given: set when it is released."""
         self._lock = lock
         self._given = given
@@ -165,8 +156,7 @@ class _Turn:
         if self._held:
             self._held = False
             self._lock.release()
-            if self._given is not None:
-                self._given.set()
+            self._given.set()
 
     def __exit__(
         self,
@@ -200,12 +190,6 @@ class Writer:
         """Of the group that has its transaction open: set once it is there."""
         self._next: threading.Event | None = None
         """Of the group that waits for the disk: set once it is there."""
-        self._behind: tuple[threading.Event, _Submission, _Taken] | None = None
-        """Of that group, its leader and itself, while it waits to be begun as the one before it succeeds."""
-        self._newest_callers = 0
-        """Of the newest group that took the disk."""
-        self._usual_callers = 0
-        """Of the two newest ones: while the next has fewer than these without the one on the disk, others will join."""
         self._closed = False
         self._held = 0
         """Who holds commits back now."""
@@ -290,10 +274,7 @@ class Writer:
             if self._leader is None:
                 self._leader = submission
             elif self._next is not None:
-                # It may join the group that waits.
-                self._changed.notify_all()
-                if self._behind is not None:
-                    self._commits.call_back()
+                self._changed.notify_all()  # it may join the group that waits
 
     def _hand_over(self, submission: _Submission) -> None:
         """Make the next caller the leader, if it is ``submission``'s that leads (under the lock)."""
@@ -349,21 +330,22 @@ class Writer:
         there, settled = threading.Event(), threading.Event()
         try:
             try:
-                if self._wait_for_disk(leader, group, prepared, there):
-                    there.set()
-                else:
-                    try:
-                        with _Turn(self._turn, there) as turn:
-                            self._commits.commit(prepared, turn.give)
-                    except ResourceExhausted as error:
-                        if error.reason not in _NO_ROOM or len(group.submissions()) < 2:
-                            raise
-                        self._take_apart(group)
-                        return
+                self._wait_for_disk(leader, group, prepared, there)
+                try:
+                    with _Turn(self._turn, there) as turn:
+                        self._commits.commit(prepared, turn.give)
+                except ResourceExhausted as error:
+                    if error.reason not in _NO_ROOM or len(group.submissions()) < 2:
+                        raise
+                    self._take_apart(group)
+                    return
                 before, self._newest = self._newest, settled
             finally:
                 with self._lock:
-                    following = self._give_disk(prepared, there)
+                    following = self._next
+                    if self._disk is there:
+                        self._disk = None
+                    self._changed.notify_all()
             # In the order of the commits, acknowledgements included.
             before.wait()
             if following is not None:
@@ -405,68 +387,24 @@ class Writer:
         group: _Taken,
         prepared: Group,
         there: threading.Event,
-    ) -> bool:
-        """Take the disk, and what is queued until then into the group; leadership passes on.  Whether it was written
-        on the way, begun as the one before it succeeded.
-        """
-        may_follow = True
+    ) -> None:
+        """Take the disk, and what is queued until then into the group; leadership passes on."""
         while True:
             with self._lock:
                 more: list[Operation] = []
-                while self._disk is not None:
+                while self._disk is not None and not more:
                     self._next = there
                     more, size = self._take(group)
-                    if more:
-                        break
-                    if may_follow and self._newest_callers + group.callers >= self._usual_callers:
-                        self._behind = there, leader, group
-                        break
-                    self._changed.wait()
-                else:
-                    self._disk, self._next = there, None
-                    self._goes(leader, group)
-                    return False
-            if more:
-                with self._turn:
-                    self._commits.extend(prepared, more, size)
-                continue
-            with _Turn(self._turn) as turn:
-                came = self._commits.commit_behind(
-                    prepared, turn.give, partial(self._wait_until_there, there)
-                )
-            if came is Came.MADE or came is Came.REFUSED:
-                return came is Came.MADE
-            may_follow = came is Came.CALLED
-            with self._lock:
-                self._behind = None
-
-    def _wait_until_there(self, there: threading.Event) -> None:
-        """Wait until who had the disk has given it to a group."""
-        with self._lock:
-            while self._disk is not there:
-                self._changed.wait()
-
-    def _give_disk(self, prepared: Group, there: threading.Event) -> threading.Event | None:
-        """Let go of it, if the group has it (under the lock); of the group that waits for it then, None where nobody
-        does or it is there already.
-        """
-        self._changed.notify_all()  # first: an interrupt may come where leadership passes on
-        if self._behind is not None and self._behind[0] is there:
-            self._behind = None
-        if self._disk is not there:
-            return self._next
-        self._disk = None
-        if prepared.is_followed and self._behind is not None:
-            (self._disk, leader, group), self._behind, self._next = self._behind, None, None
-            self._goes(leader, group)
-        return self._next
-
-    def _goes(self, leader: _Submission, group: _Taken) -> None:
-        """A group has the disk (under the lock)."""
-        self._usual_callers = self._newest_callers + group.callers
-        self._newest_callers = group.callers
-        if leader.taken:
-            self._hand_over(leader)
+                    if not more:
+                        self._changed.wait()
+                if not more:
+                    self._disk = there
+                    self._next = None
+                    if leader.taken:
+                        self._hand_over(leader)
+                    return
+            with self._turn:
+                self._commits.extend(prepared, more, size)
 
     def _take(self, group: _Taken) -> tuple[list[Operation], int]:
         """Move what fits from the queue to ``group`` (under the lock); the operations that were

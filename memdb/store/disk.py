@@ -19,9 +19,8 @@ is written until the user is opened anew.
 
 def check_disk(
     folder: Path, config: EngineConfig, bytes_hint: int = 0, *, gives_up: bool = False
-) -> int | None:
-    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve; bytes that are free beyond it
-    and the reserve, None where the system does not say.
+) -> None:
+    """Raise `ResourceExhausted` (``DISK_FULL``) where a write would eat into the reserve.
 
     gives_up: it makes room, and the reserve is there for it, but for a rest: `GIVING_UP_BYTES`, of a small
     reserve half.
@@ -32,7 +31,7 @@ def check_disk(
     try:
         fs = os.statvfs(folder)
     except OSError:
-        return None
+        return
     free = fs.f_bavail * fs.f_frsize
     reserve = config.disk_free_bytes_min
     if gives_up:
@@ -46,7 +45,6 @@ def check_disk(
             field="free_bytes",
             value=free,
         )
-    return free - reserve - bytes_hint
 
 
 def file_bytes_max() -> int | None:

@@ -41,6 +41,7 @@ from memdb.store.files import real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import READERS_MAX, LockFile
+from memdb.store.native_commit import ReadyCommit, native_commit
 from memdb.store.opening import checked_size, open_lmdb, translated, unreadable
 from memdb.store.schema import DATA_FILE, Table
 from memdb.store.structure import (
@@ -257,6 +258,36 @@ class Environment:
         once = partial(self._write_once, change, bytes_hint, committing)
         return self._write(once, bytes_hint, gives_up=gives_up)
 
+    def write_ready(
+        self,
+        ready: ReadyCommit,
+        change: Callable[[Transaction], tuple[bool, None]],
+        bytes_hint: int = 0,
+        committing: Callable[[], None] = _nothing,
+        *,
+        gives_up: bool = False,
+    ) -> None:
+        """`write`, in one call without the interpreter's lock where the native edge is installed and nothing is
+        encrypted: what is sealed together is as large as all that a commit stores.
+
+        ``change`` does the same, and says what is wrong where that refuses; it is not run otherwise.
+        """
+        at_once = None if self._cipher is not None else native_commit()
+        if at_once is None:
+            return self.write(change, bytes_hint, committing, gives_up=gives_up)
+
+        def once() -> None:
+            failpoints.hit("commit.before")
+            committing()
+            with writeback.early(self._data_file, bytes_hint):
+                is_done = at_once.run(self._env, ready)
+            if is_done:
+                failpoints.hit("commit.after")
+            else:
+                self._write_once(change, bytes_hint, committing)
+
+        return self._write(once, bytes_hint, gives_up=gives_up)
+
     def _write(self, once: Callable[[], T], bytes_hint: int, *, gives_up: bool) -> T:
         """Run ``once``, which commits, when the disk and the map have room."""
         if self._failed is not None:
@@ -289,23 +320,19 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
-                raise self._write_error(error, bytes_hint) from error
-
-    def _write_error(self, error: lmdb.Error, bytes_hint: int) -> MemdbError:
-        """What a commit's error says; no more is written after most of them."""
-        if told_full(error):
-            # It passes when space returns, which it may have by now: nobody may ask whether there is some.
-            return ResourceExhausted(
-                "the file system was full before the commit was written",
-                reason="DISK_FULL",
-                field=self.path.name,
-            )
-        if os.strerror(errno.EIO) not in str(error):
-            # As LMDB tells it otherwise; but a broken disk may be full as well.
-            check_disk(self.disk, self._config, bytes_hint)
-        # LMDB would accept the next commit; we must not, see the module's invariants.
-        self._failed = str(error)
-        return translated(error, self.path, "READ_ONLY")
+                if told_full(error):
+                    # It passes when space returns, which it may have by now: nobody may ask whether there is some.
+                    raise ResourceExhausted(
+                        "the file system was full before the commit was written",
+                        reason="DISK_FULL",
+                        field=self.path.name,
+                    ) from error
+                if os.strerror(errno.EIO) not in str(error):
+                    # As LMDB tells it otherwise; but a broken disk may be full as well.
+                    check_disk(self.disk, self._config, bytes_hint)
+                # LMDB would accept the next commit; we must not, see the module's invariants.
+                self._failed = str(error)
+                raise translated(error, self.path, "READ_ONLY") from error
 
     def _write_once(
         self,

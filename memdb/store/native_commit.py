@@ -15,14 +15,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import lmdb
 
@@ -74,72 +73,34 @@ class ReadyCommit:
     tables: list[Table]
 
 
-Baton: TypeAlias = "memdb_edge.Baton"
-"""What a commit hands to the one that waits behind it, as soon as it has succeeded."""
-
-
-class Came(Enum):
-    """What became of a commit that waited behind another."""
-
-    MADE = auto()
-    REFUSED = auto()
-    """It was handed the baton, and nothing was written, as where `NativeCommit.run` is false."""
-    CALLED = auto()
-    """It was called back before."""
-    ENDED = auto()
-    """The one before was not made, or is over: it is handed to nobody."""
-
-
 class NativeCommit:
     """That of the edge."""
 
-    def __init__(self, commit: memdb_edge.Commit, baton: Callable[[], Baton]) -> None:
+    def __init__(self, commit: memdb_edge.Commit) -> None:
         self._commit = commit
-        self.baton = baton
-        """Makes one, for one commit."""
 
-    def run(self, env: lmdb.Environment, ready: ReadyCommit, baton: Baton | None = None) -> bool:
+    def run(self, env: lmdb.Environment, ready: ReadyCommit) -> bool:
         """Commit it; False where nothing was written, for which `lmdb` has the reason: what is known is there no more,
         or LMDB takes an entry, or all of them, not.
 
         The environment may not be closed meanwhile, nor its map changed.  Raises `lmdb.Error` for what the system
         refuses, as py-lmdb does: after some of that nobody may commit again.
         """
-        refused = self._commit.run(env, ready.known, ready.tables, baton)
-        return refused is None or _check_unwritten(refused)
-
-    def run_behind(
-        self, env: lmdb.Environment, ready: ReadyCommit, baton: Baton, behind: Baton
-    ) -> Came:
-        """`run` once the commit that ``behind`` is of has succeeded, without the interpreter between the two.
-
-        Raises as `run`.
-        """
-        came = self._commit.run(env, ready.known, ready.tables, baton, behind)
-        if came is None:
-            return Came.MADE
-        if came == "called":
-            return Came.CALLED
-        if came == "ended":
-            return Came.ENDED
-        _check_unwritten(came)
-        return Came.REFUSED
+        refused = self._commit.run(env, ready.known, ready.tables)
+        if refused is None:
+            return True
+        if refused is False:
+            return False
+        what, code, reason = refused
+        if code < 0:  # LMDB's own: said before it writes anything
+            return False
+        error = _ERRORS.get(code, lmdb.Error)(f"{what}: {reason}")
+        vars(error).update(what=what, code=code, reason=reason)  # as py-lmdb sets them
+        raise error
 
     def path(self, env: lmdb.Environment) -> str:
         """The path of an environment, by LMDB's own function."""
         return os.fsdecode(self._commit.path(env))
-
-
-def _check_unwritten(refused: tuple[str, int, str] | str | bool) -> bool:
-    """False where nothing was written; raises what the system said."""
-    if not isinstance(refused, tuple):
-        return False
-    what, code, reason = refused
-    if code < 0:  # LMDB's own: said before it writes anything
-        return False
-    error = _ERRORS.get(code, lmdb.Error)(f"{what}: {reason}")
-    vars(error).update(what=what, code=code, reason=reason)  # as py-lmdb sets them
-    raise error
 
 
 @cache
@@ -149,7 +110,7 @@ def native_commit() -> NativeCommit | None:
     if module is None or not is_installed():
         return None
     try:
-        found = _made(module)
+        found = NativeCommit(_made(module))
         _try(found)
     except (lmdb.Error, OSError, AttributeError, ValueError, TypeError, MemoryError) as error:
         fields = {"error": str(error)}
@@ -171,7 +132,7 @@ def _known() -> ModuleType | None:
     return module if getattr(module, "Environment", None) is lmdb.Environment else None
 
 
-def _made(module: ModuleType) -> NativeCommit:
+def _made(module: ModuleType) -> memdb_edge.Commit:
     """Raises `AttributeError` and `ValueError` where the library does not tell where its functions lie, `OSError` where
     it cannot be asked, and `ValueError` where its environments are of another size.
     """
@@ -184,8 +145,7 @@ def _made(module: ModuleType) -> NativeCommit:
         for name, symbol in _FUNCTIONS.items()
     }
     table = ctypes.addressof(ctypes.c_char.in_dll(library, _TABLE))
-    commit = memdb_edge.Commit(lmdb.Environment, table, **functions)
-    return NativeCommit(commit, memdb_edge.Baton)
+    return memdb_edge.Commit(lmdb.Environment, table, **functions)
 
 
 def _try(commit: NativeCommit) -> None:

@@ -37,16 +37,9 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
     return found
 
 
-def _at_once() -> None:
-    """Nothing to wait for."""
-
-
 @contextmanager
-def early(file: Path, size: int, wait: Callable[[], None] = _at_once) -> Iterator[None]:
-    """While the block writes about ``size`` bytes into a file, have them begin to go to the disk.
-
-    wait: returns when the block begins to write.
-    """
+def early(file: Path, size: int) -> Iterator[None]:
+    """While the block writes about ``size`` bytes into a file, have them begin to go to the disk."""
     call = _sync_file_range() if size >= BYTES_MIN else None
     if call is None:
         yield
@@ -55,19 +48,15 @@ def early(file: Path, size: int, wait: Callable[[], None] = _at_once) -> Iterato
     over.acquire()
     try:
         with suppress(RuntimeError):  # no thread to be had
-            _thread.start_new_thread(_begin_over_and_over, (call, file, over, wait))
+            _thread.start_new_thread(_begin_over_and_over, (call, file, over))
         yield
     finally:
         over.release()
 
 
 def _begin_over_and_over(
-    call: Callable[[int, int, int, int], int],
-    file: Path,
-    over: threading.Lock,
-    wait: Callable[[], None],
+    call: Callable[[int, int, int, int], int], file: Path, over: threading.Lock
 ) -> None:
-    wait()
     # A descriptor of its own: whoever commits does not wait for this thread, and may close the file.
     with suppress(OSError):
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)

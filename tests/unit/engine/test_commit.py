@@ -56,8 +56,8 @@ def test_what_was_decided_ahead_is_committed_in_one_call(
     done: list[bool] = []
     run = NativeCommit.run
 
-    def told(self: NativeCommit, env: Any, ready: ReadyCommit, baton: Any) -> bool:
-        done.append(run(self, env, ready, baton))
+    def told(self: NativeCommit, env: Any, ready: ReadyCommit) -> bool:
+        done.append(run(self, env, ready))
         return done[-1]
 
     monkeypatch.setattr(NativeCommit, "run", told)

@@ -32,7 +32,7 @@ PACKAGE = str(Path(memdb.__file__).parent)
 IN_ORDER = frozenset(
     (
         *("__exit__", "_abandon", "_call_ended", "_drop_if_unused", "_end_read", "_let_go"),
-        *("_give_disk", "_over", "_settle", "abort", "disown", "give", "leave", "leave_owning"),
+        *("_settle", "abort", "disown", "give", "leave", "leave_owning"),
     )
 )
 """What puts things in order at the end of a block: nothing protects that from an interrupt of its own."""
@@ -339,7 +339,7 @@ def test_a_commit_of_the_edge_at_each_bytecode(db: EmbeddedDatabase) -> None:
     """What its one call has committed is found out by who commits next."""
     filled(db, 3)
     door = db.user("alice").stream("door", space="cam")
-    names = {"NativeCommit.run", "ReadyWrites.write.<locals>.once"}
+    names = {"NativeCommit.run", "Environment.write_ready.<locals>.once"}
     passed: set[str] = set()
 
     def committing(code: CodeType) -> bool:

@@ -12,7 +12,6 @@ from memdb import AlreadyExists, Clip, ResourceExhausted
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.environment import Environment
-from memdb.store.ready_writes import ReadyWrites
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip
@@ -81,7 +80,7 @@ def test_what_was_not_committed_is_no_version(
 
     with monkeypatch.context() as refusing:
         refusing.setattr(Environment, "write", full)
-        refusing.setattr(ReadyWrites, "write", full)
+        refusing.setattr(Environment, "write_ready", full)
         with pytest.raises(ResourceExhausted):
             stream.write(grown(3))
     written = stream.write(grown(3))

@@ -15,12 +15,12 @@ import pytest
 from memdb import failpoints, native
 from memdb.config import EngineConfig
 from memdb.errors import Internal, MemdbError, ResourceExhausted, Unavailable
-from memdb.store import native_commit, ready_writes, schema
+from memdb.store import environment as environments
+from memdb.store import native_commit, schema
 from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
 from memdb.store.keyring import KeyRing
 from memdb.store.native_commit import ReadyCommit
-from memdb.store.ready_writes import ReadyWrites
 from memdb.store.schema import DATA_FILE, META_COUNTERS, USER_TABLES, Table
 from memdb.store.staging import Entries, ready_commit, write_into
 from memdb.store.transaction import Transaction
@@ -44,7 +44,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def made(is_native: bool) -> Environment:
         who = native_commit.native_commit if is_native else nobody
-        monkeypatch.setattr(ready_writes, "native_commit", who)
+        monkeypatch.setattr(environments, "native_commit", who)
         folder = tmp_path / ("native" if is_native else "python")
 
         def fill(txn: Transaction) -> None:
@@ -67,7 +67,7 @@ def write(environment: Environment, entries: Entries, counters: bytes = b"0") ->
         return True, None
 
     size = sum(len(value) for of in entries.values() for value in of.values())
-    ReadyWrites(environment).write(
+    environment.write_ready(
         ready_commit(entries, counters), change, size, lambda: called.append("committing")
     )
     return called
@@ -117,7 +117,7 @@ def test_an_encrypted_environment_is_left_to_python(tmp_path: Path) -> None:
         write_into(txn, entries)
         return True, None
 
-    ReadyWrites(environment).write(ready_commit(entries, b""), change)
+    environment.write_ready(ready_commit(entries, b""), change)
     assert ran == [1]
     assert held(environment)[Table.CLIPS] == [(b"one", b"1")]
     environment.close()
