@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from memdb.engine.passage import Passage
 from memdb.errors import MemdbError
 from memdb.types.clip import Ack
 from memdb.types.operation import WriteClip
@@ -39,22 +41,22 @@ class Feed:
 class Part:
     """What one commit has of a feed."""
 
-    __slots__ = ("clips", "error", "feed", "is_done", "operations", "outcomes")
+    __slots__ = ("_going", "clips", "error", "feed", "is_done", "operations", "outcomes", "passage")
 
     def __init__(self, feed: Feed, operations: Sequence[WriteClip]) -> None:
         self.feed = feed
         self.operations = operations
         """None once it is done: they hold the clips."""
         self.clips = len(operations)
+        self.passage = Passage()
+        """Of its newest attempt."""
         self.outcomes: Sequence[Ack | MemdbError] = ()
         """One for each, where no error befell all."""
         self.error: Exception | None = None
         self.is_done = False
-
-    @property
-    def is_sealed(self) -> bool:
-        """Whether none of its clips grows."""
-        return all(operation.clip.sealed for operation in self.operations)
+        self._going = threading.Lock()
+        """Held until then."""
+        self._going.acquire()
 
     def refuse(self, error: Exception) -> None:
         """It befell all of it."""
@@ -64,7 +66,19 @@ class Part:
     def end(self) -> bool:
         """There is nothing to come; whether nothing of it was refused."""
         self.operations = ()
-        self.is_done = True
+        if not self.is_done:
+            self.is_done = True
+            self._going.release()
+        return self.is_written
+
+    @property
+    def is_written(self) -> bool:
+        """Whether nothing of it was refused, once it is done."""
         return self.error is None and not any(
             isinstance(outcome, MemdbError) for outcome in self.outcomes
         )
+
+    def wait(self) -> bool:
+        """Wait until it is done; whether nothing of it was refused."""
+        with self._going:
+            return self.is_written

@@ -31,6 +31,7 @@ from memdb.engine.effects import Effects
 from memdb.engine.hydrate import ClipGone
 from memdb.engine.indexes import Indexes, touches_texts
 from memdb.engine.kept_index import KeptIndex
+from memdb.engine.passage import Passage
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import NOTHING_DAMAGED, DamagedClip, Quarantine, heavy_part, inspect
 from memdb.engine.reached import Reached
@@ -227,15 +228,18 @@ class UserMemory:
         return NOTHING_DAMAGED
 
     def write(
-        self, operations: list[Operation], queued: Callable[[], None] | None = None
+        self,
+        operations: list[Operation],
+        queued: Callable[[], None] | None = None,
+        passages: Sequence[Passage] = (),
     ) -> list[Outcome]:
         """Commit operations, sharing commits with other callers; an outcome for each, in order.
 
-        queued: called when later calls can only come behind this one.
+        queued, passages: see `Writer.write`.
 
         Raises what refused the commit as a whole: `ResourceExhausted`, `Unavailable`.
         """
-        return self._writer.write(operations, queued)
+        return self._writer.write(operations, queued, passages)
 
     def read(self, work: Callable[[View], T]) -> T:
         """The result of ``work`` on the newest view, and on a newer one when a removal came between

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memdb.engine import lateness
+from memdb.engine.passage import Passage
 from memdb.errors import MemdbError, ResourceExhausted
 from memdb.types.clip import Ack
 from memdb.types.operation import WriteClip
@@ -22,10 +23,12 @@ def write_prepared(
     operations: Sequence[WriteClip],
     queued: Callable[[], None] | None = None,
     on_its_way: lateness.Newest = lateness.NOTHING,
+    passages: Sequence[Passage] = (),
 ) -> list[Ack | MemdbError]:
     """Store clips; blocks until they are durable and searchable.  An acknowledgement or error for each, in order.
 
-    queued: called when later calls can only come behind this one; on_its_way: what this one came behind.
+    queued: called when later calls can only come behind this one; on_its_way: what this one came behind; passages: of
+    those, with which it is refused.
 
     Raises what refuses all of them: `ResourceExhausted`, `Unavailable`.
     """
@@ -33,9 +36,9 @@ def write_prepared(
     def write(memory: UserMemory) -> list[Ack | MemdbError]:
         refusals = lateness.refusals(memory.view, operations, user.seq_ahead_max, on_its_way)
         if not any(refusals):
-            return memory.write(list(operations), queued)  # type: ignore[return-value]  # clips give acks
+            return memory.write(list(operations), queued, passages)  # type: ignore[return-value]  # clips give acks
         taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
-        return filled(refusals, memory.write(taken, queued))  # type: ignore[arg-type]  # as above
+        return filled(refusals, memory.write(taken, queued, passages))  # type: ignore[arg-type]  # as above
 
     return user.with_memory(write, create=True)
 

@@ -9,6 +9,7 @@ from typing import Self
 
 from memdb.engine.ingest_feed import Part
 from memdb.engine.lateness import Newest
+from memdb.engine.passage import Passage
 from memdb.engine.prepared_clips import may_pass_in_part, write_prepared
 from memdb.errors import MemdbError
 
@@ -51,61 +52,85 @@ def write_parts(parts: Sequence[Part], place: Place) -> None:
     """Have all of them written, in one commit where that can be, and each told what became of it; passes the place on
     as soon as they are in the queue.
 
-    Where there is no room for all, each is tried alone: with its clips missing, where a later commit has more of its
-    feed and is written by then, nobody would send them again, since the ledger says to go on behind that.  A growing
-    clip is not: what came later may be its end.
+    Where there is no room for all, each is tried alone.  What another commit has of its feed behind that is refused
+    with the first attempt, and tried again once this is written.
     """
-    refusal: MemdbError | None = None
     # The first that comes makes the user.
     if len(parts) > 1 and parts[0].feed.stream.user.is_known():
-        refusal = _write_together(parts, place)
-        if refusal is None:
+        if _write_together(parts, place):
             return
         place.take()
     for part in parts:
-        if refusal is not None and part.feed.going[-1] is not part and not part.is_sealed:
-            part.refuse(refusal)
-            continue
+        try:
+            _write_alone(part, place, is_last=part is parts[-1])
+        except Exception as error:  # of its stream alone, whatever it is: no memory, say
+            part.refuse(error)
+
+
+def _write_alone(part: Part, place: Place, *, is_last: bool) -> None:
+    """Raises what refuses all of it."""
+    for _ in range(2):
         try:
             part.outcomes = part.feed.stream.write_prepared(
                 part.operations,
-                place.pass_on if part is parts[-1] else None,
+                place.pass_on if is_last else None,
                 _on_its_way([part]),
+                [_passage(part)],
             )
-        except Exception as error:  # of its stream alone, whatever it is: no memory, say
-            part.refuse(error)
+        except MemdbError as error:
+            before = _before(part)
+            if not may_pass_in_part(error) or all(one.is_done for one in before):
+                raise
+            # It may have been refused for what is before it, which is tried alone, and takes the place for that.
+            place.pass_on()
+            if not all(one.wait() for one in before):
+                raise
+            place.take()
+        else:
+            return
 
 
 def _on_its_way(parts: Sequence[Part]) -> Newest:
     """What has its place in the queue already of the feeds of some parts, and no view may have yet."""
     found: dict[tuple[str, int], int] = {}
     for part in parts:
-        for before in tuple(part.feed.going):
-            if before is part:
-                break
+        for before in _before(part):
             for operation in before.operations:
                 key = operation.stream, operation.clip.epoch
                 found[key] = max(found.get(key, -1), operation.clip.seq)
     return found
 
 
-def _write_together(parts: Sequence[Part], place: Place) -> MemdbError | None:
-    """What refuses them together, where some may pass alone."""
+def _passage(part: Part) -> Passage:
+    """A new one, behind all that is on its way of its feed."""
+    part.passage = Passage([before.passage for before in _before(part)])
+    return part.passage
+
+
+def _before(part: Part) -> list[Part]:
+    """What commits had of its feed before it, as far as its writer has not seen to that yet."""
+    before = list(part.feed.going)
+    return before[: before.index(part)]
+
+
+def _write_together(parts: Sequence[Part], place: Place) -> bool:
+    """False where all are refused together, and some may pass alone."""
     try:
         outcomes = write_prepared(
             parts[0].feed.stream.user,
             [operation for part in parts for operation in part.operations],
             place.pass_on,
             _on_its_way(parts),
+            [_passage(part) for part in parts],
         )
     except Exception as error:  # whatever it is, they all wait to be told
         if isinstance(error, MemdbError) and may_pass_in_part(error):
-            return error
+            return False
         for part in parts:
             part.refuse(error)
-        return None
+        return True
     begin = 0
     for part in parts:
         part.outcomes = outcomes[begin : begin + part.clips]
         begin += part.clips
-    return None
+    return True

@@ -9,6 +9,7 @@ from memdb.codecs.tensors import checked_clip, encoded
 from memdb.engine import lateness, native
 from memdb.engine.apply_clip import check_clip
 from memdb.engine.ingest import EmbeddedIngestWriter
+from memdb.engine.passage import Passage
 from memdb.engine.prepared_clips import filled, write_prepared
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.store.content import content_hash
@@ -97,17 +98,18 @@ class EmbeddedStream:
         clips: Sequence[Clip],
         queued: Callable[[], None] | None = None,
         on_its_way: lateness.Newest = lateness.NOTHING,
+        passages: Sequence[Passage] = (),
     ) -> list[Ack | MemdbError]:
         """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
         for each, in order.
 
-        queued, on_its_way: see `write_prepared`.
+        queued, on_its_way, passages: see `memdb.engine.prepared_clips`.
 
         Raises what refuses the whole batch: `NotFound` (``SPACE_NOT_FOUND``), `ResourceExhausted`,
         `Unavailable`; where the user is not there yet, what refuses its first clip.
         """
         operations, refusals = self.prepare_all(clips)
-        return filled(refusals, self.write_prepared(operations, queued, on_its_way))
+        return filled(refusals, self.write_prepared(operations, queued, on_its_way, passages))
 
     def prepare_all(self, clips: Sequence[Clip]) -> tuple[list[WriteClip], list[MemdbError | None]]:
         """`prepare` for clips: the operations of those that can be written, and for each clip why it
@@ -139,16 +141,17 @@ class EmbeddedStream:
         operations: Sequence[WriteClip],
         queued: Callable[[], None] | None = None,
         on_its_way: lateness.Newest = lateness.NOTHING,
+        passages: Sequence[Passage] = (),
     ) -> list[Ack | MemdbError]:
         """`write_batch` for clips that `prepare` made operations of.
 
-        queued: called when later calls can only come behind this one; on_its_way: what this one came behind.
+        queued, on_its_way, passages: see `memdb.engine.prepared_clips`.
         """
         if not operations:
             return []
         if not self._user.is_known():
             self._check_first_write(operations[0])
-        return write_prepared(self._user, operations, queued, on_its_way)
+        return write_prepared(self._user, operations, queued, on_its_way, passages)
 
     def ingest(self, *, epoch: int = 0, window: int | None = None) -> EmbeddedIngestWriter:
         return EmbeddedIngestWriter(

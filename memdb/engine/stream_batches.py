@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from memdb.engine.lateness import NOTHING, Newest
+from memdb.engine.passage import Passage
 from memdb.engine.prepared_clips import filled, may_pass_in_part, write_prepared
 from memdb.engine.stream import EmbeddedStream
 from memdb.errors import MemdbError
@@ -26,21 +27,23 @@ def write_batches(
     batches: Sequence[Batch],
     queued: Callable[[], None] = _nothing,
     on_its_way: Newest = NOTHING,
+    passages: Sequence[Passage] | None = None,
 ) -> list[Written]:
     """`EmbeddedStream.write_batch` of each, all of one user, for one thread: an acknowledgement or error for each of
     its clips, in order, or what befell the batch as a whole.
 
     queued: called when later calls can only come behind the commit that they share, perhaps more than once;
-    on_its_way: see `EmbeddedStream.write_prepared`.
+    on_its_way: see `memdb.engine.prepared_clips`; passages: of each batch one.
 
     Raises what is no refusal of a commit that they share.
     """
-    together = _together(batches, queued, on_its_way) if len(batches) > 1 else None
+    passages = passages or [Passage() for _ in batches]
+    together = _together(batches, queued, on_its_way, passages) if len(batches) > 1 else None
     if together is not None:
         return together
     last = len(batches) - 1
     return [
-        _alone(stream, clips, queued if index == last else _nothing, on_its_way)
+        _alone(stream, clips, queued if index == last else _nothing, on_its_way, passages[index])
         for index, (stream, clips) in enumerate(batches)
     ]
 
@@ -52,16 +55,23 @@ def its_own(error: Exception) -> Exception:
 
 
 def _alone(
-    stream: EmbeddedStream, clips: Sequence[Clip], queued: Callable[[], None], on_its_way: Newest
+    stream: EmbeddedStream,
+    clips: Sequence[Clip],
+    queued: Callable[[], None],
+    on_its_way: Newest,
+    passage: Passage,
 ) -> Written:
     try:
-        return stream.write_batch(clips, queued, on_its_way)
+        return stream.write_batch(clips, queued, on_its_way, (passage,))
     except Exception as error:  # of its stream alone, whatever it is: no memory, say
         return its_own(error)
 
 
 def _together(
-    batches: Sequence[Batch], queued: Callable[[], None], on_its_way: Newest
+    batches: Sequence[Batch],
+    queued: Callable[[], None],
+    on_its_way: Newest,
+    passages: Sequence[Passage],
 ) -> list[Written] | None:
     """None where each is to be tried alone: the first of them creates the user, or there is no room for all."""
     user = batches[0][0].user
@@ -83,6 +93,7 @@ def _together(
                 [operation for _, operations, _ in prepared for operation in operations],
                 queued,
                 on_its_way,
+                passages,
             )
         )
     except MemdbError as error:

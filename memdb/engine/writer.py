@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from types import TracebackType
@@ -34,6 +34,7 @@ from typing import Final, Self
 
 from memdb.engine.applied import Outcome
 from memdb.engine.commits import Commits, Group
+from memdb.engine.passage import Passage
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.operation import Operation, makes_room, payload_bytes, subject
@@ -53,10 +54,14 @@ _NO_ROOM: Final = ("DISK_FULL", "QUOTA")
 class _Submission:
     """One caller's operations."""
 
-    __slots__ = ("abandoned", "error", "next", "operations", "outcomes", "size", "sizes", "woken")
+    __slots__ = (
+        *("abandoned", "error", "next", "operations", "outcomes", "passages", "size", "sizes"),
+        "woken",
+    )
 
-    def __init__(self, operations: list[Operation]) -> None:
+    def __init__(self, operations: list[Operation], passages: Sequence[Passage]) -> None:
         self.operations = operations
+        self.passages = passages
         self.next = 0
         """Operations that a group has taken."""
         self.outcomes: list[Outcome] = []
@@ -76,6 +81,11 @@ class _Submission:
     @property
     def done(self) -> bool:
         return self.error is not None or len(self.outcomes) == len(self.operations)
+
+    def refusal(self) -> Exception | None:
+        """What refused something that it is behind."""
+        refusals = (passage.refusal() for passage in self.passages)
+        return next((error for error in refusals if error is not None), None)
 
 
 class _Taken:
@@ -191,22 +201,33 @@ class Writer:
         self._next: threading.Event | None = None
         """Of the group that waits for the disk: set once it is there."""
         self._closed = False
+        self._was_refused = False
+        """Whether a group ever was: until then nothing is behind what was refused."""
         self._held = 0
         """Who holds commits back now."""
 
     def write(
-        self, operations: list[Operation], queued: Callable[[], None] | None = None
+        self,
+        operations: list[Operation],
+        queued: Callable[[], None] | None = None,
+        passages: Sequence[Passage] = (),
     ) -> list[Outcome]:
         """Commit ``operations`` in order; blocks until they are durable and published.
 
-        queued: called when later calls can only come behind this one.
+        queued: called when later calls can only come behind this one; passages: of what others may come behind, or is
+        behind others: refused with them.
 
         Raises the error of a commit that failed as a whole, `ResourceExhausted` (``OVERLOADED``)
         when the queue is full and `Unavailable` (``CLOSED``).
         """
         if not operations:
             return []
-        submission = _Submission(operations)
+        submission = _Submission(operations, passages)
+        refusal = submission.refusal()
+        if refusal is not None:
+            for passage in passages:
+                passage.error = refusal
+            raise refusal
         try:
             # Within, as what follows: who is interrupted on the way out may be in the queue, or lead it.
             self._enqueue(submission)
@@ -331,6 +352,9 @@ class Writer:
         try:
             try:
                 self._wait_for_disk(leader, group, prepared, there)
+                if self._was_refused and any(one.refusal() for one in group.submissions()):
+                    self._take_apart(group)
+                    return
                 try:
                     with _Turn(self._turn, there) as turn:
                         self._commits.commit(prepared, turn.give)
@@ -340,12 +364,11 @@ class Writer:
                     self._take_apart(group)
                     return
                 before, self._newest = self._newest, settled
+            except BaseException as error:
+                self._refuse(group, error)  # while nobody else has the disk
+                raise
             finally:
-                with self._lock:
-                    following = self._next
-                    if self._disk is there:
-                        self._disk = None
-                    self._changed.notify_all()
+                following = self._give_disk(there)
             # In the order of the commits, acknowledgements included.
             before.wait()
             if following is not None:
@@ -356,17 +379,43 @@ class Writer:
         finally:
             there.set()
             settled.set()
+            if self._disk is there:
+                # Interrupted where it was to be given, most likely as it waited for the lock.
+                self._give_disk(there)
+
+    def _give_disk(self, there: threading.Event) -> threading.Event | None:
+        """Let go of it, if the group has it; of the group that waits for it then, None where nobody does."""
+        with self._lock:
+            if self._disk is there:
+                self._disk = None
+            self._changed.notify_all()
+            return self._next
+
+    def _refuse(self, group: _Taken, error: BaseException) -> Exception:
+        """Nothing that is behind what a group has is to be written; what its callers are told."""
+        if not isinstance(error, Exception):
+            # Of whoever led it, who raises it: nobody has interrupted the others.
+            error = Unavailable(
+                "a commit was interrupted, and may have been made", reason="INDEX_BROKEN"
+            )
+        for submission in group.submissions():
+            for passage in submission.passages:
+                passage.error = error.again() if isinstance(error, MemdbError) else error
+        self._was_refused = True
+        return error
 
     def _take_apart(self, group: _Taken) -> None:
         """Commit what a group has of each submission alone, one after the other and before any later group: who
-        waits for the disk goes on waiting.
+        waits for the disk goes on waiting.  What is behind something that was refused is refused with it.
         """
         self._newest.wait()
         for submission in group.submissions():
             part = group.split(submission)
             outcomes: list[Outcome] | None = None
-            failure: BaseException | None = None
+            failure: BaseException | None = submission.refusal()
             try:
+                if failure is not None:
+                    continue
                 with self._turn:
                     operations = [operation for _, operation in part.entries]
                     prepared = self._commits.prepare(
@@ -429,17 +478,18 @@ class Writer:
         error: BaseException | None,
     ) -> None:
         """Give each operation its outcome and wake the callers that have all of theirs."""
-        if error is not None and not isinstance(error, Exception):
-            # Of whoever led it, who raises it: nobody has interrupted the others.
-            error = Unavailable(
-                "a commit was interrupted, and may have been made", reason="INDEX_BROKEN"
-            )
+        if error is not None:
+            error = self._refuse(group, error)
         for index, (submission, _) in enumerate(group.entries):
             if outcomes is not None:
                 submission.outcomes.append(outcomes[index])
             elif submission.error is None:
                 submission.error = error
         finished = [one for one in group.submissions() if one.done or one.abandoned]
+        for submission in finished:
+            if submission.error is None:
+                for passage in submission.passages:
+                    passage.pass_on()
         with self._lock:
             for submission in finished:
                 if submission in self._queue:

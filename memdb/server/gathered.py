@@ -28,6 +28,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from memdb.engine.lateness import NOTHING, Newest
+from memdb.engine.passage import Passage
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.stream_batches import Outcomes, its_own, write_batches
 from memdb.errors import MemdbError
@@ -55,9 +56,11 @@ Told = tuple[bytes, MemdbError | None]
 class Fate:
     """What became of something that was ready, for what is behind it."""
 
-    __slots__ = ("error", "newest")
+    __slots__ = ("error", "newest", "passage")
 
     def __init__(self) -> None:
+        self.passage = Passage()
+        """In the user's queue."""
         self.error: Exception | None = None
         """Why not all of it was written, as far as a thread knows."""
         self.newest = -1
@@ -321,7 +324,7 @@ def _alone(ready: Ready, queued: Callable[[], None]) -> Told | Exception:
     """`_made` of one."""
     try:
         stream, newest = _begun(ready)
-        told = _told(ready, stream.write_batch(ready.clips, queued, newest))
+        told = _told(ready, stream.write_batch(ready.clips, queued, newest, (ready.fate.passage,)))
     except Exception as error:  # of its stream alone, whatever it is: no memory, say
         return _befallen(ready, error)
     _tell_ahead([ready], [told])
@@ -345,7 +348,9 @@ def _made(taken: list[Ready], queued: Callable[[], None]) -> list[Told | Excepti
             found.append((b"", None))
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
             found.append(_befallen(ready, error))
-    for index, outcomes in zip(places, write_batches(batches, queued, on_its_way), strict=True):
+    passages = [taken[index].fate.passage for index in places]
+    written = write_batches(batches, queued, on_its_way, passages)
+    for index, outcomes in zip(places, written, strict=True):
         ready = taken[index]
         if isinstance(outcomes, Exception):
             ready.fate.error = found[index] = outcomes
@@ -367,6 +372,7 @@ def _begun(ready: Ready) -> tuple[EmbeddedStream, Newest]:
     if before.error is not None:
         raise before.error
     ready.fate.newest = max(before.newest, *[clip.seq for clip in clips])
+    ready.fate.passage.behind = (before.passage,)
     return stream, {(stream.name, clips[0].epoch): before.newest}
 
 

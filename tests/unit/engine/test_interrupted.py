@@ -103,7 +103,7 @@ def goes_on(db: EmbeddedDatabase) -> None:
     ("function", "times"),
     [
         *((Writer._hand_over, 1), (Writer._take, 1), (Environment.write, 1)),
-        *((Environment._grow_ahead, 1), (Gate.enter, 1)),
+        *((Environment._grow_ahead, 1), (Gate.enter, 1), (Writer._give_disk, 1)),
     ],
 )
 def test_a_write(db: EmbeddedDatabase, function: Any, times: int) -> None:

@@ -559,3 +559,30 @@ def test_numbers_that_are_on_their_way_are_not_skipped(folder: Path) -> None:
                 writer.send(clip(seq))
             assert len(writer.flush()) == 1000
         assert db.user("alice").stream("door").ledger().gaps == ()
+
+
+def test_what_is_smaller_does_not_pass_where_what_was_sent_before_has_no_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One camera, and two commits of it on their way: the number behind a hole would be where to go on."""
+    monkeypatch.setattr(shared_ingest, "GROUP_CLIPS", 2)
+    monkeypatch.setattr(shared_ingest, "LINGER_S", PATIENCE_S)
+    frames = tuple(Keyframe(n, b"\xff" * 200_000) for n in range(5))
+    with EmbeddedDatabase(folder / "data", config=replace(CONFIG, map_bytes_max=1 << 20)) as db:
+        db.create_space("cam", dim=DIM)
+        user = db.user("alice")
+        user.put("made", 1)
+        writer = camera(user, "door")
+        with held_back(db):
+            for seq in range(4):
+                writer.send(clip(seq, keyframes=frames if seq == 1 else ()))
+                while len(writer._feed.going) < (seq + 1) // 2:
+                    threads()[0].join(0.001)
+        with pytest.raises(ResourceExhausted):
+            writer.close()
+        assert writer.acks == 0
+        assert user.clips() == []
+        assert user.stream("door").ledger().next_seq == 0
+        with camera(user, "door") as again:
+            again.send(clip(again.next_seq))
+        assert user.stream("door").ledger().next_seq == 1

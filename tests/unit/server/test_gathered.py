@@ -9,19 +9,20 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from memdb.config import ServerConfig
+from memdb.config import EngineConfig, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import InvalidArgument, MemdbError, NotFound, ResourceExhausted
 from memdb.server import gathered
 from memdb.server.gathered import Gathered, Ready, Told
 from memdb.server.resources import Resources
-from memdb.types.clip import Clip
+from memdb.types.clip import Clip, Keyframe
 from memdb.v1 import clip_service_pb2 as pb
 
 DIM = 4
@@ -411,6 +412,28 @@ async def test_what_is_behind_something_refused_is_refused_with_it(
     with pytest.raises(ResourceExhausted):
         await asyncio.wait_for(third.outcome, 30)
     assert {stream.name for stream in bench.user.streams()} == {"other", "b"}
+
+
+async def test_what_is_smaller_does_not_pass_where_what_is_before_it_has_no_room(
+    tmp_path: Path,
+) -> None:
+    """Though both have their place in the queue: the ledger would say to go on behind the hole."""
+    large = tuple(Keyframe(n, b"\xff" * 200_000) for n in range(5))
+    with EmbeddedDatabase(tmp_path / "db", config=EngineConfig(map_bytes_max=1 << 20)) as database:
+        database.create_space("p", dim=DIM)
+        bench = Bench(database)
+        first, second = bench.ready("a", 0), bench.ready("a", 1)
+        first.clips = [replace(first.clips[0], keyframes=large)]
+        second.behind = first.fate
+        with bench.held_back() as waiting:
+            for queued, ready in enumerate((first, second), 1):
+                bench.gathered.put(ready)
+                await until(lambda queued=queued: waiting() == queued)  # type: ignore[misc]
+        for ready in (first, second):
+            with pytest.raises(ResourceExhausted, match="QUOTA"):
+                await asyncio.wait_for(ready.outcome, 30)
+        assert bench.user.stream("a").ledger().next_seq == 0
+        await asyncio.to_thread(bench.resources.pools.shutdown)
 
 
 async def test_nothing_is_left_of_users_without_streams(bench: Bench) -> None:
