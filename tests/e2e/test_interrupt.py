@@ -67,7 +67,7 @@ NEEDS = {"perception.cli": ("onnxruntime", "av"), "reasoner.cli": ("torch",)}
             )
         ),
         ("perception.import_ixc", "numpy"),
-        *(("reasoner.cli", module) for module in ("memdb.errors", "numpy", "reasoner.answer")),
+        *(("reasoner.cli", module) for module in ("memdb.errors", "numpy", "memdb_client")),
     ],
 )
 def test_an_interrupt_while_loading_is_quiet(cli: str, module: str, tmp_path: Path) -> None:

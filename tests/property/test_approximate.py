@@ -282,7 +282,7 @@ def test_a_gpu_that_fails_in_the_middle_of_a_life(
         assert gpus[0].is_lost
         assert near_of(db) is None
         life.write(user, 40)
-        ask_lists(user, life, 6)
+        ask_lists(user, life, 60)  # so many that a hit or two that is missed does not decide
     assert life.found >= RECALL * life.sought
 
 
