@@ -12,6 +12,7 @@ from memdb.engine.lateness import Newest
 from memdb.engine.passage import Passage
 from memdb.engine.prepared_clips import may_pass_in_part, write_prepared
 from memdb.errors import MemdbError
+from memdb.types.clip import Ack
 
 
 class Place:
@@ -69,25 +70,27 @@ def write_parts(parts: Sequence[Part], place: Place) -> None:
 
 def _write_alone(part: Part, place: Place, *, is_last: bool) -> None:
     """Raises what refuses all of it."""
-    for _ in range(2):
-        try:
-            part.outcomes = part.feed.stream.write_prepared(
-                part.operations,
-                place.pass_on if is_last else None,
-                _on_its_way([part]),
-                [_passage(part)],
-            )
-        except MemdbError as error:
-            before = _before(part)
-            if not may_pass_in_part(error) or all(one.is_done for one in before):
-                raise
-            # It may have been refused for what is before it, which is tried alone, and takes the place for that.
-            place.pass_on()
-            if not all(one.wait() for one in before):
-                raise
-            place.take()
-        else:
-            return
+
+    def write() -> Sequence[Ack | MemdbError]:
+        return part.feed.stream.write_prepared(
+            part.operations,
+            place.pass_on if is_last else None,
+            _on_its_way([part]),
+            [_passage(part)],
+        )
+
+    try:
+        part.outcomes = write()
+    except MemdbError as error:
+        before = _before(part)
+        if not may_pass_in_part(error) or all(one.is_done for one in before):
+            raise
+        # It may have been refused for what is before it, which is tried alone, and takes the place for that.
+        place.pass_on()
+        if not all(one.wait() for one in before):
+            raise
+        place.take()
+        part.outcomes = write()
 
 
 def _on_its_way(parts: Sequence[Part]) -> Newest:
