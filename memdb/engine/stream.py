@@ -23,7 +23,7 @@ from memdb.types.documented import documented_by
 from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
-from memdb.types.ingest import INGEST_WINDOW
+from memdb.types.ingest import EMBEDDED_INGEST_WINDOW
 from memdb.types.operation import CreateStream, SetRetention, WriteClip
 from memdb.types.retention import Retention, as_retention
 from memdb.types.space import Space
@@ -157,7 +157,7 @@ class EmbeddedStream:
         return EmbeddedIngestWriter(
             self,
             check_int(epoch, "epoch", 0, limits.EPOCH_MAX),
-            INGEST_WINDOW
+            EMBEDDED_INGEST_WINDOW
             if window is None
             else check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX),
         )

@@ -12,6 +12,9 @@ on two processors, with twice as many as long.
 SMALL_INGEST_WINDOW: Final = 256
 """Of clips that are small: as many as `SMALL_INGEST_BYTES` hold, up to this.  A commit of 64 clips of 49 kB is mostly
 what a commit costs."""
+EMBEDDED_INGEST_WINDOW: Final = 128
+"""Of a writer of an embedded database, where nobody says: a commit takes half of it, and one of 32 clips of 49 kB is
+mostly what a commit costs."""
 SMALL_INGEST_BYTES: Final = 13_000_000
 """What 64 clips of 200 kB are."""
 
