@@ -83,7 +83,7 @@ def _write_alone(part: Part, place: Place, *, is_last: bool) -> None:
         part.outcomes = write()
     except MemdbError as error:
         before = _before(part)
-        if not may_pass_in_part(error) or all(one.is_done for one in before):
+        if not may_pass_in_part(error) or not before:
             raise
         # It may have been refused for what is before it, which is tried alone, and takes the place for that.
         place.pass_on()
