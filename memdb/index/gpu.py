@@ -145,6 +145,7 @@ class Gpu:
         except MemoryError as error:  # ours: rows are held once more for a while
             log.warning("no memory to place rows on the GPU", exc_info=error)
         except Exception as error:
+            # Whatever FAISS or CUDA say: it is told, and the CPU answers.
             self.lose(error)
         return None
 

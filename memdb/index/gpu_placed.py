@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ def never() -> bool:
     return False
 
 
-class Placed:
+class Placed(ABC):
     """The first `rows` rows of a matrix; one who adds, any who ask.
 
     Every call is given the matrix, which this does not keep alive.
@@ -98,13 +99,13 @@ class Placed:
         for one in asked:
             one.done = True
 
+    @abstractmethod
     def _search(self, index: Any, queries: Array, wanted: int, reach: int) -> tuple[Array, Array]:
         """(scores, numbers), (n, wanted) each, best first; a number of -1 is of no row."""
-        raise NotImplementedError
 
     def _lost(self, rows: Array) -> float:
         """What float16 takes from rows, as far as anybody asks."""
         return 0.0
 
-    def _note(self, lost: float) -> None:
+    def _note(self, lost: float) -> None:  # noqa: B027 - who searches nearby alone needs it not
         """Rows with that are about to be seen."""
