@@ -23,8 +23,6 @@ from bench.server import Server
 from memdb import Clip
 from memdb.types.database import Database, Stream, User
 
-WINDOW = 8
-"""Clips that one of several cameras has on their way over gRPC."""
 WAITING_MAX = 32
 """Threads, where each waits for its clip."""
 FEEDERS_MAX = 16
@@ -142,8 +140,7 @@ def _in_threads(
 
 
 def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
-    """Asyncio ingest streams, each with at most `WINDOW` clips on their way; a single camera with as many as it may."""
-    window = None if cameras == 1 else WINDOW
+    """Asyncio ingest streams with the window that they have where nobody says."""
 
     async def all_of_them(first: int, count: int) -> Written:
         before, *clips = _clips(made, first, count)
@@ -157,7 +154,7 @@ def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
         async with memdb_client.connect_async(server.address) as db, AsyncExitStack() as stack:
             its = db.user("bench")
             streams = [its.stream(f"camera-{n}", space=_space(made)) for n in range(cameras)]
-            writers = [stream.ingest(window=window) for stream in streams]
+            writers = [stream.ingest() for stream in streams]
 
             async def opened(writer: memdb_client.AsyncIngestWriter) -> None:
                 await stack.enter_async_context(writer)

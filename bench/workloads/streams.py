@@ -1,7 +1,8 @@
 """One user with 1, 16 and 256 cameras, clips of 16 frames of 4 x 1536 and of 4 x 384: what sharing commits gives.
 
-Embedded, threads write clip after clip of their cameras (`stream.write`; a single camera uses `stream.ingest`); over
-gRPC every camera is an asyncio ingest stream with at most 8 clips on their way, a single one with 64.  The reference is
+Every camera has an ingest writer with the window that it has where nobody says: embedded, fed by threads; over gRPC,
+asyncio streams (until now with 8 clips on their way where there were several).  Embedded also as threads that write
+clip after clip of their cameras and wait for each (``embedded_waiting``).  The reference is
 raw LMDB with as many clips of the same bytes for each transaction as ours had on the average of that round.  Rounds of
 a second or more, in turns; a ratio is the median over rounds.
 
@@ -33,7 +34,7 @@ from pathlib import Path
 import memdb
 import memdb_client
 from bench import data
-from bench.cameras import WINDOW, Round, clip_of, embedded, remote, user_of, values_of, waiting
+from bench.cameras import Round, clip_of, embedded, remote, user_of, values_of, waiting
 from bench.limits import RawLmdb
 from bench.lone_camera import lone_camera
 from bench.report import Result, Setup, median, result, time_ms
@@ -83,7 +84,6 @@ def run(setup: Setup) -> Result:
     config: dict[str, object] = {
         "rounds": rounds,
         "clips_of_a_round": list(CLIPS.values()),
-        "window": WINDOW,
     }
     return result("streams", setup, config, figures, ratios)
 
