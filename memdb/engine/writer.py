@@ -96,7 +96,7 @@ class _Taken:
     Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
     """
 
-    __slots__ = ("entries", "making_room", "size", "subjects")
+    __slots__ = ("entries", "has_ended", "is_counted", "making_room", "size", "subjects")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_Submission, Operation]] = []
@@ -105,6 +105,10 @@ class _Taken:
         """Payload bytes."""
         self.making_room: bool | None = None
         """Whether its operations make room; None while it has none."""
+        self.is_counted = False
+        """Whether it is among the groups that are on their way."""
+        self.has_ended = False
+        """Whether who waits until there is none has been told that it is not."""
 
     def take(self, submission: _Submission) -> bool:
         """The next operation of a submission; whether it fits."""
@@ -326,23 +330,32 @@ class Writer:
     def _commit_group(self, leader: _Submission) -> None:
         """Take the next group through the steps; leadership is handed over on the way."""
         group = _Taken()
-        is_counted = False
         try:
-            with self._lock:
-                while self._held:
-                    self._changed.wait()
-                self._groups += 1
-                is_counted = True
-            self._take_through(leader, group)
-        except BaseException as error:
-            self._settle(group, None, error)
-            if not isinstance(error, MemdbError):
-                raise
+            try:
+                with self._lock:
+                    while self._held:
+                        self._changed.wait()
+                    self._groups += 1
+                    group.is_counted = True
+                self._take_through(leader, group)
+            except BaseException as error:
+                self._settle(group, None, error)
+                if not isinstance(error, MemdbError):
+                    raise
+            finally:
+                self._end(group)
         finally:
-            with self._lock:
-                self._groups -= is_counted
-                if not self._groups:
-                    self._changed.notify_all()
+            if not group.has_ended:  # its end was interrupted, and who closes the user waits for it
+                self._end(group)
+
+    def _end(self, group: _Taken) -> None:
+        """It is not on its way any more."""
+        with self._lock:
+            self._groups -= group.is_counted
+            group.is_counted = False
+            if not self._groups:
+                self._changed.notify_all()
+            group.has_ended = True
 
     def _take_through(self, leader: _Submission, group: _Taken) -> None:
         with self._turn:
