@@ -30,14 +30,17 @@ def refusals(
     operations: Sequence[WriteClip],
     seq_ahead_max: int,
     on_its_way: Newest = NOTHING,
+    reached: dict[tuple[str, int], int] | None = None,
 ) -> list[MemdbError | None]:
     """Why each clip is refused, None where it is not.
+
+    reached: is told what `Newest` is for those that come behind these.
 
     `FailedPrecondition` (``TOO_LATE``, ``TOO_FAR_AHEAD``), `ResourceExhausted` (``QUOTA``), `DataLoss`
     (``QUARANTINED``), field ``clip.seq``.
     """
     found: list[MemdbError | None] = []
-    reached: dict[tuple[str, int], int] = {}
+    reached = {} if reached is None else reached
     for operation in operations:
         key = (operation.stream, operation.clip.epoch)
         newest = reached.get(key)

@@ -6,19 +6,21 @@ room while the next, which is smaller, has would leave a hole, and the ledger sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class Passage:
     """One such write."""
 
-    __slots__ = ("behind", "error")
+    __slots__ = ("behind", "error", "reached")
 
     def __init__(self, behind: Sequence[Passage] = ()) -> None:
         """behind: those in the queue before it, or done."""
         self.behind = behind
         self.error: Exception | None = None
         """What refused it; set before anything behind it can be written."""
+        self.reached: Mapping[tuple[str, int], int] = {}
+        """`memdb.engine.lateness.Newest` for what is behind it; set before it is in the queue."""
 
     def refusal(self) -> Exception | None:
         """What refused something before it."""

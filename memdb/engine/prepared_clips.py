@@ -34,7 +34,12 @@ def write_prepared(
     """
 
     def write(memory: UserMemory) -> list[Ack | MemdbError]:
-        refusals = lateness.refusals(memory.view, operations, user.seq_ahead_max, on_its_way)
+        reached: dict[tuple[str, int], int] = {}
+        refusals = lateness.refusals(
+            memory.view, operations, user.seq_ahead_max, on_its_way, reached
+        )
+        for passage in passages:
+            passage.reached = reached
         if not any(refusals):
             return memory.write(list(operations), queued, passages)  # type: ignore[return-value]  # clips give acks
         taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]

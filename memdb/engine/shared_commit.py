@@ -97,10 +97,9 @@ def _on_its_way(parts: Sequence[Part]) -> Newest:
     """What has its place in the queue already of the feeds of some parts, and no view may have yet."""
     found: dict[tuple[str, int], int] = {}
     for part in parts:
+        key = part.feed.stream.name, part.operations[0].clip.epoch
         for before in _before(part):
-            for operation in before.operations:
-                key = operation.stream, operation.clip.epoch
-                found[key] = max(found.get(key, -1), operation.clip.seq)
+            found[key] = max(found.get(key, -1), before.passage.reached.get(key, -1))
     return found
 
 

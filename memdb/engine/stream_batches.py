@@ -34,8 +34,6 @@ def write_batches(
 
     queued: called when later calls can only come behind the commit that they share, perhaps more than once;
     on_its_way: see `memdb.engine.prepared_clips`; passages: of each batch one.
-
-    Raises what is no refusal of a commit that they share.
     """
     passages = passages or [Passage() for _ in batches]
     together = _together(batches, queued, on_its_way, passages) if len(batches) > 1 else None
@@ -96,12 +94,12 @@ def _together(
                 passages,
             )
         )
-    except MemdbError as error:
-        if may_pass_in_part(error):
+    except Exception as error:  # whatever it is, what is behind them waits to be told
+        if isinstance(error, MemdbError) and may_pass_in_part(error):
             # Those that were committed before are acknowledged as duplicates.
             return None
         for index, _, _ in prepared:
-            found[index] = error.again()
+            found[index] = its_own(error)
         return found
     for index, operations, refusals in prepared:
         found[index] = filled(refusals, islice(outcomes, len(operations)))

@@ -65,7 +65,7 @@ class _Submission:
         self.next = 0
         """Operations that a group has taken."""
         self.outcomes: list[Outcome] = []
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.abandoned = False
         """Whether its caller was interrupted while it waited."""
         self.sizes = [payload_bytes(operation) for operation in operations]
@@ -83,7 +83,9 @@ class _Submission:
         return self.error is not None or len(self.outcomes) == len(self.operations)
 
     def refusal(self) -> Exception | None:
-        """What refused something that it is behind."""
+        """What refused something that it is behind, or what another group had of it."""
+        if self.error is not None:
+            return self.error
         refusals = (passage.refusal() for passage in self.passages)
         return next((error for error in refusals if error is not None), None)
 
@@ -94,7 +96,7 @@ class _Taken:
     Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
     """
 
-    __slots__ = ("entries", "making_room", "size", "subjects")
+    __slots__ = ("entries", "has_ended", "is_counted", "making_room", "size", "subjects")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_Submission, Operation]] = []
@@ -103,6 +105,10 @@ class _Taken:
         """Payload bytes."""
         self.making_room: bool | None = None
         """Whether its operations make room; None while it has none."""
+        self.is_counted = False
+        """Whether it is among the groups that are on their way."""
+        self.has_ended = False
+        """Whether who waits until there is none has been told that it is not."""
 
     def take(self, submission: _Submission) -> bool:
         """The next operation of a submission; whether it fits."""
@@ -324,23 +330,32 @@ class Writer:
     def _commit_group(self, leader: _Submission) -> None:
         """Take the next group through the steps; leadership is handed over on the way."""
         group = _Taken()
-        is_counted = False
         try:
-            with self._lock:
-                while self._held:
-                    self._changed.wait()
-                self._groups += 1
-                is_counted = True
-            self._take_through(leader, group)
-        except BaseException as error:
-            self._settle(group, None, error)
-            if not isinstance(error, MemdbError):
-                raise
+            try:
+                with self._lock:
+                    while self._held:
+                        self._changed.wait()
+                    self._groups += 1
+                    group.is_counted = True
+                self._take_through(leader, group)
+            except BaseException as error:
+                self._settle(group, None, error)
+                if not isinstance(error, MemdbError):
+                    raise
+            finally:
+                self._end(group)
         finally:
-            with self._lock:
-                self._groups -= is_counted
-                if not self._groups:
-                    self._changed.notify_all()
+            if not group.has_ended:  # its end was interrupted, and who closes the user waits for it
+                self._end(group)
+
+    def _end(self, group: _Taken) -> None:
+        """It is not on its way any more."""
+        with self._lock:
+            self._groups -= group.is_counted
+            group.is_counted = False
+            if not self._groups:
+                self._changed.notify_all()
+            group.has_ended = True
 
     def _take_through(self, leader: _Submission, group: _Taken) -> None:
         with self._turn:
@@ -391,18 +406,18 @@ class Writer:
             self._changed.notify_all()
             return self._next
 
-    def _refuse(self, group: _Taken, error: BaseException) -> Exception:
-        """Nothing that is behind what a group has is to be written; what its callers are told."""
+    def _refuse(self, group: _Taken, error: BaseException) -> None:
+        """Nothing that is behind what a group has is to be written, the rest of it neither."""
         if not isinstance(error, Exception):
             # Of whoever led it, who raises it: nobody has interrupted the others.
             error = Unavailable(
                 "a commit was interrupted, and may have been made", reason="INDEX_BROKEN"
             )
         for submission in group.submissions():
+            submission.error = submission.error or error
             for passage in submission.passages:
                 passage.error = error.again() if isinstance(error, MemdbError) else error
         self._was_refused = True
-        return error
 
     def _take_apart(self, group: _Taken) -> None:
         """Commit what a group has of each submission alone, one after the other and before any later group: who
@@ -479,12 +494,10 @@ class Writer:
     ) -> None:
         """Give each operation its outcome and wake the callers that have all of theirs."""
         if error is not None:
-            error = self._refuse(group, error)
-        for index, (submission, _) in enumerate(group.entries):
-            if outcomes is not None:
-                submission.outcomes.append(outcomes[index])
-            elif submission.error is None:
-                submission.error = error
+            self._refuse(group, error)
+        if outcomes is not None:
+            for (submission, _), outcome in zip(group.entries, outcomes, strict=True):
+                submission.outcomes.append(outcome)
         finished = [one for one in group.submissions() if one.done or one.abandoned]
         for submission in finished:
             if submission.error is None:

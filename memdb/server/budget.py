@@ -245,6 +245,7 @@ class Budget:
             turns.remove(turn)
             if not turns:
                 del self._waiting[owner]
+            self._admit()  # it may have been the one that did not fit
 
     def _look_soon(self) -> None:
         if self._look is None:

@@ -56,15 +56,13 @@ Told = tuple[bytes, MemdbError | None]
 class Fate:
     """What became of something that was ready, for what is behind it."""
 
-    __slots__ = ("error", "newest", "passage")
+    __slots__ = ("error", "passage")
 
     def __init__(self) -> None:
         self.passage = Passage()
         """In the user's queue."""
         self.error: Exception | None = None
         """Why not all of it was written, as far as a thread knows."""
-        self.newest = -1
-        """The highest number of its clips, and of those before it that are on their way."""
 
 
 class Ready:
@@ -365,15 +363,14 @@ def _made(taken: list[Ready], queued: Callable[[], None]) -> list[Told | Excepti
 
 def _begun(ready: Ready) -> tuple[EmbeddedStream, Newest]:
     """Its stream, and what is on its way of it; raises what is wrong with the one, and what refused the other."""
-    stream, clips, before = ready.stream(), ready.clips, ready.behind
+    stream, before = ready.stream(), ready.behind
     if before is None:
-        ready.fate.newest = max([clip.seq for clip in clips])
         return stream, NOTHING
     if before.error is not None:
         raise before.error
-    ready.fate.newest = max(before.newest, *[clip.seq for clip in clips])
     ready.fate.passage.behind = (before.passage,)
-    return stream, {(stream.name, clips[0].epoch): before.newest}
+    key = stream.name, ready.clips[0].epoch
+    return stream, {key: before.passage.reached.get(key, -1)}
 
 
 def _befallen(ready: Ready, error: Exception) -> Exception:

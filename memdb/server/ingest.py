@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Final
 
+from memdb.engine.prepared_clips import may_pass_in_part
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
@@ -191,14 +192,17 @@ class Ingest:
             try:
                 return await oldest.outcome
             except ResourceExhausted as error:
-                # Refused before any of it was written, since other writes of the user wait.
-                if error.reason != "OVERLOADED":
+                # Refused before any of it was written, since other writes of the user wait, or behind what had no room
+                # with another stream's, and has been written since.
+                is_busy = error.reason == "OVERLOADED"
+                if not is_busy and (oldest.behind is None or not may_pass_in_part(error)):
                     raise
             finally:
                 stream, clips, size = oldest.stream, oldest.clips, oldest.size
                 del oldest  # its error would hold this frame, and this frame the error
             self._drain.check()
-            await asyncio.sleep(BUSY_PAUSE_S)
+            if is_busy:
+                await asyncio.sleep(BUSY_PAUSE_S)
             # What is behind it was not written either.
             self._handed[0] = Ready(stream, clips, size, None)
             gathered.put(self._handed[0])

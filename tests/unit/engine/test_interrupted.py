@@ -16,6 +16,7 @@ import pytest
 
 import memdb
 from memdb import Unavailable
+from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.writer import Writer
@@ -104,6 +105,7 @@ def goes_on(db: EmbeddedDatabase) -> None:
     [
         *((Writer._hand_over, 1), (Writer._take, 1), (Environment.write, 1)),
         *((Environment._grow_ahead, 1), (Gate.enter, 1), (Writer._give_disk, 1)),
+        (Writer._end, 1),
     ],
 )
 def test_a_write(db: EmbeddedDatabase, function: Any, times: int) -> None:
@@ -175,6 +177,46 @@ def test_who_shares_the_commit_is_not_interrupted_with_it(db: EmbeddedDatabase) 
             assert not thread.is_alive()
     assert interrupt.came
     assert [(key, type(error)) for key, error in errors.items()] == [("second", Unavailable)]
+    goes_on(db)
+
+
+def test_who_waits_until_no_commit_is_on_its_way(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 3)
+    is_free = threading.Event()
+
+    def wait() -> None:
+        with memory.held_back():
+            is_free.set()
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    with db._users.use("alice") as memory:
+        publish = memory._commits.publish
+
+        def publish_while_one_waits(group: Group) -> Any:
+            waiter.start()
+            while not memory._writer._held:
+                waiter.join(0.001)
+            return publish(group)
+
+        monkeypatch.setattr(memory._commits, "publish", publish_while_one_waits)
+
+        def is_told(code: CodeType) -> bool:
+            ends = sys._getframe(2).f_back
+            return (
+                code is threading.Condition.notify_all.__code__
+                and ends is not None
+                and ends.f_code is Writer._end.__code__
+            )
+
+        interrupt = Interrupt(is_told, 1)
+        with interrupt.within():
+            db.user("alice").put("k", 0)
+        monkeypatch.undo()
+    assert interrupt.came
+    assert is_free.wait(60)
+    waiter.join(60)
     goes_on(db)
 
 

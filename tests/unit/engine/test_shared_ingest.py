@@ -15,7 +15,14 @@ from types import CodeType
 import numpy as np
 import pytest
 
-from memdb import AlreadyExists, Keyframe, ResourceExhausted, Unavailable, failpoints
+from memdb import (
+    AlreadyExists,
+    FailedPrecondition,
+    Keyframe,
+    ResourceExhausted,
+    Unavailable,
+    failpoints,
+)
 from memdb.engine import shared_commit, shared_ingest
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.ingest import EmbeddedIngestWriter
@@ -570,6 +577,26 @@ def test_numbers_that_are_on_their_way_are_not_skipped(folder: Path) -> None:
                 writer.send(clip(seq))
             assert len(writer.flush()) == 1000
         assert db.user("alice").stream("door").ledger().gaps == ()
+
+
+def test_a_number_that_skips_too_many_lets_none_behind_it_in(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor in the next commit: all numbers that were meant would be too late."""
+    monkeypatch.setattr(shared_ingest, "GROUP_CLIPS", 2)
+    monkeypatch.setattr(shared_ingest, "LINGER_S", PATIENCE_S)
+    user = db.user("alice")
+    user.put("made", 1)
+    writer = camera(user, "door")
+    with held_back(db):
+        for taken, seq in enumerate((0, 1 << 40, (1 << 40) + 1, (1 << 40) + 2), 1):
+            writer.send(replace(clip(0), seq=seq))
+            while len(writer._feed.going) < taken // 2:
+                threads()[0].join(0.001)
+    with pytest.raises(FailedPrecondition) as caught:
+        writer.close()
+    assert (caught.value.reason, caught.value.value) == ("TOO_FAR_AHEAD", str(1 << 40))
+    assert user.stream("door").ledger().next_seq == 1
 
 
 def test_what_is_smaller_does_not_pass_where_what_was_sent_before_has_no_room(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from memdb import Keyframe, MemdbError, ResourceExhausted, failpoints
 from memdb.engine import writer
+from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.failpoints import FailpointError
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
@@ -204,3 +207,55 @@ def test_who_writes_a_little_is_not_refused_with_who_writes_too_much(
         user.put("more", 1)
     with EmbeddedDatabase(folder / "data", config=quota) as db:
         assert db.user("alice").get("more") == 1
+
+
+def test_the_rest_of_a_batch_is_not_written_where_its_beginning_has_no_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the next group, which is made ready meanwhile; the number behind a hole would be where to go on."""
+    quota = replace(CONFIG, map_bytes_max=1 << 20)
+    frames = tuple(Keyframe(n, b"\xff" * 200_000) for n in range(5))
+    # A group ends before the second version of the second.
+    batch = [clip(0, keyframes=frames), clip(1, sealed=False), clip(1), clip(2)]
+    with EmbeddedDatabase(folder / "data", config=quota) as db:
+        db.create_space("cam", dim=DIM)
+        user = db.user("alice")
+        door, other = (user.stream(name, space="cam") for name in ("door", "other"))
+        other.write(clip(0))
+        refused: list[MemdbError] = []
+
+        def write() -> None:
+            try:
+                door.write_batch(batch)
+            except MemdbError as error:
+                refused.append(error)
+
+        with db._users.use("alice") as memory:
+            commit, queue = memory._commits.commit, memory._writer._queue
+
+            def slow(group: Group, waiting: Callable[[], None]) -> None:
+                """A disk that says that it is full once the next group waits for it."""
+                waiting()
+                deadline_s = time.monotonic() + 60
+                while memory._writer._next is None and time.monotonic() < deadline_s:
+                    time.sleep(0.001)
+                monkeypatch.undo()
+                commit(group, waiting)
+
+            threads = [
+                threading.Thread(target=one) for one in (partial(other.write, clip(1)), write)
+            ]
+            with memory.held_back():
+                for number, thread in enumerate(threads):
+                    thread.start()
+                    while len(queue) <= number:
+                        thread.join(0.001)
+                monkeypatch.setattr(memory._commits, "commit", slow)
+            for thread in threads:
+                thread.join(60)
+                assert not thread.is_alive()
+        assert [error.reason for error in refused] == ["QUOTA"]
+        assert [(c.stream, c.seq) for c in user.clips()] == [("other", 0), ("other", 1)]
+        assert door.ledger().next_seq == 0
+        door.write(clip(0))
+        assert db.verify().ok

@@ -385,6 +385,52 @@ async def test_what_is_behind_the_first_of_a_commit_is_not_in_it(bench: Bench) -
     assert bench.user.streams() == []
 
 
+async def test_a_number_that_skips_too_many_lets_none_behind_it_in(bench: Bench) -> None:
+    """Nor in the next commit, that is made ready while the one with it has its place."""
+    crowd = bench.gathered
+    first = bench.ready("a", 0, 1 << 40)
+    second = bench.ready("a", (1 << 40) + 1, (1 << 40) + 2, 1)
+    second.behind = first.fate
+    with bench.held_back() as waiting:
+        crowd.put(first)
+        await until(lambda: waiting() == 1)
+        crowd.put(second)
+        await until(lambda: waiting() == 2)
+    for ready in (first, second):
+        _, refusal = await asyncio.wait_for(ready.outcome, 30)
+        assert refusal is not None
+        assert refusal.reason == "TOO_FAR_AHEAD"
+    assert bench.user.stream("a").ledger().next_seq == 2
+
+
+class NoHash(int):
+    """An epoch of which there is no memory to find it once more."""
+
+    def __hash__(self) -> int:
+        raise MemoryError
+
+
+async def test_nothing_passes_a_shared_commit_that_ended_in_what_is_no_refusal(
+    bench: Bench,
+) -> None:
+    """Before it had its place: no memory, say."""
+    crowd = bench.gathered
+    with bench.held_back() as waiting:
+        tasks = [asyncio.create_task(committed(crowd, bench.ready("first", 0)))]
+        await until(lambda: waiting() == 1)
+        first, bad, second = bench.ready("a", 0), bench.ready("b", 0), bench.ready("a", 1)
+        object.__setattr__(bad.clips[0], "epoch", NoHash(0))
+        second.behind = first.fate
+        tasks += [asyncio.create_task(committed(crowd, one)) for one in (first, bad)]
+        await until(lambda: first.is_taken)
+        crowd.put(second)
+    for ready in (first, bad, second):
+        with pytest.raises(MemoryError):
+            await asyncio.wait_for(ready.outcome, 30)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert {stream.name for stream in bench.user.streams()} == {"first"}
+
+
 async def test_what_is_behind_something_refused_is_refused_with_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb.config import ServerConfig
+from memdb.config import EngineConfig, ServerConfig
 from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted, Unavailable
@@ -286,6 +286,42 @@ async def test_what_is_behind_a_refused_clip_and_has_no_thread_is_not_written(
     assert bench.line.acks == 1
     assert bench.database.user("u").stream("s").ledger().next_seq == 3
     assert bench.budget.used == 0
+
+
+async def test_who_was_refused_with_who_sends_much_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next commit was behind one that had no room for both; alone there is room."""
+    monkeypatch.setattr(ingest, "SECOND_CLIPS", 1)
+    frames = tuple(b"x" * 200_000 for _ in range(5))
+    with EmbeddedDatabase(tmp_path / "db", config=EngineConfig(map_bytes_max=1 << 20)) as database:
+        database.create_space("p", dim=DIM)
+        bench = several_threads(Bench(database))
+        little, much = bench.line, Line()
+        with commits_held_back(bench) as waiting:
+            threads = [bench.resources.pools.write.run(bench.gate.wait) for _ in range(8)]
+            held = asyncio.gather(*threads)
+            little.start("little")
+            much.start("much")
+            little.clip(0)
+            running = bench.run()
+            await settled(little, 2)
+            much.clip(0, keyframes=frames)
+            refused = bench.serve(much)
+            await settled(much, 2)
+            bench.gate.set()
+            await until(lambda: waiting() == 1)
+            for seq in (1, 2, 3):
+                little.clip(seq)
+            little.end()
+            await until(lambda: waiting() == 2)
+        await held
+        with pytest.raises(ResourceExhausted, match="QUOTA"):
+            await asyncio.wait_for(refused, 30)
+        await asyncio.wait_for(running, 30)
+        assert little.acks == 4
+        assert bench.resources.budget.used == 0
+        await asyncio.to_thread(bench.resources.pools.shutdown)
 
 
 async def test_large_messages_are_parsed_on_a_thread_and_stay_in_order(bench: Bench) -> None:
