@@ -20,6 +20,7 @@ whatever else is exact, go there.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from typing import Final
 from weakref import WeakSet
@@ -60,13 +61,15 @@ class Gpu:
         self._kind = kind
         self._turns = Turns()
         self._placed: WeakSet[Placed] = WeakSet()
+        self._placing = threading.Lock()
+        """Of who adds to it, and who looks at all: a set that grows cannot be gone through."""
         self.is_lost = False
         """Whether it failed once."""
 
     @property
     def bytes_used(self) -> int:
         """Of rows on the GPU."""
-        return sum(placed.bytes for placed in self._placed)
+        return sum(placed.bytes for placed in self._all())
 
     def near_kind(self, matrix: Matrix) -> str | None:
         """How a matrix is searched approximately, where it may be; None where it is to be flat alone."""
@@ -106,9 +109,9 @@ class Gpu:
                     index = self._indexes.flat(matrix.width)
                 placement = FlatPlacement(index, matrix.width, self._turns)
                 del index
-                self._placed.add(placement)
+                self._add(placement)
             placement.is_spare = is_spare
-            if placement.extend(matrix, stop):
+            if placement.extend(matrix, stop) and not self.is_lost:
                 return placement
             placement.drop()
         except Exception as error:
@@ -133,15 +136,19 @@ class Gpu:
         try:
             self._find_budget()
             way = KINDS[kind]
-            if not self._make_room(way.bytes_of(matrix.rows, matrix.width), beside=beside):
+            own_bytes = self._indexes.own_bytes
+            needed = own_bytes + way.bytes_of(matrix.rows, matrix.width)
+            if not self._make_room(needed, beside=beside):
                 return None
             index = way.build(self._indexes, matrix, stop)
             if index is None:
                 return None
-            placement = NearPlacement(index, matrix.width, self._turns)
+            placement = NearPlacement(index, matrix.width, self._turns, own_bytes)
             del index
-            self._placed.add(placement)
-            return placement
+            self._add(placement)
+            if not self.is_lost:
+                return placement
+            placement.drop()
         except MemoryError as error:  # ours: rows are held once more for a while
             log.warning("no memory to place rows on the GPU", exc_info=error)
         except Exception as error:
@@ -150,15 +157,26 @@ class Gpu:
         return None
 
     def lose(self, error: Exception) -> None:
-        """It failed: everything is searched without it from now on."""
+        """It failed: everything is searched without it from now on.
+
+        What is being placed meanwhile finds that out in the end, and goes as well.
+        """
         self.is_lost = True
         self.clear()
         log.error("the GPU failed; searching without it", exc_info=error)
 
     def clear(self) -> None:
         """Give everything back."""
-        for placed in list(self._placed):
+        for placed in self._all():
             placed.drop()
+
+    def _add(self, placed: Placed) -> None:
+        with self._placing:
+            self._placed.add(placed)
+
+    def _all(self) -> list[Placed]:
+        with self._placing:
+            return list(self._placed)
 
     def _find_budget(self) -> None:
         if not self._bytes_max:
@@ -180,7 +198,7 @@ class Gpu:
         def rank(placed: Placed) -> tuple[bool, bool, int]:
             return (placed not in beside, not placed.is_spare, placed.bytes)
 
-        others = sorted((placed for placed in self._placed if placed is not mine), key=rank)
+        others = sorted((placed for placed in self._all() if placed is not mine), key=rank)
         room = self._bytes_max
         if self._free_bytes:
             room = min(room, int(self._free_bytes * _GROWING_SHARE) - needed)

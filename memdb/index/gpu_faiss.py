@@ -8,9 +8,11 @@ fails, its ``CUDA_VERIFY`` ends the process, which nobody can catch.
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 from memdb.errors import FailedPrecondition
 from memdb.eventlog import event_log
@@ -22,8 +24,11 @@ _DEVICE: Final = 0
 _DEVICES: Final = ("nvidia", "dxg", "kfd")
 """How names in ``/dev`` begin: NVIDIA's, the same in Windows' Linux, AMD's."""
 _CUDA_RUNTIME: Final = "libcudart"
-_OWN_BYTES: Final = 256 << 20
-"""Of memory for a while, for each index that shares none: FAISS would take 1.5 GiB."""
+_OWN_BYTES: Final = 64 << 20
+"""Of memory for a while, for each index that shares none: FAISS would take 1.5 GiB.  A search of 64 questions takes
+some of it; what is more, as rows that come, is taken when it is needed."""
+_CONTEXT_BYTES: Final = 32 << 20
+"""What CUBLAS takes for each of those."""
 _STARTS: Final = 8
 """From so many draws a walk of a graph begins; with cuVS's one it misses two of five hits among many rows."""
 
@@ -56,7 +61,12 @@ class FaissOnGpu:
     # Not before something is placed: they take memory of the GPU, and most who open a database ask little.
     @cached_property
     def _shared(self) -> Any:
-        return faiss.StandardGpuResources()
+        return _of_this_process(faiss.StandardGpuResources())
+
+    @property
+    def own_bytes(self) -> int:
+        """See `GpuIndexes.own_bytes`."""
+        return _OWN_BYTES + _CONTEXT_BYTES
 
     @property
     def has_graphs(self) -> bool:
@@ -70,14 +80,14 @@ class FaissOnGpu:
         config.useFloat16 = True
         # Its own kernels, of which it is known what they round.
         config.use_cuvs = False
-        return faiss.GpuIndexFlatIP(self._shared, width, config)
+        return _of_this_process(faiss.GpuIndexFlatIP(self._shared, width, config))
 
     def lists(self, width: int, count: int) -> Any:
         """See `GpuIndexes.lists`."""
         config = faiss.GpuIndexIVFScalarQuantizerConfig()
         config.device = _DEVICE
         config.use_cuvs = False  # which has no float16
-        return faiss.GpuIndexIVFScalarQuantizer(
+        index = faiss.GpuIndexIVFScalarQuantizer(
             _own_resources(),
             width,
             count,
@@ -86,6 +96,7 @@ class FaissOnGpu:
             False,
             config,
         )
+        return _of_this_process(index)
 
     def graph(self, width: int) -> Any:
         """See `GpuIndexes.graph`."""
@@ -93,7 +104,8 @@ class FaissOnGpu:
         config.device = _DEVICE
         config.graph_degree = GRAPH_DEGREE
         config.intermediate_graph_degree = 2 * GRAPH_DEGREE
-        return faiss.GpuIndexCagra(_own_resources(), width, faiss.METRIC_INNER_PRODUCT, config)
+        index = faiss.GpuIndexCagra(_own_resources(), width, faiss.METRIC_INNER_PRODUCT, config)
+        return _of_this_process(index)
 
     def probing(self, lists: int) -> Any:
         """See `GpuIndexes.probing`."""
@@ -120,7 +132,29 @@ class FaissOnGpu:
 def _own_resources() -> Any:
     resources = faiss.StandardGpuResources()
     resources.setTempMemory(_OWN_BYTES)
+    # Of the machine's memory, 256 MiB of which nobody else could have any more, for copies of what is larger still.
+    resources.setPinnedMemory(0)
     return resources
+
+
+_made: WeakSet[Any] = WeakSet()
+"""What there is of FAISS's on the GPU."""
+
+
+def _of_this_process(made: Any) -> Any:
+    """The same.  A process that is forked leaves it alone: there is no CUDA in it, and FAISS ends a process in which
+    memory of the GPU cannot be given back, be it at its exit.
+    """
+    _made.add(made)
+    return made
+
+
+def _forsake() -> None:
+    for made in list(_made):
+        made.thisown = False
+
+
+os.register_at_fork(after_in_child=_forsake)
 
 
 def _cuda_runtime() -> ctypes.CDLL | None:

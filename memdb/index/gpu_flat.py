@@ -16,6 +16,7 @@ from memdb.index.gpu_indexes import fits
 from memdb.index.gpu_placed import Placed
 from memdb.index.gpu_turns import Asked, Turns
 from memdb.index.matrix import Matrix
+from memdb.index.planes import block_rows, longest
 from memdb.index.pruned import Found, bounded_best, others_best
 from memdb.types.arrays import Array
 
@@ -95,8 +96,15 @@ class FlatPlacement(Placed):
         return scores, numbers
 
     def _lost(self, rows: Array) -> float:
-        residual = rows.astype(np.float16).astype(np.float64) - rows
-        return float(np.linalg.norm(residual, axis=1).max())
+        lost = 0.0
+        step = block_rows(self._width)
+        for begin in range(0, len(rows), step):
+            block = rows[begin : begin + step]
+            # So near each other are they that nothing is rounded.
+            residual = block.astype(np.float16).astype(np.float32)
+            residual -= block
+            lost = max(lost, longest(residual))
+        return lost
 
     def _note(self, lost: float) -> None:
         self._residual_max = max(self._residual_max, lost)

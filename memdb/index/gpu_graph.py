@@ -56,7 +56,7 @@ class GraphOnGpu:
         halves = np.empty((rows, matrix.width), np.float16)
         step = block_of(matrix, PLACE_ROWS)
         for begin in range(0, rows, step):
-            block = matrix.take_ascending(np.arange(begin, min(begin + step, rows)))
+            block = matrix.take_run(begin, min(begin + step, rows))
             if not fits(block) or stop():
                 return None
             halves[begin : begin + len(block)] = block

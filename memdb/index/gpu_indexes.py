@@ -22,6 +22,10 @@ class GpuIndexes(Protocol):
     def has_graphs(self) -> bool:
         """Whether there is `graph`."""
 
+    @property
+    def own_bytes(self) -> int:
+        """What each of `lists` and `graph` takes on the GPU, however few rows it has."""
+
     def flat(self, width: int) -> Any:
         """Of all rows: ``add``, ``search``, ``ntotal``."""
 

@@ -25,8 +25,12 @@ _SAMPLE_PER_LIST: Final = 40
 _SELECTED_MAX: Final = 2048
 """Of lists and of rows: what FAISS selects on a GPU at most."""
 _NUMBER_BYTES: Final = 8
+_POWERS_MAX: Final = 4 << 20
+"""Bytes of a list up to which FAISS has memory for the next power of two."""
+_GROWTH_SMALL: Final = 1.5
+"""That is so many times what it needs, or a little less, for lists of all lengths."""
 _GROWTH: Final = 1.25
-"""FAISS has so much more memory for a list than it needs."""
+"""The same for longer ones."""
 
 
 class ListsOnGpu:
@@ -65,7 +69,7 @@ class ListsOnGpu:
         del sample
         step = block_of(matrix, PLACE_ROWS)
         for begin in range(0, rows, step):
-            block = matrix.take_ascending(np.arange(begin, min(begin + step, rows)))
+            block = matrix.take_run(begin, min(begin + step, rows))
             if not fits(block) or stop():
                 return None
             index.add(block)
@@ -74,8 +78,9 @@ class ListsOnGpu:
     @staticmethod
     def bytes_of(rows: int, width: int) -> int:
         """On the GPU."""
-        centres = int(_LISTS_PER_ROOT * rows**0.5)
-        return int(_GROWTH * rows * (2 * width + _NUMBER_BYTES)) + 4 * centres * width
+        centres = max(1, int(_LISTS_PER_ROOT * rows**0.5))
+        growth = _GROWTH_SMALL if 2 * width * rows <= _POWERS_MAX * centres else _GROWTH
+        return int(growth * rows * (2 * width + _NUMBER_BYTES)) + 4 * centres * width
 
     @property
     def ntotal(self) -> int:

@@ -47,8 +47,12 @@ _NO_SCORES: Final = np.empty(0, np.float32)
 class NearPlacement(Placed):
     """The first `rows` rows of a matrix, some of which are candidates for a question."""
 
-    def __init__(self, index: ListsOnGpu | GraphOnGpu, width: int, turns: Turns) -> None:
+    def __init__(
+        self, index: ListsOnGpu | GraphOnGpu, width: int, turns: Turns, own_bytes: int = 0
+    ) -> None:
+        """own_bytes: see `GpuIndexes.own_bytes`."""
         super().__init__(index, width, turns, index.ntotal)
+        self._own_bytes = own_bytes
         self.kind = index.kind
         self._of = KINDS[index.kind]
         self._reach_max = index.reach_max
@@ -59,7 +63,7 @@ class NearPlacement(Placed):
     @property
     def bytes(self) -> int:
         """On the GPU."""
-        return self._of.bytes_of(self.rows, self._width) if self.rows else 0
+        return self._own_bytes + self._of.bytes_of(self.rows, self._width) if self.rows else 0
 
     @property
     def _place_rows(self) -> int:

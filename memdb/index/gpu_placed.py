@@ -67,14 +67,19 @@ class Placed(ABC):
         while matrix.rows - self.rows >= least and not stop():
             waiting = (matrix.rows - self.rows) // least * least
             count = min(waiting, block_of(matrix, least))
-            rows = matrix.take_ascending(np.arange(self.rows, self.rows + count))
+            rows = matrix.take_run(self.rows, self.rows + count)
             if not fits(rows):
                 return False
             lost = self._lost(rows)
             with self._turns:
                 if self._index is None:
                     return True
-                self._index.add(rows)
+                try:
+                    self._index.add(rows)
+                except Exception as error:
+                    # Whatever it is: nobody knows how many of them are there now, and with other ones than `rows` says
+                    # all that come later would be found under wrong numbers.
+                    raise RuntimeError(f"no rows could be placed on the GPU: {error}") from error
                 self._note(lost)
                 self.rows += count
         return True

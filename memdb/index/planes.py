@@ -90,8 +90,8 @@ def split(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
         np.subtract(bits, heads, out=tail[begin : begin + step, :dim], casting="unsafe")
         residual = heads.view(np.float32)
         np.subtract(block, residual, out=residual)
-        residual_max = max(residual_max, _norm_max(residual))
-        norm_max = max(norm_max, _norm_max(block))
+        residual_max = max(residual_max, longest(residual))
+        norm_max = max(norm_max, longest(block))
     return residual_max, norm_max
 
 
@@ -103,8 +103,8 @@ def join(head: Array, tail: Array, out: Array) -> Array:
     return out
 
 
-def _norm_max(rows: Array) -> float:
-    """The largest norm of a row, or a little more."""
+def longest(rows: Array) -> float:
+    """The largest norm of (n, width) float32 rows, or a little more; not less."""
     squared = float(np.maximum.reduce(np.einsum("ij,ij->i", rows, rows)))
     if not _SQUARES[0] < squared < _SQUARES[1]:
         # Squares overflow or vanish in float32; not in float64.

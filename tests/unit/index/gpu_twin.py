@@ -107,12 +107,14 @@ class Twin:
         *,
         free: Callable[[], int] = lambda: 1 << 40,
         has_graphs: bool = True,
+        own_bytes: int = 0,
     ) -> None:
         self.flat = flat
         self.lists = lists
         self.graph = graph
         self.free_bytes = free
         self.has_graphs = has_graphs
+        self.own_bytes = own_bytes
 
     def probing(self, lists: int) -> Any:
         return faiss.SearchParametersIVF(nprobe=lists)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -189,6 +190,45 @@ def test_any_error_of_a_call_is_told_to_all_that_waited_for_it(rows: Array) -> N
     assert not gpu._turns.waiting
 
 
+def test_a_gpu_that_fails_while_rows_are_placed_keeps_none(rows: Array) -> None:
+    """Somebody else's search fails after it was asked whether it still works."""
+
+    def fails(width: int) -> Any:
+        gpu.lose(RuntimeError("CUDA error 700: an illegal memory access"))
+        return flat_twin(width)
+
+    gpu = Gpu(Twin(fails), 1 << 30)
+    assert gpu.keep(matrix_of(rows), None) is None
+    assert gpu.bytes_used == 0
+
+
+def test_what_is_placed_is_counted_while_more_is_placed(
+    rows: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu, matrix, later = Gpu(Twin(), 1 << 30), matrix_of(rows), matrix_of(rows)
+    first = placed(gpu, matrix)
+    size, kept = first.bytes, []
+
+    def meanwhile(_: FlatPlacement) -> int:
+        monkeypatch.undo()
+        kept.append(placed(gpu, later))
+        return size
+
+    monkeypatch.setattr(FlatPlacement, "bytes", property(meanwhile))
+    assert gpu.bytes_used == size
+    assert gpu.bytes_used == 2 * size
+
+
+def test_a_forked_process_leaves_the_gpu_alone() -> None:
+    """There is no CUDA in it: FAISS would end it as it gave memory back."""
+    index = gpu_faiss._of_this_process(faiss.IndexFlatIP(DIM))
+    pid = os.fork()
+    if not pid:
+        os._exit(1 if index.thisown else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert index.thisown
+
+
 def test_a_gpu_without_room_leaves_the_rows_where_they_are(
     rows: Array, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -251,6 +291,15 @@ def test_rows_that_float16_does_not_hold_stay_on_the_cpu(rows: Array) -> None:
     matrix = matrix_of(rows * np.float32(1e6))
     assert gpu.keep(matrix, None) is None
     assert not gpu.is_lost
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-6, 1.0, 3e4])
+def test_what_float16_takes_is_not_less_than_it_is_believed(rows: Array, size: float) -> None:
+    its = rows[:4096] * np.float32(size)
+    placement = placed(Gpu(Twin(), 1 << 30), matrix_of(rows))
+    wide = its.astype(np.float16).astype(np.float64) - its
+    least = float(np.linalg.norm(wide, axis=1).max())
+    assert least <= placement._lost(its) <= 1.0001 * least
 
 
 def test_rows_that_come_later_follow(rows: Array) -> None:

@@ -155,6 +155,53 @@ def test_later_rows_that_fail_to_be_placed_are_found_all_the_same(
     assert index.search(matrix.rows, structured(64, 6)[63], 1, None)[0].tolist() == [ROWS + 127]
 
 
+def test_rows_that_are_placed_in_part_are_not_found_under_other_numbers(
+    kind: str, approximation: Approximation
+) -> None:
+    """FAISS may have taken some of them when it has no memory for the others."""
+
+    class Partly(Failing):
+        def add(self, rows: Array) -> None:
+            self._index.add(rows[:10])
+            raise MemoryError("std::bad_alloc")
+
+    matrix = matrix_of(structured(ROWS, 1))
+    gpu = Gpu(Twin(), 1 << 30, kind)
+    index, near = trained(matrix, gpu, approximation)
+    whole = near._index
+    near._index = Partly(whole, "", 0, ERROR)
+    matrix.append(structured(64, 5))
+    index.maintain(never, gpu, approximation)
+    near._index = whole
+    index.maintain(never, gpu, approximation)
+    assert near.rows == 0
+    assert gpu.is_lost
+
+
+def test_what_a_gpu_that_fails_meanwhile_is_to_have_goes(kind: str) -> None:
+    def fails(index: Any) -> Any:
+        gpu.lose(ERROR)
+        return index
+
+    twin = Twin(
+        lists=lambda width, count: fails(lists_twin(width, count)),
+        graph=lambda width: fails(GraphTwin(width)),
+    )
+    gpu = Gpu(twin, 1 << 30, kind)
+    assert gpu.keep_near(matrix_of(structured(ROWS, 1)), kind, (), never) is None
+    assert gpu.bytes_used == 0
+
+
+def test_each_has_room_for_what_it_takes_for_itself(kind: str) -> None:
+    """Of many users with few rows that is the most of it."""
+    matrices = [matrix_of(structured(ROWS, seed)) for seed in (1, 2, 3)]
+    one = gpu_near.KINDS[kind].bytes_of(ROWS, 256)
+    gpu = Gpu(Twin(own_bytes=5 * one), 12 * one, kind)
+    kept = [gpu.keep_near(matrix, kind, (), never) for matrix in matrices]
+    assert [near is not None for near in kept] == [True, True, False]
+    assert gpu.bytes_used == 12 * one
+
+
 def test_no_memory_to_make_it_leaves_the_gpu(kind: str, approximation: Approximation) -> None:
     matrix = matrix_of(structured(ROWS, 1))
     gpu = Gpu(failing("train", 0, MemoryError("no room")), 1 << 30, kind)

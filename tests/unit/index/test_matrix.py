@@ -65,6 +65,7 @@ def test_every_way_to_read_rows_gives_them_back(parts: tuple[int, ...], adopted:
         chunks = list(matrix.chunks(done, first))
         assert [int(no) for chunk in chunks for no in chunk.numbers] == list(range(first, done))
         assert b"".join(chunk.head.tobytes() for chunk in chunks) == planes.head[first:].tobytes()
+        assert matrix.take_run(first, done)[:, :DIM].tobytes() == rows[first:].tobytes()
     assert matrix.residual_max >= planes.residual_max
     assert matrix.norm_max >= planes.norm_max
 
