@@ -71,7 +71,8 @@ def look_at(payload: bytes, plain: bool, /) -> tuple[int, bool]:
 
 def unit_rows(vectors: Array | Sequence[Array], /) -> Array | None:
     """`memdb.index.directions.unit_rows`, to the last bit; None of what is not finite, or not an array of float16 or
-    float32 in one piece, or a list of such.  Up to 1 MiB without letting go of the interpreter's lock, as `split_rows`.
+    float32 in one piece and aligned, or a list of such.  Up to 1 MiB without letting go of the interpreter's lock, as
+    `split_rows`.
     """
 
 def split_rows(rows: Array, head: Array, tail: Array) -> tuple[float, float]:
@@ -277,12 +278,13 @@ class Commit:
         known: tuple[bytes, bytes, bytes],
         tables: list[tuple[bytes, dict[bytes, bytes | memoryview], bool]],
         /,
-    ) -> tuple[str, int, str] | Literal[False] | None:
+    ) -> tuple[str, int, str] | bool | None:
         """In one transaction, put entries into tables that are open, in their order, and commit; known: a table, a key
         and the value that is there, or nothing is written; of a table also whether each key comes after its last.
 
-        None, False where something else is there, or what was refused: the function, its code and its words, and
-        nothing is written, unless it was the commit. The interpreter's lock is let go of once.
+        None, False where something else is there, or what was refused: the function, its code and its words, True
+        without the memory to say so; and nothing is written, unless it was the commit. The interpreter's lock is let
+        go of once.
         """
 
 class Server:

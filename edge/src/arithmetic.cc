@@ -5,13 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "clones.h"
 #include "products.h"
-
-#if defined(__x86_64__)
-#define MEMDB_CLONES __attribute__((target_clones("default", "avx2", "avx512f"), optimize("O3")))
-#else
-#define MEMDB_CLONES __attribute__((optimize("O3")))
-#endif
 
 namespace memdb_edge {
 
@@ -25,7 +20,7 @@ constexpr std::size_t kTogether = 128;
 
 // Sums of every eighth value, of at least eight; `count` a multiple of it. In vectors, since these are eight sums beside
 // each other, each in its order.
-MEMDB_CLONES void SumLanes(const float* values, std::size_t count, float* part) {
+MEMDB_WIDE_CLONES void SumLanes(const float* values, std::size_t count, float* part) {
   using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
   Lanes sums, next;
   std::memcpy(&sums, values, sizeof(sums));
@@ -36,7 +31,7 @@ MEMDB_CLONES void SumLanes(const float* values, std::size_t count, float* part) 
   std::memcpy(part, &sums, sizeof(sums));
 }
 
-MEMDB_CLONES void SumLanes(const double* values, std::size_t count, double* part) {
+MEMDB_WIDE_CLONES void SumLanes(const double* values, std::size_t count, double* part) {
   using Lanes = double __attribute__((vector_size(kLanes * sizeof(double))));
   Lanes sums, next;
   std::memcpy(&sums, values, sizeof(sums));
@@ -68,19 +63,19 @@ T SumByPairs(const T* values, std::size_t count) {
   return SumByPairs(values, half) + SumByPairs(values + half, count - half);
 }
 
-MEMDB_CLONES void DivideAll(const float* values, std::size_t count, float by, float* __restrict out,
-                            float* __restrict squares) {
+MEMDB_WIDE_CLONES void DivideAll(const float* values, std::size_t count, float by, float* __restrict out,
+                                 float* __restrict squares) {
   for (std::size_t place = 0; place < count; ++place) {
     out[place] = values[place] / by;
     squares[place] = out[place] * out[place];
   }
 }
 
-MEMDB_CLONES void DivideAll(float* values, std::size_t count, float by) {
+MEMDB_WIDE_CLONES void DivideAll(float* values, std::size_t count, float by) {
   for (std::size_t place = 0; place < count; ++place) values[place] /= by;
 }
 
-MEMDB_CLONES void Multiply(const double* left, const float* right, std::size_t count, double* __restrict out) {
+MEMDB_WIDE_CLONES void Multiply(const double* left, const float* right, std::size_t count, double* __restrict out) {
   for (std::size_t place = 0; place < count; ++place) out[place] = left[place] * static_cast<double>(right[place]);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -136,7 +137,12 @@ class Commit {
     delete kept;
     if (outcome.stale) return py::bool_(false);
     if (outcome.code == 0) return py::none();
-    return py::make_tuple(outcome.what, outcome.code, functions_.error(outcome.code));
+    try {
+      return py::make_tuple(outcome.what, outcome.code, functions_.error(outcome.code));
+    } catch (const std::exception&) {
+      PyErr_Clear();
+      return py::bool_(true);  // without memory it is said that it was refused, and no more
+    }
   }
 
  private:

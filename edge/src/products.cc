@@ -4,11 +4,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "clones.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define MEMDB_CLONES __attribute__((target_clones("default", "avx2"), optimize("O3")))
-#else
-#define MEMDB_CLONES __attribute__((optimize("O3")))
 #endif
 
 namespace memdb_edge {

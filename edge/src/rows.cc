@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <vector>
 
 #include "arithmetic.h"
+#include "clones.h"
 #include "products.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define MEMDB_CLONES __attribute__((target_clones("default", "avx2", "avx512f"), optimize("O3")))
-#else
-#define MEMDB_CLONES __attribute__((optimize("O3")))
 #endif
 
 namespace memdb_edge {
@@ -21,7 +18,7 @@ namespace {
 
 constexpr std::uint32_t kHalf = 0x8000, kHead = 0xFFFF0000;
 
-MEMDB_CLONES void PlainWiden(const std::uint16_t* halves, std::size_t count, float* out) {
+MEMDB_WIDE_CLONES void PlainWiden(const std::uint16_t* halves, std::size_t count, float* out) {
   for (std::size_t place = 0; place < count; ++place) {
     const std::uint32_t half = halves[place], magnitude = half & 0x7FFF;
     // The exponent's bias is 127 in the place of 15; of what is not finite it stays all ones.
@@ -52,8 +49,8 @@ bool HasHalves() {
 
 #endif
 
-MEMDB_CLONES void SplitAll(const float* row, std::size_t count, std::uint16_t* __restrict head,
-                           std::int16_t* __restrict tail, float* __restrict left) {
+MEMDB_WIDE_CLONES void SplitAll(const float* row, std::size_t count, std::uint16_t* __restrict head,
+                                std::int16_t* __restrict tail, float* __restrict left) {
   for (std::size_t place = 0; place < count; ++place) {
     std::uint32_t bits;
     std::memcpy(&bits, row + place, sizeof(bits));

@@ -28,7 +28,8 @@ class Rows {
     if (!py::isinstance<py::array>(row)) return false;
     const auto array = py::reinterpret_borrow<py::array>(row);
     const int type = array.dtype().num();
-    if ((type != kFloat && type != kHalf) || !(array.flags() & py::array::c_style) || array.dtype().byteorder() == '>') {
+    constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    if ((type != kFloat && type != kHalf) || (array.flags() & wanted) != wanted || array.dtype().byteorder() == '>') {
       return false;
     }
     if (array.ndim() != (is_table ? 2 : 1)) return false;

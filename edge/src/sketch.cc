@@ -4,11 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#if defined(__x86_64__)
-#define MEMDB_CLONES __attribute__((target_clones("default", "avx2"), optimize("O3")))
-#else
-#define MEMDB_CLONES __attribute__((optimize("O3")))
-#endif
+#include "clones.h"
 
 namespace memdb_edge {
 

@@ -70,6 +70,10 @@ SPARE_BYTES: Final = 32 << 20
 """Of the map beyond a user's quota, for what gives up room: LMDB writes a page anew to delete from it."""
 
 
+_UNKNOWN: Final = "a commit that was refused"
+"""Why nothing is written any more, until it is known better."""
+
+
 def _nothing() -> None:
     """Nothing to do."""
 
@@ -320,19 +324,29 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
-                if told_full(error):
-                    # It passes when space returns, which it may have by now: nobody may ask whether there is some.
-                    raise ResourceExhausted(
-                        "the file system was full before the commit was written",
-                        reason="DISK_FULL",
-                        field=self.path.name,
-                    ) from error
-                if os.strerror(errno.EIO) not in str(error):
-                    # As LMDB tells it otherwise; but a broken disk may be full as well.
-                    check_disk(self.disk, self._config, bytes_hint)
-                # LMDB would accept the next commit; we must not, see the module's invariants.
+                # LMDB would accept the next commit; we must not, see the module's invariants.  Said first: there may be
+                # no memory to find out more.
+                self._failed = _UNKNOWN
+                try:
+                    self._check_was_full(error, bytes_hint)
+                except ResourceExhausted:
+                    self._failed = None
+                    raise
                 self._failed = str(error)
                 raise translated(error, self.path, "READ_ONLY") from error
+
+    def _check_was_full(self, error: lmdb.Error, bytes_hint: int) -> None:
+        """Raise `ResourceExhausted` (``DISK_FULL``) where that is what refused a commit."""
+        if told_full(error):
+            # It passes when space returns, which it may have by now: nobody may ask whether there is some.
+            raise ResourceExhausted(
+                "the file system was full before the commit was written",
+                reason="DISK_FULL",
+                field=self.path.name,
+            ) from error
+        if os.strerror(errno.EIO) not in str(error):
+            # As LMDB tells it otherwise; but a broken disk may be full as well.
+            check_disk(self.disk, self._config, bytes_hint)
 
     def _write_once(
         self,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import lmdb
 
@@ -54,6 +54,7 @@ _ERRORS: Final[Mapping[int, type[lmdb.Error]]] = {
     errno.ENOSPC: lmdb.DiskError,
 }
 """What the system says, as py-lmdb has it; any other is an `lmdb.Error`."""
+_UNTOLD: Final = lmdb.Error("the system refused a commit, and there was no memory to say why")
 _PROOF_BYTES: Final = 32 * 4096
 """Of the map in which it is tried: a few pages, so that it can be full."""
 
@@ -91,16 +92,29 @@ class NativeCommit:
             return True
         if refused is False:
             return False
-        what, code, reason = refused
-        if code < 0:  # LMDB's own: said before it writes anything
+        try:
+            error = _told(refused)
+        except MemoryError:
+            raise _UNTOLD from None
+        if error is None:  # LMDB's own: said before it writes anything
             return False
-        error = _ERRORS.get(code, lmdb.Error)(f"{what}: {reason}")
-        vars(error).update(what=what, code=code, reason=reason)  # as py-lmdb sets them
         raise error
 
     def path(self, env: lmdb.Environment) -> str:
         """The path of an environment, by LMDB's own function."""
         return os.fsdecode(self._commit.path(env))
+
+
+def _told(refused: tuple[str, int, str] | Literal[True]) -> lmdb.Error | None:
+    """What the system refused; raises `MemoryError`."""
+    if refused is True:
+        raise MemoryError
+    what, code, reason = refused
+    if code < 0:
+        return None
+    error = _ERRORS.get(code, lmdb.Error)(f"{what}: {reason}")
+    vars(error).update(what=what, code=code, reason=reason)  # as py-lmdb sets them
+    return error
 
 
 @cache

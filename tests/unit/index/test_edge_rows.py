@@ -87,6 +87,7 @@ def test_every_float16_is_widened(plain: bool) -> None:
         np.zeros((3, 4), np.float64),
         np.zeros((3, 4), ">f4"),
         np.zeros((4, 8), np.float32)[:, ::2],
+        [np.frombuffer(bytes(17), np.float32, offset=1)],  # where no float may lie
         [np.zeros(4, np.float32), np.zeros(5, np.float32)],
         [np.zeros(4, np.float32), np.zeros(4, np.float16)],
         [np.zeros((1, 4), np.float32)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import subprocess
@@ -170,8 +171,15 @@ def test_a_map_that_is_full_grows(make: Make) -> None:
     environment.close()
 
 
+@pytest.mark.parametrize(
+    ("refused_by", "said"),
+    [
+        (("mdb_txn_commit", 5, "Input/output error"), "mdb_txn_commit: Input/output error"),
+        (True, "the system refused a commit, and there was no memory to say why"),
+    ],
+)
 def test_what_the_system_refuses_ends_the_writes(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch, refused_by: object, said: str
 ) -> None:
     """As py-lmdb's own error would: what the kernel has of the commit nobody knows."""
     environment = make(True)
@@ -179,16 +187,52 @@ def test_what_the_system_refuses_ends_the_writes(
     assert puts is not None
 
     class Broken:
-        def run(self, *_: object) -> tuple[str, int, str]:
-            return "mdb_txn_commit", 5, "Input/output error"
+        def run(self, *_: object) -> object:
+            return refused_by
 
     monkeypatch.setattr(puts, "_commit", Broken())
     with pytest.raises(Unavailable) as refused:
         write(environment, {Table.CLIPS: {b"one": b"1"}})
     assert refused.value.reason == "READ_ONLY"
-    assert str(refused.value.__cause__) == "mdb_txn_commit: Input/output error"
+    assert str(refused.value.__cause__) == said
     assert environment.is_read_only
     environment.close()
+
+
+def test_what_the_system_refuses_is_told_without_memory(tmp_path: Path) -> None:
+    """Once it was refused nothing else is told, or whoever commits next would do as if nothing had been."""
+    testcapi = pytest.importorskip("_testcapi")
+    import memdb_edge
+
+    module = native_commit._known()
+    assert module is not None
+    assert module.__file__ is not None
+    library, process = ctypes.CDLL(module.__file__), ctypes.CDLL(None)
+    functions = {name: library[symbol] for name, symbol in native_commit._FUNCTIONS.items()}
+    functions["begin"] = process["getpid"]  # no code of success
+    addresses = {
+        name: ctypes.cast(function, ctypes.c_void_p).value or 0
+        for name, function in functions.items()
+    }
+    table = ctypes.addressof(ctypes.c_char.in_dll(library, native_commit._TABLE))
+    commit = memdb_edge.Commit(lmdb.Environment, table, **addresses)
+    told: list[object] = []
+    with lmdb.open(str(tmp_path / "a"), max_dbs=2) as env:
+        tables: list[native_commit.Table] = [(b"a", {b"1": b"1"}, False)]
+        while not told or not isinstance(told[-1], tuple):
+            outcome: object = None
+            testcapi.set_nomemory(len(told), 0)
+            try:
+                outcome = commit.run(env, (b"a", b"known", b"1"), tables)
+            except MemoryError:
+                pass
+            finally:
+                testcapi.remove_mem_hooks()
+            told.append(outcome)
+    first = told.index(True)
+    assert told[:first] == [None] * first
+    assert told[first:-1] == [True] * (len(told) - 1 - first)
+    assert told[-1] == ("mdb_txn_begin", os.getpid(), os.strerror(os.getpid()))
 
 
 def test_failpoints_are_passed(make: Make) -> None:

@@ -142,6 +142,30 @@ def test_a_disk_that_broke_while_it_was_full_takes_no_more_writes(
         assert told == reasons
 
 
+def test_a_disk_that_broke_where_there_is_no_memory_to_say_so_takes_no_more_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "db") as db:
+        user = db.user("u")
+        user.put("k", 1)
+
+        def failing(*_: object) -> None:
+            monkeypatch.undo()
+            monkeypatch.setattr(memdb.store.environment, "told_full", no_memory)
+            raise lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.EIO)}")
+
+        def no_memory(_: object) -> bool:
+            monkeypatch.undo()
+            raise MemoryError
+
+        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        with pytest.raises(MemoryError):
+            user.put("k", 2)
+        with pytest.raises(Unavailable) as refused:
+            user.put("k", 2)
+        assert refused.value.reason == "READ_ONLY"
+
+
 def test_a_commit_that_met_a_full_disk_is_refused_alone_where_there_is_room_by_the_time_anybody_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
