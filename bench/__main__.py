@@ -63,7 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--vectors", type=int, metavar="N", help="peers: default 100,000")
     parser.add_argument(
-        "--report", type=Path, metavar="DIR", help="peers: write the result, table and chart there"
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="peers: write the result, table and chart there; ground --device: after each way",
     )
     parser.add_argument(
         "--rows",
@@ -78,6 +81,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--device",
         choices=("auto", "cpu", "gpu"),
         help="ground: search many rows in process, on the CPU and, but for `cpu`, on a GPU",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="ground --device: begin nothing after so many; default: take as long as it takes",
     )
     options = parser.parse_args(arguments)
     seeds = None if options.seeds is None else tuple(map(int, options.seeds.split(",")))
@@ -97,6 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.rows,
             seeds,
             options.device,
+            options.seconds,
         )
         try:
             result = workload.run(setup)

@@ -1,59 +1,50 @@
 """Questions to rows on a GPU, and without: one at a time and 64 at once.
 
-``python -m bench ground --device auto|cpu|gpu [--rows N]``: N rows (1,000,000) of 1536-d in one user's matrix, 10 hits,
-searched in one run by each of these ways, one after the other:
+``python -m bench ground --device auto|cpu|gpu [--rows N] [--seconds S] [--report DIR]``: N rows (1,000,000) of 1536-d
+in one user's matrix, 10 hits, searched in one run by each of these ways, one after the other:
 
 =============  ===================================================================================================
-``cpu``        exact answers, by the tiers of the CPU
-``cpu_lists``  approximate ones, by its lists; of up to 2,000,000 rows: to make them takes half a minute a million
 ``gpu``        exact answers, all rows on the GPU as float16
-``gpu_ivf``    approximate ones, by lists on the GPU
-``gpu_cagra``  the same by a graph, where FAISS is built with cuVS
 ``torch``      a plain ``torch`` product and ``topk`` over the same rows as float16 there, where torch sees a GPU
+``gpu_ivf``    approximate ones, by lists on the GPU
+``cpu_heads``  exact ones, by half of the bytes of every row on the CPU
+``gpu_cagra``  approximate ones, by a graph, where FAISS is built with cuVS; of up to 8 GiB of rows as float16
+``cpu``        exact ones, by codes of the rows, which take 20 s of a processor a million to make
+``cpu_lists``  approximate ones, by its lists; of up to 2,000,000 rows: to make them takes half a minute a million
 =============  ===================================================================================================
 
-Those of the GPU where FAISS finds one, each with the GPU to itself.  Recall is counted against every row scored in
-float32 on the CPU; ``X_bytes`` is what the budget counts, ``X_used_bytes`` by how much less CUDA has free.  A way that
-has no room, or is measured not to find enough, is not taken: its recall is 0, and it has no times.  10,000,000 rows
-want 110 GB of memory and 110 GB on the GPU.  ``X_vs_Y`` is of the medians of questions one at a time,
-``X_64_vs_torch`` of the time that 64 take.  ``X_prepare_s`` is without codes that a way before made.
+Those of the GPU where FAISS finds one.  ``X_p50_ms`` and ``X_p99_ms`` are of questions one at a time,
+``X_64_p50_ms`` and ``X_64_p99_ms`` of each of 64 threads' (torch's: of 64 in one call), ``X_call_N_ms`` of FAISS's
+call alone, with N questions.  Recall is counted against every row scored in float32 on the CPU; ``X_bytes`` is what
+the budget counts, ``X_used_bytes`` by how much less CUDA has free, ``X_left_share`` of the questions that were left to
+the CPU.  A way that is not taken has recall 0 and no times; ``left`` says why.  ``X_vs_Y`` is of the medians of
+questions one at a time, ``X_64_vs_torch`` of the time that 64 take, ``X_call_64_vs_torch`` of the bare calls.
+
+What is found is told on stderr as it is found, and with ``--report`` written to ``DIR/ground-N.json`` after each way,
+so that a run that is cut short keeps it.  With ``--seconds`` no way is begun later than that, and what is being made
+is left off; asking may take a minute more.  10,000,000 rows want 80 GB of memory, 100 GB on the GPU and no disk.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
 
-import numpy as np
-
-from bench import data
-from bench.report import Result, Setup, percentile, result
+from bench import gpu_torch
+from bench.gpu_case import AT_ONCE, LIMIT, Case, timed_s
+from bench.gpu_rows import filled
+from bench.gpu_ways import OnGpu
+from bench.report import Result, Setup, result
 from bench.workloads.tiers import Rows, made
 from memdb.index import flat
-from memdb.index.gpu import Gpu
 from memdb.index.gpu_faiss import FaissOnGpu, find_gpu
 from memdb.index.gpu_flat import PLACE_ROWS_MIN
 from memdb.index.gpu_indexes import GpuIndexes
 from memdb.index.indexed import RECENT_MIN, Approximation
-from memdb.index.learned import Learned
-from memdb.index.matrix import Matrix
 from memdb.index.tiers import QUESTIONS_MIN, Tiers
 
-LIMIT = 10
-AT_ONCE = 64
 LISTS_ROWS_MAX = 2_000_000
 QUICK_ROWS = 3000
-_BLOCK = 65_536
-_MAKERS_MAX = 8
 _TRUTHS = 32
-
-Ask = Callable[[Rows], Any]
 
 
 def run(setup: Setup, device: str) -> Result:
@@ -65,8 +56,18 @@ def run(setup: Setup, device: str) -> Result:
     )
     if setup.quick and indexes is not None:
         rows = max(rows, PLACE_ROWS_MIN)
-    figures = measured(rows, asked, setup.seed, indexes)
-    return result("ground", setup, {"device": device, "rows": rows}, figures, ratios_of(figures))
+
+    def found(case: Case) -> Result:
+        config: dict[str, object] = {"device": device, "rows": rows, "left": dict(case.left)}
+        return result("ground", setup, config, case.figures, ratios_of(case.figures))
+
+    def told(case: Case) -> None:
+        if setup.report is not None:
+            _write(setup.report / f"ground-{rows}.json", found(case))
+
+    case = Case(setup.seconds, told)
+    measure(case, rows, asked, setup.seed, indexes)
+    return found(case)
 
 
 def ratios_of(figures: dict[str, float]) -> dict[str, float]:
@@ -75,167 +76,106 @@ def ratios_of(figures: dict[str, float]) -> dict[str, float]:
     for way in ("gpu", "gpu_ivf", "gpu_cagra"):
         if f"{way}_p50_ms" not in figures:
             continue
-        for other in ("cpu", "cpu_lists", "torch"):
+        for other in ("cpu", "cpu_heads", "cpu_lists", "torch"):
             if f"{other}_p50_ms" in figures:
                 ratios[f"{way}_vs_{other}"] = figures[f"{way}_p50_ms"] / figures[f"{other}_p50_ms"]
-        if "torch_batch_64_ms" in figures:
+        if "torch_64_p50_ms" in figures:
             of_64 = 1e3 * AT_ONCE / figures[f"{way}_64_questions_per_s"]
-            ratios[f"{way}_64_vs_torch"] = of_64 / figures["torch_batch_64_ms"]
+            ratios[f"{way}_64_vs_torch"] = of_64 / figures["torch_64_p50_ms"]
+            bare = figures.get(f"{way}_call_{AT_ONCE}_ms")
+            if bare is not None:
+                ratios[f"{way}_call_64_vs_torch"] = bare / figures["torch_64_p50_ms"]
     return ratios
 
 
-def measured(
-    count: int, asked: int, seed: int, indexes: GpuIndexes | None, with_torch: bool = True
-) -> dict[str, float]:
-    """Figures by way; those of a GPU where there are ``indexes``."""
-    questions = made("views", seed, asked, stream=1)
-    matrix = _filled(count, seed)
-    truth = [
-        set(flat.search(matrix, count, question, LIMIT, None)[0].tolist())
-        for question in questions[:_TRUTHS]
-    ]
-    figures: dict[str, float] = {}
-    learned = _measure("cpu", matrix, None, "", questions, truth, figures, None)
-    if count <= LISTS_ROWS_MAX:
-        learned = _measure("cpu_lists", matrix, None, "", questions, truth, figures, learned)
-    if indexes is None:
-        return figures
-    kinds = {"gpu": "flat", "gpu_ivf": "ivf", "gpu_cagra": "cagra"}
-    for name, kind in kinds.items():
-        if kind != "cagra" or indexes.has_graphs:
-            gc.collect()  # what the way before had
-            learned = _measure(name, matrix, indexes, kind, questions, truth, figures, learned)
-    way = _torch(matrix, count) if with_torch and find_spec("torch") is not None else None
-    if way is not None:
-        figures["torch_p50_ms"], figures["torch_p99_ms"] = _percentiles(_alone(way, questions))
-        figures["torch_batch_64_ms"] = float(
-            np.median([_alone(way, questions[np.newaxis, :AT_ONCE])[0] for _ in range(9)])
-        )
-    return figures
-
-
-def _filled(count: int, seed: int) -> Matrix:
-    """Rows that do not depend on how many processors make them."""
-    matrix = Matrix(data.DIM)
-
-    def block(begin: int) -> Rows:
-        return made("views", seed, min(_BLOCK, count - begin), stream=2 + begin)
-
-    workers = min(os.cpu_count() or 1, _MAKERS_MAX)
-    begins = list(range(0, count, _BLOCK))
-    with ThreadPoolExecutor(workers) as pool:
-        for first in range(0, len(begins), workers):  # no more of them at once, 400 MB each
-            for rows in pool.map(block, begins[first : first + workers]):
-                matrix.append(rows)
-    return matrix
-
-
-def _measure(
-    name: str,
-    matrix: Matrix,
+def measure(
+    case: Case,
+    count: int,
+    asked: int,
+    seed: int,
     indexes: GpuIndexes | None,
-    kind: str,
-    questions: Rows,
-    truth: list[set[int]],
-    figures: dict[str, float],
-    learned: Learned | None,
-) -> Learned | None:
-    """One way, made ready and asked; learned: codes of the rows, which those before may have made."""
-    rows, tiers = matrix.rows, Tiers(matrix)
-    if learned is not None:
-        tiers.learn(learned)
-    gpu = None if indexes is None else Gpu(indexes, 0, kind)
-    free = 0 if indexes is None else indexes.free_bytes()
-    is_near = name not in ("cpu", "gpu")
-    approximation = Approximation(rows) if is_near else None
-    tiers.is_quick(rows, None, QUESTIONS_MIN)
-    begin_s = time.perf_counter()
-    tiers.maintain(lambda: False, gpu, approximation)
-    if is_near:
-        for question in questions[: 4 * RECENT_MIN]:
-            tiers.approximate(rows, question, LIMIT, None, None)
-        tiers.maintain(lambda: False, gpu, approximation)
-    figures[f"{name}_prepare_s"] = time.perf_counter() - begin_s
-
-    def ask(question: Rows) -> set[int]:
-        found = tiers.approximate(rows, question, LIMIT, None, None) if is_near else None
-        if found is not None:
-            return set(found.numbers.tolist())
-        return set(tiers.search(rows, question, LIMIT, None)[0].tolist())
-
-    if not _is_taken(tiers, gpu, is_near):
-        # What was answered in another way would be told as its own.
-        figures[f"{name}_recall"] = 0.0
-        return tiers.learned
-    alone = _alone(ask, questions)
-    figures[f"{name}_p50_ms"], figures[f"{name}_p99_ms"] = _percentiles(alone)
-    together, rate = _together(ask, questions)
-    figures[f"{name}_64_p50_ms"], figures[f"{name}_64_p99_ms"] = _percentiles(together)
-    figures[f"{name}_64_questions_per_s"] = rate
-    hits = sum(
-        len(ask(question) & expected) for question, expected in zip(questions, truth, strict=False)
-    )
-    figures[f"{name}_recall"] = hits / (LIMIT * len(truth))
-    if indexes is not None and gpu is not None:
-        figures[f"{name}_bytes"] = gpu.bytes_used
-        figures[f"{name}_used_bytes"] = free - indexes.free_bytes()
-        figures[f"{name}_failed"] = float(gpu.is_lost)
-    return tiers.learned
+    torch_device: str | None = "cuda",
+) -> None:
+    """Figures by way; those of a GPU where there are ``indexes``.  torch_device: None for a run without torch."""
+    case.say(f"{count} rows are made")
+    case.questions = made("views", seed, asked, stream=1)
+    case.matrix, case.truth = filled(count, seed, case.questions[:_TRUTHS], LIMIT, case.stop)
+    if case.matrix.rows < count:
+        case.left["all"] = f"no time for more than {case.matrix.rows} rows"
+        case.say(case.left["all"])
+        return
+    on_cpu = _OnCpu(case)
+    # What is wanted most comes first.
+    if indexes is not None:
+        gpu = OnGpu(case, indexes)
+        case.take("gpu", gpu.take_flat)
+        if torch_device is not None:
+            case.take("torch", lambda: gpu_torch.take(case, torch_device))
+        case.take("gpu_ivf", lambda: gpu.take_near("ivf"))
+    case.take("cpu_heads", on_cpu.take_heads)
+    if indexes is not None:
+        case.take("gpu_cagra", lambda: gpu.take_near("cagra"))
+        gpu.end()
+    case.take("cpu", on_cpu.take_codes)
+    case.take("cpu_lists", on_cpu.take_lists)
 
 
-def _is_taken(tiers: Tiers, gpu: Gpu | None, is_near: bool) -> bool:
-    if gpu is None:
-        return not is_near or tiers.indexed.breadth is not None
-    return tiers.indexed.on_gpu.near is not None if is_near else gpu.bytes_used > 0
+class _OnCpu:
+    """The ways of the CPU, by tiers of one matrix."""
 
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._tiers = Tiers(case.matrix)
 
-def _torch(matrix: Matrix, count: int) -> Ask | None:
-    """None where torch sees no GPU."""
-    import torch
+    def take_heads(self) -> None:
+        matrix = self._case.matrix
 
-    if not torch.cuda.is_available():
+        def ask(question: Rows) -> set[int]:
+            return set(flat.search(matrix, matrix.rows, question, LIMIT, None)[0].tolist())
+
+        self._case.ask("cpu_heads", ask)
+
+    def take_codes(self) -> str | None:
+        case, tiers = self._case, self._tiers
+        rows = case.matrix.rows
+        tiers.is_quick(rows, None, QUESTIONS_MIN)
+        case.figures["cpu_prepare_s"] = timed_s(lambda: tiers.maintain(case.stop))
+        if 0 < tiers.coded_rows < rows:
+            return "no time for codes of all rows"
+        case.ask("cpu", self._search)
         return None
-    device = torch.device("cuda")
-    rows = torch.empty((count, matrix.width), dtype=torch.float16, device=device)
-    for begin in range(0, count, _BLOCK):
-        part = matrix.take_padded(np.arange(begin, min(begin + _BLOCK, count)))
-        rows[begin : begin + len(part)] = torch.from_numpy(part).to(device)
 
-    def ask(questions: Rows) -> None:
-        asked = torch.from_numpy(np.atleast_2d(questions)).to(device, torch.float16)
-        torch.topk(asked @ rows.T, LIMIT, dim=1).indices.cpu()
+    def take_lists(self) -> str | None:
+        case, tiers = self._case, self._tiers
+        rows = case.matrix.rows
+        if rows > LISTS_ROWS_MAX:
+            return "of so many rows it takes too long"
 
-    ask(np.zeros((AT_ONCE, matrix.width), np.float32))  # what CUDA makes once
-    return ask
+        def prepare() -> None:
+            tiers.maintain(case.stop, None, Approximation(rows))
+            for question in case.questions[: 4 * RECENT_MIN]:
+                tiers.approximate(rows, question, LIMIT, None, None)
+            tiers.maintain(case.stop, None, Approximation(rows))
 
+        case.figures["cpu_lists_prepare_s"] = timed_s(prepare)
+        if tiers.indexed.breadth is None:
+            return "no time" if case.is_over else "they find too little"
 
-def _alone(way: Ask, questions: Rows) -> list[float]:
-    spent = []
-    for question in questions:
-        begin_s = time.perf_counter()
-        way(question)
-        spent.append((time.perf_counter() - begin_s) * 1e3)
-    return spent
+        def ask(question: Rows) -> set[int]:
+            found = tiers.approximate(rows, question, LIMIT, None, None)
+            return self._search(question) if found is None else set(found.numbers.tolist())
 
+        case.ask("cpu_lists", ask)
+        return None
 
-def _together(way: Ask, questions: Rows) -> tuple[list[float], float]:
-    """Milliseconds of each of 64 threads' questions, and questions a second."""
-    spent: list[float] = []
-    start = threading.Barrier(AT_ONCE + 1)
-
-    def client(number: int) -> None:
-        start.wait()
-        spent.extend(_alone(way, questions[number::AT_ONCE]))
-
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(AT_ONCE)]
-    for thread in threads:
-        thread.start()
-    start.wait()
-    begin_s = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    return spent, len(questions) / (time.perf_counter() - begin_s)
+    def _search(self, question: Rows) -> set[int]:
+        rows = self._case.matrix.rows
+        return set(self._tiers.search(rows, question, LIMIT, None)[0].tolist())
 
 
-def _percentiles(spent: list[float]) -> tuple[float, float]:
-    return percentile(spent, 50), percentile(spent, 99)
+def _write(path: Path, found: Result) -> None:
+    """Whole, or as it was before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(found.as_json() + "\n", "utf-8")
+    new.replace(path)

@@ -16,7 +16,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import faiss
@@ -36,13 +36,15 @@ class Setup:
     vectors: int | None = None
     """Of `peers`: how many; None: 100,000."""
     report: Path | None = None
-    """Of `peers`: where the result, its table and its chart are written."""
+    """Where the result is written: of `peers` with its table and its chart, of `ground` by a device."""
     rows: int | None = None
     """Of `tiers`: how many are searched by lists, and nothing else; None: the usual sizes.  Of `ground` by a device."""
     seeds: tuple[int, ...] | None = None
     """Of `quality`: of all of its data; None: the one seed."""
     device: str | None = None
     """Of `ground`: rows of one matrix searched there, and nothing else; None: a server is asked."""
+    seconds: float | None = None
+    """Of `ground` by a device: after which nothing is begun any more; None: all is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,19 @@ def machine() -> str:
     names = ["lmdb", "faiss-cpu", "grpcio", "numpy"]
     if hasattr(faiss, "StandardGpuResources"):
         names[1] = "faiss-gpu-cuvs" if hasattr(faiss, "GpuIndexCagra") else "faiss-gpu"
-    libraries = ", ".join(f"{name} {version(name)}" for name in names)
+    libraries = ", ".join(f"{name} {_version(name)}" for name in names)
     return (
         f"{os.cpu_count()} CPUs {platform.machine()}, {memory_gib:.0f} GiB, {platform.system()}, "
         f"Python {platform.python_version()}, {libraries}"
     )
+
+
+def _version(name: str) -> str:
+    """Of what lies there without being installed, nobody knows it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "?"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ import memdb.index.gpu_flat
 import memdb.index.gpu_placed
 from bench import gpu
 from bench.__main__ import WORKLOADS
-from tests.unit.index.gpu_twin import Twin
+from bench.gpu_case import Case
+from bench.report import Setup
+from tests.unit.index.gpu_twin import Failing, Twin, flat_twin
 
 FIGURES = {
     "ingest": {"write_lmdb_clips_per_s", "write_embedded_clips_per_s", "write_grpc_clips_per_s"},
@@ -126,33 +129,77 @@ def test_the_measurement_of_a_gpu_runs_without_one() -> None:
 
 
 def test_the_measurement_of_a_gpu_takes_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memdb.index.gpu, "PLACE_ROWS_MIN", 100)
-    monkeypatch.setattr(memdb.index.gpu_flat, "PLACE_ROWS_MIN", 100)
-    monkeypatch.setattr(memdb.index.gpu_placed, "PLACE_ROWS", 64)
+    few_are_placed(monkeypatch)
+    told: list[set[str]] = []
+    case = Case(told=lambda case: told.append({*case.figures, *case.left}))
 
-    figures = gpu.measured(6000, 64, 1, Twin(), with_torch=False)
+    gpu.measure(case, 5000, 64, 1, Twin(), "cpu")
 
-    for way in ("cpu", "cpu_lists", "gpu", "gpu_ivf", "gpu_cagra"):
+    assert not case.left
+    figures = case.figures
+    ways = ("gpu", "torch", "gpu_ivf", "gpu_cagra", "cpu_heads", "cpu", "cpu_lists")
+    for way in ways:
         assert figures[f"{way}_recall"] >= 0.95
-        assert figures[f"{way}_64_p99_ms"] > 0
+        for figure in ("p50_ms", "p99_ms", "64_p50_ms", "64_p99_ms"):
+            assert figures[f"{way}_{figure}"] > 0
+    for way in ("gpu", "cpu_heads", "cpu"):
+        assert figures[f"{way}_recall"] == 1
     for way in ("gpu", "gpu_ivf", "gpu_cagra"):
-        assert figures[f"{way}_bytes"] >= 2 * 5952 * 1536
-        assert figures[f"{way}_failed"] == 0
-    ratios = gpu.ratios_of(figures | {"torch_p50_ms": 1.0, "torch_batch_64_ms": 2.0})
-    assert set(ratios) == {
+        assert figures[f"{way}_bytes"] >= 2 * 4992 * 1536
+        assert figures[f"{way}_failed"] == figures[f"{way}_left_share"] == 0
+        assert figures[f"{way}_call_1_ms"] > 0
+        assert "used_bytes" in "".join(figures)
+    assert set(gpu.ratios_of(figures)) == {
         f"{way}_{ratio}"
         for way in ("gpu", "gpu_ivf", "gpu_cagra")
-        for ratio in ("vs_cpu", "vs_cpu_lists", "vs_torch", "64_vs_torch")
+        for ratio in (
+            *("vs_cpu", "vs_cpu_heads", "vs_cpu_lists", "vs_torch"),
+            *("64_vs_torch", "call_64_vs_torch"),
+        )
     }
+    assert [len(names) for names in told] == sorted({len(names) for names in told})
+    assert len(told) == len(ways)
 
 
 def test_what_a_gpu_does_not_answer_is_not_told_as_its_own() -> None:
     # So few rows stay on the CPU.
-    figures = gpu.measured(1000, 64, 1, Twin(has_graphs=False), with_torch=False)
+    case = Case()
+    gpu.measure(case, 1000, 64, 1, Twin(has_graphs=False))
 
+    figures = case.figures
     assert figures["cpu_recall"] == 1
-    assert figures["gpu_recall"] == figures["gpu_ivf_recall"] == 0
-    assert not any(name.startswith(("gpu_p50", "gpu_ivf_p50", "gpu_cagra")) for name in figures)
+    assert figures["gpu_recall"] == 0
+    assert "so few rows" in case.left["gpu"]
+    assert "cuVS" in case.left["gpu_cagra"]
+    assert "torch sees no GPU" in case.left["torch"]
+    assert not any(name.startswith(("gpu_p50", "gpu_cagra_p50", "torch_p50")) for name in figures)
+
+
+@pytest.mark.parametrize(("call", "after"), [("add", 0), ("search", 1)])
+def test_a_gpu_that_fails_in_its_measurement_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, call: str, after: int
+) -> None:
+    few_are_placed(monkeypatch)
+    error = RuntimeError("CUDA error 700: an illegal memory access")
+    case = Case()
+    twin = Twin(lambda width: Failing(flat_twin(width), call, after, error))
+    gpu.measure(case, 1000, 64, 1, twin, None)
+
+    assert "failed" in case.left["gpu"] or "700" in case.left["gpu"]
+    assert case.figures["cpu_recall"] == 1
+    assert not any(name.startswith("gpu_64") for name in case.figures)
+
+
+def test_a_measurement_that_has_no_time_keeps_what_it_has(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, 1, True, rows=3000, report=tmp_path / "told", device="cpu")
+    result = gpu.run(setup, "cpu")
+    written = json.loads((tmp_path / "told" / "ground-3000.json").read_text("utf-8"))
+    assert written == json.loads(result.as_json())
+    assert result.figures["cpu_heads_recall"] == 1
+
+    none = gpu.run(replace(setup, seconds=0), "cpu")
+    assert none.config["left"] == dict.fromkeys(("cpu_heads", "cpu", "cpu_lists"), "no time")
+    assert not any(none.figures.values())
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
@@ -162,6 +209,12 @@ def test_without_a_gpu_its_measurement_says_so() -> None:
     assert run.returncode == 2
     assert "GPU" in run.stderr.splitlines()[-1]
     assert "Traceback" not in run.stderr
+
+
+def few_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memdb.index.gpu, "PLACE_ROWS_MIN", 100)
+    monkeypatch.setattr(memdb.index.gpu_flat, "PLACE_ROWS_MIN", 100)
+    monkeypatch.setattr(memdb.index.gpu_placed, "PLACE_ROWS", 64)
 
 
 def _ground_by(device: str) -> subprocess.CompletedProcess[str]:
