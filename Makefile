@@ -9,7 +9,8 @@
 #   make api     docs/api.md from the docstrings
 #   make peers   memdb and other engines, into the README: an hour, 8 GB of disk
 #
-# Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)  WORKERS=n (test processes)
+# Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)
+#          WORKERS=n (test processes; as many as there are processors, at most 8)
 #          ARGS="..." (for pytest, demo, lock)  SEED=n (bench)  TEST_SEED=n (what `make test` draws; `crash` draws anew)
 #          CYCLES=n STATES=n POINTS=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n EMBEDDED=n BACKUPS=n
 #          CRASH_WORKERS=n PIECE=name (crash: see docs/testing.md; MEMDB_CRASH_SEED for the same again)
@@ -21,7 +22,7 @@ SHELL := /bin/bash
 
 PYTHON ?=
 TORCH_ARGS ?=
-WORKERS ?= 0
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 8 ? n : 8)))
 CYCLES ?= 2000
 STATES ?= 20000
 POINTS ?= 1000
@@ -77,9 +78,14 @@ check: $(STAMP)
 	$(BIN)/python -m scripts.api --check
 	$(BIN)/mypy
 
+# Each test process has a processor: threads of torch, FAISS and OpenBLAS would wait for each other there at every product, and they
+# spin as they wait (`bench codecs --quick` beside other tests: 60 s of processor by two threads, 10 by one).
+# Files in the order of their names: those with few and long tests (bench, crash, e2e) come before the many short ones of unit, so
+# that at the end no process is left alone with a long one.
 test: $(STAMP)
-	MEMDB_CRASH_SEED=$(TEST_SEED) \
-	    $(BIN)/pytest tests -m "not slow" -n $(WORKERS) --dist loadfile --hypothesis-seed=$(TEST_SEED) $(ARGS)
+	MEMDB_CRASH_SEED=$(TEST_SEED) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	    $(BIN)/pytest tests -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	    --hypothesis-seed=$(TEST_SEED) $(ARGS)
 
 demo: $(STAMP)
 	@$(BIN)/python -m reasoner.demo $(ARGS)

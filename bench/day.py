@@ -117,8 +117,8 @@ def generated_day(
 ) -> Day:
     """One day of its own; ``encoder`` is asked for captions that mean the same, for nothing else."""
     counts = dict.fromkeys(THINGS, 2) if quick else THINGS
-    stretches = _stretches(random, 10 if quick else STRETCHES)
-    planner = _Planner(random, stretches, 6 if quick else RECENT_STRETCHES)
+    stretches = _stretches(random, 7 if quick else STRETCHES)
+    planner = _Planner(random, stretches, 4 if quick else RECENT_STRETCHES)
     chosen = _chosen(random, things, sum(counts.values()), encoder)
     questions: list[DayQuestion] = []
     for kind, count in counts.items():

