@@ -147,12 +147,16 @@ def run(piece: Piece, seed: int, folder: Path, arguments: list[str]) -> Run:
     # One process, and a hang is for the timeout of each test.
     command += ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
     command += [f"--basetemp={folder}", f"--hypothesis-seed={seed}", *arguments]
+    environment = {**os.environ, "MEMDB_CRASH_SEED": str(seed), "MEMDB_CRASH_PART": piece.part}
+    # Hundreds of interpreters are started: without bytecode each compiles all that it loads, which is a second or two.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment.setdefault("PYTHONPYCACHEPREFIX", str(folder.parent / "bytecode"))
     began_s = time.monotonic()
     with tempfile.TemporaryFile() as told:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "MEMDB_CRASH_SEED": str(seed), "MEMDB_CRASH_PART": piece.part},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=told,
             stderr=subprocess.STDOUT,
