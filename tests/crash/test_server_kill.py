@@ -31,7 +31,9 @@ CYCLES_PER_USER = 5
 CYCLES_PER_DIRECTORY = 50
 STARTED_EVERY = 50
 VERIFIED_EVERY = 10
-KILL_MS = (5, 150)
+KILL_MS = (5, 75)
+LONG_MS = (5, 150)
+"""Each third: what a server does now and then, it does later in its life."""
 
 
 def look(
@@ -84,7 +86,7 @@ def one_directory(
             if cycle % CYCLES_PER_USER == 0:
                 records.append(Record(f"user-{cycle // CYCLES_PER_USER}"))
             before, known = set(records[-1].acks), set(records[-1].answers)
-            delay_s = moments.uniform(*KILL_MS) / 1000
+            delay_s = moments.uniform(*(KILL_MS if cycle % 3 else LONG_MS)) / 1000
             with connect(server.address) as db, running(db, records[-1].user, records[-1]) as load:
                 load.started.wait(30)
                 if cycle % 2:
