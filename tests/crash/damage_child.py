@@ -20,6 +20,7 @@ from memdb.config import EngineConfig
 from memdb.engine import kept_index
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
+from memdb.server.process import collect_seldom
 from tests.crash.load import SPACE, clip_of, standing_question
 
 LEAST = kept_index.EARLY_BYTES_MIN
@@ -151,6 +152,7 @@ def look(data: str, turn: int | None = None, *, early: bool = False) -> dict[str
 
 
 def main() -> None:
+    collect_seldom()
     for line in sys.stdin:
         print(json.dumps(look(**json.loads(line))), flush=True)
 

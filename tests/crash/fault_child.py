@@ -26,7 +26,7 @@ import numpy as np
 from memdb import Clip, MemdbError
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
-from tests.crash.forked import born, ended
+from tests.crash.forked import born, ended, load
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 DIM = 8
@@ -64,6 +64,7 @@ def main() -> None:
     before = sys.argv[1] + ".before"
     live(before, unheard)
     shutil.rmtree(before)
+    load()
     while data := _line():
         tell(ended=ended(born(partial(_traced, data))))
 

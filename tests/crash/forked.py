@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Final
+
+from memdb import native
+
+LATE: Final = (
+    *("faiss", "numpy.ma", "numpy.random", "lmdb._envid"),
+    *("encodings.ascii", "encodings.unicode_escape"),
+)
+"""What memdb, or a test, loads with the first call that needs it."""
+
+
+def load(*modules: str) -> None:
+    """Load what children need, and `LATE`, before they are born: each would load it anew, which was most of some lives.
+
+    What is there by now is no garbage of theirs: to look through it would also give each a copy of all of it.
+    """
+    for module in (*modules, *LATE):
+        importlib.import_module(module)
+    native.is_installed()  # which loads it, where it is
+    gc.collect()
+    gc.freeze()
 
 
 def born(life: Callable[[], int]) -> int:

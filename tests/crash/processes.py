@@ -151,7 +151,10 @@ class ServerNursery(Nursery):
     """`tests.crash.server_nursery`."""
 
     def __init__(self, log: Path) -> None:
-        super().__init__([sys.executable, "-m", "tests.crash.server_nursery"])
+        # The threads of OpenBLAS are as many as when it was loaded: none beside the caller's, as in `memdb`.
+        super().__init__(
+            [sys.executable, "-m", "tests.crash.server_nursery"], OPENBLAS_NUM_THREADS="1"
+        )
         self.log = log
 
 
@@ -179,7 +182,7 @@ class ForkedServer:
             environment=environment,
             clock=str(clock or ""),
         )
-        self._pid = int(nursery.line()["pid"])
+        self.pid = int(nursery.line()["pid"])
         try:
             self.address = self._listening()
         except BaseException:
@@ -199,7 +202,7 @@ class ForkedServer:
         if not self._alive:
             return 0
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, number)
+            os.kill(self.pid, number)
         return self.wait()
 
     def wait(self) -> int:

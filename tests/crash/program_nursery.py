@@ -8,7 +8,6 @@ output, standard error, and where the program's process id is told, and its stat
 from __future__ import annotations
 
 import ctypes
-import importlib
 import json
 import os
 import runpy
@@ -19,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from memdb import failpoints
-from tests.crash.forked import born, ended
+from tests.crash.forked import born, ended, load
 
 LOADED = (
     *("memdb.config", "memdb.engine.database", "memdb.engine.restore", "memdb.store.cipher"),
@@ -30,8 +29,7 @@ MESSAGE_BYTES_MAX = 1 << 20
 
 
 def main() -> None:
-    for module in LOADED:
-        importlib.import_module(module)
+    load(*LOADED)
     with socket.socket(fileno=int(sys.argv[1])) as asked:
         keepers: list[int] = []
         while True:

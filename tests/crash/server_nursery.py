@@ -8,7 +8,6 @@ log.  Where a clock is named, the server takes the time from there (`tests.crash
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -17,20 +16,24 @@ from typing import Any
 
 from memdb import failpoints
 from tests.crash.file_clock import FileClock
-from tests.crash.forked import born, ended
+from tests.crash.forked import born, ended, load
 
 LOADED = (
     *("memdb.cli.main", "memdb.cli.config", "memdb.cli.source", "memdb.engine.database"),
     *("memdb.server.app", "memdb.server.logs", "memdb.server.process", "grpc._utilities"),
-    "numpy.ma",  # by the first call that brings an array
 )
+OF_THE_EDGE = "memdb.server.native_edge", "memdb.server.listed_shelf", "memdb.server.shelf"
+"""Where it is installed."""
 
 
 def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # After the line above, which gRPC reads as it is loaded, and before the fork.
-    for module in LOADED:
-        importlib.import_module(module)
+    import memdb.cli.main
+    from memdb import native
+
+    memdb.cli.main._parser()  # which loads every verb
+    load(*LOADED, *(OF_THE_EDGE if native.is_installed() else ()))
     for line in sys.stdin:
         pid = born(partial(_serve, json.loads(line)))
         _tell(pid=pid)

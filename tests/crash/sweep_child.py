@@ -22,9 +22,8 @@ from pathlib import Path
 from memdb import failpoints
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
-from memdb.store import cipher, keyring  # noqa: F401 - loaded before the fork
 from memdb.store.rotation import rotate_master_key
-from tests.crash.forked import born, ended
+from tests.crash.forked import born, ended, load
 from tests.crash.power.workload import CONFIG, mark, work
 
 OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
@@ -51,6 +50,7 @@ def carry(where: Path, mark_fd: int) -> None:
 
 
 def main() -> None:
+    load("memdb.store.cipher", "memdb.store.keyring")
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps({"ended": ended(born(partial(_run, asked)))}), flush=True)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.processes import Program
+from memdb_client import connect
+from tests.crash.load import DIM, SPACE, STREAMS, clip_of, standing_question
+from tests.crash.processes import ForkedServer, Program, ServerNursery
 
 
 def exists(pid: int) -> bool:
@@ -35,3 +37,40 @@ def test_a_signal_to_a_program_that_is_gone_and_has_not_told_its_status_is_nothi
             untold.setattr(child.process, "poll", lambda: None)
             child.process.send_signal(signal.SIGKILL)
         assert child.kill() == -signal.SIGKILL
+
+
+def libraries(pid: int) -> set[str]:
+    """What is loaded into a process, beside Python's own modules."""
+    maps = Path(f"/proc/{pid}/maps").read_text("utf-8")
+    return {line.split()[-1] for line in maps.splitlines() if ".so" in line}
+
+
+def parent(pid: int) -> int:
+    (line,) = [
+        line
+        for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+        if line.startswith("PPid:")
+    ]
+    return int(line.split()[1])
+
+
+def test_a_program_loads_nothing_that_was_not_there_when_it_was_forked(directory: Path) -> None:
+    """FAISS and the native edge were loaded anew by each: most of what a life of a fifth of a second took."""
+    with Program("tests.crash.child", str(directory / "data"), "alice") as child:
+        while "revision" not in child.line():
+            pass
+        assert libraries(child.process.pid) <= libraries(parent(child.process.pid))
+
+
+def test_a_server_loads_nothing_that_was_not_there_when_it_was_forked(directory: Path) -> None:
+    with (
+        ServerNursery(directory / "log") as nursery,
+        ForkedServer(nursery, directory / "data", directory / "s") as server,
+        connect(server.address) as db,
+    ):
+        db.create_space(SPACE, dim=DIM)
+        alice = db.user("alice")
+        alice.stream(STREAMS[0], space=SPACE).write(clip_of("alice", STREAMS[0], 0))
+        assert alice.ground(standing_question("alice"), limit=8).hits
+        assert db.verify().ok
+        assert libraries(server.pid) <= libraries(parent(server.pid))

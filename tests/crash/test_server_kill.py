@@ -31,15 +31,22 @@ CYCLES_PER_USER = 5
 CYCLES_PER_DIRECTORY = 50
 STARTED_EVERY = 50
 VERIFIED_EVERY = 10
-KILL_MS = (5, 150)
+KILL_MS = (5, 75)
+LONG_MS = (5, 150)
+"""Each third: what a server does now and then, it does later in its life."""
 
 
 def look(
-    db: Database, record: Record, tally: Tally, seed: int, before: set[tuple[str, int]]
+    db: Database,
+    record: Record,
+    tally: Tally,
+    seed: int,
+    before: set[tuple[str, int]],
+    known: set[int],
 ) -> None:
-    """Check what the cycle that has just died left."""
+    """Check what the cycle that has just died left; at its end a directory is asked everything once more."""
     fresh = set(record.acks) - before
-    check_user(db, record, tally, seed, fresh=fresh)
+    check_user(db, record, tally, seed, fresh=fresh, known=known)
     resend(db, record, tally, fresh)
 
 
@@ -56,6 +63,7 @@ def one_directory(
     """So many kills of servers of one data directory, and a look at all that is in it."""
     records: list[Record] = []
     before: set[tuple[str, int]] = set()
+    known: set[int] = set()
     data, socket = where / "data", where / "s"
     for cycle in range(cycles + 1):
         with (
@@ -67,7 +75,7 @@ def one_directory(
                 db.create_space(SPACE, dim=DIM)
                 tally.restart_s.append(time.monotonic() - server.began_s)
                 if records:
-                    look(db, records[-1], tally, SEED + cycle, before)
+                    look(db, records[-1], tally, SEED + cycle, before, known)
                 if cycle % VERIFIED_EVERY == 0 or cycle == cycles:
                     for discrepancy in db.verify().discrepancies:
                         tally.fault("diverged", str(discrepancy))
@@ -77,8 +85,8 @@ def one_directory(
                     break
             if cycle % CYCLES_PER_USER == 0:
                 records.append(Record(f"user-{cycle // CYCLES_PER_USER}"))
-            before = set(records[-1].acks)
-            delay_s = moments.uniform(*KILL_MS) / 1000
+            before, known = set(records[-1].acks), set(records[-1].answers)
+            delay_s = moments.uniform(*(KILL_MS if cycle % 3 else LONG_MS)) / 1000
             with connect(server.address) as db, running(db, records[-1].user, records[-1]) as load:
                 load.started.wait(30)
                 if cycle % 2:

@@ -1,8 +1,8 @@
 """Hypothesis profiles (``MEMDB_HYPOTHESIS_PROFILE`` = fast, slow or full) and a directory in memory.
 
 ``MEMDB_SEQUENCES``: sequences of the engine's state machines in the profile full (default 10,000), of some 50
-steps each: nine tenths in this process, a twentieth encrypted, a twentieth over gRPC; beside them four tenths as many
-of answers that lie ready.  ``MEMDB_CRASH_PART``: a part of
+steps each: nine tenths in this process, a twentieth encrypted, a twentieth over gRPC; beside them three twentieths as
+many of answers that lie ready.  ``MEMDB_CRASH_PART``: a part of
 them (`tests.crash.part`).
 """
 

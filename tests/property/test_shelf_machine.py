@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,13 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.arrays import Array
 from tests.e2e.ready import plain
-from tests.property.conftest import MACHINE_TIMEOUT_S, lived, machine_settings, memory_folder
+from tests.property.conftest import (
+    MACHINE_TIMEOUT_S,
+    PROFILE,
+    lived,
+    machine_settings,
+    memory_folder,
+)
 
 pytest.importorskip("memdb_edge", reason="the native edge is not installed")
 
@@ -39,6 +46,7 @@ seeds = st.integers(0, 5)
 flags = st.booleans()
 
 
+@cache
 def vector(seed: int) -> Array:
     return np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
 
@@ -210,4 +218,4 @@ class ShelfMachine(RuleBasedStateMachine):
 
 
 TestShelfMachine = ShelfMachine.TestCase
-TestShelfMachine.settings = machine_settings(8)
+TestShelfMachine.settings = machine_settings(3 if PROFILE == "full" else 8)

@@ -21,6 +21,7 @@ import numpy as np
 
 from memdb import MemdbError
 from memdb.engine.database import EmbeddedDatabase
+from memdb.server.process import collect_seldom
 from tests.crash.power.observed import Observed, observe
 from tests.crash.power.workload import CONFIG, SPACE, clip_of, value_of
 
@@ -171,6 +172,7 @@ def again(kept: Path) -> list[str]:
 def main() -> None:
     if len(sys.argv) > 1:
         sys.exit("\n".join(again(Path(sys.argv[1]))) or 0)
+    collect_seldom()
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(faults_of(Path(asked["path"]), asked["expected"])), flush=True)

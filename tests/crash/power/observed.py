@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from typing import Final
 
 from memdb import Clip, NotFound, Retention, StandingQuestion
 from memdb.types.arrays import Array
@@ -26,6 +28,9 @@ from memdb.types.standing import StandingSpec
 VALUE_KEYS = tuple(f"k{n}" for n in range(6))
 PASSING_KEY = "passing"
 """Of values that are removed."""
+
+_PLACE: Final = re.compile(r"clip_ids\[([0-9]+)\]")
+"""What an error names."""
 
 Observed = dict[str, str]
 
@@ -92,10 +97,17 @@ def standing_value(question: StandingQuestion | StandingSpec) -> str:
 
 def _short_memories(user: User, clip_ids: list[str]) -> list[Array | None]:
     """Each clip's short-term memory, None where it was thinned."""
-    try:
-        return list(user.short_memory(clip_ids))
-    except NotFound:
-        if len(clip_ids) == 1:
-            return [None]
-    middle = len(clip_ids) // 2
-    return _short_memories(user, clip_ids[:middle]) + _short_memories(user, clip_ids[middle:])
+    found: list[Array | None] = []
+    while clip_ids:
+        try:
+            return [*found, *user.short_memory(clip_ids)]
+        except NotFound as error:
+            place = _PLACE.fullmatch(error.field or "")
+            if error.reason != "NO_SHORT_MEMORY" or place is None:
+                raise
+            first = int(place[1])  # of those that have none
+        if first:
+            found += user.short_memory(clip_ids[:first])
+        found.append(None)
+        clip_ids = clip_ids[first + 1 :]
+    return found
