@@ -213,8 +213,8 @@ class IndexConfig:
     """auto: on a GPU where FAISS finds one; cpu; gpu: not to start without one.  Exact answers are
     the same."""
     gpu_bytes_max: int = 0
-    """Bytes of vectors on the GPU, as float16: those of the largest users; while vectors come to
-    some, these are there twice.  0: four fifths of what is free at the start, that included."""
+    """Bytes of vectors on the GPU, as float16: those of the largest users; while vectors come to some,
+    these are there twice, for which room is left.  0: four fifths of what is free at the start."""
     gpu_index: str = "auto"
     """How questions that may be answered approximately are, on the GPU.  flat: exactly, by all
     vectors; ivf: by lists of them; cagra: by a graph, which needs faiss-gpu-cuvs; auto: exactly up to

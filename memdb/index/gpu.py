@@ -51,13 +51,16 @@ class Gpu:
     """What is placed on a GPU, within ``bytes_max``; `keep` and `keep_near` by one thread at a time.
 
     bytes_max: 0 for four fifths of what is free when something is first placed, of which the one that grows leaves as
-    much again.  kind: ``flat``, ``ivf`` or ``cagra``, or ``auto`` for what suits the size of a matrix.
+    much again; so it does where a budget is given, which may be more than there is.  kind: ``flat``, ``ivf`` or
+    ``cagra``, or ``auto`` for what suits the size of a matrix.
     """
 
     def __init__(self, indexes: GpuIndexes, bytes_max: int, kind: str = "flat") -> None:
         self._indexes = indexes
         self._bytes_max = bytes_max
         self._free_bytes = 0
+        """When something was first placed; 0 where that is not told."""
+        self._has_asked = False
         self._kind = kind
         self._turns = Turns()
         self._placed: WeakSet[Placed] = WeakSet()
@@ -179,9 +182,17 @@ class Gpu:
             return list(self._placed)
 
     def _find_budget(self) -> None:
-        if not self._bytes_max:
+        if self._has_asked:
+            return
+        try:
             with self._turns:
                 self._free_bytes = self._indexes.free_bytes()
+        except RuntimeError:
+            # Who gave a budget knows it.
+            if not self._bytes_max:
+                raise
+        self._has_asked = True
+        if not self._bytes_max:
             self._bytes_max = int(self._free_bytes * _BUDGET_SHARE)
 
     def _make_room(

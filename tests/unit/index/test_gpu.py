@@ -275,10 +275,11 @@ def test_without_a_budget_four_fifths_of_what_is_free_at_the_first_placement(row
 
 
 @pytest.mark.parametrize(("free", "fits"), [(2.2, False), (2.6, True)])
-def test_what_grows_is_there_twice(rows: Array, free: float, fits: bool) -> None:
-    """FAISS copies an index that gets more rows."""
+@pytest.mark.parametrize("bytes_max", [0, 1 << 40])
+def test_what_grows_is_there_twice(rows: Array, free: float, fits: bool, bytes_max: int) -> None:
+    """FAISS copies an index that gets more rows: a budget of all there is would lose the GPU."""
     large = rows[: ROWS // PLACE_ROWS * PLACE_ROWS]
-    gpu = Gpu(Twin(free=lambda: int(free * 2 * large.size)), 0)
+    gpu = Gpu(Twin(free=lambda: int(free * 2 * large.size)), bytes_max)
     first = placed(gpu, matrix_of(large))
     # Two thirds of the first, which fits beside it.
     assert (gpu.keep(matrix_of(rows[:PLACE_ROWS_MIN]), None) is not None) == fits
@@ -466,6 +467,8 @@ def test_how_much_is_free_says_cuda(monkeypatch: pytest.MonkeyPatch, rows: Array
     gpu = Gpu(Twin(free=indexes.free_bytes), 0)
     assert gpu.keep(matrix_of(rows), None) is None
     assert gpu.is_lost, "the rows stay where they are"
+    gpu = Gpu(Twin(free=indexes.free_bytes), 1 << 30)
+    assert gpu.keep(matrix_of(rows), None) is not None, "who gave a budget knows it"
 
 
 @pytest.mark.skipif(
