@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,9 @@ from memdb import Keyframe, MemdbError, ResourceExhausted, failpoints
 from memdb.engine import writer
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.passage import Passage
 from memdb.failpoints import FailpointError
+from memdb.types.operation import Operation, RemoveValue
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
 
 
@@ -257,5 +259,61 @@ def test_the_rest_of_a_batch_is_not_written_where_its_beginning_has_no_room(
         assert [error.reason for error in refused] == ["QUOTA"]
         assert [(c.stream, c.seq) for c in user.clips()] == [("other", 0), ("other", 1)]
         assert door.ledger().next_seq == 0
+        door.write(clip(0))
+        assert db.verify().ok
+
+
+def test_what_is_refused_does_not_wait_for_a_commit_that_waits_for_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one between has its place behind what is refused, and shares no commit with what is behind that."""
+    quota = replace(CONFIG, map_bytes_max=1 << 20)
+    frames = tuple(Keyframe(n, b"\xff" * 200_000) for n in range(5))
+    with EmbeddedDatabase(folder / "data", config=quota) as db:
+        db.create_space("cam", dim=DIM)
+        user = db.user("alice")
+        user.put("made", 1)
+        door = user.stream("door", space="cam")
+        first = Passage()
+        writes: list[tuple[Operation, Sequence[Passage]]] = [
+            (door.prepare(clip(0, keyframes=frames)), (first,)),
+            (RemoveValue("made"), ()),
+            (door.prepare(clip(1)), (Passage((first,)),)),
+        ]
+        told: dict[int, str] = {}
+        with db._users.use("alice") as memory:
+            commit, queue = memory._commits.commit, memory._writer._queue
+
+            def write(number: int) -> None:
+                operation, passages = writes[number]
+                try:
+                    memory.write([operation], None, passages)
+                    told[number] = "written"
+                except ResourceExhausted as error:
+                    told[number] = error.reason
+
+            def slow(group: Group, waiting: Callable[[], None]) -> None:
+                """Until the next one waits for the disk."""
+                waiting()
+                deadline_s = time.monotonic() + 60
+                while memory._writer._next is None and time.monotonic() < deadline_s:
+                    time.sleep(0.001)
+                commit(group, waiting)
+
+            monkeypatch.setattr(memory._commits, "commit", slow)
+            threads = [
+                threading.Thread(target=write, args=(number,), daemon=True) for number in range(3)
+            ]
+            with memory.held_back():
+                for number, thread in enumerate(threads):
+                    thread.start()
+                    while len(queue) <= number:
+                        thread.join(0.001)
+            for thread in threads:
+                thread.join(30)
+                assert not thread.is_alive(), "it hangs"
+            monkeypatch.undo()
+        assert told == {0: "QUOTA", 1: "written", 2: "QUOTA"}
+        assert user.keys() == []
         door.write(clip(0))
         assert db.verify().ok
