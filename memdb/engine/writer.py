@@ -368,7 +368,7 @@ class Writer:
             try:
                 self._wait_for_disk(leader, group, prepared, there)
                 if self._was_refused and any(one.refusal() for one in group.submissions()):
-                    there.set()  # the group before it, for which that waits, is shown behind this
+                    there.set()  # the group before it waits for that until it is shown, for which this waits
                     self._take_apart(group)
                     return
                 try:
