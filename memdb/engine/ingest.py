@@ -126,20 +126,20 @@ class EmbeddedIngestWriter:
     def _look(self) -> None:
         """Take in what is done."""
         going = self._feed.going
-        while going and going[0].is_done:
-            self._take_in(going.popleft())
+        while self._error is None and going and going[0].is_done:
+            self._take_in(going[0])
+            if self._error is None:  # else it stays, for what commits have behind it
+                going.popleft()
 
     def _take_in(self, part: Part) -> None:
         """Acknowledgements count up to the first refused clip."""
         for outcome in part.outcomes:
-            if self._error is not None:
-                return
             if isinstance(outcome, MemdbError):
                 self._error = outcome
-            else:
-                self._acks += 1
-                self._new_acks.append(outcome)
-        self._error = self._error or part.error
+                return
+            self._acks += 1
+            self._new_acks.append(outcome)
+        self._error = part.error
 
     def _raise_error(self) -> None:
         if self._error is not None:

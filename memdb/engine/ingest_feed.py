@@ -29,7 +29,7 @@ class Feed:
         self.ready: list[tuple[WriteClip, int]] = []
         """Sent and not taken by a commit, with their bytes."""
         self.going: deque[Part] = deque()
-        """What commits took, in that order; the writer takes out what is done."""
+        """What commits took, in that order; the writer takes out what is written."""
         self.on_their_way = 0
         """Clips that are ready or going, and not done."""
         self.is_refused = False

@@ -579,6 +579,40 @@ def test_numbers_that_are_on_their_way_are_not_skipped(folder: Path) -> None:
         assert db.user("alice").stream("door").ledger().gaps == ()
 
 
+def test_what_shares_a_commit_does_not_pass_either_though_its_writer_knows_of_the_refusal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the time it is tried alone."""
+    monkeypatch.setattr(shared_ingest, "GROUP_CLIPS", 2)
+    monkeypatch.setattr(shared_ingest, "LINGER_S", PATIENCE_S)
+    frames = tuple(Keyframe(n, b"\xff" * 200_000) for n in range(5))
+    with EmbeddedDatabase(folder / "data", config=replace(CONFIG, map_bytes_max=1 << 20)) as db:
+        db.create_space("cam", dim=DIM)
+        user = db.user("alice")
+        user.put("made", 1)
+        door, other = camera(user, "door"), camera(user, "other")
+        turn = door._shared._turn
+        with ExitStack() as stack:
+            with held_back(db):
+                for taken, (writer, seq) in enumerate(
+                    [(door, 0), (door, 1), (other, 0), (door, 2)], 1
+                ):
+                    writer.send(clip(seq, keyframes=frames if seq == 1 else ()))
+                    while len(door._feed.going) < taken // 2:
+                        threads()[0].join(0.001)
+                # Both commits have their place: who is to be tried alone waits for it.
+                stack.enter_context(turn)
+            while door._error is None:
+                assert door.acks == 0
+                threads()[0].join(0.001)
+        assert len(other.flush()) == 1
+        other.close()
+        with pytest.raises(ResourceExhausted):
+            door.close()
+        assert [(found.stream, found.seq) for found in user.clips()] == [("other", 0)]
+        assert user.stream("door", space="cam").ledger().next_seq == 0
+
+
 def test_a_number_that_skips_too_many_lets_none_behind_it_in(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
