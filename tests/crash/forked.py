@@ -10,7 +10,9 @@ import traceback
 from collections.abc import Callable
 from typing import Final
 
-from memdb import native
+from memdb.engine.native import arithmetic
+from memdb.index.terms import terms
+from memdb.store.native_commit import native_commit
 
 LATE: Final = (
     *("faiss", "numpy.ma", "numpy.random", "lmdb._envid"),
@@ -21,12 +23,15 @@ LATE: Final = (
 
 def load(*modules: str) -> None:
     """Load what children need, and `LATE`, before they are born: each would load it anew, which was most of some lives.
+    What memdb finds out once in each process (whether the native edge is there, and right) is found out too.
 
     What is there by now is no garbage of theirs: to look through it would also give each a copy of all of it.
     """
     for module in (*modules, *LATE):
         importlib.import_module(module)
-    native.is_installed()  # which loads it, where it is
+    arithmetic()
+    native_commit()
+    terms("Caf\u00e9")
     gc.collect()
     gc.freeze()
 

@@ -72,7 +72,7 @@ def pieces() -> list[Piece]:
         ("power loss, relaxed", (f"{power}what_a_relaxed_database_keeps_is_whole",), 0.4, 1),
         ("kills of embedded programs", (f"{crash}embedded_kill.py",), 3.4, 1),
         ("backups", (f"{crash}backup_kill.py",), 2.5, 1),
-        ("restarts", (f"{crash}restart.py",), 4.0, 1),
+        ("restarts", (f"{crash}restart.py",), 2.5, 1),
         ("standing questions", (f"{crash}standing_kill.py",), 1.3, 1),
         ("encrypted machine", (f"{engine}::TestEncryptedMachine",), 1.3, 1),
         *((("ready answers", (f"{machines}shelf_machine.py",), 7.8, 2),) if HAS_EDGE else ()),
@@ -95,7 +95,7 @@ def pieces() -> list[Piece]:
         f"{power}a_relaxed_database_is_seen_to_lose",
         f"{engine}::test_the_oracle_imports_nothing_of_what_it_judges",
     ]
-    return sorted([*made, Piece("the rest", tuple(rest), 4.0)], key=lambda piece: -piece.minutes)
+    return sorted([*made, Piece("the rest", tuple(rest), 3.5)], key=lambda piece: -piece.minutes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 a process of its own, until the first grounding is there.
 
 The processor time is the server's own until then and is judged; the time that passes is told beside it, since
-another program's load is in it.  ``MEMDB_CRASH_CYCLES`` (`make crash`: 2,000): a twentieth as many kills.
+another program's load is in it.  ``MEMDB_CRASH_CYCLES`` (`make crash`: 2,000): a fortieth as many kills.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.crash.processes import Server
 
 pytestmark = pytest.mark.crash
 
-KILLS = max(3, CYCLES // 20)
+KILLS = max(3, CYCLES // 40)
 CLIPS = 10_000 if CYCLES >= 1000 else 1_000
 AT_ONCE = 100
 KILL_MS = (5, 150)

@@ -3,7 +3,8 @@ on one data directory, and then on the next.
 
 Most servers are forked from a process that has their modules, which is ten times as fast as a start; each
 50th is a `memdb serve` of its own.
-Every other life ends so long after its first acknowledgement, the rest so long after the first call.
+Every other life ends so long after its first acknowledgement, the rest so long after the first call; each third may
+last twice as long as the others.
 """
 
 from __future__ import annotations
