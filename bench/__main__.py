@@ -94,7 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = sorted(set(peers or ()) - set(PEERS))
     if unknown:
         parser.error(f"--peers: nobody knows {', '.join(unknown)}; there are {', '.join(PEERS)}")
-    workload = import_module(f"bench.workloads.{options.workload}")
+    # By a device `ground` needs no server, and nothing but numpy and FAISS.
+    is_by_device = options.workload == "ground" and options.device is not None
+    workload = import_module("bench.gpu" if is_by_device else f"bench.workloads.{options.workload}")
     with tempfile.TemporaryDirectory(prefix="memdb-bench-", dir=options.directory) as folder:
         setup = Setup(
             Path(folder),

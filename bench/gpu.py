@@ -47,8 +47,9 @@ QUICK_ROWS = 3000
 _TRUTHS = 32
 
 
-def run(setup: Setup, device: str) -> Result:
+def run(setup: Setup) -> Result:
     """Measure.  Raises `FailedPrecondition` (``NO_GPU``) where the device is ``gpu`` and there is none."""
+    device = setup.device or "auto"
     indexes = None if find_gpu(device) is None else FaissOnGpu()
     rows, asked = (
         setup.rows or (QUICK_ROWS if setup.quick else 1_000_000),

@@ -17,7 +17,7 @@ from typing import Any
 
 import memdb
 import memdb_client
-from bench import data, gpu
+from bench import data
 from bench.limits import Echo, RawFaiss
 from bench.report import Result, Setup, median, percentile, result, time_ms
 from bench.server import Server
@@ -31,8 +31,6 @@ BLOCK = 25
 
 def run(setup: Setup) -> Result:
     """Measure."""
-    if setup.device is not None:
-        return gpu.run(setup, setup.device)
     count, blocks = (300, 1) if setup.quick else (data.DAY_CLIPS, 40)
     vectors = data.vectors(setup.seed, count)
     questions = data.vectors(setup.seed, BLOCK * blocks, stream=1)

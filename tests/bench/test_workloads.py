@@ -161,6 +161,13 @@ def test_the_measurement_of_a_gpu_takes_each_way(monkeypatch: pytest.MonkeyPatch
     assert len(told) == len(ways)
 
 
+def test_the_measurement_of_a_gpu_needs_no_server() -> None:
+    """Where it is run there may be numpy and FAISS, and no network to bring more."""
+    told = "import sys, bench.__main__, bench.gpu; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert not {"grpc", "lmdb", "google", "xxhash", "zstandard", "psutil"} & set(run.stdout.split())
+
+
 def test_what_a_gpu_does_not_answer_is_not_told_as_its_own() -> None:
     # So few rows stay on the CPU.
     case = Case()
@@ -192,12 +199,12 @@ def test_a_gpu_that_fails_in_its_measurement_ends_nothing(
 
 def test_a_measurement_that_has_no_time_keeps_what_it_has(tmp_path: Path) -> None:
     setup = Setup(tmp_path, 1, True, rows=3000, report=tmp_path / "told", device="cpu")
-    result = gpu.run(setup, "cpu")
+    result = gpu.run(setup)
     written = json.loads((tmp_path / "told" / "ground-3000.json").read_text("utf-8"))
     assert written == json.loads(result.as_json())
     assert result.figures["cpu_heads_recall"] == 1
 
-    none = gpu.run(replace(setup, seconds=0), "cpu")
+    none = gpu.run(replace(setup, seconds=0))
     assert none.config["left"] == dict.fromkeys(("cpu_heads", "cpu", "cpu_lists"), "no time")
     assert not any(none.figures.values())
 
