@@ -10,7 +10,7 @@
 #   make peers   memdb and other engines, into the README: an hour, 8 GB of disk
 #
 # Options: PYTHON=/path/to/python3.11  TORCH_ARGS="..." (for pip, when it installs torch)
-#          WORKERS=n (test processes; as many as there are processors, at most 8)
+#          WORKERS=n (test processes; three for every two processors, at most 8)
 #          ARGS="..." (for pytest, demo, lock)  SEED=n (bench)  TEST_SEED=n (what `make test` draws; `crash` draws anew)
 #          CYCLES=n STATES=n POINTS=n FAULTS=n KILLS=n DAMAGES=n MARKERS=n SEQUENCES=n EMBEDDED=n BACKUPS=n
 #          CRASH_WORKERS=n PIECE=name (crash: see docs/testing.md; MEMDB_CRASH_SEED for the same again)
@@ -22,7 +22,7 @@ SHELL := /bin/bash
 
 PYTHON ?=
 TORCH_ARGS ?=
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 8 ? n : 8)))
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 5 ? (3 * n + 1) / 2 : 8)))
 CYCLES ?= 2000
 STATES ?= 20000
 POINTS ?= 1000
@@ -78,8 +78,9 @@ check: $(STAMP)
 	$(BIN)/python -m scripts.api --check
 	$(BIN)/mypy
 
-# Each test process has a processor: threads of torch, FAISS and OpenBLAS would wait for each other there at every product, and they
-# spin as they wait (`bench codecs --quick` beside other tests: 60 s of processor by two threads, 10 by one).
+# Test processes have the processors among them, three for two since many tests wait (for a sync, a deadline, a process that ends).
+# Threads of torch, FAISS and OpenBLAS within one would wait for each other at every product, and they spin as they wait
+# (`bench codecs --quick` beside other tests: 60 s of processor by two threads, 10 by one).
 # Files in the order of their names: those with few and long tests (bench, crash, e2e) come before the many short ones of unit, so
 # that at the end no process is left alone with a long one.
 test: $(STAMP)

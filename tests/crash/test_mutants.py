@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,46 +208,72 @@ MUTANTS = {
 
 @pytest.fixture(scope="module")
 def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of all mutants: by its path each has a place of its own there, and the libraries are compiled once."""
+    """Of all mutants: the libraries, and what no mutant changes, are compiled once."""
     return tmp_path_factory.mktemp("bytecode")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the source, in which one mutant after the other has its turn."""
+    source = tmp_path_factory.mktemp("source")
+    for folder in ("memdb", "clients", "tests"):
+        shutil.copytree(
+            ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(ROOT / "pyproject.toml", source)
+    return source
+
+
+@contextmanager
+def mutated(name: str, source: Path) -> Iterator[None]:
+    """The source with one piece of text replaced, for as long."""
+    mutant = MUTANTS[name]
+    path = source / mutant.file
+    text, times = path.read_text("utf-8"), path.stat()
+    assert text.count(mutant.before) == 1, "the text to replace is no more there: mend the mutant"
+    path.write_text(text.replace(mutant.before, mutant.after), "utf-8")
+    # Bytecode is told apart by seconds and size: each mutant of a file has a second of its own.
+    second_ns = times.st_mtime_ns + (1 + list(MUTANTS).index(name)) * 10**9
+    os.utime(path, ns=(second_ns, second_ns))
+    try:
+        yield
+    finally:
+        path.write_text(text, "utf-8")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        # What failed for this mutant is not asked of the next one first.
+        shutil.rmtree(source / ".hypothesis", ignore_errors=True)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 @pytest.mark.timeout(15 * CAUGHT_WITHIN_S)
 def test_a_mutant_is_caught(
-    name: str, tmp_path: Path, bytecode: Path, report: Callable[[str], None]
+    name: str, source: Path, bytecode: Path, report: Callable[[str], None]
 ) -> None:
     mutant = MUTANTS[name]
     if mutant.needs:
         pytest.importorskip(mutant.needs)
-    for folder in ("memdb", "clients", "tests"):
-        shutil.copytree(
-            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    path = tmp_path / mutant.file
-    text = path.read_text("utf-8")
-    assert text.count(mutant.before) == 1, "the text to replace is no more there: mend the mutant"
-    path.write_text(text.replace(mutant.before, mutant.after), "utf-8")
     begin, before = time.monotonic(), _children_s()
-    done = subprocess.run(
-        # Each time the same cases: whether a mutant is caught is no matter of luck.
-        [*PYTEST, f"--hypothesis-seed={DRAWN_FROM}", mutant.test],
-        cwd=tmp_path,
-        # Sizes of the quick tier, whatever this run's are.
-        env={
-            **{name: text for name, text in os.environ.items() if not name.startswith("MEMDB_")},
-            "PYTHONPATH": f"{tmp_path}:{tmp_path / 'clients' / 'python'}",
-            "PYTEST_ADDOPTS": "",
-            "MEMDB_CRASH_SEED": str(DRAWN_FROM),
-            # Each process that the test starts takes what the first has compiled.
-            "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": str(bytecode),
-        },
-        capture_output=True,
-        text=True,
-        timeout=10 * CAUGHT_WITHIN_S,
-    )
+    with mutated(name, source):
+        done = subprocess.run(
+            # Each time the same cases: whether a mutant is caught is no matter of luck.
+            [*PYTEST, f"--hypothesis-seed={DRAWN_FROM}", mutant.test],
+            cwd=source,
+            # Sizes of the quick tier, whatever this run's are.
+            env={
+                **{
+                    name: text for name, text in os.environ.items() if not name.startswith("MEMDB_")
+                },
+                "PYTHONPATH": f"{source}:{source / 'clients' / 'python'}",
+                "PYTEST_ADDOPTS": "",
+                "MEMDB_CRASH_SEED": str(DRAWN_FROM),
+                # Each process that the test starts takes what the first has compiled.
+                "PYTHONDONTWRITEBYTECODE": "",
+                "PYTHONPYCACHEPREFIX": str(bytecode),
+            },
+            capture_output=True,
+            text=True,
+            timeout=10 * CAUGHT_WITHIN_S,
+        )
     passed, spent = time.monotonic() - begin, _children_s() - before
     # 1: tests were run and some failed.
     assert done.returncode == 1, f"not caught by {mutant.test}:\n{done.stdout[-2000:]}"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -105,12 +106,17 @@ def test_a_camera_over_tls(address: str, certificates: Path, tmp_path: Path) -> 
 def test_without_it_one_line_names_the_option(
     command: tuple[str, ...], address: str, certificates: Path
 ) -> None:
-    status, told = run(*command, address=address)
+    others = (("--tls", str(certificates / "other.pem")), ("--tls", "system"))
+    # All at once: each waits for as long as a server is waited for.
+    with ThreadPoolExecutor() as pool:
+        plain = pool.submit(run, *command, address=address)
+        of_others = [pool.submit(run, *command, *other, address=address) for other in others]
+    status, told = plain.result()
     assert (status, told.count("\n")) == (1, 1)
     assert "it may speak TLS" in told
     assert "--tls" in told
-    for other in (str(certificates / "other.pem"), "system"):
-        status, told = run(*command, "--tls", other, address=address)
+    for one in of_others:
+        status, told = one.result()
         assert (status, told.count("\n")) == (1, 1), told
         assert "may be of another authority" in told
 
