@@ -12,7 +12,6 @@ from typing import Final
 
 from memdb.engine.native import arithmetic
 from memdb.index.terms import terms
-from memdb.store.native_commit import native_commit
 
 LATE: Final = (
     *("faiss", "numpy.ma", "numpy.random", "lmdb._envid"),
@@ -23,14 +22,14 @@ LATE: Final = (
 
 def load(*modules: str) -> None:
     """Load what children need, and `LATE`, before they are born: each would load it anew, which was most of some lives.
-    What memdb finds out once in each process (whether the native edge is there, and right) is found out too.
+    What memdb finds out once in each process is found out too, but for the native edge's commit: whether that is
+    right it finds out with the LMDB of the child, which may be a mutant.
 
     What is there by now is no garbage of theirs: to look through it would also give each a copy of all of it.
     """
     for module in (*modules, *LATE):
         importlib.import_module(module)
     arithmetic()
-    native_commit()
     terms("Caf\u00e9")
     gc.collect()
     gc.freeze()
