@@ -56,8 +56,7 @@ class Server:
 
     def processor_s(self) -> float:
         """Processor time of the process."""
-        # What clock_getcpuclockid(3) gives; what /proc says of a process comes in steps of ten milliseconds.
-        return time.clock_gettime(~self.pid << 3 | 2)
+        return processor_s(self.pid)
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing says good-bye."""
@@ -83,3 +82,9 @@ class Server:
             self._process.kill()
             self._process.communicate()
         self._log.close()
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process."""
+    # What clock_getcpuclockid(3) gives; what /proc says of a process comes in steps of ten milliseconds.
+    return time.clock_gettime(~pid << 3 | 2)

@@ -19,14 +19,12 @@ from contextlib import AsyncExitStack
 from itertools import cycle
 from pathlib import Path
 
-import psutil
-
 import memdb
 import memdb_client
 from bench import data
 from bench.limits import Echo
 from bench.report import Result, Setup, median, result
-from bench.server import Server
+from bench.server import Server, processor_s
 from memdb.wire.grounding import ground_request, grounding_to_proto
 from memdb_client import AsyncUser
 
@@ -124,12 +122,12 @@ class _Measured:
 
     async def _turn(self, name: str, clients: list[Client]) -> tuple[float, float]:
         """(questions a second, ms of the server's processor for each) of a way."""
-        process = psutil.Process(self._echo.pid if name == "echo" else self._server.pid)
-        cpu = _cpu_s(process)
+        pid = self._echo.pid if name == "echo" else self._server.pid
+        cpu = processor_s(pid)
         begin = time.perf_counter()
         answered = sum(await asyncio.gather(*(client(begin + self._seconds) for client in clients)))
         took = time.perf_counter() - begin
-        return answered / took, (_cpu_s(process) - cpu) * 1e3 / answered
+        return answered / took, (processor_s(pid) - cpu) * 1e3 / answered
 
     async def _ways(self, count: int, opened: AsyncExitStack) -> dict[str, list[Client]]:
         ways: dict[str, list[Client]] = {}
@@ -156,9 +154,9 @@ class _Measured:
         async def client(until: float) -> int:
             async def questions() -> AsyncIterator[data.Vectors]:
                 for question in cycle([*self._questions[number:], *self._questions[:number]]):
+                    yield question
                     if time.perf_counter() >= until:
                         return
-                    yield question
 
             answered = 0
             async for _ in user.ground_stream(questions(), limit=LIMIT):
@@ -171,14 +169,9 @@ class _Measured:
 def _repeated(ask: Callable[[], Awaitable[object]], questions: int) -> Client:
     async def client(until: float) -> int:
         answered = 0
-        while time.perf_counter() < until:
+        while not answered or time.perf_counter() < until:
             await ask()
             answered += questions
         return answered
 
     return client
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
