@@ -108,7 +108,7 @@ class Gpu:
                     placement.drop()
                 return None
             if placement is None or not placement.rows:
-                with self._turns:
+                with self._turns.lock, self._turns:
                     index = self._indexes.flat(matrix.width)
                 placement = FlatPlacement(index, matrix.width, self._turns)
                 del index
@@ -185,7 +185,7 @@ class Gpu:
         if self._has_asked:
             return
         try:
-            with self._turns:
+            with self._turns.lock, self._turns:
                 self._free_bytes = self._indexes.free_bytes()
         except RuntimeError:
             # Who gave a budget knows it.

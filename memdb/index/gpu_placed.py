@@ -53,7 +53,7 @@ class Placed(ABC):
 
     def drop(self) -> None:
         """Give the memory back; nothing is found here any more."""
-        with self._turns:
+        with self._turns.lock, self._turns:
             self._index = None
             self.rows = 0
 
@@ -71,7 +71,7 @@ class Placed(ABC):
             if not fits(rows):
                 return False
             lost = self._lost(rows)
-            with self._turns:
+            with self._turns.lock, self._turns:
                 if self._index is None:
                     return True
                 try:

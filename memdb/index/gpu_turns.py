@@ -41,20 +41,25 @@ class Asked:
 
 
 class Turns:
-    """Of one GPU: the making and the end of an index included, as far as they share what the others have."""
+    """Of one GPU: the making and the end of an index included, as far as they share what the others have.
+
+    A turn is ``with turns.lock, turns``.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Taken and given back without a step of Python's between: where Ctrl-C came there, nobody would have a turn
+        any more."""
         self._left: deque[Any] = deque()
         self._queue_lock = threading.Lock()
         self._queue: list[Asked] = []
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        """By whoever has the lock."""
 
     def __exit__(self, *_: object) -> None:
+        # What an interrupt leaves here goes with the next turn.
         self._left.clear()
-        self._lock.release()
 
     @property
     def waiting(self) -> int:
@@ -65,7 +70,7 @@ class Turns:
         """Candidates of one question, with those who ask meanwhile.  Raises `RuntimeError` where the GPU fails."""
         with self._queue_lock:
             self._queue.append(asked)
-        with self:
+        with self.lock, self:
             if not asked.done:
                 self._answer_all()
         if asked.error is not None:
@@ -78,8 +83,11 @@ class Turns:
         It may be the collector who comes by, in the middle of a call: nobody is waited for.
         """
         self._left.append(held.pop())
-        if self._lock.acquire(blocking=False):
-            self.__exit__()
+        if self.lock.acquire(blocking=False):
+            try:
+                self._left.clear()
+            finally:
+                self.lock.release()
 
     def _answer_all(self) -> None:
         with self._queue_lock:

@@ -18,6 +18,7 @@ from bench import gpu
 from bench.__main__ import WORKLOADS
 from bench.gpu_case import Case
 from bench.report import Setup
+from memdb.index.gpu import Gpu
 from tests.unit.index.gpu_twin import Failing, Twin, flat_twin
 
 FIGURES = {
@@ -184,17 +185,23 @@ def test_what_a_gpu_does_not_answer_is_not_told_as_its_own() -> None:
 
 @pytest.mark.parametrize(("call", "after"), [("add", 0), ("search", 1)])
 def test_a_gpu_that_fails_in_its_measurement_ends_nothing(
-    monkeypatch: pytest.MonkeyPatch, call: str, after: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: str, after: int
 ) -> None:
     few_are_placed(monkeypatch)
     error = RuntimeError("CUDA error 700: an illegal memory access")
-    case = Case()
-    twin = Twin(lambda width: Failing(flat_twin(width), call, after, error))
-    gpu.measure(case, 1000, 64, 1, twin, None)
+    monkeypatch.setattr(gpu, "find_gpu", lambda device: Gpu(Twin(), 0))
+    monkeypatch.setattr(
+        gpu, "FaissOnGpu", lambda: Twin(lambda width: Failing(flat_twin(width), call, after, error))
+    )
+    monkeypatch.setattr(gpu, "PLACE_ROWS_MIN", 100)
+    result = gpu.run(Setup(tmp_path, 1, True, rows=1000, report=tmp_path, device="gpu"))
 
-    assert "failed" in case.left["gpu"] or "700" in case.left["gpu"]
-    assert case.figures["cpu_recall"] == 1
-    assert not any(name.startswith("gpu_64") for name in case.figures)
+    left = result.config["left"]
+    assert isinstance(left, dict)
+    assert "failed" in left["gpu"] or "700" in left["gpu"]
+    assert result.figures["cpu_recall"] == 1
+    assert not any(name.startswith("gpu_64") for name in result.figures)
+    assert [path.name for path in tmp_path.iterdir()] == ["ground-1000.json"]
 
 
 def test_a_measurement_that_has_no_time_keeps_what_it_has(tmp_path: Path) -> None:

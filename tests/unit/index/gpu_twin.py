@@ -13,6 +13,8 @@ from memdb.index.gpu_faiss import FaissOnGpu
 from memdb.types.arrays import Array
 
 GPUS = getattr(faiss, "get_num_gpus", lambda: 0)()
+SELECTED_MAX = 2048
+"""Candidates, and lists, of which FAISS selects no more on a GPU: it refuses to."""
 NEAR = ["ivf", "cagra"]
 """What is approximate on a GPU; where there is one, on that as well."""
 if GPUS:
@@ -38,6 +40,9 @@ class Alone:
             return found
 
         def called(*arguments: Any, **options: Any) -> Any:
+            if name == "search":
+                assert arguments[1] <= SELECTED_MAX
+                assert getattr(options.get("params"), "nprobe", 1) <= SELECTED_MAX
             threads = faiss.omp_get_max_threads()
             faiss.omp_set_num_threads(1)  # of this thread
             try:
@@ -85,6 +90,7 @@ class GraphTwin:
         self, queries: Array, wanted: int, *, params: Any, numeric_type: int
     ) -> tuple[Array, Array]:
         assert params.efSearch % 32 == 0
+        assert params.efSearch <= 512
         assert wanted <= params.efSearch
         scores, numbers = self._index.search(_halves(queries, numeric_type), wanted, params=params)
         return scores, numbers

@@ -23,9 +23,11 @@ from memdb.index.gpu import Gpu
 from memdb.index.gpu_faiss import FaissOnGpu, find_gpu
 from memdb.index.gpu_flat import PLACE_ROWS_MIN, FlatPlacement
 from memdb.index.gpu_placed import PLACE_ROWS
+from memdb.index.gpu_turns import Turns
 from memdb.index.matrix import Matrix
 from memdb.index.tiers import QUESTIONS_MIN, Tiers
 from memdb.types.arrays import Array
+from tests.unit.engine.test_interrupted import entering
 from tests.unit.index.gpu_twin import GPUS, Twin, flat_twin
 from tests.unit.index.test_flat import matrix_of
 from tests.unit.index.test_sketch import made
@@ -219,6 +221,22 @@ def test_what_is_placed_is_counted_while_more_is_placed(
     assert gpu.bytes_used == 2 * size
 
 
+@pytest.mark.parametrize(
+    "function", [Turns.__enter__, Turns.__exit__, Turns.ask, FlatPlacement.answer]
+)
+def test_an_interrupt_takes_the_gpu_from_nobody(rows: Array, function: Any) -> None:
+    """Ctrl-C of who asks, wherever it comes."""
+    matrix = matrix_of(rows)
+    gpu = Gpu(Twin(), 1 << 30)
+    placement = placed(gpu, matrix)
+    interrupt = entering(function)
+    with interrupt.within():
+        placement.search(matrix, ROWS, rows[0], 4, None)
+    assert interrupt.came
+    assert not gpu._turns.lock.locked()
+    assert placement.search(matrix, ROWS, rows[0], 4, None) is not None
+
+
 def test_a_forked_process_leaves_the_gpu_alone() -> None:
     """There is no CUDA in it: FAISS would end it as it gave memory back."""
     index = gpu_faiss._of_this_process(faiss.IndexFlatIP(DIM))
@@ -343,7 +361,7 @@ class Ending:
 
     def _note(self) -> None:
         # Whose turn it is holds the lock: nobody else can have it.
-        self._alone.append(self._gpu[0]._turns._lock.locked())
+        self._alone.append(self._gpu[0]._turns.lock.locked())
 
     @property
     def ntotal(self) -> int:
@@ -370,7 +388,7 @@ def test_an_index_is_made_and_goes_when_no_other_call_is_under_way(rows: Array) 
     kept, dropped = placed(gpu, matrix), placed(gpu, other)
     assert alone == [True, True]
 
-    with gpu._turns:
+    with gpu._turns.lock, gpu._turns:
         del dropped
         gc.collect()
         assert alone == [True, True]  # not in the middle of this one
