@@ -75,4 +75,6 @@ def prepared_rows(vectors: Array | Sequence[Array], *, cosine: bool) -> Array:
     """(n, dim) float32 rows as a partition holds them: `unit_rows` in a cosine space."""
     if not cosine:
         return np.ascontiguousarray(vectors, np.float32)
-    return unit_vector(vectors[0])[None] if len(vectors) == 1 else unit_rows(vectors)
+    if len(vectors) == 1 and _made_by is None:
+        return unit_vector(vectors[0])[None]
+    return unit_rows(vectors)
