@@ -36,6 +36,18 @@ class Call:
         clips: it is an ``IngestClipsRequest``, given as `PlainClips` where it is plain, and one more is read ahead.
         What lies ready is given at once, None where there is none any more.
         """
+    def lend(self) -> int:
+        """Lend what was asked for to a thread, to which it comes where it is `PlainClips` with one clip and small;
+        anything else comes to who asked. The number of the lending, 0 where nothing is to come.
+        """
+    def await_clip(self, lending: int) -> PlainClips | None:
+        """What comes to the thread of a lending; None where nothing will."""
+    def take_back(self) -> bool:
+        """End the lending; False where a message came to its thread that is not over."""
+    def over(self, given_back: bool) -> bytes | PlainClips | Literal[False] | None:
+        """The message that came to a thread is over: what is here now of what was asked for, as `read` says it.
+        given_back: who asked has that message now, and may ask for the next.
+        """
     def write(self, message: bytes, /) -> None:
         """Send a message of a stream: an event tells when gRPC has taken it. One at a time."""
     def answer(self, message: bytes, trailers: Iterable[tuple[str, str | bytes]], /) -> None:

@@ -120,12 +120,23 @@ class Handle {
     Reads::Asked asked;
     if (!shared_->unary) asked = shared_->reads.Ask(clips);
     if (!asked.taken) throw std::runtime_error("one message is read at a time, and of a stream");
-    if (asked.start) {
-      py::gil_scoped_release released;  // the peer may have to be told of a window
-      There([](Call& call) { call.StartReading(); });
-    }
-    return asked.here ? MessageOf(*asked.here, *shared_) : py::bool_(false);
+    return Said(std::move(asked));
   }
+  std::uint64_t Lend() { return shared_->taken() ? 0 : shared_->reads.Lend(); }
+  // As `Commit.run`: a thread that comes back while the interpreter ends may touch nothing of Python's.
+  py::object Await(std::uint64_t lending) {
+    auto* const shared = new std::shared_ptr<Call::Shared>(shared_);
+    PyThreadState* const state = PyEval_SaveThread();
+    auto* const came = new Incoming;
+    came->read = (*shared)->reads.Await(lending);
+    came->ok = came->read != nullptr;
+    delete shared;
+    PyEval_RestoreThread(state);
+    const std::unique_ptr<Incoming> owned(came);
+    return MessageOf(*owned, *shared_);
+  }
+  bool TakeBack() { return shared_->reads.TakeBack(); }
+  py::object Over(bool given_back) { return Said(shared_->reads.Over(given_back)); }
   void Write(const py::bytes& data) {
     const auto message = BufferOf(data);
     bool sent = false;
@@ -149,6 +160,14 @@ class Handle {
   const std::shared_ptr<Call::Shared>& shared() const { return shared_; }
 
  private:
+  // What is here; false where an event tells it.
+  py::object Said(Reads::Asked asked) {
+    if (asked.start) {
+      py::gil_scoped_release released;  // the peer may have to be told of a window
+      There([](Call& call) { call.StartReading(); });
+    }
+    return asked.here ? MessageOf(*asked.here, *shared_) : py::bool_(false);
+  }
   template <typename Use>
   void There(Use use) const {
     if (!shared_->With(use)) throw std::runtime_error("the call has ended");
@@ -311,7 +330,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 8;  // memdb/native.py
+  module.attr("interface") = 9;  // memdb/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)
@@ -319,6 +338,10 @@ PYBIND11_MODULE(memdb_edge, module) {
       .def_property_readonly("metadata", &Handle::metadata)
       .def_property_readonly("finished", &Handle::finished)
       .def("read", &Handle::Read, py::arg("clips") = false)
+      .def("lend", &Handle::Lend)
+      .def("await_clip", &Handle::Await, py::arg("lending"))
+      .def("take_back", &Handle::TakeBack)
+      .def("over", &Handle::Over, py::arg("given_back"))
       .def("write", &Handle::Write)
       .def("answer", &Handle::Answer)
       .def("finish", &Handle::Finish);

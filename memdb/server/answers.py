@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from memdb.errors import ResourceExhausted, Unavailable
 from memdb.server.budget import CALL_BYTES_FREE, Budget
-from memdb.server.edge import Context, SendsAhead, SendsFromThreads
+from memdb.server.edge import Context, LendsReads, Lent, SendsAhead, SendsFromThreads
 
 
 class Answers:
@@ -87,6 +87,7 @@ class Sender:
         self._context = context
         self._owner = owner
         self._from_threads = context if isinstance(context, SendsFromThreads) else None
+        self._lends = context if isinstance(context, LendsReads) else None
 
     async def __call__(self, data: bytes) -> None:
         """Send it; returns when gRPC took it."""
@@ -101,6 +102,10 @@ class Sender:
         if found is None:
             return None
         return Ahead(self._answers, found)
+
+    def lend(self) -> Lent | None:
+        """`LendsReads.lend` of the same call; None where threads may not wait for its messages."""
+        return None if self._lends is None else self._lends.lend()
 
 
 class Ahead:

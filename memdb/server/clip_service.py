@@ -77,7 +77,7 @@ class ClipService:
     @reads_clips
     async def ingest_clips(self, receive: ReceiveClips, send: Sender) -> None:
         """Store a stream of clips; see `memdb.server.ingest`."""
-        await Ingest(self._resources).run(receive, send, send.ahead)
+        await Ingest(self._resources).run(receive, send, send.ahead, send.lend)
 
     def get_clip(self, request: pb.GetClipRequest) -> pb.GetClipResponse:
         """One clip."""

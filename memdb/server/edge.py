@@ -70,6 +70,28 @@ class SendsFromThreads(Protocol):
         """
 
 
+class Lent(Protocol):
+    """The next message of a stream, for a thread."""
+
+    def wait(self) -> Any:
+        """Wait for it; on the thread.  `memdb_edge.PlainClips` with one clip, or None where no such comes to it."""
+
+    def take_back(self) -> bool:
+        """Nobody is to wait for it; False where the thread has a message, or had."""
+
+    def over(self, given_back: Any) -> None:
+        """What came to the thread is over, so that others come; given_back: a message that is to be read after all."""
+
+
+@runtime_checkable
+class LendsReads(Protocol):
+    """A `Context` whose messages threads may wait for; Python's edge has none."""
+
+    def lend(self) -> Lent | None:
+        """What the reader is waiting for, for a thread: one small message with a plain clip.  Anything else comes to
+        the reader.  None where it waits for nothing."""
+
+
 class Kind(Enum):
     """What goes each way."""
 

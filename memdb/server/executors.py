@@ -142,6 +142,8 @@ def _guarded(function: Callable[..., _T], args: Any, kwargs: Any) -> _T:
 
 WHOLE_THREADS: Final = 2
 """Calls that go through everything at once; they share one disk."""
+LONE_THREADS: Final = 4
+"""That await the clips of a stream each (`memdb.server.awaited`)."""
 
 
 class Pools:
@@ -152,10 +154,12 @@ class Pools:
         self.write = Pool("write", config.write_threads, config.queue_max)
         self.open = Pool("open", config.open_threads, config.queue_max)
         self.whole = Pool("whole", WHOLE_THREADS, config.queue_max)
+        self.lone = Pool("lone", LONE_THREADS, 0)
 
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""
         self.open.shutdown()
         self.read.shutdown()
         self.write.shutdown()
+        self.lone.shutdown()
         self.whole.shutdown()

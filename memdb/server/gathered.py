@@ -135,6 +135,11 @@ class Gathered:
         """The loop's alone."""
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is ready, and nothing on its way."""
+        return not self._going and not self._waiting
+
     def put(self, ready: Ready) -> None:
         """Have it committed, and its outcome told; what prevents the opening of its user too."""
         if not self._going and not self._waiting and self._openings.is_open(self._user):
@@ -316,6 +321,16 @@ class _Commit:
         assert self.taken is not None, "it was made"
         self.queued = sum(len(ready.clips) for ready in self.taken)
         self._gathered._is_queued(self)
+
+
+def committed_alone(ready: Ready) -> Told | Exception:
+    """What a stream is told of what it has ready, or what refuses all of it; committed, and acknowledged ahead, on this
+    thread."""
+    return _alone(ready, _nothing)
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""
 
 
 def _alone(ready: Ready, queued: Callable[[], None]) -> Told | Exception:

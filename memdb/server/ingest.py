@@ -9,7 +9,8 @@
 
 While a commit is in flight the reader goes on and hands over what it has read; the next commit takes everything that
 came meanwhile, so batches grow with the load and a lone clip waits for nobody: a thread of the pool has it at once, and
-sends its acknowledgement as well, where the edge lets threads send.  What other streams of the user have
+sends its acknowledgement as well, where the edge lets threads send.  Who sends one clip at a time has a thread that
+awaits the next one, without the loop (`memdb.server.awaited`).  What other streams of the user have
 ready is committed with it (`memdb.server.gathered`).  Whatever is full or busy
 (the window, the budget, the threads, a user that is still being opened) makes the stream wait, never
 fail: the client feels HTTP/2 flow control, because we stop reading.
@@ -31,9 +32,10 @@ from typing import Final
 
 from memdb.engine.prepared_clips import may_pass_in_part
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
+from memdb.server.awaited import Awaited
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
-from memdb.server.edge import SendsAhead
+from memdb.server.edge import Lent, SendsAhead
 from memdb.server.gathered import Gathered, Ready, Told
 from memdb.server.methods import ReceiveClips, Send
 from memdb.server.plain_clips import clips_of
@@ -55,6 +57,8 @@ SECOND_CLIPS: Final = 32
 """So many clips of a stream, or `SECOND_BYTES`, are made ready while a commit has others of it: of fewer, what a commit
 costs is more than the wait for the disk that is saved."""
 SECOND_BYTES: Final = 3_000_000
+ALONE_MIN: Final = 2
+"""Commits of a clip with none on its way behind it, one after the other, until a thread awaits the next one."""
 BUSY_PAUSE_S: Final = 0.05
 """How long a commit waits when the user's queue of commits is full."""
 
@@ -89,11 +93,15 @@ class Ingest:
         """Hands over what is ready; None at the end."""
 
     async def run(
-        self, receive: ReceiveClips, send: Send, ahead: Callable[[], SendsAhead | None] = _never
+        self,
+        receive: ReceiveClips,
+        send: Send,
+        ahead: Callable[[], SendsAhead | None] = _never,
+        lend: Callable[[], Lent | None] = _never,
     ) -> None:
         """Serve the stream to its end.
 
-        ahead: `memdb.server.answers.Sender.ahead`.
+        ahead, lend: see `memdb.server.answers.Sender`.
 
         Raises `InvalidArgument` (``BAD_MESSAGE``, ``START_EXPECTED``, ``CLIP_EXPECTED``,
         ``EPOCH_MISMATCH``), `Unavailable` (``SHUTTING_DOWN``, ``OVERLOADED``), and what refuses a
@@ -110,7 +118,7 @@ class Ingest:
             await send(await self._pools.read.of(start.user).run_in_turn(self._open, start))
             reader = asyncio.create_task(self._read(receive, start.epoch, held))
             try:
-                await self._commit_all(start, send, ahead, held)
+                await self._commit_all(start, send, ahead, lend, held)
             finally:
                 await settle(reader)
                 # Its traceback holds messages, and us.
@@ -123,6 +131,7 @@ class Ingest:
         start: pb.IngestStart,
         send: Send,
         ahead: Callable[[], SendsAhead | None],
+        lend: Callable[[], Lent | None],
         held: StreamBytes,
     ) -> None:
         user = self._database.user(start.user)
@@ -132,6 +141,8 @@ class Ingest:
         gathered = self._gatherings.of(user.id)
         handed = self._handed
         tell: SendsAhead | None = None
+        alone = 0  # commits with nothing but a clip, one after the other
+        awaited: Awaited | None = None
 
         def hand() -> None:
             nonlocal tell
@@ -151,6 +162,21 @@ class Ingest:
             handed.append(ready)
             gathered.put(ready)
 
+        def await_clip() -> Awaited | None:
+            """Have a thread await the next clip, where the stream sends one at a time."""
+            if tell is None or alone < ALONE_MIN or not gathered.is_idle:
+                return None
+            lent = lend()
+            if lent is None:
+                return None
+            found = Awaited(
+                lent,
+                Ready(stream, [], 0, tell),
+                start.epoch,
+                partial(self._openings.is_open, start.user),
+            )
+            return found if found.begin(self._pools.lone, self._work.set) else None
+
         self._hand = hand
         try:
             while True:
@@ -166,20 +192,31 @@ class Ingest:
                         return
                     self._work.clear()
                     tell = ahead()
+                    awaited = await_clip()
                     await self._work.wait()
+                    if awaited is None or awaited.take_back():
+                        continue
+                    tell = None
+                    told = await awaited.outcome()
+                    if told is None:
+                        alone = 0
+                        continue
+                    await _tell(told, send)
                 acks, error = await self._told(gathered, ahead)
                 done = handed.popleft()
+                # Who was told by the thread may have sent the next one.
+                is_alone = len(done.clips) == 1 and not handed and len(self._ready) <= 1
+                alone = alone + 1 if is_alone else 0
                 self._in_flight -= len(done.clips)
                 self._in_flight_bytes -= done.size
                 held.release(done.size)
                 del done  # as in `_read`
                 self._room.set()
-                if acks:
-                    await send(acks)
-                if error is not None:
-                    raise error
+                await _tell((acks, error), send)
         finally:
             self._hand = None
+            if awaited is not None:
+                awaited.take_back()
             for ready in handed:
                 gathered.take_back(ready)
 
@@ -278,6 +315,15 @@ class Ingest:
     def _open(self, start: pb.IngestStart) -> bytes:
         ledger = self._database.user(start.user).stream(start.stream).ledger(epoch=start.epoch)
         return pb.IngestClipsResponse(started=ledger_to_proto(ledger)).SerializeToString()
+
+
+async def _tell(told: Told, send: Send) -> None:
+    """Send acknowledgements, and raise what refused the clip after them."""
+    acks, error = told
+    if acks:
+        await send(acks)
+    if error is not None:
+        raise error
 
 
 def _clips(

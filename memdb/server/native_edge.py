@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from types import coroutine
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 import memdb_edge
 
@@ -70,6 +70,36 @@ class _Ahead:
         for (ahead, message), is_sent in zip(messages, sent, strict=True):
             if is_sent:
                 ahead.message = message
+
+
+class _Lent:
+    """`memdb.server.edge.Lent`."""
+
+    __slots__ = ("_call", "_handle", "_lending")
+
+    def __init__(self, call: _Call, handle: memdb_edge.Call, lending: int) -> None:
+        self._call = call
+        self._handle = handle
+        self._lending = lending
+
+    def wait(self) -> memdb_edge.PlainClips | None:
+        """On a thread."""
+        came = self._handle.await_clip(self._lending)
+        assert not isinstance(came, bytes), "only what was read comes to a thread"
+        return came
+
+    def take_back(self) -> bool:
+        """On the loop, as what follows."""
+        return self._handle.take_back()
+
+    def over(self, given_back: memdb_edge.PlainClips | None) -> None:
+        here: _Message | Literal[False] = False
+        with suppress(RuntimeError):  # the call has ended, and so does who reads
+            here = self._handle.over(given_back is not None)
+        if given_back is not None:
+            self._call.was_read(given_back)
+        elif here is not False:
+            self._call.was_read(here)
 
 
 class _Call:
@@ -157,6 +187,13 @@ class _Call:
             self._writing = asyncio.get_running_loop().create_future()
             self._ahead = _Ahead(self._handle, self._writing)
         return self._ahead
+
+    def lend(self) -> _Lent | None:
+        """See `memdb.server.edge.LendsReads`."""
+        if self._handle.finished:
+            return None
+        lending = self._handle.lend()
+        return _Lent(self, self._handle, lending) if lending else None
 
     async def _taken(self, writing: asyncio.Future[bool]) -> None:
         """Return when gRPC took the message that is on its way; raises `CallerLeft`."""
