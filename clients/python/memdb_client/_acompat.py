@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, Self, TypeAlias, TypeVar
 
 import grpc
@@ -69,12 +70,11 @@ def open_channel(target: Target) -> Channel:
 
 
 def ingest_call(
-    channel: Channel,
-) -> grpc.aio.StreamStreamMultiCallable[bytes, clip_pb.IngestClipsResponse]:
-    """`ClipService.IngestClips` for requests that are serialised already."""
+    channel: Channel, answered: Callable[[bytes], clip_pb.IngestClipsResponse | Exception]
+) -> grpc.aio.StreamStreamMultiCallable[bytes, clip_pb.IngestClipsResponse | Exception]:
+    """`ClipService.IngestClips` for requests that are serialised already, of which ``answered`` takes the answers."""
     return channel.stream_stream(
-        "/memdb.v1.ClipService/IngestClips",
-        response_deserializer=clip_pb.IngestClipsResponse.FromString,
+        "/memdb.v1.ClipService/IngestClips", response_deserializer=answered
     )
 
 
@@ -134,6 +134,10 @@ class Condition:
 
     async def __aexit__(self, *exc_info: object) -> None:
         return None
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """For who does not wait within."""
+        return nullcontext()
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for `notify_all`; False when ``timeout_s`` passed first."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, Self
 
 import grpc
@@ -262,22 +263,14 @@ class AsyncIngestWriter:
                 return None, "", False
             self._attempt += 1
             self._window.restart(one_by_one)
-            call = connection.ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
+            ingest = connection.ingest(partial(self._answered, self._attempt))
+            call = ingest(self._requests(self._attempt), metadata=self._rpc.metadata)
             self._call = call
         try:
             async for answer in call:
-                async with self._changed:
-                    if answer.HasField("started"):
-                        was_started = True
-                        self._started_attempt = self._attempt
-                        self._window.started(answer.started.next_seq)
-                    else:
-                        # A slice: to walk a repeated field itself costs more than to make a list of it.
-                        self._window.settle([ack_from_proto(ack) for ack in answer.acks.acks[:]])
-                    self._changed.notify_all()
-                    # Of the clips that go one by one it was the next one's turn.
-                    if self._window.has_unsent:
-                        self._wanted.notify_all()
+                if isinstance(answer, Exception):
+                    raise answer
+                was_started |= answer.HasField("started")
             return Unavailable("the server ended the ingest"), "", was_started
         except grpc.RpcError as error:
             return self._rpc.failure(error), error.details() or "", was_started
@@ -296,6 +289,31 @@ class AsyncIngestWriter:
                 self._attempt += 1
                 self._changed.notify_all()
                 self._wanted.notify_all()
+
+    def _answered(self, attempt: int, data: bytes) -> clip_pb.IngestClipsResponse | Exception:
+        """Take an answer of a call; it, or what is wrong with it, for who holds the call.
+
+        By whoever brings it, a thread of gRPC's: who waits for an acknowledgement is woken by nobody in between.  It
+        has a lock of the call, for which nobody may wait who has ours.
+        """
+        answer = clip_pb.IngestClipsResponse.FromString(data)
+        with self._changed.at_once():
+            if self._attempt != attempt:
+                return answer
+            try:
+                if answer.HasField("started"):
+                    self._started_attempt = attempt
+                    self._window.started(answer.started.next_seq)
+                else:
+                    # A slice: to walk a repeated field itself costs more than to make a list of it.
+                    self._window.settle([ack_from_proto(ack) for ack in answer.acks.acks[:]])
+            except Exception as error:  # gRPC would have it for an answer that cannot be read
+                return error
+            self._changed.notify_all()
+            # Of the clips that go one by one it was the next one's turn.
+            if self._window.has_unsent:
+                self._wanted.notify_all()
+        return answer
 
     async def _requests(self, attempt: int) -> compat.Answers[bytes]:
         """What one call sends: the start, then clips as they come, until the writer or the call
@@ -321,8 +339,9 @@ class AsyncIngestWriter:
         """End now; what is not acknowledged is not sent any more."""
         async with self._changed:
             self._is_aborted = True
-            if self._call is not None:
-                self._call.cancel()
+            call = self._call
             self._changed.notify_all()
+        if call is not None:
+            call.cancel()  # without our lock: see `_answered`
         if self._task is not None:
             await compat.join(self._task)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager
 from typing import ParamSpec, TypeAlias, TypeVar
 
 import grpc
@@ -59,12 +60,11 @@ def open_channel(target: Target) -> Channel:
 
 
 def ingest_call(
-    channel: Channel,
-) -> grpc.StreamStreamMultiCallable[bytes, clip_pb.IngestClipsResponse]:
-    """`ClipService.IngestClips` for requests that are serialised already."""
+    channel: Channel, answered: Callable[[bytes], clip_pb.IngestClipsResponse | Exception]
+) -> grpc.StreamStreamMultiCallable[bytes, clip_pb.IngestClipsResponse | Exception]:
+    """`ClipService.IngestClips` for requests that are serialised already, of which ``answered`` takes the answers."""
     return channel.stream_stream(
-        "/memdb.v1.ClipService/IngestClips",
-        response_deserializer=clip_pb.IngestClipsResponse.FromString,
+        "/memdb.v1.ClipService/IngestClips", response_deserializer=answered
     )
 
 
@@ -112,3 +112,7 @@ def join(task: Task) -> None:
 
 class Condition(threading.Condition):
     """A lock, which several may share, and the news that what it guards has changed."""
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """For who does not wait within."""
+        return self

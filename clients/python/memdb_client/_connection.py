@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
+import grpc
+
+from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1.clip_service_pb2_grpc import ClipServiceStub
 from memdb.v1.database_service_pb2_grpc import DatabaseServiceStub
 from memdb.v1.grounding_service_pb2_grpc import GroundingServiceStub
@@ -29,12 +33,19 @@ class Connection:
         """How many are open."""
         self.clips = ClipServiceStub(self._channel)
         self.ground = compat.ground_call(self._channel)
-        self.ingest = compat.ingest_call(self._channel)
         self.databases = DatabaseServiceStub(self._channel)
         self.groundings = GroundingServiceStub(self._channel)
         self.memories = MemoryServiceStub(self._channel)
         self.standing = StandingServiceStub(self._channel)
         self.users = UserServiceStub(self._channel)
+
+    def ingest(
+        self, answered: Callable[[bytes], clip_pb.IngestClipsResponse | Exception]
+    ) -> grpc.StreamStreamMultiCallable[bytes, clip_pb.IngestClipsResponse | Exception]:
+        """`ClipService.IngestClips` for requests that are serialised already.
+
+        answered: called with each answer as it comes, by whoever brings it; makes what the call gives."""
+        return compat.ingest_call(self._channel, answered)
 
     def close(self) -> None:
         """End every call and the connection."""

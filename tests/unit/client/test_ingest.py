@@ -22,6 +22,7 @@ from memdb.errors import (
 from memdb.types.clip import Clip
 from memdb.types.database import Database
 from memdb_client import connect
+from memdb_client._window import Window
 from tests.unit.client.conftest import Connect
 from tests.unit.client.peer import Peer, Script
 
@@ -62,6 +63,46 @@ def test_acknowledgements_come_in_order_once_each(stream: Any, script: Script) -
     assert [ack.revision for ack in acks] == list(range(1, 21))
     assert script.received == list(range(20))
     assert script.calls == 1
+
+
+def test_who_waits_is_woken_by_who_brings_the_acknowledgement(
+    stream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by the writer's own thread, which would have to be woken for it."""
+    by: list[str] = []
+    settle = Window.settle
+
+    def noted(window: Window, acks: Any) -> None:
+        by.append(threading.current_thread().name)
+        settle(window, acks)
+
+    monkeypatch.setattr(Window, "settle", noted)
+    with stream.ingest() as writer:
+        for seq in range(3):
+            writer.send(clip(seq))
+            assert len(writer.flush()) == 1
+    assert len(by) == 3
+    assert not any("ingest" in name for name in by)
+
+
+def test_a_call_is_not_cancelled_with_the_lock_of_its_writer(peer: Peer) -> None:
+    """Who brings an acknowledgement has the call's, and needs the writer's."""
+    held: list[bool] = []
+
+    class Noted:
+        def __init__(self, call: Any) -> None:
+            self.call = call
+
+        def cancel(self) -> None:
+            held.append(writer._changed._is_owned())
+            self.call.cancel()
+
+    with connect(peer.address) as db:
+        writer: Any = db.user("alice").stream("door", space="clip").ingest()
+        writer.send(clip(0))
+        writer._call = Noted(writer._call)
+        writer._abort()
+    assert held == [False]
 
 
 def test_a_broken_call_is_made_again_and_what_was_not_acknowledged_goes_again(
