@@ -222,6 +222,9 @@ class _Call:
 
     def was_read(self, message: _Message) -> None:
         """The message that was asked for, or that there is none any more."""
+        if self._reading is not None and self._reading.cancelled():
+            # It was given up just now, and `read` has not gone on yet: the next reader's.
+            self._reading = asyncio.get_running_loop().create_future()
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(message)
 

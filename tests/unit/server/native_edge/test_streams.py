@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -265,6 +267,35 @@ async def test_a_read_that_is_given_up_loses_no_message() -> None:
     async with running(Impatient=(Kind.BOTH_WAYS, impatient)) as it:
         call: Any = it.channel.stream_stream("/s/Impatient")
         assert await answered(call(slowly(), timeout=60)) == [b"%d" % n for n in range(20)]
+
+
+async def test_a_message_that_comes_as_its_read_is_given_up_is_the_next_readers() -> None:
+    """In the same turn of the loop, and behind it."""
+
+    async def gives_up(_: Any, call: Any) -> None:
+        reading = asyncio.ensure_future(call.read())
+        await asyncio.sleep(0)
+        await call.write(b"go")
+        time.sleep(0.3)
+        asyncio.get_running_loop().call_soon(reading.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await call.write(await call.read())
+
+    async with running(GivesUp=(Kind.BOTH_WAYS, gives_up)) as it:
+
+        def echoes() -> list[Any]:
+            with grpc.insecure_channel(f"127.0.0.1:{it.port}") as channel:
+                stream: Any = channel.stream_stream("/s/GivesUp")
+                told: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+                answers = stream(iter(told.get, None), timeout=20)
+                found = [next(answers)]
+                told.put(b"message")
+                found.append(next(answers))
+                told.put(None)
+                return found
+
+        assert await asyncio.to_thread(echoes) == [b"go", b"message"]
 
 
 async def test_a_write_that_is_given_up_is_waited_for_by_the_next() -> None:
