@@ -192,6 +192,18 @@ def rng_pause(round_: int) -> float:
     return (0.0, 0.002, 0.05)[round_ % 3]
 
 
+async def test_where_there_is_no_thread_the_loop_reads(tmp_path: Path) -> None:
+    async with serving(tmp_path / "db") as served:
+        served.resources.pools.lone.shutdown()
+        camera = Camera(served)
+        await camera.begin()
+        for _ in range(8):
+            await camera.sends_one_by_one([len(camera.acks)])
+            await asyncio.sleep(0.02)
+        assert set(served.by) == {"memdb-write-0"}
+        assert served.awaiting == 0
+
+
 async def test_more_cameras_than_threads(tmp_path: Path) -> None:
     count = LONE_THREADS + 3
     async with serving(tmp_path / "db") as served:
