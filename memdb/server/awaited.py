@@ -57,8 +57,9 @@ class Awaited:
         except RuntimeError:  # no thread to be had: the loop reads it
             return False
         finally:
-            if self._outcome is None:
-                self._lent.take_back()
+            if self._outcome is None and not self._lent.take_back():
+                # It has come since it was lent, and no thread will ask for it: nobody else would ever have it.
+                self._lent.over(self._lent.wait())
         if self._outcome is None:
             return False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import MemdbError
 from memdb.server.answers import Answers
-from memdb.server.executors import LONE_THREADS
+from memdb.server.executors import LONE_THREADS, Turns
 from memdb.server.ingest import ALONE_MIN, Ingest
 from memdb.server.resources import Resources
 from memdb.types.clip import Clip
@@ -296,3 +297,50 @@ async def test_a_clip_that_its_user_is_too_busy_for_is_tried_again(
             await other
         await camera.sends_one_by_one(range(sent, 20))
         assert served.next_seq() == 20
+
+
+def sends_at_leisure(port: int, stream: str, count: int) -> int:
+    """A camera with a thread of its own; how many of its clips were acknowledged."""
+    acknowledged = threading.Semaphore(0)
+
+    def messages() -> Iterator[bytes]:
+        start = pb.IngestStart(user="u", stream=stream, space="p")
+        yield pb.IngestClipsRequest(start=start).SerializeToString()
+        for seq in range(count):
+            acknowledged.acquire(timeout=20)
+            time.sleep(0.1)
+            yield message_of(seq)
+        acknowledged.acquire(timeout=20)
+
+    answers = 0
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call: Any = channel.stream_stream("/s/Clips")
+        for _ in call(messages(), timeout=20):
+            answers += 1
+            acknowledged.release()
+    return answers - 1
+
+
+async def test_a_clip_that_came_before_it_was_known_that_no_thread_is_free_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path / "db") as served:
+        cameras = [Camera(served, f"s{n}") for n in range(LONE_THREADS)]
+        for camera in cameras:
+            await camera.begin()
+            before = served.awaiting
+            while served.awaiting == before:
+                await camera.sends_one_by_one([len(camera.acks)])
+                await asyncio.sleep(0.05)
+        begin, were_none = Turns.begin, []
+
+        def begin_late(turns: Turns, function: Any) -> Any:
+            if function.__name__ == "_take":
+                time.sleep(0.3)  # of the loop, while the next clip comes
+                were_none.append(served.awaiting == LONE_THREADS)
+            return begin(turns, function)
+
+        monkeypatch.setattr(Turns, "begin", begin_late)
+        sent = asyncio.to_thread(sends_at_leisure, served.edge.port, "late", 6)
+        assert await asyncio.wait_for(sent, 60) == 6
+        assert were_none and all(were_none)
