@@ -198,6 +198,7 @@ class Ingest:
                         continue
                     tell = None
                     told = await awaited.outcome()
+                    awaited = None  # or its clip stayed while others are on their way, and no budget counts it
                     if told is None:
                         alone = 0
                         continue
