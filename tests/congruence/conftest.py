@@ -13,6 +13,7 @@ from memdb.types.database import Database, Stream, User
 from memdb_client import connect
 from tests.congruence.blocking import connect_blocking
 from tests.congruence.server import ServerThread
+from tests.memory import folder_in_memory
 
 TRANSPORTS = ("embedded", "sync", "async")
 ENCRYPTED = "encrypted"
@@ -40,6 +41,13 @@ def opened(transport: str, directory: Path) -> Iterator[Database]:
         else:
             with connect_blocking(server.address) as db:
                 yield db
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory."""
+    with folder_in_memory() as made:
+        yield made
 
 
 @pytest.fixture(params=TRANSPORTS)

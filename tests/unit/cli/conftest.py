@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from memdb.cli.main import main
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
+from tests.memory import folder_in_memory
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 
@@ -18,6 +20,13 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     status = main([str(argument) for argument in arguments])
     told = capsys.readouterr()
     return status, told.out, told.err
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory."""
+    with folder_in_memory() as made:
+        yield made
 
 
 @pytest.fixture

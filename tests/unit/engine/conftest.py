@@ -17,6 +17,7 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.types.arrays import Array
+from tests.memory import folder_in_memory
 
 DIM = 8
 SECOND_NS = 10**9
@@ -37,6 +38,13 @@ def clip(seq: int, **changes: object) -> Clip:
         "global_memory": vector(seq),
     }
     return Clip(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory."""
+    with folder_in_memory() as made:
+        yield made
 
 
 @pytest.fixture

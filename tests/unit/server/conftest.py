@@ -9,6 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.memory import folder_in_memory
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory."""
+    with folder_in_memory() as made:
+        yield made
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
