@@ -343,4 +343,5 @@ async def test_a_clip_that_came_before_it_was_known_that_no_thread_is_free_is_re
         monkeypatch.setattr(Turns, "begin", begin_late)
         sent = asyncio.to_thread(sends_at_leisure, served.edge.port, "late", 6)
         assert await asyncio.wait_for(sent, 60) == 6
-        assert were_none and all(were_none)
+        assert were_none
+        assert all(were_none)
