@@ -25,6 +25,9 @@ from memdb.types.database import Database, Stream, User
 
 WAITING_MAX = 32
 """Threads, where each waits for its clip."""
+WINDOW = 16
+"""Clips that one of several cameras has on their way over gRPC.  With 8 they are committed fewer at a time; with what a
+writer has by itself messages are large, few, and come in the order of their streams."""
 FEEDERS_MAX = 16
 """Threads, where none waits: of as many cameras as there may be, since two processors do the work."""
 
@@ -140,7 +143,8 @@ def _in_threads(
 
 
 def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
-    """Asyncio ingest streams with the window that they have where nobody says."""
+    """Asyncio ingest streams, each with at most `WINDOW` clips on their way; a single camera with as many as it may."""
+    window = None if cameras == 1 else WINDOW
 
     async def all_of_them(first: int, count: int) -> Written:
         before, *clips = _clips(made, first, count)
@@ -154,7 +158,7 @@ def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
         async with memdb_client.connect_async(server.address) as db, AsyncExitStack() as stack:
             its = db.user("bench")
             streams = [its.stream(f"camera-{n}", space=_space(made)) for n in range(cameras)]
-            writers = [stream.ingest() for stream in streams]
+            writers = [stream.ingest(window=window) for stream in streams]
 
             async def opened(writer: memdb_client.AsyncIngestWriter) -> None:
                 await stack.enter_async_context(writer)

@@ -1,7 +1,7 @@
 """One user with 1, 16 and 256 cameras, clips of 16 frames of 4 x 1536 and of 4 x 384: what sharing commits gives.
 
-Every camera has an ingest writer with the window that it has where nobody says: embedded, fed by threads; over gRPC,
-asyncio streams (until now with 8 clips on their way where there were several).  Embedded also as threads that write
+Every camera has an ingest writer: embedded, fed by threads, with the window that it has where nobody says; over gRPC,
+asyncio streams, with at most 16 clips on their way where there are several (it was 8).  Embedded also as threads that write
 clip after clip of their cameras and wait for each (``embedded_waiting``).  The reference is
 raw LMDB with as many clips of the same bytes for each transaction as ours had on the average of that round.  Rounds of
 a second or more, in turns; a ratio is the median over rounds.
@@ -34,7 +34,7 @@ from pathlib import Path
 import memdb
 import memdb_client
 from bench import data
-from bench.cameras import Round, clip_of, embedded, remote, user_of, values_of, waiting
+from bench.cameras import WINDOW, Round, clip_of, embedded, remote, user_of, values_of, waiting
 from bench.limits import RawLmdb
 from bench.lone_camera import lone_camera
 from bench.report import Result, Setup, median, result, time_ms
@@ -84,6 +84,7 @@ def run(setup: Setup) -> Result:
     config: dict[str, object] = {
         "rounds": rounds,
         "clips_of_a_round": list(CLIPS.values()),
+        "window": WINDOW,
     }
     return result("streams", setup, config, figures, ratios)
 
