@@ -2,7 +2,8 @@
 
 Every camera has an ingest writer: embedded, fed by threads, with the window that it has where nobody says; over gRPC,
 asyncio streams, with at most 16 clips on their way where there are several (it was 8).  Embedded also as threads that
-write clip after clip of their cameras and wait for each (``embedded_waiting``).  The reference is raw LMDB with as many clips of the same bytes for each transaction as ours had on the average of that round.  Rounds of
+write clip after clip of their cameras and wait for each (``embedded_waiting``).  The reference is
+raw LMDB with as many clips of the same bytes for each transaction as ours had on the average of that round.  Rounds of
 a second or more, in turns; a ratio is the median over rounds.
 
 The clock runs from the first clip that is sent to the last acknowledgement, with a clip of each stream acknowledged
