@@ -36,6 +36,12 @@ INDEX = IndexConfig(checkpoint_rows=ROWS)
 SECOND_NS = 10**9
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On a disk, as files of indexes are: in memory one was there anew before a test had seen that it was gone."""
+    return tmp_path_factory.mktemp("kept")
+
+
 def vector(seed: int) -> Array:
     dtype = np.float16 if seed % 3 else np.float32
     return np.random.default_rng(seed).standard_normal(DIM).astype(dtype)
