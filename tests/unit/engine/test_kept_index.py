@@ -147,7 +147,7 @@ def test_what_came_since_is_made_of_the_store(tmp_path: Path) -> None:
 def test_a_removal_leaves_no_file_with_what_was_removed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     path = filled(data)
-    with opened(data, IndexConfig(checkpoint_rows=15)) as db:
+    with opened(data, IndexConfig(checkpoint_rows=25)) as db:
         user = db.user("u")
         assert used(db) == 20
         user.stream("cam", space="s").set_retention(memdb.Retention(max_clips=10))
