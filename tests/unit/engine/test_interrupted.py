@@ -19,6 +19,7 @@ from memdb import Unavailable
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
+from memdb.engine.taken import Taken
 from memdb.engine.writer import Writer
 from memdb.store import writeback
 from memdb.store.environment import Environment
@@ -104,7 +105,7 @@ def goes_on(db: EmbeddedDatabase) -> None:
 @pytest.mark.parametrize(
     ("function", "times"),
     [
-        *((Writer._hand_over, 1), (Writer._take, 1), (Environment.write, 1)),
+        *((Writer._hand_over, 1), (Taken.take_from, 1), (Environment.write, 1)),
         *((MappedFile.grow_ahead, 1), (Gate.enter, 1), (Writer._give_disk, 1)),
         (Writer._end, 1),
     ],
