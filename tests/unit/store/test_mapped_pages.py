@@ -84,9 +84,7 @@ def test_a_file_that_is_smaller_than_what_may_stay_is_not_mapped_anew(
     with user.memory() as memory:
         size = memory.environment.data_bytes()
     calls: list[int] = []
-    monkeypatch.setattr(
-        mapped.MappedFile, "_map_anew", lambda _, map_size: calls.append(map_size)
-    )
+    monkeypatch.setattr(mapped.MappedFile, "_map_anew", lambda _, map_size: calls.append(map_size))
     for is_small in (True, False):
         monkeypatch.setattr(mapped, "MAPPED_BYTES_MAX", size + (1 if is_small else 0))
         for _ in range(2):

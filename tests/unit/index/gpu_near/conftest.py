@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from memdb.index import gpu as gpu_module, gpu_flat, gpu_near, gpu_placed, ivf
+from memdb.index import gpu as gpu_module
+from memdb.index import gpu_flat, gpu_near, gpu_placed, ivf
 from memdb.index.indexed import Approximation
 
 KINDS = ("ivf", "cagra")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb.index import flat, gpu as gpu_module, indexed
+from memdb.index import flat, indexed
+from memdb.index import gpu as gpu_module
 from memdb.index.gpu import Gpu
 from memdb.index.indexed import Approximation
 from memdb.index.recall import Recall
