@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def many(user: str, count: int = QUESTIONS) -> bytes:
     ).SerializeToString()
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Any:
-    with serving(tmp_path / "data", edge="native") as one:
+@contextmanager
+def served_ready(path: Path, **options: Any) -> Iterator[Served]:
+    """Two users that lie ready."""
+    with serving(path / "data", edge="native", **options) as one:
         one.database.create_space("cam", dim=DIM)
         for user in ("loud", "quiet"):
             vectors = features(CLIPS, 2)
@@ -54,6 +56,12 @@ def served(tmp_path: Path) -> Any:
             ]
             one.database.user(user).stream("door", space="cam").write_many(clips)
             lay_ready(one, user)
+        yield one
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with served_ready(tmp_path) as one:
         yield one
 
 
@@ -117,3 +125,28 @@ def test_those_that_wait_end_with_their_callers_and_with_the_server(served: Serv
     for call in gone:
         error = call.exception(timeout=HANGS_S)
         assert error is None or error_of(error).reason == "OVERLOADED"
+
+
+def test_who_asks_a_lot_leaves_calls_to_others(tmp_path: Path) -> None:
+    """However many of a user's questions wait for their turns, somebody else's call is taken; what is more than its
+    share is Python's, which says so.
+    """
+    flood = 700  # not as many as there may be of all calls, of whomever
+    with (
+        served_ready(tmp_path, calls_max=8, connection_streams_max=flood) as served,
+        ExitStack() as stack,
+    ):
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        loud: Any = stack.enter_context(grpc.insecure_channel(served.address, options=options))
+        quiet: Any = stack.enter_context(grpc.insecure_channel(served.address, options=options))
+        asked, asking = many("quiet", 20), quiet.unary_unary(GROUND_MANY)
+        few = asking(asked, timeout=HANGS_S)
+        data, call = many("loud"), loud.unary_unary(GROUND_MANY)
+        waiting = []
+        for number in range(flood):
+            waiting.append(call.future(data, timeout=HANGS_S))
+            if number % 50 == 49:
+                assert asking(asked, timeout=HANGS_S) == few
+        errors = [one.exception(timeout=HANGS_S) for one in waiting]
+    assert errors.count(None) > 8
+    assert {error_of(error).reason for error in errors if error is not None} <= {"OVERLOADED"}
