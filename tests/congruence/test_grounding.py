@@ -221,7 +221,7 @@ def test_what_is_answered_can_be_copied_and_taken_apart(user: User, door: Stream
 def test_what_is_no_direction_is_refused_before_there_is_a_clip(
     db: Database, user: User, door: Stream
 ) -> None:
-    """As with one, now and as of the moment before it: what is wrong with a question is so whatever there is to find."""
+    """As with one, now and as of the moment before it: what is wrong with it does not depend on what there is."""
     door.create()
     db.create_space("far", dim=4)
     before = user.revision()
