@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from memdb.errors import InvalidArgument, MemdbError
+from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.types.arguments import checked_abouts, checked_as_of
 from memdb.types.checks import check_int, check_number
 from memdb.types.ids import check_id
@@ -49,18 +49,23 @@ class Asking:
     about: tuple[str, ...] | None
 
     def ask(self, reasoner: Reasoner, question: str) -> Answer:
-        """Raises as `Reasoner.ask`."""
-        return reasoner.ask(
-            question,
-            limit=self.limit,
-            scope=self.scope,
-            as_of=self.as_of,
-            min_score=self.min_score,
-            min_relevance=self.min_relevance,
-            zone=self.zone,
-            valid_at=self.valid_at,
-            about=self.about,
-        )
+        """Raises as `Reasoner.ask`; of a moment that there is not in the words of the command."""
+        try:
+            return reasoner.ask(
+                question,
+                limit=self.limit,
+                scope=self.scope,
+                as_of=self.as_of,
+                min_score=self.min_score,
+                min_relevance=self.min_relevance,
+                zone=self.zone,
+                valid_at=self.valid_at,
+                about=self.about,
+            )
+        except NotFound as error:
+            if error.field != "as_of":
+                raise
+            raise _no_such_moment(error) from None
 
 
 def asking(options: argparse.Namespace) -> Asking:
@@ -143,6 +148,18 @@ def _checked_as_of(text: str | None) -> AsOf | None:
         if isinstance(error, InvalidArgument) and error.reason == "BAD_ID":
             told.message = "expected a revision, a time (RFC 3339) or the name of a snapshot"
         raise told from None
+
+
+def _no_such_moment(error: NotFound) -> NotFound:
+    """In the words of the command, as `_checked_as_of`: `--as-of 2026-01-05` is the name of a snapshot, and who types
+    it mostly means a time.
+    """
+    told = error.again()
+    told.field = "as-of"
+    what, also, _ = error.message.partition("; ")
+    if also:
+        told.message = f"{what}; a time is written with its offset from UTC: 2026-01-05T09:00:00Z"
+    return told
 
 
 def _labels(wanted: Sequence[str], others: Sequence[str]) -> dict[str, list[str] | Not]:

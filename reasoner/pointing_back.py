@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from reasoner.vocabulary import EMPTY_WORDS, IDLE_WORDS, POINTING_WORDS
+from reasoner.vocabulary import (
+    EMPTY_WORDS,
+    IDLE_WORDS,
+    ORDER_WORDS,
+    POINTING_WORDS,
+    SAID_WORDS,
+    SEEN_WORDS,
+)
 
 _WORD: Final = re.compile(r"[^\W_]+")
 
@@ -17,6 +24,8 @@ _WORD: Final = re.compile(r"[^\W_]+")
 def points_back(question: str) -> bool:
     """Whether the question has nothing but words that point elsewhere, and some of these."""
     words = {word.lower() for word in _WORD.findall(question)}
-    return not words - POINTING_WORDS - IDLE_WORDS - EMPTY_WORDS and not words.isdisjoint(
-        POINTING_WORDS
-    )
+    idle = IDLE_WORDS | EMPTY_WORDS
+    if not words.isdisjoint(ORDER_WORDS):
+        # "What was said after that?" asks for any word; "What did she say?" asks who spoke as well.
+        idle |= SAID_WORDS | SEEN_WORDS
+    return not words - POINTING_WORDS - idle and not words.isdisjoint(POINTING_WORDS)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol, TypedDict
 
 from memdb.errors import MemdbError, ResourceExhausted
@@ -150,8 +151,9 @@ class Reasoner:
             question, feature, limit, scope, as_of, min_score=min_score, min_relevance=min_relevance
         )
         clock.lap("ground")
-        # Both arms read one revision, so that an answer is of one moment and can be asked again.
-        moment = grounding.revision if as_of is None else as_of
+        # Both arms read one revision, so that an answer is of one moment and can be asked again: the name of a snapshot
+        # may stand for another by now.  A time is that at which facts hold, too.
+        moment = as_of if isinstance(as_of, datetime) else grounding.revision
         recall = self._recalled(
             question.subject,
             # A fact is none of a camera's, nor of an hour: what lies outside is dropped below.

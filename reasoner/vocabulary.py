@@ -50,12 +50,18 @@ EMPTY_WORDS: Final = _words("""
 """)
 """Words too common to show that a text speaks of the question's subject."""
 
-POINTING_WORDS: Final = _words("""
-    then after afterwards before next later else that this those these it they them he him she her
+ORDER_WORDS: Final = _words("""
+    then after afterwards before next later
+""")
+"""What points at something before or behind what was spoken of."""
+
+POINTING_WORDS: Final = ORDER_WORDS | _words("""
+    else that this those these it they them he him she her
 """)
 """What points at something that was spoken of before."""
 
 IDLE_WORDS: Final = _words("""
-    happen happens happened happening go goes going did now again
+    happen happens happened happening occur occurs occurred come comes came go goes going did now again about
+    anything something everything nothing anyone someone everyone anybody somebody everybody
 """)
 """What stands beside them, and says as little by itself."""

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <new>
+#include <string_view>
 
 #include "calls.h"
 #include "events.h"
@@ -14,6 +15,19 @@
 namespace memdb_edge {
 
 namespace {
+
+constexpr char kUserTag = 0x0a;  // of the first field of every request that the shelf answers
+constexpr std::size_t kUserMax = 63;
+
+// Whose call it is, by a look at the first field: every library that we know writes the fields in order.  Empty where
+// that does not say; see `owner_of` in memdb/server/requests.py.
+std::string_view OwnerOf(const Request& request) {
+  const char* const data = request.data();
+  if (request.size() < 2 || data[0] != kUserTag) return {};
+  const std::size_t length = static_cast<unsigned char>(data[1]);
+  if (length > kUserMax || length > request.size() - 2) return {};
+  return {data + 2, length};
+}
 
 // Nanoseconds since 1970; of one that lies centuries ahead as of none.
 std::int64_t NanosecondsOf(gpr_timespec time) {
@@ -68,6 +82,7 @@ void Call::Begin() {
 }
 
 void Call::Tell(bool ok) {
+  place_.reset();  // Python counts it from now on
   started_.Before();
   Incoming came;
   came.message.Swap(&incoming_);
@@ -145,6 +160,12 @@ bool Call::AnswerFromShelf() try {
   const auto request = std::make_shared<Request>();
   if (!request->Take(&incoming_)) return false;
   try {
+    const std::string_view owner = OwnerOf(*request);
+    if (!owner.empty()) place_ = Shares::Take(shelved_.shares, owner);
+    if (!place_) {
+      request->GiveBack(&incoming_);
+      return false;
+    }
     if (shelved_.turns && WaitForTurn(request)) return true;
     if (Answered(*shared_, shelved_, *request)) return true;
   } catch (const std::bad_alloc&) {

@@ -21,6 +21,7 @@
 #include "order.h"
 #include "reads.h"
 #include "room.h"
+#include "shares.h"
 
 namespace memdb_edge {
 
@@ -37,6 +38,7 @@ struct Shelved {
   std::optional<std::string> (Shelf::*answer)(const char*, std::size_t) const = nullptr;
   std::size_t bytes_max = 0;  // longer requests are not looked at
   std::shared_ptr<Turns> turns;  // of answers that may take long; null of others
+  std::shared_ptr<Shares> shares;  // of calls that it answers
 };
 
 // A message in one piece.
@@ -93,7 +95,8 @@ class Call final : public grpc::ServerGenericBidiReactor {
   void ReadOn();
   // Have Python hear of it.
   void Tell(bool ok);
-  // Answers what lies ready, now or in its turn; whether nobody else is to.
+  // Answers what lies ready, now or in its turn; whether nobody else is to.  A call of an owner who has its share of
+  // those is Python's, which says what there is to say.
   bool AnswerFromShelf();
   // Whether it is done in its turn.
   bool WaitForTurn(const std::shared_ptr<Request>& request);
@@ -104,6 +107,7 @@ class Call final : public grpc::ServerGenericBidiReactor {
   const std::shared_ptr<Room> room_;
   grpc::GenericCallbackServerContext* context_;
   std::shared_ptr<Shared> shared_;
+  std::unique_ptr<Shares::Place> place_;  // while the shelf answers it, until gRPC has done with it
   grpc::ByteBuffer incoming_;
   grpc::ByteBuffer outgoing_;
   const bool unary_;

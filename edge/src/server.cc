@@ -18,6 +18,9 @@ namespace {
 // Longer requests are not looked at: a feature of 4,000 dimensions, and 256 of 2,000.
 constexpr std::size_t kQuestionBytesMax = 20 << 10;
 constexpr std::size_t kQuestionsBytesMax = 2 << 20;
+// Calls that the shelf answers and gRPC has not done with, beside those that Python counts: what waits for its turn,
+// and answers that nobody reads.
+constexpr std::size_t kReadyMax = 512;
 constexpr std::size_t kRoomShare = 8;  // one of so many
 // gRPC of this version ends a connection, with all of its calls, whose peer sends more metadata than it was told to
 // take.  So it is told to take so many times as much, and what is more than was meant is refused here, call by call.
@@ -42,10 +45,11 @@ Server::Server(std::vector<Option> options, const std::vector<std::pair<std::str
       memory_max_(memory_max - memory_max / kRoomShare),
       room_(std::make_shared<Room>(memory_max / kRoomShare)),
       events_(std::make_shared<Events>()),
-      calls_(std::make_shared<Calls>(calls_max)),
+      calls_(std::make_shared<Calls>(calls_max + static_cast<std::int64_t>(shelf ? kReadyMax : 0))),
       shelf_(std::move(shelf)),
       shelved_(std::move(shelved)),
-      turns_(std::make_shared<Turns>(std::clamp(std::thread::hardware_concurrency(), 1u, kTurnsMax))) {
+      turns_(std::make_shared<Turns>(std::clamp(std::thread::hardware_concurrency(), 1u, kTurnsMax))),
+      shares_(std::make_shared<Shares>(kReadyMax)) {
   int number = 0;
   for (auto& [name, value] : options_) {
     int* const most = name == kMetadataOption ? std::get_if<int>(&value) : nullptr;
@@ -110,8 +114,11 @@ grpc::ServerGenericBidiReactor* Server::CreateReactor(grpc::GenericCallbackServe
   }
   const auto [method, unary] = found->second;
   Shelved shelved;
-  if (shelf_ && context->method() == shelved_.first) shelved = {shelf_, &Shelf::Answer, kQuestionBytesMax, nullptr};
-  if (shelf_ && context->method() == shelved_.second) shelved = {shelf_, &Shelf::AnswerMany, kQuestionsBytesMax, turns_};
+  if (shelf_ && context->method() == shelved_.first) {
+    shelved = {shelf_, &Shelf::Answer, kQuestionBytesMax, nullptr, shares_};
+  } else if (shelf_ && context->method() == shelved_.second) {
+    shelved = {shelf_, &Shelf::AnswerMany, kQuestionsBytesMax, turns_, shares_};
+  }
   auto call = std::make_unique<Call>(events_, calls_, context, method, unary, std::move(shelved), room_);
   const grpc::Status status = calls_->Add(call.get());
   if (!status.ok()) return new Refusal(status);

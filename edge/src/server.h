@@ -19,6 +19,7 @@
 #include "calls.h"
 #include "events.h"
 #include "room.h"
+#include "shares.h"
 #include "shelf.h"
 #include "turns.h"
 
@@ -34,7 +35,8 @@ struct Certificate {
 class Server final : private grpc::CallbackGenericService {
  public:
   // methods: "/package.Service/Method", and whether a call has one request.
-  // calls_max: how many may be open at once; more are refused with RESOURCE_EXHAUSTED.
+  // calls_max: how many may be open at once, beside some that the shelf answers; more are refused with
+  // RESOURCE_EXHAUSTED.
   // memory_max: bytes that are held of what comes in; beyond it no more is read.  gRPC takes a message in whole before
   // it looks whether that is too large.  A share of them is for messages that were read ahead of Python.
   // shelf: what answers calls of the methods `shelved` (of one question, of many) before Python hears of them, or
@@ -68,6 +70,7 @@ class Server final : private grpc::CallbackGenericService {
   std::shared_ptr<const Shelf> shelf_;
   std::pair<std::string, std::string> shelved_;
   std::shared_ptr<Turns> turns_;
+  std::shared_ptr<Shares> shares_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
 };

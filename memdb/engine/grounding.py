@@ -31,7 +31,7 @@ from memdb.engine.view import View
 from memdb.errors import InvalidArgument
 from memdb.store.environment import Environment
 from memdb.store.idents import IdKind, make_id
-from memdb.types.arrays import check_dim
+from memdb.types.arrays import Array, check_dim
 from memdb.types.grounding import TOKENS_POLICY, Grounding, Hit
 from memdb.types.stream import Gap
 
@@ -65,7 +65,9 @@ def ground(
 
 
 def _check_features(view: View, question: Question, space_no: int | None) -> None:
-    """Raises `InvalidArgument` for a feature, tokens or a policy that are not of the space."""
+    """Raises `InvalidArgument` for a feature, tokens or a policy that are not of the space, also where nothing was
+    written yet: what is wrong with a question does not depend on what there is to find.
+    """
     if question.words is not None:
         check_text_feature(view, question.words)
     space = question.named_space if space_no is None else view.state.spaces[space_no]
@@ -73,8 +75,13 @@ def _check_features(view: View, question: Question, space_no: int | None) -> Non
         return
     if question.feature is not None:
         check_dim(question.feature, space.dim, "question_feature")
+        # Its first element tells, nearly always.
+        if space.metric == "cosine" and question.feature[0] == 0.0:
+            _check_direction(question.feature, "question_feature")
     if question.tokens is not None:
         check_dim(question.tokens, space.dim, "question_tokens")
+        if question.policy == TOKENS_POLICY:
+            _check_direction(question.tokens, "question_tokens")
     if question.policy not in ("top", TOKENS_POLICY) and space.metric != "cosine":
         raise InvalidArgument(
             "the published policies compare cosines; this space is not one of cosine",
@@ -82,6 +89,12 @@ def _check_features(view: View, question: Question, space_no: int | None) -> Non
             field="policy",
             value=question.policy,
         )
+
+
+def _check_direction(elements: Array, field: str) -> None:
+    """Raises `InvalidArgument` (``ZERO_VECTOR``)."""
+    if not elements.any():
+        raise InvalidArgument("a zero vector has no direction", reason="ZERO_VECTOR", field=field)
 
 
 def _by_rank(environment: Environment | None, scope: Scope) -> Grounding:
@@ -171,10 +184,6 @@ def _by_tokens(environment: Environment | None, scope: Scope) -> Grounding:
     """The answer to a question that has no feature."""
     question, partition = scope.question, scope.partition
     assert question.tokens is not None, "the policy asks for them"
-    if not question.tokens.any():
-        raise InvalidArgument(
-            "a zero vector has no direction", reason="ZERO_VECTOR", field="question_tokens"
-        )
     work = question.rerank_work_max, "question_tokens", question.tokens.shape
     fallback = "none"
     with Reading(environment) as reading:

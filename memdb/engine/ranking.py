@@ -14,7 +14,6 @@ from memdb.engine.reading import WouldWait
 from memdb.engine.relevance import Relevance, relevant
 from memdb.engine.scope import Scope
 from memdb.engine.standing_out import similarity_ranks, standing_out
-from memdb.errors import InvalidArgument
 from memdb.types.arrays import Array
 from memdb.types.word_question import WordQuestion
 
@@ -100,6 +99,9 @@ def ranking(scope: Scope) -> Ranking:
         rows, scores = standing_out(relevance, (rows, scores), allowed, question.rerank, **bars)
         if question.explain:
             ranks = similarity_ranks(relevance, rows, allowed, **bars)
+    elif question.explain and question.policy != "top" and relevance is not None:
+        # The published policies choose by time as well: what they give need not be the most similar.
+        ranks = _places(relevance, rows, allowed)
     return Ranking(rows, scores, query, found, relevance, stands_out, ranks, approximate)
 
 
@@ -116,10 +118,19 @@ def newest_ranked(scope: Scope, nothing: Ranking) -> Ranking:
     rows = newest(scope)
     if words is None:
         assert query is not None, "a question without words has a feature"
-        return replace(nothing, rows=rows, scores=scope.partition.scores_of(query, rows))
+        ranks: Array | None = None
+        if scope.question.explain and nothing.relevance is not None:
+            ranks = _places(nothing.relevance, rows, scope.allowed)
+        scores = scope.partition.scores_of(query, rows)
+        return replace(nothing, rows=rows, scores=scores, ranks=ranks)
     # It need not be among the best, of which alone what was found knows all.
     found = _searched(scope, words, query, scope.partition.rows)
     return replace(nothing, rows=rows, scores=found.scores_of(rows), found=found)
+
+
+def _places(relevance: Relevance, rows: Array, allowed: Array | None) -> Array:
+    """Of each of some rows its place by similarity among all that may answer, from 1."""
+    return similarity_ranks(relevance, rows, allowed, min_score=None, min_relevance=None)
 
 
 def _searched(scope: Scope, words: WordQuestion, query: Array | None, reach: int) -> Found:
@@ -128,15 +139,9 @@ def _searched(scope: Scope, words: WordQuestion, query: Array | None, reach: int
 
 
 def _query(scope: Scope) -> Array | None:
-    """What the clips' global memory is compared with; raises `InvalidArgument` (``ZERO_VECTOR``)."""
+    """What the clips' global memory is compared with."""
     feature = _feature(scope)
-    query = None if feature is None else scope.partition.unit(feature)
-    # Its first element tells, nearly always.
-    if query is not None and scope.partition.cosine and query[0] == 0.0 and not query.any():
-        raise InvalidArgument(
-            "a zero vector has no direction", reason="ZERO_VECTOR", field="question_feature"
-        )
-    return query
+    return None if feature is None else scope.partition.unit(feature)
 
 
 def _feature(scope: Scope) -> Array | None:

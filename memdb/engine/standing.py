@@ -208,7 +208,9 @@ class EmbeddedStanding:
                 if space is not None:
                     check_fits(spec, space)
                     _check_streams(view, spec, space)
-                return backtest(view, spec, stream_nos, space_no, revision, times, points, limit)
+                return backtest(
+                    view, spec, stream_nos, space_no, space, revision, times, points, limit
+                )
 
             return memory.read(tested)
 

@@ -19,6 +19,7 @@ from memdb.engine.view import View
 from memdb.index.partition import Filter, PartitionView
 from memdb.store.idents import IdKind, make_id
 from memdb.types.arrays import Array
+from memdb.types.space import Space
 from memdb.types.standing import Alert, Backtest, StandingSpec, ThresholdCount
 
 _POINTS: Final = 21
@@ -40,6 +41,13 @@ class _History:
     then_values: Array | None
 
 
+_NO_NUMBERS: Final = np.empty(0, np.int64)
+_NO_VALUES: Final = np.empty(0)
+_NOTHING: Final = _History(
+    _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_VALUES, _NO_VALUES, _NO_VALUES
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Told:
     """Places of what would have been told; -1 where there is no such clip."""
@@ -49,34 +57,44 @@ class _Told:
     earlier: Array
 
 
+_NONE_TOLD: Final = _Told(_NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS)
+
+
 def backtest(
     view: View,
     spec: StandingSpec,
     stream_nos: tuple[int, ...] | None,
     space_no: int | None,
+    space: Space | None,
     as_of: int | None,
     times: tuple[int | None, int | None],
     thresholds: tuple[float, ...] | None,
     limit: int,
 ) -> Backtest:
-    """What the question would have told of the clips within ``times`` at a commit."""
+    """What the question would have told of the clips within ``times`` at a commit.
+
+    space: that of ``space_no``; where the user has no stream in it, the one that the question names.
+    """
     revision = view.revision if as_of is None else as_of
     partition = None if space_no is None else view.partitions.get(space_no)
-    history = None
+    history, bar = _NOTHING, _bar(spec)
+    is_cosine = space is not None and space.metric == "cosine"
+    points = thresholds or ()
+    if not points and spec.min_score is not None and is_cosine:
+        # Known before the scores are, so these can be looked at closely.
+        points = _points(0.0, 1.0, bar)
     if partition is not None:
         which = Filter(stream_nos, *times, sealed_only=spec.sealed_only, labels=spec.only.labels)
         allowed = partition.allowed(which, as_of)
         if spec.only.calendar is not None:
             streams = searched_streams(view.state, stream_nos, space_no, revision)
             allowed = within_calendar(spec.only.calendar, partition, allowed, streams)
-        history = _history(partition, spec, allowed, (_bar(spec), *(thresholds or ())))
-    if history is None or not len(history.clip_no):
-        points = thresholds or (_bar(spec),)
-        return Backtest(tuple(ThresholdCount(t, 0) for t in points), (), 0, revision)
-    to_one = spec.min_relevance is not None or (partition is not None and partition.cosine)
-    points = thresholds or _default_thresholds(spec, history, to_one=to_one)
-    curve = tuple(ThresholdCount(t, len(_told(spec, history, t, times).clip)) for t in points)
-    told = _told(spec, history, _bar(spec), times)
+        history = _history(partition, spec, allowed, (bar, *points))
+    if not points:
+        points = _default_thresholds(spec, history)
+    span = _span(view, history, as_of, times) if spec.kind == "absent" else None
+    curve = tuple(ThresholdCount(t, len(_told(spec, history, t, span).clip)) for t in points)
+    told = _told(spec, history, bar, span)
     alerts = tuple(
         _alert(view, spec, history, told, place, revision)
         for place in range(max(0, len(told.clip) - limit), len(told.clip))
@@ -140,25 +158,56 @@ def _scores(
     return rows, scores, scores
 
 
-def _default_thresholds(
-    spec: StandingSpec, history: _History, *, to_one: bool
-) -> tuple[float, ...]:
-    """From no likeness to the same in a cosine space, as of relevances; elsewhere over the scores that there
-    are.
-    """
-    low, high = (0.0, 1.0) if to_one else (history.values.min(), history.values.max())
+def _default_thresholds(spec: StandingSpec, history: _History) -> tuple[float, ...]:
+    """From none to all of a relevance; of scores in a space of inner products over those that there are."""
+    if spec.min_relevance is not None:
+        return _points(0.0, 1.0, spec.min_relevance)
+    if not len(history.values):
+        return (_bar(spec),)
+    return _points(float(history.values.min()), float(history.values.max()), _bar(spec))
+
+
+def _points(low: float, high: float, bar: float) -> tuple[float, ...]:
     points = [round(float(point), 12) for point in np.linspace(low, high, _POINTS)]
-    return tuple(sorted({*points, _bar(spec)}))
+    return tuple(sorted({*points, bar}))
+
+
+def _span(
+    view: View, history: _History, as_of: int | None, times: tuple[int | None, int | None]
+) -> tuple[int, int] | None:
+    """From when to when an absence is looked for; None where nobody can say.
+
+    Where the caller names no end, to what the user's clock shows with the newest commit (`UserClock`): that is moved
+    by every clip, also by those that the question does not look at.
+    """
+    begin_ns, until_ns = times
+    if begin_ns is None and len(history.start_ns):
+        begin_ns = int(history.start_ns[0])
+    if until_ns is None:
+        until_ns = _newest_end_ns(view, as_of)
+    return None if begin_ns is None or until_ns is None else (begin_ns, until_ns)
+
+
+def _newest_end_ns(view: View, as_of: int | None) -> int | None:
+    """The end of the user's clip that ends last, of any space."""
+    newest: list[int] = []
+    for partition in view.partitions.values():
+        alive = partition.allowed(Filter(), as_of)
+        ends = partition.columns["end_ns"] if alive is None else partition.columns["end_ns"][alive]
+        if len(ends):
+            newest.append(int(ends.max()))
+    return max(newest, default=None)
 
 
 def _told(
-    spec: StandingSpec, history: _History, threshold: float, times: tuple[int | None, int | None]
+    spec: StandingSpec, history: _History, threshold: float, span: tuple[int, int] | None
 ) -> _Told:
+    """span: of what is absent."""
     deadline.check()
     matched = np.flatnonzero(history.values >= threshold)
     starts = history.start_ns[matched]
     if spec.kind == "absent":
-        return _absences(spec, history, matched, times)
+        return _NONE_TOLD if span is None else _absences(spec, history, matched, span)
     if spec.kind == "sequence":
         assert history.then_values is not None, "of a sequence"
         ends = np.flatnonzero(history.then_values >= threshold)
@@ -182,14 +231,10 @@ def _before(starts: Array, moments: Array, window_ns: int) -> Array:
 
 
 def _absences(
-    spec: StandingSpec,
-    history: _History,
-    matched: Array,
-    times: tuple[int | None, int | None],
+    spec: StandingSpec, history: _History, matched: Array, span: tuple[int, int]
 ) -> _Told:
-    """From the begin of the time (or the first clip) to its end (or the last), between matches."""
-    begin_ns = int(history.start_ns[0]) if times[0] is None else times[0]
-    until_ns = int(history.end_ns.max()) if times[1] is None else times[1]
+    """Within the span, between matches."""
+    begin_ns, until_ns = span
     window_ns = spec.window_ns or 0
     # What ends last of all until then; a clip within another does not count anew.
     ends = np.maximum(history.end_ns[matched], begin_ns)

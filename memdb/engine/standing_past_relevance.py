@@ -27,6 +27,8 @@ def scores_and_relevances(
     partition: PartitionView, feature: Array, allowed: Array | None, thresholds: tuple[float, ...]
 ) -> tuple[Array, Array, Array]:
     """(rows, float64 scores, float64 relevances) of the allowed."""
+    # None is less than 0, so rounding decides nothing there, where nearly all are.
+    thresholds = tuple(threshold for threshold in thresholds if threshold > 0.0)
     probe = partition.unit(feature)
     rows, _ = partition.scores(probe, allowed)
     _, every = partition.scores(probe, None)

@@ -95,9 +95,9 @@ class Hit:
     token_weights: tuple[float, ...] = ()
     """What each of the question's tokens weighed in the clip's stream, of sum 1; filled as ``spans`` is."""
     arms: tuple[Arm, ...] = ()
-    """What each arm gave to the score, the largest share first; filled with ``explain``.  Of a hit that
-    was re-ranked they tell how it became a candidate; with ``text`` the arm ``vector`` is its late
-    interaction.
+    """What each arm gave to the score, the largest share first; filled with ``explain``, but for the policy
+    ``tokens``, which has no arms.  Of a hit that was re-ranked they tell how it became a candidate; with ``text``
+    the arm ``vector`` is its late interaction.
     """
 
     def __repr__(self) -> str:

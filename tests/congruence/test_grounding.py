@@ -216,3 +216,38 @@ def test_what_is_answered_can_be_copied_and_taken_apart(user: User, door: Stream
     assert dataclasses.asdict(clip(1, labels={"zone": "porch"}))["labels"] == {"zone": "porch"}
     with pytest.raises(TypeError):
         hit.clip.labels["zone"] = "drive"  # type: ignore[index]
+
+
+def test_what_is_no_direction_is_refused_before_there_is_a_clip(
+    db: Database, user: User, door: Stream
+) -> None:
+    """As with one, now and as of the moment before it: what is wrong with it does not depend on what there is."""
+    door.create()
+    db.create_space("far", dim=4)
+    before = user.revision()
+    zero = np.zeros(4, np.float32)
+
+    def refused(**more: Any) -> None:
+        names: list[dict[str, Any]] = [{}, {"space": "clip"}, {"space": "far"}]
+        for named in names:
+            with pytest.raises(InvalidArgument) as feature:
+                user.ground(zero, **named, **more)
+            assert (feature.value.reason, feature.value.field) == (
+                "ZERO_VECTOR",
+                "question_feature",
+            )
+            with pytest.raises(InvalidArgument) as tokens:
+                user.ground(policy="tokens", question_tokens=zero[None], **named, **more)
+            assert (tokens.value.reason, tokens.value.field) == ("ZERO_VECTOR", "question_tokens")
+            with pytest.raises(InvalidArgument) as together:
+                user.ground_many(np.stack([QUESTION, zero]), **named, **more)
+            assert together.value.field == "question_features[1]"
+
+    refused()
+    refused(as_of=before)
+    door.write(clip(0))
+    refused()
+    refused(as_of=before)
+    # Where products are no cosines it is a question like any other.
+    db.create_space("sound", dim=3, metric="dot")
+    assert user.ground(zero[:3], space="sound").abstained

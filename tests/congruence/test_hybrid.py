@@ -109,6 +109,26 @@ def test_a_question_without_words_is_explained_by_its_one_arm(user: User, seen: 
     assert all(hit.arms[0].raw == hit.score for hit in explained.hits)
 
 
+@pytest.mark.parametrize("policy", ["ixc-live", "ixc-gradio", "ixc-offline", "ixc-train"])
+def test_a_published_policy_is_explained_by_the_place_among_all(
+    user: User, door: Stream, policy: str
+) -> None:
+    """What it gives is chosen by time, too: the earliest need not be the most similar."""
+    for seq, cosine in enumerate([0.1, 0.4, 0.95, 0.9, 0.5, 0.2]):
+        door.write(clip(seq, vector(cosine, (1 - cosine**2) ** 0.5)))
+    places = {2: 1, 3: 2, 4: 3, 1: 4, 5: 5, 0: 6}
+
+    hits = user.ground(QUESTION, policy=policy, explain=True).hits
+
+    assert hits
+    assert [hit.arms[0].rank for hit in hits] == [places[hit.clip.seq] for hit in hits]
+    if policy in ("ixc-live", "ixc-gradio"):
+        assert [hit.clip.seq for hit in hits] == [1]
+    # So is what stands in for an answer.
+    (recent,) = user.ground(QUESTION, min_score=0.99, fallback="recent", explain=True).hits
+    assert (recent.clip.seq, recent.arms[0].rank) == (5, 5)
+
+
 def test_filters_hold_for_every_arm(user: User, seen: Stream) -> None:
     user.stream("porch", space="clip").write(said(1, "a parcel for the dog in the red car"))
     for text in ("parcel", "dog", "red car"):

@@ -269,6 +269,45 @@ def test_a_back_test_of_sequences_and_absences(user: User, door: Stream) -> None
     assert sequence.alerts[1].earlier_clip_id == last
 
 
+def test_a_back_test_of_an_absence_needs_no_clip(user: User, door: Stream) -> None:
+    """A camera that sent nothing, or nothing that the question looks at, is what such a question is for."""
+    door.create()
+    window: Any = {"start_ns": T0_NS, "end_ns": T0_NS + 60 * SECOND_NS}
+    ask: Any = {"min_score": 0.9, "kind": "absent", "window_s": 12}
+
+    def happened(**more: Any) -> list[float]:
+        test = user.standing.backtest(AXES[0], **ask, **more)
+        assert all(point.alerts == len(test.alerts) for point in test.curve)
+        return [(alert.happened_ns - T0_NS) / SECOND_NS for alert in test.alerts]
+
+    assert happened(**window) == [12.0]
+    assert happened() == happened(start_ns=T0_NS) == []  # nobody can say until when
+    assert user.standing.backtest(AXES[0], **(ask | {"window_s": 61}), **window).alerts == ()
+    # A clip of another camera, which the question does not ask, moves the user's clock.
+    user.stream("yard", space="clip").write(clip(5, AXES[1]))
+    assert happened(streams=["door"], start_ns=T0_NS) == [12.0]
+    assert happened(streams=["door"]) == []
+    door.write(clip(0, AXES[0]))
+    assert happened(streams=["door"]) == [16.0]
+    assert happened(labels={"zone": "porch"}, **window) == [12.0]
+
+
+def test_a_back_test_of_nothing_has_the_usual_thresholds(
+    db: Database, user: User, door: Stream
+) -> None:
+    db.create_space("sound", dim=3, metric="dot")
+    door.create()
+    bars: list[dict[str, Any]] = [{"min_score": 0.6}, {"min_relevance": 0.6}]
+    for bar in bars:
+        curve = user.standing.backtest(AXES[0], space="clip", **bar).curve
+        assert [point.threshold for point in curve] == pytest.approx(
+            [number / 20 for number in range(21)]
+        )
+        assert {point.alerts for point in curve} == {0}
+    loud = user.standing.backtest(np.ones(3, np.float32), space="sound", min_score=7)
+    assert [point.threshold for point in loud.curve] == [7.0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason", "field"),
     [

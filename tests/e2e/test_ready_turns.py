@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from memdb.v1 import grounding_service_pb2 as pb
 from memdb.v1 import types_pb2
 from tests.e2e.ready import HANGS_S, ask_until
 from tests.e2e.serving import Served, error_of, serving
+from tests.e2e.unread import Unread
 
 pytest.importorskip("memdb_edge", reason="the native edge is not installed")
 
@@ -42,9 +45,10 @@ def many(user: str, count: int = QUESTIONS) -> bytes:
     ).SerializeToString()
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Any:
-    with serving(tmp_path / "data", edge="native") as one:
+@contextmanager
+def served_ready(path: Path, **options: Any) -> Iterator[Served]:
+    """Two users that lie ready."""
+    with serving(path / "data", edge="native", **options) as one:
         one.database.create_space("cam", dim=DIM)
         for user in ("loud", "quiet"):
             vectors = features(CLIPS, 2)
@@ -54,6 +58,12 @@ def served(tmp_path: Path) -> Any:
             ]
             one.database.user(user).stream("door", space="cam").write_many(clips)
             lay_ready(one, user)
+        yield one
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with served_ready(tmp_path) as one:
         yield one
 
 
@@ -117,3 +127,74 @@ def test_those_that_wait_end_with_their_callers_and_with_the_server(served: Serv
     for call in gone:
         error = call.exception(timeout=HANGS_S)
         assert error is None or error_of(error).reason == "OVERLOADED"
+
+
+def test_who_asks_a_lot_leaves_calls_to_others(tmp_path: Path) -> None:
+    """However many of a user's questions wait for their turns, somebody else's call is taken; what is more than its
+    share is Python's, which says so.
+    """
+    flood = 700  # not as many as there may be of all calls, of whomever
+    with (
+        served_ready(tmp_path, calls_max=8, connection_streams_max=flood) as served,
+        ExitStack() as stack,
+    ):
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        loud: Any = stack.enter_context(grpc.insecure_channel(served.address, options=options))
+        quiet: Any = stack.enter_context(grpc.insecure_channel(served.address, options=options))
+        asked, asking = many("quiet", 20), quiet.unary_unary(GROUND_MANY)
+        few = asking(asked, timeout=HANGS_S)
+        data, call = many("loud"), loud.unary_unary(GROUND_MANY)
+        waiting = []
+        for number in range(flood):
+            waiting.append(call.future(data, timeout=HANGS_S))
+            if number % 50 == 49:
+                assert asking(asked, timeout=HANGS_S) == few
+        errors = [one.exception(timeout=HANGS_S) for one in waiting]
+    assert errors.count(None) > 8
+    assert {error_of(error).reason for error in errors if error is not None} <= {"OVERLOADED"}
+
+
+def test_answers_that_nobody_reads_are_calls_of_who_asked(tmp_path: Path) -> None:
+    """As those of Python (`test_server_unread`)."""
+    flood = 600
+    with served_ready(tmp_path, calls_max=8, connection_streams_max=flood) as served:
+        asking: Any = served.channel.unary_unary(GROUND_MANY)
+        asked = many("quiet", 20)
+        few = asking(asked, timeout=HANGS_S)
+        peer = Unread(served.address)
+        vector = types_pb2.Vector(f32=features(1, 3).tobytes())
+        question = pb.GroundRequest(
+            user="loud",
+            question_feature=vector,
+            limit=10,
+            without_global_memory=True,
+            without_keyframes=True,
+        )
+        before = answered(served)
+        for _ in range(flood):
+            peer.ask("GroundingService/Ground", question)
+        until = time.monotonic() + HANGS_S
+        while answered(served) < before + 300:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        # While those that are refused are on their way, gRPC may be full.
+        while True:
+            assert time.monotonic() < until
+            with suppress(grpc.RpcError):
+                assert asking(asked, timeout=HANGS_S) == few
+                break
+            time.sleep(0.02)
+
+        def loud_is_ready() -> bool:
+            """Whether a call of the loud user is answered without Python."""
+            told = answered(served)
+            with suppress(grpc.RpcError):
+                asking(many("loud"), timeout=HANGS_S)
+            return answered(served) == told + QUESTIONS
+
+        # The others hold its share still.
+        assert not loud_is_ready()
+        peer.close()
+        while not loud_is_ready():
+            assert time.monotonic() < until
+            time.sleep(0.02)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,47 +25,9 @@ from memdb.wire.clips import clip_to_proto
 from memdb.wire.groundings import stream_start
 from memdb_client import connect
 from tests.e2e.serving import DIM, clip, error_of, serving, vector
+from tests.e2e.unread import Unread
 
 pytestmark = pytest.mark.e2e
-
-
-class Unread:
-    """A peer that asks and lets nothing be sent to it: its windows of HTTP/2 are closed."""
-
-    def __init__(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)))
-        no_window = self._frame(4, 0, 0, struct.pack(">HI", 4, 0))
-        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_window)
-        self._streams = 0
-
-    def ask(self, method: str, *requests: Message) -> None:
-        stream, self._streams = 2 * self._streams + 1, self._streams + 1
-        fields = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": f"/memdb.v1.{method}",
-            ":authority": "x",
-            "content-type": "application/grpc",
-            "te": "trailers",
-        }
-        block = b"".join(
-            b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-            for name, value in fields.items()
-        )
-        body = b"".join(
-            b"\0" + struct.pack(">I", len(data)) + data
-            for data in (request.SerializeToString() for request in requests)
-        )
-        self._socket.sendall(self._frame(1, 4, stream, block) + self._frame(0, 1, stream, body))
-
-    def close(self) -> None:
-        self._socket.close()
-
-    @staticmethod
-    def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-        head = struct.pack(">I", len(payload))[1:] + bytes([kind, flags])
-        return head + struct.pack(">I", stream) + payload
 
 
 @pytest.mark.parametrize("method", ["ClipService/GetClip", "ClipService/ListClips"])

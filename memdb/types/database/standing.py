@@ -111,7 +111,8 @@ class Standing(Protocol):
 
         thresholds: scores, or relevances beside ``min_relevance``; None for 21 from 0 to 1 (of scores in
         a space of inner products, over those that there are).  ``absent`` counts from the start of the
-        time (or of the first clip) to its end.  Raises as `create`.
+        time (or of the first clip that the question looks at) to its end (or that of the user's newest clip, of
+        whatever stream), also where there is no clip.  Raises as `create`.
         """
         ...
 

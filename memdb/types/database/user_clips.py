@@ -113,7 +113,8 @@ class UserClips(Protocol):
     ) -> list[StoredClip]:
         """Several clips, each as `clip` gives it, all as of one moment; one for each id, in the order asked.
 
-        clip_ids: at most 1,000.  with_global_memory, with_keyframes: as in `ground`.
+        clip_ids: at most 1,000; what all of them take is held at once, here and over an address alike.
+        with_global_memory, with_keyframes: as in `ground`.
 
         Raises `NotFound` (``CLIP_NOT_FOUND``) naming the id that nothing has (``clip_ids[3]``), `DataLoss` where one
         is damaged.
@@ -123,7 +124,7 @@ class UserClips(Protocol):
     def short_memory(self, clip_ids: Sequence[str], *, as_of: AsOf | None = None) -> list[Array]:
         """The (tokens, dim) float16 short-term memory of each clip, in the order asked.
 
-        clip_ids: at most 1,000.
+        clip_ids: at most 1,000, as of `get_clips`.
 
         Raises `NotFound` (``CLIP_NOT_FOUND``; ``NO_SHORT_MEMORY`` when a clip was written without
         one, or retention gave it up), `DataLoss` where one is damaged.

@@ -138,6 +138,42 @@ def test_a_back_test_tells_what_would_have_been_told(
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_back_test_tells_what_is_absent_though_others_come(
+    user: EmbeddedUser, clock: ManualClock, seed: int
+) -> None:
+    """Clips that a question does not look at, of other cameras or labels, move the clock that it is told by."""
+    rng = random.Random(seed)
+    ask: dict[str, Any] = {"min_score": 0.5, "kind": "absent", "window_s": 5}
+    asked = [user.standing.create(AXES[axis], **ask, labels={"n": "0"}) for axis in (0, 1)]
+    asked += [user.standing.create(AXES[0], **ask, streams=[name]) for name in ("door", "yard")]
+    numbers = {"door": 0, "yard": 0}
+    for _ in range(30):
+        clock.advance(rng.choice([1, 1, 4, 7]) * SECOND_NS)
+        now_s = (clock.now_ns() - BEGIN_NS) / SECOND_NS
+        # Of the yard none at all in some lives.
+        name = "door" if seed % 2 else rng.choice(["door", "door", "yard"])
+        labels = {"n": rng.choice("012")}
+        camera = user.stream(name)
+        camera.write(at(numbers[name], now_s - 1, rng.randrange(4), clock, labels=labels))
+        numbers[name] += 1
+
+    live = told(user)
+
+    for question in asked:
+        test = user.standing.backtest(
+            question.feature,
+            **(ask | {"streams": question.streams}),
+            start_ns=question.armed_ns,
+            limit=1000,
+            **question.only.options(),
+        )
+        mine = [alert for alert in live if alert.question_id == question.id]
+        assert [(a.happened_ns, a.earlier_clip_id) for a in test.alerts] == [
+            (a.happened_ns, a.earlier_clip_id) for a in mine
+        ]
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_matches_are_those_of_a_plain_search(
     user: EmbeddedUser, clock: ManualClock, pages: str, seed: int
 ) -> None:

@@ -35,6 +35,25 @@ def test_a_threshold_taken_from_a_score_means_the_same_in_both(
     assert min(alert.score or 0.0 for alert in test.alerts) == scores[20]
 
 
+def test_the_usual_thresholds_mean_the_same_too(user: EmbeddedUser) -> None:
+    """Of clips whose score is one of them but for rounding."""
+    rng = np.random.default_rng(5)
+    feature = rng.standard_normal(DIM)
+    feature /= np.linalg.norm(feature)
+    aside = rng.standard_normal((200, DIM))
+    aside -= (aside @ feature)[:, None] * feature
+    aside /= np.linalg.norm(aside, axis=1)[:, None]
+    rows = (0.5 * feature + np.sqrt(0.75) * aside).astype(np.float32)
+    user.standing.create(feature.astype(np.float32), min_score=0.5)
+    user.stream("door").write_many([clip(seq, global_memory=row) for seq, row in enumerate(rows)])
+
+    live = len(told(user))
+
+    assert 0 < live < 200
+    curve = user.standing.backtest(feature.astype(np.float32), min_score=0.9).curve
+    assert [point.alerts for point in curve if point.threshold == 0.5] == [live]
+
+
 def test_a_score_does_not_depend_on_what_is_scored_beside_it(user: EmbeddedUser) -> None:
     user.standing.create(vector(1000), min_score=-1)
     clips = [clip(seq) for seq in range(64)]

@@ -24,6 +24,7 @@ from memdb.types.arrays import Array
 from memdb.types.calendar import Calendar
 from memdb.types.database import User
 from reasoner.answer import EXTRACTIVE
+from reasoner.arguments import Asking
 from reasoner.evidence import Scope
 from reasoner.models.openai import OpenAIModel
 from reasoner.reasoner import Reasoner
@@ -209,6 +210,46 @@ def test_an_answer_can_be_asked_again_at_its_revision(user: User, reasoner: Reas
     assert after.evidence != before.evidence
     assert again.evidence == before.evidence
     assert again.revision == before.revision
+
+
+def test_an_answer_is_of_one_moment_though_the_name_of_a_snapshot_moves(
+    user: User, reasoner: Reasoner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = user.snapshot("before", ttl_s=60)
+    ground = user.ground
+
+    def ground_and_move(*args: Any, **options: Any) -> Any:
+        answer = ground(*args, **options)
+        user.stream("porch").write(clip(9, "nothing", "the autumn of despair"))
+        user.snapshot("before", ttl_s=60)
+        return answer
+
+    monkeypatch.setattr(
+        type(user), "ground", lambda _, *args, **more: ground_and_move(*args, **more)
+    )
+    answer = reasoner.ask("Who spoke of despair?", as_of="before")
+
+    assert answer.revision == before.revision
+    assert [item.said for item in answer.evidence if item.arm == "said"] == [
+        ("the winter of despair",)
+    ]
+
+
+@pytest.mark.parametrize("as_of", ["2026-01-05", "no-such-snapshot", 1000])
+def test_a_moment_that_there_is_not_is_told_in_the_words_of_the_command(
+    user: User, reasoner: Reasoner, as_of: str | int
+) -> None:
+    asking = Asking(Scope(), 4, as_of, None, None, None, None, None)
+    with pytest.raises(NotFound) as refused:
+        asking.ask(reasoner, "When was the cat on screen?")
+    assert refused.value.field == "as-of"
+    assert str(as_of) in str(refused.value)
+    assert "a time is written with its offset from UTC: 2026-01-05T09:00:00Z" in str(refused.value)
+    assert "datetime" not in str(refused.value)
+    # A snapshot may be called so.
+    if as_of == "2026-01-05":
+        user.snapshot(as_of, ttl_s=60)
+        assert asking.ask(reasoner, "When was the cat on screen?").moment is not None
 
 
 def test_facts_are_those_that_hold_at_the_time_asked_about(user: User, reasoner: Reasoner) -> None:
