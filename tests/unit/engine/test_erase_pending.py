@@ -184,9 +184,11 @@ def test_a_whole_user_is_erased_whatever_is_pending(
     assert found(folder) == set()
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
 def test_a_hold_that_comes_at_the_last_moment_counts(
-    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, is_closed: bool
 ) -> None:
+    """Also where the user was closed by then, as by one who could not open it anew: no files, say."""
     user = db.user("alice")
     door = user.stream("door", space="cam")
     door.write(clip(0))
@@ -195,6 +197,11 @@ def test_a_hold_that_comes_at_the_last_moment_counts(
     def counted(*who: Any) -> tuple[int, int, int]:
         found = real(*who)
         door.set_retention(Retention(hold=True))
+        slot = db._users._slots.find("alice")
+        assert slot is not None
+        if is_closed:
+            with slot.lock:
+                slot.close()
         return found
 
     monkeypatch.setattr(erasure, "_counted", counted)
