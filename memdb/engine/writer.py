@@ -354,6 +354,9 @@ class Writer:
             self._groups -= group.is_counted
             group.is_counted = False
             if not self._groups:
+                # Who was interrupted between two groups, and is in none that would forget it.
+                for left in [one for one in self._queue if one.abandoned]:
+                    self._remove(left)
                 self._changed.notify_all()
             group.has_ended = True
 

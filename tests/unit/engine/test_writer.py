@@ -19,7 +19,7 @@ from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.passage import Passage
 from memdb.failpoints import FailpointError
-from memdb.types.operation import Operation, RemoveValue
+from memdb.types.operation import Operation, PutValue, RemoveValue
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
 
 
@@ -261,6 +261,23 @@ def test_the_rest_of_a_batch_is_not_written_where_its_beginning_has_no_room(
         assert door.ledger().next_seq == 0
         door.write(clip(0))
         assert db.verify().ok
+
+
+def test_nothing_stays_in_the_queue_of_who_was_interrupted_between_two_groups(
+    db: EmbeddedDatabase,
+) -> None:
+    """While a group is on its way that has nothing of it: its bytes were counted for ever."""
+    with db._users.use("alice", create=True) as memory:
+        queue = memory._writer
+        left = writer._Submission([PutValue("a", "1"), PutValue("b", "2")], ())
+        queue._enqueue(left)
+        left.next, left.outcomes = 1, [1]
+        group = writer._Taken()
+        queue._groups, group.is_counted = 1, True
+        queue._abandon(left)
+        queue._end(group)
+        assert (list(queue._queue), queue._queued_bytes, queue._leader) == ([], 0, None)
+    assert db.user("alice").put("c", 3) == 1
 
 
 def test_what_is_refused_does_not_wait_for_a_commit_that_waits_for_it(
