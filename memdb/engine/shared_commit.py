@@ -57,11 +57,12 @@ def write_parts(parts: Sequence[Part], place: Place) -> None:
     its feed behind that is refused with the first attempt, and tried again once this is written.
     """
     # The first that comes makes the user.
-    if len(parts) > 1 and parts[0].feed.stream.user.is_known():
-        if _write_together(parts, place):
-            return
-        place.take()
+    may_share = len(parts) > 1 and parts[0].feed.stream.user.is_known()
+    if may_share and _write_together(parts, place):
+        return
     for part in parts:
+        # Again for each: one before it may have given it away to wait, and had no use for it afterwards.
+        place.take()
         try:
             _write_alone(part, place, is_last=part is parts[-1])
         except Exception as error:  # of its stream alone, whatever it is: no memory, say

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +33,10 @@ from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.engine.ingest_feed import Feed, Part
 from memdb.engine.shared_commit import Place
 from memdb.engine.shared_ingest import GROUP_CLIPS, SharedIngest
+from memdb.engine.stream import EmbeddedStream
 from memdb.engine.user import EmbeddedUser
 from memdb.failpoints import FailpointError
+from memdb.types.clip import Ack
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
 from tests.unit.engine.test_interrupted import Interrupt, InterruptAsItReturns, goes_on, is_ours
 from tests.unit.engine.test_writer import in_threads
@@ -805,3 +808,38 @@ def test_what_was_refused_with_another_is_written_once_what_is_before_it_is(
         shared_commit.write_parts([behind], place)
     assert behind.end()
     assert [found.seq for found in db.user("alice").clips()] == [0, 1]
+
+
+def test_each_of_those_that_are_tried_alone_has_its_place(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that gave it away, to wait for what is before it, and was refused with that: the next was written without,
+    and what another commit had behind it could come before it."""
+    user = db.user("alice")
+    user.put("made", 1)
+    turn = threading.Lock()
+    streams = [user.stream(name, space="cam") for name in ("refused", "next", "last")]
+    feeds = [Feed(stream, 8) for stream in streams]
+    before = Part(feeds[0], [streams[0].prepare(clip(0))])
+    before.passage.error = ResourceExhausted("no room", reason="QUOTA")
+    before.refuse(before.passage.error)
+    before.end()
+    feeds[0].going.append(before)
+    parts = [
+        Part(feed, [stream.prepare(clip(1))]) for feed, stream in zip(feeds, streams, strict=True)
+    ]
+    for part in parts:
+        part.feed.going.append(part)
+    had_place: list[bool] = []
+    write_prepared = EmbeddedStream.write_prepared
+
+    def looks(stream: EmbeddedStream, *args: Any) -> list[Ack | MemdbError]:
+        had_place.append(turn.locked())
+        return write_prepared(stream, *args)
+
+    monkeypatch.setattr(EmbeddedStream, "write_prepared", looks)
+    with Place(turn) as place:
+        shared_commit.write_parts(parts, place)
+    assert had_place == [True] * 3
+    assert [part.end() for part in parts] == [False, True, True]
+    assert not turn.locked()
