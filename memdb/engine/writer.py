@@ -96,7 +96,7 @@ class _Taken:
     Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
     """
 
-    __slots__ = ("entries", "has_ended", "is_counted", "making_room", "size", "subjects")
+    __slots__ = ("before", "entries", "has_ended", "is_counted", "making_room", "size", "subjects")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_Submission, Operation]] = []
@@ -109,6 +109,8 @@ class _Taken:
         """Whether it is among the groups that are on their way."""
         self.has_ended = False
         """Whether who waits until there is none has been told that it is not."""
+        self.before: threading.Event | None = None
+        """Of one that was refused: set when what was committed before it has been settled."""
 
     def take(self, submission: _Submission) -> bool:
         """The next operation of a submission; whether it fits."""
@@ -339,7 +341,12 @@ class Writer:
                     group.is_counted = True
                 self._take_through(leader, group)
             except BaseException as error:
-                self._settle(group, None, error)
+                try:
+                    if group.before is not None:
+                        # Who is told of a refusal looks where to go on: nothing of it may come to be seen afterwards.
+                        group.before.wait()
+                finally:
+                    self._settle(group, None, error)
                 if not isinstance(error, MemdbError):
                     raise
             finally:
@@ -384,6 +391,7 @@ class Writer:
                     return
                 before, self._newest = self._newest, settled
             except BaseException as error:
+                group.before = self._newest
                 self._refuse(group, error)  # while nobody else has the disk
                 raise
             finally:
