@@ -146,6 +146,30 @@ def test_a_disk_that_fills_up_meanwhile_delays_an_erasure(
             assert found(folder) == YARD
 
 
+@pytest.mark.parametrize(
+    "step", ["memdb.engine.removal.remove_begun", "memdb.engine.opener.compact"]
+)
+def test_a_user_is_served_though_there_is_no_memory_to_end_an_erasure(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        begin(db, ("door",))
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        with monkeypatch.context() as patched:
+            patched.setattr(step, no_memory)
+            assert CLIPS <= len(user.clips()) <= 2 * CLIPS
+            assert db.user_state("alice") == "erasure-pending"
+        db.sweep()
+        assert db.user_state("alice") == "serving"
+        assert [info.name for info in user.streams()] == ["yard"]
+    assert found(folder) == YARD
+
+
 def test_a_pass_that_removes_nothing_is_an_error_and_no_loop(
     folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
