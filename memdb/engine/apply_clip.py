@@ -6,6 +6,7 @@ from memdb.engine.applied import Applied
 from memdb.engine.apply_stream import stream_of
 from memdb.engine.checks import check_feature
 from memdb.engine.effects import NewClip
+from memdb.engine.lateness import too_many_gaps
 from memdb.engine.resend import is_coded_otherwise
 from memdb.errors import AlreadyExists, InvalidArgument
 from memdb.index.columns import ALIVE
@@ -25,7 +26,7 @@ from memdb.store.rows import vector_content
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import check_dim
-from memdb.types.clip import Ack
+from memdb.types.clip import Ack, Clip
 from memdb.types.operation import (
     WriteClip,
 )
@@ -60,7 +61,7 @@ def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
 
     Raises `AlreadyExists` (``SEQ_REUSED``), `NotFound` (``STREAM_NOT_FOUND``),
     `FailedPrecondition` (``SPACE_MISMATCH``, ``NO_TEXT_SPACE``), `InvalidArgument`
-    (``DIM_MISMATCH``, ``ZERO_VECTOR``) and `DataLoss`; nothing is written then.
+    (``DIM_MISMATCH``, ``ZERO_VECTOR``), `ResourceExhausted` (``QUOTA``) and `DataLoss`; nothing is written then.
     """
     draft, clip = applied.draft, operation.clip
     known = draft.streams.get(operation.stream)
@@ -92,10 +93,11 @@ def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
             return Ack(clip_id, ledger.birth, duplicate=True)
         if ledger.sealed:
             raise _reused(clip.seq)
+    if ledger is None and not applied.reached.advance(stream.no, clip.epoch, clip.seq):
+        _check_gaps(txn, applied, stream.no, clip)
     clip_no = draft.next_clip_no if ledger is None else ledger.clip_no
     if ledger is None:
         draft.next_clip_no += 1
-        applied.reached.advance(stream.no, clip.epoch, clip.seq)
     else:
         applied.versions.add(clip_no, operation.content)
     place = clips.Placement(stream.no, space_no, clip_no, birth, draft.text_space_no)
@@ -133,6 +135,16 @@ def write_clip(txn: Transaction, applied: Applied, operation: WriteClip) -> Ack:
     )
     applied.entries.append(LogEntry("clip", no=clip_no))
     return Ack(make_id(draft.id_key, IdKind.CLIP, clip_no), birth, duplicate=False)
+
+
+def _check_gaps(txn: Transaction, applied: Applied, stream_no: int, clip: Clip) -> None:
+    """Refuse a number that parts a gap where there are as many as there may be."""
+    epoch, seq = clip.epoch, clip.seq
+    if not applied.reached.is_full(stream_no, epoch) or seq == 0:
+        return
+    beside = (schema.ledger_key(stream_no, epoch, other) for other in (seq - 1, seq + 1))
+    if not any(txn.holds(Table.LEDGER, key) for key in beside):
+        raise too_many_gaps(seq)
 
 
 def _reused(seq: int) -> AlreadyExists:

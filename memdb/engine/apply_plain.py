@@ -110,11 +110,16 @@ def plain_from(applied: Applied, operations: Sequence[Operation], begin: int) ->
         key = schema.ledger_key(stream_no, clip.epoch, clip.seq)
         if key in keys:
             break
+        is_beyond = reached.advance(stream_no, clip.epoch, clip.seq)
+        if not is_beyond and reached.is_full(stream_no, clip.epoch):
+            break  # it may part a gap
         keys[key] = None
-        are_beyond &= reached.advance(stream_no, clip.epoch, clip.seq)
+        are_beyond &= is_beyond
         chosen.append(operation)
         stream_nos.append(stream_no)
-    return None if alike is None else Plain(chosen, list(keys), stream_nos, alike[0], are_beyond)
+    if alike is None or not chosen:
+        return None
+    return Plain(chosen, list(keys), stream_nos, alike[0], are_beyond)
 
 
 def write_plain(txn: Transaction, applied: Applied, plain: Plain) -> None:

@@ -6,15 +6,20 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memdb.engine.passage import Passage
-from memdb.errors import MemdbError
+from memdb.errors import MemdbError, Unavailable
 from memdb.types.clip import Ack
 from memdb.types.operation import WriteClip
 
 if TYPE_CHECKING:
     from memdb.engine.stream import EmbeddedStream
+
+BROKEN_OFF: Final = Unavailable(
+    "a commit was broken off, and may have been made", reason="INDEX_BROKEN"
+)
+"""What a part is told of which nobody can say what became of it; there may be no memory to make it then."""
 
 
 class Feed:
@@ -65,11 +70,19 @@ class Part:
 
     def end(self) -> bool:
         """There is nothing to come; whether nothing of it was refused."""
+        if self.error is None and len(self.outcomes) != self.clips:
+            self.error = BROKEN_OFF
+        is_written = self.is_written
         self.operations = ()
         if not self.is_done:
             self.is_done = True
             self._going.release()
-        return self.is_written
+        return is_written
+
+    def break_off(self) -> None:
+        """There is nothing to come, and nobody can say what became of it."""
+        self.error = BROKEN_OFF
+        self.end()
 
     @property
     def is_written(self) -> bool:

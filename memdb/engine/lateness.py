@@ -2,8 +2,9 @@
 
 A number that was skipped may be filled in later, in any order: what is missing is kept as gaps.  To
 keep that bounded, a missing number is refused once it is `LATE_SEQ_MAX` behind the newest, and a
-number that would open one gap more than `GAPS_MAX` of its epoch is refused too.  A clip that was
-stored is acknowledged however late it comes again.
+number that would open one gap more than `GAPS_MAX` of its epoch is refused too: here one that skips others, where it is
+decided one that parts a gap (`memdb.engine.apply_clip`).  A clip that was stored is acknowledged however late it comes
+again.
 
 A number that skips more than ``engine.seq_ahead_max`` is a mistake, and one that cannot be taken back: all
 numbers that were meant would be too late.
@@ -41,6 +42,8 @@ def refusals(
     """
     found: list[MemdbError | None] = []
     reached = {} if reached is None else reached
+    opened: dict[tuple[str, int], int] = {}
+    """Gaps of each epoch that these open, and no view has."""
     for operation in operations:
         key = (operation.stream, operation.clip.epoch)
         newest = reached.get(key)
@@ -53,9 +56,11 @@ def refusals(
             found.append(None)
             continue
         refusal = too_far_ahead(operation, newest, seq_ahead_max) or _refusal(
-            view, operation, newest
+            view, operation, newest, opened.get(key, 0)
         )
         if refusal is None and operation.clip.seq > newest:
+            if operation.clip.seq > newest + 1:
+                opened[key] = opened.get(key, 0) + 1
             reached[key] = operation.clip.seq
         found.append(refusal)
     return found
@@ -82,8 +87,8 @@ def _newest(view: View, operation: WriteClip) -> int:
     return -1 if coverage is None else coverage.newest_seq
 
 
-def _refusal(view: View, operation: WriteClip, newest: int) -> MemdbError | None:
-    """newest: as `_newest`, with those of the same batch before it."""
+def _refusal(view: View, operation: WriteClip, newest: int, opened: int) -> MemdbError | None:
+    """newest: as `_newest`, with those of the same batch before it; opened: gaps that these open."""
     stream = view.state.streams.get(operation.stream)
     seq = operation.clip.seq
     if stream is not None and not view.quarantine.is_empty:
@@ -100,11 +105,15 @@ def _refusal(view: View, operation: WriteClip, newest: int) -> MemdbError | None
             field="clip.seq",
             value=seq,
         )
-    if seq > newest and coverage is not None and len(coverage.open_gaps) >= GAPS_MAX:
-        return ResourceExhausted(
-            f"the epoch has {GAPS_MAX} gaps: begin another",
-            reason="QUOTA",
-            field="clip.seq",
-            value=seq,
-        )
-    return None
+    gaps = opened if coverage is None else opened + len(coverage.open_gaps)
+    return too_many_gaps(seq) if seq > newest and gaps >= GAPS_MAX else None
+
+
+def too_many_gaps(seq: int) -> ResourceExhausted:
+    """The refusal of a number that would open one gap more."""
+    return ResourceExhausted(
+        f"the epoch has {GAPS_MAX} gaps: begin another",
+        reason="QUOTA",
+        field="clip.seq",
+        value=seq,
+    )

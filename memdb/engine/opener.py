@@ -111,7 +111,7 @@ class Opener:
         """An existing user, with what a crash cut short brought to its end.
 
         An erasure that cannot be ended now (the disk is full, a stream came under legal hold, there
-        is damage) stays pending, and everything else is served.
+        is damage, there is no memory) stays pending, and everything else is served.
         """
         sweep(path)
         # One of which an erasure is pending answers nothing early.
@@ -133,7 +133,7 @@ class Opener:
             is_open = memory.erasure_pending = True
             removal.end(memory)
             memory.erasure_pending = False
-        except MemdbError:
+        except (MemdbError, MemoryError):
             log.exception("an erasure is pending", extra={"fields": {"user": user}})
             if not is_open:
                 memory = self.bare(user)

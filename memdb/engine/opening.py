@@ -86,7 +86,10 @@ def _loaded(
 
     make: called here, so that no interrupt comes between the environment and who closes it.
     """
-    environment = make()
+    try:
+        environment = make()
+    except MemoryError as error:
+        raise _no_memory(user, error) from error
     try:
         kept = KeptIndex(environment, config, checkpoint_rows, checked)
         memory = UserMemory(environment, user, clock, kept)
@@ -95,9 +98,11 @@ def _loaded(
         return memory
     except MemoryError as error:
         environment.close()
-        raise Unavailable(
-            f"no memory to open the user: {error}", reason="OPEN_FAILED", field=user
-        ) from error
+        raise _no_memory(user, error) from error
     except BaseException:
         environment.close()
         raise
+
+
+def _no_memory(user: str, error: MemoryError) -> Unavailable:
+    return Unavailable(f"no memory to open the user: {error}", reason="OPEN_FAILED", field=user)

@@ -56,6 +56,6 @@ def filled(
     return [refusal or next(following) for refusal in refusals]
 
 
-def may_pass_in_part(error: MemdbError) -> bool:
+def may_pass_in_part(error: Exception) -> bool:
     """Whether what refused all of a commit may let a part of it pass."""
     return isinstance(error, ResourceExhausted) and error.reason in _NO_ROOM

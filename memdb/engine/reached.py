@@ -10,7 +10,7 @@ be it that its commit failed.
 from __future__ import annotations
 
 from memdb.engine.coverage import Coverage
-from memdb.types.limits import SEQ_MAX
+from memdb.types.limits import GAPS_MAX, SEQ_MAX
 
 
 class Reached:
@@ -31,6 +31,11 @@ class Reached:
             return False
         self._seqs[key] = seq
         return True
+
+    def is_full(self, stream_no: int, epoch: int) -> bool:
+        """Whether the epoch has as many gaps as it may, as of the newest commit that is shown."""
+        found = None if self._coverage is None else self._coverage.find(stream_no, epoch)
+        return found is not None and len(found.open_gaps) >= GAPS_MAX
 
     def _opened(self, key: tuple[int, int]) -> int:
         """Of an epoch of which nothing was decided since the opening."""

@@ -104,8 +104,8 @@ def restore(
     Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``), `NotFound` (``NOT_AN_ARCHIVE``,
     ``USER_NOT_FOUND``;
     ``KEY_DESTROYED`` for a ``user`` that was erased), `FailedPrecondition`
-    (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` naming
-    the file that is damaged, and as `memdb.store.archivekeys.keys_of`; nothing is made then.
+    (``FORMAT_NEWER``, ``NO_DIRECTORY``), `ResourceExhausted` (``DISK_FULL``), `Unavailable` (``IO_FAILED``),
+    `DataLoss` naming the file that is damaged, and as `memdb.store.archivekeys.keys_of`; nothing is made then.
     """
     check_made(checked_text(to, "to"), "to")
     target = Path(os.path.abspath(to))  # noqa: PTH100 - links of the parent stay

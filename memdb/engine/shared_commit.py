@@ -53,15 +53,16 @@ def write_parts(parts: Sequence[Part], place: Place) -> None:
     """Have all of them written, in one commit where that can be, and each told what became of it; passes the place on
     as soon as they are in the queue.
 
-    Where there is no room for all, each is tried alone.  What another commit has of its feed behind that is refused
-    with the first attempt, and tried again once this is written.
+    Where there is no room for all, or one is behind what was refused, each is tried alone.  What another commit has of
+    its feed behind that is refused with the first attempt, and tried again once this is written.
     """
     # The first that comes makes the user.
-    if len(parts) > 1 and parts[0].feed.stream.user.is_known():
-        if _write_together(parts, place):
-            return
-        place.take()
+    may_share = len(parts) > 1 and parts[0].feed.stream.user.is_known()
+    if may_share and _write_together(parts, place):
+        return
     for part in parts:
+        # Again for each: one before it may have given it away to wait, and had no use for it afterwards.
+        place.take()
         try:
             _write_alone(part, place, is_last=part is parts[-1])
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
@@ -81,13 +82,12 @@ def _write_alone(part: Part, place: Place, *, is_last: bool) -> None:
 
     try:
         part.outcomes = write()
-    except MemdbError as error:
-        before = _before(part)
-        if not may_pass_in_part(error) or not before:
+    except Exception:
+        if part.passage.refusal() is None:
             raise
-        # It may have been refused for what is before it, which is tried alone, and takes the place for that.
+        # It was refused for what is before it, which is tried alone, and takes the place for that.
         place.pass_on()
-        if not all(one.wait() for one in before):
+        if not all(before.wait() for before in _before(part)):
             raise
         place.take()
         part.outcomes = write()
@@ -126,7 +126,7 @@ def _write_together(parts: Sequence[Part], place: Place) -> bool:
             [_passage(part) for part in parts],
         )
     except Exception as error:  # whatever it is, they all wait to be told
-        if isinstance(error, MemdbError) and may_pass_in_part(error):
+        if may_pass_in_part(error) or any(part.passage.refusal() for part in parts):
             return False
         for part in parts:
             part.refuse(error)

@@ -303,11 +303,9 @@ class SharedIngest:
             if not parts:
                 return
             try:
+                with self._lock:
+                    self._see_to_it()
                 write_parts(parts, place)
-            except BaseException:
-                for part in parts:
-                    part.refuse(RuntimeError("a commit was broken off"))
-                raise
             finally:
                 self._settle(parts, size)
 
@@ -338,30 +336,47 @@ class SharedIngest:
                     self._waiting[feed] = None  # behind the others
                 feed.going.append(part)
             self._is_hurried &= bool(self._waiting)
-            self._see_to_it()
         return parts, size
 
     def _settle(self, parts: list[Part], size: int) -> None:
         """Their writers can have what became of them."""
+        failed: BaseException | None = None
         with self._lock:
             clips = sum(part.clips for part in parts)
             self._going.remove(clips)
             self._in_flight -= clips
             self._in_flight_bytes -= size
             for part in parts:
-                feed = part.feed
-                feed.on_their_way -= part.clips
-                if not part.end():
-                    feed.is_refused = True
-                    self._drop(feed)
-                if feed.on_their_way <= self._awaited.get(feed, -1):
-                    del self._awaited[feed]
-                    feed.woken.put(None)
-                if not feed.on_their_way and feed in self._for_room:
-                    # Others may fill what there is for ever.
-                    del self._for_room[feed]
-                    feed.woken.put(None)
+                part.feed.on_their_way -= part.clips
+                try:
+                    self._end(part)
+                except BaseException as error:  # no memory, say: the others are waited for as well
+                    failed = error
+                    if not part.is_done:
+                        part.break_off()
+                    if not part.is_written:
+                        self._refuse(part.feed)
             if self._for_room and not self._is_full(2):
                 for feed in self._for_room:
                     feed.woken.put(None)
                 self._for_room.clear()
+        if failed is not None:
+            raise failed  # the thread's end wakes who waits
+
+    def _end(self, part: Part) -> None:
+        """A part is done."""
+        feed = part.feed
+        if not part.end():
+            self._refuse(feed)
+        if feed.on_their_way <= self._awaited.get(feed, -1):
+            del self._awaited[feed]
+            feed.woken.put(None)
+        if not feed.on_their_way and feed in self._for_room:
+            # Others may fill what there is for ever.
+            del self._for_room[feed]
+            feed.woken.put(None)
+
+    def _refuse(self, feed: Feed) -> None:
+        """Write nothing behind a clip that was refused."""
+        feed.is_refused = True
+        self._drop(feed)

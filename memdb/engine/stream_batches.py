@@ -71,7 +71,8 @@ def _together(
     on_its_way: Newest,
     passages: Sequence[Passage],
 ) -> list[Written] | None:
-    """None where each is to be tried alone: the first of them creates the user, or there is no room for all."""
+    """None where each is to be tried alone: the first of them creates the user, there is no room for all, or one is
+    behind what was refused."""
     user = batches[0][0].user
     if not user.is_known():
         return None
@@ -95,7 +96,7 @@ def _together(
             )
         )
     except Exception as error:  # whatever it is, what is behind them waits to be told
-        if isinstance(error, MemdbError) and may_pass_in_part(error):
+        if may_pass_in_part(error) or any(passage.refusal() for passage in passages):
             # Those that were committed before are acknowledged as duplicates.
             return None
         for index, _, _ in prepared:

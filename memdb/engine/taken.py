@@ -7,6 +7,7 @@ between what makes room and what takes it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,7 +25,7 @@ class Taken:
     Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
     """
 
-    __slots__ = ("entries", "has_ended", "is_counted", "making_room", "size", "subjects")
+    __slots__ = ("before", "entries", "has_ended", "is_counted", "making_room", "size", "subjects")
 
     def __init__(self) -> None:
         self.entries: list[tuple[Submission, Operation]] = []
@@ -37,6 +38,8 @@ class Taken:
         """Whether it is among the groups that are on their way."""
         self.has_ended = False
         """Whether who waits until there is none has been told that it is not."""
+        self.before: threading.Event | None = None
+        """Of one that was refused: set when what was committed before it has been settled."""
 
     def take(self, submission: Submission) -> bool:
         """The next operation of a submission; whether it fits."""

@@ -23,7 +23,7 @@ from memdb.engine.reading import WouldWait
 from memdb.engine.shared_ingest import SharedIngests
 from memdb.engine.slots import Slot, Slots
 from memdb.engine.upkeep import Upkeep
-from memdb.errors import NotFound, Unavailable
+from memdb.errors import DataLoss, NotFound, Unavailable
 from memdb.index.terms import forget_words
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room, compact
@@ -356,14 +356,18 @@ class Users:
         """Close the user, once the calls on it are done, and keep it closed for the length of the
         block, while new calls on it wait; where its directory is.
 
-        check: called before an open user is closed; what it raises leaves all as it is.
+        check: called before the user is closed, unless it is too damaged to be opened; what it raises leaves all as it
+        is, as what keeps it from being opened does.
         """
         with self._slots.alone(user) as slot:
             self._resting.discard(user)
-            if slot.memory is not None:
-                if check is not None:
+            if check is not None:
+                if slot.memory is None:  # closed since it was last looked at, and not opened again
+                    with suppress(DataLoss):
+                        slot.memory = self._opener.once(slot, user, create=False)
+                if slot.memory is not None:
                     check(slot.memory)
-                slot.close()
+            slot.close()
             yield self._directory.user_path(user)
 
     def when_erased(self, forget: Callable[[str], None]) -> None:

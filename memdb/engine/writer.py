@@ -198,7 +198,12 @@ class Writer:
                     group.is_counted = True
                 self._take_through(leader, group)
             except BaseException as error:
-                self._settle(group, None, error)
+                try:
+                    if group.before is not None:
+                        # Who is told of a refusal looks where to go on: nothing of it may come to be seen afterwards.
+                        group.before.wait()
+                finally:
+                    self._settle(group, None, error)
                 if not isinstance(error, MemdbError):
                     raise
             finally:
@@ -213,6 +218,9 @@ class Writer:
             self._groups -= group.is_counted
             group.is_counted = False
             if not self._groups:
+                # Who was interrupted between two groups, and is in none that would forget it.
+                for left in [one for one in self._queue if one.abandoned]:
+                    self._remove(left)
                 self._changed.notify_all()
             group.has_ended = True
 
@@ -240,6 +248,7 @@ class Writer:
                     return
                 before, self._newest = self._newest, settled
             except BaseException as error:
+                group.before = self._newest
                 self._refuse(group, error)  # while nobody else has the disk
                 raise
             finally:

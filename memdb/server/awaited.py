@@ -54,7 +54,7 @@ class Awaited:
         woken: called once `outcome` would return at once."""
         try:
             self._outcome = threads.of("").begin(self._take)
-        except RuntimeError:  # no thread to be had: the loop reads it
+        except (ResourceExhausted, RuntimeError):  # no thread to be had: the loop reads it
             return False
         finally:
             if self._outcome is None and not self._lent.take_back():

@@ -29,6 +29,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Final
 
 from memdb.errors import ResourceExhausted, Unavailable
@@ -318,6 +319,11 @@ class StreamBytes:
         """Count messages no more."""
         self._held -= size
         self._budget.release(size, self.owner)
+
+    def leave(self, size: int) -> Callable[[], None]:
+        """Messages that stay when the stream has ended; what counts them no more."""
+        self._held -= size
+        return partial(self._budget.release, size, self.owner)
 
     def sender(
         self, send: Callable[[bytes], Awaitable[None]]

@@ -33,14 +33,15 @@ _T = TypeVar("_T")
 class Pool:
     """``threads`` threads and at most ``queue_max`` calls waiting for one."""
 
-    def __init__(self, name: str, threads: int, queue_max: int) -> None:
+    def __init__(self, name: str, threads: int, queue_max: int, *, may_share: bool = True) -> None:
+        """may_share: see `Threads`."""
         self._name = name
         self._queue_max = queue_max
         self._open_max = threads + queue_max
         self._open = 0  # touched by the event loop only
         # So many turns at once are in the executor's queue: calls and streams take threads alike.
         self._turns = FairSemaphore(threads)
-        self._threads = Threads(name, threads)
+        self._threads = Threads(name, threads, may_share=may_share)
 
     def of(self, owner: str) -> Turns:
         """The pool for calls of one user, which have their turns among those of others."""
@@ -113,7 +114,8 @@ class Turns:
         """The result of a call on a thread of the pool.
 
         A cancelled call that has not begun is never made; one that has begun goes on to its end.
-        Raises `ResourceExhausted` (``OVERLOADED``) when the queue is full and nobody has more waiting.
+        Raises `ResourceExhausted` (``OVERLOADED``) when the queue is full and nobody has more waiting, or the system
+        has no thread for it, be it of others.
         """
         return await self._pool.run_as(self._owner, function, args, kwargs)
 
@@ -154,7 +156,7 @@ class Pools:
         self.write = Pool("write", config.write_threads, config.queue_max)
         self.open = Pool("open", config.open_threads, config.queue_max)
         self.whole = Pool("whole", WHOLE_THREADS, config.queue_max)
-        self.lone = Pool("lone", LONE_THREADS, 0)
+        self.lone = Pool("lone", LONE_THREADS, 0, may_share=False)
 
     def shutdown(self) -> None:
         """Wait for the calls that run; those that wait are cancelled."""

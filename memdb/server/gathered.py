@@ -64,6 +64,11 @@ class Fate:
         self.error: Exception | None = None
         """Why not all of it was written, as far as a thread knows."""
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether it ever was: with another stream's, be it that it has been written since."""
+        return self.error is not None or self.passage.error is not None
+
 
 class Ready:
     """What one stream has ready; of each stream one at a time that no thread has."""
@@ -72,7 +77,9 @@ class Ready:
         "behind",
         "clips",
         "fate",
+        "is_over",
         "is_taken",
+        "left",
         "outcome",
         "size",
         "stream",
@@ -101,6 +108,10 @@ class Ready:
         self.fate = Fate()
         self.is_taken = False
         """Whether a thread has it, or will: then it does not grow any more."""
+        self.is_over = False
+        """Whether no thread has it any more, nor will."""
+        self.left: Callable[[], None] | None = None
+        """Called then, where its stream has left before."""
         self.outcome: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
 
 
@@ -163,12 +174,14 @@ class Gathered:
         self._go_on()
         return True
 
-    def take_back(self, ready: Ready) -> None:
-        """Not to be committed, unless a thread has it: its stream has left."""
+    def take_back(self, ready: Ready) -> bool:
+        """Not to be committed: its stream has left; False where a thread has it, or will."""
         with self._lock:
             if ready in self._waiting:
                 self._waiting.remove(ready)
                 self._waiting_clips -= len(ready.clips)
+                ready.is_over = True
+            return ready.is_over
 
     def take(self, first: Ready | None) -> list[Ready]:
         """What the next commit has, behind its first where that was given; for its thread."""
@@ -228,8 +241,9 @@ class Gathered:
     def _is_queued(self, commit: _Commit) -> None:
         """A commit has its place; on its thread, which wakes the loop where that is for something."""
         if self._is_time_beside(commit):
-            # Of a loop that is closed nobody is left to go on.
-            with suppress(RuntimeError):
+            # Of a loop that is closed nobody is left to go on; where there is no memory for it, it does at the end of
+            # this one: to fail here would be to leave the queue, while others take it that this is in it.
+            with suppress(RuntimeError, MemoryError):
                 self._loop.call_soon_threadsafe(self._go_on)
 
     async def _in_turn(self, commit: _Commit) -> list[Told | Exception]:
@@ -252,9 +266,11 @@ class Gathered:
                 taken = [*((commit.first,) if commit.first else ()), *self._waiting]
                 self._waiting.clear()
                 self._waiting_clips = 0
-                for ready in taken:
-                    ready.is_taken = True
-                    ready.fate.error = its_own(error) if isinstance(error, Exception) else None
+        if told is None:
+            for ready in taken:  # before what is behind it is taken
+                ready.is_taken = True
+                if isinstance(error, Exception) and ready.fate.error is None:
+                    ready.fate.error = its_own(error)
         try:
             # What follows first: while its thread wakes the loop has these to tell.
             self._go_on()
@@ -268,23 +284,14 @@ class Gathered:
         told: list[Told | Exception] | None,
     ) -> None:
         """Give each its outcome; on the loop."""
+        failed: Exception | None = None
         for index, ready in enumerate(taken):
-            if ready.outcome.done():
-                continue  # its stream has left
-            one = told[index] if told is not None else error
-            if isinstance(one, asyncio.CancelledError):
-                ready.outcome.cancel()
-            elif isinstance(one, MemdbError):
-                ready.outcome.set_exception(one.again())
-            elif isinstance(one, BaseException):
-                ready.outcome.set_exception(one)
-            else:
-                assert one is not None, "a commit that did not fail has told"
-                ready.outcome.set_result(one)
-            if ready.woken is not None:
-                ready.woken()
-                if not ready.outcome.cancelled():
-                    ready.outcome.exception()  # seen, though the stream may have ended
+            try:
+                _give(ready, told[index] if told is not None else error)
+            except Exception as raised:  # no memory, say: the others wait as well
+                failed = raised
+        if failed is not None:
+            raise failed
 
 
 class _Commit:
@@ -323,6 +330,32 @@ class _Commit:
         self._gathered._is_queued(self)
 
 
+def _give(ready: Ready, one: Told | BaseException | None) -> None:
+    """Give it its outcome, and wake its stream; on the loop."""
+    ready.is_over = True
+    if ready.left is not None:
+        ready.left()
+    if ready.outcome.done():
+        return  # its stream has left
+    try:
+        if isinstance(one, asyncio.CancelledError):
+            ready.outcome.cancel()
+        elif isinstance(one, MemdbError):
+            ready.outcome.set_exception(one.again())
+        elif isinstance(one, BaseException):
+            ready.outcome.set_exception(one)
+        else:
+            assert one is not None, "a commit that did not fail has told"
+            ready.outcome.set_result(one)
+    except MemoryError as error:
+        if not ready.outcome.done():
+            ready.outcome.set_exception(error)
+    if ready.woken is not None:
+        ready.woken()
+        if not ready.outcome.cancelled():
+            ready.outcome.exception()  # seen, though the stream may have ended
+
+
 def committed_alone(ready: Ready) -> Told | Exception:
     """What a stream is told of what it has ready, or what refuses all of it; committed, and acknowledged ahead, on this
     thread."""
@@ -355,7 +388,11 @@ def _made(taken: list[Ready], queued: Callable[[], None]) -> list[Told | Excepti
     for index, ready in enumerate(taken):
         try:
             stream, newest = _begun(ready)
-            on_its_way |= newest
+            for (
+                key,
+                seq,
+            ) in newest.items():  # of two connections that feed a stream each has its own
+                on_its_way[key] = max(seq, on_its_way.get(key, -1))
             batches.append((stream, ready.clips))
             places.append(index)
             found.append((b"", None))

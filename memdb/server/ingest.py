@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import Final
 
-from memdb.engine.prepared_clips import may_pass_in_part
 from memdb.errors import InvalidArgument, MemdbError, ResourceExhausted
 from memdb.server.awaited import Awaited
 from memdb.server.budget import StreamBytes
@@ -219,7 +218,9 @@ class Ingest:
             if awaited is not None:
                 awaited.take_back()
             for ready in handed:
-                gathered.take_back(ready)
+                if not gathered.take_back(ready):
+                    # Who sends a lot and leaves, over and over, would fill the memory with what threads have.
+                    ready.left = held.leave(ready.size)
 
     async def _told(self, gathered: Gathered, ahead: Callable[[], SendsAhead | None]) -> Told:
         """Of the oldest that is on its way."""
@@ -229,11 +230,12 @@ class Ingest:
                 oldest.tell = ahead()
             try:
                 return await oldest.outcome
-            except ResourceExhausted as error:
-                # Refused before any of it was written, since other writes of the user wait, or behind what had no room
-                # with another stream's, and has been written since.
-                is_busy = error.reason == "OVERLOADED"
-                if not is_busy and (oldest.behind is None or not may_pass_in_part(error)):
+            except Exception as error:
+                # Refused before any of it was written: other writes of the user wait.
+                is_busy = isinstance(error, ResourceExhausted) and error.reason == "OVERLOADED"
+                # Or behind what was refused with another stream's, be it for want of room, and has been written since.
+                was_with_another = oldest.behind is not None and oldest.behind.was_refused
+                if not is_busy and not was_with_another:
                     raise
             finally:
                 stream, clips, size = oldest.stream, oldest.clips, oldest.size

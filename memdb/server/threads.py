@@ -16,6 +16,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from memdb.errors import ResourceExhausted
 from memdb.server.fair import RoundRobin
 from memdb.server.shares import Shares
 
@@ -109,9 +110,12 @@ class _Call:
 class Threads:
     """At most ``threads_max`` threads, started as they are needed; used by one event loop."""
 
-    def __init__(self, name: str, threads_max: int) -> None:
+    def __init__(self, name: str, threads_max: int, *, may_share: bool = True) -> None:
+        """may_share: whether a call for which there is no thread to be had may wait for one that has another: it is
+        over some day."""
         self._name = name
         self._threads_max = threads_max
+        self._may_share = may_share
         self._threads: list[threading.Thread] = []
         self._calls: SimpleQueue[bool] = SimpleQueue()
         """A token for each call, True; False ends a thread.  Which call it is, turns say."""
@@ -219,12 +223,23 @@ class Threads:
             thread.join()
 
     def _start_if_needed(self) -> None:
+        """Raises `ResourceExhausted` (``OVERLOADED``) where no thread would ever make the call."""
         if self._is_shut:
             raise RuntimeError(f"the {self._name} threads have ended")
         if len(self._threads) < min(self._taken, self._threads_max):
             name = f"memdb-{self._name}-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                if self._threads and self._may_share:
+                    return  # the next call tries again
+                raise ResourceExhausted(
+                    "the system has no thread for it",
+                    reason="OVERLOADED",
+                    field="threads",
+                    value=len(self._threads),
+                ) from error
             self._threads.append(thread)
 
     def _next(self) -> _Call | None:

@@ -16,8 +16,11 @@ One line of JSON per job on stdin, one line of answer on stdout::
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -29,7 +32,7 @@ import lmdb
 import xxhash
 
 from memdb import failpoints
-from memdb.errors import DataLoss, ResourceExhausted
+from memdb.errors import DataLoss, ResourceExhausted, Unavailable
 from memdb.store.delta import Delete, read_delta
 from memdb.store.files import sync_directory, sync_file
 from memdb.store.schema import DATA_FILE, META_USER, Table, revision_key
@@ -37,6 +40,7 @@ from memdb.store.system import FULL, told_full
 from memdb.store.transaction import Transaction
 
 _DISK_FULL: Final = "DISK_FULL"
+_IO_FAILED: Final = "IO_FAILED"
 _START: Final = (
     "import sys; sys.path[:] = sys.argv[1:]; "
     "from memdb.store.assembly import main; sys.exit(main())"
@@ -83,7 +87,9 @@ class Assembler:
         deltas: Iterable[tuple[Path, int, int]],
         named: str,
     ) -> dict[str, Any]:
-        """Do one job; the answer.  Raises `DataLoss` and `ResourceExhausted` naming ``named``."""
+        """Do one job; the answer.  Raises `DataLoss`, `ResourceExhausted` (``DISK_FULL``) and `Unavailable`
+        (``IO_FAILED``: the system refused it, or there was no memory) naming ``named``.
+        """
         if self._process is None:
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
                 [sys.executable, "-P", "-c", _START, *filter(None, sys.path), _ROOT],
@@ -107,6 +113,11 @@ class Assembler:
         if not line:
             status = self._process.wait()
             self.close()
+            if status == -signal.SIGKILL:
+                # Nothing that is damaged does that; a system without memory does.
+                raise Unavailable(
+                    "the process that makes it was killed", reason=_IO_FAILED, field=named
+                )
             raise DataLoss(
                 f"walking it ended the process (status {status})",
                 reason="BAD_ENVIRONMENT",
@@ -115,6 +126,8 @@ class Assembler:
         answer: dict[str, Any] = json.loads(line)
         if answer.get("error") == _DISK_FULL:
             raise ResourceExhausted("the file system is full", reason=_DISK_FULL, field=named)
+        if answer.get("error") == _IO_FAILED:
+            raise Unavailable(answer["what"], reason=_IO_FAILED, field=named)
         if "error" in answer:
             raise DataLoss(answer["what"], reason=answer["error"], field=named)
         return answer
@@ -277,6 +290,12 @@ def _compact(folder: Path) -> None:
     compacted.rmdir()
 
 
+def _reason(error: lmdb.Error) -> str:
+    if told_full(error):
+        return _DISK_FULL
+    return _IO_FAILED if os.strerror(errno.EIO) in str(error) else "BAD_ENVIRONMENT"
+
+
 def main() -> int:
     """Do jobs until the end of the input."""
     for line in sys.stdin:
@@ -292,11 +311,13 @@ def main() -> int:
         except lmdb.DiskError as error:
             answer = {"error": _DISK_FULL, "what": str(error)}
         except OSError as error:
-            reason = _DISK_FULL if error.errno in FULL else "BAD_ENVIRONMENT"
-            answer = {"error": reason, "what": f"cannot be read: {error.strerror}"}
+            # Of the system, and not of what lies there: every byte was compared with its checksum before.
+            reason = _DISK_FULL if error.errno in FULL else _IO_FAILED
+            answer = {"error": reason, "what": f"cannot be made: {error.strerror}"}
+        except (MemoryError, lmdb.MemoryError):
+            answer = {"error": _IO_FAILED, "what": f"cannot be made: {os.strerror(errno.ENOMEM)}"}
         except lmdb.Error as error:
-            reason = _DISK_FULL if told_full(error) else "BAD_ENVIRONMENT"
-            answer = {"error": reason, "what": f"cannot be read: {error}"}
+            answer = {"error": _reason(error), "what": f"cannot be read: {error}"}
         print(json.dumps(answer), flush=True)
     return 0
 

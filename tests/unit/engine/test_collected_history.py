@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from memdb import FailedPrecondition, Retention, Utterance
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
-from memdb.engine import apply_removal
+from memdb.engine import apply_removal, removal
+from memdb.engine.applied import Removed
 from memdb.engine.database import EmbeddedDatabase
+from memdb.types.operation import CollectVersions, RemoveClips, ThinClips
 from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
 
 
@@ -57,6 +60,41 @@ def test_history_is_collected_but_for_snapshots_and_says_so(
         assert db.user("alice").clips(as_of="kept")[0].end_ns == 3 * SECOND_NS
         with pytest.raises(FailedPrecondition):
             db.user("alice").clips(as_of=1)
+        assert db.verify().ok
+
+
+def test_a_hold_keeps_superseded_versions_and_what_was_chosen_before_it(
+    folder: Path, clock: ManualClock
+) -> None:
+    """A sweep chooses, and commits afterwards: whoever sets a hold in between is right."""
+    config = replace(CONFIG, open_history_s=3600)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        memory = np.ones((4, 8), np.float16)
+        for name in ("held", "free"):
+            stream = user.stream(name, space="cam")
+            for version in (1, 2):
+                end_ns = version * SECOND_NS
+                stream.write(clip(0, end_ns=end_ns, sealed=version == 2, short_memory=memory))
+        clock.advance(2 * 3600 * SECOND_NS)
+        user.put("time", "goes on")
+        user.stream("held").set_retention(Retention(hold=True))
+        assert db.sweep().versions == 1
+        assert user.clips(stream="held", as_of=1)[0].end_ns == SECOND_NS
+        with user.memory() as opened:
+            (no,) = removal.clips_of(opened.view, "held", None, None)
+            for operation in (
+                ThinClips((no,), short_memory=True, keyframes=True),
+                RemoveClips((no,), is_erasure=False),
+                RemoveClips((no,), is_erasure=True),
+                CollectVersions(((no, 1, 2),)),
+            ):
+                taken = removal.one(opened.write([operation]))
+                assert isinstance(taken, Removed)
+                assert (taken.clip_nos, taken.size) == ((), 0)
+        (kept,) = user.clips(stream="held")
+        assert user.short_memory([kept.id])[0].shape == memory.shape
         assert db.verify().ok
 
 

@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from memdb.engine.view import View
 from memdb.failpoints import FailpointError
 from memdb.store.native_commit import NativeCommit, ReadyCommit
 from tests.both_edges import NEEDS_NATIVE
-from tests.unit.engine.conftest import clip, vector
+from tests.unit.engine.conftest import CONFIG, DIM, clip, vector
 
 
 @pytest.mark.parametrize("point", ["commit.before", "commit.after", "index.before", "index.after"])
@@ -95,6 +96,24 @@ def test_where_no_memory_is_left_to_show_a_commit_the_user_is_opened_anew(
     assert door.write(clip(0)).duplicate
     assert user.ground(vector(0), limit=1).hits[0].clip.seq == 0
     assert db.verify().ok
+
+
+def test_a_user_whose_store_there_is_no_memory_to_look_through_is_opened_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        db.create_space("cam", dim=DIM)
+        db.user("alice").stream("door", space="cam").write(clip(0))
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        with monkeypatch.context() as patched:
+            patched.setattr("memdb.store.environment.check_structure", no_memory)
+            with pytest.raises(Unavailable) as error:
+                db.user("alice").clips()
+            assert (error.value.reason, error.value.field) == ("OPEN_FAILED", "alice")
+        assert [found.seq for found in db.user("alice").clips()] == [0]
 
 
 def test_callers_that_share_an_interrupted_commit_all_learn_of_it(db: EmbeddedDatabase) -> None:

@@ -146,6 +146,30 @@ def test_a_disk_that_fills_up_meanwhile_delays_an_erasure(
             assert found(folder) == YARD
 
 
+@pytest.mark.parametrize(
+    "step", ["memdb.engine.removal.remove_begun", "memdb.engine.opener.compact"]
+)
+def test_a_user_is_served_though_there_is_no_memory_to_end_an_erasure(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    made(folder, clock)
+    with opened(folder, clock) as db:
+        begin(db, ("door",))
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        with monkeypatch.context() as patched:
+            patched.setattr(step, no_memory)
+            assert CLIPS <= len(user.clips()) <= 2 * CLIPS
+            assert db.user_state("alice") == "erasure-pending"
+        db.sweep()
+        assert db.user_state("alice") == "serving"
+        assert [info.name for info in user.streams()] == ["yard"]
+    assert found(folder) == YARD
+
+
 def test_a_pass_that_removes_nothing_is_an_error_and_no_loop(
     folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,9 +208,11 @@ def test_a_whole_user_is_erased_whatever_is_pending(
     assert found(folder) == set()
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
 def test_a_hold_that_comes_at_the_last_moment_counts(
-    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, is_closed: bool
 ) -> None:
+    """Also where the user was closed by then, as by one who could not open it anew: no files, say."""
     user = db.user("alice")
     door = user.stream("door", space="cam")
     door.write(clip(0))
@@ -195,6 +221,11 @@ def test_a_hold_that_comes_at_the_last_moment_counts(
     def counted(*who: Any) -> tuple[int, int, int]:
         found = real(*who)
         door.set_retention(Retention(hold=True))
+        slot = db._users._slots.find("alice")
+        assert slot is not None
+        if is_closed:
+            with slot.lock:
+                slot.close()
         return found
 
     monkeypatch.setattr(erasure, "_counted", counted)

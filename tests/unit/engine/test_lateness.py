@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memdb import AlreadyExists, FailedPrecondition, ResourceExhausted
-from memdb.engine import lateness
+from memdb.engine import lateness, reached
 from memdb.engine.database import EmbeddedDatabase
 from memdb.types.limits import SEQ_MAX
 from tests.unit.engine.conftest import CONFIG, DIM, clip
@@ -63,6 +63,50 @@ def test_the_gaps_of_an_epoch_are_bounded(
     # As many as there may be: clips that follow each other come all the same, be it together.
     assert len(door.write_many([clip(seq) for seq in range(9, 20)])) == 11
     assert db.verify().ok
+
+
+@pytest.fixture
+def few_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch may have three."""
+    monkeypatch.setattr(lateness, "GAPS_MAX", 3)
+    monkeypatch.setattr(reached, "GAPS_MAX", 3)
+
+
+@pytest.mark.usefixtures("few_gaps")
+@pytest.mark.parametrize("labels", [{}, {"where": "porch"}])
+def test_late_numbers_part_no_gap_where_there_are_as_many_as_there_may_be(
+    db: EmbeddedDatabase, labels: dict[str, str]
+) -> None:
+    """Of half a million that are missing each other one was let in, and made one gap more."""
+    door = db.user("alice").stream("door", space="cam")
+    door.write(clip(100, labels=labels))
+    door.write_many([clip(20, labels=labels), clip(40, labels=labels)])
+    assert len(door.gaps()) == 3
+    for late in ([clip(60, labels=labels)], [clip(21, labels=labels), clip(23, labels=labels)]):
+        with pytest.raises(ResourceExhausted) as many:
+            door.write_many(late)
+        assert (many.value.reason, many.value.field) == ("QUOTA", "clip.seq")
+        assert many.value.value == str(late[-1].seq)
+    # From both ends they are filled, in one batch or each by itself, and what is stored is stored.
+    door.write_many([clip(seq, labels=labels) for seq in (22, 23, 39, 38, 0)])
+    door.write(clip(99, labels=labels))
+    assert door.write(clip(40, labels=labels)).duplicate
+    assert [(gap.first_seq, gap.last_seq) for gap in door.gaps()] == [(1, 19), (24, 37), (41, 98)]
+    door.write_many([clip(seq, labels=labels) for seq in range(24, 38)])
+    door.write(clip(60, labels=labels))
+    assert len(door.gaps()) == 3
+    assert db.verify().ok
+
+
+@pytest.mark.usefixtures("few_gaps")
+def test_numbers_of_one_batch_open_no_more_gaps_than_there_may_be(db: EmbeddedDatabase) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    with pytest.raises(ResourceExhausted) as many:
+        door.write_many([clip(seq) for seq in (1, 3, 5, 7, 6, 9)])
+    assert many.value.value == "7"
+    assert [found.seq for found in db.user("alice").clips()] == [1, 3, 5, 6]
+    with pytest.raises(ResourceExhausted):
+        door.write_many([clip(seq) for seq in (0, 8)])
 
 
 def test_a_number_far_ahead_is_one_gap(folder: Path) -> None:

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import lmdb
 import pytest
 from msgspec.structs import replace
 
 from memdb import (
     DataLoss,
     InvalidArgument,
+    MemdbError,
     NotFound,
+    Unavailable,
 )
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
@@ -133,15 +136,57 @@ def test_a_restore_runs_no_code_of_the_working_directory(
     assert not (stranger / "ran").exists()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_is_full_while_an_environment_is_made_is_no_damage(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "DISK_FULL"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "DISK_FULL"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "IO_FAILED"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "IO_FAILED"),
+        (MemoryError(), "IO_FAILED"),
+        (lmdb.MemoryError("mdb_env_open: Cannot allocate memory"), "IO_FAILED"),
+        (lmdb.Error("mdb_txn_commit: Input/output error"), "IO_FAILED"),
+        (lmdb.CorruptedError("a page"), "BAD_ENVIRONMENT"),
+    ],
+)
+def test_what_the_system_refuses_while_an_environment_is_made_is_no_damage(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Exception,
+    reason: str,
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
+    def refused(*_: object) -> None:
+        raise refusal
 
-    monkeypatch.setattr(assembly, "_assemble", full)
+    monkeypatch.setattr(assembly, "_assemble", refused)
     job = {"folder": str(folder), "tables": [], "deltas": []}
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(job) + "\n"))
     assert assembly.main() == 0
-    assert json.loads(capsys.readouterr().out)["error"] == "DISK_FULL"
+    assert json.loads(capsys.readouterr().out)["error"] == reason
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "IO_FAILED"),
+        ("import os; os.abort()", "BAD_ENVIRONMENT"),
+        ("""input(); print('{"error": "IO_FAILED", "what": "cannot be made"}', flush=True)""", "IO_FAILED"),
+    ],
+)  # fmt: skip
+def test_an_archive_is_not_called_damaged_where_the_system_has_no_memory(
+    db: EmbeddedDatabase,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    reason: str,
+) -> None:
+    """Nor is a process that the system kills one that a damaged page has ended."""
+    db.user("alice").put("k", 1)
+    db.backup(folder / "archive")
+    monkeypatch.setattr(assembly, "_START", program)
+    with pytest.raises(MemdbError) as refused:
+        restore(folder / "archive", folder / "copy")
+    assert refused.value.reason == reason
+    assert isinstance(refused.value, DataLoss if reason == "BAD_ENVIRONMENT" else Unavailable)
+    assert not (folder / "copy").exists()

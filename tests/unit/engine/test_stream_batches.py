@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.passage import Passage
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.stream_batches import Written, write_batches
 from memdb.errors import MemdbError, Unavailable
@@ -104,6 +105,21 @@ def test_who_writes_a_little_is_not_refused_with_who_writes_much(folder: Path) -
         assert told(written)[0] == told(written)[3] == [False]
         assert "QUOTA" in told(written)[1:3]
         assert db.verify().ok
+
+
+@pytest.mark.parametrize("error", [MemoryError(), Unavailable("broken", reason="INDEX_BROKEN")])
+def test_what_one_is_behind_befalls_it_alone(folder: Path, error: Exception) -> None:
+    """Others that shared its commit were told what had befallen an earlier one, which had nothing of theirs."""
+    refused = Passage()
+    refused.error = error
+    passages = [Passage(), Passage((refused,)), Passage()]
+    with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
+        db.create_space("cam", dim=DIM)
+        db.user("alice").put("made", 1)
+        batches = [(stream, [clip(0)]) for stream in streams(db, "a", "b", "c")]
+        written = told(write_batches(batches, passages=passages))
+        its_own = error.reason if isinstance(error, MemdbError) else type(error)
+        assert written == [[False], its_own, [False]]
 
 
 def test_all_hear_that_the_user_was_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

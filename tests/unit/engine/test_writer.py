@@ -18,8 +18,9 @@ from memdb.engine import taken
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.passage import Passage
+from memdb.engine.submission import Submission
 from memdb.failpoints import FailpointError
-from memdb.types.operation import Operation, RemoveValue
+from memdb.types.operation import Operation, PutValue, RemoveValue
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
 
 
@@ -261,6 +262,79 @@ def test_the_rest_of_a_batch_is_not_written_where_its_beginning_has_no_room(
         assert door.ledger().next_seq == 0
         door.write(clip(0))
         assert db.verify().ok
+
+
+def test_who_is_refused_sees_all_of_what_was_written_of_it(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the commit before had of it was told by the ledger only afterwards, and its numbers taken for free."""
+    user = db.user("alice")
+    door, other = (user.stream(name, space="cam") for name in ("door", "other"))
+    other.write(clip(0))
+    next_seqs: list[int] = []
+    told = threading.Event()
+
+    def write() -> None:
+        with pytest.raises(MemoryError):
+            # A group ends before the second version of the second.
+            door.write_batch([clip(0), clip(1, sealed=False), clip(1)])
+        next_seqs.append(door.ledger().next_seq)
+        told.set()
+
+    with db._users.use("alice") as memory:
+        commits, queue = memory._commits, memory._writer._queue
+        commit, publish = commits.commit, commits.publish
+        groups: list[Group] = []
+
+        def second_fails(group: Group, waiting: Callable[[], None]) -> None:
+            """While the first, which the next waits for, is not shown yet."""
+            groups.append(group)
+            if len(groups) == 2:
+                raise MemoryError
+            waiting()
+            deadline_s = time.monotonic() + 60
+            while memory._writer._next is None and time.monotonic() < deadline_s:
+                time.sleep(0.001)
+            commit(group, waiting)
+
+        def shown_late(group: Group) -> Sequence[object]:
+            if group is groups[0]:
+                told.wait(0.5)
+            return publish(group)
+
+        threads = [threading.Thread(target=one) for one in (partial(other.write, clip(1)), write)]
+        with memory.held_back():
+            for number, thread in enumerate(threads):
+                thread.start()
+                while len(queue) <= number:
+                    thread.join(0.001)
+            monkeypatch.setattr(commits, "commit", second_fails)
+            monkeypatch.setattr(commits, "publish", shown_late)
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        monkeypatch.undo()
+    assert len(groups) == 2
+    assert next_seqs == [1]
+    assert door.ledger().next_seq == 1
+    assert db.verify().ok
+
+
+def test_nothing_stays_in_the_queue_of_who_was_interrupted_between_two_groups(
+    db: EmbeddedDatabase,
+) -> None:
+    """While a group is on its way that has nothing of it: its bytes were counted for ever."""
+    with db._users.use("alice", create=True) as memory:
+        queue = memory._writer
+        left = Submission([PutValue("a", "1"), PutValue("b", "2")], ())
+        queue._enqueue(left)
+        left.next, left.outcomes = 1, [1]
+        group = taken.Taken()
+        queue._groups, group.is_counted = 1, True
+        queue._abandon(left)
+        queue._end(group)
+        assert (list(queue._queue), queue._queued_bytes, queue._leader) == ([], 0, None)
+    assert db.user("alice").put("c", 3) == 1
 
 
 def test_what_is_refused_does_not_wait_for_a_commit_that_waits_for_it(

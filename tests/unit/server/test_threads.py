@@ -9,6 +9,8 @@ import weakref
 
 import pytest
 
+from memdb.errors import ResourceExhausted
+from memdb.server.executors import Pool
 from memdb.server.threads import Threads
 
 
@@ -97,6 +99,76 @@ def test_shutdown_waits_for_what_runs_and_cancels_what_waits() -> None:
         with pytest.raises(RuntimeError):
             await threads.run(lambda: given.append("late"), block, ())
         assert given[-1] == "late"
+
+    asyncio.run(body())
+
+
+def test_where_no_thread_is_to_be_had_others_make_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call was refused although there was a thread that had nothing to do."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def body() -> None:
+        begun, let_go = threading.Event(), threading.Event()
+        given: list[str] = []
+
+        def block() -> str:
+            begun.set()
+            let_go.wait(5)
+            return "first"
+
+        threads = Threads("test", 2)
+        alone = Threads("lone", 2, may_share=False)
+        for one in (threads, alone):
+            begun.clear()
+            first = asyncio.create_task(one.run(lambda: None, block, ()))
+            assert await asyncio.to_thread(begun.wait, 5)
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                second = asyncio.create_task(
+                    one.run(lambda: given.append("second"), divmod, (7, 3))
+                )
+                await asyncio.sleep(0)
+                if one is alone:
+                    # Who has the other may have it for ever.
+                    with pytest.raises(ResourceExhausted) as none:
+                        await second
+                    assert (none.value.reason, none.value.value) == ("OVERLOADED", "1")
+            let_go.set()
+            assert await first == "first"
+            if one is threads:
+                assert await second == (2, 1)
+            let_go.clear()
+        assert given == ["second"] * 2
+        for one in (threads, alone):
+            assert await one.run(lambda: None, divmod, (7, 3)) == (2, 1)
+            await asyncio.to_thread(one.shutdown)
+
+    asyncio.run(body())
+
+
+def test_where_there_is_no_thread_at_all_a_call_is_refused_and_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def body() -> None:
+        pool = Pool("test", 2, 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            for _ in range(3):
+                with pytest.raises(ResourceExhausted, match="OVERLOADED"):
+                    await pool.of("u").run(int)
+                with pytest.raises(ResourceExhausted, match="OVERLOADED"):
+                    await pool.of("u").run_in_turn(int)
+                with pytest.raises(ResourceExhausted, match="OVERLOADED"):
+                    pool.of("u").begin(int)
+        assert await pool.of("u").run(int) == 0
+        await asyncio.to_thread(pool.shutdown)
 
     asyncio.run(body())
 
