@@ -41,7 +41,7 @@ from memdb.store.files import real_file, sync_directory
 from memdb.store.gate import Gate
 from memdb.store.live import live_bytes
 from memdb.store.lock_file import READERS_MAX, LockFile
-from memdb.store.native_commit import ReadyCommit, native_commit
+from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
 from memdb.store.opening import checked_size, open_lmdb, translated, unreadable
 from memdb.store.schema import DATA_FILE, Table
 from memdb.store.structure import (
@@ -268,29 +268,88 @@ class Environment:
         change: Callable[[Transaction], tuple[bool, None]],
         bytes_hint: int = 0,
         committing: Callable[[], None] = _nothing,
+        refused: Callable[[], None] = _nothing,
         *,
         gives_up: bool = False,
     ) -> None:
         """`write`, in one call without the interpreter's lock where the native edge is installed and nothing is
         encrypted: what is sealed together is as large as all that a commit stores.
 
-        ``change`` does the same, and says what is wrong where that refuses; it is not run otherwise.
+        ``change`` does the same, and says what is wrong where that refuses; it is not run otherwise.  ``refused`` is
+        called before.
         """
-        at_once = None if self._cipher is not None else native_commit()
+        at_once = self._at_once
         if at_once is None:
             return self.write(change, bytes_hint, committing, gives_up=gives_up)
 
         def once() -> None:
+            failpoints.hit("commit.before")
+            with writeback.early(self._data_file, bytes_hint):
+                committing()  # last of all: who follows comes to LMDB behind this
+                is_done = at_once.run(self._env, ready)
+            if is_done:
+                failpoints.hit("commit.after")
+            else:
+                refused()
+                self._write_once(change, bytes_hint, committing)
+
+        return self._write(once, bytes_hint, gives_up=gives_up)
+
+    @property
+    def _at_once(self) -> NativeCommit | None:
+        return None if self._cipher is not None else native_commit()
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether `write_behind` may write anything.  Once the file is to be mapped anew it does not: somebody would be
+        inside the gate all the time.
+        """
+        return (
+            self._marked
+            and self._failed is None
+            and self._touched < MAPPED_BYTES_MAX
+            and self._at_once is not None
+        )
+
+    def write_behind(
+        self, ready: ReadyCommit, bytes_hint: int, committing: Callable[[], None]
+    ) -> bool:
+        """`write_ready` while another thread is in it: what is ready is written as soon as LMDB has written the other,
+        where that leaves what is known.  Else, or where there may be no room, False, and nothing is written.
+
+        Raises what the disk refuses, as `write`.
+        """
+        at_once = self._at_once
+        if at_once is None or not self.may_follow or self._room <= 2 * bytes_hint:
+            return False
+        try:
+            check_disk(self.disk, self._config, bytes_hint)
+            check_growth(self._data_file, bytes_hint)
+        except ResourceExhausted:
+            return False  # who writes it next is told
+        # Who owns the gate may wait for the other to leave it, and that one for this.
+        with self._gate.passing_at_once() as is_inside:
+            return is_inside and self._written_behind(at_once, ready, bytes_hint, committing)
+
+    def _written_behind(
+        self,
+        at_once: NativeCommit,
+        ready: ReadyCommit,
+        bytes_hint: int,
+        committing: Callable[[], None],
+    ) -> bool:
+        try:
+            self._check_usable()
+            self._room -= 2 * bytes_hint
             failpoints.hit("commit.before")
             committing()
             with writeback.early(self._data_file, bytes_hint):
                 is_done = at_once.run(self._env, ready)
             if is_done:
                 failpoints.hit("commit.after")
-            else:
-                self._write_once(change, bytes_hint, committing)
-
-        return self._write(once, bytes_hint, gives_up=gives_up)
+        except lmdb.Error as error:
+            raise self._refusal(error, bytes_hint) from error
+        return is_done
 
     def _write(self, once: Callable[[], T], bytes_hint: int, *, gives_up: bool) -> T:
         """Run ``once``, which commits, when the disk and the map have room."""
@@ -324,16 +383,20 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
-                # LMDB would accept the next commit; we must not, see the module's invariants.  Said first: there may be
-                # no memory to find out more.
-                self._failed = _UNKNOWN
-                try:
-                    self._check_was_full(error, bytes_hint)
-                except ResourceExhausted:
-                    self._failed = None
-                    raise
-                self._failed = str(error)
-                raise translated(error, self.path, "READ_ONLY") from error
+                raise self._refusal(error, bytes_hint) from error
+
+    def _refusal(self, error: lmdb.Error, bytes_hint: int) -> MemdbError:
+        """What is told of a commit that the system refused; nothing is written any more but where it was full."""
+        # LMDB would accept the next commit; we must not, see the module's invariants.  Said first: there may be no
+        # memory to find out more.
+        self._failed = _UNKNOWN
+        try:
+            self._check_was_full(error, bytes_hint)
+        except ResourceExhausted as full:
+            self._failed = None
+            return full
+        self._failed = str(error)
+        return translated(error, self.path, "READ_ONLY")
 
     def _check_was_full(self, error: lmdb.Error, bytes_hint: int) -> None:
         """Raise `ResourceExhausted` (``DISK_FULL``) where that is what refused a commit."""

@@ -23,6 +23,12 @@ from memdb.types.operation import Operation, RemoveValue
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
 
 
+@pytest.fixture(autouse=True, params=[writer.FOLLOW_BYTES_MIN, 0], ids=["large", "any"])
+def follow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which groups go to LMDB while another is written there, where the native edge is installed."""
+    monkeypatch.setattr(writer, "FOLLOW_BYTES_MIN", request.param)
+
+
 def in_threads(count: int, work: Callable[[int], None]) -> None:
     errors: list[BaseException] = []
 
