@@ -245,7 +245,7 @@ class Commits:
             self._following = group
         try:
             return self._environment.write_behind(
-                ready_commit(group.entries, known), group.size, waiting
+                ready_commit(group.entries, known), group.size, before.size, waiting
             )
         finally:
             group.attempted.set()

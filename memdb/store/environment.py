@@ -312,19 +312,24 @@ class Environment:
         )
 
     def write_behind(
-        self, ready: ReadyCommit, bytes_hint: int, committing: Callable[[], None]
+        self,
+        ready: ReadyCommit,
+        bytes_hint: int,
+        before_bytes: int,
+        committing: Callable[[], None],
     ) -> bool:
         """`write_ready` while another thread is in it: what is ready is written as soon as LMDB has written the other,
         where that leaves what is known.  Else, or where there may be no room, False, and nothing is written.
 
-        Raises what the disk refuses, as `write`.
+        before_bytes: those of the other.  Raises what the disk refuses, as `write`.
         """
         at_once = self._at_once
         if at_once is None or not self.may_follow or self._room <= 2 * bytes_hint:
             return False
         try:
-            check_disk(self.disk, self._config, bytes_hint)
-            check_growth(self._data_file, bytes_hint)
+            # Nobody knows how much of the other is there by now.
+            check_disk(self.disk, self._config, before_bytes + bytes_hint)
+            check_growth(self._data_file, before_bytes + bytes_hint)
         except ResourceExhausted:
             return False  # who writes it next is told
         # Who owns the gate may wait for the other to leave it, and that one for this.

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import lmdb
 import pytest
 
-from memdb import ResourceExhausted, Unavailable
+from memdb import Clip, Keyframe, ResourceExhausted, Unavailable
+from memdb.clock import ManualClock
 from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.environment import Environment
 from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
 from memdb.types.clip import Ack
 from tests.both_edges import NEEDS_NATIVE
-from tests.unit.engine.conftest import clip, vector
+from tests.unit.engine.conftest import CONFIG, DIM, clip, vector
 from tests.unit.engine.door import filled, seqs
 from tests.unit.engine.test_interrupted import (
     Interrupt,
@@ -107,13 +111,19 @@ def held_in_lmdb(
 class Writing:
     """A clip written by a thread."""
 
-    def __init__(self, db: EmbeddedDatabase, stream: str, seq: int) -> None:
+    def __init__(
+        self,
+        db: EmbeddedDatabase,
+        stream: str,
+        seq: int,
+        made: Callable[[int], Clip] = clip,
+    ) -> None:
         self.ack: Ack | None = None
         self.error: BaseException | None = None
 
         def write() -> None:
             try:
-                self.ack = db.user("alice").stream(stream, space="cam").write(clip(seq))
+                self.ack = db.user("alice").stream(stream, space="cam").write(made(seq))
             except BaseException as error:
                 self.error = error
 
@@ -307,3 +317,44 @@ def test_an_interrupt_of_who_follows(
             assert stream.write(clip(0, epoch=epoch)).duplicate
     assert tried > 30
     assert db.verify().ok
+
+
+def test_who_follows_needs_the_room_of_both(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that ends half-way LMDB takes for a broken disk: no commit is begun that may."""
+
+    def heavy(seq: int) -> Clip:
+        return clip(seq, keyframes=tuple(Keyframe(seq, bytes(1 << 20)) for _ in range(6)))
+
+    entered = Environment.write_behind
+    refused = threading.Event()
+
+    def behind(self: Environment, *args: Any) -> bool:
+        is_written = entered(self, *args)
+        refused.set()
+        return is_written
+
+    monkeypatch.setattr(Environment, "write_behind", behind)
+    config = replace(CONFIG, map_bytes_initial=256 << 20)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        door = db.user("alice").stream("door", space="cam")
+        door.write(heavy(0))
+        with db.user("alice").memory() as memory:
+            size = memory.environment.data_bytes()
+        commits = the_first(monkeypatch, lambda _, real: real())
+        try:
+            with held_in_lmdb(db, lambda: commits.behind.is_set() or refused.is_set()):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size + (11 << 20), hard))
+                writings = [Writing(db, "door", 1, heavy)]
+                assert commits.begun.wait(30)
+                writings.append(Writing(db, "door", 2, heavy))
+                acks = [writing.wait() for writing in writings]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert acks[0] is not None
+        assert isinstance(writings[1].error, ResourceExhausted)
+        assert writings[1].error.reason == "DISK_FULL"
+        assert door.write(heavy(2)).revision == acks[0].revision + 1
