@@ -179,6 +179,9 @@ class Commits:
             self._stage(group, base, group.operations, {})
         ready = group.applied is not None
         if ready and group.state is None:
+            # What it is the duplicate of may be in the store and in no index.
+            with self._environment.read() as read:
+                self._check_current(read, base)
             return
 
         def change(txn: Transaction) -> tuple[bool, None]:
