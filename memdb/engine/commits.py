@@ -55,8 +55,10 @@ class Group:
     entries: Entries = field(default_factory=dict)
     is_followed: bool = False
     """Whether another one goes to LMDB behind it, or none may any more."""
-    attempted: threading.Event | None = None
-    """Of one that goes behind another: set once LMDB has written it, or has not."""
+    attempted: threading.Lock | None = None
+    """Of one that goes behind another: held until LMDB has written it, or has not.  Not an event: who is interrupted
+    as it sets one has not.
+    """
 
     def decide(
         self,
@@ -237,21 +239,22 @@ class Commits:
         ``waiting`` is called when nothing is left but to wait.  However it ends, `followed` must be called, once
         `commit` of the other one has.  Raises what the disk refuses.
         """
-        with self._lock:
-            before = self._under_way
-            if before is None or not self.may_follow(group):
-                return False
-            known = before.counters
-            assert known is not None, "it was looked at"
-            group.attempted = threading.Event()
-            before.is_followed = True
-            self._following = group
+        group.attempted = threading.Lock()
+        group.attempted.acquire()
         try:
+            with self._lock:
+                before = self._under_way
+                if before is None or not self.may_follow(group):
+                    return False
+                known = before.counters
+                assert known is not None, "it was looked at"
+                before.is_followed = True
+                self._following = group
             return self._environment.write_behind(
                 ready_commit(group.entries, known), group.size, before.size, waiting
             )
         finally:
-            group.attempted.set()
+            group.attempted.release()
 
     def followed(self, group: Group, *, is_written: bool) -> None:
         """`follow` has ended, and so has the commit of the group before; is_written: whether this one was.
@@ -292,7 +295,8 @@ class Commits:
             following, self._following = self._following, None
         if following is not None:
             assert following.attempted is not None, "it follows"
-            following.attempted.wait()
+            with following.attempted:
+                pass
 
     def publish(self, group: Group) -> list[Outcome]:
         """Show a committed group to readers; the outcome of each of its operations."""

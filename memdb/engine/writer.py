@@ -408,14 +408,17 @@ class Writer:
         finally:
             there.set()
             settled.set()
-            if self._disk is group:
+            behind = self._behind
+            if self._disk is group or (behind is not None and behind[0] is group):
                 # Interrupted where it was to be given, most likely as it waited for the lock.
                 self._give_disk(group)
 
     def _give_disk(self, group: _Taken) -> threading.Event | None:
         """Let go of it, if the group has it; of the group that has it or waits for it then, None where nobody does."""
         with self._lock:
-            following = self._next
+            # First: whoever is interrupted has given it and told of it, or neither, and does it again.
+            self._changed.notify_all()
+            following, leader = self._next, None
             if self._behind is not None and self._behind[0] is group:
                 self._behind = None  # it was interrupted before it had it
             if self._disk is group:
@@ -423,9 +426,8 @@ class Writer:
                 if self._behind is not None:
                     (following, leader), self._behind = self._behind, None
                     self._disk = following
-                    if leader.taken:
-                        self._hand_over(leader)
-            self._changed.notify_all()
+            if leader is not None and leader.taken:
+                self._hand_over(leader)
             return None if following is None else following.there
 
     def _let_follow(self, turn: _Turn) -> None:
